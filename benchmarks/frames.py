@@ -1,0 +1,392 @@
+"""`make bench`: ccdflow beside four other ways of making reduced frames, in one run.
+
+Every contender reduces the same simulated LFC biases, as a whole command in a process of its own.
+Before each, what the one before it made is deleted, the disk is settled and all raw frames are
+read once; after each, three of its frames are compared with a plain numpy reduction on every
+pixel, and only then is its time believed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import measure
+import numpy as np
+from astropy.io import fits
+from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from ccdflow.simulate import simulate_biases
+
+OVERSCAN = 2055
+KEEP = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way of reducing the frames.
+
+    Parameters
+    ----------
+    name, what : str
+        Short name, and what it is, for the table.
+    command : callable
+        Given the folders of raw frames and of results, the command as a list.
+    products : str
+        Glob, below the results, of the frames it makes.
+    slow : bool
+        Whether it may be run on fewer frames when asked to.
+    again : bool
+        Whether it is run a second time, with nothing to do.
+    """
+
+    name: str
+    what: str
+    command: Callable
+    products: str = "*.fits"
+    slow: bool = False
+    again: bool = False
+    cwd: Path | None = None
+    available: Callable = lambda: True
+
+
+def ccdflow_command(raw, results):
+    """Return the command of the project itself, as a user types it in a checkout."""
+    return [
+        measure.tool("snakemake"),
+        "--cores",
+        measure.threads(),
+        "--config",
+        f"raw={raw}",
+        f"results={results}",
+    ]
+
+
+def guide_command(raw, results):
+    return [sys.executable, PEERS / "guide_loop.py", raw, results]
+
+
+def one_process_command(raw, results):
+    return [
+        measure.tool("snakemake"),
+        "--cores",
+        measure.threads(),
+        "--snakefile",
+        PEERS / "one_process" / "Snakefile",
+        "--directory",
+        results,
+        "--config",
+        f"raw={raw}",
+    ]
+
+
+def iraf_command(raw, results):
+    out = results / "reduced"
+    out.mkdir()
+    scratch = results / "scratch"
+    return [sys.executable, PEERS / "iraf_ccdproc.py", raw, out, scratch, measure.threads()]
+
+
+def floor_command(raw, results):
+    return [sys.executable, PEERS / "floor.py", raw, results, measure.threads()]
+
+
+CONTENDERS = (
+    Contender(
+        name="ccdflow",
+        what="the whole command, first run",
+        command=ccdflow_command,
+        products="reduced/**/*.fits",
+        again=True,
+        cwd=ROOT,
+    ),
+    Contender(
+        name="guide",
+        what="the notebook's loop, 1 process",
+        command=guide_command,
+        slow=True,
+    ),
+    Contender(
+        name="one-process",
+        what="Snakemake with script:, 1 process a frame",
+        command=one_process_command,
+        products="reduced/*.fits",
+        slow=True,
+    ),
+    Contender(
+        name="iraf",
+        what="pigz and IRAF ccdproc, a process a core",
+        command=iraf_command,
+        products="reduced/*.fits",
+        available=lambda: measure.tool("irafcl") is not None,
+    ),
+    Contender(
+        name="floor",
+        what="bytes and arithmetic alone, a thread a core",
+        command=floor_command,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One measured run of one contender on `frames` frames; `settled` in s, `written` in bytes."""
+
+    contender: str
+    frames: int
+    measured: measure.Measurement
+    settled: float
+    written: int
+
+    @property
+    def wall_per_frame(self):
+        return self.measured.wall / self.frames
+
+    def as_row(self):
+        return {
+            "contender": self.contender,
+            "frames": self.frames,
+            "wall_s": f"{self.measured.wall:.3f}",
+            "wall_s_per_frame": f"{self.wall_per_frame:.5f}",
+            "user_s": f"{self.measured.user:.3f}",
+            "system_s": f"{self.measured.system:.3f}",
+            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+            "peak_main_mb": f"{self.measured.peak_main / MEGABYTE:.0f}",
+            "sync_after_s": f"{self.settled:.3f}",
+            "written_mb": f"{self.written / MEGABYTE:.0f}",
+        }
+
+
+def expected(path):
+    """Return the reduced frame of a raw one, float32, by the guide's arithmetic in plain numpy."""
+    raw = fits.getdata(path).astype(np.float64)
+    level = np.median(raw[:, OVERSCAN:], axis=1)
+    return (raw - level[:, np.newaxis])[:, :KEEP].astype(np.float32)
+
+
+def check(frames, products):
+    """Raise unless there is a product for each frame and three of them are right on every pixel."""
+    made = {path.name: path for path in products}
+    names = [path.name.removesuffix(".gz") for path in frames]
+    if sorted(made) != sorted(names):
+        raise BenchmarkError(f"{len(names)} frames, but {len(made)} products: {sorted(made)[:3]}")
+    for i in sorted({0, len(names) // 2, len(names) - 1}):
+        with fits.open(made[names[i]]) as hdus:
+            data = next(hdu.data for hdu in hdus if hdu.data is not None)
+            if not np.array_equal(data.astype(np.float32), expected(frames[i])):
+                raise BenchmarkError(f"{made[names[i]]} is not what it should be")
+
+
+def measure_contender(contender, frames, work, *, number):
+    """Run one contender on a list of frames and check what it made.
+
+    Returns
+    -------
+    list of Result
+        The run, and the second one with nothing to do where the contender is asked for it.
+    """
+    raw = link_frames(frames, work / "raw")
+    results = measure.empty(work / "results")
+    command = contender.command(raw, results)
+    measure.settle()
+    measure.warm(frames)
+    log = work / "logs" / f"{contender.name}-{number}.log"
+    options = {"cwd": contender.cwd or work, "environment": measure.with_environment()}
+    first = measure.run(command, log=log, **options)
+    settled = measure.settle()
+    products = sorted(results.glob(contender.products))
+    check(frames, products)
+    written = sum(path.stat().st_size for path in products)
+    found = [
+        Result(
+            contender=contender.name,
+            frames=len(frames),
+            measured=first,
+            settled=settled,
+            written=written,
+        )
+    ]
+    if contender.again:
+        before = {path: path.stat().st_mtime_ns for path in products}
+        second = measure.run(command, log=log.with_suffix(".again.log"), **options)
+        if {path: path.stat().st_mtime_ns for path in products} != before:
+            raise BenchmarkError(f"{contender.name} made frames again that were there")
+        found.append(
+            Result(
+                contender=f"{contender.name}, again",
+                frames=len(frames),
+                measured=second,
+                settled=0.0,
+                written=0,
+            )
+        )
+    measure.empty(results)
+    measure.empty(raw)
+    return found
+
+
+def link_frames(frames, folder):
+    """Make a folder of hard links to some frames, which every contender takes as its raw folder."""
+    folder = measure.empty(folder)
+    for path in frames:
+        (folder / path.name).hardlink_to(path)
+    return folder
+
+
+def run_all(frames, work, *, repeats, slow_frames, only):
+    """Run all contenders in rounds, so that a change of the machine's pace meets all of them.
+
+    The slow ones run in the first round only.
+    """
+    results = []
+    for number in range(repeats):
+        for contender in CONTENDERS:
+            if only and contender.name not in only:
+                continue
+            if not contender.available():
+                print(f"{contender.name}: not installed, left out")
+                continue
+            if contender.slow and number:
+                continue
+            share = frames[:slow_frames] if contender.slow and slow_frames else frames
+            for result in measure_contender(contender, share, work, number=number):
+                print(f"{result.contender:15s} {json.dumps(result.as_row())}", flush=True)
+                results.append(result)
+    return results
+
+
+def typical(results):
+    """Return {contender: the run with the median wall time per frame}."""
+    chosen = {}
+    for name in dict.fromkeys(result.contender for result in results):
+        runs = sorted(
+            (result for result in results if result.contender == name),
+            key=lambda result: result.wall_per_frame,
+        )
+        chosen[name] = runs[(len(runs) - 1) // 2]
+    return chosen
+
+
+def bars(chosen):
+    """Return what was to be reached, by the wall time a frame."""
+    ours = chosen.get("ccdflow")
+
+    def ratio(name):
+        if ours is None or name not in chosen:
+            return None
+        return chosen[name].wall_per_frame / ours.wall_per_frame
+
+    floor = ratio("floor")
+    memory = None if ours is None else ours.measured.peak_tree / MEGABYTE
+    return [
+        Bar("faster than the guide's loop", 5, ratio("guide")),
+        Bar("faster than one process a frame", 10, ratio("one-process")),
+        Bar("faster than IRAF with pigz", 2, ratio("iraf")),
+        Bar("time of the floor", 1.8, None if floor is None else 1 / floor, at_least=False),
+        Bar("peak memory", 1000, memory, at_least=False, unit="MB"),
+    ]
+
+
+def table(results, chosen):
+    """Return the Markdown table of the contenders; wall times with their range over the runs."""
+    ours = chosen.get("ccdflow")
+    what = {contender.name: contender.what for contender in CONTENDERS}
+    head = ["contender", "what", "frames", "runs", "wall s", "s a frame", "of ccdflow's"]
+    head += ["user s", "system s", "peak MB, tree", "peak MB, main", "sync after s"]
+    rows = []
+    for name, run in chosen.items():
+        walls = [result.measured.wall for result in results if result.contender == name]
+        spread = f" ({min(walls):.1f} to {max(walls):.1f})" if len(walls) > 1 else ""
+        relative = "" if ours is None else f"{run.wall_per_frame / ours.wall_per_frame:.2f}"
+        rows.append(
+            [
+                name,
+                what.get(name, "a second run, nothing to do"),
+                run.frames,
+                len(walls),
+                f"{run.measured.wall:.1f}{spread}",
+                f"{run.wall_per_frame:.4f}",
+                relative,
+                f"{run.measured.user:.1f}",
+                f"{run.measured.system:.1f}",
+                f"{run.measured.peak_tree / MEGABYTE:.0f}",
+                f"{run.measured.peak_main / MEGABYTE:.0f}",
+                f"{run.settled:.1f}",
+            ]
+        )
+    return measure.markdown(head, rows)
+
+
+def report(results, frames, work):
+    """Return the page that goes to benchmarks/frames.md."""
+    chosen = typical(results)
+    programs = [("pigz", ["pigz", "--version"]), ("iraf", measure.iraf_version())]
+    size = frames[0].stat().st_size / MEGABYTE
+    fewer = [run for run in chosen.values() if run.frames != len(frames)]
+    note = "".join(
+        f"{run.contender} was run on {run.frames} of the {len(frames)} frames: its ratios are by "
+        "the time a frame, start-up included.\n"
+        for run in fewer
+    )
+    return "\n".join(
+        [
+            f"# {len(frames)} LFC-size frames",
+            "",
+            "Written by `make bench` (benchmarks/frames.py); every run is in frames.csv.",
+            f"2080 x 4128, uint16, gzip, {size:.1f} MB each; in the page cache before each run. "
+            "Times are wall times of whole commands, the median run where there are several.",
+            note,
+            measure.bars_table(bars(chosen)),
+            "",
+            table(results, chosen),
+            "",
+            measure.markdown(["machine", ""], measure.machine(work)),
+            "",
+            measure.markdown(["version", ""], measure.versions(programs)),
+            "",
+        ]
+    )
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3, help="rounds; slow contenders run once")
+    parser.add_argument(
+        "--slow-frames", type=int, help="give the guide's loop and one-process only so many"
+    )
+    parser.add_argument("--only", nargs="+", choices=[c.name for c in CONTENDERS])
+    parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
+    )
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    work = options.work.resolve()
+    folder = work / f"frames-{options.frames}"
+    simulate_biases(folder, options.frames)
+    frames = sorted(folder.glob("*.fits.gz"))
+    results = run_all(
+        frames,
+        work,
+        repeats=options.repeats,
+        slow_frames=options.slow_frames,
+        only=options.only,
+    )
+    text = report(results, frames, work)
+    (options.out / "frames.md").write_text(text)
+    measure.write_csv(options.out / "frames.csv", [result.as_row() for result in results])
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
