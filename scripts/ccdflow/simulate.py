@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import threading
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import date as Date
 from datetime import datetime, timedelta
@@ -35,6 +36,8 @@ TRUTH_ARRAYS = "truth.npz"
 SATURATION = 65535  # adu, the converter's last step
 _BLOCK_ROWS = 256  # rows rendered at once: small enough to stay in the processor's cache
 _FITS_BLOCK = 2880
+_MAX_FRAMES_PER_NIGHT = 2000  # one every 20 s from 01:00 to 12:07 UT
+_LATITUDE, _LONGITUDE = 33.4, -116.9  # of Palomar, degrees, east positive
 _JD_OF_ORDINAL_ZERO = 1721424.5  # Julian date at 0 h of the day before 0001-01-01
 
 
@@ -197,6 +200,12 @@ class Frame:
     filter: str
     exptime: float
     start: datetime
+
+    @property
+    def since_noon(self):
+        """Mean local time of the start, counted from the last local noon: (night, hours)."""
+        shifted = self.start + timedelta(hours=_LONGITUDE / 15 - 12)
+        return shifted.date(), shifted.hour + shifted.minute / 60 + shifted.second / 3600
 
 
 # Electrons per second and pixel from the flat-field lamp and from the night sky.
@@ -414,9 +423,8 @@ def realise(camera, frame, *, seed):
 
 def _night_level(camera, frame, seed):
     """Return the level at the time of a frame: another one each night, and sinking through it."""
-    noon_to_noon = frame.start - timedelta(hours=20)
-    offset = _generator(seed, noon_to_noon.toordinal()).normal(0.0, 1.0)
-    hours = noon_to_noon.hour + noon_to_noon.minute / 60
+    night, hours = frame.since_noon
+    offset = _generator(seed, night.toordinal()).normal(0.0, 1.0)
     return camera.level + offset - 0.1 * hours
 
 
@@ -555,9 +563,6 @@ def _from_sexagesimal(text):
     first, minutes, seconds = text.split(":")
     size = abs(float(first)) + float(minutes) / 60 + float(seconds) / 3600
     return -size if first.startswith("-") else size
-
-
-_LATITUDE, _LONGITUDE = 33.4, -116.9  # degrees, east positive
 
 
 def _pointing(frame, jd):
@@ -705,8 +710,9 @@ class Truth:
         Scalars of the camera, and its true regions as FITS sections: `overscan` (usable), `data`,
         `leaked` (columns, counted from 1).
     frames : dict of str to dict
-        By file relative to the folder: `imagetyp`, `filter`, `exptime` (s), `level` (adu),
-        `leak` (adu, each leaked column), `signal` (electrons), `seed`.
+        By file relative to the folder: `imagetyp`, `filter`, `exptime` (s), `start`
+        (UT), `night` (local date of the evening), `level` (adu), `leak` (adu, each leaked
+        column), `signal` (electrons in a pixel of response 1), `stars` (number), `seed`.
     structure : numpy.ndarray
         Shape (nx,): what each science column lies above the overscan, in adu.
     hot_pixels : numpy.ndarray
@@ -744,7 +750,8 @@ def read_truth(folder):
     """
     folder = Path(folder)
     stated = _read_truth_file(folder)
-    if stated is None or not stated["complete"]:
+    whole = stated is not None and stated["complete"] and (folder / TRUTH_ARRAYS).exists()
+    if not whole:
         raise UserError(
             "no finished simulation here", file=folder, remedy="run scripts/simulate.py on it"
         )
@@ -802,6 +809,7 @@ def _frame_truth(frame, drawn):
         "filter": frame.filter,
         "exptime": frame.exptime,
         "start": frame.start.isoformat(),
+        "night": frame.since_noon[0].isoformat(),
         "level": drawn.level,
         "leak": drawn.leak.tolist(),
         "signal": drawn.signal,
@@ -835,12 +843,12 @@ def _write_truth_arrays(folder, detector, drawn):
 
 
 def _check_folder(folder, frames, parameters, *, overwrite):
-    """Return whether the folder may be filled: never over anyone's own frames.
+    """Refuse to write over anyone's own frames, or to mix two simulations.
 
     Raises
     ------
     UserError
-        Where frames of these names are there that this simulation did not write.
+        Where frames are there that this simulation did not write.
     """
     stated = _read_truth_file(folder)
     if overwrite or (stated is not None and stated["parameters"] == parameters):
@@ -863,6 +871,16 @@ def _check_folder(folder, frames, parameters, *, overwrite):
 
 # ---------------------------------------------------------------------------------------------
 # Folders of frames
+
+
+def _check_number(keyword, value, *, least, most=None):
+    if value < least or (most is not None and value > most):
+        raise UserError(
+            "out of range",
+            keyword=keyword,
+            value=value,
+            allowed=f"{least} or more" if most is None else f"{least} to {most}",
+        )
 
 
 def simulate_night(
@@ -893,7 +911,7 @@ def simulate_night(
     date, darks_date : str
         UT date (YYYY-MM-DD) of the frames, and of those in ``darks`` (default: the same).
     overwrite : bool
-        Write over a simulation with other parameters, or over frames of the same names.
+        Write every frame, also over another simulation and over frames of the same names.
     workers : int
         Threads.
 
@@ -935,13 +953,7 @@ def simulate_biases(
     -------
     Truth
     """
-    if not 1 <= count <= 2000:
-        raise UserError(
-            "the number of biases is out of range",
-            keyword="count",
-            value=count,
-            allowed="1 to 2000",
-        )
+    _check_number("count", count, least=1, most=_MAX_FRAMES_PER_NIGHT)
     first = datetime.fromisoformat(f"{_parse_date(date)}T01:00:00")
     frames = tuple(
         Frame(
@@ -955,17 +967,19 @@ def simulate_biases(
 
 
 def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
+    _check_number("seed", seed, least=0)
+    _check_number("workers", workers, least=1)
     parameters = {
         "simulator": SIMULATOR_VERSION,
         "seed": seed,
         "camera": asdict(camera),
-        "frames": [[frame.file, frame.start.isoformat()] for frame in frames],
+        "frames": {frame.file: frame.start.isoformat() for frame in frames},
     }
     _check_folder(folder, frames, parameters, overwrite=overwrite)
     stated = _read_truth_file(folder)
-    same = stated is not None and stated["parameters"] == parameters
-    missing = [f for f in frames if not same or not (folder / f.file).exists()]
-    if not missing and stated["complete"]:
+    keep = not overwrite and stated is not None
+    missing = [f for f in frames if not keep or not (folder / f.file).exists()]
+    if not missing and stated["complete"] and (folder / TRUTH_ARRAYS).exists():
         return read_truth(folder)
     _make_folder(folder)
     say = partial(_write_truth_file, folder, parameters=parameters, camera=camera)
@@ -1007,3 +1021,124 @@ def _write_bystanders(folder, frames):
     for name, content in bystanders.items():
         if not (folder / name).exists():
             _write_whole(folder / name, content)
+
+
+ARCHIVE_CAMERA = Camera(nx=64, ny=48)
+_ARCHIVE_FILE = "archive.json"
+
+
+def archive_frames(night, count):
+    """Return the first `count` frames of one night of an archive.
+
+    Of each hundred, the first 10 are biases, then 10 flats and 5 darks; the rest are objects. The
+    n-th frame is the same whatever the count, so that a night can grow.
+
+    Parameters
+    ----------
+    night : datetime.date
+        Local date of the evening. The UT date is the next.
+    count : int
+
+    Returns
+    -------
+    tuple of Frame
+        Their files are ``YYYY-MM-DD/ccd.NNN.0.fits.gz``, the folder being the night.
+    """
+    first = datetime.combine(night + timedelta(days=1), datetime.min.time()) + timedelta(hours=1)
+    return tuple(_archive_frame(night, n, first + n * timedelta(seconds=20)) for n in range(count))
+
+
+def _archive_frame(night, n, start):
+    kinds = ((10, "BIAS", "bias", 0.0), (20, "FLATFIELD", "flat_g", 7.0), (25, "DARK", "dark", 7.0))
+    kind = next((kind for kind in kinds if n % 100 < kind[0]), (100, "OBJECT", "field_1", 10.0))
+    _, imagetyp, target, exptime = kind
+    number = n + 1
+    file = f"{night.isoformat()}/ccd.{number:03d}.0.fits.gz"
+    return Frame(file, number, imagetyp, target, "g'", exptime, start)
+
+
+def simulate_archive(
+    folder,
+    *,
+    nights,
+    frames_per_night,
+    first_date="2016-01-16",
+    seed=2016,
+    camera=ARCHIVE_CAMERA,
+    workers=2,
+):
+    """Write many nights of tiny frames, a folder a night, one day apart.
+
+    What is there already stays as it is: the same call with more nights or more frames a night
+    adds those and nothing else. No truth of single frames is written; `realise` gives it again.
+
+    Parameters
+    ----------
+    folder : path-like
+    nights, frames_per_night : int
+        At most 2000 frames a night.
+    first_date : str
+        UT date (YYYY-MM-DD) of the first night's frames: the day after its evening.
+    seed : int
+    camera : Camera
+    workers : int
+        Processes.
+
+    Returns
+    -------
+    int
+        How many frames were written.
+
+    Raises
+    ------
+    UserError
+        A number out of range, or a folder that holds frames of another origin.
+    """
+    _check_number("nights", nights, least=1)
+    _check_number("frames_per_night", frames_per_night, least=1, most=_MAX_FRAMES_PER_NIGHT)
+    _check_number("workers", workers, least=1)
+    _check_number("seed", seed, least=0)
+    folder = Path(folder)
+    evenings = [_parse_date(first_date) + timedelta(days=n - 1) for n in range(nights)]
+    _claim_archive(folder, camera, seed)
+    write = partial(_write_archive_night, folder, frames_per_night, camera, seed)
+    if workers == 1 or nights == 1:
+        return sum(map(write, evenings))
+    # Spawned, as the caller may be a process with threads (pytest, Snakemake), unsafe to fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, nights), mp_context=context) as pool:
+        return sum(pool.map(write, evenings, chunksize=-(-nights // (8 * workers))))
+
+
+def _claim_archive(folder, camera, seed):
+    """Note whose archive this is, and refuse to mix it with anything else."""
+    parameters = {"simulator": SIMULATOR_VERSION, "seed": seed, "camera": asdict(camera)}
+    path = folder / _ARCHIVE_FILE
+    if path.exists():
+        if json.loads(path.read_text(encoding="utf-8")) != parameters:
+            raise UserError(
+                "this folder holds an archive with other parameters",
+                file=path,
+                remedy="choose another folder",
+            )
+        return
+    _make_folder(folder)
+    if any(folder.iterdir()):
+        raise UserError(
+            "this folder holds files that the simulator did not write",
+            file=folder,
+            remedy="choose an empty or a new folder",
+        )
+    _write_whole(path, (json.dumps(parameters, indent=1) + "\n").encode())
+
+
+def _write_archive_night(folder, count, camera, seed, night):
+    frames = archive_frames(night, count)
+    present = set()
+    if (folder / night.isoformat()).is_dir():
+        present = {entry.name for entry in (folder / night.isoformat()).iterdir()}
+    missing = [frame for frame in frames if Path(frame.file).name not in present]
+    detector = make_detector(camera, seed=seed)
+    drawn = {frame: realise(camera, frame, seed=seed) for frame in missing}
+    _write_frames(folder, missing, camera, detector, drawn, seed=seed, workers=1)
+    return len(missing)
