@@ -1,0 +1,105 @@
+"""Combine reduced frames into one: python scripts/combine.py OUT FILE FILE ...
+
+What the workflow does for every night and camera by itself, for a handful of files by hand. The
+frames have to be uncompressed float images of one shape, as ccdflow's reduced frames are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from ccdflow import __version__, fitsio
+from ccdflow.combine import DEFAULT_MEMORY, Recipe, combine, locate
+from ccdflow.errors import CcdflowError, UserError
+
+
+def parse(arguments=None):
+    """Return the parsed command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path, help="file to write; may not be there yet")
+    parser.add_argument("files", nargs="+", help="reduced frames")
+    parser.add_argument("--hdu", type=int, default=0, help="number of the image's HDU")
+    parser.add_argument("--method", default="average", choices=("average", "median"))
+    parser.add_argument(
+        "--clip",
+        type=float,
+        default=5.0,
+        help="reject beyond so many sigma (MAD) from the median; 0 rejects nothing",
+    )
+    parser.add_argument("--iterations", type=int, default=1, help="clip so many times at most")
+    parser.add_argument(
+        "--memory", type=float, default=DEFAULT_MEMORY / 1e6, metavar="MB", help="ceiling in 10^6 B"
+    )
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT where it is there")
+    return parser.parse_args(arguments)
+
+
+def run(options):
+    """Combine the files, write the result and return the line that says so."""
+    if options.out.exists() and not options.overwrite:
+        raise UserError("is there already", file=options.out, remedy="--overwrite replaces it")
+    recipe = Recipe(method=options.method, clip=options.clip or None, iterations=options.iterations)
+    result = combine(
+        [locate(path, hdu=options.hdu) for path in options.files],
+        recipe,
+        threads=options.threads,
+        memory=int(options.memory * 1e6),
+        uncertainty=False,
+    )
+    write(options.out, result, options.files)
+    return (
+        f"{options.out}: {len(options.files)} frames, {recipe}; "
+        f"{int(result.clipped.sum())} values rejected"
+    )
+
+
+def write(path, result, files):
+    """Write a combined image as float32, with a card for each member.
+
+    Parameters
+    ----------
+    path : path-like
+    result : ccdflow.combine.Combined
+    files : list of str
+        The members, in their order.
+    """
+    data = result.image.astype(">f4")
+    header = fits.Header()
+    header["SIMPLE"] = True
+    header["BITPIX"] = -32
+    header["NAXIS"] = 2
+    header["NAXIS1"] = data.shape[1]
+    header["NAXIS2"] = data.shape[0]
+    header["BUNIT"] = "adu"
+    header["NCOMBINE"] = (len(files), "number of frames combined")
+    header["COMBMETH"] = (str(result.recipe), "how")
+    header["NREJECT"] = (int(result.clipped.sum()), "values rejected")
+    header["CCDFLOW"] = (__version__, "version of ccdflow")
+    for number, name in enumerate(files, start=1):
+        header[f"IMCMB{number:03d}"] = Path(name).name
+    padding = bytes(-data.nbytes % fitsio.BLOCK)
+    sum_of_data = fitsio.sum_words(data)
+    fitsio.write_hdus(path, [fitsio.header_bytes(header, sum_of_data), np.ravel(data), padding])
+
+
+def main(arguments=None):
+    """Run the command line and return its exit status."""
+    options = parse(arguments)
+    try:
+        print(run(options))
+    except CcdflowError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
