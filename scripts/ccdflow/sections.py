@@ -1,0 +1,351 @@
+"""Regions of a frame, as FITS sections and as Python slices, without mixing the two up.
+
+A FITS section ``[x1:x2,y1:y2]`` counts from 1, includes its end and names the columns first.
+A Python slice ``[y0:y1, x0:x1]`` counts from 0, excludes its end and names the rows first.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ccdflow.errors import FrameError, UserError
+
+FORMS = (
+    '{fits: "[x1:x2,y1:y2]"} (counts from 1, columns first) or '
+    '{python: "[y0:y1, x0:x1]"} (counts from 0, rows first)'
+)
+_FITS_FORM = "[x1:x2,y1:y2], counting from 1, columns first"
+_PYTHON_FORM = "[y0:y1, x0:x1], counting from 0, rows first"
+_RANGE = re.compile(r"([+-]?\d+)(?::([+-]?\d+))?")
+_SLICE = re.compile(r"([+-]?\d+)?:([+-]?\d+)?")
+
+
+@dataclass(frozen=True, order=True)
+class Region:
+    """A rectangle of pixels, as numpy counts them: from 0, ends excluded.
+
+    Parameters
+    ----------
+    y0, y1 : int
+        First row, and the row after the last.
+    x0, x1 : int
+        First column, and the column after the last.
+    """
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @classmethod
+    def from_fits(cls, text, *, shape=None, file=None, keyword=None, error=FrameError):
+        """Read a FITS section; blanks are ignored and reversed ranges put in order.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``[2056:2080,1:4128]``; ``*`` stands for a whole axis where `shape` is given.
+        shape : (int, int), optional
+            The frame's (ny, nx).
+        file, keyword : str, optional
+            Named in the error.
+        error : type, optional
+            The error to raise: FrameError for a header, UserError for a profile.
+
+        Returns
+        -------
+        Region
+
+        Raises
+        ------
+        FrameError or UserError
+            If the text is no section, or begins before pixel 1.
+        """
+        return parse_fits(text, shape=shape, file=file, keyword=keyword, error=error).region
+
+    @classmethod
+    def from_python(cls, text, shape, *, file=None, keyword=None, error=FrameError):
+        """Read a Python slice of an array of this shape, rows first.
+
+        Unlike numpy, an end outside the array is an error and not cut off.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``[:, 2055:]`` or ``[:, -25:]``.
+        shape : (int, int)
+            The array's (ny, nx), to which open ends and negative indices refer.
+        file, keyword, error
+            As in `from_fits`.
+
+        Returns
+        -------
+        Region
+
+        Raises
+        ------
+        FrameError or UserError
+            If the text is no slice, is empty, or leaves the array.
+        """
+        axes = parse_python(text, file=file, keyword=keyword, error=error)
+        ends = []
+        for (start, stop), length, axis in zip(axes, shape, ("rows", "columns"), strict=True):
+            first = _index(start, length, 0)
+            last = _index(stop, length, length)
+            if not 0 <= first < last <= length:
+                what = "selects nothing of" if 0 <= last <= first <= length else "leaves"
+                raise error(
+                    f"the slice {what} the frame's {length} {axis}",
+                    file=file,
+                    keyword=keyword,
+                    value=text,
+                    allowed=f"{_PYTHON_FORM}, within {shape[0]} rows and {shape[1]} columns",
+                )
+            ends += [first, last]
+        return cls(*ends)
+
+    @property
+    def slices(self):
+        """The pair of slices (rows, columns) that selects this region of an array."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    @property
+    def shape(self):
+        """Rows and columns, (ny, nx)."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def size(self):
+        """The number of pixels."""
+        return (self.y1 - self.y0) * (self.x1 - self.x0)
+
+    def to_fits(self):
+        """The FITS section, such as ``[2056:2080,1:4128]``."""
+        return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
+
+    def to_python(self):
+        """The Python slice, such as ``[0:4128, 2055:2080]``."""
+        return f"[{self.y0}:{self.y1}, {self.x0}:{self.x1}]"
+
+    def within(self, shape):
+        """Whether all of it lies in a frame of shape (ny, nx)."""
+        return 0 <= self.y0 < self.y1 <= shape[0] and 0 <= self.x0 < self.x1 <= shape[1]
+
+    def contains(self, other):
+        """Whether all of another region lies in this one."""
+        rows = self.y0 <= other.y0 and other.y1 <= self.y1
+        return rows and self.x0 <= other.x0 and other.x1 <= self.x1
+
+    def overlaps(self, other):
+        """Whether the two have a pixel in common."""
+        return self.shares_rows(other) and self.shares_columns(other)
+
+    def shares_rows(self, other):
+        """Whether the two have a row in common."""
+        return self.y0 < other.y1 and other.y0 < self.y1
+
+    def shares_columns(self, other):
+        """Whether the two have a column in common."""
+        return self.x0 < other.x1 and other.x0 < self.x1
+
+    def shifted(self, dy, dx):
+        """The same rectangle, `dy` rows up and `dx` columns to the right."""
+        return Region(self.y0 + dy, self.y1 + dy, self.x0 + dx, self.x1 + dx)
+
+    def transposed(self):
+        """The rectangle with rows and columns exchanged."""
+        return Region(self.x0, self.x1, self.y0, self.y1)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A FITS section with the directions it was written in.
+
+    Parameters
+    ----------
+    region : Region
+        The pixels.
+    flip_x, flip_y : bool
+        Whether the columns, the rows were given backwards (``[2048:1,...]``).
+    """
+
+    region: Region
+    flip_x: bool
+    flip_y: bool
+
+
+@dataclass(frozen=True)
+class RegionSpec:
+    """A region as a profile gives it, to be resolved for a frame's shape.
+
+    Parameters
+    ----------
+    form : str
+        'fits', 'python', or 'keyword' (the header card of that name holds a FITS section).
+    text : str
+        The section, the slice or the card's name.
+    """
+
+    form: str
+    text: str
+
+    def resolve(self, shape, *, file=None, keyword=None):
+        """The region in a frame of shape (ny, nx).
+
+        Parameters
+        ----------
+        shape : (int, int)
+            The frame's (ny, nx).
+        file, keyword : str, optional
+            Named in the error.
+
+        Returns
+        -------
+        Region
+
+        Raises
+        ------
+        FrameError
+            If it does not lie wholly within the frame.
+        """
+        if self.form == "python":
+            return Region.from_python(self.text, shape, file=file, keyword=keyword)
+        region = Region.from_fits(self.text, shape=shape, file=file, keyword=keyword)
+        return inside(region, shape, self.text, file=file, keyword=keyword)
+
+
+def inside(region, shape, text, *, file=None, keyword=None, remedy=None):
+    """The region itself, once it is known to lie within a frame of shape (ny, nx).
+
+    Raises
+    ------
+    FrameError
+        If it does not.
+    """
+    if region.within(shape):
+        return region
+    raise FrameError(
+        "the region is outside the frame",
+        file=file,
+        keyword=keyword,
+        value=text,
+        allowed=f"within [1:{shape[1]},1:{shape[0]}]",
+        remedy=remedy,
+    )
+
+
+def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError):
+    """Read a FITS section and the directions it was written in.
+
+    Parameters
+    ----------
+    text, shape, file, keyword, error
+        As in `Region.from_fits`; ``-*`` is a whole axis backwards.
+
+    Returns
+    -------
+    Section
+
+    Raises
+    ------
+    FrameError or UserError
+        If the text is no section, or begins before pixel 1.
+    """
+
+    def refuse(problem):
+        return error(problem, file=file, keyword=keyword, value=text, allowed=_FITS_FORM)
+
+    body = re.sub(r"\s+", "", text) if isinstance(text, str) else ""
+    if not (body.startswith("[") and body.endswith("]")):
+        raise refuse("not a FITS section")
+    parts = body[1:-1].split(",")
+    if len(parts) != 2:
+        raise refuse("a FITS section of an image has two ranges")
+    lengths = (None, None) if shape is None else (shape[1], shape[0])
+    ends = []
+    for part, length in zip(parts, lengths, strict=True):
+        if part in ("*", "-*"):
+            if length is None:
+                raise refuse("'*' can not stand where the size of the frame is not known")
+            ends.append((1, length) if part == "*" else (length, 1))
+            continue
+        match = _RANGE.fullmatch(part)
+        if match is None:
+            raise refuse("not a FITS section")
+        first = int(match[1])
+        ends.append((first, int(match[2]) if match[2] else first))
+    (xa, xb), (ya, yb) = ends
+    if min(xa, xb, ya, yb) < 1:
+        raise refuse("the section is outside the frame: pixels count from 1")
+    region = Region(min(ya, yb) - 1, max(ya, yb), min(xa, xb) - 1, max(xa, xb))
+    return Section(region, flip_x=xa > xb, flip_y=ya > yb)
+
+
+def parse_python(text, *, file=None, keyword=None, error=FrameError):
+    """Read a Python slice of an image: ((y0, y1), (x0, x1)), None where an end is open.
+
+    Raises
+    ------
+    FrameError or UserError
+        If the text is not two slices with step 1.
+    """
+    body = re.sub(r"\s+", "", text) if isinstance(text, str) else ""
+    parts = body[1:-1].split(",") if body.startswith("[") and body.endswith("]") else []
+    matches = [_SLICE.fullmatch(part) for part in parts]
+    if len(matches) != 2 or None in matches:
+        raise error(
+            "not a Python slice of an image",
+            file=file,
+            keyword=keyword,
+            value=text,
+            allowed=_PYTHON_FORM,
+        )
+    return tuple(tuple(int(end) if end else None for end in match.groups()) for match in matches)
+
+
+def read_region(value, *, file=None, keyword=None):
+    """Read a region of a profile, once its notation is named.
+
+    Parameters
+    ----------
+    value : dict
+        ``{"fits": "[2056:2080,1:4128]"}``, ``{"python": "[:, 2055:]"}`` or
+        ``{"keyword": "BIASSEC"}``.
+    file, keyword : str, optional
+        The profile and the key in it, named in the error.
+
+    Returns
+    -------
+    RegionSpec
+
+    Raises
+    ------
+    UserError
+        If it is a bare string, which could be either notation, or can not be read.
+    """
+    if not isinstance(value, dict) or len(value) != 1:
+        raise UserError(
+            "a region must say which notation it is in",
+            file=file,
+            keyword=keyword,
+            value=value,
+            allowed=FORMS,
+        )
+    ((form, text),) = value.items()
+    if form == "python":
+        parse_python(text, file=file, keyword=keyword, error=UserError)
+    elif form == "fits":
+        # A shape only so that '*' can be read: the frame's own is not known yet.
+        parse_fits(text, shape=(1, 1), file=file, keyword=keyword, error=UserError)
+    elif form != "keyword" or not isinstance(text, str) or not text.strip():
+        raise UserError(
+            "not a notation of regions", file=file, keyword=keyword, value=form, allowed=FORMS
+        )
+    return RegionSpec(form, text)
+
+
+def _index(value, length, default):
+    if value is None:
+        return default
+    return value + length if value < 0 else value
