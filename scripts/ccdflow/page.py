@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ccdflow.errors import UserError
 
 KINDS = ("bias", "dark", "flat", "arc", "science", "other")
+_PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 REDUCED = "reduced"
 SET_ASIDE = "set aside"
 OPEN_ROWS = 25
@@ -384,11 +385,11 @@ def _night_summary(page, cameras):
     """Say in plain sentences what the night was and what was made of it."""
     if not page.frames:
         return ["No frame of this night was found.", *page.notes]
-    kinds = [f"{len(frames)} {_kind_name(kind)}" for kind, frames in _by_kind(page.frames)]
-    taken = f"{_count(len(page.frames), 'frame')} of this night: {_listing(kinds)}"
+    kinds = [_number_of(kind, len(frames)) for kind, frames in _by_kind(page.frames)]
+    taken = f"{_count(len(page.frames), 'frame')}"
     if cameras:
         taken += f", taken with {_listing(cameras)}"
-    said = [taken + "."]
+    said = [f"{taken}: {_listing(kinds)}."]
     done = _number(page.frames, REDUCED)
     aside = _number(page.frames, SET_ASIDE)
     other = len(page.frames) - done - aside
@@ -422,9 +423,9 @@ def _combined_summary(page):
             continue
         line = f"{each.name}: {_count(len(each.members), 'bias', 'biases')} combined"
         if math.isfinite(each.noise):
-            line += f", noise of a pixel {figure(each.noise)} adu"
+            line += f", noise of a pixel {figure(each.noise, 3)} adu"
             if math.isfinite(each.predicted):
-                line += f" (predicted {figure(each.predicted)} adu)"
+                line += f" (predicted {figure(each.predicted, 3)} adu)"
         if each.left_out:
             line += f"; {len(each.left_out)} left out"
         said.append(line + ".")
@@ -479,6 +480,13 @@ def _kind_name(kind):
     return kind or "of unknown type"
 
 
+def _number_of(kind, number):
+    """Write how many frames of a type: 6 biases, 1 science frame, 3 of unknown type."""
+    if kind in _PLURALS:
+        return _count(number, kind, _PLURALS[kind])
+    return _count(number, f"{kind} frame") if kind else f"{number} of unknown type"
+
+
 def _unique(names: Iterable[str]):
     return list(dict.fromkeys(name for name in names if name))
 
@@ -520,8 +528,23 @@ def figure(value: float, digits: int = 4) -> str:
     return f"{value:.{max(0, digits - 1 - size)}f}".replace("-", "−")
 
 
-def _figures(values):
-    return " / ".join(figure(value) for value in values) if values else "–"
+def _fixed(values, places):
+    """Write the figures of all amplifiers with so many places after the point."""
+    shown = [f"{value:.{places}f}" if math.isfinite(value) else "–" for value in values]
+    return " / ".join(shown).replace("-", "−") if shown else "–"
+
+
+def _with_error(value, error):
+    """Write a value with its error, to two digits of the error."""
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return figure(value)
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
+
+
+def _seconds(value):
+    """Write an exposure time to the millisecond, without zeros at its end."""
+    return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
 
 
 def visible(text: object) -> str:
@@ -591,7 +614,10 @@ def _environment():
     )
     environment.filters |= {
         "figure": figure,
-        "figures": _figures,
+        "fixed": _fixed,
+        "seconds": _seconds,
+        "with_error": _with_error,
+        "number_of": _number_of,
         "href": _href,
         "data_uri": _data_uri,
         "png_size": _png_size,

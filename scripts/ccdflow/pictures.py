@@ -46,10 +46,13 @@ SHADES = LinearSegmentedColormap.from_list(
     "ccdflow", ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
 )
 
-_DPI = 120
-_WIDTH = 11.0
+_DPI = 110
+_WIDTH = 12.0  # inches, as all lengths of the layout
+_LEFT = 0.75  # room for the numbers and the label of a vertical axis
+_SCALE = 1.15  # room for the colour scale of an image and the numbers of the next panel
+_BELOW = 0.72  # room for the label of a horizontal axis and the title of the panel below it
 _SHOWN_PIXELS = 620
-_SHOWN_PERCENT = (2.0, 96.0)
+_SHOWN_PERCENT = (3.0, 96.0)
 _LEGEND_ENTRIES = 8
 _STEPS = (1, 2, 5, 10)
 _FONT = "DejaVu Sans"
@@ -212,7 +215,7 @@ def before_after(frame: FramePanels, *, title: str | None = None) -> bytes:
     Returns
     -------
     bytes
-        A PNG, about 1320 pixels wide.
+        A PNG, 1320 pixels wide.
 
     Raises
     ------
@@ -221,19 +224,16 @@ def before_after(frame: FramePanels, *, title: str | None = None) -> bytes:
     """
     _check_frame(frame)
     groups = _strip_groups(frame)
-    tall = _shown_ratio(frame.raw) >= 1.0 and bool(groups)
+    said = describe(frame) + _blocks(frame.raw, _SHOWN_PIXELS)
+    boxes, height = _layout(frame, len(groups))
     with _drawing():
-        said = describe(frame) + _blocks(frame.raw, _SHOWN_PIXELS)
-        figure = _figure(title or _headline(frame), said, height=0)
-        if tall:
-            panels = _panels_side_by_side(figure, frame, len(groups))
-        else:
-            panels = _panels_in_two_rows(figure, frame, len(groups))
-        _draw_pair(panels["raw"], panels["reduced"], frame, limit=_SHOWN_PIXELS)
-        for axes, group in zip(panels["profiles"], groups, strict=True):
-            _draw_profile(axes, frame, group)
+        figure, place = _figure(title or _headline(frame), said, height=height)
+        raw, reduced = place(boxes["raw"]), place(boxes["reduced"])
+        _draw_pair(raw, reduced, frame, limit=_SHOWN_PIXELS)
+        for box, group in zip(boxes["profiles"], groups, strict=True):
+            _draw_profile(place(box), frame, group)
         if groups:
-            _draw_level(panels["level"], frame)
+            _draw_level(place(boxes["level"]), frame)
         return _png(figure)
 
 
@@ -268,15 +268,16 @@ def overview(frames: Sequence[FramePanels], *, title: str = "Before and after") 
     )
     heights = [_overview_height(frame) for frame in frames]
     with _drawing():
-        figure = _figure(title, explanation, height=sum(heights))
-        rows = figure.subfigures(len(frames), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for row, frame in zip(rows, frames, strict=True):
-            row.set_facecolor(PAPER)
-            row.suptitle(_headline(frame), x=0.012, ha="left", fontsize=10.5, fontweight="bold")
-            image_width = _overview_width(frame)
-            widths = [image_width, image_width, _WIDTH - 2 * image_width - 2.4]
-            left, middle, right = row.subplots(1, 3, width_ratios=widths)
+        figure, place = _figure(title, explanation, height=sum(heights))
+        for number, frame in enumerate(frames):
+            top = sum(heights[:number])
+            place.heading(_headline(frame), top)
+            width = _overview_width(frame)
+            image = (_LEFT, top + 0.55, width, width * _shown_ratio(frame.raw))
+            left, middle = place(image), place((_LEFT + width + _SCALE, *image[1:]))
             _draw_pair(left, middle, frame, limit=320)
+            start = 2 * _LEFT + 2 * (width + _SCALE) - 0.5
+            right = place((start, image[1], _WIDTH - start - 0.2, max(1.3, image[3])))
             groups = _strip_groups(frame)
             if groups:
                 _draw_profile(right, frame, groups[0])
@@ -286,11 +287,11 @@ def overview(frames: Sequence[FramePanels], *, title: str = "Before and after") 
 
 
 def _overview_width(frame):
-    return 1.35 if _shown_ratio(frame.raw) >= 1.4 else 2.6
+    return 1.35 if _shown_ratio(frame.raw) >= 1.4 else 2.5
 
 
 def _overview_height(frame):
-    return max(2.1, 1.05 + _overview_width(frame) * _shown_ratio(frame.raw))
+    return 1.15 + max(1.3, _overview_width(frame) * _shown_ratio(frame.raw))
 
 
 def overscan_picture(
@@ -331,11 +332,9 @@ def overscan_picture(
         "which was used, should be free of it."
     )
     with _drawing():
-        figure = _figure(title, explanation, height=3.4)
-        grid = figure.add_gridspec(1, len(groups))
-        for number, group in enumerate(groups):
-            axes = figure.add_subplot(grid[0, number])
-            _draw_profiles_together(axes, shown, group, legend=number == 0)
+        figure, place = _figure(title, explanation, height=3.5)
+        for number, box in enumerate(_beside((_LEFT, 0.35, _WIDTH - _LEFT - 0.2, 2.5), groups)):
+            _draw_profiles_together(place(box), shown, groups[number], legend=number == 0)
         return _png(figure)
 
 
@@ -399,27 +398,37 @@ def combined_bias_picture(combined: CombinedPanels, *, title: str | None = None)
     _check_image(image, "combined bias", combined.name)
     if not np.isfinite(image).any():
         raise UserError("the combined bias has no finite pixel", file=combined.name)
-    ratio = _shown_ratio(image)
+    boxes, height = _combined_layout(_shown_ratio(image))
     with _drawing():
-        figure = _figure(
-            title or f"Combined bias: {_text(combined.name)}",
-            _combined_sentence(combined),
-            height=5.6 if ratio >= 1.0 else 5.2,
-        )
-        if ratio >= 1.0:
-            grid = figure.add_gridspec(3, 2, width_ratios=[1.0, 1.35])
-            at_image = figure.add_subplot(grid[:, 0])
-            places = [grid[0, 1], grid[1, 1], grid[2, 1]]
-        else:
-            grid = figure.add_gridspec(2, 2, width_ratios=[1.0, 1.0])
-            at_image = figure.add_subplot(grid[0, 0])
-            places = [grid[1, 0], grid[1, 1], grid[0, 1]]
-        by_column, by_row, spread = (figure.add_subplot(place) for place in places)
+        title = title or f"Combined bias: {combined.name}"
+        figure, place = _figure(title, _combined_sentence(combined), height=height)
+        at_image, by_column, by_row, spread = (place(box) for box in boxes)
         _draw_image(at_image, image, combined.unit, "Combined bias", limit=_SHOWN_PIXELS)
         _draw_line_profile(by_column, image, combined.unit, axis=0)
         _draw_line_profile(by_row, image, combined.unit, axis=1)
         _draw_histogram(spread, combined)
         return _png(figure)
+
+
+def _combined_layout(ratio):
+    """Boxes for image, columns, rows and distribution, and the height of it all."""
+    if ratio < 1.0:
+        width = 4.3
+        tall = max(2.1, width * ratio)
+        below = 0.35 + tall + _BELOW + 0.2
+        return [
+            (_LEFT, 0.35, width, width * ratio),
+            (_LEFT, below, 4.9, 2.0),
+            (6.9, below, 4.9, 2.0),
+            (6.9, 0.35, 4.9, tall),
+        ], below + 2.0 + 0.6
+    width = 2.7
+    tall = max(4.9, width * ratio)
+    start = _LEFT + width + _SCALE + 0.6
+    height = (tall - 2 * _BELOW) / 3
+    tops = [0.35 + number * (height + _BELOW) for number in range(3)]
+    right = [(start, top, _WIDTH - start - 0.2, height) for top in tops]
+    return [(_LEFT, 0.35, width, width * ratio), *right], 0.35 + tall + 0.6
 
 
 # ---------------------------------------------------------------------------- figures of a night
@@ -490,17 +499,17 @@ def night_quality_picture(
     if not amplifiers:
         raise UserError("there is no amplifier to draw", remedy="leave this picture out")
     explanation = (
-        "A good detector keeps its level, has the read noise its maker claims, shows no more "
-        "structure than chance gives, and gets quieter as the root of the number of frames."
+        "A sound detector keeps its level, has the read noise that is claimed for it, shows no "
+        "more structure than noise alone gives, and is averaged down as the root of the number of "
+        "frames. Structure: scatter of the means of rows and of columns after the overscan was "
+        "subtracted."
     )
     with _drawing():
-        figure = _figure(title, explanation, height=6.0)
-        grid = figure.add_gridspec(2, 2)
-        panels = [figure.add_subplot(grid[row, column]) for row in (0, 1) for column in (0, 1)]
-        _draw_drift(panels[0], amplifiers, unit)
-        _draw_pairs(panels[1], amplifiers, unit)
-        _draw_structure(panels[2], amplifiers, unit)
-        _draw_gain_by_number(panels[3], amplifiers, unit)
+        figure, place = _figure(title, explanation, height=6.3)
+        _draw_drift(place((_LEFT, 0.35, 5.0, 2.2)), amplifiers, unit)
+        _draw_pairs(place((6.8, 0.35, 5.0, 2.2)), amplifiers, unit)
+        _draw_structure(place((1.65, 3.45, 4.1, 2.2)), amplifiers, unit)
+        _draw_gain_by_number(place((6.8, 3.45, 5.0, 2.2)), amplifiers, unit)
         return _png(figure)
 
 
@@ -561,17 +570,19 @@ def trend_picture(
     nights = sorted({point.night for point in points})
     where = dict(zip(nights, _positions(nights), strict=True))
     series = sorted({(point.camera, point.amplifier) for point in points})
-    explanation = "Each point is one night's biases. A jump means that something was changed."
+    explanation = (
+        "Each point is one night's biases. What should stay the same is the electronics' own: a "
+        "jump is worth a look at what was changed that day."
+    )
     with _drawing():
-        figure = _figure(title, explanation, height=6.3)
-        grid = figure.add_gridspec(3, 1)
+        figure, place = _figure(title, explanation, height=6.4)
         panels = (
             ("level", "Bias level, less its median"),
             ("read_noise", "Read noise of one frame"),
             ("combined_noise", "Noise of the combined bias"),
         )
         for row, (key, name) in enumerate(panels):
-            axes = figure.add_subplot(grid[row, 0])
+            axes = place((_LEFT, 0.35 + 2.05 * row, _WIDTH - _LEFT - 0.2, 1.35))
             for number, which in enumerate(series):
                 _draw_trend(axes, points, key, which, where, number)
             if len(nights) == 1:
@@ -632,21 +643,57 @@ def _drawing():
 
 
 def _figure(title, explanation, *, height):
-    """Make a figure with a headline, and an explanation below the panels."""
-    lines = textwrap.wrap(_text(explanation), 150)
-    figure = Figure(figsize=(_WIDTH, height + 0.55), dpi=_DPI, facecolor=PAPER)
+    """Make a figure with a headline above the panels and an explanation below them.
+
+    Positions are given, not found: finding them takes longer than all the drawing.
+
+    Returns
+    -------
+    figure : Figure
+        The figure.
+    place : _Place
+        What makes axes in it, in inches right of and below the corner under the headline.
+    """
+    headline = textwrap.wrap(_text(title), 95) or [""]
+    lines = textwrap.wrap(_text(explanation), 158)
+    above = 0.2 + 0.25 * len(headline)
+    total = above + height + 0.2 + 0.17 * len(lines)
+    figure = Figure(figsize=(_WIDTH, total), dpi=_DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06, wspace=0.03, hspace=0.04)
-    figure.suptitle(
-        "\n".join(textwrap.wrap(_text(title), 100)),
-        x=0.012,
-        ha="left",
-        fontsize=13,
+    place = _Place(figure, above, total)
+    figure.text(
+        0.15 / _WIDTH, 1 - 0.12 / total, "\n".join(headline), va="top", fontsize=13,
         fontweight="bold",
-    )
-    figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=9, color=MUTED)
-    figure.set_figheight(height + 0.6 + 0.17 * len(lines))
-    return figure
+    )  # fmt: skip
+    figure.text(0.15 / _WIDTH, 0.12 / total, "\n".join(lines), va="bottom", color=MUTED)
+    return figure, place
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Makes axes in a figure whose panels begin ``above`` inches below its upper edge."""
+
+    figure: Figure
+    above: float
+    total: float
+
+    def __call__(self, box):
+        left, top, width, height = box
+        low = self.total - self.above - top - height
+        return self.figure.add_axes(
+            (left / _WIDTH, low / self.total, width / _WIDTH, height / self.total)
+        )
+
+    def heading(self, text, top):
+        where = 1 - (self.above + top + 0.08) / self.total
+        self.figure.text(0.15 / _WIDTH, where, text, va="top", fontsize=10.5, fontweight="bold")
+
+
+def _beside(box, groups):
+    """Divide a box into one for each group, with room for their numbers."""
+    left, top, width, height = box
+    each = (width - 0.75 * (len(groups) - 1)) / len(groups)
+    return [(left + number * (each + 0.75), top, each, height) for number in range(len(groups))]
 
 
 def _png(figure):
@@ -703,17 +750,27 @@ def _say(axes, text):
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
-def _legend(axes, **options):
+def _legend(axes):
+    """Put the legend above the panel, beside its title, or inside where it would not fit."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > _LEGEND_ENTRIES:
         left_out = len(labels) - _LEGEND_ENTRIES + 1
         handles = handles[: _LEGEND_ENTRIES - 1]
         labels = labels[: _LEGEND_ENTRIES - 1]
         labels[-1] += f"  (and {left_out} more)"
-    axes.legend(
-        handles, labels, ncols=min(4, len(labels)), loc="lower right",
-        bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, **options,
-    )  # fmt: skip
+    inches = axes.get_position().width * _WIDTH
+    needed = 0.062 * sum(map(len, labels)) + 0.52 * len(labels)
+    needed += 0.085 * len(axes.get_title(loc="left"))
+    if needed < inches:
+        axes.legend(
+            handles, labels, ncols=len(labels), loc="lower right", bbox_to_anchor=(1.0, 1.0),
+            borderaxespad=0.1,
+        )  # fmt: skip
+    else:
+        axes.legend(
+            handles, labels, ncols=1 + (inches > 8), loc="upper right", frameon=True,
+            framealpha=0.8, edgecolor="none",
+        )  # fmt: skip
 
 
 def _widen(axes, values):
@@ -807,21 +864,29 @@ def _draw_image(axes, image, unit, title, *, limit, ratio=None):
         interpolation="auto",
     )
     axes.set(xlim=(0.5, nx + 0.5), ylim=(0.5, ny + 0.5), facecolor=FAINT)
-    axes.set_box_aspect(ratio)
-    axes.set_anchor("N")
+    _set_height(axes, ratio)
     axes.spines[:].set_visible(False)
     axes.set_title(title)
     axes.set_xlabel("column (pixels)")
     axes.set_ylabel("row (pixels)")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, integer=True, steps=_STEPS))
-    bar = axes.inset_axes((1.03, 0.0, 0.045 * min(1.0, ratio**0.5), 1.0))
+    inches = axes.get_position().width * _WIDTH
+    bar = axes.inset_axes((1 + 0.08 / inches, 0.0, 0.12 / inches, 1.0))
     beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
     ends = (bool(np.nanmin(small) < low), bool(np.nanmax(small) > high)) if not blank else ()
     colours = axes.figure.colorbar(drawn, cax=bar, extend=beyond.get(ends, "neither"))
     colours.outline.set_visible(False)
     colours.locator = MaxNLocator(5)
-    bar.set_title(unit, fontsize=8, color=MUTED, loc="center")
+    bar.set_title(unit, fontsize=8, color=MUTED, loc="left")
+
+
+def _set_height(axes, ratio):
+    """Make axes as high as ratio times their width, from their upper edge down."""
+    box = axes.get_position()
+    wide, tall = axes.figure.get_size_inches()
+    height = box.width * wide * ratio / tall
+    axes.set_position((box.x0, box.y1 - height, box.width, height))
 
 
 def _draw_pair(left, right, frame, *, limit):
@@ -833,6 +898,7 @@ def _draw_pair(left, right, frame, *, limit):
     _draw_image(
         right, frame.reduced, frame.unit, "Reduced", limit=limit, ratio=ratio if alike else other
     )
+    right.set_ylabel("")
 
 
 def _outline(axes, frame):
@@ -846,38 +912,34 @@ def _outline(axes, frame):
         )  # fmt: skip
 
 
-def _panels_side_by_side(figure, frame, groups):
-    """Place panels for a frame that is taller than wide: images at the left, profiles right."""
+def _layout(frame, groups):
+    """Boxes of the panels for one frame, and the height of it all.
+
+    Images that are taller than wide stand at the left, with the profiles at their right; others
+    stand above the profiles.
+    """
     ratio = _shown_ratio(frame.raw)
-    image_width = 2.75 if ratio > 1.3 else 3.2
-    figure.set_figheight(figure.get_figheight() + image_width * ratio)
-    widths = [image_width, image_width, _WIDTH - 2 * image_width - 1.6]
-    grid = figure.add_gridspec(2, 3, width_ratios=widths)
-    inner = grid[0, 2].subgridspec(1, groups)
-    return {
-        "raw": figure.add_subplot(grid[:, 0]),
-        "reduced": figure.add_subplot(grid[:, 1]),
-        "profiles": [figure.add_subplot(inner[0, number]) for number in range(groups)],
-        "level": figure.add_subplot(grid[1, 2]),
+    if ratio >= 1.0 and groups:
+        width = 2.4 if ratio > 1.3 else 2.9
+        tall = max(4.3, width * ratio)
+        start = 2 * (_LEFT + width + _SCALE) - 0.5
+        wide, height = _WIDTH - start - 0.2, (tall - _BELOW) / 2
+        profile = (start, 0.35, wide, height)
+        level = (start, 0.35 + height + _BELOW, wide, height)
+    else:
+        width = 4.3 if ratio < 1.0 else 3.3
+        tall = width * ratio
+        level = (6.9, 0.35 + tall + _BELOW, 4.9, 2.1)
+        profile = (_LEFT, *level[1:])
+    reduced = _LEFT + width + _SCALE if ratio >= 1.0 and groups else 6.9
+    boxes = {
+        "raw": (_LEFT, 0.35, width, width * ratio),
+        "reduced": (reduced, 0.35, width, width * ratio),
+        "profiles": _beside(profile, range(groups)) if groups else [],
+        "level": level,
     }
-
-
-def _panels_in_two_rows(figure, frame, groups):
-    """Place panels for a frame that is wider than tall: images above, profiles below."""
-    image_height = 4.2 * _shown_ratio(frame.raw) + 0.4
-    heights = [image_height, 2.6] if groups else [image_height]
-    figure.set_figheight(figure.get_figheight() + sum(heights))
-    grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-    panels = {
-        "raw": figure.add_subplot(grid[0, 0]),
-        "reduced": figure.add_subplot(grid[0, 1]),
-        "profiles": [],
-    }
-    if groups:
-        inner = grid[1, 0].subgridspec(1, groups)
-        panels["profiles"] = [figure.add_subplot(inner[0, number]) for number in range(groups)]
-        panels["level"] = figure.add_subplot(grid[1, 1])
-    return panels
+    last = level if groups else boxes["raw"]
+    return boxes, last[1] + last[3] + 0.6
 
 
 # ---------------------------------------------------------------------------- overscan profiles
@@ -1225,13 +1287,13 @@ def _draw_pairs(axes, amplifiers, unit):
                 linestyle=(0, (5, 3)),
             )  # fmt: skip
             every.append(each.claimed_noise)
-    _name(axes, "Read noise, from pairs of biases", "pair, in order", unit)
+    _name(axes, "Read noise, from pairs", "pair, in order", unit)
     if not every:
         return _say(axes, "There was no pair of biases to measure the read noise from.")
     _widen(axes, every)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS))
     if any(math.isfinite(each.claimed_noise) for each in amplifiers):
-        axes.plot([], [], color=MUTED, lw=1.1, linestyle=(0, (5, 3)), label="claimed by the header")
+        axes.plot([], [], color=MUTED, lw=1.1, linestyle=(0, (5, 3)), label="claimed")
     return _legend(axes)
 
 
@@ -1245,13 +1307,13 @@ def _draw_structure(axes, amplifiers, unit):
             if not math.isfinite(measured):
                 continue
             place = len(names)
-            names.append(f"{_called(each, number)}, {what}s")
+            names.append(f"{_called(each, number)[:12]}, {what}s")
             axes.barh(place, measured, height=0.5, color=SERIES[number % len(SERIES)], alpha=0.6)
             largest = max(largest, measured)
             if math.isfinite(expected):
                 axes.plot([expected] * 2, [place - 0.36, place + 0.36], color=INK, linewidth=1.6)
                 largest = max(largest, expected)
-    _name(axes, "Structure left after overscan subtraction", f"scatter of the means ({unit})", "")
+    _name(axes, "Structure left over", f"scatter of the means ({unit})", "")
     if not names:
         return _say(axes, "No structure was measured.")
     axes.grid(False, axis="y")
