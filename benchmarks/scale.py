@@ -1,0 +1,314 @@
+"""`make bench-scale`: what an archive of nights costs, with tiny frames.
+
+For archives of 10, 100 and 1,000 nights of 100 frames: the first run; a run with nothing to do;
+one late frame; one new night; and that night by itself in an archive of its own. Frames are 96 x
+48, so that what is measured is the bookkeeping around them. Nothing is made up: all
+100,000 frames of the largest are really reduced, which is what takes the time here; before
+that, `snakemake -n` shows what its inventory and its plan cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import measure
+from measure import MEGABYTE, ROOT, Bar, BenchmarkError
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from ccdflow.simulate import simulate_archive
+
+FRAMES_PER_NIGHT = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One measured run on `frames` frames, `made` of which had to be reduced.
+
+    `nights` names the experiment: the number of nights its archive began with.
+    """
+
+    name: str
+    nights: int
+    frames: int
+    made: int
+    measured: measure.Measurement
+
+    def as_row(self):
+        return {
+            "nights": self.nights,
+            "step": self.name,
+            "frames": self.frames,
+            "made": self.made,
+            "wall_s": f"{self.measured.wall:.3f}",
+            "wall_ms_per_frame_made": f"{1e3 * self.measured.wall / self.made:.3f}"
+            if self.made
+            else "",
+            "user_s": f"{self.measured.user:.3f}",
+            "system_s": f"{self.measured.system:.3f}",
+            "peak_main_mb": f"{self.measured.peak_main / MEGABYTE:.0f}",
+            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+        }
+
+
+class Archive:
+    """A raw folder made of hard links to simulated frames, and the results made from it."""
+
+    def __init__(self, source, folder, *, nights):
+        self.nights = nights
+        self.source = source
+        self.raw = measure.empty(folder / "raw")
+        self.results = measure.empty(folder / "results")
+        self.logs = folder.parent / "logs"
+        self.state = {}
+        self.steps = []
+
+    def add_night(self, night, *, without=()):
+        """Link the frames of a night of the source, but for the ones of these names."""
+        (self.raw / night).mkdir(exist_ok=True)
+        for path in sorted((self.source / night).glob("*.fits.gz")):
+            if path.name not in without:
+                self.add_frame(night, path.name)
+
+    def add_frame(self, night, name):
+        (self.raw / night / name).hardlink_to(self.source / night / name)
+
+    def frames(self):
+        return sum(1 for _ in self.raw.glob("*/*.fits.gz"))
+
+    def reduced(self):
+        """Return {product: its time} of all reduced frames."""
+        return {path: path.stat().st_mtime_ns for path in self.results.glob("reduced/*/*.fits")}
+
+    def run(self, name, *, made):
+        """Run ccdflow on the archive, and check that it reduced the frames it had to, no other.
+
+        Parameters
+        ----------
+        name : str
+            Name of the step.
+        made : int
+            How many frames must be reduced in this run.
+
+        Returns
+        -------
+        Step
+        """
+        measure.settle()
+        measured = run_ccdflow(
+            self.raw, self.results, log=self.logs / f"scale-{self.frames()}-{name}.log"
+        )
+        now = self.reduced()
+        changed = [path for path, time in now.items() if self.state.get(path) != time]
+        if len(changed) != made or len(now) != self.frames():
+            raise BenchmarkError(
+                f"{name}: {len(changed)} frames reduced instead of {made}, "
+                f"{len(now)} there of {self.frames()}"
+            )
+        self.state = now
+        step = Step(
+            name=name, nights=self.nights, frames=self.frames(), made=made, measured=measured
+        )
+        print(f"{self.frames():7d} {name:17s} {json.dumps(step.as_row())}", flush=True)
+        self.steps.append(step)
+        return step
+
+
+def run_ccdflow(raw, results, *, log, extra=()):
+    """Run the project's own command on a folder and return its Measurement."""
+    command = [
+        measure.tool("snakemake"),
+        "--cores",
+        measure.threads(),
+        *extra,
+        "--config",
+        f"raw={raw}",
+        f"results={results}",
+    ]
+    return measure.run(command, log=log, cwd=ROOT, environment=measure.with_environment())
+
+
+def simulated(work, nights):
+    """Return the folder of a simulated archive of so many nights, and their names in order."""
+    source = work / "archive"
+    simulate_archive(source, nights=nights, frames_per_night=FRAMES_PER_NIGHT)
+    names = sorted(path.name for path in source.iterdir() if path.is_dir())
+    return source, names[:nights]
+
+
+def archive_steps(work, nights):
+    """Measure the events in the life of an archive of so many nights."""
+    source, names = simulated(work, nights + 1)
+    *old, new = names
+    archive = Archive(source, work / "scale", nights=nights)
+    late_night = old[len(old) // 2]
+    late = sorted((source / late_night).glob("*.fits.gz"))[-1].name
+    for night in old:
+        archive.add_night(night, without=(late,) if night == late_night else ())
+    archive.run("first run", made=nights * FRAMES_PER_NIGHT - 1)
+    archive.run("nothing to do", made=0)
+    archive.add_frame(late_night, late)
+    archive.run("one late frame", made=1)
+    archive.add_night(new)
+    archive.run("one new night", made=FRAMES_PER_NIGHT)
+    alone = Archive(source, work / "scale", nights=nights)
+    alone.add_night(new)
+    alone.run("that night alone", made=FRAMES_PER_NIGHT)
+    measure.empty(work / "scale")
+    return archive.steps + alone.steps
+
+
+def dry_run(work, nights):
+    """Measure inventory and plan of a new archive: `snakemake -n`, which reads no pixel."""
+    source, names = simulated(work, nights)
+    archive = Archive(source, work / "scale", nights=nights)
+    for night in names:
+        archive.add_night(night)
+    log = archive.logs / f"scale-{archive.frames()}-dry run.log"
+    measured = run_ccdflow(archive.raw, archive.results, log=log, extra=("--dry-run", "--quiet"))
+    if archive.reduced():
+        raise BenchmarkError("the dry run reduced frames")
+    step = Step(name="dry run", nights=nights, frames=archive.frames(), made=0, measured=measured)
+    print(f"{step.frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
+    return [step]
+
+
+def find(steps, name, nights):
+    """Return the step of that name in the experiment of so many nights, or None."""
+    return next((step for step in steps if (step.name, step.nights) == (name, nights)), None)
+
+
+def ratio(one, other):
+    return None if one is None or other is None else one / other
+
+
+def cost(step):
+    return None if step is None else step.measured.wall / step.made
+
+
+def wall(step):
+    return None if step is None else step.measured.wall
+
+
+def bars(steps, *, nights, few, many):
+    """Return what was to be reached, for archives of so many nights."""
+    large, small, huge = (count * FRAMES_PER_NIGHT for count in (nights, few, many))
+    alone = find(steps, "that night alone", nights)
+    allowed = 3 + 1.2 * wall(alone) if alone else 3
+    peaks = [step.measured.peak_main for step in steps if step.nights == many]
+    return [
+        Bar(
+            f"cost a frame at {large:,} over that at {small:,}",
+            1.2,
+            ratio(cost(find(steps, "first run", nights)), cost(find(steps, "first run", few))),
+            at_least=False,
+        ),
+        Bar(
+            f"nothing to do over {large:,}",
+            4,
+            wall(find(steps, "nothing to do", nights)),
+            at_least=False,
+            unit="s",
+        ),
+        Bar(
+            f"nothing to do over {huge:,}",
+            20,
+            wall(find(steps, "nothing to do", many)),
+            at_least=False,
+            unit="s",
+        ),
+        Bar(
+            f"one new night in {large:,} (1.2 times that night alone, plus 3 s)",
+            round(allowed, 2),
+            wall(find(steps, "one new night", nights)),
+            at_least=False,
+            unit="s",
+        ),
+        Bar(
+            f"memory of the main process, {huge:,} frames",
+            600,
+            max(peaks) / MEGABYTE if peaks else None,
+            at_least=False,
+            unit="MB",
+        ),
+    ]
+
+
+def table(steps):
+    """Return the Markdown table of all steps."""
+    head = ["archive, frames", "step", "frames reduced", "wall s", "ms a frame reduced"]
+    head += ["user s", "system s", "peak MB, main", "peak MB, tree"]
+    rows = []
+    for step in steps:
+        row = step.as_row()
+        rows.append(
+            [
+                f"{step.frames:,}",
+                step.name,
+                f"{step.made:,}",
+                f"{step.measured.wall:.2f}",
+                row["wall_ms_per_frame_made"],
+                *(row[key] for key in ("user_s", "system_s", "peak_main_mb", "peak_tree_mb")),
+            ]
+        )
+    return measure.markdown(head, rows)
+
+
+def report(steps, options, work):
+    """Return the page that goes to benchmarks/scale.md."""
+    found = bars(steps, nights=options.nights, few=options.few, many=options.many)
+    return "\n".join(
+        [
+            "# An archive of nights, tiny frames",
+            "",
+            "Written by `make bench-scale` (benchmarks/scale.py); the figures are in scale.csv.",
+            f"96 x 48, uint16, gzip, {FRAMES_PER_NIGHT} frames a night, ten of them biases.",
+            "Wall times of the whole command, with the combined bias and the page of each night.",
+            "",
+            measure.bars_table(found),
+            "",
+            table(steps),
+            "",
+            measure.markdown(["machine", ""], measure.machine(work)),
+            "",
+            measure.markdown(["version", ""], measure.versions()),
+            "",
+        ]
+    )
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nights", type=int, default=100)
+    parser.add_argument(
+        "--few", type=int, default=10, help="nights of the smaller archive; 0: none"
+    )
+    parser.add_argument(
+        "--many", type=int, default=1000, help="nights of the largest archive; 0: none"
+    )
+    parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
+    )
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    work = options.work.resolve()
+    steps = []
+    for nights in filter(None, (options.few, options.nights, options.many)):
+        steps += dry_run(work, nights) if nights == options.many else []
+        steps += archive_steps(work, nights)
+    text = report(steps, options, work)
+    (options.out / "scale.md").write_text(text)
+    measure.write_csv(options.out / "scale.csv", [step.as_row() for step in steps])
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
