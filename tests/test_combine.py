@@ -1,0 +1,359 @@
+"""The combined image: ccdproc's values, the same bits however it is run, within its memory."""
+
+import itertools
+import tracemalloc
+from pathlib import Path
+
+import ccdproc
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.stats import mad_std
+from ccdflow import combine as module
+from ccdflow.combine import Member, Recipe, combine, combine_arrays, locate, sampled_rows
+from ccdflow.errors import FrameError, UserError
+
+SHAPE = (17, 23)
+GUIDE = {
+    "method": "average",
+    "sigma_clip": True,
+    "sigma_clip_low_thresh": 5,
+    "sigma_clip_high_thresh": 5,
+    "sigma_clip_func": np.ma.median,
+    "sigma_clip_dev_func": mad_std,
+}
+
+
+def noise(n, shape=SHAPE, *, seed=1, hits=0, level=3.0, sigma=4.0, whole=False):
+    """`n` biases with `hits` cosmic rays in each, float32; `whole` adu if asked."""
+    rng = np.random.default_rng(seed)
+    stack = rng.normal(level, sigma, (n, *shape))
+    stack = np.rint(stack) if whole else stack
+    for frame in stack:
+        frame.ravel()[rng.integers(0, frame.size, hits)] += rng.exponential(500, hits)
+    return stack.astype(np.float32)
+
+
+def by_ccdproc(stack, **kwargs):
+    return ccdproc.combine([CCDData(frame, unit="adu") for frame in stack], **kwargs)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(stack):
+        members = []
+        for index, frame in enumerate(stack):
+            path = tmp_path / f"red{index:03}.fits"
+            fits.writeto(path, frame)
+            members.append(locate(path))
+        return members
+
+    return write
+
+
+# -- the values ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [*range(2, 26), 50])
+def test_clipped_average_is_ccdprocs(n):
+    stack = noise(n, seed=n, hits=12)
+    ours, theirs = combine_arrays(stack), by_ccdproc(stack, **GUIDE)
+    np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
+    # ccdproc divides by count, not by count - 1: a sample of two would be off by sqrt(2)
+    expected = theirs.uncertainty.array * np.sqrt(ours.count / (ours.count - 1))
+    np.testing.assert_allclose(ours.uncertainty, expected, rtol=3e-6)
+    if n > 4:
+        assert ours.clipped.sum() > 0
+
+
+@pytest.mark.parametrize("n", [3, 8, 15, 16, 17, 31])
+def test_whole_numbers_with_many_ties_are_clipped_as_by_ccdproc(n):
+    stack = noise(n, sigma=0.6, whole=True, seed=n)
+    ours, theirs = combine_arrays(stack), by_ccdproc(stack, **GUIDE)
+    np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
+    assert ours.clipped.sum() > 0  # where more than half of the values agree the MAD is 0
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0, 1140.0, 65535.0, 1e7])
+def test_values_just_at_the_limit_are_decided_as_by_ccdproc(level):
+    """Members one float32 step inside, at and outside of the limit: rounding must not decide."""
+    base = np.float32(level) + np.array([-2, -1, -1, 0, 0, 1, 1, 2], np.float32)
+    limit = np.float32(level + 5 * module.MAD_TO_SIGMA)
+    steps = [limit]
+    for _ in range(40):
+        steps = [np.nextafter(steps[0], np.float32(-np.inf)), *steps]
+        steps = [*steps, np.nextafter(steps[-1], np.float32(np.inf))]
+    stack = np.empty((9, 1, len(steps)), np.float32)
+    stack[:8] = base[:, None, None]
+    stack[8, 0] = steps
+    ours, theirs = combine_arrays(stack), by_ccdproc(stack, **GUIDE)
+    np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
+    assert len(np.unique(ours.count)) == 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 21])
+@pytest.mark.parametrize("method", ["average", "median"])
+def test_without_clipping_every_value_counts(n, method):
+    stack = noise(n, seed=n, hits=5)
+    ours = combine_arrays(stack, Recipe(method, clip=None))
+    theirs = by_ccdproc(stack, method=method)
+    np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
+    assert (ours.count == n).all()
+    assert not ours.clipped.any()
+
+
+def test_uncertainty_is_the_scatter_of_repeated_combinations():
+    recipes = [Recipe("average", None), Recipe("average"), Recipe("median", None)]
+    stack = noise(15 * 40, (31, 37), sigma=4.0)
+    for recipe in recipes:
+        results = [combine_arrays(part, recipe) for part in np.split(stack, 40)]
+        scatter = np.std([r.image for r in results], axis=0, ddof=1).mean()
+        claimed = np.mean([r.uncertainty for r in results])
+        assert claimed == pytest.approx(scatter, rel=0.05)
+
+
+def test_a_single_frame_has_no_uncertainty():
+    for recipe in (Recipe("average", None), Recipe("average"), Recipe("median")):
+        result = combine_arrays(noise(1), recipe)
+        np.testing.assert_array_equal(result.image, noise(1)[0])
+        assert np.isnan(result.uncertainty).all()
+
+
+def test_more_iterations_find_what_a_wide_first_limit_hid():
+    values = np.array([0, 1, 2, 10, 12, 40], np.float32)
+    stack = np.broadcast_to(values[:, None, None], (6, 2, 3)).copy()
+    for iterations, count, mean in [(1, 5, 5), (2, 4, 3.25), (9, 3, 1)]:
+        result = combine_arrays(stack, Recipe(clip=3, iterations=iterations))
+        assert (result.count == count).all()
+        assert (result.image == mean).all()
+
+
+# -- values that are none -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe("average", None), Recipe("median", None)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_bad_values_are_as_if_the_member_were_absent(recipe, bad):
+    stack = noise(8, hits=5)
+    damaged = stack.copy()
+    damaged[3] = bad
+    result = combine_arrays(damaged, recipe)
+    expected = combine_arrays(np.delete(stack, 3, axis=0), recipe)
+    np.testing.assert_array_equal(result.image, expected.image)
+    np.testing.assert_array_equal(result.count, expected.count)
+    np.testing.assert_allclose(result.uncertainty, expected.uncertainty, rtol=1e-5)
+    assert result.invalid.tolist() == [0, 0, 0, 17 * 23, 0, 0, 0, 0]
+    assert result.clipped[3] == 0
+
+
+def test_a_pixel_without_any_value_is_refused_unless_allowed():
+    stack = noise(5)
+    stack[:, 4, 7] = np.nan
+    with pytest.raises(FrameError, match=r"1 of 391 pixels .*x=8, y=5"):
+        combine_arrays(stack)
+    result = combine_arrays(stack, allow_empty=True)
+    assert np.isnan(result.image[4, 7])
+    assert result.count[4, 7] == 0
+    assert result.empty == 1
+    assert np.isfinite(np.delete(result.image.ravel(), 4 * 23 + 7)).all()
+
+
+def test_an_image_without_any_value_is_always_refused():
+    with pytest.raises(FrameError, match="391 of 391 pixels"):
+        combine_arrays(np.full((3, *SHAPE), np.nan, np.float32), allow_empty=True)
+
+
+def test_rejected_pixels_are_counted_for_the_member_that_had_them():
+    stack = noise(12)
+    clean = combine_arrays(stack)
+    stack[7, 2, 5] += 4000
+    stack[7, 11, 0] += 4000
+    result = combine_arrays(stack)
+    assert result.clipped[7] - clean.clipped[7] == 2
+    assert result.count[2, 5] < 12
+    assert (12 * 17 * 23 - result.count.sum()) == result.clipped.sum()
+
+
+# -- the same bits, from files ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [4, 13, 20])
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe("average", None), Recipe("median", None)])
+def test_bits_do_not_depend_on_threads_or_memory(write, monkeypatch, n, recipe):
+    stack = noise(n, (19, 67), hits=9)
+    stack[1, 3, 4:9] = np.nan
+    members = write(stack)
+    whole = combine_arrays(stack, recipe)
+    for threads, tile in [(1, 1), (2, 1), (3, 70 * 3 * n * 4), (2, 10**7)]:
+        monkeypatch.setattr(module, "_TILE_BYTES", tile)
+        part = combine(members, recipe, threads=threads)
+        for name in ("image", "count", "uncertainty", "clipped", "invalid"):
+            assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
+
+
+def test_last_tile_of_one_pixel_gives_the_same_bits(monkeypatch):
+    stack = noise(30, (1, 65), level=1e6)
+    whole = combine_arrays(stack)
+    monkeypatch.setattr(module, "_TILE_BYTES", 1)
+    assert combine_arrays(stack).image.tobytes() == whole.image.tobytes()
+
+
+def test_every_byte_is_read_once(write, monkeypatch):
+    stack = noise(6, (40, 50))
+    members = write(stack)
+    read = []
+    real = module.os.preadv
+
+    def counting(descriptor, buffers, position):
+        got = real(descriptor, buffers, position)
+        read.append((descriptor, position, got))
+        return got
+
+    monkeypatch.setattr(module.os, "preadv", counting)
+    monkeypatch.setattr(module, "_TILE_BYTES", 5000)
+    combine(members)
+    assert len(read) > 6
+    for descriptor in {d for d, _, _ in read}:
+        spans = sorted((p, g) for d, p, g in read if d == descriptor)
+        assert spans[0][0] == members[0].offset
+        assert all(p + g == q for (p, g), (q, _) in itertools.pairwise(spans))
+        assert sum(g for _, g in spans) == 40 * 50 * 4
+
+
+def test_members_in_float64_and_a_named_extension(tmp_path):
+    stack = noise(5).astype(np.float64) + 1e-9
+    members = []
+    for index, frame in enumerate(stack):
+        path = tmp_path / f"{index}.fits"
+        hdus = [fits.PrimaryHDU(), fits.ImageHDU(frame, name="AMP2")]
+        fits.HDUList(hdus).writeto(path)
+        members.append(locate(path, hdu="AMP2"))
+    assert members[0].dtype == ">f8"
+    result = combine(members, dtype=np.float64)
+    np.testing.assert_array_equal(result.image, by_ccdproc(stack, **GUIDE).data)
+
+
+def test_more_members_than_open_files_are_allowed(write, monkeypatch):
+    stack = noise(7)
+    members = write(stack)
+    monkeypatch.setattr(module, "_OPEN_FILES", 3)
+    assert combine(members).image.tobytes() == combine_arrays(stack).image.tobytes()
+
+
+def test_sample_holds_the_rows_as_they_were_read(write, monkeypatch):
+    stack = noise(4, (41, 33))
+    stack[2, 20, 5] = np.nan
+    members = write(stack)
+    for tile in (1, 10**7):
+        monkeypatch.setattr(module, "_TILE_BYTES", tile)
+        result = combine(members, sample_rows=10)
+        assert len(result.sample_rows) == 8
+        np.testing.assert_array_equal(result.sample, stack[:, result.sample_rows])
+
+
+@pytest.mark.parametrize("ny", [1, 2, 7, 350, 4128])
+def test_sampled_rows_are_spread_and_see_odd_and_even_rows(ny):
+    rows = sampled_rows(ny, 2048, 12)
+    assert 0 <= rows[0] <= rows[-1] < ny
+    assert len(rows) <= 128
+    if ny > 1:
+        assert set(rows % 2) == {0, 1} or len(rows) == 1
+    assert len(sampled_rows(ny, 2048, 10_000)) <= 2
+
+
+# -- memory -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [10, 150])
+def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, n):
+    shape = (128, 256)
+    stack = noise(10, shape, hits=3000)  # a tenth of the pixels needs the exact arithmetic
+    path = tmp_path / "many.dat"
+    stack.astype(">f4").tofile(path)
+    size = shape[0] * shape[1]
+    members = [Member(path, (k % 10) * size * 4, shape) for k in range(n)]
+    ceiling = 4_500_000  # the frames take 1.3 and 20 MB
+    combine(members[:2], memory=ceiling, sample_rows=4)
+    tracemalloc.start()
+    result = combine(members, memory=ceiling, sample_rows=4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert result.clipped.sum() > 0
+    assert size * 10 < peak < ceiling
+
+
+def test_too_little_memory_says_how_much_is_needed(write):
+    members = write(noise(5))
+    with pytest.raises(UserError, match=r"memory.*found 1000.*allowed: (\d+) bytes") as caught:
+        combine(members, memory=1000)
+    needed = int(str(caught.value).split("allowed: ")[1].split()[0])
+    assert combine(members, memory=needed).image.shape == SHAPE
+    with pytest.raises(UserError, match="memory is too small"):
+        combine(members, memory=needed - 1)
+
+
+# -- what cannot be combined --------------------------------------------------------------------
+
+
+def test_a_truncated_member_is_named(write):
+    members = write(noise(4))
+    with Path(members[2].path).open("r+b") as file:
+        file.truncate(members[2].offset + 500)
+    for threads in (1, 2):
+        with pytest.raises(FrameError, match=r"red002\.fits: ends before its pixels do"):
+            combine(members, threads=threads)
+    with pytest.raises(FrameError, match=r"red002\.fits: .*ends before its pixels do.*found"):
+        locate(members[2].path)
+
+
+def test_what_is_no_float_image_is_refused(tmp_path):
+    whole, cube, scaled = (tmp_path / f"{name}.fits" for name in "abc")
+    fits.writeto(whole, np.zeros(SHAPE, np.int16))
+    fits.writeto(cube, np.zeros((2, *SHAPE), np.float32))
+    for path in (whole, cube):
+        with pytest.raises(FrameError, match="not a two-dimensional image of float"):
+            locate(path)
+    fits.writeto(scaled, np.zeros(SHAPE, np.float32))
+    with fits.open(scaled, mode="update") as hdus:
+        hdus[0].header["BSCALE"] = 2.0
+    with pytest.raises(FrameError, match="BSCALE: cannot be combined: the pixels are scaled"):
+        locate(scaled)
+    with pytest.raises(FrameError, match="there is no HDU 'AMP9'"):
+        locate(whole, hdu="AMP9")
+    with pytest.raises(FrameError, match="cannot be combined"):
+        locate(tmp_path / "absent.fits")
+
+
+def test_members_have_to_fit_each_other(write):
+    first = write(noise(2))
+    other = Member("other.fits", 0, (17, 24))
+    with pytest.raises(UserError, match=r"other\.fits: shape or pixel type differs"):
+        combine([*first, other])
+    with pytest.raises(UserError, match="nothing to combine"):
+        combine([])
+    with pytest.raises(UserError, match="pixel type"):
+        combine([Member("a.fits", 0, (17, 24), "<f4")])
+    with pytest.raises(FrameError, match=r"absent\.fits: cannot be read: No such file"):
+        combine([Member("absent.fits", 0, (17, 24))])
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "text"),
+    [
+        ({"method": "mean"}, "method: unknown way to combine .found 'mean'.; allowed: 'average'"),
+        ({"clip": 0.5}, "clip: the clipping limit is out of range"),
+        ({"clip": float("nan")}, "clip: the clipping limit is out of range"),
+        ({"iterations": 0}, "iterations: clipping has to be done"),
+    ],
+)
+def test_a_wrong_recipe_says_what_is_allowed(kwargs, text):
+    with pytest.raises(UserError, match=text):
+        Recipe(**kwargs)
+
+
+def test_inputs_are_not_changed():
+    stack = noise(6, hits=4)
+    before = stack.copy()
+    combine_arrays(stack)
+    np.testing.assert_array_equal(stack, before)
