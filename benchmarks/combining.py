@@ -16,11 +16,8 @@ from pathlib import Path
 import measure
 import numpy as np
 from astropy.io import fits
-from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
-
-sys.path.insert(0, str(ROOT / "scripts"))
-
 from ccdflow.simulate import simulate_biases
+from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
 
 COUNTS = (12, 50)
 MEMORY_COUNT = 100
@@ -388,8 +385,8 @@ def arguments():
     return parser.parse_args()
 
 
-def main():
-    options = arguments()
+def run(options):
+    """Measure all that was asked for, print the tables and write them."""
     work = options.work.resolve()
     results = run_all(
         work,
@@ -405,4 +402,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    measure.main(run, arguments())

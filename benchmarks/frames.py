@@ -18,11 +18,8 @@ from pathlib import Path
 import measure
 import numpy as np
 from astropy.io import fits
-from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
-
-sys.path.insert(0, str(ROOT / "scripts"))
-
 from ccdflow.simulate import simulate_biases
+from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
 
 OVERSCAN = 2055
 KEEP = 2048
@@ -369,8 +366,8 @@ def arguments():
     return parser.parse_args()
 
 
-def main():
-    options = arguments()
+def run(options):
+    """Measure all that was asked for, print the tables and write them."""
     work = options.work.resolve()
     folder = work / f"frames-{options.frames}"
     simulate_biases(folder, options.frames)
@@ -389,4 +386,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    measure.main(run, arguments())

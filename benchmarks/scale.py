@@ -11,16 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import measure
-from measure import MEGABYTE, ROOT, Bar, BenchmarkError
-
-sys.path.insert(0, str(ROOT / "scripts"))
-
 from ccdflow.simulate import simulate_archive
+from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
 FRAMES_PER_NIGHT = 100
 
@@ -297,8 +293,8 @@ def arguments():
     return parser.parse_args()
 
 
-def main():
-    options = arguments()
+def run(options):
+    """Measure all that was asked for, print the tables and write them."""
     work = options.work.resolve()
     steps = []
     for nights in filter(None, (options.few, options.nights, options.many)):
@@ -311,4 +307,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    measure.main(run, arguments())
