@@ -18,6 +18,7 @@ import jsonschema
 import yaml
 
 from ccdflow import facts
+from ccdflow.assemble import resolve
 from ccdflow.cards import (
     CardSpec,
     as_list,
@@ -29,15 +30,9 @@ from ccdflow.cards import (
 )
 from ccdflow.errors import UserError
 from ccdflow.facts import FrameFacts, TypeRule, refuse_reduced
-from ccdflow.geometry import (
-    Amplifier,
-    AmplifierSpec,
-    Cards,
-    Geometry,
-    drafts_from_profile,
-    resolve,
-)
+from ccdflow.geometry import Amplifier, AmplifierSpec, Cards, Geometry
 from ccdflow.headersections import drafts_from_header
+from ccdflow.profilesections import drafts_from_profile
 from ccdflow.sections import FORMS, Region, read_region
 
 __all__ = [
@@ -146,8 +141,8 @@ class Camera:
     types : tuple of TypeRule
     longitude : float or None
         Degrees, east positive; None for the header's own.
-    size : (int, int) or None
-        NAXIS1, NAXIS2 the amplifiers are given for.
+    size : (int or None, int or None)
+        NAXIS1, NAXIS2 the amplifiers are given for; None for any.
     amplifiers : tuple of AmplifierSpec
         Empty to take them from the header.
     overscan : bool
@@ -164,7 +159,7 @@ class Camera:
     cards: tuple[tuple[str, tuple[CardSpec, ...]], ...] = ()
     types: tuple[TypeRule, ...] = ()
     longitude: float | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int | None, int | None] = (None, None)
     amplifiers: tuple[AmplifierSpec, ...] = ()
     overscan: bool = True
     layout: str | None = None
@@ -232,7 +227,7 @@ class Camera:
             drafts,
             headers,
             camera=self.name,
-            source="profile" if self.amplifiers else "header",
+            source="header" if self.overscan and not self.amplifiers else "profile",
             layout=self.layout or layout,
             binning_cards=cards.binning,
             notes=notes,
@@ -330,7 +325,7 @@ def load_camera(path):
         cards=tuple(cards.items()),
         types=tuple(_type_rule(rule) for rule in profile.get("types", ())),
         longitude=profile.get("site", {}).get("longitude"),
-        size=tuple(profile["size"]) if "size" in profile else None,
+        size=tuple(profile.get("size", (None, None))),
         amplifiers=tuple(
             _amplifier(entry, index, file=path)
             for index, entry in enumerate(profile.get("amplifiers", ()))
