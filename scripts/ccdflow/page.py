@@ -569,10 +569,10 @@ def visible(text: object) -> str:
 def _href(path):
     """Write a relative path as a reference; bytes of a name that are no UTF-8 stay what they are.
 
-    A leading ``./`` keeps a name with a colon from being read as a scheme.
+    A leading ``./`` keeps the beginning of a name from being read as a scheme or as a host.
     """
     quoted = quote(path, safe="/", errors="surrogateescape")
-    return quoted if quoted.startswith((".", "/")) else f"./{quoted}"
+    return quoted if quoted.startswith(("./", "../")) else f"./{quoted}"
 
 
 def _data_uri(png):

@@ -41,9 +41,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 USED = "#2b8a6b"
 CLAIMED = "#c65d12"
 DATA = "#1f6fa8"
+# Few enough that noise is not what most of the file is spent on.
+_SHADES = 48
 # Lightness rises evenly from a soft blue to paper: bright is bright, also for the colour-blind.
 SHADES = LinearSegmentedColormap.from_list(
-    "ccdflow", ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
+    "ccdflow", ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3"), N=_SHADES
 )
 
 _DPI = 110
@@ -54,6 +56,8 @@ _BELOW = 0.72  # room for the label of a horizontal axis and the title of the pa
 _SHOWN_PIXELS = 620
 _SHOWN_PERCENT = (3.0, 96.0)
 _LEGEND_ENTRIES = 8
+_NAMED = 4
+_SAMPLED = 1000  # pixels along an axis that are enough for a line or a distribution
 _STEPS = (1, 2, 5, 10)
 _FONT = "DejaVu Sans"
 _STYLE = {
@@ -503,7 +507,7 @@ def night_quality_picture(
         "more structure than noise alone gives, and is averaged down as the root of the number of "
         "frames. Structure: scatter of the means of rows and of columns after the overscan was "
         "subtracted."
-    )
+    ) + (" Colours are those of the bars." if len(amplifiers) > _NAMED else "")
     with _drawing():
         figure, place = _figure(title, explanation, height=6.3)
         _draw_drift(place((_LEFT, 0.35, 5.0, 2.2)), amplifiers, unit)
@@ -570,6 +574,7 @@ def trend_picture(
     nights = sorted({point.night for point in points})
     where = dict(zip(nights, _positions(nights), strict=True))
     series = sorted({(point.camera, point.amplifier) for point in points})
+    cameras = {point.camera for point in points}
     explanation = (
         "Each point is one night's biases. What should stay the same is the electronics' own: a "
         "jump is worth a look at what was changed that day."
@@ -584,14 +589,14 @@ def trend_picture(
         for row, (key, name) in enumerate(panels):
             axes = place((_LEFT, 0.35 + 2.05 * row, _WIDTH - _LEFT - 0.2, 1.35))
             for number, which in enumerate(series):
-                _draw_trend(axes, points, key, which, where, number)
+                _draw_trend(axes, points, key, which, where, number, alone=len(cameras) == 1)
             if len(nights) == 1:
                 axes.margins(y=0.6)
             _name(axes, name, "", unit)
             _night_ticks(axes, where)
             if highlight in where:
                 axes.axvline(where[highlight], color=FAINT, linewidth=6, zorder=0)
-            if row == 0 and axes.get_legend_handles_labels()[1]:
+            if row == 0:
                 _legend(axes)
         return _png(figure)
 
@@ -697,11 +702,11 @@ def _beside(box, groups):
 
 
 def _png(figure):
-    """Render to a PNG of 256 colours: a third of the weight, and no difference to the eye."""
+    """Render to a PNG of 256 colours, none off by more than 6 of 255: a third of the weight."""
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     stream = io.BytesIO()
-    small = pixels.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    small = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     small.save(stream, format="PNG", optimize=True, dpi=(_DPI, _DPI))
     return stream.getvalue()
 
@@ -753,6 +758,8 @@ def _say(axes, text):
 def _legend(axes):
     """Put the legend above the panel, beside its title, or inside where it would not fit."""
     handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
     if len(labels) > _LEGEND_ENTRIES:
         left_out = len(labels) - _LEGEND_ENTRIES + 1
         handles = handles[: _LEGEND_ENTRIES - 1]
@@ -864,7 +871,7 @@ def _draw_image(axes, image, unit, title, *, limit, ratio=None):
         interpolation="auto",
     )
     axes.set(xlim=(0.5, nx + 0.5), ylim=(0.5, ny + 0.5), facecolor=FAINT)
-    _set_height(axes, ratio)
+    _fit(axes, ratio)
     axes.spines[:].set_visible(False)
     axes.set_title(title)
     axes.set_xlabel("column (pixels)")
@@ -881,12 +888,13 @@ def _draw_image(axes, image, unit, title, *, limit, ratio=None):
     bar.set_title(unit, fontsize=8, color=MUTED, loc="left")
 
 
-def _set_height(axes, ratio):
-    """Make axes as high as ratio times their width, from their upper edge down."""
+def _fit(axes, ratio):
+    """Give axes the shape of their image, inside the box they have, from its upper left corner."""
     box = axes.get_position()
     wide, tall = axes.figure.get_size_inches()
-    height = box.width * wide * ratio / tall
-    axes.set_position((box.x0, box.y1 - height, box.width, height))
+    width = min(box.width * wide, box.height * tall / ratio)
+    height = width * ratio / tall
+    axes.set_position((box.x0, box.y1 - height, width / wide, height))
 
 
 def _draw_pair(left, right, frame, *, limit):
@@ -927,7 +935,7 @@ def _layout(frame, groups):
         profile = (start, 0.35, wide, height)
         level = (start, 0.35 + height + _BELOW, wide, height)
     else:
-        width = 4.3 if ratio < 1.0 else 3.3
+        width = 4.3 if ratio < 1.0 else 2.8
         tall = width * ratio
         level = (6.9, 0.35 + tall + _BELOW, 4.9, 2.1)
         profile = (_LEFT, *level[1:])
@@ -953,6 +961,11 @@ def _across(frame):
 def _across_range(frame, region):
     y0, y1, x0, x1 = region
     return (x0, x1) if frame.runs_along == "columns" else (y0, y1)
+
+
+def _along_range(frame, region):
+    y0, y1, x0, x1 = region
+    return (y0, y1) if frame.runs_along == "columns" else (x0, x1)
 
 
 def _upright(frame):
@@ -989,15 +1002,16 @@ def _strip_groups(frame):
     return groups[:3]
 
 
-def _profile(frame, group):
+def _profiles(frame, group):
     """Typical value of each column across a group of strips and a little beyond.
 
     Returns
     -------
     columns : ndarray of int
         Counted from 0.
-    values : ndarray of float
-        Mean of the middle half along the strip, from the rows of the first strip of the group.
+    lines : list of ndarray of float
+        Means of the middle half along the strip, one line for each range of rows that the group's
+        strips have: four quadrants with overscan in the same columns give two.
     """
     spans = [_across_range(frame, strip.region) for strip in group]
     start, stop = min(span[0] for span in spans), max(span[1] for span in spans)
@@ -1009,9 +1023,9 @@ def _profile(frame, group):
     margin = max(6, width // 3)
     upright = _upright(frame)
     start, stop = max(0, start - margin), min(upright.shape[1], stop + margin)
-    y0, y1, x0, x1 = group[0].region
-    low, high = (y0, y1) if frame.runs_along == "columns" else (x0, x1)
-    return np.arange(start, stop), _middle_half(upright[low:high, start:stop], axis=0)
+    ranges = dict.fromkeys(_along_range(frame, strip.region) for strip in group)
+    lines = [_middle_half(upright[low:high, start:stop], axis=0) for low, high in ranges]
+    return np.arange(start, stop), lines
 
 
 def _middle_half(pixels, *, axis):
@@ -1033,7 +1047,7 @@ def _medians(pixels, *, axis):
     if np.isfinite(values).all():
         return np.median(values, axis=axis)
     masked = np.ma.masked_invalid(values)
-    return np.ma.median(masked, axis=axis).filled(np.nan)
+    return np.ma.filled(np.ma.median(masked, axis=axis), np.nan)
 
 
 def _level_and_noise(frame, strip):
@@ -1048,79 +1062,96 @@ def _level_and_noise(frame, strip):
     return level, noise
 
 
-def _profile_limits(frame, group, columns, values):
-    """Limits that show the strips used, and a few times the noise around them."""
+def _profile_limits(frame, group, columns, lines):
+    """Limits that show the strips used, and a few times the noise around them.
+
+    None where the strips have no finite pixel.
+    """
     measured = [_level_and_noise(frame, strip) for strip in group]
     inside = np.zeros(columns.size, dtype=bool)
     for strip in group:
         start, stop = _across_range(frame, strip.region)
         inside |= (columns >= start) & (columns < stop)
-    used = values[inside & np.isfinite(values)]
-    low = min([level - noise / 2 for level, noise in measured] + list(used))
-    high = max([level + noise / 2 for level, noise in measured] + list(used))
+    values = np.concatenate(lines)
+    used = values[np.tile(inside, len(lines)) & np.isfinite(values)]
+    if used.size == 0:
+        return None
+    low = min([level - noise / 2 for level, noise in measured if math.isfinite(level)] + [*used])
+    high = max([level + noise / 2 for level, noise in measured if math.isfinite(level)] + [*used])
     reach = max(high - low, 1.0)
     wanted = values[np.isfinite(values)]
     wanted = wanted[(wanted > low - 1.5 * reach) & (wanted < high + 3 * reach)]
     low, high = min([low, *wanted]), max([high, *wanted])
-    room = 0.08 * (high - low)
+    room = 0.08 * (high - low) or 0.5
     return low - room, high + 3.2 * room
 
 
 def _draw_profile(axes, frame, group):
-    columns, values = _profile(frame, group)
-    low, high = _profile_limits(frame, group, columns, values)
+    columns, lines = _profiles(frame, group)
+    limits = _profile_limits(frame, group, columns, lines)
+    if limits is None:
+        _say(axes, "The overscan has no finite pixel.")
+        return
     _mark_regions(axes, frame, group, columns)
-    axes.step(columns + 1, values, where="mid", color=INK, linewidth=1.1)
-    axes.set(ylim=(low, high), xlim=(columns[0] + 0.5, columns[-1] + 1.5))
+    for number, values in enumerate(lines):
+        colour = INK if len(lines) == 1 else SERIES[number % len(SERIES)]
+        axes.step(columns + 1, values, where="mid", color=colour, linewidth=1.1)
+    axes.set(ylim=limits, xlim=(columns[0] + 0.5, columns[-1] + 1.5))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=_STEPS))
-    across = _across(frame)
+    across, unit = _across(frame), frame.unit
     _name(
-        axes,
-        f"Overscan, {across} by {across}",
-        f"{across} (pixels)",
-        f"typical value ({frame.unit})",
-    )
-    _say_off_scale(axes, columns, values, low, high, frame.unit)
+        axes, f"Overscan, {across} by {across}", f"{across} (pixels)", f"typical value ({unit})"
+    )  # fmt: skip
+    _say_off_scale(axes, lines[0], *limits, unit)
 
 
 def _mark_regions(axes, frame, group, columns):
     """Shade what was used, what is image, and line out what the header names."""
+    names = {}
     for strip in group:
-        start, stop = _across_range(frame, strip.region)
+        names.setdefault(_across_range(frame, strip.region), []).append(_text(strip.amplifier))
+    for (start, stop), amplifiers in names.items():
         axes.axvspan(start + 0.5, stop + 0.5, color=USED, alpha=0.16, linewidth=0)
-        label = f"used {strip.amplifier}".strip() if len(group) > 1 else "used"
-        _tag(axes, (start + stop) / 2 + 0.5, 0.97, _text(label), USED)
-    image = [_across_range(frame, region) for region in frame.data]
-    for start, stop in sorted(set(image)):
-        start, stop = max(start, columns[0]), min(stop, columns[-1] + 1)
+        label = f"used {', '.join(filter(None, amplifiers))}" if len(group) > 1 else "used"
+        _tag(axes, (start + stop) / 2 + 0.5, label.strip(), USED)
+    spans = {_shown_range(frame, region, columns) for region in frame.data}
+    for start, stop in sorted(spans):
         if start < stop:
             axes.axvspan(start + 0.5, stop + 0.5, color=DATA, alpha=0.09, linewidth=0)
-            if not any(start < other <= stop - 1 for other, _ in image if other != start):
-                _tag(axes, (start + stop) / 2 + 0.5, 0.97, "image", DATA)
+            _tag(axes, (start + stop) / 2 + 0.5, "image", DATA)
     if frame.header_region is not None and _header_differs(frame):
-        start, stop = _across_range(frame, frame.header_region)
-        start, stop = max(start, columns[0]), min(stop, columns[-1] + 1)
-        if start < stop:
-            place = axes.get_xaxis_transform()
-            axes.plot(
-                [start + 0.5, stop + 0.5], [0.035, 0.035], transform=place, color=CLAIMED,
-                linewidth=2.2, solid_capstyle="butt",
-            )  # fmt: skip
-            label = f"header: {_text(frame.header_biassec)}"
-            axes.text(
-                (start + stop) / 2 + 0.5, 0.055, label, transform=place, ha="center", va="bottom",
-                color=CLAIMED, fontsize=8,
-            )  # fmt: skip
+        _mark_header(axes, frame, columns)
 
 
-def _tag(axes, where, height, text, colour):
+def _shown_range(frame, region, columns):
+    """The part of a region that a profile shows; empty where the second is not the larger."""
+    start, stop = _across_range(frame, region)
+    return max(start, int(columns[0])), min(stop, int(columns[-1]) + 1)
+
+
+def _mark_header(axes, frame, columns):
+    start, stop = _shown_range(frame, frame.header_region, columns)
+    if start >= stop:
+        return
+    place = axes.get_xaxis_transform()
+    axes.plot(
+        [start + 0.5, stop + 0.5], [0.035, 0.035], transform=place, color=CLAIMED,
+        linewidth=2.2, solid_capstyle="butt",
+    )  # fmt: skip
     axes.text(
-        where, height, text, transform=axes.get_xaxis_transform(), ha="center", va="top",
+        (start + stop) / 2 + 0.5, 0.055, f"header: {_text(frame.header_biassec)}",
+        transform=place, ha="center", va="bottom", color=CLAIMED, fontsize=8,
+    )  # fmt: skip
+
+
+def _tag(axes, where, text, colour):
+    axes.text(
+        where, 0.97, text, transform=axes.get_xaxis_transform(), ha="center", va="top",
         color=colour, fontsize=8, fontweight="bold",
     )  # fmt: skip
 
 
-def _say_off_scale(axes, columns, values, low, high, unit):
+def _say_off_scale(axes, values, low, high, unit):
     """Say what the scale leaves out, so that a line that ends at the frame is not misread."""
     finite = values[np.isfinite(values)]
     beyond = finite[(finite > high) | (finite < low)]
@@ -1129,7 +1160,7 @@ def _say_off_scale(axes, columns, values, low, high, unit):
     farthest = beyond[np.argmax(np.abs(beyond - (low + high) / 2))]
     left = bool(np.isin(values[: values.size // 2], beyond).any())
     axes.text(
-        0.02 if left else 0.98, 0.84, f"off the scale:\n{farthest:.0f} {unit}",
+        0.02 if left else 0.98, 0.84, f"off scale:\n{farthest:.0f} {unit}",
         transform=axes.transAxes, ha="left" if left else "right", va="top", fontsize=7.5,
         color=MUTED,
     )  # fmt: skip
@@ -1160,23 +1191,24 @@ def _draw_level(axes, frame):
 def _draw_profiles_together(axes, frames, group, *, legend):
     """Draw the profiles of several frames less their levels, with the first one's marks."""
     first = frames[0]
-    columns, _ = _profile(first, group)
+    columns, _ = _profiles(first, group)
     _mark_regions(axes, first, group, columns)
-    lows, highs = [], []
+    limits = []
     for number, frame in enumerate(frames):
         for same in _strip_groups(frame):
             if _across_range(frame, same[0].region) != _across_range(first, group[0].region):
                 continue
-            columns, values = _profile(frame, same)
+            theirs, lines = _profiles(frame, same)
             level, _ = _level_and_noise(frame, same[0])
-            low, high = _profile_limits(frame, same, columns, values)
-            lows.append(low - level)
-            highs.append(high - level)
+            found = _profile_limits(frame, same, theirs, lines)
+            limits += [value - level for value in found or ()]
             axes.step(
-                columns + 1, values - level, where="mid", linewidth=1.1,
+                theirs + 1, lines[0] - level, where="mid", linewidth=1.1,
                 color=SERIES[number % len(SERIES)], label=_headline(frame, width=24),
             )  # fmt: skip
-    axes.set(ylim=(min(lows), max(highs)), xlim=(columns[0] + 0.5, columns[-1] + 1.5))
+    if limits:
+        axes.set_ylim(min(limits), max(limits))
+    axes.set_xlim(columns[0] + 0.5, columns[-1] + 1.5)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=_STEPS))
     _name(axes, "", f"{_across(first)} (pixels)", f"above the level ({first.unit})")
     if legend:
@@ -1202,9 +1234,16 @@ def _combined_sentence(combined):
     )
 
 
+def _sampled(image, *axes):
+    """Every so many rows or columns of a big image; all of them where those have no pixel."""
+    steps = [max(1, image.shape[axis] // _SAMPLED) if axis in axes else 1 for axis in (0, 1)]
+    part = image[:: steps[0], :: steps[1]]
+    return part if np.isfinite(part).any() else image
+
+
 def _draw_line_profile(axes, image, unit, *, axis):
-    """Draw the median of each column (axis 0) or row (axis 1)."""
-    values = _middle_half(image, axis=axis)
+    """Draw the typical value of each column (axis 0) or row (axis 1)."""
+    values = _middle_half(_sampled(image, axis), axis=axis)
     line, across = ("column", "rows") if axis == 0 else ("row", "columns")
     axes.plot(np.arange(1, values.size + 1), values, color=SERIES[0], linewidth=0.8)
     _name(axes, f"Each {line}, typical value over all {across}", f"{line} (pixels)", unit)
@@ -1217,7 +1256,8 @@ def _draw_line_profile(axes, image, unit, *, axis):
 
 def _draw_histogram(axes, combined):
     """Draw the distribution of the pixels, with a normal curve of the predicted noise."""
-    values = combined.image[np.isfinite(combined.image)]
+    values = _sampled(combined.image, 0, 1)
+    values = values[np.isfinite(values)]
     centre = float(np.median(values))
     spread = 1.4826 * float(np.median(np.abs(values - centre)))
     reach = 6 * max(spread, np.nan_to_num(combined.predicted), 1e-3)
@@ -1241,6 +1281,13 @@ def _called(amplifier, number):
     return _text(amplifier.amplifier) or f"amplifier {number + 1}"
 
 
+def _label(amplifiers, number, after=""):
+    """Name for a legend; none where there are too many, and the bars' colours have to do."""
+    if len(amplifiers) > _NAMED:
+        return None
+    return _called(amplifiers[number], number) + after
+
+
 def _look(number):
     return {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % len(MARKERS)]}
 
@@ -1257,7 +1304,7 @@ def _draw_drift(axes, amplifiers, unit):
             continue
         centre = float(np.median(each.levels))
         where = each.hours if timed else range(1, len(each.levels) + 1)
-        label = f"{_called(each, number)}: {centre:.1f} {unit}"
+        label = _label(amplifiers, number, f": {centre:.1f} {unit}")
         change = [level - centre for level in each.levels]
         every += change
         axes.plot(where, change, linewidth=0.8, markersize=4, label=label, **_look(number))
@@ -1278,7 +1325,7 @@ def _draw_pairs(axes, amplifiers, unit):
     for number, each in enumerate(amplifiers):
         if each.pair_noise:
             where = range(1, len(each.pair_noise) + 1)
-            label = _called(each, number)
+            label = _label(amplifiers, number)
             axes.plot(where, each.pair_noise, lw=0, markersize=4, label=label, **_look(number))
             every += each.pair_noise
         if math.isfinite(each.claimed_noise):
@@ -1333,7 +1380,13 @@ def _draw_gain_by_number(axes, amplifiers, unit):
             counts, noises = zip(*sorted(each.combined_noise), strict=True)
             most = max(most, *counts)
             axes.plot(
-                counts, noises, lw=0, markersize=6, mfc="none", label=_called(each, number), **look
+                counts,
+                noises,
+                lw=0,
+                markersize=6,
+                mfc="none",
+                label=_label(amplifiers, number),
+                **look,
             )
     for number, each in enumerate(amplifiers):
         if each.combined_noise and each.pair_noise:
@@ -1360,7 +1413,7 @@ def _positions(nights):
         return [float(number) for number in range(len(nights))]
 
 
-def _draw_trend(axes, points, key, which, where, number):
+def _draw_trend(axes, points, key, which, where, number, *, alone):
     """Draw one line; levels less their median, so that unlike levels share a scale."""
     chosen = sorted(
         (where[point.night], getattr(point, key))
@@ -1370,7 +1423,7 @@ def _draw_trend(axes, points, key, which, where, number):
     if not chosen:
         return
     days, values = zip(*chosen, strict=True)
-    label = _text(" ".join(part for part in which if part))
+    label = _text(which[1] if alone and which[1] else " ".join(filter(None, which)))
     if key == "level":
         centre = float(np.median(values))
         values = [value - centre for value in values]

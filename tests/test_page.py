@@ -1,0 +1,383 @@
+import html.parser
+import math
+import re
+import shutil
+import subprocess
+import zlib
+from collections import Counter
+
+import numpy as np
+import pytest
+from ccdflow.errors import UserError
+from ccdflow.page import (
+    AmplifierFigures,
+    CombinedBias,
+    Frame,
+    IndexPage,
+    LeftOut,
+    NightLine,
+    NightPage,
+    Picture,
+    figure,
+    index_page,
+    night_page,
+    visible,
+)
+from PIL import Image
+
+ODD = "a <b>&\"' {{x}}\n\t\udcff;é名.fits.gz"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+def png(colour=(250, 20, 200), size=(24, 10)):
+    def chunk(name, data):
+        checksum = zlib.crc32(name + data).to_bytes(4, "big")
+        return len(data).to_bytes(4, "big") + name + data + checksum
+
+    header = b"".join(length.to_bytes(4, "big") for length in size) + bytes([8, 2, 0, 0, 0])
+    rows = (b"\0" + bytes(colour) * size[0]) * size[1]
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def picture(name):
+    return Picture(png(), f"alt of {name}", caption=f"caption of {name}", title=f"title of {name}")
+
+
+def frames(number, kind="bias", **values):
+    return tuple(
+        Frame(f"{kind}/{each:03d}.fits.gz", **({"camera": "lfc", "kind": kind} | values))
+        for each in range(number)
+    )
+
+
+def night(**changes):
+    values = {
+        "night": "2016-01-16",
+        "frames": (
+            *frames(6, levels=(1140.234,), noises=(11.128,), exptime=0.0),
+            *frames(3, "flat", filter="g'", exptime=70.001, object="flat_g"),
+            Frame(ODD, "lfc", status="set aside", reason="the gzip stream ends early"),
+            Frame("kast/b1.fits", "kast_blue", "arc", status="passed by", levels=(949.04, 981.3)),
+        ),
+        "before_after": (picture("before"),),
+        "overscan": (picture("overscan"),),
+        "combined": (
+            CombinedBias(
+                "lfc_full", "lfc", "../../combined/a b;c.fits", ("m1.fits", "m2.fits", "m3.fits"),
+                (LeftOut("bias/003.fits.gz", "level unlike the others", "level", 1190.5, 12.25),),
+                recipe="average, clipped at 5 sigma", group="1x1, whole frame", noise=4.9612,
+                predicted=4.9051, rejected=1234, pixels=42270720, pictures=(picture("combined"),),
+            ),
+            CombinedBias("kast_full", "kast_blue", not_made="there are 2 of at least 3 frames"),
+        ),
+        "amplifiers": (
+            AmplifierFigures(
+                "lfc", "", 6, 1140.234, 3.41, 11.0212, 0.0031, 1.1, 12.5, 0.334, 0.217, 4.9612,
+                4.9051,
+            ),
+            AmplifierFigures("kast_blue", "amp B", 2, 981.3),
+        ),
+        "quality": (picture("quality"),),
+        "trend": (picture("trend"),),
+        "recipes": (("lfc", "median of columns 2056 to 2080"),),
+        "provenance": (("ccdflow", "0.1.0"), ("astropy", "8.0.2"), ("numpy", "2.4.6")),
+        "notes": ("A raw file is gone: ccd.099.",),
+        "index": "../../report.html",
+    }  # fmt: skip
+    return NightPage(**(values | changes))
+
+
+def index(**changes):
+    values = {
+        "nights": (
+            NightLine(
+                "2016-01-16",
+                "nights/2016-01-16/report.html",
+                ("lfc",),
+                (("bias", 6),),
+                6,
+                1,
+                2,
+                1,
+                2,
+            ),
+            NightLine("run: 3", "nights/run: 3/report.html", (), (("", 1),), 0, 1),
+        ),
+        "aside": (Frame(ODD, status="set aside", reason="it is empty"),),
+        "trend": (picture("trend"),),
+        "overview": (picture("overview"),),
+        "provenance": (("ccdflow", "0.1.0"),),
+        "notes": ("Two folders were left out.",),
+    }
+    return IndexPage(**(values | changes))
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects what a browser would see, and finds elements that are not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.texts = [], Counter(), [], []
+        self.rows = Counter()
+        self.tables = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag == "table":
+            self.tables.append(dict(attrs)["class"])
+        if tag == "tr" and "tbody" in self.open:
+            self.rows[self.tables[-1]] += 1
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+    def values(self, name):
+        return [value for _, found, value in self.attributes if found == name]
+
+
+PAGES = {"night": lambda: night_page(night()), "index": lambda: index_page(index())}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_one_file_and_always_the_same(name):
+    text = PAGES[name]()
+    assert text == PAGES[name]()
+    text.encode("utf-8")
+    page = Reader(text)
+    assert page.tags["script"] == page.tags["iframe"] == 0
+    assert all(value.startswith("data:image/png;base64,") for value in page.values("src"))
+    assert all(value.startswith(("./", "../", "#", "data:,")) for value in page.values("href"))
+    assert not re.search(r"https?:|url\(|@import", text)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_can_be_read_aloud(name):
+    page = Reader(PAGES[name]())
+    assert ("html", "lang", "en") in page.attributes
+    assert page.tags["h1"] == page.tags["main"] == page.tags["title"] == 1
+    alts = page.values("alt")
+    assert len(alts) == page.tags["img"]
+    assert all(alts)
+    assert set(page.values("scope")) <= {"col", "row", "colgroup"}
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert {value[1:] for value in page.values("href") if value.startswith("#")} <= set(ids)
+    assert set(page.values("aria-labelledby")) <= set(ids)
+
+
+def test_every_figure_handed_over_is_on_the_page():
+    text = Reader(night_page(night())).text
+    for shown in (
+        "2016-01-16", "lfc, kast_blue", "70.001", "1140.2", "11.13", "949.0 / 981.3", "flat_g",
+        "g'", "set aside", "the gzip stream ends early", "passed by",
+        "A raw file is gone: ccd.099.",
+        "m1.fits", "m3.fits", "level unlike the others", "1190 adu", "12.25 adu", "4.96 adu",
+        "4.91 adu", "1234 of 42270720 (0.0029 %)", "average, clipped at 5 sigma",
+        "1x1, whole frame", "Not made: there are 2 of at least 3 frames.", "1140.23", "3.41",
+        "11.0212 ± 0.0031", "12.12", "12.50", "1.10", "0.334", "0.217", "kast_blue amp B", "981.30",
+        "median of columns 2056 to 2080", "0.1.0", "8.0.2", "2.4.6", "caption of trend",
+    ):  # fmt: skip
+        assert shown in text
+    for name in ("before", "overscan", "combined", "quality", "trend"):
+        assert f"alt of {name}" in Reader(night_page(night())).values("alt")
+
+
+def test_the_summary_says_in_plain_words_what_was_done():
+    text = Reader(night_page(night())).text
+    assert (
+        "11 frames, taken with lfc and kast_blue: 6 biases, 3 flats, 1 arc and 1 of unknown type."
+        in text
+    )
+    assert "9 frames reduced:" in text
+    assert "1 frame set aside" in text
+    assert "1 frame not reduced (passed by)." in text
+    assert (
+        "lfc_full: 3 biases combined, noise of a pixel 4.96 adu (predicted 4.91 adu); 1 left out."
+        in text
+    )
+    assert "kast_full: no combined bias was made, because there are 2 of at least 3 frames." in text
+
+
+def test_every_frame_has_its_row():
+    page = Reader(night_page(night()))
+    assert page.rows == {"frames": 11, "aside": 1, "left-out": 1, "amplifiers": 2}
+
+
+def test_hundreds_of_frames_are_folded_away_and_few_are_not():
+    page = Reader(night_page(night(frames=(*frames(400, "science"), *frames(4)))))
+    assert page.rows["frames"] == 404
+    assert "400 frames" in page.text
+    opened = [name for tag, name, _ in page.attributes if tag == "details"]
+    assert opened == ["open"]  # the biases; the science frames and the members are folded
+
+
+def test_names_are_shown_as_they_are_and_do_no_harm():
+    text = night_page(night())
+    page = Reader(text)
+    assert page.tags["b"] == 0
+    assert "a <b>&\"' {{x}}\\n\\t\\udcff;é名.fits.gz" in page.text
+    assert "../../combined/a%20b%3Bc.fits" in page.values("href")
+    harm = "</title><script>alert(1)</script>"
+    harmed = Reader(
+        night_page(
+            night(
+                night=harm,
+                notes=(harm,),
+                before_after=(Picture(png(), f'"{harm}', harm, harm),),
+                recipes=((harm, harm),),
+                provenance=((harm, harm),),
+                combined=(CombinedBias(harm, harm, harm, not_made=harm),),
+                amplifiers=(AmplifierFigures(harm, harm),),
+                frames=(Frame(harm, harm, harm, harm, harm, harm, harm, time=harm, product=harm),),
+            )
+        )
+    )
+    assert harmed.tags["script"] == 0
+    assert harmed.tags["title"] == 1
+    assert harmed.text.count("alert(1)") > 12
+
+
+@pytest.mark.parametrize(
+    ("path", "reference"),
+    [
+        ("a: b.fits", "./a%3A%20b.fits"),
+        ("../x/caf\udce9.fits", "../x/caf%E9.fits"),  # a name in Latin-1 on the disk
+        ("javascript:alert(1)", "./javascript%3Aalert%281%29"),
+        ("//host/x", ".///host/x"),
+        (".hidden#1?.fits", "./.hidden%231%3F.fits"),
+    ],
+)
+def test_links_lead_to_files_whatever_their_names(path, reference):
+    page = Reader(night_page(night(frames=(Frame("x", product=path),), combined=())))
+    assert reference in page.values("href")
+
+
+def test_a_night_without_anything_has_its_page():
+    page = Reader(night_page(NightPage("2016-01-17")))
+    assert "No frame of this night was found." in page.text
+    assert "Nothing was set aside." in page.text
+    assert page.tags["img"] == page.tags["table"] == 0
+
+
+def test_a_night_without_biases_says_so():
+    text = Reader(night_page(NightPage("n", frames(2, "science")))).text
+    assert "2 frames, taken with lfc: 2 science frames." in text
+    assert "The night has no biases to combine." in text
+    assert "There were no biases to measure them from." in text
+    assert "No frame had to be set aside." in text
+
+
+def test_biases_that_were_not_combined_are_not_called_missing():
+    text = Reader(night_page(NightPage("n", frames(2)))).text
+    assert "No biases were combined." in text
+
+
+def test_one_camera_is_not_repeated_in_every_row():
+    assert ">Camera</th>" in night_page(night())
+    one = night(frames=frames(3), combined=())
+    assert ">Camera</th>" not in night_page(one)
+
+
+def test_figures_that_are_not_known_are_a_dash():
+    text = night_page(NightPage("n", frames(1), amplifiers=(AmplifierFigures("lfc", biases=1),)))
+    assert "nan" not in Reader(text).text.lower()
+
+
+def test_a_picture_that_is_none_is_refused():
+    with pytest.raises(UserError, match="title of x: a picture of the page is no PNG"):
+        night_page(night(trend=(Picture(b"GIF89a..", "alt", title="title of x"),)))
+    bad = CombinedBias("c", pictures=(Picture(png(), " "),))
+    with pytest.raises(UserError, match="no alternative text"):
+        night_page(night(combined=(bad,)))
+    with pytest.raises(UserError, match=r"no PNG.*All nights"):
+        index_page(index(overview=(Picture(b"", "alt"),)))
+
+
+def test_the_overview_links_every_night_and_adds_up():
+    page = Reader(index_page(index()))
+    assert "./nights/2016-01-16/report.html" in page.values("href")
+    assert "./nights/run%3A%203/report.html" in page.values("href")
+    assert page.rows == {"nights": 2, "aside": 1}
+    assert "2 nights, 10 frames: 6 reduced, 2 set aside, 2 neither." in page.text
+    assert "1 combined bias made of 2 groups of biases." in page.text
+    assert "Two folders were left out." in page.text
+    assert "6 biases" in page.text
+    assert "1 of unknown type" in page.text
+    foot = page.text[page.text.index(" All 1") :]
+    assert foot.startswith(" All 10 6 2 2 1 ")
+
+
+def test_an_overview_of_nothing_is_a_page():
+    page = Reader(index_page(IndexPage()))
+    assert "No night has frames yet." in page.text
+    assert page.tags["table"] == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (math.nan, 4, "–"),
+        (math.inf, 4, "–"),
+        (0.0, 4, "0"),
+        (1234567.0, 3, "1234567"),
+        (11.02149, 4, "11.02"),
+        (-0.3449, 2, "−0.34"),
+        (0.00029, 2, "0.00029"),
+        (2.9e-7, 2, "2.9e−07"),
+    ],
+)
+def test_figures_keep_their_significant_digits(value, digits, text):
+    assert figure(value, digits) == text
+
+
+def test_what_cannot_be_printed_is_escaped():
+    assert visible("a\u202eb\x00\udc80 é名") == "a\\u202eb\\x00\\udc80 é名"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("name", PAGES)
+def test_a_browser_renders_the_page(name, tmp_path):
+    page = tmp_path / f"{name}.html"
+    page.write_text(PAGES[name](), encoding="utf-8")
+    shot = tmp_path / "shot.png"
+    options = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+        "--disable-component-update",
+        "--disable-background-networking", "--disable-sync", "--hide-scrollbars",
+        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}",
+        "--window-size=900,5000",
+    ]  # fmt: skip
+
+    def run(*more):
+        command = [CHROMIUM, *options, *more, page.as_uri()]
+        done = subprocess.run(command, capture_output=True, timeout=120, check=True)
+        return done.stdout.decode()
+
+    seen = Reader(run("--dump-dom"))
+    given = Reader(page.read_text(encoding="utf-8"))
+    assert seen.text == given.text
+    assert seen.rows == given.rows
+    assert seen.tags["img"] == given.tags["img"] > 0
+    run(f"--screenshot={shot}")
+    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    assert pixels.shape[1] == 900
+    drawn = (np.abs(pixels - (250, 20, 200)).max(axis=2) < 40).sum()
+    each = 800 * 330  # what one picture takes of a window of this width
+    assert drawn > 0.8 * each * seen.tags["img"]

@@ -1,0 +1,346 @@
+import io
+import math
+import threading
+
+import matplotlib
+import numpy as np
+import pytest
+from ccdflow import pictures
+from ccdflow.errors import UserError
+from ccdflow.pictures import (
+    AmplifierQuality,
+    CombinedPanels,
+    FramePanels,
+    Strip,
+    TrendPoint,
+    before_after,
+    combined_bias_picture,
+    describe,
+    fits_section,
+    night_quality_picture,
+    overscan_picture,
+    overview,
+    shrink,
+    trend_picture,
+)
+from PIL import Image
+
+NY, NX, DATA = 240, 100, 68
+LEVEL, NOISE = 1140.0, 6.0
+LEAK = (300.0, 60.0, 12.0)
+
+
+def frame(*, kind="flat", light=5000.0, **changes):
+    """Simulate a frame of 68 image and 32 overscan columns, the first three with leaked light."""
+    rng = np.random.default_rng(20160116)
+    raw = rng.normal(LEVEL, NOISE, (NY, NX))
+    raw[:, :DATA] += light
+    raw[:, DATA : DATA + 3] += np.array(LEAK) * (light > 0)
+    raw = np.round(raw).astype(np.uint16)
+    reduced = (raw[:, :DATA] - np.median(raw[:, 75:], axis=1)[:, None]).astype(np.float32)
+    values = {
+        "name": "ccd.014.0.fits.gz",
+        "kind": kind,
+        "raw": raw,
+        "reduced": reduced,
+        "strips": (Strip((0, NY, 75, NX)),),
+        "data": ((0, NY, 0, DATA),),
+        "header_biassec": "[69:100,1:239]",
+        "header_region": (0, 239, DATA, NX),
+    }
+    return FramePanels(**(values | changes))
+
+
+def transposed(upright):
+    """Turn a frame so that its overscan lies in rows above the image."""
+    turn = [(x0, x1, y0, y1) for y0, y1, x0, x1 in (upright.strips[0].region, upright.data[0])]
+    return FramePanels(
+        name=upright.name, kind=upright.kind, raw=upright.raw.T, reduced=upright.reduced.T,
+        strips=(Strip(turn[0]),), data=(turn[1],), runs_along="rows",
+    )  # fmt: skip
+
+
+def combined(**changes):
+    rng = np.random.default_rng(5)
+    image = rng.normal(0.5, 2.0, (70, 110)).astype(np.float32)
+    values = {"name": "bias.fits", "image": image, "members": 6, "noise": 2.0, "predicted": 1.9}
+    return CombinedPanels(**(values | changes))
+
+
+def amplifiers(number=2, **changes):
+    values = {
+        "hours": (1.0, 2.5, 6.0),
+        "levels": (949.0, 949.5, 948.0),
+        "pair_noise": (3.9, 4.1),
+        "claimed_noise": 3.7,
+        "row_structure": 0.2,
+        "column_structure": 0.3,
+        "row_expected": 0.1,
+        "column_expected": 0.2,
+        "combined_noise": ((3, 2.3),),
+    }
+    return [AmplifierQuality(f"amp{each}", **(values | changes)) for each in range(number)]
+
+
+def trend():
+    return [
+        TrendPoint(night, "lfc", amplifier, 1140.0 + day, 10.0, 4.0)
+        for day, night in enumerate(("2016-01-16", "2016-01-17", "2016-03-02"))
+        for amplifier in ("A", "B")
+    ]
+
+
+def pixels(png):
+    image = Image.open(io.BytesIO(png))
+    return np.asarray(image.convert("RGB")).astype(int)
+
+
+def count(png, colour):
+    """Number of pixels that are a colour, to what the palette of 256 leaves of it."""
+    wanted = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
+    return int((np.abs(pixels(png) - wanted).max(axis=2) <= 6).sum())
+
+
+def chunks(png):
+    names, at = [], 8
+    while at < len(png):
+        length = int.from_bytes(png[at : at + 4], "big")
+        names.append(png[at + 4 : at + 8].decode())
+        at += 12 + length
+    return names
+
+
+DRAWINGS = {
+    "before_after": lambda: before_after(frame()),
+    "overview": lambda: overview([frame(), frame(kind="bias", light=0.0)]),
+    "overscan": lambda: overscan_picture([frame(), frame(kind="bias", light=0.0)]),
+    "combined": lambda: combined_bias_picture(combined()),
+    "quality": lambda: night_quality_picture(amplifiers(), title="night"),
+    "trend": lambda: trend_picture(trend(), highlight="2016-01-17"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_the_same_values_give_the_same_bytes_whatever_the_user_has_set(name):
+    first = DRAWINGS[name]()
+    with matplotlib.rc_context({"font.size": 23, "savefig.dpi": 33, "axes.facecolor": "red"}):
+        assert DRAWINGS[name]() == first
+        assert matplotlib.rcParams["font.size"] == 23
+    assert set(chunks(first)) == {"IHDR", "PLTE", "pHYs", "IDAT", "IEND"}  # no text, no time
+    assert pixels(first).shape[1] == 1320
+
+
+def test_threads_that_draw_at_once_give_the_bytes_of_one_alone():
+    alone = {name: DRAWINGS[name]() for name in ("trend", "overscan", "quality")}
+    found = []
+    threads = [
+        threading.Thread(target=lambda name=name: found.append((name, DRAWINGS[name]())))
+        for name in list(alone) * 2
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert all(alone[name] == png for name, png in found)
+
+
+def test_what_is_handed_over_is_not_changed():
+    given = frame()
+    given.raw.flags.writeable = given.reduced.flags.writeable = False
+    before_after(given)
+    bias = combined()
+    bias.image.flags.writeable = False
+    combined_bias_picture(bias)
+
+
+def test_the_used_overscan_is_marked_and_nothing_where_none_was_used():
+    band = "#ddece6"
+    assert count(before_after(frame()), band) > 5000
+    assert count(before_after(frame(strips=())), band) == 0
+
+
+def test_the_headers_section_is_marked_only_where_another_was_used():
+    assert count(before_after(frame()), pictures.CLAIMED) > 200
+    same = frame(header_biassec="[76:100,1:240]", header_region=(0, NY, 75, NX))
+    assert count(before_after(same), pictures.CLAIMED) == 0
+
+
+def test_the_profile_shows_the_leaked_light_at_its_columns():
+    shown = frame()
+    columns, (values,) = pictures._profiles(shown, shown.strips)
+    found = dict(zip(columns.tolist(), values, strict=True))
+    error = 5 * 1.2 * NOISE / math.sqrt(NY)
+    for column, leak in zip(range(DATA, DATA + 3), LEAK, strict=True):
+        assert found[column] == pytest.approx(LEVEL + leak, abs=error)
+    assert found[90] == pytest.approx(LEVEL, abs=error)
+    assert found[DATA - 1] == pytest.approx(LEVEL + 5000, abs=error)
+    assert max(columns) == NX - 1
+
+
+def test_the_profile_of_integers_is_finer_than_one_unit():
+    rng = np.random.default_rng(3)
+    raw = np.round(rng.normal(1000.4, NOISE, (4000, 12))).astype(np.uint16)
+    shown = frame(raw=raw, strips=(Strip((0, 4000, 4, 12)),), data=(), header_region=None)
+    _, (values,) = pictures._profiles(shown, shown.strips)
+    assert values == pytest.approx(1000.4, abs=5 * 1.2 * NOISE / math.sqrt(4000))
+
+
+def test_a_strip_of_rows_has_the_profile_of_the_same_strip_in_columns():
+    upright = frame(header_region=None)
+    turned = transposed(upright)
+    columns, lines = pictures._profiles(upright, upright.strips)
+    rows, turned_lines = pictures._profiles(turned, turned.strips)
+    np.testing.assert_array_equal(columns, rows)
+    np.testing.assert_array_equal(lines, turned_lines)
+    assert "column by column" in describe(turned)
+    assert before_after(turned) != before_after(upright)
+
+
+@pytest.mark.parametrize(
+    ("spans", "groups"),
+    [
+        ([(80, 90), (90, 100)], 1),  # beside each other, as Kast's
+        ([(0, 10), (90, 100)], 2),  # one at each side
+    ],
+)
+def test_strips_far_apart_get_a_panel_each(spans, groups):
+    strips = tuple(Strip((0, NY, x0, x1), f"amp{x0}") for x0, x1 in spans)
+    shown = frame(strips=strips)
+    assert len(pictures._strip_groups(shown)) == groups
+    assert before_after(shown).startswith(b"\x89PNG")
+
+
+def test_quadrants_with_overscan_in_the_same_columns_get_a_line_each():
+    rng = np.random.default_rng(8)
+    raw = rng.normal(1000, NOISE, (80, 40))
+    raw[40:] += 50
+    strips = (Strip((0, 40, 30, 40), "low"), Strip((40, 80, 30, 40), "high"))
+    shown = frame(raw=raw, reduced=raw[:, :30], strips=strips, data=(), header_region=None)
+    _, lines = pictures._profiles(shown, pictures._strip_groups(shown)[0])
+    assert [float(line.mean()) for line in lines] == pytest.approx([1000, 1050], abs=2)
+    assert before_after(shown).startswith(b"\x89PNG")
+
+
+def test_sections_are_written_in_fits_counting():
+    assert fits_section((0, 4128, 2055, 2080)) == "[2056:2080,1:4128]"
+
+
+def test_the_description_says_what_was_done():
+    said = describe(frame(note="Looked at by eye."))
+    assert "the median of [76:100,1:240] was subtracted, row by row" in said
+    assert "68 × 240 of 100 × 240" in said
+    assert "The header names [69:100,1:239]" in said
+    assert said.endswith("Looked at by eye.")
+    whole = frame(strips=(), reduced=frame().raw)
+    assert describe(whole) == "No overscan was subtracted from this frame."
+
+
+def test_shrinking_averages_blocks_and_those_cut_at_the_edge():
+    image = np.arange(5 * 7, dtype=np.uint16).reshape(5, 7)
+    small, step = shrink(image, 3)
+    assert step == 3
+    assert small.shape == (2, 3)
+    assert small[0, 0] == image[:3, :3].mean()
+    assert small[1, 2] == image[3:, 6:].mean()
+
+
+def test_shrinking_leaves_out_what_is_not_finite():
+    image = np.array([[1.0, np.nan, 5.0, 7.0], [3.0, np.inf, 6.0, 6.0], [np.nan] * 4, [np.nan] * 4])
+    small, _ = shrink(image, 2)
+    np.testing.assert_array_equal(small, [[2.0, 6.0], [np.nan, np.nan]])
+
+
+def test_shrinking_to_a_limit_that_is_not_reached_changes_nothing():
+    image = np.random.default_rng(1).normal(size=(4, 6)).astype(">f4")
+    small, step = shrink(image, 6)
+    assert step == 1
+    np.testing.assert_array_equal(small, image)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        np.full((40, 30), np.nan),
+        np.full((40, 30), 7, dtype=">i2"),
+        np.where(np.eye(40, 30) > 0, np.nan, 5.0),
+    ],
+    ids=["all NaN", "constant, big-endian", "some NaN"],
+)
+def test_pixels_of_every_sort_are_drawn(raw):
+    strips, data = (Strip((0, 40, 22, 30)),), ((0, 40, 0, 20),)
+    shown = frame(raw=raw, reduced=raw[:, :20] * 1.0, strips=strips, data=data)
+    shown = FramePanels(**{**shown.__dict__, "header_biassec": "", "header_region": None})
+    assert before_after(shown).startswith(b"\x89PNG")
+
+
+def test_names_that_no_font_has_are_drawn_as_escapes():
+    name = "a $x_{1$ \\frac\n\udcff名.fits"
+    assert pictures._text(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
+    given = frame(name=name, header_biassec="[\n$:_", header_region=None)
+    assert before_after(given).startswith(b"\x89PNG")
+    assert combined_bias_picture(combined(name=name)).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strips": (Strip((0, 241, 75, 100)),)}, r"not lie inside.*'\[76:100,1:241\]'"),
+        ({"data": ((0, 240, 9, 9),)}, r"not lie inside.*'\[10:9,1:240\]'"),
+        ({"runs_along": "rowwise"}, r"'rowwise'.*allowed: 'columns' or 'rows'"),
+        ({"raw": np.zeros((2, 3, 4))}, r"raw frame is no image.*\(2, 3, 4\)"),
+        ({"reduced": np.zeros((0, 4))}, r"reduced frame is no image.*\(0, 4\)"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_by_name(change, message):
+    with pytest.raises(UserError, match=message) as caught:
+        before_after(frame(**change))
+    assert str(caught.value).startswith("ccd.014.0.fits.gz: ")
+
+
+def test_nothing_to_draw_is_said():
+    with pytest.raises(UserError, match="no frame to draw"):
+        overview([])
+    with pytest.raises(UserError, match="none of the frames has overscan"):
+        overscan_picture([frame(strips=())])
+    with pytest.raises(UserError, match="no amplifier"):
+        night_quality_picture([], title="night")
+    with pytest.raises(UserError, match="no night"):
+        trend_picture([])
+    with pytest.raises(UserError, match=r"bias\.fits: .*no finite pixel"):
+        combined_bias_picture(combined(image=np.full((4, 5), np.nan)))
+
+
+def test_the_combined_bias_says_its_noise_and_the_prediction():
+    said = pictures._combined_sentence(combined(rejected=0.00012, recipe="average"))
+    assert "6 biases combined (average)" in said
+    assert "noise of a pixel 2 adu, predicted from the read noise 1.9 adu" in said
+    assert "0.012 % of the pixels rejected" in said
+
+
+@pytest.mark.parametrize("shape", [(110, 70), (60, 200)])
+def test_tall_and_wide_combined_biases_are_drawn(shape):
+    image = np.random.default_rng(2).normal(size=shape)
+    png = combined_bias_picture(combined(image=image, noise=math.nan, predicted=math.nan))
+    assert png.startswith(b"\x89PNG")
+
+
+def test_figures_that_are_missing_leave_their_panel_empty():
+    bare = night_quality_picture([AmplifierQuality()], title="night")
+    full = night_quality_picture(amplifiers(), title="night")
+    assert count(full, pictures.SERIES[0]) > 100
+    assert count(bare, pictures.SERIES[0]) == 0
+
+
+def test_many_amplifiers_and_many_nights_are_drawn():
+    assert night_quality_picture(amplifiers(9), title="nine").startswith(b"\x89PNG")
+    points = [
+        TrendPoint(f"night {number}", "cam", f"amp{number % 9}", 1.0, math.nan, 2.0)
+        for number in range(300)
+    ]
+    assert trend_picture(points).startswith(b"\x89PNG")
+
+
+def test_nights_that_are_dates_lie_at_their_days():
+    assert pictures._positions(["2016-01-16", "2016-01-18"]) == [735979.0, 735981.0]
+    assert pictures._positions(["2016-01-16", "run 3"]) == [0.0, 1.0]
