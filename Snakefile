@@ -1,0 +1,37 @@
+"""ccdflow: raw CCD frames to overscan-subtracted, trimmed frames and combined biases.
+
+    snakemake --cores 2 --config raw=FOLDER results=FOLDER
+
+docs/architecture.md says how data flows and why it is built so.
+"""
+
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if Path("config/config.yaml").is_file():
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/reduce.smk"
+include: "rules/combine.smk"
+include: "rules/pages.smk"
+include: "rules/nights.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        wanted,
+
+
+onsuccess:
+    end_run()
+
+
+onerror:
+    end_run()

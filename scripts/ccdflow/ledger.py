@@ -1,0 +1,245 @@
+"""What was made, with which key, and whether it is still as it was made.
+
+Each job leaves a record; the main process folds the records into the ledger, which remembers for
+every product its key and the size and times of its file. A file with other times is asked for its
+own checksum, so that copying an archive or touching it makes nothing again, and damage is found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from isal import isal_zlib
+
+from ccdflow import fitsio, paths
+
+MADE = "made"
+REFUSED = "refused"
+SET_ASIDE = "set aside"
+GONE = "gone"
+
+# The kernel has written out what is older than this, unless the machine stopped before.
+_SETTLED = 3600
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of a product.
+
+    Attributes
+    ----------
+    product : str
+        Path relative to the results folder.
+    kind : str
+        frame, bias, picture, page or table.
+    key : str
+        Of what it was made from.
+    status : str
+        made; refused (nothing was made, for a reason that holds as long as the key);
+        set aside (the raw frame is bad); gone (the raw file changed while it was read).
+    reason : str
+    stamp : tuple of int
+        Size, mtime and ctime in ns of the product's file.
+    content : str
+        DATASUM of a FITS product's first image, CRC-32 of another file.
+    basis : dict
+        What the key was made of, to say why a product is made again.
+    data : dict
+        Figures that others need: levels, noise, statistics, members.
+    boot : str
+        Which start of the machine it was made in; '' once it is known to be on the disk.
+    """
+
+    product: str
+    kind: str
+    key: str
+    status: str = MADE
+    reason: str = ""
+    stamp: tuple = ()
+    content: str = ""
+    basis: dict = field(default_factory=dict)
+    data: dict = field(default_factory=dict)
+    boot: str = ""
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return a record from what `dataclasses.asdict` made of it."""
+        return cls(**{**values, "stamp": tuple(values["stamp"])})
+
+
+@cache
+def boot_id():
+    """Return a text that is another one after each start of the machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+def stamp_of(path):
+    """Return size, mtime and ctime (ns) of a file, or () where there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - called for every product
+    except OSError:
+        return ()
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def content_of(path):
+    """Return what stands for a product's content: '' if it is not whole.
+
+    For FITS the DATASUM of the first HDU that has data, after all checksums were found right;
+    else the CRC-32 of the file.
+    """
+    path = Path(path)
+    if path.suffix.lower() in paths.RAW_ENDINGS:
+        return fitsio.whole_datasum(path)
+    try:
+        return f"{isal_zlib.crc32(path.read_bytes()):08x}"
+    except OSError:
+        return ""
+
+
+def write_record(results, record, path):
+    """Write a record where Snakemake looks for it."""
+    text = json.dumps(asdict(record), separators=(",", ":"))
+    path = Path(results) / path
+    part = paths.temporary(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        part.write_text(text)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read_record(path):
+    """Return the record in a file, or None if there is none that can be read."""
+    try:
+        return Record.from_dict(json.loads(Path(path).read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+# -- the ledger on disk ----------------------------------------------------------------------------
+
+_FIELDS = tuple(Record.__dataclass_fields__)
+
+
+def load(results):
+    """Return {product: Record}; an absent or unreadable ledger is an empty one."""
+    try:
+        data = json.loads((Path(results) / paths.LEDGER).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if data.get("fields") != list(_FIELDS):
+        return {}
+    shared = data["bases"]
+    ledger = {}
+    for values in data["records"]:
+        record = Record(*values)
+        basis = {**shared[record.basis[0]], **record.basis[1]}
+        ledger[record.product] = replace(record, stamp=tuple(record.stamp), basis=basis)
+    return ledger
+
+
+def save(results, ledger):
+    """Write the ledger; only if it changed. Returns whether it was written."""
+    bases, records = {}, []
+    for product in sorted(ledger):
+        record = ledger[product]
+        own = {k: v for k, v in record.basis.items() if k in ("fingerprint", "members")}
+        common = {k: v for k, v in record.basis.items() if k not in own}
+        index = bases.setdefault(json.dumps(common, sort_keys=True), len(bases))
+        values = [getattr(record, name) for name in _FIELDS]
+        values[_FIELDS.index("basis")] = [index, own]
+        records.append(values)
+    data = {"fields": _FIELDS, "bases": [json.loads(b) for b in bases], "records": records}
+    text = json.dumps(data, separators=(",", ":"))
+    return fitsio.write_atomically(Path(results) / paths.LEDGER, text)
+
+
+def unfolded(results):
+    """Yield (path, Record) of all records that jobs have left; unreadable ones are passed over."""
+    top = Path(results) / paths.DONE
+    for folder, _, names in os.walk(top):
+        for name in sorted(names):
+            if not name.endswith(".json") or name.startswith("."):
+                continue
+            path = Path(folder) / name
+            record = read_record(path)
+            if record is not None:
+                yield path, record
+
+
+def fold(results, ledger, *, verify):
+    """Take the records that jobs have left into the ledger.
+
+    Parameters
+    ----------
+    results : path-like
+    ledger : dict
+        Changed in place.
+    verify : bool
+        Whether products are asked for their checksum: so for records that an earlier run left,
+        which did not come to its end.
+
+    Returns
+    -------
+    paths : list of Path
+        The records' files, to be removed once the ledger is written.
+    aside : list of Record
+        Those whose raw frame was found to be bad, or to change while it was read.
+    """
+    files, aside = [], []
+    for path, record in unfolded(results):
+        files.append(path)
+        if record.kind == "order":
+            continue
+        if record.status in (SET_ASIDE, GONE):
+            aside.append(record)
+            continue
+        target = Path(results) / record.product
+        if record.status == MADE and verify:
+            if content_of(target) != record.content:
+                continue
+            record = replace(record, stamp=stamp_of(target))
+        ledger[record.product] = replace(record, boot=boot_id())
+    return files, aside
+
+
+def remove_records(results, files):
+    """Remove records that are in the ledger now, and the folders that this leaves empty."""
+    for path in files:
+        path.unlink(missing_ok=True)
+    top = Path(results) / paths.DONE
+    for folder, _, _ in os.walk(top, topdown=False):
+        try:
+            Path(folder).rmdir()
+        except OSError:
+            continue
+
+
+def settle(ledger, *, now=None):
+    """Return the products that must show that they survived a stop of the machine.
+
+    Products made in this start of the machine and older than an hour are on the disk by now, and
+    marked so.
+    """
+    now = time.time() if now is None else now
+    doubtful = []
+    for product, record in ledger.items():
+        if not record.boot or not record.stamp:
+            continue
+        if record.boot != boot_id():
+            doubtful.append(product)
+        elif now - record.stamp[2] / 1e9 > _SETTLED:
+            ledger[product] = replace(record, boot="")
+    return doubtful

@@ -1,0 +1,124 @@
+"""Every path that ccdflow writes, in one place, and the parsers that go with them."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, unquote
+
+RAW_ENDINGS = (".fits", ".fit", ".fts")
+PACKINGS = (".gz", ".fz")
+
+INVENTORY = "inventory.csv"
+BIAS_QUALITY = "bias_quality.csv"
+OVERVIEW = "before_after.png"
+INDEX_PAGE = "report.html"
+
+STATE = ".ccdflow"
+LOCK = f"{STATE}/lock"
+HEADERS = f"{STATE}/headers.json"
+LEDGER = f"{STATE}/ledger.json"
+DONE = f"{STATE}/done"
+ORDERS = f"{STATE}/orders"
+
+_DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")
+_PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part", re.DOTALL)
+
+
+def is_raw_name(name):
+    """Tell whether a file name is that of a raw frame (hidden files are not)."""
+    if name.startswith("."):
+        return False
+    lower = name.lower()
+    for packing in PACKINGS:
+        lower = lower.removesuffix(packing)
+    return lower.endswith(RAW_ENDINGS)
+
+
+def reduced(frame):
+    """Return the product's path for a raw frame, both relative to their roots.
+
+    >>> reduced("darks/ccd.013.0.fits.gz")
+    'reduced/darks/ccd.013.0.fits'
+    """
+    name = frame
+    for packing in PACKINGS:
+        if name.lower().endswith(packing):
+            name = name[: -len(packing)]
+            break
+    return f"reduced/{name}"
+
+
+def combined(night, group):
+    """Return the path of the combined bias of a group of a night."""
+    return f"combined/{segment(night)}/{segment(group)}.fits"
+
+
+def night_folder(night):
+    """Return the folder of a night's page, pictures and figures."""
+    return f"nights/{segment(night)}"
+
+
+def night_page(night):
+    """Return the path of a night's page."""
+    return f"{night_folder(night)}/report.html"
+
+
+def set_aside(product):
+    """Return where a product goes whose raw frame has gone bad."""
+    return f"set_aside/{product}"
+
+
+def done(product, key, attempt=0):
+    """Return the path of the record that a job leaves for a product made with a key.
+
+    Whatever is in a product's name, the record's is plain ASCII without blanks or braces, because
+    Snakemake reads braces in a path as wildcards.
+
+    >>> done("reduced/a b{1}.fits", "0123456789abcdef")
+    '.ccdflow/done/reduced/a%20b%7B1%7D.fits.0123456789abcdef.json'
+    """
+    tail = f".{attempt}" if attempt else ""
+    return f"{DONE}/{quote(product, safe='/+=,@')}.{key}{tail}.json"
+
+
+def parse_done(path):
+    """Return (product, key) of a record's path relative to the results folder.
+
+    Raises
+    ------
+    ValueError
+        If the path is not one that `done` makes.
+    """
+    text = str(PurePosixPath(path))
+    match = _DONE_PATTERN.fullmatch(text.removeprefix(f"{DONE}/"))
+    if match is None or not text.startswith(f"{DONE}/"):
+        raise ValueError(f"{path} is not the path of a record")
+    return unquote(match["product"]), match["key"]
+
+
+def segment(text):
+    """Return a text as one folder name: what is not a letter, digit or ``._+-`` is an underscore."""
+    name = re.sub(r"[^\w.+-]+", "_", str(text), flags=re.ASCII).strip("._") or "unknown"
+    return name
+
+
+def temporary(path):
+    """Return the name under which a product is written before it gets its own.
+
+    It names the host, process and thread, so that two of them never write to the same.
+    """
+    path = Path(path)
+    owner = f"{socket.gethostname()}-{os.getpid()}-{threading.get_native_id()}"
+    # File systems allow 255 bytes; the product's own name is only there to be read.
+    name = path.name.encode()[: 240 - len(owner)].decode("utf-8", "ignore")
+    return path.with_name(f".{name}.{owner}.part")
+
+
+def owner_of_temporary(path):
+    """Return (host, process) of a temporary name, or None if it is not one."""
+    match = _PART_PATTERN.fullmatch(Path(path).name)
+    return (match["host"], int(match["process"])) if match else None

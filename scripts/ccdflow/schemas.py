@@ -1,0 +1,76 @@
+"""Checking a YAML file's values against a JSON schema: one line names file, key, value, allowed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+
+from ccdflow.errors import UserError
+
+FOLDER = Path(__file__).resolve().parents[2] / "config" / "schemas"
+
+
+def check(values, schema, *, file):
+    """Check values against a schema of ``config/schemas``.
+
+    Parameters
+    ----------
+    values : dict
+    schema : str
+        File name of the schema.
+    file : str or path-like
+        Where the values come from.
+
+    Raises
+    ------
+    UserError
+        For the first violation.
+    """
+    errors = sorted(_validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path)))
+    if errors:
+        raise violation(errors[0], file=file)
+
+
+@cache
+def _validator(schema):
+    text = (FOLDER / schema).read_text(encoding="utf-8")
+    return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def violation(error, *, file):
+    """Return the `UserError` for a violation that jsonschema found."""
+    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
+    where = where.lstrip(".") or None
+    schema, value = error.schema, error.instance
+    if error.validator == "additionalProperties":
+        known = sorted(schema["properties"])
+        unknown = next(key for key in value if key not in known)
+        close = difflib.get_close_matches(str(unknown), known, n=1)
+        return UserError(
+            "unknown key",
+            file=file,
+            keyword=f"{where}.{unknown}" if where else unknown,
+            allowed=", ".join(known),
+            remedy=f"did you mean {close[0]!r}?" if close else None,
+        )
+    if error.validator == "required":
+        missing = next(key for key in schema["required"] if key not in value)
+        return UserError(
+            "a key is missing", file=file, keyword=f"{where}.{missing}" if where else missing
+        )
+    return UserError(
+        "not a valid value", file=file, keyword=where, value=value, allowed=allowed(schema, error)
+    )
+
+
+def allowed(schema, error):
+    """Return in words what a schema allows."""
+    if "enum" in schema:
+        return ", ".join("null" if value is None else str(value) for value in schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    return schema.get("description") or error.message

@@ -1,0 +1,367 @@
+"""One run, from its lock to its last line: what the main process does before and after the jobs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ccdflow import inventory, ledger, paths, plan, settings
+from ccdflow.cameras import load_cameras
+from ccdflow.errors import UserError
+from ccdflow.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE, HeaderStore
+from ccdflow.plan import Context
+
+# What an interrupted run may leave under a temporary name is another machine's for so long.
+_FOREIGN_PART_AGE = 86400
+
+
+class Busy(UserError):
+    """Another run is at work in the results folder."""
+
+
+@dataclass
+class Session:
+    """A run.
+
+    Attributes
+    ----------
+    plan : ccdflow.plan.Plan
+    dry : bool
+        Whether nothing may be written.
+    lock : file object or None
+    """
+
+    plan: plan.Plan
+    dry: bool
+    lock: object = None
+
+    @property
+    def context(self):
+        """The run's context."""
+        return self.plan.context
+
+
+def start(values, *, dry, progress=None):
+    """Begin a run: take the lock, bring inventory and ledger up to date, and plan.
+
+    Parameters
+    ----------
+    values : dict
+        Settings, as `ccdflow.settings.load` returns them.
+    dry : bool
+        Plan only; nothing is written, not even the lock.
+    progress : callable, optional
+        Called with (headers read, headers to read).
+
+    Returns
+    -------
+    Session
+
+    Raises
+    ------
+    UserError
+        If another run is at work, a folder is missing, or results cannot be written.
+    """
+    results = Path(values["results"])
+    reading = reading_settings(values)
+    lock = None if dry else take_lock(results)
+    store = inventory.load_store(results)
+    records = ledger.load(results)
+    files, aside = ledger.fold(results, records, verify=True)
+    take_aside(store, records, aside)
+    gone = inventory.update(store, reading, progress=progress)
+    if not store.rows or len(gone) == len(store.rows):
+        _refuse_empty(values, store)
+    mark_orphans(store, records, gone, results)
+    context = Context(values, Path(values["raw"]), results, store, records)
+    session = Session(plan.make_plan(context), dry, lock)
+    if not dry:
+        try:
+            retire(session)
+            save(session, files)
+            remove_parts(results)
+        except OSError as error:
+            raise _unwritable(results, error) from None
+    return session
+
+
+def reading_settings(values):
+    """Return what the reading of headers depends on."""
+    return inventory.Settings(
+        raw=Path(values["raw"]),
+        cameras=load_cameras(settings.cameras_folder(values)),
+        reduction=values["reduction"],
+        frame_memory=int(values["limits"]["frame_memory"] * 1e6),
+        settle=values["limits"]["settle"],
+    )
+
+
+def _refuse_empty(values, store):
+    if any(row.status == OK for row in store.rows.values()) and store.rows:
+        return
+    raise UserError(
+        "the folder holds no raw frame",
+        file=settings.NAME,
+        keyword="raw",
+        value=values["raw"],
+        allowed="a folder with *.fits, *.fit or *.fts files, with .gz or .fz or without",
+        remedy="give your folder of raw frames: --config raw=FOLDER",
+    )
+
+
+def take_lock(results):
+    """Hold the results folder for this process; the kernel lets go of it when the process ends.
+
+    Raises
+    ------
+    Busy
+        If another process holds it: who, and since when.
+    """
+    path = results / paths.LOCK
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise _unwritable(results, error) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        raise Busy(
+            f"another run is at work here ({holder})",
+            file=str(results),
+            remedy="wait until it has finished, or give another results folder",
+        ) from None
+    file.truncate(0)
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+    file.flush()
+    return file
+
+
+def _unwritable(results, error):
+    return UserError(
+        f"the results folder cannot be written ({os.strerror(error.errno)})",
+        file=str(results),
+        remedy="check its permissions and the room on its disk; what is there is as it was",
+    )
+
+
+def take_aside(store, records, aside):
+    """Mark the raw frames that jobs found to be bad, in the store and out of the ledger."""
+    by_product = {paths.reduced(file): file for file in store.rows}
+    for record in aside:
+        row = store.rows.get(by_product.get(record.product))
+        if row is None or row.fingerprint != record.basis.get("fingerprint"):
+            continue
+        if record.status == ledger.GONE:
+            # Read it again next time, whatever its times.
+            store.rows[row.file] = replace(row, stamp=(-2, 0, 0))
+        else:
+            store.rows[row.file] = replace(row, status=SET_ASIDE, reason=record.reason)
+
+
+def mark_orphans(store, records, gone, results):
+    """Keep the rows of raw files that are gone as long as there is a product of theirs."""
+    for file in gone:
+        row = store.rows[file]
+        product = paths.reduced(file)
+        record = records.get(product)
+        if record is None or not (results / product).exists():
+            del store.rows[file]
+            records.pop(product, None)
+        elif row.status != ORPHAN:
+            reason = "the raw file is gone; its product is kept"
+            store.rows[file] = replace(row, status=ORPHAN, reason=reason)
+
+
+def retire(session):
+    """Move products that do not belong any more among those set aside; nothing is deleted."""
+    context = session.context
+    for product in session.plan.retire:
+        retire_product(context.results, product)
+        context.ledger.pop(product, None)
+
+
+def retire_product(results, product):
+    """Move one product to ``set_aside/``, if it is there; pages and pictures are just removed."""
+    path = results / product
+    if not path.exists():
+        return
+    if path.suffix in (".html", ".png"):
+        path.unlink()
+        return
+    target = results / paths.set_aside(product)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
+
+
+def save(session, files=()):
+    """Write inventory, store and ledger where they changed; then the folded records can go."""
+    context = session.context
+    inventory.write_table(context.results, context.store)
+    inventory.save_store(context.results, context.store)
+    ledger.save(context.results, context.ledger)
+    ledger.remove_records(context.results, files)
+
+
+def remove_parts(results):
+    """Remove what dead processes left under temporary names."""
+    host = socket.gethostname()
+    for name in ("reduced", "combined", "nights", paths.STATE, "."):
+        top = results / name
+        walk = os.walk(top) if name != "." else [(top, [], os.listdir(top))]  # noqa: PTH208
+        for folder, _, names in walk:
+            for part in names:
+                if part.startswith(".") and part.endswith(".part"):
+                    path = Path(folder) / part
+                    if _is_dead(path, host):
+                        path.unlink(missing_ok=True)
+
+
+def _is_dead(path, host):
+    owner = paths.owner_of_temporary(path)
+    if owner is not None and owner[0] == host:
+        try:
+            os.kill(owner[1], 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return owner[1] == os.getpid()
+    try:
+        return time.time() - path.stat().st_mtime > _FOREIGN_PART_AGE
+    except OSError:
+        return False
+
+
+def finish(session):
+    """End a run: take in what the jobs left, and say what was set aside.
+
+    Returns
+    -------
+    lines : list of str
+        The last lines of the run.
+    failed : bool
+        Whether ``strict`` makes a failure of it.
+    """
+    context = session.context
+    if not session.dry:
+        files, aside = ledger.fold(context.results, context.ledger, verify=False)
+        take_aside(context.store, context.ledger, aside)
+        for record in aside:
+            if record.status == ledger.SET_ASIDE:
+                retire_product(context.results, record.product)
+                context.ledger.pop(record.product, None)
+        for path in files:
+            record = ledger.read_record(path)
+            if record is not None and record.status == ledger.REFUSED:
+                retire_product(context.results, record.product)
+        save(session, files)
+    return closing_lines(context), fails(context)
+
+
+def fails(context):
+    """Tell whether a frame is set aside and the configuration makes that a failure."""
+    if not context.settings["strict"]:
+        return False
+    return any(row.status == SET_ASIDE for row in context.store.rows.values())
+
+
+def closing_lines(context):
+    """Return the lines that say how things stand."""
+    rows = context.store.rows.values()
+    counts = {
+        status: sum(row.status == status for row in rows)
+        for status in (OK, SET_ASIDE, ARRIVING, ORPHAN)
+    }
+    made = sum(
+        record.status == ledger.MADE and record.kind == plan.FRAME
+        for record in context.ledger.values()
+    )
+    biases = [r for r in context.ledger.values() if r.kind == plan.BIAS]
+    combined = sum(record.status == ledger.MADE for record in biases)
+    lines = plan.set_aside_lines(context.store, most=20)
+    lines += [
+        f"no combined bias: {record.product}: {record.reason}"
+        for record in biases
+        if record.status == ledger.REFUSED
+    ]
+    text = f"{made} reduced frames, {combined} combined biases, {counts[SET_ASIDE]} set aside"
+    if counts[ARRIVING]:
+        text += f", {counts[ARRIVING]} still being written"
+    if counts[ORPHAN]:
+        text += f", {counts[ORPHAN]} whose raw file is gone"
+    return [*lines, f"{text}; table: {context.results / paths.INVENTORY}"]
+
+
+# -- work orders -----------------------------------------------------------------------------------
+
+
+def write_order(session, name, jobs):
+    """Write what another process needs to do some of the jobs: nothing else is read there.
+
+    Parameters
+    ----------
+    session : Session
+    name : str
+    jobs : list of ccdflow.plan.Job
+
+    Returns
+    -------
+    Path
+    """
+    context = session.context
+    nights = {job.night for job in jobs}
+    rows = [row for night in sorted(nights) for row in context.rows_of(night)]
+    groups = [group for group in context.groups.values() if group.night in nights]
+    needed = {paths.reduced(row.file) for row in rows} | {group.product for group in groups}
+    names = {name for row in rows for name in (row.geometry, row.recipe) if name}
+    data = {
+        "settings": context.settings,
+        "jobs": [asdict(job) for job in jobs],
+        "groups": [asdict(group) for group in groups],
+        "rows": [asdict(row) for row in rows],
+        "shared": {name: context.store.shared[name] for name in sorted(names)},
+        "records": [
+            asdict(context.ledger[product])
+            for product in sorted(needed)
+            if product in context.ledger
+        ],
+    }
+    path = context.results / paths.ORDERS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = paths.temporary(path)
+    part.write_text(json.dumps(data))
+    part.replace(path)
+    return path
+
+
+def read_order(path, *, raw, results):
+    """Return the `Session` of a work order."""
+    data = json.loads(Path(path).read_bytes())
+    rows = {}
+    for values in data["rows"]:
+        row = inventory.Row(**{**values, "stamp": tuple(values["stamp"])})
+        rows[row.file] = row
+    records = {r["product"]: ledger.Record.from_dict(r) for r in data["records"]}
+    groups = {
+        g["product"]: plan.Group(
+            g["product"],
+            g["night"],
+            g["camera"],
+            tuple(map(tuple, g["shared"])),
+            tuple(g["files"]),
+        )
+        for g in data["groups"]
+    }
+    jobs = {j["product"]: plan.Job(**{**j, "needs": tuple(j["needs"])}) for j in data["jobs"]}
+    store = HeaderStore(rows, data["shared"])
+    context = Context(data["settings"], Path(raw), Path(results), store, records, jobs, groups)
+    return Session(plan.Plan(context, jobs, [], len(jobs)), dry=False)

@@ -1,0 +1,103 @@
+"""The configuration: checked against its schema, with its defaults filled in."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from ccdflow import schemas
+from ccdflow.errors import UserError
+
+SCHEMA = "config.schema.json"
+NAME = "config/config.yaml"
+ROOT = Path(__file__).resolve().parents[2]
+# Keys of the command line that are not settings: what a run does, not how.
+COMMANDS = ("order", "night")
+
+
+@cache
+def _defaults():
+    return yaml.safe_load((ROOT / NAME).read_text(encoding="utf-8"))
+
+
+def load(config):
+    """Check a configuration and fill in what it leaves out.
+
+    Parameters
+    ----------
+    config : dict
+        As Snakemake has it: the file with the command line's values put in. Not changed.
+
+    Returns
+    -------
+    dict
+        Plain values, with every key of ``config/config.yaml``.
+
+    Raises
+    ------
+    UserError
+        For an unknown key or a value that is not allowed, or results inside raw.
+    """
+    given = {key: _plain(value) for key, value in config.items() if key not in COMMANDS}
+    schemas.check(given, SCHEMA, file=NAME)
+    settings = _merged(_defaults(), given)
+    schemas.check(settings, SCHEMA, file=NAME)
+    _check_folders(settings)
+    return settings
+
+
+def _plain(value):
+    """Return a value with the strings that ``--config`` makes of booleans and null made good."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return (
+        {"true": True, "false": False, "null": None}.get(value, value)
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _merged(defaults, given):
+    merged = copy.deepcopy(defaults)
+    for key, value in given.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merged(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _check_folders(settings):
+    raw, results = Path(settings["raw"]).resolve(), Path(settings["results"]).resolve()
+    if results == raw or raw in results.parents:
+        raise UserError(
+            "the results would lie inside the raw folder, and be taken for raw frames",
+            file=NAME,
+            keyword="results",
+            value=settings["results"],
+            allowed=f"a folder that is not inside {settings['raw']}",
+        )
+    if results in raw.parents and _inside_products(raw, results):
+        raise UserError(
+            "the raw folder lies where products are written",
+            file=NAME,
+            keyword="raw",
+            value=settings["raw"],
+            allowed=f"a folder outside {settings['results']}",
+        )
+
+
+def _inside_products(raw, results):
+    first = raw.relative_to(results).parts[0]
+    return first in ("reduced", "combined", "nights", "set_aside", ".ccdflow")
+
+
+def cameras_folder(settings):
+    """Return the folder of camera profiles: from where one stands, else from the project."""
+    folder = Path(settings["cameras"])
+    return folder if folder.is_dir() or folder.is_absolute() else ROOT / folder

@@ -1,0 +1,126 @@
+"""What each job does: the thin edge that reads, calls the arithmetic, writes, and leaves a record."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ccdflow import fitsio, headers, ledger, paths, reduction
+from ccdflow.cameras import Amplifier, Geometry, Recipe
+from ccdflow.errors import FrameError
+from ccdflow.ledger import Record
+from ccdflow.sections import Region
+
+
+def reduce_frame(context, job, row):
+    """Reduce one raw frame, or set it aside.
+
+    Parameters
+    ----------
+    context : ccdflow.plan.Context
+    job : ccdflow.plan.Job
+    row : ccdflow.inventory.Row
+
+    Returns
+    -------
+    ccdflow.ledger.Record
+        Its status says whether the product was made. Whatever stood under the product's name is
+        untouched unless it was.
+
+    Raises
+    ------
+    OSError
+        If the product cannot be written.
+    """
+    record = Record(job.product, job.kind, job.key, basis=job.basis)
+    path = context.raw / row.file
+    try:
+        layout = fitsio.read_layout(path, name=row.file)
+        if layout.fingerprint != row.fingerprint:
+            return _replaced(
+                record, ledger.GONE, "the raw file changed while the run went on; run again"
+            )
+        memory = int(context.settings["limits"]["frame_memory"] * 1e6)
+        geometry = geometry_of(context, row.geometry)
+        recipe = recipe_of(context, row.recipe)
+        data = fitsio.read_bytes(path, layout, memory=memory, name=row.file)
+        stored = {
+            hdu: fitsio.array(data, layout.hdus[hdu], row.file)
+            for hdu in sorted({amplifier.hdu for amplifier in geometry.amplifiers})
+        }
+        reduced = reduction.reduce_frame(stored, geometry, recipe)
+        parts = headers.product_parts(
+            layout.headers, geometry, recipe, reduced,
+            file=row.file, fingerprint=row.fingerprint, key=job.key,
+        )  # fmt: skip
+    except FrameError as error:
+        return _replaced(record, ledger.SET_ASIDE, error.reason)
+    target = context.results / job.product
+    fitsio.write_hdus(target, parts)
+    overscans = {name: o for name, o in reduced.overscans.items() if o is not None}
+    figures = {
+        "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
+        "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
+        "flags": reduced.flags,
+    }
+    return _replaced(
+        record,
+        ledger.MADE,
+        stamp=ledger.stamp_of(target),
+        content=str(reduced.images[0].words),
+        data=figures,
+    )
+
+
+def _replaced(record, status, reason="", **values):
+    from dataclasses import replace
+
+    return replace(record, status=status, reason=reason, **values)
+
+
+def geometry_of(context, name):
+    """Return the `Geometry` that a store remembers under a name."""
+    return _geometry(name, _Canonical(context.store.shared[name]))
+
+
+def recipe_of(context, name):
+    """Return the `Recipe` that a store remembers under a name."""
+    return Recipe(**context.store.shared[name])
+
+
+class _Canonical(dict):
+    """A canonical form that takes no part in the cache's comparison: its name says it all."""
+
+    def __hash__(self):
+        return 0
+
+    def __eq__(self, other):
+        return True
+
+
+@lru_cache(maxsize=4096)
+def _geometry(_name, canonical):
+    amplifiers = tuple(
+        Amplifier(
+            name=a["name"],
+            hdu=a["hdu"],
+            data=Region.from_fits(a["data"]),
+            overscan=tuple(Region.from_fits(strip) for strip in a["overscan"]),
+            along=a["along"],
+            place=Region.from_fits(a["place"]),
+            flip_x=a["flip"][0],
+            flip_y=a["flip"][1],
+            gain=a["gain"],
+            read_noise=a["read_noise"],
+            saturation=a["saturation"],
+        )
+        for a in canonical["amplifiers"]
+    )
+    return Geometry(
+        camera=canonical["camera"],
+        shape=tuple(canonical["shape"]),
+        amplifiers=amplifiers,
+        layout=canonical["layout"],
+        source=canonical["source"],
+        raw_shapes=tuple((hdu, tuple(shape)) for hdu, shape in canonical["raw_shapes"]),
+        extension_shapes=tuple((h, tuple(s)) for h, s in canonical["extension_shapes"]),
+    )
