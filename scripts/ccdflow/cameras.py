@@ -318,6 +318,13 @@ def load_camera(path):
     cards = facts.default_cards()
     for name, given in profile.get("keywords", {}).items():
         cards[name] = () if given == "none" else tuple(read_card(one) for one in as_list(given))
+    amplifiers = tuple(
+        _amplifier(entry, index, file=path)
+        for index, entry in enumerate(profile.get("amplifiers", ()))
+    )
+    names = [amplifier.name for amplifier in amplifiers]
+    if len(set(names)) < len(names):
+        raise UserError("two amplifiers of one name", file=path, keyword="amplifiers", value=names)
     return Camera(
         name=path.stem,
         path=str(path),
@@ -326,10 +333,7 @@ def load_camera(path):
         types=tuple(_type_rule(rule) for rule in profile.get("types", ())),
         longitude=profile.get("site", {}).get("longitude"),
         size=tuple(profile.get("size", (None, None))),
-        amplifiers=tuple(
-            _amplifier(entry, index, file=path)
-            for index, entry in enumerate(profile.get("amplifiers", ()))
-        ),
+        amplifiers=amplifiers,
         overscan=profile.get("overscan") != "none",
         layout=profile.get("layout"),
         reduction=tuple(sorted(profile.get("reduction", {}).items())),
