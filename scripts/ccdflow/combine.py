@@ -35,7 +35,7 @@ _OPEN_FILES = 200  # more members than this are opened for each read: descriptor
 _NETWORK_LIMIT = 16  # up to so many members a sorting network beats numpy's sort
 _MAX_MEMBERS = np.iinfo(np.int16).max
 _DOUBTFUL_VALUES = 16_000
-_SAMPLE_BYTES = 128_000_000
+_SAMPLE_BYTES = 12_600_000  # 128 rows of 12 LFC frames: as much as quality figures need
 
 
 @dataclass(frozen=True)
@@ -325,7 +325,8 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
     numpy.ndarray of int
         At most about `wanted` rows, fewer where there are very many frames.
     """
-    wanted = min(wanted, _SAMPLE_BYTES // (n * nx * itemsize))
+    affordable = _SAMPLE_BYTES // (n * nx * itemsize)
+    wanted = min(wanted, max(affordable, min(16, 5 * affordable)))
     if wanted < 1:
         return np.arange(0)
     step = -(-ny // wanted)

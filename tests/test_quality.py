@@ -1,0 +1,408 @@
+"""What was injected comes back within its statistical error, and the right frames are left out."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from ccdflow.combine import Recipe, combine_arrays
+from ccdflow.errors import UserError
+from ccdflow.quality import (
+    Amplifier,
+    Estimate,
+    FrameStatistics,
+    Thresholds,
+    clipped_moments,
+    combined_noise,
+    drift,
+    excess_variance,
+    frame_statistics,
+    measure_amplifier,
+    member_structure,
+    noise_prediction,
+    read_noise,
+    select_members,
+    structure,
+)
+
+KAST = Path(__file__).parents[1] / "../shared/data/kast_blue_2015"
+SHAPE = (96, 130)
+PULL = 4.5  # standard errors; the seeds are fixed
+
+
+def biases(n, *, shape=SHAPE, sigma=4.0, rows=0.0, columns=0.0, hits=20, seed=3, level=0.0):
+    """`n` reduced biases: white noise, offsets of rows (each frame its own) and columns (fixed)."""
+    rng = np.random.default_rng(seed)
+    fixed = level + columns * rng.standard_normal((1, 1, shape[1]))
+    stack = fixed + sigma * rng.standard_normal((n, *shape))
+    stack += rows * rng.standard_normal((n, shape[0], 1))
+    for frame in stack:
+        frame.ravel()[rng.integers(0, frame.size, hits)] += rng.exponential(300, hits)
+    return stack.astype(np.float32)
+
+
+def agrees(estimate, truth, pull=PULL):
+    assert estimate.error > 0
+    assert abs(estimate.value - truth) < pull * estimate.error, (estimate, truth)
+
+
+# -- scatter ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.5, 0.9, 2.0, 30.0])
+@pytest.mark.parametrize("centre", [0.0, 0.5, 1140.2])
+def test_scatter_of_whole_numbers_is_right_where_the_mad_is_not(sigma, centre):
+    rng = np.random.default_rng(4)
+    values = np.rint(rng.normal(centre, sigma, 50_000)).astype(np.float32)
+    mean, scatter = values.mean(dtype=float), values.std(dtype=float)
+    values[::500] += 5000
+    values[7] = np.nan
+    moments = clipped_moments(values)
+    assert moments.sigma == pytest.approx(scatter, rel=0.005)
+    assert moments.mean == pytest.approx(mean, abs=0.005 * sigma)
+    assert 49_850 < moments.count < 49_900
+
+
+def test_scatter_of_nothing_is_unknown():
+    assert np.isnan(clipped_moments(np.full(5, np.nan)).sigma)
+    assert clipped_moments(np.full((4, 5), 7.0)).sigma == 0
+
+
+# -- one frame ----------------------------------------------------------------------------------
+
+
+def test_figures_of_a_frame_are_those_injected():
+    shape = (400, 900)
+    image = biases(1, shape=shape, rows=0.7, columns=1.5, level=2.5, hits=400)[0]
+    image[:, 0] = np.nan
+    stats = frame_statistics(image, overscan=np.full((400, 1), 1140.25))
+    assert stats.level == pytest.approx(2.5, abs=0.25)
+    assert stats.bias_level == 1140.25
+    # neighbouring columns differ by their fixed offsets too
+    assert stats.noise == pytest.approx(np.hypot(4, 1.5), rel=0.01)
+    assert stats.row_structure == pytest.approx(0.7, rel=0.3)
+    assert stats.column_structure == pytest.approx(1.5, rel=0.1)
+    assert 0 < stats.bright < 2e-3
+    assert len(stats.shape) == 64
+
+
+def test_coarse_shape_is_row_by_row():
+    image = np.zeros((80, 160), np.float32)
+    image[70:, :20] = 9
+    shape = np.reshape(frame_statistics(image).shape, (8, 8))
+    assert np.unravel_index(shape.argmax(), shape.shape) == (7, 0)
+
+
+def test_a_frame_without_overscan_has_no_bias_level():
+    stats = frame_statistics(biases(1)[0])
+    assert np.isnan(stats.bias_level)
+    assert all(isinstance(v, float | tuple) for v in dataclasses.asdict(stats).values())
+
+
+# -- the detector -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 3, 12])
+def test_read_noise_comes_back_whatever_else_is_in_the_frames(n):
+    frames = biases(n, rows=1.0, columns=30.0, seed=n)
+    frames += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]  # drift
+    estimate = read_noise(frames)
+    agrees(estimate, 4.0)
+    assert estimate.error < 0.01 * 4.0
+
+
+@pytest.mark.parametrize("n", [2, 6])
+def test_error_of_the_read_noise_is_its_scatter(n):
+    estimates = [read_noise(biases(n, shape=(20, 31), hits=0, seed=s)) for s in range(150)]
+    values = np.array([e.value for e in estimates])
+    error = np.mean([e.error for e in estimates])
+    assert values.std(ddof=1) == pytest.approx(error, rel=0.25)
+    assert abs(values.mean() - 4) < PULL * error / np.sqrt(150)
+
+
+def test_read_noise_needs_a_pair():
+    assert np.isnan(read_noise(biases(1)).value)
+    assert np.isnan(read_noise(np.full((2, *SHAPE), np.nan, np.float32)).value)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1.0, 0.0), (0.0, 2.0), (0.5, 0.5)])
+def test_structure_of_rows_and_columns_comes_back(rows, columns):
+    image = biases(1, shape=(300, 431), rows=rows, columns=columns)[0]
+    measured = structure(image, 4.0)
+    for estimate, truth in ((measured.rows, rows), (measured.columns, columns)):
+        if truth:
+            agrees(estimate, truth)
+            assert estimate.error < 0.2 * truth
+        else:
+            assert estimate.value < 3 * estimate.error
+            assert estimate.error < 0.2
+
+
+def test_structure_of_members_is_their_mean():
+    frames = biases(9, rows=0.8, columns=1.2)
+    frames[:, :, 5] += 100  # a hot column is structure
+    measured = member_structure(frames, 4.0)
+    agrees(measured.rows, 0.8)
+    assert measured.columns.value > 100 / np.sqrt(130)
+
+
+def test_drift_is_followed():
+    rng = np.random.default_rng(5)
+    hours = np.arange(20) / 2
+    levels = 1140 - 0.3 * hours + rng.normal(0, 0.1, 20)
+    levels[3], hours[5] = np.nan, np.nan
+    found = drift(levels, hours)
+    agrees(found.slope, -0.3)
+    assert found.slope.error == pytest.approx(
+        0.1 / np.sqrt(np.sum((np.arange(20) / 2 - 4.75) ** 2)), rel=0.5
+    )
+    assert found.level.value == pytest.approx(np.nanmean(levels))
+    assert found.span == pytest.approx(np.nanmax(levels) - np.nanmin(levels))
+
+
+def test_drift_without_times_or_levels_is_unknown():
+    assert np.isnan(drift([1140, 1141, 1142]).slope.value)
+    assert np.isnan(drift([]).level.value)
+    assert drift([1140, 1142], [0, 4]).slope.value == 0.5
+    assert np.isnan(drift([1140, 1142], [3, 3]).slope.value)
+
+
+# -- the combined bias --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "recipe", "truth"),
+    [
+        (7, Recipe("average", None), 1.0),
+        (2, Recipe(), 1.0),
+        (3, Recipe("median", None), 3 * 0.448671),
+        (5, Recipe("median", None), 5 * 0.286834),
+        (101, Recipe("median", None), np.pi / 2),
+    ],
+)
+def test_loss_of_a_recipe_against_known_values(n, recipe, truth):
+    """Variances of the median of 3 and 5 normal values: Sarhan & Greenberg's tables."""
+    assert excess_variance(n, recipe) == pytest.approx(truth, rel=0.03)
+
+
+def test_clipping_costs_little_but_something():
+    losses = [excess_variance(n, Recipe()) for n in (3, 6, 12)]
+    assert 1.15 < losses[0] < 1.3
+    assert losses[0] > losses[1] > losses[2] > 1.0
+    prediction = noise_prediction(Estimate(4.0, 0.1), 12)
+    assert prediction.value == pytest.approx(4 / np.sqrt(12), rel=0.02)
+    assert prediction.error == pytest.approx(prediction.value / 40)
+    assert noise_prediction(4.0, 4, Recipe("average", None)) == Estimate(2.0, 0.0)
+
+
+@pytest.mark.parametrize("n", [2, 5, 12])
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe("average", None), Recipe("median", None)])
+def test_noise_of_the_combined_bias_is_that_of_its_pixels(n, recipe):
+    pattern = 25 * np.random.default_rng(1).standard_normal(SHAPE)
+    frames = (biases(n, seed=n, hits=0) + pattern).astype(np.float32)
+    true = np.std(combine_arrays(frames, recipe).image - pattern)
+    estimate = combined_noise(frames, recipe)
+    # the noise that is there is itself known to 1 / sqrt(2 N), the loss of the recipe to 1 %
+    assert abs(estimate.value - true) < PULL * np.hypot(1.5 * estimate.error, 0.01 * true)
+    predicted = noise_prediction(read_noise(frames), n, recipe).value
+    assert estimate.value == pytest.approx(predicted, rel=0.04)
+
+
+def test_noise_that_does_not_average_out_is_seen():
+    """A pattern that differs between even and odd members stays, however many there are."""
+    frames = biases(20, hits=0)
+    frames[::2] += 3 * np.random.default_rng(2).standard_normal(SHAPE).astype(np.float32)
+    noise, prediction = combined_noise(frames), noise_prediction(read_noise(biases(20)), 20)
+    assert noise.value > 1.3 * prediction.value
+    assert np.isnan(combined_noise(frames[:1]).value)
+
+
+def two_amplifiers():
+    left, right = biases(8, sigma=4, columns=1, rows=0.6), biases(8, sigma=7, seed=8)
+    stack = np.concatenate([left, right], axis=2)
+    rows = np.arange(0, SHAPE[0], 3)
+    return dataclasses.replace(combine_arrays(stack), sample=stack[:, rows], sample_rows=rows)
+
+
+def test_each_amplifier_has_its_own_figures():
+    combined = two_amplifiers()
+    left = Amplifier("left", (0, 96, 0, 130), gain=1.1, read_noise=11.0)
+    right = Amplifier("right", (0, 96, 130, 260))
+    levels, hours = [1140, 1141, 1142], [0, 1, 2]
+    first = measure_amplifier(combined, left, levels, hours)
+    second = measure_amplifier(combined, right)
+    agrees(Estimate(first.read_noise, first.read_noise_error), 4.0)
+    agrees(Estimate(second.read_noise, second.read_noise_error), 7.0)
+    agrees(Estimate(first.row_structure, first.row_structure_error), 0.6)
+    agrees(Estimate(first.column_structure, first.column_structure_error), 1.0)
+    assert first.read_noise_electrons == pytest.approx(1.1 * first.read_noise)
+    assert first.header_read_noise_electrons == 11.0
+    assert np.isnan(second.read_noise_electrons)
+    assert first.drift_an_hour == 1.0
+    assert first.frames == 8
+    assert first.combined_noise == pytest.approx(4 / np.sqrt(8), rel=0.06)
+    assert first.root_n_noise == pytest.approx(first.read_noise / np.sqrt(8))
+    assert first.predicted_noise > first.root_n_noise
+    assert 0 < first.clipped_fraction < 0.02
+    row = dataclasses.asdict(first)
+    assert all(type(value) in (str, int, float) for value in row.values())
+
+
+def test_a_region_outside_is_refused():
+    with pytest.raises(UserError, match="region of amplifier A is not inside the image"):
+        measure_amplifier(two_amplifiers(), Amplifier("A", (0, 96, 130, 261)))
+
+
+# -- selection ----------------------------------------------------------------------------------
+
+
+def statistics(stack, levels=None):
+    levels = [1140.0] * len(stack) if levels is None else levels
+    return [frame_statistics(f, [level]) for f, level in zip(stack, levels, strict=True)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 20])
+@pytest.mark.parametrize("sigma", [0.0, 0.3, 0.7, 4.0, 12.0])
+def test_good_frames_are_kept_in_small_groups_and_from_quiet_cameras(n, sigma):
+    for seed in range(4):
+        stack = biases(n, sigma=sigma, rows=0.25 * sigma, columns=2, hits=5, seed=seed)
+        levels = 1140 + np.linspace(0, 3 * sigma, n)
+        for frames in (stack, np.rint(stack)):
+            selection = select_members(statistics(frames, levels))
+            assert selection.kept == tuple(range(n)), selection
+            assert selection.agrees, selection.reason
+
+
+def spoil(frame, how):
+    ny, nx = frame.shape
+    rng = np.random.default_rng(9)
+    if how == "level":
+        frame += 12
+    elif how == "noise":
+        frame += 4 * rng.standard_normal(frame.shape)
+    elif how == "fraction of bright pixels":
+        frame.ravel()[rng.integers(0, frame.size, frame.size // 50)] += 900
+    elif how == "coarse structure":
+        frame += np.linspace(-5, 5, nx)
+    elif how == "row structure":
+        frame += 2.5 * (-1.0) ** np.arange(ny)[:, None]
+    elif how == "column structure":
+        frame += 4 * np.sin(2 * np.pi * np.arange(nx) * 16 / nx)
+
+
+@pytest.mark.parametrize("n", [3, 4, 9])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "level",
+        "noise",
+        "fraction of bright pixels",
+        "coarse structure",
+        "row structure",
+        "column structure",
+    ],
+)
+def test_the_odd_frame_is_left_out_and_the_figure_is_named(n, how):
+    stack = biases(n, shape=(200, 310), rows=1.0)
+    spoil(stack[1], how)
+    selection = select_members(statistics(stack))
+    assert selection.kept == (0, *range(2, n))
+    assert selection.agrees, selection.reason
+    (left,) = selection.left_out
+    assert (left.index, left.figure) == (1, how)
+    assert left.value > left.threshold
+    assert how in left.text
+    assert f"{left.threshold:.6g}" in left.text
+
+
+def test_a_bias_level_far_from_the_others_is_left_out():
+    selection = select_members(statistics(biases(6), [1140, 1141, 1139, 700, 1140, 1142]))
+    assert [(o.index, o.figure) for o in selection.left_out] == [(3, "bias level")]
+    assert "below the limit" in selection.left_out[0].text
+
+
+def test_a_frame_that_cannot_be_measured_is_left_out():
+    stack = biases(5)
+    stack[2] = np.nan
+    selection = select_members(statistics(stack))
+    assert [o.index for o in selection.left_out] == [2]
+    assert "cannot be measured" in selection.left_out[0].text
+
+
+@pytest.mark.parametrize("pattern", ["01", "010101", "0011", "000000001111", "00011"])
+def test_a_group_of_two_kinds_is_not_combined(pattern):
+    stack = biases(len(pattern))
+    for frame, kind in zip(stack, pattern, strict=True):
+        frame += 20 * int(kind)
+    selection = select_members(statistics(stack))
+    assert not selection.agrees
+    assert "level" in selection.reason
+
+
+def test_levels_all_over_the_place_are_no_group():
+    stack = biases(7) + np.linspace(0, 40, 7, dtype=np.float32)[:, None, None]
+    selection = select_members(statistics(stack))
+    assert not selection.agrees
+    assert "no common level" in selection.reason
+
+
+def test_a_region_that_is_dead_in_every_frame_hides_nothing():
+    stack = biases(6, shape=(160, 240))
+    stack[:, :60, :90] = np.nan
+    spoil(stack[4], "coarse structure")
+    selection = select_members(statistics(stack))
+    assert [(o.index, o.figure) for o in selection.left_out] == [(4, "coarse structure")]
+
+
+def test_thresholds_decide():
+    stats = statistics(biases(6))
+    stats[2] = dataclasses.replace(stats[2], level=stats[2].level + 6)
+    assert len(select_members(stats).left_out) == 1
+    assert not select_members(stats, Thresholds(level=0.5)).left_out
+    assert not select_members(stats, Thresholds(sigma=50)).left_out
+
+
+def test_a_quarter_may_be_left_out_and_no_more():
+    stats = statistics(biases(8))
+    assert isinstance(stats[0], FrameStatistics)
+    for bad in (1, 2, 3):
+        stats[bad] = dataclasses.replace(stats[bad], level=30.0 * bad)
+        assert select_members(stats).agrees == (bad < 3)
+    assert "3 of 8 frames do not look like the others" in select_members(stats).reason
+
+
+def test_nothing_to_select_from():
+    with pytest.raises(UserError, match="no frame to select from"):
+        select_members([])
+
+
+# -- a real night -------------------------------------------------------------------------------
+
+
+def kast(number):
+    """One frame of Kast blue, its overscan subtracted as the guide does, and the levels."""
+    raw = fits.getdata(KAST / f"b{number}.fits.gz").astype(np.float32)
+    left = np.median(raw[:, 2048:2080], axis=1, keepdims=True)
+    right = np.median(raw[:, 2080:2112], axis=1, keepdims=True)
+    return np.hstack([raw[:, :1024] - left, raw[:, 1024:2048] - right]), np.hstack([left, right])
+
+
+@pytest.mark.skipif(not KAST.exists(), reason="the real frames of Kast blue are not here")
+def test_ten_real_biases_agree_and_a_science_frame_among_them_does_not():
+    frames = [kast(number) for number in range(14, 24)]
+    stats = [frame_statistics(*frame) for frame in frames]
+    selection = select_members(stats)
+    assert selection.agrees
+    assert len(selection.kept) == 10
+    with_science = select_members([*stats, frame_statistics(*kast(24))])
+    assert [o.index for o in with_science.left_out] == [10]
+    stack = np.array([frame[0] for frame in frames])
+    combined = combine_arrays(stack)
+    combined = dataclasses.replace(combined, sample=stack, sample_rows=np.arange(350))
+    quality = measure_amplifier(combined, Amplifier("1", (0, 350, 0, 1024)))
+    # independent of the above: the scatter of each pixel over the ten frames
+    rows = stack[:, :, :1024] - stack[:, :, :1024].mean(axis=2, keepdims=True)
+    expected = np.sqrt(np.median(rows.var(axis=0, ddof=1)) * 9 / 8.343)  # median of chi2, 9 dof
+    assert quality.read_noise == pytest.approx(expected, rel=0.01)
+    assert quality.combined_noise == pytest.approx(quality.predicted_noise, rel=0.02)
