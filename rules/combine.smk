@@ -10,7 +10,7 @@ rule combine:
         product=r"combined/.+",
     threads: workflow.cores or 1
     run:
-        leave_record(lambda context, job: work.combine_biases(context, job, threads=threads), wildcards)
+        leave_record(wildcards, threads=threads)
 
 
 rule quality_table:
@@ -21,4 +21,4 @@ rule quality_table:
     wildcard_constraints:
         product=r"bias_quality\.csv",
     run:
-        leave_record(work.write_quality_table, wildcards)
+        leave_record(wildcards)

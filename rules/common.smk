@@ -1,15 +1,14 @@
 """The run: settings, plan, and the functions that give rules their inputs. No numerics."""
 
 import logging
-import math
+import os
 import sys
-import threading
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from ccdflow import ledger, paths, session, settings as ccdflow_settings
-from ccdflow.errors import UserError
-from ccdflow.plan import BIAS, FRAME, INDEX, PAGE, PICTURE, QUALITY, TABLE, describe
+from ccdflow import ledger, makers, paths, session, settings as ccdflow_settings
+from ccdflow.errors import CcdflowError, UserError
+from ccdflow.plan import FRAME, describe
 from ccdflow.progress import Progress
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
@@ -159,15 +158,17 @@ def needed(wildcards):
     return list(map(ancient, dict.fromkeys(records)))
 
 
-def leave_record(make, wildcards):
+def leave_record(wildcards, **options):
     """Make a job's product and leave its record; a full disk is one line."""
     job = job_of(wildcards)
     try:
-        record = make(Run.session.context, job)
+        record = makers.make(Run.session.context, job, **options)
         ledger.write_record(RESULTS, record, job.done)
     except OSError as error:
         raise WorkflowError(
             f"{job.product} cannot be written ({error.strerror or error}); what was finished is whole:"
             " make room, and run again"
         ) from None
+    except CcdflowError as error:
+        raise WorkflowError(f"{job.product}: {error}") from None
     return record

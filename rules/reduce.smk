@@ -1,18 +1,15 @@
 """One job a raw frame: overscan subtracted, trimmed, written under results/reduced."""
 
-from ccdflow import work
-
-
 def raw_frame(wildcards):
     """Return the raw file; its content decides, not its time, so it is ancient to Snakemake."""
-    path = str(Run.session.context.raw / row_of(job_of(wildcards)).file)
+    path = str(Run.session.context.raw / row_of(wildcards).file)
     # Snakemake would read a brace as a wildcard.
     return [] if "{" in path or "}" in path else ancient(path)
 
 
-def row_of(job):
+def row_of(wildcards):
     """Return the inventory's row of a frame's job."""
-    return Run.session.context.row_of(job.product)
+    return Run.session.context.row_of(job_of(wildcards).product)
 
 
 def frame_before(wildcards):
@@ -34,5 +31,5 @@ rule reduce:
     wildcard_constraints:
         product=r"reduced/.+",
     run:
-        record = leave_record(lambda context, job: work.reduce_frame(context, job, row_of(job)), wildcards)
+        record = leave_record(wildcards)
         Run.progress.tick(aside=record.status != ledger.MADE)

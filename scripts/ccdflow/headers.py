@@ -116,8 +116,9 @@ def array_hdu(header, data, *, name=None, primary=False):
     ----------
     header : astropy.io.fits.Header
         Without the cards that describe the array.
-    data : numpy.ndarray
-        Shape (ny, nx); uint8, int16, int32, float32 or float64, any byte order.
+    data : numpy.ndarray or None
+        Shape (ny, nx); uint8, int16, int32, float32 or float64, any byte order; None for a
+        primary HDU without an image.
     name : str, optional
         EXTNAME.
     primary : bool
@@ -126,8 +127,10 @@ def array_hdu(header, data, *, name=None, primary=False):
     -------
     list of bytes
     """
-    raw = data.astype(data.dtype.newbyteorder(">"), copy=False).tobytes()
-    raw += b"\0" * (-len(raw) % fitsio.BLOCK)
+    raw = b""
+    if data is not None:
+        raw = data.astype(data.dtype.newbyteorder(">"), copy=False).tobytes()
+        raw += b"\0" * (-len(raw) % fitsio.BLOCK)
     structured = _structured(header, data, primary=primary, name=name)
     return [fitsio.header_bytes(structured, fitsio.sum_words(raw)), raw]
 
@@ -200,11 +203,8 @@ def _say_what_was_done(header, geometry, recipe, reduced, file, fingerprint, key
     for keyword, value, comment in versions():
         header.remove(keyword, ignore_missing=True, remove_all=True)
         header[keyword] = (value, comment)
-    # Percent signs stand for what a FITS card cannot hold.
-    name = quote(file, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~")
-    if len(name.replace("'", "''")) > _LONGEST_STRING and "LONGSTRN" not in header:
-        header["LONGSTRN"] = ("OGIP 1.0", "the long string convention may be used")
-    header["RAWFILE"] = name
+    header["RAWFILE"] = printable(file)
+    allow_long_strings(header)
     header["RAWFP"] = (fingerprint, "CRC-32 and length of the raw FITS file")
     header["CCDFKEY"] = (key, "what this product depends on")
     header["CCDFCAM"] = (geometry.camera, f"camera; sections from its {geometry.source}")
@@ -215,6 +215,20 @@ def _say_what_was_done(header, geometry, recipe, reduced, file, fingerprint, key
             header["OSCORDER"] = (recipe.order, "degree, or number of spline pieces")
             header["OSCSIGMA"] = (recipe.reject_sigma, "rejection of levels, in sigma")
             header["OSCITERS"] = (recipe.reject_iterations, "rounds of rejection at most")
+
+
+def printable(text):
+    """Return a text with percent signs and numbers for what a FITS card cannot hold."""
+    return quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~")
+
+
+def allow_long_strings(header):
+    """Add the card that goes with strings that CONTINUE cards carry on, if there are any."""
+    if "LONGSTRN" in header:
+        return
+    texts = (card.value for card in header.cards if isinstance(card.value, str))
+    if any(len(text.replace("'", "''")) > _LONGEST_STRING for text in texts):
+        header["LONGSTRN"] = ("OGIP 1.0", "the long string convention may be used")
 
 
 def _say_of_amplifiers(header, amplifiers, recipe, reduced):

@@ -101,7 +101,7 @@ def parse_done(path):
 
 
 def segment(text):
-    """Return a text as one folder name: what is not a letter, digit or ``._+-`` is an underscore."""
+    """Return a text as one folder name: letters, digits, ``._+-``, underscores for the rest."""
     name = re.sub(r"[^\w.+-]+", "_", str(text), flags=re.ASCII).strip("._") or "unknown"
     return name
 

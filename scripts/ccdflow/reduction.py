@@ -333,7 +333,7 @@ def _make_image(stored, hdu, amplifiers, shape, overscans, recipe):
 
 def _subtract_whole(pixels, amplifier, overscan, out):
     """Subtract from all of a frame that is not trimmed; rows without a level stay as they are."""
-    stored, offset = pixels
+    stored, _ = pixels
     whole = type(amplifier.data)(0, stored.shape[0], 0, stored.shape[1])
     if overscan is None or amplifier.along == "frame":
         _subtract(pixels, whole, amplifier, overscan, out, whole)

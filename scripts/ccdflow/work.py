@@ -1,14 +1,20 @@
-"""What each job does: the thin edge that reads, calls the arithmetic, writes, and leaves a record."""
+"""The job of one frame: the edge that reads, calls the arithmetic and writes."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from functools import lru_cache
 
-from ccdflow import fitsio, headers, ledger, paths, reduction
+from ccdflow import fitsio, headers, ledger, reduction
 from ccdflow.cameras import Amplifier, Geometry, Recipe
+from ccdflow.combine import sampled_rows
 from ccdflow.errors import FrameError
 from ccdflow.ledger import Record
+from ccdflow.quality import BOXES, frame_statistics
 from ccdflow.sections import Region
+
+# Rows of a bias that its statistics are taken from: of the LFC, 7 ms.
+FRAME_ROWS = 64
 
 
 def reduce_frame(context, job, row):
@@ -36,9 +42,8 @@ def reduce_frame(context, job, row):
     try:
         layout = fitsio.read_layout(path, name=row.file)
         if layout.fingerprint != row.fingerprint:
-            return _replaced(
-                record, ledger.GONE, "the raw file changed while the run went on; run again"
-            )
+            reason = "the raw file changed while the run went on; run again"
+            return replace(record, status=ledger.GONE, reason=reason)
         memory = int(context.settings["limits"]["frame_memory"] * 1e6)
         geometry = geometry_of(context, row.geometry)
         recipe = recipe_of(context, row.recipe)
@@ -53,28 +58,39 @@ def reduce_frame(context, job, row):
             file=row.file, fingerprint=row.fingerprint, key=job.key,
         )  # fmt: skip
     except FrameError as error:
-        return _replaced(record, ledger.SET_ASIDE, error.reason)
+        return replace(record, status=ledger.SET_ASIDE, reason=error.reason)
     target = context.results / job.product
     fitsio.write_hdus(target, parts)
+    return replace(
+        record,
+        stamp=ledger.stamp_of(target),
+        content=str(reduced.images[0].words),
+        data=_figures(reduced, row),
+    )
+
+
+def _figures(reduced, row):
+    """Return what others need to know of a reduced frame: levels, noises, flags, statistics."""
     overscans = {name: o for name, o in reduced.overscans.items() if o is not None}
     figures = {
         "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
         "flags": reduced.flags,
     }
-    return _replaced(
-        record,
-        ledger.MADE,
-        stamp=ledger.stamp_of(target),
-        content=str(reduced.images[0].words),
-        data=figures,
-    )
+    if row.facts["type"] == "bias":
+        levels = list(figures["levels"].values())
+        figures["statistics"] = [
+            asdict(frame_statistics(_sampled(image.data), levels))
+            for image in reduced.images
+            if min(image.data.shape) >= BOXES
+        ]
+    return figures
 
 
-def _replaced(record, status, reason="", **values):
-    from dataclasses import replace
-
-    return replace(record, status=status, reason=reason, **values)
+def _sampled(image):
+    """Return the rows that `frame_statistics` would take, in native byte order."""
+    rows = sampled_rows(*image.shape, 1, wanted=FRAME_ROWS)
+    return image[rows].astype(image.dtype.newbyteorder("="))
 
 
 def geometry_of(context, name):

@@ -1,0 +1,382 @@
+"""The jobs that draw frames and biases and write pages: they gather values, others draw."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow import fitsio, headers, ledger, page, paths, pictures, plan
+from ccdflow.errors import FrameError
+from ccdflow.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
+from ccdflow.sections import Region
+from ccdflow.work import geometry_of, recipe_of
+from ccdflow.work_biases import image_hdus, write_text
+
+_STATUS = {ORPHAN: "raw file is gone", SET_ASIDE: page.SET_ASIDE}
+_FROM_NIGHT = "../.."
+
+
+# -- pictures --------------------------------------------------------------------------------------
+
+
+def draw_frames(context, job):
+    """Draw one frame of each image type of a night, raw beside reduced."""
+    rows = plan.drawn_frames(context, job.night)
+    basis = plan.picture_basis(context, job.night)
+    panels = [frame_panels(context, row) for row in rows]
+    if not panels:
+        reason = "no frame of this night was reduced"
+        return ledger.Record(
+            job.product, job.kind, plan.digest(basis), ledger.REFUSED, reason, basis=basis
+        )
+    png = pictures.overview(panels, title=f"Before and after: night {job.night}")
+    return write_text(context, job, basis, png)
+
+
+def frame_panels(context, row):
+    """Return what is drawn of a frame; of several raw HDUs the first that is used."""
+    geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
+    hdu = geometry.amplifiers[0].hdu
+    raw = read_raw(context, row, hdu)
+    record = context.outcome(paths.reduced(row.file))
+    levels, noises = record.data["levels"], record.data["noises"]
+    own = [a for a in geometry.amplifiers if a.hdu == hdu]
+    strips = [
+        pictures.Strip(
+            _corners(strip),
+            amplifier.name if len(own) > 1 else "",
+            levels[amplifier.name],
+            noises[amplifier.name],
+        )
+        for amplifier in own
+        for strip in amplifier.overscan
+        if amplifier.name in levels
+    ]
+    hdus = len(geometry.raw_shapes)
+    return pictures.FramePanels(
+        name=row.file,
+        kind=row.facts["type"],
+        raw=raw,
+        reduced=read_product(context, paths.reduced(row.file), image_hdus(geometry, recipe)[0][1]),
+        strips=tuple(strips),
+        data=tuple(_corners(a.data) for a in own),
+        along=own[0].along if strips else "rows",
+        statistic=how_level(recipe),
+        header_biassec=row.facts["biassec"],
+        header_region=_header_region(row, raw.shape),
+        note=f"The raw frame has {hdus} images; the first is shown." if hdus > 1 else "",
+    )
+
+
+def how_level(recipe):
+    """Return in a few words how a level was made."""
+    if recipe.model is None:
+        return recipe.statistic
+    return f"{recipe.model} of order {recipe.order} through the {recipe.statistic}"
+
+
+def read_raw(context, row, hdu):
+    """Return the values of one HDU of a raw frame, (ny, nx), float32, adu."""
+    path = context.raw / row.file
+    layout = fitsio.read_layout(path, name=row.file)
+    memory = int(context.settings["limits"]["frame_memory"] * 1e6)
+    data = fitsio.read_bytes(path, layout, memory=memory, name=row.file)
+    stored, offset = fitsio.array(data, layout.hdus[hdu], row.file)
+    return stored.astype(np.float32) + offset
+
+
+def read_product(context, product, hdu):
+    """Return an image of a product, (ny, nx), native byte order."""
+    with fits.open(context.results / product, memmap=False) as hdus:
+        data = hdus[hdu].data
+        return data.astype(data.dtype.newbyteorder("="))
+
+
+def _corners(region):
+    return (region.y0, region.y1, region.x0, region.x1)
+
+
+def _header_region(row, shape):
+    text = row.facts["biassec"]
+    if not text:
+        return None
+    try:
+        region = Region.from_fits(text, keyword="BIASSEC")
+    except FrameError:
+        return None
+    return _corners(region) if region.within(shape) else None
+
+
+def draw_quality(context, job):
+    """Draw what the biases of a night say about each amplifier."""
+    basis = plan.quality_basis(context, job.night)
+    amplifiers = [
+        _amplifier_night(figures, group)
+        for group, figures in _night_figures(context, plan.night_groups(context, job.night))
+    ]
+    if not amplifiers:
+        reason = "no combined bias was made"
+        return ledger.Record(
+            job.product, job.kind, plan.digest(basis), ledger.REFUSED, reason, basis=basis
+        )
+    title = f"What the biases say: night {job.night}"
+    return write_text(context, job, basis, pictures.night_quality_picture(amplifiers, title=title))
+
+
+def _night_figures(context, groups):
+    for group in groups:
+        record = context.outcome(group.product)
+        if record is not None and record.status == ledger.MADE:
+            for figures in record.data["quality"]:
+                yield group, figures
+
+
+def _amplifier_night(figures, group):
+    gain = figures["gain"]
+    claim = figures["header_read_noise_electrons"]
+    return pictures.AmplifierNight(
+        amplifier=f"{group.camera} {figures['amplifier']}",
+        hours=tuple(figures["hours"]),
+        levels=tuple(figures["levels"]),
+        pair_noise=tuple(figures["pairs"]),
+        claimed_noise=claim / gain if gain == gain and gain else math.nan,
+        row_structure=figures["row_structure"],
+        column_structure=figures["column_structure"],
+        row_error=figures["row_structure_error"],
+        column_error=figures["column_structure_error"],
+        combined_noise=((figures["frames"], figures["combined_noise"]),),
+    )
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+
+def write_page(context, job):
+    """Write the page of a night."""
+    night = job.night
+    basis = plan.page_basis(context, night)
+    groups = plan.night_groups(context, night)
+    cameras = sorted({row.camera for row in context.rows_of(night) if row.camera})
+    content = page.night_page(
+        page.NightPage(
+            night=night,
+            frames=tuple(page_frames(context, night, _FROM_NIGHT)),
+            before_after=_file_picture(
+                context,
+                f"{paths.night_folder(night)}/{paths.OVERVIEW}",
+                "One frame of each image type: raw, reduced, and the profile of its overscan",
+            ),
+            combined=tuple(_combined(context, group) for group in groups),
+            amplifiers=tuple(
+                _amplifier_figures(figures, group.camera)
+                for group, figures in _night_figures(context, groups)
+            ),
+            quality=_file_picture(
+                context,
+                f"{paths.night_folder(night)}/bias_quality.png",
+                "Level through the night, read noise, structure, and noise of the combined bias",
+            ),
+            trend=_trend(context, plan.trend_groups(context, night), night),
+            recipes=tuple((camera, _recipes(context, night, camera)) for camera in cameras),
+            provenance=_provenance(),
+            index="../../" + paths.INDEX_PAGE,
+        )
+    )
+    return write_text(context, job, basis, content)
+
+
+def page_frames(context, night, prefix):
+    """Return the frames of a night as pages show them, products relative to ``prefix``."""
+    frames = []
+    for row in context.rows_of(night):
+        product = paths.reduced(row.file)
+        record = context.outcome(product) if row.status in (OK, ORPHAN) else None
+        status, reason = _STATUS.get(row.status, ""), row.reason
+        made = record is not None and record.status == ledger.MADE
+        if record is not None and record.status == ledger.SET_ASIDE:
+            status, reason = page.SET_ASIDE, record.reason
+        elif made and not status:
+            status = page.REDUCED
+        if row.status == ARRIVING:
+            continue
+        frames.append(
+            page.Frame(
+                file=row.file,
+                camera=row.camera,
+                kind=row.facts.get("type", ""),
+                status=status or "not asked for",
+                reason=reason,
+                object=row.facts.get("object", ""),
+                filter=row.facts.get("filter", ""),
+                exptime=_number(row.facts.get("exptime")),
+                time=row.facts.get("date_obs", ""),
+                levels=tuple(record.data["levels"].values()) if made else (),
+                noises=tuple(record.data["noises"].values()) if made else (),
+                product=f"{prefix}/{product}" if made else "",
+            )
+        )
+    return frames
+
+
+def _number(value):
+    return value if isinstance(value, int | float) else math.nan
+
+
+def _file_picture(context, product, alt):
+    """Return a picture that another job has drawn, or nothing if it was not to be drawn."""
+    path = context.results / product
+    record = context.outcome(product)
+    if record is None or record.status != ledger.MADE or not path.is_file():
+        return ()
+    return (page.Picture(path.read_bytes(), alt),)
+
+
+def _combined(context, group):
+    record = context.outcome(group.product)
+    data = {} if record is None else record.data
+    made = record is not None and record.status == ledger.MADE
+    figures = data.get("quality", [])
+    only = figures[0] if len(figures) == 1 else {}
+    return page.CombinedBias(
+        name=Path(group.product).stem,
+        camera=group.camera,
+        product=f"{_FROM_NIGHT}/{group.product}" if made else "",
+        members=tuple(data.get("members", ())),
+        left_out=tuple(page.LeftOut(*out) for out in data.get("left_out", ())),
+        not_made="" if made else getattr(record, "reason", ""),
+        recipe=data.get("recipe", ""),
+        group=", ".join(f"{name} {value}" for name, value in group.shared if value),
+        noise=only.get("combined_noise", math.nan),
+        predicted=only.get("predicted_noise", math.nan),
+        rejected=data.get("rejected", -1),
+        pixels=data.get("pixels", 0),
+        pictures=_combined_picture(context, group, data, only) if made else (),
+    )
+
+
+def _combined_picture(context, group, data, figures):
+    row = context.row_of(paths.reduced(data["members"][0]))
+    geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
+    image = read_product(context, group.product, image_hdus(geometry, recipe)[0][1])
+    png = pictures.combined_bias_picture(
+        pictures.CombinedPanels(
+            Path(group.product).stem,
+            image,
+            members=len(data["members"]),
+            noise=figures.get("combined_noise", math.nan),
+            predicted=figures.get("predicted_noise", math.nan),
+            rejected=data["rejected"] / data["pixels"] if data.get("pixels") else math.nan,
+            recipe=data["recipe"],
+        )
+    )
+    return (page.Picture(png, f"The combined bias {group.product}: image, profiles, distribution"),)
+
+
+def _amplifier_figures(figures, camera):
+    return page.AmplifierFigures(
+        camera=camera,
+        amplifier=figures["amplifier"],
+        biases=figures["frames"],
+        level=figures["level"],
+        span=figures["level_span"],
+        drift=figures["drift_an_hour"],
+        read_noise=figures["read_noise"],
+        read_noise_error=figures["read_noise_error"],
+        gain=figures["gain"],
+        claimed_read_noise=figures["header_read_noise_electrons"],
+        row_structure=figures["row_structure"],
+        column_structure=figures["column_structure"],
+        combined_noise=figures["combined_noise"],
+        predicted_noise=figures["predicted_noise"],
+    )
+
+
+def _trend(context, groups, highlight=None):
+    points = [
+        pictures.TrendPoint(
+            group.night,
+            group.camera,
+            figures["amplifier"],
+            figures["level"],
+            figures["read_noise"],
+            figures["combined_noise"],
+        )
+        for group, figures in _night_figures(context, groups)
+    ]
+    if not points:
+        return ()
+    png = pictures.trend_picture(points, highlight=highlight)
+    return (page.Picture(png, "Bias level, read noise and combined noise over the nights"),)
+
+
+def _recipes(context, night, camera):
+    """Return in a sentence what was done to a camera's frames."""
+    row = next((r for r in context.rows_of(night) if r.camera == camera and r.geometry), None)
+    if row is None:
+        return "No frame could be reduced."
+    geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
+    sentences = []
+    overscan = [a for a in geometry.amplifiers if a.overscan and recipe.subtract]
+    if overscan:
+        used = "; ".join(" and ".join(strip.to_fits() for strip in a.overscan) for a in overscan)
+        sentences.append(
+            f"The {how_level(recipe)} of the overscan {used} was subtracted along the "
+            f"{'image' if overscan[0].along == 'frame' else overscan[0].along}"
+        )
+    else:
+        sentences.append("No overscan was subtracted")
+    if recipe.trim:
+        kept = "; ".join(a.data.to_fits() for a in geometry.amplifiers)
+        sentences.append(f"the pixels {kept} were kept")
+    else:
+        sentences.append("the frame was left whole")
+    return ", and ".join(sentences) + f" (sections from the {geometry.source})."
+
+
+def _provenance():
+    names = {"CCDFLOW": "ccdflow", "CCDPVER": "ccdproc", "ASTRPVER": "astropy", "NUMPYVER": "numpy"}
+    return tuple((names[keyword], text) for keyword, text, _ in headers.versions())
+
+
+def write_index(context, job):
+    """Write the overview of all nights."""
+    basis = plan.index_basis(context)
+    nights = sorted({row.night for row in context.store.rows.values()})
+    by_night = defaultdict(list)
+    for group in context.groups.values():
+        by_night[group.night].append(group)
+    lines, aside = [], []
+    for night in nights:
+        frames = page_frames(context, night, ".")
+        aside += [frame for frame in frames if frame.status == page.SET_ASIDE]
+        lines.append(_night_line(context, night, frames, by_night[night]))
+    groups = sorted(context.groups.values(), key=lambda group: (group.night, group.product))
+    content = page.index_page(
+        page.IndexPage(
+            nights=tuple(reversed(lines)),
+            aside=tuple(aside),
+            trend=_trend(context, groups),
+            provenance=_provenance(),
+        )
+    )
+    return write_text(context, job, basis, content)
+
+
+def _night_line(context, night, frames, groups):
+    statuses = Counter(frame.status for frame in frames)
+    outcomes = [context.outcome(group.product) for group in groups]
+    return page.NightLine(
+        night=night,
+        page=paths.night_page(night),
+        cameras=tuple(sorted({frame.camera for frame in frames if frame.camera})),
+        kinds=tuple(sorted(Counter(frame.kind for frame in frames if frame.kind).items())),
+        reduced=statuses[page.REDUCED],
+        set_aside=statuses[page.SET_ASIDE],
+        other=len(frames) - statuses[page.REDUCED] - statuses[page.SET_ASIDE],
+        combined=sum(record is not None and record.status == ledger.MADE for record in outcomes),
+        groups=len(groups),
+    )
