@@ -1,0 +1,87 @@
+# ccdflow's task verbs: `make` lists them.
+
+VENV ?= .venv
+PYTHON ?= python3
+CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+BIN := $(VENV)/bin
+# Made when the environment is complete, so an interrupted installation is taken up again.
+RUNTIME := $(VENV)/.ccdflow-runtime
+DEVELOPER := $(VENV)/.ccdflow-developer
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+##@ The two to begin with
+
+.PHONY: demo
+demo: $(RUNTIME) ## simulate the CCD guide's night (once), reduce it, and say what was made
+	$(BIN)/python scripts/simulate.py demo/raw
+	$(BIN)/snakemake --cores $(CORES) --config raw=demo/raw results=demo/results
+	$(BIN)/python scripts/demo.py demo/raw demo/results
+
+.PHONY: test
+test: check ## check the style, then run all tests
+	$(BIN)/python -m pytest -q --durations=15
+
+##@ Your own frames
+
+.PHONY: new-camera
+new-camera: $(RUNTIME) ## propose a camera's profile: FRAME=a bias [FLAT=a flat]
+	@test -n "$(FRAME)" || { echo "which frame? make new-camera FRAME=bias.fits.gz FLAT=flat.fits.gz"; exit 1; }
+	$(BIN)/python scripts/new_camera.py "$(FRAME)" $(if $(FLAT),"$(FLAT)")
+
+##@ Measurements
+
+.PHONY: bench
+bench: $(RUNTIME) ## speed beside the guide's loop, IRAF, Siril and others: 20 min, 16 GB of disk
+	$(BIN)/python benchmarks/frames.py
+	$(BIN)/python benchmarks/combining.py
+
+.PHONY: bench-scale
+bench-scale: $(RUNTIME) ## archives of up to 100,000 tiny frames
+	$(BIN)/python benchmarks/scale.py
+
+.PHONY: torture
+torture: $(DEVELOPER) ## the long form of the fault and rebuild tests
+	$(BIN)/python -m pytest -q -m torture
+
+##@ Developing
+
+.PHONY: check
+check: $(DEVELOPER) ## formatting and lint of Python and Snakemake code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+.PHONY: format
+format: $(DEVELOPER) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile rules
+
+.PHONY: env
+env: $(DEVELOPER) ## make or renew the environment in VENV (default .venv)
+
+.PHONY: clean
+clean: ## remove the demo, caches and the environment; raw frames and results of yours stay
+	rm -rf demo .venv .snakemake .pytest_cache .ruff_cache .hypothesis bench-data
+	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## list these verbs
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+$(RUNTIME): envs/requirements.txt envs/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ccdflow needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -r envs/requirements.txt -c envs/constraints.txt
+	@touch $@
+
+$(DEVELOPER): envs/requirements-dev.txt $(RUNTIME)
+	$(PIP) install -r envs/requirements-dev.txt -c envs/constraints.txt
+	@touch $@
