@@ -10,6 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
+
 from ccdflow import combine as module
 from ccdflow.combine import Member, Recipe, combine, combine_arrays, locate, sampled_rows
 from ccdflow.errors import FrameError, UserError
@@ -307,6 +308,15 @@ def test_a_truncated_member_is_named(write):
         locate(members[2].path)
 
 
+def test_an_unexpected_error_in_a_thread_is_not_lost(write, monkeypatch):
+    def broken(*args):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(module, "_solve_exactly", broken)
+    with pytest.raises(ZeroDivisionError):
+        combine(write(noise(12, hits=40)), threads=3)
+
+
 def test_what_is_no_float_image_is_refused(tmp_path):
     whole, cube, scaled = (tmp_path / f"{name}.fits" for name in "abc")
     fits.writeto(whole, np.zeros(SHAPE, np.int16))
@@ -332,6 +342,8 @@ def test_members_have_to_fit_each_other(write):
         combine([*first, other])
     with pytest.raises(UserError, match="nothing to combine"):
         combine([])
+    with pytest.raises(UserError, match=r"threads: .*found 0"):
+        combine(first, threads=0)
     with pytest.raises(UserError, match="pixel type"):
         combine([Member("a.fits", 0, (17, 24), "<f4")])
     with pytest.raises(FrameError, match=r"absent\.fits: cannot be read: No such file"):

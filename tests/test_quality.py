@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+
 from ccdflow import simulate
 from ccdflow.combine import Recipe, combine_arrays
 from ccdflow.errors import UserError

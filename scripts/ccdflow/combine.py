@@ -11,8 +11,9 @@ number of threads nor on the memory.
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,21 +263,22 @@ def combine(
     """
     members = list(members)
     _check_members(members)
+    if threads < 1:
+        raise UserError("no thread to work with", keyword="threads", value=threads, allowed="1 up")
+    first = members[0]
     with ExitStack() as stack:
-        read = _file_reader(members, stack)
-        return _run(
-            read,
-            len(members),
-            members[0].shape,
-            np.dtype(members[0].dtype),
-            recipe or Recipe(),
-            threads=threads,
-            memory=memory,
+        job = _Job(
+            read=_file_reader(members, stack),
+            n=len(members),
+            shape=first.shape,
+            source=np.dtype(first.dtype),
             dtype=np.dtype(dtype),
+            recipe=recipe or Recipe(),
             uncertainty=uncertainty,
             allow_empty=allow_empty,
             sample_rows=sample_rows,
         )
+        return _run(job, threads, memory)
 
 
 def combine_arrays(stack, recipe=None, *, allow_empty=False, memory=DEFAULT_MEMORY):
@@ -300,19 +302,18 @@ def combine_arrays(stack, recipe=None, *, allow_empty=False, memory=DEFAULT_MEMO
     def read(index, start, out):
         np.copyto(out, flat[index, start : start + len(out)])
 
-    return _run(
-        read,
-        n,
-        (ny, nx),
-        stack.dtype,
-        recipe or Recipe(),
-        threads=1,
-        memory=memory,
+    job = _Job(
+        read=read,
+        n=n,
+        shape=(ny, nx),
+        source=stack.dtype,
         dtype=stack.dtype.newbyteorder("="),
+        recipe=recipe or Recipe(),
         uncertainty=True,
         allow_empty=allow_empty,
         sample_rows=0,
     )
+    return _run(job, 1, memory)
 
 
 def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
@@ -401,17 +402,66 @@ def _file_reader(members, stack):
     return read
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What is to be done, whatever the threads and the memory.
+
+    ``read(index, start, out)`` fills `out` with the pixels of a member from `start` on; `source`
+    is their type, `dtype` that of the image.
+    """
+
+    read: Callable
+    n: int
+    shape: tuple[int, int]
+    source: np.dtype
+    dtype: np.dtype
+    recipe: Recipe
+    uncertainty: bool
+    allow_empty: bool
+    sample_rows: int
+
+    @property
+    def size(self):
+        return self.shape[0] * self.shape[1]
+
+    def rows(self):
+        itemsize = self.source.itemsize
+        return sampled_rows(*self.shape, self.n, wanted=self.sample_rows, itemsize=itemsize)
+
+    def result_bytes(self):
+        sample = self.n * len(self.rows()) * self.shape[1] * self.source.itemsize
+        return self.size * (self.dtype.itemsize + 2 + 4 * self.uncertainty) + sample
+
+    def doubtful_pixels(self):
+        """How many to solve together: few enough to get their arrays without new pages."""
+        return max(_DOUBTFUL_VALUES // self.n, _MIN_WIDTH)
+
+    def tile_width(self, threads, memory):
+        """How many pixels a thread takes at a time: what suits its cache, if the memory allows."""
+        a_pixel = 3 * self.n * self.source.itemsize + 100
+        fixed = self.result_bytes() + threads * self.doubtful_pixels() * (64 * self.n + 100)
+        allowed = (memory - fixed) // (threads * a_pixel)
+        if allowed < _MIN_WIDTH:
+            raise UserError(
+                f"the memory is too small to combine {self.n} frames of {self.size} pixels",
+                keyword="memory",
+                value=memory,
+                allowed=f"{fixed + threads * _MIN_WIDTH * a_pixel} bytes or more",
+            )
+        best = _TILE_BYTES // (3 * self.n * self.source.itemsize)
+        return max(min(allowed, best, self.size), _MIN_WIDTH)
+
+
 class _Totals:
     """The arrays that all threads fill, each at its own pixels."""
 
-    def __init__(self, n, shape, dtype, read_dtype, uncertainty, rows):
-        size = shape[0] * shape[1]
-        self.image = np.empty(size, dtype)
-        self.count = np.empty(size, np.int16)
-        self.uncertainty = np.empty(size, np.float32) if uncertainty else None
-        self.rows = rows
-        self.nx = shape[1]
-        self.sample = np.empty((n, len(rows), shape[1]), read_dtype)
+    def __init__(self, job):
+        self.image = np.empty(job.size, job.dtype)
+        self.count = np.empty(job.size, np.int16)
+        self.uncertainty = np.empty(job.size, np.float32) if job.uncertainty else None
+        self.rows = job.rows()
+        self.nx = job.shape[1]
+        self.sample = np.empty((job.n, len(self.rows), self.nx), job.source.newbyteorder("="))
 
     def keep_sample(self, values, start, stop):
         """Copy what `values`, shape (n, width), has of the sampled rows."""
@@ -424,89 +474,36 @@ class _Totals:
             ]
 
 
-def _doubtful_pixels(n):
-    """How many doubtful pixels to solve together.
-
-    Few enough that their arrays are allocated without new pages from the system.
-    """
-    return max(_DOUBTFUL_VALUES // n, _MIN_WIDTH)
-
-
-def _thread_bytes(n, itemsize):
-    """What a thread takes for every pixel of its tile, and for its doubtful pixels."""
-    return n * 3 * itemsize + 100, _doubtful_pixels(n) * (n * 64 + 100)
-
-
-def _run(
-    read,
-    n,
-    shape,
-    read_dtype,
-    recipe,
-    *,
-    threads,
-    memory,
-    dtype,
-    uncertainty,
-    allow_empty,
-    sample_rows,
-):
-    size = shape[0] * shape[1]
-    rows = sampled_rows(*shape, n, wanted=sample_rows, itemsize=read_dtype.itemsize)
-    fixed = size * (dtype.itemsize + 2 + 4 * uncertainty)
-    fixed += n * len(rows) * shape[1] * read_dtype.itemsize
-    width = _tile_width(n, read_dtype.itemsize, size, memory, threads, fixed)
-    totals = _Totals(n, shape, dtype, read_dtype.newbyteorder("="), uncertainty, rows)
-    tiles = deque(range(0, size, width))
-    workers = [_Worker(read, n, read_dtype, width, recipe, totals, tiles) for _ in range(threads)]
+def _run(job, threads, memory):
+    width = job.tile_width(threads, memory)
+    totals = _Totals(job)
+    tiles = deque(range(0, job.size, width))
+    workers = [_Worker(job, width, totals, tiles) for _ in range(threads)]
     if threads == 1:
         workers[0].run()
     else:
-        _run_threads(workers)
-    for worker in workers:
-        if worker.error is not None:
-            raise worker.error
+        with ThreadPoolExecutor(threads) as pool:
+            for running in [pool.submit(worker.run) for worker in workers]:
+                running.result()
     empty = sum(worker.empty for worker in workers)
-    if empty and (empty == size or not allow_empty):
-        first = int(np.argmax(totals.count == 0))
+    if empty and (empty == job.size or not job.allow_empty):
+        y, x = divmod(int(np.argmax(totals.count == 0)), job.shape[1])
         raise FrameError(
-            f"{empty} of {size} pixels have no value in any of the {n} frames "
-            f"(the first is x={first % shape[1] + 1}, y={first // shape[1] + 1} of FITS)",
+            f"{empty} of {job.size} pixels have no value in any of the {job.n} frames "
+            f"(the first is x={x + 1}, y={y + 1} of FITS)",
             remedy="mask or replace them in the frames, or allow empty pixels",
         )
     return Combined(
-        image=totals.image.reshape(shape),
-        count=totals.count.reshape(shape),
-        uncertainty=totals.uncertainty.reshape(shape) if uncertainty else None,
+        image=totals.image.reshape(job.shape),
+        count=totals.count.reshape(job.shape),
+        uncertainty=totals.uncertainty.reshape(job.shape) if job.uncertainty else None,
         clipped=sum(worker.clipped for worker in workers),
         invalid=sum(worker.invalid for worker in workers),
         empty=empty,
         sample=totals.sample,
-        sample_rows=rows,
-        recipe=recipe,
+        sample_rows=totals.rows,
+        recipe=job.recipe,
     )
-
-
-def _tile_width(n, itemsize, size, memory, threads, fixed):
-    a_pixel, doubtful = _thread_bytes(n, itemsize)
-    allowed = ((memory - fixed) // threads - doubtful) // a_pixel
-    if allowed < _MIN_WIDTH:
-        raise UserError(
-            f"the memory is too small to combine {n} frames of {size} pixels",
-            keyword="memory",
-            value=memory,
-            allowed=f"{fixed + threads * (doubtful + _MIN_WIDTH * a_pixel)} bytes or more",
-        )
-    best = max(_MIN_WIDTH, _TILE_BYTES // (3 * n * itemsize))
-    return int(min(allowed, best, max(size, _MIN_WIDTH)))
-
-
-def _run_threads(workers):
-    pool = [threading.Thread(target=worker.run) for worker in workers]
-    for thread in pool:
-        thread.start()
-    for thread in pool:
-        thread.join()
 
 
 class _Worker:
@@ -516,36 +513,31 @@ class _Worker:
     solved together.
     """
 
-    def __init__(self, read, n, dtype, width, recipe, totals, tiles):
-        self.read = read
-        self.recipe = recipe
+    def __init__(self, job, width, totals, tiles):
+        self.read = job.read
+        self.recipe = job.recipe
         self.totals = totals
         self.tiles = tiles
-        self.raw = np.zeros((n, width), dtype)
-        self.values = np.zeros((n, width), dtype.newbyteorder("="))
+        n = job.n
+        self.raw = np.zeros((n, width), job.source)
+        self.values = np.zeros((n, width), job.source.newbyteorder("="))
         self.order = _Ordering(n, width, self.values.dtype)
-        self.positions = np.empty(_doubtful_pixels(n), np.int64)
+        self.positions = np.empty(job.doubtful_pixels(), np.int64)
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
         self.waiting = 0
         self.clipped = np.zeros(n, np.int64)
         self.invalid = np.zeros(n, np.int64)
         self.empty = 0
-        self.error = None
 
     def run(self):
-        """Take tiles until there are none; an error empties the list for all threads."""
+        """Take tiles until there are none; an error leaves none for the other threads."""
         try:
             with np.errstate(all="ignore"):
-                while self.tiles:
-                    try:
-                        start = self.tiles.popleft()
-                    except IndexError:  # another thread was faster
-                        break
+                while (start := _next(self.tiles)) is not None:
                     self.combine_tile(start)
                 self.solve_doubtful()
-        except (FrameError, UserError, MemoryError) as error:
+        finally:
             self.tiles.clear()
-            self.error = error
 
     def combine_tile(self, start):
         """Combine the pixels from `start` on.
@@ -596,6 +588,13 @@ class _Worker:
         self.invalid += exact.invalid
         self.empty += np.count_nonzero(exact.count == 0)
         self.waiting = 0
+
+
+def _next(tiles):
+    try:
+        return tiles.popleft()
+    except IndexError:
+        return None
 
 
 # -- the arithmetic of a tile: arrays of shape (n, width), members along the first axis ---------
