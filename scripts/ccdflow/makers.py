@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from ccdflow import plan
-from ccdflow.work import reduce_frame
-from ccdflow.work_biases import combine_biases, write_quality_table
-from ccdflow.work_pages import draw_frames, draw_quality, write_index, write_page
+from importlib import import_module
 
+from ccdflow import plan
+
+# Imported when the first product of a kind is made: a run without pages need not load what draws.
 _MAKERS = {
-    plan.BIAS: combine_biases,
-    plan.PICTURE: draw_frames,
-    plan.QUALITY: draw_quality,
-    plan.PAGE: write_page,
-    plan.TABLE: write_quality_table,
-    plan.INDEX: write_index,
+    plan.FRAME: ("ccdflow.work", "reduce_frame"),
+    plan.BIAS: ("ccdflow.work_biases", "combine_biases"),
+    plan.TABLE: ("ccdflow.work_biases", "write_quality_table"),
+    plan.PICTURE: ("ccdflow.work_pages", "draw_frames"),
+    plan.QUALITY: ("ccdflow.work_pages", "draw_quality"),
+    plan.PAGE: ("ccdflow.work_pages", "write_page"),
+    plan.INDEX: ("ccdflow.work_pages", "write_index"),
 }
 
 
@@ -31,6 +32,5 @@ def make(context, job, **options):
     -------
     ccdflow.ledger.Record
     """
-    if job.kind == plan.FRAME:
-        return reduce_frame(context, job, context.row_of(job.product))
-    return _MAKERS[job.kind](context, job, **options)
+    module, name = _MAKERS[job.kind]
+    return getattr(import_module(module), name)(context, job, **options)

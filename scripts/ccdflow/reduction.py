@@ -11,9 +11,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.modeling import fitting, models
-from astropy.stats import sigma_clip
-from scipy.interpolate import LSQUnivariateSpline
 
 from ccdflow import fitsio
 from ccdflow.errors import FrameError
@@ -147,6 +144,9 @@ def smooth(levels, recipe):
     FrameError
         If too few levels are left to fit.
     """
+    # Imported here: a second of start-up for those who fit no model.
+    from astropy.stats import sigma_clip
+
     at = np.arange(len(levels))
     good = np.isfinite(levels)
     need = recipe.order + (4 if recipe.model == "spline" else 1)
@@ -173,6 +173,9 @@ def smooth(levels, recipe):
 
 
 def _fit(at, levels, good, recipe):
+    from astropy.modeling import fitting, models
+    from scipy.interpolate import LSQUnivariateSpline
+
     if recipe.model == "polynomial":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

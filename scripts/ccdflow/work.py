@@ -17,14 +17,13 @@ from ccdflow.sections import Region
 FRAME_ROWS = 64
 
 
-def reduce_frame(context, job, row):
+def reduce_frame(context, job):
     """Reduce one raw frame, or set it aside.
 
     Parameters
     ----------
     context : ccdflow.plan.Context
     job : ccdflow.plan.Job
-    row : ccdflow.inventory.Row
 
     Returns
     -------
@@ -38,6 +37,7 @@ def reduce_frame(context, job, row):
         If the product cannot be written.
     """
     record = Record(job.product, job.kind, job.key, basis=job.basis)
+    row = context.row_of(job.product)
     path = context.raw / row.file
     try:
         layout = fitsio.read_layout(path, name=row.file)
