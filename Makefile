@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Made when the environment is complete, so an interrupted installation is taken up again.
 RUNTIME := $(VENV)/.ccdflow-runtime
 DEVELOPER := $(VENV)/.ccdflow-developer
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -78,6 +78,7 @@ help: ## list these verbs
 
 $(RUNTIME): envs/requirements.txt envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ccdflow needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
+	@echo 'Making the environment in $(VENV): a minute or two.'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -r envs/requirements.txt -c envs/constraints.txt
 	@touch $@

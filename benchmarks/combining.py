@@ -16,8 +16,9 @@ from pathlib import Path
 import measure
 import numpy as np
 from astropy.io import fits
-from ccdflow.simulate import simulate_biases
 from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
+
+from ccdflow.simulate import simulate_biases
 
 COUNTS = (12, 50)
 MEMORY_COUNT = 100

@@ -18,8 +18,9 @@ from pathlib import Path
 import measure
 import numpy as np
 from astropy.io import fits
-from ccdflow.simulate import simulate_biases
 from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
+
+from ccdflow.simulate import simulate_biases
 
 OVERSCAN = 2055
 KEEP = 2048

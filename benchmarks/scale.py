@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import measure
-from ccdflow.simulate import simulate_archive
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
+
+from ccdflow.simulate import simulate_archive
 
 FRAMES_PER_NIGHT = 100
 

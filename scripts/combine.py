@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+
 from ccdflow import __version__, fitsio
 from ccdflow.combine import DEFAULT_MEMORY, Recipe, combine, locate
 from ccdflow.errors import CcdflowError, UserError

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+
 from ccdflow import facts
 from ccdflow.cameras import (
     Recipe,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from ccdflow.errors import FrameError, UserError
 from ccdflow.sections import Region, RegionSpec, inside, parse_fits, read_region
 

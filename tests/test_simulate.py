@@ -8,9 +8,10 @@ from datetime import date
 
 import numpy as np
 import pytest
-import simulate as command_line
 from astropy.io import fits
 from astropy.time import Time
+
+import simulate as command_line
 from ccdflow import simulate
 from ccdflow.errors import UserError
 

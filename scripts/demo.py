@@ -1,0 +1,116 @@
+"""Say what a run made, and where: python scripts/demo.py RAW RESULTS, the end of `make demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+from astropy.io import fits
+
+from ccdflow import inventory, paths
+from ccdflow.errors import CcdflowError, UserError
+
+
+def parse(arguments=None):
+    """Return the parsed command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("raw", type=Path, help="folder of raw frames")
+    parser.add_argument("results", type=Path, help="folder of what was made of them")
+    return parser.parse_args(arguments)
+
+
+def products(results):
+    """Return what a run made as (path, what it is), in the order a reader wants to see it.
+
+    Parameters
+    ----------
+    results : Path
+
+    Returns
+    -------
+    list of (Path, str)
+
+    Raises
+    ------
+    UserError
+        If there is no inventory.
+    """
+    table = results / paths.INVENTORY
+    if not table.is_file():
+        raise UserError("there is no inventory: nothing was made here", file=str(results))
+    frames = inventory.read_table(table)
+    made = [(table, f"the table of all {len(frames)} raw frames: {_types(frames)}")]
+    aside = int((frames["status"] == inventory.SET_ASIDE).sum())
+    if aside:
+        made[0] = (table, f"{made[0][1]}; {aside} set aside, each with its reason")
+    made += _reduced(results / "reduced")
+    made += [(path, _combined(path)) for path in sorted(results.glob("combined/*/*.fits"))]
+    if (results / paths.BIAS_QUALITY).is_file():
+        made.append((results / paths.BIAS_QUALITY, "levels and noises of the biases"))
+    for night in sorted(set(frames["night"])):
+        picture = results / paths.night_folder(night) / paths.OVERVIEW
+        page = results / paths.night_page(night)
+        made += [(picture, "raw beside reduced, a frame of each type")] * picture.is_file()
+        made += [(page, f"the page of the night of {night}: open it in a browser")] * page.is_file()
+    return made
+
+
+def _types(frames):
+    counts = Counter(frames["type"])
+    return ", ".join(f"{count} {kind or 'unreadable'}" for kind, count in sorted(counts.items()))
+
+
+def _reduced(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not files:
+        return []
+    size = sum(path.stat().st_size for path in files) / 1e6
+    shapes = Counter(_shape(path) for path in files)
+    text = ", ".join(f"{count} of {shape}" for shape, count in sorted(shapes.items()))
+    return [(folder, f"the reduced frames, overscan subtracted and trimmed: {text}; {size:.0f} MB")]
+
+
+def _shape(path):
+    """Return columns x rows and the type of a product's pixels, as FITS has it."""
+    header = fits.getheader(path)
+    if not header.get("NAXIS"):
+        return "several extensions"
+    return f"{header['NAXIS1']} x {header['NAXIS2']} float{abs(header['BITPIX'])}"
+
+
+def _combined(path):
+    header = fits.getheader(path)
+    return f"the combined bias of {header['NCOMBINE']} frames, {_shape(path)}"
+
+
+def message(raw, results):
+    """Return the closing message of a demonstration."""
+    lines = [f"Made of the raw frames in {raw}:", ""]
+    for path, text in products(results):
+        name = f"{path}/" if path.is_dir() else str(path)
+        lines += [f"  {name}", f"      {text}"]
+    lines += [
+        "",
+        "The same of your own frames, with 2 cores:",
+        "",
+        "  . .venv/bin/activate",
+        "  snakemake --cores 2 --config raw=FOLDER results=FOLDER",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments=None):
+    """Run the command line and return its exit status."""
+    options = parse(arguments)
+    try:
+        print(f"\n{message(options.raw, options.results)}")
+    except CcdflowError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
