@@ -67,6 +67,10 @@ def wanted(wildcards):
 
 def begin_run():
     dry = workflow.dryrun
+    if workflow.local_exec:
+        # Snakemake's limit of jobs a second starts a timer in each round, and each timer another
+        # round: a third of the processor's time after 1,000 frames, and more with each.
+        workflow.scheduling_settings.max_jobs_per_timespan = None
     if Run.order:
         Run.session = session.read_order(Run.order, raw=SETTINGS["raw"], results=SETTINGS["results"])
     else:
