@@ -134,7 +134,7 @@ def test_the_amplifiers_of_kast_join_without_a_step():
         reduced(DATA / "kast_blue_2015" / f"b{i}.fits.gz")[3].astype(float) for i in range(14, 24)
     ]
     columns = np.mean(images, axis=(0, 1))
-    # The raw step is 22 adu. 350 rows, 10 frames and 40 columns leave 0.01 adu of the pixels' 3 adu,
+    # The raw step is 22 adu. 350 rows, 10 frames, 40 columns leave 0.01 adu of the pixels' 3 adu,
     # the rows' levels (medians of 31 columns) 0.01 each, but raw pixels and so those medians are
     # whole or half adu: 0.15.
     assert columns[1024:1064].mean() - columns[984:1024].mean() == pytest.approx(0, abs=0.15)

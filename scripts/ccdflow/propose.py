@@ -1,0 +1,783 @@
+"""What the pixels of a frame say about its overscan, and a camera profile that follows from it.
+
+The method. In overscan columns nothing but the level and the read noise is seen, so the noise of a
+column tells whether light fell on it: it is measured from the differences of neighbouring rows, at
+their 90th percentile, so that a column counts as lit when a fifth of its rows are. A run of dark
+columns is overscan if the light ends at it abruptly; a detector's unlit border fades. Within the
+run columns belong together while their means agree: light that leaks in, and the odd first or last
+column, stand apart and are left out. Rows are treated alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from ccdflow.cameras import generic_camera
+from ccdflow.errors import FrameError, UserError
+from ccdflow.geometry import array_shape, image_hdus
+from ccdflow.sections import Region, parse_fits
+
+# A column is dark while its noise is below this times the read noise, and a strip as a whole.
+DARKEST = 1.2
+# Amplifiers that share a row differ in their read noise by up to this.
+NOISIEST = 1.3
+# Means agree within this many standard errors, or this part of the read noise: less than that in a
+# few of a strip's columns does not move their median.
+AGREE = 5.0
+AGREE_NOISE = 0.35
+# The least number of columns of a strip.
+NARROWEST = 3
+# The light next to a strip must be this many times the read noise: fainter light may have faded.
+BRIGHT = 2.0
+# An unlit border falls into many groups of columns; the strips of amplifiers into one each.
+MOST_GROUPS = 4
+# The part of the light 20 columns further in that must be there at the edge of an overscan.
+ABRUPT = 0.5
+_INSIDE = 20
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Columns (or rows) side by side that light does not reach.
+
+    Parameters
+    ----------
+    start, stop : int
+        The columns to use as overscan, from 0, `stop` excluded.
+    level : float
+        Their mean, adu.
+    left_out : tuple of (int, float)
+        Columns of the run that were left out, with their mean above `level`, adu.
+    """
+
+    start: int
+    stop: int
+    level: float
+    left_out: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What was seen along one axis of an image.
+
+    Parameters
+    ----------
+    name : str
+        'columns' or 'rows'.
+    levels, noises : numpy.ndarray
+        Clipped mean and noise of each column (row), adu.
+    read_noise : float
+        Of the darkest columns, adu.
+    lit : tuple of (int, int)
+        Ranges that light reaches, each (start, stop).
+    strips : tuple of Strip
+    faded : bool
+        Whether dark columns were seen at which the light fades instead of ending.
+    """
+
+    name: str
+    levels: np.ndarray
+    noises: np.ndarray
+    read_noise: float
+    lit: tuple[tuple[int, int], ...]
+    strips: tuple[Strip, ...]
+    faded: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen in the image of one HDU.
+
+    Parameters
+    ----------
+    hdu : int
+    shape : (int, int)
+        (ny, nx).
+    columns, rows : Axis
+    amplifiers : tuple of (str, Region, tuple of Region)
+        Name, data and overscan of each.
+    claimed : tuple of (str, Region)
+        The header's sections that lie in the frame, by card.
+    findings : tuple of str
+        Sentences for the user.
+    has_light : bool
+        Whether the frame shows light at all.
+    """
+
+    hdu: int
+    shape: tuple[int, int]
+    columns: Axis
+    rows: Axis
+    amplifiers: tuple[tuple[str, Region, tuple[Region, ...]], ...]
+    claimed: tuple[tuple[str, Region], ...]
+    findings: tuple[str, ...]
+    has_light: bool
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A proposed camera profile.
+
+    Parameters
+    ----------
+    name : str
+        For the profile's file.
+    yaml : str
+        The profile.
+    findings : tuple of str
+        What was found, a sentence each.
+    seen : tuple of Seen
+        One for each image HDU.
+    """
+
+    name: str
+    yaml: str
+    findings: tuple[str, ...]
+    seen: tuple[Seen, ...]
+
+
+def propose(headers, arrays, *, other=None, file):
+    """Propose a camera profile from one frame, or from a bias and a flat.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU of the first frame.
+    arrays : list of numpy.ndarray or None
+        The pixels of each HDU, shape (ny, nx), adu; not changed.
+    other : list of numpy.ndarray, optional
+        The pixels of a second frame of the same camera: of the two the brighter counts as the flat.
+    file : str
+        Named in the profile and in errors.
+
+    Returns
+    -------
+    Proposal
+
+    Raises
+    ------
+    FrameError
+        If the file has no two-dimensional image.
+    UserError
+        If the two frames are not of the same size.
+    """
+    images = image_hdus(headers)
+    if not images:
+        raise FrameError("the file holds no image", file=file)
+    camera = generic_camera(headers)
+    kind = "flat" if other is not None else camera.describe(headers, file=file).type
+    seen = []
+    for index in images:
+        array_shape(headers[index], file=file)
+        dark, flat = _by_light(arrays[index], None if other is None else other[index], file)
+        seen.append(look(headers, index, flat, dark=dark, kind=kind))
+    findings = [_prefixed(one, finding, images) for one in seen for finding in one.findings]
+    findings += _against_header(camera, headers, seen, file)
+    text = _yaml(headers, camera, seen, findings, file)
+    return Proposal(camera.name.replace("-", "_"), text, tuple(findings), tuple(seen))
+
+
+def look(headers, index, flat, *, dark=None, kind=""):
+    """See what the pixels of one image say.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    index : int
+        The HDU.
+    flat : numpy.ndarray
+        Shape (ny, nx), adu: the frame with most light.
+    dark : numpy.ndarray, optional
+        A bias of the same camera.
+    kind : str
+        The type of frame that `flat` is, as far as known.
+
+    Returns
+    -------
+    Seen
+    """
+    flat = np.asarray(flat, dtype=np.float32)
+    dark = None if dark is None else np.asarray(dark, dtype=np.float32)
+    claimed = _claimed(headers, index, flat.shape)
+    read_noise = None if dark is None else _lowest(_noises(dark))
+    columns = see_axis(flat, "columns", read_noise=read_noise)
+    lit = _widest(columns.lit)
+    upright = flat[:, lit[0] : lit[1]].T
+    quietest = min(columns.read_noise, _lowest(_noises(upright)))
+    rows = see_axis(upright, "rows", read_noise=read_noise or quietest)
+    lit = _widest(rows.lit)
+    if rows.strips:
+        # Once more without the rows that no light reaches: they dilute what a column shows.
+        columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or quietest)
+    if read_noise is None and not columns.strips and not rows.strips:
+        # Nothing is known to be dark, so nothing is known to have faded.
+        columns, rows = replace(columns, faded=False), replace(rows, faded=False)
+    findings = []
+    has_light = _has_light(columns, rows, kind)
+    if not has_light:
+        columns, rows = _from_claims(flat, columns, rows, claimed, findings)
+    amplifiers = _kept(_amplifiers(columns, rows, dark, findings), claimed)
+    findings += _sentences(columns, rows, amplifiers, claimed, has_light=has_light)
+    return Seen(index, flat.shape, columns, rows, amplifiers, claimed, tuple(findings), has_light)
+
+
+# -- along one axis ---------------------------------------------------------------------------
+
+
+def see_axis(image, name, *, read_noise=None):
+    """Tell lit from dark columns of an image, and find the overscan among the dark ones.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (rows, columns), float, adu.
+    name : str
+        What its columns are called.
+    read_noise : float, optional
+        Adu; without it that of the quietest columns.
+
+    Returns
+    -------
+    Axis
+    """
+    noises, levels = _noises(image), _means(image)
+    if read_noise is None:
+        read_noise = _lowest(noises)
+    # The noise of a column is itself known to about 1 part in sqrt(rows).
+    bound = read_noise * (DARKEST + 3 / np.sqrt(image.shape[0]))
+    runs = _runs(noises <= bound)
+    error = max(read_noise / np.sqrt(image.shape[0]), 1e-3)
+    strips, dark, faded = [], [], False
+    for start, stop in runs:
+        if stop - start < NARROWEST or stop - start == len(levels):
+            continue
+        groups = [
+            group
+            for group in _groups(levels, start, stop, _tolerance(read_noise, error))
+            if np.median(noises[slice(*group)]) <= NOISIEST * read_noise
+        ]
+        edges = _edges(levels, start, stop, groups, max(AGREE * error, BRIGHT * read_noise))
+        if edges is None or not _is_placed(edges, len(levels)):
+            faded |= start == 0 or stop == len(levels)
+            continue
+        dark.append(edges)
+        strips += [_strip(levels, group, edges, groups) for group in groups]
+    lit = _complement(dark, len(levels)) or [(0, len(levels))]
+    return Axis(name, levels, noises, float(read_noise), tuple(lit), tuple(strips), faded)
+
+
+def _noises(image):
+    """The noise of each column, from the differences of neighbouring rows, adu."""
+    steps = np.abs(np.diff(image, axis=0))
+    # The 90th percentile of the modulus of a normal deviate is 1.645 sigma.
+    return np.percentile(steps, 90, axis=0) / 1.645 / np.sqrt(2)
+
+
+def _means(image):
+    """The mean of each column after clipping at 5 robust sigma, adu."""
+    middle = np.median(image, axis=0)
+    off = np.abs(image - middle)
+    spread = 1.4826 * np.median(off, axis=0)
+    return np.mean(image, axis=0, where=off <= 5 * np.maximum(spread, 1.0), dtype=np.float64)
+
+
+def _lowest(noises):
+    """The noise of the quietest columns side by side; one alone is so by chance, or dead."""
+    windows = np.lib.stride_tricks.sliding_window_view(noises, min(5, len(noises)))
+    # Whole adu have a noise of their own, 1 / sqrt(12).
+    return max(float(np.median(windows, axis=1).min()), 0.3)
+
+
+def _tolerance(read_noise, error):
+    return max(AGREE * error, AGREE_NOISE * read_noise)
+
+
+def _runs(flags):
+    """Ranges (start, stop) of true flags."""
+    padded = np.concatenate([[False], flags, [False]]).astype(np.int8)
+    changes = np.flatnonzero(np.diff(padded))
+    return [(int(a), int(b)) for a, b in zip(changes[::2], changes[1::2], strict=True)]
+
+
+def _groups(levels, start, stop, tolerance):
+    """Ranges of neighbouring columns whose means agree, at least `NARROWEST` wide."""
+    groups, first = [], start
+    for x in range(start + 1, stop + 1):
+        if x == stop or abs(levels[x] - np.median(levels[first:x])) > tolerance:
+            if x - first >= NARROWEST:
+                groups.append((first, x))
+            first = x
+    return groups
+
+
+def _is_placed(edges, length):
+    """Whether a dark range lies where overscan does: at an edge, or in the middle of a chip."""
+    start, stop = edges
+    margin = max(8, length // 50)
+    middle = abs((start + stop) / 2 - length / 2) < 0.1 * length
+    return start <= margin or stop >= length - margin or middle
+
+
+def _edges(levels, start, stop, groups, least):
+    """The dark range from where the light ends on either side, or None where it fades.
+
+    Columns next to the data that light leaks into are noisy, so the dark run begins after them;
+    the data end where the light falls by the largest part.
+    """
+    if not 1 <= len(groups) <= MOST_GROUPS:
+        return None
+    low = _edge(levels[:start][::-1], levels[groups[0][0]], least) if start else 0
+    high = _edge(levels[stop:], levels[groups[-1][0]], least) if stop < len(levels) else 0
+    return None if low is None or high is None else (start - low, stop + high)
+
+
+def _edge(outward, level, least):
+    """How many columns after a dark run hold leaked light before the data begin, or None."""
+    light = outward[: 3 * _INSIDE] - level
+    if len(light) < NARROWEST:
+        return None
+    inside = float(np.median(light[_INSIDE // 2 : 2 * _INSIDE])) if len(light) > _INSIDE else 0.0
+    inside = max(inside, float(np.median(light)))
+    if inside <= least:
+        return None
+    before = np.concatenate([[0.0], light[:-1]])
+    # Where the light first rises to half of what it is inside: at the edge of data, at once.
+    reached = np.flatnonzero(light >= ABRUPT * inside)
+    if not len(reached):
+        return None
+    at = int(reached[0])
+    rise = light[at] - before[at]
+    return at if rise >= ABRUPT * light[at] else None
+
+
+def _strip(levels, group, edges, groups):
+    """The strip of a group, with the columns of the dark range that no group took."""
+    level = float(np.mean(levels[slice(*group)]))
+    taken = {x for other in groups for x in range(*other)}
+    near = [x for x in range(*edges) if x not in taken and _nearest(x, groups) == group]
+    return Strip(*group, level, tuple((x, float(levels[x] - level)) for x in near))
+
+
+def _nearest(x, groups):
+    return min(groups, key=lambda group: max(group[0] - x, x - group[1] + 1))
+
+
+def _complement(ranges, length):
+    """What ranges leave of 0 to length."""
+    ends = [0, *(end for pair in sorted(ranges) for end in pair), length]
+    pairs = zip(ends[::2], ends[1::2], strict=True)
+    return [(first, last) for first, last in pairs if last > first]
+
+
+def _widest(ranges):
+    return max(ranges, key=lambda pair: pair[1] - pair[0])
+
+
+def _has_light(columns, rows, kind):
+    """Whether the frame shows light: by strips next to lit pixels, its type, or its noise."""
+    if columns.strips or rows.strips or kind == "flat":
+        return True
+    return kind not in ("bias", "dark") and np.median(columns.noises) > 1.5 * columns.read_noise
+
+
+def _from_claims(flat, columns, rows, claimed, findings):
+    """The axes with the header's strips, of which light that leaks in is left out."""
+    findings.append(
+        "There is no light in this frame, or too little next to any dark columns or rows, to tell "
+        "where the overscan is: better give a flat as well."
+    )
+    for keyword, region in claimed:
+        if keyword != "BIASSEC":
+            continue
+        if _is_upright(region, flat.shape):
+            return _with_claim(columns, region.x0, region.x1, flat.shape[0]), rows
+        return columns, _with_claim(rows, region.y0, region.y1, flat.shape[1])
+    return columns, rows
+
+
+def _is_upright(region, shape):
+    """Whether a region is a strip of columns rather than of rows."""
+    return region.shape[0] / shape[0] >= region.shape[1] / shape[1]
+
+
+def _with_claim(axis, start, stop, count):
+    error = max(axis.read_noise / np.sqrt(count), 1e-3)
+    groups = _groups(axis.levels, start, stop, _tolerance(axis.read_noise, error))
+    strips = tuple(_strip(axis.levels, group, (start, stop), groups) for group in groups)
+    lit = tuple(_complement([(start, stop)], len(axis.levels)))
+    return replace(axis, strips=strips, lit=lit) if strips and lit else axis
+
+
+# -- amplifiers -------------------------------------------------------------------------------
+
+
+def _amplifiers(columns, rows, dark, findings):
+    """Name, data and overscan of each amplifier, from the strips along one of the axes."""
+    axis, across = (columns, rows) if columns.strips or not rows.strips else (rows, columns)
+    if axis is rows and dark is not None:
+        dark = dark.T
+    side = _widest(across.lit)
+    blocks = [block for block in axis.lit if block[1] - block[0] >= _least_block(axis)]
+    found = []
+    if not axis.strips:
+        found = [("A", _widest(axis.lit), [])]
+    elif len(blocks) == 1:
+        found = _of_one_block(blocks[0], axis, dark, findings)
+    else:
+        for number, block in enumerate(blocks):
+            strip = min(axis.strips, key=lambda s, b=block: _distance(s, b))
+            found.append((f"A{number + 1}", block, [strip]))
+    return tuple(
+        (
+            name,
+            _region(axis, block, side),
+            tuple(_region(axis, (strip.start, strip.stop), side) for strip in strips),
+        )
+        for name, block, strips in found
+    )
+
+
+def _least_block(axis):
+    """The least number of columns that count as the data of an amplifier."""
+    return max(NARROWEST, len(axis.levels) // 20)
+
+
+def _kept(amplifiers, claimed):
+    """The amplifiers with the header's science section where it is a little inside of what is lit.
+
+    The observatory may know of a bad row at the edge; but a section that cuts off more, or is not
+    inside, is not used.
+    """
+    if len(amplifiers) != 1:
+        return amplifiers
+    ((name, data, strips),) = amplifiers
+    for keyword in ("TRIMSEC", "DATASEC"):
+        section = dict(claimed).get(keyword)
+        if section is not None and data.contains(section) and section.size >= 0.98 * data.size:
+            return ((name, section, strips),)
+    return amplifiers
+
+
+def _distance(strip, block):
+    """How far a strip is from a block; of strips as near, that with more columns is nearer."""
+    gap = max(strip.start - block[1], block[0] - strip.stop)
+    return gap, -(strip.stop - strip.start)
+
+
+def _region(axis, along, across):
+    if axis.name == "columns":
+        return Region(*across, *along)
+    return Region(*along, *across)
+
+
+def _of_one_block(block, axis, dark, findings):
+    """One amplifier, or several that share each row and have their strips one after the other."""
+    widest = max(axis.strips, key=lambda strip: strip.stop - strip.start)
+    beside = [s for s in axis.strips if (s.start >= block[1]) == (widest.start >= block[1])]
+    wide = widest.stop - widest.start
+    beside = [s for s in beside if s.stop - s.start >= 0.7 * wide]
+    steps = np.diff([strip.level for strip in beside])
+    if len(beside) < 2 or np.abs(steps).min() < axis.read_noise:
+        return [("A", block, [widest])]
+    count = len(beside)
+    edges = np.linspace(*block, count + 1).round().astype(int).tolist()
+    if dark is not None:
+        for number, step in enumerate(steps, 1):
+            at, seen = _step_at(_means(dark), block, edges[number])
+            if abs(seen - step) > 0.3 * abs(step):
+                findings.append(
+                    f"The strips at {beside[number - 1].level:.0f} and {beside[number].level:.0f} "
+                    f"adu are no two amplifiers: the data of the bias do not step alike."
+                )
+                return [("A", block, [widest])]
+            edges[number] = at
+    else:
+        findings.append(
+            f"{count} strips of different levels: taken for {count} amplifiers that divide the "
+            f"{axis.name} evenly; a bias as well would show where one ends."
+        )
+    pairs = pairwise(edges)
+    return [
+        (f"A{number + 1}", pair, [strip])
+        for number, (pair, strip) in enumerate(zip(pairs, beside, strict=True))
+    ]
+
+
+def _step_at(levels, block, near):
+    """Where the levels of a bias step most, within a quarter of the block, and by how much."""
+    reach = max(8, (block[1] - block[0]) // 4)
+    span = 8
+    first, last = max(block[0] + span, near - reach), min(block[1] - span, near + reach)
+    steps = [
+        np.median(levels[x : x + span]) - np.median(levels[x - span : x])
+        for x in range(first, last)
+    ]
+    best = int(np.argmax(np.abs(steps)))
+    # The widest difference of medians is reached on several columns: the steepest is the place.
+    around = range(max(first, first + best - span // 2), min(last, first + best + span // 2))
+    at = max(around, key=lambda x: abs(levels[x] - levels[x - 1]))
+    return at, float(steps[best])
+
+
+# -- what is said -----------------------------------------------------------------------------
+
+
+def _claimed(headers, index, shape):
+    """The header's sections that lie in the frame, by card."""
+    found = []
+    for keyword in ("BIASSEC", "TRIMSEC", "DATASEC"):
+        text = headers[index].get(keyword)
+        if isinstance(text, str) and text.strip():
+            try:
+                region = parse_fits(text, shape=shape, keyword=keyword).region
+            except FrameError:
+                continue
+            if region.within(shape):
+                found.append((keyword, region))
+    return tuple(found)
+
+
+def _sentences(columns, rows, amplifiers, claimed, *, has_light):
+    said = []
+    used = [strip for *_, strips in amplifiers for strip in strips]
+    for axis in (columns, rows):
+        for strip in axis.strips:
+            is_used = any(_covers(axis, region, strip) for region in used)
+            said.append(_about(axis, strip, is_used))
+            said += _about_left_out(axis, strip)
+        if axis.faded:
+            said.append(
+                f"At an edge the light fades over {axis.name}: unlit detector, no overscan."
+            )
+        if axis.strips:
+            said += [
+                f"{axis.name.capitalize()} {start + 1} to {stop} are not clean; not kept."
+                for start, stop in axis.lit
+                if stop - start < _least_block(axis)
+            ]
+    if not used and has_light:
+        said.append(
+            "No columns or rows were found at which light ends abruptly: there is no overscan, or "
+            "it is of no use. (A well lit flat, and a bias beside it, show it best.)"
+        )
+    said += _about_claims(amplifiers, claimed)
+    return said
+
+
+def _covers(axis, region, strip):
+    ends = (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
+    return ends == (strip.start, strip.stop)
+
+
+def _about(axis, strip, is_used):
+    text = (
+        f"{axis.name.capitalize()} {strip.start + 1} to {strip.stop} hold the level alone: "
+        f"{strip.level:.1f} adu, noise {np.median(axis.noises[strip.start : strip.stop]):.1f} adu"
+    )
+    return text + (": used as overscan." if is_used else "; not used, and not kept.")
+
+
+def _about_left_out(axis, strip):
+    said = []
+    for first, last in _runs_of([x for x, _ in strip.left_out]):
+        values = [value for x, value in strip.left_out if first <= x < last]
+        extreme = max(values, key=abs)
+        near_data = any(first == stop or last == start for start, stop in axis.lit)
+        why = ": light leaks in" if near_data and extreme > 0 else ""
+        word = axis.name if last - first > 1 else axis.name[:-1]
+        name = f"{word.capitalize()} {first + 1}" + (f" to {last}" if last - first > 1 else "")
+        verb = "stand" if last - first > 1 else "stands"
+        by = f"up to {abs(extreme):.1f}" if last - first > 1 else f"{abs(extreme):.1f}"
+        said.append(
+            f"{name} {verb} {by} adu {'above' if extreme > 0 else 'below'} it{why}; left out."
+        )
+    return said
+
+
+def _runs_of(numbers):
+    """Ranges (start, stop) of consecutive numbers."""
+    runs = []
+    for x in sorted(numbers):
+        if runs and runs[-1][1] == x:
+            runs[-1] = (runs[-1][0], x + 1)
+        else:
+            runs.append((x, x + 1))
+    return runs
+
+
+def _about_claims(amplifiers, claimed):
+    said = []
+    claims = dict(claimed)
+    strips = [strip for *_, overscan in amplifiers for strip in overscan]
+    data = [region for _, region, _ in amplifiers]
+    bias = claims.get("BIASSEC")
+    if bias is not None and strips:
+        wrong = _wrong(bias, strips, data)
+        text = f"The header's BIASSEC {bias.to_fits()} "
+        said.append(text + ("is wrong: " + "; ".join(wrong) + "." if wrong else "agrees."))
+    keyword = "TRIMSEC" if "TRIMSEC" in claims else "DATASEC"
+    if keyword in claims and len(data) == 1:
+        kept = claims[keyword]
+        end = "agrees." if kept == data[0] else f"is not where the light is, {data[0].to_fits()}."
+        said.append(f"The header's {keyword} {kept.to_fits()} {end}")
+    return said
+
+
+def _wrong(bias, strips, data):
+    """What is wrong with a BIASSEC."""
+    wrong = []
+    beside = [strip for strip in strips if strip.overlaps(bias)]
+    if not beside:
+        return ["it shares no pixel with the overscan that is seen"]
+    columns = beside[0].x0 >= data[0].x1 or beside[0].x1 <= data[0].x0
+    one, other = ((bias.y0, bias.y1), (data[0].y0, data[0].y1))
+    span, wide = ((bias.x0, bias.x1), (min(s.x0 for s in strips), max(s.x1 for s in strips)))
+    if not columns:
+        one, other = (bias.x0, bias.x1), (data[0].x0, data[0].x1)
+        span, wide = (bias.y0, bias.y1), (min(s.y0 for s in strips), max(s.y1 for s in strips))
+    along, across = ("rows", "columns") if columns else ("columns", "rows")
+    short = (other[1] - other[0]) - max(0, min(one[1], other[1]) - max(one[0], other[0]))
+    if short:
+        wrong.append(f"it is {short} of {other[1] - other[0]} {along} too short")
+    for first, last in ((span[0], min(wide[0], span[1])), (max(wide[1], span[0]), span[1])):
+        if last > first:
+            name = (
+                f"{across} {first + 1} to {last}" if last - first > 1 else f"{across[:-1]} {last}"
+            )
+            wrong.append(f"{name} of it do not hold the level alone")
+    return wrong
+
+
+def _prefixed(one, finding, images):
+    return finding if len(images) == 1 else f"HDU {one.hdu}: {finding}"
+
+
+def _against_header(camera, headers, seen, file):
+    """What would become of the frame without a profile."""
+    try:
+        geometry = camera.geometry(headers, file=file)
+    except FrameError as error:
+        return [f"Without a profile the frame is set aside: {error.reason}."]
+    ours = {(one.hdu, data, strips) for one in seen for _, data, strips in one.amplifiers}
+    theirs = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
+    if ours == theirs:
+        return ["The header alone gives the same: this camera needs no amplifiers in a profile."]
+    listed = "; ".join(
+        f"data {a.data.to_fits()}, overscan "
+        + (" ".join(strip.to_fits() for strip in a.overscan) or "none")
+        for a in geometry.amplifiers
+    )
+    return [f"Without a profile the header would give {listed}."]
+
+
+# -- the profile ------------------------------------------------------------------------------
+
+
+def _yaml(headers, camera, seen, findings, file):
+    facts = camera.describe(headers, file=file)
+    lines = [f"# Proposed from {file}. What was found:"]
+    lines += [f"#   {line}" for finding in findings for line in _wrapped(finding)]
+    lines += ["# Look at the picture, and at each line below.", ""]
+    lines += _recognition(headers, seen)
+    lines += _gaps(facts, headers)
+    if not any(strips for one in seen for *_, strips in one.amplifiers):
+        if all(one.has_light for one in seen):
+            return "\n".join([*lines, "overscan: none"]) + "\n"
+        lines.append("# Not known from this frame: give a flat, or fill in `overscan`.")
+    lines.append("amplifiers:")
+    for one in seen:
+        for name, data, strips in one.amplifiers:
+            label = name if len(seen) == 1 else f"{name}-{one.hdu}"
+            lines.append(f"  - name: {label}")
+            if len(headers) > 1:
+                lines.append(f"    hdu: {one.hdu}")
+            lines.append(f"    data: {_written(data, one.shape)}")
+            lines += [f"    overscan: {_written(strip, one.shape)}" for strip in strips[:1]]
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(text, width=92):
+    lines, line = [], ""
+    for word in text.split():
+        if line and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}".strip()
+    return [*lines, line]
+
+
+def _recognition(headers, seen):
+    """Cards that only this camera has, as far as one frame can tell."""
+    lines = ["recognise:"]
+    for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
+        value = next((h[keyword] for h in headers if isinstance(h.get(keyword), str)), "").strip()
+        if value and len(lines) < 3:
+            lines.append(f"  {keyword}: {_quoted(value)}")
+    (ny, nx), *others = [one.shape for one in seen]
+    if len(lines) == 1:
+        lines.append(f"  NAXIS1: {nx}  # there is no INSTRUME: choose a card that is this camera's")
+    lines.append("")
+    if any(shape != (ny, nx) for shape in others):
+        return lines
+    whole = all(d.y0 == 0 and d.y1 == ny for one in seen for _, d, _ in one.amplifiers)
+    rows = f"null]  # any number of rows, {ny} here" if whole else f"{ny}]"
+    return [*lines, f"size: [{nx}, {rows}", ""]
+
+
+def _quoted(text):
+    """A value in YAML, with what a glob would take for a pattern made to match itself."""
+    plain = "".join(f"[{c}]" if c in "*?[" else c for c in text)
+    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _gaps(facts, headers):
+    """Comments for what the header does not tell."""
+    lines = []
+    if not facts.type:
+        lines += [f"# {line}" for line in _wrapped(facts.reason)]
+        lines += ["# types:", "#   - {type: bias, exptime: {max: 0}}"]
+    missing = [
+        name
+        for name, value in (
+            ("exptime", facts.exptime),
+            ("filter", facts.filter),
+            ("date", facts.date_obs),
+        )
+        if value in (None, "")
+    ]
+    if missing:
+        lines.append(f"# No card was found for {', '.join(missing)}: name it here.")
+        lines.append("# keywords:")
+        lines += [f"#   {name}: KEYWORD" for name in missing]
+    if not any(
+        key in header for header in headers for key in ("LONGITUD", "SITELONG", "ST", "LST")
+    ):
+        lines.append("# site: {longitude: 0.0}  # degrees, east positive: it decides the night")
+    return [*lines, ""] if lines else []
+
+
+def _written(region, shape):
+    """A region as a Python slice with open ends, with the FITS section behind it."""
+    ny, nx = shape
+    rows = ":" if (region.y0, region.y1) == (0, ny) else f"{region.y0}:{region.y1}"
+    columns = ":" if (region.x0, region.x1) == (0, nx) else f"{region.x0}:{region.x1}"
+    return f'{{python: "[{rows}, {columns}]"}}  # FITS {region.to_fits()}'
+
+
+def _by_light(one, other, file):
+    """The two frames as (bias or None, the brighter)."""
+    if other is None:
+        return None, one
+    if np.shape(one) != np.shape(other):
+        raise UserError(
+            "the two frames are not of the same size",
+            file=file,
+            value=f"{np.shape(one)} and {np.shape(other)}",
+        )
+    brightness = [np.percentile(np.asarray(image, dtype=np.float32), 99) for image in (one, other)]
+    return (one, other) if brightness[0] <= brightness[1] else (other, one)

@@ -1,0 +1,127 @@
+"""Propose a camera profile from one frame, or better from a bias and a flat.
+
+python scripts/new_camera.py FRAME [SECOND] [--out PROFILE.yaml] [--picture PICTURE.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
+
+from ccdflow.cameras import identify, load_camera, load_cameras, refuse_reduced
+from ccdflow.errors import CcdflowError, UserError
+from ccdflow.proposal_picture import proposal_picture
+from ccdflow.propose import propose
+
+CAMERAS = Path(__file__).resolve().parents[1] / "config" / "cameras"
+
+
+def read(path):
+    """Headers and pixels of all HDUs of a file.
+
+    Raises
+    ------
+    UserError
+        If it can not be read as FITS.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Cards that are not valid FITS are common, and no concern of the pixels.
+            warnings.simplefilter("ignore", VerifyWarning)
+            with fits.open(path, memmap=False) as hdus:
+                images = [hdu.data if hdu.is_image else None for hdu in hdus]
+                return [hdu.header for hdu in hdus], images
+    except (OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"can not be read as FITS: {reason}", file=path) from error
+
+
+def checked(proposal, headers, *, file):
+    """The geometry that the proposed profile gives its own frame: it must be a valid one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{proposal.name}.yaml"
+        path.write_text(proposal.yaml, encoding="utf-8")
+        return load_camera(path).geometry(headers, file=file)
+
+
+def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
+    """Propose a profile, write it and its picture, and say what was found.
+
+    Parameters
+    ----------
+    frame : pathlib.Path
+    second : pathlib.Path or None
+        A second frame: of the two the brighter counts as the flat, the other as the bias.
+    out, picture : pathlib.Path or None
+        Where the profile and the picture go; beside each other in the working folder if None.
+    cameras : pathlib.Path
+        The folder of the profiles there are.
+
+    Returns
+    -------
+    list of str
+        Lines for the user.
+
+    Raises
+    ------
+    UserError
+        If the profile is there already, or the files can not be read or used.
+    """
+    headers, images = read(frame)
+    other = None if second is None else read(second)[1]
+    if other is not None and len(other) != len(images):
+        raise UserError("the two files do not have the same HDUs", file=second)
+    refuse_reduced(headers, file=frame.name)
+    proposal = propose(headers, images, other=other, file=frame.name)
+    checked(proposal, headers, file=frame.name)
+    out = out or Path(f"{proposal.name}.yaml")
+    picture = picture or out.with_suffix(".png")
+    if out.exists():
+        raise UserError("the file is there already", file=out, remedy="give another with --out")
+    shown = images if other is None else brighter(images, other)
+    out.write_text(proposal.yaml, encoding="utf-8")
+    title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
+    picture.write_bytes(proposal_picture(proposal, shown, title=f"Where is the overscan? {title}"))
+    known = identify(headers, load_cameras(cameras), file=frame.name)
+    lines = [f"- {finding}" for finding in proposal.findings]
+    if known.path:
+        lines.append(f"- {known.path} recognises this frame already.")
+    lines += [f"Profile: {out}", f"Picture: {picture}"]
+    if out.resolve().parent != cameras.resolve():
+        lines.append(f"Look at both, then move the profile to {cameras}.")
+    return lines
+
+
+def brighter(one, other):
+    """Of each pair of images that with more light."""
+    return [
+        a if a is None or a.astype(float).mean() >= b.astype(float).mean() else b
+        for a, b in zip(one, other, strict=True)
+    ]
+
+
+def main(arguments=None):
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("frame", type=Path, help="a raw frame: a flat, or a bias")
+    parser.add_argument("second", type=Path, nargs="?", help="the other of the two")
+    parser.add_argument("--out", type=Path, help="the profile to write (default: NAME.yaml here)")
+    parser.add_argument("--picture", type=Path, help="the PNG to write (default: beside --out)")
+    options = parser.parse_args(arguments)
+    try:
+        lines = new_camera(options.frame, options.second, out=options.out, picture=options.picture)
+    except CcdflowError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
