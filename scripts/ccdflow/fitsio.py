@@ -6,22 +6,22 @@ promises: a file that holds more, or asks for more memory than allowed, is refus
 
 from __future__ import annotations
 
-import errno
-import gzip
 import io
 import mmap
 import os
 import threading
 import warnings
 import zlib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from isal import igzip, isal_zlib
+from isal import igzip, igzip_lib, isal_zlib
 
 from ccdflow import paths
+from ccdflow.cards import card_value
 from ccdflow.errors import FrameError
 
 BLOCK = 2880
@@ -29,8 +29,19 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _FIRST_READ = 8192
 _CHUNK = 1 << 20
 _MAX_HEADER = 4 << 20
-_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_SUM_BYTES = 360 * BLOCK
+# A thousand times more than any disk holds, and still a number that arithmetic is quick with.
+_MOST_BYTES = 10**18
+DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _UNSIGNED = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
+
+
+class Incomplete(FrameError):
+    """The file ends before what it promises: it may still be being written."""
+
+
+class Unreadable(FrameError):
+    """The file cannot be opened or read: nothing is known of what it holds."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class Hdu:
     @property
     def is_tiled(self):
         """Whether the data are a table of compressed tiles."""
-        return self.header.get("ZIMAGE") is True
+        return card_value(self.header, "ZIMAGE") is True
 
 
 @dataclass(frozen=True)
@@ -88,45 +99,65 @@ class RawLayout:
 
 
 class _Stream:
-    """The inflated bytes of a raw file, read forwards, kept only as long as they are wanted."""
+    """The inflated bytes of a raw file, read forwards, never more than `_CHUNK` of them at a time.
+
+    However much a few bytes of gzip inflate to, no more than what is asked for is held.
+    """
 
     def __init__(self, file, path, packed):
         self._file = file
         self._path = path
-        self._inflate = isal_zlib.decompressobj(31) if packed else None
+        self._inflate = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP) if packed else None
+        self._packed = b""
         self._buffer = bytearray()
         self._start = 0
         self.crc = 0
         self.end_seen = False
 
     def _more(self, size):
-        chunk = self._file.read(size)
-        if not chunk:
-            self.end_seen = True
-            return b""
-        if self._inflate is None:
-            return chunk
+        """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
         out = b""
-        while chunk:
-            if self._inflate.eof:
-                # A gzip file may hold several members (pigz, bgzip); what follows the last one
-                # and is not a member is ignored, as gzip itself does.
-                if not chunk.startswith(_GZIP_MAGIC):
-                    return out
-                self._inflate = isal_zlib.decompressobj(31)
+        if self._inflate is None:
+            out = self._file.read(min(size, _CHUNK))
+        while self._inflate is not None and not out:
+            if self._inflate.eof and not self._next_member(size):
+                break
+            if self._inflate.needs_input and not self._packed:
+                self._packed = self._file.read(size)
+                if not self._packed:
+                    break
             try:
-                out += self._inflate.decompress(chunk, _CHUNK)
-            except isal_zlib.error as error:
-                raise _damaged(self._path, f"gzip stream is damaged ({error})") from None
-            chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
+                out = self._inflate.decompress(self._packed, _CHUNK)
+            except igzip_lib.error as error:
+                raise _damaged_stream(self._path, error) from None
+            self._packed = b""
+        self.end_seen = not out
+        self.crc = isal_zlib.crc32(out, self.crc)
         return out
+
+    def _next_member(self, size):
+        """Begin with what follows the end of a gzip member; tell whether there is one.
+
+        pigz and bgzip write files of several members. Zeros may follow the last one.
+        """
+        rest = self._inflate.unused_data.lstrip(b"\0")
+        while len(rest) < len(_GZIP_MAGIC):
+            more = self._file.read(size)
+            if not more:
+                break
+            rest = (rest + more).lstrip(b"\0")
+        if not rest:
+            return False
+        if not rest.startswith(_GZIP_MAGIC):
+            raise _damaged_stream(self._path, "something else follows it")
+        self._inflate = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
+        self._packed = rest
+        return True
 
     def at(self, offset, size, step=_CHUNK):
         """Return up to ``size`` bytes from ``offset`` on; what lies before is forgotten."""
         while self._start + len(self._buffer) < offset + size and not self.end_seen:
-            new = self._more(step)
-            self.crc = isal_zlib.crc32(new, self.crc)
-            self._buffer += new
+            self._buffer += self._more(step)
             drop = min(offset - self._start, len(self._buffer))
             if drop > 0:
                 del self._buffer[:drop]
@@ -134,23 +165,49 @@ class _Stream:
         first = offset - self._start
         return bytes(self._buffer[first : first + size])
 
-    def finish(self):
-        """Read to the end and return the number of inflated bytes."""
+    def finish(self, most):
+        """Read to the end and return the number of bytes, `FrameError` beyond ``most`` of them."""
+        count = self._start + len(self._buffer)
+        self._buffer.clear()
         while not self.end_seen:
-            new = self._more(_CHUNK)
-            self.crc = isal_zlib.crc32(new, self.crc)
-            self._start += len(self._buffer)
-            self._buffer = bytearray(new)
+            count += len(self._more(_CHUNK))
+            if count > most:
+                raise _too_long(self._path, most)
         if self._inflate is not None and not self._inflate.eof:
-            raise _damaged(self._path, "gzip stream ends early: the file is truncated")
-        return self._start + len(self._buffer)
+            raise _damaged(self._path, "gzip stream ends early: the file is truncated", Incomplete)
+        return count
 
 
-def _damaged(path, problem):
-    return FrameError(problem, file=path, remedy="copy the file again from where it came from")
+def _damaged(path, problem, kind=FrameError):
+    return kind(problem, file=path, remedy="copy the file again from where it came from")
 
 
-def read_layout(path, *, name=None):
+def _damaged_stream(path, error):
+    return _damaged(path, f"gzip stream is damaged ({error})")
+
+
+def _truncated(path, actual, length):
+    problem = f"the file is truncated: {actual} bytes, its header promises {length}"
+    return _damaged(path, problem, Incomplete)
+
+
+def _unreadable(path, error):
+    return Unreadable(
+        f"cannot be read ({os.strerror(error.errno) if error.errno else error})",
+        file=path,
+        remedy="check that the file exists, its permissions and its disk",
+    )
+
+
+def _too_long(path, most):
+    return FrameError(
+        f"the file holds more than the {most} bytes that its headers promise",
+        file=path,
+        remedy="it is refused before the memory is taken; check where it came from",
+    )
+
+
+def read_layout(path, *, name=None, memory=None):
     """Read the headers of a raw file, inflating no more of it than they need.
 
     Parameters
@@ -159,6 +216,8 @@ def read_layout(path, *, name=None):
         The raw file, plain or gzip, by its content.
     name : str, optional
         The name that errors carry; the path if absent.
+    memory : int, optional
+        The most bytes that one frame may ask for; what asks for more is not read any further.
 
     Returns
     -------
@@ -166,25 +225,25 @@ def read_layout(path, *, name=None):
 
     Raises
     ------
+    Incomplete
+        If the file is empty or truncated.
+    Unreadable
+        If it cannot be opened or read.
     FrameError
-        If the file is empty, not FITS, truncated or damaged, or cannot be read.
+        If it is not FITS, is damaged, or asks for more than ``memory``.
     """
     name = str(path) if name is None else name
     try:
         with Path(path).open("rb", buffering=0) as file:
-            return _layout(file, name)
+            return _layout(file, name, memory)
     except OSError as error:
-        raise FrameError(
-            f"cannot be read ({os.strerror(error.errno) if error.errno else error})",
-            file=name,
-            remedy="check that the file exists and its permissions",
-        ) from None
+        raise _unreadable(name, error) from None
 
 
-def _layout(file, name):
+def _layout(file, name, memory):
     size = os.fstat(file.fileno()).st_size
     if size == 0:
-        raise FrameError("the file is empty", file=name, remedy="copy it again")
+        raise _damaged(name, "the file is empty", Incomplete)
     packed = file.read(2) == _GZIP_MAGIC
     file.seek(0)
     stream = _Stream(file, name, packed)
@@ -194,38 +253,32 @@ def _layout(file, name):
         promised_length = size
     hdus = []
     offset = 0
-    while True:
+    while not hdus or offset < promised_length:
         header, after = _header_at(stream, offset, name, first=not hdus)
         if header is None:
             break
         hdus.append(Hdu(header, after, data_size(header, name)))
         offset = hdus[-1].end
-        if offset >= promised_length and len(hdus) > 0:
-            break
+        if memory is not None:
+            check_memory(offset, memory, name)
     length = hdus[-1].offset + hdus[-1].size
-    if not packed:
-        actual = stream.finish()
-        crc = stream.crc
-    elif promised_length in (length % 2**32, hdus[-1].end % 2**32):
-        actual, crc = promised_length, promised_crc
-        if promised_length != length:
-            actual = hdus[-1].end
+    if packed and promised_length in (length % 2**32, offset % 2**32):
+        # Both the trailer and the headers say how long the file is: it need not be inflated.
+        actual, crc = max(promised_length, length), promised_crc
     else:
-        # Truncated, or of several members, or followed by something: only the stream knows.
-        actual = stream.finish()
+        # Of several gzip members, truncated, or followed by something: only the stream knows.
+        if not packed and size > offset:
+            raise _too_long(name, offset)
+        actual = stream.finish(offset)
         crc = stream.crc
     if actual < length:
-        raise FrameError(
-            f"the file is truncated: {actual} bytes, its header promises {length}",
-            file=name,
-            remedy="copy the file again from where it came from",
-        )
+        raise _truncated(name, actual, length)
     return RawLayout(tuple(hdus), f"{crc:08x}-{actual:x}", length)
 
 
 def _trailer(file, size, name):
     if size < 18:
-        raise _damaged(name, "gzip stream ends early: the file is truncated")
+        raise _damaged(name, "gzip stream ends early: the file is truncated", Incomplete)
     file.seek(-8, os.SEEK_END)
     tail = file.read(8)
     file.seek(0)
@@ -252,11 +305,8 @@ def _header_at(stream, offset, name, *, first):
         if _ends(block):
             break
         if len(block) < BLOCK:
-            raise FrameError(
-                "the file is truncated: its header has no END card",
-                file=name,
-                remedy="copy the file again from where it came from",
-            )
+            problem = "the file is truncated: its header has no END card"
+            raise _damaged(name, problem, Incomplete)
         if len(text) > _MAX_HEADER:
             raise FrameError(
                 f"the header has no END card within {_MAX_HEADER} bytes",
@@ -278,8 +328,8 @@ def parse_header(text):
         return fits.Header.fromstring(text.translate(allowed).decode("ascii"))
 
 
-def _number(header, keyword, name, *, low=0):
-    value = header.get(keyword)
+def _number(header, keyword, name, *, low=0, default=None):
+    value = card_value(header, keyword) if keyword in header else default
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise FrameError(
             "missing from the header" if value is None else "not a usable number",
@@ -295,29 +345,34 @@ def _number(header, keyword, name, *, low=0):
 def data_size(header, name=None):
     """Return the bytes of data that a header promises (FITS standard 4.0, equation 2)."""
     axes = _number(header, "NAXIS", name)
-    bitpix = header.get("BITPIX")
-    if bitpix not in _DTYPES:
+    bitpix = card_value(header, "BITPIX")
+    if bitpix not in DTYPES:
         raise FrameError(
             "not a FITS pixel type",
             file=name,
             keyword="BITPIX",
             value=bitpix,
-            allowed=", ".join(map(str, _DTYPES)),
+            allowed=", ".join(map(str, DTYPES)),
             remedy="move the file out of the raw folder",
         )
     if axes == 0:
         return 0
-    pixels = 1
+    pixels, groups = 1, 1
     for axis in range(1, axes + 1):
         pixels *= _number(header, f"NAXIS{axis}", name)
-    extra = header.get("PCOUNT", 0) if "XTENSION" in header else 0
-    groups = header.get("GCOUNT", 1) if "XTENSION" in header else 1
-    return abs(bitpix) // 8 * groups * (extra + pixels)
+    if "XTENSION" in header:
+        pixels += _number(header, "PCOUNT", name, default=0)
+        groups = _number(header, "GCOUNT", name, default=1)
+    size = abs(bitpix) // 8 * groups * pixels
+    if size > _MOST_BYTES:
+        problem = f"the header asks for more than {_MOST_BYTES:.0e} bytes of pixels"
+        raise FrameError(problem, file=name, remedy="move the file out of the raw folder")
+    return size
 
 
 def image_header(header):
     """Return the header of the image that compressed tiles hold; any other header as it is."""
-    if header.get("ZIMAGE") is not True:
+    if card_value(header, "ZIMAGE") is not True:
         return header
     image = header.copy()
     for keyword in ("TFIELDS", "TTYPE1", "TFORM1", "ZIMAGE", "ZCMPTYPE", "THEAP"):
@@ -370,44 +425,61 @@ def read_bytes(path, layout, *, memory, name=None):
 
     Raises
     ------
+    Incomplete
+        If the file is truncated.
+    Unreadable
+        If it cannot be opened or read.
     FrameError
-        If the frame asks for more than ``memory``, holds more than its headers promise, is
-        truncated, or its gzip checksum does not fit.
+        If the frame asks for more than ``memory``, holds more than its headers promise, or its
+        gzip checksum does not fit.
     """
     name = str(path) if name is None else name
     check_memory(layout.length, memory, name)
-    buffer = scratch.get("raw", layout.hdus[-1].end + 1)
-    try:
-        with Path(path).open("rb") as probe:
-            packed = probe.read(2) == _GZIP_MAGIC
-        with igzip.open(path, "rb") if packed else Path(path).open("rb", buffering=0) as file:
-            got = _fill(file, buffer)
-            more = bool(file.read(1)) if got == len(buffer) else False
-    except (igzip.BadGzipFile, isal_zlib.error, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(name, f"gzip stream is damaged ({error})") from None
-    except EOFError:
-        raise _damaged(name, "gzip stream ends early: the file is truncated") from None
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.EACCES, errno.EIO, errno.EISDIR, errno.ESTALE):
-            raise FrameError(
-                f"cannot be read ({os.strerror(error.errno)})",
-                file=name,
-                remedy="check that the file exists and its permissions",
-            ) from None
-        raise
-    if more or got == len(buffer):
-        raise FrameError(
-            f"the file holds more than the {layout.hdus[-1].end} bytes that its headers promise",
-            file=name,
-            remedy="it is refused before the memory is taken; check where it came from",
-        )
-    if got < layout.length:
-        raise FrameError(
-            f"the file is truncated: {got} bytes, its header promises {layout.length}",
-            file=name,
-            remedy="copy the file again from where it came from",
-        )
+    end = layout.hdus[-1].end
+    buffer = scratch.get("raw", end + 1)
+    with reading(name), open_raw(path) as file:
+        got = fill(file, buffer)
+    check_length(got, got == len(buffer), layout, name)
     return buffer[:got]
+
+
+def open_raw(path):
+    """Open a raw file, plain or gzip by its content, for its inflated bytes."""
+    with Path(path).open("rb") as probe:
+        packed = probe.read(2) == _GZIP_MAGIC
+    return igzip.open(path, "rb") if packed else Path(path).open("rb", buffering=0)
+
+
+@contextmanager
+def reading(name):
+    """Make a `FrameError` of what goes wrong while a raw file is read."""
+    try:
+        yield
+    except (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.error) as error:
+        raise _damaged_stream(name, error) from None
+    except EOFError:
+        problem = "gzip stream ends early: the file is truncated"
+        raise _damaged(name, problem, Incomplete) from None
+    except OSError as error:
+        raise _unreadable(name, error) from None
+
+
+def check_length(got, more, layout, name):
+    """Raise `FrameError` if a file holds more than its headers promise, or less.
+
+    Parameters
+    ----------
+    got : int
+        Bytes read.
+    more : bool
+        Whether there are more behind them.
+    layout : RawLayout
+    name : str
+    """
+    if more:
+        raise _too_long(name, layout.hdus[-1].end)
+    if got < layout.length:
+        raise _truncated(name, got, layout.length)
 
 
 def check_memory(size, memory, name):
@@ -422,7 +494,8 @@ def check_memory(size, memory, name):
         )
 
 
-def _fill(file, buffer):
+def fill(file, buffer):
+    """Read into a buffer until it is full or the file ends; return the number of bytes."""
     got = 0
     while got < len(buffer):
         count = file.readinto(buffer[got:])
@@ -454,15 +527,18 @@ def array(data, hdu, name=None):
     FrameError
         If the HDU holds no two-dimensional image.
     """
-    if hdu.is_tiled or not _plain_scaling(hdu.header):
+    if not is_plain(hdu):
         return _through_astropy(data, hdu, name), 0
     shape = image_shape(hdu.header, name)
     bitpix = hdu.header["BITPIX"]
-    stored = np.frombuffer(
-        data, dtype=_DTYPES[bitpix], count=shape[0] * shape[1], offset=hdu.offset
-    )
+    stored = np.frombuffer(data, dtype=DTYPES[bitpix], count=shape[0] * shape[1], offset=hdu.offset)
     offset = 0 if bitpix < 0 else int(hdu.header.get("BZERO", 0))
     return stored.reshape(shape), offset
+
+
+def is_plain(hdu):
+    """Tell whether an image's stored numbers are its values, or unsigned ones offset."""
+    return not hdu.is_tiled and _plain_scaling(hdu.header)
 
 
 def _plain_scaling(header):
@@ -617,14 +693,17 @@ def write_hdus(path, parts):
     try:
         with part.open("wb", buffering=0) as file:
             for data in parts:
-                _write_all(file, memoryview(data).cast("B"))
+                write_all(file, memoryview(data).cast("B"))
         part.replace(path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        # A disk that cannot be written may not let go of the file either: the next run does it.
+        with suppress(OSError):
+            part.unlink()
         raise
 
 
-def _write_all(file, data):
+def write_all(file, data):
+    """Write all of some bytes to an unbuffered file."""
     while data:
         data = data[file.write(data) :]
 
@@ -644,47 +723,65 @@ def write_atomically(path, text):
             os.fsync(file.fileno())
         part.replace(path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        # A disk that cannot be written may not let go of the file either: the next run does it.
+        with suppress(OSError):
+            part.unlink()
         raise
     return True
 
 
-def whole_datasum(path):
-    """Return the DATASUM of the first HDU with data of a product whose checksums are all right.
+def signature(path):
+    """Return (DATASUM, key) of a FITS product whose checksums are all right.
 
     Returns
     -------
-    str
-        '' if the file is missing, cut, or any HDU's content is not what its CHECKSUM says.
+    datasum : str
+        Of the first HDU that has data; '0' if none has. '' if the file is missing or cut, or if
+        any HDU's content is not what its CHECKSUM says.
+    key : str
+        CCDFKEY of the first HDU; '' where there is none.
     """
+    headers, found = [], ""
     try:
-        with Path(path).open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):
-        return ""
-    found = ""
-    with data:
-        offset = 0
-        while offset < len(data):
-            end = offset
-            while end + BLOCK <= len(data) and not _ends(data[end : end + BLOCK]):
-                end += BLOCK
-            end += BLOCK
-            if end > len(data):
-                return ""
-            try:
-                header = parse_header(data[offset:end])
-                after = Hdu(header, end, data_size(header)).end
-            except (FrameError, ValueError):
-                return ""
-            if "CHECKSUM" not in header or after > len(data):
-                return ""
-            if sum_words(data[offset:after]) not in (0, 0xFFFFFFFF):
-                return ""
-            if after > end and not found:
-                found = str(header.get("DATASUM", ""))
-            offset = after
-    return found or "0"
+        with Path(path).open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            at = 0
+            while at < size:
+                header, at, datasum = _checked_hdu(file, at, size, str(path))
+                headers.append(header)
+                found = found or datasum
+    except (OSError, FrameError):
+        return "", ""
+    return (found or "0", str(card_value(headers[0], "CCDFKEY") or "")) if headers else ("", "")
+
+
+def _checked_hdu(file, start, size, name):
+    """Return header, end and DATASUM ('' without data) of an HDU, or raise `FrameError`."""
+    text = b""
+    while not text or not _ends(text[-BLOCK:]):
+        block = file.read(BLOCK)
+        if len(block) < BLOCK or len(text) > _MAX_HEADER:
+            raise _damaged(name, "an HDU's header has no end")
+        text += block
+    header = parse_header(text)
+    first = start + len(text)
+    end = Hdu(header, first, data_size(header, name)).end
+    if card_value(header, "CHECKSUM") is None or end > size:
+        raise _damaged(name, "an HDU has no checksum or is cut")
+    total = sum_words(text)
+    for at in range(first, end, _SUM_BYTES):
+        part = scratch.get("sum", min(_SUM_BYTES, end - at))
+        if fill(file, part) < len(part):
+            raise _damaged(name, "an HDU is cut")
+        total = checksum_of(total, sum_words(part))
+    if total not in (0, 0xFFFFFFFF):
+        raise _damaged(name, "an HDU's content is not what its checksum says")
+    return header, end, str(card_value(header, "DATASUM")) if end > first else ""
+
+
+def whole_datasum(path):
+    """Return the DATASUM of `signature`: '' for a file that is not whole."""
+    return signature(path)[0]
 
 
 def is_whole(path):
