@@ -81,14 +81,11 @@ def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key)
             name = headers[image.hdu].get("EXTNAME")
             parts += _hdu(header, image, primary=not parts, name=name)
     else:
-        image = reduced.images[0]
-        header = _merged(headers, geometry)
+        header = first_header(
+            headers, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key
+        )
         amplifiers = geometry.amplifiers
-        raw = headers[amplifiers[0].hdu]
-        _say_what_was_done(header, geometry, recipe, reduced, file, fingerprint, key)
-        _say_of_amplifiers(header, amplifiers, recipe, reduced)
-        _place(header, raw, amplifiers, image.data.shape, recipe)
-        parts += _hdu(header, image, primary=True)
+        parts += [header, *_data(reduced.images[0])]
         for more in reduced.images[1:]:
             extra = _kept(headers[more.hdu], set())
             own = [a for a in amplifiers if a.hdu == more.hdu]
@@ -100,6 +97,28 @@ def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key)
             name = "MASK" if len(reduced.images) == 1 else f"MASK{image.hdu}"
             parts += mask_hdu(image.mask, name)
     return parts
+
+
+def first_header(headers, geometry, recipe, reduced, *, file, fingerprint, key):
+    """Return the bytes of the primary header of a product whose first image is in it.
+
+    Parameters
+    ----------
+    headers, geometry, recipe, reduced, file, fingerprint, key
+        As for `product_parts`.
+
+    Returns
+    -------
+    bytes
+    """
+    image = reduced.images[0]
+    header = _merged(headers, geometry)
+    amplifiers = geometry.amplifiers
+    _say_what_was_done(header, geometry, recipe, reduced, file, fingerprint, key)
+    _say_of_amplifiers(header, amplifiers, recipe, reduced)
+    _place(header, headers[amplifiers[0].hdu], amplifiers, image.data.shape, recipe)
+    header["BUNIT"] = ("adu", "unit of the pixels")
+    return fitsio.header_bytes(_structured(header, image.data, primary=True), image.words)
 
 
 def mask_hdu(mask, name):
@@ -138,12 +157,11 @@ def array_hdu(header, data, *, name=None, primary=False):
 def _hdu(header, image, *, primary, name=None):
     header["BUNIT"] = ("adu", "unit of the pixels")
     structured = _structured(header, image.data, primary=primary, name=name)
-    padding = b"\0" * (-image.data.nbytes % fitsio.BLOCK)
-    return [
-        fitsio.header_bytes(structured, image.words),
-        image.data.reshape(-1).view("u1"),
-        padding,
-    ]
+    return [fitsio.header_bytes(structured, image.words), *_data(image)]
+
+
+def _data(image):
+    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fitsio.BLOCK)]
 
 
 def _structured(header, data, *, primary, name=None):
@@ -198,6 +216,10 @@ def _merged(headers, geometry):
 
 
 def _say_what_was_done(header, geometry, recipe, reduced, file, fingerprint, key):
+    if "DATE" in header:
+        # DATE is when a file was written, which is not true of this one, whose time of making is
+        # not told: the same frame always becomes the same bytes.
+        header.rename_keyword("DATE", "RAWDATE")
     for keyword in ("RAWFILE", "RAWFP", "CCDFKEY", "CCDFCAM"):
         header.remove(keyword, ignore_missing=True, remove_all=True)
     for keyword, value, comment in versions():

@@ -20,7 +20,7 @@ from ccdflow.errors import FrameError
 ARITHMETIC = 1
 
 # A block of rows that fits in the second-level cache with its float32 result.
-_BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
 # Up to here float32 holds integers and their halves exactly.
 _EXACT = 2**23
 
@@ -110,7 +110,7 @@ def overscan_levels(strips, along, recipe):
     numpy.ndarray
         One level for each row, each column, or a single one.
     """
-    statistic = np.median if recipe.statistic == "median" else np.mean
+    statistic = _median if recipe.statistic == "median" else np.mean
     if along == "frame":
         return np.atleast_1d(statistic(np.concatenate([strip.ravel() for strip in strips])))
     axis = 1 if along == "rows" else 0
@@ -119,6 +119,17 @@ def overscan_levels(strips, along, recipe):
     if recipe.model is None:
         return levels
     return smooth(levels, recipe)
+
+
+def _median(values, axis=None):
+    """Return what `numpy.median` returns; for integers along rows, many times faster."""
+    if axis != 1 or values.dtype.kind not in "iu":
+        return np.median(values, axis=axis)
+    middle = values.shape[1] // 2
+    if values.shape[1] % 2:
+        return np.partition(values, middle, axis=1)[:, middle].astype(np.float64)
+    pair = np.partition(values, (middle - 1, middle), axis=1)[:, middle - 1 : middle + 1]
+    return pair.astype(np.float64).mean(axis=1)
 
 
 def smooth(levels, recipe):
@@ -282,9 +293,8 @@ def _plans(geometry, recipe):
         yield None, list(geometry.amplifiers), geometry.shape
 
 
-def _native(stored, offset, region):
-    """Return the values of a region in the type that astropy reads them as."""
-    part = stored[region.slices]
+def native(part, offset):
+    """Return the values of stored pixels in the type that astropy reads them as."""
     if not offset:
         return part.astype(part.dtype.newbyteorder("="), copy=False)
     unsigned = np.dtype(f"u{part.dtype.itemsize}")
@@ -295,8 +305,14 @@ def _native(stored, offset, region):
 def _measure(pixels, amplifier, recipe):
     if not recipe.subtract or amplifier.along == "none" or not amplifier.overscan:
         return None
-    strips = [_native(*pixels, strip) for strip in amplifier.overscan]
+    strips = [native(pixels[0][strip.slices], pixels[1]) for strip in amplifier.overscan]
     levels = overscan_levels(strips, amplifier.along, recipe)
+    check_levels(levels, amplifier)
+    return Overscan(levels, float(np.mean(levels)), overscan_noise(strips, amplifier.along))
+
+
+def check_levels(levels, amplifier):
+    """Raise `FrameError` if a level is not finite: the product would be NaN there."""
     if not np.isfinite(levels).all():
         raise FrameError(
             "the overscan holds values that are not finite",
@@ -304,7 +320,6 @@ def _measure(pixels, amplifier, recipe):
             value=" ".join(strip.to_fits() for strip in amplifier.overscan),
             remedy="choose another region in the camera's profile",
         )
-    return Overscan(levels, float(np.mean(levels)), overscan_noise(strips, amplifier.along))
 
 
 def _make_image(stored, hdu, amplifiers, shape, overscans, recipe):
@@ -330,7 +345,7 @@ def _make_image(stored, hdu, amplifiers, shape, overscans, recipe):
                 _subtract(pixels, strip, amplifier, overscan, out, strip)
         if mask is not None:
             _mask(pixels, amplifier, out, mask, recipe)
-    words = _finish(out)
+    words = to_big_endian(out)
     return Image(hdu, out.view(dtype.newbyteorder(">")), words, mask)
 
 
@@ -360,44 +375,53 @@ def _subtract(pixels, region, amplifier, overscan, out, place):
             :: -1 if amplifier.flip_y else 1,
             :: -1 if amplifier.flip_x else 1,
         ]
-    levels = None if overscan is None else _oriented(overscan.levels, amplifier.along, region)
-    exact = _is_exact(stored, levels, out.dtype)
-    rows = max(1, _BLOCK_BYTES // (4 * max(1, source.shape[1])))
+    levels = None if overscan is None else _oriented(overscan.levels, amplifier.along)
+    exact = is_exact(stored.dtype, levels)
+    rows = max(1, BLOCK_BYTES // (4 * max(1, source.shape[1])))
     for first in range(0, source.shape[0], rows):
         block = slice(first, first + rows)
-        level = levels
-        if levels is not None and levels.shape[0] > 1:
-            level = levels[block]
-        if exact:
-            part = target[block]
-            np.copyto(part, source[block], casting="unsafe")
-            shift = -offset if level is None else level - offset
-            np.subtract(part, np.asarray(shift, dtype=out.dtype), out=part)
-        else:
-            values = _native(source[block], offset, _ALL)
-            target[block] = values if level is None else values - level
+        level = levels[block] if levels is not None and levels.shape[0] > 1 else levels
+        subtract_level(source[block], offset, level, target[block], exact=exact)
 
 
-class _All:
-    slices = (slice(None), slice(None))
+def subtract_level(source, offset, level, target, *, exact):
+    """Write stored pixels plus offset minus level to ``target``.
+
+    Parameters
+    ----------
+    source : numpy.ndarray
+        Stored pixels, (k, nx), any byte order.
+    offset : int
+        What to add to have the values.
+    level : numpy.ndarray or None
+        (k, 1) or (1, nx), adu.
+    target : numpy.ndarray
+        (k, nx), native floats.
+    exact : bool
+        Whether no step can round, see `is_exact`.
+    """
+    if exact:
+        np.copyto(target, source, casting="unsafe")
+        shift = -offset if level is None else level - offset
+        np.subtract(target, np.asarray(shift, dtype=target.dtype), out=target)
+    else:
+        values = native(source, offset)
+        target[...] = values if level is None else values - level
 
 
-_ALL = _All()
-
-
-def _oriented(levels, along, region):
+def _oriented(levels, along):
     if along == "rows":
         return levels.reshape(-1, 1)
     return levels.reshape(1, -1)
 
 
-def _is_exact(stored, levels, dtype):
-    """Tell whether value minus level is free of rounding in ``dtype``, so that any order will do.
+def is_exact(dtype, levels):
+    """Tell whether value minus level is free of rounding in float32, so that any order will do.
 
     16-bit integers less a level that is a multiple of 1/2 (a median of integers) need 18 bits;
     float32 has 24.
     """
-    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
+    if dtype.kind not in "iu" or dtype.itemsize > 2:
         return False
     if levels is None:
         return True
@@ -405,21 +429,30 @@ def _is_exact(stored, levels, dtype):
     return bool((np.abs(levels) < _EXACT / 4).all() and (twice == np.rint(twice)).all())
 
 
-def _finish(out):
-    """Turn an array into big-endian in place and return the checksum sum of its words."""
+def to_big_endian(out):
+    """Turn contiguous floats into big-endian in place and return the checksum sum of their words.
+
+    Parameters
+    ----------
+    out : numpy.ndarray
+        Native float32 or float64; afterwards its bytes are those of the FITS file.
+
+    Returns
+    -------
+    int
+        See `ccdflow.fitsio.sum_words`.
+    """
     flat = out.reshape(-1)
+    # The native word has the value of the big-endian word that it becomes. A 64-bit number is two
+    # words, whose order does not matter to a sum.
     words = flat.view(np.uint32)
-    step = _BLOCK_BYTES // 4
+    numbers = flat.view(np.dtype(f"u{out.dtype.itemsize}"))
+    step = BLOCK_BYTES // out.dtype.itemsize
     total = 0
-    for first in range(0, words.size, step):
-        part = words[first : first + step]
-        # The native word has the value of the big-endian word that it becomes. A 64-bit number
-        # is two words, whose order does not matter to a sum.
-        total += int(part.sum(dtype=np.uint64))
-    size = out.dtype.itemsize
-    numbers = flat.view(np.dtype(f"u{size}"))
     for first in range(0, numbers.size, step):
-        numbers[first : first + step].byteswap(inplace=True)
+        part = numbers[first : first + step]
+        total += int(part.view(words.dtype).sum(dtype=np.uint64))
+        part.byteswap(inplace=True)
     return fitsio.checksum_of(total)
 
 
@@ -429,7 +462,7 @@ def _finish(out):
 def _mask(pixels, amplifier, out, mask, recipe):
     region = amplifier.data
     place = amplifier.place if recipe.trim else region
-    values = _native(*pixels, region)
+    values = native(pixels[0][region.slices], pixels[1])
     part = np.zeros(values.shape, dtype=np.uint8)
     if amplifier.saturation is not None:
         part |= np.where(values >= amplifier.saturation, SATURATED, 0).astype(np.uint8)
@@ -440,12 +473,33 @@ def _mask(pixels, amplifier, out, mask, recipe):
     mask[place.slices] = part
 
 
-def _flag(stored, offset, amplifier):
-    """Return 'saturated' or 'dead' for an amplifier that is so throughout, else ''."""
-    data = amplifier.data
+def sampled(data):
+    """Return the steps over rows and columns by which the pixels of a region are sampled."""
     step = max(1, min(data.shape) // 64)
-    region = stored[data.y0 : data.y1 : step, data.x0 : data.x1 : step]
-    values = region.astype(np.float64) + offset
+    return slice(data.y0, data.y1, step), slice(data.x0, data.x1, step)
+
+
+def _flag(stored, offset, amplifier):
+    return flag(stored[sampled(amplifier.data)], offset, amplifier)
+
+
+def flag(sample, offset, amplifier):
+    """Return 'saturated' or 'dead' for an amplifier that is so throughout, else ''.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray
+        Stored pixels of its data region, see `sampled`.
+    offset : int
+        What to add to have the values.
+    amplifier : ccdflow.cameras.Amplifier
+
+    Raises
+    ------
+    FrameError
+        If none of them is finite.
+    """
+    values = sample.astype(np.float64) + offset
     values = values[np.isfinite(values)]
     if values.size == 0:
         raise FrameError(
@@ -453,12 +507,9 @@ def _flag(stored, offset, amplifier):
             value=amplifier.data.to_fits(),
             remedy="the frame is not reduced: its product would be all NaN",
         )
-    if amplifier.saturation is not None and np.median(values) >= amplifier.saturation:
+    top = amplifier.saturation
+    if top is None and sample.dtype.kind in "iu":
+        top = np.iinfo(sample.dtype.newbyteorder("=")).max + offset
+    if top is not None and np.median(values) >= top:
         return "saturated"
-    if stored.dtype.kind in "iu" and amplifier.saturation is None:
-        top = np.iinfo(stored.dtype.newbyteorder("=")).max + offset
-        if np.median(values) >= top:
-            return "saturated"
-    if values.min() == values.max():
-        return "dead"
-    return ""
+    return "dead" if values.min() == values.max() else ""

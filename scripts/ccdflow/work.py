@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
-from ccdflow import fitsio, headers, ledger, reduction
+from ccdflow import fitsio, headers, ledger, reduction, rowio, streaming
 from ccdflow.cameras import Amplifier, Geometry, Recipe
 from ccdflow.combine import sampled_rows
 from ccdflow.errors import FrameError
@@ -15,6 +15,9 @@ from ccdflow.sections import Region
 
 # Rows of a bias that its statistics are taken from: of the LFC, 7 ms.
 FRAME_ROWS = 64
+
+# The header's size of a kind of frame, learnt from its first one: the pixels come before it.
+_header_sizes = {}
 
 
 def reduce_frame(context, job):
@@ -47,29 +50,68 @@ def reduce_frame(context, job):
         memory = int(context.settings["limits"]["frame_memory"] * 1e6)
         geometry = geometry_of(context, row.geometry)
         recipe = recipe_of(context, row.recipe)
-        data = fitsio.read_bytes(path, layout, memory=memory, name=row.file)
-        stored = {
-            hdu: fitsio.array(data, layout.hdus[hdu], row.file)
-            for hdu in sorted({amplifier.hdu for amplifier in geometry.amplifiers})
-        }
-        reduced = reduction.reduce_frame(stored, geometry, recipe)
-        parts = headers.product_parts(
-            layout.headers, geometry, recipe, reduced,
+        fitsio.check_memory(layout.length, memory, row.file)
+        target = context.results / job.product
+        say = partial(
+            headers.first_header, layout.headers, geometry, recipe,
             file=row.file, fingerprint=row.fingerprint, key=job.key,
         )  # fmt: skip
+        done = None
+        if streaming.can_stream(layout, geometry, recipe):
+            done = _stream(path, layout, geometry, recipe, target, row, say)
+        if done is None:
+            done = _whole(path, layout, geometry, recipe, target, row, memory, job.key)
     except FrameError as error:
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason)
-    target = context.results / job.product
-    fitsio.write_hdus(target, parts)
+    reduced, samples = done
     return replace(
         record,
         stamp=ledger.stamp_of(target),
         content=str(reduced.images[0].words),
-        data=_figures(reduced, row),
+        data=_figures(reduced, samples),
     )
 
 
-def _figures(reduced, row):
+def _stream(path, layout, geometry, recipe, target, row, say):
+    """Reduce a frame of the usual kind; None if its header came out longer than foreseen."""
+    kind = (row.geometry, row.recipe, len(layout.hdus[0].header), len(row.file))
+    size = _header_sizes.get(kind)
+    if size is None:
+        return None
+    hdu = layout.hdus[geometry.amplifiers[0].hdu]
+    wanted = FRAME_ROWS if row.facts["type"] == "bias" else 0
+    with fitsio.reading(row.file):
+        raw = fitsio.open_raw(path)
+    with raw as file, rowio.Writer(target, size) as writer:
+        rows = rowio.RowStream(file, layout, hdu, row.file)
+        streamed = streaming.stream_frame(rows, writer, geometry, recipe, sample=wanted)
+        if not writer.finish(say(streamed.reduced)):
+            return None
+    return streamed.reduced, [streamed.sample]
+
+
+def _whole(path, layout, geometry, recipe, target, row, memory, key):
+    """Reduce a frame of any kind."""
+    data = fitsio.read_bytes(path, layout, memory=memory, name=row.file)
+    stored = {
+        hdu: fitsio.array(data, layout.hdus[hdu], row.file)
+        for hdu in sorted({amplifier.hdu for amplifier in geometry.amplifiers})
+    }
+    reduced = reduction.reduce_frame(stored, geometry, recipe)
+    parts = headers.product_parts(
+        layout.headers, geometry, recipe, reduced,
+        file=row.file, fingerprint=row.fingerprint, key=key,
+    )  # fmt: skip
+    fitsio.write_hdus(target, parts)
+    kind = (row.geometry, row.recipe, len(layout.hdus[0].header), len(row.file))
+    _header_sizes[kind] = len(parts[0])
+    samples = []
+    if row.facts["type"] == "bias":
+        samples = [_sampled(image.data) for image in reduced.images]
+    return reduced, samples
+
+
+def _figures(reduced, samples):
     """Return what others need to know of a reduced frame: levels, noises, flags, statistics."""
     overscans = {name: o for name, o in reduced.overscans.items() if o is not None}
     figures = {
@@ -77,12 +119,13 @@ def _figures(reduced, row):
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
         "flags": reduced.flags,
     }
-    if row.facts["type"] == "bias":
-        levels = list(figures["levels"].values())
+    levels = list(figures["levels"].values())
+    samples = [sample for sample in samples if sample.size]
+    if samples:
         figures["statistics"] = [
-            asdict(frame_statistics(_sampled(image.data), levels))
-            for image in reduced.images
-            if min(image.data.shape) >= BOXES
+            asdict(frame_statistics(sample, levels))
+            for sample in samples
+            if min(sample.shape) >= BOXES
         ]
     return figures
 
