@@ -8,6 +8,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from ccdflow.errors import UserError
 from ccdflow.page import (
     AmplifierFigures,
@@ -23,7 +25,6 @@ from ccdflow.page import (
     night_page,
     visible,
 )
-from PIL import Image
 
 ODD = "a <b>&\"' {{x}}\n\t\udcff;é名.fits.gz"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -74,8 +75,8 @@ def night(**changes):
         ),
         "amplifiers": (
             AmplifierFigures(
-                "lfc", "", 6, 1140.234, 3.41, 11.0212, 0.0031, 1.1, 12.5, 0.334, 0.217, 4.9612,
-                4.9051,
+                "lfc", "", 6, 1140.234, 3.41, -0.127, 11.0212, 0.0031, 1.1, 12.5, 0.334, 0.217,
+                4.9612, 4.9051,
             ),
             AmplifierFigures("kast_blue", "amp B", 2, 981.3),
         ),
@@ -190,6 +191,7 @@ def test_every_figure_handed_over_is_on_the_page():
         "m1.fits", "m3.fits", "level unlike the others", "1190 adu", "12.25 adu", "4.96 adu",
         "4.91 adu", "1234 of 42270720 (0.0029 %)", "average, clipped at 5 sigma",
         "1x1, whole frame", "Not made: there are 2 of at least 3 frames.", "1140.23", "3.41",
+        "−0.13",
         "11.0212 ± 0.0031", "12.12", "12.50", "1.10", "0.334", "0.217", "kast_blue amp B", "981.30",
         "median of columns 2056 to 2080", "0.1.0", "8.0.2", "2.4.6", "caption of trend",
     ):  # fmt: skip

@@ -1,29 +1,28 @@
 import io
 import math
 import threading
+import weakref
 
 import matplotlib
 import numpy as np
 import pytest
-from ccdflow import pictures
+from PIL import Image
+
+from ccdflow import biaspictures, canvas, pictures
 from ccdflow.errors import UserError
 from ccdflow.pictures import (
-    AmplifierQuality,
+    AmplifierNight,
     CombinedPanels,
     FramePanels,
     Strip,
     TrendPoint,
     before_after,
     combined_bias_picture,
-    describe,
-    fits_section,
     night_quality_picture,
     overscan_picture,
     overview,
-    shrink,
     trend_picture,
 )
-from PIL import Image
 
 NY, NX, DATA = 240, 100, 68
 LEVEL, NOISE = 1140.0, 6.0
@@ -56,7 +55,7 @@ def transposed(upright):
     turn = [(x0, x1, y0, y1) for y0, y1, x0, x1 in (upright.strips[0].region, upright.data[0])]
     return FramePanels(
         name=upright.name, kind=upright.kind, raw=upright.raw.T, reduced=upright.reduced.T,
-        strips=(Strip(turn[0]),), data=(turn[1],), runs_along="rows",
+        strips=(Strip(turn[0]),), data=(turn[1],), along="columns",
     )  # fmt: skip
 
 
@@ -75,11 +74,11 @@ def amplifiers(number=2, **changes):
         "claimed_noise": 3.7,
         "row_structure": 0.2,
         "column_structure": 0.3,
-        "row_expected": 0.1,
-        "column_expected": 0.2,
+        "row_error": 0.1,
+        "column_error": 0.2,
         "combined_noise": ((3, 2.3),),
     }
-    return [AmplifierQuality(f"amp{each}", **(values | changes)) for each in range(number)]
+    return [AmplifierNight(f"amp{each}", **(values | changes)) for each in range(number)]
 
 
 def trend():
@@ -154,108 +153,18 @@ def test_what_is_handed_over_is_not_changed():
     combined_bias_picture(bias)
 
 
+BAND = "#ddece6"
+
+
 def test_the_used_overscan_is_marked_and_nothing_where_none_was_used():
-    band = "#ddece6"
-    assert count(before_after(frame()), band) > 5000
-    assert count(before_after(frame(strips=())), band) == 0
+    assert count(before_after(frame()), BAND) > 5000
+    assert count(before_after(frame(strips=())), BAND) == 0
 
 
 def test_the_headers_section_is_marked_only_where_another_was_used():
     assert count(before_after(frame()), pictures.CLAIMED) > 200
     same = frame(header_biassec="[76:100,1:240]", header_region=(0, NY, 75, NX))
     assert count(before_after(same), pictures.CLAIMED) == 0
-
-
-def test_the_profile_shows_the_leaked_light_at_its_columns():
-    shown = frame()
-    columns, (values,) = pictures._profiles(shown, shown.strips)
-    found = dict(zip(columns.tolist(), values, strict=True))
-    error = 5 * 1.2 * NOISE / math.sqrt(NY)
-    for column, leak in zip(range(DATA, DATA + 3), LEAK, strict=True):
-        assert found[column] == pytest.approx(LEVEL + leak, abs=error)
-    assert found[90] == pytest.approx(LEVEL, abs=error)
-    assert found[DATA - 1] == pytest.approx(LEVEL + 5000, abs=error)
-    assert max(columns) == NX - 1
-
-
-def test_the_profile_of_integers_is_finer_than_one_unit():
-    rng = np.random.default_rng(3)
-    raw = np.round(rng.normal(1000.4, NOISE, (4000, 12))).astype(np.uint16)
-    shown = frame(raw=raw, strips=(Strip((0, 4000, 4, 12)),), data=(), header_region=None)
-    _, (values,) = pictures._profiles(shown, shown.strips)
-    assert values == pytest.approx(1000.4, abs=5 * 1.2 * NOISE / math.sqrt(4000))
-
-
-def test_a_strip_of_rows_has_the_profile_of_the_same_strip_in_columns():
-    upright = frame(header_region=None)
-    turned = transposed(upright)
-    columns, lines = pictures._profiles(upright, upright.strips)
-    rows, turned_lines = pictures._profiles(turned, turned.strips)
-    np.testing.assert_array_equal(columns, rows)
-    np.testing.assert_array_equal(lines, turned_lines)
-    assert "column by column" in describe(turned)
-    assert before_after(turned) != before_after(upright)
-
-
-@pytest.mark.parametrize(
-    ("spans", "groups"),
-    [
-        ([(80, 90), (90, 100)], 1),  # beside each other, as Kast's
-        ([(0, 10), (90, 100)], 2),  # one at each side
-    ],
-)
-def test_strips_far_apart_get_a_panel_each(spans, groups):
-    strips = tuple(Strip((0, NY, x0, x1), f"amp{x0}") for x0, x1 in spans)
-    shown = frame(strips=strips)
-    assert len(pictures._strip_groups(shown)) == groups
-    assert before_after(shown).startswith(b"\x89PNG")
-
-
-def test_quadrants_with_overscan_in_the_same_columns_get_a_line_each():
-    rng = np.random.default_rng(8)
-    raw = rng.normal(1000, NOISE, (80, 40))
-    raw[40:] += 50
-    strips = (Strip((0, 40, 30, 40), "low"), Strip((40, 80, 30, 40), "high"))
-    shown = frame(raw=raw, reduced=raw[:, :30], strips=strips, data=(), header_region=None)
-    _, lines = pictures._profiles(shown, pictures._strip_groups(shown)[0])
-    assert [float(line.mean()) for line in lines] == pytest.approx([1000, 1050], abs=2)
-    assert before_after(shown).startswith(b"\x89PNG")
-
-
-def test_sections_are_written_in_fits_counting():
-    assert fits_section((0, 4128, 2055, 2080)) == "[2056:2080,1:4128]"
-
-
-def test_the_description_says_what_was_done():
-    said = describe(frame(note="Looked at by eye."))
-    assert "the median of [76:100,1:240] was subtracted, row by row" in said
-    assert "68 × 240 of 100 × 240" in said
-    assert "The header names [69:100,1:239]" in said
-    assert said.endswith("Looked at by eye.")
-    whole = frame(strips=(), reduced=frame().raw)
-    assert describe(whole) == "No overscan was subtracted from this frame."
-
-
-def test_shrinking_averages_blocks_and_those_cut_at_the_edge():
-    image = np.arange(5 * 7, dtype=np.uint16).reshape(5, 7)
-    small, step = shrink(image, 3)
-    assert step == 3
-    assert small.shape == (2, 3)
-    assert small[0, 0] == image[:3, :3].mean()
-    assert small[1, 2] == image[3:, 6:].mean()
-
-
-def test_shrinking_leaves_out_what_is_not_finite():
-    image = np.array([[1.0, np.nan, 5.0, 7.0], [3.0, np.inf, 6.0, 6.0], [np.nan] * 4, [np.nan] * 4])
-    small, _ = shrink(image, 2)
-    np.testing.assert_array_equal(small, [[2.0, 6.0], [np.nan, np.nan]])
-
-
-def test_shrinking_to_a_limit_that_is_not_reached_changes_nothing():
-    image = np.random.default_rng(1).normal(size=(4, 6)).astype(">f4")
-    small, step = shrink(image, 6)
-    assert step == 1
-    np.testing.assert_array_equal(small, image)
 
 
 @pytest.mark.parametrize(
@@ -274,28 +183,43 @@ def test_pixels_of_every_sort_are_drawn(raw):
     assert before_after(shown).startswith(b"\x89PNG")
 
 
+def test_overscan_of_other_shapes_is_drawn():
+    upright = frame()
+    turned = transposed(upright)
+    sides = frame(strips=(Strip((0, NY, 0, 10), "L"), Strip((0, NY, 90, NX), "R")))
+    quadrants = frame(strips=(Strip((0, 99, 80, NX), "low"), Strip((99, NY, 80, NX), "high")))
+    drawn = [before_after(given) for given in (upright, turned, sides, quadrants)]
+    assert len(set(drawn)) == 4
+    assert all(count(png, BAND) > 2000 for png in drawn)
+
+
+def test_a_picture_takes_its_frames_one_by_one():
+    alive = []
+
+    def frames():
+        for light in (0.0, 10.0, 5000.0):
+            given = frame(light=light)
+            alive.append(weakref.ref(given.raw))
+            assert sum(ref() is not None for ref in alive) <= 2
+            yield given
+            del given
+
+    assert overview(frames()).startswith(b"\x89PNG")
+
+
+def test_more_frames_than_can_be_drawn_are_not_drawn(monkeypatch):
+    monkeypatch.setattr(pictures, "MOST_FRAMES", 2)
+    two, three = overview([frame()] * 2), overview([frame()] * 3)
+    assert two != three  # the third says that there were three
+    assert abs(pixels(two).shape[0] - pixels(three).shape[0]) < 40
+
+
 def test_names_that_no_font_has_are_drawn_as_escapes():
     name = "a $x_{1$ \\frac\n\udcff名.fits"
-    assert pictures._text(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
+    assert canvas.drawable(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
     given = frame(name=name, header_biassec="[\n$:_", header_region=None)
     assert before_after(given).startswith(b"\x89PNG")
     assert combined_bias_picture(combined(name=name)).startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"strips": (Strip((0, 241, 75, 100)),)}, r"not lie inside.*'\[76:100,1:241\]'"),
-        ({"data": ((0, 240, 9, 9),)}, r"not lie inside.*'\[10:9,1:240\]'"),
-        ({"runs_along": "rowwise"}, r"'rowwise'.*allowed: 'columns' or 'rows'"),
-        ({"raw": np.zeros((2, 3, 4))}, r"raw frame is no image.*\(2, 3, 4\)"),
-        ({"reduced": np.zeros((0, 4))}, r"reduced frame is no image.*\(0, 4\)"),
-    ],
-)
-def test_what_cannot_be_drawn_is_refused_by_name(change, message):
-    with pytest.raises(UserError, match=message) as caught:
-        before_after(frame(**change))
-    assert str(caught.value).startswith("ccd.014.0.fits.gz: ")
 
 
 def test_nothing_to_draw_is_said():
@@ -312,7 +236,7 @@ def test_nothing_to_draw_is_said():
 
 
 def test_the_combined_bias_says_its_noise_and_the_prediction():
-    said = pictures._combined_sentence(combined(rejected=0.00012, recipe="average"))
+    said = biaspictures._combined_sentence(combined(rejected=0.00012, recipe="average"))
     assert "6 biases combined (average)" in said
     assert "noise of a pixel 2 adu, predicted from the read noise 1.9 adu" in said
     assert "0.012 % of the pixels rejected" in said
@@ -326,10 +250,10 @@ def test_tall_and_wide_combined_biases_are_drawn(shape):
 
 
 def test_figures_that_are_missing_leave_their_panel_empty():
-    bare = night_quality_picture([AmplifierQuality()], title="night")
+    bare = night_quality_picture([AmplifierNight()], title="night")
     full = night_quality_picture(amplifiers(), title="night")
-    assert count(full, pictures.SERIES[0]) > 100
-    assert count(bare, pictures.SERIES[0]) == 0
+    assert count(full, canvas.SERIES[0]) > 100
+    assert count(bare, canvas.SERIES[0]) == 0
 
 
 def test_many_amplifiers_and_many_nights_are_drawn():
@@ -342,5 +266,5 @@ def test_many_amplifiers_and_many_nights_are_drawn():
 
 
 def test_nights_that_are_dates_lie_at_their_days():
-    assert pictures._positions(["2016-01-16", "2016-01-18"]) == [735979.0, 735981.0]
-    assert pictures._positions(["2016-01-16", "run 3"]) == [0.0, 1.0]
+    assert biaspictures.positions(["2016-01-16", "2016-01-18"]) == [735979.0, 735981.0]
+    assert biaspictures.positions(["2016-01-16", "run 3"]) == [0.0, 1.0]

@@ -20,6 +20,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ccdflow.errors import UserError
 
 KINDS = ("bias", "dark", "flat", "arc", "science", "other")
+# Part of the key of every page: to be raised when the same values give other bytes.
+VERSION = 1
+
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 REDUCED = "reduced"
 SET_ASIDE = "set aside"
@@ -178,8 +181,10 @@ class AmplifierFigures:
         Which one.
     biases : int
         Number of biases the figures come from.
-    level, drift : float
-        Bias level, and its largest less its smallest value through the night, in adu.
+    level, span : float
+        Bias level, and its highest less its lowest value through the night, in adu.
+    drift : float
+        Slope of the level through the night, in adu an hour.
     read_noise, read_noise_error : float
         Read noise from pairs of biases and its statistical error, in adu.
     gain : float
@@ -187,7 +192,7 @@ class AmplifierFigures:
     claimed_read_noise : float
         In electrons, as the header or the profile gives it.
     row_structure, column_structure : float
-        Structure left in rows and columns after overscan subtraction, in adu.
+        Structure left in rows and columns of a frame after overscan subtraction, in adu.
     combined_noise, predicted_noise : float
         Noise of the combined bias, measured and predicted, in adu.
     """
@@ -196,6 +201,7 @@ class AmplifierFigures:
     amplifier: str = ""
     biases: int = 0
     level: float = math.nan
+    span: float = math.nan
     drift: float = math.nan
     read_noise: float = math.nan
     read_noise_error: float = math.nan

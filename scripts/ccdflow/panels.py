@@ -1,0 +1,468 @@
+"""What a picture of a frame shows, taken from its pixels: small images, profiles, levels.
+
+Regions are Python slices, half-open, ``(y0, y1, x0, x1)``; what is written for people is in FITS
+counting, from 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ccdflow.errors import UserError
+
+Region = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One overscan region that was used.
+
+    Attributes
+    ----------
+    region : tuple of int
+        ``(y0, y1, x0, x1)`` in the raw array, half-open.
+    amplifier : str
+        The amplifier whose level it measures; empty where there is only one.
+    level, noise : float
+        Level of the strip and noise of one of its pixels, in the frame's unit; NaN where not known.
+    """
+
+    region: Region
+    amplifier: str = ""
+    level: float = math.nan
+    noise: float = math.nan
+
+
+@dataclass(frozen=True)
+class FramePanels:
+    """One frame before and after its reduction.
+
+    Attributes
+    ----------
+    name : str
+        The raw file, as the reader knows it.
+    kind : str
+        Image type: bias, dark, flat, science, arc, other.
+    raw : ndarray, shape (ny, nx)
+        The pixels as they were read; NaN is drawn as blank.
+    reduced : ndarray, shape (my, mx)
+        The pixels of the product.
+    strips : tuple of Strip
+        The overscan used; empty where none was subtracted.
+    data : tuple of Region
+        What of ``raw`` was kept, a region for each amplifier.
+    along : {'rows', 'columns', 'frame'}
+        As of the amplifiers of a geometry. 'rows': each row has its own level, the strips are
+        columns beside the image. 'columns': each column has its own, the strips are rows above or
+        below it. 'frame': one level for all pixels.
+    statistic : str
+        How a level was made of a strip, in a word or two: 'median', 'mean', 'spline of order 3'.
+    header_biassec : str
+        The overscan section that the header names, as it stands there; empty where it has none.
+    header_region : Region, optional
+        The same as a half-open region, where it could be read.
+    unit : str
+        Unit of the pixels.
+    note : str
+        A sentence to add to the explanation.
+    """
+
+    name: str
+    kind: str
+    raw: np.ndarray = field(repr=False)
+    reduced: np.ndarray = field(repr=False)
+    strips: tuple[Strip, ...] = ()
+    data: tuple[Region, ...] = ()
+    along: str = "rows"
+    statistic: str = "median"
+    header_biassec: str = ""
+    header_region: Region | None = None
+    unit: str = "adu"
+    note: str = ""
+
+
+def fits_section(region: Region) -> str:
+    """Write a half-open region as a FITS section.
+
+    Parameters
+    ----------
+    region : tuple of int
+        ``(y0, y1, x0, x1)``, half-open, from 0.
+
+    Returns
+    -------
+    str
+        ``[x0+1:x1,y0+1:y1]``.
+    """
+    y0, y1, x0, x1 = region
+    return f"[{x0 + 1}:{x1},{y0 + 1}:{y1}]"
+
+
+def describe(frame: FramePanels) -> str:
+    """Say in plain words what was done to a frame; also fit for a caption or an alternative text.
+
+    Parameters
+    ----------
+    frame : FramePanels
+        The frame.
+
+    Returns
+    -------
+    str
+        One to four sentences.
+    """
+    if not frame.strips:
+        said = ["No overscan was subtracted from this frame."]
+    else:
+        how = f"{along(frame)} by {along(frame)}"
+        if frame.along == "frame":
+            how = "one level from the whole frame"
+        sections = _listing([fits_section(strip.region) for strip in frame.strips])
+        said = [
+            "The electronics add an offset, the bias level, to every pixel. Overscan pixels see no "
+            f"light, so they measure it: the {frame.statistic} of {sections} was subtracted, "
+            f"{how}."
+        ]
+    if frame.reduced.shape != frame.raw.shape:
+        said.append(
+            f"Only the image pixels were kept: {_size(frame.reduced)} of {_size(frame.raw)}."
+        )
+    if header_differs(frame):
+        said.append(f"The header names {frame.header_biassec} as the overscan instead.")
+    if frame.note:
+        said.append(frame.note)
+    return " ".join(said)
+
+
+def _block_sums(image, step):
+    by_rows = np.add.reduceat(image, np.arange(0, image.shape[0], step), axis=0, dtype=float)
+    return np.add.reduceat(by_rows, np.arange(0, image.shape[1], step), axis=1)
+
+
+def _block_counts(shape, step):
+    heights, widths = (np.diff([*range(0, length, step), length]) for length in shape)
+    return np.outer(heights, widths)
+
+
+def check_image(image, what, name):
+    """Refuse what has no rows and columns."""
+    if image.ndim != 2 or image.size == 0:
+        raise UserError(
+            f"the {what} is no image of rows and columns",
+            file=name,
+            value=image.shape,
+            allowed="two axes, none of them empty",
+        )
+
+
+def check_frame(frame):
+    """Refuse a frame whose images or regions cannot be drawn."""
+    check_image(frame.raw, "raw frame", frame.name)
+    check_image(frame.reduced, "reduced frame", frame.name)
+    if frame.along not in ("rows", "columns", "frame"):
+        raise UserError(
+            "the level of the overscan goes along none of these",
+            file=frame.name,
+            value=frame.along,
+            allowed="'rows', 'columns' or 'frame'",
+        )
+    ny, nx = frame.raw.shape
+    for y0, y1, x0, x1 in (*(strip.region for strip in frame.strips), *frame.data):
+        if not (0 <= y0 < y1 <= ny and 0 <= x0 < x1 <= nx):
+            raise UserError(
+                "a region does not lie inside the frame",
+                file=frame.name,
+                value=fits_section((y0, y1, x0, x1)),
+                allowed=fits_section((0, ny, 0, nx)),
+            )
+
+
+def _upright_strips(frame):
+    """Whether the strips are columns; where the level goes along no axis, their shape tells."""
+    if frame.along == "frame" and frame.strips:
+        y0, y1, x0, x1 = frame.strips[0].region
+        return y1 - y0 >= x1 - x0
+    return frame.along != "columns"
+
+
+def across(frame):
+    """The word for what is counted across a strip."""
+    return "column" if _upright_strips(frame) else "row"
+
+
+def along(frame):
+    """The word for what is counted along a strip."""
+    return "row" if _upright_strips(frame) else "column"
+
+
+def across_range(frame, region):
+    """Half-open range of a region across the strips: its columns, or rows where strips are rows."""
+    y0, y1, x0, x1 = region
+    return (x0, x1) if _upright_strips(frame) else (y0, y1)
+
+
+def _along_range(frame, region):
+    y0, y1, x0, x1 = region
+    return (y0, y1) if _upright_strips(frame) else (x0, x1)
+
+
+def _strip_pixels(frame, region):
+    """Pixels of a region, with the direction across it as the second axis."""
+    y0, y1, x0, x1 = region
+    pixels = frame.raw[y0:y1, x0:x1]
+    return pixels if _upright_strips(frame) else pixels.T
+
+
+def header_differs(frame):
+    """Whether the header names another overscan than the one used."""
+    if not frame.header_biassec or not frame.strips:
+        return False
+    if frame.header_region is None:
+        return True
+    return frame.header_region not in [strip.region for strip in frame.strips]
+
+
+def strip_groups(frame):
+    """Strips that lie beside each other, to be drawn in one panel; at most three groups."""
+    groups = []
+    for strip in sorted(frame.strips, key=lambda strip: across_range(frame, strip.region)):
+        start, stop = across_range(frame, strip.region)
+        last = across_range(frame, groups[-1][-1].region)[1] if groups else None
+        if groups and start - last <= 2 * (stop - start):
+            groups[-1].append(strip)
+        else:
+            groups.append([strip])
+    return groups[:3]
+
+
+def middle_half(pixels, *, axis):
+    """Mean of the middle half of the finite values along an axis: as robust as the quartiles.
+
+    Medians of integers jump by whole units, and hide what is smaller than that.
+    """
+    values = np.moveaxis(np.asarray(pixels, dtype=np.float32), axis, 0)
+    if not np.isfinite(values).all():
+        return medians(pixels, axis=axis)
+    first = values.shape[0] // 4
+    last = values.shape[0] - first
+    return np.partition(values, (first, last - 1), axis=0)[first:last].mean(axis=0, dtype=float)
+
+
+def medians(pixels, *, axis):
+    """Median along an axis of the finite pixels, NaN where there is none, without a warning."""
+    values = np.asarray(pixels, dtype=float)
+    if np.isfinite(values).all():
+        return np.median(values, axis=axis)
+    masked = np.ma.masked_invalid(values)
+    return np.ma.filled(np.ma.median(masked, axis=axis), np.nan)
+
+
+def _listing(names):
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def _size(image):
+    return f"{image.shape[1]} × {image.shape[0]}"
+
+
+# -- what is drawn -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Small:
+    """An image shrunk for drawing.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (ceil(ny / step), ceil(nx / step))
+        Means of square blocks, those at the far edges maybe smaller; NaN where a block has no
+        finite pixel.
+    step : int
+        Side of a block in pixels.
+    shape : tuple of int
+        ``(ny, nx)`` of the whole image.
+    """
+
+    values: np.ndarray = field(repr=False)
+    step: int
+    shape: tuple[int, int]
+
+    @property
+    def ratio(self):
+        """Height over width as drawn: long strips are drawn wider, or taller, than they are."""
+        return min(max(self.shape[0] / self.shape[1], 0.36), 2.0)
+
+
+def shrink(image: np.ndarray, limit: int) -> Small:
+    """Average an image over square blocks until no side is longer than a limit.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx)
+        Any real type; NaN and infinities are left out of the averages.
+    limit : int
+        Longest side wanted, in pixels.
+
+    Returns
+    -------
+    Small
+    """
+    step = max(1, math.ceil(max(image.shape) / limit))
+    finite = np.isfinite(image)
+    if finite.all():
+        means = _block_sums(image, step) / _block_counts(image.shape, step)
+    else:
+        counts = _block_sums(finite, step)
+        sums = _block_sums(np.where(finite, image, 0), step)
+        means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return Small(means, step, image.shape)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Strips that lie beside each other, column by column (or row by row, where strips are rows).
+
+    Attributes
+    ----------
+    strips : tuple of Strip
+        The strips.
+    columns : ndarray of int
+        Columns from a little before the strips to a little beyond, counted from 0.
+    lines : tuple of ndarray
+        Typical value of each column in the frame's unit, one line for each range of rows that the
+        strips have: four quadrants with overscan in the same columns give two.
+    level : float
+        Level of the first strip.
+    limits : tuple of float or None
+        Scale that shows the strips and a few times the noise around them; None where they have no
+        finite pixel.
+    """
+
+    strips: tuple[Strip, ...]
+    columns: np.ndarray = field(repr=False)
+    lines: tuple[np.ndarray, ...] = field(repr=False)
+    level: float
+    limits: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Panels:
+    """All that is drawn of a frame; it holds on to none of the frame's pixels.
+
+    Attributes
+    ----------
+    frame : FramePanels
+        The frame, its images replaced by empty ones of the same shape.
+    raw, reduced : Small
+        Its images.
+    profiles : tuple of Profile
+        At most three.
+    levels : tuple of (int, ndarray)
+        For each strip, its first row (or column) and the level of each row in it.
+    """
+
+    frame: FramePanels
+    raw: Small
+    reduced: Small
+    profiles: tuple[Profile, ...]
+    levels: tuple[tuple[int, np.ndarray], ...]
+
+
+def take_panels(frame: FramePanels, limit: int) -> Panels:
+    """Take from a frame what is drawn of it.
+
+    Parameters
+    ----------
+    frame : FramePanels
+        The frame.
+    limit : int
+        Longest side of the images to draw, in pixels.
+
+    Returns
+    -------
+    Panels
+
+    Raises
+    ------
+    UserError
+        If an image is not two-dimensional or a region does not lie inside the raw frame.
+    """
+    check_frame(frame)
+    hollow = replace(frame, raw=_hollow(frame.raw), reduced=_hollow(frame.reduced))
+    levels = tuple(
+        (_along_range(frame, strip.region)[0], medians(_strip_pixels(frame, strip.region), axis=1))
+        for strip in frame.strips
+    )
+    profiles = tuple(take_profile(frame, group) for group in strip_groups(frame))
+    raw, reduced = shrink(frame.raw, limit), shrink(frame.reduced, limit)
+    return Panels(hollow, raw, reduced, profiles, levels)
+
+
+def _hollow(image):
+    """An array of the same shape that takes no memory."""
+    return np.broadcast_to(np.uint8(0), image.shape)
+
+
+def take_profile(frame: FramePanels, strips: list[Strip]) -> Profile:
+    """Take the profile across strips that lie beside each other.
+
+    Parameters
+    ----------
+    frame : FramePanels
+        The frame.
+    strips : list of Strip
+        Some of its strips.
+
+    Returns
+    -------
+    Profile
+        With the overscan that the header names, where that is near the strips.
+    """
+    spans = [across_range(frame, strip.region) for strip in strips]
+    start, stop = min(span[0] for span in spans), max(span[1] for span in spans)
+    width = stop - start
+    if frame.header_region is not None:
+        header_start, header_stop = across_range(frame, frame.header_region)
+        if header_start < stop + width and header_stop > start - width:
+            start, stop = min(start, header_start), max(stop, header_stop)
+    margin = max(6, width // 3)
+    upright = frame.raw if _upright_strips(frame) else frame.raw.T
+    start, stop = max(0, start - margin), min(upright.shape[1], stop + margin)
+    ranges = dict.fromkeys(_along_range(frame, strip.region) for strip in strips)
+    lines = tuple(middle_half(upright[low:high, start:stop], axis=0) for low, high in ranges)
+    columns = np.arange(start, stop)
+    measured = [_level_and_noise(frame, strip) for strip in strips]
+    inside = np.isin(columns, np.concatenate([np.arange(*span) for span in spans]))
+    limits = _limits(measured, np.concatenate(lines), np.tile(inside, len(lines)))
+    return Profile(tuple(strips), columns, lines, measured[0][0], limits)
+
+
+def _level_and_noise(frame, strip):
+    """The strip's own level and noise, measured where they were not handed over."""
+    pixels = np.asarray(_strip_pixels(frame, strip.region), dtype=float)
+    level, noise = strip.level, strip.noise
+    if not math.isfinite(level):
+        level = float(medians(pixels.ravel(), axis=0))
+    if not math.isfinite(noise):
+        rest = pixels - medians(pixels, axis=1)[:, None]
+        noise = 1.4826 * float(medians(np.abs(rest).ravel(), axis=0))
+    return level, noise
+
+
+def _limits(measured, values, inside):
+    """Limits of a scale that shows the strips, half the noise, and what is not far beyond."""
+    finite = np.isfinite(values)
+    used = values[inside & finite]
+    if used.size == 0:
+        return None
+    around = [level + side * noise / 2 for level, noise in measured for side in (-1, 1)]
+    shown = np.array([*used, *(value for value in around if math.isfinite(value))])
+    low, high = shown.min(), shown.max()
+    reach = max(high - low, 1.0)
+    near = values[finite & (values > low - 1.5 * reach) & (values < high + 3 * reach)]
+    low, high = float(min(low, near.min())), float(max(high, near.max()))
+    room = 0.08 * (high - low) or 0.5
+    return low - room, high + 3.2 * room
