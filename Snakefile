@@ -21,6 +21,7 @@ include: "rules/reduce.smk"
 include: "rules/combine.smk"
 include: "rules/pages.smk"
 include: "rules/nights.smk"
+include: "rules/published.smk"
 
 
 rule all:

@@ -1,6 +1,10 @@
 """The combined bias of each group, and the figures of the detector that come with it."""
 
 
+def all_cores(wildcards):
+    return workflow.cores
+
+
 rule combine:
     input:
         needed,
@@ -8,7 +12,7 @@ rule combine:
         f"{DONE}/{{product}}.{{key}}.json",
     wildcard_constraints:
         product=r"combined/.+",
-    threads: workflow.cores or 1
+    threads: all_cores
     run:
         leave_record(wildcards, threads=threads)
 

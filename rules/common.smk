@@ -57,6 +57,9 @@ class Run:
 
 def wanted(wildcards):
     """Return the records of all that is not current: the plan is made here, once."""
+    if workflow.executor_plugin is None:
+        # `--report`, `--dag` and their like make nothing.
+        return published()
     if Run.session is None:
         try:
             begin_run()
