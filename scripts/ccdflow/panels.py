@@ -390,15 +390,38 @@ def take_panels(frame: FramePanels, limit: int) -> Panels:
     UserError
         If an image is not two-dimensional or a region does not lie inside the raw frame.
     """
-    check_frame(frame)
-    hollow = replace(frame, raw=_hollow(frame.raw), reduced=_hollow(frame.reduced))
+    hollow, profiles = take_profiles(frame)
     levels = tuple(
         (_along_range(frame, strip.region)[0], medians(_strip_pixels(frame, strip.region), axis=1))
         for strip in frame.strips
     )
-    profiles = tuple(take_profile(frame, group) for group in strip_groups(frame))
     raw, reduced = shrink(frame.raw, limit), shrink(frame.reduced, limit)
     return Panels(hollow, raw, reduced, profiles, levels)
+
+
+def take_profiles(frame: FramePanels) -> tuple[FramePanels, tuple[Profile, ...]]:
+    """Take from a frame the profiles of its strips alone.
+
+    Parameters
+    ----------
+    frame : FramePanels
+        The frame.
+
+    Returns
+    -------
+    hollow : FramePanels
+        The frame, its images replaced by empty ones of the same shape.
+    profiles : tuple of Profile
+        At most three.
+
+    Raises
+    ------
+    UserError
+        As `take_panels`.
+    """
+    check_frame(frame)
+    hollow = replace(frame, raw=_hollow(frame.raw), reduced=_hollow(frame.reduced))
+    return hollow, tuple(take_profile(frame, group) for group in strip_groups(frame))
 
 
 def _hollow(image):

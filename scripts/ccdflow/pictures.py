@@ -50,6 +50,7 @@ from ccdflow.panels import (
     fits_section,
     header_differs,
     take_panels,
+    take_profiles,
 )  # fmt: skip
 
 __all__ = [
@@ -174,17 +175,17 @@ def overscan_picture(
     UserError
         If none of the frames has overscan, or one is not fit to be drawn.
     """
-    drawn = [take_panels(frame, _OVERVIEW_PIXELS) for frame in frames if frame.strips]
+    drawn = [take_profiles(frame) for frame in frames if frame.strips]
     if not drawn:
         raise UserError("none of the frames has overscan", remedy="leave this picture out")
-    first = drawn[0]
+    first, profiles = drawn[0]
     explanation = (
         "Each line is one frame: the typical value of every overscan "
-        f"{across(first.frame)} less the level of the frame. "
+        f"{across(first)} less the level of the frame. "
         "A tail that only bright frames have is light leaking out of the image; the green band, "
         "which was used, should be free of it."
     )
-    boxes = beside((LEFT, 0.35, WIDTH - LEFT - 0.2, 2.5), len(first.profiles))
+    boxes = beside((LEFT, 0.35, WIDTH - LEFT - 0.2, 2.5), len(profiles))
     with drawing():
         figure, place = new_figure(title, explanation, height=3.5)
         for number, box in enumerate(boxes):
@@ -377,25 +378,24 @@ def _draw_levels(axes, panels):
 
 def _draw_profiles_together(axes, drawn, which):
     """Draw one profile of the first frame with those of the others at the same place."""
-    first = drawn[0]
-    marked = first.profiles[which]
-    place = across_range(first.frame, marked.strips[0].region)
-    _mark_regions(axes, first.frame, marked)
+    first, profiles = drawn[0]
+    marked = profiles[which]
+    place = across_range(first, marked.strips[0].region)
+    _mark_regions(axes, first, marked)
     limits = []
-    for number, panels in enumerate(drawn):
-        for profile in panels.profiles:
-            if across_range(panels.frame, profile.strips[0].region) != place:
+    for number, (frame, theirs) in enumerate(drawn):
+        for profile in theirs:
+            if across_range(frame, profile.strips[0].region) != place:
                 continue
             limits += [value - profile.level for value in profile.limits or ()]
             axes.step(
                 profile.columns + 1, profile.lines[0] - profile.level, where="mid", linewidth=1.1,
-                color=SERIES[number % len(SERIES)], label=_headline(panels.frame, width=24),
+                color=SERIES[number % len(SERIES)], label=_headline(frame, width=24),
             )  # fmt: skip
     if limits:
         axes.set_ylim(min(limits), max(limits))
     axes.set_xlim(marked.columns[0] + 0.5, marked.columns[-1] + 1.5)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=STEPS))
-    unit = first.frame.unit
-    label_axes(axes, "", f"{across(first.frame)} (pixels)", f"above the level ({unit})")
+    label_axes(axes, "", f"{across(first)} (pixels)", f"above the level ({first.unit})")
     if which == 0:
         legend(axes)
