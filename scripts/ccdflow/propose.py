@@ -202,7 +202,7 @@ def look(headers, index, flat, *, dark=None, kind=""):
     flat = np.asarray(flat, dtype=np.float32)
     dark = None if dark is None else np.asarray(dark, dtype=np.float32)
     claimed = _claimed(headers, index, flat.shape)
-    read_noise = None if dark is None else _lowest(_noises(dark))
+    read_noise = None if dark is None else max(float(np.median(_noises(dark))), 0.3)
     columns = see_axis(flat, "columns", read_noise=read_noise)
     lit = _widest(columns.lit)
     upright = flat[:, lit[0] : lit[1]].T
@@ -246,8 +246,9 @@ def see_axis(image, name, *, read_noise=None):
     noises, levels = _noises(image), _means(image)
     if read_noise is None:
         read_noise = _lowest(noises)
-    # The noise of a column is itself known to about 1 part in sqrt(rows).
-    bound = read_noise * (DARKEST + 3 / np.sqrt(image.shape[0]))
+    # The noise of a column is itself known to about 1 part in sqrt(rows); 4 of them, as the
+    # quietest of many columns is too quiet by 1 or 2.
+    bound = read_noise * (DARKEST + 4 / np.sqrt(image.shape[0]))
     runs = _runs(noises <= bound)
     error = max(read_noise / np.sqrt(image.shape[0]), 1e-3)
     strips, dark, faded = [], [], False

@@ -1,0 +1,278 @@
+"""The proposal finds in the pixels what a simulator, or an observatory, put there."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import new_camera
+from ccdflow import simulate
+from ccdflow.cameras import load_camera
+from ccdflow.errors import FrameError, UserError
+from ccdflow.propose import propose
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real frames in {DATA}")
+# As wide as the LFC, and high enough for its seventh leaked column to show in a bias.
+LFC = replace(simulate.LFC, ny=160)
+
+
+def simulated(camera, name, *, seed=3):
+    """Header and pixels of a frame of the guide's night."""
+    frame = next(one for one in simulate.guide_frames() if one.file == name)
+    detector = simulate.make_detector(camera, seed=seed)
+    drawn = simulate.realise(camera, frame, seed=seed)
+    response = simulate.flat_response(camera, frame.filter, seed=seed) if drawn.signal else None
+    raw = simulate.render(camera, detector, frame, drawn, response=response)
+    return fits.Header(simulate.header_cards(camera, frame, seed=seed)), raw
+
+
+BIAS, FLAT, OBJECT = "ccd.001.0.fits.gz", "ccd.014.0.fits.gz", "ccd.037.0.fits.gz"
+
+
+def only(proposal):
+    """Data and overscan of the only amplifier, as FITS sections."""
+    (seen,) = proposal.seen
+    ((_, data, strips),) = seen.amplifiers
+    return data.to_fits(), [strip.to_fits() for strip in strips]
+
+
+def as_profile(proposal, folder):
+    path = folder / "probe.yaml"
+    path.write_text(proposal.yaml, encoding="utf-8")
+    return load_camera(path)
+
+
+# -- the LFC ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [(FLAT,), (BIAS,), (OBJECT,), (BIAS, FLAT), (FLAT, BIAS)])
+def test_the_lfc_is_found_as_the_guide_found_it_by_eye(names, tmp_path):
+    header, *frames = [part for name in names for part in simulated(LFC, name)][:2]
+    other = [simulated(LFC, names[1])[1]] if len(names) == 2 else None
+    proposal = propose([header], frames, other=other, file="a.fits")
+    assert only(proposal) == ("[1:2048,1:160]", ["[2056:2080,1:160]"])
+    said = " ".join(proposal.findings)
+    assert "BIASSEC [2049:2080,1:159] is wrong: it is 1 of 160 rows too short" in said
+    assert "columns 2049 to 2055 of it do not hold the level alone" in said
+    assert "light leaks in; left out" in said
+    (amplifier,) = as_profile(proposal, tmp_path).geometry([header], file="a.fits").amplifiers
+    assert amplifier.overscan[0].to_fits() == "[2056:2080,1:160]"
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("leaked", [0, 4])
+def test_a_sound_header_needs_no_profile(side, leaked):
+    camera = replace(
+        LFC, nx=300, overscan_side=side, n_leaked=leaked, sound_header=True, instrument="PROBE"
+    )
+    header, flat = simulated(camera, FLAT)
+    proposal = propose([header], [flat], file="a.fits")
+    wanted = camera.section(camera.usable_overscan_columns)
+    assert only(proposal) == (camera.section(camera.data_columns), [wanted])
+    assert proposal.findings[-1].startswith("The header alone gives the same")
+    assert any("BIASSEC" in finding and "agrees" in finding for finding in proposal.findings)
+
+
+# -- other cameras, made up -------------------------------------------------------------------
+
+
+def lit(ny, nx, *, seed, light=900.0, level=1000.0, noise=4.0, gain=1.5):
+    """A frame with light on every pixel: level, read noise and photon noise, whole adu."""
+    rng = np.random.default_rng(seed)
+    light = np.broadcast_to(light, (ny, nx))
+    photons = rng.poisson(np.maximum(light, 0) * gain) / gain
+    return np.round(level + photons + rng.normal(0, noise, (ny, nx))).astype(np.uint16)
+
+
+def header_of(image, **cards):
+    made = fits.Header({"NAXIS": 2, "NAXIS1": image.shape[1], "NAXIS2": image.shape[0]})
+    made.update({"INSTRUME": "PROBE", "IMAGETYP": "flat"} | cards)
+    return made
+
+
+def test_two_amplifiers_with_their_strips_one_after_the_other(tmp_path):
+    """As Kast, with an uneven division that only the bias shows."""
+    light = np.zeros(260)
+    light[:220] = 900
+    level = np.full(260, 1000.0)
+    level[100:220] = level[240:] = 1060
+    flat = lit(120, 260, light=light, level=level, seed=1)
+    bias = lit(120, 260, light=0, level=level, seed=2)
+    header = header_of(flat)
+    proposal = propose([header], [bias], other=[flat], file="a.fits")
+    (seen,) = proposal.seen
+    assert [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers] == [
+        ("[1:100,1:120]", ["[221:240,1:120]"]),
+        ("[101:220,1:120]", ["[241:260,1:120]"]),
+    ]
+    geometry = as_profile(proposal, tmp_path).geometry([header], file="a.fits")
+    assert geometry.shape == (120, 220)
+    proposal = propose([header], [flat], file="a.fits")
+    assert proposal.seen[0].amplifiers[0][1].to_fits() == "[1:110,1:120]"
+    assert "a bias as well would show" in " ".join(proposal.findings)
+
+
+def test_strips_of_two_levels_of_one_amplifier():
+    """The bias has no step in its data, so the second strip is not another amplifier's."""
+    light = np.zeros(260)
+    light[:220] = 900
+    level = np.full(260, 1000.0)
+    level[240:] = 1060
+    flat = lit(120, 260, light=light, level=level, seed=1)
+    bias = lit(120, 260, light=0, level=level, seed=2)
+    proposal = propose([header_of(flat)], [bias], other=[flat], file="a.fits")
+    assert only(proposal)[0] == "[1:220,1:120]"
+    assert "are no two amplifiers" in " ".join(proposal.findings)
+
+
+def test_overscan_in_the_middle():
+    light = np.full(300, 700.0)
+    light[140:160] = 0
+    level = np.where(np.arange(300) < 150, 1000.0, 1030.0)
+    proposal = propose(
+        [header_of(np.zeros((90, 300)))], [lit(90, 300, light=light, level=level, seed=5)], file="a"
+    )
+    (seen,) = proposal.seen
+    assert [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers] == [
+        ("[1:140,1:90]", ["[141:150,1:90]"]),
+        ("[161:300,1:90]", ["[151:160,1:90]"]),
+    ]
+
+
+def test_rows_above():
+    light = np.full((200, 1), 500.0)
+    light[180:] = 0
+    flat = lit(200, 130, light=light, seed=6)
+    assert only(propose([header_of(flat)], [flat], file="a")) == (
+        "[1:130,1:180]",
+        ["[1:130,181:200]"],
+    )
+
+
+def test_no_overscan_is_said(tmp_path):
+    flat = lit(100, 150, seed=7)
+    proposal = propose([header_of(flat)], [flat], file="a.fits")
+    assert "there is no overscan, or it is of no use" in " ".join(proposal.findings)
+    assert "overscan: none" in proposal.yaml
+    camera = as_profile(proposal, tmp_path)
+    assert camera.geometry([header_of(flat)], file="a.fits").amplifiers[0].along == "none"
+
+
+def test_an_unlit_border_is_no_overscan():
+    """Light that fades towards an edge leaves columns as dark as overscan."""
+    light = 900 * np.clip(np.arange(200) / 120 - 0.3, 0, 1)
+    flat, bias = lit(150, 200, light=light, seed=8), lit(150, 200, light=0, seed=9)
+    proposal = propose([header_of(flat)], [bias], other=[flat], file="a.fits")
+    assert only(proposal) == ("[1:200,1:150]", [])
+    assert "unlit detector, no overscan" in " ".join(proposal.findings)
+
+
+def test_a_bias_alone_can_not_tell(tmp_path):
+    bias = lit(100, 150, light=0, seed=10)
+    header = header_of(bias, IMAGETYP="bias")
+    proposal = propose([header], [bias], file="a.fits")
+    assert "better give a flat as well" in proposal.findings[0]
+    assert "overscan: none" not in proposal.yaml
+    as_profile(proposal, tmp_path)
+
+
+def test_four_extensions(tmp_path):
+    headers = [fits.Header({"NAXIS": 0, "INSTRUME": "PROBE", "IMAGETYP": "flat"})]
+    arrays = [None]
+    for index in range(4):
+        light = np.full(60, 800.0)
+        light[48:] = 0
+        arrays.append(lit(100, 60, light=light, level=1000 + 20 * index, seed=20 + index))
+        x, y = 48 * (index % 2), 100 * (index // 2)
+        headers.append(header_of(arrays[-1], DETSEC=f"[{x + 1}:{x + 48},{y + 1}:{y + 100}]"))
+    proposal = propose(headers, arrays, file="a.fits")
+    geometry = as_profile(proposal, tmp_path).geometry(headers, file="a.fits")
+    assert (geometry.shape, geometry.layout) == ((200, 96), "image")
+    assert [a.overscan[0].to_fits() for a in geometry.amplifiers] == ["[49:60,1:100]"] * 4
+    assert {finding[:5] for finding in proposal.findings[:4]} == {f"HDU {i}" for i in range(1, 5)}
+
+
+def test_frames_of_different_size_are_refused():
+    flat, bias = lit(100, 150, seed=1), lit(100, 151, seed=1)
+    with pytest.raises(UserError, match="not of the same size"):
+        propose([header_of(flat)], [flat], other=[bias], file="a.fits")
+    with pytest.raises(FrameError, match="no image"):
+        propose([fits.Header({"NAXIS": 0})], [None], file="a.fits")
+
+
+def test_pixels_are_not_changed():
+    flat = lit(60, 90, seed=11)
+    before = flat.copy()
+    propose([header_of(flat)], [flat], file="a.fits")
+    np.testing.assert_array_equal(flat, before)
+
+
+# -- real frames ------------------------------------------------------------------------------
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (("saao_ste3/a8280271.fits",), [("[17:528,1:512]", ["[3:16,1:512]"])]),
+        (("goodman_focus/sp_400m1.fits",), [("[51:4142,1:400]", ["[7:50,1:400]"])]),
+        (("goodman_focus/sp_400m2.fits",), [("[51:4142,1:400]", ["[7:50,1:400]"])]),
+        (
+            ("kast_blue_2015/b14.fits.gz", "kast_blue_2015/b10.fits.gz"),
+            [
+                ("[1:1024,1:350]", ["[2050:2080,1:350]"]),
+                ("[1025:2048,1:350]", ["[2081:2111,1:350]"]),
+            ],
+        ),
+        (
+            ("isis_blue_2016/r2324594.fit.gz", "isis_blue_2016/r2324583.fit.gz"),
+            [("[1:483,1:4099]", ["[1:483,4101:4200]"])],
+        ),
+        (
+            ("vbo_uags_2025/02jan2025_bias1.fits", "vbo_uags_2025/02jan2025_dft3.fits"),
+            [("[1:1340,1:400]", [])],
+        ),
+    ],
+)
+def test_what_is_proposed_for_real_cameras(names, wanted):
+    headers, images = new_camera.read(DATA / names[0])
+    other = new_camera.read(DATA / names[1])[1] if len(names) == 2 else None
+    (seen,) = propose(headers, images, other=other, file=names[0]).seen
+    found = [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers]
+    assert found == wanted
+
+
+# -- the command ------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_profile_and_its_picture(tmp_path, capsys):
+    header, flat = simulated(LFC, FLAT)
+    frame = tmp_path / "flat.fits"
+    fits.PrimaryHDU(flat, header).writeto(frame, output_verify="silentfix")
+    out, picture = tmp_path / "mine.yaml", tmp_path / "mine.png"
+    assert new_camera.main([str(frame), "--out", str(out), "--picture", str(picture)]) == 0
+    said = capsys.readouterr().out
+    assert "Columns 2056 to 2080 hold the level alone" in said
+    assert "lfc.yaml recognises this frame already" in said
+    assert load_camera(out).name == "mine"
+    image = matplotlib.image.imread(picture)
+    assert image.shape[0] > 400
+    # Paper is light, and something is drawn on it.
+    assert np.median(image[..., :3]) > 0.9
+    assert image[..., :3].std() > 0.05
+    assert new_camera.main([str(frame), "--out", str(out)]) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_the_command_names_what_is_no_frame(tmp_path, capsys):
+    path = tmp_path / "notes.fits"
+    path.write_text("not a frame")
+    assert new_camera.main([str(path), "--out", str(tmp_path / "a.yaml")]) == 1
+    assert "notes.fits: can not be read as FITS" in capsys.readouterr().err
+    assert new_camera.main([str(tmp_path / "absent.fits")]) == 1
+    assert "absent.fits" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
