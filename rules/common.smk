@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from ccdflow import ledger, makers, paths, session, settings as ccdflow_settings
+from ccdflow import claims, ledger, makers, orders, paths, session, settings as ccdflow_settings
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.plan import FRAME, describe
 from ccdflow.progress import Progress
@@ -19,18 +19,22 @@ READY_PER_CORE = 4
 LONGEST_CHAIN = 100
 
 
-def stop(error):
+def stop(error, *, status=1):
     """End Snakemake with one line."""
     print(f"ccdflow: {error}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     logging.shutdown()
-    os._exit(1)
+    os._exit(status)
 
 
 try:
-    SETTINGS = ccdflow_settings.load(config)
+    SETTINGS = (
+        orders.settings_of(config["order"]) if "order" in config else ccdflow_settings.load(config)
+    )
 except UserError as error:
     sys.exit(f"ccdflow: {error}")
+except claims.Withdrawn as error:
+    stop(f"{error}: not wanted any more", status=0)
 
 RESULTS = str(Path(SETTINGS["results"]))
 # A brace in the folder's name is not a wildcard.
@@ -42,59 +46,46 @@ wildcard_constraints:
 
 
 class Run:
-    """What the main process knows: it is filled when Snakemake asks for the first target."""
+    """What a process knows of its run: filled when Snakemake asks for the first target."""
 
     session = None
     progress = None
-    order = config.get("order")
-    # Frames in the order they are made in, and their places.
+    # Frames that this process makes, in order, and their places.
     frames = ()
     places = {}
-    # What each order's record stands for, and which order makes a product.
-    orders = {}
+    # What is handed on: orders, and which of them makes a product.
+    orders = []
     order_of = {}
+    # The work order that this process does: the lock on it, and who says how far it is.
+    claim = None
+    reporter = None
 
 
 def wanted(wildcards):
     """Return the records of all that is not current: the plan is made here, once."""
-    if workflow.executor_plugin is None:
-        # `--report`, `--dag` and their like make nothing.
-        return published()
     if Run.session is None:
         try:
-            begin_run()
+            begin_order() if "order" in config else begin_run()
         except UserError as error:
             stop(error)
+        except claims.Withdrawn as error:
+            stop(f"{error}: not wanted any more", status=0)
     return Run.targets
 
 
 def begin_run():
+    """Plan, and share out what there is to do."""
     dry = workflow.dryrun
-    if workflow.local_exec:
-        # Snakemake's limit of jobs a second starts a timer in each round, and each timer another
-        # round: a third of the processor's time after 1,000 frames, and more with each.
-        workflow.scheduling_settings.max_jobs_per_timespan = None
-    if Run.order:
-        Run.session = session.read_order(Run.order, raw=SETTINGS["raw"], results=SETTINGS["results"])
-    else:
-        Run.session = session.start(SETTINGS, dry=dry, progress=headers_read)
-        for line in describe(Run.session.plan):
-            say(line)
-    jobs = Run.session.plan.jobs
-    frames = Run.session.plan.of_kind(FRAME)
-    Run.progress = Progress(len(frames), mode=SETTINGS["progress"])
-    Run.orders, Run.order_of = {}, {}
-    if not Run.order and (len(frames) > SETTINGS["frames_per_order"] or not workflow.local_exec):
-        Run.orders = session.split(Run.session, each_night=not workflow.local_exec, write=not dry)
-        Run.order_of = {
-            product: order for order in Run.orders.values() for product in order.products
-        }
-    Run.frames = [job for job in frames if job.product not in Run.order_of]
-    Run.places = {job.product: place for place, job in enumerate(Run.frames)}
-    own = [job for job in jobs.values() if job.product not in Run.order_of]
-    Run.targets = [record_of(job) for job in own] + [
-        f"{RESULTS}/{order.done}" for order in Run.orders.values()
-    ]
+    Run.session = session.start(SETTINGS, dry=dry, progress=headers_read)
+    for line in describe(Run.session.plan):
+        say(line)
+    frames = len(Run.session.plan.of_kind(FRAME))
+    if frames > SETTINGS["frames_per_order"] or not workflow.local_exec:
+        Run.orders = orders.split(Run.session, each_night=not workflow.local_exec, write=not dry)
+        Run.order_of = {product: order for order in Run.orders for product in order.products}
+    begin_jobs(mode=SETTINGS["progress"])
+    if Run.orders and not dry:
+        Run.progress.watch(done_elsewhere)
     if not Run.targets:
         lines, failed = session.finish(Run.session)
         for line in lines:
@@ -106,9 +97,62 @@ def begin_run():
         hush()
 
 
+def begin_order():
+    """Take over a work order, once nobody else is at work on it."""
+    path = config["order"]
+    if "parent" in config:
+        claims.die_with(int(config["parent"]))
+    Run.claim = claims.claim(path, say=say)
+    count = lambda: Run.progress.count if Run.progress else claims.Count()
+    Run.reporter = claims.Reporter(path, count)
+    Run.reporter.start()
+    for other in orders.waits_of(path):
+        claims.wait_for(f"{RESULTS}/{other}", say=say)
+    Run.session = orders.read_order(path)
+    before = orders.tally(Run.session.context)
+    # Who has a parent here leaves it to that to say how far they are.
+    begin_jobs(mode="none" if "parent" in config else "plain", before=before)
+    if not Run.targets:
+        end_run()
+        Run.targets = [path]
+
+
+def begin_jobs(*, mode, before=claims.Count()):
+    """Say what this process makes itself, and begin to count."""
+    if workflow.local_exec:
+        # Snakemake's limit of jobs a second starts a timer in each round, and each timer another
+        # round: a third of the processor's time after 1,000 frames, and more with each.
+        workflow.scheduling_settings.max_jobs_per_timespan = None
+    jobs = Run.session.plan.jobs.values()
+    own = [job for job in jobs if job.product not in Run.order_of]
+    Run.frames = [job for job in own if job.kind == FRAME]
+    Run.places = {job.product: place for place, job in enumerate(Run.frames)}
+    Run.targets = [record_of(job) for job in own] + [record_of(order) for order in Run.orders]
+    frames = sum(job.kind == FRAME for job in jobs)
+    Run.progress = Progress(
+        frames + before.frames, others=len(jobs) - frames + before.others, mode=mode
+    )
+    Run.progress.elsewhere(before)
+
+
+def done_elsewhere():
+    """Return how far all work orders are."""
+    counts = [claims.read_count(f"{RESULTS}/{order.path}") for order in Run.orders]
+    return claims.Count(
+        *(sum(getattr(count, name) for count in counts) for name in ("frames", "aside", "others"))
+    )
+
+
 def end_run():
     """Take in what the jobs left and say how things stand; the last lines of a run."""
-    if Run.session is None or Run.order:
+    if Run.session is None:
+        return
+    if Run.orders:
+        Run.progress.elsewhere(done_elsewhere())
+    Run.progress.end()
+    if Run.reporter is not None:
+        if orders.close(Run.session.context, config["order"]):
+            Run.reporter.end()
         return
     lines, failed = session.finish(Run.session)
     for line in lines:

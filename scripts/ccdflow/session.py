@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ccdflow import inventory, ledger, paths, plan, settings
+from ccdflow import claims, inventory, ledger, paths, plan, settings
 from ccdflow.cameras import load_cameras
 from ccdflow.errors import UserError
-from ccdflow.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE, HeaderStore
+from ccdflow.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
 from ccdflow.plan import Context
 
 # What an interrupted run may leave under a temporary name is another machine's for so long.
@@ -34,11 +33,14 @@ class Session:
     dry : bool
         Whether nothing may be written.
     lock : file object or None
+    busy : dict of str to set of str
+        Products that jobs of an earlier run are still at work on, by the path of their order.
     """
 
     plan: plan.Plan
     dry: bool
     lock: object = None
+    busy: dict = field(default_factory=dict)
 
     @property
     def context(self):
@@ -70,6 +72,7 @@ def start(values, *, dry, progress=None):
     results = Path(values["results"])
     reading = reading_settings(values)
     lock = None if dry else take_lock(results)
+    busy = {} if dry else claims.withdraw(results)
     store = inventory.load_store(results)
     records = ledger.load(results)
     files, aside = ledger.fold(results, records, verify=True)
@@ -79,11 +82,11 @@ def start(values, *, dry, progress=None):
         _refuse_empty(values, store)
     mark_orphans(store, records, gone, results)
     context = Context(values, Path(values["raw"]), results, store, records)
-    session = Session(plan.make_plan(context), dry, lock)
+    session = Session(plan.make_plan(context), dry, lock, busy)
     if not dry:
         try:
             retire(session)
-            save(session, files)
+            save(session, claims.removable(files, busy, results))
             remove_parts(results)
         except OSError as error:
             raise _unwritable(results, error) from None
@@ -263,7 +266,8 @@ def finish(session):
             record = ledger.read_record(path)
             if record is not None and record.status == ledger.REFUSED:
                 retire_product(context.results, record.product)
-        save(session, files)
+        busy = claims.withdraw(context.results)
+        save(session, claims.removable(files, busy, context.results))
     return closing_lines(context), fails(context)
 
 
@@ -299,69 +303,3 @@ def closing_lines(context):
     if counts[ORPHAN]:
         text += f", {counts[ORPHAN]} whose raw file is gone"
     return [*lines, f"{text}; table: {context.results / paths.INVENTORY}"]
-
-
-# -- work orders -----------------------------------------------------------------------------------
-
-
-def write_order(session, name, jobs):
-    """Write what another process needs to do some of the jobs: nothing else is read there.
-
-    Parameters
-    ----------
-    session : Session
-    name : str
-    jobs : list of ccdflow.plan.Job
-
-    Returns
-    -------
-    Path
-    """
-    context = session.context
-    nights = {job.night for job in jobs}
-    rows = [row for night in sorted(nights) for row in context.rows_of(night)]
-    groups = [group for group in context.groups.values() if group.night in nights]
-    needed = {paths.reduced(row.file) for row in rows} | {group.product for group in groups}
-    names = {name for row in rows for name in (row.geometry, row.recipe) if name}
-    data = {
-        "settings": context.settings,
-        "jobs": [asdict(job) for job in jobs],
-        "groups": [asdict(group) for group in groups],
-        "rows": [asdict(row) for row in rows],
-        "shared": {name: context.store.shared[name] for name in sorted(names)},
-        "records": [
-            asdict(context.ledger[product])
-            for product in sorted(needed)
-            if product in context.ledger
-        ],
-    }
-    path = context.results / paths.ORDERS / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = paths.temporary(path)
-    part.write_text(json.dumps(data))
-    part.replace(path)
-    return path
-
-
-def read_order(path, *, raw, results):
-    """Return the `Session` of a work order."""
-    data = json.loads(Path(path).read_bytes())
-    rows = {}
-    for values in data["rows"]:
-        row = inventory.Row(**{**values, "stamp": tuple(values["stamp"])})
-        rows[row.file] = row
-    records = {r["product"]: ledger.Record.from_dict(r) for r in data["records"]}
-    groups = {
-        g["product"]: plan.Group(
-            g["product"],
-            g["night"],
-            g["camera"],
-            tuple(map(tuple, g["shared"])),
-            tuple(g["files"]),
-        )
-        for g in data["groups"]
-    }
-    jobs = {j["product"]: plan.Job(**{**j, "needs": tuple(j["needs"])}) for j in data["jobs"]}
-    store = HeaderStore(rows, data["shared"])
-    context = Context(data["settings"], Path(raw), Path(results), store, records, jobs, groups)
-    return Session(plan.Plan(context, jobs, [], len(jobs)), dry=False)
