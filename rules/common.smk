@@ -222,4 +222,12 @@ def leave_record(wildcards, **options):
         ) from None
     except CcdflowError as error:
         raise WorkflowError(f"{job.product}: {error}") from None
+    if job.kind == FRAME:
+        Run.progress.tick(aside=record.status != ledger.MADE)
+    else:
+        Run.progress.tick(other=True)
     return record
+
+
+if "order" in config and SETTINGS["progress"] != "none":
+    hush()
