@@ -11,7 +11,7 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-if Path("config/config.yaml").is_file():
+if "order" not in config and Path("config/config.yaml").is_file():
 
     configfile: "config/config.yaml"
 
