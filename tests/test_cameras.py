@@ -1,5 +1,8 @@
 """Cameras on made-up headers that have the traits of real ones."""
 
+import json
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ from astropy.io import fits
 
 from ccdflow import facts
 from ccdflow.cameras import (
+    SCHEMA,
     Recipe,
     generic_camera,
     identify,
@@ -18,7 +22,9 @@ from ccdflow.cameras import (
 from ccdflow.errors import FrameError, UserError
 from ccdflow.sections import Region
 
-CAMERAS = Path(__file__).parents[1] / "config" / "cameras"
+ROOT = Path(__file__).parents[1]
+CAMERAS = ROOT / "config" / "cameras"
+DOCUMENT = ROOT / "docs" / "cameras.md"
 
 
 def header(nx=0, ny=0, **cards):
@@ -347,6 +353,33 @@ def test_a_family_of_sections_in_one_image():
     assert len({a.gain for a in found.amplifiers}) == 4
 
 
+def test_three_by_three_binning_that_does_not_divide_the_chip():
+    """As the Mont4k: 4096 columns in two amplifiers of 682 binned by 3, the second one reversed."""
+    cards = {"BIASSEC": "[683:702,1:1365]", "DATASEC": "[1:682,1:1365]", "CCDSUM": "3 3"}
+    cards |= {"OVRSCAN1": 20, "OVRSCAN2": 0, "DETSIZE": "[1:4096,1:4096]"}
+    one = header(702, 1365, **cards, DETSEC="[1:2048,1:4096]", CCDSEC="[1:2048,1:4096]")
+    two = header(702, 1365, **cards, DETSEC="[4096:2049,1:4096]", CCDSEC="[4096:2049,1:4096]")
+    found = geometry(header(), one, two)
+    assert found.shape == (1365, 1364)
+    assert [a.place.to_fits() for a in found.amplifiers] == ["[1:682,1:1365]", "[683:1364,1:1365]"]
+    assert [a.flip_x for a in found.amplifiers] == [False, True]
+
+
+def test_a_family_with_its_strips_at_either_end():
+    """As ESPaDOnS with two amplifiers, beside plain cards for the whole frame."""
+    found = geometry(
+        header(
+            88, 46, DATASEC="[21:68,1:46]", TRIMSEC="[21:68,4:43]", CCDSEC="[21:68,1:46]",
+            BSECA="[1:20,1:46]", BSECB="[69:88,1:46]", DSECA="[21:44,1:46]", DSECB="[45:68,1:46]",
+            TSECA="[21:44,4:43]", TSECB="[45:68,4:43]", GAINA=1.3, GAINB=1.4,
+        )
+    )  # fmt: skip
+    assert [a.data.to_fits() for a in found.amplifiers] == ["[21:44,4:43]", "[45:68,4:43]"]
+    assert [a.overscan[0].to_fits() for a in found.amplifiers] == ["[1:20,4:43]", "[69:88,4:43]"]
+    assert [a.gain for a in found.amplifiers] == [1.3, 1.4]
+    assert found.shape == (40, 48)
+
+
 # -- files ------------------------------------------------------------------------------------
 
 
@@ -478,6 +511,10 @@ amplifiers: [{data: {fits: "[1:10,1:9]"}, overscan: {fits: "[11:12,1:8]"}%s}]
             r"amplifiers\[0\].place: a place is given as a FITS section",
         ),
         ("recognise: {A: b}\namplifiers: [{name: L}, {name: L}]", r"two amplifiers of one name"),
+        (
+            'recognise: {A: b}\noverscan: none\namplifiers: [{overscan: {fits: "[1:2,*]"}}]',
+            r"overscan: an amplifier has an overscan, and the camera has none",
+        ),
         ("recognise: {A: b}\nrecognise: {A: c}", r"stands twice"),
         ("recognise: [", r"not YAML"),
         ("7", r"not a valid value"),
@@ -488,6 +525,26 @@ def test_a_wrong_profile_is_one_line(tmp_path, text, message):
         profile(tmp_path, text)
     assert str(caught.value).startswith(str(tmp_path / "probe.yaml"))
     assert "\n" not in str(caught.value)
+
+
+def test_the_documented_profile_is_valid_and_complete(tmp_path):
+    """The example shows every key that the schema has."""
+    text = re.search(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)[1]
+    camera = profile(tmp_path, text)
+    assert [amplifier.name for amplifier in camera.amplifiers] == ["left", "right"]
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]
+    for properties in (schema, schema["amplifiers"]["items"]["properties"]):
+        assert not [key for key in properties if f"{key}:" not in text]
+    assert not [key for key in schema["keywords"]["properties"] if key not in text]
+
+
+def test_schema_and_code_know_the_same_names():
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]
+    sections = {"biassec", "trimsec", "datasec", "ccdsec"}
+    assert set(schema["keywords"]["properties"]) == set(facts.KEYWORDS) - sections
+    assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == facts.TYPES
+    settings = {field.name for field in fields(Recipe)} - {"layout"}
+    assert set(schema["reduction"]["properties"]) == settings
 
 
 def test_a_missing_folder_of_profiles_is_said(tmp_path):
@@ -535,7 +592,8 @@ def test_generic_cameras_have_speaking_names(tmp_path):
         ("BIAS", "bias"), ("zero", "bias"), ("Bias Frame", "bias"),
         ("DARK", "dark"), ("Dark Frame", "dark"),
         ("FLATFIELD", "flat"), ("dome flat", "flat"), ("SKYFLAT", "flat"), ("FLAT,SKY", "flat"),
-        ("LAMP,FLAT", "flat"), ("Flat Field", "flat"), ("IntFlat", "flat"),
+        ("LAMP,FLAT", "flat"), ("LAMP,QFLAT", "flat"), ("TWIFLAT_R", "flat"),
+        ("DARKFLAT", "dark"), ("Flat Field", "flat"), ("IntFlat", "flat"),
         ("object", "science"), ("Light Frame", "science"), ("OBJECT,POINT", "science"),
         ("comp", "arc"), ("WAVE,LAMP", "arc"), ("Line", "arc"),
         ("FOCUS", "other"),
@@ -719,6 +777,8 @@ def test_notes_are_not_in_the_key_of_a_geometry():
         ({"OVERSCAN": 812.34}, "IRAF"),
         ({"ESO__PRO__CATG": "MASTER_BIAS"}, "ESO"),
         ({"CALSTAT": "BDF"}, "MaxIm"),
+        ({"PROCTYPE": "InstCal"}, "NOIRLab"),
+        ({"PRODCATG": "SCIENCE.IMAGE"}, "ESO"),
         ({"NCOMBINE": 11}, "combines"),
     ],
 )
@@ -733,7 +793,7 @@ def test_reduced_frames_are_refused(cards, program):
     [
         {"OVERSCAN": 32}, {"OVERSCAN": True}, {"OVERSCAN": "[1:10,1:9]"}, {"TRIM": False},
         {"ZEROCOR": "no"}, {"BIASCORR": "PERFORM"}, {"RLEVEL": 0}, {"L1STATOV": "N/A"},
-        {"NCOMBINE": 1}, {"IRAF_TLM": "2025-06-12T07:19:38"}, {"CALSTAT": ""},
+        {"PROCTYPE": "raw"}, {"NCOMBINE": 1}, {"IRAF_TLM": "2025-06-12T07:19:38"}, {"CALSTAT": ""},
     ],
 )  # fmt: skip
 def test_raw_frames_are_not_refused(cards):

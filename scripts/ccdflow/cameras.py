@@ -325,6 +325,14 @@ def load_camera(path):
     names = [amplifier.name for amplifier in amplifiers]
     if len(set(names)) < len(names):
         raise UserError("two amplifiers of one name", file=path, keyword="amplifiers", value=names)
+    if profile.get("overscan") == "none" and any(a.overscan for a in amplifiers):
+        raise UserError(
+            "an amplifier has an overscan, and the camera has none",
+            file=path,
+            keyword="overscan",
+            value="none",
+            remedy="leave out one of the two",
+        )
     return Camera(
         name=path.stem,
         path=str(path),

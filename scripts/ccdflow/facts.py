@@ -16,7 +16,7 @@ TYPES = ("bias", "dark", "flat", "science", "arc", "other")
 # Image types as observatories write them, after case, blanks and punctuation are taken out.
 SYNONYMS = {
     "bias": "bias biasframe biasimage zero zeroframe zeros biaszero mbias",
-    "dark": "dark darkframe darkimage darks",
+    "dark": "dark darkframe darkimage darks darkflat flatdark",
     "flat": (
         "flat flats flatfield flatframe flatimage domeflat skyflat twiflat twilight twilightflat "
         "dflat sflat flatlamp lampflat lampqtz internalflat intflat dmflat projectorflat led "
@@ -24,12 +24,12 @@ SYNONYMS = {
     ),
     "science": (
         "science object objects target light lightframe std standard spectrum sci stdstar "
-        "spectrophotometricstandard objectastro image expose sky stdflux stdtell lightimage "
-        "nightsky stdtelluric objectframe guidestar"
+        "spectrophotometricstandard objectastro expose sky stdflux stdtell lightimage nightsky "
+        "stdtelluric objectframe guidestar"
     ),
     "arc": (
-        "arc arcs comp comparison lamp wave wavelamp lampwave wavecal arclamp line arcimage calib "
-        "compframe cal lampcalib lamparc arclamps wavelengthcalibration"
+        "arc arcs comp comparison lamp wave wavelamp lampwave wavecal arclamp line arcimage "
+        "compframe lamparc arclamps wavelengthcalibration"
     ),
     "other": (
         "focus test other acquisition acq acquire align alignment engineering junk pointing "
@@ -233,15 +233,16 @@ def frame_type(headers, specs, rules, value, order):
 
 def known_type(text):
     """The type that a header's image type stands for by itself, or ''."""
-    kind = _TYPE_OF.get(_letters(text))
-    if kind:
-        return kind
-    # ESO and others list attributes: 'LAMP,FLAT', 'FLAT,LAMP,ATTACHED', 'OBJECT,SKY'.
-    kinds = {_TYPE_OF.get(_letters(word)) for word in re.split(r"[,;]", text)} - {None}
-    for kind in ("bias", "dark", "flat", "arc", "science", "other"):
-        if kind in kinds and ("," in text or ";" in text):
-            return kind
-    return ""
+    letters = _letters(text)
+    if letters in _TYPE_OF:
+        return _TYPE_OF[letters]
+    # Flats have most names: TWIFLAT2, PROJFLAT, 'dome flat r', and among ESO's 'LAMP,QFLAT'.
+    if "flat" in letters:
+        return "flat"
+    # ESO and others list attributes: 'WAVE,LAMP', 'OBJECT,SKY', 'STD,FLUX'.
+    words = re.split(r"[,;]", text)
+    kinds = {_TYPE_OF.get(_letters(word)) for word in words} if len(words) > 1 else ()
+    return next((kind for kind in ("bias", "dark", "arc", "science", "other") if kind in kinds), "")
 
 
 def _rule_holds(rule, headers, imagetyp, value, order):
@@ -432,7 +433,9 @@ _DONE_BY = {
         "PREPARE", "SUBOVER", "TRIMOVER", "TRIMMED", "OVERSEC", "BIASIM", "BIASCORR", "GPREPARE",
         "GSREDUCE", "GIREDUCE",
     ),
-    "ESO's pipeline": ("ESO PRO CATG", "ESO PRO REC1 ID"),
+    "ESO's pipeline": ("ESO PRO CATG", "ESO PRO REC1 ID", "PRODCATG"),
+    "NOIRLab's pipeline": ("PROCTYPE",),
+    "Goodman's pipeline": ("GSP_OVER", "GSP_TRIM", "GSP_BIAS", "GSP_FLAT"),
     "MaxIm DL": ("CALSTAT",),
 }  # fmt: skip
 _NOT_DONE = {

@@ -19,6 +19,8 @@ BINNING_PAIRS = (
     ("XBINNING", "YBINNING"),
     ("BINX", "BINY"),
     ("XBIN", "YBIN"),
+    ("DETXBIN", "DETYBIN"),
+    ("BIN-FCT1", "BIN-FCT2"),
     ("CDELT1U", "CDELT2U"),
     ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
 )

@@ -66,7 +66,8 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
 def _drafts(reader, position, images, *, wanted):
     suffixes = _suffixes(reader)
     if len(suffixes) > 1:
-        return [_from_sections(reader, suffix, wanted=wanted) for suffix in suffixes]
+        trims = _trims_are_raw(reader, suffixes)
+        return [_from_sections(reader, s, wanted=wanted, trim=trims) for s in suffixes]
     plain = reader.text(TRIM + DATA)
     suffix = suffixes[0] if suffixes and plain is None else ""
     if reader.text(BIAS, suffix) is None:
@@ -87,12 +88,22 @@ def _suffixes(reader):
     return list(dict.fromkeys(match[1] for match in found if match))
 
 
-def _from_sections(reader, suffix, *, wanted):
+def _trims_are_raw(reader, suffixes):
+    """Whether all TSEC of a family lie in their DSEC: else they are about the trimmed image."""
+    for suffix in suffixes:
+        data, trim = reader.section(DATA, suffix), reader.text(TRIM, suffix)
+        if data is not None and trim is not None:
+            region = parse_fits(trim[1], shape=reader.shape, file=reader.file, keyword=trim[0])
+            if not data.region.contains(region.region):
+                return False
+    return True
+
+
+def _from_sections(reader, suffix, *, wanted, trim=True):
     """One amplifier from its sections; without BIASSEC there is nothing to subtract."""
     bias = reader.section(BIAS, suffix) if wanted else None
     data = reader.section(DATA, suffix)
-    trim = _trim(reader, suffix, data)
-    given = trim or data
+    given = (_trim(reader, suffix, data) if trim else None) or data
     kept = given.region if given else _beside(reader, bias)
     if bias is None and wanted:
         _check_size(reader, kept)
@@ -115,13 +126,10 @@ def _from_sections(reader, suffix, *, wanted):
 
 
 def _trim(reader, suffix, data):
-    """TRIMSEC; of a family only where it is about the raw frame, not the trimmed image."""
+    """TRIMSEC, which must lie in DATASEC, or None."""
     found = reader.text(TRIM, suffix)
     if found is None:
         return None
-    if suffix and data is not None:
-        trim = parse_fits(found[1], shape=reader.shape, file=reader.file, keyword=found[0])
-        return trim if data.region.contains(trim.region) else None
     trim = reader.section(TRIM, suffix)
     if data is not None and not data.region.contains(trim.region):
         raise reader.contradiction(
