@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import mmap
 import os
+import stat
 import threading
 import warnings
 import zlib
@@ -234,14 +235,22 @@ def read_layout(path, *, name=None, memory=None):
     """
     name = str(path) if name is None else name
     try:
-        with Path(path).open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_open_at_once) as file:  # noqa: PTH123 - opener
             return _layout(file, name, memory)
     except OSError as error:
         raise _unreadable(name, error) from None
 
 
+def _open_at_once(path, flags):
+    """Open a file; a named pipe, which nobody may ever write to, is not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _layout(file, name, memory):
-    size = os.fstat(file.fileno()).st_size
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable("not a regular file", file=name, remedy="move it out of the raw folder")
+    size = status.st_size
     if size == 0:
         raise _damaged(name, "the file is empty", Incomplete)
     packed = file.read(2) == _GZIP_MAGIC
