@@ -199,10 +199,10 @@ def night_quality_picture(
     if not amplifiers:
         raise UserError("there is no amplifier to draw", remedy="leave this picture out")
     explanation = (
-        "A sound detector keeps its level, has the read noise that is claimed for it, shows no "
-        "structure, and is averaged down as the root of the number of "
-        "frames. Structure: scatter of the means of rows and of columns, after the overscan was "
-        "subtracted, beyond what noise accounts for."
+        "A sound detector keeps its level, has the read noise that is claimed for it, and is "
+        "averaged down as the root of the number of frames. Structure is what the means of rows "
+        "and of columns show beyond noise after the overscan was subtracted; what all frames share "
+        "of it, the combined bias takes out."
     ) + (" Colours are those of the bars." if len(amplifiers) > _NAMED else "")
     with drawing():
         figure, place = new_figure(title, explanation, height=6.3)
@@ -364,30 +364,38 @@ def _label(amplifiers, number, after=""):
     return _called(amplifiers[number], number) + after
 
 
+def _time_scale(amplifiers):
+    """What an hour is drawn as, and what the axis is called; 0 where times are not known."""
+    timed = all(len(each.hours) == len(each.levels) for each in amplifiers)
+    hours = [hour for each in amplifiers for hour in each.hours]
+    if not hours or not timed or not all(math.isfinite(hour) for hour in hours):
+        return 0, "bias, in order"
+    if max(hours) - min(hours) < 1:
+        return 60, "time (minutes)"
+    return 1, "time (hours)"
+
+
 def _draw_drift(axes, amplifiers, unit):
     """Draw the levels less their median, so that amplifiers of unlike level share a scale."""
-    timed = all(
-        len(each.hours) == len(each.levels) and all(math.isfinite(hour) for hour in each.hours)
-        for each in amplifiers
-    )
+    scale, where = _time_scale(amplifiers)
     every = []
     for number, each in enumerate(amplifiers):
-        if not each.levels:
+        known = [level for level in each.levels if math.isfinite(level)]
+        if not known:
             continue
-        centre = float(np.median(each.levels))
-        where = each.hours if timed else range(1, len(each.levels) + 1)
+        centre = float(np.median(known))
+        times = range(1, len(each.levels) + 1)
+        if scale:
+            times = [hour * scale for hour in each.hours]
         label = _label(amplifiers, number, f": {centre:.1f} {unit}")
         change = [level - centre for level in each.levels]
         every += change
-        axes.plot(where, change, linewidth=0.8, markersize=4, label=label, **look(number))
-    label_axes(
-        axes, "Bias level through the night", "time (hours)" if timed else "bias, in order",
-        f"less its median ({unit})",
-    )  # fmt: skip
+        axes.plot(times, change, linewidth=0.8, markersize=4, label=label, **look(number))
+    label_axes(axes, "Bias level through the night", where, f"less its median ({unit})")
     if not every:
         return say(axes, "No bias level was measured.")
     widen(axes, every)
-    if not timed:
+    if not scale:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=STEPS))
     return legend(axes)
 
@@ -409,7 +417,7 @@ def _draw_pairs(axes, amplifiers, unit):
     label_axes(axes, "Read noise, from pairs", "pair, in order", unit)
     if not every:
         return say(axes, "There was no pair of biases to measure the read noise from.")
-    widen(axes, every)
+    widen(axes, every, least=0.01)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=STEPS))
     if any(math.isfinite(each.claimed_noise) for each in amplifiers):
         axes.plot([], [], color=MUTED, lw=1.1, linestyle=(0, (5, 3)), label="claimed")
@@ -460,9 +468,10 @@ def _draw_gain_by_number(axes, amplifiers, unit):
                 **look(number),
             )
     for number, each in enumerate(amplifiers):
-        if each.combined_noise and each.pair_noise:
+        known = [noise for noise in each.pair_noise if math.isfinite(noise)]
+        if each.combined_noise and known:
             counts = np.geomspace(1, most, 50)
-            single = float(np.median(each.pair_noise))
+            single = float(np.median(known))
             axes.plot(counts, single / np.sqrt(counts), linewidth=1, color=look(number)["color"])
     label_axes(axes, "Noise of the combined bias", "number of frames, N", unit)
     if most == 1:

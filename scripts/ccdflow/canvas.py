@@ -144,8 +144,18 @@ def png_bytes(figure):
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     stream = io.BytesIO()
     small = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    small.putpalette(_with_exact_ground(small.getpalette()))
     small.save(stream, format="PNG", optimize=True, dpi=(_DPI, _DPI))
     return stream.getvalue()
+
+
+def _with_exact_ground(palette):
+    """Put the two colours of the ground into a palette, where it has their nearest ones."""
+    colours = np.array(palette).reshape(-1, 3)
+    for ground in (PAPER, "#ffffff"):
+        exact = [int(ground[at : at + 2], 16) for at in (1, 3, 5)]
+        colours[np.abs(colours - exact).sum(axis=1).argmin()] = exact
+    return colours.ravel().tolist()
 
 
 @cache
@@ -197,19 +207,35 @@ def legend(axes):
             borderaxespad=0.1,
         )  # fmt: skip
     else:
-        axes.legend(
-            handles, labels, ncols=1 + (inches > 8), loc="upper right", frameon=True,
-            framealpha=0.8, edgecolor="none",
-        )  # fmt: skip
+        columns = 1 + (inches > 8)
+        _make_room(axes, 0.1 + 0.17 * math.ceil(len(labels) / columns))
+        axes.legend(handles, labels, ncols=columns, loc="upper right")
 
 
-def widen(axes, values):
-    """Give a scale to values that are all the same, which would else be drawn as if they jumped."""
+def _make_room(axes, inches):
+    """Raise the upper end of the vertical scale, so that what is drawn ends so far below it."""
+    low, high = axes.get_ylim()
+    free = inches / (axes.get_position().height * axes.figure.get_figheight())
+    axes.set_ylim(low, low + (high - low) / (1 - min(free, 0.6)))
+
+
+def widen(axes, values, *, least=1e-3):
+    """Give a scale to values, no narrower than this fraction of them: else noise looks like jumps.
+
+    Parameters
+    ----------
+    axes : Axes
+        Whose vertical scale is set.
+    values : sequence of float
+        What is drawn; NaN is left out.
+    least : float, optional
+        Fraction of the largest value, on each side.
+    """
     finite = np.asarray([value for value in values if math.isfinite(value)])
     if finite.size == 0:
         return
     low, high = float(finite.min()), float(finite.max())
-    least = 1e-3 * max(abs(low), abs(high), 1.0)
+    least *= max(abs(low), abs(high), 1.0)
     room = max(0.12 * (high - low), least)
     axes.set_ylim(low - room, high + room)
 

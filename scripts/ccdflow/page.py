@@ -20,9 +20,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ccdflow.errors import UserError
 
 KINDS = ("bias", "dark", "flat", "arc", "science", "other")
-# Part of the key of every page: to be raised when the same values give other bytes.
-VERSION = 1
-
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 REDUCED = "reduced"
 SET_ASIDE = "set aside"
@@ -379,6 +376,7 @@ def index_page(page: IndexPage) -> str:
     return _template("index.html.j2").render(
         page=page,
         summary=_index_summary(page),
+        in_order=_in_order,
         totals=_totals(page.nights),
         aside_open_rows=ASIDE_OPEN_ROWS,
     )
@@ -477,9 +475,16 @@ def _number(frames, status):
 
 def _by_kind(frames):
     """Group frames by image type: the known types in the order of work, then the others."""
-    kinds = {frame.kind for frame in frames}
-    order = [kind for kind in KINDS if kind in kinds] + sorted(kinds - set(KINDS))
-    return [(kind, [frame for frame in frames if frame.kind == kind]) for kind in order]
+    grouped = {}
+    for frame in frames:
+        grouped.setdefault(frame.kind, []).append(frame)
+    return _in_order(grouped.items())
+
+
+def _in_order(kinds):
+    """Sort pairs of image type and something: the known types in the order of work, then others."""
+    known = {kind: number for number, kind in enumerate(KINDS)}
+    return sorted(kinds, key=lambda pair: (known.get(pair[0], len(known)), pair[0]))
 
 
 def _kind_name(kind):

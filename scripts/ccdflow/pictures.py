@@ -54,13 +54,11 @@ from ccdflow.panels import (
 )  # fmt: skip
 
 __all__ = [
-    "VERSION", "AmplifierNight", "CombinedPanels", "FramePanels", "Strip", "TrendPoint",
+"AmplifierNight", "CombinedPanels", "FramePanels", "Strip", "TrendPoint",
     "before_after", "combined_bias_picture", "describe", "fits_section", "night_quality_picture",
     "overscan_picture", "overview", "trend_picture",
 ]  # fmt: skip
 
-# Part of the key of every picture: to be raised when the same values give other bytes.
-VERSION = 1
 USED = "#2b8a6b"
 CLAIMED = "#c65d12"
 DATA = "#1f6fa8"
