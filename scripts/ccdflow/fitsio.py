@@ -7,6 +7,7 @@ promises: a file that holds more, or asks for more memory than allowed, is refus
 from __future__ import annotations
 
 import io
+import json
 import mmap
 import os
 import stat
@@ -737,6 +738,35 @@ def write_atomically(path, text):
             part.unlink()
         raise
     return True
+
+
+def write_checked(path, data):
+    """Write JSON-able data behind their checksum, whole or not at all, only if they changed."""
+    text = json.dumps(data, separators=(",", ":")).encode()
+    return write_atomically(path, b"%08x\n" % isal_zlib.crc32(text) + text)
+
+
+def read_checked(path):
+    """Return what `write_checked` wrote; None if it is not there, or not as it was written."""
+    try:
+        checksum, _, text = Path(path).read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return json.loads(text) if checksum == b"%08x" % isal_zlib.crc32(text) else None
+
+
+def stamp_of(path):
+    """Return size, mtime and ctime (ns) of a file, or () where there is none.
+
+    Parameters
+    ----------
+    path : path-like or os.DirEntry
+    """
+    try:
+        status = path.stat() if isinstance(path, os.DirEntry) else os.stat(path)  # noqa: PTH116
+    except OSError:
+        return ()
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def signature(path):

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +23,7 @@ from ccdflow import cameras as cameras_module
 from ccdflow import fitsio, paths
 from ccdflow.errors import FrameError, UserError
 from ccdflow.facts import night_of
+from ccdflow.geometry import Cards
 
 # Raise it when a change to the reading of headers alters what the table says.
 READING = 1
@@ -54,7 +55,7 @@ class Row:
     file : str
         Path relative to the raw folder.
     stamp : tuple of int
-        Size, mtime and ctime in ns when it was read.
+        Size, mtime and ctime in ns when it was read; () for a file that is to be read again.
     facts : dict
         Cells of the table, see `COLUMNS`.
     camera : str
@@ -66,7 +67,10 @@ class Row:
     fingerprint : str
     status, reason : str
     basis : str
-        Hash of the profiles that the row was made with.
+        Hash of what the row was made with, of the profiles and settings; and behind a hyphen, of
+        what of it the pixels of the product depend on.
+    gone : str
+        Why there is nothing to be read any more, though there was; '' as long as there is.
     """
 
     file: str
@@ -79,11 +83,21 @@ class Row:
     status: str = OK
     reason: str = ""
     basis: str = ""
+    gone: str = ""
 
     @property
     def night(self):
         """The night, never empty."""
         return self.facts.get("night") or UNDATED
+
+    @property
+    def shown(self):
+        """Status and reason as they stand in the table."""
+        return (
+            (ORPHAN, f"{self.gone}; its product is kept")
+            if self.gone
+            else (self.status, self.reason)
+        )
 
 
 @dataclass
@@ -95,10 +109,16 @@ class HeaderStore:
     rows : dict of str to Row
     shared : dict of str to dict
         Geometries and recipes by the hash of their canonical form: thousands of frames have few.
+    table : tuple of int
+        Size and times of ``inventory.csv`` when it was last known to say what the rows say.
+    saved : dict of str to Row
+        The rows as they are on the disk.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
     shared: dict[str, dict] = field(default_factory=dict)
+    table: tuple = ()
+    saved: dict[str, Row] = field(default_factory=dict, compare=False)
 
     def keep(self, value):
         """Remember a JSON-able value and return its name."""
@@ -121,33 +141,48 @@ def load_store(results):
 
     Losing it costs time, never a product: all headers are read again.
     """
-    try:
-        data = json.loads((Path(results) / paths.HEADERS).read_bytes())
-    except (OSError, ValueError):
+    data = fitsio.read_checked(Path(results) / paths.HEADERS)
+    if data is None or data.get("reading") != READING:
         return HeaderStore()
-    if data.get("reading") != READING:
-        return HeaderStore()
-    names, nights = data["facts"], {}
+    names, texts = data["facts"], {}
     rows = {}
     for file, stamp, values, *rest in data["rows"]:
-        facts = dict(zip(names, values, strict=True))
-        facts["night"] = nights.setdefault(facts["night"], facts["night"])
+        # Thousands of rows say the same: one text for all of them.
+        facts = {
+            name: texts.setdefault(value, value) if type(value) is str else value
+            for name, value in zip(names, values, strict=True)
+        }
+        rest = [texts.setdefault(value, value) for value in rest]
         rows[file] = Row(file, tuple(stamp), facts, *rest)
-    return HeaderStore(rows, data["shared"])
+    return HeaderStore(rows, data["shared"], tuple(data["table"]), dict(rows))
 
 
-def save_store(results, store):
-    """Write the store; only if it changed."""
+def save(results, store):
+    """Write ``inventory.csv`` and the store, each only if it changed."""
+    before = store.table
+    path = Path(results) / paths.INVENTORY
+    unchanged = _same(store.rows, store.saved)
+    if not unchanged or fitsio.stamp_of(path) != before or not before:
+        write_table(results, store)
+        store.table = fitsio.stamp_of(path)
+    if unchanged and store.table == before:
+        return
     used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = [
         [r.file, r.stamp, [r.facts.get(name, "") for name in _FACTS], r.camera, r.geometry,
-         r.recipe, r.fingerprint, r.status, r.reason, r.basis]
+         r.recipe, r.fingerprint, r.status, r.reason, r.basis, r.gone]
         for r in sorted(store.rows.values(), key=lambda r: r.file)
     ]  # fmt: skip
     shared = {name: value for name, value in sorted(store.shared.items()) if name in used}
-    data = {"reading": READING, "facts": _FACTS, "shared": shared, "rows": rows}
-    text = json.dumps(data, separators=(",", ":"))
-    return fitsio.write_atomically(Path(results) / paths.HEADERS, text)
+    data = {
+        "reading": READING, "table": store.table, "facts": _FACTS, "shared": shared, "rows": rows,
+    }  # fmt: skip
+    fitsio.write_checked(Path(results) / paths.HEADERS, data)
+    store.saved = dict(store.rows)
+
+
+def _same(rows, others):
+    return len(rows) == len(others) and all(others.get(name) is row for name, row in rows.items())
 
 
 # -- the raw folder ------------------------------------------------------------------------------
@@ -156,10 +191,12 @@ def save_store(results, store):
 def list_raw(raw):
     """Return {relative path: stamp} of all raw frames below a folder, links followed.
 
+    The stamp of a link that leads nowhere is ().
+
     Raises
     ------
     UserError
-        If the folder is missing or holds no raw frame.
+        If the folder is missing, holds no raw frame, or cannot be read.
     """
     raw = Path(raw)
     if not raw.is_dir():
@@ -179,6 +216,15 @@ def list_raw(raw):
             file=unreadable[0][0],
             value=unreadable[0][1],
             remedy="check its permissions",
+        )
+    if not found:
+        raise UserError(
+            "the folder holds no raw frame",
+            file="config/config.yaml",
+            keyword="raw",
+            value=str(raw),
+            allowed="a folder with *.fits, *.fit or *.fts files, with .gz or .fz or without",
+            remedy="give your folder of raw frames: --config raw=FOLDER",
         )
     return found
 
@@ -200,15 +246,7 @@ def _list_folder(folder, prefix, found, unreadable, seen):
         if entry.is_dir():
             _list_folder(entry.path, name + "/", found, unreadable, seen)
         elif paths.is_raw_name(entry.name):
-            found[name] = _stamp(entry)
-
-
-def _stamp(entry):
-    try:
-        status = entry.stat()
-    except OSError:
-        return (-1, 0, 0)
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            found[name] = fitsio.stamp_of(entry)
 
 
 # -- bringing it up to date ----------------------------------------------------------------------
@@ -282,22 +320,53 @@ class _Basis:
     def __init__(self, settings):
         recognition = [repr(camera.recognise) for camera in settings.cameras]
         general = [READING, settings.reduction, settings.frame_memory, recognition]
+        self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
         self._of = {
             camera.name: digest([*general, repr(replace(camera, path=""))])
+            + "-"
+            + self._pixels(camera)
             for camera in settings.cameras
         }
-        self._generic = digest(general)
+        generic = cameras_module.generic_camera([], taken=frozenset())
+        self._generic = f"{digest(general)}-{self._pixels(generic)}"
+
+    def _pixels(self, camera):
+        sections = {field.name for field in fields(Cards)}
+        cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
+        pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
+        return digest([repr(pixels), cards, camera.recipe(self._reduction).canonical()])
 
     def of(self, camera):
         return self._of.get(camera, self._generic)
 
 
+def outdated(store, settings):
+    """Return the files that are gone and whose camera was edited since: nothing can be redone.
+
+    Parameters
+    ----------
+    store : HeaderStore
+    settings : Settings
+
+    Returns
+    -------
+    set of str
+    """
+    basis = _Basis(settings)
+    return {
+        row.file
+        for row in store.rows.values()
+        if row.gone and row.basis.split("-")[1:] != basis.of(row.camera).split("-")[1:]
+    }
+
+
 def _is_current(row, stamp, basis):
     return (
         row is not None
-        and row.stamp == stamp
+        and row.stamp == stamp != ()
         and row.status in (OK, SET_ASIDE)
+        and not row.gone
         and row.basis == basis.of(row.camera)
         and not row.reason.startswith(_TWIN)
     )
@@ -310,43 +379,46 @@ def read_row(file, stamp, before, settings, basis, now):
     one though its middle is damaged.
     """
     path = settings.raw / file
-    facts, camera, fingerprint = {}, "", ""
+    folder = {"night": night_of(None, False, None, None, file)}
+    row = Row(file, stamp, _tidy(folder), basis=basis.of(""))
+    geometry = recipe = None
     try:
         _check_name(file)
-        layout = fitsio.read_layout(path, name=file)
-        fingerprint = layout.fingerprint
-        fitsio.check_memory(layout.length, settings.frame_memory, file)
-        if before is not None and before.stamp != stamp and before.fingerprint == fingerprint:
-            fitsio.read_bytes(path, layout, memory=settings.frame_memory, name=file)
+        layout = fitsio.read_layout(path, name=file, memory=settings.frame_memory)
+        row = replace(row, fingerprint=layout.fingerprint)
         headers = layout.headers
-        found = cameras_module.identify(headers, settings.cameras, file=file)
-        camera = found.name
-        described = found.describe(headers, file=file)
+        camera = cameras_module.identify(headers, settings.cameras, file=file)
+        row = replace(row, camera=camera.name, basis=basis.of(camera.name))
+        described = camera.describe(headers, file=file)
         facts = {name: getattr(described, name) for name in _FACTS}
+        row = replace(row, facts=_tidy(facts | {"type": facts["type"] or "other"}))
         cameras_module.refuse_reduced(headers, file=file)
-        recipe = found.recipe(settings.reduction)
-        geometry = found.geometry(headers, file=file, layout=recipe.layout)
-        notes = [described.reason, *geometry.notes]
-        row = Row(
-            file, stamp, _tidy(facts), camera,
-            fingerprint=fingerprint, reason="; ".join(note for note in notes if note),
-            basis=basis.of(camera),
-        )  # fmt: skip
-        if not row.facts["type"]:
-            row.facts["type"] = "other"
-        return row, geometry.canonical(), recipe.canonical()
+        how = camera.recipe(settings.reduction)
+        where = camera.geometry(headers, file=file, layout=how.layout)
+        geometry, recipe = where.canonical(), how.canonical()
+        notes = [described.reason, *where.notes]
+        row = replace(row, reason="; ".join(note for note in notes if note))
+        if _is_doubtful(before, row):
+            fitsio.read_bytes(path, layout, memory=settings.frame_memory, name=file)
+    except fitsio.Unreadable as error:
+        if before is not None and before.geometry:
+            row = replace(before, gone=error.reason, stamp=())
+            return row, None, None
+        row = replace(row, status=SET_ASIDE, reason=error.reason, stamp=())
+    except fitsio.Incomplete as error:
+        # A clock may be wrong either way.
+        new = stamp and abs(now - stamp[1] / 1e9) < settings.settle
+        row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=error.reason)
     except FrameError as error:
-        if not facts:
-            facts = {"night": night_of(None, False, None, None, file)}
-        status = SET_ASIDE
-        age = now - stamp[1] / 1e9
-        if age < settings.settle and "truncated" in error.problem or stamp[0] == -1:
-            status = ARRIVING
-        row = Row(
-            file, stamp, _tidy(facts), camera, fingerprint=fingerprint, status=status,
-            reason=error.reason, basis=basis.of(camera),
-        )  # fmt: skip
-        return row, None, None
+        row = replace(row, status=SET_ASIDE, reason=error.reason)
+    return row, geometry, recipe
+
+
+def _is_doubtful(before, row):
+    """Tell whether a file that looks as it did may be damaged where headers do not show it."""
+    if before is None or before.fingerprint != row.fingerprint:
+        return False
+    return before.stamp != row.stamp or before.status == SET_ASIDE
 
 
 def _tidy(facts):
@@ -378,7 +450,7 @@ def _refuse_twins(store, found):
             others = ", ".join(other for other in files if other != file)
             reason = f"{_TWIN} {others}; move one of them out of the raw folder"
             row = store.rows[file]
-            if row.status != ARRIVING:
+            if row.status != ARRIVING and not row.gone:
                 store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
 
 
@@ -395,8 +467,9 @@ def table(store):
     }
     columns["file"] = [row.file.encode("utf-8", "backslashreplace").decode() for row in rows]
     columns["night"] = [row.night for row in rows]
-    for name in ("camera", "fingerprint", "status", "reason"):
+    for name in ("camera", "fingerprint"):
         columns[name] = [getattr(row, name) for row in rows]
+    columns["status"], columns["reason"] = zip(*(row.shown for row in rows), strict=True)
     return pd.DataFrame(columns, columns=list(COLUMNS))
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -82,13 +82,7 @@ def boot_id():
         return socket.gethostname()
 
 
-def stamp_of(path):
-    """Return size, mtime and ctime (ns) of a file, or () where there is none."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - called for every product
-    except OSError:
-        return ()
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+stamp_of = fitsio.stamp_of
 
 
 def content_of(path):
@@ -106,18 +100,22 @@ def content_of(path):
         return ""
 
 
+def is_as_made(results, record):
+    """Tell whether a product's file is, by its own checksum, the one that a record is about.
+
+    A reduced frame or combined bias must name the record's key, too: pixels alone do not tell one
+    that was made with another setting.
+    """
+    path = Path(results) / record.product
+    if path.suffix.lower() in paths.RAW_ENDINGS:
+        return fitsio.signature(path) == (record.content, record.key)
+    return content_of(path) == record.content != ""
+
+
 def write_record(results, record, path):
     """Write a record where Snakemake looks for it."""
-    text = json.dumps(asdict(record), separators=(",", ":"))
-    path = Path(results) / path
-    part = paths.temporary(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        part.write_text(text)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    text = json.dumps(vars(record), separators=(",", ":"))
+    fitsio.write_hdus(Path(results) / path, [text.encode()])
 
 
 def read_record(path):
@@ -131,52 +129,72 @@ def read_record(path):
 # -- the ledger on disk ----------------------------------------------------------------------------
 
 _FIELDS = tuple(Record.__dataclass_fields__)
+# What no two products have in common.
+_OWN = ("file", "fingerprint", "members")
+
+
+class Ledger(dict):
+    """{product: Record}, and what of it is on the disk."""
+
+    def __init__(self, *values):
+        super().__init__(*values)
+        self.saved = {}
+
+    @property
+    def is_saved(self):
+        """Whether the disk has it as it is."""
+        return len(self) == len(self.saved) and all(
+            self.saved.get(product) is record for product, record in self.items()
+        )
 
 
 def load(results):
-    """Return {product: Record}; an absent or unreadable ledger is an empty one."""
-    try:
-        data = json.loads((Path(results) / paths.LEDGER).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    if data.get("fields") != list(_FIELDS):
-        return {}
-    shared = data["bases"]
-    ledger = {}
+    """Return the `Ledger` of a results folder; an absent or damaged one is an empty one."""
+    ledger = Ledger()
+    data = fitsio.read_checked(Path(results) / paths.LEDGER)
+    if data is None or data["fields"] != list(_FIELDS):
+        return ledger
+    stamp, basis, texts = _FIELDS.index("stamp"), _FIELDS.index("basis"), {}
     for values in data["records"]:
-        record = Record(*values)
-        basis = {**shared[record.basis[0]], **record.basis[1]}
-        ledger[record.product] = replace(record, stamp=tuple(record.stamp), basis=basis)
+        index, own = values[basis]
+        values[basis] = {**data["bases"][index], **own}
+        values[stamp] = tuple(values[stamp])
+        values = [texts.setdefault(v, v) if type(v) is str else v for v in values]
+        ledger[values[0]] = Record(*values)
+    ledger.saved = dict(ledger)
     return ledger
 
 
 def save(results, ledger):
     """Write the ledger; only if it changed. Returns whether it was written."""
+    if ledger.is_saved:
+        return False
     bases, records = {}, []
     for product in sorted(ledger):
         record = ledger[product]
-        own = {k: v for k, v in record.basis.items() if k in ("fingerprint", "members")}
-        common = {k: v for k, v in record.basis.items() if k not in own}
+        own = {name: record.basis[name] for name in _OWN if name in record.basis}
+        common = {name: value for name, value in record.basis.items() if name not in own}
         index = bases.setdefault(json.dumps(common, sort_keys=True), len(bases))
         values = [getattr(record, name) for name in _FIELDS]
         values[_FIELDS.index("basis")] = [index, own]
         records.append(values)
     data = {"fields": _FIELDS, "bases": [json.loads(b) for b in bases], "records": records}
-    text = json.dumps(data, separators=(",", ":"))
-    return fitsio.write_atomically(Path(results) / paths.LEDGER, text)
+    written = fitsio.write_checked(Path(results) / paths.LEDGER, data)
+    ledger.saved = dict(ledger)
+    return written
 
 
 def unfolded(results):
-    """Yield (path, Record) of all records that jobs have left; unreadable ones are passed over."""
+    """Yield (path, Record) of all records that jobs have left; None for an unreadable one.
+
+    A machine that stopped may leave a file that is empty.
+    """
     top = Path(results) / paths.DONE
     for folder, _, names in os.walk(top):
         for name in sorted(names):
-            if not name.endswith(".json") or name.startswith("."):
-                continue
-            path = Path(folder) / name
-            record = read_record(path)
-            if record is not None:
-                yield path, record
+            if name.endswith(".json") and not name.startswith("."):
+                path = Path(folder) / name
+                yield path, read_record(path)
 
 
 def fold(results, ledger, *, verify):
@@ -185,7 +203,7 @@ def fold(results, ledger, *, verify):
     Parameters
     ----------
     results : path-like
-    ledger : dict
+    ledger : Ledger
         Changed in place.
     verify : bool
         Whether products are asked for their checksum: so for records that an earlier run left,
@@ -195,24 +213,25 @@ def fold(results, ledger, *, verify):
     -------
     paths : list of Path
         The records' files, to be removed once the ledger is written.
-    aside : list of Record
-        Those whose raw frame was found to be bad, or to change while it was read.
+    unmade : list of Record
+        Those that are no product: refused, or of a frame that was found to be bad or to change
+        while it was read.
     """
-    files, aside = [], []
+    files, unmade = [], []
     for path, record in unfolded(results):
         files.append(path)
-        if record.kind == "order":
+        if record is None or record.kind == "order":
             continue
-        if record.status in (SET_ASIDE, GONE):
-            aside.append(record)
-            continue
-        target = Path(results) / record.product
-        if record.status == MADE and verify:
-            if content_of(target) != record.content:
+        if record.status != MADE:
+            unmade.append(record)
+            if record.status != REFUSED:
                 continue
-            record = replace(record, stamp=stamp_of(target))
+        elif verify:
+            if not is_as_made(results, record):
+                continue
+            record = replace(record, stamp=stamp_of(Path(results) / record.product))
         ledger[record.product] = replace(record, boot=boot_id())
-    return files, aside
+    return files, unmade
 
 
 def remove_records(results, files):
@@ -235,11 +254,11 @@ def settle(ledger, *, now=None):
     """
     now = time.time() if now is None else now
     doubtful = []
-    for product, record in ledger.items():
+    for product, record in list(ledger.items()):
         if not record.boot or not record.stamp:
             continue
         if record.boot != boot_id():
             doubtful.append(product)
-        elif now - record.stamp[2] / 1e9 > _SETTLED:
+        elif abs(now - record.stamp[2] / 1e9) > _SETTLED:
             ledger[product] = replace(record, boot="")
     return doubtful

@@ -7,6 +7,7 @@ any folder, nor the version of ccdflow: only the arithmetic versions of the code
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,6 +96,11 @@ class Context:
         By product.
     groups : dict of str to Group
         By product.
+    outdated : frozenset of str
+        Raw files that are gone and whose camera was edited since.
+    wanted : set of str
+        Products that are to be where they are after this run, made anew or not; filled in while
+        planning, members before what is made of them.
     """
 
     settings: dict
@@ -104,10 +110,17 @@ class Context:
     ledger: dict
     jobs: dict = field(default_factory=dict)
     groups: dict = field(default_factory=dict)
-    by_night: dict = field(default_factory=dict)
+    outdated: frozenset = frozenset()
+    wanted: set = field(default_factory=set)
     planning: bool = False
     _planned: dict = field(default_factory=dict)
-    _by_product: dict = field(default_factory=dict)
+    _lookups: dict = field(default_factory=dict)
+
+    def lookup(self, name, make):
+        """Return what ``make()`` gave the first time: for what does not change in a run."""
+        if name not in self._lookups:
+            self._lookups[name] = make()
+        return self._lookups[name]
 
     def planned(self, name, make):
         """Return what ``make()`` gives; while planning, it is worked out once for each name."""
@@ -122,26 +135,38 @@ class Context:
 
         While planning, a job that has not run stands for a product that was made.
         """
+        row = self._by_product().get(product)
+        if row is not None and not is_wanted(row, self.settings):
+            # There may be a product of old; what is made now is as if there were none.
+            return None
+        if self.planning and product not in self.wanted:
+            return None
         job = self.jobs.get(product)
         if job is None:
             return self.ledger.get(product)
         record = None if self.planning else ledger.read_record(self.results / job.done)
         return record or ledger.Record(product, job.kind, job.key, basis=job.basis)
 
+    def _by_product(self):
+        return self.lookup(
+            "rows by product",
+            lambda: {paths.reduced(file): row for file, row in self.store.rows.items()},
+        )
+
     def row_of(self, product):
         """Return the row of the raw frame of a reduced frame."""
-        if not self._by_product:
-            self._by_product.update(
-                (paths.reduced(file), row) for file, row in self.store.rows.items()
-            )
-        return self._by_product[product]
+        return self._by_product()[product]
 
     def rows_of(self, night):
         """Return the rows of a night, sorted by file."""
-        if not self.by_night:
+
+        def make():
+            found = {}
             for row in sorted(self.store.rows.values(), key=lambda row: row.file):
-                self.by_night.setdefault(row.night, []).append(row)
-        return self.by_night.get(night, [])
+                found.setdefault(row.night, []).append(row)
+            return found
+
+        return self.lookup("rows by night", make).get(night, [])
 
 
 @dataclass
@@ -173,10 +198,11 @@ class Plan:
 
 
 def frame_basis(row):
-    """Return what a reduced frame depends on."""
+    """Return what a reduced frame depends on; the header names the raw file."""
     return {
         "arithmetic": reduction.ARITHMETIC,
         "camera": row.camera,
+        "file": row.file,
         "fingerprint": row.fingerprint,
         "geometry": row.geometry,
         "recipe": row.recipe,
@@ -215,11 +241,14 @@ def members(context, group):
 
 
 def frames_basis(context, night):
-    """Return [[file, status, reason, key]] of a night's frames as they turned out."""
+    """Return [[file, status, reason, key]] of a night's frames as they turned out.
+
+    A frame whose raw file is gone is as it was: its product stays, and nothing is made again.
+    """
     lines = []
     for row in context.rows_of(night):
         status, reason, key = row.status, row.reason, ""
-        if status in (OK, ORPHAN):
+        if status == OK:
             record = context.outcome(paths.reduced(row.file))
             if record is not None and record.status == ledger.SET_ASIDE:
                 status, reason = SET_ASIDE, record.reason
@@ -236,20 +265,25 @@ def _frames_digest(context, night):
 
 def night_groups(context, night):
     """Return the groups that belong to a night, sorted by product."""
-    return sorted(
-        (group for group in context.groups.values() if group.night == night),
-        key=lambda group: group.product,
-    )
+    return _groups_by_night(context).get(night, [])
 
 
 def trend_groups(context, night):
     """Return the groups of a night and of the nights before it, oldest first."""
-    nights = sorted({group.night for group in context.groups.values() if group.night <= night})
-    kept = set(nights[-TREND_NIGHTS:])
-    return sorted(
-        (group for group in context.groups.values() if group.night in kept),
-        key=lambda group: (group.night, group.product),
-    )
+    by_night = _groups_by_night(context)
+    nights = context.lookup("nights of groups", lambda: sorted(by_night))
+    end = bisect_right(nights, night)
+    return [group for each in nights[max(0, end - TREND_NIGHTS) : end] for group in by_night[each]]
+
+
+def _groups_by_night(context):
+    def make():
+        found = {}
+        for group in sorted(context.groups.values(), key=lambda group: group.product):
+            found.setdefault(group.night, []).append(group)
+        return found
+
+    return context.lookup("groups by night", make)
 
 
 def _group_lines(context, groups):
@@ -264,12 +298,22 @@ def _group_lines(context, groups):
     return lines
 
 
-def drawn_frames(context, night):
-    """Return the rows of a night that are drawn: the first of each camera and image type."""
+def drawn_frames(context, night, *, gone=False):
+    """Return the rows of a night that are drawn: the first of each camera and image type.
+
+    Parameters
+    ----------
+    context : Context
+    night : str
+    gone : bool
+        Whether frames whose raw file is gone are among them: in a picture of old.
+    """
     most = context.settings["pictures"]["per_type"]
     drawn, count = [], Counter()
     for row in context.rows_of(night):
-        record = context.outcome(paths.reduced(row.file)) if row.status == OK else None
+        if row.status != OK or (row.gone and not gone):
+            continue
+        record = context.outcome(paths.reduced(row.file))
         if record is None or record.status != ledger.MADE:
             continue
         kind = (row.camera, row.facts["type"])
@@ -279,12 +323,13 @@ def drawn_frames(context, night):
     return drawn
 
 
-def picture_basis(context, night):
+def picture_basis(context, night, *, gone=False):
     """Return what the picture of frames before and after depends on."""
+    rows = drawn_frames(context, night, gone=gone)
     return {
         "version": PICTURE_VERSION,
         "frames": [
-            [r.file, frame_key(r), r.facts["biassec"]] for r in drawn_frames(context, night)
+            [r.file, context.outcome(paths.reduced(r.file)).key, r.facts["biassec"]] for r in rows
         ],
     }
 
@@ -302,25 +347,38 @@ def page_basis(context, night):
     return {
         "version": [PAGE_VERSION, PICTURE_VERSION],
         "frames": _frames_digest(context, night),
-        "facts": digest([[r.file, r.facts, r.camera] for r in context.rows_of(night)]),
-        "picture": digest(picture_basis(context, night)),
+        "facts": digest(
+            [
+                [r.camera, r.geometry, r.recipe, *r.facts.values()]
+                for r in context.rows_of(night)
+                if r.status != ARRIVING
+            ]
+        ),
+        "picture": getattr(
+            context.outcome(f"{paths.night_folder(night)}/{paths.OVERVIEW}"), "key", ""
+        ),
         "groups": _group_lines(context, trend_groups(context, night)),
     }
 
 
 def table_basis(context):
     """Return what the table of bias quality depends on."""
-    groups = sorted(context.groups.values(), key=lambda g: (g.night, g.product))
-    return {"version": PAGE_VERSION, "groups": _group_lines(context, groups)}
+    groups = [group for own in _groups_by_night(context).values() for group in own]
+    return {"version": PAGE_VERSION, "groups": sorted(_group_lines(context, groups))}
 
 
 def index_basis(context):
     """Return what the overview of all nights depends on."""
-    nights = sorted({row.night for row in context.store.rows.values()})
+    nights = shown_nights(context)
     return {
         **table_basis(context),
         "nights": [[night, _frames_digest(context, night)] for night in nights],
     }
+
+
+def shown_nights(context):
+    """Return the nights that have a page, sorted."""
+    return sorted({row.night for row in context.store.rows.values() if row.status != ARRIVING})
 
 
 # -- groups ----------------------------------------------------------------------------------------
@@ -332,13 +390,7 @@ def make_groups(context):
         return {}
     by = context.settings["combine"]["group_by"]
     found = {}
-    for row in sorted(context.store.rows.values(), key=lambda row: row.file):
-        if row.facts.get("type") != "bias" or row.status not in (OK, ORPHAN):
-            continue
-        if not is_wanted(row, context.settings):
-            continue
-        if row.status == ORPHAN and not _is_current_orphan(context, row):
-            continue
+    for row in _candidates(context):
         geometry = context.store.shared[row.geometry]
         shared = [
             ("size", "{1}x{0}".format(*geometry["shape"])),
@@ -368,15 +420,48 @@ def _group_name(camera, shared):
     return paths.segment("_".join(parts))
 
 
-def _is_current_orphan(context, row):
+def _candidates(context):
+    """Return the rows of biases that may be members of a group, sorted by file.
+
+    A frame that was set aside for its pixels is among them: that it is missing is told where its
+    group is. One whose raw file is gone goes on to be a member, unless its camera was edited and
+    others of its night are reduced anew, or the file only has another name now.
+    """
+    rows = [
+        row
+        for row in sorted(context.store.rows.values(), key=lambda row: row.file)
+        if row.facts.get("type") == "bias"
+        and row.status in (OK, SET_ASIDE)
+        and row.geometry
+        and is_wanted(row, context.settings)
+    ]
+    here = [row for row in rows if not row.gone]
+    nights = {(row.night, row.camera) for row in here}
+    contents = {row.fingerprint for row in here}
+    return [
+        row
+        for row in rows
+        if not row.gone
+        or (
+            row.fingerprint not in contents
+            and (_is_up_to_date(context, row) or (row.night, row.camera) not in nights)
+        )
+    ]
+
+
+def _is_up_to_date(context, row):
+    """Tell whether the product of a frame whose raw file is gone is what would be made now."""
     record = context.ledger.get(paths.reduced(row.file))
-    return record is not None and record.key == frame_key(row)
+    return row.file not in context.outdated and record is not None and record.key == frame_key(row)
 
 
 def is_wanted(row, settings):
     """Tell whether the configuration asks for frames of this row's type."""
-    types = settings["types"]
-    return types == "all" or row.facts.get("type") in types
+    return _asks_for(settings, row.facts.get("type"))
+
+
+def _asks_for(settings, kind):
+    return settings["types"] == "all" or kind in settings["types"]
 
 
 # -- the plan --------------------------------------------------------------------------------------
@@ -396,29 +481,35 @@ def make_plan(context):
     Plan
     """
     context.planning = True
-    stamps = product_stamps(context.results)
-    state = _State(context, stamps, set(ledger.settle(context.ledger)))
-    frames = 0
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
+    state = _State(context, product_stamps(context.results), set(ledger.settle(context.ledger)))
+    frames = 0
     for row in rows:
-        if row.status == OK and is_wanted(row, context.settings):
+        product = paths.reduced(row.file)
+        if row.status == OK and not row.gone and is_wanted(row, context.settings):
             frames += 1
-            state.want(FRAME, paths.reduced(row.file), row.night, frame_basis(row))
-        elif row.status in (ORPHAN, ARRIVING) or row.status == OK:
-            state.keep(paths.reduced(row.file))
+            state.want(FRAME, product, row.night, frame_basis(row))
+        elif row.status != SET_ASIDE or row.gone:
+            state.keep(product)
+        elif product in state.stamps:
+            state.retire.add(product)
     context.groups = make_groups(context)
-    nights = sorted({row.night for row in rows})
     for group in sorted(context.groups.values(), key=lambda group: group.product):
         needs = [paths.reduced(file) for file in group.files]
         state.want(BIAS, group.product, group.night, group_basis(context, group), needs)
+    if not context.settings["combine"]["enabled"] or not _asks_for(context.settings, "bias"):
+        # What is not asked for is not touched.
+        for product, record in context.ledger.items():
+            if record.kind == BIAS:
+                state.keep(product)
+    nights = shown_nights(context)
     for night in nights:
         _plan_night(state, night)
-    if nights:
-        groups = list(context.groups)
-        state.want(TABLE, paths.BIAS_QUALITY, "", table_basis(context), groups)
-        pages = [paths.night_page(night) for night in nights]
-        state.want(INDEX, paths.INDEX_PAGE, "", index_basis(context), [*groups, *pages])
-    retire = sorted(set(context.ledger) - state.wanted)
+    groups = list(context.groups)
+    pages = [paths.night_page(night) for night in nights]
+    state.want(TABLE, paths.BIAS_QUALITY, "", table_basis(context), groups)
+    state.want(INDEX, paths.INDEX_PAGE, "", index_basis(context), [*groups, *pages])
+    retire = sorted(state.retire | (set(context.ledger) - context.wanted))
     context.planning = False
     return Plan(context, context.jobs, retire, frames)
 
@@ -435,7 +526,12 @@ def _plan_night(state, night):
     needs = [*frames, *own]
     if frames and context.settings["pictures"]["per_type"] != 0:
         picture = f"{folder}/{paths.OVERVIEW}"
-        state.want(PICTURE, picture, night, picture_basis(context, night), frames)
+        with_gone = picture_basis(context, night, gone=True)
+        if state.is_current(picture, with_gone):
+            # It shows a raw frame that is gone by now, and could not be drawn again.
+            state.keep(picture)
+        else:
+            state.want(PICTURE, picture, night, picture_basis(context, night), frames)
         needs.append(picture)
     if own:
         quality = f"{folder}/bias_quality.png"
@@ -452,14 +548,19 @@ class _State:
         self.context = context
         self.stamps = stamps
         self.doubtful = doubtful
-        self.wanted = set()
+        self.retire = set()
 
     def keep(self, product):
-        self.wanted.add(product)
+        """Leave a product as it is."""
+        self.context.wanted.add(product)
+
+    def is_current(self, product, basis):
+        """Tell whether a product is there as it should be."""
+        return not self._why(product, digest(basis), basis)
 
     def want(self, kind, product, night, basis, needs=()):
         """Put a product into the plan if it is not current."""
-        self.wanted.add(product)
+        self.context.wanted.add(product)
         key = digest(basis)
         why = self._why(product, key, basis)
         if not why:
@@ -484,9 +585,10 @@ class _State:
             return "product missing"
         if stamp == record.stamp and product not in self.doubtful:
             return ""
-        if ledger.content_of(self.context.results / product) != record.content:
+        if not ledger.is_as_made(self.context.results, record):
             return "product damaged"
-        self.context.ledger[product] = replace(record, stamp=stamp)
+        self.context.ledger[product] = replace(record, stamp=stamp, boot="")
+        self.doubtful.discard(product)
         return ""
 
 
@@ -494,8 +596,12 @@ def _what_changed(before, now):
     if "fingerprint" in now:
         if before.get("fingerprint") != now["fingerprint"]:
             return "raw changed"
+        if before.get("file") != now["file"]:
+            return "raw file has another name"
         if before.get("arithmetic") != now["arithmetic"]:
             return "new arithmetic"
+        if before.get("camera") != now["camera"]:
+            return f"camera {now['camera']} instead of {before.get('camera')}"
         return f"camera {now['camera']} edited"
     if before.get("members") != now.get("members"):
         return "its frames changed"
@@ -518,7 +624,7 @@ def product_stamps(results):
 def _sweep(folder, prefix, stamps):
     try:
         entries = os.scandir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     with entries:
         for entry in entries:
@@ -526,44 +632,82 @@ def _sweep(folder, prefix, stamps):
             if entry.is_dir(follow_symlinks=False):
                 _sweep(entry.path, name, stamps)
             elif not entry.name.startswith("."):
-                status = entry.stat()
-                stamps[name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                stamps[name] = ledger.stamp_of(entry)
 
 
 # -- in words --------------------------------------------------------------------------------------
 
-_PLURALS = {
-    BIAS: ("combined bias", "combined biases"),
-    PAGE: ("night's page", "nights' pages"),
+_NAMES = {
     FRAME: ("frame", "frames"),
+    BIAS: ("combined bias", "combined biases"),
+    PICTURE: ("picture of frames", "pictures of frames"),
+    QUALITY: ("picture of biases", "pictures of biases"),
+    PAGE: ("night's page", "nights' pages"),
+    TABLE: ("table of bias quality", "tables of bias quality"),
+    INDEX: ("overview of all nights", "overviews"),
 }
 
 
 def _count(number, kind):
-    return f"{number} {_PLURALS[kind][number != 1]}"
+    return f"{number} {_NAMES[kind][number != 1]}"
 
 
 def describe(plan):
     """Return the lines that say what will be made, and why."""
-    jobs = plan.of_kind(FRAME)
     lines = []
-    if jobs:
-        reasons = Counter(job.why for job in jobs)
-        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        nights = _some(sorted({job.night for job in jobs}))
-        lines.append(f"{len(jobs)} of {_count(plan.frames, FRAME)} to reduce: {why}; {nights}")
-    for kind in (BIAS, PAGE):
-        jobs = plan.of_kind(kind)
-        if jobs:
-            reasons = Counter(job.why for job in jobs)
-            why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-            lines.append(f"{_count(len(jobs), kind)} to make: {why}")
+    frames, biases = plan.of_kind(FRAME), plan.of_kind(BIAS)
+    shown = plan.of_kind(*list(_NAMES)[2:])
+    if frames:
+        what = f"{len(frames)} of {_count(plan.frames, FRAME)}"
+        lines.append(f"{what} to reduce: {_reasons(frames)}")
+    if biases:
+        lines.append(f"{_count(len(biases), BIAS)} to make: {_reasons(biases)}")
+    if shown:
+        counts = Counter(job.kind for job in shown)
+        what = ", ".join(_count(counts[kind], kind) for kind in _NAMES if counts[kind])
+        lines.append(f"{what} to write: {_reasons(shown)}")
     if not plan.jobs:
         lines.append(f"nothing to do: {_count(plan.frames, FRAME)} reduced and up to date")
-    return lines
+    rows = plan.context.store.rows
+    moved = [product for product in plan.retire if product.endswith(paths.RAW_ENDINGS)]
+    lines += [
+        f"{product} to be moved into {paths.set_aside('')}: {_why_retired(rows, product)}"
+        for product in moved[:_MOST_LINES]
+    ]
+    if len(moved) > _MOST_LINES:
+        lines.append(f"... and {len(moved) - _MOST_LINES} more")
+    counts = Counter(row.shown[0] for row in rows.values())
+    words = {SET_ASIDE: "set aside", ARRIVING: "still being written", ORPHAN: "without a raw file"}
+    aside = [f"{counts[status]} {text}" for status, text in words.items() if counts[status]]
+    return [*lines, f"beside them: {', '.join(aside)}"] if aside else lines
+
+
+_MOST_LINES = 5
+
+
+def _why_retired(rows, product):
+    for row in rows.values():
+        if product == paths.reduced(row.file):
+            return row.shown[1]
+    return "there is no such group of biases any more"
+
+
+def _reasons(jobs):
+    nights = {}
+    for job in jobs:
+        nights.setdefault(job.why, []).append(job.night)
+    reasons = sorted(nights.items(), key=lambda item: (-len(item[1]), item[0]))
+    if len({frozenset(found) - {""} for found in nights.values()}) == 1:
+        # All of the same nights.
+        counts = ", ".join(f"{len(found)} {why}" for why, found in reasons)
+        return counts + "; " * bool(_some(reasons[0][1])) + _some(reasons[0][1])
+    return "; ".join(f"{len(found)} {why}, {_some(found)}".rstrip(", ") for why, found in reasons)
 
 
 def _some(nights, most=4):
+    nights = sorted(set(nights) - {""})
+    if not nights:
+        return ""
     word = "night" if len(nights) == 1 else "nights"
     if len(nights) <= most:
         return f"{word} {', '.join(nights)}"
@@ -573,16 +717,13 @@ def _some(nights, most=4):
 def set_aside_lines(store, most=None):
     """Return a line for each frame that is set aside, arriving or whose raw file is gone."""
     lines = []
-    words = {
-        SET_ASIDE: "set aside",
-        ARRIVING: "still being written, left for the next run",
-        ORPHAN: "raw file is gone, product kept",
-    }
     for row in sorted(store.rows.values(), key=lambda row: row.file):
-        if row.status in words:
-            reason = f": {row.reason}" if row.status == SET_ASIDE else ""
-            name = row.file.encode("unicode_escape").decode() if "\n" in row.file else row.file
-            lines.append(f"{words[row.status]}: {name}{reason}")
+        status, reason = row.shown
+        if status == ARRIVING:
+            status = "still being written, left for the next run"
+        if status != OK:
+            name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
+            lines.append(f"{status}: {name}: {reason}")
     if most is not None and len(lines) > most:
         rest = len(lines) - most
         lines = [*lines[:most], f"... and {rest} more, see {paths.INVENTORY}"]

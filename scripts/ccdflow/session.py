@@ -6,13 +6,15 @@ import fcntl
 import os
 import socket
 import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ccdflow import claims, inventory, ledger, paths, plan, settings
 from ccdflow.cameras import load_cameras
 from ccdflow.errors import UserError
-from ccdflow.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
+from ccdflow.inventory import ARRIVING, ORPHAN, SET_ASIDE
 from ccdflow.plan import Context
 
 # What an interrupted run may leave under a temporary name is another machine's for so long.
@@ -75,17 +77,17 @@ def start(values, *, dry, progress=None):
     busy = {} if dry else claims.withdraw(results)
     store = inventory.load_store(results)
     records = ledger.load(results)
-    files, aside = ledger.fold(results, records, verify=True)
-    take_aside(store, records, aside)
+    files, unmade = ledger.fold(results, records, verify=True)
+    take_aside(store, unmade)
     gone = inventory.update(store, reading, progress=progress)
-    if not store.rows or len(gone) == len(store.rows):
-        _refuse_empty(values, store)
-    mark_orphans(store, records, gone, results)
-    context = Context(values, Path(values["raw"]), results, store, records)
+    mark_gone(store, records, gone, results)
+    outdated = frozenset(inventory.outdated(store, reading))
+    context = Context(values, Path(values["raw"]), results, store, records, outdated=outdated)
     session = Session(plan.make_plan(context), dry, lock, busy)
     if not dry:
         try:
-            retire(session)
+            retire(context, session.plan.retire)
+            remove_refused(results, unmade)
             save(session, claims.removable(files, busy, results))
             remove_parts(results)
         except OSError as error:
@@ -101,19 +103,6 @@ def reading_settings(values):
         reduction=values["reduction"],
         frame_memory=int(values["limits"]["frame_memory"] * 1e6),
         settle=values["limits"]["settle"],
-    )
-
-
-def _refuse_empty(values, store):
-    if any(row.status == OK for row in store.rows.values()) and store.rows:
-        return
-    raise UserError(
-        "the folder holds no raw frame",
-        file=settings.NAME,
-        keyword="raw",
-        value=values["raw"],
-        allowed="a folder with *.fits, *.fit or *.fts files, with .gz or .fz or without",
-        remedy="give your folder of raw frames: --config raw=FOLDER",
     )
 
 
@@ -133,7 +122,7 @@ def take_lock(results):
         raise _unwritable(results, error) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.seek(0)
         holder = file.read().strip() or "another process"
         raise Busy(
@@ -141,10 +130,19 @@ def take_lock(results):
             file=str(results),
             remedy="wait until it has finished, or give another results folder",
         ) from None
-    file.truncate(0)
+    except OSError as error:
+        raise UserError(
+            f"the file system of the results folder cannot lock files ({error.strerror})",
+            file=str(path),
+            remedy="keep the results on another disk: two runs at once would do damage",
+        ) from None
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        file.flush()
+    except OSError as error:
+        raise _unwritable(results, error) from None
     return file
 
 
@@ -156,60 +154,101 @@ def _unwritable(results, error):
     )
 
 
-def take_aside(store, records, aside):
-    """Mark the raw frames that jobs found to be bad, in the store and out of the ledger."""
-    by_product = {paths.reduced(file): file for file in store.rows}
-    for record in aside:
-        row = store.rows.get(by_product.get(record.product))
+def take_aside(store, unmade):
+    """Mark the raw frames in the store that jobs found to be bad, or to change.
+
+    Parameters
+    ----------
+    store : ccdflow.inventory.HeaderStore
+        Changed in place.
+    unmade : list of ccdflow.ledger.Record
+    """
+    by_product = {paths.reduced(file): row for file, row in store.rows.items()} if unmade else {}
+    for record in unmade:
+        row = by_product.get(record.product)
         if row is None or row.fingerprint != record.basis.get("fingerprint"):
             continue
         if record.status == ledger.GONE:
             # Read it again next time, whatever its times.
-            store.rows[row.file] = replace(row, stamp=(-2, 0, 0))
-        else:
-            store.rows[row.file] = replace(row, status=SET_ASIDE, reason=record.reason)
+            row = replace(row, stamp=(), status=ARRIVING, reason=record.reason)
+        elif record.status == ledger.SET_ASIDE:
+            row = replace(row, status=SET_ASIDE, reason=record.reason)
+        store.rows[row.file] = row
 
 
-def mark_orphans(store, records, gone, results):
-    """Keep the rows of raw files that are gone as long as there is a product of theirs."""
-    for file in gone:
-        row = store.rows[file]
-        product = paths.reduced(file)
-        record = records.get(product)
-        if record is None or not (results / product).exists():
-            del store.rows[file]
+def mark_gone(store, records, gone, results):
+    """Keep the rows of raw files that are gone as long as there is a product of theirs.
+
+    Parameters
+    ----------
+    store : ccdflow.inventory.HeaderStore
+        Changed in place.
+    records : ccdflow.ledger.Ledger
+        Changed in place.
+    gone : list of str
+        Files that are not there any more; others that cannot be read are marked in the store.
+    results : Path
+    """
+    unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
+    missing = {*gone, *unreadable}
+    here = {paths.reduced(file) for file in store.rows if file not in missing}
+    for file in sorted(missing):
+        row, product = store.rows[file], paths.reduced(file)
+        if product not in here and product in records and (results / product).exists():
+            if file in gone and row.gone != _GONE:
+                store.rows[file] = replace(row, gone=_GONE)
+            continue
+        if product not in here:
             records.pop(product, None)
-        elif row.status != ORPHAN:
-            reason = "the raw file is gone; its product is kept"
-            store.rows[file] = replace(row, status=ORPHAN, reason=reason)
+        if file in unreadable:
+            store.rows[file] = replace(row, status=SET_ASIDE, reason=row.gone, gone="")
+        else:
+            del store.rows[file]
 
 
-def retire(session):
+_GONE = "the raw file is gone"
+
+
+def retire(context, products):
     """Move products that do not belong any more among those set aside; nothing is deleted."""
-    context = session.context
-    for product in session.plan.retire:
+    for product in products:
         retire_product(context.results, product)
         context.ledger.pop(product, None)
 
 
+def remove_refused(results, unmade):
+    """Move away what stands under the name of a product that was refused this time."""
+    for record in unmade:
+        if record.status == ledger.REFUSED:
+            retire_product(results, record.product)
+
+
 def retire_product(results, product):
-    """Move one product to ``set_aside/``, if it is there; pages and pictures are just removed."""
+    """Move one product to ``set_aside/``, if it is there; pages and pictures are just removed.
+
+    What was set aside before under this name is kept, too.
+    """
     path = results / product
     if not path.exists():
         return
-    if path.suffix in (".html", ".png"):
+    if path.suffix not in paths.RAW_ENDINGS:
         path.unlink()
-        return
-    target = results / paths.set_aside(product)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path.replace(target)
+    else:
+        first = target = results / paths.set_aside(product)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while target.exists():
+            number += 1
+            target = first.with_name(f"{first.stem}.{number}{first.suffix}")
+        path.replace(target)
+    with suppress(OSError):
+        path.parent.rmdir()
 
 
 def save(session, files=()):
     """Write inventory, store and ledger where they changed; then the folded records can go."""
     context = session.context
-    inventory.write_table(context.results, context.store)
-    inventory.save_store(context.results, context.store)
+    inventory.save(context.results, context.store)
     ledger.save(context.results, context.ledger)
     ledger.remove_records(context.results, files)
 
@@ -256,19 +295,20 @@ def finish(session):
     """
     context = session.context
     if not session.dry:
-        files, aside = ledger.fold(context.results, context.ledger, verify=False)
-        take_aside(context.store, context.ledger, aside)
-        for record in aside:
-            if record.status == ledger.SET_ASIDE:
-                retire_product(context.results, record.product)
-                context.ledger.pop(record.product, None)
-        for path in files:
-            record = ledger.read_record(path)
-            if record is not None and record.status == ledger.REFUSED:
-                retire_product(context.results, record.product)
-        busy = claims.withdraw(context.results)
-        save(session, claims.removable(files, busy, context.results))
+        try:
+            _take_in(session)
+        except OSError as error:
+            raise _unwritable(context.results, error) from None
     return closing_lines(context), fails(context)
+
+
+def _take_in(session):
+    context = session.context
+    files, unmade = ledger.fold(context.results, context.ledger, verify=False)
+    take_aside(context.store, unmade)
+    retire(context, [r.product for r in unmade if r.status == ledger.SET_ASIDE])
+    remove_refused(context.results, unmade)
+    save(session, files)
 
 
 def fails(context):
@@ -280,11 +320,7 @@ def fails(context):
 
 def closing_lines(context):
     """Return the lines that say how things stand."""
-    rows = context.store.rows.values()
-    counts = {
-        status: sum(row.status == status for row in rows)
-        for status in (OK, SET_ASIDE, ARRIVING, ORPHAN)
-    }
+    counts = Counter(row.shown[0] for row in context.store.rows.values())
     made = sum(
         record.status == ledger.MADE and record.kind == plan.FRAME
         for record in context.ledger.values()
@@ -297,7 +333,9 @@ def closing_lines(context):
         for record in biases
         if record.status == ledger.REFUSED
     ]
-    text = f"{made} reduced frames, {combined} combined biases, {counts[SET_ASIDE]} set aside"
+    frames = "1 reduced frame" if made == 1 else f"{made} reduced frames"
+    biases = "1 combined bias" if combined == 1 else f"{combined} combined biases"
+    text = f"{frames}, {biases}, {counts[SET_ASIDE]} set aside"
     if counts[ARRIVING]:
         text += f", {counts[ARRIVING]} still being written"
     if counts[ORPHAN]:
