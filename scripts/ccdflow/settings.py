@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from functools import cache
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from ccdflow.errors import UserError
 
 SCHEMA = "config.schema.json"
 NAME = "config/config.yaml"
+# What YAML may take for something other than text.
+_SCALAR = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?|true|false|null|True|False")
 ROOT = Path(__file__).resolve().parents[2]
 # Keys of the command line that are not settings: what a run does, not how.
 COMMANDS = ("order", "night")
+FOLDERS = ("raw", "results", "cameras")
 
 
 @cache
@@ -42,6 +46,7 @@ def load(config):
         For an unknown key or a value that is not allowed, or results inside raw.
     """
     given = {key: _plain(value) for key, value in config.items() if key not in COMMANDS}
+    _check_paths(given)
     schemas.check(given, SCHEMA, file=NAME)
     settings = _merged(_defaults(), given)
     schemas.check(settings, SCHEMA, file=NAME)
@@ -49,17 +54,35 @@ def load(config):
     return settings
 
 
-def _plain(value):
-    """Return a value with the strings that ``--config`` makes of booleans and null made good."""
+def _plain(value, *, nested=False):
+    """Return a value with what ``--config`` makes strings of made good: numbers, booleans, null.
+
+    At the top Snakemake reads numbers itself; below it makes a string of everything.
+    """
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item, nested=True) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return (
-        {"true": True, "false": False, "null": None}.get(value, value)
-        if isinstance(value, str)
-        else value
-    )
+        return [_plain(item, nested=True) for item in value]
+    if not isinstance(value, str):
+        return value
+    return yaml.safe_load(value) if nested else _WORDS.get(value, value)
+
+
+_WORDS = {"true": True, "false": False, "null": None}
+
+
+def _folder(name, value):
+    """Return a folder's path with ``~`` made good."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # 2016_01_16 is 20160116 to Snakemake, and 007 is 7: there is no way back.
+        raise UserError(
+            "a folder's name that looks like a number arrives as a number",
+            file=NAME,
+            keyword=name,
+            value=value,
+            remedy=f"write ./ before it: {name}=./NAME",
+        )
+    return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111
 
 
 def _merged(defaults, given):
