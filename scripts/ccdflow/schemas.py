@@ -63,7 +63,11 @@ def violation(error, *, file):
             "a key is missing", file=file, keyword=f"{where}.{missing}" if where else missing
         )
     return UserError(
-        "not a valid value", file=file, keyword=where, value=value, allowed=allowed(schema, error)
+        "not a valid value",
+        file=file,
+        keyword=where,
+        value="null" if value is None else value,
+        allowed=allowed(schema, error),
     )
 
 
@@ -73,4 +77,6 @@ def allowed(schema, error):
         return ", ".join("null" if value is None else str(value) for value in schema["enum"])
     if "const" in schema:
         return str(schema["const"])
+    if error.validator == "type" and "properties" in schema:
+        return "keys below it: " + ", ".join(schema["properties"])
     return schema.get("description") or error.message

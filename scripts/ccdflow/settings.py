@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import re
+import os
 from functools import cache
 from pathlib import Path
 
@@ -14,12 +14,11 @@ from ccdflow.errors import UserError
 
 SCHEMA = "config.schema.json"
 NAME = "config/config.yaml"
-# What YAML may take for something other than text.
-_SCALAR = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?|true|false|null|True|False")
 ROOT = Path(__file__).resolve().parents[2]
 # Keys of the command line that are not settings: what a run does, not how.
 COMMANDS = ("order", "night")
 FOLDERS = ("raw", "results", "cameras")
+_WORDS = {"true": True, "false": False, "null": None}
 
 
 @cache
@@ -46,7 +45,7 @@ def load(config):
         For an unknown key or a value that is not allowed, or results inside raw.
     """
     given = {key: _plain(value) for key, value in config.items() if key not in COMMANDS}
-    _check_paths(given)
+    given |= {key: _folder(key, given[key]) for key in FOLDERS if key in given}
     schemas.check(given, SCHEMA, file=NAME)
     settings = _merged(_defaults(), given)
     schemas.check(settings, SCHEMA, file=NAME)
@@ -66,9 +65,6 @@ def _plain(value, *, nested=False):
     if not isinstance(value, str):
         return value
     return yaml.safe_load(value) if nested else _WORDS.get(value, value)
-
-
-_WORDS = {"true": True, "false": False, "null": None}
 
 
 def _folder(name, value):

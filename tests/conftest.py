@@ -1,0 +1,98 @@
+"""What several test modules use: the workflow run as a user runs it, and the real frames."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+REAL_FRAMES = ROOT.parent / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class WorkflowRun:
+    """What a run of the workflow left behind: its exit status, and all it printed."""
+
+    status: int
+    output: str
+
+    @property
+    def lines(self):
+        """The lines that ccdflow itself printed, without its name."""
+        return [
+            line.removeprefix("ccdflow: ")
+            for line in self.output.splitlines()
+            if line.startswith("ccdflow: ")
+        ]
+
+    @property
+    def jobs(self):
+        """Number of jobs of each rule, as `snakemake -n` tells them."""
+        table = re.search(
+            r"^job +count\n-+ +-+\n(.*?)^total ", self.output, re.DOTALL | re.MULTILINE
+        )
+        if table is None:
+            return {}
+        return {rule: int(count) for rule, count in map(str.split, table[1].splitlines())}
+
+
+@pytest.fixture(scope="session")
+def run_workflow(tmp_path_factory):
+    """Run Snakemake in a process of its own.
+
+    Called with the folders of raw frames and of results, and more arguments for the command line;
+    ``config`` takes what goes behind ``--config``. Works in a folder of its own, so that nothing
+    is written into the project; ``directory`` gives another.
+    """
+    own = tmp_path_factory.mktemp("workflow")
+
+    def run(raw, results, *arguments, config=(), cores=2, directory=own):
+        command = [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            "--cores", str(cores), "--directory", str(directory), *arguments,
+            "--config", f"raw={raw}", f"results={results}", *config,
+        ]  # fmt: skip
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=120,
+            check=False,
+        )
+        return WorkflowRun(done.returncode, done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def snapshot():
+    """Return a function that tells {path: (bytes' hash, mtime)} of all files below a folder."""
+    import hashlib
+
+    def take(folder, *, times=True):
+        found = {}
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                content = hashlib.blake2b(path.read_bytes()).hexdigest()
+                name = path.relative_to(folder).as_posix()
+                found[name] = (content, path.stat().st_mtime_ns) if times else content
+        return found
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def real_frames():
+    """The folder of real raw frames beside the project; the test is skipped where it is absent."""
+    if not REAL_FRAMES.is_dir():
+        pytest.skip(f"no real frames: there is no folder {REAL_FRAMES}")
+    return REAL_FRAMES

@@ -1,0 +1,176 @@
+"""The configuration: file and schema in step, every key explained, a wrong value one line."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ccdflow import schemas, settings
+from ccdflow.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+FILE = ROOT / "config" / "config.yaml"
+SCHEMA = json.loads((ROOT / "config" / "schemas" / "config.schema.json").read_text())
+DEFAULTS = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+
+
+def keys_of_file(values, above=""):
+    for name, value in values.items():
+        yield f"{above}{name}"
+        if isinstance(value, dict):
+            yield from keys_of_file(value, f"{above}{name}.")
+
+
+def keys_of_schema(schema, above=""):
+    for name, part in schema["properties"].items():
+        yield f"{above}{name}"
+        if "properties" in part:
+            yield from keys_of_schema(part, f"{above}{name}.")
+
+
+def parts_of_schema(schema):
+    yield schema
+    for part in schema.get("properties", {}).values():
+        yield from parts_of_schema(part)
+
+
+def test_file_and_schema_have_the_same_keys_in_the_same_order():
+    assert list(keys_of_file(DEFAULTS)) == list(keys_of_schema(SCHEMA))
+
+
+def test_every_key_is_explained_by_the_comment_above_it():
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        found = re.match(r" *(\w+):", line)
+        if found:
+            assert re.match(r" *# \S", lines[number - 1]), f"{found[1]} has no comment above it"
+
+
+def test_the_schema_describes_every_key_and_refuses_unknown_ones_at_every_level():
+    for part in parts_of_schema(SCHEMA):
+        assert part["description"]
+        if "properties" in part:
+            assert part["additionalProperties"] is False
+
+
+def test_the_file_is_what_is_used_when_nothing_is_given():
+    assert settings.load({}) == DEFAULTS
+    assert settings.load(DEFAULTS) == DEFAULTS
+
+
+def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
+    given = {"combine": {"minimum": 5}}
+    before = copy.deepcopy(given)
+    expected = copy.deepcopy(DEFAULTS)
+    expected["combine"]["minimum"] = 5
+    assert settings.load(given) == expected
+    assert given == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("strict", "maybe", "(found 'maybe'); allowed: true or false"),
+        ("types", ["bias", "biass"], "(found ['bias', 'biass']); allowed: all, or a list out of"),
+        ("types", [], "(found []); allowed: all, or a list out of bias, dark, flat"),
+        ("raw", None, "(found 'null'); allowed: path of the folder of raw frames"),
+        ("raw", "", "(found ''); allowed: path of the folder of raw frames"),
+        ("reduction.statistic", "mode", "(found 'mode'); allowed: median, mean"),
+        ("reduction.model", "legendre", "allowed: null, polynomial, spline"),
+        ("reduction.order", 0, "(found 0); allowed: a whole number from 1 to 50"),
+        ("reduction.order", 2.5, "(found 2.5); allowed: a whole number from 1 to 50"),
+        ("reduction.dtype", "int16", "(found 'int16'); allowed: float32, float64"),
+        ("reduction.trim", 1, "(found 1); allowed: true or false"),
+        ("combine.group_by", ["nigth"], "(found 'nigth'); allowed: night, ccdsum, window"),
+        ("combine.clip", 0.2, "(found 0.2); allowed: a number from 1 to 100, in sigma, or null"),
+        ("combine.memory", 5, "(found 5); allowed: a number from 50 to 1000000, in MB"),
+        ("combine", "none", "(found 'none'); allowed: keys below it: enabled, group_by,"),
+        ("pictures.per_type", -1, "(found -1); allowed: a whole number of at least 0, or all"),
+        ("limits.settle", -3, "(found -3); allowed: a number from 0 to 86400, in seconds"),
+        ("progress", "loud", "(found 'loud'); allowed: auto, plain, none"),
+    ],
+)
+def test_a_wrong_value_names_file_key_value_and_what_is_allowed(key, value, line):
+    with pytest.raises(UserError) as caught:
+        settings.load(nested(key, value))
+    said = str(caught.value)
+    assert said.startswith(f"config/config.yaml: {key}")
+    assert line in said
+    assert "\n" not in said
+
+
+def nested(key, value):
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("key", "known"), [("tpyes", "types"), ("reduction.statistics", "statistic")]
+)
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(key, known):
+    with pytest.raises(UserError, match=rf"{key}: unknown key; .*did you mean '{known}'\?"):
+        settings.load(nested(key, 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "expected"),
+    [
+        ({"combine": {"clip": "4.5"}}, "combine.clip", 4.5),
+        ({"combine": {"clip": "null"}}, "combine.clip", None),
+        ({"combine": {"minimum": "7"}}, "combine.minimum", 7),
+        ({"combine": {"group_by": ["night"]}}, "combine.group_by", ["night"]),
+        ({"reduction": {"trim": "false"}}, "reduction.trim", False),
+        ({"strict": "true"}, "strict", True),
+    ],
+)
+def test_what_snakemake_makes_of_the_command_line_is_understood(given, key, expected):
+    found = settings.load(given)
+    for name in key.split("."):
+        found = found[name]
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_a_folder_that_became_a_number_is_said():
+    # --config raw=2016_01_16 arrives as 20160116.
+    with pytest.raises(UserError, match=r"raw: .*\(found 20160116\); write ./ before it: raw=./"):
+        settings.load({"raw": 20160116})
+
+
+def test_a_folder_may_begin_with_the_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/observer")
+    assert settings.load({"raw": "~/night"})["raw"] == "/home/observer/night"
+
+
+@pytest.mark.parametrize("results", ["raw", "raw/results", "raw/../raw/a/b", "../{here}/raw/x"])
+def test_results_inside_raw_are_refused(tmp_path, monkeypatch, results):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(UserError, match=r"results: the results would lie inside the raw folder"):
+        settings.load({"raw": "raw", "results": results.format(here=tmp_path.name)})
+
+
+def test_results_inside_raw_by_a_link_are_refused(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "raw")
+    with pytest.raises(UserError, match=r"inside the raw folder"):
+        settings.load({"raw": str(tmp_path / "raw"), "results": str(tmp_path / "link" / "made")})
+
+
+def test_raw_frames_where_products_are_written_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"raw: the raw folder lies where products are written"):
+        settings.load({"raw": str(tmp_path / "reduced"), "results": str(tmp_path)})
+
+
+def test_raw_beside_the_products_is_allowed(tmp_path):
+    given = {"raw": str(tmp_path / "raw"), "results": str(tmp_path)}
+    assert settings.load(given)["raw"] == given["raw"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "cameras").glob("*.yaml")), ids=str)
+def test_every_camera_of_the_project_passes_its_schema(path):
+    schemas.check(yaml.safe_load(path.read_text("utf-8")), "camera.schema.json", file=path)
