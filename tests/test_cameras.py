@@ -167,6 +167,29 @@ def test_two_amplifiers_side_by_side_in_one_image():
         geometry(header(26, 5, NUMAMPS=2, PREPIX=2, POSTPIX=3))
 
 
+def test_lick_strips_one_after_the_other():
+    """As Kast without its profile: COVER counts an amplifier's columns, DATASEC agrees."""
+    cards = {"AMPSROW": 2, "COVER": 3, "ROVER": 0, "DATASEC": "[1:16,1:5]"}
+    found = geometry(header(22, 5, **cards))
+    assert [a.data.to_fits() for a in found.amplifiers] == ["[1:8,1:5]", "[9:16,1:5]"]
+    assert [a.overscan[0].to_fits() for a in found.amplifiers] == ["[17:19,1:5]", "[20:22,1:5]"]
+    with pytest.raises(FrameError, match="2 amplifiers in one image"):
+        geometry(header(22, 5, **cards | {"DATASEC": "[1:18,1:5]"}))
+
+
+def test_keck_prescan_and_overscan_in_each_extension():
+    """As LRIS: the numbers are in the primary and unbinned, the sections in the extensions."""
+    primary = header(PRECOL=5, POSTPIX=8, BINNING="2,2", NUMAMPS=2)
+    cards = {"DATASEC": "[3:10,1:7]"}
+    one = header(14, 7, **cards, DETSEC="[1:16,1:14]", EXTNAME="VidInp1")
+    two = header(14, 7, **cards, DETSEC="[32:17,1:14]", EXTNAME="VidInp2")
+    found = geometry(primary, one, two)
+    assert [a.name for a in found.amplifiers] == ["VidInp1", "VidInp2"]
+    assert {a.overscan[0].to_fits() for a in found.amplifiers} == {"[11:14,1:7]"}
+    assert found.amplifiers[1].place.to_fits() == "[9:16,1:7]"
+    assert found.amplifiers[1].flip_x
+
+
 # -- HIERARCH ---------------------------------------------------------------------------------
 
 
@@ -462,6 +485,16 @@ layout: extensions
     assert recipe.layout == "extensions"
     with pytest.raises(FrameError, match=r"found '15 x 9'\); allowed: 16 x any"):
         camera.geometry([header(15, 9)], file="a.fits")
+
+
+def test_a_profile_may_keep_a_part_of_what_detsec_is_about(tmp_path):
+    chip = 1 + np.arange(10 * 14).reshape(10, 14)
+    headers, arrays = four_extensions(chip)
+    regions = "data: {python: '[:, 4:]'}, overscan: {python: '[:, 1:3]'}"
+    amplifiers = "".join(f"  - {{name: {i}, hdu: {i}, {regions}}}\n" for i in range(1, 5))
+    camera = profile(tmp_path, f"recognise: {{GAIN: 1.1}}\namplifiers:\n{amplifiers}")
+    found = camera.geometry(headers, file="a.fits")
+    np.testing.assert_array_equal(rebuilt(found, arrays), chip[:, 1:-1])
 
 
 def test_overscan_none_drops_what_the_header_claims(tmp_path):

@@ -196,6 +196,31 @@ def test_four_extensions(tmp_path):
     assert {finding[:5] for finding in proposal.findings[:4]} == {f"HDU {i}" for i in range(1, 5)}
 
 
+def test_too_faint_a_frame_leaves_it_to_the_header():
+    """As LRIS: a star in one extension, no light next to the overscan the header tells of."""
+    headers, arrays = [fits.Header({"NAXIS": 0, "PRECOL": 6, "POSTPIX": 12})], [None]
+    for index in range(2):
+        light = np.zeros(80)
+        light[30:36] = 60 * index
+        arrays.append(lit(150, 80, light=light, level=1000 + 50 * index, seed=30 + index))
+        headers.append(header_of(arrays[-1], DATASEC="[7:68,1:150]", IMAGETYP="object"))
+    proposal = propose(headers, arrays, file="a.fits")
+    assert [seen.amplifiers[0][1].to_fits() for seen in proposal.seen] == ["[7:68,1:150]"] * 2
+    assert {seen.amplifiers[0][2][0].to_fits() for seen in proposal.seen} == {"[69:80,1:150]"}
+    assert "What follows is the header's" in proposal.findings[0]
+    assert "The header alone gives the same" in proposal.findings[-1]
+
+
+def test_overscan_that_light_trails_into_is_said():
+    """As Kast red: each column after the data holds a little less than the one before."""
+    light = np.full(232, 6000.0)
+    light[200:] = 150 * 0.9 ** np.arange(32)
+    flat, bias = lit(250, 232, light=light, seed=40), lit(250, 232, light=0, seed=41)
+    proposal = propose([header_of(flat)], [bias], other=[flat], file="a.fits")
+    assert only(proposal)[0] == "[1:200,1:250]"
+    assert "light trails into them, and the level is not sure" in proposal.findings[0]
+
+
 def test_frames_of_different_size_are_refused():
     flat, bias = lit(100, 150, seed=1), lit(100, 151, seed=1)
     with pytest.raises(UserError, match="not of the same size"):

@@ -46,7 +46,7 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
     FrameError
         If regions leave the frame, overlap, or contradict each other.
     """
-    notes = list(notes)
+    notes = list(dict.fromkeys(notes))
     drafts = [_with_strips(draft, notes, file=file) for draft in drafts]
     _check_overlaps(drafts, file=file)
     hdus = tuple(dict.fromkeys(draft.hdu for draft in drafts))

@@ -89,6 +89,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
             return number(find(headers, given, (index, 0)))
         return card_number(headers, specs, index) if given is None else given
 
+    data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region(spec.data, "data")
     place, detector = None, ()
     if spec.place is not None and spec.place.form == "keyword":
         detector = detector_sections(header, (spec.place.text,), file=file)
@@ -99,11 +100,12 @@ def _draft(headers, spec, index, shape, cards, *, file):
     return Draft(
         name=spec.name,
         hdu=index,
-        data=Region(0, shape[0], 0, shape[1]) if spec.data is None else region(spec.data, "data"),
+        data=data,
         overscan=tuple(region(strip, "overscan") for strip in spec.overscan),
         along=spec.along,
         place=place,
         detector=detector,
+        detector_of=_datasec_around(header, data, shape),
         flip_x=spec.flip_x,
         flip_y=spec.flip_y,
         gain=value(spec.gain, cards.gain),
@@ -111,3 +113,16 @@ def _draft(headers, spec, index, shape, cards, *, file):
         saturation=value(spec.saturation, cards.saturation),
         lengthen=any(strip.form == "keyword" for strip in spec.overscan),
     )
+
+
+def _datasec_around(header, data, shape):
+    """The header's DATASEC, which DETSEC is about, where the profile keeps a part of it."""
+    text = card_value(header, "DATASEC")
+    if not isinstance(text, str):
+        return None
+    try:
+        region = Region.from_fits(text, shape=shape)
+    except FrameError:
+        # The profile stands in for the header: a DATASEC that can not be read is no concern.
+        return None
+    return region if region.within(shape) and region.contains(data) else None

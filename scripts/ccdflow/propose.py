@@ -38,6 +38,11 @@ MOST_GROUPS = 4
 ABRUPT = 0.5
 _INSIDE = 20
 
+TOO_FAINT = (
+    "There is no light in this frame, or too little next to any dark columns or rows, to tell "
+    "where the overscan is: better give a flat as well. What follows is the header's."
+)
+
 
 @dataclass(frozen=True)
 class Strip:
@@ -169,18 +174,28 @@ def propose(headers, arrays, *, other=None, file):
         raise FrameError("the file holds no image", file=file)
     camera = generic_camera(headers)
     kind = "flat" if other is not None else camera.describe(headers, file=file).type
+    geometry, refusal = _header_geometry(camera, headers, file)
     seen = []
     for index in images:
         array_shape(headers[index], file=file)
         dark, flat = _by_light(arrays[index], None if other is None else other[index], file)
-        seen.append(look(headers, index, flat, dark=dark, kind=kind))
+        ours = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
+        seen.append(look(headers, index, flat, dark=dark, kind=kind, said=tuple(ours)))
     findings = [_prefixed(one, finding, images) for one in seen for finding in one.findings]
-    findings += _against_header(camera, headers, seen, file)
+    findings += _against_header(geometry, refusal, seen)
     text = _yaml(headers, camera, seen, findings, file)
     return Proposal(camera.name.replace("-", "_"), text, tuple(findings), tuple(seen))
 
 
-def look(headers, index, flat, *, dark=None, kind=""):
+def _header_geometry(camera, headers, file):
+    """What the header alone gives: the geometry or None, and the error or None."""
+    try:
+        return camera.geometry(headers, file=file, layout="extensions"), None
+    except FrameError as error:
+        return None, error
+
+
+def look(headers, index, flat, *, dark=None, kind="", said=()):
     """See what the pixels of one image say.
 
     Parameters
@@ -194,6 +209,8 @@ def look(headers, index, flat, *, dark=None, kind=""):
         A bias of the same camera.
     kind : str
         The type of frame that `flat` is, as far as known.
+    said : tuple of ccdflow.geometry.Amplifier
+        What the header alone gives for this HDU.
 
     Returns
     -------
@@ -217,9 +234,14 @@ def look(headers, index, flat, *, dark=None, kind=""):
         columns, rows = replace(columns, faded=False), replace(rows, faded=False)
     findings = []
     has_light = _has_light(columns, rows, kind)
-    if not has_light:
-        columns, rows = _from_claims(flat, columns, rows, claimed, findings)
-    amplifiers = _kept(_amplifiers(columns, rows, dark, findings), claimed)
+    strip = _said_strip(said, claimed)
+    if not has_light or _is_missed(strip, columns, rows, flat.shape):
+        has_light = False
+        findings.append(TOO_FAINT)
+        columns, rows = _from_header(flat, columns, rows, strip)
+        amplifiers = _as_said(said, _amplifiers(columns, rows, dark, findings))
+    else:
+        amplifiers = _kept(_amplifiers(columns, rows, dark, findings), claimed)
     findings += _sentences(columns, rows, amplifiers, claimed, has_light=has_light)
     return Seen(index, flat.shape, columns, rows, amplifiers, claimed, tuple(findings), has_light)
 
@@ -384,19 +406,42 @@ def _has_light(columns, rows, kind):
     return kind not in ("bias", "dark") and np.median(columns.noises) > 1.5 * columns.read_noise
 
 
-def _from_claims(flat, columns, rows, claimed, findings):
-    """The axes with the header's strips, of which light that leaks in is left out."""
-    findings.append(
-        "There is no light in this frame, or too little next to any dark columns or rows, to tell "
-        "where the overscan is: better give a flat as well."
-    )
-    for keyword, region in claimed:
-        if keyword != "BIASSEC":
-            continue
-        if _is_upright(region, flat.shape):
-            return _with_claim(columns, region.x0, region.x1, flat.shape[0]), rows
-        return columns, _with_claim(rows, region.y0, region.y1, flat.shape[1])
-    return columns, rows
+def _said_strip(said, claimed):
+    """The one strip that the header tells of, from its geometry or from BIASSEC; or None."""
+    if len(said) == 1 and said[0].overscan:
+        return said[0].overscan[0]
+    return None if said else dict(claimed).get("BIASSEC")
+
+
+def _is_missed(strip, columns, rows, shape):
+    """Whether the header's strip is dark, but light was too faint to show where it ends."""
+    if strip is None:
+        return False
+    axis = columns if _is_upright(strip, shape) else rows
+    start, stop = _ends(axis, strip)
+    if any(one.start < stop and start < one.stop for one in axis.strips):
+        return False
+    return float(np.median(axis.noises[start:stop])) <= NOISIEST * axis.read_noise
+
+
+def _from_header(flat, columns, rows, strip):
+    """The axes with the header's strip, of which what stands apart is left out."""
+    columns, rows = replace(columns, strips=()), replace(rows, strips=())
+    if strip is None:
+        return columns, rows
+    if _is_upright(strip, flat.shape):
+        return _with_claim(columns, strip.x0, strip.x1, flat.shape[0]), rows
+    return columns, _with_claim(rows, strip.y0, strip.y1, flat.shape[1])
+
+
+def _as_said(said, amplifiers):
+    """The amplifiers as the header has them; a single one with the strip that was looked at."""
+    if len(said) > 1:
+        return tuple((a.name, a.data, a.overscan) for a in said)
+    if len(said) == 1 and len(amplifiers) == 1:
+        ((name, _, strips),) = amplifiers
+        return ((name, said[0].data, strips),)
+    return amplifiers
 
 
 def _is_upright(region, shape):
@@ -476,9 +521,20 @@ def _region(axis, along, across):
 
 def _of_one_block(block, axis, dark, findings):
     """One amplifier, or several that share each row and have their strips one after the other."""
-    widest = max(axis.strips, key=lambda strip: strip.stop - strip.start)
+    # Of strips as wide, that farthest from the data has the least of what trails behind them.
+    widest = max(
+        axis.strips,
+        key=lambda s: (s.stop - s.start, max(s.start - block[1], block[0] - s.stop)),
+    )
     beside = [s for s in axis.strips if (s.start >= block[1]) == (widest.start >= block[1])]
     wide = widest.stop - widest.start
+    agreed = sum(s.stop - s.start for s in beside)
+    unlit = agreed + sum(len(s.left_out) for s in beside)
+    if agreed < 0.5 * unlit:
+        findings.append(
+            f"Only {agreed} of {unlit} {axis.name} without light agree: light trails into them, and "
+            "the level is not sure."
+        )
     beside = [s for s in beside if s.stop - s.start >= 0.7 * wide]
     steps = np.diff([strip.level for strip in beside])
     if len(beside) < 2 or np.abs(steps).min() < axis.read_noise:
@@ -564,13 +620,16 @@ def _sentences(columns, rows, amplifiers, claimed, *, has_light):
             "No columns or rows were found at which light ends abruptly: there is no overscan, or "
             "it is of no use. (A well lit flat, and a bias beside it, show it best.)"
         )
-    said += _about_claims(amplifiers, claimed)
+    said += _about_claims(amplifiers, claimed, has_light=has_light)
     return said
 
 
 def _covers(axis, region, strip):
-    ends = (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
-    return ends == (strip.start, strip.stop)
+    return _ends(axis, region) == (strip.start, strip.stop)
+
+
+def _ends(axis, region):
+    return (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
 
 
 def _about(axis, strip, is_used):
@@ -609,7 +668,7 @@ def _runs_of(numbers):
     return runs
 
 
-def _about_claims(amplifiers, claimed):
+def _about_claims(amplifiers, claimed, *, has_light):
     said = []
     claims = dict(claimed)
     strips = [strip for *_, overscan in amplifiers for strip in overscan]
@@ -620,7 +679,7 @@ def _about_claims(amplifiers, claimed):
         text = f"The header's BIASSEC {bias.to_fits()} "
         said.append(text + ("is wrong: " + "; ".join(wrong) + "." if wrong else "agrees."))
     keyword = "TRIMSEC" if "TRIMSEC" in claims else "DATASEC"
-    if keyword in claims and len(data) == 1:
+    if keyword in claims and len(data) == 1 and has_light:
         kept = claims[keyword]
         end = "agrees." if kept == data[0] else f"is not where the light is, {data[0].to_fits()}."
         said.append(f"The header's {keyword} {kept.to_fits()} {end}")
@@ -656,12 +715,10 @@ def _prefixed(one, finding, images):
     return finding if len(images) == 1 else f"HDU {one.hdu}: {finding}"
 
 
-def _against_header(camera, headers, seen, file):
+def _against_header(geometry, refusal, seen):
     """What would become of the frame without a profile."""
-    try:
-        geometry = camera.geometry(headers, file=file)
-    except FrameError as error:
-        return [f"Without a profile the frame is set aside: {error.reason}."]
+    if refusal is not None:
+        return [f"Without a profile the frame is set aside: {refusal.reason}."]
     ours = {(one.hdu, data, strips) for one in seen for _, data, strips in one.amplifiers}
     theirs = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
     if ours == theirs:

@@ -10,10 +10,10 @@ from ccdflow.sections import Region
 
 # Cards with the number of columns (rows) before and after the data, in the order of readout.
 PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", "PRECOL")
-OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "POSTCOL")
-PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE", "PREROW")
-OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "POSTROW")
-AMPLIFIERS = ("NUMAMPS", "NAMPS")
+OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
+PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
+OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")
+AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")
 ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
 # More outputs than any chip of ESO has.
 _OUTPUTS = range(1, 33)
@@ -48,7 +48,7 @@ def drafts_from_counts(reader, given, said, detector):
     scaled = [count // factor for count, factor in zip(counts, (bx, bx, by, by), strict=True)]
     amplifiers = max(whole(reader.value(name)) or 1 for name in AMPLIFIERS)
     if amplifiers > 1 and reader.alone:
-        return _side_by_side(reader, scaled, amplifiers)
+        return _side_by_side(reader, scaled, amplifiers, given)
     if given is None and counts != scaled:
         raise reader.contradiction(
             "the frame is binned: do the numbers of overscan columns count binned pixels?",
@@ -124,26 +124,20 @@ def _inner(block, numbers):
     return Region(block.y0 + below, block.y1 - above, block.x0 + left, block.x1 - right)
 
 
-def _side_by_side(reader, numbers, amplifiers):
-    """Amplifiers that share each row, as Keck's do: all prescans, all data, all overscans."""
+def _side_by_side(reader, numbers, amplifiers, given):
+    """Amplifiers that share each row, as at Keck and Lick: all prescans, data, then overscans."""
     left, right, below, above = numbers
     ny, nx = reader.shape
     width, rest = divmod(nx - amplifiers * (left + right), amplifiers)
-    window = str(reader.value("WINDOW") or "").split(",")
-    said = whole(window[3]) if len(window) == 5 else None
-    if (
-        rest
-        or width <= 0
-        or said not in (width * amplifiers, width * amplifiers * reader.binning[1])
-    ):
-        raise reader.contradiction(
-            f"{amplifiers} amplifiers in one image, and no card says where each has its overscan",
-            "NUMAMPS",
-            amplifiers,
-        )
     first = amplifiers * left
     after = first + amplifiers * width
     rows = (below, ny - above)
+    if rest or width <= 0 or not _is_said(reader, Region(*rows, first, after), given):
+        raise reader.contradiction(
+            f"{amplifiers} amplifiers in one image, and no card says where each has its overscan",
+            "NUMAMPS, AMPSROW",
+            amplifiers,
+        )
     return [
         Draft(
             name=f"{reader.name}{i + 1}",
@@ -159,6 +153,16 @@ def _side_by_side(reader, numbers, amplifiers):
         )
         for i in range(amplifiers)
     ]
+
+
+def _is_said(reader, data, given):
+    """Whether DATASEC, or the width in Keck's WINDOW (chip, x, y, nx, ny), agrees with the data."""
+    if given is not None:
+        return given == data
+    window = str(reader.value("WINDOW") or "").split(",")
+    width = data.shape[1]
+    said = whole(window[3]) if len(window) == 5 else None
+    return said in (width, width * reader.binning[1])
 
 
 def _outputs(reader, position, images):
