@@ -1,12 +1,4 @@
-"""What the pixels of a frame say about its overscan, and a camera profile that follows from it.
-
-The method. In overscan columns nothing but the level and the read noise is seen, so the noise of a
-column tells whether light fell on it: it is measured from the differences of neighbouring rows, at
-their 90th percentile, so that a column counts as lit when a fifth of its rows are. A run of dark
-columns is overscan if the light ends at it abruptly; a detector's unlit border fades. Within the
-run columns belong together while their means agree: light that leaks in, and the odd first or last
-column, stand apart and are left out. Rows are treated alike.
-"""
+"""A camera profile from what the pixels of a frame show (`ccdflow.light`), and what was found."""
 
 from __future__ import annotations
 
@@ -18,78 +10,26 @@ import numpy as np
 from ccdflow.cameras import generic_camera
 from ccdflow.errors import FrameError, UserError
 from ccdflow.geometry import array_shape, image_hdus
+from ccdflow.light import (
+    NARROWEST,
+    NOISIEST,
+    Axis,
+    agreeing,
+    column_means,
+    column_noises,
+    complement,
+    quietest,
+    see_axis,
+    strip_of,
+    tolerance,
+    widest_of,
+)
 from ccdflow.sections import Region, parse_fits
-
-# A column is dark while its noise is below this times the read noise, and a strip as a whole.
-DARKEST = 1.2
-# Amplifiers that share a row differ in their read noise by up to this.
-NOISIEST = 1.3
-# Means agree within this many standard errors, or this part of the read noise: less than that in a
-# few of a strip's columns does not move their median.
-AGREE = 5.0
-AGREE_NOISE = 0.35
-# The least number of columns of a strip.
-NARROWEST = 3
-# The light next to a strip must be this many times the read noise: fainter light may have faded.
-BRIGHT = 2.0
-# An unlit border falls into many groups of columns; the strips of amplifiers into one each.
-MOST_GROUPS = 4
-# The part of the light 20 columns further in that must be there at the edge of an overscan.
-ABRUPT = 0.5
-_INSIDE = 20
 
 TOO_FAINT = (
     "There is no light in this frame, or too little next to any dark columns or rows, to tell "
     "where the overscan is: better give a flat as well. What follows is the header's."
 )
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Columns (or rows) side by side that light does not reach.
-
-    Parameters
-    ----------
-    start, stop : int
-        The columns to use as overscan, from 0, `stop` excluded.
-    level : float
-        Their mean, adu.
-    left_out : tuple of (int, float)
-        Columns of the run that were left out, with their mean above `level`, adu.
-    """
-
-    start: int
-    stop: int
-    level: float
-    left_out: tuple[tuple[int, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What was seen along one axis of an image.
-
-    Parameters
-    ----------
-    name : str
-        'columns' or 'rows'.
-    levels, noises : numpy.ndarray
-        Clipped mean and noise of each column (row), adu.
-    read_noise : float
-        Of the darkest columns, adu.
-    lit : tuple of (int, int)
-        Ranges that light reaches, each (start, stop).
-    strips : tuple of Strip
-    faded : bool
-        Whether dark columns were seen at which the light fades instead of ending.
-    """
-
-    name: str
-    levels: np.ndarray
-    noises: np.ndarray
-    read_noise: float
-    lit: tuple[tuple[int, int], ...]
-    strips: tuple[Strip, ...]
-    faded: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,16 +159,16 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
     flat = np.asarray(flat, dtype=np.float32)
     dark = None if dark is None else np.asarray(dark, dtype=np.float32)
     claimed = _claimed(headers, index, flat.shape)
-    read_noise = None if dark is None else max(float(np.median(_noises(dark))), 0.3)
+    read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
     columns = see_axis(flat, "columns", read_noise=read_noise)
-    lit = _widest(columns.lit)
+    lit = widest_of(columns.lit)
     upright = flat[:, lit[0] : lit[1]].T
-    quietest = min(columns.read_noise, _lowest(_noises(upright)))
-    rows = see_axis(upright, "rows", read_noise=read_noise or quietest)
-    lit = _widest(rows.lit)
+    least = min(columns.read_noise, quietest(column_noises(upright)))
+    rows = see_axis(upright, "rows", read_noise=read_noise or least)
+    lit = widest_of(rows.lit)
     if rows.strips:
         # Once more without the rows that no light reaches: they dilute what a column shows.
-        columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or quietest)
+        columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least)
     if read_noise is None and not columns.strips and not rows.strips:
         # Nothing is known to be dark, so nothing is known to have faded.
         columns, rows = replace(columns, faded=False), replace(rows, faded=False)
@@ -244,159 +184,6 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
         amplifiers = _kept(_amplifiers(columns, rows, dark, findings), claimed)
     findings += _sentences(columns, rows, amplifiers, claimed, has_light=has_light)
     return Seen(index, flat.shape, columns, rows, amplifiers, claimed, tuple(findings), has_light)
-
-
-# -- along one axis ---------------------------------------------------------------------------
-
-
-def see_axis(image, name, *, read_noise=None):
-    """Tell lit from dark columns of an image, and find the overscan among the dark ones.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        Shape (rows, columns), float, adu.
-    name : str
-        What its columns are called.
-    read_noise : float, optional
-        Adu; without it that of the quietest columns.
-
-    Returns
-    -------
-    Axis
-    """
-    noises, levels = _noises(image), _means(image)
-    if read_noise is None:
-        read_noise = _lowest(noises)
-    # The noise of a column is itself known to about 1 part in sqrt(rows); 4 of them, as the
-    # quietest of many columns is too quiet by 1 or 2.
-    bound = read_noise * (DARKEST + 4 / np.sqrt(image.shape[0]))
-    runs = _runs(noises <= bound)
-    error = max(read_noise / np.sqrt(image.shape[0]), 1e-3)
-    strips, dark, faded = [], [], False
-    for start, stop in runs:
-        if stop - start < NARROWEST or stop - start == len(levels):
-            continue
-        groups = [
-            group
-            for group in _groups(levels, start, stop, _tolerance(read_noise, error))
-            if np.median(noises[slice(*group)]) <= NOISIEST * read_noise
-        ]
-        edges = _edges(levels, start, stop, groups, max(AGREE * error, BRIGHT * read_noise))
-        if edges is None or not _is_placed(edges, len(levels)):
-            faded |= start == 0 or stop == len(levels)
-            continue
-        dark.append(edges)
-        strips += [_strip(levels, group, edges, groups) for group in groups]
-    lit = _complement(dark, len(levels)) or [(0, len(levels))]
-    return Axis(name, levels, noises, float(read_noise), tuple(lit), tuple(strips), faded)
-
-
-def _noises(image):
-    """The noise of each column, from the differences of neighbouring rows, adu."""
-    steps = np.abs(np.diff(image, axis=0))
-    # The 90th percentile of the modulus of a normal deviate is 1.645 sigma.
-    return np.percentile(steps, 90, axis=0) / 1.645 / np.sqrt(2)
-
-
-def _means(image):
-    """The mean of each column after clipping at 5 robust sigma, adu."""
-    middle = np.median(image, axis=0)
-    off = np.abs(image - middle)
-    spread = 1.4826 * np.median(off, axis=0)
-    return np.mean(image, axis=0, where=off <= 5 * np.maximum(spread, 1.0), dtype=np.float64)
-
-
-def _lowest(noises):
-    """The noise of the quietest columns side by side; one alone is so by chance, or dead."""
-    windows = np.lib.stride_tricks.sliding_window_view(noises, min(5, len(noises)))
-    # Whole adu have a noise of their own, 1 / sqrt(12).
-    return max(float(np.median(windows, axis=1).min()), 0.3)
-
-
-def _tolerance(read_noise, error):
-    return max(AGREE * error, AGREE_NOISE * read_noise)
-
-
-def _runs(flags):
-    """Ranges (start, stop) of true flags."""
-    padded = np.concatenate([[False], flags, [False]]).astype(np.int8)
-    changes = np.flatnonzero(np.diff(padded))
-    return [(int(a), int(b)) for a, b in zip(changes[::2], changes[1::2], strict=True)]
-
-
-def _groups(levels, start, stop, tolerance):
-    """Ranges of neighbouring columns whose means agree, at least `NARROWEST` wide."""
-    groups, first = [], start
-    for x in range(start + 1, stop + 1):
-        if x == stop or abs(levels[x] - np.median(levels[first:x])) > tolerance:
-            if x - first >= NARROWEST:
-                groups.append((first, x))
-            first = x
-    return groups
-
-
-def _is_placed(edges, length):
-    """Whether a dark range lies where overscan does: at an edge, or in the middle of a chip."""
-    start, stop = edges
-    margin = max(8, length // 50)
-    middle = abs((start + stop) / 2 - length / 2) < 0.1 * length
-    return start <= margin or stop >= length - margin or middle
-
-
-def _edges(levels, start, stop, groups, least):
-    """The dark range from where the light ends on either side, or None where it fades.
-
-    Columns next to the data that light leaks into are noisy, so the dark run begins after them;
-    the data end where the light falls by the largest part.
-    """
-    if not 1 <= len(groups) <= MOST_GROUPS:
-        return None
-    low = _edge(levels[:start][::-1], levels[groups[0][0]], least) if start else 0
-    high = _edge(levels[stop:], levels[groups[-1][0]], least) if stop < len(levels) else 0
-    return None if low is None or high is None else (start - low, stop + high)
-
-
-def _edge(outward, level, least):
-    """How many columns after a dark run hold leaked light before the data begin, or None."""
-    light = outward[: 3 * _INSIDE] - level
-    if len(light) < NARROWEST:
-        return None
-    inside = float(np.median(light[_INSIDE // 2 : 2 * _INSIDE])) if len(light) > _INSIDE else 0.0
-    inside = max(inside, float(np.median(light)))
-    if inside <= least:
-        return None
-    before = np.concatenate([[0.0], light[:-1]])
-    # Where the light first rises to half of what it is inside: at the edge of data, at once.
-    reached = np.flatnonzero(light >= ABRUPT * inside)
-    if not len(reached):
-        return None
-    at = int(reached[0])
-    rise = light[at] - before[at]
-    return at if rise >= ABRUPT * light[at] else None
-
-
-def _strip(levels, group, edges, groups):
-    """The strip of a group, with the columns of the dark range that no group took."""
-    level = float(np.mean(levels[slice(*group)]))
-    taken = {x for other in groups for x in range(*other)}
-    near = [x for x in range(*edges) if x not in taken and _nearest(x, groups) == group]
-    return Strip(*group, level, tuple((x, float(levels[x] - level)) for x in near))
-
-
-def _nearest(x, groups):
-    return min(groups, key=lambda group: max(group[0] - x, x - group[1] + 1))
-
-
-def _complement(ranges, length):
-    """What ranges leave of 0 to length."""
-    ends = [0, *(end for pair in sorted(ranges) for end in pair), length]
-    pairs = zip(ends[::2], ends[1::2], strict=True)
-    return [(first, last) for first, last in pairs if last > first]
-
-
-def _widest(ranges):
-    return max(ranges, key=lambda pair: pair[1] - pair[0])
 
 
 def _has_light(columns, rows, kind):
@@ -451,9 +238,9 @@ def _is_upright(region, shape):
 
 def _with_claim(axis, start, stop, count):
     error = max(axis.read_noise / np.sqrt(count), 1e-3)
-    groups = _groups(axis.levels, start, stop, _tolerance(axis.read_noise, error))
-    strips = tuple(_strip(axis.levels, group, (start, stop), groups) for group in groups)
-    lit = tuple(_complement([(start, stop)], len(axis.levels)))
+    groups = agreeing(axis.levels, start, stop, tolerance(axis.read_noise, error))
+    strips = tuple(strip_of(axis.levels, group, (start, stop), groups) for group in groups)
+    lit = tuple(complement([(start, stop)], len(axis.levels)))
     return replace(axis, strips=strips, lit=lit) if strips and lit else axis
 
 
@@ -465,11 +252,11 @@ def _amplifiers(columns, rows, dark, findings):
     axis, across = (columns, rows) if columns.strips or not rows.strips else (rows, columns)
     if axis is rows and dark is not None:
         dark = dark.T
-    side = _widest(across.lit)
+    side = widest_of(across.lit)
     blocks = [block for block in axis.lit if block[1] - block[0] >= _least_block(axis)]
     found = []
     if not axis.strips:
-        found = [("A", _widest(axis.lit), [])]
+        found = [("A", widest_of(axis.lit), [])]
     elif len(blocks) == 1:
         found = _of_one_block(blocks[0], axis, dark, findings)
     else:
@@ -532,8 +319,8 @@ def _of_one_block(block, axis, dark, findings):
     unlit = agreed + sum(len(s.left_out) for s in beside)
     if agreed < 0.5 * unlit:
         findings.append(
-            f"Only {agreed} of {unlit} {axis.name} without light agree: light trails into them, and "
-            "the level is not sure."
+            f"Only {agreed} of {unlit} {axis.name} without light agree: light trails into them, "
+            "and the level is not sure."
         )
     beside = [s for s in beside if s.stop - s.start >= 0.7 * wide]
     steps = np.diff([strip.level for strip in beside])
@@ -543,7 +330,7 @@ def _of_one_block(block, axis, dark, findings):
     edges = np.linspace(*block, count + 1).round().astype(int).tolist()
     if dark is not None:
         for number, step in enumerate(steps, 1):
-            at, seen = _step_at(_means(dark), block, edges[number])
+            at, seen = _step_at(column_means(dark), block, edges[number])
             if abs(seen - step) > 0.3 * abs(step):
                 findings.append(
                     f"The strips at {beside[number - 1].level:.0f} and {beside[number].level:.0f} "
