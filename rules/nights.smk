@@ -4,6 +4,23 @@ import json
 import shlex
 
 
+# On a cluster a night is a job. What is not made of one night alone is made where the run was
+# started, so that it need not queue.
+localrules:
+    all,
+    reduce,
+    combine,
+    quality_table,
+    picture,
+    quality_picture,
+    page,
+    index_page,
+    published_night,
+    published_page,
+    published_tables,
+    published_index,
+
+
 def order_of(wildcards):
     """Return the file of a record's work order."""
     return f"{RESULTS}/{orders.path_of(wildcards.name, wildcards.key)}"
@@ -64,6 +81,11 @@ def child(wildcards):
     )  # fmt: skip
 
 
+def parent(wildcards):
+    """Return whom a child must not outlive: here the main process; a cluster's job goes on."""
+    return "parent=$PPID" if workflow.is_main_process and workflow.local_exec else ""
+
+
 rule night:
     input:
         order_file,
@@ -77,7 +99,6 @@ rule night:
         runtime=minutes_of,
     params:
         child=child,
-        # A child must not outlive a main process that is killed; a cluster's job may.
-        parent="parent=$PPID" if workflow.is_main_process and workflow.local_exec else "",
+        parent=parent,
     shell:
         "exec {params.child} {params.parent} --cores {threads}"
