@@ -17,6 +17,7 @@ if "order" not in config and Path("config/config.yaml").is_file():
 
 
 include: "rules/common.smk"
+include: "rules/inputs.smk"
 include: "rules/reduce.smk"
 include: "rules/combine.smk"
 include: "rules/pages.smk"

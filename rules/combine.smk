@@ -1,20 +1,18 @@
 """The combined bias of each group, and the figures of the detector that come with it."""
 
 
-def all_cores(wildcards):
-    return workflow.cores
-
-
 rule combine:
     input:
         needed,
     output:
         f"{DONE}/{{product}}.{{key}}.json",
+    log:
+        f"{DONE}/{{product}}.{{key}}.log",
     wildcard_constraints:
         product=r"combined/.+",
     threads: all_cores
     run:
-        leave_record(wildcards, threads=threads)
+        leave_record(wildcards, log[0], threads=threads)
 
 
 rule quality_table:
@@ -22,7 +20,9 @@ rule quality_table:
         needed,
     output:
         f"{DONE}/{{product}}.{{key}}.json",
+    log:
+        f"{DONE}/{{product}}.{{key}}.log",
     wildcard_constraints:
         product=r"bias_quality\.csv",
     run:
-        leave_record(wildcards)
+        leave_record(wildcards, log[0])

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
@@ -217,24 +218,32 @@ def needed(wildcards):
     return list(map(ancient, dict.fromkeys(records)))
 
 
-def leave_record(wildcards, **options):
-    """Make a job's product and leave its record; a full disk is one line."""
+def leave_record(wildcards, log, **options):
+    """Make a job's product and leave its record; a full disk is one line, in the job's log, too."""
     job = job_of(wildcards)
     try:
         record = makers.make(Run.session.context, job, **options)
         ledger.write_record(RESULTS, record, job.done)
     except OSError as error:
-        raise WorkflowError(
+        raise failure(
             f"{job.product} cannot be written ({error.strerror or error}); what was finished is whole:"
-            " make room, and run again"
+            " make room, and run again",
+            log,
         ) from None
     except CcdflowError as error:
-        raise WorkflowError(f"{job.product}: {error}") from None
+        raise failure(f"{job.product}: {error}", log) from None
     if job.kind == FRAME:
         Run.progress.tick(aside=record.status != ledger.MADE)
     else:
         Run.progress.tick(other=True)
     return record
+
+
+def failure(text, log):
+    """Return the error that ends a job, once its log says the same."""
+    with suppress(OSError):
+        Path(log).write_text(f"{text}\n")
+    return WorkflowError(text)
 
 
 if "order" in config and SETTINGS["progress"] != "none":

@@ -1,98 +1,17 @@
 """Nights (or parts of big ones) handed on as work orders: a cluster job, or a child process, each."""
 
-import json
-import shlex
-
-
-# On a cluster a night is a job. What is not made of one night alone is made where the run was
-# started, so that it need not queue.
-localrules:
-    all,
-    reduce,
-    combine,
-    quality_table,
-    picture,
-    quality_picture,
-    page,
-    index_page,
-    published_night,
-    published_page,
-    published_tables,
-    published_index,
-
-
-def order_of(wildcards):
-    """Return the file of a record's work order."""
-    return f"{RESULTS}/{orders.path_of(wildcards.name, wildcards.key)}"
-
-
-def order_file(wildcards):
-    """Return the work order as an input; its name says what it holds, so its time does not matter."""
-    return [] if workflow.dryrun else ancient(order_of(wildcards))
-
-
-def size_of(wildcards):
-    """Return how much there is to do, without planning: a cluster's node asks, too."""
-    for order in Run.orders:
-        if (order.name, order.key) == (wildcards.name, wildcards.key):
-            return order.size
-    return orders.size_of(order_of(wildcards))
-
-
-def cores_of(wildcards):
-    """Return the cores that a work order is done with: here all, on a cluster what it is worth."""
-    if workflow.is_main_process and workflow.local_exec:
-        return workflow.cores
-    return orders.threads(size_of(wildcards))
-
-
-def memory_of(wildcards, attempt, threads):
-    """Return the MB that a work order asks for."""
-    return orders.memory(
-        size_of(wildcards),
-        attempt=attempt,
-        combining=SETTINGS["combine"]["memory"],
-        threads=threads,
-    )
-
-
-def minutes_of(wildcards, attempt, threads):
-    """Return the minutes that a work order asks for."""
-    return orders.runtime(size_of(wildcards), attempt=attempt, threads=threads)
-
-
-def child(wildcards):
-    """Return the command that does a work order: the same rules, in a warm process of its own.
-
-    It is told all that matters, so that it does not depend on profiles, which it would read only
-    in some folders, or on what the user's environment holds.
-    """
-    own = json.dumps(order_of(wildcards))
-    return shlex.join(
-        [
-            sys.executable, "-m", "snakemake",
-            "--snakefile", str(workflow.main_snakefile),
-            "--profile", "none", "--workflow-profile", "none",
-            "--executor", "local", "--force-use-threads", "--scheduler", "greedy",
-            "--keep-going", "--nolock", "--drop-metadata", "--rerun-incomplete",
-            "--rerun-triggers", "mtime", "--latency-wait", "0", "--nocolor",
-            "--config", f"order={own}",
-        ]
-    )  # fmt: skip
-
-
-def parent(wildcards):
-    """Return whom a child must not outlive: here the main process; a cluster's job goes on."""
-    return "parent=$PPID" if workflow.is_main_process and workflow.local_exec else ""
-
 
 rule night:
     input:
         order_file,
     output:
         f"{DONE}/orders/{{name}}.{{key}}.json",
+    log:
+        f"{DONE}/orders/{{name}}.{{key}}.log",
     wildcard_constraints:
         name=r"[^/]+",
+    conda:
+        "../envs/environment.yaml"
     threads: cores_of
     resources:
         mem_mb=memory_of,

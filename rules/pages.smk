@@ -6,10 +6,12 @@ rule picture:
         needed,
     output:
         f"{DONE}/{{product}}.{{key}}.json",
+    log:
+        f"{DONE}/{{product}}.{{key}}.log",
     wildcard_constraints:
         product=r"nights/[^/]+/before_after\.png",
     run:
-        leave_record(wildcards)
+        leave_record(wildcards, log[0])
 
 
 rule quality_picture:
@@ -17,10 +19,12 @@ rule quality_picture:
         needed,
     output:
         f"{DONE}/{{product}}.{{key}}.json",
+    log:
+        f"{DONE}/{{product}}.{{key}}.log",
     wildcard_constraints:
         product=r"nights/[^/]+/bias_quality\.png",
     run:
-        leave_record(wildcards)
+        leave_record(wildcards, log[0])
 
 
 rule page:
@@ -28,10 +32,12 @@ rule page:
         needed,
     output:
         f"{DONE}/{{product}}.{{key}}.json",
+    log:
+        f"{DONE}/{{product}}.{{key}}.log",
     wildcard_constraints:
         product=r"nights/[^/]+/report\.html",
     run:
-        leave_record(wildcards)
+        leave_record(wildcards, log[0])
 
 
 rule index_page:
@@ -39,7 +45,9 @@ rule index_page:
         needed,
     output:
         f"{DONE}/{{product}}.{{key}}.json",
+    log:
+        f"{DONE}/{{product}}.{{key}}.log",
     wildcard_constraints:
         product=r"report\.html",
     run:
-        leave_record(wildcards)
+        leave_record(wildcards, log[0])

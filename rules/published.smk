@@ -1,14 +1,6 @@
 """What `snakemake --report` shows: the pages and pictures that are there; nothing is made here."""
 
 
-def published(wildcards=None):
-    """Return the pages, pictures and tables that stand in the results folder."""
-    top = Path(RESULTS)
-    found = [top / paths.INDEX_PAGE, top / paths.INVENTORY, top / paths.BIAS_QUALITY]
-    found += sorted(top.glob("nights/*/*.html")) + sorted(top.glob("nights/*/*.png"))
-    return [str(path) for path in found if path.is_file()]
-
-
 rule published_night:
     output:
         report(f"{RESULTS}/nights/{{night}}/{{picture}}.png", category="{night}"),

@@ -238,6 +238,7 @@ def remove_records(results, files):
     """Remove records that are in the ledger now, and the folders that this leaves empty."""
     for path in files:
         path.unlink(missing_ok=True)
+        path.with_suffix(".log").unlink(missing_ok=True)
     top = Path(results) / paths.DONE
     for folder, _, _ in os.walk(top, topdown=False):
         try:

@@ -1,0 +1,120 @@
+"""What rules ask for: the functions that give inputs, threads and resources, stage by stage."""
+
+import json
+import shlex
+
+
+def raw_frame(wildcards):
+    """Return the raw file; its content decides, not its time, so it is ancient to Snakemake."""
+    path = str(Run.session.context.raw / row_of(wildcards).file)
+    # Snakemake would read a brace as a wildcard.
+    return [] if "{" in path or "}" in path else ancient(path)
+
+
+def row_of(wildcards):
+    """Return the inventory's row of a frame's job."""
+    return Run.session.context.row_of(job_of(wildcards).product)
+
+
+def frame_before(wildcards):
+    """Return the record of the frame some places before.
+
+    The scheduler looks at every ready job in every round; so few frames at a time are ready.
+    """
+    lanes = max(16, READY_PER_CORE * (workflow.cores or 1), len(Run.frames) // LONGEST_CHAIN)
+    place = Run.places[job_of(wildcards).product] - lanes
+    return ancient(record_of(Run.frames[place])) if place >= 0 else []
+
+
+def all_cores(wildcards):
+    return workflow.cores
+
+
+# On a cluster a night is a job. What is not made of one night alone is made where the run was
+# started, so that it need not queue.
+localrules:
+    all,
+    reduce,
+    combine,
+    quality_table,
+    picture,
+    quality_picture,
+    page,
+    index_page,
+    published_night,
+    published_page,
+    published_tables,
+    published_index,
+
+
+def order_of(wildcards):
+    """Return the file of a record's work order."""
+    return f"{RESULTS}/{orders.path_of(wildcards.name, wildcards.key)}"
+
+
+def order_file(wildcards):
+    """Return the work order as an input; its name says what it holds, so its time does not matter."""
+    return [] if workflow.dryrun else ancient(order_of(wildcards))
+
+
+def size_of(wildcards):
+    """Return how much there is to do, without planning: a cluster's node asks, too."""
+    for order in Run.orders:
+        if (order.name, order.key) == (wildcards.name, wildcards.key):
+            return order.size
+    return orders.size_of(order_of(wildcards))
+
+
+def cores_of(wildcards):
+    """Return the cores that a work order is done with: here all, on a cluster what it is worth."""
+    if workflow.is_main_process and workflow.local_exec:
+        return workflow.cores
+    return orders.threads(size_of(wildcards))
+
+
+def memory_of(wildcards, attempt, threads):
+    """Return the MB that a work order asks for."""
+    return orders.memory(
+        size_of(wildcards),
+        attempt=attempt,
+        combining=SETTINGS["combine"]["memory"],
+        threads=threads,
+    )
+
+
+def minutes_of(wildcards, attempt, threads):
+    """Return the minutes that a work order asks for."""
+    return orders.runtime(size_of(wildcards), attempt=attempt, threads=threads)
+
+
+def child(wildcards):
+    """Return the command that does a work order: the same rules, in a warm process of its own.
+
+    It is told all that matters, so that it does not depend on profiles, which it would read only
+    in some folders, or on what the user's environment holds.
+    """
+    own = json.dumps(order_of(wildcards))
+    return shlex.join(
+        [
+            sys.executable, "-m", "snakemake",
+            "--snakefile", str(workflow.main_snakefile),
+            "--profile", "none", "--workflow-profile", "none",
+            "--executor", "local", "--force-use-threads", "--scheduler", "greedy",
+            "--keep-going", "--nolock", "--drop-metadata", "--rerun-incomplete",
+            "--rerun-triggers", "mtime", "--latency-wait", "0", "--nocolor",
+            "--config", f"order={own}",
+        ]
+    )  # fmt: skip
+
+
+def parent(wildcards):
+    """Return whom a child must not outlive: here the main process; a cluster's job goes on."""
+    return "parent=$PPID" if workflow.is_main_process and workflow.local_exec else ""
+
+
+def published(wildcards=None):
+    """Return the pages, pictures and tables that stand in the results folder."""
+    top = Path(RESULTS)
+    found = [top / paths.INDEX_PAGE, top / paths.INVENTORY, top / paths.BIAS_QUALITY]
+    found += sorted(top.glob("nights/*/*.html")) + sorted(top.glob("nights/*/*.png"))
+    return [str(path) for path in found if path.is_file()]
