@@ -5,34 +5,33 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.metadata import version
-from urllib.parse import quote
 
-from astropy.io import fits
+import numpy as np
 
-from ccdflow import __version__, fitsio
-from ccdflow.sections import Region
+from ccdflow import __version__, fitsio, placement
+from ccdflow.cards import card_value
+from ccdflow.headertext import CardList, card_text, is_commentary, printable
+from ccdflow.products import product_images
 
 # Cards that describe how the raw array was stored; those of the product are written anew.
 _STRUCTURE = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|BUNIT|CHECKSUM"
-    r"|DATASUM|END|NEXTEND|INHERIT|EXTNAME|EXTVER|EXTLEVEL|DATAMIN|DATAMAX"
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|BUNIT"
+    r"|CHECKSUM|DATASUM|END|NEXTEND|EXTNAME|EXTVER|EXTLEVEL|INHERIT|DATAMIN|DATAMAX"
+)
+# Of compressed tiles: the table's own cards, and those that keep what the image had.
+_TILES = re.compile(
+    r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP"
     r"|Z(IMAGE|TENSION|SIMPLE|EXTEND|CMPTYPE|BLANK|SCALE|ZERO|QUANTIZ|DITHER0|HECKSUM|DATASUM"
-    r"|PCOUNT|GCOUNT|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+)"
-    r"|TFIELDS|TTYPE\d+|TFORM\d+|TUNIT\d+|THEAP"
+    r"|PCOUNT|GCOUNT|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|MASKCMP)"
 )
-# Sections of the raw array, which after trimming point at pixels that are no longer there.
-_RAW_SECTIONS = (
-    "BIASSEC", "TRIMSEC", "DATASEC", "CCDSEC", "DETSEC", "AMPSEC", "PRESCAN", "OVERSCAN",
-    "LTV1", "LTV2", "LTM1_1", "LTM2_2", "LTM1_2", "LTM2_1",
-)  # fmt: skip
-_RAW_SECTION_NUMBERED = re.compile(r"(BIASSEC|TRIMSEC|DATASEC|CCDSEC|DETSEC|AMPSEC|[ABCDT]SEC)\d+")
-_WCS = re.compile(
-    r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|PC\d+_|CD\d+_|PV\d+_|WCSAXES|WCSNAME|LONPOLE|LATPOLE)"
-    r"\w*|WCSDIM|WAT\d_\d+"
+_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
+# Names that only say how an extension is stored.
+_NO_NAMES = ("COMPRESSED_IMAGE",)
+# These are the product's own: what a raw frame has under such a name would be taken for ours.
+_OWN = re.compile(
+    r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD)\d\d|OSC(STAT|MODEL|ORDER|SIGMA|ITERS)"
+    r"|BIASLVL|OVERRMS|AMPBAD|RAWFILE|RAWFP|CCDF(KEY|CAM)|(CCDP|ASTRP|NUMPY)VER"
 )
-
-# Beyond it, a string goes on in CONTINUE cards.
-_LONGEST_STRING = 68
 
 
 @cache
@@ -53,7 +52,7 @@ def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key)
     ----------
     headers : list of astropy.io.fits.Header
         Of the raw file, index = HDU number. Not changed.
-    geometry : ccdflow.cameras.Geometry
+    geometry : ccdflow.geometry.Geometry
     recipe : ccdflow.cameras.Recipe
     reduced : ccdflow.reduction.Reduced
     file : str
@@ -66,36 +65,26 @@ def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key)
     list of bytes-like
         For `ccdflow.fitsio.write_hdus`.
     """
-    many = len(reduced.images) > 1 or reduced.images[0].hdu not in (None, 0)
-    as_extensions = many and (geometry.layout == "extensions" or not recipe.trim)
+    given = {"file": file, "fingerprint": fingerprint, "key": key}
     parts = []
-    if as_extensions and (0 not in {image.hdu for image in reduced.images}):
-        primary = _kept(headers[0], set())
-        _say_what_was_done(primary, geometry, recipe, reduced, file, fingerprint, key)
-        parts.append(fitsio.header_bytes(_structured(primary, None, primary=True), 0))
-        for image in reduced.images:
-            header = _kept(headers[image.hdu], set())
-            amplifiers = [a for a in geometry.amplifiers if a.hdu == image.hdu]
-            _say_of_amplifiers(header, amplifiers, recipe, reduced)
-            _place(header, headers[image.hdu], amplifiers, image.data.shape, recipe)
-            name = headers[image.hdu].get("EXTNAME")
-            parts += _hdu(header, image, primary=not parts, name=name)
-    else:
-        header = first_header(
-            headers, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key
-        )
-        amplifiers = geometry.amplifiers
-        parts += [header, *_data(reduced.images[0])]
-        for more in reduced.images[1:]:
-            extra = _kept(headers[more.hdu], set())
-            own = [a for a in amplifiers if a.hdu == more.hdu]
-            _say_of_amplifiers(extra, own, recipe, reduced)
-            _place(extra, headers[more.hdu], own, more.data.shape, recipe)
-            parts += _hdu(extra, more, primary=False, name=headers[more.hdu].get("EXTNAME"))
-    for image in reduced.images:
+    places = product_images(geometry, recipe)
+    if places[0].hdu:
+        primary = _kept(headers[0])
+        _say_what_was_done(primary, geometry, recipe, reduced, **given)
+        parts.append(_structured(primary, None, primary=True).to_bytes(0))
+    for place, image in zip(places, reduced.images, strict=True):
+        if not parts:
+            first = first_header(headers, geometry, recipe, reduced, **given)
+            parts += [first, *_data(image)]
+            continue
+        cards = _kept(headers[place.raw_hdu])
+        _say_of_image(cards, headers, place, recipe, reduced)
+        name = _extension_name(headers[place.raw_hdu])
+        cards = _structured(cards, image.data, primary=False, name=name)
+        parts += [cards.to_bytes(image.words), *_data(image)]
+    for place, image in zip(places, reduced.images, strict=True):
         if image.mask is not None:
-            name = "MASK" if len(reduced.images) == 1 else f"MASK{image.hdu}"
-            parts += mask_hdu(image.mask, name)
+            parts += mask_hdu(image.mask, f"MASK{place.suffix}")
     return parts
 
 
@@ -111,226 +100,219 @@ def first_header(headers, geometry, recipe, reduced, *, file, fingerprint, key):
     -------
     bytes
     """
-    image = reduced.images[0]
-    header = _merged(headers, geometry)
-    amplifiers = geometry.amplifiers
-    _say_what_was_done(header, geometry, recipe, reduced, file, fingerprint, key)
-    _say_of_amplifiers(header, amplifiers, recipe, reduced)
-    _place(header, headers[amplifiers[0].hdu], amplifiers, image.data.shape, recipe)
-    header["BUNIT"] = ("adu", "unit of the pixels")
-    return fitsio.header_bytes(_structured(header, image.data, primary=True), image.words)
+    place, image = product_images(geometry, recipe)[0], reduced.images[0]
+    cards = _merged(headers, place.amplifiers)
+    _say_what_was_done(
+        cards, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key
+    )
+    _say_of_image(cards, headers, place, recipe, reduced)
+    return _structured(cards, image.data, primary=True).to_bytes(image.words)
+
+
+# -- HDUs of any kind ------------------------------------------------------------------------------
 
 
 def mask_hdu(mask, name):
     """Return header and data of a mask extension (uint8; 1 saturated, 2 not finite, 4 no data)."""
-    header = fits.Header()
-    header["BUNIT"] = ("", "bits: 1 saturated, 2 not finite, 4 no data")
-    return array_hdu(header, mask, name=name)
+    cards = CardList()
+    cards.add_comment("Bits of the mask: 1 saturated, 2 not finite, 4 no data; 0 is a good pixel")
+    return array_hdu(cards, mask, name=name)
 
 
-def array_hdu(header, data, *, name=None, primary=False):
-    """Return header and padded data unit of an array, with its checksums.
+def array_hdu(cards, data, *, name=None, primary=False):
+    """Return header and data unit of an array, with its checksums.
 
     Parameters
     ----------
-    header : astropy.io.fits.Header
+    cards : ccdflow.headertext.CardList
         Without the cards that describe the array.
     data : numpy.ndarray or None
         Shape (ny, nx); uint8, int16, int32, float32 or float64, any byte order; None for a
         primary HDU without an image.
-    name : str, optional
-        EXTNAME.
+    name : str or CardList, optional
+        EXTNAME, or the cards that name the extension.
     primary : bool
 
     Returns
     -------
-    list of bytes
+    list of bytes-like
+        The header, and the data with their padding.
     """
-    raw = b""
-    if data is not None:
-        raw = data.astype(data.dtype.newbyteorder(">"), copy=False).tobytes()
-        raw += b"\0" * (-len(raw) % fitsio.BLOCK)
-    structured = _structured(header, data, primary=primary, name=name)
-    return [fitsio.header_bytes(structured, fitsio.sum_words(raw)), raw]
+    if isinstance(name, str):
+        name = CardList([("EXTNAME", card_text("EXTNAME", name))])
+    unit, total = ([], 0) if data is None else data_unit(data)
+    return [_structured(cards, data, primary=primary, name=name).to_bytes(total), *unit]
 
 
-def _hdu(header, image, *, primary, name=None):
-    header["BUNIT"] = ("adu", "unit of the pixels")
-    structured = _structured(header, image.data, primary=primary, name=name)
-    return [fitsio.header_bytes(structured, image.words), *_data(image)]
+def data_unit(data):
+    """Return an array as a data unit.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        As for `array_hdu`.
+
+    Returns
+    -------
+    unit : list of bytes-like
+        The pixels and their padding.
+    total : int
+        FITS checksum sum of its words.
+    """
+    pixels = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder(">")).reshape(-1).view("u1")
+    padding = b"\0" * (-pixels.size % fitsio.BLOCK)
+    whole = pixels.size // 4 * 4
+    rest = pixels[whole:].tobytes() + padding
+    total = fitsio.checksum_of(fitsio.sum_words(pixels[:whole]), fitsio.sum_words(rest))
+    return [pixels, padding], total
 
 
 def _data(image):
     return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fitsio.BLOCK)]
 
 
-def _structured(header, data, *, primary, name=None):
-    """Return a header that begins with the cards that FITS wants first."""
-    first = fits.Header()
+def _structured(cards, data, *, primary, name=None):
+    """Return cards that begin with those that FITS wants first."""
+    first = CardList()
     if primary:
-        first["SIMPLE"] = (True, "conforms to FITS standard")
+        first.set("SIMPLE", True, "conforms to FITS standard")
     else:
-        first["XTENSION"] = ("IMAGE", "Image extension")
+        first.set("XTENSION", "IMAGE", "Image extension")
     bits = 8 if data is None else data.dtype.itemsize * 8 * (-1 if data.dtype.kind == "f" else 1)
-    first["BITPIX"] = (bits, "array data type")
-    first["NAXIS"] = (0 if data is None else 2, "number of array dimensions")
+    first.set("BITPIX", bits, "array data type")
+    first.set("NAXIS", 0 if data is None else 2, "number of array dimensions")
     if data is not None:
-        first["NAXIS1"] = data.shape[1]
-        first["NAXIS2"] = data.shape[0]
+        first.set("NAXIS1", data.shape[1])
+        first.set("NAXIS2", data.shape[0])
     if primary:
-        first["EXTEND"] = True
+        first.set("EXTEND", True)
     else:
-        first["PCOUNT"] = 0
-        first["GCOUNT"] = 1
-        if name:
-            first["EXTNAME"] = name
-    first.extend(header.cards, bottom=True, strip=False, unique=False)
+        first.set("PCOUNT", 0)
+        first.set("GCOUNT", 1)
+    first.extend(name or ())
+    first.extend(cards)
     return first
 
 
-def _kept(header, drop):
-    """Return a header without the cards that describe the raw array or stand in ``drop``."""
-    kept = fits.Header()
-    cards = [
-        card
-        for card in header.cards
-        if not _STRUCTURE.fullmatch(card.keyword) and card.keyword not in drop
-    ]
-    kept.extend(cards, bottom=True, strip=False, unique=False)
-    return kept
+def _extension_name(header):
+    """Return the cards that name a raw extension."""
+    if card_value(header, "EXTNAME") in _NO_NAMES:
+        return CardList()
+    return CardList.read(header).without(lambda keyword: keyword not in _NAMES)
 
 
-def _merged(headers, geometry):
+# -- the raw header --------------------------------------------------------------------------------
+
+
+def _kept(header):
+    """Return the cards of a raw header that are not about how its array was stored."""
+    tiled = str(header.get("XTENSION", "")).strip() == "BINTABLE"
+    cards = CardList.read(header).without(
+        lambda keyword: bool(
+            _STRUCTURE.fullmatch(keyword)
+            or _OWN.fullmatch(keyword)
+            or (tiled and _TILES.fullmatch(keyword))
+        )
+    )
+    # DATE is when a file was written, which is not true of the product, whose time of making is
+    # not told: the same frame always becomes the same bytes.
+    if "RAWDATE" in cards:
+        cards.drop("DATE")
+    cards.rename("DATE", "RAWDATE")
+    return cards
+
+
+def _merged(headers, amplifiers):
     """Return the primary's cards and those that all the amplifiers' extensions agree on."""
-    header = _kept(headers[0], set())
-    used = sorted({a.hdu for a in geometry.amplifiers} - {0})
+    cards = _kept(headers[0])
+    used = sorted({a.hdu for a in amplifiers} - {0})
     if not used:
-        return header
-    have = set(header)
+        return cards
+    have = {keyword for keyword, _ in cards}
     others = [headers[hdu] for hdu in used[1:]]
-    for card in _kept(headers[used[0]], have - {"COMMENT", "HISTORY", ""}).cards:
-        same = all(other.get(card.keyword) == card.value for other in others)
-        if card.keyword in ("COMMENT", "HISTORY", "") or same:
-            header.append(card, bottom=True)
-    return header
+    first = headers[used[0]]
+    for keyword, text in _kept(first):
+        raw = "DATE" if keyword == "RAWDATE" and keyword not in first else keyword
+        if is_commentary(keyword) or (
+            keyword not in have
+            and all(card_value(other, raw) == card_value(first, raw) for other in others)
+        ):
+            cards.extend([(keyword, text)])
+    return cards
 
 
-def _say_what_was_done(header, geometry, recipe, reduced, file, fingerprint, key):
-    if "DATE" in header:
-        # DATE is when a file was written, which is not true of this one, whose time of making is
-        # not told: the same frame always becomes the same bytes.
-        header.rename_keyword("DATE", "RAWDATE")
-    for keyword in ("RAWFILE", "RAWFP", "CCDFKEY", "CCDFCAM"):
-        header.remove(keyword, ignore_missing=True, remove_all=True)
+# -- what was done ---------------------------------------------------------------------------------
+
+
+def _say_what_was_done(cards, geometry, recipe, reduced, *, file, fingerprint, key):
     for keyword, value, comment in versions():
-        header.remove(keyword, ignore_missing=True, remove_all=True)
-        header[keyword] = (value, comment)
-    header["RAWFILE"] = printable(file)
-    allow_long_strings(header)
-    header["RAWFP"] = (fingerprint, "CRC-32 and length of the raw FITS file")
-    header["CCDFKEY"] = (key, "what this product depends on")
-    header["CCDFCAM"] = (geometry.camera, f"camera; sections from its {geometry.source}")
-    if any(reduced.overscans.values()):
-        header["OSCSTAT"] = (recipe.statistic, "statistic across the overscan")
-        if recipe.model is not None:
-            header["OSCMODEL"] = (recipe.model, "model along the overscan")
-            header["OSCORDER"] = (recipe.order, "degree, or number of spline pieces")
-            header["OSCSIGMA"] = (recipe.reject_sigma, "rejection of levels, in sigma")
-            header["OSCITERS"] = (recipe.reject_iterations, "rounds of rejection at most")
-
-
-def printable(text):
-    """Return a text with percent signs and numbers for what a FITS card cannot hold."""
-    return quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~")
-
-
-def allow_long_strings(header):
-    """Add the card that goes with strings that CONTINUE cards carry on, if there are any."""
-    if "LONGSTRN" in header:
+        cards.set(keyword, value, comment)
+    cards.set("RAWFILE", printable(file))
+    cards.set("RAWFP", fingerprint, "CRC-32 and length of the raw FITS file")
+    cards.set("CCDFKEY", key, "what this product depends on")
+    cards.set("CCDFCAM", geometry.camera, f"camera; sections from its {geometry.source}")
+    if not any(reduced.overscans.values()):
         return
-    texts = (card.value for card in header.cards if isinstance(card.value, str))
-    if any(len(text.replace("'", "''")) > _LONGEST_STRING for text in texts):
-        header["LONGSTRN"] = ("OGIP 1.0", "the long string convention may be used")
+    cards.set("OSCSTAT", recipe.statistic, "statistic across the overscan")
+    if recipe.model is not None:
+        cards.set("OSCMODEL", recipe.model, "model along the overscan")
+        cards.set("OSCORDER", recipe.order, "degree, or number of spline pieces")
+        cards.set("OSCSIGMA", recipe.reject_sigma, "rejection of levels, in sigma")
+        cards.set("OSCITERS", recipe.reject_iterations, "rounds of rejection at most")
 
 
-def _say_of_amplifiers(header, amplifiers, recipe, reduced):
-    """Write region, level and noise of each amplifier; numbered where there are several."""
+def _say_of_image(cards, headers, place, recipe, reduced):
+    """Write what is true of one image: its amplifiers, its unit, and where its pixels lie."""
+    for keyword in {keyword for keyword, _ in cards if _is_stale(keyword, recipe)}:
+        cards.drop(keyword)
+    _say_of_amplifiers(cards, place.amplifiers, recipe, reduced)
     if recipe.trim:
-        for keyword in [k for k in header if k in _RAW_SECTIONS or _RAW_SECTION_NUMBERED.match(k)]:
-            header.remove(keyword, ignore_missing=True, remove_all=True)
-    header["NAMPS"] = (len(amplifiers), "amplifiers in this image")
+        placement.place(cards, headers, place.amplifiers, place.shape)
+    cards.set("BUNIT", _unit(headers, place), "unit of the pixels")
+
+
+def _is_stale(keyword, recipe):
+    return recipe.trim and placement.is_about_raw_pixels(keyword)
+
+
+def _say_of_amplifiers(cards, amplifiers, recipe, reduced):
+    """Write region, level and noise of each amplifier; numbered where there are several."""
+    cards.set("NAMPS", len(amplifiers), "amplifiers in this image")
+    many = len(amplifiers) > 1
     for number, amplifier in enumerate(amplifiers, start=1):
-        tail = "" if len(amplifiers) == 1 else f"{number:02d}"
+
+        def say(name, numbered, value, comment, tail=f"{number:02d}"):
+            cards.set(f"{numbered[: 8 - len(tail)]}{tail}" if many else name, value, comment)
+
         overscan = reduced.overscans[amplifier.name]
-        if tail:
-            header[f"AMPNAM{tail}"] = (amplifier.name, "amplifier")
-            header[f"AMPSEC{tail}"] = (amplifier.place.to_fits(), "where it lies in this image")
+        if many:
+            place = amplifier.place if recipe.trim else amplifier.data
+            say("", "AMPNAM", printable(amplifier.name), "amplifier")
+            say("", "DATSEC", place.to_fits(), "where it lies in this image")
         if overscan is not None:
             used = " ".join(strip.to_fits() for strip in amplifier.overscan)
-            name = f"OVERSC{tail}" if tail else "OVERSCAN"
-            header[name] = (used, "raw pixels of the overscan used")
-            header[f"BIASLV{tail}" if tail else "BIASLVL"] = (
-                _rounded(overscan.level),
-                "[adu] mean level that was subtracted",
-            )
-            header[f"OVRRMS{tail}" if tail else "OVERRMS"] = (
-                _rounded(overscan.noise),
-                "[adu] noise of an overscan pixel",
-            )
+            say("OVERSCAN", "OVERSC", used, "raw pixels of the overscan used")
+            level = _rounded(overscan.level)
+            say("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")
+            noise = _rounded(overscan.noise)
+            say("OVERRMS", "OVRRMS", noise, "[adu] noise of an overscan pixel")
         if recipe.trim:
-            name = f"TRIM{tail}"
-            header[name] = (amplifier.data.to_fits(), "raw pixels that were kept")
+            say("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
         if amplifier.gain is not None:
-            header[f"GAIN{tail}"] = (amplifier.gain, "[electron/adu]")
+            say("GAIN", "GAIN", amplifier.gain, "[electron/adu]")
         if amplifier.name in reduced.flags:
-            header[f"AMPBAD{tail}" if tail else "AMPBAD"] = (
-                reduced.flags[amplifier.name],
-                "throughout this amplifier",
-            )
+            flag = reduced.flags[amplifier.name]
+            say("AMPBAD", "AMPBAD", flag, "throughout this amplifier")
 
 
 def _rounded(value):
     return float(f"{value:.6g}") if value == value else "unknown"
 
 
-def _place(header, raw, amplifiers, shape, recipe):
-    """Write where the product's pixels lie on the chip, and keep the sky coordinates true."""
-    if not recipe.trim:
-        return
-    whole = Region(0, shape[0], 0, shape[1])
-    header["DATASEC"] = (whole.to_fits(), "science pixels in this image")
-    shifts = {
-        (a.place.y0 - a.data.y0, a.place.x0 - a.data.x0)
-        for a in amplifiers
-        if not (a.flip_x or a.flip_y)
-    }
-    flipped = any(a.flip_x or a.flip_y for a in amplifiers)
-    if len(shifts) != 1 or flipped:
-        stale = sorted({k for k in header if _WCS.fullmatch(k)})
-        for keyword in stale:
-            header.remove(keyword, ignore_missing=True, remove_all=True)
-        if stale:
-            header.add_history("ccdflow: sky coordinates of single amplifiers left out")
-        return
-    dy, dx = shifts.pop()
-    for keyword in list(header):
-        axis = {"CRPIX1": dx, "CRPIX2": dy}.get(keyword[:6])
-        if axis and re.fullmatch(r"CRPIX[12][A-Z]?", keyword):
-            header[keyword] = header[keyword] + axis
-    header["LTV1"] = (float(dx), "this image = LTM x raw + LTV")
-    header["LTV2"] = float(dy)
-    header["LTM1_1"] = 1.0
-    header["LTM2_2"] = 1.0
-    _keep_ccdsec(header, raw, amplifiers)
-
-
-def _keep_ccdsec(header, raw, amplifiers):
-    """Keep CCDSEC and DETSEC, which say where DATASEC lies, where just those pixels are kept."""
-    data = raw.get("DATASEC") or raw.get("TRIMSEC")
-    if len(amplifiers) != 1 or not isinstance(data, str):
-        return
-    if Region.from_fits(data, keyword="DATASEC") != amplifiers[0].data:
-        return
-    for keyword in ("CCDSEC", "DETSEC"):
-        if isinstance(raw.get(keyword), str):
-            header[keyword] = (raw[keyword], "where they lie on the chip or detector")
+def _unit(headers, place):
+    """Return the unit of the pixels: subtracting a level changes none."""
+    for hdu in (place.amplifiers[0].hdu, 0):
+        unit = card_value(headers[hdu], "BUNIT")
+        if isinstance(unit, str) and unit.lower() not in ("adu", "adus", "dn", "counts", "count"):
+            return unit
+    return "adu"

@@ -10,7 +10,7 @@ from ccdflow import plan
 _MAKERS = {
     plan.FRAME: ("ccdflow.work", "reduce_frame"),
     plan.BIAS: ("ccdflow.work_biases", "combine_biases"),
-    plan.TABLE: ("ccdflow.work_biases", "write_quality_table"),
+    plan.TABLE: ("ccdflow.work_tables", "write_quality_table"),
     plan.PICTURE: ("ccdflow.work_pages", "draw_frames"),
     plan.QUALITY: ("ccdflow.work_pages", "draw_quality"),
     plan.PAGE: ("ccdflow.work_pages", "write_page"),

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow import fitsio, reduction
+from ccdflow import fitsio, flags, overscan, pixels
 from ccdflow.combine import sampled_rows
-from ccdflow.reduction import Image, Overscan, Reduced
+from ccdflow.overscan import Overscan
+from ccdflow.reduction import Image, Reduced
 
 # Rows in a block: 256 of the LFC are 1 MB as they come and 2 MB as they go.
 _BLOCK_PIXELS = 1 << 19
@@ -143,7 +144,7 @@ class _Work:
         wanted = self._wanted[(self._wanted >= row) & (self._wanted < row + shape[0])]
         if wanted.size:
             self._sample.append(out[wanted - row])
-        self._words = fitsio.checksum_of(self._words, reduction.to_big_endian(out))
+        self._words = fitsio.checksum_of(self._words, pixels.to_big_endian(out))
         self.written += size
         return buffer
 
@@ -152,40 +153,41 @@ class _Work:
         level = None
         if self._recipe.subtract and amplifier.overscan and amplifier.along == "rows":
             strips = [
-                reduction.native(stored[:, strip.x0 : strip.x1], self._offset)
+                pixels.native(stored[:, strip.x0 : strip.x1], self._offset)
                 for strip in amplifier.overscan
             ]
-            levels = reduction.overscan_levels(strips, "rows", self._recipe)
-            reduction.check_levels(levels, amplifier)
+            levels = overscan.levels_along(strips, "rows", self._recipe)
+            overscan.check_levels(levels, amplifier)
             self._strips[amplifier.name].append(strips)
             self._levels[amplifier.name].append(levels)
             level = levels.reshape(-1, 1)
-        reduction.subtract_level(
+        pixels.subtract_level(
             stored[:, data.x0 : data.x1],
             self._offset,
             level,
             out[:, place.x0 : place.x1],
-            exact=reduction.is_exact(self._dtype, level),
+            exact=pixels.is_exact(self._dtype, level),
         )
-        rows, columns = reduction.sampled(data)
+        rows, columns = flags.sampled(data)
         first = -(start - data.y0) % rows.step
         self._flags[amplifier.name].append(stored[first :: rows.step, columns].copy())
 
     def result(self):
-        overscans, flags = {}, {}
+        overscans, found = {}, {}
         for amplifier in self._geometry.amplifiers:
             name = amplifier.name
             overscans[name] = None
             if self._levels[name]:
                 levels = np.concatenate(self._levels[name])
                 strips = [np.concatenate(parts) for parts in zip(*self._strips[name], strict=True)]
-                noise = reduction.overscan_noise(strips, "rows")
+                noise = overscan.noise_about_levels(strips, "rows")
                 overscans[name] = Overscan(levels, float(np.mean(levels)), noise)
-            found = reduction.flag(np.concatenate(self._flags[name]), self._offset, amplifier)
-            if found:
-                flags[name] = found
+            sample = np.concatenate(self._flags[name])
+            flag = flags.flag_of(sample, self._offset, amplifier)
+            if flag:
+                found[name] = flag
         # Shape and type without the pixels: they are in the file.
         stand_in = np.broadcast_to(np.zeros((), self._out.newbyteorder(">")), self._geometry.shape)
-        image = Image(None, stand_in, self._words)
+        image = Image(stand_in, self._words)
         sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)
-        return Streamed(Reduced((image,), overscans, flags), sample)
+        return Streamed(Reduced((image,), overscans, found), sample)

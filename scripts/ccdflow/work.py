@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from ccdflow import fitsio, headers, ledger, reduction, rowio, streaming
-from ccdflow.cameras import Amplifier, Geometry, Recipe
+from ccdflow.cameras import Recipe
 from ccdflow.combine import sampled_rows
 from ccdflow.errors import FrameError
+from ccdflow.geometry import Geometry
+from ccdflow.inventory import Row
 from ccdflow.ledger import Record
 from ccdflow.quality import BOXES, frame_statistics
-from ccdflow.sections import Region
+from ccdflow.remembered import geometry_of, recipe_of
 
 # Rows of a bias that its statistics are taken from: of the LFC, 7 ms.
 FRAME_ROWS = 64
 
 # The header's size of a kind of frame, learnt from its first one: the pixels come before it.
 _header_sizes = {}
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One raw frame, and what is to be made of it."""
+
+    row: Row
+    path: Path
+    target: Path
+    layout: fitsio.RawLayout
+    geometry: Geometry
+    recipe: Recipe
+    memory: int
+    key: str
+
+    @property
+    def kind(self):
+        """What headers of one size have in common."""
+        header = self.layout.hdus[0].header
+        return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
+
+    @property
+    def rows_wanted(self):
+        """How many rows of the product statistics are taken from."""
+        return FRAME_ROWS if self.row.facts["type"] == "bias" else 0
+
+    def header(self, make, reduced):
+        """Return what `headers.first_header` or `headers.product_parts` makes for this frame."""
+        return make(
+            self.layout.headers,
+            self.geometry,
+            self.recipe,
+            reduced,
+            file=self.row.file,
+            fingerprint=self.row.fingerprint,
+            key=self.key,
+        )
 
 
 def reduce_frame(context, job):
@@ -47,68 +86,63 @@ def reduce_frame(context, job):
         if layout.fingerprint != row.fingerprint:
             reason = "the raw file changed while the run went on; run again"
             return replace(record, status=ledger.GONE, reason=reason)
-        memory = int(context.settings["limits"]["frame_memory"] * 1e6)
-        geometry = geometry_of(context, row.geometry)
-        recipe = recipe_of(context, row.recipe)
-        fitsio.check_memory(layout.length, memory, row.file)
-        target = context.results / job.product
-        say = partial(
-            headers.first_header, layout.headers, geometry, recipe,
-            file=row.file, fingerprint=row.fingerprint, key=job.key,
-        )  # fmt: skip
+        frame = _Frame(
+            row,
+            path,
+            context.results / job.product,
+            layout,
+            geometry_of(context, row.geometry),
+            recipe_of(context, row.recipe),
+            int(context.settings["limits"]["frame_memory"] * 1e6),
+            job.key,
+        )
+        fitsio.check_memory(layout.length, frame.memory, row.file)
         done = None
-        if streaming.can_stream(layout, geometry, recipe):
-            done = _stream(path, layout, geometry, recipe, target, row, say)
-        if done is None:
-            done = _whole(path, layout, geometry, recipe, target, row, memory, job.key)
+        if streaming.can_stream(layout, frame.geometry, frame.recipe):
+            done = _stream(frame)
+        reduced, samples = done or _whole(frame)
     except FrameError as error:
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason)
-    reduced, samples = done
     return replace(
         record,
-        stamp=ledger.stamp_of(target),
+        stamp=ledger.stamp_of(frame.target),
         content=str(reduced.images[0].words),
         data=_figures(reduced, samples),
     )
 
 
-def _stream(path, layout, geometry, recipe, target, row, say):
-    """Reduce a frame of the usual kind; None if its header came out longer than foreseen."""
-    kind = (row.geometry, row.recipe, len(layout.hdus[0].header), len(row.file))
-    size = _header_sizes.get(kind)
+def _stream(frame):
+    """Reduce a frame of the usual kind; None if the size of its header is not as foreseen."""
+    size = _header_sizes.get(frame.kind)
     if size is None:
         return None
-    hdu = layout.hdus[geometry.amplifiers[0].hdu]
-    wanted = FRAME_ROWS if row.facts["type"] == "bias" else 0
-    with fitsio.reading(row.file):
-        raw = fitsio.open_raw(path)
-    with raw as file, rowio.Writer(target, size) as writer:
-        rows = rowio.RowStream(file, layout, hdu, row.file)
-        streamed = streaming.stream_frame(rows, writer, geometry, recipe, sample=wanted)
-        if not writer.finish(say(streamed.reduced)):
+    hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
+    with fitsio.reading(frame.row.file):
+        raw = fitsio.open_raw(frame.path)
+    with raw as file, rowio.Writer(frame.target, size) as writer:
+        rows = rowio.RowStream(file, frame.layout, hdu, frame.row.file)
+        streamed = streaming.stream_frame(
+            rows, writer, frame.geometry, frame.recipe, sample=frame.rows_wanted
+        )
+        if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
             return None
     return streamed.reduced, [streamed.sample]
 
 
-def _whole(path, layout, geometry, recipe, target, row, memory, key):
+def _whole(frame):
     """Reduce a frame of any kind."""
-    data = fitsio.read_bytes(path, layout, memory=memory, name=row.file)
+    name, layout = frame.row.file, frame.layout
+    data = fitsio.read_bytes(frame.path, layout, memory=frame.memory, name=name)
     stored = {
-        hdu: fitsio.array(data, layout.hdus[hdu], row.file)
-        for hdu in sorted({amplifier.hdu for amplifier in geometry.amplifiers})
+        hdu: fitsio.array(data, layout.hdus[hdu], name)
+        for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
     }
-    reduced = reduction.reduce_frame(stored, geometry, recipe)
-    parts = headers.product_parts(
-        layout.headers, geometry, recipe, reduced,
-        file=row.file, fingerprint=row.fingerprint, key=key,
-    )  # fmt: skip
-    fitsio.write_hdus(target, parts)
-    kind = (row.geometry, row.recipe, len(layout.hdus[0].header), len(row.file))
-    _header_sizes[kind] = len(parts[0])
-    samples = []
-    if row.facts["type"] == "bias":
-        samples = [_sampled(image.data) for image in reduced.images]
-    return reduced, samples
+    reduced = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
+    parts = frame.header(headers.product_parts, reduced)
+    fitsio.write_hdus(frame.target, parts)
+    _header_sizes[frame.kind] = len(parts[0])
+    wanted = frame.rows_wanted
+    return reduced, [_sampled(image.data, wanted) for image in reduced.images if wanted]
 
 
 def _figures(reduced, samples):
@@ -120,66 +154,12 @@ def _figures(reduced, samples):
         "flags": reduced.flags,
     }
     levels = list(figures["levels"].values())
-    samples = [sample for sample in samples if sample.size]
-    if samples:
-        figures["statistics"] = [
-            asdict(frame_statistics(sample, levels))
-            for sample in samples
-            if min(sample.shape) >= BOXES
-        ]
+    if samples and all(min(sample.shape) >= BOXES for sample in samples):
+        figures["statistics"] = [asdict(frame_statistics(sample, levels)) for sample in samples]
     return figures
 
 
-def _sampled(image):
-    """Return the rows that `frame_statistics` would take, in native byte order."""
-    rows = sampled_rows(*image.shape, 1, wanted=FRAME_ROWS)
+def _sampled(image, wanted):
+    """Return some rows of a product's image, in native byte order."""
+    rows = sampled_rows(*image.shape, 1, wanted=wanted)
     return image[rows].astype(image.dtype.newbyteorder("="))
-
-
-def geometry_of(context, name):
-    """Return the `Geometry` that a store remembers under a name."""
-    return _geometry(name, _Canonical(context.store.shared[name]))
-
-
-def recipe_of(context, name):
-    """Return the `Recipe` that a store remembers under a name."""
-    return Recipe(**context.store.shared[name])
-
-
-class _Canonical(dict):
-    """A canonical form that takes no part in the cache's comparison: its name says it all."""
-
-    def __hash__(self):
-        return 0
-
-    def __eq__(self, other):
-        return True
-
-
-@lru_cache(maxsize=4096)
-def _geometry(_name, canonical):
-    amplifiers = tuple(
-        Amplifier(
-            name=a["name"],
-            hdu=a["hdu"],
-            data=Region.from_fits(a["data"]),
-            overscan=tuple(Region.from_fits(strip) for strip in a["overscan"]),
-            along=a["along"],
-            place=Region.from_fits(a["place"]),
-            flip_x=a["flip"][0],
-            flip_y=a["flip"][1],
-            gain=a["gain"],
-            read_noise=a["read_noise"],
-            saturation=a["saturation"],
-        )
-        for a in canonical["amplifiers"]
-    )
-    return Geometry(
-        camera=canonical["camera"],
-        shape=tuple(canonical["shape"]),
-        amplifiers=amplifiers,
-        layout=canonical["layout"],
-        source=canonical["source"],
-        raw_shapes=tuple((hdu, tuple(shape)) for hdu, shape in canonical["raw_shapes"]),
-        extension_shapes=tuple((h, tuple(s)) for h, s in canonical["extension_shapes"]),
-    )

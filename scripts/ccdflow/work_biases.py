@@ -1,23 +1,54 @@
-"""The jobs that make combined biases and the table of what they say about the detector."""
+"""The job that makes a combined bias: which frames, what of them, and how good it is."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
-from datetime import datetime
+import os
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from astropy.io import fits
 
-from ccdflow import combine, fitsio, headers, ledger, paths, plan, quality
+from ccdflow import biasheader, combine, fitsio, ledger, paths, plan, quality
 from ccdflow.errors import FrameError
+from ccdflow.headers import array_hdu, data_unit
+from ccdflow.headertext import CardList
 from ccdflow.inventory import digest
 from ccdflow.ledger import Record
-from ccdflow.work import geometry_of, recipe_of
+from ccdflow.products import product_images, read_hdus
+from ccdflow.remembered import geometry_of, recipe_of
 
-# What the process holds beside the arrays that combining asks for.
+# What the process may hold where the system does not tell.
 _PROCESS = 350e6
+# What measuring and writing take beside what combining takes; measured with LFC frames.
+_AFTERWARDS = 150e6
+# The least part of the memory allowed that combining may have.
+_LEAST = 0.3
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The members of a group that are combined, and how."""
+
+    context: plan.Context
+    record: Record
+    kept: list
+    left_out: list
+    threads: int
+
+    @property
+    def settings(self):
+        return self.context.settings["combine"]
+
+    @property
+    def recipe(self):
+        settings = self.settings
+        return combine.Recipe(settings["method"], settings["clip"], settings["iterations"])
+
+    @property
+    def files(self):
+        return [file for file, _ in self.kept]
 
 
 def combine_biases(context, job, *, threads=2):
@@ -44,151 +75,183 @@ def combine_biases(context, job, *, threads=2):
     group = context.groups[job.product]
     found = plan.members(context, group)
     basis = plan.group_basis(context, group)
-    record = Record(job.product, job.kind, digest(basis), basis=basis)
-    minimum = context.settings["combine"]["minimum"]
-    selection = _select(found)
-    left_out = [] if selection is None else list(selection.left_out)
-    kept = found if selection is None else [found[i] for i in selection.kept]
+    selection = select([record.data.get("statistics") or [] for _, record in found])
+    kept = [found[index] for index in selection.kept]
+    left_out = [(found[out.index][0], out) for out in selection.left_out]
     data = {
         "group": [group.night, group.camera, list(map(list, group.shared))],
-        "left_out": [[found[out.index][0], *_plain(out)] for out in left_out],
+        "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
+        "members": [file for file, _ in kept],
     }
-    reason = ""
-    if selection is not None and not selection.agrees:
-        reason = f"the frames do not agree: {selection.reason}"
-    elif len(kept) < minimum:
-        what = f" of {len(found)}" if left_out else ""
-        reason = f"{len(kept)}{what} frames, fewer than the minimum of {minimum}"
+    record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
+    reason = _why_not(selection, len(found), context.settings["combine"]["minimum"])
     if reason:
-        data["members"] = [file for file, _ in kept]
-        return replace(record, status=ledger.REFUSED, reason=reason, data=data)
-    return _make(context, replace(record, data=data), group, kept, left_out, threads)
+        return replace(record, status=ledger.REFUSED, reason=reason)
+    return _make(_Job(context, record, kept, left_out, threads))
 
 
-def _plain(out):
-    return [out.text, out.figure, out.value, out.threshold]
+def _why_not(selection, found, minimum):
+    if not selection.agrees:
+        return f"the frames do not agree: {selection.reason}"
+    count = len(selection.kept)
+    if count >= minimum:
+        return ""
+    what = f" of {found}" if count < found else ""
+    return f"{count}{what} frames, fewer than the minimum of {minimum}"
 
 
-def _select(found):
-    """Return which frames look like their group, by the figures taken when they were reduced."""
-    statistics = [record.data.get("statistics", []) for _, record in found]
-    if len(found) < 2 or not all(statistics):
-        return None
-    return quality.select_members([_worst(entries) for entries in statistics])
+def select(statistics):
+    """Decide which frames of a group to combine; one that is odd in any of its images is not.
+
+    Parameters
+    ----------
+    statistics : list of list of dict
+        For each frame the figures of each of its images, as `work.reduce_frame` records them;
+        empty where the frames are too small to have any.
+
+    Returns
+    -------
+    ccdflow.quality.Selection
+    """
+    count = len(statistics)
+    images = min(map(len, statistics), default=0)
+    if count < 2 or not images:
+        return quality.Selection(tuple(range(count)), (), True, "")
+    left_out, reasons = {}, []
+    for image in range(images):
+        selection = quality.select_members([_as_statistics(f[image]) for f in statistics])
+        where = f"image {image + 1}: " if images > 1 else ""
+        for out in selection.left_out:
+            left_out.setdefault(out.index, replace(out, text=f"{where}{out.text}"))
+        if not selection.agrees:
+            reasons.append(f"{where}{selection.reason}")
+    return quality.Selection(
+        tuple(index for index in range(count) if index not in left_out),
+        tuple(left_out[index] for index in sorted(left_out)),
+        not reasons,
+        "; ".join(reasons),
+    )
 
 
-def _worst(entries):
-    """Return a frame's statistics; of several images the first."""
-    first = {**entries[0], "shape": tuple(entries[0]["shape"])}
-    return quality.FrameStatistics(**first)
+def _as_statistics(entry):
+    return quality.FrameStatistics(**{**entry, "shape": tuple(entry["shape"])})
 
 
-def _make(context, record, group, kept, left_out, threads):
-    settings = context.settings["combine"]
-    recipe = combine.Recipe(settings["method"], settings["clip"], settings["iterations"])
-    row = context.row_of(paths.reduced(kept[0][0]))
-    geometry, how = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
-    files = [context.results / member.product for _, member in kept]
-    memory = max(settings["memory"] * 1e6 - _PROCESS, settings["memory"] * 3e5)
-    product_hdus = image_hdus(geometry, how)
-    parts, figures, content = [], [], ""
-    for raw_hdu, hdu in product_hdus:
-        combined = combine.combine(
-            [combine.locate(file, hdu=hdu) for file in files],
-            recipe,
-            threads=threads,
-            memory=int(memory),
-            dtype=np.dtype(how.dtype),
-            uncertainty=settings["uncertainty"],
-            allow_empty=True,
-        )
-        if combined.empty == combined.image.size:
-            raise FrameError("no pixel has a value in any member", file=record.product)
-        amplifiers = [a for a in geometry.amplifiers if raw_hdu in (None, a.hdu)]
-        own = [_measured(context, combined, a, kept) for a in amplifiers]
-        figures += own
-        header = _header(files, hdu)
-        if not parts:
-            if hdu != 0:
-                primary = _header(files, 0)
-                _say(primary, record, kept, left_out, recipe, combined, own, context)
-                parts += headers.array_hdu(primary, None, primary=True)
-            else:
-                _say(header, record, kept, left_out, recipe, combined, own, context)
-        parts += headers.array_hdu(
-            header, combined.image, primary=not parts, name=_name(files, hdu)
-        )
-        content = content or str(fitsio.sum_words(parts[-1]))
-        tail = "" if len(product_hdus) == 1 else str(hdu)
-        if settings["uncertainty"]:
-            extra = fits.Header([("BUNIT", "adu", "standard error of the pixels")])
-            parts += headers.array_hdu(extra, combined.uncertainty, name=f"UNCERT{tail}")
-        if settings["count"]:
-            extra = fits.Header([("BUNIT", "", "number of frames behind each pixel")])
-            parts += headers.array_hdu(extra, combined.count.astype(np.int16), name=f"COUNT{tail}")
-        rejected = int(combined.clipped.sum())
-        record.data["rejected"] = record.data.get("rejected", 0) + rejected
-        record.data["pixels"] = record.data.get("pixels", 0) + combined.image.size * len(kept)
-    target = context.results / record.product
-    fitsio.write_hdus(target, parts)
-    record.data.update(members=[file for file, _ in kept], quality=figures, recipe=str(recipe))
-    return replace(record, stamp=ledger.stamp_of(target), content=content)
+# -- the product -----------------------------------------------------------------------------------
 
 
-def image_hdus(geometry, recipe):
-    """Return [(raw HDU or None, HDU in the product)] of the images of a camera's products."""
-    if recipe.trim and geometry.layout == "image":
-        return [(None, 0)]
-    raw = [
-        hdu for hdu, _ in (geometry.raw_shapes if not recipe.trim else geometry.extension_shapes)
+def _make(job):
+    row = job.context.row_of(paths.reduced(job.files[0]))
+    geometry = geometry_of(job.context, row.geometry)
+    how = recipe_of(job.context, row.recipe)
+    images = product_images(geometry, how)
+    members = [
+        read_hdus(job.context.results / record.product, images[-1].hdu + 1)
+        for _, record in job.kept
     ]
-    if len(raw) == 1 and not (recipe.trim and geometry.layout == "extensions"):
-        return [(raw[0], 0)]
-    first = 0 if 0 in raw else 1
-    return [(hdu, number) for number, hdu in enumerate(raw, start=first)]
+    parts, figures, content = [], [], ""
+    rejected = 0
+    if images[0].hdu:
+        primary = biasheader.shared_cards([hdus[0] for hdus in members])
+        _say_of_group(primary, job)
+        parts += array_hdu(primary, None, primary=True)
+    for image in images:
+        hdus = [found[image.hdu] for found in members]
+        combined = _combine(job, [hdu.member for hdu in hdus], np.dtype(how.dtype))
+        own = [_measure(job, combined, a, trimmed=how.trim) for a in image.amplifiers]
+        cards = biasheader.shared_cards(hdus)
+        if not parts:
+            _say_of_group(cards, job)
+        biasheader.say_of_image(cards, combined, own)
+        name = biasheader.extension_name(hdus[0])
+        parts += array_hdu(cards, combined.image, name=name, primary=not parts)
+        parts += _extensions(job, combined, image.suffix)
+        content = content or str(data_unit(combined.image)[1])
+        figures += own
+        rejected += int(combined.clipped.sum())
+    target = job.context.results / job.record.product
+    fitsio.write_hdus(target, parts)
+    data = {
+        **job.record.data,
+        "quality": figures,
+        "recipe": str(job.recipe),
+        "rejected": rejected,
+        "pixels": len(job.kept) * sum(math.prod(image.shape) for image in images),
+    }
+    return replace(job.record, stamp=ledger.stamp_of(target), content=content, data=data)
 
 
-def _name(files, hdu):
-    with fits.open(files[0], memmap=True, lazy_load_hdus=True) as hdus:
-        return hdus[hdu].header.get("EXTNAME")
+def _say_of_group(cards, job):
+    biasheader.say_of_group(
+        cards, key=job.record.key, recipe=job.recipe, members=job.files, left_out=job.left_out
+    )
 
 
-def _header(files, hdu):
-    """Return the cards that all members have with one value; what differs belongs to none."""
-    every = []
-    for file in files:
-        with fits.open(file, memmap=True, lazy_load_hdus=True) as hdus:
-            every.append(hdus[hdu].header.copy(strip=True))
-    first, rest = every[0], every[1:]
-    common = fits.Header()
-    for card in first.cards:
-        keyword = card.keyword
-        if keyword in ("", "COMMENT", "HISTORY", "CHECKSUM", "DATASUM", "LONGSTRN", "EXTNAME"):
-            continue
-        if keyword == "EXTEND" or keyword.startswith(("PCOUNT", "GCOUNT", "OVRRMS", "BIASLV")):
-            continue
-        if all(other.get(keyword) == card.value for other in rest):
-            common.append(card, bottom=True)
-    return common
+def _combine(job, members, dtype):
+    combined = combine.combine(
+        members,
+        job.recipe,
+        threads=job.threads,
+        memory=_memory(job.settings["memory"] * 1e6),
+        dtype=dtype,
+        uncertainty=job.settings["uncertainty"],
+        allow_empty=True,
+    )
+    if combined.empty == combined.image.size:
+        raise FrameError("no pixel has a value in any member", file=job.record.product)
+    return combined
 
 
-def _measured(context, combined, amplifier, kept):
-    place = amplifier.place
+def _memory(limit):
+    """Return the bytes that combining may take, so that the process stays below its limit."""
+    return int(max(limit - _resident() - _AFTERWARDS, _LEAST * limit))
+
+
+def _resident():
+    """Return the bytes of memory that this process holds at the moment."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return _PROCESS
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _extensions(job, combined, suffix):
+    """Return the HDUs with uncertainty and number of frames that the configuration asks for."""
+    parts = []
+    if job.settings["uncertainty"]:
+        cards = CardList()
+        cards.set("BUNIT", "adu", "standard error of the pixels")
+        parts += array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")
+    if job.settings["count"]:
+        cards = CardList()
+        cards.add_comment("Number of frames behind each pixel")
+        parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
+    return parts
+
+
+# -- its figures -----------------------------------------------------------------------------------
+
+
+def _measure(job, combined, amplifier, *, trimmed):
+    """Return what the biases say of one amplifier: a row of the table, and what is drawn."""
+    place = amplifier.place if trimmed else amplifier.data
+    claim = amplifier.read_noise
     what = quality.Amplifier(
         amplifier.name,
         (place.y0, place.y1, place.x0, place.x1),
         amplifier.gain,
-        amplifier.read_noise if amplifier.read_noise is not None else _claimed(context, kept),
+        claim if claim is not None else _claimed(job),
     )
-    levels = [record.data["levels"].get(amplifier.name, math.nan) for _, record in kept]
-    hours = hours_of([context.row_of(record.product).facts["date_obs"] for _, record in kept])
+    rows = [job.context.row_of(record.product) for _, record in job.kept]
+    levels = [record.data["levels"].get(amplifier.name, math.nan) for _, record in job.kept]
+    hours = hours_of([row.facts["date_obs"] for row in rows])
     figures = asdict(quality.measure_amplifier(combined, what, levels, hours))
     inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
     frames = combined.sample[:, inside, place.x0 : place.x1]
     pairs = [quality.read_noise(frames[i : i + 2]).value for i in range(len(frames) - 1)]
-    figures = {name: _short(value) for name, value in figures.items()}
     return {
-        **figures,
+        **{name: _short(value) for name, value in figures.items()},
         "gain": math.nan if amplifier.gain is None else amplifier.gain,
         "levels": levels,
         "hours": [_short(hour) for hour in hours],
@@ -196,8 +259,10 @@ def _measured(context, combined, amplifier, kept):
     }
 
 
-def _claimed(context, kept):
-    claims = {context.row_of(record.product).facts["rdnoise"] for _, record in kept}
+def _claimed(job):
+    """Return the read noise that the members' headers agree on, electrons, or None."""
+    facts = (job.context.row_of(record.product).facts for _, record in job.kept)
+    claims = {fact["rdnoise"] for fact in facts}
     claim = claims.pop() if len(claims) == 1 else ""
     return claim if isinstance(claim, int | float) else None
 
@@ -207,115 +272,18 @@ def _short(value):
 
 
 def hours_of(dates):
-    """Return hours since the first of some ISO dates and times; NaN where there is no time."""
-    times = []
-    for text in dates:
-        try:
-            times.append(datetime.fromisoformat(text).timestamp() if "T" in text else math.nan)
-        except ValueError:
-            times.append(math.nan)
-    known = [time for time in times if time == time]
-    first = min(known) if known else math.nan
-    return [(time - first) / 3600 for time in times]
+    """Return hours since the first of some ISO dates and times (UT); NaN where there is no time."""
+    times = np.array([_seconds(text) for text in dates], dtype=np.float64)
+    known = times[np.isfinite(times)]
+    return ((times - known.min()) / 3600 if known.size else times).tolist()
 
 
-def _say(header, record, kept, left_out, recipe, combined, figures, context):
-    """Write how the combined bias was made and how good it is."""
-    for keyword, value, comment in headers.versions():
-        header[keyword] = (value, comment)
-    header["BUNIT"] = ("adu", "unit of the pixels")
-    header["CCDFKEY"] = (record.key, "what this product depends on")
-    header["NCOMBINE"] = (len(kept), "frames combined")
-    header["COMBMETH"] = (recipe.method, "how the values of a pixel became one")
-    if recipe.clip is not None:
-        header["CLIPSIG"] = (recipe.clip, "clipping limit, in sigma about the median")
-        header["CLIPDEV"] = ("mad", "sigma from the median absolute deviation")
-        header["CLIPITER"] = (recipe.iterations, "rounds of clipping at most")
-    header["NREJECT"] = (int(combined.clipped.sum()), "values rejected, of all members")
-    header["NINVALID"] = (
-        int(combined.invalid.sum()),
-        "values that were not finite, of all members",
-    )
-    header["NEMPTY"] = (int(combined.empty), "pixels without any value, NaN here")
-    header["IMGLEVEL"] = (
-        _short(float(np.nanmean(combined.image, dtype=np.float64))),
-        "[adu] mean of this image",
-    )
-    for number, figure in enumerate(figures, start=1):
-        tail = "" if len(figures) == 1 else f"{number:02d}"
-        for keyword, short, name, comment in (
-            ("BIASLVL", "BIASLV", "level", "[adu] mean level subtracted from the members"),
-            ("RNOISE", "RNOISE", "read_noise", "[adu] read noise from pairs of members"),
-            ("CNOISE", "CNOISE", "combined_noise", "[adu] noise of this image, measured"),
-            ("CNOISPR", "CNOISP", "predicted_noise", "[adu] noise that the read noise predicts"),
-        ):
-            if math.isfinite(figure[name]):
-                header[f"{short}{tail}" if tail else keyword] = (figure[name], comment)
-    for number, (file, _) in enumerate(kept, start=1):
-        header[_numbered("IMCOM", "IMC", number)] = headers.printable(file)
-    for number, out in enumerate(left_out, start=1):
-        header[_numbered("IMOUT", "IMO", number)] = headers.printable(
-            _left_out_file(record, number)
+def _seconds(text):
+    try:
+        return (
+            datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+            if "T" in text
+            else math.nan
         )
-        header.add_history(f"left out: {headers.printable(out.text)}")
-    headers.allow_long_strings(header)
-
-
-def _left_out_file(record, number):
-    return record.data["left_out"][number - 1][0]
-
-
-def _numbered(long, short, number):
-    return f"{long}{number:03d}" if number < 1000 else f"{short}{number:05d}"
-
-
-# -- the table -------------------------------------------------------------------------------------
-
-_COLUMNS = (
-    "amplifier", "frames", "level", "level_error", "level_span", "drift_an_hour",
-    "drift_an_hour_error", "read_noise", "read_noise_error", "gain", "read_noise_electrons",
-    "header_read_noise_electrons", "row_structure", "row_structure_error", "column_structure",
-    "column_structure_error", "combined_row_structure", "combined_column_structure",
-    "combined_noise", "combined_noise_error", "predicted_noise", "root_n_noise",
-    "clipped_fraction",
-)  # fmt: skip
-
-
-def quality_rows(context, groups):
-    """Return the rows of the table for some groups: a dict for each amplifier."""
-    rows = []
-    for group in groups:
-        record = context.outcome(group.product)
-        if record is None:
-            continue
-        common = {"night": group.night, "camera": group.camera, "product": group.product}
-        if record.status == ledger.REFUSED:
-            rows.append({**common, "frames": 0, "note": record.reason})
-            continue
-        for figures in record.data.get("quality", ()):
-            rows.append({**common, **{name: figures[name] for name in _COLUMNS}, "note": ""})
-    return rows
-
-
-def write_quality_table(context, job):
-    """Write ``bias_quality.csv``: what the biases say, a row a night, camera and amplifier."""
-    groups = sorted(context.groups.values(), key=lambda g: (g.night, g.product))
-    columns = ["night", "camera", *_COLUMNS, "product", "note"]
-    table = pd.DataFrame(quality_rows(context, groups), columns=columns)
-    text = table.to_csv(index=False, lineterminator="\n")
-    return write_text(context, job, plan.table_basis(context), text)
-
-
-def write_text(context, job, basis, content):
-    """Write a text or picture product and return its record."""
-    target = context.results / job.product
-    data = content.encode() if isinstance(content, str) else content
-    fitsio.write_hdus(target, [data])
-    return Record(
-        job.product,
-        job.kind,
-        digest(basis),
-        stamp=ledger.stamp_of(target),
-        content=ledger.content_of(target),
-        basis=basis,
-    )
+    except ValueError:
+        return math.nan

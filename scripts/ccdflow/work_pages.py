@@ -12,9 +12,10 @@ from astropy.io import fits
 from ccdflow import fitsio, headers, ledger, page, paths, pictures, plan
 from ccdflow.errors import FrameError
 from ccdflow.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
+from ccdflow.products import product_images
+from ccdflow.remembered import geometry_of, recipe_of
 from ccdflow.sections import Region
-from ccdflow.work import geometry_of, recipe_of
-from ccdflow.work_biases import image_hdus, write_text
+from ccdflow.writing import write_text
 
 _STATUS = {ORPHAN: "raw file is gone", SET_ASIDE: page.SET_ASIDE}
 _FROM_NIGHT = "../.."
@@ -61,7 +62,7 @@ def frame_panels(context, row):
         name=row.file,
         kind=row.facts["type"],
         raw=raw,
-        reduced=read_product(context, paths.reduced(row.file), image_hdus(geometry, recipe)[0][1]),
+        reduced=_first_image(context, paths.reduced(row.file), geometry, recipe),
         strips=tuple(strips),
         data=tuple(_corners(a.data) for a in own),
         along=own[0].along if strips else "rows",
@@ -89,8 +90,9 @@ def read_raw(context, row, hdu):
     return stored.astype(np.float32) + offset
 
 
-def read_product(context, product, hdu):
-    """Return an image of a product, (ny, nx), native byte order."""
+def _first_image(context, product, geometry, recipe):
+    """Return the first image of a product, (ny, nx), native byte order."""
+    hdu = product_images(geometry, recipe)[0].hdu
     with fits.open(context.results / product, memmap=False) as hdus:
         data = hdus[hdu].data
         return data.astype(data.dtype.newbyteorder("="))
@@ -261,7 +263,7 @@ def _combined(context, group):
 def _combined_picture(context, group, data, figures):
     row = context.row_of(paths.reduced(data["members"][0]))
     geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
-    image = read_product(context, group.product, image_hdus(geometry, recipe)[0][1])
+    image = _first_image(context, group.product, geometry, recipe)
     png = pictures.combined_bias_picture(
         pictures.CombinedPanels(
             Path(group.product).stem,
