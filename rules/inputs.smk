@@ -99,7 +99,7 @@ def child(wildcards):
             sys.executable, "-m", "snakemake",
             "--snakefile", str(workflow.main_snakefile),
             "--profile", "none", "--workflow-profile", "none",
-            "--executor", "local", "--force-use-threads", "--scheduler", "greedy",
+            "--executor", "local", "--force-use-threads", "--scheduler", "greedy", "--scheduler-subsample", "100",
             "--keep-going", "--nolock", "--drop-metadata", "--rerun-incomplete",
             "--rerun-triggers", "mtime", "--latency-wait", "0", "--nocolor",
             "--config", f"order={own}",
