@@ -54,7 +54,8 @@ def products(results):
         page = results / paths.night_page(night)
         made += [(picture, "raw beside reduced, a frame of each type")] * picture.is_file()
         made += [(page, f"the page of the night of {night}: open it in a browser")] * page.is_file()
-    return made
+    index = results / paths.INDEX_PAGE
+    return made + [(index, "the overview of all nights")] * index.is_file()
 
 
 def _types(frames):
@@ -95,10 +96,16 @@ def message(raw, results):
         "",
         "The same of your own frames, with 2 cores:",
         "",
-        "  . .venv/bin/activate",
+        f"  . {_environment()}/bin/activate",
         "  snakemake --cores 2 --config raw=FOLDER results=FOLDER",
     ]
     return "\n".join(lines)
+
+
+def _environment():
+    """Return the folder of this Python's environment, as short as it can be written here."""
+    folder, here = Path(sys.prefix), Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def main(arguments=None):
