@@ -93,13 +93,14 @@ def child(wildcards):
     It is told all that matters, so that it does not depend on profiles, which it would read only
     in some folders, or on what the user's environment holds.
     """
-    own = json.dumps(order_of(wildcards))
+    own = json.dumps(order_of(wildcards), ensure_ascii=False)
     return shlex.join(
         [
             sys.executable, "-m", "snakemake",
             "--snakefile", str(workflow.main_snakefile),
             "--profile", "none", "--workflow-profile", "none",
-            "--executor", "local", "--force-use-threads", "--scheduler", "greedy", "--scheduler-subsample", "100",
+            "--executor", "local", "--force-use-threads",
+            "--scheduler", "greedy", "--scheduler-subsample", "100",
             "--keep-going", "--nolock", "--drop-metadata", "--rerun-incomplete",
             "--rerun-triggers", "mtime", "--latency-wait", "0", "--nocolor",
             "--config", f"order={own}",
