@@ -147,7 +147,10 @@ def noise_about_levels(strips, along):
         k = values.shape[1]
         if k < 2:
             continue
-        deviation = np.abs(values - _means(values))
+        # Outliers draw the mean of a row along, which then drops out whole; of the frame they
+        # would draw the only one.
+        centre = np.nanmedian(values) if along == "frame" else _means(values)
+        deviation = np.abs(values - centre)
         # A sample is enough for the threshold, and quicker.
         sample = deviation.ravel()[:: max(1, deviation.size // 20000)]
         spread = 1.4826 * float(np.median(sample[np.isfinite(sample)]))

@@ -1,0 +1,180 @@
+"""Raw frames made up for tests, and the workflow's jobs run one after the other in this process."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow import ledger, makers, plan, session, settings
+from ccdflow.geometry import Amplifier, Geometry
+from ccdflow.sections import Region
+
+
+def region(text):
+    """A region from a FITS section, without its brackets."""
+    return Region.from_fits(f"[{text}]")
+
+
+def amplifier(data, overscan=(), *, along=None, place=None, name="A", hdu=0, **more):
+    """An amplifier from FITS sections; its data go to the corner of the product."""
+    data = region(data)
+    ny, nx = data.shape
+    strips = tuple(region(s) for s in ([overscan] if isinstance(overscan, str) else overscan))
+    return Amplifier(
+        name=name,
+        hdu=hdu,
+        data=data,
+        overscan=strips,
+        along=along or ("rows" if strips else "none"),
+        place=region(place) if place else Region(0, ny, 0, nx),
+        **more,
+    )
+
+
+def geometry(raw_shape, *amplifiers, layout="image"):
+    """The geometry of a frame of which all HDUs have one shape."""
+    hdus = sorted({a.hdu for a in amplifiers})
+    extensions = ()
+    if layout == "extensions":
+        extensions = tuple((h, _extent([a for a in amplifiers if a.hdu == h])) for h in hdus)
+    return Geometry(
+        camera="test",
+        shape=_extent(amplifiers) if layout == "image" else extensions[0][1],
+        amplifiers=amplifiers,
+        layout=layout,
+        source="profile",
+        raw_shapes=tuple((hdu, raw_shape) for hdu in hdus),
+        extension_shapes=extensions,
+    )
+
+
+def _extent(amplifiers):
+    return max(a.place.y1 for a in amplifiers), max(a.place.x1 for a in amplifiers)
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def write_raw(path, *hdus, more=()):
+    """Write a raw file of (data, cards) pairs, compressed if its name ends so.
+
+    Parameters
+    ----------
+    path : path-like
+    *hdus : (numpy.ndarray or None, dict)
+        The primary first.
+    more : iterable of str
+        Texts of cards that go into the primary header as they are.
+    """
+    made = fits.HDUList()
+    for data, cards in hdus:
+        hdu = (fits.ImageHDU if made else fits.PrimaryHDU)(data)
+        for keyword, value in cards.items():
+            hdu.header[keyword] = value
+        made.append(hdu)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for text in more:
+            made[0].header.append(fits.Card.fromstring(text), end=True)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plain = path.with_name("plain.fits") if path.suffix == ".gz" else path
+        made.writeto(plain, output_verify="ignore", overwrite=True)
+    if plain != path:
+        path.write_bytes(gzip.compress(plain.read_bytes(), 1, mtime=0))
+        plain.unlink()
+    return path
+
+
+def biases(n, shape=(40, 72), *, level=1000, noise=4.0, wide=64, seed=1):
+    """`n` raw biases, uint16: a level, noise, a slope along the rows; no light anywhere."""
+    rng = np.random.default_rng(seed)
+    slope = np.linspace(0, 6, wide)
+    for _ in range(n):
+        frame = level + noise * rng.standard_normal(shape)
+        frame[:, :wide] += slope
+        yield np.rint(frame).astype(np.uint16)
+
+
+LFC_LIKE = """\
+recognise: {{INSTRUME: {name}}}
+site: {{longitude: -116.9}}
+amplifiers:
+  - name: A
+    data: {{python: "[:, 0:64]"}}
+    overscan: {{python: "[:, 66:]"}}
+    gain: 1.5
+    read_noise: 6.0
+"""
+
+
+def bias_cards(number, *, name="TESTCAM", **more):
+    """The header of a bias taken `number` minutes after the first."""
+    return {
+        "INSTRUME": name,
+        "IMAGETYP": "BIAS",
+        "EXPTIME": 0.0,
+        "DATE-OBS": f"2020-03-01T{2 + number // 60:02d}:{number % 60:02d}:00",
+        "OBJECT": "bias",
+        **more,
+    }
+
+
+# -- the workflow without Snakemake ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind."""
+
+    results: Path
+    records: dict
+    lines: list
+    context: plan.Context
+
+    def open(self, product):
+        """Open a product with astropy, all checksums compared."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            hdus = fits.open(self.results / product, checksum=True, memmap=False)
+            hdus.verify("exception")
+        return hdus
+
+
+def run_jobs(raw, results, cameras, **config):
+    """Make all products of a raw folder, one job after the other.
+
+    Parameters
+    ----------
+    raw, results : path-like
+    cameras : dict of str to str
+        Profiles' texts by camera.
+    **config
+        Settings, as in ``config/config.yaml``.
+    """
+    folder = Path(results).parent / "cameras"
+    folder.mkdir(exist_ok=True)
+    for name, text in cameras.items():
+        (folder / f"{name}.yaml").write_text(text)
+    values = settings.load(
+        {"raw": str(raw), "results": str(results), "cameras": str(folder)}
+        | {"pictures": {"per_type": 0}}
+        | config
+    )
+    running = session.start(values, dry=False)
+    records = {}
+    try:
+        for job in running.plan.jobs.values():
+            options = {"threads": 2} if job.kind == plan.BIAS else {}
+            record = makers.make(running.context, job, **options)
+            ledger.write_record(Path(results), record, job.done)
+            records[job.product] = record
+        lines, _ = session.finish(running)
+    finally:
+        running.lock.close()
+    return Run(Path(results), records, lines, running.context)
