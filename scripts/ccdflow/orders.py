@@ -350,6 +350,8 @@ _FRAME, _MEGAPIXEL, _PICTURE, _START = 0.03, 0.03, 1.5, 20.0
 # A shared file system and a slower node may take so much longer.
 _MARGIN = 5.0
 _MOST_THREADS = 8
+# MB that the interpreters of a job hold: the executor's two, and the child with its libraries.
+_PROCESSES = 1000
 # A thread is worth it for each so many seconds of work.
 _PER_THREAD = 20.0
 
@@ -378,7 +380,7 @@ def memory(size, *, attempt=1, combining=1000, threads=2):
     # Bytes a pixel of a frame at work: inflated, as numbers, reduced, and room for a mask.
     frames = threads * size.largest * 16 / 1e6
     together = min(combining, size.combined * size.largest * 8 / 1e6)
-    return attempt * math.ceil((600 + max(frames, together)) / 100) * 100
+    return attempt * math.ceil((_PROCESSES + max(frames, together)) / 100) * 100
 
 
 def runtime(size, *, attempt=1, threads=2):

@@ -176,7 +176,7 @@ def duration(seconds):
     """Return a length of time in words.
 
     >>> duration(75), duration(7300)
-    ('1 min 15 s', '2 h 2 min')
+    ('1 min 15 s', '2 h 1 min')
     """
     seconds = round(seconds)
     if seconds < 60:
