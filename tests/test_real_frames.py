@@ -13,6 +13,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 from astropy.nddata import CCDData
+
 from ccdflow.cameras import generic_camera, identify, load_cameras, refuse_reduced
 from ccdflow.errors import FrameError
 from ccdflow.reduction import reduce_frame

@@ -236,7 +236,7 @@ def read_layout(path, *, name=None, memory=None):
     """
     name = str(path) if name is None else name
     try:
-        with open(path, "rb", buffering=0, opener=_open_at_once) as file:  # noqa: PTH123 - opener
+        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
             return _layout(file, name, memory)
     except OSError as error:
         raise _unreadable(name, error) from None
