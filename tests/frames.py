@@ -146,8 +146,8 @@ class Run:
         return hdus
 
 
-def run_jobs(raw, results, cameras, **config):
-    """Make all products of a raw folder, one job after the other.
+def begin(raw, results, cameras, **config):
+    """Plan what is to be made of a raw folder.
 
     Parameters
     ----------
@@ -156,6 +156,10 @@ def run_jobs(raw, results, cameras, **config):
         Profiles' texts by camera.
     **config
         Settings, as in ``config/config.yaml``.
+
+    Returns
+    -------
+    ccdflow.session.Session
     """
     folder = Path(results).parent / "cameras"
     folder.mkdir(exist_ok=True)
@@ -166,10 +170,15 @@ def run_jobs(raw, results, cameras, **config):
         | {"pictures": {"per_type": 0}}
         | config
     )
-    running = session.start(values, dry=False)
+    return session.start(values, dry=False)
+
+
+def run_jobs(raw, results, cameras, *, kinds=(plan.FRAME, plan.BIAS), **config):
+    """Make the products of some kinds, one job after the other; arguments as for `begin`."""
+    running = begin(raw, results, cameras, **config)
     records = {}
     try:
-        for job in running.plan.jobs.values():
+        for job in running.plan.of_kind(*kinds):
             options = {"threads": 2} if job.kind == plan.BIAS else {}
             record = makers.make(running.context, job, **options)
             ledger.write_record(Path(results), record, job.done)

@@ -10,6 +10,7 @@ import numpy as np
 from ccdflow import fitsio
 from ccdflow.combine import Member
 from ccdflow.errors import FrameError
+from ccdflow.headertext import is_commentary
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,13 @@ def _hdu(text, path, offset):
         if keyword == "END":
             break
         if keyword == "CONTINUE":
-            cards[last] += card
-        elif keyword not in ("", "COMMENT", "HISTORY"):
-            cards.setdefault(keyword, card)
-        last = keyword
+            if last in cards:
+                cards[last] += card
+            continue
+        # Of cards that stand twice the first is kept, and not continued by the second's.
+        last = "" if keyword in cards or is_commentary(keyword) else keyword
+        if last:
+            cards[keyword] = card
     axes = int(_value(cards["NAXIS"]))
     if not axes:
         return ProductHdu(cards, None), 0

@@ -17,8 +17,8 @@ from ccdflow.combine import sampled_rows
 from ccdflow.overscan import Overscan
 from ccdflow.reduction import Image, Reduced
 
-# Rows in a block: 256 of the LFC are 1 MB as they come and 2 MB as they go.
-_BLOCK_PIXELS = 1 << 19
+# Pixels in a block: 252 rows of the LFC, 1 MB as they come and 2 MB as they go.
+BLOCK_PIXELS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=0):
         If the raw file is damaged, or an amplifier holds no finite value.
     """
     work = _Work(rows, geometry, recipe, sample)
-    size = max(1, _BLOCK_PIXELS // rows.shape[1])
+    size = max(1, BLOCK_PIXELS // rows.shape[1])
     for first, stored in rows.blocks(size):
         block = work.reduce(first, stored)
         if block is not None:

@@ -1,0 +1,246 @@
+"""Frames reduced while they are inflated: the bytes of the other way, and what may go wrong."""
+
+import errno
+import gzip
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from frames import begin, bias_cards, biases, run_jobs, write_raw
+
+from ccdflow import fitsio, ledger, makers, streaming, work
+
+PROFILE = "recognise: {INSTRUME: TESTCAM}\n"
+ONE = "amplifiers: [{name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}}]\n"
+LEFT = "amplifiers: [{name: A, data: {python: '[:, 7:]'}, overscan: {python: '[:, 1:5]'}}]\n"
+ROWS = (
+    "amplifiers: [{name: A, data: {python: '[3:-6, 0:64]'}, overscan: {python: '[3:-6, 66:]'}}]\n"
+)
+TWO = """\
+amplifiers:
+  - {name: left, data: {python: '[:, 0:32]'}, overscan: {python: '[:, 64:68]'}, gain: 1.2}
+  - {name: right, data: {python: '[:, 32:64]'}, overscan: {python: '[:, 68:]'}}
+"""
+APART = """\
+amplifiers:
+  - {name: a, data: {python: '[:, 0:20]'}, overscan: {python: '[:, 20:24]'}, place: {fits: '[21:40,1:40]'}}
+  - {name: b, data: {python: '[:, 30:50]'}, overscan: {python: '[:, 50:56]'}, place: {fits: '[1:20,1:40]'}}
+"""  # noqa: E501
+NONE = "overscan: none\n"
+KINDS = {
+    "strip on the right": (ONE, "uint16", {}, {}),
+    "strip on the left": (LEFT, "uint16", {}, {}),
+    "some rows only": (ROWS, "uint16", {}, {}),
+    "two amplifiers": (TWO, "uint16", {}, {}),
+    "exchanged places": (APART, "int16", {}, {}),
+    "no overscan": (NONE, "uint16", {}, {}),
+    "mean": (TWO, "uint16", {"statistic": "mean"}, {}),
+    "float64": (ONE, "uint16", {"dtype": "float64"}, {}),
+    "not subtracted": (ONE, "uint16", {"subtract": False}, {}),
+    "int32": (ONE, "int32", {}, {}),
+    "float pixels": (ONE, "float32", {}, {}),
+    "extension": (ONE.replace("name: A", "name: A, hdu: 1"), "uint16", {}, {"extension": True}),
+    "not compressed": (ONE, "uint16", {}, {"ending": ".fits"}),
+}
+
+
+def fill(raw, n=3, dtype="uint16", *, extension=False, ending=".fits.gz", rows=40):
+    """Write `n` biases of one kind, whose headers have one size."""
+    for number, frame in enumerate(biases(n, (rows, 72))):
+        cards = bias_cards(number)
+        hdus = [(frame.astype(dtype), cards)]
+        if extension:
+            hdus = [(None, cards), (frame.astype(dtype), {"EXTNAME": "CHIP"})]
+        write_raw(raw / f"b{number}{ending}", *hdus)
+
+
+@pytest.fixture
+def streamed(monkeypatch):
+    """Names of the frames that were reduced while they were inflated."""
+    done = []
+    original = streaming.stream_frame
+
+    def spy(rows, *arguments, **options):
+        result = original(rows, *arguments, **options)
+        done.append(rows)
+        return result
+
+    monkeypatch.setattr(streaming, "stream_frame", spy)
+    monkeypatch.setattr(work, "_header_sizes", {})
+    return done
+
+
+def products(run):
+    return {path.name: path.read_bytes() for path in sorted(run.results.glob("reduced/*"))}
+
+
+def figures(run):
+    return {
+        name: json.dumps(record.data)
+        for name, record in run.records.items()
+        if record.kind == "frame"
+    }
+
+
+@pytest.mark.parametrize("pixels", [streaming.BLOCK_PIXELS, 72 * 7, 1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bytes_are_those_of_the_whole_frame(kind, pixels, tmp_path, streamed, monkeypatch):
+    profile, dtype, reduction, raw = KINDS[kind]
+    fill(tmp_path / "raw", dtype=dtype, **raw)
+    config = {"reduction": reduction, "combine": {"enabled": False}}
+    cameras = {"test": PROFILE + profile}
+    monkeypatch.setattr(streaming, "BLOCK_PIXELS", pixels)
+    run = run_jobs(tmp_path / "raw", tmp_path / "streamed", cameras, **config)
+    assert len(streamed) == 2  # the first tells how long the header is
+    monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
+    whole = run_jobs(tmp_path / "raw", tmp_path / "whole", cameras, **config)
+    assert len(streamed) == 2
+    assert products(run) == products(whole)
+    assert len(products(run)) == 3
+    assert figures(run) == figures(whole)
+    (statistics,) = run.records["reduced/b2.fits"].data["statistics"]
+    assert statistics["noise"] == pytest.approx(4, rel=0.1)
+
+
+def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed):
+    fill(tmp_path / "raw")
+    frame = next(biases(1))
+    write_raw(tmp_path / "raw/b3.fits.gz", (frame, bias_cards(3, OBJECT="long " * 600)))
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    assert len(streamed) == 3
+    with run.open("reduced/b3.fits") as hdus:
+        assert hdus[0].header["OBJECT"] == ("long " * 600).rstrip()
+        level = np.median(frame[:, 66:], axis=1)[:, None]
+        np.testing.assert_array_equal(hdus[0].data, frame[:, :64] - level.astype("f4"))
+    assert not list(run.results.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        {"reduction": {"mask": True}},
+        {"reduction": {"trim": False}},
+        {"reduction": {"model": "polynomial"}},
+    ],
+)
+def test_what_is_not_usual_is_not_streamed(unusual, tmp_path, streamed):
+    fill(tmp_path / "raw")
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE}, **unusual)
+    assert streamed == []
+    assert len(products(run)) == 3
+
+
+def spoil(path, *, at=0.5, cut=False):
+    """Change a bit of a file's middle, or end it there."""
+    data = bytearray(path.read_bytes())
+    place = int(at * len(data))
+    data[place] ^= 0x10
+    path.write_bytes(data[:place] if cut else data)
+
+
+@pytest.mark.parametrize("at", [0.3, 0.6, 0.9])
+def test_a_damaged_stream_is_set_aside_and_leaves_no_file(at, tmp_path, streamed):
+    # More rows than are inflated along with the header.
+    fill(tmp_path / "raw", 4, rows=1200)
+    spoil(tmp_path / "raw/b2.fits.gz", at=at)
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    record = run.records["reduced/b2.fits"]
+    assert record.status == ledger.SET_ASIDE
+    assert "damaged" in record.reason or "checksum" in record.reason
+    assert sorted(products(run)) == ["b0.fits", "b1.fits", "b3.fits"]
+    assert not list(run.results.rglob("*.part"))
+    assert run.records["combined/2020-02-29/bias_test_64x1200.fits"].data["members"] == [
+        "b0.fits.gz", "b1.fits.gz", "b3.fits.gz"
+    ]  # fmt: skip
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_the_frames_fault(tmp_path, monkeypatch, streamed):
+    fill(tmp_path / "raw")
+    running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    first, second, _ = running.plan.of_kind("frame")
+    makers.make(running.context, first)
+
+    class Broken:
+        def __init__(self, file):
+            self.file, self.reads = file, 0
+
+        def readinto(self, buffer):
+            self.reads += 1
+            if self.reads > 1:
+                raise OSError(errno.EIO, "Input/output error")
+            return self.file.readinto(buffer)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.file.close()
+
+    monkeypatch.setattr(fitsio, "open_raw", lambda path, f=fitsio.open_raw: Broken(f(path)))
+    record = makers.make(running.context, second)
+    running.lock.close()
+    assert record.status == ledger.SET_ASIDE
+    assert "cannot be read (Input/output error)" in record.reason
+    assert not (tmp_path / "results/reduced/b1.fits").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
+    number, after, tmp_path, monkeypatch, streamed
+):
+    """The error goes up as it is; what stood under the product's name still stands there."""
+    fill(tmp_path / "raw")
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    before = products(run)
+    monkeypatch.setattr(streaming, "BLOCK_PIXELS", 72 * 20)
+    changed = PROFILE + ONE.replace("0:64", "0:60")
+    running = begin(tmp_path / "raw", tmp_path / "results", {"test": changed})
+    first, second, _ = running.plan.of_kind("frame")
+    makers.make(running.context, first)
+    write, writes = fitsio.write_all, []
+
+    def full(file, data):
+        writes.append(len(data))
+        if len(writes) > after:
+            raise OSError(number, "no more")
+        write(file, data)
+
+    monkeypatch.setattr(fitsio, "write_all", full)
+    with pytest.raises(OSError, match="no more"):
+        makers.make(running.context, second)
+    running.lock.close()
+    assert len(writes) == after + 1
+    assert (tmp_path / "results/reduced/b1.fits").read_bytes() == before["b1.fits"]
+    assert not list((tmp_path / "results").rglob("*.part"))
+
+
+def test_a_raw_file_that_changed_since_it_was_planned_is_left_for_the_next_run(tmp_path):
+    fill(tmp_path / "raw")
+    running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    write_raw(tmp_path / "raw/b0.fits.gz", (np.full((40, 72), 7, np.uint16), bias_cards(9)))
+    record = makers.make(running.context, running.plan.of_kind("frame")[0])
+    running.lock.close()
+    assert record.status == ledger.GONE
+    assert not (tmp_path / "results/reduced/b0.fits").exists()
+
+
+def test_scaled_pixels_are_reduced_as_ccdproc_would(tmp_path):
+    """BSCALE and BZERO that are not those of unsigned integers: astropy makes floats of them."""
+    stored = next(biases(1)).astype("int16")
+    hdu = fits.PrimaryHDU(stored)
+    for keyword, value in bias_cards(0).items():
+        hdu.header[keyword] = value
+    hdu.header["BSCALE"], hdu.header["BZERO"] = 0.25, 3.5
+    data = hdu.header.tostring().encode() + stored.astype(">i2").tobytes()
+    path = tmp_path / "raw/b.fits.gz"
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress(data + b"\0" * (-len(data) % 2880)))
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
+    values = stored.astype("f4") * np.float32(0.25) + np.float32(3.5)
+    with run.open("reduced/b.fits") as hdus, fits.open(path) as raw:
+        np.testing.assert_array_equal(raw[0].data, values)
+        level = np.median(values[:, 66:], axis=1)[:, None]
+        np.testing.assert_array_equal(hdus[0].data, values[:, :64] - level)
+        assert not {"BSCALE", "BZERO"} & set(hdus[0].header)
