@@ -146,6 +146,13 @@ def test_a_folder_may_begin_with_the_home(monkeypatch):
     assert settings.load({"raw": "~/night"})["raw"] == "/home/observer/night"
 
 
+def test_braces_in_the_path_of_results_are_refused():
+    with pytest.raises(
+        UserError, match=r"results: Snakemake .* wildcards \(found 'my \{res\}ults'\)"
+    ):
+        settings.load({"results": "my {res}ults"})
+
+
 @pytest.mark.parametrize("results", ["raw", "raw/results", "raw/../raw/a/b", "../{here}/raw/x"])
 def test_results_inside_raw_are_refused(tmp_path, monkeypatch, results):
     monkeypatch.chdir(tmp_path)

@@ -92,6 +92,14 @@ def _merged(defaults, given):
 
 
 def _check_folders(settings):
+    if set("{}") & set(settings["results"]):
+        raise UserError(
+            "Snakemake would take the braces in this path for wildcards",
+            file=NAME,
+            keyword="results",
+            value=settings["results"],
+            allowed="a path without { and }",
+        )
     raw, results = Path(settings["raw"]).resolve(), Path(settings["results"]).resolve()
     if results == raw or raw in results.parents:
         raise UserError(
