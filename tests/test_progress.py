@@ -138,3 +138,19 @@ def test_watching_asks_until_the_end():
 )
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_run_without_frames_counts_what_else_it_makes():
+    stream = io.StringIO()
+    progress = Progress(0, others=2, stream=stream)
+    for _ in range(2):
+        progress.tick(other=True)
+    assert stream.getvalue() == "ccdflow: 2 of 2 combined biases, pictures and pages\n"
+
+
+def test_a_run_with_nothing_to_do_has_no_line():
+    stream = io.StringIO()
+    progress = Progress(0, stream=stream)
+    progress.elsewhere(Count())
+    progress.end()
+    assert stream.getvalue() == ""

@@ -107,6 +107,9 @@ class Progress:
     def line(self, now):
         """Return the line for a moment."""
         count = self.count
+        others = f"{count.others} of {self.others} combined biases, pictures and pages"
+        if not self.total:
+            return f"ccdflow: {others}"
         text = f"ccdflow: {count.frames} of {self.total} frames"
         rate = self._rate(now)
         if rate:
@@ -116,7 +119,7 @@ class Progress:
         if count.aside:
             text += f", {count.aside} set aside"
         if count.frames >= self.total and self.others:
-            text += f"; {count.others} of {self.others} combined biases, pictures and pages"
+            text += f"; {others}"
         return text
 
     def _rate(self, now):
@@ -132,7 +135,9 @@ class Progress:
         if count.frames >= self.total and self._frames_ended is None:
             self._frames_ended = now
         is_last = count.frames >= self.total and count.others >= self.others
-        if self.style == "none" or not (is_last or now - self._last >= _EVERY[self.style]):
+        if self.style == "none" or not self.total + self.others:
+            return
+        if not (is_last or now - self._last >= _EVERY[self.style]):
             return
         self._last = now
         text = self.line(now)
