@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 TEMPLATE = Path(__file__).with_name("slurm.conf.in")
@@ -93,7 +94,7 @@ class Cluster:
         own = _descendants(process.pid)
         process.kill()
         process.wait()
-        # What a job's daemon starts leaves the tree of slurmd: it says on its command line whose it is.
+        # What a job's daemon starts leaves the tree of slurmd: its command line says whose it is.
         for step in _steps(self.folder / f"spool.{node}"):
             own += [step, *_descendants(step)]
         for identifier in own:
@@ -161,7 +162,9 @@ def _processes():
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             status = (folder / "stat").read_text()
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            command = (
+                (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            )
         except OSError:
             continue
         yield int(folder.name), int(status.rpartition(")")[2].split()[1]), command
@@ -192,7 +195,5 @@ def _steps(spool):
 
 
 def _kill(identifier):
-    try:
+    with suppress(ProcessLookupError):
         os.kill(identifier, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
