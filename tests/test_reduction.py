@@ -8,10 +8,10 @@ import pytest
 from astropy import units
 from astropy.modeling import models
 from astropy.nddata import CCDData
-from frames import amplifier, geometry, region
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from small_frames import amplifier, geometry, region
 
 from ccdflow import flags, overscan, reduction
 from ccdflow.cameras import Recipe

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
-from frames import begin, bias_cards, biases, run_jobs, write_raw
+from small_frames import begin, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import fitsio, ledger, makers, streaming, work
 
