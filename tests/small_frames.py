@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,9 +140,10 @@ class Run:
 
     def open(self, product):
         """Open a product with astropy, all checksums compared."""
+        content = io.BytesIO((self.results / product).read_bytes())
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            hdus = fits.open(self.results / product, checksum=True, memmap=False)
+            hdus = fits.open(content, checksum=True, lazy_load_hdus=False)
             hdus.verify("exception")
         return hdus
 

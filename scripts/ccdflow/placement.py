@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import product
 
 from ccdflow.cards import card_value, number
 from ccdflow.errors import FrameError
@@ -29,7 +30,7 @@ _WCS = re.compile(
     r"|[AB]P?_(ORDER|DMAX|\d+_\d+)|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
 _DISTORTION = re.compile(r"[AB]P?_(ORDER|\d+_\d+)|CPDIS\d|DP\d|D2IM.*")
-_AXIS = re.compile(r"(?P<kind>CRPIX|CRVAL|CDELT|CD\d_|PC\d_)(?P<axis>[12])(?P<version>[A-Z]?)")
+_VERSION = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
 # Two solutions are the same if they put a star within this many pixels of one place.
 _SAME_PIXELS = 0.1
 
@@ -201,7 +202,7 @@ def _number(header, keyword, default):
 def _place_world(cards, headers, amplifiers):
     """Carry the world coordinates along where all amplifiers agree on them, or take them out."""
     solutions = [_moved_world(headers, amplifier) for amplifier in amplifiers]
-    if not any(solutions):
+    if all(solution == {} for solution in solutions):
         return
     if None in solutions or any(not _agree(solutions[0], other) for other in solutions[1:]):
         for keyword in [keyword for keyword, _ in cards if _WCS.fullmatch(keyword)]:
@@ -227,13 +228,13 @@ def _moved_world(headers, amplifier):
     world = {k: card_value(raw, k) for k in dict.fromkeys(raw) if _WCS.fullmatch(k)}
     world = {keyword: value for keyword, value in world.items() if value is not None}
     moves = axes(amplifier)
-    matches = [match for match in map(_AXIS.fullmatch, world) if match]
-    for axis, version in sorted({(match["axis"], match["version"]) for match in matches}):
-        move = moves[int(axis) - 1]
+    matches = [match for match in map(_VERSION.fullmatch, world) if match]
+    for version, axis in product(sorted({match["version"] for match in matches}), (1, 2)):
+        move = moves[axis - 1]
         if move == Axis(1, 0):
             continue
+        # FITS takes a CRPIX that is absent for 0, also of an axis that no card is about.
         pixel = f"CRPIX{axis}{version}"
-        # FITS takes a CRPIX that is absent for 0.
         world[pixel] = move.sign * (number(world.get(pixel)) or 0.0) + move.shift
         if move.sign < 0:
             if any(_is_distorted(keyword, value) for keyword, value in world.items()):
