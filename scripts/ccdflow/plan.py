@@ -12,12 +12,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ccdflow import combine, inventory, ledger, paths, reduction
+from ccdflow import combine, fitsio, inventory, ledger, paths, reduction
 from ccdflow.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE, digest
 
 FRAME, BIAS, PICTURE, QUALITY, PAGE, TABLE, INDEX = (
     "frame", "bias", "picture", "quality", "page", "table", "index",
 )  # fmt: skip
+
+_BIAS_PICTURE = "bias_quality.png"
 
 # Nights whose figures a night's page shows beside its own.
 TREND_NIGHTS = 30
@@ -145,6 +147,10 @@ class Context:
         if job is None:
             return self.ledger.get(product)
         record = None if self.planning else ledger.read_record(self.results / job.done)
+        before = self.ledger.get(product)
+        if record is None and before is not None and before.key == job.key:
+            # What was lost or damaged will be what it was.
+            record = before
         return record or ledger.Record(product, job.kind, job.key, basis=job.basis)
 
     def _by_product(self):
@@ -499,8 +505,8 @@ def make_plan(context):
         state.want(BIAS, group.product, group.night, group_basis(context, group), needs)
     if not context.settings["combine"]["enabled"] or not _asks_for(context.settings, "bias"):
         # What is not asked for is not touched.
-        for product, record in context.ledger.items():
-            if record.kind == BIAS:
+        for product in {*state.stamps, *context.ledger}:
+            if product.startswith("combined/"):
                 state.keep(product)
     nights = shown_nights(context)
     for night in nights:
@@ -509,7 +515,7 @@ def make_plan(context):
     pages = [paths.night_page(night) for night in nights]
     state.want(TABLE, paths.BIAS_QUALITY, "", table_basis(context), groups)
     state.want(INDEX, paths.INDEX_PAGE, "", index_basis(context), [*groups, *pages])
-    retire = sorted(state.retire | (set(context.ledger) - context.wanted))
+    retire = sorted(state.retire | (set(context.ledger) - context.wanted) | _strays(state))
     context.planning = False
     return Plan(context, context.jobs, retire, frames)
 
@@ -534,11 +540,27 @@ def _plan_night(state, night):
             state.want(PICTURE, picture, night, picture_basis(context, night), frames)
         needs.append(picture)
     if own:
-        quality = f"{folder}/bias_quality.png"
+        quality = f"{folder}/{_BIAS_PICTURE}"
         state.want(QUALITY, quality, night, quality_basis(context, night), own)
         needs.append(quality)
     needs += [group.product for group in trend_groups(context, night)]
     state.want(PAGE, paths.night_page(night), night, page_basis(context, night), needs)
+
+
+def _strays(state):
+    """Return products that ccdflow once made and that no record is left of, but for frames.
+
+    Their names belong to ccdflow, and they would be taken for what they are not any more. A frame
+    stays: it may be all that is left of a raw file.
+    """
+    context, names = state.context, (paths.OVERVIEW, _BIAS_PICTURE, paths.INDEX_PAGE)
+    strays = set()
+    for product in set(state.stamps) - context.wanted - set(context.ledger):
+        folder, _, rest = product.partition("/")
+        is_shown = folder == "nights" and rest.count("/") == 1 and rest.endswith(names)
+        if is_shown or (folder == "combined" and fitsio.signature(context.results / product)[1]):
+            strays.add(product)
+    return strays
 
 
 class _State:
@@ -579,6 +601,8 @@ class _State:
         if record.key != key:
             return _what_changed(record.basis, basis)
         if record.status == ledger.REFUSED:
+            if product in self.stamps:
+                self.retire.add(product)
             return ""
         stamp = self.stamps.get(product, ())
         if not stamp:
@@ -669,9 +693,11 @@ def describe(plan):
     if not plan.jobs:
         lines.append(f"nothing to do: {_count(plan.frames, FRAME)} reduced and up to date")
     rows = plan.context.store.rows
+    by_product = {paths.reduced(file): row.shown[1] for file, row in rows.items()}
     moved = [product for product in plan.retire if product.endswith(paths.RAW_ENDINGS)]
     lines += [
-        f"{product} to be moved into {paths.set_aside('')}: {_why_retired(rows, product)}"
+        f"{product} to be moved into {paths.set_aside('')}: "
+        + (by_product.get(product) or "its biases are no such group any more")
         for product in moved[:_MOST_LINES]
     ]
     if len(moved) > _MOST_LINES:
@@ -683,13 +709,6 @@ def describe(plan):
 
 
 _MOST_LINES = 5
-
-
-def _why_retired(rows, product):
-    for row in rows.values():
-        if product == paths.reduced(row.file):
-            return row.shown[1]
-    return "there is no such group of biases any more"
 
 
 def _reasons(jobs):

@@ -87,7 +87,6 @@ def start(values, *, dry, progress=None):
     if not dry:
         try:
             retire(context, session.plan.retire)
-            remove_refused(results, unmade)
             save(session, claims.removable(files, busy, results))
             remove_parts(results)
         except OSError as error:
@@ -194,7 +193,7 @@ def mark_gone(store, records, gone, results):
     here = {paths.reduced(file) for file in store.rows if file not in missing}
     for file in sorted(missing):
         row, product = store.rows[file], paths.reduced(file)
-        if product not in here and product in records and (results / product).exists():
+        if product not in here and (results / product).exists():
             if file in gone and row.gone != _GONE:
                 store.rows[file] = replace(row, gone=_GONE)
             continue
@@ -213,14 +212,9 @@ def retire(context, products):
     """Move products that do not belong any more among those set aside; nothing is deleted."""
     for product in products:
         retire_product(context.results, product)
-        context.ledger.pop(product, None)
-
-
-def remove_refused(results, unmade):
-    """Move away what stands under the name of a product that was refused this time."""
-    for record in unmade:
-        if record.status == ledger.REFUSED:
-            retire_product(results, record.product)
+        record = context.ledger.get(product)
+        if product not in context.wanted or (record and record.status != ledger.REFUSED):
+            context.ledger.pop(product, None)
 
 
 def retire_product(results, product):
@@ -306,9 +300,9 @@ def _take_in(session):
     context = session.context
     files, unmade = ledger.fold(context.results, context.ledger, verify=False)
     take_aside(context.store, unmade)
-    retire(context, [r.product for r in unmade if r.status == ledger.SET_ASIDE])
-    remove_refused(context.results, unmade)
-    save(session, files)
+    retire(context, [record.product for record in unmade if record.status != ledger.GONE])
+    busy = claims.withdraw(context.results)
+    save(session, claims.removable(files, busy, context.results))
 
 
 def fails(context):

@@ -1,0 +1,284 @@
+"""A small archive to rebuild in, run in this process or by Snakemake, and what changed by it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import yaml
+from astropy.io import fits
+
+from ccdflow import ledger, makers, session, settings
+
+ROOT = Path(__file__).parents[2]
+
+# Science pixels and overscan of the two cameras, as (ny, nx) and columns.
+SMALL = (24, 40, 8)
+# More than 1 MB, inflated or not: noise cannot be compressed.
+LARGE = (400, 1600, 40)
+
+_PROFILE = {
+    "site": {"longitude": 0.0},
+    "amplifiers": [
+        {
+            "name": "A",
+            "data": {"python": "[:, :-8]"},
+            "overscan": {"python": "[:, -6:]"},
+            "gain": 1.5,
+        }
+    ],
+}
+
+
+def frame_bytes(seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=SMALL, note=""):
+    """Return a raw frame as FITS bytes: bias level, drift from row to row, noise.
+
+    ``size`` is rows, science columns and overscan columns; ``seed`` gives the pixels.
+    """
+    ny, nx, strip = size
+    rng = np.random.default_rng(seed)
+    level = 1000 + rng.normal(0, 2, (ny, 1)) + rng.normal(0, 5, (ny, nx + strip))
+    if size == LARGE:
+        level += rng.integers(0, 40000, level.shape)
+    if kind != "BIAS":
+        level[:, :nx] += 300
+    header = fits.Header()
+    cards = {
+        "INSTRUME": camera, "IMAGETYP": kind, "EXPTIME": 0.0 if kind == "BIAS" else 5.0,
+        "DATE-OBS": f"{night}T22:00:00", "OBJECT": kind.lower(), "FILTER": "V", "NOTE": note,
+    }  # fmt: skip
+    for keyword, value in cards.items():
+        header[keyword] = value
+    hdu = fits.PrimaryHDU(level.astype(np.uint16), header)
+    return b"".join([hdu_bytes(hdu)])
+
+
+def hdu_bytes(hdu):
+    """Return an HDU as it stands in a file."""
+    import io
+
+    buffer = io.BytesIO()
+    hdu.writeto(buffer)
+    return buffer.getvalue()
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Attributes
+    ----------
+    jobs : list of str
+        Products of the jobs that ran.
+    lines : list of str
+        ccdflow's own, without its name.
+    status : int
+        Exit status.
+    output : str
+        All that was printed.
+    """
+
+    jobs: list
+    lines: list
+    status: int
+    output: str = ""
+
+
+@dataclass
+class Sandbox:
+    """Folders of raw frames, results, cameras; and settings.
+
+    Attributes
+    ----------
+    root : Path
+    config : dict
+        What is not as in ``config/config.yaml``.
+    """
+
+    root: Path
+    config: dict = field(default_factory=dict)
+    profiles: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.raw.mkdir(parents=True)
+        self.cameras.mkdir()
+        for camera in ("alpha", "beta"):
+            self.profile(camera)
+
+    @property
+    def raw(self):
+        """Folder of raw frames."""
+        return self.root / "raw"
+
+    @property
+    def results(self):
+        """Folder of results."""
+        return self.root / "results"
+
+    @property
+    def cameras(self):
+        """Folder of camera profiles."""
+        return self.root / "cameras"
+
+    def profile(self, camera, **changes):
+        """Write a camera's profile with some keys changed."""
+        values = {"recognise": {"INSTRUME": camera}, **_PROFILE, **changes}
+        self.profiles[camera] = values
+        (self.cameras / f"{camera}.yaml").write_text(yaml.safe_dump(values))
+
+    def put(self, file, seed, *, packed=True, **options):
+        """Write a raw frame and return its bytes in the file."""
+        content = frame_bytes(seed, **options)
+        if packed:
+            content = gzip.compress(content, 1, mtime=0)
+        return self.write(file, content)
+
+    def write(self, file, content):
+        """Write the bytes of a raw file, under another name first, as a copy does."""
+        path = self.raw / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".copying")
+        part.write_bytes(content)
+        part.replace(path)
+        return content
+
+    def values(self, **more):
+        """Return the settings, checked."""
+        folders = {name: str(getattr(self, name)) for name in ("raw", "results", "cameras")}
+        limits = {"settle": 0, "frame_memory": 50}
+        return settings.load({**folders, "limits": limits, **self.config, **more})
+
+    def plan(self):
+        """Return the dry session: what a run would do."""
+        return session.start(self.values(), dry=True)
+
+    def run(self, *, cores=2, stop_after=None):
+        """Run all jobs in this process, in the order of the plan, as the rules do.
+
+        ``stop_after`` ends it so many jobs on, without a word, as a kill does.
+        """
+        work = session.start(self.values(), dry=False)
+        try:
+            jobs = list(work.plan.jobs.values())[:stop_after]
+            _do(work.context, jobs, cores)
+            if stop_after is not None:
+                return Outcome([job.product for job in jobs], [], -9)
+            lines, failed = session.finish(work)
+        finally:
+            work.lock.close()
+        return Outcome([job.product for job in jobs], lines, int(failed))
+
+    def command(self, *arguments, cores=2, config=()):
+        """Return Snakemake's command line."""
+        self.root.joinpath("config.yaml").write_text(
+            yaml.safe_dump({"limits": {"settle": 0, "frame_memory": 50}, **self.config})
+        )
+        folders = [f"{name}={getattr(self, name)}" for name in ("raw", "results", "cameras")]
+        return [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            "--cores", str(cores), "--directory", str(self.root / "work"), *arguments,
+            "--configfile", str(self.root / "config.yaml"), "--config", *folders, *config,
+        ]  # fmt: skip
+
+    def snakemake(self, *arguments, cores=2, config=(), **options):
+        """Run Snakemake as a user does."""
+        (self.root / "work").mkdir(exist_ok=True)
+        done = subprocess.run(
+            self.command(*arguments, cores=cores, config=config),
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            encoding="utf-8", errors="backslashreplace", timeout=300, check=False, **options,
+        )  # fmt: skip
+        return Outcome(self._jobs(), own_lines(done.stdout), done.returncode, done.stdout)
+
+    def _jobs(self):
+        logs = sorted((self.root / "work" / ".snakemake" / "log").glob("*.log"))
+        text = logs[-1].read_text() if logs else ""
+        return sorted(map(unquote, re.findall(r"^ +wildcards: product=(.*?), key=", text, re.M)))
+
+    def clean(self):
+        """Return a sandbox with the same raw frames and settings, and no results."""
+        other = self.root.with_name(self.root.name + "-clean")
+        shutil.rmtree(other, ignore_errors=True)
+        fresh = Sandbox(other, dict(self.config))
+        for camera, values in self.profiles.items():
+            fresh.profile(camera, **values)
+        shutil.copytree(self.raw, fresh.raw, dirs_exist_ok=True, symlinks=True)
+        return fresh
+
+
+def _do(context, jobs, cores):
+    """Make products, each after what it needs; with several threads as soon as it can be."""
+    futures = {}
+
+    def make(job):
+        wait([futures[need] for need in job.needs if need in futures])
+        options = {"threads": cores} if job.kind == "bias" else {}
+        record = makers.make(context, job, **options)
+        ledger.write_record(context.results, record, job.done)
+
+    # A job waits only for such as were handed in before it, so one thread is enough.
+    with ThreadPoolExecutor(cores) as pool:
+        for job in jobs:
+            futures[job.product] = pool.submit(make, job)
+    for future in futures.values():
+        future.result()
+
+
+def own_lines(output):
+    """Return the lines that ccdflow printed, without its name."""
+    return [
+        line.removeprefix("ccdflow: ")
+        for line in output.splitlines()
+        if line.startswith("ccdflow: ")
+    ]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All files of a folder: bytes, and what tells whether they were written again."""
+
+    contents: dict
+    stamps: dict
+
+    def changed(self, later):
+        """Return the sorted names that are new, or were written again, in a later one."""
+        return sorted(n for n, stamp in later.stamps.items() if self.stamps.get(n) != stamp)
+
+    def lost(self, later):
+        """Return the sorted names that a later one does not have."""
+        return sorted(set(self.stamps) - set(later.stamps))
+
+
+def snapshot(folder, *, state=False):
+    """Return the `Snapshot` of a folder; ccdflow's own notes only with ``state``."""
+    contents, stamps = {}, {}
+    for top, folders, names in os.walk(folder):
+        if not state:
+            folders[:] = [name for name in folders if name != ".ccdflow"]
+        for name in names:
+            path = Path(top) / name
+            status = path.lstat()
+            relative = path.relative_to(folder).as_posix()
+            contents[relative] = path.read_bytes()
+            stamps[relative] = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if state:
+            stamps[os.path.relpath(top, folder)] = Path(top).stat().st_mtime_ns
+    return Snapshot(contents, stamps)
+
+
+def products(folder):
+    """Return {name: bytes} of what stands for the science: not what was moved out of the way."""
+    return {
+        name: content
+        for name, content in snapshot(folder).contents.items()
+        if not name.startswith("set_aside/")
+    }

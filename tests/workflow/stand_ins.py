@@ -1,0 +1,49 @@
+"""Pictures that take no time: one pixel, and a hash of what the real one would be drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+
+from ccdflow import work_pages
+
+_DRAWERS = ("overview", "night_quality_picture", "combined_bias_picture", "trend_picture")
+
+
+def use_stand_ins(patch):
+    """Put stand-ins in the place of the functions that draw; ``patch`` is a `MonkeyPatch`."""
+    for name in _DRAWERS:
+        patch.setattr(work_pages.pictures, name, stand_in)
+
+
+def stand_in(*values, **named):
+    """Return a PNG of one pixel that carries a hash of the arguments."""
+    found = hashlib.sha256()
+    _feed(found, [values, sorted(named.items())])
+    text = b"drawn from\0" + found.hexdigest().encode()
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in (
+            (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
+            (b"tEXt", text),
+            (b"IDAT", zlib.compress(b"\0\0")),
+            (b"IEND", b""),
+        )
+    )
+
+
+def _feed(found, value):
+    if isinstance(value, np.ndarray):
+        found.update(f"{value.shape}{value.dtype}".encode() + value.tobytes())
+    elif is_dataclass(value):
+        _feed(found, [getattr(value, field.name) for field in fields(value)])
+    elif isinstance(value, list | tuple):
+        found.update(b"(%d" % len(value))
+        for each in value:
+            _feed(found, each)
+    else:
+        found.update(repr(value).encode())
