@@ -1,0 +1,209 @@
+"""Nights handed on as work orders on one machine: the same products, whatever befalls a child."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ccdflow import simulate
+
+ROOT = Path(__file__).parents[2]
+NIGHTS = {"2016-01-15": 12, "2016-01-16": 4}
+# Two parts of the first night, and the other; or a night each.
+PARTS, WHOLE = "frames_per_order=8", "frames_per_order=13"
+BAD = "2016-01-16/ccd.003.0.fits.gz"
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Two nights, with one frame that is found to be damaged only when it is inflated."""
+    folder = tmp_path_factory.mktemp("raw")
+    camera = simulate.LFC.scaled(0.0625)
+    simulate.simulate_archive(folder, nights=2, frames_per_night=12, camera=camera)
+    for night, frames in NIGHTS.items():
+        for path in sorted((folder / night).iterdir())[frames:]:
+            path.unlink()
+    damage(folder / BAD)
+    return folder
+
+
+def damage(path):
+    """Make the check sum at the end of a gzip file wrong."""
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 0x55
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def alone(raw, tmp_path_factory, run_workflow):
+    """The same nights, made by the main process alone."""
+    results = tmp_path_factory.mktemp("alone")
+    run = run_workflow(raw, results)
+    assert run.status == 0, run.output
+    return results
+
+
+@pytest.fixture
+def products(snapshot):
+    """Return a function that tells {path: hash} of what is in a results folder for the user."""
+
+    def take(results):
+        return {
+            path: content
+            for path, content in snapshot(results, times=False).items()
+            if not path.startswith(".ccdflow/")
+        }
+
+    return take
+
+
+def processes_with(text):
+    """Return the ids of the processes on whose command line a text stands."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if text.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(condition, seconds=40):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_orders_make_the_same_products_as_the_main_process(
+    raw, alone, tmp_path, run_workflow, products
+):
+    dry = run_workflow(raw, tmp_path, "--dry-run", config=[PARTS])
+    assert dry.status == 0, dry.output
+    assert dry.jobs["night"] == 3
+    assert "reduce" not in dry.jobs
+    assert list(tmp_path.iterdir()) == []
+
+    run = run_workflow(raw, tmp_path, config=[PARTS])
+    assert run.status == 0, run.output
+    assert products(tmp_path) == products(alone)
+    assert "16 of 16 frames" in run.output
+    (aside,) = [line for line in run.lines if line.startswith("set aside")]
+    assert aside.startswith(f"set aside: {BAD}: ")
+    assert run.lines[-1].startswith("15 reduced frames, 2 combined biases, 1 set aside")
+    # Neither orders nor records stay behind.
+    assert [path.name for path in (tmp_path / ".ccdflow" / "orders").iterdir()] == []
+    assert not (tmp_path / ".ccdflow" / "done").exists()
+
+    again = run_workflow(raw, tmp_path, config=[PARTS])
+    assert again.status == 0
+    assert "nothing to do" in again.output
+
+
+def test_a_child_dies_with_the_main_process_and_the_next_run_does_the_rest(
+    raw, alone, tmp_path, products, run_workflow
+):
+    results = tmp_path / "results"
+    main = subprocess.Popen(
+        [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            "--cores", "2", "--directory", str(tmp_path), "--config", f"raw={raw}",
+            f"results={results}", WHOLE,
+        ],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    done = results / ".ccdflow" / "done" / "reduced"
+    wait_until(lambda: list(done.rglob("*.json")))
+    children = [i for i in processes_with(f'order="{results}') if i != main.pid]
+    main.send_signal(signal.SIGKILL)
+    main.wait()
+    assert children
+    wait_until(lambda: not processes_with(f'order="{results}'), seconds=10)
+
+    before = {path: path.stat().st_mtime_ns for path in (results / "reduced").rglob("*.fits")}
+    assert before
+    run = run_workflow(raw, results, config=[WHOLE])
+    assert run.status == 0, run.output
+    assert products(results) == products(alone)
+    left = int(re.search(r"(\d+) of \d+ frames to reduce", run.output)[1])
+    assert left < 16
+    kept = sum(path.stat().st_mtime_ns == time for path, time in before.items())
+    # The bad frame is no product, and one may have been made whose record was not.
+    assert kept >= 16 - left - 2
+
+
+def test_an_order_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
+    raw, alone, tmp_path, run_workflow, products
+):
+    """What a cluster does when it tries a job again, by hand: the order stays, the child is new."""
+    results = tmp_path / "results"
+    code = (
+        "import sys; sys.path.insert(0, 'scripts')\n"
+        "from pathlib import Path\n"
+        "from ccdflow import orders, session, settings\n"
+        f"values = settings.load({{'raw': {str(raw)!r}, 'results': {str(results)!r}}})\n"
+        "found = orders.split(session.start(values, dry=False), each_night=True)\n"
+        "print([str(values['results'] + '/' + o.path) for o in found][0])\n"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    order = Path(made.stdout.strip())
+
+    def child():
+        return subprocess.Popen(
+            [
+                sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+                "--cores", "1", "--directory", str(tmp_path), "--force-use-threads",
+                "--drop-metadata", "--nolock", "--config", f"order={order}",
+            ],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    first = child()
+    done = results / ".ccdflow" / "done" / "reduced"
+    wait_until(lambda: list(done.rglob("*.json")))
+    second = child()
+    time.sleep(0.2)
+    first.kill()
+    first.communicate()
+    times = {path: path.stat().st_mtime_ns for path in done.rglob("*.json")}
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, output
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    records = [json.loads(path.read_text()) for path in done.parent.rglob("orders/*.json")]
+    assert [record["data"] for record in records] == [{"frames": 12, "aside": 0, "others": 3}]
+
+    order.unlink()
+    late = child()
+    output, _ = late.communicate(timeout=60)
+    assert (late.returncode, "not wanted any more" in output) == (0, True), output
+
+    run = run_workflow(raw, results)
+    assert run.status == 0, run.output
+    assert "4 of 16 frames to reduce" in run.output
+    assert products(results) == products(alone)
+
+
+def test_a_child_that_cannot_write_fails_the_run_but_not_the_other_orders(
+    raw, tmp_path, run_workflow
+):
+    blocked = tmp_path / "reduced" / "2016-01-15"
+    blocked.parent.mkdir()
+    blocked.write_text("a file where a folder has to be")
+    run = run_workflow(raw, tmp_path, config=[WHOLE])
+    assert run.status == 1
+    assert "cannot be written" in run.output
+    assert len(list((tmp_path / "reduced").rglob("*.fits"))) == 3
+    blocked.unlink()
+    run = run_workflow(raw, tmp_path, config=[WHOLE])
+    assert run.status == 0, run.output
+    assert run.lines[-1].startswith("15 reduced frames")
