@@ -96,6 +96,53 @@ def test_swapped_axes_are_read_rows_first_and_said():
     assert "read rows first" in found.notes[0]
 
 
+@pytest.mark.parametrize("text", ["[0:0,0:0]", "[ ]", "81:100,1:60", "[11:12,1:9,1:1]"])
+@pytest.mark.parametrize("keyword", ["BIASSEC", "TRIMSEC", "CCDSEC"])
+def test_a_section_that_is_empty_or_unreadable_says_what_to_put_into_the_profile(keyword, text):
+    cards = {"BIASSEC": "[11:12,1:9]", "TRIMSEC": "[1:10,1:9]"} | {keyword: text}
+    with pytest.raises(FrameError) as caught:
+        geometry(header(12, 9, **cards))
+    assert caught.value.keyword == keyword
+    assert "`data` and `overscan` in a profile" in caught.value.remedy
+
+
+def test_numbered_strips_beside_one_section_are_not_passed_over():
+    cards = {"DATASEC": "[3:10,1:9]", "BIASSEC1": "[1:2,1:9]", "BIASSEC2": "[11:12,1:9]"}
+    with pytest.raises(FrameError, match="strips are numbered, and the data are not") as caught:
+        geometry(header(12, 9, **cards))
+    assert caught.value.keyword == "BIASSEC1, BIASSEC2"
+    assert geometry(header(12, 9, **cards | {"BIASSEC": "[11:12,1:9]"})).amplifiers[0].overscan
+
+
+def test_extensions_inherit_the_sections_of_the_primary_where_they_say_so():
+    primary = header(BIASSEC="[11:12,1:9]", DATASEC="[1:10,1:9]")
+    chips = [header(12, 9, DETSEC=f"[{x + 1}:{x + 10},1:9]") for x in (0, 10)]
+    with pytest.raises(FrameError, match="differ in size"):
+        geometry(primary, *chips)
+    for chip in chips:
+        chip["INHERIT"] = True
+    found = geometry(primary, *chips)
+    assert found.shape == (9, 20)
+    assert {a.overscan[0].to_fits() for a in found.amplifiers} == {"[11:12,1:9]"}
+
+
+def test_windows_far_apart_on_a_detector_are_not_put_together():
+    """Two guide windows in the corners of a mosaic: one image would be gigabytes of nothing."""
+    cards = {"BIASSEC": "[11:12,1:9]", "DATASEC": "[1:10,1:9]"}
+    chips = [header(12, 9, DETSEC=f"[{x}:{x + 9},{x}:{x + 8}]", **cards) for x in (1, 90_001)]
+    found = geometry(header(), *chips)
+    assert found.layout == "extensions"
+    assert found.shape == (9, 10)
+    assert "far apart" in found.notes[0]
+
+
+def test_a_gain_is_above_zero_and_egain_is_in_electrons():
+    """A ZWO's GAIN is a setting; NINA writes -1 where it is not known, MaxIm EGAIN 0."""
+    assert only(header(12, 9, GAIN=120, EGAIN=0.98)).gain == 0.98
+    assert only(header(12, 9, GAIN=1.3, EGAIN=0.0)).gain == 1.3
+    assert only(header(12, 9, GAIN=-1)).gain is None
+
+
 def test_only_biassec_keeps_what_is_beside_it():
     found = geometry(header(12, 9, BIASSEC="[1:3,1:9]"))
     assert found.amplifiers[0].data.to_fits() == "[4:12,1:9]"
@@ -144,6 +191,7 @@ def test_trimmed_only_where_there_is_no_overscan():
 def test_numbers_of_columns():
     found = only(header(20, 9, PRESCAN=2, OVERSCAN=3))
     assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[3:17,1:9]", "[18:20,1:9]")
+    assert "3 after the data" in geometry(header(20, 9, OVERSCAN=3)).notes[0]
     found = only(header(20, 9, PREPIX=4))
     assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[5:20,1:9]", "[1:4,1:9]")
 
@@ -625,6 +673,7 @@ def test_generic_cameras_have_speaking_names(tmp_path):
         ("BIAS", "bias"), ("zero", "bias"), ("Bias Frame", "bias"),
         ("DARK", "dark"), ("Dark Frame", "dark"),
         ("FLATFIELD", "flat"), ("dome flat", "flat"), ("SKYFLAT", "flat"), ("FLAT,SKY", "flat"),
+        ("DOME", "flat"),
         ("LAMP,FLAT", "flat"), ("LAMP,QFLAT", "flat"), ("TWIFLAT_R", "flat"),
         ("DARKFLAT", "dark"), ("Flat Field", "flat"), ("IntFlat", "flat"),
         ("object", "science"), ("Light Frame", "science"), ("OBJECT,POINT", "science"),
@@ -813,6 +862,9 @@ def test_notes_are_not_in_the_key_of_a_geometry():
         ({"PROCTYPE": "InstCal"}, "NOIRLab"),
         ({"PRODCATG": "SCIENCE.IMAGE"}, "ESO"),
         ({"NCOMBINE": 11}, "combines"),
+        ({"STACKCNT": 187}, "combines"),
+        ({"IMAGETYP": "Master Flat"}, "masters"),
+        ({"BLEVCORR": "COMPLETE", "BIASCORR": "COMPLETE"}, "Space Telescope"),
     ],
 )
 def test_reduced_frames_are_refused(cards, program):
@@ -827,6 +879,7 @@ def test_reduced_frames_are_refused(cards, program):
         {"OVERSCAN": 32}, {"OVERSCAN": True}, {"OVERSCAN": "[1:10,1:9]"}, {"TRIM": False},
         {"ZEROCOR": "no"}, {"BIASCORR": "PERFORM"}, {"RLEVEL": 0}, {"L1STATOV": "N/A"},
         {"PROCTYPE": "raw"}, {"NCOMBINE": 1}, {"IRAF_TLM": "2025-06-12T07:19:38"}, {"CALSTAT": ""},
+        {"BLEVCORR": "PERFORM", "DRIZCORR": "OMIT", "BIASCORR": "SKIPPED"}, {"STACKCNT": 1},
     ],
 )  # fmt: skip
 def test_raw_frames_are_not_refused(cards):

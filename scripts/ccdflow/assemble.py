@@ -20,6 +20,8 @@ from ccdflow.sections import Region
 
 # The least part of the data's length that a strip of the header must span to be lengthened to it.
 MOST = 0.9
+# Amplifiers that fill less of the detector than this are kept apart: their image would be empty.
+SPARSE = 0.1
 
 
 def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=(), file):
@@ -56,6 +58,9 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
     placed = _placed(drafts, headers, factors, file=file) if assemble else None
     if placed is None and layout == "image":
         notes.append("no card says where the extensions lie on the detector: kept as extensions")
+    elif placed is not None and len(hdus) > 1 and _is_sparse(placed):
+        notes.append("the extensions lie far apart on the detector: kept as extensions")
+        placed = None
     if placed is not None:
         shape = _extent(placed)
         _check_places(placed, shape, notes, file=file)
@@ -257,6 +262,11 @@ def _closed(ranges):
 
 def _extent(placed):
     return max(d.place.y1 for d in placed), max(d.place.x1 for d in placed)
+
+
+def _is_sparse(placed):
+    ny, nx = _extent(placed)
+    return sum(draft.place.size for draft in placed) < SPARSE * ny * nx
 
 
 def _check_places(placed, shape, notes, *, file):

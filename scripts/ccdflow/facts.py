@@ -18,9 +18,10 @@ SYNONYMS = {
     "bias": "bias biasframe biasimage zero zeroframe zeros biaszero mbias",
     "dark": "dark darkframe darkimage darks darkflat flatdark",
     "flat": (
-        "flat flats flatfield flatframe flatimage domeflat skyflat twiflat twilight twilightflat "
-        "dflat sflat flatlamp lampflat lampqtz internalflat intflat dmflat projectorflat led "
-        "pixflat flatsky skyflats domeflats flatdome flatfieldimage ledflat twilighttwilight wflat"
+        "flat flats flatfield flatframe flatimage dome domeflat skyflat twiflat twilight "
+        "twilightflat dflat sflat flatlamp lampflat lampqtz internalflat intflat dmflat "
+        "projectorflat led pixflat flatsky skyflats domeflats flatdome flatfieldimage ledflat "
+        "twilighttwilight wflat"
     ),
     "science": (
         "science object objects target light lightframe std standard spectrum sci stdstar "
@@ -422,6 +423,7 @@ def _split(text):
 # the arguments or an empty card, BANZAI a status, ESO the product's category.
 _DONE_BY = {
     "ccdflow": ("CCDFLOW",),
+    "the Space Telescope's pipeline": ("BLEVCORR", "DRIZCORR"),
     "ccdproc": ("SUBOSCAN", "TRIMIM", "SUBBIAS", "SUBDARK", "FLATCOR", "GAINCOR", "CREATDEV"),
     "IRAF": (
         "OVERSCAN", "TRIM", "ZEROCOR", "DARKCOR", "FLATCOR", "CCDPROC", "FIXPIX", "ILLUMCOR",
@@ -447,6 +449,7 @@ _NOT_DONE = {
     "NONE",
     "0",
     "OMIT",
+    "SKIPPED",
     "PERFORM",
     "RAW",
     "N/A",
@@ -474,14 +477,17 @@ def refuse_reduced(headers, *, file):
             for keyword in keywords:
                 if keyword in header and _says_done(program, keyword, header):
                     raise _already(program, keyword, card_value(header, keyword), file)
-        level, combined = (
-            number(card_value(header, "RLEVEL")),
-            number(card_value(header, "NCOMBINE")),
-        )
+        level = number(card_value(header, "RLEVEL"))
         if level is not None and level >= 1:
             raise _already("BANZAI", "RLEVEL", level, file)
-        if combined is not None and combined > 1:
-            raise _already("a program that combines frames", "NCOMBINE", combined, file)
+        for keyword in ("NCOMBINE", "STACKCNT"):
+            combined = number(card_value(header, keyword))
+            if combined is not None and combined > 1:
+                raise _already("a program that combines frames", keyword, combined, file)
+        for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
+            kind = card_value(header, keyword)
+            if isinstance(kind, str) and _letters(kind).startswith("master"):
+                raise _already("a program that makes masters", keyword, kind, file)
 
 
 def _says_done(program, keyword, header):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ccdflow.cards import CardSpec, card_value, find, find_first, number, whole
+from ccdflow.cards import CardSpec, card_value, find, number, whole
 from ccdflow.errors import FrameError
 from ccdflow.sections import Region, RegionSpec, Section, parse_fits
 
@@ -290,8 +290,13 @@ def _integers(value):
 
 
 def card_number(headers, specs, index):
-    """A number from the first of these cards, in an HDU's own header before the primary."""
-    return number(find_first(headers, specs, (index, 0)))
+    """The first number above 0 in these cards, in an HDU's own header before the primary.
+
+    EGAIN comes first: amateur cameras write electrons per adu there, and a setting into GAIN.
+    """
+    ordered = sorted(specs, key=lambda spec: spec.keyword != "EGAIN")
+    found = (number(find(headers, spec, (index, 0))) for spec in ordered)
+    return next((value for value in found if value is not None and value > 0), None)
 
 
 def detector_sections(header, keywords, *, file, suffix=""):

@@ -43,6 +43,8 @@ class HduReader:
         self.shape = array_shape(headers[index], file=file)
         self.frame = Region(0, self.shape[0], 0, self.shape[1])
         self.binning = binning(headers, index, specs=cards.binning)
+        # The primary's cards then hold for this HDU too, where it has none of its own.
+        self.inherits = card_value(headers[index], "INHERIT") is True
         self.name = str(card_value(headers[index], "EXTNAME") or "A")
 
     def value(self, keyword, *, primary=True):
@@ -57,7 +59,7 @@ class HduReader:
         """The first of these section cards that says something, as (keyword, text), or None."""
         for keyword in keywords:
             for name in (keyword + suffix, f"{keyword}_{suffix}") if suffix else (keyword,):
-                value = self.value(name, primary=self.alone)
+                value = self.value(name, primary=self.alone or self.inherits)
                 if isinstance(value, str) and value.upper() not in _SILENT:
                     return name, value
         return None
@@ -74,13 +76,17 @@ class HduReader:
         if found is None:
             return None
         keyword, text = found
-        section = parse_fits(text, shape=self.shape, file=self.file, keyword=keyword)
+        section = self.parsed(keyword, text, shape=self.shape)
         turned = section.region.transposed()
         if not section.region.within(self.shape) and turned.within(self.shape):
             self.notes.append(f"{keyword} {text} is outside the frame as written: read rows first")
             section = Section(turned, flip_x=section.flip_y, flip_y=section.flip_x)
         inside(section.region, self.shape, text, file=self.file, keyword=keyword, remedy=REMEDY)
         return section
+
+    def parsed(self, keyword, text, *, shape=None):
+        """The text of a card as a Section, wherever it lies; a FrameError with a remedy if none."""
+        return parse_fits(text, shape=shape, file=self.file, keyword=keyword, remedy=REMEDY)
 
     def figures(self, suffix=""):
         """Gain, read noise and saturation as a dict, None where no card says it."""

@@ -18,11 +18,12 @@ from ccdflow.errors import FrameError
 from ccdflow.geometry import Draft, detector_mismatch, fits_binned, image_hdus
 from ccdflow.hdureader import HduReader
 from ccdflow.scancounts import drafts_from_counts, drafts_from_outputs
-from ccdflow.sections import Region, parse_fits
+from ccdflow.sections import Region
 
 # The names that mean the same section, plain or with an amplifier's suffix.
 BIAS, TRIM, DATA = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
 DETECTOR = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
+_NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
 _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
 
 
@@ -92,10 +93,10 @@ def _trims_are_raw(reader, suffixes):
     """Whether all TSEC of a family lie in their DSEC: else they are about the trimmed image."""
     for suffix in suffixes:
         data, trim = reader.section(DATA, suffix), reader.text(TRIM, suffix)
-        if data is not None and trim is not None:
-            region = parse_fits(trim[1], shape=reader.shape, file=reader.file, keyword=trim[0])
-            if not data.region.contains(region.region):
-                return False
+        if data is None or trim is None:
+            continue
+        if not data.region.contains(reader.parsed(*trim, shape=reader.shape).region):
+            return False
     return True
 
 
@@ -106,6 +107,7 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
     given = (_trim(reader, suffix, data) if trim else None) or data
     kept = given.region if given else _beside(reader, bias)
     if bias is None and wanted:
+        _refuse_numbered_strips(reader)
         _check_size(reader, kept)
         _note_no_overscan(reader, kept, cut=given is not None)
     name = f"{reader.name}{suffix}" if suffix else reader.name
@@ -169,7 +171,7 @@ def _check_size(reader, kept):
         found = reader.text((keyword,))
         if found is None:
             continue
-        detector = parse_fits(found[1], file=reader.file, keyword=keyword).region.shape
+        detector = reader.parsed(*found).region.shape
         if any(count > length for count, length in zip(kept.shape, detector, strict=True)):
             raise reader.contradiction(
                 "the frame has more pixels than the detector, and no card says which are overscan",
@@ -177,6 +179,18 @@ def _check_size(reader, kept):
                 found[1],
                 f"at least {kept.shape[1]} x {kept.shape[0]}",
             )
+
+
+def _refuse_numbered_strips(reader):
+    """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: any of them might be meant."""
+    found = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
+    said = [one for one in (reader.text((key,)) for key in found) if one]
+    if said:
+        raise reader.contradiction(
+            "overscan strips are numbered, and the data are not: which belong to them is not said",
+            ", ".join(keyword for keyword, _ in said),
+            " ".join(text for _, text in said),
+        )
 
 
 def _note_no_overscan(reader, kept, *, cut):
@@ -192,7 +206,7 @@ def _detector(reader, suffix):
     for name, keywords in DETECTOR.items():
         text = reader.text(keywords, suffix)
         if text is not None:
-            found.append((name, parse_fits(text[1], file=reader.file, keyword=text[0])))
+            found.append((name, reader.parsed(*text)))
     return tuple(found)
 
 

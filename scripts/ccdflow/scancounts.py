@@ -58,6 +58,11 @@ def drafts_from_counts(reader, given, said, detector):
     for numbers in (counts, scaled):
         data = _inner(reader.frame, numbers)
         if given is None or given == data:
+            if given is None and min(data.shape) > 0:
+                reader.notes.append(
+                    f"cards count {{}} columns before and {{}} after the data, {{}} rows below and "
+                    f"{{}} above: data taken to be {data.to_fits()}".format(*numbers)
+                )
             return [_draft(reader, reader.name, reader.frame, numbers, detector=detector)]
     raise reader.contradiction(
         "the numbers of prescan and overscan columns and rows contradict the section",

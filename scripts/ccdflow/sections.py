@@ -235,13 +235,15 @@ def inside(region, shape, text, *, file=None, keyword=None, remedy=None):
     )
 
 
-def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError):
+def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, remedy=None):
     """Read a FITS section and the directions it was written in.
 
     Parameters
     ----------
     text, shape, file, keyword, error
         As in `Region.from_fits`; ``-*`` is a whole axis backwards.
+    remedy : str, optional
+        What to do about it, for the error.
 
     Returns
     -------
@@ -254,7 +256,9 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError):
     """
 
     def refuse(problem):
-        return error(problem, file=file, keyword=keyword, value=text, allowed=_FITS_FORM)
+        return error(
+            problem, file=file, keyword=keyword, value=text, allowed=_FITS_FORM, remedy=remedy
+        )
 
     body = re.sub(r"\s+", "", text) if isinstance(text, str) else ""
     if not (body.startswith("[") and body.endswith("]")):
@@ -276,6 +280,8 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError):
         first = int(match[1])
         ends.append((first, int(match[2]) if match[2] else first))
     (xa, xb), (ya, yb) = ends
+    if xa == xb == 0 or ya == yb == 0:
+        raise refuse("the section is empty")
     if min(xa, xb, ya, yb) < 1:
         raise refuse("the section is outside the frame: pixels count from 1")
     region = Region(min(ya, yb) - 1, max(ya, yb), min(xa, xb) - 1, max(xa, xb))
