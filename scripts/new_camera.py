@@ -11,11 +11,12 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
 from ccdflow.cameras import identify, load_camera, load_cameras, refuse_reduced
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow.errors import CcdflowError, FrameError, UserError
 from ccdflow.proposal_picture import proposal_picture
 from ccdflow.propose import propose
 
@@ -74,12 +75,19 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
         If the profile is there already, or the files can not be read or used.
     """
     headers, images = read(frame)
-    other = None if second is None else read(second)[1]
-    if other is not None and len(other) != len(images):
-        raise UserError("the two files do not have the same HDUs", file=second)
+    other = None
+    if second is not None:
+        second_headers, other = read(second)
+        if len(other) != len(images):
+            raise UserError("the two files do not have the same HDUs", file=second)
+        refuse_reduced(second_headers, file=second.name)
     refuse_reduced(headers, file=frame.name)
     proposal = propose(headers, images, other=other, file=frame.name)
-    checked(proposal, headers, file=frame.name)
+    try:
+        checked(proposal, headers, file=frame.name)
+        problem = None
+    except FrameError as error:
+        problem = error.reason
     out = out or Path(f"{proposal.name}.yaml")
     picture = picture or out.with_suffix(".png")
     if out.exists():
@@ -90,6 +98,8 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
     picture.write_bytes(proposal_picture(proposal, shown, title=f"Where is the overscan? {title}"))
     known = identify(headers, load_cameras(cameras), file=frame.name)
     lines = [f"- {finding}" for finding in proposal.findings]
+    if problem:
+        lines.append(f"- As it stands the profile does not fit the frame; correct it: {problem}")
     if known.path:
         lines.append(f"- {known.path} recognises this frame already.")
     lines += [f"Profile: {out}", f"Picture: {picture}"]
@@ -101,7 +111,7 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
 def brighter(one, other):
     """Of each pair of images that with more light."""
     return [
-        a if a is None or a.astype(float).mean() >= b.astype(float).mean() else b
+        a if a is None or np.nanmedian(a) >= np.nanmedian(b) else b
         for a, b in zip(one, other, strict=True)
     ]
 

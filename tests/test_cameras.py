@@ -136,6 +136,34 @@ def test_windows_far_apart_on_a_detector_are_not_put_together():
     assert "far apart" in found.notes[0]
 
 
+def test_amplifiers_of_a_profile_that_share_the_detsec_of_their_chip(tmp_path):
+    """As DECam: two amplifiers in each extension, whose DETSEC is that of the whole DATASEC."""
+    path = tmp_path / "probe.yaml"
+    path.write_text(
+        "recognise: {INSTRUME: PROBE}\namplifiers:\n"
+        + "".join(
+            f"  - {{name: {n}{hdu}, hdu: {hdu}, data: {{fits: '{data}'}}, "
+            f"overscan: {{fits: '{o}'}}}}\n"
+            for hdu in (1, 2)
+            for n, data, o in (("A", "[3:6,1:5]", "[1:2,1:5]"), ("B", "[7:10,1:5]", "[11:12,1:5]"))
+        )
+    )
+    chips = [
+        header(12, 5, DATASEC="[3:10,1:5]", DETSEC="[16:9,1:5]"),
+        header(12, 5, DATASEC="[3:10,1:5]", DETSEC="[1:8,1:5]"),
+    ]
+    found = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
+    assert (found.layout, found.shape) == ("image", (5, 16))
+    places = {a.name: (a.place.to_fits(), a.flip_x) for a in found.amplifiers}
+    assert places == {
+        "A1": ("[13:16,1:5]", True), "B1": ("[9:12,1:5]", True),
+        "A2": ("[1:4,1:5]", False), "B2": ("[5:8,1:5]", False),
+    }  # fmt: skip
+    chips[0]["DETSEC"] = "[1:8,1:5]"
+    found = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
+    assert found.layout == "extensions"
+
+
 def test_a_gain_is_above_zero_and_egain_is_in_electrons():
     """A ZWO's GAIN is a setting; NINA writes -1 where it is not known, MaxIm EGAIN 0."""
     assert only(header(12, 9, GAIN=120, EGAIN=0.98)).gain == 0.98

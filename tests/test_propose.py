@@ -271,6 +271,101 @@ def test_what_is_proposed_for_real_cameras(names, wanted):
     assert found == wanted
 
 
+def test_a_profile_leaves_to_a_sound_header_what_that_says(tmp_path):
+    """With regions of its own it would refuse the camera's other windows and binnings."""
+    light = np.full(60, 800.0)
+    light[48:] = 0
+    flat = lit(100, 60, light=light, seed=50)
+    header = header_of(flat, BIASSEC="[49:60,1:100]", DATASEC="[1:48,1:100]")
+    camera = as_profile(propose([header], [flat], file="a.fits"), tmp_path)
+    assert (camera.amplifiers, camera.size) == ((), (None, None))
+    window = header_of(flat[:40], BIASSEC="[49:60,1:40]", DATASEC="[1:48,1:40]")
+    assert camera.geometry([window], file="a.fits").shape == (40, 48)
+
+
+def test_pixels_that_are_not_finite_and_axes_of_length_1():
+    light = np.full((120, 1), 800.0)
+    light[:12] = 0
+    flat = lit(120, 90, light=light, seed=51).astype(np.float32)
+    flat[50:53, 40:43] = np.nan
+    flat[:, 7] = np.inf
+    bias = lit(120, 90, light=0, seed=52).astype(np.float32)
+    bias[:3, :3] = np.nan
+    header = header_of(flat)
+    header["NAXIS"], header["NAXIS3"] = 3, 1
+    for one, other in ((flat, bias), (bias, flat)):
+        proposal = propose([header], [one[np.newaxis]], other=[other[np.newaxis]], file="a.fits")
+        assert only(proposal) == ("[1:90,13:120]", ["[1:90,1:12]"])
+
+
+@pytest.mark.parametrize("value", [0, 65535])
+def test_an_extension_that_is_dead_or_saturated_is_left_to_the_header(value):
+    light = np.full(60, 800.0)
+    light[48:] = 0
+    flats = [None, lit(100, 60, light=light, seed=53), lit(100, 60, light=light, seed=54)]
+    biases = [None, *(lit(100, 60, light=0, seed=55 + i) for i in range(2))]
+    flats[2][:, :48] = biases[2][:, :48] = value
+    cards = {"BIASSEC": "[49:60,1:100]", "DATASEC": "[1:48,1:100]"}
+    headers = [fits.Header({"NAXIS": 0})]
+    headers += [header_of(flats[1], DETSEC=f"[{x + 1}:{x + 48},1:100]", **cards) for x in (0, 48)]
+    proposal = propose(headers, biases, other=flats, file="a.fits")
+    assert "HDU 2: All or most of this image is at one value" in " ".join(proposal.findings)
+    assert [one.amplifiers[0][2][0].to_fits() for one in proposal.seen] == ["[49:60,1:100]"] * 2
+    assert "The header alone gives the same" in proposal.findings[-1]
+
+
+def test_rows_are_found_behind_a_level_that_drifts():
+    """As IMACS: overscan at the right and above, and a BIASSEC that is the corner of both."""
+    light = np.full((190, 160), 800.0)
+    light[160:], light[:, 128:] = 0, 0
+    level = 1000 + 8 * np.sin(np.arange(190) / 9)[:, np.newaxis]
+    flat = lit(190, 160, light=light, level=level, seed=57)
+    header = header_of(flat, BIASSEC="[129:160,161:190]", DATASEC="[1:128,1:160]")
+    assert only(propose([header], [flat], file="a.fits")) == (
+        "[1:128,1:160]",
+        ["[129:160,1:160]"],
+    )
+
+
+def test_amplifiers_with_their_strips_on_either_side():
+    """As a chip of DECam without its cards; only the bias tells that there are two."""
+    light = np.full(200, 800.0)
+    light[:30] = light[170:] = 0
+    level = np.where(np.arange(200) < 96, 1000.0, 1150.0)
+    flat = lit(120, 200, light=light, level=level, seed=58)
+    bias = lit(120, 200, light=0, level=level, seed=59)
+    (seen,) = propose([header_of(flat)], [bias], other=[flat], file="a.fits").seen
+    assert [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers] == [
+        ("[31:96,1:120]", ["[1:30,1:120]"]),
+        ("[97:170,1:120]", ["[171:200,1:120]"]),
+    ]
+    proposal = propose([header_of(flat)], [flat], file="a.fits")
+    assert "a bias as well would show" in " ".join(proposal.findings)
+    level = np.where(np.arange(200) < 30, 1020.0, 1000.0)
+    flat = lit(120, 200, light=light, level=level, seed=60)
+    bias = lit(120, 200, light=0, level=level, seed=61)
+    assert only(propose([header_of(flat)], [bias], other=[flat], file="a"))[0] == "[31:170,1:120]"
+
+
+def test_amplifiers_one_above_the_other_are_the_headers():
+    """As KCWI: the same columns are overscan of both, so pixels show one amplifier."""
+    light = np.full(100, 800.0)
+    light[80:] = 0
+    level = np.where(np.arange(140) < 70, 1000.0, 1200.0)[:, np.newaxis]
+    flat = lit(140, 100, light=light, level=level, seed=62)
+    sections = {"DSEC1": "[1:80,1:70]", "BSEC1": "[81:100,1:70]"}
+    sections |= {"DSEC2": "[1:80,71:140]", "BSEC2": "[81:100,71:140]"}
+    proposal = propose([header_of(flat, **sections)], [flat], file="a.fits")
+    assert [data.to_fits() for _, data, _ in proposal.seen[0].amplifiers] == [
+        "[1:80,1:70]",
+        "[1:80,71:140]",
+    ]
+    sections["BSEC2"] = "[61:80,71:140]"
+    sections["DSEC2"] = "[1:60,71:140]"
+    proposal = propose([header_of(flat, **sections)], [flat], file="a.fits")
+    assert only(proposal)[0] == "[1:80,1:140]"
+
+
 # -- the command ------------------------------------------------------------------------------
 
 
@@ -291,6 +386,23 @@ def test_the_command_writes_a_profile_and_its_picture(tmp_path, capsys):
     assert image[..., :3].std() > 0.05
     assert new_camera.main([str(frame), "--out", str(out)]) == 1
     assert "is there already" in capsys.readouterr().err
+
+
+def test_the_command_writes_a_profile_that_does_not_fit_and_says_so(tmp_path, capsys):
+    """DETSEC is of other pixels than those that light reaches: the user has to decide."""
+    light = np.full(60, 800.0)
+    light[44:] = 0
+    hdus = [fits.PrimaryHDU()]
+    for x in (0, 48):
+        flat = lit(100, 60, light=light, seed=63 + x)
+        cards = {"INSTRUME": "PROBE", "IMAGETYP": "flat", "DETSEC": f"[{x + 1}:{x + 48},1:100]"}
+        hdus.append(fits.ImageHDU(flat, fits.Header(cards)))
+    fits.HDUList(hdus).writeto(tmp_path / "flat.fits")
+    out = tmp_path / "mine.yaml"
+    assert new_camera.main([str(tmp_path / "flat.fits"), "--out", str(out)]) == 0
+    assert "does not fit the frame; correct it: DETSEC" in capsys.readouterr().out
+    assert len(load_camera(out).amplifiers) == 2
+    assert out.with_suffix(".png").exists()
 
 
 def test_the_command_names_what_is_no_frame(tmp_path, capsys):

@@ -181,11 +181,20 @@ def _placed(drafts, headers, factors, *, file):
         )
     for keyword in ("DETSEC", "CCDSEC", *_other_keywords(drafts)):
         sections = [dict(draft.detector).get(keyword) for draft in drafts]
-        if None not in sections and len({section.region for section in sections}) == len(sections):
+        if None not in sections and _are_places(drafts, sections):
             if keyword == "CCDSEC" and _chips(headers, drafts) > 1:
                 continue
             return _on_detector(drafts, sections, factors, keyword, file=file)
     return _as_read(drafts) if len({draft.hdu for draft in drafts}) == 1 else None
+
+
+def _are_places(drafts, sections):
+    """Whether each section is of one amplifier, or of the DATASEC that several of an HDU share."""
+    owners = {}
+    for draft, section in zip(drafts, sections, strict=True):
+        alone = draft.name if draft.detector_of in (None, draft.data) else draft.detector_of
+        owners.setdefault(section.region, set()).add((draft.hdu, alone))
+    return all(len(owner) == 1 for owner in owners.values())
 
 
 def _other_keywords(drafts):

@@ -81,7 +81,7 @@ class Axis:
     faded: bool = False
 
 
-def see_axis(image, name, *, read_noise=None):
+def see_axis(image, name, *, read_noise=None, level_error=0.0):
     """Tell lit from dark columns of an image, and find the overscan among the dark ones.
 
     Parameters
@@ -92,6 +92,8 @@ def see_axis(image, name, *, read_noise=None):
         What its columns are called.
     read_noise : float, optional
         Adu; without it that of the quietest columns.
+    level_error : float
+        By what each column is off as a whole, rms, adu: of what was subtracted from it before.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def see_axis(image, name, *, read_noise=None):
     # quietest of many columns is too quiet by 1 or 2.
     bound = read_noise * (DARKEST + 4 / np.sqrt(image.shape[0]))
     runs = _runs(noises <= bound)
-    error = max(read_noise / np.sqrt(image.shape[0]), 1e-3)
+    error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), 1e-3)
     strips, dark, faded = [], [], False
     for start, stop in runs:
         if stop - start < NARROWEST or stop - start == len(levels):
@@ -122,6 +124,44 @@ def see_axis(image, name, *, read_noise=None):
         strips += [strip_of(levels, group, edges, groups) for group in groups]
     lit = complement(dark, len(levels)) or [(0, len(levels))]
     return Axis(name, levels, noises, float(read_noise), tuple(lit), tuple(strips), faded)
+
+
+def without_drift(image, strip, read_noise):
+    """The image without the drift of its rows that a strip of columns shows, and what that costs.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (rows, columns), adu.
+    strip : (int, int)
+        Its columns.
+    read_noise : float
+        Adu.
+
+    Returns
+    -------
+    image : numpy.ndarray
+        The same where there is no drift to speak of.
+    error : float
+        By what a row is off as a whole, rms, adu.
+    """
+    levels = np.median(image[:, slice(*strip)], axis=1)
+    # The median of k pixels is 1.25 times as noisy as their mean.
+    error = 1.25 * read_noise / np.sqrt(strip[1] - strip[0])
+    if np.std(levels) < 2 * error:
+        return image, 0.0
+    return image - (levels - np.median(levels))[:, np.newaxis], error
+
+
+def filled(image):
+    """Float32 pixels, those that are not finite replaced by the median of their column."""
+    image = np.array(image, dtype=np.float32)
+    bad = ~np.isfinite(image)
+    if bad.any():
+        image[bad] = np.nan
+        image[:, bad.all(axis=0)] = 0 if bad.all() else np.nanmedian(image)
+        image = np.where(np.isnan(image), np.nanmedian(image, axis=0), image)
+    return image
 
 
 def column_noises(image):

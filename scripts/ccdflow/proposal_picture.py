@@ -65,8 +65,11 @@ def _plain(panel):
 
 def _draw_image(panel, image, seen, prefix):
     ny, nx = seen.shape
-    small = image[:: max(1, ny // _THUMBNAIL), :: max(1, nx // _THUMBNAIL)].astype(float)
-    low, high = np.percentile(small, (2, 97))
+    small = image.reshape(seen.shape)[
+        :: max(1, ny // _THUMBNAIL), :: max(1, nx // _THUMBNAIL)
+    ].astype(float)
+    finite = small[np.isfinite(small)]
+    low, high = np.percentile(finite, (2, 97)) if finite.size else (0.0, 1.0)
     panel.imshow(
         small,
         origin="lower",
@@ -196,7 +199,9 @@ def _name_strips(panel, seen, axis, level, room):
     strips = {(strip.start, strip.stop): strip for strip in axis.strips}
     for name, _, regions in seen.amplifiers:
         for region in regions:
-            strip = strips[_ends(axis, region)]
+            strip = strips.get(_ends(axis, region))
+            if strip is None:
+                continue
             panel.text(
                 (strip.start + strip.stop + 1) / 2,
                 strip.level - level + 0.6 * room,

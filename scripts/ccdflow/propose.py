@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.cameras import generic_camera
+from ccdflow.cards import find_first
 from ccdflow.errors import FrameError, UserError
 from ccdflow.geometry import array_shape, image_hdus
 from ccdflow.light import (
@@ -18,14 +19,21 @@ from ccdflow.light import (
     column_means,
     column_noises,
     complement,
+    filled,
     quietest,
     see_axis,
     strip_of,
     tolerance,
     widest_of,
+    without_drift,
 )
 from ccdflow.sections import Region, parse_fits
 
+BLANK = (
+    "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "
+    "it; what follows is the header's."
+)
+SAME = "The header alone gives the same: this camera needs no amplifiers in a profile."
 TOO_FAINT = (
     "There is no light in this frame, or too little next to any dark columns or rows, to tell "
     "where the overscan is: better give a flat as well. What follows is the header's."
@@ -117,13 +125,15 @@ def propose(headers, arrays, *, other=None, file):
     geometry, refusal = _header_geometry(camera, headers, file)
     seen = []
     for index in images:
-        array_shape(headers[index], file=file)
-        dark, flat = _by_light(arrays[index], None if other is None else other[index], file)
+        shape = array_shape(headers[index], file=file)
+        one, two = (_image(of and of[index], shape, file) for of in (arrays, other))
+        dark, flat = _by_light(one, two)
         ours = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
         seen.append(look(headers, index, flat, dark=dark, kind=kind, said=tuple(ours)))
     findings = [_prefixed(one, finding, images) for one in seen for finding in one.findings]
     findings += _against_header(geometry, refusal, seen)
-    text = _yaml(headers, camera, seen, findings, file)
+    same = findings[-1] == SAME
+    text = _yaml(headers, camera, seen, findings, file, same=same)
     return Proposal(camera.name.replace("-", "_"), text, tuple(findings), tuple(seen))
 
 
@@ -156,15 +166,21 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
     -------
     Seen
     """
-    flat = np.asarray(flat, dtype=np.float32)
-    dark = None if dark is None else np.asarray(dark, dtype=np.float32)
+    flat = filled(flat)
+    dark = None if dark is None else filled(dark)
     claimed = _claimed(headers, index, flat.shape)
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
     columns = see_axis(flat, "columns", read_noise=read_noise)
+    if not np.median(columns.noises):
+        return _blank(index, flat, columns, claimed, said)
     lit = widest_of(columns.lit)
-    upright = flat[:, lit[0] : lit[1]].T
+    steady, error = flat, 0.0
+    if columns.strips:
+        strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
+        steady, error = without_drift(flat, strip, columns.read_noise)
+    upright = steady[:, lit[0] : lit[1]].T
     least = min(columns.read_noise, quietest(column_noises(upright)))
-    rows = see_axis(upright, "rows", read_noise=read_noise or least)
+    rows = see_axis(upright, "rows", read_noise=read_noise or least, level_error=error)
     lit = widest_of(rows.lit)
     if rows.strips:
         # Once more without the rows that no light reaches: they dilute what a column shows.
@@ -182,8 +198,45 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
         amplifiers = _as_said(said, _amplifiers(columns, rows, dark, findings))
     else:
         amplifiers = _kept(_amplifiers(columns, rows, dark, findings), claimed)
+        if len(said) > len(amplifiers) and _are_dark(flat, said, columns.read_noise):
+            findings.append(
+                f"The header's {len(said)} amplifiers are used: their strips are dark, but light "
+                "does not show where one of them ends."
+            )
+            amplifiers = _as_said(said, amplifiers)
     findings += _sentences(columns, rows, amplifiers, claimed, has_light=has_light)
     return Seen(index, flat.shape, columns, rows, amplifiers, claimed, tuple(findings), has_light)
+
+
+def _image(image, shape, file):
+    """The pixels of an HDU without axes of length 1; None where there are none."""
+    if image is None:
+        return None
+    if np.size(image) != shape[0] * shape[1]:
+        raise UserError(
+            "the two frames are not of the same size",
+            file=file,
+            value=f"{np.shape(image)} and {shape}",
+        )
+    return np.reshape(image, shape)
+
+
+def _blank(index, flat, columns, claimed, said):
+    """What there is to say of an image that is saturated or dead throughout."""
+    rows = see_axis(flat.T, "rows")
+    columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
+    whole = Region(0, flat.shape[0], 0, flat.shape[1])
+    amplifiers = _as_said(said, (("A", whole, ()),))
+    if len(said) == 1:
+        amplifiers = (("A", said[0].data, said[0].overscan),)
+    return Seen(index, flat.shape, columns, rows, amplifiers, claimed, (BLANK,), has_light=False)
+
+
+def _are_dark(flat, said, read_noise):
+    """Whether the header's amplifiers all have strips, and no light is in them."""
+    strips = [strip for amplifier in said for strip in amplifier.overscan]
+    noises = [np.median(column_noises(flat[strip.slices])) for strip in strips if strip.size > 1]
+    return all(a.overscan for a in said) and all(n <= NOISIEST * read_noise for n in noises)
 
 
 def _has_light(columns, rows, kind):
@@ -325,7 +378,7 @@ def _of_one_block(block, axis, dark, findings):
     beside = [s for s in beside if s.stop - s.start >= 0.7 * wide]
     steps = np.diff([strip.level for strip in beside])
     if len(beside) < 2 or np.abs(steps).min() < axis.read_noise:
-        return [("A", block, [widest])]
+        return _of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
     count = len(beside)
     edges = np.linspace(*block, count + 1).round().astype(int).tolist()
     if dark is not None:
@@ -348,6 +401,27 @@ def _of_one_block(block, axis, dark, findings):
         (f"A{number + 1}", pair, [strip])
         for number, (pair, strip) in enumerate(zip(pairs, beside, strict=True))
     ]
+
+
+def _of_both_sides(block, axis, dark, findings):
+    """Two amplifiers that read out to either side, each with its strip there; or None."""
+    sides = [[s for s in axis.strips if (s.start >= block[1]) == after] for after in (False, True)]
+    if not all(sides):
+        return None
+    left, right = (max(side, key=lambda s: s.stop - s.start) for side in sides)
+    step = right.level - left.level
+    if abs(step) < axis.read_noise:
+        return None
+    if dark is None:
+        findings.append(
+            f"The strips on either side of the data differ by {abs(step):.1f} adu: if each is of "
+            "an amplifier of its own, a bias as well would show where one ends."
+        )
+        return None
+    at, seen = _step_at(column_means(dark), block, (block[0] + block[1]) // 2)
+    if abs(seen - step) > 0.3 * abs(step):
+        return None
+    return [("A1", (block[0], at), [left]), ("A2", (at, block[1]), [right])]
 
 
 def _step_at(levels, block, near):
@@ -509,7 +583,7 @@ def _against_header(geometry, refusal, seen):
     ours = {(one.hdu, data, strips) for one in seen for _, data, strips in one.amplifiers}
     theirs = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
     if ours == theirs:
-        return ["The header alone gives the same: this camera needs no amplifiers in a profile."]
+        return [SAME]
     listed = "; ".join(
         f"data {a.data.to_fits()}, overscan "
         + (" ".join(strip.to_fits() for strip in a.overscan) or "none")
@@ -521,18 +595,23 @@ def _against_header(geometry, refusal, seen):
 # -- the profile ------------------------------------------------------------------------------
 
 
-def _yaml(headers, camera, seen, findings, file):
+def _yaml(headers, camera, seen, findings, file, *, same):
     facts = camera.describe(headers, file=file)
     lines = [f"# Proposed from {file}. What was found:"]
     lines += [f"#   {line}" for finding in findings for line in _wrapped(finding)]
     lines += ["# Look at the picture, and at each line below.", ""]
     lines += _recognition(headers, seen)
-    lines += _gaps(facts, headers)
+    lines += _gaps(facts, headers, camera)
+    if same and any(strips for one in seen for *_, strips in one.amplifiers):
+        lines.append(
+            "# No amplifiers: the header's own sections hold, and follow window and binning."
+        )
+        return "\n".join(lines) + "\n"
     if not any(strips for one in seen for *_, strips in one.amplifiers):
         if all(one.has_light for one in seen):
             return "\n".join([*lines, "overscan: none"]) + "\n"
         lines.append("# Not known from this frame: give a flat, or fill in `overscan`.")
-    lines.append("amplifiers:")
+    lines += [*_size(seen), "amplifiers:"]
     for one in seen:
         for name, data, strips in one.amplifiers:
             label = name if len(seen) == 1 else f"{name}-{one.hdu}"
@@ -562,15 +641,20 @@ def _recognition(headers, seen):
         value = next((h[keyword] for h in headers if isinstance(h.get(keyword), str)), "").strip()
         if value and len(lines) < 3:
             lines.append(f"  {keyword}: {_quoted(value)}")
-    (ny, nx), *others = [one.shape for one in seen]
     if len(lines) == 1:
+        nx = seen[0].shape[1]
         lines.append(f"  NAXIS1: {nx}  # there is no INSTRUME: choose a card that is this camera's")
-    lines.append("")
+    return [*lines, ""]
+
+
+def _size(seen):
+    """The size that the amplifiers are for, where all images have the same."""
+    (ny, nx), *others = [one.shape for one in seen]
     if any(shape != (ny, nx) for shape in others):
-        return lines
+        return []
     whole = all(d.y0 == 0 and d.y1 == ny for one in seen for _, d, _ in one.amplifiers)
     rows = f"null]  # any number of rows, {ny} here" if whole else f"{ny}]"
-    return [*lines, f"size: [{nx}, {rows}", ""]
+    return [f"size: [{nx}, {rows}", ""]
 
 
 def _quoted(text):
@@ -580,7 +664,7 @@ def _quoted(text):
     return f'"{escaped}"'
 
 
-def _gaps(facts, headers):
+def _gaps(facts, headers, camera):
     """Comments for what the header does not tell."""
     lines = []
     if not facts.type:
@@ -599,9 +683,9 @@ def _gaps(facts, headers):
         lines.append(f"# No card was found for {', '.join(missing)}: name it here.")
         lines.append("# keywords:")
         lines += [f"#   {name}: KEYWORD" for name in missing]
-    if not any(
-        key in header for header in headers for key in ("LONGITUD", "SITELONG", "ST", "LST")
-    ):
+    cards = dict(camera.cards)
+    order = range(len(headers))
+    if find_first(headers, cards["longitude"] + cards["sidereal"], order) is None:
         lines.append("# site: {longitude: 0.0}  # degrees, east positive: it decides the night")
     return [*lines, ""] if lines else []
 
@@ -614,15 +698,9 @@ def _written(region, shape):
     return f'{{python: "[{rows}, {columns}]"}}  # FITS {region.to_fits()}'
 
 
-def _by_light(one, other, file):
+def _by_light(one, other):
     """The two frames as (bias or None, the brighter)."""
     if other is None:
         return None, one
-    if np.shape(one) != np.shape(other):
-        raise UserError(
-            "the two frames are not of the same size",
-            file=file,
-            value=f"{np.shape(one)} and {np.shape(other)}",
-        )
-    brightness = [np.percentile(np.asarray(image, dtype=np.float32), 99) for image in (one, other)]
+    brightness = [np.percentile(filled(image), 99) for image in (one, other)]
     return (one, other) if brightness[0] <= brightness[1] else (other, one)
