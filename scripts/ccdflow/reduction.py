@@ -15,7 +15,7 @@ from ccdflow.products import product_images
 from ccdflow.sections import Region
 
 # Raise it when a change alters any pixel or any card of a product: all frames are then reduced
-# again. tests/test_reduction.py holds the bytes of a known product against it.
+# again. tests/test_work_biases.py holds the bytes of a known product against it.
 ARITHMETIC = 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -117,4 +118,6 @@ class Writer:
 
     def __exit__(self, *error):
         self._file.close()
-        self._part.unlink(missing_ok=True)
+        # A disk that cannot be written may not let go of the file either: the next run does it.
+        with suppress(OSError):
+            self._part.unlink()

@@ -1,0 +1,481 @@
+"""Combined biases as the workflow makes them: members, headers, extensions, figures, refusals."""
+
+import hashlib
+import json
+import warnings
+
+import ccdproc
+import numpy as np
+import pandas as pd
+import pytest
+from astropy import units
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.stats import mad_std
+from small_frames import bias_cards, biases, run_jobs, write_raw
+
+from ccdflow import biasheader, headers, plan, quality, reduction, simulate, work_biases
+from ccdflow.headertext import CardList
+from ccdflow.products import read_hdus
+
+PROFILE = """\
+recognise: {INSTRUME: TESTCAM}
+amplifiers:
+  - {name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}, gain: 1.5, read_noise: 6.0}
+"""  # noqa: E501
+TWO = """\
+recognise: {INSTRUME: TESTCAM}
+amplifiers:
+  - {name: left, data: {python: '[:, 0:32]'}, overscan: {python: '[:, 64:68]'}, gain: 1.2}
+  - {name: right, data: {python: '[:, 32:64]'}, overscan: {python: '[:, 68:]'}}
+"""
+BIAS = "combined/2020-02-29/bias_test_64x40.fits"
+
+
+def fill(raw, frames, *, name="b{}.fits.gz", start=0, **cards):
+    """Write raw biases; returns their pixels."""
+    frames = list(frames)
+    for number, frame in enumerate(frames, start=start):
+        write_raw(raw / name.format(number), (frame, bias_cards(number, **cards)))
+    return frames
+
+
+def combined(tmp_path, profile=PROFILE, **config):
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": profile}, **config)
+    records = {p: r for p, r in run.records.items() if r.kind == plan.BIAS}
+    return run, records
+
+
+def reduced_stack(run):
+    return [run.open(f"reduced/{path.name}")[0].data for path in sorted(run.results.glob("r*/*"))]
+
+
+def with_hits(frames, hits=30, seed=4):
+    """Cosmic rays in every frame."""
+    rng = np.random.default_rng(seed)
+    for frame in frames:
+        frame = frame.copy()
+        where = rng.integers(0, frame.size, hits)
+        frame.ravel()[where] += rng.exponential(500, hits).astype(np.uint16) + np.uint16(50)
+        yield frame
+
+
+def test_it_equals_what_ccdproc_combines_with_the_guides_arguments(tmp_path):
+    fill(tmp_path / "raw", with_hits(biases(9)))
+    run, records = combined(tmp_path)
+    frames = [CCDData(frame.astype("f4"), unit=units.adu) for frame in reduced_stack(run)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = ccdproc.combine(
+            frames,
+            method="average",
+            sigma_clip=True,
+            sigma_clip_low_thresh=5,
+            sigma_clip_high_thresh=5,
+            sigma_clip_func=np.ma.median,
+            sigma_clip_dev_func=mad_std,
+        )
+    image = run.open(BIAS)[0].data
+    assert image.dtype == ">f4"
+    np.testing.assert_array_equal(image, wanted.data.astype("f4"))
+    # Nearly every hit is more than 5 sigma off; of 9 values now and then one more is.
+    assert 240 < records[BIAS].data["rejected"] < 600
+
+
+def test_the_header_card_for_card(tmp_path):
+    frames = list(biases(5))
+    frames[3] += np.uint16(40)
+    frames[3][:, 64:] -= np.uint16(40)
+    fill(tmp_path / "raw", frames, OBSERVER="O'Brien", DATE="2020-03-01")
+    run, records = combined(tmp_path)
+    record, header = records[BIAS], run.open(BIAS)[0].header
+    (figures,) = record.data["quality"]
+    ((file, text, figure, value, threshold),) = record.data["left_out"]
+    assert (file, figure) == ("b3.fits.gz", "level")
+    assert value == pytest.approx(43, abs=0.5)
+    assert threshold == pytest.approx(3 + 5 * 0.2 * 4, abs=0.6)
+    history = f"ccdflow: b3.fits.gz was left out: {text}"
+    got = [(card.keyword, card.value) for card in header.cards]
+    assert got == [
+        ("SIMPLE", True),
+        ("BITPIX", -32),
+        ("NAXIS", 2),
+        ("NAXIS1", 64),
+        ("NAXIS2", 40),
+        ("EXTEND", True),
+        ("INSTRUME", "TESTCAM"),
+        ("IMAGETYP", "BIAS"),
+        ("EXPTIME", 0.0),
+        ("OBJECT", "bias"),
+        ("OBSERVER", "O'Brien"),
+        *((keyword, version) for keyword, version, _ in headers.versions()),
+        ("CCDFCAM", "test"),
+        ("OSCSTAT", "median"),
+        ("NAMPS", 1),
+        ("OVERSCAN", "[67:72,1:40]"),
+        ("TRIM", "[1:64,1:40]"),
+        ("GAIN", 1.5),
+        ("DATASEC", "[1:64,1:40]"),
+        ("LTV1", 0.0),
+        ("LTV2", 0.0),
+        ("LTM1_1", 1.0),
+        ("LTM2_2", 1.0),
+        ("BUNIT", "adu"),
+        ("CCDFKEY", record.key),
+        ("NCOMBINE", 4),
+        ("COMBMETH", "average"),
+        ("CLIPSIG", 5.0),
+        ("CLIPDEV", "mad"),
+        ("CLIPITER", 1),
+        *((f"IMCOM00{n + 1}", f"b{i}.fits.gz") for n, i in enumerate((0, 1, 2, 4))),
+        ("IMOUT001", "b3.fits.gz"),
+        *(("HISTORY", history[i : i + 72].rstrip()) for i in range(0, len(history), 72)),
+        ("NREJECT", record.data["rejected"]),
+        ("NINVALID", 0),
+        ("NEMPTY", 0),
+        ("IMGLEVEL", pytest.approx(3, abs=0.1)),
+        ("BIASLVL", pytest.approx(1000, abs=0.5)),
+        ("RNOISE", figures["read_noise"]),
+        ("CNOISE", figures["combined_noise"]),
+        ("CNOISPR", figures["predicted_noise"]),
+        ("CHECKSUM", header["CHECKSUM"]),
+        ("DATASUM", header["DATASUM"]),
+    ]
+    assert figures["read_noise"] == pytest.approx(4, rel=0.06)
+    assert figures["combined_noise"] == pytest.approx(figures["predicted_noise"], rel=0.08)
+    assert figures["header_read_noise_electrons"] == 6.0
+    assert figures["read_noise_electrons"] == pytest.approx(1.5 * figures["read_noise"], rel=1e-5)
+
+
+def test_two_amplifiers_each_have_their_figures(tmp_path):
+    frames = []
+    for left, right in zip(biases(6, noise=3, seed=1), biases(6, noise=9, seed=2), strict=True):
+        frame = left.copy()
+        frame[:, 32:64], frame[:, 68:] = right[:, 32:64] + 50, right[:, 68:] + 50
+        frames.append(frame)
+    fill(tmp_path / "raw", frames)
+    run, records = combined(tmp_path, TWO)
+    header = run.open(BIAS)[0].header
+    left, right = records[BIAS].data["quality"]
+    assert (left["amplifier"], right["amplifier"]) == ("left", "right")
+    for figures, sigma, level in ((left, 3, 1000), (right, 9, 1050)):
+        assert abs(figures["read_noise"] - sigma) < 4.5 * figures["read_noise_error"] + 0.05
+        assert figures["level"] == pytest.approx(level, abs=sigma / 2)
+    names = ["BIASLV", "RNOISE", "CNOISE", "CNOISP"]
+    columns = ["level", "read_noise", "combined_noise", "predicted_noise"]
+    for number, figures in ((1, left), (2, right)):
+        assert [header[f"{n}0{number}"] for n in names] == [figures[c] for c in columns]
+    assert not {"BIASLVL", "RNOISE", "CNOISE"} & set(header)
+    assert {k: header[k] for k in ("GAIN01", "AMPNAM02")} == {"GAIN01": 1.2, "AMPNAM02": "right"}
+
+
+def test_uncertainty_and_count_are_extensions(tmp_path):
+    frames = fill(tmp_path / "raw", with_hits(biases(6)))
+    run, _ = combined(tmp_path, combine={"uncertainty": True, "count": True})
+    hdus = run.open(BIAS)
+    assert [hdu.name for hdu in hdus] == ["PRIMARY", "UNCERT", "COUNT"]
+    stack = np.array(reduced_stack(run))
+    whole = hdus["COUNT"].data == len(frames)
+    wanted = stack.std(axis=0, ddof=1) / len(frames) ** 0.5
+    np.testing.assert_allclose(hdus["UNCERT"].data[whole], wanted[whole], rtol=1e-4)
+    assert hdus["UNCERT"].header["BUNIT"] == "adu"
+    assert hdus["COUNT"].data.dtype == ">i2"
+    assert hdus["COUNT"].data.sum() == stack.size - hdus[0].header["NREJECT"]
+    assert 0 < np.count_nonzero(~whole) < 500
+
+
+@pytest.mark.parametrize("layout", ["extensions", "image"])
+def test_extensions_are_combined_each_for_itself_or_as_one(layout, tmp_path):
+    """One amplifier of one frame is odd: the frame is left out as a whole."""
+    pairs = zip(biases(5, seed=1), biases(5, noise=8, seed=2), strict=True)
+    for number, (one, two) in enumerate(pairs):
+        if number == 2:
+            two = two.copy()
+            two[:20, :64] += np.uint16(30)
+        sections = {"DATASEC": "[1:64,1:40]", "BIASSEC": "[67:72,1:40]"}
+        write_raw(
+            tmp_path / f"raw/b{number}.fits",
+            (None, bias_cards(number)),
+            (one, {"EXTNAME": "CHIP", "EXTVER": 1, "DETSEC": "[1:64,1:40]", **sections}),
+            (two, {"EXTNAME": "CHIP", "EXTVER": 2, "DETSEC": "[65:128,1:40]", **sections}),
+        )
+    run, records = combined(
+        tmp_path, "recognise: {INSTRUME: TESTCAM}", reduction={"layout": layout},
+        combine={"count": True},
+    )  # fmt: skip
+    ((product, record),) = records.items()
+    hdus = run.open(product)
+    assert [file for file, *_ in record.data["left_out"]] == ["b2.fits"]
+    assert hdus[0].header["NCOMBINE"] == 4
+    assert hdus[0].header["IMOUT001"] == "b2.fits"
+    noises = [figures["read_noise"] for figures in record.data["quality"]]
+    assert noises == [pytest.approx(4, rel=0.07), pytest.approx(8, rel=0.07)]
+    if layout == "image":
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "COUNT"]
+        assert hdus[0].data.shape == (40, 128)
+        assert [hdus[0].header[f"RNOISE0{n}"] for n in (1, 2)] == noises
+        return
+    assert [(hdu.name, hdu.ver) for hdu in hdus] == [
+        ("PRIMARY", 1), ("CHIP", 1), ("COUNT1", 1), ("CHIP", 2), ("COUNT2", 1)
+    ]  # fmt: skip
+    assert hdus[0].data is None
+    assert "NREJECT" not in hdus[0].header
+    for number, extver in enumerate((1, 2)):
+        hdu = hdus["CHIP", extver]
+        assert hdu.header["RNOISE"] == noises[number]
+        assert hdu.header["DETSEC"] == ("[1:64,1:40]", "[65:128,1:40]")[number]
+        stack = [run.open(f"reduced/b{i}.fits")[extver].data for i in (0, 1, 3, 4)]
+        whole = hdus[f"COUNT{1 + number}"].data == 4
+        np.testing.assert_allclose(hdu.data[whole], np.mean(stack, axis=0)[whole], atol=1e-3)
+        assert np.count_nonzero(whole) > 2000
+
+
+def test_the_configuration_decides_the_recipe(tmp_path):
+    fill(tmp_path / "raw", with_hits(biases(5)))
+    run, records = combined(tmp_path, combine={"method": "median", "clip": None})
+    image, header = run.open(BIAS)[0].data, run.open(BIAS)[0].header
+    np.testing.assert_array_equal(image, np.median(reduced_stack(run), axis=0))
+    assert header["COMBMETH"] == "median"
+    assert not {"CLIPSIG", "CLIPDEV", "CLIPITER"} & set(header)
+    assert records[BIAS].data["recipe"] == "median"
+    assert header["NREJECT"] == 0
+
+
+def test_frames_left_whole_are_combined_whole(tmp_path):
+    fill(tmp_path / "raw", biases(4))
+    run, records = combined(tmp_path, reduction={"trim": False})
+    ((product, record),) = records.items()
+    assert run.open(product)[0].data.shape == (40, 72)
+    # The figures are about the data, not the overscan, whose spread the levels have taken away.
+    assert record.data["quality"][0]["read_noise"] == pytest.approx(4, rel=0.07)
+
+
+def test_pixels_without_any_value_are_nan_and_counted(tmp_path):
+    frames = [frame.astype("f4") for frame in biases(4)]
+    for number, frame in enumerate(frames):
+        frame[5, 6] = np.nan
+        frame[10 + number, 7] = np.inf
+    fill(tmp_path / "raw", frames)
+    run, _ = combined(tmp_path, combine={"count": True})
+    hdus = run.open(BIAS)
+    assert np.isnan(hdus[0].data[5, 6])
+    assert np.count_nonzero(~np.isfinite(hdus[0].data)) == 1
+    assert (hdus[0].header["NEMPTY"], hdus[0].header["NINVALID"]) == (1, 8)
+    assert hdus["COUNT"].data[10, 7] <= 3
+
+
+# -- refusals ------------------------------------------------------------------------------------
+
+
+def test_too_few_frames_make_no_product(tmp_path):
+    fill(tmp_path / "raw", biases(2))
+    run, records = combined(tmp_path)
+    assert records[BIAS].status == "refused"
+    assert records[BIAS].reason == "2 frames, fewer than the minimum of 3"
+    assert not (run.results / BIAS).exists()
+    assert f"no combined bias: {BIAS}: 2 frames, fewer than the minimum of 3" in run.lines
+
+
+def test_too_few_frames_that_look_alike_make_no_product(tmp_path):
+    frames = list(biases(5))
+    frames[1] += np.uint16(60)
+    frames[1][:, 64:] -= np.uint16(60)
+    fill(tmp_path / "raw", frames)
+    run, records = combined(tmp_path, combine={"minimum": 5})
+    assert records[BIAS].reason == "4 of 5 frames, fewer than the minimum of 5"
+    assert [out[0] for out in records[BIAS].data["left_out"]] == ["b1.fits.gz"]
+    assert not (run.results / BIAS).exists()
+
+
+def test_frames_that_do_not_agree_make_no_product(tmp_path):
+    frames = list(biases(6))
+    for number, frame in enumerate(frames):
+        frame[:, :64] += np.uint16(25 * number)
+    fill(tmp_path / "raw", frames)
+    run, records = combined(tmp_path)
+    assert records[BIAS].status == "refused"
+    assert records[BIAS].reason.startswith("the frames do not agree: the frames have no common")
+    assert not (run.results / BIAS).exists()
+
+
+@pytest.mark.parametrize(
+    ("differs", "where"),
+    [
+        ({"CCDSUM": "2 1"}, "ccdsum"),
+        ({"CCDSUM": "1 1", "GAIN": 2.5}, "gain"),
+        ({"CCDSUM": "1 1", "READMODE": "FAST"}, "readmode"),
+        ({"CCDSUM": "1 1", "WINDOW": "[11:74,1:40]"}, "window"),
+    ],
+)
+def test_frames_that_may_not_be_averaged_never_are(differs, where, tmp_path):
+    usual = {"CCDSUM": "1 1"}
+    profile = PROFILE.replace(", gain: 1.5", "") + "keywords: {read_mode: READMODE, window: WINDOW}"
+    fill(tmp_path / "raw", biases(3), **usual)
+    fill(tmp_path / "raw", biases(3, seed=2), start=3, **differs)
+    _, records = combined(tmp_path, profile)
+    members = [tuple(record.data["members"]) for record in records.values()]
+    assert sorted(members) == [
+        tuple(f"b{i}.fits.gz" for i in range(3)), tuple(f"b{i}.fits.gz" for i in range(3, 6))
+    ]  # fmt: skip
+    groups = [dict(map(tuple, record.data["group"][2])) for record in records.values()]
+    assert groups[0][where] != groups[1][where]
+
+
+def test_frames_of_one_night_in_the_configuration_may_come_from_two(tmp_path):
+    fill(tmp_path / "raw", biases(3))
+    for number, frame in enumerate(biases(3, seed=2)):
+        cards = bias_cards(number) | {"DATE-OBS": f"2020-03-05T02:00:0{number}"}
+        write_raw(tmp_path / f"raw/c{number}.fits", (frame, cards))
+    _, records = combined(tmp_path, combine={"group_by": ["ccdsum"]})
+    ((product, record),) = records.items()
+    assert product.startswith("combined/all/")
+    assert len(record.data["members"]) == 6
+
+
+# -- choosing, by figures alone ------------------------------------------------------------------
+
+
+def statistics(image, level=3.0):
+    figures = quality.frame_statistics(image, [level])
+    return json.loads(json.dumps(figures.__dict__))
+
+
+def test_a_frame_that_is_odd_in_any_image_is_left_out():
+    rng = np.random.default_rng(5)
+    frames = [[rng.normal(0, 3, (40, 64)) for _ in range(2)] for _ in range(6)]
+    frames[4][1] += 20
+    selection = work_biases.select([[statistics(image) for image in frame] for frame in frames])
+    assert selection.kept == (0, 1, 2, 3, 5)
+    assert selection.left_out[0].text.startswith("image 2: its level is")
+    assert selection.agrees
+
+
+def test_frames_too_small_for_figures_are_all_kept():
+    assert work_biases.select([[], [], []]).kept == (0, 1, 2)
+    assert work_biases.select([]).kept == ()
+
+
+@pytest.mark.parametrize("count", [999, 1000, 2345])
+def test_every_member_has_its_card(count):
+    cards = CardList()
+    files = [f"night/b{number}.fits" for number in range(count)]
+    out = quality.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
+    biasheader.say_of_group(
+        cards, key="k", recipe=work_biases.combine.Recipe(), members=files,
+        left_out=[("ä.fits", out)],
+    )  # fmt: skip
+    header = fits.Header.fromstring(cards.to_bytes(0))
+    first = "IMCOM001" if count < 1000 else "IMC00001"
+    last = f"IMCOM{count}" if count < 1000 else f"IMC{count:05d}"
+    assert (header[first], header[last]) == (files[0], files[-1])
+    assert header["NCOMBINE"] == count
+    assert header["IMOUT001"] == "%C3%A4.fits"
+    assert "its level is 9 adu" in "".join(header["HISTORY"])
+
+
+def test_hours_go_on_across_midnight_and_the_change_of_the_clocks(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/London")
+    dates = [
+        "2020-03-28T23:30:00",
+        "2020-03-29T00:30:00",
+        "2020-03-29T03:30:00.5",
+        "2020-03-29",
+        "",
+    ]
+    hours = work_biases.hours_of(dates)
+    np.testing.assert_allclose(hours, [0, 1, 4 + 0.5 / 3600, np.nan, np.nan])
+    assert np.isnan(work_biases.hours_of(["", "2020-03-29"])).all()
+
+
+# -- truth ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """The products of a small simulated LFC night, and what was injected."""
+    folder = tmp_path_factory.mktemp("lfc")
+    truth = simulate.simulate_night(folder / "raw", scale=0.125)
+    profile = (simulate.Path(__file__).parents[1] / "config/cameras/lfc.yaml").read_text()
+    kinds = (plan.FRAME, plan.BIAS, plan.TABLE)
+    return run_jobs(folder / "raw", folder / "results", {"lfc": profile}, kinds=kinds), truth
+
+
+def test_the_truth_of_the_simulated_night_comes_back(simulated):
+    run, truth = simulated
+    ((product, record),) = ((p, r) for p, r in run.records.items() if r.kind == plan.BIAS)
+    assert len(record.data["members"]) == 7
+    table = pd.read_csv(run.results / "bias_quality.csv")
+    (row,) = table.to_dict("records")
+    camera = truth.camera
+    assert abs(row["read_noise"] - camera["read_noise_adu"]) < 4 * row["read_noise_error"]
+    levels = [truth.frames[file]["level"] for file in record.data["members"]]
+    assert row["level"] == pytest.approx(np.mean(levels), abs=4 * camera["read_noise_adu"] / 100)
+    image, header = run.open(product)[0].data, run.open(product)[0].header
+    assert header["RNOISE"] == row["read_noise"]
+    # The structure that biases have in common is all that is left, beside the noise.
+    left = image - truth.structure
+    noise = row["combined_noise"]
+    assert noise == pytest.approx(row["predicted_noise"], rel=0.03)
+    assert abs(np.median(left)) < 0.2
+    assert np.std(left[np.abs(left) < 5 * noise]) == pytest.approx(noise, rel=0.1)
+    assert row["combined_row_structure"] < 0.1 * camera["read_noise_adu"]
+
+
+# -- bytes ---------------------------------------------------------------------------------------
+
+# Own cards and pixels of the frames below, and of what they are combined to, by version.
+FRAME_BYTES = {1: "84cbed7836ef5e31feb94414ab300a2ec0003fe4f7416d52b5653fffa70ec411"}
+COMBINED_BYTES = {1: "85bf675a67696592713f0a5329e72499ef0453cf3c614a5ff807a2c238a327df"}
+# These say with what, not what, was made.
+_NOT_BYTES = {"CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER", "CCDFKEY", "RAWFP", "CHECKSUM"}
+
+
+def stands_for(hdus):
+    """A hash of the pixels and cards of a product."""
+    found = hashlib.sha256()
+    for hdu in hdus:
+        cards = [(c.keyword, c.value, c.comment) for c in hdu.header.cards]
+        found.update(repr([card for card in cards if card[0] not in _NOT_BYTES]).encode())
+        found.update(b"" if hdu.data is None else hdu.data.tobytes())
+    return found.hexdigest()
+
+
+def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
+    """All over the world products are taken for current as long as the version is the same."""
+    fill(tmp_path / "raw", with_hits(biases(5)), BIASSEC="[65:72,1:40]", CCDSEC="[1:72,1:40]",
+         CRPIX1=3.0, DATE="2020-03-01", RDNOISE=5.0)  # fmt: skip
+    run, _ = combined(tmp_path, TWO, reduction={"mask": True},
+                      combine={"uncertainty": True, "count": True})  # fmt: skip
+    frame, bias = stands_for(run.open("reduced/b2.fits")), stands_for(run.open(BIAS))
+    assert FRAME_BYTES.get(reduction.ARITHMETIC) == frame, (
+        "reduced frames have other bytes than before: raise ARITHMETIC in "
+        f"scripts/ccdflow/reduction.py, and write the hash {frame!r} beside it here"
+    )
+    assert COMBINED_BYTES.get(plan.COMBINE_VERSION) == bias, (
+        "combined biases have other bytes than before: raise COMBINE_VERSION in "
+        "scripts/ccdflow/plan.py, unless ARITHMETIC of the frames was raised, "
+        f"and write the hash {bias!r} beside it here"
+    )
+
+
+def test_headers_of_products_are_read_back_as_they_were_written(tmp_path):
+    fill(tmp_path / "raw", biases(1), REMARK="long " * 40, **{"HIERARCH ESO OBS ID": 7})
+    run, _ = combined(tmp_path, reduction={"mask": True})
+    path = run.results / "reduced/b0.fits"
+    found = read_hdus(path, 2)
+    with fits.open(path) as hdus:
+        for got, hdu in zip(found, hdus, strict=True):
+            assert list(got.cards) == [
+                f"HIERARCH {k}" if " " in k else k
+                for k in dict.fromkeys(hdu.header)
+                if k != "COMMENT"
+            ]
+            assert got.member.offset == hdu.fileinfo()["datLoc"]
+            assert got.member.shape == hdu.data.shape
+            assert got.member.dtype == hdu.data.dtype
+        assert fits.Card.fromstring(found[0].cards["REMARK"]).value == hdus[0].header["REMARK"]
+    with pytest.raises(work_biases.FrameError, match="has no such HDU"):
+        read_hdus(path, 3)
+    path.write_bytes(path.read_bytes()[:-2880])
+    with pytest.raises(work_biases.FrameError, match="ends before its pixels do"):
+        read_hdus(path, 2)
