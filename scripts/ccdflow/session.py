@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -73,7 +73,16 @@ def start(values, *, dry, progress=None):
     """
     results = Path(values["results"])
     reading = reading_settings(values)
-    lock = None if dry else take_lock(results)
+    with ExitStack() as stack:
+        # What ends before there is a session lets go of the folder.
+        lock = None if dry else stack.enter_context(take_lock(results))
+        session = _begin(values, reading, dry, lock, progress)
+        stack.pop_all()
+    return session
+
+
+def _begin(values, reading, dry, lock, progress):
+    results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
     store = inventory.load_store(results)
     records = ledger.load(results)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sandbox import Sandbox, products, snapshot
+from sandbox import SMALL, Sandbox, products, snapshot
 from stand_ins import use_stand_ins
 
 from ccdflow import inventory, ledger, paths, plan, reduction
@@ -121,7 +121,9 @@ class Archive(RuleBasedStateMachine):
         """Write a raw file of the model's content, and note it."""
         seed, kind, camera, night = content
         packed = file.endswith(".gz")
-        written = self.box.put(file, seed, kind=kind, camera=camera, night=night, packed=packed)
+        written = self.box.put(
+            file, seed, kind=kind, camera=camera, night=night, packed=packed, size=SMALL
+        )
         self.files[file] = (content, whole)
         return written
 

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 
 # Science pixels and overscan of the two cameras, as (ny, nx) and columns.
 SMALL = (24, 40, 8)
+# Packed, more than the 8192 bytes that are read for the header.
+MEDIUM = (100, 200, 8)
 # More than 1 MB, inflated or not: noise cannot be compressed.
 LARGE = (400, 1600, 40)
 
@@ -39,7 +41,7 @@ _PROFILE = {
 }
 
 
-def frame_bytes(seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=SMALL, note=""):
+def frame_bytes(seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=MEDIUM, note=""):
     """Return a raw frame as FITS bytes: bias level, drift from row to row, noise.
 
     ``size`` is rows, science columns and overscan columns; ``seed`` gives the pixels.

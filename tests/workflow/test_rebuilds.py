@@ -1,0 +1,607 @@
+"""Rebuild exactly what changed: a test for each row of the table in docs/rebuilds.md.
+
+Each asserts the exact set of jobs, and that all else kept its bytes and times. Frames are larger
+than 1 MB, below which Snakemake treats inputs in another way.
+"""
+
+import gzip
+import os
+import shutil
+
+import pytest
+from sandbox import Sandbox, frame_bytes, products, snapshot
+from stand_ins import use_stand_ins
+
+from ccdflow import fitsio, inventory, paths, plan, reduction, session
+
+FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"
+TABLES = {"bias_quality.csv", "report.html"}
+
+
+def frame(night, camera, number):
+    return f"{night}/{camera}{number}.fits.gz"
+
+
+def reduced(*names):
+    return {paths.reduced(frame(*name)) for name in names}
+
+
+def bias(night, camera, size="200x100"):
+    return f"combined/{night}/bias_{camera}_{size}.fits"
+
+
+def shown(night, *names):
+    return {f"nights/{night}/{name}" for name in names}
+
+
+def of_night(night, *cameras):
+    """What is made of a night's biases of some cameras: not the picture of frames."""
+    return {bias(night, camera) for camera in cameras} | shown(
+        night, "bias_quality.png", "report.html"
+    )
+
+
+def fill(box, night, cameras=("alpha", "beta"), **options):
+    for camera in cameras:
+        for number in range(4):
+            kind = "FLAT" if number == 3 else "BIAS"
+            seed = [int(night[-2:]), len(camera), number]
+            box.put(
+                frame(night, camera, number), seed, kind=kind, camera=camera, night=night, **options
+            )
+
+
+CONFIG = {"combine": {"minimum": 2}}
+
+
+def archive(folder, **options):
+    """Two nights of two cameras, and all that is made of them."""
+    made = Sandbox(folder, dict(CONFIG))
+    for night in (FIRST, SECOND):
+        fill(made, night, **options)
+    made.run()
+    return made
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        use_stand_ins(patch)
+        return archive(tmp_path_factory.mktemp("original") / "box")
+
+
+@pytest.fixture
+def box(original, tmp_path, monkeypatch):
+    """A copy of the archive and its results, with nothing to do."""
+    use_stand_ins(monkeypatch)
+    own = Sandbox(tmp_path / "box", dict(CONFIG))
+    for name in ("raw", "results"):
+        shutil.copytree(getattr(original, name), getattr(own, name), dirs_exist_ok=True)
+    assert own.run().jobs == []
+    return own
+
+
+def check(box, expected, *, lost=(), moved=(), unmade=(), run=None):
+    """Run, and hold what ran and what was written to what was expected; then nothing is to do.
+
+    Returns the outcome of the run, and what `snakemake -n` would have said before it.
+    """
+    before = snapshot(box.results)
+    dry = box.plan().plan
+    outcome = (run or box.run)()
+    after = snapshot(box.results)
+    assert sorted(outcome.jobs) == sorted(expected)
+    assert sorted(dry.jobs) == sorted(expected)
+    written = {name for name in before.changed(after) if name != "inventory.csv"}
+    assert written == (set(expected) - set(unmade)) | set(moved)
+    assert set(before.lost(after)) == set(lost)
+    assert list(box.plan().plan.jobs) == []
+    return outcome, "\n".join(plan.describe(dry))
+
+
+def check_from_scratch(box):
+    clean = box.clean()
+    clean.run(cores=1)
+    assert products(clean.results) == products(box.results)
+
+
+# -- nothing changed -------------------------------------------------------------------------------
+
+
+def test_nothing_changed(box, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a file was opened for its pixels")
+
+    for name in ("read_layout", "read_bytes", "signature"):
+        monkeypatch.setattr(fitsio, name, refuse)
+    before = snapshot(box.results, state=True)
+    _, said = check(box, [])
+    after = snapshot(box.results, state=True)
+    changed = set(before.changed(after))
+    assert changed <= {".ccdflow/lock"}
+    assert said == "nothing to do: 16 frames reduced and up to date"
+
+
+def test_raw_touched(box):
+    for path in box.raw.rglob("*.gz"):
+        os.utime(path)
+    check(box, [])
+
+
+def test_raw_copied_elsewhere_and_back(box):
+    elsewhere = box.root / "elsewhere"
+    shutil.copytree(box.raw, elsewhere, copy_function=shutil.copy)
+    shutil.rmtree(box.raw)
+    elsewhere.rename(box.raw)
+    check(box, [])
+
+
+@pytest.mark.parametrize("how", ["renamed", "copied"])
+def test_results_moved(box, how):
+    other = Sandbox(box.root / "other disk", dict(CONFIG))
+    for name in ("raw", "results"):
+        target = getattr(other, name)
+        shutil.rmtree(target, ignore_errors=True)
+        if how == "renamed":
+            getattr(box, name).rename(target)
+        else:
+            shutil.copytree(getattr(box, name), target, copy_function=shutil.copy)
+    check(other, [])
+
+
+# -- raw frames come and change --------------------------------------------------------------------
+
+
+def test_new_night(box):
+    fill(box, THIRD)
+    frames = [(THIRD, camera, n) for camera in ("alpha", "beta") for n in range(4)]
+    expected = reduced(*frames) | of_night(THIRD, "alpha", "beta") | TABLES
+    _, said = check(box, expected | shown(THIRD, "before_after.png"))
+    assert said.startswith(f"8 of 24 frames to reduce: 8 new; night {THIRD}\n2 combined biases")
+    check_from_scratch(box)
+
+
+def test_late_frame_in_an_old_night(box):
+    box.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST)
+    # The second night's page shows the level of the nights before it.
+    later = shown(SECOND, "report.html")
+    _, said = check(box, reduced((FIRST, "alpha", 9)) | of_night(FIRST, "alpha") | later | TABLES)
+    assert said.splitlines()[:2] == [
+        f"1 of 17 frames to reduce: 1 new; night {FIRST}",
+        f"1 combined bias to make: 1 its frames changed; night {FIRST}",
+    ]
+    check_from_scratch(box)
+
+
+def test_late_frame_that_is_no_bias(box):
+    box.put(frame(SECOND, "beta", 9), 9, kind="FLAT", camera="beta", night=SECOND)
+    check(box, reduced((SECOND, "beta", 9)) | shown(SECOND, "report.html") | {"report.html"})
+
+
+@pytest.mark.parametrize("times", ["new", "kept"])
+def test_raw_content_changed(box, times):
+    path = box.raw / frame(SECOND, "alpha", 1)
+    old = path.stat()
+    box.put(frame(SECOND, "alpha", 1), 99, camera="alpha", night=SECOND)
+    if times == "kept":
+        os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    _, said = check(box, reduced((SECOND, "alpha", 1)) | of_night(SECOND, "alpha") | TABLES)
+    assert said.startswith(f"1 of 16 frames to reduce: 1 raw changed; night {SECOND}\n")
+    check_from_scratch(box)
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+ALPHAS = [(night, "alpha", number) for night in (FIRST, SECOND) for number in range(4)]
+ALL = ALPHAS + [(night, "beta", number) for night, _, number in ALPHAS]
+PAGES = {
+    f"nights/{night}/{name}"
+    for night in (FIRST, SECOND)
+    for name in ("before_after.png", "bias_quality.png", "report.html")
+}
+
+
+def of_camera(camera, size="200x100"):
+    names = [(night, camera, number) for night in (FIRST, SECOND) for number in range(4)]
+    return reduced(*names) | {bias(night, camera, size) for night in (FIRST, SECOND)}
+
+
+@pytest.mark.parametrize(
+    "change", [{"statistic": "mean"}, {"dtype": "float64"}, {"model": "spline"}]
+)
+def test_camera_recipe_edited(box, change):
+    box.profile("alpha", reduction=change)
+    _, said = check(box, of_camera("alpha") | PAGES | TABLES)
+    assert f"8 of 16 frames to reduce: 8 camera alpha edited; nights {FIRST}, {SECOND}" in said
+    check_from_scratch(box)
+
+
+def test_camera_region_edited(box):
+    regions = {"data": {"python": "[:, 4:-8]"}, "overscan": {"python": "[:, -6:]"}}
+    box.profile("alpha", amplifiers=[{"name": "A", **regions}])
+    # The combined biases get another name, for they have another size.
+    lost = {bias(night, "alpha") for night in (FIRST, SECOND)}
+    _, said = check(
+        box,
+        of_camera("alpha", "196x100") | PAGES | TABLES,
+        moved={f"set_aside/{product}" for product in lost},
+        lost=lost,
+    )
+    assert "8 camera alpha edited" in said
+    assert f"{bias(FIRST, 'alpha')} to be moved into set_aside/" in said
+    check_from_scratch(box)
+
+
+def test_default_recipe_edited(box):
+    # The profile of beta says its own, so that the default is not its matter.
+    box.profile("beta", reduction={"statistic": "median"})
+    check(box, [])
+    box.config["reduction"] = {"statistic": "mean"}
+    check(box, of_camera("alpha") | PAGES | TABLES)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"strict": True},
+        {"progress": "none"},
+        {"frames_per_order": 7},
+        {"limits": {"settle": 5, "frame_memory": 100}},
+        {"combine": {"minimum": 2, "memory": 500}},
+        {"reduction": {"order": 7}},
+    ],
+    ids=str,
+)
+def test_setting_that_changes_no_pixel(box, config):
+    box.config |= config
+    check(box, [])
+
+
+def test_camera_text_that_changes_no_pixel(box):
+    box.profile("alpha", description="the blue one", types=[{"imagetyp": "ZERO", "type": "bias"}])
+    with (box.cameras / "beta.yaml").open("a") as file:
+        file.write("# a comment\n")
+    (box.cameras / "gamma.yaml").write_text("recognise: {INSTRUME: gamma}\n")
+    check(box, [])
+
+
+def test_colour_of_a_picture(box, monkeypatch):
+    monkeypatch.setattr(plan, "PICTURE_VERSION", plan.PICTURE_VERSION + 1)
+    check(box, PAGES)
+
+
+def test_number_of_pictures(box):
+    box.config["pictures"] = {"per_type": "all"}
+    drawn = {
+        f"nights/{n}/{name}"
+        for n in (FIRST, SECOND)
+        for name in ("before_after.png", "report.html")
+    }
+    check(box, drawn)
+
+
+def test_settings_of_combining(box):
+    box.config["combine"] = {"minimum": 2, "clip": 4.0}
+    combined = {bias(night, camera) for night in (FIRST, SECOND) for camera in ("alpha", "beta")}
+    shown_too = {
+        f"nights/{n}/{name}"
+        for n in (FIRST, SECOND)
+        for name in ("bias_quality.png", "report.html")
+    }
+    _, said = check(box, combined | shown_too | TABLES)
+    assert said.startswith("4 combined biases to make: 4 settings changed; nights")
+
+
+def test_fewer_types(box):
+    """What is not asked for is not touched, and is as it was when it is asked for again."""
+    box.config["types"] = ["flat"]
+    left = {name for name in PAGES if not name.endswith("bias_quality.png")}
+    lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
+    check(box, left | TABLES, lost=lost)
+    box.config["types"] = "all"
+    check(box, PAGES | TABLES)
+    check_from_scratch(box)
+
+
+def test_no_combining(box):
+    box.config["combine"] = {"enabled": False}
+    lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
+    check(box, {f"nights/{n}/report.html" for n in (FIRST, SECOND)} | TABLES, lost=lost)
+    box.config["combine"] = CONFIG["combine"]
+    check(box, {name for name in PAGES if not name.endswith("after.png")} | TABLES)
+    check_from_scratch(box)
+
+
+def test_release_with_new_arithmetic(box, monkeypatch):
+    monkeypatch.setattr(reduction, "ARITHMETIC", reduction.ARITHMETIC + 1)
+    _, said = check(box, of_camera("alpha") | of_camera("beta") | PAGES | TABLES)
+    assert said.startswith("16 of 16 frames to reduce: 16 new arithmetic; nights")
+
+
+def test_release_without_new_arithmetic(box, monkeypatch):
+    monkeypatch.setattr("ccdflow.__version__", "99.0")
+    monkeypatch.setattr("ccdflow.headers.__version__", "99.0")
+    check(box, [])
+
+
+# -- raw frames go ---------------------------------------------------------------------------------
+
+
+def test_raw_deleted(box):
+    gone = frame(FIRST, "alpha", 0)
+    (box.raw / gone).unlink()
+    outcome, said = check(box, [])
+    assert outcome.lines[0] == f"orphan: {gone}: the raw file is gone; its product is kept"
+    assert outcome.lines[-1].endswith(
+        "1 whose raw file is gone; table: " + str(box.results / "inventory.csv")
+    )
+    assert "1 without a raw file" in said
+    table = inventory.read_table(box.results / "inventory.csv").set_index("file")
+    assert table.loc[gone, "status"] == "orphan"
+    assert table.loc[gone, "reason"] == "the raw file is gone; its product is kept"
+    # The rest of its night goes on, and it is still a member of its group.
+    box.put(frame(FIRST, "alpha", 8), 8, camera="alpha", night=FIRST)
+    later = shown(SECOND, "report.html")
+    check(box, reduced((FIRST, "alpha", 8)) | of_night(FIRST, "alpha") | later | TABLES)
+    combined = box.results / bias(FIRST, "alpha")
+    assert f"'{gone}'".encode() in combined.read_bytes()
+    # It was never away, as far as products are concerned.
+    box.put(gone, [1, 5, 0], camera="alpha", night=FIRST)
+    check(box, [])
+    check_from_scratch(box)
+
+
+def test_raw_deleted_and_its_product_too(box):
+    (box.raw / frame(FIRST, "alpha", 1)).unlink()
+    (box.results / paths.reduced(frame(FIRST, "alpha", 1))).unlink()
+    check(box, of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES)
+    check_from_scratch(box)
+
+
+def test_raw_deleted_and_its_camera_edited(box):
+    """What cannot be made again stays, but is not mixed with what was made anew."""
+    gone = frame(FIRST, "alpha", 0)
+    (box.raw / gone).unlink()
+    box.profile("alpha", reduction={"statistic": "mean"})
+    kept = {paths.reduced(gone)}
+    check(box, (of_camera("alpha") - kept) | PAGES | TABLES)
+    assert f"'{gone}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
+    assert (box.results / paths.reduced(gone)).exists()
+
+
+def test_raw_of_a_whole_night_deleted(box):
+    """The night stays as it is, even when its camera is edited."""
+    shutil.rmtree(box.raw / FIRST)
+    check(box, [])
+    box.profile("alpha", reduction={"statistic": "mean"})
+    of_second = {name for name in of_camera("alpha") | PAGES if SECOND in name}
+    check(box, of_second | TABLES)
+
+
+def test_raw_folder_not_there(box):
+    """A disk that is not mounted is no archive whose frames are gone."""
+    before = snapshot(box.results)
+    box.raw.rename(box.root / "away")
+    with pytest.raises(session.UserError, match=r"raw: there is no such folder"):
+        box.run()
+    box.raw.mkdir()
+    with pytest.raises(session.UserError, match=r"raw: the folder holds no raw frame"):
+        box.run()
+    assert snapshot(box.results) == before
+
+
+def test_raw_renamed(box):
+    """It is a raw file that is gone and one that is new; it is not averaged twice."""
+    old, new = frame(FIRST, "alpha", 0), frame(FIRST, "alpha", 7)
+    (box.raw / old).rename(box.raw / new)
+    later = shown(SECOND, "report.html")
+    check(
+        box,
+        reduced((FIRST, "alpha", 7)) | of_night(FIRST, "alpha") | later | TABLES,
+    )
+    header = (box.results / bias(FIRST, "alpha")).read_bytes()
+    assert f"'{new}'".encode() in header
+    assert f"'{old}'".encode() not in header
+    assert (box.results / paths.reduced(old)).exists()
+
+
+# -- products --------------------------------------------------------------------------------------
+
+PRODUCTS = [
+    paths.reduced(frame(FIRST, "alpha", 1)),
+    bias(FIRST, "alpha"),
+    *(f"nights/{FIRST}/{name}" for name in ("before_after.png", "bias_quality.png", "report.html")),
+    "bias_quality.csv",
+    "report.html",
+]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_product_deleted(box, product):
+    content = (box.results / product).read_bytes()
+    (box.results / product).unlink()
+    _, said = check(box, [product])
+    assert (box.results / product).read_bytes() == content
+    assert "1 product missing" in said
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("how", ["bit", "cut", "empty", "times kept"])
+def test_product_damaged(box, product, how):
+    path = box.results / product
+    old, content = path.stat(), path.read_bytes()
+    bad = bytearray(content)
+    bad[len(bad) // 3] ^= 1
+    path.write_bytes({"cut": bad[: len(bad) // 2], "empty": b""}.get(how, bad))
+    if how == "times kept":
+        os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    _, said = check(box, [product])
+    assert path.read_bytes() == content
+    assert "1 product damaged" in said
+
+
+def test_products_touched(box):
+    for product in PRODUCTS:
+        os.utime(box.results / product)
+    check(box, [])
+
+
+def test_product_of_another_setting_put_back(box):
+    """A whole file with the right pixels under the right name, but of another making."""
+    product = paths.reduced(frame(FIRST, "alpha", 3))
+    old = (box.results / product).read_bytes()
+    # The gain stands in the header; no pixel depends on it.
+    box.profile("alpha", amplifiers=[{**box.profiles["alpha"]["amplifiers"][0], "gain": 1.6}])
+    box.run()
+    new = (box.results / product).read_bytes()
+    assert new[-4 * 200 * 100 :] == old[-4 * 200 * 100 :]
+    assert new != old
+    (box.results / product).write_bytes(old)
+    check(box, [product])
+    assert (box.results / product).read_bytes() == new
+
+
+@pytest.mark.parametrize("name", [paths.LEDGER, paths.HEADERS, paths.INVENTORY])
+@pytest.mark.parametrize("how", ["lost", "cut", "bit"])
+def test_own_notes_lost(box, name, how):
+    """Lost notes cost time, never a product, and are never believed when damaged."""
+    before = products(box.results)
+    path = box.results / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    if how == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(content[: len(content) // 2] if how == "cut" else content)
+    outcome = box.run()
+    everything = set(before) - {"inventory.csv"}
+    assert set(outcome.jobs) == (everything if name == paths.LEDGER else set())
+    assert products(box.results) == before
+    assert box.run().jobs == []
+
+
+# -- frames that are bad ---------------------------------------------------------------------------
+
+
+def flipped(content, place=0.5):
+    content = bytearray(content)
+    content[int(len(content) * place)] ^= 16
+    return bytes(content)
+
+
+def test_raw_gone_bad(box):
+    bad = frame(FIRST, "alpha", 1)
+    product = paths.reduced(bad)
+    was = (box.results / product).read_bytes()
+    path = box.raw / bad
+    path.write_bytes(flipped(path.read_bytes()))
+    outcome, said = check(
+        box,
+        of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES,
+        moved={f"set_aside/{product}"},
+        lost={product},
+    )
+    assert f"{product} to be moved into set_aside/: gzip stream is damaged" in said
+    assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream is damaged")
+    assert outcome.status == 0
+    assert (box.results / f"set_aside/{product}").read_bytes() == was
+    header = (box.results / bias(FIRST, "alpha")).read_bytes()
+    assert f"'{bad}'".encode() not in header
+    check_from_scratch(box)
+
+
+def test_bad_file_replaced_by_a_good_one(box):
+    bad = frame(FIRST, "alpha", 1)
+    good = (box.raw / bad).read_bytes()
+    for content in (flipped(good), good[: len(good) // 2], b"", b"not FITS at all"):
+        box.write(bad, content)
+        outcome = box.run()
+        assert outcome.lines[0].startswith(f"set aside: {bad}: "), content[:20]
+    box.write(bad, good)
+    later = shown(SECOND, "report.html")
+    check(box, reduced((FIRST, "alpha", 1)) | of_night(FIRST, "alpha") | later | TABLES)
+    check_from_scratch(box)
+
+
+def test_new_frame_found_bad_while_it_is_inflated(box):
+    """Its night is finished without it in the same run."""
+    # The header is in the first 8192 bytes, the damage is not.
+    content = gzip.compress(frame_bytes(7, camera="alpha", night=FIRST), 1, mtime=0)
+    bad = frame(FIRST, "alpha", 7)
+    box.write(bad, flipped(content, 0.95))
+    later = shown(SECOND, "report.html")
+    product = paths.reduced(bad)
+    outcome, _ = check(box, {product} | of_night(FIRST, "alpha") | later | TABLES, unmade={product})
+    assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream is damaged")
+    assert ", 1 set aside; table: " in outcome.lines[-1]
+    assert f"'{bad}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
+    table = inventory.read_table(box.results / "inventory.csv").set_index("file")
+    assert table.loc[bad, "status"] == "set aside"
+    assert table.loc[bad, "reason"].startswith("gzip stream is damaged")
+    check_from_scratch(box)
+
+
+def test_frame_still_being_written(box):
+    """It is no damaged one, and costs nothing; when it is whole it is reduced."""
+    box.config["limits"] = {"settle": 1000, "frame_memory": 50}
+    new = frame(FIRST, "alpha", 7)
+    content = gzip.compress(frame_bytes(7, camera="alpha", night=FIRST), 1, mtime=0)
+    for size in (0, 10, len(content) // 2, len(content) - 1):
+        box.write(new, content[:size])
+        outcome, _ = check(box, [])
+        assert outcome.lines[0].startswith(f"still being written, left for the next run: {new}: ")
+        assert outcome.status == 0
+    box.write(new, content)
+    later = shown(SECOND, "report.html")
+    check(box, reduced((FIRST, "alpha", 7)) | of_night(FIRST, "alpha") | later | TABLES)
+
+
+def test_clock_that_is_wrong(box):
+    """A cut file from the future, or from long ago, is a damaged one."""
+    box.config["limits"] = {"settle": 1000, "frame_memory": 50}
+    bad = frame(FIRST, "beta", 3)
+    box.write(bad, (box.raw / bad).read_bytes()[:-20])
+    for shift in (-1e6, 1e6):
+        now = (box.raw / bad).stat().st_ctime
+        os.utime(box.raw / bad, (now + shift, now + shift))
+        outcome = box.run()
+        assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream ends early")
+
+
+def test_strict(box):
+    """What was set aside makes each run a failure, also one with nothing to do."""
+    box.config["strict"] = True
+    assert box.run().status == 0
+    box.write(frame(FIRST, "alpha", 1), b"no")
+    assert box.run().status == 1
+    outcome = box.run()
+    assert (outcome.jobs, outcome.status) == ([], 1)
+    box.config["strict"] = False
+    assert box.run().status == 0
+
+
+# -- the same, by Snakemake ------------------------------------------------------------------------
+
+
+def test_the_rows_by_snakemake(original, tmp_path):
+    """The main rows of the table once more, as a user runs them, on one results folder in order."""
+    box = Sandbox(tmp_path / "box", dict(CONFIG))
+    for name in ("raw", "results"):
+        shutil.copytree(getattr(original, name), getattr(box, name), dirs_exist_ok=True)
+    state = snapshot(box.root, state=True)
+    dry = box.snakemake("-n")
+    assert dry.lines[0] == "nothing to do: 16 frames reduced and up to date"
+    (box.root / "config.yaml").unlink()
+    shutil.rmtree(box.root / "work")
+    after = snapshot(box.root, state=True)
+    assert set(state.changed(after)) <= {"."}, "-n wrote something"
+
+    def by_snakemake(**_):
+        outcome = box.snakemake()
+        assert outcome.status == 0, outcome.output
+        return outcome
+
+    check(box, [], run=by_snakemake)
+    for path in box.raw.rglob("*.gz"):
+        os.utime(path)
+    check(box, [], run=by_snakemake)
