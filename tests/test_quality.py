@@ -248,6 +248,9 @@ def test_each_amplifier_has_its_own_figures():
     assert first.predicted_noise > first.root_n_noise
     assert 0 < first.clipped_fraction < 0.02
     row = dataclasses.asdict(first)
+    pairs = row.pop("pair_noise")
+    assert len(pairs) == 7
+    assert np.sqrt(np.mean(np.square(pairs))) == pytest.approx(first.read_noise)
     assert all(type(value) in (str, int, float) for value in row.values())
 
 

@@ -71,7 +71,7 @@ def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key)
     if places[0].hdu:
         primary = _kept(headers[0])
         _say_what_was_done(primary, geometry, recipe, reduced, **given)
-        parts.append(_structured(primary, None, primary=True).to_bytes(0))
+        parts.append(hdu_header(primary, None, 0, primary=True))
     for place, image in zip(places, reduced.images, strict=True):
         if not parts:
             first = first_header(headers, geometry, recipe, reduced, **given)
@@ -80,8 +80,7 @@ def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key)
         cards = _kept(headers[place.raw_hdu])
         _say_of_image(cards, headers, place, recipe, reduced)
         name = _extension_name(headers[place.raw_hdu])
-        cards = _structured(cards, image.data, primary=False, name=name)
-        parts += [cards.to_bytes(image.words), *_data(image)]
+        parts += [hdu_header(cards, image.data, image.words, name=name), *_data(image)]
     for place, image in zip(places, reduced.images, strict=True):
         if image.mask is not None:
             parts += mask_hdu(image.mask, f"MASK{place.suffix}")
@@ -106,7 +105,7 @@ def first_header(headers, geometry, recipe, reduced, *, file, fingerprint, key):
         cards, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key
     )
     _say_of_image(cards, headers, place, recipe, reduced)
-    return _structured(cards, image.data, primary=True).to_bytes(image.words)
+    return hdu_header(cards, image.data, image.words, primary=True)
 
 
 # -- HDUs of any kind ------------------------------------------------------------------------------
@@ -138,10 +137,27 @@ def array_hdu(cards, data, *, name=None, primary=False):
     list of bytes-like
         The header, and the data with their padding.
     """
+    unit, words = ([], 0) if data is None else data_unit(data)
+    return [hdu_header(cards, data, words, name=name, primary=primary), *unit]
+
+
+def hdu_header(cards, data, words, *, name=None, primary=False):
+    """Return the header of an HDU with its checksums.
+
+    Parameters
+    ----------
+    cards, data, name, primary
+        As for `array_hdu`; of the data only shape and type count.
+    words : int
+        FITS checksum sum of the data unit.
+
+    Returns
+    -------
+    bytes
+    """
     if isinstance(name, str):
         name = CardList([("EXTNAME", card_text("EXTNAME", name))])
-    unit, total = ([], 0) if data is None else data_unit(data)
-    return [_structured(cards, data, primary=primary, name=name).to_bytes(total), *unit]
+    return _structured(cards, data, primary=primary, name=name).to_bytes(words)
 
 
 def data_unit(data):

@@ -199,7 +199,7 @@ class _Clean:
 def _without_outliers(image):
     """Find the pixels within 5 sigma of the median of their column, and the mean of these."""
     if np.isfinite(image).all():
-        profile = np.median(image, axis=0)
+        profile = _column_medians(image)
     else:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
@@ -211,6 +211,15 @@ def _without_outliers(image):
     level = np.mean(image[good], dtype=np.float64) if good.any() else np.nan
     values = np.where(good, image - np.asarray(level, image.dtype), 0)
     return _Clean(values, good, float(level))
+
+
+def _column_medians(image):
+    """Return `numpy.median` along the columns; sorting what is near in memory is much faster."""
+    ordered = np.sort(np.ascontiguousarray(image.T), axis=1)
+    middle = ordered.shape[1] // 2
+    if ordered.shape[1] % 2:
+        return ordered[:, middle]
+    return (ordered[:, middle - 1] + ordered[:, middle]) / 2
 
 
 # -- which frames belong together ---------------------------------------------------------------
@@ -432,7 +441,14 @@ def read_noise(frames):
         N pixels and m pairs its standard error is sigma sqrt((1 + (m - 1) / (2 m)) / (2 N m)):
         neighbouring pairs share a frame, so that their variances are correlated by 1/4.
     """
-    parts = [_white_part(b - a) for a, b in pairwise(frames)]
+    return _read_noise(_pair_parts(frames))
+
+
+def _pair_parts(frames):
+    return [_white_part(b - a) for a, b in pairwise(frames)]
+
+
+def _read_noise(parts):
     pairs = len(parts)
     if not pairs or not all(part.count > 1 for part in parts):
         return UNKNOWN
@@ -684,7 +700,8 @@ class Amplifier:
 class AmplifierQuality:
     """One row of the table of bias quality; NaN where something could not be measured.
 
-    Units are adu unless the name says electrons; an error is a standard error.
+    Units are adu unless the name says electrons; an error is a standard error. `pair_noise` is the
+    read noise from each pair of consecutive frames.
     """
 
     amplifier: str
@@ -709,6 +726,7 @@ class AmplifierQuality:
     predicted_noise: float
     root_n_noise: float
     clipped_fraction: float
+    pair_noise: tuple[float, ...]
 
 
 def measure_amplifier(combined, amplifier, levels=(), hours=None):
@@ -736,7 +754,8 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None):
     inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
     frames = combined.sample[:, inside, x0:x1]
     n = len(frames)
-    noise = read_noise(frames)
+    pairs = _pair_parts(frames)
+    noise = _read_noise(pairs)
     whole = combined_noise(frames, combined.recipe)
     single = member_structure(frames, noise.value)
     final = structure(combined.image[combined.sample_rows[inside], x0:x1], whole.value)
@@ -765,6 +784,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None):
         combined_noise_error=whole.error,
         predicted_noise=noise_prediction(noise, n, combined.recipe).value,
         root_n_noise=noise.value / n**0.5,
+        pair_noise=tuple(_read_noise([pair]).value for pair in pairs),
         clipped_fraction=1 - float(combined.count[y0:y1, x0:x1].mean(dtype=np.float64)) / n,
     )
 

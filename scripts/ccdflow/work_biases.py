@@ -12,7 +12,7 @@ import numpy as np
 
 from ccdflow import biasheader, combine, fitsio, ledger, paths, plan, quality
 from ccdflow.errors import FrameError
-from ccdflow.headers import array_hdu, data_unit
+from ccdflow.headers import array_hdu, data_unit, hdu_header
 from ccdflow.headertext import CardList
 from ccdflow.inventory import digest
 from ccdflow.ledger import Record
@@ -164,9 +164,10 @@ def _make(job):
             _say_of_group(cards, job)
         biasheader.say_of_image(cards, combined, own)
         name = biasheader.extension_name(hdus[0])
-        parts += array_hdu(cards, combined.image, name=name, primary=not parts)
+        unit, words = data_unit(combined.image)
+        parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *unit]
         parts += _extensions(job, combined, image.suffix)
-        content = content or str(data_unit(combined.image)[1])
+        content = content or str(words)
         figures += own
         rejected += int(combined.clipped.sum())
     target = job.context.results / job.record.product
@@ -247,9 +248,7 @@ def _measure(job, combined, amplifier, *, trimmed):
     levels = [record.data["levels"].get(amplifier.name, math.nan) for _, record in job.kept]
     hours = hours_of([row.facts["date_obs"] for row in rows])
     figures = asdict(quality.measure_amplifier(combined, what, levels, hours))
-    inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
-    frames = combined.sample[:, inside, place.x0 : place.x1]
-    pairs = [quality.read_noise(frames[i : i + 2]).value for i in range(len(frames) - 1)]
+    pairs = figures.pop("pair_noise")
     return {
         **{name: _short(value) for name, value in figures.items()},
         "gain": math.nan if amplifier.gain is None else amplifier.gain,
