@@ -136,6 +136,12 @@ def test_windows_far_apart_on_a_detector_are_not_put_together():
     assert "far apart" in found.notes[0]
 
 
+def test_a_card_that_is_absent_is_named(tmp_path):
+    camera = profile(tmp_path, "recognise: {A: b}\namplifiers: [{data: {keyword: TRIMSEC2}}]")
+    with pytest.raises(FrameError, match=r"names is absent \(found 'TRIMSEC2'\)"):
+        camera.geometry([header(12, 9)], file="a.fits")
+
+
 def test_amplifiers_of_a_profile_that_share_the_detsec_of_their_chip(tmp_path):
     """As DECam: two amplifiers in each extension, whose DETSEC is that of the whole DATASEC."""
     path = tmp_path / "probe.yaml"
@@ -626,7 +632,9 @@ amplifiers: [{data: {fits: "[1:10,1:9]"}, overscan: {fits: "[11:12,1:8]"}%s}]
         ),
         ("recognise: {A: b}\nrecognise: {A: c}", r"stands twice"),
         ("recognise: [", r"not YAML"),
-        ("7", r"not a valid value"),
+        ("7", r"holds no profile"),
+        ("", r"holds no profile"),
+        ("- LFC", r"holds no profile"),
     ],
 )
 def test_a_wrong_profile_is_one_line(tmp_path, text, message):

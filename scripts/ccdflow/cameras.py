@@ -312,6 +312,12 @@ def load_camera(path):
         raise UserError(f"not YAML: {problem}", file=path) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"can not be read: {error}", file=path) from error
+    if not isinstance(profile, dict):
+        raise UserError(
+            "the file holds no profile",
+            file=path,
+            allowed="keys and their values, `recognise:` among them (docs/cameras.md)",
+        )
     check_profile(profile, file=path)
     if not profile["recognise"]:
         raise UserError("no card recognises the camera", file=path, keyword="recognise")

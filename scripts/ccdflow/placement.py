@@ -19,7 +19,7 @@ from ccdflow.sections import Region, parse_fits
 _DETECTOR = ("CCDSEC", "DETSEC", "AMPSEC")
 # Cards about the raw array; RTDATSEC is WHT's, COVER and ROVER are Lick's.
 _RAW_PIXELS = re.compile(
-    r"((BIAS|TRIM|DATA|CCD|DET|AMP)SEC_?[A-Z0-9]{0,2}|[ABCDT]SEC_?(\d{1,2}|[A-Z]\d?)|RTDATSEC"
+    r"((BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC_?[A-Z0-9]{0,2}|[ABCDT]SEC_?(\d{1,2}|[A-Z]\d?)|RTDATSEC"
     r"|[CR]OVER|ESO DET OUT\d+ (" + "|".join(ESO) + r")|"
     + "|".join(PRESCAN_X + OVERSCAN_X + PRESCAN_Y + OVERSCAN_Y) + ")"
 )  # fmt: skip

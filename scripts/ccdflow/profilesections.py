@@ -79,7 +79,11 @@ def _draft(headers, spec, index, shape, cards, *, file):
             text = card_value(header, spec_of.text)
             if text is None:
                 raise FrameError(
-                    "the card that the camera's profile names is absent", file=file, keyword=keyword
+                    "the card that the camera's profile names is absent",
+                    file=file,
+                    keyword=keyword,
+                    value=spec_of.text,
+                    remedy="name another card, or give the region itself",
                 )
             return RegionSpec("fits", text).resolve(shape, file=file, keyword=spec_of.text)
         return spec_of.resolve(shape, file=file, keyword=keyword)
