@@ -91,14 +91,33 @@ class Cluster:
     def kill_node(self, node):
         """Let a node die: its daemon, and all that runs there."""
         process = self._processes.pop(node)
-        own = _descendants(process.pid)
+        own = self._running_on(node)
         process.kill()
         process.wait()
-        # What a job's daemon starts leaves the tree of slurmd: its command line says whose it is.
-        for step in _steps(self.folder / f"spool.{node}"):
-            own += [step, *_descendants(step)]
         for identifier in own:
             _kill(identifier)
+
+    def _running_on(self, node):
+        """Return the processes of the jobs on a node, and the daemons that look after them."""
+        ours = f"SLURM_CONF={self.configuration}".encode()
+        there = f"SLURMD_NODENAME={node}".encode()
+        found = set()
+        for identifier, parent, _ in _processes():
+            try:
+                words = Path(f"/proc/{identifier}/environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if ours in words and there in words:
+                found |= {identifier, parent}
+        # The daemons first, which would tell the controller that the job has failed.
+        daemons = {i for i, _, command in _processes() if command.startswith("slurmstepd")} & found
+        return [*daemons, *(i for i in found - daemons if self._is_ours(i, there))]
+
+    def _is_ours(self, identifier, there):
+        try:
+            return there in Path(f"/proc/{identifier}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
 
     def jobs(self, states="all"):
         """Return [(identifier, state, nodes)] of the jobs."""
@@ -128,9 +147,8 @@ class Cluster:
                     process.kill()
                     process.wait()
         for node in ("n1", "n2"):
-            for step in _steps(self.folder / f"spool.{node}"):
-                for identifier in (step, *_descendants(step)):
-                    _kill(identifier)
+            for identifier in self._running_on(node):
+                _kill(identifier)
 
     def _start(self, name, *command):
         with (self.folder / f"{name}.out").open("w") as out:
@@ -168,30 +186,6 @@ def _processes():
         except OSError:
             continue
         yield int(folder.name), int(status.rpartition(")")[2].split()[1]), command
-
-
-def _descendants(identifier):
-    parents = {process: parent for process, parent, _ in _processes()}
-    found, new = [], [identifier]
-    while new:
-        new = [process for process, parent in parents.items() if parent in new]
-        found += new
-    return found
-
-
-def _steps(spool):
-    """Return the job daemons of a node that have a socket in its spool folder."""
-    open_there = []
-    for process, _, command in _processes():
-        if "slurmstepd" not in command:
-            continue
-        try:
-            links = [link.readlink() for link in Path(f"/proc/{process}/fd").iterdir()]
-        except OSError:
-            continue
-        if any(str(link).startswith(str(spool)) for link in links):
-            open_there.append(process)
-    return open_there
 
 
 def _kill(identifier):

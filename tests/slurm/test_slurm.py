@@ -1,0 +1,252 @@
+"""An archive on a real Slurm of two nodes: what jobs, nodes and the main process may suffer."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cluster
+import pytest
+
+from ccdflow import simulate
+
+pytestmark = pytest.mark.slurm
+
+ROOT = Path(__file__).parents[2]
+FRAMES = 12
+NIGHTS = ["2016-01-15", "2016-01-16", "2016-01-17"]
+BAD = "2016-01-17/ccd.004.0.fits.gz"
+# Looks are taken more often than would be kind to a real cluster.
+HASTE = [
+    "--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1",
+    "--latency-wait", "5",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """A cluster of two nodes, started for these tests and ended after them."""
+    missing = cluster.missing()
+    if missing:
+        pytest.skip(f"Slurm is not installed ({', '.join(missing)}: slurm-wlm and munge)")
+    if os.getuid() != 0:
+        pytest.skip("Slurm's daemons are started by root")
+    own = cluster.Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        own.start()
+        yield own
+    finally:
+        own.stop()
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Three nights of small frames; one is found to be damaged only when it is inflated."""
+    folder = tmp_path_factory.mktemp("raw")
+    camera = simulate.LFC.scaled(0.0625)
+    simulate.simulate_archive(folder, nights=3, frames_per_night=FRAMES, camera=camera)
+    content = bytearray((folder / BAD).read_bytes())
+    content[-8] ^= 0x55
+    (folder / BAD).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(raw, tmp_path_factory, run_workflow):
+    """The same nights, made without a cluster."""
+    results = tmp_path_factory.mktemp("alone")
+    run = run_workflow(raw, results)
+    assert run.status == 0, run.output
+    return results
+
+
+class Run:
+    """A run on the cluster: ``snakemake --profile profiles/slurm``."""
+
+    def __init__(self, slurm, raw, results, *options):
+        self.results = results
+        self.folder = Path(tempfile.mkdtemp(prefix="run", dir=results.parent))
+        self.log = self.folder / "run.log"
+        command = [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            "--profile", str(ROOT / "profiles" / "slurm"), "--directory", str(self.folder), *HASTE,
+            *options, "--config", f"raw={raw}", f"results={results}",
+        ]  # fmt: skip
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=slurm.environment, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def wait(self, seconds=120):
+        """Wait until it has ended, and return its exit status."""
+        try:
+            return self.process.wait(seconds)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+    @property
+    def output(self):
+        """All that it printed."""
+        return self.log.read_text()
+
+    def made(self, night):
+        """Return the records of the frames of a night that are there."""
+        return list((self.results / ".ccdflow" / "done" / "reduced" / night).glob("*.json"))
+
+    def job(self, night):
+        """Return Slurm's last id of a night's job, or None."""
+        found = re.findall(rf"slurm_logs/rule_night/{night}[^/]*/(\d+)\.log", self.snakemake_log)
+        return found[-1] if found else None
+
+    @property
+    def job_logs(self):
+        """What the jobs that are running, or have failed, said."""
+        logs = self.folder.glob(".snakemake/slurm_logs/rule_night/*/*.log")
+        return "".join(log.read_text() for log in logs)
+
+    @property
+    def snakemake_log(self):
+        """What Snakemake itself said."""
+        logs = sorted((self.folder / ".snakemake" / "log").glob("*.log"))
+        return "".join(log.read_text() for log in logs)
+
+
+def wait_until(condition, run, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert run.process.poll() is None, run.output
+        assert time.monotonic() < end, f"it did not happen: {run.output}"
+        time.sleep(0.05)
+
+
+def products(snapshot, results):
+    """Return {path: hash} of what is in a results folder for the user."""
+    found = snapshot(results, times=False).items()
+    return {path: content for path, content in found if not path.startswith(".ccdflow/")}
+
+
+def some_nights(raw, folder, nights):
+    """Return a raw folder with some of the nights."""
+    folder.mkdir(exist_ok=True)
+    for night in nights:
+        if not (folder / night).exists():
+            (folder / night).mkdir()
+            for path in (raw / night).iterdir():
+                (folder / night / path.name).hardlink_to(path)
+    return folder
+
+
+def children(results):
+    """Return the processes that do the work orders of a results folder."""
+    text = f'order="{results}'.encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.startswith(text) for word in command):
+            found.append(int(folder.name))
+    return found
+
+
+def test_nights_a_bad_frame_and_a_new_night(slurm, raw, alone, tmp_path, snapshot):
+    mine = some_nights(raw, tmp_path / "raw", NIGHTS[1:])
+    first = Run(slurm, mine, tmp_path / "results")
+    assert first.wait() == 0, first.output
+    assert f"{2 * FRAMES} of {2 * FRAMES} frames" in first.output
+    assert f"set aside: {BAD}: " in first.output
+    assert f"{2 * FRAMES - 1} reduced frames, 2 combined biases, 1 set aside" in first.output
+    assert [state for _, state, _ in slurm.jobs()] == ["COMPLETED"] * 2
+
+    before = snapshot(first.results)
+    # An older night: its figures are in the trend on the pages of those that follow.
+    some_nights(raw, mine, NIGHTS)
+    second = Run(slurm, mine, first.results)
+    assert second.wait() == 0, second.output
+    assert f"{FRAMES} of {3 * FRAMES - 1} frames to reduce: {FRAMES} new" in second.output
+    assert [state for _, state, _ in slurm.jobs()] == ["COMPLETED"] * 3
+    after = snapshot(first.results)
+    changed = {path for path in before if not path.startswith(".ccdflow/")}
+    changed = {path for path in changed if after[path] != before[path]}
+    pages = {f"nights/{night}/report.html" for night in NIGHTS[1:]}
+    assert changed == {"inventory.csv", "bias_quality.csv", "report.html"} | pages
+    assert products(snapshot, first.results) == products(snapshot, alone)
+
+
+def test_a_node_dies_a_job_is_cancelled_and_a_job_runs_out_of_memory(
+    slurm, raw, alone, tmp_path, snapshot
+):
+    """Each is tried again, and the products are those of a run to which nothing happened."""
+    dies, is_cancelled, is_too_big = NIGHTS
+    too_little = f"120 if attempt == 1 and wildcards.name == '{is_too_big}' else 1500"
+    run = Run(slurm, raw, tmp_path / "results", "--set-resources", f"night:mem_mb={too_little}")
+
+    wait_until(lambda: run.made(dies), run)
+    dead = run.job(dies)
+    (node,) = [node for identifier, _, node in slurm.jobs() if identifier == dead]
+    slurm.kill_node(node)
+    finished = {path: path.stat().st_mtime_ns for path in run.made(dies)}
+    wait_until(lambda: run.made(is_cancelled), run)
+    cancelled = run.job(is_cancelled)
+    slurm.run("scancel", cancelled)
+    wait_until(lambda: "NODE_FAIL" in str(slurm.jobs()), run)
+    slurm.start_node(node)
+
+    assert run.wait() == 0, run.output
+    states = {identifier: state for identifier, state, _ in slurm.jobs()}
+    assert states[dead] == "NODE_FAIL"
+    assert states[cancelled] == "CANCELLED"
+    too_big = re.findall(rf"rule_night/{is_too_big}[^/]*/(\d+)\.log", run.snakemake_log)[0]
+    assert states[too_big] in ("FAILED", "OUT_OF_MEMORY")
+    (log,) = run.folder.glob(f".snakemake/slurm_logs/rule_night/{is_too_big}*/{too_big}.log")
+    assert "exceeded memory limit" in log.read_text()
+    for night in NIGHTS:
+        assert states[run.job(night)] == "COMPLETED"
+    assert finished
+    for record, moment in finished.items():
+        frame = record.name.split(".fits")[0]
+        product = run.results / "reduced" / dies / f"{frame}.fits"
+        assert product.stat().st_mtime_ns <= moment, "a finished frame was reduced again"
+    assert products(snapshot, run.results) == products(snapshot, alone)
+
+
+def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
+    slurm, raw, alone, tmp_path, snapshot
+):
+    first = Run(slurm, raw, tmp_path / "results")
+    wait_until(lambda: first.made(NIGHTS[0]), first)
+    # Held in the middle, so that it is at work for as long as the test wants.
+    held = children(first.results)
+    for process in held:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        old = first.job(NIGHTS[0])
+        first.process.kill()
+        first.process.wait()
+        second = Run(slurm, raw, first.results)
+        wait_until(lambda: "waiting: an earlier job" in second.job_logs, second)
+        assert {i: state for i, state, _ in slurm.jobs()}[old] == "RUNNING"
+        before = {path: path.stat().st_mtime_ns for path in (first.results).rglob("*.fits")}
+    finally:
+        for process in held:
+            os.kill(process, signal.SIGCONT)
+    assert second.wait() == 0, second.output
+    assert {i: state for i, state, _ in slurm.jobs()}[old] == "COMPLETED"
+    assert before
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert products(snapshot, second.results) == products(snapshot, alone)
+    assert list((second.results / ".ccdflow" / "orders").iterdir()) == []
+    # Whatever was done by whom, it is in the ledger now.
+    third = Run(slurm, raw, first.results)
+    assert third.wait() == 0
+    assert "nothing to do" in third.output
