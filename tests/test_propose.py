@@ -1,5 +1,6 @@
 """The proposal finds in the pixels what a simulator, or an observatory, put there."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -345,6 +346,29 @@ def test_amplifiers_with_their_strips_on_either_side():
     flat = lit(120, 200, light=light, level=level, seed=60)
     bias = lit(120, 200, light=0, level=level, seed=61)
     assert only(propose([header_of(flat)], [bias], other=[flat], file="a"))[0] == "[31:170,1:120]"
+
+
+def test_what_the_header_uses_of_a_strip_is_said():
+    light = np.full(200, 800.0)
+    light[:30] = light[170:] = 0
+    level = np.where(np.arange(200) < 100, 1000.0, 1150.0)
+    sections = {"DATASECA": "[31:100,1:120]", "BIASSECA": "[5:30,1:120]"}
+    sections |= {"DATASECB": "[101:170,1:120]", "BIASSECB": "[171:198,1:120]"}
+    flat = lit(120, 200, light=light, level=level, seed=64)
+    said = " ".join(propose([header_of(flat, **sections)], [flat], file="a.fits").findings)
+    assert "noise 4.0 adu: 5 to 30 used as overscan" in said
+    assert "171 to 198 used as overscan" in said
+    assert "not used" not in said
+
+
+def test_a_step_in_a_bias_is_no_light():
+    """The right amplifier is noisier and its level is higher, but there is no light in a bias."""
+    right = np.arange(240) >= 120
+    level, noise = np.where(right, 1200.0, 1000.0), np.where(right, 7.0, 4.0)
+    bias = lit(200, 240, light=0, level=level, noise=noise, seed=65)
+    proposal = propose([header_of(bias, IMAGETYP="zero")], [bias], file="a.fits")
+    assert "better give a flat as well" in proposal.findings[0]
+    assert not re.search("leaks|fades", " ".join(proposal.findings))
 
 
 def test_amplifiers_one_above_the_other_are_the_headers():

@@ -241,9 +241,11 @@ def _are_dark(flat, said, read_noise):
 
 def _has_light(columns, rows, kind):
     """Whether the frame shows light: by strips next to lit pixels, its type, or its noise."""
+    if kind in ("bias", "dark"):
+        return False
     if columns.strips or rows.strips or kind == "flat":
         return True
-    return kind not in ("bias", "dark") and np.median(columns.noises) > 1.5 * columns.read_noise
+    return np.median(columns.noises) > 1.5 * columns.read_noise
 
 
 def _said_strip(said, claimed):
@@ -463,16 +465,16 @@ def _sentences(columns, rows, amplifiers, claimed, *, has_light):
     used = [strip for *_, strips in amplifiers for strip in strips]
     for axis in (columns, rows):
         for strip in axis.strips:
-            is_used = any(_covers(axis, region, strip) for region in used)
-            said.append(_about(axis, strip, is_used))
+            within = [region for region in used if _is_of(axis, region, strip)]
+            said.append(_about(axis, strip, within))
             said += _about_left_out(axis, strip)
-        if axis.faded:
+        if axis.faded and has_light:
             said.append(
                 f"At an edge the light fades over {axis.name}: unlit detector, no overscan."
             )
-        if axis.strips:
+        if axis.strips and has_light:
             said += [
-                f"{axis.name.capitalize()} {start + 1} to {stop} are not clean; not kept."
+                f"{_named(axis, start, stop)} not clean; not kept."
                 for start, stop in axis.lit
                 if stop - start < _least_block(axis)
             ]
@@ -485,20 +487,35 @@ def _sentences(columns, rows, amplifiers, claimed, *, has_light):
     return said
 
 
-def _covers(axis, region, strip):
-    return _ends(axis, region) == (strip.start, strip.stop)
+def _is_of(axis, region, strip):
+    start, stop = _ends(axis, region)
+    return strip.start <= start and stop <= strip.stop
+
+
+def _named(axis, start, stop):
+    """'Columns 3 to 5 are', or 'Column 3 is'."""
+    if stop - start == 1:
+        return f"{axis.name[:-1].capitalize()} {stop} is"
+    return f"{axis.name.capitalize()} {start + 1} to {stop} are"
 
 
 def _ends(axis, region):
     return (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
 
 
-def _about(axis, strip, is_used):
+def _about(axis, strip, used):
+    """What a strip holds, and what of it the overscans `used` take."""
     text = (
         f"{axis.name.capitalize()} {strip.start + 1} to {strip.stop} hold the level alone: "
         f"{strip.level:.1f} adu, noise {np.median(axis.noises[strip.start : strip.stop]):.1f} adu"
     )
-    return text + (": used as overscan." if is_used else "; not used, and not kept.")
+    if not used:
+        return text + "; not used, and not kept."
+    parts = {_ends(axis, region) for region in used}
+    if parts == {(strip.start, strip.stop)}:
+        return text + ": used as overscan."
+    listed = " and ".join(f"{start + 1} to {stop}" for start, stop in sorted(parts))
+    return text + f": {listed} used as overscan."
 
 
 def _about_left_out(axis, strip):
