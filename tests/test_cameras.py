@@ -136,6 +136,13 @@ def test_windows_far_apart_on_a_detector_are_not_put_together():
     assert "far apart" in found.notes[0]
 
 
+@pytest.mark.parametrize("text", ["UNKNOWN", "[0:0,0:0]", "chip 1"])
+def test_a_profile_stands_in_for_a_detsec_that_can_not_be_read(tmp_path, text):
+    camera = profile(tmp_path, 'recognise: {A: b}\namplifiers: [{data: {python: "[:, :10]"}}]')
+    found = camera.geometry([header(12, 9, DETSEC=text, CCDSEC=text)], file="a.fits")
+    assert found.shape == (9, 10)
+
+
 def test_a_card_that_is_absent_is_named(tmp_path):
     camera = profile(tmp_path, "recognise: {A: b}\namplifiers: [{data: {keyword: TRIMSEC2}}]")
     with pytest.raises(FrameError, match=r"names is absent \(found 'TRIMSEC2'\)"):
@@ -226,6 +233,7 @@ def test_numbers_of_columns():
     found = only(header(20, 9, PRESCAN=2, OVERSCAN=3))
     assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[3:17,1:9]", "[18:20,1:9]")
     assert "3 after the data" in geometry(header(20, 9, OVERSCAN=3)).notes[0]
+    assert only(header(20, 9, POSTPIX=3.0, PREPIX="2")).data.to_fits() == "[3:17,1:9]"
     found = only(header(20, 9, PREPIX=4))
     assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[5:20,1:9]", "[1:4,1:9]")
 

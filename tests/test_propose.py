@@ -284,6 +284,17 @@ def test_a_profile_leaves_to_a_sound_header_what_that_says(tmp_path):
     assert camera.geometry([window], file="a.fits").shape == (40, 48)
 
 
+def test_the_only_image_may_stand_in_any_hdu(tmp_path):
+    """A compressed frame has it in the first extension, the same frame uncompressed has not."""
+    light = np.full(60, 800.0)
+    light[48:] = 0
+    flat = lit(100, 60, light=light, seed=66)
+    headers = [fits.Header({"NAXIS": 0}), header_of(flat)]
+    camera = as_profile(propose(headers, [None, flat], file="a.fits.fz"), tmp_path)
+    for one in (headers, headers[1:]):
+        assert camera.geometry(one, file="a").amplifiers[0].overscan[0].to_fits() == "[49:60,1:100]"
+
+
 def test_pixels_that_are_not_finite_and_axes_of_length_1():
     light = np.full((120, 1), 800.0)
     light[:12] = 0

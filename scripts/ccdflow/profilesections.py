@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ccdflow.cards import CardSpec, card_value, find, hdu_indices, number
 from ccdflow.errors import FrameError
 from ccdflow.geometry import Draft, array_shape, card_number, detector_sections, image_hdus
@@ -100,7 +102,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
     elif spec.place is not None:
         place = Region.from_fits(spec.place.text, file=file, keyword=f"amplifier {spec.name}")
     else:
-        detector = detector_sections(header, ("DETSEC", "CCDSEC"), file=file)
+        detector = _detector_sections(header)
     return Draft(
         name=spec.name,
         hdu=index,
@@ -117,6 +119,15 @@ def _draft(headers, spec, index, shape, cards, *, file):
         saturation=value(spec.saturation, cards.saturation),
         lengthen=any(strip.form == "keyword" for strip in spec.overscan),
     )
+
+
+def _detector_sections(header):
+    """The header's DETSEC and CCDSEC, those that can be read: UNKNOWN is no concern either."""
+    found = []
+    for keyword in ("DETSEC", "CCDSEC"):
+        with suppress(FrameError):
+            found += detector_sections(header, (keyword,), file=None)
+    return tuple(found)
 
 
 def _datasec_around(header, data, shape):

@@ -633,7 +633,7 @@ def _yaml(headers, camera, seen, findings, file, *, same):
         for name, data, strips in one.amplifiers:
             label = name if len(seen) == 1 else f"{name}-{one.hdu}"
             lines.append(f"  - name: {label}")
-            if len(headers) > 1:
+            if len(seen) > 1:
                 lines.append(f"    hdu: {one.hdu}")
             lines.append(f"    data: {_written(data, one.shape)}")
             lines += [f"    overscan: {_written(strip, one.shape)}" for strip in strips[:1]]

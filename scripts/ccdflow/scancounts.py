@@ -118,8 +118,8 @@ def drafts_from_outputs(reader, position, images, detector):
 def _count(reader, names):
     """A number of columns; text such as IRAF's OVERSCAN card is none."""
     for name in names:
-        value = reader.value(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        value = whole(reader.value(name))
+        if value is not None and value > 0:
             return value
     return 0
 
