@@ -1,5 +1,6 @@
 """The run: settings, plan, and the functions that give rules their inputs. No numerics."""
 
+import json
 import logging
 import os
 import sys
@@ -76,6 +77,7 @@ def wanted(wildcards):
         try:
             begin_order() if "order" in config else begin_run()
         except UserError as error:
+            sum_up(error=str(error), busy=isinstance(error, session.Busy))
             stop(error)
         except claims.Withdrawn as error:
             stop(f"{error}: not wanted any more", status=0)
@@ -90,7 +92,7 @@ def begin_run():
         say(line)
     frames = len(Run.session.plan.of_kind(FRAME))
     if frames > SETTINGS["frames_per_order"] or not workflow.local_exec:
-        Run.orders = orders.split(Run.session, each_night=not workflow.local_exec, write=not dry)
+        Run.orders = hand_on(each_night=not workflow.local_exec, write=not dry)
         Run.order_of = {product: order for order in Run.orders for product in order.products}
     begin_jobs(mode=SETTINGS["progress"])
     if Run.orders and not dry:
@@ -99,11 +101,33 @@ def begin_run():
         lines, failed = session.finish(Run.session)
         for line in lines:
             say(line)
+        sum_up()
         if failed and not dry:
             stop("frames were set aside, and `strict` makes that a failure")
         Run.targets = [RESULTS if Path(RESULTS).is_dir() else workflow.main_snakefile]
     elif not dry and SETTINGS["progress"] != "none":
         hush()
+
+
+def hand_on(*, each_night, write):
+    """Write work orders; a full disk is one line."""
+    try:
+        return orders.split(Run.session, each_night=each_night, write=write)
+    except OSError as error:
+        raise UserError(
+            f"a work order cannot be written ({error.strerror or error})",
+            file=RESULTS,
+            remedy="make room, and run again; what was finished is whole",
+        ) from None
+
+
+def sum_up(**problem):
+    """Leave what the run came to for who started it and asked for that (scripts/daily.py)."""
+    path = os.environ.get("CCDFLOW_SUMMARY")
+    if not path or "order" in config:
+        return
+    count = Run.progress.count if Run.progress else claims.Count()
+    Path(path).write_text(json.dumps({**vars(count), **problem}))
 
 
 def begin_order():
@@ -166,6 +190,7 @@ def end_run():
     lines, failed = session.finish(Run.session)
     for line in lines:
         say(line)
+    sum_up()
     if failed:
         raise WorkflowError("frames were set aside, and `strict` makes that a failure")
 
