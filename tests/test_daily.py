@@ -1,0 +1,99 @@
+"""The daily run: silence, one line, or an exit status to alarm on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import daily
+from ccdflow import paths, simulate
+
+ROOT = Path(__file__).parents[1]
+COUNT = {"frames": 0, "aside": 0, "others": 0}
+
+
+def test_nothing_new_is_silence():
+    troubles = {"a.fits": ("set aside", "empty"), "b.fits": ("arriving", "truncated")}
+    assert daily.summary(COUNT, troubles, troubles, 3.0) == ""
+    # A frame that has begun to arrive is no news either.
+    assert daily.summary(COUNT, {}, {"b.fits": ("arriving", "truncated")}, 3.0) == ""
+
+
+def test_one_line_says_what_was_made_and_which_frames_were_not():
+    after = {f"n/{name}.fits": ("set aside", "no image") for name in "abcde"}
+    after |= {"n/x.fits": ("arriving", "truncated"), "n/y.fits": ("orphan", "gone")}
+    before = {"n/a.fits": ("arriving", "truncated"), "n/e.fits": ("set aside", "no image")}
+    count = {"frames": 12, "aside": 2, "others": 4}
+    assert daily.summary(count, before, after, 75.0) == (
+        "ccdflow: 10 frames reduced, 4 combined biases, pictures and pages made, "
+        "4 set aside (n/a.fits: no image; n/b.fits: no image; n/c.fits: no image; and 1 more), "
+        "1 whose raw file is gone, 1 still being written and left for the next run, in 1 min 15 s"
+    )
+
+
+def test_the_results_folder_is_that_of_the_command_line_or_of_the_configuration(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert daily.results_folder(["--cores", "2"]) == Path("results")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_text("results: elsewhere\n")
+    assert daily.results_folder(["--cores", "2"]) == Path("elsewhere")
+    arguments = ["--config", "raw=a", "results=b c=d", "--cores", "2", "results=no"]
+    assert daily.results_folder(arguments) == Path("b c=d")
+
+
+@pytest.fixture
+def run_daily(tmp_path):
+    def run():
+        done = subprocess.run(
+            [
+                sys.executable, str(ROOT / "scripts" / "daily.py"), "--cores", "2",
+                "--directory", str(tmp_path), "--config", f"raw={tmp_path / 'raw'}",
+                f"results={tmp_path / 'results'}",
+            ],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        return done.returncode, (done.stdout + done.stderr).splitlines()
+
+    return run
+
+
+def test_a_morning_after_the_other(tmp_path, run_daily):
+    source, raw, results = tmp_path / "source", tmp_path / "raw", tmp_path / "results"
+    simulate.simulate_archive(source, nights=1, frames_per_night=5)
+    night = source / "2016-01-15"
+
+    status, (*_, last) = run_daily()
+    assert (status, last) == (1, f"ccdflow failed; the whole log: {results / daily.LOG}")
+
+    shutil.copytree(night, raw / night.name)
+    arriving = raw / night.name / "ccd.099.0.fits.gz"
+    arriving.write_bytes((night / "ccd.001.0.fits.gz").read_bytes()[:1500])
+    status, (line,) = run_daily()
+    assert status == 0
+    assert line.startswith("ccdflow: 5 frames reduced, ")
+    assert "1 still being written and left for the next run" in line
+
+    assert run_daily() == (0, [])
+
+    # An hour later it is still not whole.
+    hour_ago = time.time() - 3600
+    os.utime(arriving, (hour_ago, hour_ago))
+    status, (line,) = run_daily()
+    assert status == 3
+    assert f"1 set aside ({night.name}/{arriving.name}: " in line
+
+    with (results / paths.LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, (line,) = run_daily()
+    assert status == 0
+    assert line.startswith("ccdflow: nothing done: ")
+    assert "another run is at work here" in line
