@@ -131,14 +131,16 @@ def take_lock(results):
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "another process"
+        with file:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
         raise Busy(
             f"another run is at work here ({holder})",
             file=str(results),
             remedy="wait until it has finished, or give another results folder",
         ) from None
     except OSError as error:
+        file.close()
         raise UserError(
             f"the file system of the results folder cannot lock files ({error.strerror})",
             file=str(path),
@@ -150,6 +152,8 @@ def take_lock(results):
         file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
         file.flush()
     except OSError as error:
+        with suppress(OSError):
+            file.close()
         raise _unwritable(results, error) from None
     return file
 

@@ -101,6 +101,9 @@ def reduce_frame(context, job):
         if streaming.can_stream(layout, frame.geometry, frame.recipe):
             done = _stream(frame)
         reduced, samples = done or _whole(frame)
+    except fitsio.Unreadable as error:
+        # Nothing is known of what it holds: a product that is there stays.
+        return replace(record, status=ledger.GONE, reason=error.reason)
     except FrameError as error:
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason)
     return replace(
