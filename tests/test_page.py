@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import zlib
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,8 +76,8 @@ def night(**changes):
         ),
         "amplifiers": (
             AmplifierFigures(
-                "lfc", "", 6, 1140.234, 3.41, -0.127, 11.0212, 0.0031, 1.1, 12.5, 0.334, 0.217,
-                4.9612, 4.9051,
+                "lfc", "", 6, 1140.234, 3.41, -0.127, 0.041, 11.0212, 0.0031, 1.1, 12.5, 0.334,
+                0.217, 4.9612, 4.9051,
             ),
             AmplifierFigures("kast_blue", "amp B", 2, 981.3),
         ),
@@ -191,7 +192,7 @@ def test_every_figure_handed_over_is_on_the_page():
         "m1.fits", "m3.fits", "level unlike the others", "1190 adu", "12.25 adu", "4.96 adu",
         "4.91 adu", "1234 of 42270720 (0.0029 %)", "average, clipped at 5 sigma",
         "1x1, whole frame", "Not made: there are 2 of at least 3 frames.", "1140.23", "3.41",
-        "−0.13",
+        "−0.127 ± 0.041",
         "11.0212 ± 0.0031", "12.12", "12.50", "1.10", "0.334", "0.217", "kast_blue amp B", "981.30",
         "median of columns 2056 to 2080", "0.1.0", "8.0.2", "2.4.6", "caption of trend",
     ):  # fmt: skip
@@ -206,7 +207,7 @@ def test_the_summary_says_in_plain_words_what_was_done():
         "11 frames, taken with lfc and kast_blue: 6 biases, 3 flats, 1 arc and 1 of unknown type."
         in text
     )
-    assert "9 frames reduced:" in text
+    assert "9 frames reduced: the bias level that the overscan measures was taken off 6" in text
     assert "1 frame set aside" in text
     assert "1 frame not reduced (passed by)." in text
     assert (
@@ -214,6 +215,21 @@ def test_the_summary_says_in_plain_words_what_was_done():
         in text
     )
     assert "kast_full: no combined bias was made, because there are 2 of at least 3 frames." in text
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        (((9.0,), (9.0,)), "the bias level that the overscan measures was taken off."),
+        (((), ()), "no overscan was subtracted."),
+        (((9.0,), ()), "taken off 1 of them, from the others no overscan was subtracted."),
+    ],
+)
+def test_no_more_is_claimed_than_was_done(levels, said):
+    two = (replace(frame, levels=each) for frame, each in zip(frames(2), levels, strict=True))
+    text = Reader(night_page(NightPage("n", tuple(two)))).text
+    assert "2 frames reduced: " in text
+    assert said in text
 
 
 def test_every_frame_has_its_row():
@@ -281,7 +297,7 @@ def test_a_night_without_biases_says_so():
     text = Reader(night_page(NightPage("n", frames(2, "science")))).text
     assert "2 frames, taken with lfc: 2 science frames." in text
     assert "The night has no biases to combine." in text
-    assert "There were no biases to measure them from." in text
+    assert "There are not two biases of one kind to measure them from." in text
     assert "No frame had to be set aside." in text
 
 

@@ -93,7 +93,8 @@ def say_of_image(cards, combined, figures):
         Changed in place.
     combined : ccdflow.combine.Combined
     figures : list of dict
-        Of each of its amplifiers, as `ccdflow.quality.AmplifierQuality` names them.
+        Of each of its amplifiers, as `ccdflow.quality.AmplifierQuality` names them, and
+        'subtracted', whether the members' overscan was.
     """
     cards.set("NREJECT", int(combined.clipped.sum()), "values rejected, of all members")
     cards.set("NINVALID", int(combined.invalid.sum()), "values that were not finite")
@@ -107,6 +108,7 @@ def say_of_image(cards, combined, figures):
             ("CNOISE", "CNOISE", "combined_noise", "[adu] noise of this image, measured"),
             ("CNOISPR", "CNOISP", "predicted_noise", "[adu] noise that the read noise predicts"),
         ):
-            if math.isfinite(figure[name]):
+            # Without overscan the level was not subtracted: it is IMGLEVEL.
+            if math.isfinite(figure[name]) and (figure["subtracted"] or name != "level"):
                 where = keyword if len(figures) == 1 else f"{short}{number:02d}"
                 cards.set(where, figure[name], comment)

@@ -11,8 +11,8 @@ _MAKERS = {
     plan.FRAME: ("ccdflow.work", "reduce_frame"),
     plan.BIAS: ("ccdflow.work_biases", "combine_biases"),
     plan.TABLE: ("ccdflow.work_tables", "write_quality_table"),
-    plan.PICTURE: ("ccdflow.work_pages", "draw_frames"),
-    plan.QUALITY: ("ccdflow.work_pages", "draw_quality"),
+    plan.PICTURE: ("ccdflow.work_pictures", "draw_frames"),
+    plan.QUALITY: ("ccdflow.work_pictures", "draw_quality"),
     plan.PAGE: ("ccdflow.work_pages", "write_page"),
     plan.INDEX: ("ccdflow.work_pages", "write_index"),
 }

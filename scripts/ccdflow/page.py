@@ -180,8 +180,8 @@ class AmplifierFigures:
         Number of biases the figures come from.
     level, span : float
         Bias level, and its highest less its lowest value through the night, in adu.
-    drift : float
-        Slope of the level through the night, in adu an hour.
+    drift, drift_error : float
+        Slope of the level through the night and its statistical error, in adu an hour.
     read_noise, read_noise_error : float
         Read noise from pairs of biases and its statistical error, in adu.
     gain : float
@@ -200,6 +200,7 @@ class AmplifierFigures:
     level: float = math.nan
     span: float = math.nan
     drift: float = math.nan
+    drift_error: float = math.nan
     read_noise: float = math.nan
     read_noise_error: float = math.nan
     gain: float = math.nan
@@ -397,12 +398,7 @@ def _night_summary(page, cameras):
     done = _number(page.frames, REDUCED)
     aside = _number(page.frames, SET_ASIDE)
     other = len(page.frames) - done - aside
-    said.append(
-        f"{_count(done, 'frame')} reduced: the bias level that the overscan measures was taken "
-        "off, and the image cut out."
-        if done
-        else "No frame was reduced."
-    )
+    said.append(_what_was_done(page.frames, done))
     said.append(
         f"{_count(aside, 'frame')} set aside, each with its reason below."
         if aside
@@ -414,6 +410,18 @@ def _night_summary(page, cameras):
         )
         said.append(f"{_count(other, 'frame')} not reduced ({_listing(statuses)}).")
     return [*said, *_combined_summary(page), *page.notes]
+
+
+def _what_was_done(frames, done):
+    if not done:
+        return "No frame was reduced."
+    subtracted = sum(bool(frame.levels) for frame in frames if frame.status == REDUCED)
+    text = "the bias level that the overscan measures was taken off"
+    if not subtracted:
+        text = "no overscan was subtracted"
+    elif subtracted < done:
+        text += f" {subtracted} of them, from the others no overscan was subtracted"
+    return f"{_count(done, 'frame')} reduced: {text}."
 
 
 def _combined_summary(page):

@@ -133,9 +133,9 @@ def overview(frames: Iterable[FramePanels], *, title: str = "Before and after") 
     if not drawn:
         raise UserError("there is no frame to draw", remedy="give at least one frame")
     explanation = (
-        "Left: as read from the camera. Middle: after the overscan was subtracted and the image "
-        "cut out, each with a scale of its own. Right: the overscan, column by column (or row by "
-        "row, where it lies above or below the image); the green band is what was used."
+        "Left: as read from the camera. Middle: as reduced; each with a scale of its own. Right: "
+        "the overscan, column by column (or row by row, where it lies above or below the image); "
+        "the green band is what was used."
     )
     if left_out:
         explanation += f" Drawn are the first {len(drawn)} of {len(drawn) + left_out} frames."

@@ -23,6 +23,11 @@ from ccdflow.remembered import geometry_of, recipe_of
 _PROCESS = 350e6
 # What measuring and writing take beside what combining takes; measured with LFC frames.
 _AFTERWARDS = 150e6
+# Figures that only a combined bias has.
+_OF_THE_COMBINED = (
+    "combined_row_structure", "combined_column_structure", "combined_noise",
+    "combined_noise_error", "predicted_noise", "root_n_noise", "clipped_fraction",
+)  # fmt: skip
 # The least part of the memory allowed that combining may have.
 _LEAST = 0.3
 
@@ -84,10 +89,12 @@ def combine_biases(context, job, *, threads=2):
         "members": [file for file, _ in kept],
     }
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
+    work = _Job(context, record, kept, left_out, threads)
     reason = _why_not(selection, len(found), context.settings["combine"]["minimum"])
     if reason:
-        return replace(record, status=ledger.REFUSED, reason=reason)
-    return _make(_Job(context, record, kept, left_out, threads))
+        data["quality"] = _measure_only(work) if len(kept) > 1 else []
+        return replace(record, status=ledger.REFUSED, reason=reason, data=data)
+    return _make(work)
 
 
 def _why_not(selection, found, minimum):
@@ -141,14 +148,8 @@ def _as_statistics(entry):
 
 
 def _make(job):
-    row = job.context.row_of(paths.reduced(job.files[0]))
-    geometry = geometry_of(job.context, row.geometry)
-    how = recipe_of(job.context, row.recipe)
-    images = product_images(geometry, how)
-    members = [
-        read_hdus(job.context.results / record.product, images[-1].hdu + 1)
-        for _, record in job.kept
-    ]
+    how, images = _images(job)
+    members = _members(job, images)
     parts, figures, content = [], [], ""
     rejected = 0
     if images[0].hdu:
@@ -157,7 +158,7 @@ def _make(job):
         parts += array_hdu(primary, None, primary=True)
     for image in images:
         hdus = [found[image.hdu] for found in members]
-        combined = _combine(job, [hdu.member for hdu in hdus], np.dtype(how.dtype))
+        combined = _combine(job, [hdu.member for hdu in hdus], how.dtype)
         own = [_measure(job, combined, a, trimmed=how.trim) for a in image.amplifiers]
         cards = biasheader.shared_cards(hdus)
         if not parts:
@@ -182,6 +183,19 @@ def _make(job):
     return replace(job.record, stamp=ledger.stamp_of(target), content=content, data=data)
 
 
+def _images(job):
+    """Return the recipe of the members, and the images they have."""
+    row = job.context.row_of(paths.reduced(job.files[0]))
+    how = recipe_of(job.context, row.recipe)
+    return how, product_images(geometry_of(job.context, row.geometry), how)
+
+
+def _members(job, images):
+    """Return [[HDU of a member]] as they stand in the files, as many as there are images."""
+    count = images[-1].hdu + 1
+    return [read_hdus(job.context.results / record.product, count) for _, record in job.kept]
+
+
 def _say_of_group(cards, job):
     biasheader.say_of_group(
         cards, key=job.record.key, recipe=job.recipe, members=job.files, left_out=job.left_out
@@ -194,7 +208,7 @@ def _combine(job, members, dtype):
         job.recipe,
         threads=job.threads,
         memory=_memory(job.settings["memory"] * 1e6),
-        dtype=dtype,
+        dtype=np.dtype(dtype),
         uncertainty=job.settings["uncertainty"],
         allow_empty=True,
     )
@@ -231,7 +245,18 @@ def _extensions(job, combined, suffix):
     return parts
 
 
-# -- its figures -----------------------------------------------------------------------------------
+# -- figures -----------------------------------------------------------------------------------
+
+
+def _measure_only(job):
+    """Return what biases say of the detector that make no combined bias."""
+    how, images = _images(job)
+    members = _members(job, images)
+    figures = []
+    for image in images:
+        combined = _combine(job, [found[image.hdu].member for found in members], how.dtype)
+        figures += [_measure(job, combined, a, trimmed=how.trim) for a in image.amplifiers]
+    return [{**figure, **dict.fromkeys(_OF_THE_COMBINED, math.nan)} for figure in figures]
 
 
 def _measure(job, combined, amplifier, *, trimmed):
@@ -245,13 +270,21 @@ def _measure(job, combined, amplifier, *, trimmed):
         claim if claim is not None else _claimed(job),
     )
     rows = [job.context.row_of(record.product) for _, record in job.kept]
-    levels = [record.data["levels"].get(amplifier.name, math.nan) for _, record in job.kept]
     hours = hours_of([row.facts["date_obs"] for row in rows])
+    subtracted = all(amplifier.name in record.data["levels"] for _, record in job.kept)
+    if subtracted:
+        levels = [record.data["levels"][amplifier.name] for _, record in job.kept]
+    else:
+        # The level is still in the pixels.
+        inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
+        frames = combined.sample[:, inside, place.x0 : place.x1]
+        levels = [_short(quality.clipped_moments(frame).mean) for frame in frames]
     figures = asdict(quality.measure_amplifier(combined, what, levels, hours))
     pairs = figures.pop("pair_noise")
     return {
         **{name: _short(value) for name, value in figures.items()},
         "gain": math.nan if amplifier.gain is None else amplifier.gain,
+        "subtracted": subtracted,
         "levels": levels,
         "hours": [_short(hour) for hour in hours],
         "pairs": [_short(pair) for pair in pairs],

@@ -1,4 +1,4 @@
-"""The jobs that draw frames and biases and write pages: they gather values, others draw."""
+"""The jobs that write pages: they gather values, `ccdflow.page` writes them."""
 
 from __future__ import annotations
 
@@ -6,155 +6,17 @@ import math
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import numpy as np
-from astropy.io import fits
-
-from ccdflow import fitsio, headers, ledger, page, paths, pictures, plan
-from ccdflow.errors import FrameError
+from ccdflow import headers, ledger, page, paths, pictures, plan
 from ccdflow.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
-from ccdflow.products import product_images
 from ccdflow.remembered import geometry_of, recipe_of
-from ccdflow.sections import Region
+from ccdflow.work_pictures import first_image, how_level, night_figures
 from ccdflow.writing import write_text
 
 _STATUS = {ORPHAN: "raw file is gone", SET_ASIDE: page.SET_ASIDE}
 _FROM_NIGHT = "../.."
-
-
-# -- pictures --------------------------------------------------------------------------------------
-
-
-def draw_frames(context, job):
-    """Draw one frame of each image type of a night, raw beside reduced."""
-    rows = plan.drawn_frames(context, job.night)
-    basis = plan.picture_basis(context, job.night)
-    panels = [frame_panels(context, row) for row in rows]
-    if not panels:
-        reason = "no frame of this night was reduced"
-        return ledger.Record(
-            job.product, job.kind, plan.digest(basis), ledger.REFUSED, reason, basis=basis
-        )
-    png = pictures.overview(panels, title=f"Before and after: night {job.night}")
-    return write_text(context, job, basis, png)
-
-
-def frame_panels(context, row):
-    """Return what is drawn of a frame; of several raw HDUs the first that is used."""
-    geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
-    hdu = geometry.amplifiers[0].hdu
-    raw = read_raw(context, row, hdu)
-    record = context.outcome(paths.reduced(row.file))
-    levels, noises = record.data["levels"], record.data["noises"]
-    own = [a for a in geometry.amplifiers if a.hdu == hdu]
-    strips = [
-        pictures.Strip(
-            _corners(strip),
-            amplifier.name if len(own) > 1 else "",
-            levels[amplifier.name],
-            noises[amplifier.name],
-        )
-        for amplifier in own
-        for strip in amplifier.overscan
-        if amplifier.name in levels
-    ]
-    hdus = len(geometry.raw_shapes)
-    return pictures.FramePanels(
-        name=row.file,
-        kind=row.facts["type"],
-        raw=raw,
-        reduced=_first_image(context, paths.reduced(row.file), geometry, recipe),
-        strips=tuple(strips),
-        data=tuple(_corners(a.data) for a in own),
-        along=own[0].along if strips else "rows",
-        statistic=how_level(recipe),
-        header_biassec=row.facts["biassec"],
-        header_region=_header_region(row, raw.shape),
-        note=f"The raw frame has {hdus} images; the first is shown." if hdus > 1 else "",
-    )
-
-
-def how_level(recipe):
-    """Return in a few words how a level was made."""
-    if recipe.model is None:
-        return recipe.statistic
-    return f"{recipe.model} of order {recipe.order} through the {recipe.statistic}"
-
-
-def read_raw(context, row, hdu):
-    """Return the values of one HDU of a raw frame, (ny, nx), float32, adu."""
-    path = context.raw / row.file
-    layout = fitsio.read_layout(path, name=row.file)
-    memory = int(context.settings["limits"]["frame_memory"] * 1e6)
-    data = fitsio.read_bytes(path, layout, memory=memory, name=row.file)
-    stored, offset = fitsio.array(data, layout.hdus[hdu], row.file)
-    return stored.astype(np.float32) + offset
-
-
-def _first_image(context, product, geometry, recipe):
-    """Return the first image of a product, (ny, nx), native byte order."""
-    hdu = product_images(geometry, recipe)[0].hdu
-    with fits.open(context.results / product, memmap=False) as hdus:
-        data = hdus[hdu].data
-        return data.astype(data.dtype.newbyteorder("="))
-
-
-def _corners(region):
-    return (region.y0, region.y1, region.x0, region.x1)
-
-
-def _header_region(row, shape):
-    text = row.facts["biassec"]
-    if not text:
-        return None
-    try:
-        region = Region.from_fits(text, keyword="BIASSEC")
-    except FrameError:
-        return None
-    return _corners(region) if region.within(shape) else None
-
-
-def draw_quality(context, job):
-    """Draw what the biases of a night say about each amplifier."""
-    basis = plan.quality_basis(context, job.night)
-    amplifiers = [
-        _amplifier_night(figures, group)
-        for group, figures in _night_figures(context, plan.night_groups(context, job.night))
-    ]
-    if not amplifiers:
-        reason = "no combined bias was made"
-        return ledger.Record(
-            job.product, job.kind, plan.digest(basis), ledger.REFUSED, reason, basis=basis
-        )
-    title = f"What the biases say: night {job.night}"
-    return write_text(context, job, basis, pictures.night_quality_picture(amplifiers, title=title))
-
-
-def _night_figures(context, groups):
-    for group in groups:
-        record = context.outcome(group.product)
-        if record is not None and record.status == ledger.MADE:
-            for figures in record.data["quality"]:
-                yield group, figures
-
-
-def _amplifier_night(figures, group):
-    gain = figures["gain"]
-    claim = figures["header_read_noise_electrons"]
-    return pictures.AmplifierNight(
-        amplifier=f"{group.camera} {figures['amplifier']}",
-        hours=tuple(figures["hours"]),
-        levels=tuple(figures["levels"]),
-        pair_noise=tuple(figures["pairs"]),
-        claimed_noise=claim / gain if gain == gain and gain else math.nan,
-        row_structure=figures["row_structure"],
-        column_structure=figures["column_structure"],
-        row_error=figures["row_structure_error"],
-        column_error=figures["column_structure_error"],
-        combined_noise=((figures["frames"], figures["combined_noise"]),),
-    )
-
-
-# -- pages -----------------------------------------------------------------------------------------
+_REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}
+# A read noise that differs by more than this from what is claimed is said to.
+CLAIM_TOLERANCE = 0.15
 
 
 def write_page(context, job):
@@ -175,7 +37,7 @@ def write_page(context, job):
             combined=tuple(_combined(context, group) for group in groups),
             amplifiers=tuple(
                 _amplifier_figures(figures, group.camera)
-                for group, figures in _night_figures(context, groups)
+                for group, figures in night_figures(context, groups)
             ),
             quality=_file_picture(
                 context,
@@ -185,6 +47,7 @@ def write_page(context, job):
             trend=_trend(context, plan.trend_groups(context, night), night),
             recipes=tuple((camera, _recipes(context, night, camera)) for camera in cameras),
             provenance=_provenance(),
+            notes=(*_claims(context, groups), *_flagged(context, night)),
             index="../../" + paths.INDEX_PAGE,
         )
     )
@@ -263,7 +126,7 @@ def _combined(context, group):
 def _combined_picture(context, group, data, figures):
     row = context.row_of(paths.reduced(data["members"][0]))
     geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
-    image = _first_image(context, group.product, geometry, recipe)
+    image = first_image(context, group.product, geometry, recipe)
     png = pictures.combined_bias_picture(
         pictures.CombinedPanels(
             Path(group.product).stem,
@@ -286,6 +149,7 @@ def _amplifier_figures(figures, camera):
         level=figures["level"],
         span=figures["level_span"],
         drift=figures["drift_an_hour"],
+        drift_error=figures["drift_an_hour_error"],
         read_noise=figures["read_noise"],
         read_noise_error=figures["read_noise_error"],
         gain=figures["gain"],
@@ -307,12 +171,49 @@ def _trend(context, groups, highlight=None):
             figures["read_noise"],
             figures["combined_noise"],
         )
-        for group, figures in _night_figures(context, groups)
+        for group, figures in night_figures(context, groups)
     ]
     if not points:
         return ()
     png = pictures.trend_picture(points, highlight=highlight)
     return (page.Picture(png, "Bias level, read noise and combined noise over the nights"),)
+
+
+def _claims(context, groups):
+    """Return sentences on amplifiers whose read noise is not what their header claims."""
+    notes = []
+    for group, figures in night_figures(context, groups):
+        measured = figures["read_noise_electrons"]
+        claim = figures["header_read_noise_electrons"]
+        if not (measured > 0 and claim > 0) or abs(measured / claim - 1) <= CLAIM_TOLERANCE:
+            continue
+        percent = f"{100 * abs(measured / claim - 1):.0f} %"
+        notes.append(
+            f"{group.camera} {figures['amplifier']}: the read noise is {measured:.3g} electrons, "
+            f"{percent} {'more' if measured > claim else 'less'} than the {claim:.3g} that are "
+            f"claimed; this, or the gain of {figures['gain']:.3g} electrons per adu, is wrong."
+        )
+    return notes
+
+
+def _flagged(context, night):
+    """Return sentences on amplifiers that hold no signal."""
+    files = defaultdict(list)
+    for row in context.rows_of(night):
+        record = context.outcome(paths.reduced(row.file))
+        flags = record.data.get("flags", {}) if record is not None else {}
+        for amplifier, flag in flags.items():
+            files[row.camera, amplifier, flag].append(row.file)
+    return [
+        f"{camera}: amplifier {amplifier} is {flag} throughout in {_some(named)}."
+        for (camera, amplifier, flag), named in sorted(files.items())
+    ]
+
+
+def _some(files, most=3):
+    if len(files) <= most:
+        return ", ".join(files)
+    return f"{len(files)} frames ({', '.join(files[:most])} ...)"
 
 
 def _recipes(context, night, camera):
@@ -325,10 +226,8 @@ def _recipes(context, night, camera):
     overscan = [a for a in geometry.amplifiers if a.overscan and recipe.subtract]
     if overscan:
         used = "; ".join(" and ".join(strip.to_fits() for strip in a.overscan) for a in overscan)
-        sentences.append(
-            f"The {how_level(recipe)} of the overscan {used} was subtracted along the "
-            f"{'image' if overscan[0].along == 'frame' else overscan[0].along}"
-        )
+        reach = _REACH[overscan[0].along]
+        sentences.append(f"The {how_level(recipe)} of the overscan {used} was subtracted {reach}")
     else:
         sentences.append("No overscan was subtracted")
     if recipe.trim:

@@ -24,12 +24,13 @@ def quality_rows(context, groups):
         record = context.outcome(group.product)
         if record is None:
             continue
+        note = record.reason if record.status == ledger.REFUSED else ""
         common = {"night": group.night, "camera": group.camera, "product": group.product}
-        if record.status == ledger.REFUSED:
-            rows.append({**common, "frames": 0, "note": record.reason})
-            continue
-        for figures in record.data.get("quality", ()):
-            rows.append({**common, **{name: figures[name] for name in _COLUMNS}, "note": ""})
+        common["note"] = note
+        figures = record.data.get("quality", ())
+        if note and not figures:
+            rows.append({**common, "frames": len(record.data.get("members", ()))})
+        rows += [{**common, **{name: each[name] for name in _COLUMNS}} for each in figures]
     return rows
 
 

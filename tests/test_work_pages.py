@@ -1,0 +1,150 @@
+"""What the workflow hands to its pages: the right figures, and no false claim."""
+
+import html
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_frames import bias_cards, biases, run_jobs, write_raw
+from workflow.stand_ins import use_stand_ins
+
+from ccdflow import plan, work_pictures
+
+KINDS = (plan.FRAME, plan.BIAS, plan.PICTURE, plan.QUALITY, plan.PAGE, plan.TABLE, plan.INDEX)
+PROFILE = """\
+recognise: {INSTRUME: TESTCAM}
+amplifiers:
+  - {name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}, gain: 1.5, read_noise: %s}
+"""  # noqa: E501
+NIGHT = "2020-02-29"
+PAGE = f"nights/{NIGHT}/report.html"
+
+
+@pytest.fixture(autouse=True)
+def no_drawing(monkeypatch):
+    use_stand_ins(monkeypatch)
+
+
+def made(tmp_path, profile=PROFILE % 6.0, **config):
+    config = {"pictures": {"per_type": 1}} | config
+    return run_jobs(
+        tmp_path / "raw", tmp_path / "results", {"test": profile}, kinds=KINDS, **config
+    )
+
+
+def text_of(run, page=PAGE):
+    page = (run.results / page).read_text()
+    page = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(page).split())
+
+
+def fill(raw, frames, **cards):
+    for number, frame in enumerate(frames):
+        write_raw(raw / f"b{number}.fits", (frame, bias_cards(number, **cards)))
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"), [(6.0, ""), (9.0, "% less than the 9"), (4.0, "% more than the 4")]
+)
+def test_a_read_noise_that_is_not_what_is_claimed_is_said(claim, said, tmp_path):
+    """Simulated are 4 adu and so 6 electrons."""
+    fill(tmp_path / "raw", biases(5))
+    text = text_of(made(tmp_path, PROFILE % claim))
+    assert ("that are claimed" in text) == bool(said)
+    if said:
+        percent = {9.0: 33, 4.0: 50}[claim]
+        found = re.search(r"test A: the read noise is ([\d.]+) electrons, (\d+) " + said, text)
+        assert float(found[1]) == pytest.approx(6, rel=0.06)
+        assert int(found[2]) == pytest.approx(percent, abs=8)
+
+
+def test_amplifiers_without_signal_are_named(tmp_path):
+    frames = list(biases(6))
+    for frame in frames[1:]:
+        frame[:, :64] = 65535
+    fill(tmp_path / "raw", frames)
+    run = made(tmp_path, combine={"enabled": False})
+    wanted = (
+        "test: amplifier A is saturated throughout in 5 frames (b1.fits, b2.fits, b3.fits ...)."
+    )
+    assert wanted in text_of(run)
+
+
+def test_a_camera_without_overscan_is_not_said_to_have_one(tmp_path):
+    """Its level is that of the pixels, and drifts by 15 adu an hour."""
+    for n, frame in enumerate(biases(5)):
+        write_raw(tmp_path / f"raw/b{n}.fits", (frame + np.uint16(n // 2), bias_cards(2 * n)))
+    run = made(tmp_path, "recognise: {INSTRUME: TESTCAM}\noverscan: none")
+    text = text_of(run)
+    assert "5 frames reduced: no overscan was subtracted." in text
+    assert "No overscan was subtracted, and the pixels [1:72,1:40] were kept" in text
+    (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
+    assert row["level"] == pytest.approx(1003.5, abs=0.5)
+    assert row["level_span"] == pytest.approx(2, abs=0.4)
+    assert abs(row["drift_an_hour"] - 15) < 4 * row["drift_an_hour_error"]
+    header = run.open(row["product"])[0].header
+    assert not {"BIASLVL", "OVERSCAN"} & set(header)
+    assert header["IMGLEVEL"] == pytest.approx(1003.5, abs=0.5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_two_biases_say_their_read_noise_though_they_are_not_combined(count, tmp_path):
+    fill(tmp_path / "raw", biases(count))
+    run = made(tmp_path)
+    (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
+    reason = f"{count} frames, fewer than the minimum of 3"
+    assert (row["frames"], row["note"]) == (count, reason)
+    text = text_of(run)
+    assert f"no combined bias was made, because {reason}" in text
+    if count == 1:
+        assert np.isnan(row["read_noise"])
+        assert "There are not two biases of one kind to measure them from." in text
+    else:
+        assert abs(row["read_noise"] - 4) < 4 * row["read_noise_error"]
+        assert np.isnan([row["combined_noise"], row["predicted_noise"]]).all()
+        assert f"{row['read_noise']:.3f} ± {row['read_noise_error']:.3f}" in text
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({}, "The median of the overscan [67:72,1:40] was subtracted row by row, and the pixels"),
+        (
+            {"model": "spline", "order": 2, "statistic": "mean"},
+            "The spline of order 2 through the mean of the overscan [67:72,1:40]",
+        ),
+        ({"trim": False}, "and the frame was left whole (sections from the profile)."),
+        ({"subtract": False}, "No overscan was subtracted, and the pixels [1:64,1:40] were kept"),
+    ],
+)
+def test_the_recipe_is_told(recipe, said, tmp_path):
+    fill(tmp_path / "raw", biases(1))
+    assert said in text_of(made(tmp_path, reduction=recipe))
+
+
+def test_what_a_picture_of_a_frame_shows(tmp_path):
+    profile = PROFILE % 6.0 + "  - {name: B, data: {python: '[:, 64:66]'}}\n"
+    (frame,) = biases(1)
+    cards = bias_cards(0, BIASSEC="[65:72,1:40]")
+    write_raw(tmp_path / "raw/b0.fits.gz", (None, cards), (frame, {"EXTNAME": "CHIP"}))
+    run = made(tmp_path, profile)
+    panels = work_pictures.frame_panels(run.context, run.context.store.rows["b0.fits.gz"])
+    np.testing.assert_array_equal(panels.raw, frame)
+    level = np.median(frame[:, 66:], axis=1)[:, None]
+    np.testing.assert_array_equal(panels.reduced[:, :64], (frame[:, :64] - level).astype("f4"))
+    (strip,) = panels.strips
+    assert (strip.region, strip.amplifier) == ((0, 40, 66, 72), "A")
+    assert panels.data == ((0, 40, 0, 64), (0, 40, 64, 66))
+    assert panels.header_region == (0, 40, 64, 72)
+    assert (panels.kind, panels.along, panels.statistic) == ("bias", "rows", "median")
+
+
+def test_the_overview_counts_what_became_of_a_night(tmp_path):
+    fill(tmp_path / "raw", biases(4))
+    (tmp_path / "raw/bad.fits").write_bytes(b"no FITS")
+    run = made(tmp_path)
+    text = text_of(run, "report.html")
+    assert "2 nights, 5 frames: 4 reduced, 1 set aside. 1 combined bias made" in text
+    assert "undated – 1 0 1 0 0 2020-02-29 test 4 biases 4 4 0 0 1" in text
+    assert "bad.fits – – not a FITS file" in text
