@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 import shutil
@@ -104,11 +105,29 @@ class Sandbox:
     root : Path
     config : dict
         What is not as in ``config/config.yaml``.
+    profiles : dict
+        Values of the cameras' profiles.
+    project : Path
+        Where the Snakefile is.
     """
 
     root: Path
     config: dict = field(default_factory=dict)
     profiles: dict = field(default_factory=dict)
+    project: Path = ROOT
+
+    @classmethod
+    def at(cls, root):
+        """Return the sandbox that `keep` wrote to a folder, or that of a copy of it."""
+        made = cls.__new__(cls)
+        made.root, made.project = Path(root), ROOT
+        made.config, made.profiles = json.loads((made.root / "sandbox.json").read_text())
+        return made
+
+    def keep(self):
+        """Write what `at` needs."""
+        text = json.dumps([self.config, self.profiles])
+        (self.root / "sandbox.json").write_text(text)
 
     def __post_init__(self):
         self.raw.mkdir(parents=True)
@@ -163,21 +182,25 @@ class Sandbox:
         """Return the dry session: what a run would do."""
         return session.start(self.values(), dry=True)
 
-    def run(self, *, cores=2, stop_after=None):
+    def run(self, *, cores=2, stop_after=None, keep_going=False):
         """Run all jobs in this process, in the order of the plan, as the rules do.
 
-        ``stop_after`` ends it so many jobs on, without a word, as a kill does.
+        ``stop_after`` ends it so many jobs on, without a word, as a kill does. With ``keep_going``
+        a job that cannot write costs only what needs it.
         """
         work = session.start(self.values(), dry=False)
         try:
             jobs = list(work.plan.jobs.values())[:stop_after]
-            _do(work.context, jobs, cores)
+            failed = _do(work.context, jobs, cores)
+            if failed and not keep_going:
+                raise next(iter(failed.values()))
             if stop_after is not None:
                 return Outcome([job.product for job in jobs], [], -9)
-            lines, failed = session.finish(work)
+            lines, is_failure = session.finish(work)
         finally:
             work.lock.close()
-        return Outcome([job.product for job in jobs], lines, int(failed))
+        lines = [f"{product}: {error}" for product, error in failed.items()] + lines
+        return Outcome([job.product for job in jobs], lines, int(is_failure or bool(failed)))
 
     def command(self, *arguments, cores=2, config=()):
         """Return Snakemake's command line."""
@@ -186,20 +209,28 @@ class Sandbox:
         )
         folders = [f"{name}={getattr(self, name)}" for name in ("raw", "results", "cameras")]
         return [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            sys.executable, "-m", "snakemake", "--snakefile", str(self.project / "Snakefile"),
             "--cores", str(cores), "--directory", str(self.root / "work"), *arguments,
             "--configfile", str(self.root / "config.yaml"), "--config", *folders, *config,
         ]  # fmt: skip
 
-    def snakemake(self, *arguments, cores=2, config=(), **options):
-        """Run Snakemake as a user does."""
+    def start(self, *arguments, cores=2, config=(), **options):
+        """Start Snakemake in a group of its own; pictures are stand-ins."""
         (self.root / "work").mkdir(exist_ok=True)
-        done = subprocess.run(
+        here = Path(__file__).parent
+        return subprocess.Popen(
             self.command(*arguments, cores=cores, config=config),
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            encoding="utf-8", errors="backslashreplace", timeout=300, check=False, **options,
+            cwd=self.project, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            encoding="utf-8", errors="backslashreplace",
+            env={**os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}"}, **options,
         )  # fmt: skip
-        return Outcome(self._jobs(), own_lines(done.stdout), done.returncode, done.stdout)
+
+    def snakemake(self, *arguments, cores=2, config=(), **options):
+        """Run Snakemake as a user does, but that pictures are stand-ins."""
+        with self.start(*arguments, cores=cores, config=config, **options) as process:
+            output, _ = process.communicate(timeout=300)
+        return Outcome(self._jobs(), own_lines(output), process.returncode, output)
 
     def _jobs(self):
         logs = sorted((self.root / "work" / ".snakemake" / "log").glob("*.log"))
@@ -218,11 +249,20 @@ class Sandbox:
 
 
 def _do(context, jobs, cores):
-    """Make products, each after what it needs; with several threads as soon as it can be."""
-    futures = {}
+    """Make products, each after what it needs, and return {product: error} of what failed."""
+    futures, failed = {}, {}
 
     def make(job):
         wait([futures[need] for need in job.needs if need in futures])
+        if not failed.keys().isdisjoint(job.needs):
+            failed[job.product] = "not tried"
+            return
+        try:
+            produce(job)
+        except OSError as error:
+            failed[job.product] = error
+
+    def produce(job):
         options = {"threads": cores} if job.kind == "bias" else {}
         record = makers.make(context, job, **options)
         ledger.write_record(context.results, record, job.done)
@@ -233,6 +273,7 @@ def _do(context, jobs, cores):
             futures[job.product] = pool.submit(make, job)
     for future in futures.values():
         future.result()
+    return failed
 
 
 def own_lines(output):

@@ -9,14 +9,14 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 
-from ccdflow import work_pages
-
-_DRAWERS = ("overview", "night_quality_picture", "combined_bias_picture", "trend_picture")
+DRAWERS = ("overview", "night_quality_picture", "combined_bias_picture", "trend_picture")
 
 
 def use_stand_ins(patch):
     """Put stand-ins in the place of the functions that draw; ``patch`` is a `MonkeyPatch`."""
-    for name in _DRAWERS:
+    from ccdflow import work_pages
+
+    for name in DRAWERS:
         patch.setattr(work_pages.pictures, name, stand_in)
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 
 import pytest
-from sandbox import Sandbox, frame_bytes, products, snapshot
+from sandbox import LARGE, ROOT, Sandbox, frame_bytes, products, snapshot
 from stand_ins import use_stand_ins
 
 from ccdflow import fitsio, inventory, paths, plan, reduction, session
@@ -583,25 +583,83 @@ def test_strict(box):
 # -- the same, by Snakemake ------------------------------------------------------------------------
 
 
-def test_the_rows_by_snakemake(original, tmp_path):
-    """The main rows of the table once more, as a user runs them, on one results folder in order."""
+def test_the_rows_by_snakemake(tmp_path):
+    """The rows of the table as a user runs them, one after the other on one results folder."""
     box = Sandbox(tmp_path / "box", dict(CONFIG))
-    for name in ("raw", "results"):
-        shutil.copytree(getattr(original, name), getattr(box, name), dirs_exist_ok=True)
-    state = snapshot(box.root, state=True)
-    dry = box.snakemake("-n")
-    assert dry.lines[0] == "nothing to do: 16 frames reduced and up to date"
-    (box.root / "config.yaml").unlink()
-    shutil.rmtree(box.root / "work")
-    after = snapshot(box.root, state=True)
-    assert set(state.changed(after)) <= {"."}, "-n wrote something"
+    for night in (FIRST, SECOND):
+        fill(box, night, size=LARGE)
+    assert min(path.stat().st_size for path in box.raw.rglob("*.gz")) > 1_000_000
 
-    def by_snakemake(**_):
+    def by_snakemake():
         outcome = box.snakemake()
         assert outcome.status == 0, outcome.output
         return outcome
 
-    check(box, [], run=by_snakemake)
+    def resized(products):
+        return {product.replace("200x100", "1632x400") for product in products}
+
+    everything = of_camera("alpha") | of_camera("beta") | PAGES | TABLES
+    check(box, resized(everything), run=by_snakemake)
+
+    # Raw files touched, all moved to another path, and the code checked out anew, there.
     for path in box.raw.rglob("*.gz"):
         os.utime(path)
-    check(box, [], run=by_snakemake)
+    box.root = box.root.rename(tmp_path / "other path")
+    shutil.rmtree(box.root / "work")
+    box.project = tmp_path / "checkout"
+    for name in ("rules", "scripts", "config", "profiles"):
+        shutil.copytree(ROOT / name, box.project / name, copy_function=shutil.copy)
+    shutil.copy(ROOT / "Snakefile", box.project)
+    state = snapshot(box.results, state=True)
+    dry = box.snakemake("-n")
+    assert dry.lines[0] == "nothing to do: 16 frames reduced and up to date"
+    assert snapshot(box.results, state=True) == state, "-n wrote something"
+    outcome, _ = check(box, [], run=by_snakemake)
+    assert outcome.lines[0] == "nothing to do: 16 frames reduced and up to date"
+
+    # A late frame in one night, another one's content changed, its times kept.
+    box.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST, size=LARGE)
+    old = (box.raw / frame(SECOND, "beta", 1)).stat()
+    box.put(frame(SECOND, "beta", 1), 99, camera="beta", night=SECOND, size=LARGE)
+    os.utime(box.raw / frame(SECOND, "beta", 1), ns=(old.st_atime_ns, old.st_mtime_ns))
+    made = reduced((FIRST, "alpha", 9), (SECOND, "beta", 1)) | TABLES
+    made |= of_night(FIRST, "alpha") | of_night(SECOND, "beta")
+    outcome, said = check(box, resized(made), run=by_snakemake)
+    assert said.startswith(
+        f"2 of 17 frames to reduce: 1 new, night {FIRST}; 1 raw changed, night {SECOND}\n"
+    )
+    assert outcome.lines[: len(said.splitlines())] == said.splitlines()
+
+    # One camera edited.
+    box.profile("beta", reduction={"statistic": "mean"})
+    check(box, resized(of_camera("beta") | PAGES | TABLES), run=by_snakemake)
+
+    # A raw file deleted; products deleted and damaged.
+    (box.raw / frame(FIRST, "beta", 0)).unlink()
+    lost = paths.reduced(frame(SECOND, "alpha", 2))
+    (box.results / lost).unlink()
+    (damaged,) = resized([bias(FIRST, "beta")])
+    content = bytearray((box.results / damaged).read_bytes())
+    content[10000] ^= 1
+    (box.results / damaged).write_bytes(content)
+    outcome, _ = check(box, {lost, damaged}, run=by_snakemake)
+    assert f"orphan: {frame(FIRST, 'beta', 0)}: the raw file is gone; its product is kept" in (
+        outcome.lines
+    )
+
+    # A new frame that is bad, found while it is inflated; that is a failure if one wants it so.
+    bad = frame(SECOND, "alpha", 8)
+    good = box.put(bad, 8, camera="alpha", night=SECOND, size=LARGE)
+    box.write(bad, flipped(good))
+    product = paths.reduced(bad)
+    made = {product} | of_night(SECOND, "alpha") | TABLES
+    outcome, _ = check(box, resized(made), unmade={product}, run=by_snakemake)
+    assert any(line.startswith(f"set aside: {bad}: gzip stream") for line in outcome.lines[-3:])
+    strict = box.snakemake(config=["strict=true"])
+    assert strict.status == 1
+    assert strict.jobs == []
+    assert any(line.startswith(f"set aside: {bad}: gzip stream") for line in strict.lines[-4:])
+
+    # And is replaced by a good one.
+    box.write(bad, good)
+    check(box, resized(made), run=by_snakemake)

@@ -1,0 +1,244 @@
+"""Faults put into a run, one at each place where it touches the results folder, and what is left.
+
+    python faults.py FOLDER REPORT KIND FIRST STEP
+
+runs the sandbox in FOLDER once for each FIRST, FIRST + STEP ... th place, as long as there are
+such, in a process that is forked for each; the fault of KIND is put there. REPORT gets a line of
+JSON each. The kinds: `kill` (as with kill -9), `full`
+and `broken` (ENOSPC and EIO from there on), `full once` and `broken once`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from sandbox import Sandbox, snapshot
+
+from ccdflow import ledger
+from ccdflow.errors import CcdflowError
+
+KINDS = ("kill", "full", "broken", "full once", "broken once")
+_ERRNO = {"full": errno.ENOSPC, "broken": errno.EIO}
+
+
+class Faults:
+    """Counts what touches a folder, and puts a fault at one place.
+
+    Opening for writing, each write (half of it is done), renaming, making and removing a folder and
+    flushing to the disk count; removing a file does not, for a full disk does not mind that.
+    """
+
+    def __init__(self, folder, kind, place):
+        self.folder = str(folder)
+        self.kind, _, self.once = kind.partition(" ")
+        self.place = place
+        self.count = 0
+        self.where = ""
+
+    def install(self):
+        """Put this in the place of what Python offers."""
+        self._open, self._replace = pathlib.Path.open, os.replace
+        faults = self
+
+        def opened(path, mode="r", *arguments, **options):
+            if not set(mode) & set("wax+") or not str(path).startswith(faults.folder):
+                return faults._open(path, mode, *arguments, **options)
+            faults.pass_by(f"open {path}")
+            return _File(faults._open(path, mode, *arguments, **options), faults, path)
+
+        pathlib.Path.open = opened
+        for name in ("replace", "mkdir", "rmdir", "fsync"):
+            setattr(os, name, self._guarded(name, getattr(os, name)))
+
+    def _guarded(self, name, function):
+        def guarded(target, *arguments, **options):
+            if not isinstance(target, int) and str(target).startswith(self.folder):
+                self.pass_by(f"{name} {target}")
+            return function(target, *arguments, **options)
+
+        return guarded
+
+    def pass_by(self, where, before=lambda: None):
+        """Count a place; if it is the one, do what stands ``before`` it, and fail."""
+        self.count += 1
+        due = self.count == self.place or (self.count > self.place and not self.once)
+        if not due:
+            return
+        self.where = self.where or where
+        if self.kind == "kill":
+            before()
+            os.kill(os.getpid(), signal.SIGKILL)
+        before()
+        raise OSError(_ERRNO[self.kind], os.strerror(_ERRNO[self.kind]))
+
+
+class _File:
+    """A file open for writing."""
+
+    def __init__(self, file, faults, path):
+        self._file, self._faults, self._path = file, faults, path
+
+    def write(self, data):
+        half = data[: len(data) // 2]
+        self._faults.pass_by(f"write {self._path}", lambda: self._file.write(half))
+        return self._file.write(data)
+
+    def flush(self):
+        self._faults.pass_by(f"flush {self._path}")
+        return self._file.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._file.close()
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def __iter__(self):
+        return iter(self._file)
+
+
+def one_fault(root, kind, place):
+    """Run once with a fault; returns what the run was like, where it got so far."""
+    faults = Faults(root / "results", kind, place)
+    faults.install()
+    result = {"kind": kind, "place": place, "error": "", "jobs": []}
+    try:
+        outcome = Sandbox.at(root).run(cores=1, keep_going=True)
+        result["jobs"], result["failures"] = outcome.jobs, outcome.lines[:1]
+    except CcdflowError as error:
+        result["error"] = str(error)
+    except BaseException:
+        result["crash"] = traceback.format_exc()
+    return {**result, "where": faults.where, "places": faults.count}
+
+
+def finished(results):
+    """Return {product: key} of what is known to be finished, in the ledger or by its record."""
+    found = {p: r.key for p, r in ledger.load(results).items() if r.status == ledger.MADE}
+    for _, record in ledger.unfolded(results):
+        if record is not None and record.status == ledger.MADE:
+            found[record.product] = record.key
+    return found
+
+
+def check(root, before, reference):
+    """Look at what a fault left, run again without one, and return what is wrong.
+
+    Parameters
+    ----------
+    root : Path
+        Of the sandbox.
+    before, reference : dict
+        {name: bytes} of the results before the run, and after one without faults.
+
+    Returns
+    -------
+    dict
+        ``problems``; ``again``, the number of jobs of the second run.
+    """
+    results = root / "results"
+    problems = []
+    left = snapshot(results).contents if results.is_dir() else {}
+    for name, content in left.items():
+        if not name.endswith(".part") and content not in (before.get(name), reference.get(name)):
+            problems.append(f"{name} is not whole")
+    for name, content in before.items():
+        # Not lost: where it was, or moved away because it is to be.
+        if content == reference.get(name) and left.get(name) != content:
+            problems.append(f"{name} was finished and is lost")
+    known = finished(results)
+    box = Sandbox.at(root)
+    again = box.plan().plan.jobs
+    problems += [
+        f"{product} was finished and is made again"
+        for product, job in again.items()
+        if known.get(product) == job.key
+    ]
+    box.run(cores=1)
+    after = {n: c for n, c in snapshot(results).contents.items() if not n.startswith("set_aside/")}
+    wanted = {n: c for n, c in reference.items() if not n.startswith("set_aside/")}
+    if after != wanted:
+        names = [n for n in {*after, *wanted} if after.get(n) != wanted.get(n)]
+        problems.append(f"the next run does not end as one without faults: {sorted(names)}")
+    moved = [n for n in reference if n.startswith("set_aside/")]
+    kept = snapshot(results).contents
+    problems += [f"{name} was not kept" for name in moved if kept.get(name) != reference[name]]
+    if box.plan().plan.jobs:
+        problems.append("after that there still is something to do")
+    return {"problems": problems, "again": len(again)}
+
+
+def fork(function):
+    """Run a function in a forked process; its result as JSON, None if it was killed."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        status = 1
+        try:
+            with os.fdopen(write, "w") as file:
+                json.dump(function(), file)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read) as file:
+        text = file.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return None
+    if status:
+        raise SystemExit(f"a check ended with status {status}")
+    return json.loads(text)
+
+
+def restore(original, root):
+    """Bring the sandbox back to how it was."""
+    shutil.rmtree(root / "results", ignore_errors=True)
+    if (original / "results").is_dir():
+        shutil.copytree(original / "results", root / "results")
+
+
+def go(folder, report, kind, first, step):
+    """Put faults at every ``step`` th place, and write what came of each to the report."""
+    original, root = folder / "box", folder / "work"
+    shutil.copytree(original, root)
+
+    def reference():
+        Sandbox.at(root).run(cores=1)
+        return True
+
+    # What is read again and again, and how it ends without faults.
+    before = snapshot(original / "results").contents if (original / "results").is_dir() else {}
+    fork(reference)
+    wanted = snapshot(root / "results").contents
+    place = first
+    with report.open("a") as file:
+        while True:
+            restore(original, root)
+            at = place
+            result = fork(lambda at=at: one_fault(root, kind, at))
+            if result is not None and not result["where"]:
+                break
+            result = result or {"kind": kind, "place": place, "error": "killed"}
+            result |= fork(lambda: check(root, before, wanted))
+            file.write(json.dumps(result) + "\n")
+            file.flush()
+            place += step
+
+
+if __name__ == "__main__":
+    go(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:6]))

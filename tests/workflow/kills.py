@@ -1,0 +1,96 @@
+"""SIGKILL at random moments of runs of the workflow, and what is found on the disk after each."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+
+from faults import finished
+from sandbox import products, snapshot
+
+from ccdflow import ledger, paths
+
+
+def kill_runs(box, *, kills, seed, alone=False):
+    """Run the workflow on a sandbox again and again, killed, until it has been killed so often.
+
+    Each run goes on where the one before was killed; when one comes to its end, its products are
+    compared, and the next starts from nothing.
+
+    Parameters
+    ----------
+    box : Sandbox
+        Without results.
+    kills : int
+    seed : int
+    alone : bool
+        Whether only the main process is killed, and not those that it has started.
+
+    Returns
+    -------
+    collections.Counter
+        ``kills``, ``in jobs`` (those in the middle of a run with jobs), ``runs`` that came to their
+        end, ``products`` found whole.
+    """
+    rng = random.Random(seed)
+    clean = box.clean()
+    clean.run()
+    wanted = products(clean.results)
+    counts, length = Counter(), 1.0
+    while counts["kills"] < kills:
+        before = products(box.results) if box.results.is_dir() else {}
+        known = finished(box.results)
+        process = box.start()
+        begun = _begin(box, process)
+        try:
+            output, _ = process.communicate(timeout=rng.uniform(0, length))
+        except subprocess.TimeoutExpired:
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+            process.communicate()
+            counts["kills"] += 1
+            counts["in jobs"] += any(box.results.rglob("*.json")) and begun
+        else:
+            assert process.returncode == 0, output
+            assert products(box.results) == wanted
+            counts["runs"] += 1
+            length = min(length, 1.2 * (time.monotonic() - begun))
+        counts["products"] += check(box, before, known, wanted)
+        if process.returncode == 0:
+            shutil.rmtree(box.results)
+    last = box.snakemake()
+    assert last.status == 0, last.output
+    assert products(box.results) == wanted
+    again = box.snakemake()
+    assert (again.status, again.jobs) == (0, []), again.output
+    return counts
+
+
+def _begin(box, process):
+    """Wait until a run holds the results folder, and return the time."""
+    lock = box.results / paths.LOCK
+    mark = f"process {process.pid} "
+    for _ in range(3000):
+        if process.poll() is not None or (lock.is_file() and lock.read_text().startswith(mark)):
+            break
+        time.sleep(0.01)
+    return time.monotonic()
+
+
+def check(box, before, known, wanted):
+    """What stands under its own name is whole, what was finished is there; return how many."""
+    found = snapshot(box.results).contents
+    whole = {name: content for name, content in found.items() if not name.endswith(".part")}
+    for name, content in whole.items():
+        assert name == "inventory.csv" or content == wanted[name], f"{name} is not whole"
+    for name, content in before.items():
+        assert name == "inventory.csv" or found.get(name) == content, f"{name} is lost"
+    later = finished(box.results)
+    for product, key in known.items():
+        assert later.get(product) == key, f"{product} was finished, and is not known to be"
+    assert ledger.load(box.results).keys() <= {*later, *wanted}
+    return len(whole)

@@ -1,0 +1,262 @@
+"""Faults put into runs: the short form. `make torture` has the long one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from faults import finished
+from kills import kill_runs
+from sandbox import SMALL, Sandbox, own_lines, products, snapshot
+from stand_ins import use_stand_ins
+
+from ccdflow import session
+
+FIRST, SECOND = "2024-03-01", "2024-03-02"
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch):
+    use_stand_ins(monkeypatch)
+
+
+def fill(box, *, frames=3, size=SMALL, nights=(FIRST, SECOND)):
+    for night in nights:
+        for camera in ("alpha", "beta"):
+            for number in range(frames):
+                box.put(
+                    f"{night}/{camera}{number}.fits.gz",
+                    [number, len(camera), int(night[-1])],
+                    night=night,
+                    camera=camera,
+                    size=size,
+                    kind="FLAT" if number == 2 else "BIAS",
+                )
+
+
+@pytest.fixture
+def box(tmp_path):
+    made = Sandbox(tmp_path / "box", {"combine": {"minimum": 2}})
+    fill(made)
+    return made
+
+
+def put_faults(folder, kind, first, step):
+    """Put faults at every ``step`` th place of a run that reduces anew and sets aside."""
+    box = Sandbox(folder / "box", {"combine": {"minimum": 2}})
+    fill(box)
+    box.run()
+    box.profile("alpha", reduction={"dtype": "float64"})
+    box.put(f"{FIRST}/beta5.fits.gz", 5, night=FIRST, camera="beta", size=SMALL)
+    box.write(f"{SECOND}/beta1.fits.gz", b"no")
+    box.keep()
+    report = folder / "report"
+    hooks = f"{HERE / 'hooks'}:{HERE}:{box.project / 'scripts'}"
+    done = subprocess.run(
+        [sys.executable, HERE / "faults.py", folder, report, kind, str(first), str(step)],
+        env={**os.environ, "PYTHONPATH": hooks},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in report.read_text().splitlines()]
+
+
+def hold(results):
+    """Nothing was lost, broken, or said in a traceback."""
+    for result in results:
+        where = f"{result['kind']} at {result['place']}, {result.get('where')}"
+        assert not result["problems"], f"{where}: {result['problems']}"
+        assert not result.get("crash"), f"{where}: {result['crash']}"
+        said = result["error"] or str(result.get("failures"))
+        assert "cannot be written" in said or "Errno" in said or said == "killed", where
+
+
+@pytest.mark.parametrize(("first", "kind"), [(5, "kill"), (40, "full"), (70, "broken once")])
+def test_faults_at_some_places(tmp_path, first, kind):
+    results = put_faults(tmp_path, kind, first, 79)
+    assert len(results) >= 2
+    hold(results)
+
+
+def test_kill_9_and_the_same_command_again(tmp_path):
+    box = Sandbox(tmp_path / "box")
+    fill(box, frames=6)
+    counts = kill_runs(box, kills=3, seed=1)
+    assert counts["kills"] == 3
+
+
+def test_two_runs_at_once(box):
+    """The second says so and stops, whatever it was to do; a dry run may look."""
+    lock = session.take_lock(box.results)
+    try:
+        box.raw.joinpath(FIRST, "alpha0.fits.gz").touch()
+        before = snapshot(box.results, state=True)
+        started = time.monotonic()
+        second = box.snakemake()
+        assert time.monotonic() - started < 30
+        assert second.status == 1
+        (line,) = second.lines
+        assert line.startswith(
+            f"{box.results}: another run is at work here (process {os.getpid()} on"
+        )
+        assert line.endswith("wait until it has finished, or give another results folder")
+        assert "Traceback" not in second.output
+        assert snapshot(box.results, state=True) == before
+        with pytest.raises(session.Busy):
+            box.run()
+        assert len(box.plan().plan.jobs) > 10
+    finally:
+        lock.close()
+    assert box.run().status == 0
+
+
+def test_the_lock_goes_with_the_process(box):
+    """There is nothing to unlock by hand, whatever stands in the file."""
+    box.run()
+    lock = box.results / ".ccdflow" / "lock"
+    lock.write_text("process 1 on another machine since yesterday")
+    assert box.run().jobs == []
+
+
+can_mount = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("mount"), reason="mounting a small disk takes root"
+)
+
+
+class Disk:
+    """A small disk of its own."""
+
+    def __init__(self, folder, size):
+        self.folder = folder
+        folder.mkdir()
+        self._do("mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(folder))
+
+    def _do(self, *command):
+        subprocess.run(command, check=True)
+
+    def remount(self, options):
+        self._do("mount", "-o", f"remount,{options}", str(self.folder))
+
+    def close(self):
+        self._do("umount", str(self.folder))
+
+
+@pytest.fixture
+def disk(box):
+    try:
+        made = Disk(box.results, 150)
+    except subprocess.CalledProcessError:
+        pytest.skip("a small disk cannot be mounted here")
+    yield made
+    made.close()
+
+
+@can_mount
+def test_disk_full(box, disk):
+    clean = box.clean()
+    clean.run()
+    wanted = products(clean.results)
+    assert sum(map(len, wanted.values())) > 150_000
+    full = box.snakemake()
+    assert full.status == 1
+    assert "make room, and run again" in full.output
+    assert "Traceback" not in full.output
+    left = products(box.results)
+    assert 3 < len(left) < len(wanted)
+    for name, content in left.items():
+        assert content == wanted[name] or name == "inventory.csv"
+    known = {name for name in finished(box.results) if name.startswith("reduced/")}
+    disk.remount("size=100m")
+    again = box.snakemake()
+    assert again.status == 0, again.output
+    assert products(box.results) == wanted
+    assert known
+    assert not known & set(again.jobs)
+
+
+@can_mount
+def test_results_read_only(box, disk):
+    disk.remount("size=100m")
+    box.run()
+    before = products(box.results)
+    box.put(f"{FIRST}/alpha7.fits.gz", 7, night=FIRST, camera="alpha", size=SMALL)
+    disk.remount("ro")
+    refused = box.snakemake()
+    assert refused.status == 1
+    assert refused.lines == [
+        f"{box.results}: the results folder cannot be written (Read-only file system); check its "
+        "permissions and the room on its disk; what is there is as it was"
+    ]
+    dry = box.snakemake("-n")
+    assert dry.status == 0
+    assert dry.lines[0] == f"1 of 13 frames to reduce: 1 new; night {FIRST}"
+    assert products(box.results) == before
+    disk.remount("rw")
+    assert box.snakemake().status == 0
+
+
+def test_dry_run_without_results_makes_none(box):
+    dry = box.snakemake("-n")
+    assert dry.status == 0
+    assert not box.results.exists()
+    assert own_lines(dry.output)[0].startswith("12 of 12 frames to reduce: 12 new; nights")
+
+
+def test_raw_file_replaced_while_the_run_goes_on(box, monkeypatch):
+    """It is left for the next run, and counts neither as damaged nor as what it was."""
+    from ccdflow import makers
+
+    file = f"{FIRST}/alpha1.fits.gz"
+    make = makers.make
+
+    def replaced(context, job, **options):
+        if job.product.endswith(f"{FIRST}/alpha1.fits"):
+            box.put(file, 77, night=FIRST, camera="alpha", size=SMALL)
+        return make(context, job, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(makers, "make", replaced)
+        first = box.run()
+    assert first.status == 0
+    assert first.lines[0].startswith(f"still being written, left for the next run: {file}: ")
+    assert not (box.results / "reduced" / FIRST / "alpha1.fits").exists()
+    second = box.run()
+    assert f"reduced/{FIRST}/alpha1.fits" in second.jobs
+    clean = box.clean()
+    clean.run()
+    assert products(clean.results) == products(box.results)
+
+
+def test_raw_file_gone_while_the_run_goes_on(box, monkeypatch):
+    """A product of it that was there stays where it is."""
+    from ccdflow import makers
+
+    box.run()
+    product = f"reduced/{FIRST}/alpha1.fits"
+    content = (box.results / product).read_bytes()
+    box.profile("alpha", reduction={"statistic": "mean"})
+    make = makers.make
+
+    def gone(context, job, **options):
+        if job.product == product:
+            (box.raw / FIRST / "alpha1.fits.gz").unlink()
+        return make(context, job, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(makers, "make", gone)
+        assert box.run().status == 0
+    assert (box.results / product).read_bytes() == content
+    again = box.run()
+    assert (
+        again.lines[0]
+        == f"orphan: {FIRST}/alpha1.fits.gz: the raw file is gone; its product is kept"
+    )
+    assert (box.results / product).read_bytes() == content
+    assert box.run().jobs == []
