@@ -60,10 +60,10 @@ def test_a_read_noise_that_is_not_what_is_claimed_is_said(claim, said, tmp_path)
 
 
 def test_amplifiers_without_signal_are_named(tmp_path):
-    frames = list(biases(6))
-    for frame in frames[1:]:
+    pixels = list(biases(6))
+    for frame in pixels[1:]:
         frame[:, :64] = 65535
-    fill(tmp_path / "raw", frames)
+    fill(tmp_path / "raw", pixels)
     run = made(tmp_path, combine={"enabled": False})
     wanted = (
         "test: amplifier A is saturated throughout in 5 frames (b1.fits, b2.fits, b3.fits ...)."

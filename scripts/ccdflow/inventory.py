@@ -71,6 +71,8 @@ class Row:
         what of it the pixels of the product depend on.
     gone : str
         Why there is nothing to be read any more, though there was; '' as long as there is.
+    flags : str
+        Which amplifiers its reduction found to be saturated throughout or dead.
     """
 
     file: str
@@ -84,6 +86,7 @@ class Row:
     reason: str = ""
     basis: str = ""
     gone: str = ""
+    flags: str = ""
 
     @property
     def night(self):
@@ -93,11 +96,9 @@ class Row:
     @property
     def shown(self):
         """Status and reason as they stand in the table."""
-        return (
-            (ORPHAN, f"{self.gone}; its product is kept")
-            if self.gone
-            else (self.status, self.reason)
-        )
+        if self.gone:
+            return ORPHAN, f"{self.gone}; its product is kept"
+        return self.status, "; ".join(text for text in (self.reason, self.flags) if text)
 
 
 @dataclass
@@ -170,7 +171,7 @@ def save(results, store):
     used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = [
         [r.file, r.stamp, [r.facts.get(name, "") for name in _FACTS], r.camera, r.geometry,
-         r.recipe, r.fingerprint, r.status, r.reason, r.basis, r.gone]
+         r.recipe, r.fingerprint, r.status, r.reason, r.basis, r.gone, r.flags]
         for r in sorted(store.rows.values(), key=lambda r: r.file)
     ]  # fmt: skip
     shared = {name: value for name, value in sorted(store.shared.items()) if name in used}

@@ -255,9 +255,34 @@ def retire_product(results, product):
 def save(session, files=()):
     """Write inventory, store and ledger where they changed; then the folded records can go."""
     context = session.context
+    note_flags(context.store, context.ledger)
     inventory.save(context.results, context.store)
     ledger.save(context.results, context.ledger)
     ledger.remove_records(context.results, files)
+
+
+def note_flags(store, records):
+    """Mark the frames of which the reduction found an amplifier saturated throughout or dead.
+
+    Parameters
+    ----------
+    store : ccdflow.inventory.HeaderStore
+        Changed in place.
+    records : ccdflow.ledger.Ledger
+    """
+    found = {
+        product: "; ".join(
+            f"amplifier {name} is {flag} throughout" for name, flag in record.data["flags"].items()
+        )
+        for product, record in records.items()
+        if record.data.get("flags")
+    }
+    if not found and not any(row.flags for row in store.rows.values()):
+        return
+    for file, row in list(store.rows.items()):
+        flags = found.get(paths.reduced(file), "")
+        if flags != row.flags:
+            store.rows[file] = replace(row, flags=flags)
 
 
 def remove_parts(results):
