@@ -1,25 +1,32 @@
 """`make bench-scale`: what an archive of nights costs, with tiny frames.
 
-For archives of 10, 100 and 1,000 nights of 100 frames: the first run; a run with nothing to do;
-one late frame; one new night; and that night by itself in an archive of its own. Frames are 96 x
-48, so that what is measured is the bookkeeping around them. Nothing is made up: all
-100,000 frames of the largest are really reduced, which is what takes the time here; before
-that, `snakemake -n` shows what its inventory and its plan cost.
+For archives of 10 and 100 nights of 100 frames: the first run; a run with nothing to do; one late
+frame; one new night; and that night by itself in an archive of its own. Frames are 96 x 48, so that
+what is measured is the bookkeeping around them.
+
+Of the archive of 1,000 nights only the bookkeeping is measured: one night is really reduced, and
+all others are given copies of its products and records under their own names and keys
+(`seed_archive`); then come the same steps but the first run, and before all `snakemake -n`, which
+shows what inventory and plan of 100,000 new frames cost.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import measure
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
+from ccdflow import ledger, session, settings
+from ccdflow.plan import FRAME
 from ccdflow.simulate import simulate_archive
 
 FRAMES_PER_NIGHT = 100
+# File systems allow so many names for a file.
+_LINKS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,39 +144,93 @@ def simulated(work, nights):
     return source, names[:nights]
 
 
-def archive_steps(work, nights):
+def seed_archive(archive, template, template_night):
+    """Give an archive the products that its plan asks for, without making them.
+
+    Parameters
+    ----------
+    archive : Archive
+    template : Archive
+        One night, really reduced.
+    template_night : str
+        Name of that night.
+    """
+    made = {}
+    for product, record in ledger.load(template.results).items():
+        made[product] = (record, json.dumps(record.data))
+    values = settings.load({"raw": str(archive.raw), "results": str(archive.results)})
+    run = session.start(values, dry=False)
+    sources, records = {}, []
+    for job in run.plan.jobs.values():
+        like = job.product.replace(job.night, template_night) if job.night else job.product
+        record, data = made[like]
+        data = data.replace(template_night, job.night)
+        records.append(
+            replace(
+                record, product=job.product, key=job.key, basis=job.basis, data=json.loads(data)
+            )
+        )
+        path = archive.results / job.product
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _copy_or_link(template.results / like, path, sources)
+    # The times of a file with many names change with each of them, so they come last.
+    for record in records:
+        stamp = ledger.stamp_of(archive.results / record.product)
+        run.context.ledger[record.product] = replace(record, stamp=stamp)
+    ledger.save(archive.results, run.context.ledger)
+    run.lock.close()
+    archive.state = archive.reduced()
+    frames = len(run.plan.of_kind(FRAME))
+    print(f"{frames:7d} frames were given products that were not made", flush=True)
+
+
+def _copy_or_link(source, path, sources):
+    """Write a file, or another name for one with the same bytes."""
+    first, count = sources.get(source, (None, _LINKS))
+    if count == _LINKS:
+        path.write_bytes(source.read_bytes())
+        first, count = path, 0
+    else:
+        path.hardlink_to(first)
+    sources[source] = (first, count + 1)
+
+
+def archive_steps(work, nights, *, seeded=False):
     """Measure the events in the life of an archive of so many nights."""
     source, names = simulated(work, nights + 1)
     *old, new = names
+    alone = Archive(source, work / "scale-alone", nights=nights)
+    alone.add_night(new)
+    alone.run("that night alone", made=FRAMES_PER_NIGHT)
     archive = Archive(source, work / "scale", nights=nights)
     late_night = old[len(old) // 2]
     late = sorted((source / late_night).glob("*.fits.gz"))[-1].name
     for night in old:
         archive.add_night(night, without=(late,) if night == late_night else ())
-    archive.run("first run", made=nights * FRAMES_PER_NIGHT - 1)
+    if seeded:
+        archive.steps += dry_run(archive)
+        seed_archive(archive, alone, new)
+    else:
+        archive.run("first run", made=nights * FRAMES_PER_NIGHT - 1)
     archive.run("nothing to do", made=0)
     archive.add_frame(late_night, late)
     archive.run("one late frame", made=1)
     archive.add_night(new)
     archive.run("one new night", made=FRAMES_PER_NIGHT)
-    alone = Archive(source, work / "scale", nights=nights)
-    alone.add_night(new)
-    alone.run("that night alone", made=FRAMES_PER_NIGHT)
     measure.empty(work / "scale")
+    measure.empty(work / "scale-alone")
     return archive.steps + alone.steps
 
 
-def dry_run(work, nights):
+def dry_run(archive):
     """Measure inventory and plan of a new archive: `snakemake -n`, which reads no pixel."""
-    source, names = simulated(work, nights)
-    archive = Archive(source, work / "scale", nights=nights)
-    for night in names:
-        archive.add_night(night)
     log = archive.logs / f"scale-{archive.frames()}-dry run.log"
     measured = run_ccdflow(archive.raw, archive.results, log=log, extra=("--dry-run", "--quiet"))
     if archive.reduced():
         raise BenchmarkError("the dry run reduced frames")
-    step = Step(name="dry run", nights=nights, frames=archive.frames(), made=0, measured=measured)
+    step = Step(
+        name="dry run", nights=archive.nights, frames=archive.frames(), made=0, measured=measured
+    )
     print(f"{step.frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
     return [step]
 
@@ -285,7 +346,7 @@ def arguments():
         "--few", type=int, default=10, help="nights of the smaller archive; 0: none"
     )
     parser.add_argument(
-        "--many", type=int, default=1000, help="nights of the largest archive; 0: none"
+        "--many", type=int, default=1000, help="nights of the archive that is seeded; 0: none"
     )
     parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
     parser.add_argument(
@@ -297,10 +358,10 @@ def arguments():
 def run(options):
     """Measure all that was asked for, print the tables and write them."""
     work = options.work.resolve()
+    options.out.mkdir(parents=True, exist_ok=True)
     steps = []
     for nights in filter(None, (options.few, options.nights, options.many)):
-        steps += dry_run(work, nights) if nights == options.many else []
-        steps += archive_steps(work, nights)
+        steps += archive_steps(work, nights, seeded=nights == options.many)
     text = report(steps, options, work)
     (options.out / "scale.md").write_text(text)
     measure.write_csv(options.out / "scale.csv", [step.as_row() for step in steps])
