@@ -296,6 +296,11 @@ def test_frames_that_do_not_agree_make_no_product(tmp_path):
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason.startswith("the frames do not agree: the frames have no common")
     assert not (run.results / BIAS).exists()
+    # Their noise can be told all the same.
+    (figures,) = records[BIAS].data["quality"]
+    assert abs(figures["read_noise"] - 4) < 4.5 * figures["read_noise_error"]
+    assert len(figures["levels"]) == figures["frames"] == 6
+    assert np.isnan(figures["combined_noise"])
 
 
 @pytest.mark.parametrize(

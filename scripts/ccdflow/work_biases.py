@@ -91,10 +91,13 @@ def combine_biases(context, job, *, threads=2):
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
     work = _Job(context, record, kept, left_out, threads)
     reason = _why_not(selection, len(found), context.settings["combine"]["minimum"])
-    if reason:
-        data["quality"] = _measure_only(work) if len(kept) > 1 else []
-        return replace(record, status=ledger.REFUSED, reason=reason, data=data)
-    return _make(work)
+    if not reason:
+        return _make(work)
+    if not selection.agrees:
+        # What they disagree in is what their figures are there to show.
+        work = replace(work, kept=found)
+    data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
+    return replace(record, status=ledger.REFUSED, reason=reason, data=data)
 
 
 def _why_not(selection, found, minimum):

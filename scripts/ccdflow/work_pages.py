@@ -142,14 +142,16 @@ def _combined_picture(context, group, data, figures):
 
 
 def _amplifier_figures(figures, camera):
+    error = figures["drift_an_hour_error"]
     return page.AmplifierFigures(
         camera=camera,
         amplifier=figures["amplifier"],
         biases=figures["frames"],
         level=figures["level"],
         span=figures["level_span"],
-        drift=figures["drift_an_hour"],
-        drift_error=figures["drift_an_hour_error"],
+        # Two levels make a slope, but nothing tells how far to trust it.
+        drift=figures["drift_an_hour"] if error == error else math.nan,
+        drift_error=error,
         read_noise=figures["read_noise"],
         read_noise_error=figures["read_noise_error"],
         gain=figures["gain"],
@@ -173,7 +175,7 @@ def _trend(context, groups, highlight=None):
         )
         for group, figures in night_figures(context, groups)
     ]
-    if not points:
+    if len({point.night for point in points}) < 2:
         return ()
     png = pictures.trend_picture(points, highlight=highlight)
     return (page.Picture(png, "Bias level, read noise and combined noise over the nights"),)
