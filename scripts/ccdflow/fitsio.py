@@ -171,10 +171,10 @@ class _Stream:
         """Read to the end and return the number of bytes, `FrameError` beyond ``most`` of them."""
         count = self._start + len(self._buffer)
         self._buffer.clear()
-        while not self.end_seen:
+        while count <= most and not self.end_seen:
             count += len(self._more(_CHUNK))
-            if count > most:
-                raise _too_long(self._path, most)
+        if count > most:
+            raise _too_long(self._path, most)
         if self._inflate is not None and not self._inflate.eof:
             raise _damaged(self._path, "gzip stream ends early: the file is truncated", Incomplete)
         return count
@@ -303,6 +303,8 @@ def _header_at(stream, offset, name, *, first):
         if not text:
             wanted = b"SIMPLE  =" if first else b"XTENSION="
             if not block.startswith(wanted):
+                if first and (wanted.startswith(block) or _GZIP_MAGIC.startswith(block)):
+                    raise _damaged(name, "the file is truncated: it has no header", Incomplete)
                 if first:
                     raise FrameError(
                         "not a FITS file: it does not begin with SIMPLE",

@@ -1,0 +1,471 @@
+"""Raw files: what is read, what is refused and before what; products: whole or not at all."""
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccdflow import fitsio, rowio
+from ccdflow.errors import FrameError
+
+NY, NX = 37, 53
+
+
+def image(seed=1, *, ny=NY, nx=NX, **cards):
+    """A FITS file with an image of noise, as bytes."""
+    pixels = np.random.default_rng(seed).integers(900, 1100, (ny, nx)).astype(np.uint16)
+    header = fits.Header()
+    for keyword, value in cards.items():
+        header[keyword] = value
+    return b"".join(_hdu(fits.PrimaryHDU(pixels, header)))
+
+
+def _hdu(hdu):
+    import io
+
+    file = io.BytesIO()
+    hdu.writeto(file)
+    return [file.getvalue()]
+
+
+def extensions(*shapes):
+    import io
+
+    hdus = [fits.PrimaryHDU()]
+    for number, shape in enumerate(shapes):
+        pixels = np.random.default_rng(number).integers(0, 9, shape).astype(np.int16)
+        hdus.append(fits.ImageHDU(pixels))
+    file = io.BytesIO()
+    fits.HDUList(hdus).writeto(file)
+    return file.getvalue()
+
+
+def packed(content, level=6):
+    return gzip.compress(content, level, mtime=0)
+
+
+def put(folder, content, name="a.fits.gz"):
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def stream(path, layout):
+    """Read all rows as the usual frame's are, and return their bytes."""
+    with fitsio.reading("a"):
+        raw = fitsio.open_raw(path)
+    with raw as file:
+        rows = rowio.RowStream(file, layout, layout.hdus[0], "a")
+        return b"".join(block.tobytes() for _, block in rows.blocks(10))
+
+
+# -- what is read ----------------------------------------------------------------------------------
+
+
+def test_fingerprint_is_of_what_is_inside(tmp_path):
+    content = image()
+    expected = f"{zlib.crc32(content):08x}-{len(content):x}"
+    members = packed(content[:5000]) + packed(content[5000:])
+    for name, written in {
+        "a.fits": content,
+        "a.fits.gz": packed(content),
+        "fast.fits.gz": packed(content, 1),
+        "members.fits.gz": members,
+        "zeros.fits.gz": packed(content) + bytes(512),
+    }.items():
+        layout = fitsio.read_layout(put(tmp_path, written, name))
+        assert layout.fingerprint == expected, name
+        assert layout.length == 2880 + NY * NX * 2
+
+
+def test_members_may_end_anywhere(tmp_path):
+    """Also where what is read of the file at a time ends."""
+    chance = random.Random(1)
+    for size in range(8160, 8200):
+        members = gzip.compress(chance.randbytes(size), 0, mtime=0) + packed(b"tail")
+        with put(tmp_path, members).open("rb") as file:
+            found = fitsio._Stream(file, "a", True)
+            assert found.at(size, 10, 8192) == b"tail"
+
+
+def test_only_the_first_blocks_are_read(tmp_path):
+    """A header is had without the rest of the file, which is blanked here but for the trailer."""
+    content = image(ny=400, nx=500)
+    written = bytearray(packed(content))
+    assert len(written) > 100_000
+    written[20_000:-8] = bytes(len(written) - 20_008)
+    layout = fitsio.read_layout(put(tmp_path, bytes(written)))
+    assert layout.fingerprint == f"{zlib.crc32(content):08x}-{len(content):x}"
+
+
+def test_pixels_come_back(tmp_path):
+    content = image()
+    for name, written in {"a.fits": content, "a.fits.gz": packed(content)}.items():
+        path = put(tmp_path, written, name)
+        layout = fitsio.read_layout(path)
+        data = fitsio.read_bytes(path, layout, memory=10**6)
+        assert bytes(data) == content
+        stored, offset = fitsio.array(data, layout.hdus[0])
+        np.testing.assert_array_equal(stored + np.int64(offset), fits.getdata(path))
+        assert (stored.shape, offset) == ((NY, NX), 32768)
+
+
+def test_several_images(tmp_path):
+    content = extensions((5, 7), (6, 3))
+    path = put(tmp_path, packed(content))
+    layout = fitsio.read_layout(path)
+    assert [hdu.size for hdu in layout.hdus] == [0, 70, 36]
+    data = fitsio.read_bytes(path, layout, memory=10**6)
+    for number in (1, 2):
+        stored, offset = fitsio.array(data, layout.hdus[number])
+        np.testing.assert_array_equal(stored, fits.getdata(path, number))
+        assert offset == 0
+
+
+# -- what is damaged -------------------------------------------------------------------------------
+
+
+def outcome(path):
+    """What becomes of a file: the reason why it is refused, or its pixels, by either way."""
+    try:
+        layout = fitsio.read_layout(path, name="a", memory=10**7)
+        whole = fitsio.read_bytes(path, layout, memory=10**7, name="a")
+        size = layout.hdus[0].size
+        pixels = bytes(whole[layout.hdus[0].offset :][:size])
+        assert stream(path, layout) == pixels
+    except FrameError as error:
+        return error.reason
+    return layout.fingerprint, pixels
+
+
+def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):
+    """Every bit of a packed frame, one after the other."""
+    content = image(ny=12, nx=20)
+    written = packed(content)
+    right = outcome(put(tmp_path, written))
+    refused = harmless = 0
+    for bit in range(len(written) * 8):
+        bad = bytearray(written)
+        bad[bit // 8] ^= 1 << bit % 8
+        found = outcome(put(tmp_path, bytes(bad)))
+        if isinstance(found, str):
+            refused += 1
+        else:
+            # Only gzip's own time, level and system, and bits that fill the last byte.
+            assert found == right
+            assert bit // 8 < 10 or bit // 8 == len(written) - 9
+            harmless += 1
+    assert refused + harmless == len(written) * 8
+    assert 40 < harmless <= 64
+
+
+def test_a_flipped_bit_is_told_alike_by_either_way_of_reading(tmp_path):
+    """What stands in the inventory does not depend on how the damage was met."""
+    written = packed(image(ny=60, nx=200))
+    chance = random.Random(3)
+    reasons = set()
+    for _ in range(60):
+        bad = bytearray(written)
+        bad[chance.randrange(9000, len(bad) - 8)] ^= 1 << chance.randrange(8)
+        path = put(tmp_path, bytes(bad))
+        layout = fitsio.read_layout(path, name="a")
+        with pytest.raises(FrameError) as whole:
+            fitsio.read_bytes(path, layout, memory=10**7, name="a")
+        with pytest.raises(FrameError) as rows:
+            stream(path, layout)
+        assert whole.value.reason == rows.value.reason
+        reasons.add(whole.value.reason.split("(")[0])
+    assert "gzip stream is damaged " in reasons
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_cut_file_is_found(tmp_path, plain):
+    """At each block of 2880 bytes, and beside it; a plain one may do without its last padding."""
+    content = image(ny=60, nx=200)
+    written = content if plain else packed(content)
+    name = "a.fits" if plain else "a.fits.gz"
+    length = fitsio.read_layout(put(tmp_path, content, "whole.fits")).length
+    cuts = {place + beside for place in range(0, len(written), 2880) for beside in (-1, 0, 1)}
+    for cut in sorted(c for c in cuts if 0 <= c < (length if plain else len(written))):
+        with pytest.raises(fitsio.Incomplete, match=r"truncated|empty"):
+            fitsio.read_layout(put(tmp_path, written[:cut], name))
+    if plain:
+        path = put(tmp_path, written[:length], name)
+        layout = fitsio.read_layout(path)
+        assert bytes(fitsio.read_bytes(path, layout, memory=10**7)) == content[:length]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"\x1f\x8b", "gzip stream ends early: the file is truncated"),
+        (b"hello world" * 300, "not a FITS file: it does not begin with SIMPLE (found 'hello wo')"),
+        (gzip.compress(b"x" * 4000), "not a FITS file: it does not begin with SIMPLE (found 'xxxx"),
+        (image() + b"more", "the file holds more than the 8640 bytes that its headers promise"),
+        (packed(image()) + b"more", "gzip stream is damaged (something else follows it)"),
+        (packed(image() + b"more"), "the file holds more than the 8640 bytes that its headers"),
+    ],
+    ids=range(7),
+)
+def test_what_is_refused(tmp_path, content, reason):
+    with pytest.raises(FrameError) as error:
+        fitsio.read_layout(put(tmp_path, content), name="a")
+    assert error.value.reason.startswith(reason)
+    assert str(error.value).startswith("a: ")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_an_unreadable_file_is_told_from_a_bad_one(tmp_path):
+    with pytest.raises(fitsio.Unreadable, match=r"cannot be read \(No such file or directory\)"):
+        fitsio.read_layout(tmp_path / "none.fits", name="a")
+    (tmp_path / "folder.fits").mkdir()
+    with pytest.raises(fitsio.Unreadable, match=r"cannot be read \(Is a directory\)"):
+        fitsio.read_layout(tmp_path / "folder.fits", name="a")
+
+
+# -- lying headers and bombs -----------------------------------------------------------------------
+
+
+def header_text(*cards):
+    return b"".join(card.ljust(80).encode() for card in [*cards, "END"]).ljust(2880)
+
+
+def test_a_header_that_asks_for_too_much(tmp_path):
+    for axis, asks in ((10**5, "20000 MB"), (10**8, "20000000000 MB")):
+        text = header_text(
+            "SIMPLE  =                    T", "BITPIX  =                   16",
+            "NAXIS   =                    2", f"NAXIS1  = {axis:20d}", f"NAXIS2  = {axis:20d}",
+        )  # fmt: skip
+        with pytest.raises(FrameError, match=f"asks for {asks} of pixels, more than the limit"):
+            fitsio.read_layout(put(tmp_path, packed(text)), memory=10**9)
+
+
+def test_a_header_of_absurd_numbers(tmp_path):
+    axes = [f"NAXIS{n:<3d}= {10**9:20d}" for n in range(1, 900)]
+    for cards in (
+        ["NAXIS   =                  899", *axes],
+        ["NAXIS   =            999999999"],
+        ["NAXIS   =                   -1"],
+        ["NAXIS   =                  1.5"],
+        ["NAXIS   = 'two     '"],
+        ["NAXIS   = 1.2.3"],
+        ["NAXIS   =                    2", "NAXIS1  =                   10"],
+    ):
+        text = header_text(
+            "SIMPLE  =                    T", "BITPIX  =                   16", *cards
+        )  # fmt: skip
+        text = text.ljust(-(-len(text) // 2880) * 2880)
+        with pytest.raises(FrameError, match=r"NAXIS|bytes of pixels"):
+            fitsio.read_layout(put(tmp_path, packed(text)), memory=10**9)
+
+
+_PEAK = """
+import json, resource, sys, time
+from ccdflow import fitsio
+from ccdflow.errors import FrameError
+
+path, memory = sys.argv[1], int(sys.argv[2])
+before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+reason = ""
+try:
+    layout = fitsio.read_layout(path, name="a", memory=memory)
+    fitsio.read_bytes(path, layout, memory=memory, name="a")
+except FrameError as error:
+    reason = error.reason
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([reason, (peak - before) / 1024, time.monotonic() - started]))
+"""
+
+
+def peak_of(path, memory):
+    """Return why a file was refused, by how many MB memory grew, and the seconds it took."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, str(path), str(memory)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def bomb(first, size):
+    """A gzip file that begins with some bytes, and inflates to so many MB."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    parts = [packer.compress(first)]
+    parts += [packer.compress(bytes(1 << 20)) for _ in range(size)]
+    return b"".join([*parts, packer.flush()])
+
+
+@pytest.fixture(scope="module")
+def bombs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bombs")
+    small = image()
+    large = header_text(
+        "SIMPLE  =                    T", "BITPIX  =                   16",
+        "NAXIS   =                    2", "NAXIS1  =                60000",
+        "NAXIS2  =                60000",
+    )  # fmt: skip
+    endless = b"".join(
+        card.ljust(80).encode() for card in ["SIMPLE  =                    T"] + ["COMMENT x"] * 35
+    )
+    return {
+        "more than promised": put(folder, bomb(small, 120), "more.fits.gz"),
+        "as promised, and too much": put(folder, bomb(large, 120), "much.fits.gz"),
+        "no end of the header": put(folder, bomb(endless, 120), "endless.fits.gz"),
+        "not FITS": put(folder, bomb(b"", 120), "zeros.fits.gz"),
+        "trailer lies": put(folder, _with_length(bomb(small, 120), len(small)), "lies.fits.gz"),
+        "plain": _sparse(folder / "plain.fits", small),
+    }
+
+
+def _with_length(content, length):
+    return content[:-4] + length.to_bytes(4, "little")
+
+
+def _sparse(path, first):
+    with path.open("wb") as file:
+        file.write(first)
+        file.truncate(120 << 20)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("more than promised", "the file holds more than the 8640 bytes that its headers promise"),
+        ("as promised, and too much", "NAXIS: the header asks for 7200 MB of pixels"),
+        ("no end of the header", "the header has no END card within"),
+        ("not FITS", "not a FITS file"),
+        ("trailer lies", "the file holds more than the 8640 bytes that its headers promise"),
+        ("plain", "the file holds more than the 8640 bytes that its headers promise"),
+    ],
+)
+def test_bombs_are_refused_before_the_memory_is_taken(bombs, kind, reason):
+    said, megabytes, seconds = peak_of(bombs[kind], 10**9)
+    assert said.startswith(reason)
+    assert megabytes < 25
+    assert seconds < 2
+
+
+# -- headers of any kind ---------------------------------------------------------------------------
+
+_KEYWORDS = (
+    "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "BZERO",
+    "BSCALE", "ZIMAGE", "EXTEND", "CHECKSUM", "CONTINUE", "HIERARCH",
+)  # fmt: skip
+_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80)
+_value = st.one_of(
+    st.integers(-(10**20), 10**20),
+    st.floats(),
+    _text,
+    st.sampled_from(["T", "F", "", "1.2.3", "'a", "'a''", "-32", "16", "(1, 2)"]),
+)
+_cards = st.lists(
+    st.one_of(_text, st.builds("{:8.8s}= {}".format, st.sampled_from(_KEYWORDS), _value)),
+    max_size=30,
+)
+
+
+@given(cards=_cards, data=st.binary(max_size=100))
+@settings(max_examples=300, deadline=None)
+def test_any_header_is_read_or_refused(cards, data, tmp_path_factory):
+    text = b"".join(
+        card[:80].ljust(80).encode() for card in ["SIMPLE  =                    T", *cards, "END"]
+    )
+    path = tmp_path_factory.getbasetemp() / "any.fits"
+    path.write_bytes(text.ljust(-(-len(text) // 2880) * 2880) + data)
+    try:
+        layout = fitsio.read_layout(path, name="a", memory=10**6)
+        assert layout.headers
+        fitsio.read_bytes(path, layout, memory=10**6)
+    except FrameError as error:
+        said = str(error)
+    else:
+        said = "read"
+    assert len(said.splitlines()) == 1
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def product(path, pixels, **cards):
+    header = fits.Header()
+    for keyword, value in cards.items():
+        header[keyword] = value
+    hdus = fits.HDUList([fits.PrimaryHDU(pixels, header), fits.ImageHDU(pixels[:3])])
+    hdus.writeto(path, checksum=True)
+
+
+def test_signature_is_that_of_astropy(tmp_path):
+    path = tmp_path / "a.fits"
+    product(path, np.random.default_rng(1).normal(size=(NY, NX)), CCDFKEY="abc")
+    datasum, key = fitsio.signature(path)
+    assert (datasum, key) == (fits.getheader(path)["DATASUM"], "abc")
+    assert fitsio.is_whole(path)
+
+
+def test_no_damage_escapes_the_signature(tmp_path):
+    path = tmp_path / "a.fits"
+    product(path, np.random.default_rng(1).normal(size=(NY, NX)), CCDFKEY="abc")
+    content = path.read_bytes()
+    right = fitsio.signature(path)
+    chance = random.Random(5)
+    for _ in range(300):
+        bad = bytearray(content)
+        bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
+        path.write_bytes(bad)
+        assert fitsio.signature(path) != right
+    for cut in range(0, len(content), 2880):
+        path.write_bytes(content[:cut])
+        # Cut between two HDUs, what is left is whole: it is the size that tells.
+        if cut != len(content) - 2 * 2880:
+            assert fitsio.signature(path) == ("", ""), cut
+    assert fitsio.signature(tmp_path / "none") == ("", "")
+
+
+def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "folder" / "a.fits"
+    fitsio.write_hdus(path, [b"old"])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fitsio, "write_all", full)
+    with pytest.raises(OSError, match="No space"):
+        fitsio.write_hdus(path, [b"new"])
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.fits"]
+
+
+def test_unchanged_text_is_not_written(tmp_path):
+    path = tmp_path / "a.csv"
+    assert fitsio.write_atomically(path, "one")
+    before = path.stat()
+    assert not fitsio.write_atomically(path, "one")
+    assert path.stat() == before
+    assert fitsio.write_atomically(path, "two")
+
+
+def test_notes_that_are_damaged_are_no_notes(tmp_path):
+    path = tmp_path / "notes"
+    fitsio.write_checked(path, {"a": [1, 2.5, None, "ü"]})
+    assert fitsio.read_checked(path) == {"a": [1, 2.5, None, "ü"]}
+    content = path.read_bytes()
+    for bit in range(len(content) * 8):
+        bad = bytearray(content)
+        bad[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bad)
+        assert fitsio.read_checked(path) is None
+    for cut in range(len(content)):
+        path.write_bytes(content[:cut])
+        assert fitsio.read_checked(path) is None
+    assert fitsio.read_checked(tmp_path / "none") is None
