@@ -1,0 +1,249 @@
+"""The table of raw frames: what is read, when it is read again, and what a bad file becomes."""
+
+import dataclasses
+import os
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from workflow.sandbox import SMALL, Sandbox, frame_bytes
+
+from ccdflow.errors import UserError
+from ccdflow.files import fitsio
+from ccdflow.run import inventory, session
+
+
+@pytest.fixture
+def box(tmp_path):
+    made = Sandbox(tmp_path / "box")
+    for number in range(3):
+        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL)
+    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL)
+    return made
+
+
+def reading(box, **changes):
+    return dataclasses.replace(session.reading_settings(box.values()), **changes)
+
+
+def update(box, store, **changes):
+    """Bring a store up to date, and return the files that were read for it."""
+    now = changes.pop("now", None)
+    read = []
+    with pytest.MonkeyPatch.context() as patch:
+        read_layout = fitsio.read_layout
+
+        def counted(path, **options):
+            read.append(options["name"])
+            return read_layout(path, **options)
+
+        patch.setattr(fitsio, "read_layout", counted)
+        gone = inventory.update(store, reading(box, **changes), now=now)
+    return sorted(read), gone
+
+
+ALL = ["n1/alpha0.fits.gz", "n1/alpha1.fits.gz", "n1/alpha2.fits.gz", "n1/deep/er/beta.FIT"]
+
+
+def test_each_file_is_read_once(box):
+    store = inventory.HeaderStore()
+    assert update(box, store) == (ALL, [])
+    assert update(box, store) == ([], [])
+    box.put("n2/alpha9.fits.gz", 9, size=SMALL)
+    os.utime(box.raw / ALL[0])
+    assert update(box, store) == ([ALL[0], "n2/alpha9.fits.gz"], [])
+    (box.raw / ALL[1]).unlink()
+    assert update(box, store) == ([], [ALL[1]])
+    assert {row.status for row in store.rows.values()} == {"ok"}
+
+
+def test_rows_are_kept_from_run_to_run(box, tmp_path):
+    store = inventory.HeaderStore()
+    update(box, store)
+    inventory.save(tmp_path, store)
+    loaded = inventory.load_store(tmp_path)
+    assert loaded == store
+    assert [row.facts for row in loaded.rows.values()] == [r.facts for r in store.rows.values()]
+    assert update(box, loaded) == ([], [])
+
+
+def test_files_are_written_when_they_change(box, tmp_path):
+    store = inventory.HeaderStore()
+    update(box, store)
+    inventory.save(tmp_path, store)
+    names = ["inventory.csv", ".ccdflow/headers.json"]
+
+    def times():
+        return [(tmp_path / name).stat().st_mtime_ns for name in names]
+
+    before = times()
+    store = inventory.load_store(tmp_path)
+    update(box, store)
+    inventory.save(tmp_path, store)
+    assert times() == before
+    text = (tmp_path / names[0]).read_text()
+    (tmp_path / names[0]).write_text(text.replace("alpha", "gamma"))
+    inventory.save(tmp_path, inventory.load_store(tmp_path))
+    assert (tmp_path / names[0]).read_text() == text
+
+
+def test_an_edited_camera_reads_its_own_frames(box):
+    store = inventory.HeaderStore()
+    update(box, store)
+    box.profile("beta", description="another text")
+    assert update(box, store)[0] == []
+    box.profile("beta", site={"longitude": 20.0})
+    assert update(box, store)[0] == [ALL[3]]
+    # A camera that may now be taken for others concerns all.
+    (box.cameras / "gamma.yaml").write_text("recognise: {INSTRUME: gamma}\n")
+    assert update(box, store)[0] == ALL
+
+
+def test_what_is_outdated_when_the_raw_file_is_gone(box):
+    """Only what the pixels depend on makes a product an old one."""
+    store = inventory.HeaderStore()
+    update(box, store)
+    for file in ALL:
+        store.rows[file] = dataclasses.replace(store.rows[file], gone="gone")
+    for change in (
+        {"site": {"longitude": 20.0}},
+        {"types": [{"imagetyp": "ZERO", "type": "bias"}]},
+        {"keywords": {"filter": "FILT"}},
+        {"reduction": {"order": 9}},
+    ):
+        box.profile("beta", **change)
+        assert inventory.outdated(store, reading(box)) == set(), change
+    box.profile("beta", reduction={"statistic": "mean"})
+    assert inventory.outdated(store, reading(box)) == {ALL[3]}
+
+
+def test_files_that_would_become_one_product(box):
+    store = inventory.HeaderStore()
+    box.put("n1/alpha1.fits", 1, packed=False, size=SMALL)
+    update(box, store)
+    for file, other in (ALL[1], "n1/alpha1.fits"), ("n1/alpha1.fits", ALL[1]):
+        row = store.rows[file]
+        assert row.status == "set aside"
+        assert row.reason == (
+            f"would become the same product as {other}; move one of them out of the raw folder"
+        )
+    (box.raw / "n1/alpha1.fits").unlink()
+    update(box, store)
+    assert store.rows[ALL[1]].shown == ("ok", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "reason"),
+    [
+        (b"", "arriving", "the file is empty"),
+        (b"SIMPLE  = ", "arriving", "the file is truncated"),
+        (frame_bytes(1, size=SMALL)[:-2880], "arriving", "the file is truncated: 2880 bytes, its"),
+        (b"no FITS", "set aside", "not a FITS file"),
+        (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 50, "set aside", "gzip stream is damaged"),
+    ],
+    ids=range(5),
+)
+def test_a_cut_file_may_be_arriving_but_not_for_long(box, content, status, reason):
+    box.write("n1/new.fits", content)
+    store, now = inventory.HeaderStore(), time.time()
+    for wait, expected in ((10, status), (-10, status), (200, "set aside"), (-200, "set aside")):
+        update(box, store, settle=60, now=now + wait)
+        row = store.rows["n1/new.fits"]
+        assert row.shown[0] == expected
+        assert row.reason.startswith(reason)
+        store.rows.pop("n1/new.fits")
+
+
+def test_a_file_that_cannot_be_read_is_tried_again(box):
+    """It is no bad frame, if it was a good one before."""
+    store = inventory.HeaderStore()
+    update(box, store)
+    path = box.raw / ALL[0]
+    path.rename(box.root / "away")
+    path.symlink_to(box.root / "nowhere")
+    (box.raw / "n1/never.fits").symlink_to(box.root / "nowhere")
+    for _ in range(2):
+        read, gone = update(box, store)
+        assert (read, gone) == ([ALL[0], "n1/never.fits"], [])
+        was, never = store.rows[ALL[0]], store.rows["n1/never.fits"]
+        assert was.shown[0] == "orphan"
+        assert was.shown[1].startswith("cannot be read (No such file or directory)")
+        assert was.geometry
+        assert never.shown[0] == "set aside"
+    path.unlink()
+    (box.root / "away").rename(path)
+    update(box, store)
+    assert store.rows[ALL[0]].shown == ("ok", "")
+
+
+def test_damage_behind_an_old_fingerprint_is_found(box):
+    """Times that changed are reason enough to look at all of a file."""
+    box.put(ALL[0], 1, camera="alpha")
+    store = inventory.HeaderStore()
+    update(box, store)
+    before = store.rows[ALL[0]]
+    content = bytearray((box.raw / ALL[0]).read_bytes())
+    content[9000] ^= 1
+    box.write(ALL[0], bytes(content))
+    update(box, store)
+    row = store.rows[ALL[0]]
+    assert row.fingerprint == before.fingerprint
+    assert row.shown[0] == "set aside"
+    # What it is stays known: from scratch it is known, too.
+    assert (row.facts, row.geometry) == (before.facts, before.geometry)
+
+
+def test_raw_folder_without_frames(box):
+    for folder in ("none", "empty"):
+        with pytest.raises(
+            UserError, match=r"raw: (there is no such folder|the folder holds no raw)"
+        ):
+            inventory.list_raw(box.root / folder)
+        (box.root / "empty").mkdir(exist_ok=True)
+        (box.root / "empty" / "notes.txt").touch()
+
+
+def test_links_are_followed_but_not_in_circles(box):
+    (box.raw / "n1/again").symlink_to(box.raw)
+    (box.raw / "linked").symlink_to(box.raw / "n1/deep")
+    found = inventory.list_raw(box.raw)
+    assert sorted(found) == ["linked/er/beta.FIT", *ALL]
+
+
+_KEYWORDS = (
+    "INSTRUME", "IMAGETYP", "OBSTYPE", "EXPTIME", "DATE-OBS", "UT", "BIASSEC", "TRIMSEC", "DATASEC",
+    "CCDSEC", "DETSEC", "CCDSUM", "GAIN", "RDNOISE", "FILTER", "OBJECT", "BZERO", "MJD-OBS", "JD",
+    "SATURATE", "LONGITUD", "AMPSEC", "BUNIT", "CCDXBIN", "NAXIS1", "ZIMAGE",
+)  # fmt: skip
+_value = st.one_of(
+    st.integers(-(10**12), 10**12).map(str),
+    st.floats().map(str),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=50).map(
+        lambda text: "'" + text.replace("'", "''") + "'"
+    ),
+    st.sampled_from(
+        ["T", "", "1.2.3", "'[1:40,1:24]'", "'[41:48,1:24]'", "'[1:9999,0:3]'", "'[:,]'", "'2 2'",
+         "'2024-13-45'", "'2024-03-01T25:61:61'", "'BIAS'", "'alpha'", "'BIAS    / a", "(1,2)"]
+    ),
+)  # fmt: skip
+
+
+@given(cards=st.lists(st.tuples(st.sampled_from(_KEYWORDS), _value), max_size=12))
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_header_becomes_a_row(box, cards):
+    """Whatever the cards say, the frame is reduced or set aside, never a traceback."""
+    content = bytearray(frame_bytes(1, size=SMALL))
+    end = content.index(b"END" + b" " * 77)
+    text = b"".join(f"{key:8s}= {value}"[:80].ljust(80).encode() for key, value in cards)
+    content[end : end + len(text) + 80] = text + b"END".ljust(80)
+    box.write("n1/any.fits", bytes(content))
+    store = inventory.HeaderStore()
+    update(box, store)
+    row = store.rows["n1/any.fits"]
+    assert (row.status == "ok") == bool(row.geometry)
+    assert row.status == "ok" or row.reason
+    assert row.night
+    inventory.table(store)

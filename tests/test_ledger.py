@@ -1,0 +1,120 @@
+"""What was made: records, the ledger they become, and what is doubtful after the machine fell."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from ccdflow import paths
+from ccdflow.run import ledger
+from ccdflow.run.ledger import Record
+
+
+def fits_product(results, product, key, *, seed=1):
+    header = fits.Header([("CCDFKEY", key)])
+    path = results / product
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).normal(size=(5, 7))
+    fits.PrimaryHDU(pixels, header).writeto(path, checksum=True, overwrite=True)
+    return Record(
+        product, "frame", key, stamp=ledger.stamp_of(path), content=ledger.content_of(path),
+        basis={"arithmetic": 1, "camera": "a", "fingerprint": product},
+        data={"levels": {"A": 1.5}, "flags": {}},
+    )  # fmt: skip
+
+
+def text_product(results, product, text):
+    (results / product).write_text(text)
+    path = results / product
+    content = ledger.content_of(path)
+    return Record(product, "table", "0" * 16, stamp=ledger.stamp_of(path), content=content)
+
+
+KEYS = ("0123456789abcdef", "fedcba9876543210")
+
+
+def leave(results, record):
+    path = paths.done(record.product, record.key)
+    ledger.write_record(results, record, path)
+    return results / path
+
+
+def test_records_come_back(tmp_path):
+    record = fits_product(tmp_path, "reduced/a b{ü}.fits", KEYS[0])
+    assert ledger.read_record(leave(tmp_path, record)) == record
+
+
+def test_ledger_comes_back(tmp_path):
+    records = ledger.Ledger()
+    for number in range(5):
+        record = fits_product(tmp_path, f"reduced/{number}.fits", KEYS[number % 2])
+        records[record.product] = record
+    records["x.csv"] = Record("x.csv", "table", KEYS[0], status=ledger.REFUSED, reason="why")
+    assert ledger.save(tmp_path, records)
+    loaded = ledger.load(tmp_path)
+    assert loaded == records
+    assert [r.basis for r in loaded.values()] == [records[p].basis for p in loaded]
+    assert not ledger.save(tmp_path, loaded)
+    loaded["x.csv"] = replace(loaded["x.csv"], reason="another")
+    assert ledger.save(tmp_path, loaded)
+    assert ledger.load(tmp_path)["x.csv"].reason == "another"
+
+
+def test_ledger_of_another_make_is_an_empty_one(tmp_path, monkeypatch):
+    records = ledger.Ledger({"x.csv": Record("x.csv", "table", KEYS[0])})
+    ledger.save(tmp_path, records)
+    monkeypatch.setattr(ledger, "_FIELDS", ("product", "kind"))
+    assert ledger.load(tmp_path) == {}
+
+
+def test_a_product_is_known_by_its_content_and_key(tmp_path):
+    record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
+    assert ledger.is_as_made(tmp_path, record)
+    # The same pixels, made with another setting.
+    fits_product(tmp_path, "reduced/a.fits", KEYS[1])
+    assert not ledger.is_as_made(tmp_path, record)
+    assert ledger.is_as_made(tmp_path, replace(record, key=KEYS[1]))
+    # Other pixels, made with the same.
+    fits_product(tmp_path, "reduced/a.fits", KEYS[0], seed=2)
+    assert not ledger.is_as_made(tmp_path, record)
+    text = text_product(tmp_path, "a.csv", "1,2")
+    assert ledger.is_as_made(tmp_path, text)
+    (tmp_path / "a.csv").write_text("1,3")
+    assert not ledger.is_as_made(tmp_path, text)
+    (tmp_path / "a.csv").unlink()
+    assert not ledger.is_as_made(tmp_path, text)
+    assert not ledger.is_as_made(tmp_path, replace(text, content=""))
+
+
+def test_records_of_a_run_that_was_killed_are_believed_when_their_products_are(tmp_path):
+    good = fits_product(tmp_path, "reduced/good.fits", KEYS[0])
+    lost = fits_product(tmp_path, "reduced/lost.fits", KEYS[0])
+    bad = fits_product(tmp_path, "reduced/bad.fits", KEYS[0])
+    refused = Record("combined/n/b.fits", "bias", KEYS[1], status=ledger.REFUSED, reason="few")
+    aside = Record("reduced/x.fits", "frame", KEYS[1], status=ledger.SET_ASIDE, reason="bad")
+    files = [leave(tmp_path, record) for record in (good, lost, bad, refused, aside)]
+    torn = files[0].with_name("torn.fits.0123456789abcdef.json")
+    torn.write_text("")
+    (tmp_path / lost.product).unlink()
+    (tmp_path / bad.product).write_bytes((tmp_path / bad.product).read_bytes()[:-2880])
+    records = ledger.Ledger()
+    found, unmade = ledger.fold(tmp_path, records, verify=True)
+    assert sorted(found) == sorted([*files, torn])
+    assert sorted(r.product for r in unmade) == [refused.product, aside.product]
+    assert sorted(records) == [refused.product, good.product]
+    ledger.remove_records(tmp_path, found)
+    assert not (tmp_path / paths.DONE).exists()
+
+
+@pytest.mark.parametrize("boot", ["before", "now"])
+def test_what_was_made_shortly_before_the_machine_fell_is_doubtful(tmp_path, monkeypatch, boot):
+    monkeypatch.setattr(ledger, "boot_id", lambda: "now")
+    record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
+    records = ledger.Ledger({record.product: replace(record, boot=boot)})
+    made = record.stamp[2] / 1e9
+    assert ledger.settle(records, now=made + 10) == ([record.product] if boot == "before" else [])
+    assert records[record.product].boot == boot
+    ledger.settle(records, now=made + 4000)
+    # What this machine wrote out an hour ago is on the disk.
+    assert records[record.product].boot == ("before" if boot == "before" else "")
