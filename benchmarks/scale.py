@@ -20,8 +20,9 @@ from pathlib import Path
 import measure
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
-from ccdflow import ledger, session, settings
-from ccdflow.plan import FRAME
+from ccdflow import settings
+from ccdflow.run import ledger, session
+from ccdflow.run.plan import FRAME
 from ccdflow.simulate import simulate_archive
 
 FRAMES_PER_NIGHT = 100

@@ -8,10 +8,12 @@ from contextlib import suppress
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from ccdflow import claims, ledger, makers, orders, paths, session, settings as ccdflow_settings
+from ccdflow import paths, settings as ccdflow_settings
+from ccdflow.jobs import makers
+from ccdflow.run import claims, ledger, orders, session
 from ccdflow.errors import CcdflowError, UserError
-from ccdflow.plan import FRAME, describe
-from ccdflow.progress import Progress
+from ccdflow.run.plan import FRAME, describe
+from ccdflow.run.progress import Progress
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from ccdflow import __version__, fitsio
-from ccdflow.combine import DEFAULT_MEMORY, Recipe, combine, locate
+from ccdflow import __version__
+from ccdflow.bias.combine import DEFAULT_MEMORY, Recipe, combine, locate
 from ccdflow.errors import CcdflowError, UserError
+from ccdflow.files import fitsio
 
 
 def parse(arguments=None):
@@ -68,7 +69,7 @@ def write(path, result, files):
     Parameters
     ----------
     path : path-like
-    result : ccdflow.combine.Combined
+    result : ccdflow.bias.combine.Combined
     files : list of str
         The members, in their order.
     """

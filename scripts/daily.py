@@ -22,8 +22,8 @@ import yaml
 
 from ccdflow import paths, settings
 from ccdflow.errors import UserError
-from ccdflow.inventory import ARRIVING, ORPHAN, SET_ASIDE
-from ccdflow.progress import duration
+from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
+from ccdflow.run.progress import duration
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from ccdflow import inventory, paths
+from ccdflow import paths
 from ccdflow.errors import CcdflowError, UserError
+from ccdflow.run import inventory
 
 
 def parse(arguments=None):

@@ -15,10 +15,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
-from ccdflow.cameras import identify, load_camera, load_cameras, refuse_reduced
+from ccdflow.camera.cameras import identify, load_camera, load_cameras, refuse_reduced
+from ccdflow.camera.proposal_picture import proposal_picture
+from ccdflow.camera.propose import propose
 from ccdflow.errors import CcdflowError, FrameError, UserError
-from ccdflow.proposal_picture import proposal_picture
-from ccdflow.propose import propose
 
 CAMERAS = Path(__file__).resolve().parents[1] / "config" / "cameras"
 

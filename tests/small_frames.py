@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from ccdflow import ledger, makers, plan, session, settings
-from ccdflow.geometry import Amplifier, Geometry
-from ccdflow.sections import Region
+from ccdflow import settings
+from ccdflow.camera.geometry import Amplifier, Geometry
+from ccdflow.camera.sections import Region
+from ccdflow.jobs import makers
+from ccdflow.run import ledger, plan, session
 
 
 def region(text):
@@ -161,7 +163,7 @@ def begin(raw, results, cameras, **config):
 
     Returns
     -------
-    ccdflow.session.Session
+    ccdflow.run.session.Session
     """
     folder = Path(results).parent / "cameras"
     folder.mkdir(exist_ok=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from ccdflow import facts
-from ccdflow.cameras import (
+from ccdflow.camera import facts
+from ccdflow.camera.cameras import (
     SCHEMA,
     Recipe,
     generic_camera,
@@ -19,8 +19,8 @@ from ccdflow.cameras import (
     load_cameras,
     refuse_reduced,
 )
+from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
-from ccdflow.sections import Region
 
 ROOT = Path(__file__).parents[1]
 CAMERAS = ROOT / "config" / "cameras"

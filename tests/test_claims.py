@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from ccdflow import claims, paths
-from ccdflow.claims import Count
+from ccdflow import paths
+from ccdflow.run import claims
+from ccdflow.run.claims import Count
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 HOLD = """
 import sys, time
 sys.path.insert(0, {scripts!r})
-from ccdflow import claims
+from ccdflow.run import claims
 claim = claims.claim({order!r})
 print("held", flush=True)
 time.sleep(60)
@@ -148,7 +149,8 @@ def test_waiting_for_another_order_does_not_take_it(tmp_path):
 
 def test_a_process_dies_with_its_parent(tmp_path):
     child = (
-        f"import os, sys, time\nsys.path.insert(0, {str(SCRIPTS)!r})\nfrom ccdflow import claims\n"
+        f"import os, sys, time\nsys.path.insert(0, {str(SCRIPTS)!r})\n"
+        "from ccdflow.run import claims\n"
         "claims.die_with(os.getppid(), every=0.05)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
     )
     parent = (

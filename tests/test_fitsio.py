@@ -14,8 +14,8 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccdflow import fitsio, rowio
 from ccdflow.errors import FrameError
+from ccdflow.files import fitsio, rowio
 
 NY, NX = 37, 53
 
@@ -271,7 +271,7 @@ def test_a_header_of_absurd_numbers(tmp_path):
 
 _PEAK = """
 import json, resource, sys, time
-from ccdflow import fitsio
+from ccdflow.files import fitsio
 from ccdflow.errors import FrameError
 
 path, memory = sys.argv[1], int(sys.argv[2])

@@ -12,8 +12,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from small_frames import amplifier, bias_cards, biases, run_jobs, write_raw
 
-from ccdflow import headers, placement
-from ccdflow.headertext import CardList, card_text, printable
+from ccdflow.files.headertext import CardList, card_text, printable
+from ccdflow.frame import headers, placement
 
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ccdflow import inventory, ledger, orders, paths, plan
-from ccdflow.claims import Count, Withdrawn
-from ccdflow.inventory import HeaderStore, Row
-from ccdflow.ledger import Record
-from ccdflow.orders import Size
-from ccdflow.plan import BIAS, FRAME, INDEX, PAGE, PICTURE, QUALITY, Group, Job
-from ccdflow.session import Session
+from ccdflow import paths
+from ccdflow.run import inventory, ledger, orders, plan
+from ccdflow.run.claims import Count, Withdrawn
+from ccdflow.run.inventory import HeaderStore, Row
+from ccdflow.run.ledger import Record
+from ccdflow.run.orders import Size
+from ccdflow.run.plan import BIAS, FRAME, INDEX, PAGE, PICTURE, QUALITY, Group, Job
+from ccdflow.run.session import Session
 
 GEOMETRY = {"raw_shapes": [[0, [30, 50]], [1, [30, 40]]]}
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ccdflow.errors import UserError
-from ccdflow.page import (
+from ccdflow.pages.page import (
     AmplifierFigures,
     CombinedBias,
     Frame,

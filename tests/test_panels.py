@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ccdflow.errors import UserError
-from ccdflow.panels import (
+from ccdflow.pages.panels import (
     FramePanels,
     Strip,
     describe,

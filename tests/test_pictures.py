@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccdflow import biaspictures, canvas, pictures
 from ccdflow.errors import UserError
-from ccdflow.pictures import (
+from ccdflow.pages import biaspictures, canvas, pictures
+from ccdflow.pages.pictures import (
     AmplifierNight,
     CombinedPanels,
     FramePanels,

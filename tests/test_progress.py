@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from ccdflow.claims import Count
-from ccdflow.progress import Progress, duration
+from ccdflow.run.claims import Count
+from ccdflow.run.progress import Progress, duration
 
 
 class Terminal(io.StringIO):

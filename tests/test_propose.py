@@ -11,9 +11,9 @@ from astropy.io import fits
 
 import new_camera
 from ccdflow import simulate
-from ccdflow.cameras import load_camera
+from ccdflow.camera.cameras import load_camera
+from ccdflow.camera.propose import propose
 from ccdflow.errors import FrameError, UserError
-from ccdflow.propose import propose
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real frames in {DATA}")

@@ -8,9 +8,8 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import simulate
-from ccdflow.combine import Recipe, combine_arrays
-from ccdflow.errors import UserError
-from ccdflow.quality import (
+from ccdflow.bias.combine import Recipe, combine_arrays
+from ccdflow.bias.quality import (
     Amplifier,
     Estimate,
     FrameStatistics,
@@ -27,6 +26,7 @@ from ccdflow.quality import (
     select_members,
     structure,
 )
+from ccdflow.errors import UserError
 
 KAST = Path(__file__).parents[1] / "../shared/data/kast_blue_2015"
 SHAPE = (96, 130)

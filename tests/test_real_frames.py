@@ -14,9 +14,9 @@ from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 from astropy.nddata import CCDData
 
-from ccdflow.cameras import generic_camera, identify, load_cameras, refuse_reduced
+from ccdflow.camera.cameras import generic_camera, identify, load_cameras, refuse_reduced
 from ccdflow.errors import FrameError
-from ccdflow.reduction import reduce_frame
+from ccdflow.frame.reduction import reduce_frame
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from small_frames import amplifier, geometry, region
 
-from ccdflow import flags, overscan, reduction
-from ccdflow.cameras import Recipe
+from ccdflow.camera.cameras import Recipe
 from ccdflow.errors import FrameError
+from ccdflow.frame import flags, overscan, reduction
 
 SHAPE = (23, 40)
 

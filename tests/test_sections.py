@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from ccdflow.camera.sections import Region, RegionSpec, inside, parse_fits, read_region
 from ccdflow.errors import FrameError, UserError
-from ccdflow.sections import Region, RegionSpec, inside, parse_fits, read_region
 
 
 def test_a_fits_section_and_a_python_slice_name_the_same_pixels():

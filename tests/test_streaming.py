@@ -9,7 +9,10 @@ import pytest
 from astropy.io import fits
 from small_frames import begin, bias_cards, biases, run_jobs, write_raw
 
-from ccdflow import fitsio, ledger, makers, streaming, work
+from ccdflow.files import fitsio
+from ccdflow.frame import streaming
+from ccdflow.jobs import makers, work
+from ccdflow.run import ledger
 
 PROFILE = "recognise: {INSTRUME: TESTCAM}\n"
 ONE = "amplifiers: [{name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}}]\n"

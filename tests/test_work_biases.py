@@ -14,9 +14,13 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std
 from small_frames import bias_cards, biases, run_jobs, write_raw
 
-from ccdflow import biasheader, headers, plan, quality, reduction, simulate, work_biases
-from ccdflow.headertext import CardList
-from ccdflow.products import read_hdus
+from ccdflow import simulate
+from ccdflow.bias import biasheader, quality
+from ccdflow.files.headertext import CardList
+from ccdflow.frame import headers, reduction
+from ccdflow.frame.products import read_hdus
+from ccdflow.jobs import work_biases
+from ccdflow.run import plan
 
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}
@@ -454,11 +458,11 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
     frame, bias = stands_for(run.open("reduced/b2.fits")), stands_for(run.open(BIAS))
     assert FRAME_BYTES.get(reduction.ARITHMETIC) == frame, (
         "reduced frames have other bytes than before: raise ARITHMETIC in "
-        f"scripts/ccdflow/reduction.py, and write the hash {frame!r} beside it here"
+        f"scripts/ccdflow/frame/reduction.py, and write the hash {frame!r} beside it here"
     )
     assert COMBINED_BYTES.get(plan.COMBINE_VERSION) == bias, (
         "combined biases have other bytes than before: raise COMBINE_VERSION in "
-        "scripts/ccdflow/plan.py, unless ARITHMETIC of the frames was raised, "
+        "scripts/ccdflow/run/plan.py, unless ARITHMETIC of the frames was raised, "
         f"and write the hash {bias!r} beside it here"
     )
 

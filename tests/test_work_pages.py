@@ -9,7 +9,8 @@ import pytest
 from small_frames import bias_cards, biases, run_jobs, write_raw
 from workflow.stand_ins import use_stand_ins
 
-from ccdflow import plan, work_pictures
+from ccdflow.jobs import work_pictures
+from ccdflow.run import plan
 
 KINDS = (plan.FRAME, plan.BIAS, plan.PICTURE, plan.QUALITY, plan.PAGE, plan.TABLE, plan.INDEX)
 PROFILE = """\

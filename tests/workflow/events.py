@@ -19,7 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sandbox import SMALL, Sandbox, products, snapshot
 from stand_ins import use_stand_ins
 
-from ccdflow import inventory, ledger, paths, plan, reduction
+from ccdflow import paths
+from ccdflow.frame import reduction
+from ccdflow.run import inventory, ledger, plan
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
 CAMERAS = ("alpha", "beta")

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from sandbox import Sandbox, snapshot
 
-from ccdflow import ledger
 from ccdflow.errors import CcdflowError
+from ccdflow.run import ledger
 
 KINDS = ("kill", "full", "broken", "full once", "broken once")
 _ERRNO = {"full": errno.ENOSPC, "broken": errno.EIO}

@@ -13,7 +13,8 @@ from collections import Counter
 from faults import finished
 from sandbox import products, snapshot
 
-from ccdflow import ledger, paths
+from ccdflow import paths
+from ccdflow.run import ledger
 
 
 def kill_runs(box, *, kills, seed, alone=False):

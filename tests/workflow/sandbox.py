@@ -18,7 +18,9 @@ import numpy as np
 import yaml
 from astropy.io import fits
 
-from ccdflow import ledger, makers, session, settings
+from ccdflow import settings
+from ccdflow.jobs import makers
+from ccdflow.run import ledger, session
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ DRAWERS = ("overview", "night_quality_picture", "combined_bias_picture", "trend_
 
 def use_stand_ins(patch):
     """Put stand-ins in the place of the functions that draw; ``patch`` is a `MonkeyPatch`."""
-    from ccdflow import work_pages
+    from ccdflow.jobs import work_pages
 
     for name in DRAWERS:
         patch.setattr(work_pages.pictures, name, stand_in)

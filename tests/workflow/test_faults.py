@@ -14,7 +14,7 @@ from kills import kill_runs
 from sandbox import SMALL, Sandbox, own_lines, products, snapshot
 from stand_ins import use_stand_ins
 
-from ccdflow import session
+from ccdflow.run import session
 
 FIRST, SECOND = "2024-03-01", "2024-03-02"
 HERE = Path(__file__).parent
@@ -211,7 +211,7 @@ def test_dry_run_without_results_makes_none(box):
 
 def test_raw_file_replaced_while_the_run_goes_on(box, monkeypatch):
     """It is left for the next run, and counts neither as damaged nor as what it was."""
-    from ccdflow import makers
+    from ccdflow.jobs import makers
 
     file = f"{FIRST}/alpha1.fits.gz"
     make = makers.make
@@ -236,7 +236,7 @@ def test_raw_file_replaced_while_the_run_goes_on(box, monkeypatch):
 
 def test_raw_file_gone_while_the_run_goes_on(box, monkeypatch):
     """A product of it that was there stays where it is."""
-    from ccdflow import makers
+    from ccdflow.jobs import makers
 
     box.run()
     product = f"reduced/{FIRST}/alpha1.fits"

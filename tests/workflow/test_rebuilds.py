@@ -12,7 +12,10 @@ import pytest
 from sandbox import LARGE, ROOT, Sandbox, frame_bytes, products, snapshot
 from stand_ins import use_stand_ins
 
-from ccdflow import fitsio, inventory, paths, plan, reduction, session
+from ccdflow import paths
+from ccdflow.files import fitsio
+from ccdflow.frame import reduction
+from ccdflow.run import inventory, plan, session
 
 FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"
 TABLES = {"bias_quality.csv", "report.html"}
@@ -320,7 +323,7 @@ def test_release_with_new_arithmetic(box, monkeypatch):
 
 def test_release_without_new_arithmetic(box, monkeypatch):
     monkeypatch.setattr("ccdflow.__version__", "99.0")
-    monkeypatch.setattr("ccdflow.headers.__version__", "99.0")
+    monkeypatch.setattr("ccdflow.frame.headers.__version__", "99.0")
     check(box, [])
 
 

@@ -18,7 +18,8 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from ccdflow import inventory, simulate
+from ccdflow import simulate
+from ccdflow.run import inventory
 
 # -- the guide's night, full size ------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ class _Finder:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name != "ccdflow.work_pages":
+        if name != "ccdflow.jobs.work_pages":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         run = spec.loader.exec_module

@@ -1,0 +1,1 @@
+"""Biases: combined into one, and what they say about the detector."""

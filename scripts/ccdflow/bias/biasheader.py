@@ -1,0 +1,114 @@
+"""The headers of a combined bias: its members, how it was made of them, and how good it is."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+
+from ccdflow.files.headertext import CardList, card_text, printable
+from ccdflow.frame.headers import versions
+
+# Cards of the members that are about one frame, or about how its array is stored.
+_OF_ONE_FRAME = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|EXTLEVEL|LONGSTRN|CHECKSUM"
+    r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
+)
+_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL")
+
+
+def shared_cards(members):
+    """Return the cards that one HDU has alike in all members; what differs belongs to none.
+
+    Parameters
+    ----------
+    members : list of ccdflow.frame.products.ProductHdu
+
+    Returns
+    -------
+    ccdflow.files.headertext.CardList
+    """
+    first, *rest = (member.cards for member in members)
+    return CardList(
+        (keyword.removeprefix("HIERARCH").strip(), text)
+        for keyword, text in first.items()
+        if not _OF_ONE_FRAME.fullmatch(keyword)
+        and all(other.get(keyword) == text for other in rest)
+    )
+
+
+def extension_name(member):
+    """Return the text cards that name an extension of a member."""
+    return CardList((k, member.cards[k]) for k in _NAMES if k in member.cards)
+
+
+def say_of_group(cards, *, key, recipe, members, left_out):
+    """Write what was combined and how, for all images of the product.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    key : str
+        The product's.
+    recipe : ccdflow.bias.combine.Recipe
+    members : list of str
+        Raw files.
+    left_out : list of (str, ccdflow.bias.quality.LeftOut)
+        Raw files that do not look like the group, and why.
+    """
+    for keyword, value, comment in versions():
+        cards.set(keyword, value, comment)
+    cards.set("CCDFKEY", key, "what this product depends on")
+    cards.set("NCOMBINE", len(members), "frames combined")
+    cards.set("COMBMETH", recipe.method, "how the values of a pixel became one")
+    if recipe.clip is not None:
+        cards.set("CLIPSIG", float(recipe.clip), "clipping limit, in sigma about the median")
+        cards.set("CLIPDEV", "mad", "sigma from the median absolute deviation")
+        cards.set("CLIPITER", recipe.iterations, "rounds of clipping at most")
+    cards.extend(
+        (keyword, card_text(keyword, printable(file)))
+        for keyword, file in zip(_numbered("IMCOM", len(members)), members, strict=True)
+    )
+    names = _numbered("IMOUT", len(left_out))
+    for keyword, (file, why) in zip(names, left_out, strict=True):
+        cards.set(keyword, printable(file), "left out")
+        cards.add_history(f"ccdflow: {printable(file)} was left out: {printable(why.text)}")
+
+
+def _numbered(name, count):
+    """Return keywords of eight characters: IMCOM001, or IMC00001 where there are over 999."""
+    if count > 999:
+        return [f"{name[:3]}{number:05d}" for number in range(1, count + 1)]
+    return [f"{name}{number:03d}" for number in range(1, count + 1)]
+
+
+def say_of_image(cards, combined, figures):
+    """Write how one image of the product came out.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    combined : ccdflow.bias.combine.Combined
+    figures : list of dict
+        Of each of its amplifiers, as `ccdflow.bias.quality.AmplifierQuality` names them, and
+        'subtracted', whether the members' overscan was.
+    """
+    cards.set("NREJECT", int(combined.clipped.sum()), "values rejected, of all members")
+    cards.set("NINVALID", int(combined.invalid.sum()), "values that were not finite")
+    cards.set("NEMPTY", int(combined.empty), "pixels without any value, NaN here")
+    level = float(f"{np.nanmean(combined.image, dtype=np.float64):.6g}")
+    cards.set("IMGLEVEL", level, "[adu] mean of this image")
+    for number, figure in enumerate(figures, start=1):
+        for keyword, short, name, comment in (
+            ("BIASLVL", "BIASLV", "level", "[adu] mean level subtracted from the members"),
+            ("RNOISE", "RNOISE", "read_noise", "[adu] read noise from pairs of members"),
+            ("CNOISE", "CNOISE", "combined_noise", "[adu] noise of this image, measured"),
+            ("CNOISPR", "CNOISP", "predicted_noise", "[adu] noise that the read noise predicts"),
+        ):
+            # Without overscan the level was not subtracted: it is IMGLEVEL.
+            if math.isfinite(figure[name]) and (figure["subtracted"] or name != "level"):
+                where = keyword if len(figures) == 1 else f"{short}{number:02d}"
+                cards.set(where, figure[name], comment)

@@ -1,0 +1,1 @@
+"""Cameras: how a frame is recognised, what its headers say, where its amplifiers lie."""

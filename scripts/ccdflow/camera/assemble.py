@@ -1,0 +1,312 @@
+"""From drafts of amplifiers to the geometry of a frame: checked, and each at its place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+
+from ccdflow.camera.cards import card_value
+from ccdflow.camera.geometry import (
+    Amplifier,
+    Geometry,
+    array_shape,
+    binning,
+    detector_mismatch,
+    fits_binned,
+)
+from ccdflow.camera.sections import Region
+from ccdflow.errors import FrameError
+
+# The least part of the data's length that a strip of the header must span to be lengthened to it.
+MOST = 0.9
+# Amplifiers that fill less of the detector than this are kept apart: their image would be empty.
+SPARSE = 0.1
+
+
+def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=(), file):
+    """Check the drafts of a frame's amplifiers and put them together.
+
+    Parameters
+    ----------
+    drafts : list of Draft
+    headers : list of astropy.io.fits.Header
+    camera, source, layout : str
+        As in `Geometry`; with layout 'image', a file with several images that does not say where
+        they lie is kept as extensions.
+    binning_cards : tuple of CardSpec
+        As `specs` of `binning`.
+    notes : iterable of str
+    file : str
+
+    Returns
+    -------
+    Geometry
+
+    Raises
+    ------
+    FrameError
+        If regions leave the frame, overlap, or contradict each other.
+    """
+    notes = list(dict.fromkeys(notes))
+    drafts = [_with_strips(draft, notes, file=file) for draft in drafts]
+    _check_overlaps(drafts, file=file)
+    hdus = tuple(dict.fromkeys(draft.hdu for draft in drafts))
+    raw_shapes = tuple((hdu, array_shape(headers[hdu], file=file)) for hdu in hdus)
+    factors = {hdu: binning(headers, hdu, specs=binning_cards) for hdu in hdus}
+    assemble = layout == "image" or len(hdus) == 1
+    placed = _placed(drafts, headers, factors, file=file) if assemble else None
+    if placed is None and layout == "image":
+        notes.append("no card says where the extensions lie on the detector: kept as extensions")
+    elif placed is not None and len(hdus) > 1 and _is_sparse(placed):
+        notes.append("the extensions lie far apart on the detector: kept as extensions")
+        placed = None
+    if placed is not None:
+        shape = _extent(placed)
+        _check_places(placed, shape, notes, file=file)
+        return Geometry(
+            camera, shape, _amplifiers(placed), "image", source, raw_shapes, (), tuple(notes)
+        )
+    placed, shapes = [], []
+    for hdu in hdus:
+        here = _as_read([replace(draft, detector=()) for draft in drafts if draft.hdu == hdu])
+        shapes.append((hdu, _extent(here)))
+        placed += here
+    return Geometry(
+        camera,
+        shapes[0][1],
+        _amplifiers(placed),
+        "extensions",
+        source,
+        raw_shapes,
+        tuple(shapes),
+        tuple(notes),
+    )
+
+
+def _side(data, strip):
+    """'rows' for a strip at the left or right, 'columns' for one above or below, else None."""
+    if strip.shares_rows(data) == strip.shares_columns(data):
+        return None
+    return "rows" if strip.shares_rows(data) else "columns"
+
+
+def _with_strips(draft, notes, *, file):
+    """The draft with `along` known and its strips exactly as long as the data."""
+    if not draft.overscan:
+        return replace(draft, along="none")
+    sides = {_side(draft.data, strip) for strip in draft.overscan}
+    if draft.along == "frame":
+        return draft
+    if len(sides) != 1 or None in sides or draft.along not in (None, *sides):
+        raise FrameError(
+            f"amplifier {draft.name}: the overscan does not lie beside the data",
+            file=file,
+            value=f"overscan {' '.join(strip.to_fits() for strip in draft.overscan)}, "
+            f"data {draft.data.to_fits()}",
+            allowed="left or right of the data, or above or below them, and not both",
+            remedy="give this amplifier's `data` and `overscan` in the camera's profile",
+        )
+    (along,) = sides
+    strips = tuple(_spanning(draft, strip, along, notes, file=file) for strip in draft.overscan)
+    return replace(draft, along=along, overscan=strips)
+
+
+def _spanning(draft, strip, along, notes, *, file):
+    """The strip, as long as the data along the axis that has one level for each step."""
+    data = draft.data
+    if along == "rows":
+        wanted = replace(strip, y0=data.y0, y1=data.y1)
+        shared = min(strip.y1, data.y1) - max(strip.y0, data.y0)
+        length = data.y1 - data.y0
+    else:
+        wanted = replace(strip, x0=data.x0, x1=data.x1)
+        shared = min(strip.x1, data.x1) - max(strip.x0, data.x0)
+        length = data.x1 - data.x0
+    if shared == length:
+        return wanted
+    if draft.lengthen and shared >= MOST * length:
+        notes.append(
+            f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
+            f"{along} of the data {data.to_fits()}; used as {wanted.to_fits()}"
+        )
+        return wanted
+    raise FrameError(
+        f"amplifier {draft.name}: the overscan has {shared} of the {length} {along} of the data",
+        file=file,
+        value=f"overscan {strip.to_fits()}, data {data.to_fits()}",
+        allowed=f"a strip that spans the data's {along}",
+        remedy="in the camera's profile give a longer strip, or `along: frame` for one level",
+    )
+
+
+def _check_overlaps(drafts, *, file):
+    for one, other in combinations(drafts, 2):
+        if one.hdu == other.hdu and one.data.overlaps(other.data):
+            raise FrameError(
+                f"the data of amplifiers {one.name} and {other.name} overlap",
+                file=file,
+                value=f"{one.data.to_fits()} and {other.data.to_fits()}",
+                remedy="give the `data` of each amplifier in the camera's profile",
+            )
+    for owner in drafts:
+        for strip in owner.overscan:
+            for other in drafts:
+                if owner.hdu == other.hdu and strip.overlaps(other.data):
+                    raise FrameError(
+                        f"the overscan of amplifier {owner.name} overlaps the data of {other.name}",
+                        file=file,
+                        value=f"{strip.to_fits()} and {other.data.to_fits()}",
+                        remedy="give `data` and `overscan` of each in the camera's profile",
+                    )
+
+
+def _placed(drafts, headers, factors, *, file):
+    """The drafts with their place in one image, or None where nothing says it."""
+    if len(drafts) == 1:
+        (draft,) = drafts
+        ny, nx = draft.data.shape
+        return [replace(draft, place=Region(0, ny, 0, nx))]
+    given = [draft for draft in drafts if draft.place is not None]
+    if len(given) == len(drafts):
+        for draft in given:
+            _check_size(draft, draft.place.shape, file=file)
+        return drafts
+    if given:
+        raise FrameError(
+            "some amplifiers have a place and some have none",
+            file=file,
+            value=", ".join(draft.name for draft in drafts if draft.place is None),
+            remedy="give `place` for each amplifier in the camera's profile, or for none",
+        )
+    for keyword in ("DETSEC", "CCDSEC", *_other_keywords(drafts)):
+        sections = [dict(draft.detector).get(keyword) for draft in drafts]
+        if None not in sections and _are_places(drafts, sections):
+            if keyword == "CCDSEC" and _chips(headers, drafts) > 1:
+                continue
+            return _on_detector(drafts, sections, factors, keyword, file=file)
+    return _as_read(drafts) if len({draft.hdu for draft in drafts}) == 1 else None
+
+
+def _are_places(drafts, sections):
+    """Whether each section is of one amplifier, or of the DATASEC that several of an HDU share."""
+    owners = {}
+    for draft, section in zip(drafts, sections, strict=True):
+        alone = draft.name if draft.detector_of in (None, draft.data) else draft.detector_of
+        owners.setdefault(section.region, set()).add((draft.hdu, alone))
+    return all(len(owner) == 1 for owner in owners.values())
+
+
+def _other_keywords(drafts):
+    return tuple(dict.fromkeys(keyword for draft in drafts for keyword, _ in draft.detector))
+
+
+def _chips(headers, drafts):
+    """How many chips the frame's HDUs name: CCDSEC is about one chip only."""
+    names = {
+        card_value(headers[draft.hdu], keyword)
+        for draft in drafts
+        for keyword in ("CCDNAME", "CHIPNAME", "CCDNUM", "CHIPID")
+    }
+    return len(names - {None})
+
+
+def _check_size(draft, shape, *, file):
+    if draft.data.shape != shape:
+        raise FrameError(
+            f"amplifier {draft.name}: place and data differ in size",
+            file=file,
+            value=f"{shape[1]} x {shape[0]}",
+            allowed=f"{draft.data.shape[1]} x {draft.data.shape[0]}",
+            remedy="correct `place` or `data` in the camera's profile",
+        )
+
+
+def _on_detector(drafts, sections, factors, keyword, *, file):
+    """Places from sections of the unbinned detector, in its orientation."""
+    placed = []
+    for draft, section in zip(drafts, sections, strict=True):
+        by, bx = factors[draft.hdu]
+        base = draft.detector_of or draft.data
+        if not fits_binned(section.region, base, (by, bx)):
+            base = draft.data
+        if not fits_binned(section.region, base, (by, bx)):
+            raise detector_mismatch(draft, section, base, (by, bx), keyword, file=file)
+        kept, span = draft.data, section.region
+        y = span.y0 // by + (base.y1 - kept.y1 if section.flip_y else kept.y0 - base.y0)
+        x = span.x0 // bx + (base.x1 - kept.x1 if section.flip_x else kept.x0 - base.x0)
+        place = Region(y, y + draft.data.shape[0], x, x + draft.data.shape[1])
+        placed.append(replace(draft, place=place, flip_x=section.flip_x, flip_y=section.flip_y))
+    dy = min(draft.place.y0 for draft in placed)
+    dx = min(draft.place.x0 for draft in placed)
+    return [replace(draft, place=draft.place.shifted(-dy, -dx)) for draft in placed]
+
+
+def _as_read(drafts):
+    """Places in the order the data have in the frame, strips between them closed up."""
+    columns = _closed({(d.data.x0, d.data.x1) for d in drafts})
+    rows = _closed({(d.data.y0, d.data.y1) for d in drafts})
+    placed = []
+    for draft in drafts:
+        y, x = rows[draft.data.y0], columns[draft.data.x0]
+        ny, nx = draft.data.shape
+        placed.append(replace(draft, place=Region(y, y + ny, x, x + nx)))
+    return placed
+
+
+def _closed(ranges):
+    """Starts of ranges after what none of them covers is taken out."""
+    starts, position, end = {}, 0, None
+    for first, last in sorted(ranges):
+        if end is None or first >= end:
+            starts[first] = position
+            position += last - first
+            end = last
+        else:
+            starts[first] = position - (end - first)
+            position += max(0, last - end)
+            end = max(end, last)
+    return starts
+
+
+def _extent(placed):
+    return max(d.place.y1 for d in placed), max(d.place.x1 for d in placed)
+
+
+def _is_sparse(placed):
+    ny, nx = _extent(placed)
+    return sum(draft.place.size for draft in placed) < SPARSE * ny * nx
+
+
+def _check_places(placed, shape, notes, *, file):
+    for one, other in combinations(placed, 2):
+        if one.place.overlaps(other.place):
+            raise FrameError(
+                f"amplifiers {one.name} and {other.name} would overlap in the image",
+                file=file,
+                value=f"{one.place.to_fits()} and {other.place.to_fits()}",
+                remedy="give `place` for each in the camera's profile, or `layout: extensions`",
+            )
+    empty = shape[0] * shape[1] - sum(draft.place.size for draft in placed)
+    if empty:
+        notes.append(f"{empty} pixels of the image lie between amplifiers and have no data")
+
+
+def _amplifiers(placed):
+    counts = Counter(draft.name for draft in placed)
+    return tuple(
+        Amplifier(
+            name=draft.name if counts[draft.name] == 1 else f"{draft.name}-{draft.hdu}",
+            hdu=draft.hdu,
+            data=draft.data,
+            overscan=draft.overscan,
+            along=draft.along,
+            place=draft.place,
+            flip_x=draft.flip_x,
+            flip_y=draft.flip_y,
+            gain=draft.gain,
+            read_noise=draft.read_noise,
+            saturation=draft.saturation,
+        )
+        for draft in placed
+    )

@@ -1,0 +1,547 @@
+"""Camera profiles: how a camera's frames are recognised, and what they hold.
+
+A profile is a file ``config/cameras/NAME.yaml``, checked against
+``config/schemas/camera.schema.json``. A frame that no profile recognises belongs to a generic
+camera, which works from the header cards alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from ccdflow.camera import facts
+from ccdflow.camera.assemble import resolve
+from ccdflow.camera.cards import (
+    CardSpec,
+    as_list,
+    card_value,
+    find_first,
+    hdu_indices,
+    matches,
+    read_card,
+)
+from ccdflow.camera.facts import FrameFacts, TypeRule, refuse_reduced
+from ccdflow.camera.geometry import Amplifier, AmplifierSpec, Cards, Geometry
+from ccdflow.camera.headersections import drafts_from_header
+from ccdflow.camera.profilesections import drafts_from_profile
+from ccdflow.camera.sections import FORMS, Region, read_region
+from ccdflow.errors import UserError
+
+__all__ = [
+    "Amplifier",
+    "Camera",
+    "FrameFacts",
+    "Geometry",
+    "Recipe",
+    "Region",
+    "generic_camera",
+    "identify",
+    "load_camera",
+    "load_cameras",
+    "refuse_reduced",
+]
+
+SCHEMA = Path(__file__).resolve().parents[3] / "config" / "schemas" / "camera.schema.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a camera's frames are reduced.
+
+    Parameters
+    ----------
+    subtract, trim : bool
+        Whether the overscan is subtracted, whether the frame is cut to its science pixels.
+    statistic : str
+        'median' or 'mean' across the strip.
+    model : str or None
+        None for the statistic itself; 'polynomial' or 'spline' fitted to it along the strip.
+    order : int
+        Degree of the polynomial, or number of spline pieces.
+    reject_sigma : float
+        Values this many sigma from the model are left out of the fit; 0 for none.
+    reject_iterations : int
+    dtype : str
+        'float32' or 'float64', of the product.
+    mask : bool
+        Whether the product has a mask extension.
+    layout : str
+        'image' or 'extensions'.
+    """
+
+    subtract: bool = True
+    trim: bool = True
+    statistic: str = "median"
+    model: str | None = None
+    order: int = 3
+    reject_sigma: float = 3.0
+    reject_iterations: int = 3
+    dtype: str = "float32"
+    mask: bool = False
+    layout: str = "image"
+
+    def canonical(self):
+        """A plain dict; the settings of a model that is not used are not in it."""
+        settings = asdict(self)
+        if self.model is None:
+            for name in ("order", "reject_sigma", "reject_iterations"):
+                del settings[name]
+        return dict(sorted(settings.items()))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A header card that a camera's frames have.
+
+    Parameters
+    ----------
+    card : CardSpec
+        In any HDU, unless it names one.
+    values : tuple
+        Globs or numbers, one of which it must be.
+    """
+
+    card: CardSpec
+    values: tuple
+
+    def holds(self, headers):
+        """Whether the headers have this card with one of these values."""
+        hdu = self.card.hdu
+        order = range(len(headers)) if hdu is None else hdu_indices(headers, hdu)
+        values = (card_value(headers[i], self.card.keyword, self.card.occurrence) for i in order)
+        return any(matches(value, self.values) for value in values)
+
+    @property
+    def exact(self):
+        """Whether no value is a glob."""
+        return not any(isinstance(v, str) and re.search(r"[*?\[]", v) for v in self.values)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera: from its profile, or generic.
+
+    Parameters
+    ----------
+    name : str
+    path : str
+        The profile, '' for a generic camera.
+    recognise : tuple of Condition
+        All must hold.
+    cards : tuple of (str, tuple of CardSpec)
+        Where each fact stands (`ccdflow.camera.facts.KEYWORDS`).
+    types : tuple of TypeRule
+    longitude : float or None
+        Degrees, east positive; None for the header's own.
+    size : (int or None, int or None)
+        NAXIS1, NAXIS2 the amplifiers are given for; None for any.
+    amplifiers : tuple of AmplifierSpec
+        Empty to take them from the header.
+    overscan : bool
+        False where the camera has no overscan worth using.
+    layout : str or None
+        'image' or 'extensions', None for the caller's.
+    reduction : tuple of (str, object)
+        Settings that override the configuration's.
+    """
+
+    name: str
+    path: str = ""
+    recognise: tuple[Condition, ...] = ()
+    cards: tuple[tuple[str, tuple[CardSpec, ...]], ...] = ()
+    types: tuple[TypeRule, ...] = ()
+    longitude: float | None = None
+    size: tuple[int | None, int | None] = (None, None)
+    amplifiers: tuple[AmplifierSpec, ...] = ()
+    overscan: bool = True
+    layout: str | None = None
+    reduction: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def specificity(self):
+        """How many cards recognise it, and how many of those with an exact value."""
+        return len(self.recognise), sum(condition.exact for condition in self.recognise)
+
+    def describe(self, headers, *, file):
+        """What the headers say about a frame.
+
+        Parameters
+        ----------
+        headers : list of astropy.io.fits.Header
+            One for each HDU.
+        file : str
+            Path relative to the raw folder; a folder's name stands in for a night no card tells.
+
+        Returns
+        -------
+        FrameFacts
+            An image type nobody knows is no error: `type` is '' and `reason` says why.
+
+        Raises
+        ------
+        FrameError
+            If the file holds no image.
+        """
+        return facts.describe(
+            headers, dict(self.cards), self.types, longitude=self.longitude, file=file
+        )
+
+    def geometry(self, headers, *, file, layout="image"):
+        """Which pixels of a frame are science, which overscan, and where each amplifier lies.
+
+        Parameters
+        ----------
+        headers : list of astropy.io.fits.Header
+            One for each HDU.
+        file : str
+            Named in errors.
+        layout : str
+            'image' or 'extensions', where the profile says neither.
+
+        Returns
+        -------
+        Geometry
+
+        Raises
+        ------
+        FrameError
+            If the frame does not fit its profile, or its cards leave the frame or contradict
+            each other; the error says what to put into the profile.
+        """
+        known = dict(self.cards)
+        cards = Cards(**{field.name: known[field.name] for field in fields(Cards)})
+        notes = ()
+        if self.amplifiers:
+            drafts = drafts_from_profile(headers, self.amplifiers, self.size, cards, file=file)
+        else:
+            drafts, notes = drafts_from_header(headers, cards, overscan=self.overscan, file=file)
+        return resolve(
+            drafts,
+            headers,
+            camera=self.name,
+            source="header" if self.overscan and not self.amplifiers else "profile",
+            layout=self.layout or layout,
+            binning_cards=cards.binning,
+            notes=notes,
+            file=file,
+        )
+
+    def recipe(self, defaults):
+        """How this camera's frames are reduced.
+
+        Parameters
+        ----------
+        defaults : dict
+            The configuration's settings, by the names of `Recipe`; not changed.
+
+        Returns
+        -------
+        Recipe
+
+        Raises
+        ------
+        UserError
+            If a setting is not one of `Recipe`.
+        """
+        settings = dict(defaults) | dict(self.reduction)
+        if self.layout is not None:
+            settings["layout"] = self.layout
+        known = [field.name for field in fields(Recipe)]
+        for name in settings:
+            if name not in known:
+                raise UserError(
+                    "not a setting of the reduction", keyword=name, allowed=", ".join(known)
+                )
+        return Recipe(**settings)
+
+
+def load_cameras(folder):
+    """Read all camera profiles of a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``NAME.yaml`` files.
+
+    Returns
+    -------
+    tuple of Camera
+        In the order of their names.
+
+    Raises
+    ------
+    UserError
+        If the folder is missing or a profile is not valid.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError("the folder of camera profiles is missing", file=folder)
+    paths = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    return tuple(load_camera(path) for path in paths)
+
+
+def load_camera(path):
+    """Read one camera profile; the camera's name is that of the file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Camera
+
+    Raises
+    ------
+    UserError
+        If it is not YAML or not valid: names the file, the key, the value and what is allowed.
+    """
+    path = Path(path)
+    try:
+        profile = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"not YAML: {problem}", file=path) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"can not be read: {error}", file=path) from error
+    if not isinstance(profile, dict):
+        raise UserError(
+            "the file holds no profile",
+            file=path,
+            allowed="keys and their values, `recognise:` among them (docs/cameras.md)",
+        )
+    check_profile(profile, file=path)
+    if not profile["recognise"]:
+        raise UserError("no card recognises the camera", file=path, keyword="recognise")
+    cards = facts.default_cards()
+    for name, given in profile.get("keywords", {}).items():
+        cards[name] = () if given == "none" else tuple(read_card(one) for one in as_list(given))
+    amplifiers = tuple(
+        _amplifier(entry, index, file=path)
+        for index, entry in enumerate(profile.get("amplifiers", ()))
+    )
+    names = [amplifier.name for amplifier in amplifiers]
+    if len(set(names)) < len(names):
+        raise UserError("two amplifiers of one name", file=path, keyword="amplifiers", value=names)
+    if profile.get("overscan") == "none" and any(a.overscan for a in amplifiers):
+        raise UserError(
+            "an amplifier has an overscan, and the camera has none",
+            file=path,
+            keyword="overscan",
+            value="none",
+            remedy="leave out one of the two",
+        )
+    return Camera(
+        name=path.stem,
+        path=str(path),
+        recognise=tuple(_condition(key, value) for key, value in profile["recognise"].items()),
+        cards=tuple(cards.items()),
+        types=tuple(_type_rule(rule) for rule in profile.get("types", ())),
+        longitude=profile.get("site", {}).get("longitude"),
+        size=tuple(profile.get("size", (None, None))),
+        amplifiers=amplifiers,
+        overscan=profile.get("overscan") != "none",
+        layout=profile.get("layout"),
+        reduction=tuple(sorted(profile.get("reduction", {}).items())),
+    )
+
+
+def identify(headers, cameras, *, file):
+    """The camera that a frame is of.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    cameras : iterable of Camera
+    file : str
+        Named in the error.
+
+    Returns
+    -------
+    Camera
+        The profile all of whose cards match, that with most cards first; else a generic camera.
+
+    Raises
+    ------
+    UserError
+        If two profiles match equally well.
+    """
+    cameras = tuple(cameras)
+    found = [c for c in cameras if all(condition.holds(headers) for condition in c.recognise)]
+    if not found:
+        return generic_camera(headers, taken=frozenset(camera.name for camera in cameras))
+    found.sort(key=lambda camera: camera.specificity, reverse=True)
+    if len(found) > 1 and found[0].specificity == found[1].specificity:
+        raise UserError(
+            "two camera profiles recognise this frame equally well",
+            file=file,
+            keyword="recognise",
+            value=f"{found[0].path} and {found[1].path}",
+            remedy="add a card to `recognise` of one of them that the other's frames do not have",
+        )
+    return found[0]
+
+
+def generic_camera(headers, *, taken=frozenset()):
+    """A camera that works from the header cards alone, named after the instrument or detector.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    taken : frozenset of str
+        Names of profiles, none of which recognises the frame.
+
+    Returns
+    -------
+    Camera
+    """
+    specs = [CardSpec(keyword) for keyword in ("INSTRUME", "DETECTOR", "CAMERA", "CCDNAME")]
+    text = str(find_first(headers, specs, range(len(headers))) or "unknown")
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unknown"
+    return Camera(
+        name=f"{name}-generic" if name in taken else name,
+        cards=tuple(facts.default_cards().items()),
+    )
+
+
+def check_profile(profile, *, file):
+    """Check a profile against the schema.
+
+    Raises
+    ------
+    UserError
+        For the first violation: file, key, value, what is allowed.
+    """
+    errors = sorted(_validator().iter_errors(profile), key=lambda error: list(map(str, error.path)))
+    if errors:
+        raise _schema_error(errors[0], file)
+
+
+@cache
+def _validator():
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    return jsonschema.Draft202012Validator(schema)
+
+
+def _schema_error(error, file):
+    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
+    where = where.lstrip(".") or None
+    schema, value = error.schema, error.instance
+    if error.validator == "additionalProperties":
+        known = sorted(schema["properties"])
+        unknown = next(key for key in value if key not in known)
+        close = difflib.get_close_matches(str(unknown), known, n=1)
+        return UserError(
+            "unknown key",
+            file=file,
+            keyword=f"{where}.{unknown}" if where else unknown,
+            allowed=", ".join(known),
+            remedy=f"did you mean {close[0]!r}?" if close else None,
+        )
+    if error.validator == "required":
+        missing = next(key for key in schema["required"] if key not in value)
+        return UserError(
+            "a key is missing", file=file, keyword=f"{where}.{missing}" if where else missing
+        )
+    if schema.get("title") == "region":
+        return UserError(
+            "a region must say which notation it is in",
+            file=file,
+            keyword=where,
+            value=value,
+            allowed=FORMS,
+        )
+    return UserError(
+        "not a valid value",
+        file=file,
+        keyword=where,
+        value=value,
+        allowed=_allowed(schema) or error.message,
+    )
+
+
+def _allowed(schema):
+    choices = [choice for choice in ("enum", "const") if choice in schema]
+    if choices:
+        return ", ".join(map(str, as_list(schema[choices[0]])))
+    return schema.get("description")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without keys that stand twice: the first would be lost in silence."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key!r} stands twice, {node.start_mark}")
+        return super().construct_mapping(node, deep=deep)
+
+
+def _condition(keyword, value):
+    if isinstance(value, dict):
+        spec = {"keyword": keyword} | {k: v for k, v in value.items() if k != "value"}
+        return Condition(read_card(spec), as_list(value["value"]))
+    return Condition(read_card(keyword), as_list(value))
+
+
+def _type_rule(rule):
+    cards = (_condition(key, value) for key, value in rule.get("cards", {}).items())
+    exptime = rule.get("exptime", {})
+    return TypeRule(
+        type=rule["type"],
+        imagetyp=as_list(rule["imagetyp"]) if "imagetyp" in rule else (),
+        exptime_min=exptime.get("min"),
+        exptime_max=exptime.get("max"),
+        cards=tuple((condition.card, condition.values) for condition in cards),
+    )
+
+
+def _amplifier(entry, index, *, file):
+    where = f"amplifiers[{index}]"
+
+    def region(key):
+        value = entry.get(key)
+        return None if value is None else read_region(value, file=file, keyword=f"{where}.{key}")
+
+    def figure(key):
+        value = entry.get(key)
+        return read_card(value) if isinstance(value, dict) else value
+
+    overscan = entry.get("overscan", "none")
+    strips = () if overscan == "none" else as_list(overscan)
+    spec = AmplifierSpec(
+        name=str(entry.get("name", f"A{index + 1}")),
+        hdu=entry.get("hdu"),
+        data=region("data"),
+        overscan=tuple(
+            read_region(strip, file=file, keyword=f"{where}.overscan") for strip in strips
+        ),
+        along=entry.get("along"),
+        place=region("place"),
+        flip_x="x" in entry.get("flip", ""),
+        flip_y="y" in entry.get("flip", ""),
+    )
+    if spec.place is not None and spec.place.form == "python":
+        raise UserError(
+            "a place is given as a FITS section of the product image, or by a card's keyword",
+            file=file,
+            keyword=f"{where}.place",
+            value=spec.place.text,
+            allowed='{fits: "[x1:x2,y1:y2]"} or {keyword: DETSEC}',
+        )
+    return replace(
+        spec,
+        gain=figure("gain"),
+        read_noise=figure("read_noise"),
+        saturation=figure("saturation"),
+    )

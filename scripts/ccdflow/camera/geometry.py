@@ -1,0 +1,329 @@
+"""Where the amplifiers of a frame lie: their science pixels, their overscan, their place.
+
+Two sources give the same `Draft` of each amplifier: a profile (`profilesections`, beside this) and
+the frame's own cards (`headersections`). `assemble` checks them and puts them together.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ccdflow.camera.cards import CardSpec, card_value, find, number, whole
+from ccdflow.camera.sections import Region, RegionSpec, Section, parse_fits
+from ccdflow.errors import FrameError
+
+BINNING_PAIRS = (
+    ("CCDBIN1", "CCDBIN2"),
+    ("CCDXBIN", "CCDYBIN"),
+    ("XBINNING", "YBINNING"),
+    ("BINX", "BINY"),
+    ("XBIN", "YBIN"),
+    ("DETXBIN", "DETYBIN"),
+    ("BIN-FCT1", "BIN-FCT2"),
+    ("CDELT1U", "CDELT2U"),
+    ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
+)
+BINNING_TEXTS = ("CCDSUM", "BINNING", "BINSUM", "CCDBIN")
+
+
+@dataclass(frozen=True)
+class Amplifier:
+    """One amplifier of a frame.
+
+    Parameters
+    ----------
+    name : str
+        Unique in the frame.
+    hdu : int
+        Index of its HDU in the file.
+    data : Region
+        The science pixels that are kept, in the array of that HDU.
+    overscan : tuple of Region
+        Strips whose statistic is the bias level; empty where nothing is subtracted.
+    along : str
+        'rows': one level for each row of `data` (strips at the left or right, each as high as
+        `data`); 'columns': one for each column (strips above or below, each as wide as `data`);
+        'frame': one level for all pixels (strips of any size); 'none': no overscan.
+    place : Region
+        Where `data` go in the product image.
+    flip_x, flip_y : bool
+        Whether columns, rows are reversed on the way there.
+    gain : float or None
+        Electrons per adu.
+    read_noise : float or None
+        Electrons.
+    saturation : float or None
+        Raw adu at which a pixel counts as saturated.
+    """
+
+    name: str
+    hdu: int
+    data: Region
+    overscan: tuple[Region, ...]
+    along: str
+    place: Region
+    flip_x: bool = False
+    flip_y: bool = False
+    gain: float | None = None
+    read_noise: float | None = None
+    saturation: float | None = None
+
+    def canonical(self):
+        """A plain dict with all that products depend on."""
+        return {
+            "along": self.along,
+            "data": self.data.to_fits(),
+            "flip": [self.flip_x, self.flip_y],
+            "gain": self.gain,
+            "hdu": self.hdu,
+            "name": self.name,
+            "overscan": [strip.to_fits() for strip in self.overscan],
+            "place": self.place.to_fits(),
+            "read_noise": self.read_noise,
+            "saturation": self.saturation,
+        }
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The amplifiers of a frame, and the shape of what they are put together to.
+
+    Parameters
+    ----------
+    camera : str
+        The camera's name.
+    shape : (int, int)
+        (ny, nx) of the product image; with layout 'extensions' that of the first.
+    amplifiers : tuple of Amplifier
+        In the order of the profile or of the file.
+    layout : str
+        'image': all amplifiers in one image; 'extensions': an image for each HDU, and each
+        amplifier's `place` is in that of its own HDU.
+    source : str
+        'profile' or 'header'.
+    raw_shapes : tuple of (int, (int, int))
+        For each HDU that is used, its index and (ny, nx).
+    extension_shapes : tuple of (int, (int, int))
+        With layout 'extensions', the (ny, nx) of the product for each HDU; else empty.
+    notes : tuple of str
+        What was decided beyond the letter of the cards, for the log and the inventory.
+    """
+
+    camera: str
+    shape: tuple[int, int]
+    amplifiers: tuple[Amplifier, ...]
+    layout: str
+    source: str
+    raw_shapes: tuple[tuple[int, tuple[int, int]], ...] = ()
+    extension_shapes: tuple[tuple[int, tuple[int, int]], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def canonical(self):
+        """A plain dict with all that products depend on: the notes are not among it."""
+        return {
+            "amplifiers": [amplifier.canonical() for amplifier in self.amplifiers],
+            "camera": self.camera,
+            "extension_shapes": [[hdu, list(shape)] for hdu, shape in self.extension_shapes],
+            "layout": self.layout,
+            "raw_shapes": [[hdu, list(shape)] for hdu, shape in self.raw_shapes],
+            "shape": list(self.shape),
+            "source": self.source,
+        }
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Where gain, read noise, saturation and binning stand: cards tried in order."""
+
+    gain: tuple[CardSpec, ...]
+    read_noise: tuple[CardSpec, ...]
+    saturation: tuple[CardSpec, ...]
+    binning: tuple[CardSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class AmplifierSpec:
+    """An amplifier as a profile gives it, before a frame is known.
+
+    Parameters
+    ----------
+    name : str
+    hdu : int, str or None
+        Index or EXTNAME; None for the file's only image.
+    data : RegionSpec or None
+        None for all pixels of the HDU.
+    overscan : tuple of RegionSpec
+    along : str or None
+        None to see it from where the strips lie.
+    place : RegionSpec or None
+        A region of the product image, or the card with its section of the unbinned detector.
+    flip_x, flip_y : bool
+    gain, read_noise, saturation : float, CardSpec or None
+        None for the camera's cards.
+    """
+
+    name: str
+    hdu: int | str | None = None
+    data: RegionSpec | None = None
+    overscan: tuple[RegionSpec, ...] = ()
+    along: str | None = None
+    place: RegionSpec | None = None
+    flip_x: bool = False
+    flip_y: bool = False
+    gain: float | CardSpec | None = None
+    read_noise: float | CardSpec | None = None
+    saturation: float | CardSpec | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An amplifier of a frame before it is checked and placed.
+
+    Parameters
+    ----------
+    name, hdu, data, overscan, along, flip_x, flip_y, gain, read_noise, saturation
+        As in `Amplifier`; `along` None to see it from where the strips lie.
+    place : Region or None
+        In the product image, where the profile says it.
+    detector : tuple of (str, Section)
+        Sections of the unbinned detector by card, in order of preference.
+    detector_of : Region or None
+        The pixels that `detector` is about; None for `data`.
+    lengthen : bool
+        Whether a strip nearly as long as the data may be lengthened to them: the convention for
+        BIASSEC, whose length along the readout axis is that of TRIMSEC.
+    """
+
+    name: str
+    hdu: int
+    data: Region
+    overscan: tuple[Region, ...]
+    along: str | None = None
+    place: Region | None = None
+    detector: tuple[tuple[str, Section], ...] = ()
+    detector_of: Region | None = None
+    flip_x: bool = False
+    flip_y: bool = False
+    gain: float | None = None
+    read_noise: float | None = None
+    saturation: float | None = None
+    lengthen: bool = False
+
+
+def image_hdus(headers):
+    """Indices of the HDUs that hold an image with pixels; tables and empty primaries do not."""
+    return tuple(index for index, header in enumerate(headers) if _is_image(header))
+
+
+def _is_image(header):
+    # The header of a compressed image still calls itself a table, but has no columns any more.
+    kind = str(header.get("XTENSION", "IMAGE")).strip()
+    return (kind == "IMAGE" or "TFIELDS" not in header) and min(_lengths(header), default=0) > 0
+
+
+def _lengths(header):
+    """NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
+    lengths = [whole(header.get(f"NAXIS{i + 1}")) or 0 for i in range(whole(header["NAXIS"]) or 0)]
+    while len(lengths) > 2 and lengths[-1] == 1:
+        lengths.pop()
+    return lengths
+
+
+def array_shape(header, *, file=None):
+    """The shape (ny, nx) of the image of an HDU; trailing axes of length 1 do not count.
+
+    Raises
+    ------
+    FrameError
+        If it is not two-dimensional.
+    """
+    lengths = _lengths(header)
+    if len(lengths) != 2:
+        raise FrameError(
+            "the frame is not a two-dimensional image",
+            file=file,
+            keyword="NAXIS",
+            value=" x ".join(map(str, lengths)),
+            allowed="two axes",
+        )
+    return lengths[1], lengths[0]
+
+
+def binning(headers, index, *, specs=(), default=(1, 1)):
+    """The binning (by, bx) of an HDU, from its own header or the primary.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    index : int
+        The HDU.
+    specs : tuple of CardSpec
+        The profile's cards: one with both numbers or with one for both axes, or x and then y.
+    default : (int, int)
+        Where no card says it.
+
+    Returns
+    -------
+    (int, int)
+    """
+    if specs:
+        texts = [find(headers, spec, (index, 0)) for spec in specs]
+        numbers = _integers(" ".join(str(text) for text in texts if text is not None))
+        return (numbers[-1], numbers[0]) if numbers else default
+    for header in (headers[index], headers[0]):
+        for keyword in BINNING_TEXTS:
+            numbers = _integers(card_value(header, keyword))
+            if len(numbers) == 2:
+                return numbers[1], numbers[0]
+        for x_keyword, y_keyword in BINNING_PAIRS:
+            bx = abs(whole(card_value(header, x_keyword)) or 0)
+            by = abs(whole(card_value(header, y_keyword)) or 0)
+            if bx and by:
+                return by, bx
+    return default
+
+
+def _integers(value):
+    """The whole numbers above 0 in a text such as '2 1', '2x1' or '2,1'."""
+    return [int(digits) for digits in re.findall(r"\d+", str(value or "")) if int(digits)]
+
+
+def card_number(headers, specs, index):
+    """The first number above 0 in these cards, in an HDU's own header before the primary.
+
+    EGAIN comes first: amateur cameras write electrons per adu there, and a setting into GAIN.
+    """
+    ordered = sorted(specs, key=lambda spec: spec.keyword != "EGAIN")
+    found = (number(find(headers, spec, (index, 0))) for spec in ordered)
+    return next((value for value in found if value is not None and value > 0), None)
+
+
+def detector_sections(header, keywords, *, file, suffix=""):
+    """The detector sections a header has, as ((keyword, Section), ...)."""
+    found = []
+    for keyword in keywords:
+        text = card_value(header, keyword + suffix)
+        if text is not None:
+            found.append((keyword, parse_fits(text, file=file, keyword=keyword + suffix)))
+    return tuple(found)
+
+
+def fits_binned(section, region, factors):
+    """Whether a section of the unbinned detector has the size of these binned pixels."""
+    pairs = zip(section.shape, region.shape, factors, strict=True)
+    return all(abs(length / factor - count) < 1 for length, count, factor in pairs)
+
+
+def detector_mismatch(draft, section, base, factors, keyword, *, file):
+    """The error for a detector section that is not the size of the amplifier's pixels."""
+    ny, nx = base.shape
+    return FrameError(
+        f"amplifier {draft.name}: the detector section and the data differ in size",
+        file=file,
+        keyword=keyword,
+        value=section.region.to_fits(),
+        allowed=f"{nx * factors[1]} x {ny * factors[0]} for data {base.to_fits()} "
+        f"binned {factors[1]} x {factors[0]}",
+        remedy="give the amplifiers with their `place` in the camera's profile",
+    )

@@ -1,0 +1,104 @@
+"""The cards of one HDU, read for its amplifiers."""
+
+from __future__ import annotations
+
+from ccdflow.camera.cards import CardSpec, card_value
+from ccdflow.camera.geometry import array_shape, binning, card_number
+from ccdflow.camera.sections import Region, Section, inside, parse_fits
+from ccdflow.errors import FrameError
+
+REMEDY = (
+    "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "
+    "(docs/cameras.md; `make new-camera FRAME=file` proposes one)"
+)
+# What observatories write into a section card that has nothing to say.
+_SILENT = {"UNKNOWN", "UNDEFINED", "N/A", "NA", "NONE", "NULL", "-", "?"}
+# A family's own gain, read noise and saturation stand before the camera's.
+_FAMILY_FIGURES = {
+    "gain": ("GAIN", "GTGAIN"),
+    "read_noise": ("RDNOISE", "GTRON"),
+    "saturation": ("SATURATE",),
+}
+
+
+class HduReader:
+    """Reads the cards of one image HDU, in its own header before the primary's.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    index : int
+        The HDU.
+    alone : bool
+        Whether it is the file's only image: then sections in the primary are about it too.
+    cards : Cards
+    notes : list of str
+        Added to: what was decided beyond the letter of the cards.
+    file : str
+    """
+
+    def __init__(self, headers, index, *, alone, cards, notes, file):
+        self.headers, self.index, self.alone = headers, index, alone
+        self.cards, self.notes, self.file = cards, notes, file
+        self.shape = array_shape(headers[index], file=file)
+        self.frame = Region(0, self.shape[0], 0, self.shape[1])
+        self.binning = binning(headers, index, specs=cards.binning)
+        # The primary's cards then hold for this HDU too, where it has none of its own.
+        self.inherits = card_value(headers[index], "INHERIT") is True
+        self.name = str(card_value(headers[index], "EXTNAME") or "A")
+
+    def value(self, keyword, *, primary=True):
+        """The value of a card, or None."""
+        for index in (self.index, 0) if primary else (self.index,):
+            value = card_value(self.headers[index], keyword)
+            if value is not None:
+                return value
+        return None
+
+    def text(self, keywords, suffix=""):
+        """The first of these section cards that says something, as (keyword, text), or None."""
+        for keyword in keywords:
+            for name in (keyword + suffix, f"{keyword}_{suffix}") if suffix else (keyword,):
+                value = self.value(name, primary=self.alone or self.inherits)
+                if isinstance(value, str) and value.upper() not in _SILENT:
+                    return name, value
+        return None
+
+    def section(self, keywords, suffix=""):
+        """The first of these cards as a Section within the frame, or None.
+
+        Raises
+        ------
+        FrameError
+            If it is outside the frame, also when its axes are exchanged.
+        """
+        found = self.text(keywords, suffix)
+        if found is None:
+            return None
+        keyword, text = found
+        section = self.parsed(keyword, text, shape=self.shape)
+        turned = section.region.transposed()
+        if not section.region.within(self.shape) and turned.within(self.shape):
+            self.notes.append(f"{keyword} {text} is outside the frame as written: read rows first")
+            section = Section(turned, flip_x=section.flip_y, flip_y=section.flip_x)
+        inside(section.region, self.shape, text, file=self.file, keyword=keyword, remedy=REMEDY)
+        return section
+
+    def parsed(self, keyword, text, *, shape=None):
+        """The text of a card as a Section, wherever it lies; a FrameError with a remedy if none."""
+        return parse_fits(text, shape=shape, file=self.file, keyword=keyword, remedy=REMEDY)
+
+    def figures(self, suffix=""):
+        """Gain, read noise and saturation as a dict, None where no card says it."""
+        figures = {}
+        for field, names in _FAMILY_FIGURES.items():
+            own = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
+            specs = own + getattr(self.cards, field)
+            figures[field] = card_number(self.headers, specs, self.index)
+        return figures
+
+    def contradiction(self, problem, keyword, value, allowed=None):
+        """The error for cards that contradict each other or the frame."""
+        return FrameError(
+            problem, file=self.file, keyword=keyword, value=value, allowed=allowed, remedy=REMEDY
+        )

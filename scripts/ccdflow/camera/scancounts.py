@@ -1,0 +1,265 @@
+"""Amplifiers from cards that count prescan and overscan columns and rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ccdflow.camera.cards import number, whole
+from ccdflow.camera.geometry import Draft
+from ccdflow.camera.sections import Region
+
+# Cards with the number of columns (rows) before and after the data, in the order of readout.
+PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", "PRECOL")
+OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
+PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
+OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")
+AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")
+ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
+# More outputs than any chip of ESO has.
+_OUTPUTS = range(1, 33)
+
+
+def drafts_from_counts(reader, given, said, detector):
+    """The amplifiers of an HDU from the numbers of columns and rows around the data.
+
+    Parameters
+    ----------
+    reader : HduReader
+    given : Region or None
+        What TRIMSEC or DATASEC says, which must agree.
+    said : (str, str) or None
+        That card and its text.
+    detector : tuple of (str, Section)
+
+    Returns
+    -------
+    list of Draft
+        Empty where no card counts columns or rows.
+
+    Raises
+    ------
+    FrameError
+        If the numbers contradict the frame or its sections.
+    """
+    counts = [_count(reader, names) for names in (PRESCAN_X, OVERSCAN_X, PRESCAN_Y, OVERSCAN_Y)]
+    if not any(counts):
+        return []
+    by, bx = reader.binning
+    scaled = [count // factor for count, factor in zip(counts, (bx, bx, by, by), strict=True)]
+    amplifiers = max(whole(reader.value(name)) or 1 for name in AMPLIFIERS)
+    if amplifiers > 1 and reader.alone:
+        return _side_by_side(reader, scaled, amplifiers, given)
+    if given is None and counts != scaled:
+        raise reader.contradiction(
+            "the frame is binned: do the numbers of overscan columns count binned pixels?",
+            "PRESCAN, OVERSCAN",
+            counts,
+        )
+    for numbers in (counts, scaled):
+        data = _inner(reader.frame, numbers)
+        if given is None or given == data:
+            if given is None and min(data.shape) > 0:
+                reader.notes.append(
+                    f"cards count {{}} columns before and {{}} after the data, {{}} rows below and "
+                    f"{{}} above: data taken to be {data.to_fits()}".format(*numbers)
+                )
+            return [_draft(reader, reader.name, reader.frame, numbers, detector=detector)]
+    raise reader.contradiction(
+        "the numbers of prescan and overscan columns and rows contradict the section",
+        *said,
+        "{} before and {} after the data in x, {} and {} in y".format(*counts),
+    )
+
+
+def drafts_from_outputs(reader, position, images, detector):
+    """The amplifiers of an HDU from ESO's cards for each output (``ESO DET OUT1 OVSCX``).
+
+    NX and NY count the valid, binned pixels of an output, X and Y are its corner of the chip:
+    prescan lies on that side, overscan on the other.
+
+    Parameters
+    ----------
+    reader : HduReader
+    position, images : int
+        Which of how many images this is.
+    detector : tuple of (str, Section)
+
+    Returns
+    -------
+    list of Draft
+        Empty where there are no such cards, or they count nothing.
+
+    Raises
+    ------
+    FrameError
+        If the numbers do not add up to the frame.
+    """
+    outputs = _outputs(reader, position, images)
+    counts = [[whole(reader.value(output + key)) or 0 for key in ESO] for output in outputs]
+    if not any(map(any, counts)):
+        return []
+    sides = _sides(reader, outputs)
+    blocks = _blocks(reader, outputs, sides)
+    drafts = []
+    for output, numbers, block, side in zip(outputs, counts, blocks, sides, strict=True):
+        _check_output(reader, output, _inner(block, numbers))
+        name = output.split()[-1] if images == 1 else f"{reader.name}{output.split()[-1]}"
+        found = detector if len(outputs) == 1 else ()
+        draft = _draft(reader, name, block, numbers, side=side, detector=found)
+        # ESO's GAIN is adu per electron; CONAD is its inverse.
+        gain = number(reader.value(output + "CONAD"))
+        read_noise = number(reader.value(output + "RON"))
+        drafts.append(
+            replace(draft, gain=gain or draft.gain, read_noise=read_noise or draft.read_noise)
+        )
+    return drafts
+
+
+def _count(reader, names):
+    """A number of columns; text such as IRAF's OVERSCAN card is none."""
+    for name in names:
+        value = whole(reader.value(name))
+        if value is not None and value > 0:
+            return value
+    return 0
+
+
+def _inner(block, numbers):
+    left, right, below, above = numbers
+    return Region(block.y0 + below, block.y1 - above, block.x0 + left, block.x1 - right)
+
+
+def _side_by_side(reader, numbers, amplifiers, given):
+    """Amplifiers that share each row, as at Keck and Lick: all prescans, data, then overscans."""
+    left, right, below, above = numbers
+    ny, nx = reader.shape
+    width, rest = divmod(nx - amplifiers * (left + right), amplifiers)
+    first = amplifiers * left
+    after = first + amplifiers * width
+    rows = (below, ny - above)
+    if rest or width <= 0 or not _is_said(reader, Region(*rows, first, after), given):
+        raise reader.contradiction(
+            f"{amplifiers} amplifiers in one image, and no card says where each has its overscan",
+            "NUMAMPS, AMPSROW",
+            amplifiers,
+        )
+    return [
+        Draft(
+            name=f"{reader.name}{i + 1}",
+            hdu=reader.index,
+            data=Region(*rows, first + i * width, first + (i + 1) * width),
+            overscan=_strips(
+                [
+                    Region(*rows, after + i * right, after + (i + 1) * right),
+                    Region(*rows, i * left, (i + 1) * left),
+                ]
+            ),
+            **reader.figures(),
+        )
+        for i in range(amplifiers)
+    ]
+
+
+def _is_said(reader, data, given):
+    """Whether DATASEC, or the width in Keck's WINDOW (chip, x, y, nx, ny), agrees with the data."""
+    if given is not None:
+        return given == data
+    window = str(reader.value("WINDOW") or "").split(",")
+    width = data.shape[1]
+    said = whole(window[3]) if len(window) == 5 else None
+    return said in (width, width * reader.binning[1])
+
+
+def _outputs(reader, position, images):
+    """The prefixes of the cards of this HDU's outputs."""
+    prefixes = [f"ESO DET OUT{i} " for i in _OUTPUTS]
+    own = [p for p in prefixes if reader.value(p + "NX", primary=False) is not None]
+    if own:
+        return own
+    shared = [p for p in prefixes if reader.value(p + "NX") is not None]
+    if images == 1 or not shared:
+        return shared
+    if len(shared) != images:
+        raise reader.contradiction(
+            f"the primary tells of {len(shared)} outputs for {images} images",
+            "ESO DET OUTPUTS",
+            len(shared),
+        )
+    return [shared[position]]
+
+
+def _sides(reader, outputs):
+    """For each output, whether it reads out to the right, and to the top, of its chip."""
+    corners = []
+    for output in outputs:
+        right_end = (whole(reader.value(output + "NX")) or 0) * reader.binning[1]
+        top_end = (whole(reader.value(output + "NY")) or 0) * reader.binning[0]
+        x, y = whole(reader.value(output + "X")) or 1, whole(reader.value(output + "Y")) or 1
+        corners.append((x > right_end / 2, y > top_end / 2))
+    return corners
+
+
+def _blocks(reader, outputs, sides):
+    """The part of the frame that each output fills: prescan, data and overscan."""
+    (ny, nx), count = reader.shape, len(outputs)
+    if count == 1:
+        return [reader.frame]
+    columns, rows = len({right for right, _ in sides}), len({top for _, top in sides})
+    if columns * rows != count or len(set(sides)) != count or nx % columns or ny % rows:
+        raise reader.contradiction(
+            "the outputs do not divide the frame evenly", "ESO DET OUTPUTS", count
+        )
+    width, height = nx // columns, ny // rows
+    return [
+        Region(
+            height * (top and rows == 2),
+            height * (1 + (top and rows == 2)),
+            width * (right and columns == 2),
+            width * (1 + (right and columns == 2)),
+        )
+        for right, top in sides
+    ]
+
+
+def _check_output(reader, output, data):
+    by, bx = reader.binning
+    ny, nx = data.shape
+    said = [whole(reader.value(output + key)) for key in ("NX", "NY")]
+    if said[0] not in (nx, nx * bx) or said[1] not in (ny, ny * by, None):
+        raise reader.contradiction(
+            "prescan, valid pixels and overscan do not add up to the frame",
+            f"{output}NX, NY",
+            said,
+            f"{nx}, {ny}",
+        )
+
+
+def _draft(reader, name, block, numbers, *, side=(False, False), detector=()):
+    """The amplifier of a block of the frame that is read out to the given side."""
+    left, right, below, above = numbers
+    if side[0]:
+        left, right = right, left
+    if side[1]:
+        below, above = above, below
+    data = _inner(block, (left, right, below, above))
+    if min(data.shape) <= 0:
+        raise reader.contradiction(
+            "prescan and overscan leave no science pixels", "PRESCAN, OVERSCAN", list(numbers)
+        )
+    before = [replace(data, x0=block.x0, x1=data.x0), replace(data, y0=block.y0, y1=data.y0)]
+    after = [replace(data, x0=data.x1, x1=block.x1), replace(data, y0=data.y1, y1=block.y1)]
+    in_x = [before[0], after[0]] if side[0] else [after[0], before[0]]
+    in_y = [before[1], after[1]] if side[1] else [after[1], before[1]]
+    return Draft(
+        name=name,
+        hdu=reader.index,
+        data=data,
+        overscan=_strips(in_x + in_y),
+        detector=detector,
+        **reader.figures(),
+    )
+
+
+def _strips(candidates):
+    """The first strip that has pixels: read after the data rather than before, x before y."""
+    return tuple(strip for strip in candidates if strip.size > 0)[:1]

@@ -1,0 +1,1 @@
+"""FITS files: raw ones read once and no further than they promise, products written whole."""

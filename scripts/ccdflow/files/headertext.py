@@ -1,0 +1,167 @@
+"""A header as the text of its cards: kept as they came, and new ones written beside them.
+
+Building a header of `astropy.io.fits.Header` costs several milliseconds a frame, all of them with
+the interpreter's lock held. The raw cards are text already and stay as they are; the text of a new
+card comes from astropy, and that of cards which are alike in many frames is remembered.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+from urllib.parse import quote
+
+from astropy.io import fits
+
+from ccdflow.files import fitsio
+
+_CARD = 80
+# Keyword, "= ", and the columns that a value of fixed format fills.
+_FIXED = 30
+# Beyond it, a string goes on in CONTINUE cards.
+_LONGEST_STRING = 68
+_COMMENTARY = ("COMMENT", "HISTORY", "")
+
+
+class CardList:
+    """The cards of a header in their order.
+
+    Parameters
+    ----------
+    cards : iterable of (str, str)
+        Keyword, without HIERARCH, and text: a multiple of 80 characters, of which more than one
+        where CONTINUE cards follow.
+    """
+
+    def __init__(self, cards=()):
+        self._cards = list(cards)
+
+    @classmethod
+    def read(cls, header):
+        """Return the cards of an astropy header; what is not valid FITS is mended by astropy."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return cls((card.keyword, card.image) for card in header.cards)
+
+    def __iter__(self):
+        return iter(self._cards)
+
+    def __len__(self):
+        return len(self._cards)
+
+    def __contains__(self, keyword):
+        return any(have == keyword for have, _ in self._cards)
+
+    def without(self, test):
+        """Return the cards whose keyword does not pass a test.
+
+        Parameters
+        ----------
+        test : callable
+            Called with a keyword.
+        """
+        return CardList(card for card in self._cards if not test(card[0]))
+
+    def drop(self, keyword):
+        """Take out all cards of a keyword."""
+        self._cards = [card for card in self._cards if card[0] != keyword]
+
+    def rename(self, old, new):
+        """Give the cards of a keyword another, of up to eight characters, all else as it is."""
+        self._cards = [
+            (new, f"{new:<8}{text[8:]}") if keyword == old else (keyword, text)
+            for keyword, text in self._cards
+        ]
+
+    def set(self, keyword, value, comment=""):
+        """Write a card in the place of those of its keyword, or at the end.
+
+        Parameters
+        ----------
+        keyword : str
+        value : str, int, float or bool
+            Text may hold what is ASCII and printable, see `printable`.
+        comment : str
+            Left out where the card has no room for it.
+        """
+        new = (keyword, card_text(keyword, value, comment))
+        places = [place for place, card in enumerate(self._cards) if card[0] == keyword]
+        if not places:
+            self._cards.append(new)
+            return
+        self._cards[places[0]] = new
+        for place in reversed(places[1:]):
+            del self._cards[place]
+
+    def add_comment(self, text):
+        """Append a text as COMMENT cards."""
+        self._add_commentary("COMMENT", text)
+
+    def add_history(self, text):
+        """Append a text as HISTORY cards."""
+        self._add_commentary("HISTORY", text)
+
+    def _add_commentary(self, keyword, text):
+        for start in range(0, len(text), 72):
+            self._cards.append((keyword, f"{keyword:<8}{text[start : start + 72]:<72}"))
+
+    def extend(self, cards):
+        """Append cards; with keywords that are there already they stand twice."""
+        self._cards += cards
+
+    def to_bytes(self, data_sum):
+        """Return the header as padded bytes, with CHECKSUM and DATASUM cards that fit.
+
+        Parameters
+        ----------
+        data_sum : int
+            The sum of the data unit's words, see `ccdflow.files.fitsio.sum_words`.
+        """
+        cards = [text for keyword, text in self._cards if keyword not in ("CHECKSUM", "DATASUM")]
+        if "LONGSTRN" not in self and any(text[80:88] == "CONTINUE" for text in cards):
+            cards.append(card_text("LONGSTRN", "OGIP 1.0", "the long string convention is used"))
+        cards += [
+            card_text("CHECKSUM", "0" * 16, "HDU checksum"),
+            card_text("DATASUM", str(data_sum), "data unit checksum"),
+            f"{'END':<{_CARD}}",
+        ]
+        text = "".join(cards).encode("ascii")
+        text += b" " * (-len(text) % fitsio.BLOCK)
+        total = fitsio.checksum_of(fitsio.sum_words(text), data_sum)
+        return text.replace(
+            b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + fitsio.encode_checksum(total).encode()
+        )
+
+
+@lru_cache(maxsize=4096, typed=True)
+def card_text(keyword, value, comment=""):
+    """Return the text of a card.
+
+    Parameters
+    ----------
+    keyword : str
+    value : str, int, float or bool
+    comment : str
+        Left out where the card has no room for it.
+
+    Returns
+    -------
+    str
+        80 characters, or a multiple of it for a text that goes on in CONTINUE cards.
+    """
+    if isinstance(value, str):
+        quoted = len(value.replace("'", "''"))
+        room = _CARD - max(_FIXED, quoted + 12) - len(" / ")
+        if quoted > _LONGEST_STRING or len(comment) > room:
+            comment = ""
+    return str(fits.Card(keyword, value, comment or None))
+
+
+def is_commentary(keyword):
+    """Tell whether a keyword is COMMENT, HISTORY or blank: such cards may stand many times."""
+    return keyword in _COMMENTARY
+
+
+def printable(text):
+    """Return a text with percent signs and numbers for what a FITS card cannot hold."""
+    return quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~")

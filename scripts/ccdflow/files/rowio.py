@@ -1,0 +1,124 @@
+"""One image read row by row from a raw file, and written row by row into a product."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow import paths
+from ccdflow.files import fitsio
+
+
+class RowStream:
+    """The rows of one image of a raw file, inflated a block at a time.
+
+    Parameters
+    ----------
+    file : file object
+        From `ccdflow.files.fitsio.open_raw`.
+    layout : RawLayout
+    hdu : Hdu
+        Its image is stored plainly, see `is_plain`.
+    name : str
+    """
+
+    def __init__(self, file, layout, hdu, name):
+        self._file = file
+        self._layout = layout
+        self._hdu = hdu
+        self._name = name
+        self.shape = fitsio.image_shape(hdu.header, name)
+        self.dtype = np.dtype(fitsio.DTYPES[hdu.header["BITPIX"]])
+        self.offset = 0 if self.dtype.kind == "f" else int(hdu.header.get("BZERO", 0))
+
+    def blocks(self, rows):
+        """Yield (first row, stored pixels) for blocks of up to so many rows.
+
+        The pixels are (k, nx), big-endian, valid until the next block.
+
+        Raises
+        ------
+        FrameError
+            If the file is truncated, or at its end its checksum or length is not right.
+        """
+        ny, nx = self.shape
+        buffer = fitsio.scratch.get("rows", max(rows * nx * self.dtype.itemsize, fitsio.BLOCK))
+        got = self._skip(self._hdu.offset, buffer)
+        for first in range(0, ny, rows):
+            count = min(rows, ny - first)
+            view = buffer[: count * nx * self.dtype.itemsize]
+            filled = self._fill(view)
+            got += filled
+            if filled < len(view):
+                fitsio.check_length(got, False, self._layout, self._name)
+            yield first, np.frombuffer(view, dtype=self.dtype).reshape(count, nx)
+        # Reading to the end is what makes gzip compare its checksum.
+        end = self._layout.hdus[-1].end
+        got += self._skip(end - got, buffer)
+        more = bool(self._fill(buffer[:1]))
+        fitsio.check_length(got, more, self._layout, self._name)
+
+    def _skip(self, size, buffer):
+        done = 0
+        while done < size:
+            filled = self._fill(buffer[: min(size - done, len(buffer))])
+            done += filled
+            if not filled:
+                break
+        return done
+
+    def _fill(self, view):
+        with fitsio.reading(self._name):
+            return fitsio.fill(self._file, view)
+
+
+class Writer:
+    """A FITS file of one image that is written by blocks of rows, its header last.
+
+    As with `ccdflow.files.fitsio.write_hdus`, the file gets its name when it is whole.
+
+    Parameters
+    ----------
+    path : path-like
+    header_size : int
+        Bytes that are kept free for the header.
+    """
+
+    def __init__(self, path, header_size):
+        self._path = Path(path)
+        self._part = paths.temporary(path)
+        self._header_size = header_size
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self):
+        self._file = self._part.open("wb", buffering=0)
+        self._file.seek(self._header_size)
+        return self
+
+    def write(self, data):
+        """Write the next bytes of the data unit."""
+        fitsio.write_all(self._file, memoryview(data).cast("B"))
+
+    def finish(self, header):
+        """Write the header and give the file its name.
+
+        Returns
+        -------
+        bool
+            False, and no file, if the header does not have the size that was kept free.
+        """
+        if len(header) != self._header_size:
+            return False
+        self._file.seek(0)
+        fitsio.write_all(self._file, memoryview(header))
+        self._file.close()
+        self._part.replace(self._path)
+        return True
+
+    def __exit__(self, *error):
+        self._file.close()
+        # A disk that cannot be written may not let go of the file either: the next run does it.
+        with suppress(OSError):
+            self._part.unlink()

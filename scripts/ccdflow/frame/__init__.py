@@ -1,0 +1,1 @@
+"""One frame: its overscan subtracted, trimmed, and a header that tells the truth."""

@@ -1,0 +1,106 @@
+"""What is wrong with pixels and amplifiers: masks, and amplifiers saturated throughout or dead."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.errors import FrameError
+from ccdflow.frame.pixels import native
+
+SATURATED = 1
+NOT_FINITE = 2
+NO_DATA = 4
+
+# Converters with fewer bits than this are not in use any more.
+_FEWEST_BITS = 12
+
+
+def saturation_of(dtype, offset, amplifier):
+    """Return the raw value from which on a pixel is saturated, adu; None if nothing says it.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the stored pixels.
+    offset : int
+        What to add to them to have the values.
+    amplifier : ccdflow.camera.geometry.Amplifier
+        Its own saturation comes first; else it is the highest number that the pixels can hold, if
+        these are as wide as converters are.
+    """
+    if amplifier.saturation is not None:
+        return amplifier.saturation
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        return np.iinfo(dtype.newbyteorder("=")).max + offset
+    return None
+
+
+def mask_of(stored, offset, amplifier):
+    """Return the mask of an amplifier's data.
+
+    Parameters
+    ----------
+    stored : numpy.ndarray
+        Its stored pixels, (ny, nx).
+    offset : int
+        What to add to have the values.
+    amplifier : ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx), uint8, a sum of SATURATED and NOT_FINITE; 0 is a good pixel.
+    """
+    values = native(stored, offset)
+    mask = np.zeros(values.shape, dtype=np.uint8)
+    top = saturation_of(stored.dtype, offset, amplifier)
+    if top is not None:
+        with np.errstate(invalid="ignore"):
+            mask[values >= top] |= SATURATED
+    if values.dtype.kind == "f":
+        mask[~np.isfinite(values)] |= NOT_FINITE
+    return mask
+
+
+def sampled(data):
+    """Return the steps over rows and columns by which the pixels of a region are sampled."""
+    step = max(1, min(data.shape) // 64)
+    return slice(data.y0, data.y1, step), slice(data.x0, data.x1, step)
+
+
+def flag_of(sample, offset, amplifier):
+    """Return 'saturated' or 'dead' for an amplifier that is so throughout, else ''.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray
+        Stored pixels of its data region, see `sampled`.
+    offset : int
+        What to add to have the values.
+    amplifier : ccdflow.camera.geometry.Amplifier
+
+    Raises
+    ------
+    FrameError
+        If none of them is finite.
+    """
+    values = sample.astype(np.float64) + offset
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        raise FrameError(
+            f"amplifier {amplifier.name} holds no finite value",
+            value=amplifier.data.to_fits(),
+            remedy="the frame is not reduced: its product would be all NaN",
+        )
+    top = saturation_of(sample.dtype, offset, amplifier)
+    if top is not None and np.median(values) >= top:
+        return "saturated"
+    if values.min() < values.max():
+        return ""
+    return "saturated" if _is_ceiling(values[0]) else "dead"
+
+
+def _is_ceiling(value):
+    """Tell whether a value is the highest of a converter: 4095, 65535, 262143 ..."""
+    level = int(value) + 1
+    return value == level - 1 and level >= 1 << _FEWEST_BITS and level & (level - 1) == 0

@@ -1,0 +1,336 @@
+"""The header of a reduced frame: what was done, by whom, from what; and no card that is stale."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.metadata import version
+
+import numpy as np
+
+from ccdflow import __version__
+from ccdflow.camera.cards import card_value
+from ccdflow.files import fitsio
+from ccdflow.files.headertext import CardList, card_text, is_commentary, printable
+from ccdflow.frame import placement
+from ccdflow.frame.products import product_images
+
+# Cards that describe how the raw array was stored; those of the product are written anew.
+_STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|BUNIT"
+    r"|CHECKSUM|DATASUM|END|NEXTEND|EXTNAME|EXTVER|EXTLEVEL|INHERIT|DATAMIN|DATAMAX"
+)
+# Of compressed tiles: the table's own cards, and those that keep what the image had.
+_TILES = re.compile(
+    r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP"
+    r"|Z(IMAGE|TENSION|SIMPLE|EXTEND|CMPTYPE|BLANK|SCALE|ZERO|QUANTIZ|DITHER0|HECKSUM|DATASUM"
+    r"|PCOUNT|GCOUNT|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|MASKCMP)"
+)
+_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
+# Names that only say how an extension is stored.
+_NO_NAMES = ("COMPRESSED_IMAGE",)
+# These are the product's own: what a raw frame has under such a name would be taken for ours.
+_OWN = re.compile(
+    r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD)\d\d|OSC(STAT|MODEL|ORDER|SIGMA|ITERS)"
+    r"|BIASLVL|OVERRMS|AMPBAD|RAWFILE|RAWFP|CCDF(KEY|CAM)|(CCDP|ASTRP|NUMPY)VER"
+)
+
+
+@cache
+def versions():
+    """Return the versions that products name, as (keyword, version, comment)."""
+    return (
+        ("CCDFLOW", __version__, "reduced by ccdflow, version"),
+        ("CCDPVER", version("ccdproc"), "ccdproc, whose arithmetic it is, version"),
+        ("ASTRPVER", version("astropy"), "astropy version"),
+        ("NUMPYVER", version("numpy"), "numpy version"),
+    )
+
+
+def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key):
+    """Return the header and data units of a reduced frame, in the order of the file.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        Of the raw file, index = HDU number. Not changed.
+    geometry : ccdflow.camera.geometry.Geometry
+    recipe : ccdflow.camera.cameras.Recipe
+    reduced : ccdflow.frame.reduction.Reduced
+    file : str
+        The raw file, relative to the raw folder.
+    fingerprint, key : str
+        Of the raw content, and of the product.
+
+    Returns
+    -------
+    list of bytes-like
+        For `ccdflow.files.fitsio.write_hdus`.
+    """
+    given = {"file": file, "fingerprint": fingerprint, "key": key}
+    parts = []
+    places = product_images(geometry, recipe)
+    if places[0].hdu:
+        primary = _kept(headers[0])
+        _say_what_was_done(primary, geometry, recipe, reduced, **given)
+        parts.append(hdu_header(primary, None, 0, primary=True))
+    for place, image in zip(places, reduced.images, strict=True):
+        if not parts:
+            first = first_header(headers, geometry, recipe, reduced, **given)
+            parts += [first, *_data(image)]
+            continue
+        cards = _kept(headers[place.raw_hdu])
+        _say_of_image(cards, headers, place, recipe, reduced)
+        name = _extension_name(headers[place.raw_hdu])
+        parts += [hdu_header(cards, image.data, image.words, name=name), *_data(image)]
+    for place, image in zip(places, reduced.images, strict=True):
+        if image.mask is not None:
+            parts += mask_hdu(image.mask, f"MASK{place.suffix}")
+    return parts
+
+
+def first_header(headers, geometry, recipe, reduced, *, file, fingerprint, key):
+    """Return the bytes of the primary header of a product whose first image is in it.
+
+    Parameters
+    ----------
+    headers, geometry, recipe, reduced, file, fingerprint, key
+        As for `product_parts`.
+
+    Returns
+    -------
+    bytes
+    """
+    place, image = product_images(geometry, recipe)[0], reduced.images[0]
+    cards = _merged(headers, place.amplifiers)
+    _say_what_was_done(
+        cards, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key
+    )
+    _say_of_image(cards, headers, place, recipe, reduced)
+    return hdu_header(cards, image.data, image.words, primary=True)
+
+
+# -- HDUs of any kind ------------------------------------------------------------------------------
+
+
+def mask_hdu(mask, name):
+    """Return header and data of a mask extension (uint8; 1 saturated, 2 not finite, 4 no data)."""
+    cards = CardList()
+    cards.add_comment("Bits of the mask: 1 saturated, 2 not finite, 4 no data; 0 is a good pixel")
+    return array_hdu(cards, mask, name=name)
+
+
+def array_hdu(cards, data, *, name=None, primary=False):
+    """Return header and data unit of an array, with its checksums.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Without the cards that describe the array.
+    data : numpy.ndarray or None
+        Shape (ny, nx); uint8, int16, int32, float32 or float64, any byte order; None for a
+        primary HDU without an image.
+    name : str or CardList, optional
+        EXTNAME, or the cards that name the extension.
+    primary : bool
+
+    Returns
+    -------
+    list of bytes-like
+        The header, and the data with their padding.
+    """
+    unit, words = ([], 0) if data is None else data_unit(data)
+    return [hdu_header(cards, data, words, name=name, primary=primary), *unit]
+
+
+def hdu_header(cards, data, words, *, name=None, primary=False):
+    """Return the header of an HDU with its checksums.
+
+    Parameters
+    ----------
+    cards, data, name, primary
+        As for `array_hdu`; of the data only shape and type count.
+    words : int
+        FITS checksum sum of the data unit.
+
+    Returns
+    -------
+    bytes
+    """
+    if isinstance(name, str):
+        name = CardList([("EXTNAME", card_text("EXTNAME", name))])
+    return _structured(cards, data, primary=primary, name=name).to_bytes(words)
+
+
+def data_unit(data):
+    """Return an array as a data unit.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        As for `array_hdu`.
+
+    Returns
+    -------
+    unit : list of bytes-like
+        The pixels and their padding.
+    total : int
+        FITS checksum sum of its words.
+    """
+    pixels = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder(">")).reshape(-1).view("u1")
+    padding = b"\0" * (-pixels.size % fitsio.BLOCK)
+    whole = pixels.size // 4 * 4
+    rest = pixels[whole:].tobytes() + padding
+    total = fitsio.checksum_of(fitsio.sum_words(pixels[:whole]), fitsio.sum_words(rest))
+    return [pixels, padding], total
+
+
+def _data(image):
+    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fitsio.BLOCK)]
+
+
+def _structured(cards, data, *, primary, name=None):
+    """Return cards that begin with those that FITS wants first."""
+    first = CardList()
+    if primary:
+        first.set("SIMPLE", True, "conforms to FITS standard")
+    else:
+        first.set("XTENSION", "IMAGE", "Image extension")
+    bits = 8 if data is None else data.dtype.itemsize * 8 * (-1 if data.dtype.kind == "f" else 1)
+    first.set("BITPIX", bits, "array data type")
+    first.set("NAXIS", 0 if data is None else 2, "number of array dimensions")
+    if data is not None:
+        first.set("NAXIS1", data.shape[1])
+        first.set("NAXIS2", data.shape[0])
+    if primary:
+        first.set("EXTEND", True)
+    else:
+        first.set("PCOUNT", 0)
+        first.set("GCOUNT", 1)
+    first.extend(name or ())
+    first.extend(cards)
+    return first
+
+
+def _extension_name(header):
+    """Return the cards that name a raw extension."""
+    if card_value(header, "EXTNAME") in _NO_NAMES:
+        return CardList()
+    return CardList.read(header).without(lambda keyword: keyword not in _NAMES)
+
+
+# -- the raw header --------------------------------------------------------------------------------
+
+
+def _kept(header):
+    """Return the cards of a raw header that are not about how its array was stored."""
+    tiled = str(header.get("XTENSION", "")).strip() == "BINTABLE"
+    cards = CardList.read(header).without(
+        lambda keyword: bool(
+            _STRUCTURE.fullmatch(keyword)
+            or _OWN.fullmatch(keyword)
+            or (tiled and _TILES.fullmatch(keyword))
+        )
+    )
+    # DATE is when a file was written, which is not true of the product, whose time of making is
+    # not told: the same frame always becomes the same bytes.
+    if "RAWDATE" in cards:
+        cards.drop("DATE")
+    cards.rename("DATE", "RAWDATE")
+    return cards
+
+
+def _merged(headers, amplifiers):
+    """Return the primary's cards and those that all the amplifiers' extensions agree on."""
+    cards = _kept(headers[0])
+    used = sorted({a.hdu for a in amplifiers} - {0})
+    if not used:
+        return cards
+    have = {keyword for keyword, _ in cards}
+    others = [headers[hdu] for hdu in used[1:]]
+    first = headers[used[0]]
+    for keyword, text in _kept(first):
+        raw = "DATE" if keyword == "RAWDATE" and keyword not in first else keyword
+        if is_commentary(keyword) or (
+            keyword not in have
+            and all(card_value(other, raw) == card_value(first, raw) for other in others)
+        ):
+            cards.extend([(keyword, text)])
+    return cards
+
+
+# -- what was done ---------------------------------------------------------------------------------
+
+
+def _say_what_was_done(cards, geometry, recipe, reduced, *, file, fingerprint, key):
+    for keyword, value, comment in versions():
+        cards.set(keyword, value, comment)
+    cards.set("RAWFILE", printable(file))
+    cards.set("RAWFP", fingerprint, "CRC-32 and length of the raw FITS file")
+    cards.set("CCDFKEY", key, "what this product depends on")
+    cards.set("CCDFCAM", geometry.camera, f"camera; sections from its {geometry.source}")
+    if not any(reduced.overscans.values()):
+        return
+    cards.set("OSCSTAT", recipe.statistic, "statistic across the overscan")
+    if recipe.model is not None:
+        cards.set("OSCMODEL", recipe.model, "model along the overscan")
+        cards.set("OSCORDER", recipe.order, "degree, or number of spline pieces")
+        cards.set("OSCSIGMA", recipe.reject_sigma, "rejection of levels, in sigma")
+        cards.set("OSCITERS", recipe.reject_iterations, "rounds of rejection at most")
+
+
+def _say_of_image(cards, headers, place, recipe, reduced):
+    """Write what is true of one image: its amplifiers, its unit, and where its pixels lie."""
+    for keyword in {keyword for keyword, _ in cards if _is_stale(keyword, recipe)}:
+        cards.drop(keyword)
+    _say_of_amplifiers(cards, place.amplifiers, recipe, reduced)
+    if recipe.trim:
+        placement.place(cards, headers, place.amplifiers, place.shape)
+    cards.set("BUNIT", _unit(headers, place), "unit of the pixels")
+
+
+def _is_stale(keyword, recipe):
+    return recipe.trim and placement.is_about_raw_pixels(keyword)
+
+
+def _say_of_amplifiers(cards, amplifiers, recipe, reduced):
+    """Write region, level and noise of each amplifier; numbered where there are several."""
+    cards.set("NAMPS", len(amplifiers), "amplifiers in this image")
+    many = len(amplifiers) > 1
+    for number, amplifier in enumerate(amplifiers, start=1):
+
+        def say(name, numbered, value, comment, tail=f"{number:02d}"):
+            cards.set(f"{numbered[: 8 - len(tail)]}{tail}" if many else name, value, comment)
+
+        overscan = reduced.overscans[amplifier.name]
+        if many:
+            place = amplifier.place if recipe.trim else amplifier.data
+            say("", "AMPNAM", printable(amplifier.name), "amplifier")
+            say("", "DATSEC", place.to_fits(), "where it lies in this image")
+        if overscan is not None:
+            used = " ".join(strip.to_fits() for strip in amplifier.overscan)
+            say("OVERSCAN", "OVERSC", used, "raw pixels of the overscan used")
+            level = _rounded(overscan.level)
+            say("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")
+            noise = _rounded(overscan.noise)
+            say("OVERRMS", "OVRRMS", noise, "[adu] noise of an overscan pixel")
+        if recipe.trim:
+            say("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
+        if amplifier.gain is not None:
+            say("GAIN", "GAIN", amplifier.gain, "[electron/adu]")
+        if amplifier.name in reduced.flags:
+            flag = reduced.flags[amplifier.name]
+            say("AMPBAD", "AMPBAD", flag, "throughout this amplifier")
+
+
+def _rounded(value):
+    return float(f"{value:.6g}") if value == value else "unknown"
+
+
+def _unit(headers, place):
+    """Return the unit of the pixels: subtracting a level changes none."""
+    for hdu in (place.amplifiers[0].hdu, 0):
+        unit = card_value(headers[hdu], "BUNIT")
+        if isinstance(unit, str) and unit.lower() not in ("adu", "adus", "dn", "counts", "count"):
+            return unit
+    return "adu"

@@ -1,0 +1,248 @@
+"""The bias level of an amplifier from its overscan: statistic across the strip, model along it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.errors import FrameError
+
+
+@dataclass(frozen=True)
+class Overscan:
+    """What the overscan of an amplifier says.
+
+    Attributes
+    ----------
+    levels : numpy.ndarray
+        The level that was subtracted, adu: one a row, one a column, or a single one.
+    level : float
+        Mean of ``levels``, adu.
+    noise : float
+        Standard deviation of an overscan pixel about the level of its row or column, adu, after
+        clipping at 5 sigma; the estimate of the read noise from this frame alone.
+    """
+
+    levels: np.ndarray
+    level: float
+    noise: float
+
+
+def measure(strips, amplifier, recipe):
+    """Measure the overscan of an amplifier.
+
+    Parameters
+    ----------
+    strips : list of numpy.ndarray
+        Its strips in native byte order, adu, each as long as its data; not finite pixels count
+        for nothing.
+    amplifier : ccdflow.camera.geometry.Amplifier
+    recipe : ccdflow.camera.cameras.Recipe
+
+    Returns
+    -------
+    Overscan
+
+    Raises
+    ------
+    FrameError
+        If a row, column or the whole of it has no finite pixel, or too few to fit the model.
+    """
+    levels = levels_along(strips, amplifier.along, recipe)
+    check_levels(levels, amplifier)
+    return Overscan(levels, float(np.mean(levels)), noise_about_levels(strips, amplifier.along))
+
+
+def levels_along(strips, along, recipe):
+    """Return the bias level along the strips.
+
+    Parameters
+    ----------
+    strips : list of numpy.ndarray
+        Native values, adu: each (ny, k) for ``along='rows'``, (k, nx) for 'columns', any for
+        'frame'.
+    along : {'rows', 'columns', 'frame'}
+    recipe : ccdflow.camera.cameras.Recipe
+        Its ``statistic`` across the strip, and its ``model`` along it.
+
+    Returns
+    -------
+    numpy.ndarray
+        One level for each row, each column, or a single one; NaN where no pixel is finite. For
+        integers float64, for floats their own type, as `ccdproc.subtract_overscan` has it.
+    """
+    if along == "frame":
+        values = np.concatenate([strip.ravel() for strip in strips])[np.newaxis]
+        return _statistic(values, recipe.statistic)
+    values = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
+    levels = _statistic(values if along == "rows" else values.T, recipe.statistic)
+    return levels if recipe.model is None else smooth(levels, recipe)
+
+
+def _statistic(values, name):
+    """Return the median or mean of each row of (n, k) values, NaN where none is finite."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return _statistic_of_finite(values, name)
+    if name == "mean":
+        return np.mean(values, axis=1)
+    return _median(values)
+
+
+def _statistic_of_finite(values, name):
+    levels = np.full(len(values), np.nan, dtype=values.dtype)
+    finite = np.where(np.isfinite(values), values, np.nan)
+    rows = np.isfinite(values).any(axis=1)
+    levels[rows] = (np.nanmedian if name == "median" else np.nanmean)(finite[rows], axis=1)
+    return levels
+
+
+def _median(values):
+    """Return what `numpy.median` returns of each row; for integers, many times faster."""
+    if values.dtype.kind not in "iu":
+        return np.median(values, axis=1)
+    ordered = np.sort(values, axis=1)
+    middle = values.shape[1] // 2
+    if values.shape[1] % 2:
+        return ordered[:, middle].astype(np.float64)
+    return ordered[:, middle - 1 : middle + 1].astype(np.float64).mean(axis=1)
+
+
+def check_levels(levels, amplifier):
+    """Raise `FrameError` if a level is not finite: the product would be NaN there."""
+    if not np.isfinite(levels).all():
+        raise FrameError(
+            "the overscan holds values that are not finite",
+            keyword="overscan",
+            value=" ".join(strip.to_fits() for strip in amplifier.overscan),
+            allowed="a finite pixel for each row or column of the data",
+            remedy="choose another region in the camera's profile",
+        )
+
+
+def noise_about_levels(strips, along):
+    """Return the standard deviation of overscan pixels about their row's or column's mean, adu.
+
+    The mean of k pixels takes part of the scatter away, which the factor k / (k - 1) gives back;
+    pixels beyond 5 sigma (of the median absolute deviation, but at least of one adu) are left out.
+
+    Parameters
+    ----------
+    strips, along
+        As in `levels_along`.
+
+    Returns
+    -------
+    float
+        NaN where the strip is a single pixel wide.
+    """
+    squares = count = 0
+    for strip in strips:
+        values = strip.astype(np.float32)
+        if along == "columns":
+            values = values.T
+        elif along == "frame":
+            values = values.reshape(1, -1)
+        k = values.shape[1]
+        if k < 2:
+            continue
+        # Outliers draw the mean of a row along, which then drops out whole; of the frame they
+        # would draw the only one.
+        centre = np.nanmedian(values) if along == "frame" else _means(values)
+        deviation = np.abs(values - centre)
+        # A sample is enough for the threshold, and quicker.
+        sample = deviation.ravel()[:: max(1, deviation.size // 20000)]
+        spread = 1.4826 * float(np.median(sample[np.isfinite(sample)]))
+        kept = deviation[deviation <= 5 * max(spread, 1.0)]
+        squares += float(np.square(kept, dtype=np.float64).sum()) * k / (k - 1)
+        count += kept.size
+    return float(np.sqrt(squares / count)) if count else float("nan")
+
+
+def _means(values):
+    """Return the means of rows, of their finite pixels, as a column; NaN where there is none."""
+    good = np.isfinite(values)
+    if good.all():
+        return values.mean(axis=1, keepdims=True)
+    count = good.sum(axis=1, keepdims=True)
+    total = np.where(good, values, 0).sum(axis=1, keepdims=True)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+# -- a model along the strip -----------------------------------------------------------------------
+
+
+def smooth(levels, recipe):
+    """Return a polynomial or spline along the levels, deviating ones rejected.
+
+    Parameters
+    ----------
+    levels : numpy.ndarray
+        Shape (n,), adu; NaN is left out.
+    recipe : ccdflow.camera.cameras.Recipe
+        ``model`` 'polynomial' of degree ``order`` (as `ccdproc.subtract_overscan` fits it with
+        ``model=Polynomial1D(order)``), or 'spline': cubic, of ``order`` equal pieces. Levels
+        further than ``reject_sigma`` standard deviations from the fit are left out, up to
+        ``reject_iterations`` times; 0 iterations reject nothing.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n,), float64.
+
+    Raises
+    ------
+    FrameError
+        If too few levels are left to fit.
+    """
+    at = np.arange(len(levels))
+    good = np.isfinite(levels)
+    need = recipe.order + (4 if recipe.model == "spline" else 1)
+    for _ in range(recipe.reject_iterations + 1):
+        if good.sum() < need:
+            raise FrameError(
+                f"the overscan has too few good rows for a {recipe.model} of order {recipe.order}",
+                keyword="reduction: order",
+                value=int(good.sum()),
+                allowed=f"{need} or more",
+                remedy="lower the order in the camera's profile",
+            )
+        curve = _fit(at, levels, good, recipe)
+        now = good & ~_is_beyond(levels - curve, good, recipe.reject_sigma)
+        if recipe.reject_iterations == 0 or np.array_equal(now, good):
+            break
+        good = now
+    return curve
+
+
+def _is_beyond(residuals, good, sigma):
+    """Tell which residuals are further than sigma standard deviations from their median."""
+    centre, spread = np.median(residuals[good]), np.std(residuals[good])
+    with np.errstate(invalid="ignore"):
+        return np.abs(residuals - centre) > sigma * spread
+
+
+def _fit(at, levels, good, recipe):
+    # Imported here: a second of start-up for those who fit no model.
+    from astropy.modeling import fitting, models
+    from scipy.interpolate import LSQUnivariateSpline
+
+    if recipe.model == "polynomial":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = fitting.LinearLSQFitter()(
+                models.Polynomial1D(recipe.order), at[good], levels[good]
+            )
+        return model(at)
+    ends = at[good][[0, -1]].astype(float)
+    knots = np.linspace(*ends, recipe.order + 1)[1:-1]
+    try:
+        return LSQUnivariateSpline(at[good], levels[good], knots, k=3)(at)
+    except ValueError:
+        raise FrameError(
+            f"the overscan has too few good rows for a spline of {recipe.order} pieces",
+            keyword="reduction: order",
+            value=recipe.order,
+            remedy="lower the order in the camera's profile",
+        ) from None

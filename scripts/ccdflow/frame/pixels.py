@@ -1,0 +1,121 @@
+"""The arithmetic of blocks of pixels: stored integers in, big-endian floats of the product out.
+
+It is that of `ccdproc.subtract_overscan` and the cast to the product's type, done on blocks of rows
+that stay in the processor's cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.files import fitsio
+
+# A block of rows that fits in the second-level cache with its float32 result.
+BLOCK_BYTES = 1 << 20
+# Up to here float32 holds integers and their halves exactly.
+_EXACT = 2**23
+
+
+def native(part, offset):
+    """Return the values of stored pixels in the type that astropy reads them as.
+
+    Parameters
+    ----------
+    part : numpy.ndarray
+        Stored pixels, any byte order.
+    offset : int
+        What to add to have the values: 0, 2**15, 2**31 or 2**63.
+    """
+    if not offset:
+        return part.astype(part.dtype.newbyteorder("="), copy=False)
+    unsigned = np.dtype(f"u{part.dtype.itemsize}")
+    flipped = part.astype(part.dtype.newbyteorder("="), copy=False).view(unsigned)
+    return flipped ^ unsigned.type(offset)
+
+
+def subtract_level(source, offset, level, target, *, exact):
+    """Write stored pixels plus offset minus level to ``target``.
+
+    Parameters
+    ----------
+    source : numpy.ndarray
+        Stored pixels, (k, nx), any byte order.
+    offset : int
+        What to add to have the values.
+    level : numpy.ndarray or None
+        (k, 1), (1, nx) or (1, 1), adu.
+    target : numpy.ndarray
+        (k, nx), native floats.
+    exact : bool
+        Whether no step can round, see `is_exact`.
+    """
+    if exact:
+        np.copyto(target, source, casting="unsafe")
+        shift = -offset if level is None else level - offset
+        np.subtract(target, np.asarray(shift, dtype=target.dtype), out=target)
+    else:
+        values = native(source, offset)
+        target[...] = values if level is None else values - level
+
+
+def is_exact(dtype, levels):
+    """Tell whether value minus level is free of rounding in float32, so that any order will do.
+
+    16-bit integers less a level that is a multiple of 1/2 (a median of integers) need 18 bits;
+    float32 has 24.
+    """
+    if dtype.kind not in "iu" or dtype.itemsize > 2:
+        return False
+    if levels is None:
+        return True
+    twice = levels * 2
+    return bool((np.abs(levels) < _EXACT / 4).all() and (twice == np.rint(twice)).all())
+
+
+def subtract_blocks(source, offset, levels, target):
+    """Write a region minus its levels to ``target``, a block of rows at a time.
+
+    Parameters
+    ----------
+    source : numpy.ndarray
+        Stored pixels, (ny, nx), any byte order.
+    offset : int
+        What to add to have the values.
+    levels : numpy.ndarray or None
+        (ny, 1), (1, nx) or (1, 1), adu; None to subtract nothing.
+    target : numpy.ndarray
+        (ny, nx), native floats.
+    """
+    exact = is_exact(source.dtype, levels)
+    rows = max(1, BLOCK_BYTES // (4 * max(1, source.shape[1])))
+    for first in range(0, source.shape[0], rows):
+        block = slice(first, first + rows)
+        level = levels[block] if levels is not None and levels.shape[0] > 1 else levels
+        subtract_level(source[block], offset, level, target[block], exact=exact)
+
+
+def to_big_endian(out):
+    """Turn contiguous floats into big-endian in place and return the checksum sum of their words.
+
+    Parameters
+    ----------
+    out : numpy.ndarray
+        Native float32 or float64; afterwards its bytes are those of the FITS file.
+
+    Returns
+    -------
+    int
+        See `ccdflow.files.fitsio.sum_words`.
+    """
+    flat = out.reshape(-1)
+    # The native word has the value of the big-endian word that it becomes. A 64-bit number is two
+    # words, whose order does not matter to a sum.
+    words = flat.view(np.uint32)
+    numbers = flat.view(np.dtype(f"u{out.dtype.itemsize}"))
+    step = BLOCK_BYTES // out.dtype.itemsize
+    total = 0
+    for first in range(0, numbers.size, step):
+        part = numbers[first : first + step]
+        total += int(part.view(words.dtype).sum(dtype=np.uint64))
+        part.byteswap(inplace=True)
+    return fitsio.checksum_of(total)

@@ -1,0 +1,275 @@
+"""Sections and coordinates of a trimmed image: what the raw cards said, made true for it.
+
+The columns and rows of an amplifier go to the product by x' = x + c, or x' = c - x where they are
+reversed. Each card about pixels is carried along, or taken out where that cannot be done.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import product
+
+from ccdflow.camera.cards import card_value, number
+from ccdflow.camera.scancounts import ESO, OVERSCAN_X, OVERSCAN_Y, PRESCAN_X, PRESCAN_Y
+from ccdflow.camera.sections import Region, parse_fits
+from ccdflow.errors import FrameError
+
+# Sections of the chip or the detector that lie under DATASEC, by NOAO's conventions.
+_DETECTOR = ("CCDSEC", "DETSEC", "AMPSEC")
+# Cards about the raw array; RTDATSEC is WHT's, COVER and ROVER are Lick's.
+_RAW_PIXELS = re.compile(
+    r"((BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC_?[A-Z0-9]{0,2}|[ABCDT]SEC_?(\d{1,2}|[A-Z]\d?)|RTDATSEC"
+    r"|[CR]OVER|ESO DET OUT\d+ (" + "|".join(ESO) + r")|"
+    + "|".join(PRESCAN_X + OVERSCAN_X + PRESCAN_Y + OVERSCAN_Y) + ")"
+)  # fmt: skip
+_PHYSICAL = re.compile(r"LT(V[12]|M[12]_[12])")
+_WCS = re.compile(
+    r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
+    r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+"
+    r"|[AB]P?_(ORDER|DMAX|\d+_\d+)|CPDIS\d|DP\d|CPERR\d|D2IM.*"
+)
+_DISTORTION = re.compile(r"[AB]P?_(ORDER|\d+_\d+)|CPDIS\d|DP\d|D2IM.*")
+_VERSION = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
+# Two solutions are the same if they put a star within this many pixels of one place.
+_SAME_PIXELS = 0.1
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How the raw columns or rows of an amplifier go to the product, in FITS pixels.
+
+    Attributes
+    ----------
+    sign : int
+        -1 where they are reversed.
+    shift : int
+        product = sign * raw + shift.
+    """
+
+    sign: int
+    shift: int
+
+
+def axes(amplifier):
+    """Return the `Axis` in x and in y of a trimmed amplifier."""
+    data, place = amplifier.data, amplifier.place
+    return (
+        _axis(data.x0, data.x1, place.x0, amplifier.flip_x),
+        _axis(data.y0, data.y1, place.y0, amplifier.flip_y),
+    )
+
+
+def _axis(first, last, place, flipped):
+    return Axis(-1, place + last + 1) if flipped else Axis(1, place - first)
+
+
+def is_about_raw_pixels(keyword):
+    """Tell whether a card's numbers are about the raw array: sections, and numbers of columns."""
+    return bool(_RAW_PIXELS.fullmatch(keyword) or _PHYSICAL.fullmatch(keyword))
+
+
+def place(cards, headers, amplifiers, shape):
+    """Make the cards of a trimmed image true: sections, physical and world coordinates.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place; without the cards `is_about_raw_pixels`.
+    headers : list of astropy.io.fits.Header
+        Of the raw file.
+    amplifiers : tuple of ccdflow.camera.geometry.Amplifier
+        Those of this image.
+    shape : (int, int)
+        (ny, nx) of the image.
+    """
+    whole = Region(0, shape[0], 0, shape[1])
+    cards.set("DATASEC", whole.to_fits(), "science pixels in this image")
+    for keyword in _DETECTOR:
+        section = detector_section(headers, amplifiers, shape, keyword)
+        if section:
+            cards.set(keyword, section, "where they lie on the chip or detector")
+    _place_physical(cards, headers, amplifiers)
+    _place_world(cards, headers, amplifiers)
+
+
+# -- the detector ----------------------------------------------------------------------------------
+
+
+def detector_section(headers, amplifiers, shape, keyword):
+    """Return what CCDSEC, DETSEC or AMPSEC is of a product, or '' where the cards do not tell.
+
+    The raw card is about the pixels of DATASEC (of TRIMSEC or the whole array where there is
+    none), which need not be those that were kept; its size over theirs is the binning.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        Of the raw file.
+    amplifiers : tuple of ccdflow.camera.geometry.Amplifier
+        Those of the image.
+    shape : (int, int)
+        (ny, nx) of the image.
+    keyword : str
+
+    Returns
+    -------
+    str
+    """
+    found = {_detector_axes(headers, amplifier, keyword) for amplifier in amplifiers}
+    if len(found) != 1 or None in found:
+        return ""
+    ends = []
+    for (factor, sign, origin), length in zip(found.pop(), (shape[1], shape[0]), strict=True):
+        low, high = sorted((origin, origin + sign * factor * length))
+        if low < 0:
+            return ""
+        ends.append(f"{low + 1}:{high}" if sign > 0 else f"{high}:{low + 1}")
+    return "[{},{}]".format(*ends)
+
+
+def _detector_axes(headers, amplifier, keyword):
+    """Return (binning, direction, start) of the detector along the product's x and y."""
+    header = _section_header(headers, amplifier.hdu, keyword)
+    try:
+        section = parse_fits(card_value(header, keyword))
+        base = _base(headers, amplifier.hdu)
+    except FrameError:
+        return None
+    chip, move = section.region, axes(amplifier)
+    found = (
+        _detector_axis((chip.x0, chip.x1), section.flip_x, (base.x0, base.x1), move[0]),
+        _detector_axis((chip.y0, chip.y1), section.flip_y, (base.y0, base.y1), move[1]),
+    )
+    return None if None in found else found
+
+
+def _detector_axis(chip, backwards, base, move):
+    factor, rest = divmod(chip[1] - chip[0], base[1] - base[0])
+    if rest or not factor:
+        return None
+    # The raw edge where the product begins, counted from 0, and where that is on the chip.
+    edge = -move.shift if move.sign > 0 else move.shift - 1
+    along = factor * (edge - base[0])
+    if backwards:
+        return factor, -move.sign, chip[1] - along
+    return factor, move.sign, chip[0] + along
+
+
+def _section_header(headers, hdu, keyword):
+    """Return the header with an image's section: its own, or the primary if it is the only one."""
+    alone = sum(number(header.get("NAXIS")) > 0 for header in headers) == 1
+    return headers[0] if alone and keyword not in headers[hdu] else headers[hdu]
+
+
+def _base(headers, hdu):
+    ny, nx = (int(headers[hdu][f"NAXIS{axis}"]) for axis in (2, 1))
+    for keyword in ("DATASEC", "TRIMSEC"):
+        text = card_value(_section_header(headers, hdu, keyword), keyword)
+        if text is not None:
+            return parse_fits(text, shape=(ny, nx)).region
+    return Region(0, ny, 0, nx)
+
+
+# -- physical coordinates --------------------------------------------------------------------------
+
+
+def _place_physical(cards, headers, amplifiers):
+    """Write LTV and LTM, so that IRAF's physical coordinates of a pixel stay what they were."""
+    moves = {(a.hdu, axes(a)) for a in amplifiers}
+    if len(moves) > 1:
+        return
+    hdu, moved = moves.pop()
+    for axis, move in enumerate(moved, start=1):
+        start = _number(headers[hdu], f"LTV{axis}", 0.0)
+        comment = "image = LTM x physical + LTV" if axis == 1 else ""
+        cards.set(f"LTV{axis}", move.sign * start + move.shift, comment)
+    for axis, move in enumerate(moved, start=1):
+        for other in (1, 2):
+            value = _number(headers[hdu], f"LTM{axis}_{other}", float(axis == other))
+            if value or axis == other:
+                cards.set(f"LTM{axis}_{other}", move.sign * value)
+
+
+def _number(header, keyword, default):
+    value = number(card_value(header, keyword))
+    return default if value is None else value
+
+
+# -- world coordinates -----------------------------------------------------------------------------
+
+
+def _place_world(cards, headers, amplifiers):
+    """Carry the world coordinates along where all amplifiers agree on them, or take them out."""
+    solutions = [_moved_world(headers, amplifier) for amplifier in amplifiers]
+    if all(solution == {} for solution in solutions):
+        return
+    if None in solutions or any(not _agree(solutions[0], other) for other in solutions[1:]):
+        for keyword in [keyword for keyword, _ in cards if _WCS.fullmatch(keyword)]:
+            cards.drop(keyword)
+        cards.add_history("ccdflow: world coordinates of single amplifiers were left out")
+        return
+    raw = _world_header(headers, amplifiers[0])
+    have = {keyword for keyword, _ in cards}
+    for keyword, value in solutions[0].items():
+        if keyword not in have or value != card_value(raw, keyword):
+            comment = raw.comments[keyword] if keyword in raw else ""
+            cards.set(keyword, value, comment)
+
+
+def _world_header(headers, amplifier):
+    own = headers[amplifier.hdu]
+    return own if any(map(_WCS.fullmatch, own)) else headers[0]
+
+
+def _moved_world(headers, amplifier):
+    """Return the world coordinate cards of an amplifier for the product; None if it cannot be."""
+    raw = _world_header(headers, amplifier)
+    world = {k: card_value(raw, k) for k in dict.fromkeys(raw) if _WCS.fullmatch(k)}
+    world = {keyword: value for keyword, value in world.items() if value is not None}
+    moves = axes(amplifier)
+    matches = [match for match in map(_VERSION.fullmatch, world) if match]
+    for version, axis in product(sorted({match["version"] for match in matches}), (1, 2)):
+        move = moves[axis - 1]
+        if move == Axis(1, 0):
+            continue
+        # FITS takes a CRPIX that is absent for 0, also of an axis that no card is about.
+        pixel = f"CRPIX{axis}{version}"
+        world[pixel] = move.sign * (number(world.get(pixel)) or 0.0) + move.shift
+        if move.sign < 0:
+            if any(_is_distorted(keyword, value) for keyword, value in world.items()):
+                return None
+            _reverse(world, axis, version)
+    return world
+
+
+def _is_distorted(keyword, value):
+    return bool(_DISTORTION.fullmatch(keyword)) or (keyword.startswith("WAT") and "cor" in value)
+
+
+def _reverse(world, axis, version):
+    """Change the sign of the step along a pixel axis: a column of the CD or PC matrix, or CDELT."""
+    if any(re.fullmatch(rf"CD\d_\d{version}", keyword) for keyword in world):
+        column = [k for k in world if re.fullmatch(rf"CD\d_{axis}{version}", k)]
+    elif any(re.fullmatch(rf"PC\d_\d{version}", keyword) for keyword in world):
+        world.setdefault(f"PC{axis}_{axis}{version}", 1.0)
+        column = [k for k in world if re.fullmatch(rf"PC\d_{axis}{version}", k)]
+    else:
+        column = [f"CDELT{axis}{version}"]
+        world.setdefault(*column, 1.0)
+    for keyword in column:
+        world[keyword] = -world[keyword]
+
+
+def _agree(one, other):
+    """Tell whether two sets of world coordinate cards are the same within a part of a pixel."""
+    if one is None or other is None or set(one) != set(other):
+        return False
+    for keyword, value in one.items():
+        there = other[keyword]
+        if isinstance(value, str) or isinstance(there, str):
+            if value != there:
+                return False
+        elif abs(value - there) > (_SAME_PIXELS if "CRPIX" in keyword else 1e-6 * abs(value)):
+            return False
+    return True

@@ -1,0 +1,161 @@
+"""Overscan subtraction and trimming: arrays in, arrays out.
+
+The arithmetic is that of `ccdproc.subtract_overscan` and `ccdproc.trim_image`, and the tests hold
+it equal to them to the last bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.camera.sections import Region
+from ccdflow.files import fitsio
+from ccdflow.frame import flags, overscan, pixels
+from ccdflow.frame.products import product_images
+
+# Raise it when a change alters any pixel or any card of a product: all frames are then reduced
+# again. tests/test_work_biases.py holds the bytes of a known product against it.
+ARITHMETIC = 1
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a product.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        Shape (ny, nx), adu, big-endian; a view of a buffer that this thread uses again.
+    words : int
+        FITS checksum sum of ``data``.
+    mask : numpy.ndarray or None
+        Shape (ny, nx), uint8, a sum of the bits of `ccdflow.frame.flags`; 0 is a good pixel.
+    """
+
+    data: np.ndarray
+    words: int
+    mask: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A reduced frame.
+
+    Attributes
+    ----------
+    images : tuple of Image
+        Those that `ccdflow.frame.products.product_images` foresees.
+    overscans : dict of str to ccdflow.frame.overscan.Overscan or None
+        For each amplifier's name.
+    flags : dict of str to str
+        For amplifiers that are saturated throughout or dead, which of the two.
+    """
+
+    images: tuple[Image, ...]
+    overscans: dict
+    flags: dict
+
+
+def reduce_frame(stored, geometry, recipe):
+    """Subtract the overscan of a frame and trim it.
+
+    Parameters
+    ----------
+    stored : dict of int to (numpy.ndarray, int)
+        For each HDU used: the stored pixels (ny, nx) and what to add to them, as
+        `ccdflow.files.fitsio.array` returns them. Not changed.
+    geometry : ccdflow.camera.geometry.Geometry
+    recipe : ccdflow.camera.cameras.Recipe
+
+    Returns
+    -------
+    Reduced
+        Its arrays are views of buffers that this thread uses again for its next frame.
+
+    Raises
+    ------
+    FrameError
+        If the overscan lacks a finite value for a row or column, or an amplifier has none at all.
+    """
+    overscans, found = {}, {}
+    for amplifier in geometry.amplifiers:
+        values, offset = stored[amplifier.hdu]
+        overscans[amplifier.name] = _measure(values, offset, amplifier, recipe)
+        sample = values[flags.sampled(amplifier.data)]
+        flag = flags.flag_of(sample, offset, amplifier)
+        if flag:
+            found[amplifier.name] = flag
+    images = tuple(
+        _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
+    )
+    return Reduced(images, overscans, found)
+
+
+def _measure(stored, offset, amplifier, recipe):
+    if not recipe.subtract or not amplifier.overscan:
+        return None
+    strips = [pixels.native(stored[strip.slices], offset) for strip in amplifier.overscan]
+    return overscan.measure(strips, amplifier, recipe)
+
+
+def _make_image(stored, place, overscans, recipe):
+    dtype = np.dtype(recipe.dtype)
+    ny, nx = place.shape
+    buffer = fitsio.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
+    out = np.frombuffer(buffer, dtype=dtype).reshape(place.shape)
+    mask = np.full(place.shape, flags.NO_DATA, dtype=np.uint8) if recipe.mask else None
+    if not recipe.trim:
+        _fill_whole(stored[place.raw_hdu], place.amplifiers, overscans, out)
+    elif sum(amplifier.place.size for amplifier in place.amplifiers) < out.size:
+        out[...] = np.nan
+    for amplifier in place.amplifiers:
+        values, offset = stored[amplifier.hdu]
+        if recipe.trim:
+            target = _turned(out[amplifier.place.slices], amplifier)
+            levels = _levels(overscans[amplifier.name], amplifier.along)
+            pixels.subtract_blocks(values[amplifier.data.slices], offset, levels, target)
+        if mask is not None:
+            part = mask[(amplifier.place if recipe.trim else amplifier.data).slices]
+            part = _turned(part, amplifier) if recipe.trim else part
+            part[...] = flags.mask_of(values[amplifier.data.slices], offset, amplifier)
+    words = pixels.to_big_endian(out)
+    return Image(out.view(dtype.newbyteorder(">")), words, mask)
+
+
+def _fill_whole(raw, amplifiers, overscans, out):
+    """Fill a frame that is not trimmed; pixels for which there is no level stay as they are."""
+    values, offset = raw
+    pixels.subtract_blocks(values, offset, None, out)
+    for amplifier in amplifiers:
+        found = overscans[amplifier.name]
+        if found is None:
+            continue
+        alone = len(amplifiers) == 1
+        regions = [amplifier.data, *amplifier.overscan]
+        for region in [_reach(amplifier, values.shape)] if alone else regions:
+            levels = _levels(found, amplifier.along)
+            pixels.subtract_blocks(values[region.slices], offset, levels, out[region.slices])
+
+
+def _reach(amplifier, shape):
+    """Return the part of the frame that a lone amplifier's levels are about."""
+    data, (ny, nx) = amplifier.data, shape
+    if amplifier.along == "rows":
+        return Region(data.y0, data.y1, 0, nx)
+    if amplifier.along == "columns":
+        return Region(0, ny, data.x0, data.x1)
+    return Region(0, ny, 0, nx)
+
+
+def _turned(part, amplifier):
+    """Return a view of an amplifier's place in the image, in the orientation of its raw pixels."""
+    return part[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
+
+
+def _levels(found, along):
+    """Return levels as what is subtracted from (ny, nx) pixels, None where there are none."""
+    if found is None:
+        return None
+    return found.levels.reshape(-1, 1) if along == "rows" else found.levels.reshape(1, -1)

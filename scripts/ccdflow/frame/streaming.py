@@ -1,0 +1,194 @@
+"""The usual frame, reduced while it is inflated: a block of rows at a time, never whole in memory.
+
+A block is inflated, its level subtracted and its result written while it is in the processor's
+cache; nothing of the size of a frame is held. It is the arithmetic of `reduction`, beside this, and
+makes the same bytes; the tests hold the two together. What it cannot do (several HDUs, columns,
+models, flips, masks, compressed tiles) goes the other way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.bias.combine import sampled_rows
+from ccdflow.files import fitsio
+from ccdflow.frame import flags, overscan, pixels
+from ccdflow.frame.overscan import Overscan
+from ccdflow.frame.reduction import Image, Reduced
+
+# Pixels in a block: 252 rows of the LFC, 1 MB as they come and 2 MB as they go.
+BLOCK_PIXELS = 1 << 19
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A frame whose pixels are in its file already.
+
+    Attributes
+    ----------
+    reduced : ccdflow.frame.reduction.Reduced
+        Its image has shape, type and checksum sum, but stands for the pixels only.
+    sample : numpy.ndarray
+        Some rows of the product, native byte order, as `sampled_rows` of `bias.combine` picks.
+    """
+
+    reduced: Reduced
+    sample: np.ndarray
+
+
+def can_stream(layout, geometry, recipe):
+    """Tell whether a frame is of the usual kind.
+
+    Parameters
+    ----------
+    layout : ccdflow.files.fitsio.RawLayout
+    geometry : ccdflow.camera.cameras.Geometry
+    recipe : ccdflow.camera.cameras.Recipe
+
+    Returns
+    -------
+    bool
+    """
+    amplifiers = geometry.amplifiers
+    hdus = {amplifier.hdu for amplifier in amplifiers}
+    if len(hdus) != 1 or recipe.mask or not recipe.trim or geometry.layout != "image":
+        return False
+    if recipe.model is not None or not fitsio.is_plain(layout.hdus[amplifiers[0].hdu]):
+        return False
+    area = sum(amplifier.place.size for amplifier in amplifiers)
+    return (
+        area == geometry.shape[0] * geometry.shape[1]
+        and all(map(_is_usual, amplifiers))
+        and (
+            len({(a.data.y0 - a.place.y0, a.data.shape[0]) for a in amplifiers}) == 1
+            and amplifiers[0].data.shape[0] == geometry.shape[0]
+        )
+    )
+
+
+def _is_usual(amplifier):
+    beside = all(
+        (strip.y0, strip.y1) == (amplifier.data.y0, amplifier.data.y1)
+        for strip in amplifier.overscan
+    )
+    flipped = amplifier.flip_x or amplifier.flip_y
+    return amplifier.along in ("rows", "none") and beside and not flipped
+
+
+def stream_frame(rows, writer, geometry, recipe, *, sample=0):
+    """Reduce a frame of the usual kind from its rows into its file.
+
+    Parameters
+    ----------
+    rows : ccdflow.files.rowio.RowStream
+    writer : ccdflow.files.rowio.Writer
+    geometry, recipe
+        As `can_stream` approves of.
+    sample : int
+        About how many rows to keep for statistics; 0 for none.
+
+    Returns
+    -------
+    Streamed
+
+    Raises
+    ------
+    FrameError
+        If the raw file is damaged, or an amplifier holds no finite value.
+    """
+    work = _Work(rows, geometry, recipe, sample)
+    size = max(1, BLOCK_PIXELS // rows.shape[1])
+    for first, stored in rows.blocks(size):
+        block = work.reduce(first, stored)
+        if block is not None:
+            writer.write(block)
+    writer.write(b"\0" * (-work.written % fitsio.BLOCK))
+    return work.result()
+
+
+class _Work:
+    """What is gathered from block to block."""
+
+    def __init__(self, rows, geometry, recipe, sample):
+        self._offset = rows.offset
+        self._dtype = rows.dtype
+        self._geometry = geometry
+        self._recipe = recipe
+        self._out = np.dtype(recipe.dtype)
+        self._words = 0
+        self.written = 0
+        data = geometry.amplifiers[0].data
+        self._y0, self._y1 = data.y0, data.y1
+        self._strips = {a.name: [] for a in geometry.amplifiers}
+        self._levels = {a.name: [] for a in geometry.amplifiers}
+        self._flags = {a.name: [] for a in geometry.amplifiers}
+        self._wanted = np.zeros(0, dtype=int)
+        if sample:
+            self._wanted = sampled_rows(*geometry.shape, 1, wanted=sample)
+        self._sample = []
+
+    def reduce(self, first, stored):
+        """Reduce a block; None if none of its rows is kept."""
+        start, stop = max(first, self._y0), min(first + len(stored), self._y1)
+        if start >= stop:
+            return None
+        stored = stored[start - first : stop - first]
+        shape = (stop - start, self._geometry.shape[1])
+        size = shape[0] * shape[1] * self._out.itemsize
+        buffer = fitsio.scratch.get("product rows", size)
+        out = np.frombuffer(buffer, dtype=self._out).reshape(shape)
+        for amplifier in self._geometry.amplifiers:
+            self._amplifier(amplifier, start, stored, out)
+        row = start - self._y0
+        wanted = self._wanted[(self._wanted >= row) & (self._wanted < row + shape[0])]
+        if wanted.size:
+            self._sample.append(out[wanted - row])
+        self._words = fitsio.checksum_of(self._words, pixels.to_big_endian(out))
+        self.written += size
+        return buffer
+
+    def _amplifier(self, amplifier, start, stored, out):
+        data, place = amplifier.data, amplifier.place
+        level = None
+        if self._recipe.subtract and amplifier.overscan and amplifier.along == "rows":
+            strips = [
+                pixels.native(stored[:, strip.x0 : strip.x1], self._offset)
+                for strip in amplifier.overscan
+            ]
+            levels = overscan.levels_along(strips, "rows", self._recipe)
+            overscan.check_levels(levels, amplifier)
+            self._strips[amplifier.name].append(strips)
+            self._levels[amplifier.name].append(levels)
+            level = levels.reshape(-1, 1)
+        pixels.subtract_level(
+            stored[:, data.x0 : data.x1],
+            self._offset,
+            level,
+            out[:, place.x0 : place.x1],
+            exact=pixels.is_exact(self._dtype, level),
+        )
+        rows, columns = flags.sampled(data)
+        first = -(start - data.y0) % rows.step
+        self._flags[amplifier.name].append(stored[first :: rows.step, columns].copy())
+
+    def result(self):
+        overscans, found = {}, {}
+        for amplifier in self._geometry.amplifiers:
+            name = amplifier.name
+            overscans[name] = None
+            if self._levels[name]:
+                levels = np.concatenate(self._levels[name])
+                strips = [np.concatenate(parts) for parts in zip(*self._strips[name], strict=True)]
+                noise = overscan.noise_about_levels(strips, "rows")
+                overscans[name] = Overscan(levels, float(np.mean(levels)), noise)
+            sample = np.concatenate(self._flags[name])
+            flag = flags.flag_of(sample, self._offset, amplifier)
+            if flag:
+                found[name] = flag
+        # Shape and type without the pixels: they are in the file.
+        stand_in = np.broadcast_to(np.zeros((), self._out.newbyteorder(">")), self._geometry.shape)
+        image = Image(stand_in, self._words)
+        sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)
+        return Streamed(Reduced((image,), overscans, found), sample)

@@ -1,0 +1,170 @@
+"""The job of one frame: the edge that reads, calls the arithmetic and writes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ccdflow.bias.combine import sampled_rows
+from ccdflow.bias.quality import BOXES, frame_statistics
+from ccdflow.camera.cameras import Recipe
+from ccdflow.camera.geometry import Geometry
+from ccdflow.errors import FrameError
+from ccdflow.files import fitsio, rowio
+from ccdflow.frame import headers, reduction, streaming
+from ccdflow.jobs.remembered import geometry_of, recipe_of
+from ccdflow.run import ledger
+from ccdflow.run.inventory import Row
+from ccdflow.run.ledger import Record
+
+# Rows of a bias that its statistics are taken from: of the LFC, 7 ms.
+FRAME_ROWS = 64
+
+# The header's size of a kind of frame, learnt from its first one: the pixels come before it.
+_header_sizes = {}
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One raw frame, and what is to be made of it."""
+
+    row: Row
+    path: Path
+    target: Path
+    layout: fitsio.RawLayout
+    geometry: Geometry
+    recipe: Recipe
+    memory: int
+    key: str
+
+    @property
+    def kind(self):
+        """What headers of one size have in common."""
+        header = self.layout.hdus[0].header
+        return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
+
+    @property
+    def rows_wanted(self):
+        """How many rows of the product statistics are taken from."""
+        return FRAME_ROWS if self.row.facts["type"] == "bias" else 0
+
+    def header(self, make, reduced):
+        """Return what `headers.first_header` or `headers.product_parts` makes for this frame."""
+        return make(
+            self.layout.headers,
+            self.geometry,
+            self.recipe,
+            reduced,
+            file=self.row.file,
+            fingerprint=self.row.fingerprint,
+            key=self.key,
+        )
+
+
+def reduce_frame(context, job):
+    """Reduce one raw frame, or set it aside.
+
+    Parameters
+    ----------
+    context : ccdflow.run.plan.Context
+    job : ccdflow.run.plan.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+        Its status says whether the product was made. Whatever stood under the product's name is
+        untouched unless it was.
+
+    Raises
+    ------
+    OSError
+        If the product cannot be written.
+    """
+    record = Record(job.product, job.kind, job.key, basis=job.basis)
+    row = context.row_of(job.product)
+    path = context.raw / row.file
+    try:
+        layout = fitsio.read_layout(path, name=row.file)
+        if layout.fingerprint != row.fingerprint:
+            reason = "the raw file changed while the run went on; run again"
+            return replace(record, status=ledger.GONE, reason=reason)
+        frame = _Frame(
+            row,
+            path,
+            context.results / job.product,
+            layout,
+            geometry_of(context, row.geometry),
+            recipe_of(context, row.recipe),
+            int(context.settings["limits"]["frame_memory"] * 1e6),
+            job.key,
+        )
+        fitsio.check_memory(layout.length, frame.memory, row.file)
+        done = None
+        if streaming.can_stream(layout, frame.geometry, frame.recipe):
+            done = _stream(frame)
+        reduced, samples = done or _whole(frame)
+    except fitsio.Unreadable as error:
+        # Nothing is known of what it holds: a product that is there stays.
+        return replace(record, status=ledger.GONE, reason=error.reason)
+    except FrameError as error:
+        return replace(record, status=ledger.SET_ASIDE, reason=error.reason)
+    return replace(
+        record,
+        stamp=ledger.stamp_of(frame.target),
+        content=str(reduced.images[0].words),
+        data=_figures(reduced, samples),
+    )
+
+
+def _stream(frame):
+    """Reduce a frame of the usual kind; None if the size of its header is not as foreseen."""
+    size = _header_sizes.get(frame.kind)
+    if size is None:
+        return None
+    hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
+    with fitsio.reading(frame.row.file):
+        raw = fitsio.open_raw(frame.path)
+    with raw as file, rowio.Writer(frame.target, size) as writer:
+        rows = rowio.RowStream(file, frame.layout, hdu, frame.row.file)
+        streamed = streaming.stream_frame(
+            rows, writer, frame.geometry, frame.recipe, sample=frame.rows_wanted
+        )
+        if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
+            return None
+    return streamed.reduced, [streamed.sample]
+
+
+def _whole(frame):
+    """Reduce a frame of any kind."""
+    name, layout = frame.row.file, frame.layout
+    data = fitsio.read_bytes(frame.path, layout, memory=frame.memory, name=name)
+    stored = {
+        hdu: fitsio.array(data, layout.hdus[hdu], name)
+        for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
+    }
+    reduced = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
+    parts = frame.header(headers.product_parts, reduced)
+    fitsio.write_hdus(frame.target, parts)
+    _header_sizes[frame.kind] = len(parts[0])
+    wanted = frame.rows_wanted
+    return reduced, [_sampled(image.data, wanted) for image in reduced.images if wanted]
+
+
+def _figures(reduced, samples):
+    """Return what others need to know of a reduced frame: levels, noises, flags, statistics."""
+    overscans = {name: o for name, o in reduced.overscans.items() if o is not None}
+    figures = {
+        "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
+        "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
+        "flags": reduced.flags,
+    }
+    levels = list(figures["levels"].values())
+    if samples and all(min(sample.shape) >= BOXES for sample in samples):
+        figures["statistics"] = [asdict(frame_statistics(sample, levels)) for sample in samples]
+    return figures
+
+
+def _sampled(image, wanted):
+    """Return some rows of a product's image, in native byte order."""
+    rows = sampled_rows(*image.shape, 1, wanted=wanted)
+    return image[rows].astype(image.dtype.newbyteorder("="))

@@ -1,0 +1,327 @@
+"""The job that makes a combined bias: which frames, what of them, and how good it is."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow import paths
+from ccdflow.bias import biasheader, combine, quality
+from ccdflow.errors import FrameError
+from ccdflow.files import fitsio
+from ccdflow.files.headertext import CardList
+from ccdflow.frame.headers import array_hdu, data_unit, hdu_header
+from ccdflow.frame.products import product_images, read_hdus
+from ccdflow.jobs.remembered import geometry_of, recipe_of
+from ccdflow.run import ledger, plan
+from ccdflow.run.inventory import digest
+from ccdflow.run.ledger import Record
+
+# What the process may hold where the system does not tell.
+_PROCESS = 350e6
+# What measuring and writing take beside what combining takes; measured with LFC frames.
+_AFTERWARDS = 150e6
+# Figures that only a combined bias has.
+_OF_THE_COMBINED = (
+    "combined_row_structure", "combined_column_structure", "combined_noise",
+    "combined_noise_error", "predicted_noise", "root_n_noise", "clipped_fraction",
+)  # fmt: skip
+# The least part of the memory allowed that combining may have.
+_LEAST = 0.3
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The members of a group that are combined, and how."""
+
+    context: plan.Context
+    record: Record
+    kept: list
+    left_out: list
+    threads: int
+
+    @property
+    def settings(self):
+        return self.context.settings["combine"]
+
+    @property
+    def recipe(self):
+        settings = self.settings
+        return combine.Recipe(settings["method"], settings["clip"], settings["iterations"])
+
+    @property
+    def files(self):
+        return [file for file, _ in self.kept]
+
+
+def combine_biases(context, job, *, threads=2):
+    """Combine the biases of a group, or say why that would make no good product.
+
+    Parameters
+    ----------
+    context : ccdflow.run.plan.Context
+    job : ccdflow.run.plan.Job
+    threads : int
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+        ``refused`` with its reason where there are too few frames or they do not agree.
+
+    Raises
+    ------
+    OSError
+        If the product cannot be written.
+    ccdflow.errors.CcdflowError
+        If a member cannot be read, or the memory allowed does not suffice.
+    """
+    group = context.groups[job.product]
+    found = plan.members(context, group)
+    basis = plan.group_basis(context, group)
+    selection = select([record.data.get("statistics") or [] for _, record in found])
+    kept = [found[index] for index in selection.kept]
+    left_out = [(found[out.index][0], out) for out in selection.left_out]
+    data = {
+        "group": [group.night, group.camera, list(map(list, group.shared))],
+        "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
+        "members": [file for file, _ in kept],
+    }
+    record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
+    work = _Job(context, record, kept, left_out, threads)
+    reason = _why_not(selection, len(found), context.settings["combine"]["minimum"])
+    if not reason:
+        return _make(work)
+    if not selection.agrees:
+        # What they disagree in is what their figures are there to show.
+        work = replace(work, kept=found)
+    data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
+    return replace(record, status=ledger.REFUSED, reason=reason, data=data)
+
+
+def _why_not(selection, found, minimum):
+    if not selection.agrees:
+        return f"the frames do not agree: {selection.reason}"
+    count = len(selection.kept)
+    if count >= minimum:
+        return ""
+    what = f" of {found}" if count < found else ""
+    return f"{count}{what} frames, fewer than the minimum of {minimum}"
+
+
+def select(statistics):
+    """Decide which frames of a group to combine; one that is odd in any of its images is not.
+
+    Parameters
+    ----------
+    statistics : list of list of dict
+        For each frame the figures of each of its images, as `work.reduce_frame` records them;
+        empty where the frames are too small to have any.
+
+    Returns
+    -------
+    ccdflow.bias.quality.Selection
+    """
+    count = len(statistics)
+    images = min(map(len, statistics), default=0)
+    if count < 2 or not images:
+        return quality.Selection(tuple(range(count)), (), True, "")
+    left_out, reasons = {}, []
+    for image in range(images):
+        selection = quality.select_members([_as_statistics(f[image]) for f in statistics])
+        where = f"image {image + 1}: " if images > 1 else ""
+        for out in selection.left_out:
+            left_out.setdefault(out.index, replace(out, text=f"{where}{out.text}"))
+        if not selection.agrees:
+            reasons.append(f"{where}{selection.reason}")
+    return quality.Selection(
+        tuple(index for index in range(count) if index not in left_out),
+        tuple(left_out[index] for index in sorted(left_out)),
+        not reasons,
+        "; ".join(reasons),
+    )
+
+
+def _as_statistics(entry):
+    return quality.FrameStatistics(**{**entry, "shape": tuple(entry["shape"])})
+
+
+# -- the product -----------------------------------------------------------------------------------
+
+
+def _make(job):
+    how, images = _images(job)
+    members = _members(job, images)
+    parts, figures, content = [], [], ""
+    rejected = 0
+    if images[0].hdu:
+        primary = biasheader.shared_cards([hdus[0] for hdus in members])
+        _say_of_group(primary, job)
+        parts += array_hdu(primary, None, primary=True)
+    for image in images:
+        hdus = [found[image.hdu] for found in members]
+        combined = _combine(job, [hdu.member for hdu in hdus], how.dtype)
+        own = [_measure(job, combined, a, trimmed=how.trim) for a in image.amplifiers]
+        cards = biasheader.shared_cards(hdus)
+        if not parts:
+            _say_of_group(cards, job)
+        biasheader.say_of_image(cards, combined, own)
+        name = biasheader.extension_name(hdus[0])
+        unit, words = data_unit(combined.image)
+        parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *unit]
+        parts += _extensions(job, combined, image.suffix)
+        content = content or str(words)
+        figures += own
+        rejected += int(combined.clipped.sum())
+    target = job.context.results / job.record.product
+    fitsio.write_hdus(target, parts)
+    data = {
+        **job.record.data,
+        "quality": figures,
+        "recipe": str(job.recipe),
+        "rejected": rejected,
+        "pixels": len(job.kept) * sum(math.prod(image.shape) for image in images),
+    }
+    return replace(job.record, stamp=ledger.stamp_of(target), content=content, data=data)
+
+
+def _images(job):
+    """Return the recipe of the members, and the images they have."""
+    row = job.context.row_of(paths.reduced(job.files[0]))
+    how = recipe_of(job.context, row.recipe)
+    return how, product_images(geometry_of(job.context, row.geometry), how)
+
+
+def _members(job, images):
+    """Return [[HDU of a member]] as they stand in the files, as many as there are images."""
+    count = images[-1].hdu + 1
+    return [read_hdus(job.context.results / record.product, count) for _, record in job.kept]
+
+
+def _say_of_group(cards, job):
+    biasheader.say_of_group(
+        cards, key=job.record.key, recipe=job.recipe, members=job.files, left_out=job.left_out
+    )
+
+
+def _combine(job, members, dtype):
+    combined = combine.combine(
+        members,
+        job.recipe,
+        threads=job.threads,
+        memory=_memory(job.settings["memory"] * 1e6),
+        dtype=np.dtype(dtype),
+        uncertainty=job.settings["uncertainty"],
+        allow_empty=True,
+    )
+    if combined.empty == combined.image.size:
+        raise FrameError("no pixel has a value in any member", file=job.record.product)
+    return combined
+
+
+def _memory(limit):
+    """Return the bytes that combining may take, so that the process stays below its limit."""
+    return int(max(limit - _resident() - _AFTERWARDS, _LEAST * limit))
+
+
+def _resident():
+    """Return the bytes of memory that this process holds at the moment."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return _PROCESS
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _extensions(job, combined, suffix):
+    """Return the HDUs with uncertainty and number of frames that the configuration asks for."""
+    parts = []
+    if job.settings["uncertainty"]:
+        cards = CardList()
+        cards.set("BUNIT", "adu", "standard error of the pixels")
+        parts += array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")
+    if job.settings["count"]:
+        cards = CardList()
+        cards.add_comment("Number of frames behind each pixel")
+        parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
+    return parts
+
+
+# -- figures -----------------------------------------------------------------------------------
+
+
+def _measure_only(job):
+    """Return what biases say of the detector that make no combined bias."""
+    how, images = _images(job)
+    members = _members(job, images)
+    figures = []
+    for image in images:
+        combined = _combine(job, [found[image.hdu].member for found in members], how.dtype)
+        figures += [_measure(job, combined, a, trimmed=how.trim) for a in image.amplifiers]
+    return [{**figure, **dict.fromkeys(_OF_THE_COMBINED, math.nan)} for figure in figures]
+
+
+def _measure(job, combined, amplifier, *, trimmed):
+    """Return what the biases say of one amplifier: a row of the table, and what is drawn."""
+    place = amplifier.place if trimmed else amplifier.data
+    claim = amplifier.read_noise
+    what = quality.Amplifier(
+        amplifier.name,
+        (place.y0, place.y1, place.x0, place.x1),
+        amplifier.gain,
+        claim if claim is not None else _claimed(job),
+    )
+    rows = [job.context.row_of(record.product) for _, record in job.kept]
+    hours = hours_of([row.facts["date_obs"] for row in rows])
+    subtracted = all(amplifier.name in record.data["levels"] for _, record in job.kept)
+    if subtracted:
+        levels = [record.data["levels"][amplifier.name] for _, record in job.kept]
+    else:
+        # The level is still in the pixels.
+        inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
+        frames = combined.sample[:, inside, place.x0 : place.x1]
+        levels = [_short(quality.clipped_moments(frame).mean) for frame in frames]
+    figures = asdict(quality.measure_amplifier(combined, what, levels, hours))
+    pairs = figures.pop("pair_noise")
+    return {
+        **{name: _short(value) for name, value in figures.items()},
+        "gain": math.nan if amplifier.gain is None else amplifier.gain,
+        "subtracted": subtracted,
+        "levels": levels,
+        "hours": [_short(hour) for hour in hours],
+        "pairs": [_short(pair) for pair in pairs],
+    }
+
+
+def _claimed(job):
+    """Return the read noise that the members' headers agree on, electrons, or None."""
+    facts = (job.context.row_of(record.product).facts for _, record in job.kept)
+    claims = {fact["rdnoise"] for fact in facts}
+    claim = claims.pop() if len(claims) == 1 else ""
+    return claim if isinstance(claim, int | float) else None
+
+
+def _short(value):
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def hours_of(dates):
+    """Return hours since the first of some ISO dates and times (UT); NaN where there is no time."""
+    times = np.array([_seconds(text) for text in dates], dtype=np.float64)
+    known = times[np.isfinite(times)]
+    return ((times - known.min()) / 3600 if known.size else times).tolist()
+
+
+def _seconds(text):
+    try:
+        return (
+            datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+            if "T" in text
+            else math.nan
+        )
+    except ValueError:
+        return math.nan

@@ -1,0 +1,1 @@
+"""Pictures and pages: values in, PNG bytes and HTML out."""

@@ -1,0 +1,496 @@
+"""The table of all raw frames, brought up to date by reading only what is new or has changed.
+
+What is remembered from run to run (`HeaderStore`) holds a file's size and times beside what its
+header said, so that a file that looks untouched is not opened. `inventory.csv` is made of it and
+holds no times, so it changes only when what it says changes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import pandas as pd
+
+from ccdflow import paths
+from ccdflow.camera import cameras as cameras_module
+from ccdflow.camera.facts import night_of
+from ccdflow.camera.geometry import Cards
+from ccdflow.errors import FrameError, UserError
+from ccdflow.files import fitsio
+
+# Raise it when a change to the reading of headers alters what the table says.
+READING = 1
+
+OK = "ok"
+SET_ASIDE = "set aside"
+ARRIVING = "arriving"
+ORPHAN = "orphan"
+
+COLUMNS = (
+    "file", "night", "camera", "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2",
+    "biassec", "trimsec", "datasec", "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs",
+    "object", "readmode", "window", "fingerprint", "status", "reason",
+)  # fmt: skip
+_FACTS = (
+    "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
+    "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
+)  # fmt: skip
+_NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
+UNDATED = "undated"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One raw frame.
+
+    Attributes
+    ----------
+    file : str
+        Path relative to the raw folder.
+    stamp : tuple of int
+        Size, mtime and ctime in ns when it was read; () for a file that is to be read again.
+    facts : dict
+        Cells of the table, see `COLUMNS`.
+    camera : str
+        The camera's name; '' where none could be found.
+    geometry : str
+        Name of its geometry in the store; '' for a frame that is set aside.
+    recipe : str
+        Name of its recipe in the store.
+    fingerprint : str
+    status, reason : str
+    basis : str
+        Hash of what the row was made with, of the profiles and settings; and behind a hyphen, of
+        what of it the pixels of the product depend on.
+    gone : str
+        Why there is nothing to be read any more, though there was; '' as long as there is.
+    flags : str
+        Which amplifiers its reduction found to be saturated throughout or dead.
+    """
+
+    file: str
+    stamp: tuple[int, int, int]
+    facts: dict = field(compare=False)
+    camera: str = ""
+    geometry: str = ""
+    recipe: str = ""
+    fingerprint: str = ""
+    status: str = OK
+    reason: str = ""
+    basis: str = ""
+    gone: str = ""
+    flags: str = ""
+
+    @property
+    def night(self):
+        """The night, never empty."""
+        return self.facts.get("night") or UNDATED
+
+    @property
+    def shown(self):
+        """Status and reason as they stand in the table."""
+        if self.gone:
+            return ORPHAN, f"{self.gone}; its product is kept"
+        return self.status, "; ".join(text for text in (self.reason, self.flags) if text)
+
+
+@dataclass
+class HeaderStore:
+    """What is remembered of the raw frames' headers.
+
+    Attributes
+    ----------
+    rows : dict of str to Row
+    shared : dict of str to dict
+        Geometries and recipes by the hash of their canonical form: thousands of frames have few.
+    table : tuple of int
+        Size and times of ``inventory.csv`` when it was last known to say what the rows say.
+    saved : dict of str to Row
+        The rows as they are on the disk.
+    """
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    shared: dict[str, dict] = field(default_factory=dict)
+    table: tuple = ()
+    saved: dict[str, Row] = field(default_factory=dict, compare=False)
+
+    def keep(self, value):
+        """Remember a JSON-able value and return its name."""
+        name = digest(value)
+        self.shared.setdefault(name, value)
+        return name
+
+
+def digest(value):
+    """Return 16 hexadecimal digits that stand for a JSON-able value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# -- the store on disk ---------------------------------------------------------------------------
+
+
+def load_store(results):
+    """Read the store of a results folder; an absent or unreadable one is an empty one.
+
+    Losing it costs time, never a product: all headers are read again.
+    """
+    data = fitsio.read_checked(Path(results) / paths.HEADERS)
+    if data is None or data.get("reading") != READING:
+        return HeaderStore()
+    names, texts = data["facts"], {}
+    rows = {}
+    for file, stamp, values, *rest in data["rows"]:
+        # Thousands of rows say the same: one text for all of them.
+        facts = {
+            name: texts.setdefault(value, value) if type(value) is str else value
+            for name, value in zip(names, values, strict=True)
+        }
+        rest = [texts.setdefault(value, value) for value in rest]
+        rows[file] = Row(file, tuple(stamp), facts, *rest)
+    return HeaderStore(rows, data["shared"], tuple(data["table"]), dict(rows))
+
+
+def save(results, store):
+    """Write ``inventory.csv`` and the store, each only if it changed."""
+    before = store.table
+    path = Path(results) / paths.INVENTORY
+    unchanged = _same(store.rows, store.saved)
+    if not unchanged or fitsio.stamp_of(path) != before or not before:
+        write_table(results, store)
+        store.table = fitsio.stamp_of(path)
+    if unchanged and store.table == before:
+        return
+    used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
+    rows = [
+        [r.file, r.stamp, [r.facts.get(name, "") for name in _FACTS], r.camera, r.geometry,
+         r.recipe, r.fingerprint, r.status, r.reason, r.basis, r.gone, r.flags]
+        for r in sorted(store.rows.values(), key=lambda r: r.file)
+    ]  # fmt: skip
+    shared = {name: value for name, value in sorted(store.shared.items()) if name in used}
+    data = {
+        "reading": READING, "table": store.table, "facts": _FACTS, "shared": shared, "rows": rows,
+    }  # fmt: skip
+    fitsio.write_checked(Path(results) / paths.HEADERS, data)
+    store.saved = dict(store.rows)
+
+
+def _same(rows, others):
+    return len(rows) == len(others) and all(others.get(name) is row for name, row in rows.items())
+
+
+# -- the raw folder ------------------------------------------------------------------------------
+
+
+def list_raw(raw):
+    """Return {relative path: stamp} of all raw frames below a folder, links followed.
+
+    The stamp of a link that leads nowhere is ().
+
+    Raises
+    ------
+    UserError
+        If the folder is missing, holds no raw frame, or cannot be read.
+    """
+    raw = Path(raw)
+    if not raw.is_dir():
+        raise UserError(
+            "there is no such folder",
+            file="config/config.yaml",
+            keyword="raw",
+            value=str(raw),
+            remedy="give your folder of raw frames: --config raw=FOLDER",
+        )
+    found = {}
+    unreadable = []
+    _list_folder(str(raw), "", found, unreadable, set())
+    if unreadable:
+        raise UserError(
+            "a folder cannot be read",
+            file=unreadable[0][0],
+            value=unreadable[0][1],
+            remedy="check its permissions",
+        )
+    if not found:
+        raise UserError(
+            "the folder holds no raw frame",
+            file="config/config.yaml",
+            keyword="raw",
+            value=str(raw),
+            allowed="a folder with *.fits, *.fit or *.fts files, with .gz or .fz or without",
+            remedy="give your folder of raw frames: --config raw=FOLDER",
+        )
+    return found
+
+
+def _list_folder(folder, prefix, found, unreadable, seen):
+    status = os.stat(folder)  # noqa: PTH116 - os.scandir's own paths, 100,000 of them
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen = seen | {(status.st_dev, status.st_ino)}
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        unreadable.append((folder, os.strerror(error.errno)))
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        name = prefix + entry.name
+        if entry.is_dir():
+            _list_folder(entry.path, name + "/", found, unreadable, seen)
+        elif paths.is_raw_name(entry.name):
+            found[name] = fitsio.stamp_of(entry)
+
+
+# -- bringing it up to date ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the reading of headers depends on, from the configuration.
+
+    Attributes
+    ----------
+    raw : Path
+    cameras : tuple of ccdflow.camera.cameras.Camera
+    reduction : dict
+        Defaults of the recipe.
+    frame_memory : int
+        Bytes that a frame may ask for.
+    settle : float
+        Seconds during which an incomplete file counts as still being written.
+    """
+
+    raw: Path
+    cameras: tuple
+    reduction: dict
+    frame_memory: int
+    settle: float
+
+
+def update(store, settings, *, now=None, progress=None):
+    """Bring the store up to date with the raw folder.
+
+    Parameters
+    ----------
+    store : HeaderStore
+        Changed in place.
+    settings : Settings
+    now : float, optional
+        Seconds since the epoch.
+    progress : callable, optional
+        Called with (read so far, to read).
+
+    Returns
+    -------
+    gone : list of str
+        Files that were there before and are not any more; their rows are still in the store.
+    """
+    now = time.time() if now is None else now
+    found = list_raw(settings.raw)
+    basis = _Basis(settings)
+    stale = [
+        file for file, stamp in found.items() if not _is_current(store.rows.get(file), stamp, basis)
+    ]
+
+    def read(file):
+        return read_row(file, found[file], store.rows.get(file), settings, basis, now)
+
+    with ThreadPoolExecutor(4) as pool:
+        for count, (row, geometry, recipe) in enumerate(pool.map(read, stale), start=1):
+            if geometry is not None:
+                row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))
+            store.rows[row.file] = row
+            if progress is not None:
+                progress(count, len(stale))
+    _refuse_twins(store, found)
+    return sorted(set(store.rows) - set(found))
+
+
+class _Basis:
+    """Hashes of what a row depends on beside its file, so that editing a camera reads its own."""
+
+    def __init__(self, settings):
+        recognition = [repr(camera.recognise) for camera in settings.cameras]
+        general = [READING, settings.reduction, settings.frame_memory, recognition]
+        self._reduction = settings.reduction
+        # Where the profile's file lies does not matter.
+        self._of = {
+            camera.name: digest([*general, repr(replace(camera, path=""))])
+            + "-"
+            + self._pixels(camera)
+            for camera in settings.cameras
+        }
+        generic = cameras_module.generic_camera([], taken=frozenset())
+        self._generic = f"{digest(general)}-{self._pixels(generic)}"
+
+    def _pixels(self, camera):
+        sections = {field.name for field in fields(Cards)}
+        cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
+        pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
+        return digest([repr(pixels), cards, camera.recipe(self._reduction).canonical()])
+
+    def of(self, camera):
+        return self._of.get(camera, self._generic)
+
+
+def outdated(store, settings):
+    """Return the files that are gone and whose camera was edited since: nothing can be redone.
+
+    Parameters
+    ----------
+    store : HeaderStore
+    settings : Settings
+
+    Returns
+    -------
+    set of str
+    """
+    basis = _Basis(settings)
+    return {
+        row.file
+        for row in store.rows.values()
+        if row.gone and row.basis.split("-")[1:] != basis.of(row.camera).split("-")[1:]
+    }
+
+
+def _is_current(row, stamp, basis):
+    return (
+        row is not None
+        and row.stamp == stamp != ()
+        and row.status in (OK, SET_ASIDE)
+        and not row.gone
+        and row.basis == basis.of(row.camera)
+        and not row.reason.startswith(_TWIN)
+    )
+
+
+def read_row(file, stamp, before, settings, basis, now):
+    """Read one raw frame's headers and return (row, geometry, recipe) in canonical form.
+
+    A file that was known and has new times is inflated to its end: its fingerprint may be the old
+    one though its middle is damaged.
+    """
+    path = settings.raw / file
+    folder = {"night": night_of(None, False, None, None, file)}
+    row = Row(file, stamp, _tidy(folder), basis=basis.of(""))
+    geometry = recipe = None
+    try:
+        _check_name(file)
+        layout = fitsio.read_layout(path, name=file, memory=settings.frame_memory)
+        row = replace(row, fingerprint=layout.fingerprint)
+        headers = layout.headers
+        camera = cameras_module.identify(headers, settings.cameras, file=file)
+        row = replace(row, camera=camera.name, basis=basis.of(camera.name))
+        described = camera.describe(headers, file=file)
+        facts = {name: getattr(described, name) for name in _FACTS}
+        row = replace(row, facts=_tidy(facts | {"type": facts["type"] or "other"}))
+        cameras_module.refuse_reduced(headers, file=file)
+        how = camera.recipe(settings.reduction)
+        where = camera.geometry(headers, file=file, layout=how.layout)
+        geometry, recipe = where.canonical(), how.canonical()
+        notes = [described.reason, *where.notes]
+        row = replace(row, reason="; ".join(note for note in notes if note))
+        if _is_doubtful(before, row):
+            fitsio.read_bytes(path, layout, memory=settings.frame_memory, name=file)
+    except fitsio.Unreadable as error:
+        if before is not None and before.geometry:
+            row = replace(before, gone=error.reason, stamp=())
+            return row, None, None
+        row = replace(row, status=SET_ASIDE, reason=error.reason, stamp=())
+    except fitsio.Incomplete as error:
+        # A clock may be wrong either way.
+        new = stamp and abs(now - stamp[1] / 1e9) < settings.settle
+        row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=error.reason)
+    except FrameError as error:
+        row = replace(row, status=SET_ASIDE, reason=error.reason)
+    return row, geometry, recipe
+
+
+def _is_doubtful(before, row):
+    """Tell whether a file that looks as it did may be damaged where headers do not show it."""
+    if before is None or before.fingerprint != row.fingerprint:
+        return False
+    return before.stamp != row.stamp or before.status == SET_ASIDE
+
+
+def _tidy(facts):
+    return {name: "" if facts.get(name) is None else facts.get(name, "") for name in _FACTS}
+
+
+def _check_name(file):
+    if not file.isprintable():
+        raise FrameError(
+            "the file's name has a line break, a control character or is not valid UTF-8",
+            file=file.encode("utf-8", "backslashreplace").decode(),
+            value=file.encode("unicode_escape").decode("ascii"),
+            remedy="rename it",
+        )
+
+
+_TWIN = "would become the same product as"
+
+
+def _refuse_twins(store, found):
+    """Set aside raw files that would become one product, by name, before any work."""
+    by_product = {}
+    for file in found:
+        by_product.setdefault(paths.reduced(file), []).append(file)
+    for files in by_product.values():
+        if len(files) < 2:
+            continue
+        for file in files:
+            others = ", ".join(other for other in files if other != file)
+            reason = f"{_TWIN} {others}; move one of them out of the raw folder"
+            row = store.rows[file]
+            if row.status != ARRIVING and not row.gone:
+                store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
+
+
+# -- the table -----------------------------------------------------------------------------------
+
+
+def table(store):
+    """Return the inventory as a data frame with `COLUMNS`, one row a raw file, sorted by file."""
+    rows = sorted(store.rows.values(), key=lambda row: row.file)
+    columns = {
+        name: [row.facts.get(name, "") for row in rows]
+        for name in COLUMNS
+        if name in _FACTS and name != "night"
+    }
+    columns["file"] = [row.file.encode("utf-8", "backslashreplace").decode() for row in rows]
+    columns["night"] = [row.night for row in rows]
+    for name in ("camera", "fingerprint"):
+        columns[name] = [getattr(row, name) for row in rows]
+    columns["status"], columns["reason"] = zip(*(row.shown for row in rows), strict=True)
+    return pd.DataFrame(columns, columns=list(COLUMNS))
+
+
+def write_table(results, store):
+    """Write ``inventory.csv``, only if its content changed.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    text = io.StringIO()
+    table(store).to_csv(text, index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    return fitsio.write_atomically(Path(results) / paths.INVENTORY, text.getvalue())
+
+
+def read_table(path):
+    """Read an inventory: text cells as text, numbers as numbers."""
+    types = {name: str for name in COLUMNS if name not in _NUMBERS}
+    return pd.read_csv(
+        path, dtype=types, keep_default_na=False, na_values={n: [""] for n in _NUMBERS}
+    )

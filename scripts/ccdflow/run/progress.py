@@ -1,0 +1,192 @@
+"""How far a run is: a line that is renewed on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+
+from ccdflow.run.claims import Count
+
+_EVERY = {"terminal": 0.2, "plain": 15.0}
+# The rate is that of the last so many seconds: what was queueing or starting is soon forgotten.
+_WINDOW = 60.0
+
+
+class Progress:
+    """Counts what is done and says so.
+
+    Parameters
+    ----------
+    total : int
+        Frames to do.
+    others : int
+        Other products to make, which are mentioned when no frame is left.
+    mode : {'auto', 'plain', 'none'}
+        auto renews one line if the stream is a terminal.
+    stream : file object, optional
+        Standard error if absent.
+    clock : callable, optional
+        Seconds, for tests.
+    """
+
+    def __init__(self, total, *, others=0, mode="auto", stream=None, clock=time.monotonic):
+        self.total = total
+        self.others = others
+        self._own = Count()
+        self._elsewhere = Count()
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._started = self._last = clock()
+        self._frames_ended = None
+        self._samples = deque([(self._last, 0)])
+        self._lock = threading.RLock()
+        self._width = 0
+        self._shown = ""
+        self._ended = threading.Event()
+        is_terminal = mode == "auto" and self._stream.isatty()
+        self.style = "none" if mode == "none" else "terminal" if is_terminal else "plain"
+
+    @property
+    def count(self):
+        """What is done, here and by other processes."""
+        own, elsewhere = self._own, self._elsewhere
+        return Count(
+            own.frames + elsewhere.frames,
+            own.aside + elsewhere.aside,
+            own.others + elsewhere.others,
+        )
+
+    def tick(self, *, aside=False, other=False):
+        """Count one more frame, or one more of the other products."""
+        with self._lock:
+            own = self._own
+            self._own = Count(
+                own.frames + (not other), own.aside + bool(aside), own.others + bool(other)
+            )
+            self._renew()
+
+    def elsewhere(self, count):
+        """Take over what other processes say that they have done."""
+        with self._lock:
+            self._elsewhere = count
+            self._renew()
+
+    def watch(self, count, *, every=None):
+        """Ask now and then how far other processes are.
+
+        Parameters
+        ----------
+        count : callable
+            Returns a `Count`.
+        every : float, optional
+            Seconds; by default what suits the stream.
+        """
+        if self.style == "none":
+            return
+        seconds = every or (1.0 if self.style == "terminal" else _EVERY["plain"])
+
+        def run():
+            while not self._ended.wait(seconds):
+                self.elsewhere(count())
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def end(self):
+        """Show how it stands a last time, and leave the line."""
+        self._ended.set()
+        with self._lock:
+            if self.style == "terminal" and self._width:
+                self._show(self.line(self._clock()))
+                self._stream.write("\n")
+                self._stream.flush()
+                self._width = 0
+
+    def line(self, now):
+        """Return the line for a moment."""
+        count = self.count
+        others = f"{count.others} of {self.others} combined biases, pictures and pages"
+        if not self.total:
+            return f"ccdflow: {others}"
+        text = f"ccdflow: {count.frames} of {self.total} frames"
+        rate = self._rate(now)
+        if rate:
+            text += f", {rate:.1f} a second"
+            if count.frames < self.total:
+                text += f", {duration((self.total - count.frames) / rate)} left"
+        if count.aside:
+            text += f", {count.aside} set aside"
+        if count.frames >= self.total and self.others:
+            text += f"; {others}"
+        return text
+
+    def _rate(self, now):
+        since, before = self._samples[0]
+        if self._frames_ended is not None:
+            now, since, before = self._frames_ended, self._started, 0
+        elapsed = now - since
+        return (self.count.frames - before) / elapsed if elapsed > 0 else 0.0
+
+    def _renew(self):
+        now = self._clock()
+        count = self.count
+        if count.frames >= self.total and self._frames_ended is None:
+            self._frames_ended = now
+        is_last = count.frames >= self.total and count.others >= self.others
+        if self.style == "none" or not self.total + self.others:
+            return
+        if not (is_last or now - self._last >= _EVERY[self.style]):
+            return
+        self._last = now
+        text = self.line(now)
+        if count.frames < self.total:
+            self._samples.append((now, count.frames))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW:
+            self._samples.popleft()
+        # A log is not told twice that nothing has happened.
+        if self.style == "terminal" or text != self._shown:
+            self._shown = text
+            self._show(text)
+
+    def say(self, text):
+        """Write a line of its own."""
+        with self._lock:
+            if self._width:
+                self._stream.write("\r" + " " * self._width + "\r")
+                self._width = 0
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def _show(self, text):
+        if self.style == "terminal":
+            text = text[: _columns(self._stream) - 1]
+            self._stream.write("\r" + text.ljust(self._width))
+            self._width = len(text)
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+def _columns(stream):
+    """Return the width of a terminal: a line that breaks cannot be renewed."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError, AttributeError):
+        return 80
+
+
+def duration(seconds):
+    """Return a length of time in words.
+
+    >>> duration(75), duration(7300)
+    ('1 min 15 s', '2 h 1 min')
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

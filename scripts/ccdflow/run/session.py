@@ -1,0 +1,376 @@
+"""One run, from its lock to its last line: what the main process does before and after the jobs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ccdflow import paths, settings
+from ccdflow.camera.cameras import load_cameras
+from ccdflow.errors import UserError
+from ccdflow.run import claims, inventory, ledger, plan
+from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
+from ccdflow.run.plan import Context
+
+# What an interrupted run may leave under a temporary name is another machine's for so long.
+_FOREIGN_PART_AGE = 86400
+
+
+class Busy(UserError):
+    """Another run is at work in the results folder."""
+
+
+@dataclass
+class Session:
+    """A run.
+
+    Attributes
+    ----------
+    plan : ccdflow.run.plan.Plan
+    dry : bool
+        Whether nothing may be written.
+    lock : file object or None
+    busy : dict of str to set of str
+        Products that jobs of an earlier run are still at work on, by the path of their order.
+    """
+
+    plan: plan.Plan
+    dry: bool
+    lock: object = None
+    busy: dict = field(default_factory=dict)
+
+    @property
+    def context(self):
+        """The run's context."""
+        return self.plan.context
+
+
+def start(values, *, dry, progress=None):
+    """Begin a run: take the lock, bring inventory and ledger up to date, and plan.
+
+    Parameters
+    ----------
+    values : dict
+        Settings, as `ccdflow.settings.load` returns them.
+    dry : bool
+        Plan only; nothing is written, not even the lock.
+    progress : callable, optional
+        Called with (headers read, headers to read).
+
+    Returns
+    -------
+    Session
+
+    Raises
+    ------
+    UserError
+        If another run is at work, a folder is missing, or results cannot be written.
+    """
+    results = Path(values["results"])
+    reading = reading_settings(values)
+    with ExitStack() as stack:
+        # What ends before there is a session lets go of the folder.
+        lock = None if dry else stack.enter_context(take_lock(results))
+        session = _begin(values, reading, dry, lock, progress)
+        stack.pop_all()
+    return session
+
+
+def _begin(values, reading, dry, lock, progress):
+    results = Path(values["results"])
+    busy = {} if dry else claims.withdraw(results)
+    store = inventory.load_store(results)
+    records = ledger.load(results)
+    files, unmade = ledger.fold(results, records, verify=True)
+    take_aside(store, unmade)
+    gone = inventory.update(store, reading, progress=progress)
+    mark_gone(store, records, gone, results)
+    outdated = frozenset(inventory.outdated(store, reading))
+    context = Context(values, Path(values["raw"]), results, store, records, outdated=outdated)
+    session = Session(plan.make_plan(context), dry, lock, busy)
+    if not dry:
+        try:
+            retire(context, session.plan.retire)
+            save(session, claims.removable(files, busy, results))
+            remove_parts(results)
+        except OSError as error:
+            raise _unwritable(results, error) from None
+    return session
+
+
+def reading_settings(values):
+    """Return what the reading of headers depends on."""
+    return inventory.Settings(
+        raw=Path(values["raw"]),
+        cameras=load_cameras(settings.cameras_folder(values)),
+        reduction=values["reduction"],
+        frame_memory=int(values["limits"]["frame_memory"] * 1e6),
+        settle=values["limits"]["settle"],
+    )
+
+
+def take_lock(results):
+    """Hold the results folder for this process; the kernel lets go of it when the process ends.
+
+    Raises
+    ------
+    Busy
+        If another process holds it: who, and since when.
+    """
+    path = results / paths.LOCK
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise _unwritable(results, error) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+        raise Busy(
+            f"another run is at work here ({holder})",
+            file=str(results),
+            remedy="wait until it has finished, or give another results folder",
+        ) from None
+    except OSError as error:
+        file.close()
+        raise UserError(
+            f"the file system of the results folder cannot lock files ({error.strerror})",
+            file=str(path),
+            remedy="keep the results on another disk: two runs at once would do damage",
+        ) from None
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        file.flush()
+    except OSError as error:
+        with suppress(OSError):
+            file.close()
+        raise _unwritable(results, error) from None
+    return file
+
+
+def _unwritable(results, error):
+    return UserError(
+        f"the results folder cannot be written ({os.strerror(error.errno)})",
+        file=str(results),
+        remedy="check its permissions and the room on its disk; what is there is as it was",
+    )
+
+
+def take_aside(store, unmade):
+    """Mark the raw frames in the store that jobs found to be bad, or to change.
+
+    Parameters
+    ----------
+    store : ccdflow.run.inventory.HeaderStore
+        Changed in place.
+    unmade : list of ccdflow.run.ledger.Record
+    """
+    by_product = {paths.reduced(file): row for file, row in store.rows.items()} if unmade else {}
+    for record in unmade:
+        row = by_product.get(record.product)
+        if row is None or row.fingerprint != record.basis.get("fingerprint"):
+            continue
+        if record.status == ledger.GONE:
+            # Read it again next time, whatever its times.
+            row = replace(row, stamp=(), status=ARRIVING, reason=record.reason)
+        elif record.status == ledger.SET_ASIDE:
+            row = replace(row, status=SET_ASIDE, reason=record.reason)
+        store.rows[row.file] = row
+
+
+def mark_gone(store, records, gone, results):
+    """Keep the rows of raw files that are gone as long as there is a product of theirs.
+
+    Parameters
+    ----------
+    store : ccdflow.run.inventory.HeaderStore
+        Changed in place.
+    records : ccdflow.run.ledger.Ledger
+        Changed in place.
+    gone : list of str
+        Files that are not there any more; others that cannot be read are marked in the store.
+    results : Path
+    """
+    unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
+    missing = {*gone, *unreadable}
+    here = {paths.reduced(file) for file in store.rows if file not in missing}
+    for file in sorted(missing):
+        row, product = store.rows[file], paths.reduced(file)
+        if product not in here and (results / product).exists():
+            if file in gone and row.gone != _GONE:
+                store.rows[file] = replace(row, gone=_GONE)
+            continue
+        if product not in here:
+            records.pop(product, None)
+        if file in unreadable:
+            store.rows[file] = replace(row, status=SET_ASIDE, reason=row.gone, gone="")
+        else:
+            del store.rows[file]
+
+
+_GONE = "the raw file is gone"
+
+
+def retire(context, products):
+    """Move products that do not belong any more among those set aside; nothing is deleted."""
+    for product in products:
+        retire_product(context.results, product)
+        record = context.ledger.get(product)
+        if product not in context.wanted or (record and record.status != ledger.REFUSED):
+            context.ledger.pop(product, None)
+
+
+def retire_product(results, product):
+    """Move one product to ``set_aside/``, if it is there; pages and pictures are just removed.
+
+    What was set aside before under this name is kept, too.
+    """
+    path = results / product
+    if not path.exists():
+        return
+    if path.suffix not in paths.RAW_ENDINGS:
+        path.unlink()
+    else:
+        first = target = results / paths.set_aside(product)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while target.exists():
+            number += 1
+            target = first.with_name(f"{first.stem}.{number}{first.suffix}")
+        path.replace(target)
+    with suppress(OSError):
+        path.parent.rmdir()
+
+
+def save(session, files=()):
+    """Write inventory, store and ledger where they changed; then the folded records can go."""
+    context = session.context
+    note_flags(context.store, context.ledger)
+    inventory.save(context.results, context.store)
+    ledger.save(context.results, context.ledger)
+    ledger.remove_records(context.results, files)
+
+
+def note_flags(store, records):
+    """Mark the frames of which the reduction found an amplifier saturated throughout or dead.
+
+    Parameters
+    ----------
+    store : ccdflow.run.inventory.HeaderStore
+        Changed in place.
+    records : ccdflow.run.ledger.Ledger
+    """
+    found = {
+        product: "; ".join(
+            f"amplifier {name} is {flag} throughout" for name, flag in record.data["flags"].items()
+        )
+        for product, record in records.items()
+        if record.data.get("flags")
+    }
+    if not found and not any(row.flags for row in store.rows.values()):
+        return
+    for file, row in list(store.rows.items()):
+        flags = found.get(paths.reduced(file), "")
+        if flags != row.flags:
+            store.rows[file] = replace(row, flags=flags)
+
+
+def remove_parts(results):
+    """Remove what dead processes left under temporary names."""
+    host = socket.gethostname()
+    for name in ("reduced", "combined", "nights", paths.STATE, "."):
+        top = results / name
+        walk = os.walk(top) if name != "." else [(top, [], os.listdir(top))]  # noqa: PTH208
+        for folder, _, names in walk:
+            for part in names:
+                if part.startswith(".") and part.endswith(".part"):
+                    path = Path(folder) / part
+                    if _is_dead(path, host):
+                        path.unlink(missing_ok=True)
+
+
+def _is_dead(path, host):
+    owner = paths.owner_of_temporary(path)
+    if owner is not None and owner[0] == host:
+        try:
+            os.kill(owner[1], 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return owner[1] == os.getpid()
+    try:
+        return time.time() - path.stat().st_mtime > _FOREIGN_PART_AGE
+    except OSError:
+        return False
+
+
+def finish(session):
+    """End a run: take in what the jobs left, and say what was set aside.
+
+    Returns
+    -------
+    lines : list of str
+        The last lines of the run.
+    failed : bool
+        Whether ``strict`` makes a failure of it.
+    """
+    context = session.context
+    if not session.dry:
+        try:
+            _take_in(session)
+        except OSError as error:
+            raise _unwritable(context.results, error) from None
+    return closing_lines(context), fails(context)
+
+
+def _take_in(session):
+    context = session.context
+    files, unmade = ledger.fold(context.results, context.ledger, verify=False)
+    take_aside(context.store, unmade)
+    retire(context, [record.product for record in unmade if record.status != ledger.GONE])
+    busy = claims.withdraw(context.results)
+    save(session, claims.removable(files, busy, context.results))
+
+
+def fails(context):
+    """Tell whether a frame is set aside and the configuration makes that a failure."""
+    if not context.settings["strict"]:
+        return False
+    return any(row.status == SET_ASIDE for row in context.store.rows.values())
+
+
+def closing_lines(context):
+    """Return the lines that say how things stand."""
+    counts = Counter(row.shown[0] for row in context.store.rows.values())
+    made = sum(
+        record.status == ledger.MADE and record.kind == plan.FRAME
+        for record in context.ledger.values()
+    )
+    biases = [r for r in context.ledger.values() if r.kind == plan.BIAS]
+    combined = sum(record.status == ledger.MADE for record in biases)
+    lines = plan.set_aside_lines(context.store, most=20)
+    lines += [
+        f"no combined bias: {record.product}: {record.reason}"
+        for record in biases
+        if record.status == ledger.REFUSED
+    ]
+    frames = "1 reduced frame" if made == 1 else f"{made} reduced frames"
+    biases = "1 combined bias" if combined == 1 else f"{combined} combined biases"
+    text = f"{frames}, {biases}, {counts[SET_ASIDE]} set aside"
+    if counts[ARRIVING]:
+        text += f", {counts[ARRIVING]} still being written"
+    if counts[ORPHAN]:
+        text += f", {counts[ORPHAN]} whose raw file is gone"
+    return [*lines, f"{text}; table: {context.results / paths.INVENTORY}"]
