@@ -23,7 +23,7 @@ class Progress:
     total : int
         Frames to do.
     others : int
-        Other products to make, which are mentioned when no frame is left.
+        Other products to make, mentioned when the first is made or no frame is left.
     mode : {'auto', 'plain', 'none'}
         auto renews one line if the stream is a terminal.
     stream : file object, optional
@@ -118,7 +118,7 @@ class Progress:
                 text += f", {duration((self.total - count.frames) / rate)} left"
         if count.aside:
             text += f", {count.aside} set aside"
-        if count.frames >= self.total and self.others:
+        if self.others and (count.others or count.frames >= self.total):
             text += f"; {others}"
         return text
 
