@@ -21,6 +21,7 @@ from ccdflow.camera.cameras import (
 )
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
+from ccdflow.schemas import FOLDER
 
 ROOT = Path(__file__).parents[1]
 CAMERAS = ROOT / "config" / "cameras"
@@ -657,14 +658,14 @@ def test_the_documented_profile_is_valid_and_complete(tmp_path):
     text = re.search(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)[1]
     camera = profile(tmp_path, text)
     assert [amplifier.name for amplifier in camera.amplifiers] == ["left", "right"]
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]
+    schema = json.loads((FOLDER / SCHEMA).read_text(encoding="utf-8"))["properties"]
     for properties in (schema, schema["amplifiers"]["items"]["properties"]):
         assert not [key for key in properties if f"{key}:" not in text]
     assert not [key for key in schema["keywords"]["properties"] if key not in text]
 
 
 def test_schema_and_code_know_the_same_names():
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]
+    schema = json.loads((FOLDER / SCHEMA).read_text(encoding="utf-8"))["properties"]
     sections = {"biassec", "trimsec", "datasec", "ccdsec"}
     assert set(schema["keywords"]["properties"]) == set(facts.KEYWORDS) - sections
     assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == facts.TYPES

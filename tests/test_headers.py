@@ -12,8 +12,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from small_frames import amplifier, bias_cards, biases, run_jobs, write_raw
 
+from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList, card_text, printable
-from ccdflow.frame import headers, placement
+from ccdflow.frame import placement
 
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}
@@ -73,9 +74,9 @@ def test_a_frame_of_one_amplifier_card_for_card(tmp_path):
         ("INSTRUME", "TESTCAM"),
         ("IMAGETYP", "FLAT"),
         ("RAWDATE", "2020-03-02"),
-        ("GAIN", 1.5),
+        ("GAIN", 1.7),
         ("FILTER", "g'"),
-        *((keyword, value) for keyword, value, _ in headers.versions()),
+        *((keyword, value) for keyword, value, _ in versions()),
         ("RAWFILE", "raw.fits.gz"),
         ("RAWFP", fingerprint),
         ("CCDFKEY", header["CCDFKEY"]),
@@ -86,6 +87,7 @@ def test_a_frame_of_one_amplifier_card_for_card(tmp_path):
         ("BIASLVL", float(f"{levels.mean():.6g}")),
         ("OVERRMS", pytest.approx(4.0, rel=0.15)),
         ("TRIM", "[1:64,1:40]"),
+        ("AMPGAIN", 1.5),
         ("DATASEC", "[1:64,1:40]"),
         ("CCDSEC", "[1:64,1:40]"),
         ("LTV1", 0.0),

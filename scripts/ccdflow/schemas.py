@@ -14,7 +14,7 @@ from ccdflow.errors import UserError
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "schemas"
 
 
-def check(values, schema, *, file):
+def check(values, schema, *, file, words=None):
     """Check values against a schema of ``config/schemas``.
 
     Parameters
@@ -24,6 +24,8 @@ def check(values, schema, *, file):
         File name of the schema.
     file : str or path-like
         Where the values come from.
+    words : dict of str to (str, str), optional
+        For parts of the schema, by title, what to say is wrong and what is allowed.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def check(values, schema, *, file):
     """
     errors = sorted(_validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path)))
     if errors:
-        raise violation(errors[0], file=file)
+        raise violation(errors[0], file=file, words=words or {})
 
 
 @cache
@@ -41,7 +43,7 @@ def _validator(schema):
     return jsonschema.Draft202012Validator(json.loads(text))
 
 
-def violation(error, *, file):
+def violation(error, *, file, words):
     """Return the `UserError` for a violation that jsonschema found."""
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
     where = where.lstrip(".") or None
@@ -62,13 +64,12 @@ def violation(error, *, file):
         return UserError(
             "a key is missing", file=file, keyword=f"{where}.{missing}" if where else missing
         )
-    return UserError(
+    problem, choices = words.get(schema.get("title")) or (
         "not a valid value",
-        file=file,
-        keyword=where,
-        value="null" if value is None else value,
-        allowed=allowed(schema, error),
+        allowed(schema, error),
     )
+    value = "null" if value is None else value
+    return UserError(problem, file=file, keyword=where, value=value, allowed=choices)
 
 
 def allowed(schema, error):
@@ -76,7 +77,8 @@ def allowed(schema, error):
     if "enum" in schema:
         return ", ".join("null" if value is None else str(value) for value in schema["enum"])
     if "const" in schema:
-        return str(schema["const"])
+        const = schema["const"]
+        return ", ".join(map(str, const)) if isinstance(const, list) else str(const)
     if error.validator == "type" and "properties" in schema:
         return "keys below it: " + ", ".join(schema["properties"])
     return schema.get("description") or error.message

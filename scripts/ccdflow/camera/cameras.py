@@ -7,16 +7,13 @@ camera, which works from the header cards alone.
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
 from pathlib import Path
 
-import jsonschema
 import yaml
 
+from ccdflow import schemas
 from ccdflow.camera import facts
 from ccdflow.camera.assemble import resolve
 from ccdflow.camera.cards import (
@@ -49,7 +46,7 @@ __all__ = [
     "refuse_reduced",
 ]
 
-SCHEMA = Path(__file__).resolve().parents[3] / "config" / "schemas" / "camera.schema.json"
+SCHEMA = "camera.schema.json"
 
 
 @dataclass(frozen=True)
@@ -421,59 +418,8 @@ def check_profile(profile, *, file):
     UserError
         For the first violation: file, key, value, what is allowed.
     """
-    errors = sorted(_validator().iter_errors(profile), key=lambda error: list(map(str, error.path)))
-    if errors:
-        raise _schema_error(errors[0], file)
-
-
-@cache
-def _validator():
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    return jsonschema.Draft202012Validator(schema)
-
-
-def _schema_error(error, file):
-    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
-    where = where.lstrip(".") or None
-    schema, value = error.schema, error.instance
-    if error.validator == "additionalProperties":
-        known = sorted(schema["properties"])
-        unknown = next(key for key in value if key not in known)
-        close = difflib.get_close_matches(str(unknown), known, n=1)
-        return UserError(
-            "unknown key",
-            file=file,
-            keyword=f"{where}.{unknown}" if where else unknown,
-            allowed=", ".join(known),
-            remedy=f"did you mean {close[0]!r}?" if close else None,
-        )
-    if error.validator == "required":
-        missing = next(key for key in schema["required"] if key not in value)
-        return UserError(
-            "a key is missing", file=file, keyword=f"{where}.{missing}" if where else missing
-        )
-    if schema.get("title") == "region":
-        return UserError(
-            "a region must say which notation it is in",
-            file=file,
-            keyword=where,
-            value=value,
-            allowed=FORMS,
-        )
-    return UserError(
-        "not a valid value",
-        file=file,
-        keyword=where,
-        value=value,
-        allowed=_allowed(schema) or error.message,
-    )
-
-
-def _allowed(schema):
-    choices = [choice for choice in ("enum", "const") if choice in schema]
-    if choices:
-        return ", ".join(map(str, as_list(schema[choices[0]])))
-    return schema.get("description")
+    words = {"region": ("a region must say which notation it is in", FORMS)}
+    schemas.check(profile, SCHEMA, file=file, words=words)
 
 
 class _Loader(yaml.SafeLoader):
