@@ -185,6 +185,9 @@ def end_run():
     if Run.orders:
         Run.progress.elsewhere(done_elsewhere())
     Run.progress.end()
+    undone = [order for order in Run.orders if not Path(f"{RESULTS}/{order.done}").is_file()]
+    if undone:
+        say(f"{len(undone)} of {len(Run.orders)} work orders were not finished: run again")
     if Run.reporter is not None:
         if orders.close(Run.session.context, config["order"]):
             Run.reporter.end()
@@ -218,7 +221,16 @@ def hush():
         if isinstance(handler, logging.StreamHandler) and not isinstance(
             handler, logging.FileHandler
         ):
-            handler.addFilter(lambda record: record.levelno >= logging.WARNING)
+            handler.addFilter(is_shown)
+
+
+def is_shown(record):
+    """Tell whether Snakemake's message is shown: warnings and errors.
+
+    A child that failed has said why itself, and its command line tells nobody anything.
+    """
+    is_child = getattr(record, "event", "") == "job_error" and record.rule_name == "night"
+    return record.levelno >= logging.WARNING and not (is_child and workflow.local_exec)
 
 
 def job_of(wildcards):
