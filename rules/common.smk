@@ -229,7 +229,11 @@ def is_shown(record):
 
     A child that failed has said why itself, and its command line tells nobody anything.
     """
-    is_child = getattr(record, "event", "") == "job_error" and record.rule_name == "night"
+    is_child = (
+        record.rule_name == "night"
+        if getattr(record, "event", "") == "job_error"
+        else "CalledProcessError" in record.getMessage()
+    )
     return record.levelno >= logging.WARNING and not (is_child and workflow.local_exec)
 
 
