@@ -344,6 +344,12 @@ def test_noise_is_that_of_a_pixel(along):
     assert noise == pytest.approx(3.0, abs=0.05)
 
 
+def test_noise_on_top_of_a_high_level_is_still_seen():
+    rng = np.random.default_rng(3)
+    strip = (1_500_000_000 + np.rint(5 * rng.standard_normal((500, 9)))).astype("int32")
+    assert overscan.noise_about_levels([strip], "rows") == pytest.approx(5.0, rel=0.05)
+
+
 def test_noise_of_a_single_column_is_not_known():
     assert np.isnan(overscan.noise_about_levels([np.ones((9, 1))], "rows"))
 

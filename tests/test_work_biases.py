@@ -16,9 +16,10 @@ from small_frames import bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
 from ccdflow.bias import biasheader, quality
+from ccdflow.bias.members import read_hdus
+from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList
-from ccdflow.frame import headers, reduction
-from ccdflow.frame.products import read_hdus
+from ccdflow.frame import reduction
 from ccdflow.jobs import work_biases
 from ccdflow.run import plan
 
@@ -112,13 +113,13 @@ def test_the_header_card_for_card(tmp_path):
         ("EXPTIME", 0.0),
         ("OBJECT", "bias"),
         ("OBSERVER", "O'Brien"),
-        *((keyword, version) for keyword, version, _ in headers.versions()),
+        *((keyword, version) for keyword, version, _ in versions()),
         ("CCDFCAM", "test"),
         ("OSCSTAT", "median"),
         ("NAMPS", 1),
         ("OVERSCAN", "[67:72,1:40]"),
         ("TRIM", "[1:64,1:40]"),
-        ("GAIN", 1.5),
+        ("AMPGAIN", 1.5),
         ("DATASEC", "[1:64,1:40]"),
         ("LTV1", 0.0),
         ("LTV2", 0.0),
@@ -407,6 +408,19 @@ def simulated(tmp_path_factory):
     profile = (simulate.Path(__file__).parents[1] / "config/cameras/lfc.yaml").read_text()
     kinds = (plan.FRAME, plan.BIAS, plan.TABLE)
     return run_jobs(folder / "raw", folder / "results", {"lfc": profile}, kinds=kinds), truth
+
+
+def test_every_frame_of_the_guides_night_is_what_the_guides_calls_make_of_it(simulated):
+    """Numpy columns 2055 and on of a full frame are 263 and on of a small one."""
+    run, truth = simulated
+    for file in truth.frames:
+        with fits.open(run.context.raw / file) as hdus:
+            ccd = CCDData(hdus[0].data, unit=units.adu)
+        ccd = ccdproc.subtract_overscan(ccd, overscan=ccd[:, 263:], median=True)
+        ccd = ccdproc.trim_image(ccd[:, :256])
+        image = run.open(f"reduced/{file.removesuffix('.gz')}")[0].data
+        np.testing.assert_array_equal(image, ccd.data.astype("f4"))
+    assert len(truth.frames) == 24
 
 
 def test_the_truth_of_the_simulated_night_comes_back(simulated):

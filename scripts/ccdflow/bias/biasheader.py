@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 
+from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList, card_text, printable
-from ccdflow.frame.headers import versions
 
 # Cards of the members that are about one frame, or about how its array is stored.
 _OF_ONE_FRAME = re.compile(
@@ -23,7 +23,7 @@ def shared_cards(members):
 
     Parameters
     ----------
-    members : list of ccdflow.frame.products.ProductHdu
+    members : list of ccdflow.bias.members.ProductHdu
 
     Returns
     -------

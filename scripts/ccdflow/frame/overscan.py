@@ -139,7 +139,8 @@ def noise_about_levels(strips, along):
     """
     squares = count = 0
     for strip in strips:
-        values = strip.astype(np.float32)
+        # float32 holds what 16 bits can; wider numbers may need more.
+        values = strip.astype(np.float32 if strip.dtype.itemsize <= 2 else np.float64)
         if along == "columns":
             values = values.T
         elif along == "frame":

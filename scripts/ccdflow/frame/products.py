@@ -1,16 +1,8 @@
-"""What the files of products hold: which image is in which HDU, and how it is found again."""
+"""What the files of products hold: which image is in which HDU."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-
-from ccdflow.bias.combine import Member
-from ccdflow.errors import FrameError
-from ccdflow.files import fitsio
-from ccdflow.files.headertext import is_commentary
 
 
 @dataclass(frozen=True)
@@ -68,109 +60,3 @@ def product_images(geometry, recipe):
         ProductImage(number, hdu, tuple(a for a in amplifiers if a.hdu == hdu), shape)
         for number, (hdu, shape) in enumerate(shapes, start=first)
     )
-
-
-# -- reading them back ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ProductHdu:
-    """An HDU of a product as it stands in the file.
-
-    Attributes
-    ----------
-    cards : dict of str to str
-        The text of each card by keyword, with the CONTINUE cards that follow it; COMMENT, HISTORY
-        and blank cards are not among them.
-    member : ccdflow.bias.combine.Member or None
-        Where its pixels are; None if it has none.
-    """
-
-    cards: dict
-    member: Member | None
-
-
-def read_hdus(path, count):
-    """Read the first HDUs of a product, their headers once and no pixels.
-
-    Parameters
-    ----------
-    path : path-like
-    count : int
-        How many.
-
-    Returns
-    -------
-    list of ProductHdu
-
-    Raises
-    ------
-    FrameError
-        If the file cannot be read or ends before its pixels do.
-    """
-    path = Path(path)
-    found, at = [], 0
-    try:
-        with path.open("rb", buffering=0) as file:
-            while len(found) < count:
-                file.seek(at)
-                text = _header_text(file, path)
-                hdu, size = _hdu(text, path, at + len(text))
-                at += len(text) + -(-size // fitsio.BLOCK) * fitsio.BLOCK
-                found.append(hdu)
-            if path.stat().st_size < at:
-                raise FrameError("ends before its pixels do", file=path)
-    except OSError as error:
-        raise FrameError(f"cannot be read: {error.strerror}", file=path) from None
-    return found
-
-
-def _header_text(file, path):
-    text = file.read(2 * fitsio.BLOCK)
-    while (end := _end(text)) is None:
-        more = file.read(fitsio.BLOCK)
-        if not more:
-            raise FrameError("has no such HDU, or it is cut", file=path)
-        text += more
-    return text[:end]
-
-
-def _end(text):
-    """Return where a header ends that begins a text, None if it goes on."""
-    at = text.find(b"END" + b" " * 77)
-    while at % 80:
-        if at < 0:
-            return None
-        at = text.find(b"END" + b" " * 77, at + 1)
-    end = -(-(at + 80) // fitsio.BLOCK) * fitsio.BLOCK
-    return end if end <= len(text) else None
-
-
-def _hdu(text, path, offset):
-    cards, last = {}, ""
-    for start in range(0, len(text), 80):
-        card = text[start : start + 80].decode("ascii")
-        keyword = card[:8].rstrip()
-        if keyword == "HIERARCH":
-            keyword = card.partition("=")[0].rstrip()
-        if keyword == "END":
-            break
-        if keyword == "CONTINUE":
-            if last in cards:
-                cards[last] += card
-            continue
-        # Of cards that stand twice the first is kept, and not continued by the second's.
-        last = "" if keyword in cards or is_commentary(keyword) else keyword
-        if last:
-            cards[keyword] = card
-    axes = int(_value(cards["NAXIS"]))
-    if not axes:
-        return ProductHdu(cards, None), 0
-    shape = int(_value(cards["NAXIS2"])), int(_value(cards["NAXIS1"]))
-    dtype = fitsio.DTYPES[int(_value(cards["BITPIX"]))]
-    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
-    return ProductHdu(cards, Member(path, offset, shape, dtype)), size
-
-
-def _value(card):
-    return card[10:].partition("/")[0]

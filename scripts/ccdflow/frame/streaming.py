@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.bias.combine import sampled_rows
 from ccdflow.files import fitsio
 from ccdflow.frame import flags, overscan, pixels
 from ccdflow.frame.overscan import Overscan
@@ -77,7 +76,7 @@ def _is_usual(amplifier):
     return amplifier.along in ("rows", "none") and beside and not flipped
 
 
-def stream_frame(rows, writer, geometry, recipe, *, sample=0):
+def stream_frame(rows, writer, geometry, recipe, *, sample=()):
     """Reduce a frame of the usual kind from its rows into its file.
 
     Parameters
@@ -86,8 +85,8 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=0):
     writer : ccdflow.files.rowio.Writer
     geometry, recipe
         As `can_stream` approves of.
-    sample : int
-        About how many rows to keep for statistics; 0 for none.
+    sample : sequence of int
+        Rows of the product to keep for statistics, in order.
 
     Returns
     -------
@@ -124,9 +123,7 @@ class _Work:
         self._strips = {a.name: [] for a in geometry.amplifiers}
         self._levels = {a.name: [] for a in geometry.amplifiers}
         self._flags = {a.name: [] for a in geometry.amplifiers}
-        self._wanted = np.zeros(0, dtype=int)
-        if sample:
-            self._wanted = sampled_rows(*geometry.shape, 1, wanted=sample)
+        self._wanted = np.asarray(sample, dtype=int)
         self._sample = []
 
     def reduce(self, first, stored):

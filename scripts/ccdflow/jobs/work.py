@@ -43,10 +43,11 @@ class _Frame:
         header = self.layout.hdus[0].header
         return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
 
-    @property
-    def rows_wanted(self):
-        """How many rows of the product statistics are taken from."""
-        return FRAME_ROWS if self.row.facts["type"] == "bias" else 0
+    def rows(self, shape):
+        """Return which rows of an image of the product statistics are taken from."""
+        if self.row.facts["type"] != "bias":
+            return ()
+        return sampled_rows(*shape, 1, wanted=FRAME_ROWS)
 
     def header(self, make, reduced):
         """Return what `headers.first_header` or `headers.product_parts` makes for this frame."""
@@ -127,7 +128,7 @@ def _stream(frame):
     with raw as file, rowio.Writer(frame.target, size) as writer:
         rows = rowio.RowStream(file, frame.layout, hdu, frame.row.file)
         streamed = streaming.stream_frame(
-            rows, writer, frame.geometry, frame.recipe, sample=frame.rows_wanted
+            rows, writer, frame.geometry, frame.recipe, sample=frame.rows(frame.geometry.shape)
         )
         if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
             return None
@@ -146,8 +147,8 @@ def _whole(frame):
     parts = frame.header(headers.product_parts, reduced)
     fitsio.write_hdus(frame.target, parts)
     _header_sizes[frame.kind] = len(parts[0])
-    wanted = frame.rows_wanted
-    return reduced, [_sampled(image.data, wanted) for image in reduced.images if wanted]
+    samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in reduced.images]
+    return reduced, samples
 
 
 def _figures(reduced, samples):
@@ -159,12 +160,10 @@ def _figures(reduced, samples):
         "flags": reduced.flags,
     }
     levels = list(figures["levels"].values())
-    if samples and all(min(sample.shape) >= BOXES for sample in samples):
+    if all(min(sample.shape) >= BOXES for sample in samples):
         figures["statistics"] = [asdict(frame_statistics(sample, levels)) for sample in samples]
     return figures
 
 
-def _sampled(image, wanted):
-    """Return some rows of a product's image, in native byte order."""
-    rows = sampled_rows(*image.shape, 1, wanted=wanted)
-    return image[rows].astype(image.dtype.newbyteorder("="))
+def _native(image):
+    return image.astype(image.dtype.newbyteorder("="))

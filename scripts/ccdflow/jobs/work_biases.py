@@ -12,11 +12,12 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.bias import biasheader, combine, quality
+from ccdflow.bias.members import read_hdus
 from ccdflow.errors import FrameError
 from ccdflow.files import fitsio
+from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.files.headertext import CardList
-from ccdflow.frame.headers import array_hdu, data_unit, hdu_header
-from ccdflow.frame.products import product_images, read_hdus
+from ccdflow.frame.products import product_images
 from ccdflow.jobs.remembered import geometry_of, recipe_of
 from ccdflow.run import ledger, plan
 from ccdflow.run.inventory import digest

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.frame import headers
+from ccdflow.files.hdus import versions
 from ccdflow.jobs.remembered import geometry_of, recipe_of
 from ccdflow.jobs.work_pictures import first_image, how_level, night_figures
 from ccdflow.jobs.writing import write_text
@@ -245,7 +245,7 @@ def _recipes(context, night, camera):
 
 def _provenance():
     names = {"CCDFLOW": "ccdflow", "CCDPVER": "ccdproc", "ASTRPVER": "astropy", "NUMPYVER": "numpy"}
-    return tuple((names[keyword], text) for keyword, text, _ in headers.versions())
+    return tuple((names[keyword], text) for keyword, text, _ in versions())
 
 
 def write_index(context, job):

@@ -1,0 +1,111 @@
+"""HDUs as bytes: cards and arrays in, headers with checksums and padded data units out."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+
+import numpy as np
+
+from ccdflow import __version__
+from ccdflow.files import fitsio
+from ccdflow.files.headertext import CardList, card_text
+
+
+@cache
+def versions():
+    """Return the versions that products name, as (keyword, version, comment)."""
+    return (
+        ("CCDFLOW", __version__, "reduced by ccdflow, version"),
+        ("CCDPVER", version("ccdproc"), "ccdproc, whose arithmetic it is, version"),
+        ("ASTRPVER", version("astropy"), "astropy version"),
+        ("NUMPYVER", version("numpy"), "numpy version"),
+    )
+
+
+def array_hdu(cards, data, *, name=None, primary=False):
+    """Return header and data unit of an array, with its checksums.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Without the cards that describe the array.
+    data : numpy.ndarray or None
+        Shape (ny, nx); uint8, int16, int32, float32 or float64, any byte order; None for a
+        primary HDU without an image.
+    name : str or CardList, optional
+        EXTNAME, or the cards that name the extension.
+    primary : bool
+
+    Returns
+    -------
+    list of bytes-like
+        The header, and the data with their padding.
+    """
+    unit, words = ([], 0) if data is None else data_unit(data)
+    return [hdu_header(cards, data, words, name=name, primary=primary), *unit]
+
+
+def hdu_header(cards, data, words, *, name=None, primary=False):
+    """Return the header of an HDU with its checksums.
+
+    Parameters
+    ----------
+    cards, data, name, primary
+        As for `array_hdu`; of the data only shape and type count.
+    words : int
+        FITS checksum sum of the data unit.
+
+    Returns
+    -------
+    bytes
+    """
+    if isinstance(name, str):
+        name = CardList([("EXTNAME", card_text("EXTNAME", name))])
+    return _structured(cards, data, primary=primary, name=name).to_bytes(words)
+
+
+def data_unit(data):
+    """Return an array as a data unit.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        As for `array_hdu`.
+
+    Returns
+    -------
+    unit : list of bytes-like
+        The pixels and their padding.
+    total : int
+        FITS checksum sum of its words.
+    """
+    pixels = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder(">")).reshape(-1).view("u1")
+    padding = b"\0" * (-pixels.size % fitsio.BLOCK)
+    whole = pixels.size // 4 * 4
+    rest = pixels[whole:].tobytes() + padding
+    total = fitsio.checksum_of(fitsio.sum_words(pixels[:whole]), fitsio.sum_words(rest))
+    return [pixels, padding], total
+
+
+def _structured(cards, data, *, primary, name=None):
+    """Return cards that begin with those that FITS wants first."""
+    first = CardList()
+    if primary:
+        first.set("SIMPLE", True, "conforms to FITS standard")
+    else:
+        first.set("XTENSION", "IMAGE", "Image extension")
+    bits = 8 if data is None else data.dtype.itemsize * 8 * (-1 if data.dtype.kind == "f" else 1)
+    first.set("BITPIX", bits, "array data type")
+    first.set("NAXIS", 0 if data is None else 2, "number of array dimensions")
+    if data is not None:
+        first.set("NAXIS1", data.shape[1])
+        first.set("NAXIS2", data.shape[0])
+    if primary:
+        first.set("EXTEND", True)
+    else:
+        first.set("PCOUNT", 0)
+        first.set("GCOUNT", 1)
+    first.extend(name or ())
+    first.extend(cards)
+    return first
