@@ -66,6 +66,12 @@ def ccdflow_command(raw, results):
     ]
 
 
+def frames_command(raw, results):
+    """The same job as the peers': reduced frames, no combined bias and no pictures."""
+    nothing_more = ["combine={enabled: false}", "pictures={per_type: 0}"]
+    return [*ccdflow_command(raw, results), *nothing_more]
+
+
 def guide_command(raw, results):
     return [sys.executable, PEERS / "guide_loop.py", raw, results]
 
@@ -98,10 +104,17 @@ def floor_command(raw, results):
 CONTENDERS = (
     Contender(
         name="ccdflow",
-        what="the whole command, first run",
-        command=ccdflow_command,
+        what="reduced frames, as its peers; first run",
+        command=frames_command,
         products="reduced/**/*.fits",
         again=True,
+        cwd=ROOT,
+    ),
+    Contender(
+        name="ccdflow, all",
+        what="also one combined bias of all, pictures, pages",
+        command=ccdflow_command,
+        products="reduced/**/*.fits",
         cwd=ROOT,
     ),
     Contender(
