@@ -500,6 +500,13 @@ def test_equal_numbers_of_different_types_are_different_cards():
     assert [card_text("N", value)[10:30].strip() for value in (1, 1.0, True)] == ["1", "1.0", "T"]
 
 
+def test_there_is_no_negative_zero():
+    cards = CardList()
+    for value in (-0.0, 0.0):
+        cards.set("LTV1", value)
+        assert [text[10:30].strip() for _, text in cards] == ["0.0"]
+
+
 def test_a_card_takes_the_place_of_all_of_its_keyword():
     cards = CardList((k, card_text(k, v)) for k, v in [("A", 1), ("B", 2), ("A", 3), ("C", 4)])
     cards.set("A", 5)
