@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+import subprocess
 import warnings
 
 import ccdproc
@@ -233,6 +235,29 @@ def test_extensions_are_combined_each_for_itself_or_as_one(layout, tmp_path):
         whole = hdus[f"COUNT{1 + number}"].data == 4
         np.testing.assert_allclose(hdu.data[whole], np.mean(stack, axis=0)[whole], atol=1e-3)
         assert np.count_nonzero(whole) > 2000
+
+
+@pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
+def test_fitsverify_finds_nothing_in_a_combined_bias(tmp_path):
+    frames = list(biases(5))
+    frames[1] += np.uint16(60)
+    fill(tmp_path / "raw", frames, OBSERVER="O'Brien " * 20)
+    run, records = combined(tmp_path, combine={"uncertainty": True, "count": True})
+    assert len(records[BIAS].data["left_out"]) == 1
+    out = subprocess.run(["fitsverify", "-q", run.results / BIAS], capture_output=True, text=True)
+    assert "verification OK" in out.stdout
+
+
+def test_amplifiers_without_signal_do_not_cost_the_others(tmp_path):
+    frames = list(biases(4))
+    for frame in frames:
+        frame[:, 32:64] = frame[:, 68:] = 65535
+    fill(tmp_path / "raw", frames)
+    run, records = combined(tmp_path, TWO)
+    left, right = records[BIAS].data["quality"]
+    assert abs(left["read_noise"] - 4) < 4.5 * left["read_noise_error"]
+    assert (right["level"], right["read_noise"]) == (65535, 0)
+    assert run.open(BIAS)[0].header["AMPBAD02"] == "saturated"
 
 
 def test_the_configuration_decides_the_recipe(tmp_path):
