@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -14,10 +15,10 @@ DRAWERS = ("overview", "night_quality_picture", "combined_bias_picture", "trend_
 
 def use_stand_ins(patch):
     """Put stand-ins in the place of the functions that draw; ``patch`` is a `MonkeyPatch`."""
-    from ccdflow.jobs import work_pages
+    from ccdflow.pages import pictures
 
     for name in DRAWERS:
-        patch.setattr(work_pages.pictures, name, stand_in)
+        patch.setattr(pictures, name, stand_in)
 
 
 def stand_in(*values, **named):
@@ -41,9 +42,10 @@ def _feed(found, value):
         found.update(f"{value.shape}{value.dtype}".encode() + value.tobytes())
     elif is_dataclass(value):
         _feed(found, [getattr(value, field.name) for field in fields(value)])
-    elif isinstance(value, list | tuple):
-        found.update(b"(%d" % len(value))
+    elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        found.update(b"(")
         for each in value:
             _feed(found, each)
+        found.update(b")")
     else:
         found.update(repr(value).encode())

@@ -12,7 +12,7 @@ class _Finder:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name != "ccdflow.jobs.work_pages":
+        if name != "ccdflow.pages.pictures":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         run = spec.loader.exec_module
@@ -22,7 +22,7 @@ class _Finder:
             from stand_ins import DRAWERS, stand_in
 
             for drawer in DRAWERS:
-                setattr(module.pictures, drawer, stand_in)
+                setattr(module, drawer, stand_in)
 
         spec.loader.exec_module = exec_module
         return spec
