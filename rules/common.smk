@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import time
 from contextlib import suppress
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -98,7 +99,8 @@ def begin_run():
         Run.order_of = {product: order for order in Run.orders for product in order.products}
     begin_jobs(mode=SETTINGS["progress"])
     if Run.orders and not dry:
-        Run.progress.watch(done_elsewhere)
+        # Each count is a file, perhaps on a network.
+        Run.progress.watch(done_elsewhere, every=5.0 if len(Run.orders) > 50 else None)
     if not Run.targets:
         lines, failed = session.finish(Run.session)
         for line in lines:
@@ -264,6 +266,8 @@ def needed(wildcards):
 def leave_record(wildcards, log, **options):
     """Make a job's product and leave its record; a full disk is one line, in the job's log, too."""
     job = job_of(wildcards)
+    if Run.orders:
+        wait_for_records(job)
     try:
         record = makers.make(Run.session.context, job, **options)
         ledger.write_record(RESULTS, record, job.done)
@@ -280,6 +284,17 @@ def leave_record(wildcards, log, **options):
     else:
         Run.progress.tick(other=True)
     return record
+
+
+def wait_for_records(job):
+    """Wait for the records of what other nodes have made: a network may show them late."""
+    jobs = Run.session.plan.jobs
+    late = [f"{RESULTS}/{jobs[need].done}" for need in job.needs if need in Run.order_of]
+    end = time.monotonic() + workflow.execution_settings.latency_wait
+    while late := [path for path in late if not os.path.exists(path)]:
+        if time.monotonic() > end:
+            raise WorkflowError(f"{job.product}: {late[0]} is not to be seen; raise --latency-wait")
+        time.sleep(0.5)
 
 
 def failure(text, log):

@@ -118,6 +118,15 @@ def test_withdrawing_leaves_what_somebody_is_at_work_on(tmp_path, holder):
     assert left == [f"{held.stem}.json", f"{held.stem}.lock"]
 
 
+def test_what_lost_its_order_is_cleared_away(tmp_path):
+    order = put_order(tmp_path)
+    claims.Reporter(order, Count).report()
+    claims.lock_path(order).touch()
+    order.unlink()
+    assert claims.withdraw(tmp_path) == {}
+    assert list(order.parent.iterdir()) == []
+
+
 def test_records_of_an_order_at_work_are_not_removed(tmp_path):
     done = [tmp_path / paths.done(f"reduced/{name}.fits", "0123456789abcdef") for name in "abc"]
     busy = {"orders/x.json": {"reduced/b.fits"}}

@@ -159,7 +159,9 @@ def withdraw(results):
         results folder.
     """
     busy = {}
-    for order in sorted((Path(results) / paths.ORDERS).glob("*.json")):
+    folder = Path(results) / paths.ORDERS
+    # A lock or count may have lost its order when a process was killed between the two.
+    for order in sorted({path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}):
         file = _try_lock(lock_path(order))
         if file is None:
             busy[f"{paths.ORDERS}/{order.name}"] = products(order)
