@@ -31,6 +31,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _FIRST_READ = 8192
 _CHUNK = 1 << 20
 _MAX_HEADER = 4 << 20
+_ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 _SUM_BYTES = 360 * BLOCK
 # A thousand times more than any disk holds, and still a number that arithmetic is quick with.
 _MOST_BYTES = 10**18
@@ -57,11 +58,15 @@ class Hdu:
         First byte of the data unit.
     size : int
         Bytes of data, without the padding.
+    text : str
+        The header as it stands, in blocks of 2880 characters; what FITS does not allow are
+        question marks.
     """
 
     header: fits.Header = field(compare=False)
     offset: int
     size: int
+    text: str = field(default="", repr=False, compare=False)
 
     @property
     def end(self):
@@ -95,6 +100,11 @@ class RawLayout:
     def headers(self):
         """The headers, index = HDU number; for compressed tiles those of the image."""
         return [image_header(hdu.header) for hdu in self.hdus]
+
+    @property
+    def texts(self):
+        """The headers as they stand, index = HDU number; for compressed tiles the table's."""
+        return [hdu.text for hdu in self.hdus]
 
 
 # -- reading headers ---------------------------------------------------------------------------
@@ -264,10 +274,11 @@ def _layout(file, name, memory):
     hdus = []
     offset = 0
     while not hdus or offset < promised_length:
-        header, after = _header_at(stream, offset, name, first=not hdus)
-        if header is None:
+        text, after = _header_at(stream, offset, name, first=not hdus)
+        if text is None:
             break
-        hdus.append(Hdu(header, after, data_size(header, name)))
+        header = parse_header(text)
+        hdus.append(Hdu(header, after, data_size(header, name), readable(text)))
         offset = hdus[-1].end
         if memory is not None:
             check_memory(offset, memory, name)
@@ -296,7 +307,7 @@ def _trailer(file, size, name):
 
 
 def _header_at(stream, offset, name, *, first):
-    """Return the header that starts at an offset and where its data start, or (None, offset)."""
+    """Return the bytes of the header at an offset and where its data start, or (None, offset)."""
     text = bytearray()
     while True:
         block = stream.at(offset + len(text), BLOCK, _FIRST_READ)
@@ -325,7 +336,7 @@ def _header_at(stream, offset, name, *, first):
                 file=name,
                 remedy="move it out of the raw folder",
             )
-    return parse_header(bytes(text)), offset + len(text)
+    return bytes(text), offset + len(text)
 
 
 def _ends(block):
@@ -334,10 +345,14 @@ def _ends(block):
 
 def parse_header(text):
     """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
-    allowed = bytes(c if 32 <= c < 127 else 63 for c in range(256))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return fits.Header.fromstring(text.translate(allowed).decode("ascii"))
+        return fits.Header.fromstring(readable(text))
+
+
+def readable(text):
+    """Return the bytes of a header as text; bytes that FITS does not allow are question marks."""
+    return text.translate(_ALLOWED).decode("ascii")
 
 
 def _number(header, keyword, name, *, low=0, default=None):

@@ -7,7 +7,6 @@ card comes from astropy, and that of cards which are alike in many frames is rem
 
 from __future__ import annotations
 
-import warnings
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -37,11 +36,26 @@ class CardList:
         self._cards = list(cards)
 
     @classmethod
-    def read(cls, header):
-        """Return the cards of an astropy header; what is not valid FITS is mended by astropy."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return cls((card.keyword, card.image) for card in header.cards)
+    def parse(cls, text):
+        """Return the cards of a header's text as they are, whether valid FITS or not.
+
+        Blank cards before END, which cameras keep free for others, are not among them.
+        """
+        cards = []
+        for start in range(0, len(text), _CARD):
+            card = text[start : start + _CARD]
+            keyword = card[:8].rstrip().upper()
+            if card.startswith("END     "):
+                break
+            if keyword == "CONTINUE" and cards and not is_commentary(cards[-1][0]):
+                cards[-1] = (cards[-1][0], cards[-1][1] + card)
+                continue
+            if keyword == "HIERARCH" and "=" in card:
+                keyword = " ".join(card[8:].partition("=")[0].split()).upper()
+            cards.append((keyword, card))
+        while cards and not cards[-1][1].strip():
+            cards.pop()
+        return cls(cards)
 
     def __iter__(self):
         return iter(self._cards)

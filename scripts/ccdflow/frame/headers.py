@@ -32,13 +32,13 @@ _OWN = re.compile(
 )
 
 
-def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key):
+def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     """Return the header and data units of a reduced frame, in the order of the file.
 
     Parameters
     ----------
-    headers : list of astropy.io.fits.Header
-        Of the raw file, index = HDU number. Not changed.
+    layout : ccdflow.files.fitsio.RawLayout
+        The raw file's headers.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.cameras.Recipe
     reduced : ccdflow.frame.reduction.Reduced
@@ -56,17 +56,17 @@ def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key)
     parts = []
     places = product_images(geometry, recipe)
     if places[0].hdu:
-        primary = _kept(headers[0])
+        primary = _kept(layout.texts[0])
         _say_what_was_done(primary, geometry, recipe, reduced, **given)
         parts.append(hdu_header(primary, None, 0, primary=True))
     for place, image in zip(places, reduced.images, strict=True):
         if not parts:
-            first = first_header(headers, geometry, recipe, reduced, **given)
+            first = first_header(layout, geometry, recipe, reduced, **given)
             parts += [first, *_data(image)]
             continue
-        cards = _kept(headers[place.raw_hdu])
-        _say_of_image(cards, headers, place, recipe, reduced)
-        name = _extension_name(headers[place.raw_hdu])
+        cards = _kept(layout.texts[place.raw_hdu])
+        _say_of_image(cards, layout.headers, place, recipe, reduced)
+        name = _extension_name(layout.hdus[place.raw_hdu])
         parts += [hdu_header(cards, image.data, image.words, name=name), *_data(image)]
     for place, image in zip(places, reduced.images, strict=True):
         if image.mask is not None:
@@ -74,12 +74,12 @@ def product_parts(headers, geometry, recipe, reduced, *, file, fingerprint, key)
     return parts
 
 
-def first_header(headers, geometry, recipe, reduced, *, file, fingerprint, key):
+def first_header(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     """Return the bytes of the primary header of a product whose first image is in it.
 
     Parameters
     ----------
-    headers, geometry, recipe, reduced, file, fingerprint, key
+    layout, geometry, recipe, reduced, file, fingerprint, key
         As for `product_parts`.
 
     Returns
@@ -87,11 +87,11 @@ def first_header(headers, geometry, recipe, reduced, *, file, fingerprint, key):
     bytes
     """
     place, image = product_images(geometry, recipe)[0], reduced.images[0]
-    cards = _merged(headers, place.amplifiers)
+    cards = _merged(layout, place.amplifiers)
     _say_what_was_done(
         cards, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key
     )
-    _say_of_image(cards, headers, place, recipe, reduced)
+    _say_of_image(cards, layout.headers, place, recipe, reduced)
     return hdu_header(cards, image.data, image.words, primary=True)
 
 
@@ -106,20 +106,21 @@ def _data(image):
     return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fitsio.BLOCK)]
 
 
-def _extension_name(header):
+def _extension_name(hdu):
     """Return the cards that name a raw extension."""
-    if card_value(header, "EXTNAME") in _NO_NAMES:
+    if card_value(hdu.header, "EXTNAME") in _NO_NAMES:
         return CardList()
-    return CardList.read(header).without(lambda keyword: keyword not in _NAMES)
+    return CardList.parse(hdu.text).without(lambda keyword: keyword not in _NAMES)
 
 
 # -- the raw header --------------------------------------------------------------------------------
 
 
-def _kept(header):
+def _kept(text):
     """Return the cards of a raw header that are not about how its array was stored."""
-    tiled = str(header.get("XTENSION", "")).strip() == "BINTABLE"
-    cards = CardList.read(header).without(
+    cards = CardList.parse(text)
+    tiled = "ZIMAGE" in cards
+    cards = cards.without(
         lambda keyword: bool(
             _STRUCTURE.fullmatch(keyword)
             or _OWN.fullmatch(keyword)
@@ -134,16 +135,17 @@ def _kept(header):
     return cards
 
 
-def _merged(headers, amplifiers):
+def _merged(layout, amplifiers):
     """Return the primary's cards and those that all the amplifiers' extensions agree on."""
-    cards = _kept(headers[0])
+    headers = layout.headers
+    cards = _kept(layout.texts[0])
     used = sorted({a.hdu for a in amplifiers} - {0})
     if not used:
         return cards
     have = {keyword for keyword, _ in cards}
     others = [headers[hdu] for hdu in used[1:]]
     first = headers[used[0]]
-    for keyword, text in _kept(first):
+    for keyword, text in _kept(layout.texts[used[0]]):
         raw = "DATE" if keyword == "RAWDATE" and keyword not in first else keyword
         if is_commentary(keyword) or (
             keyword not in have

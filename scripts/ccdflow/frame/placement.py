@@ -30,6 +30,7 @@ _WCS = re.compile(
     r"|[AB]P?_(ORDER|DMAX|\d+_\d+)|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
 _DISTORTION = re.compile(r"[AB]P?_(ORDER|\d+_\d+)|CPDIS\d|DP\d|D2IM.*")
+_FIGURE = re.compile(r"(CRPIX|CDELT)\d[A-Z]?|(PC|CD)\d_\d+[A-Z]?")
 _VERSION = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
 # Two solutions are the same if they put a star within this many pixels of one place.
 _SAME_PIXELS = 0.1
@@ -207,7 +208,7 @@ def _place_world(cards, headers, amplifiers):
     if None in solutions or any(not _agree(solutions[0], other) for other in solutions[1:]):
         for keyword in [keyword for keyword, _ in cards if _WCS.fullmatch(keyword)]:
             cards.drop(keyword)
-        cards.add_history("ccdflow: world coordinates of single amplifiers were left out")
+        cards.add_history("ccdflow: world coordinates that do not hold for this image left out")
         return
     raw = _world_header(headers, amplifiers[0])
     have = {keyword for keyword, _ in cards}
@@ -228,6 +229,12 @@ def _moved_world(headers, amplifier):
     world = {k: card_value(raw, k) for k in dict.fromkeys(raw) if _WCS.fullmatch(k)}
     world = {keyword: value for keyword, value in world.items() if value is not None}
     moves = axes(amplifier)
+    if moves == (Axis(1, 0), Axis(1, 0)):
+        return world
+    figures = {k: number(value) for k, value in world.items() if _FIGURE.fullmatch(k)}
+    if None in figures.values():
+        return None
+    world |= figures
     matches = [match for match in map(_VERSION.fullmatch, world) if match]
     for version, axis in product(sorted({match["version"] for match in matches}), (1, 2)):
         move = moves[axis - 1]
@@ -235,7 +242,7 @@ def _moved_world(headers, amplifier):
             continue
         # FITS takes a CRPIX that is absent for 0, also of an axis that no card is about.
         pixel = f"CRPIX{axis}{version}"
-        world[pixel] = move.sign * (number(world.get(pixel)) or 0.0) + move.shift
+        world[pixel] = move.sign * world.get(pixel, 0.0) + move.shift
         if move.sign < 0:
             if any(_is_distorted(keyword, value) for keyword, value in world.items()):
                 return None
@@ -244,7 +251,9 @@ def _moved_world(headers, amplifier):
 
 
 def _is_distorted(keyword, value):
-    return bool(_DISTORTION.fullmatch(keyword)) or (keyword.startswith("WAT") and "cor" in value)
+    return bool(_DISTORTION.fullmatch(keyword)) or (
+        keyword.startswith("WAT") and "cor" in str(value)
+    )
 
 
 def _reverse(world, axis, version):

@@ -52,7 +52,7 @@ class _Frame:
     def header(self, make, reduced):
         """Return what `headers.first_header` or `headers.product_parts` makes for this frame."""
         return make(
-            self.layout.headers,
+            self.layout,
             self.geometry,
             self.recipe,
             reduced,
