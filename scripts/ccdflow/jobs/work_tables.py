@@ -7,7 +7,7 @@ import pandas as pd
 from ccdflow.jobs.writing import write_text
 from ccdflow.run import ledger, plan
 
-_COLUMNS = (
+COLUMNS = (
     "amplifier", "frames", "level", "level_error", "level_span", "drift_an_hour",
     "drift_an_hour_error", "read_noise", "read_noise_error", "gain", "read_noise_electrons",
     "header_read_noise_electrons", "row_structure", "row_structure_error", "column_structure",
@@ -30,14 +30,14 @@ def quality_rows(context, groups):
         figures = record.data.get("quality", ())
         if note and not figures:
             rows.append({**common, "frames": len(record.data.get("members", ()))})
-        rows += [{**common, **{name: each[name] for name in _COLUMNS}} for each in figures]
+        rows += [{**common, **{name: each[name] for name in COLUMNS}} for each in figures]
     return rows
 
 
 def write_quality_table(context, job):
     """Write ``bias_quality.csv``: what the biases say, a row a night, camera and amplifier."""
     groups = sorted(context.groups.values(), key=lambda g: (g.night, g.product))
-    columns = ["night", "camera", *_COLUMNS, "product", "note"]
+    columns = ["night", "camera", *COLUMNS, "product", "note"]
     table = pd.DataFrame(quality_rows(context, groups), columns=columns)
     text = table.to_csv(index=False, lineterminator="\n")
     return write_text(context, job, plan.table_basis(context), text)
