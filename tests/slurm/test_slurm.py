@@ -84,7 +84,7 @@ class Run:
                 stderr=subprocess.STDOUT,
             )  # fmt: skip
 
-    def wait(self, seconds=120):
+    def wait(self, seconds=300):
         """Wait until it has ended, and return its exit status."""
         try:
             return self.process.wait(seconds)
@@ -120,7 +120,7 @@ class Run:
         return "".join(log.read_text() for log in logs)
 
 
-def wait_until(condition, run, seconds=60):
+def wait_until(condition, run, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert run.process.poll() is None, run.output

@@ -76,7 +76,7 @@ def processes_with(text):
     return found
 
 
-def wait_until(condition, seconds=40):
+def wait_until(condition, seconds=90):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
