@@ -65,7 +65,7 @@ def run_workflow(tmp_path_factory):
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="backslashreplace",
-            timeout=120,
+            timeout=300,
             check=False,
         )
         return WorkflowRun(done.returncode, done.stdout)
