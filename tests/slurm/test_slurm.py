@@ -86,12 +86,7 @@ class Run:
 
     def wait(self, seconds=300):
         """Wait until it has ended, and return its exit status."""
-        try:
-            return self.process.wait(seconds)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
+        return self.process.wait(seconds)
 
     @property
     def output(self):
@@ -118,6 +113,22 @@ class Run:
         """What Snakemake itself said."""
         logs = sorted((self.folder / ".snakemake" / "log").glob("*.log"))
         return "".join(log.read_text() for log in logs)
+
+
+@pytest.fixture
+def start(slurm):
+    """Start runs on the cluster; one that a failed test leaves is killed."""
+    runs = []
+
+    def begin(*arguments):
+        runs.append(Run(slurm, *arguments))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.wait()
 
 
 def wait_until(condition, run, seconds=120):
@@ -162,9 +173,9 @@ def children(results, night):
     return found
 
 
-def test_nights_a_bad_frame_and_a_new_night(slurm, raw, alone, tmp_path, snapshot):
+def test_nights_a_bad_frame_and_a_new_night(slurm, start, raw, alone, tmp_path, snapshot):
     mine = some_nights(raw, tmp_path / "raw", NIGHTS[1:])
-    first = Run(slurm, mine, tmp_path / "results")
+    first = start(mine, tmp_path / "results")
     assert first.wait() == 0, first.output
     assert f"{2 * FRAMES} of {2 * FRAMES} frames" in first.output
     assert f"set aside: {BAD}: " in first.output
@@ -174,7 +185,7 @@ def test_nights_a_bad_frame_and_a_new_night(slurm, raw, alone, tmp_path, snapsho
     before = snapshot(first.results)
     # An older night: its figures are in the trend on the pages of those that follow.
     some_nights(raw, mine, NIGHTS)
-    second = Run(slurm, mine, first.results)
+    second = start(mine, first.results)
     assert second.wait() == 0, second.output
     assert f"{FRAMES} of {3 * FRAMES - 1} frames to reduce: {FRAMES} new" in second.output
     assert [state for _, state, _ in slurm.jobs()] == ["COMPLETED"] * 3
@@ -187,12 +198,12 @@ def test_nights_a_bad_frame_and_a_new_night(slurm, raw, alone, tmp_path, snapsho
 
 
 def test_a_node_dies_a_job_is_cancelled_and_a_job_runs_out_of_memory(
-    slurm, raw, alone, tmp_path, snapshot
+    slurm, start, raw, alone, tmp_path, snapshot
 ):
     """Each is tried again, and the products are those of a run to which nothing happened."""
     dies, is_cancelled, is_too_big = NIGHTS
     too_little = f"120 if attempt == 1 and wildcards.name == '{is_too_big}' else 1500"
-    run = Run(slurm, raw, tmp_path / "results", "--set-resources", f"night:mem_mb={too_little}")
+    run = start(raw, tmp_path / "results", "--set-resources", f"night:mem_mb={too_little}")
 
     wait_until(lambda: run.made(dies), run)
     dead = run.job(dies)
@@ -224,10 +235,10 @@ def test_a_node_dies_a_job_is_cancelled_and_a_job_runs_out_of_memory(
 
 
 def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
-    slurm, raw, alone, tmp_path, snapshot
+    slurm, start, raw, alone, tmp_path, snapshot
 ):
     mine = some_nights(raw, tmp_path / "raw", NIGHTS[:2])
-    first = Run(slurm, mine, tmp_path / "results")
+    first = start(mine, tmp_path / "results")
     wait_until(lambda: first.made(NIGHTS[0]), first)
     # Held in the middle, so that it is at work for as long as the test wants.
     held = children(first.results, NIGHTS[0])
@@ -237,7 +248,7 @@ def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
         old = first.job(NIGHTS[0])
         first.process.kill()
         first.process.wait()
-        second = Run(slurm, mine, first.results)
+        second = start(mine, first.results)
         wait_until(lambda: "waiting: an earlier job" in second.job_logs, second)
         assert {i: state for i, state, _ in slurm.jobs()}[old] == "RUNNING"
         before = {path: path.stat().st_mtime_ns for path in first.results.rglob("*.fits")}
