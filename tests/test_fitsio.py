@@ -455,10 +455,14 @@ def test_unchanged_text_is_not_written(tmp_path):
     assert fitsio.write_atomically(path, "two")
 
 
+VALUES = [{"a": 1}, [2.5, None, "ü\n"], "x"]
+
+
 def test_notes_that_are_damaged_are_no_notes(tmp_path):
     path = tmp_path / "notes"
-    fitsio.write_checked(path, {"a": [1, 2.5, None, "ü"]})
-    assert fitsio.read_checked(path) == {"a": [1, 2.5, None, "ü"]}
+    assert fitsio.write_checked(path, VALUES)
+    assert not fitsio.write_checked(path, VALUES)
+    assert list(fitsio.read_checked(path)) == VALUES
     content = path.read_bytes()
     for bit in range(len(content) * 8):
         bad = bytearray(content)

@@ -757,19 +757,31 @@ def write_atomically(path, text):
     return True
 
 
-def write_checked(path, data):
-    """Write JSON-able data behind their checksum, whole or not at all, only if they changed."""
-    text = json.dumps(data, separators=(",", ":")).encode()
+def write_checked(path, values):
+    """Write JSON-able values, a line each, behind their checksum, whole or not at all.
+
+    Returns
+    -------
+    bool
+        Whether it was written: not if the file holds just this.
+    """
+    text = "\n".join(map(json.JSONEncoder(separators=(",", ":")).encode, values)).encode()
     return write_atomically(path, b"%08x\n" % isal_zlib.crc32(text) + text)
 
 
 def read_checked(path):
-    """Return what `write_checked` wrote; None if it is not there, or not as it was written."""
+    """Return an iterator over what `write_checked` wrote; None if it is not as it was written.
+
+    Values are decoded one at a time: an archive's notes are large.
+    """
     try:
-        checksum, _, text = Path(path).read_bytes().partition(b"\n")
+        with Path(path).open("rb") as file:
+            checksum, text = file.readline(), file.read()
     except OSError:
         return None
-    return json.loads(text) if checksum == b"%08x" % isal_zlib.crc32(text) else None
+    if checksum != b"%08x\n" % isal_zlib.crc32(text):
+        return None
+    return map(json.JSONDecoder().decode, text.decode().split("\n"))
 
 
 def stamp_of(path):

@@ -15,6 +15,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -143,12 +144,13 @@ def load_store(results):
 
     Losing it costs time, never a product: all headers are read again.
     """
-    data = fitsio.read_checked(Path(results) / paths.HEADERS)
-    if data is None or data.get("reading") != READING:
+    lines = fitsio.read_checked(Path(results) / paths.HEADERS)
+    data = {} if lines is None else next(lines)
+    if data.get("reading") != READING:
         return HeaderStore()
     names, texts = data["facts"], {}
     rows = {}
-    for file, stamp, values, *rest in data["rows"]:
+    for file, stamp, values, *rest in lines:
         # Thousands of rows say the same: one text for all of them.
         facts = {
             name: texts.setdefault(value, value) if type(value) is str else value
@@ -170,16 +172,14 @@ def save(results, store):
     if unchanged and store.table == before:
         return
     used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
-    rows = [
+    rows = (
         [r.file, r.stamp, [r.facts.get(name, "") for name in _FACTS], r.camera, r.geometry,
          r.recipe, r.fingerprint, r.status, r.reason, r.basis, r.gone, r.flags]
         for r in sorted(store.rows.values(), key=lambda r: r.file)
-    ]  # fmt: skip
+    )  # fmt: skip
     shared = {name: value for name, value in sorted(store.shared.items()) if name in used}
-    data = {
-        "reading": READING, "table": store.table, "facts": _FACTS, "shared": shared, "rows": rows,
-    }  # fmt: skip
-    fitsio.write_checked(Path(results) / paths.HEADERS, data)
+    first = {"reading": READING, "table": store.table, "facts": _FACTS, "shared": shared}
+    fitsio.write_checked(Path(results) / paths.HEADERS, chain([first], rows))
     store.saved = dict(store.rows)
 
 

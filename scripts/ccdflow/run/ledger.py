@@ -152,11 +152,12 @@ class Ledger(dict):
 def load(results):
     """Return the `Ledger` of a results folder; an absent or damaged one is an empty one."""
     ledger = Ledger()
-    data = fitsio.read_checked(Path(results) / paths.LEDGER)
-    if data is None or data["fields"] != list(_FIELDS):
+    lines = fitsio.read_checked(Path(results) / paths.LEDGER)
+    data = {} if lines is None else next(lines)
+    if data.get("fields") != list(_FIELDS):
         return ledger
     stamp, basis, texts = _FIELDS.index("stamp"), _FIELDS.index("basis"), {}
-    for values in data["records"]:
+    for values in lines:
         index, own = values[basis]
         values[basis] = {**data["bases"][index], **own}
         values[stamp] = tuple(values[stamp])
@@ -179,8 +180,8 @@ def save(results, ledger):
         values = [getattr(record, name) for name in _FIELDS]
         values[_FIELDS.index("basis")] = [index, own]
         records.append(values)
-    data = {"fields": _FIELDS, "bases": [json.loads(b) for b in bases], "records": records}
-    written = fitsio.write_checked(Path(results) / paths.LEDGER, data)
+    first = {"fields": _FIELDS, "bases": [json.loads(basis) for basis in bases]}
+    written = fitsio.write_checked(Path(results) / paths.LEDGER, [first, *records])
     ledger.saved = dict(ledger)
     return written
 

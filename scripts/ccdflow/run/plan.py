@@ -10,6 +10,7 @@ import os
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from ccdflow import paths
@@ -160,7 +161,7 @@ class Context:
     def _by_product(self):
         return self.lookup(
             "rows by product",
-            lambda: {paths.reduced(file): row for file, row in self.store.rows.items()},
+            lambda: {reduced(file): row for file, row in self.store.rows.items()},
         )
 
     def row_of(self, product):
@@ -204,6 +205,10 @@ class Plan:
         return [job for job in self.jobs.values() if job.kind in kinds]
 
 
+# A plan asks for each of a hundred thousand of them several times.
+reduced = cache(paths.reduced)
+
+
 # -- keys ------------------------------------------------------------------------------------------
 
 
@@ -220,8 +225,9 @@ def frame_basis(row):
 
 
 def frame_key(row):
-    """Return the key of a reduced frame."""
-    return digest(frame_basis(row))
+    """Return the key of a reduced frame, which stands for its basis."""
+    values = (row.camera, row.file, row.fingerprint, row.geometry, row.recipe)
+    return digest([reduction.ARITHMETIC, *values])
 
 
 def combine_settings(settings):
@@ -244,7 +250,7 @@ def members(context, group):
     """Return [(raw file, record)] of the frames of a group that were reduced."""
     found = []
     for file in group.files:
-        record = context.outcome(paths.reduced(file))
+        record = context.outcome(reduced(file))
         if record is not None and record.status == ledger.MADE:
             found.append((file, record))
     return found
@@ -259,7 +265,7 @@ def frames_basis(context, night):
     for row in context.rows_of(night):
         status, reason, key = row.status, row.reason, ""
         if status == OK:
-            record = context.outcome(paths.reduced(row.file))
+            record = context.outcome(reduced(row.file))
             if record is not None and record.status == ledger.SET_ASIDE:
                 status, reason = SET_ASIDE, record.reason
             elif record is not None:
@@ -323,11 +329,11 @@ def drawn_frames(context, night, *, gone=False):
     for row in context.rows_of(night):
         if row.status != OK or (row.gone and not gone):
             continue
-        record = context.outcome(paths.reduced(row.file))
-        if record is None or record.status != ledger.MADE:
-            continue
         kind = (row.camera, row.facts["type"])
-        if most == "all" or count[kind] < most:
+        if most != "all" and count[kind] >= most:
+            continue
+        record = context.outcome(reduced(row.file))
+        if record is not None and record.status == ledger.MADE:
             count[kind] += 1
             drawn.append(row)
     return drawn
@@ -339,7 +345,7 @@ def picture_basis(context, night, *, gone=False):
     return {
         "version": PICTURE_VERSION,
         "frames": [
-            [r.file, context.outcome(paths.reduced(r.file)).key, r.facts["biassec"]] for r in rows
+            [r.file, context.outcome(reduced(r.file)).key, r.facts["biassec"]] for r in rows
         ],
     }
 
@@ -461,7 +467,7 @@ def _candidates(context):
 
 def _is_up_to_date(context, row):
     """Tell whether the product of a frame whose raw file is gone is what would be made now."""
-    record = context.ledger.get(paths.reduced(row.file))
+    record = context.ledger.get(reduced(row.file))
     return row.file not in context.outdated and record is not None and record.key == frame_key(row)
 
 
@@ -495,17 +501,17 @@ def make_plan(context):
     state = _State(context, product_stamps(context.results), set(ledger.settle(context.ledger)))
     frames = 0
     for row in rows:
-        product = paths.reduced(row.file)
+        product = reduced(row.file)
         if row.status == OK and not row.gone and is_wanted(row, context.settings):
             frames += 1
-            state.want(FRAME, product, row.night, frame_basis(row))
+            state.want(FRAME, product, row.night, frame_basis(row), key=frame_key(row))
         elif row.status != SET_ASIDE or row.gone:
             state.keep(product)
         elif product in state.stamps:
             state.retire.add(product)
     context.groups = make_groups(context)
     for group in sorted(context.groups.values(), key=lambda group: group.product):
-        needs = [paths.reduced(file) for file in group.files]
+        needs = [reduced(file) for file in group.files]
         state.want(BIAS, group.product, group.night, group_basis(context, group), needs)
     if not context.settings["combine"]["enabled"] or not _asks_for(context.settings, "bias"):
         # What is not asked for is not touched.
@@ -527,7 +533,7 @@ def make_plan(context):
 def _plan_night(state, night):
     context = state.context
     frames = [
-        paths.reduced(row.file)
+        reduced(row.file)
         for row in context.rows_of(night)
         if row.status == OK and is_wanted(row, context.settings)
     ]
@@ -584,10 +590,10 @@ class _State:
         """Tell whether a product is there as it should be."""
         return not self._why(product, digest(basis), basis)
 
-    def want(self, kind, product, night, basis, needs=()):
+    def want(self, kind, product, night, basis, needs=(), key=""):
         """Put a product into the plan if it is not current."""
         self.context.wanted.add(product)
-        key = digest(basis)
+        key = key or digest(basis)
         why = self._why(product, key, basis)
         if not why:
             return
@@ -697,7 +703,7 @@ def describe(plan):
     if not plan.jobs:
         lines.append(f"nothing to do: {_count(plan.frames, FRAME)} reduced and up to date")
     rows = plan.context.store.rows
-    by_product = {paths.reduced(file): row.shown[1] for file, row in rows.items()}
+    by_product = {reduced(file): row.shown[1] for file, row in rows.items()}
     moved = [product for product in plan.retire if product.endswith(paths.RAW_ENDINGS)]
     lines += [
         f"{product} to be moved into {paths.set_aside('')}: "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import socket
 import time
 from collections import Counter
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -74,12 +75,27 @@ def start(values, *, dry, progress=None):
     """
     results = Path(values["results"])
     reading = reading_settings(values)
-    with ExitStack() as stack:
+    with _no_collection(), ExitStack() as stack:
         # What ends before there is a session lets go of the folder.
         lock = None if dry else stack.enter_context(take_lock(results))
         session = _begin(values, reading, dry, lock, progress)
         stack.pop_all()
     return session
+
+
+@contextmanager
+def _no_collection():
+    """Spare Python its search for garbage: of an archive's many small notes, none is any.
+
+    It would take a third of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _begin(values, reading, dry, lock, progress):
