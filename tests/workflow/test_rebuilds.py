@@ -260,6 +260,11 @@ def test_setting_that_changes_no_pixel(box, config):
     check(box, [])
 
 
+def test_thread_count(box):
+    check(box, [], run=lambda: box.run(cores=1))
+    check(box, [], run=lambda: box.run(cores=7))
+
+
 def test_camera_text_that_changes_no_pixel(box):
     box.profile("alpha", description="the blue one", types=[{"imagetyp": "ZERO", "type": "bias"}])
     with (box.cameras / "beta.yaml").open("a") as file:

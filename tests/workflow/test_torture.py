@@ -1,0 +1,178 @@
+"""The long form of the tests with faults and events: `make torture`.
+
+The environment says how much: CCDFLOW_KILLS (200), CCDFLOW_EVENTS (1200), CCDFLOW_PLACES (every
+place; 10 takes every tenth), CCDFLOW_SEED.
+"""
+
+import os
+import random
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from events import Archive
+from faults import KINDS
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+from kills import kill_runs
+from sandbox import SMALL, Sandbox, products
+from stand_ins import use_stand_ins
+from test_faults import FIRST, fill, hold, put_faults
+
+pytestmark = pytest.mark.torture
+
+KILLS = int(os.environ.get("CCDFLOW_KILLS", "200"))
+EVENTS = int(os.environ.get("CCDFLOW_EVENTS", "1200"))
+PLACES = int(os.environ.get("CCDFLOW_PLACES", "1"))
+SEED = int(os.environ.get("CCDFLOW_SEED", "2016"))
+
+
+@pytest.fixture
+def tell(capfd):
+    """Print a line that is seen."""
+
+    def say(text):
+        with capfd.disabled():
+            print(f"\ntorture: {text}", flush=True)
+
+    return say
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch):
+    use_stand_ins(monkeypatch)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_at_every_place(tmp_path, tell, kind):
+    """Wherever the results folder is touched; two processes share the places."""
+    started = time.monotonic()
+
+    def part(number):
+        folder = tmp_path / f"part{number}"
+        folder.mkdir()
+        return put_faults(folder, kind, 1 + number * PLACES, 2 * PLACES)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = [result for part in pool.map(part, (0, 1)) for result in part]
+    hold(results)
+    assert len(results) * PLACES > 150
+    again = sum(result["again"] for result in results)
+    tell(
+        f"{kind}: {len(results)} faults, one at each place that is written to; nothing lost, nothing"
+        f" half-written, {again} jobs in the runs after them"
+        f" ({time.monotonic() - started:.0f} s)"
+    )
+
+
+@pytest.mark.parametrize("how", ["all", "main process alone"])
+def test_kills(tmp_path, tell, how):
+    """SIGKILL at random moments; once of a run that hands its frames on to other processes."""
+    alone = how != "all"
+    box = Sandbox(tmp_path / "box", {"frames_per_order": 8} if alone else {})
+    fill(box, frames=8)
+    counts = kill_runs(box, kills=KILLS // 2, seed=SEED + alone, alone=alone)
+    assert counts["kills"] >= KILLS // 2
+    tell(
+        f"{counts['kills']} runs killed ({how}), {counts['runs']} others came to their end;"
+        f" {counts['products']} products looked at after them, all whole; every run from there ended"
+        " with the bytes of one that was not killed"
+    )
+
+
+def test_events(tmp_path, tell, monkeypatch):
+    monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
+    Archive.events = Archive.runs = Archive.jobs = 0
+    steps = 40
+    run_state_machine_as_test(
+        seed(SEED)(Archive),
+        settings=settings(
+            max_examples=-(-EVENTS // steps),
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    tell(f"{Archive.events} events in random order, {Archive.runs} runs, {Archive.jobs} jobs")
+    assert Archive.events >= EVENTS / 2
+
+
+def test_events_by_snakemake(tmp_path, tell):
+    """Some of the events, each followed by a run of Snakemake, against a run from scratch."""
+    chance = random.Random(SEED)
+    box = Sandbox(tmp_path / "box", {"combine": {"minimum": 2}})
+    fill(box)
+    counts = Counter()
+    for number in range(25):
+        event = _EVENTS[number % len(_EVENTS)] if number < len(_EVENTS) else chance.choice(_EVENTS)
+        event(box, chance)
+        expected = list(box.plan().plan.jobs)
+        outcome = box.snakemake(cores=chance.choice((1, 2, 4)))
+        assert outcome.status == 0, outcome.output
+        assert outcome.jobs == sorted(expected)
+        counts["runs"] += 1
+        counts["jobs"] += len(outcome.jobs)
+        clean = box.clean()
+        clean.run()
+        assert products(clean.results) == products(box.results), event.__name__
+        assert list(box.plan().plan.jobs) == []
+    tell(f"{counts['runs']} events followed by Snakemake, {counts['jobs']} jobs, as from scratch")
+
+
+def _frames(box):
+    return sorted(path.relative_to(box.raw).as_posix() for path in box.raw.rglob("*.gz"))
+
+
+def _nothing(box, chance):
+    """At first, everything."""
+
+
+def _add(box, chance):
+    number = chance.randrange(100, 10**6)
+    box.put(f"{FIRST}/alpha{number}.fits.gz", number, night=FIRST, camera="alpha", size=SMALL)
+
+
+def _change(box, chance):
+    file = chance.choice([name for name in _frames(box) if "alpha" in name])
+    box.put(file, chance.random().hex().encode()[2], night=file[:10], camera="alpha", size=SMALL)
+
+
+def _touch(box, chance):
+    for path in box.raw.rglob("*.gz"):
+        os.utime(path)
+
+
+def _edit(box, chance):
+    box.profile("beta", reduction={"statistic": chance.choice(("mean", "median"))})
+
+
+def _lose(box, chance):
+    name = chance.choice(sorted(products(box.results)))
+    (box.results / name).unlink()
+
+
+def _damage(box, chance):
+    name = chance.choice(
+        [name for name in sorted(products(box.results)) if name != "inventory.csv"]
+    )
+    content = bytearray((box.results / name).read_bytes())
+    content[chance.randrange(len(content))] ^= 1
+    (box.results / name).write_bytes(content)
+
+
+def _spoil(box, chance):
+    path = box.raw / chance.choice(_frames(box))
+    content = bytearray(path.read_bytes())
+    content[chance.randrange(20, len(content) - 9)] ^= 4
+    path.write_bytes(content)
+
+
+_EVENTS = [_nothing, _add, _change, _touch, _edit, _lose, _damage, _spoil]
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__, "-q", "-m", "torture"]))
