@@ -61,7 +61,7 @@ def test_a_fault_at_every_place(tmp_path, tell, kind):
     assert len(results) * PLACES > 150
     again = sum(result["again"] for result in results)
     tell(
-        f"{kind}: {len(results)} faults, one at each place that is written to; nothing lost, nothing"
+        f"{kind}: {len(results)} faults, one at each place written to; nothing lost, nothing"
         f" half-written, {again} jobs in the runs after them"
         f" ({time.monotonic() - started:.0f} s)"
     )
@@ -77,7 +77,7 @@ def test_kills(tmp_path, tell, how):
     assert counts["kills"] >= KILLS // 2
     tell(
         f"{counts['kills']} runs killed ({how}), {counts['runs']} others came to their end;"
-        f" {counts['products']} products looked at after them, all whole; every run from there ended"
+        f" {counts['products']} products looked at after them, all whole; each run from there ended"
         " with the bytes of one that was not killed"
     )
 
