@@ -57,7 +57,7 @@ class RowStream:
         # Reading to the end is what makes gzip compare its checksum.
         end = self._layout.hdus[-1].end
         got += self._skip(end - got, buffer)
-        more = bool(self._fill(buffer[:1]))
+        more = bool(self._fill(buffer[: fitsio.BEYOND]))
         fitsio.check_length(got, more, self._layout, self._name)
 
     def _skip(self, size, buffer):

@@ -17,8 +17,8 @@ from ccdflow.frame import flags, overscan, pixels
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
 
-# Pixels in a block: 252 rows of the LFC, 1 MB as they come and 2 MB as they go.
-BLOCK_PIXELS = 1 << 19
+# Pixels in a block: 126 rows of the LFC, 0.5 MB as they come and 1 MB as they go.
+BLOCK_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True)
