@@ -9,9 +9,9 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files.hdus import versions
 from ccdflow.jobs.remembered import geometry_of, recipe_of
-from ccdflow.jobs.work_pictures import first_image, how_level, night_figures
+from ccdflow.jobs.work_pictures import drawing, first_image, how_level, night_figures
 from ccdflow.jobs.writing import write_text
-from ccdflow.pages import page, pictures
+from ccdflow.pages import page
 from ccdflow.run import ledger, plan
 from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
 
@@ -130,6 +130,7 @@ def _combined_picture(context, group, data, figures):
     row = context.row_of(paths.reduced(data["members"][0]))
     geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
     image = first_image(context, group.product, geometry, recipe)
+    pictures = drawing()
     png = pictures.combined_bias_picture(
         pictures.CombinedPanels(
             Path(group.product).stem,
@@ -167,6 +168,10 @@ def _amplifier_figures(figures, camera):
 
 
 def _trend(context, groups, highlight=None):
+    found = list(night_figures(context, groups))
+    if len({group.night for group, _ in found}) < 2:
+        return ()
+    pictures = drawing()
     points = [
         pictures.TrendPoint(
             group.night,
@@ -176,10 +181,8 @@ def _trend(context, groups, highlight=None):
             figures["read_noise"],
             figures["combined_noise"],
         )
-        for group, figures in night_figures(context, groups)
+        for group, figures in found
     ]
-    if len({point.night for point in points}) < 2:
-        return ()
     png = pictures.trend_picture(points, highlight=highlight)
     return (page.Picture(png, "Bias level, read noise and combined noise over the nights"),)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 
 import numpy as np
 from astropy.io import fits
@@ -14,8 +15,12 @@ from ccdflow.files import fitsio
 from ccdflow.frame.products import product_images
 from ccdflow.jobs.remembered import geometry_of, recipe_of
 from ccdflow.jobs.writing import write_text
-from ccdflow.pages import pictures
 from ccdflow.run import ledger, plan
+
+
+def drawing():
+    """Return the module that draws, loaded only where there is something to draw: 0.4 s."""
+    return import_module("ccdflow.pages.pictures")
 
 
 def draw_frames(context, job):
@@ -28,12 +33,13 @@ def draw_frames(context, job):
             job.product, job.kind, plan.digest(basis), ledger.REFUSED, reason, basis=basis
         )
     panels = (frame_panels(context, row) for row in rows)
-    png = pictures.overview(panels, title=f"Before and after: night {job.night}")
+    png = drawing().overview(panels, title=f"Before and after: night {job.night}")
     return write_text(context, job, basis, png)
 
 
 def frame_panels(context, row):
     """Return what is drawn of a frame; of several raw HDUs the first that is used."""
+    pictures = drawing()
     geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
     hdu = geometry.amplifiers[0].hdu
     raw = read_raw(context, row, hdu)
@@ -120,7 +126,7 @@ def draw_quality(context, job):
             job.product, job.kind, plan.digest(basis), ledger.REFUSED, reason, basis=basis
         )
     title = f"What the biases say: night {job.night}"
-    return write_text(context, job, basis, pictures.night_quality_picture(amplifiers, title=title))
+    return write_text(context, job, basis, drawing().night_quality_picture(amplifiers, title=title))
 
 
 def night_figures(context, groups):
@@ -134,7 +140,7 @@ def night_figures(context, groups):
 def _amplifier_night(figures, group):
     gain = figures["gain"]
     claim, combined = figures["header_read_noise_electrons"], figures["combined_noise"]
-    return pictures.AmplifierNight(
+    return drawing().AmplifierNight(
         amplifier=f"{group.camera} {figures['amplifier']}",
         hours=tuple(figures["hours"]),
         levels=tuple(figures["levels"]),
