@@ -1,5 +1,6 @@
 """The run: settings, plan, and the functions that give rules their inputs. No numerics."""
 
+import gc
 import json
 import logging
 import os
@@ -18,15 +19,15 @@ from ccdflow.run.progress import Progress
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 
-# A run with more cores than this still keeps that many frames ready for each.
-READY_PER_CORE = 4
+# Frames that are kept ready or at work for each core: the scheduler looks at each in every round.
+READY_PER_CORE = 3
 # Chains of frames are at most this long: Snakemake follows them by recursion.
 LONGEST_CHAIN = 100
 
 
 # Snakemake's thread gives way at each system call, and waits this long to go on: five times longer
 # by default, which left the cores idle for a third of the time.
-sys.setswitchinterval(0.001)
+sys.setswitchinterval(0.0003)
 
 
 def stop(error, *, status=1):
@@ -170,6 +171,8 @@ def begin_jobs(*, mode, before=claims.Count()):
         frames + before.frames, others=len(jobs) - frames + before.others, mode=mode
     )
     Run.progress.elsewhere(before)
+    # What is there by now stays: no search for garbage among it.
+    gc.freeze()
 
 
 def done_elsewhere():

@@ -21,9 +21,14 @@ def frame_before(wildcards):
 
     The scheduler looks at every ready job in every round; so few frames at a time are ready.
     """
-    lanes = max(16, READY_PER_CORE * (workflow.cores or 1), len(Run.frames) // LONGEST_CHAIN)
+    lanes = max(READY_PER_CORE * (workflow.cores or 1), len(Run.frames) // LONGEST_CHAIN)
     place = Run.places[job_of(wildcards).product] - lanes
     return ancient(record_of(Run.frames[place])) if place >= 0 else []
+
+
+def in_order(wildcards):
+    """Return a frame's priority: left to itself, the scheduler ends with one lane, on one core."""
+    return len(Run.frames) - Run.places[job_of(wildcards).product]
 
 
 def all_cores(wildcards):

@@ -11,5 +11,6 @@ rule reduce:
         f"{DONE}/{{product}}.{{key}}.log",
     wildcard_constraints:
         product=r"reduced/.+",
+    priority: in_order
     run:
         leave_record(wildcards, log[0])
