@@ -76,7 +76,8 @@ def test_kills(tmp_path, tell, how):
     counts = kill_runs(box, kills=KILLS // 2, seed=SEED + alone, alone=alone)
     assert counts["kills"] >= KILLS // 2
     tell(
-        f"{counts['kills']} runs killed ({how}), {counts['runs']} others came to their end;"
+        f"{counts['kills']} runs killed ({how}), {counts['in jobs']} of them after they had made"
+        f" something, {counts['runs']} others came to their end;"
         f" {counts['products']} products looked at after them, all whole; each run from there ended"
         " with the bytes of one that was not killed"
     )
