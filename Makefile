@@ -23,9 +23,8 @@ demo: $(RUNTIME) ## simulate the CCD guide's night (once), reduce it, and say wh
 
 .PHONY: test
 test: check ## check the style, then run all tests
-	$(BIN)/python -m pytest -q --durations=15 --ignore=tests/slurm
-	# A cluster's daemons keep their own time: what fails there may show that it was not by chance.
-	$(BIN)/python -m pytest -q tests/slurm || $(BIN)/python -m pytest -q --last-failed tests/slurm
+	# The long ones first; those on a cluster do little but wait.
+	$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadfile tests/slurm tests/workflow tests
 
 ##@ Your own frames
 
