@@ -14,7 +14,7 @@ from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.jobs import makers
 from ccdflow.run import claims, ledger, orders, session
 from ccdflow.errors import CcdflowError, UserError
-from ccdflow.run.plan import FRAME, describe
+from ccdflow.run.plan import BIAS, FRAME, INDEX, PAGE, PICTURE, QUALITY, TABLE, describe
 from ccdflow.run.progress import Progress
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
@@ -49,7 +49,8 @@ except claims.Withdrawn as error:
 
 RESULTS = str(Path(SETTINGS["results"]))
 # A brace in the folder's name is not a wildcard.
-DONE = f"{RESULTS}/{paths.DONE}".replace("{", "{{").replace("}", "}}")
+PRODUCTS = RESULTS.replace("{", "{{").replace("}", "}}")
+DONE = f"{PRODUCTS}/{paths.DONE}"
 
 
 wildcard_constraints:
@@ -73,25 +74,64 @@ class Run:
 
 
 def wanted(wildcards):
-    """Return the records of all that is not current: the plan is made here, once."""
+    """Return the records of all that is not current."""
     if workflow.executor_plugin is None:
         # `--report`, `--dag` and their like make nothing.
         return published()
-    if Run.session is None:
-        try:
-            begin_order() if "order" in config else begin_run()
-        except UserError as error:
-            sum_up(error=str(error), busy=isinstance(error, session.Busy))
-            stop(error)
-        except claims.Withdrawn as error:
-            stop(f"{error}: not wanted any more", status=0)
+    begin()
     return Run.targets
+
+
+def begin():
+    """Make the plan, once: when Snakemake asks for the first target."""
+    if Run.session is not None:
+        return
+    try:
+        begin_order() if "order" in config else begin_run()
+    except UserError as error:
+        sum_up(error=str(error), busy=isinstance(error, session.Busy))
+        stop(error)
+    except claims.Withdrawn as error:
+        stop(f"{error}: not wanted any more", status=0)
+
+
+# Which kind of product each rule makes, for --forcerun.
+KINDS = {
+    "reduce": FRAME, "combine": BIAS, "quality_table": TABLE, "picture": PICTURE,
+    "quality_picture": QUALITY, "page": PAGE, "index_page": INDEX,
+}  # fmt: skip
+
+
+def forced():
+    """Return the kinds and products that are made again though they are current."""
+    options = workflow.dag_settings
+    names = set(options.forcerun)
+    if options.forceall:
+        names |= set(KINDS)
+    elif options.forcetargets:
+        names |= set(options.targets) or set(KINDS)
+    return frozenset(KINDS.get(name) or product_of(name) for name in names)
+
+
+def product_of(path):
+    """Return the path of a target relative to the results folder."""
+    return os.path.relpath(path, RESULTS)
+
+
+def asked_for():
+    """Return the products that are targets of their own, [] where all is asked for."""
+    targets = workflow.dag_settings.targets
+    return sorted(product_of(name) for name in targets if not workflow.is_rule(name))
 
 
 def begin_run():
     """Plan, and share out what there is to do."""
     dry = workflow.dryrun
-    Run.session = session.start(SETTINGS, dry=dry, progress=headers_read)
+    Run.session = session.start(SETTINGS, dry=dry, progress=headers_read, forced=forced())
+    if asked := asked_for():
+        for product in asked:
+            check_product(product)
+        Run.session.plan.keep_only(asked)
     for line in describe(Run.session.plan):
         say(line)
     frames = len(Run.session.plan.of_kind(FRAME))
@@ -112,6 +152,20 @@ def begin_run():
         Run.targets = [RESULTS if Path(RESULTS).is_dir() else workflow.main_snakefile]
     elif not dry and SETTINGS["progress"] != "none":
         hush()
+
+
+def check_product(product):
+    """Raise `UserError` for a target that this run cannot make, with the reason."""
+    context = Run.session.context
+    if product in context.wanted or product == paths.INVENTORY:
+        return
+    row = context.row_of(product) if product in context.products else None
+    raise UserError(
+        f"there is no such product: {row.shown[1]}" if row else "there is no such product",
+        file=f"{RESULTS}/{product}",
+        allowed=f"a file of {paths.INVENTORY} below {RESULTS}/reduced, packing dropped,"
+        " or what is made of them",
+    )
 
 
 def hand_on(*, each_night, write):
@@ -232,8 +286,11 @@ def hush():
 def is_shown(record):
     """Tell whether Snakemake's message is shown: warnings and errors.
 
-    A child that failed has said why itself, and its command line tells nobody anything.
+    A child that failed has said why itself, and its command line tells nobody anything. That a
+    product asked for by name was not there before is why it was asked for.
     """
+    if "not present when the DAG was created" in record.getMessage():
+        return False
     is_child = (
         record.rule_name == "night"
         if getattr(record, "event", "") == "job_error"
@@ -255,9 +312,14 @@ def record_of(job):
 
 def needed(wildcards):
     """Return the records of what a job needs that this run makes, too."""
+    return records_of(job_of(wildcards).needs)
+
+
+def records_of(products):
+    """Return the records of those of some products that this run makes, or has others make."""
     jobs = Run.session.plan.jobs
     records = []
-    for product in job_of(wildcards).needs:
+    for product in products:
         order = Run.order_of.get(product)
         if order is not None:
             records.append(f"{RESULTS}/{order.done}")
@@ -287,6 +349,14 @@ def leave_record(wildcards, log, **options):
     else:
         Run.progress.tick(other=True)
     return record
+
+
+def check_made(path):
+    """Fail, with the reason, where the job of a product has made none."""
+    if os.path.exists(path):
+        return
+    record = Run.session.context.outcome(product_of(path))
+    raise WorkflowError(f"{path} was not made: {record.reason if record else 'not asked for'}")
 
 
 def wait_for_records(job):

@@ -46,10 +46,7 @@ localrules:
     quality_picture,
     page,
     index_page,
-    published_night,
-    published_page,
-    published_tables,
-    published_index,
+    product,
 
 
 def order_of(wildcards):
@@ -116,6 +113,20 @@ def child(wildcards):
 def parent(wildcards):
     """Return whom a child must not outlive: here the main process; a cluster's job goes on."""
     return "parent=$PPID" if workflow.is_main_process and workflow.local_exec else ""
+
+
+def record_by_name(wildcards):
+    """Return the record of a product that is a target of its own, if it is to be made."""
+    if workflow.executor_plugin is None:
+        return []
+    begin()
+    return records_of([str(wildcards.product)])
+
+
+def category_of(wildcards):
+    """Return the part of a report in which a product is shown."""
+    folder, _, rest = wildcards.product.partition("/")
+    return rest.partition("/")[0] if folder == "nights" else "all nights"
 
 
 def published(wildcards=None):

@@ -1,21 +1,16 @@
-"""What `snakemake --report` shows: the pages and pictures that are there; nothing is made here."""
+"""Products by their own names: as targets of a run, and for `snakemake --report`.
+
+What makes a product leaves a record, and that is what the other rules are about (why:
+docs/architecture.md). This rule only leads from a name to its record.
+"""
 
 
-rule published_night:
+rule product:
+    input:
+        record_by_name,
     output:
-        report(f"{RESULTS}/nights/{{night}}/{{picture}}.png", category="{night}"),
-
-
-rule published_page:
-    output:
-        report(f"{RESULTS}/nights/{{night}}/report.html", category="{night}"),
-
-
-rule published_tables:
-    output:
-        report(f"{RESULTS}/{{table}}.csv", category="tables"),
-
-
-rule published_index:
-    output:
-        report(f"{RESULTS}/report.html", category="all nights"),
+        report(update(f"{PRODUCTS}/{{product}}"), category=category_of),
+    wildcard_constraints:
+        product=r"(reduced|combined|nights)/.+|[^/.]+\.(csv|html)",
+    run:
+        check_made(output[0])

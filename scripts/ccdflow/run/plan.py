@@ -164,6 +164,11 @@ class Context:
             lambda: {reduced(file): row for file, row in self.store.rows.items()},
         )
 
+    @property
+    def products(self):
+        """The names of all reduced frames that there could be."""
+        return self._by_product().keys()
+
     def row_of(self, product):
         """Return the row of the raw frame of a reduced frame."""
         return self._by_product()[product]
@@ -193,16 +198,31 @@ class Plan:
         Products that are not to stand among the others any more.
     frames : int
         Frames that the configuration asks for.
+    is_part : bool
+        Whether some products were asked for by name, and ``jobs`` makes these only.
     """
 
     context: Context
     jobs: dict
     retire: list
     frames: int
+    is_part: bool = False
 
     def of_kind(self, *kinds):
         """Return the jobs of some kinds."""
         return [job for job in self.jobs.values() if job.kind in kinds]
+
+    def keep_only(self, products):
+        """Leave out the jobs that some products can do without."""
+        self.is_part = True
+        wanted, open_ = set(), list(products)
+        while open_:
+            job = self.jobs.get(open_.pop())
+            if job is not None and job.product not in wanted:
+                wanted.add(job.product)
+                open_ += job.needs
+        for product in set(self.jobs) - wanted:
+            del self.jobs[product]
 
 
 # A plan asks for each of a hundred thousand of them several times.
@@ -483,7 +503,7 @@ def _asks_for(settings, kind):
 # -- the plan --------------------------------------------------------------------------------------
 
 
-def make_plan(context):
+def make_plan(context, forced=frozenset()):
     """Compare what should be with what is.
 
     Parameters
@@ -491,6 +511,8 @@ def make_plan(context):
     context : Context
         Its store is up to date; its ledger is brought up to date here where a product's times
         moved; ``groups`` and ``jobs`` are filled in.
+    forced : set of str
+        Kinds and products that are made again though they are current.
 
     Returns
     -------
@@ -498,7 +520,8 @@ def make_plan(context):
     """
     context.planning = True
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
-    state = _State(context, product_stamps(context.results), set(ledger.settle(context.ledger)))
+    doubtful = set(ledger.settle(context.ledger))
+    state = _State(context, product_stamps(context.results), doubtful, forced)
     frames = 0
     for row in rows:
         product = reduced(row.file)
@@ -543,7 +566,7 @@ def _plan_night(state, night):
     if frames and context.settings["pictures"]["per_type"] != 0:
         picture = f"{folder}/{paths.OVERVIEW}"
         with_gone = picture_basis(context, night, gone=True)
-        if state.is_current(picture, with_gone):
+        if state.is_current(picture, with_gone) and not state.is_forced(PICTURE, picture):
             # It shows a raw frame that is gone by now, and could not be drawn again.
             state.keep(picture)
         else:
@@ -576,10 +599,11 @@ def _strays(state):
 class _State:
     """Products that are wanted, and which of them are not as they should be."""
 
-    def __init__(self, context, stamps, doubtful):
+    def __init__(self, context, stamps, doubtful, forced):
         self.context = context
         self.stamps = stamps
         self.doubtful = doubtful
+        self.forced = forced
         self.retire = set()
 
     def keep(self, product):
@@ -590,13 +614,18 @@ class _State:
         """Tell whether a product is there as it should be."""
         return not self._why(product, digest(basis), basis)
 
+    def is_forced(self, kind, product):
+        """Tell whether a product is to be made again though it is current."""
+        return bool(self.forced & {kind, product})
+
     def want(self, kind, product, night, basis, needs=(), key=""):
         """Put a product into the plan if it is not current."""
         self.context.wanted.add(product)
         key = key or digest(basis)
         why = self._why(product, key, basis)
-        if not why:
+        if not why and not self.is_forced(kind, product):
             return
+        why = why or "asked for again"
         jobs, results = self.context.jobs, self.context.results
         pending = tuple(dict.fromkeys(need for need in needs if need in jobs))
         attempt = 0
@@ -701,7 +730,10 @@ def describe(plan):
         what = ", ".join(_count(counts[kind], kind) for kind in _NAMES if counts[kind])
         lines.append(f"{what} to write: {_reasons(shown)}")
     if not plan.jobs:
-        lines.append(f"nothing to do: {_count(plan.frames, FRAME)} reduced and up to date")
+        what = (
+            "what was asked for is" if plan.is_part else _count(plan.frames, FRAME) + " reduced and"
+        )
+        lines.append(f"nothing to do: {what} up to date")
     rows = plan.context.store.rows
     by_product = {reduced(file): row.shown[1] for file, row in rows.items()}
     moved = [product for product in plan.retire if product.endswith(paths.RAW_ENDINGS)]

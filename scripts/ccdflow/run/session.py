@@ -52,7 +52,7 @@ class Session:
         return self.plan.context
 
 
-def start(values, *, dry, progress=None):
+def start(values, *, dry, progress=None, forced=frozenset()):
     """Begin a run: take the lock, bring inventory and ledger up to date, and plan.
 
     Parameters
@@ -63,6 +63,8 @@ def start(values, *, dry, progress=None):
         Plan only; nothing is written, not even the lock.
     progress : callable, optional
         Called with (headers read, headers to read).
+    forced : set of str
+        Kinds of products, and products, that are made again though they are current.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def start(values, *, dry, progress=None):
     with _no_collection(), ExitStack() as stack:
         # What ends before there is a session lets go of the folder.
         lock = None if dry else stack.enter_context(take_lock(results))
-        session = _begin(values, reading, dry, lock, progress)
+        session = _begin(values, reading, dry, lock, progress, forced)
         stack.pop_all()
     return session
 
@@ -98,7 +100,7 @@ def _no_collection():
             gc.enable()
 
 
-def _begin(values, reading, dry, lock, progress):
+def _begin(values, reading, dry, lock, progress, forced):
     results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
     store = inventory.load_store(results)
@@ -109,7 +111,7 @@ def _begin(values, reading, dry, lock, progress):
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated(store, reading))
     context = Context(values, Path(values["raw"]), results, store, records, outdated=outdated)
-    session = Session(plan.make_plan(context), dry, lock, busy)
+    session = Session(plan.make_plan(context, forced), dry, lock, busy)
     if not dry:
         try:
             retire(context, session.plan.retire)

@@ -1,0 +1,88 @@
+"""Products that are asked for by name, or again though they are current."""
+
+from __future__ import annotations
+
+import pytest
+
+from ccdflow import simulate
+
+COMBINED = "combined/2016-01-15/bias_lfc_128x258_1x1_g1.1.fits"
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw")
+    simulate.simulate_night(folder, camera=simulate.LFC.scaled(0.0625))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(raw, tmp_path_factory, run_workflow):
+    """The results of a run that made everything."""
+    results = tmp_path_factory.mktemp("whole")
+    run = run_workflow(raw, results)
+    assert run.status == 0, run.output
+    return results
+
+
+def products(snapshot, results):
+    found = snapshot(results, times=False).items()
+    return {name: content for name, content in found if not name.startswith(".ccdflow/")}
+
+
+def test_a_product_by_its_name_is_made_with_what_it_needs_and_nothing_else(
+    raw, whole, tmp_path, run_workflow, snapshot
+):
+    results = tmp_path / "results"
+    one = run_workflow(raw, results, f"{results}/reduced/darks/ccd.013.0.fits")
+    assert one.status == 0, one.output
+    assert one.lines[0] == "1 of 24 frames to reduce: 1 new; night 2016-01-15"
+    made = products(snapshot, results)
+    assert set(made) == {"inventory.csv", "reduced/darks/ccd.013.0.fits"}
+
+    planned = run_workflow(raw, results, "-n", f"{results}/{COMBINED}")
+    # The dark's folder has a bias, too.
+    assert planned.jobs == {"reduce": 7, "combine": 1, "product": 1}
+    run = run_workflow(raw, results, f"{results}/{COMBINED}")
+    assert run.status == 0, run.output
+    made = products(snapshot, results)
+    assert len(made) == 1 + 1 + 7 + 1
+    assert made.items() <= products(snapshot, whole).items()
+
+    before = snapshot(results / "reduced")
+    again = run_workflow(raw, results, f"{results}/{COMBINED}")
+    assert again.status == 0, again.output
+    assert again.lines[0] == "nothing to do: what was asked for is up to date"
+    assert snapshot(results / "reduced") == before
+
+
+def test_a_product_that_there_cannot_be_is_one_line(raw, tmp_path, run_workflow):
+    results = tmp_path / "results"
+    run = run_workflow(raw, results, f"{results}/reduced/ccd.999.0.fits")
+    assert run.status != 0
+    assert f"ccdflow: {results}/reduced/ccd.999.0.fits: there is no such product" in run.output
+    assert "Traceback" not in run.output
+
+
+@pytest.mark.parametrize(
+    ("option", "remade"),
+    [
+        (("-R", "combine"), {"combine": 1}),
+        (("-F",), {"reduce": 24, "combine": 1, "picture": 1, "quality_picture": 1, "page": 1,
+                   "quality_table": 1, "index_page": 1}),
+    ],
+)  # fmt: skip
+def test_what_is_forced_is_made_again_to_the_same_bytes(
+    raw, whole, run_workflow, snapshot, option, remade
+):
+    planned = run_workflow(raw, whole, "-n", *option)
+    assert planned.jobs == {**remade, "all": 1}
+    before = snapshot(whole)
+    run = run_workflow(raw, whole, *option)
+    assert run.status == 0, run.output
+    after = snapshot(whole)
+    assert {n: c[0] for n, c in after.items() if not n.startswith(".ccdflow/")} == {
+        n: c[0] for n, c in before.items() if not n.startswith(".ccdflow/")
+    }
+    touched = {name for name in after if after[name] != before.get(name)}
+    assert (COMBINED in touched, "reduced/ccd.001.0.fits" in touched) == (True, "-F" in option)
