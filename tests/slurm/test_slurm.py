@@ -23,10 +23,8 @@ FRAMES = 12
 NIGHTS = ["2016-01-15", "2016-01-16", "2016-01-17"]
 BAD = "2016-01-17/ccd.004.0.fits.gz"
 # Looks are taken more often than would be kind to a real cluster.
-HASTE = [
-    "--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1",
-    "--latency-wait", "5",
-]  # fmt: skip
+HASTE = ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
+HOOKS = Path(__file__).with_name("hooks")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +78,8 @@ class Run:
         ]  # fmt: skip
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=slurm.environment, stdin=subprocess.DEVNULL, stdout=log,
+                command, cwd=ROOT, env={**slurm.environment, "PYTHONPATH": str(HOOKS)},
+                stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT,
             )  # fmt: skip
 
