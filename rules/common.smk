@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.jobs import makers
-from ccdflow.run import claims, ledger, orders, session
+from ccdflow.run import claims, ledger, orders, session, summary
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.run.plan import BIAS, FRAME, INDEX, PAGE, PICTURE, QUALITY, TABLE, describe
 from ccdflow.run.progress import Progress
@@ -51,6 +51,8 @@ RESULTS = str(Path(SETTINGS["results"]))
 # A brace in the folder's name is not a wildcard.
 PRODUCTS = RESULTS.replace("{", "{{").replace("}", "}}")
 DONE = f"{PRODUCTS}/{paths.DONE}"
+if workflow.is_main_process and "order" not in config:
+    summary.begin(RESULTS)
 
 
 wildcard_constraints:
@@ -181,12 +183,9 @@ def hand_on(*, each_night, write):
 
 
 def sum_up(**problem):
-    """Leave what the run came to for who started it and asked for that (scripts/daily.py)."""
-    path = os.environ.get("CCDFLOW_SUMMARY")
-    if not path or "order" in config:
-        return
-    count = Run.progress.count if Run.progress else claims.Count()
-    Path(path).write_text(json.dumps({**vars(count), **problem}))
+    """Leave what the run came to for who started it."""
+    if "order" not in config:
+        summary.end(Run.progress.count if Run.progress else claims.Count(), **problem)
 
 
 def begin_order():
@@ -246,7 +245,10 @@ def end_run():
     Run.progress.end()
     undone = [order for order in Run.orders if not Path(f"{RESULTS}/{order.done}").is_file()]
     if undone:
-        say(f"{len(undone)} of {len(Run.orders)} work orders were not finished: run again")
+        names = ", ".join(order.name for order in undone[:4]) + ", ..." * (len(undone) > 4)
+        say(
+            f"{len(undone)} of {len(Run.orders)} work orders were not finished ({names}): run again"
+        )
     if Run.reporter is not None:
         if orders.close(Run.session.context, config["order"]):
             Run.reporter.end()
@@ -296,7 +298,10 @@ def is_shown(record):
         if getattr(record, "event", "") == "job_error"
         else "CalledProcessError" in record.getMessage()
     )
-    return record.levelno >= logging.WARNING and not (is_child and workflow.local_exec)
+    is_news = record.levelno >= logging.WARNING and not (is_child and workflow.local_exec)
+    if is_news and Run.progress is not None:
+        Run.progress.clear()
+    return is_news
 
 
 def job_of(wildcards):

@@ -10,18 +10,16 @@ exit status 0: all is well, or the last run is still at work, which one line say
 from __future__ import annotations
 
 import csv
-import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
-from ccdflow import paths, settings
-from ccdflow.errors import UserError
+from ccdflow import paths
+from ccdflow.run import summary
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
 from ccdflow.run.progress import duration
 
@@ -33,68 +31,54 @@ _LAST_LINES = 15
 _NAMED = 3
 
 
-def results_folder(arguments):
-    """Return the results folder that a command line for snakemake asks for.
+def troubled(table):
+    """Return {raw file: (status, reason)} of the frames in an inventory that are not well.
+
+    Parameters
+    ----------
+    table : Path or None
+        There may be no such file.
+    """
+    if table is None or not table.is_file():
+        return {}
+    with table.open(encoding="utf-8", newline="") as file:
+        return {
+            row["file"]: (row["status"], row["reason"])
+            for row in csv.DictReader(file)
+            if row["status"] in (SET_ASIDE, ARRIVING, ORPHAN)
+        }
+
+
+def run(arguments, *, log, folder):
+    """Run snakemake, all its output into a file, and hand on what is to end this program.
 
     Parameters
     ----------
     arguments : list of str
+    log : file object
+    folder : path-like
+        Where the run leaves its `ccdflow.run.summary`.
 
     Returns
     -------
-    Path
+    int
+        Its exit status; negative if it was killed.
     """
-    given = {}
-    file = Path(settings.NAME)
-    if file.is_file():
-        given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    if "--config" in arguments:
-        for argument in arguments[arguments.index("--config") + 1 :]:
-            name, equals, value = argument.partition("=")
-            if argument.startswith("-") or not equals:
-                break
-            given[name] = value
-    return Path(str(given.get("results", "results")))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    process = subprocess.Popen(
+        [*command, *arguments],
+        env={**os.environ, summary.FOLDER: str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    # A terminal's Ctrl-C reaches both; `kill` only this program.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+    return process.wait()
 
 
-def troubled(results):
-    """Return {raw file: (status, reason)} of the frames in the inventory that are not well."""
-    try:
-        with (results / paths.INVENTORY).open(encoding="utf-8", newline="") as file:
-            return {
-                row["file"]: (row["status"], row["reason"])
-                for row in csv.DictReader(file)
-                if row["status"] in (SET_ASIDE, ARRIVING, ORPHAN)
-            }
-    except FileNotFoundError:
-        return {}
-
-
-def run(arguments, *, log):
-    """Run snakemake, all its output into a file.
-
-    Returns
-    -------
-    status : int
-    count : dict
-        What `sum_up` in rules/common.smk left; empty if the run did not come so far.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        summary = Path(folder) / "summary.json"
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        done = subprocess.run(
-            [*command, *arguments],
-            env={**os.environ, "CCDFLOW_SUMMARY": str(summary)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        count = json.loads(summary.read_text()) if summary.is_file() else {}
-    return done.returncode, count
-
-
-def summary(count, before, after, seconds):
+def news(count, before, after, seconds):
     """Return the line that says what a run came to, or '' where there was nothing new.
 
     Parameters
@@ -137,35 +121,43 @@ def named(files, after):
 
 def daily(arguments):
     """Run once, and return (the text to print, the exit status)."""
-    results = results_folder(arguments)
-    before, began = troubled(results), time.monotonic()
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace") as log:
-        status, count = run(arguments, log=log)
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace") as log,
+    ):
+        status = run(arguments, log=log, folder=folder)
         log.seek(0)
         output = log.read()
-    if count.get("busy"):
-        return f"ccdflow: nothing done: {count['error']}", 0
-    after = troubled(results)
-    came_far = count and "error" not in count
-    text = summary(count, before, after, time.monotonic() - began) if came_far else ""
+        told = summary.read(folder)
+        before, after = troubled(told.before), troubled(told.after)
+    if told.end.get("busy"):
+        return f"ccdflow: nothing done: {told.end['error']}", 0
+    if "error" in told.end:
+        return f"ccdflow: {told.end['error']}", FAILED
+    text = news(told.end, before, after, time.monotonic() - began) if told.end else ""
     if status == 0 and not text:
         return "", 0
-    keep(results, output)
+    kept = keep(told.results, output)
     if status == 0:
         return text, ASIDE if newly(SET_ASIDE, before, after) else 0
     last = output.strip().splitlines()[-_LAST_LINES:]
-    lines = [text, *last, f"ccdflow failed; the whole log: {results / LOG}"]
-    return "\n".join(filter(None, lines)), FAILED
+    closing = f"ccdflow failed; the whole log: {kept}" if kept else "ccdflow failed"
+    return "\n".join(filter(None, [text, *last, closing])), FAILED
 
 
 def keep(results, output):
-    """Keep the log of a run that had something to say."""
+    """Keep the log of a run that had something to say; returns its path, or None."""
+    if results is None:
+        return None
     path = results / LOG
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(output, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         print(f"ccdflow: the log cannot be kept ({error})", file=sys.stderr)
+        return None
+    return path
 
 
 def main():
@@ -174,10 +166,7 @@ def main():
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0
-    try:
-        text, status = daily(arguments)
-    except UserError as error:
-        text, status = f"ccdflow: {error}", FAILED
+    text, status = daily(arguments)
     if text:
         print(text, file=sys.stderr if status == FAILED else sys.stdout)
     return status

@@ -21,9 +21,9 @@ COUNT = {"frames": 0, "aside": 0, "others": 0}
 
 def test_nothing_new_is_silence():
     troubles = {"a.fits": ("set aside", "empty"), "b.fits": ("arriving", "truncated")}
-    assert daily.summary(COUNT, troubles, troubles, 3.0) == ""
+    assert daily.news(COUNT, troubles, troubles, 3.0) == ""
     # A frame that has begun to arrive is no news either.
-    assert daily.summary(COUNT, {}, {"b.fits": ("arriving", "truncated")}, 3.0) == ""
+    assert daily.news(COUNT, {}, {"b.fits": ("arriving", "truncated")}, 3.0) == ""
 
 
 def test_one_line_says_what_was_made_and_which_frames_were_not():
@@ -31,33 +31,24 @@ def test_one_line_says_what_was_made_and_which_frames_were_not():
     after |= {"n/x.fits": ("arriving", "truncated"), "n/y.fits": ("orphan", "gone")}
     before = {"n/a.fits": ("arriving", "truncated"), "n/e.fits": ("set aside", "no image")}
     count = {"frames": 12, "aside": 2, "others": 4}
-    assert daily.summary(count, before, after, 75.0) == (
+    assert daily.news(count, before, after, 75.0) == (
         "ccdflow: 10 frames reduced, 4 combined biases, pictures and pages made, "
         "4 set aside (n/a.fits: no image; n/b.fits: no image; n/c.fits: no image; and 1 more), "
         "1 whose raw file is gone, 1 still being written and left for the next run, in 1 min 15 s"
     )
 
 
-def test_the_results_folder_is_that_of_the_command_line_or_of_the_configuration(
-    tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    assert daily.results_folder(["--cores", "2"]) == Path("results")
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "config.yaml").write_text("results: elsewhere\n")
-    assert daily.results_folder(["--cores", "2"]) == Path("elsewhere")
-    arguments = ["--config", "raw=a", "results=b c=d", "--cores", "2", "results=no"]
-    assert daily.results_folder(arguments) == Path("b c=d")
-
-
 @pytest.fixture
 def run_daily(tmp_path):
+    # However the settings are given.
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"raw: {tmp_path / 'raw'}\nresults: {tmp_path / 'results'}\n")
+
     def run():
         done = subprocess.run(
             [
                 sys.executable, str(ROOT / "scripts" / "daily.py"), "--cores", "2",
-                "--directory", str(tmp_path), "--config", f"raw={tmp_path / 'raw'}",
-                f"results={tmp_path / 'results'}",
+                "--directory", str(tmp_path), "--configfile", str(settings),
             ],
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
@@ -71,8 +62,9 @@ def test_a_morning_after_the_other(tmp_path, run_daily):
     simulate.simulate_archive(source, nights=1, frames_per_night=5)
     night = source / "2016-01-15"
 
-    status, (*_, last) = run_daily()
-    assert (status, last) == (1, f"ccdflow failed; the whole log: {results / daily.LOG}")
+    status, (line,) = run_daily()
+    assert status == 1
+    assert line.startswith("ccdflow: config/config.yaml: raw: there is no such folder")
 
     shutil.copytree(night, raw / night.name)
     arriving = raw / night.name / "ccd.099.0.fits.gz"
@@ -97,3 +89,27 @@ def test_a_morning_after_the_other(tmp_path, run_daily):
     assert status == 0
     assert line.startswith("ccdflow: nothing done: ")
     assert "another run is at work here" in line
+
+
+def test_what_ends_the_daily_run_ends_the_workflow(tmp_path):
+    """SIGTERM, as from `timeout`: no run is left behind, and one line says what happened."""
+    simulate.simulate_archive(tmp_path / "raw", nights=3, frames_per_night=100)
+    process = subprocess.Popen(
+        [
+            sys.executable, str(ROOT / "scripts" / "daily.py"), "--cores", "1", "--directory",
+            str(tmp_path), "--config", f"raw={tmp_path / 'raw'}", f"results={tmp_path / 'results'}",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not list((tmp_path / "results").rglob("reduced/*/*.fits")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    with (tmp_path / "results" / paths.LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    frames = list((tmp_path / "results").rglob("reduced/*/*.fits"))
+    assert 0 < len(frames) < 300

@@ -18,7 +18,7 @@ from pathlib import Path
 from ccdflow import paths
 
 # Seconds between two signs of life, and without one until a process is taken for dead.
-BEAT = 2.0
+BEAT = 1.0
 SILENCE = 600.0
 _POLL = 1.0
 

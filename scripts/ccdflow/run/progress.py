@@ -153,11 +153,17 @@ class Progress:
     def say(self, text):
         """Write a line of its own."""
         with self._lock:
-            if self._width:
-                self._stream.write("\r" + " " * self._width + "\r")
-                self._width = 0
+            self.clear()
             self._stream.write(text + "\n")
             self._stream.flush()
+
+    def clear(self):
+        """Take the line away, for a text of somebody else's."""
+        with self._lock:
+            if self._width:
+                self._stream.write("\r" + " " * self._width + "\r")
+                self._stream.flush()
+                self._width = 0
 
     def _show(self, text):
         if self.style == "terminal":
