@@ -5,15 +5,9 @@
 docs/architecture.md says how data flows and why it is built so.
 """
 
-from pathlib import Path
-
 from snakemake.utils import min_version
 
 min_version("9.0")
-
-if "order" not in config and Path("config/config.yaml").is_file():
-
-    configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"

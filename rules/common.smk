@@ -38,20 +38,29 @@ def stop(error, *, status=1):
     os._exit(status)
 
 
+if "work_order" not in config and Path(ccdflow_settings.NAME).is_file():
+    try:
+        ccdflow_settings.check_file(ccdflow_settings.NAME)
+    except UserError as error:
+        stop(error)
+
+    configfile: ccdflow_settings.NAME
+
+
 try:
     SETTINGS = (
-        orders.settings_of(config["order"]) if "order" in config else ccdflow_settings.load(config)
+        orders.settings_of(config["work_order"])
+        if "work_order" in config
+        else ccdflow_settings.load(config)
     )
 except UserError as error:
-    sys.exit(f"ccdflow: {error}")
+    stop(error)
 except claims.Withdrawn as error:
     stop(f"{error}: not wanted any more", status=0)
 
 RESULTS = str(Path(SETTINGS["results"]))
-# A brace in the folder's name is not a wildcard.
-PRODUCTS = RESULTS.replace("{", "{{").replace("}", "}}")
-DONE = f"{PRODUCTS}/{paths.DONE}"
-if workflow.is_main_process and "order" not in config:
+DONE = f"{RESULTS}/{paths.DONE}"
+if workflow.is_main_process and "work_order" not in config:
     summary.begin(RESULTS)
 
 
@@ -89,7 +98,7 @@ def begin():
     if Run.session is not None:
         return
     try:
-        begin_order() if "order" in config else begin_run()
+        begin_order() if "work_order" in config else begin_run()
     except UserError as error:
         sum_up(error=str(error), busy=isinstance(error, session.Busy))
         stop(error)
@@ -184,15 +193,15 @@ def hand_on(*, each_night, write):
 
 def sum_up(**problem):
     """Leave what the run came to for who started it."""
-    if "order" not in config:
+    if "work_order" not in config:
         summary.end(Run.progress.count if Run.progress else claims.Count(), **problem)
 
 
 def begin_order():
     """Take over a work order, once nobody else is at work on it."""
-    path = config["order"]
-    if "parent" in config:
-        claims.die_with(int(config["parent"]))
+    path = config["work_order"]
+    if "work_parent" in config:
+        claims.die_with(int(config["work_parent"]))
     Run.claim = claims.claim(path, say=say)
     count = lambda: Run.progress.count if Run.progress else claims.Count()
     Run.reporter = claims.Reporter(path, count)
@@ -202,7 +211,7 @@ def begin_order():
     Run.session = orders.read_order(path)
     before = orders.tally(Run.session.context)
     # Who has a parent here leaves it to that to say how far they are.
-    begin_jobs(mode="none" if "parent" in config else "plain", before=before)
+    begin_jobs(mode="none" if "work_parent" in config else "plain", before=before)
     if not Run.targets:
         end_run()
         Run.targets = [path]
@@ -250,7 +259,7 @@ def end_run():
             f"{len(undone)} of {len(Run.orders)} work orders were not finished ({names}): run again"
         )
     if Run.reporter is not None:
-        if orders.close(Run.session.context, config["order"]):
+        if orders.close(Run.session.context, config["work_order"]):
             Run.reporter.end()
         return
     lines, failed = session.finish(Run.session)
@@ -382,5 +391,5 @@ def failure(text, log):
     return WorkflowError(text)
 
 
-if "order" in config and SETTINGS["progress"] != "none":
+if "work_order" in config and SETTINGS["progress"] != "none":
     hush()

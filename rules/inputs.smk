@@ -7,8 +7,8 @@ import shlex
 def raw_frame(wildcards):
     """Return the raw file; its content decides, not its time, so it is ancient to Snakemake."""
     path = str(Run.session.context.raw / row_of(wildcards).file)
-    # Snakemake would read a brace as a wildcard.
-    return [] if "{" in path or "}" in path else ancient(path)
+    # Snakemake would read what is in brackets as a wildcard, or a path's variable.
+    return [] if set("{}<>") & set(path) else ancient(path)
 
 
 def row_of(wildcards):
@@ -105,14 +105,14 @@ def child(wildcards):
             "--scheduler", "greedy", "--scheduler-subsample", "100",
             "--keep-going", "--nolock", "--drop-metadata", "--rerun-incomplete",
             "--rerun-triggers", "mtime", "--latency-wait", "0", "--nocolor",
-            "--config", f"order={own}",
+            "--config", f"work_order={own}",
         ]
     )  # fmt: skip
 
 
 def parent(wildcards):
     """Return whom a child must not outlive: here the main process; a cluster's job goes on."""
-    return "parent=$PPID" if workflow.is_main_process and workflow.local_exec else ""
+    return "work_parent=$PPID" if workflow.is_main_process and workflow.local_exec else ""
 
 
 def record_by_name(wildcards):

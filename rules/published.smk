@@ -9,7 +9,7 @@ rule product:
     input:
         record_by_name,
     output:
-        report(update(f"{PRODUCTS}/{{product}}"), category=category_of),
+        report(update(f"{RESULTS}/{{product}}"), category=category_of),
     wildcard_constraints:
         product=r"(reduced|combined|nights)/.+|[^/.]+\.(csv|html)",
     run:

@@ -146,6 +146,37 @@ def test_a_folder_may_begin_with_the_home(monkeypatch):
     assert settings.load({"raw": "~/night"})["raw"] == "/home/observer/night"
 
 
+def test_what_is_left_out_does_not_come_from_the_file_that_the_user_edits(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    settings._defaults.cache_clear()
+    assert settings.load({"raw": "a", "results": "b"}) == {**DEFAULTS, "raw": "a", "results": "b"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_number_is_refused(value):
+    with pytest.raises(UserError, match=r"config\.yaml: combine\.clip: not a number"):
+        settings.load({"combine": {"clip": value}})
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"raw: [unclosed", "not valid YAML in line 1"),
+        (b"types: all\n\tstrict: true\n", "not valid YAML in line 2"),
+        (b"", "the file holds no keys with values"),
+        (b"- raw\n", "the file holds no keys with values"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_one_line(tmp_path, content, line):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as found:
+        settings.check_file(path)
+    assert str(found.value).startswith(f"{path}: {line}")
+    assert "\n" not in str(found.value)
+
+
 def test_braces_in_the_path_of_results_are_refused():
     with pytest.raises(
         UserError, match=r"results: Snakemake .* wildcards \(found 'my \{res\}ults'\)"

@@ -85,6 +85,11 @@ def done(product, key, attempt=0):
     return f"{DONE}/{quote(product, safe='/+=,@')}.{key}{tail}.json"
 
 
+def names_of_record(frame):
+    """Return the names of the folders and the file of the record of a raw frame's product."""
+    return PurePosixPath(done(reduced(frame), "0" * 16, 99)).parts
+
+
 def parse_done(path):
     """Return (product, key) of a record's path relative to the results folder.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from functools import cache
 from pathlib import Path
 
@@ -32,15 +33,32 @@ def check(values, schema, *, file, words=None):
     UserError
         For the first violation.
     """
+    _refuse_no_number(values, file, "")
     errors = sorted(_validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path)))
     if errors:
         raise violation(errors[0], file=file, words=words or {})
 
 
+def _refuse_no_number(values, file, above):
+    """Raise `UserError` for YAML's .nan and .inf: they pass every comparison of a schema."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _refuse_no_number(value, file, f"{above}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(
+                "not a number", file=file, keyword=f"{above}{key}", value=value, allowed="a number"
+            )
+
+
+@cache
+def read(schema):
+    """Return a schema of ``config/schemas``; not to be changed."""
+    return json.loads((FOLDER / schema).read_text(encoding="utf-8"))
+
+
 @cache
 def _validator(schema):
-    text = (FOLDER / schema).read_text(encoding="utf-8")
-    return jsonschema.Draft202012Validator(json.loads(text))
+    return jsonschema.Draft202012Validator(read(schema))
 
 
 def violation(error, *, file, words):

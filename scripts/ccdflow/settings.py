@@ -16,14 +16,47 @@ SCHEMA = "config.schema.json"
 NAME = "config/config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
 # Keys of the command line that are not settings: what a run does, not how.
-COMMANDS = ("order", "night")
+COMMANDS = ("work_order", "work_parent")
 FOLDERS = ("raw", "results", "cameras")
 _WORDS = {"true": True, "false": False, "null": None}
 
 
+def check_file(path):
+    """Raise `UserError` unless a file holds YAML with keys and values.
+
+    Parameters
+    ----------
+    path : path-like
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise UserError(f"not valid YAML{where}: {problem}", file=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {error}", file=path) from None
+    if not isinstance(values, dict):
+        raise UserError(
+            "the file holds no keys with values",
+            file=path,
+            allowed="lines such as `types: all`",
+            remedy="git checkout config/config.yaml brings the original back",
+        )
+
+
 @cache
 def _defaults():
-    return yaml.safe_load((ROOT / NAME).read_text(encoding="utf-8"))
+    """Return what the schema says is the value of each key that is left out."""
+    return _defaults_of(schemas.read(SCHEMA))
+
+
+def _defaults_of(schema):
+    return {
+        key: _defaults_of(part) if "properties" in part else part["default"]
+        for key, part in schema["properties"].items()
+    }
 
 
 def load(config):
@@ -37,7 +70,7 @@ def load(config):
     Returns
     -------
     dict
-        Plain values, with every key of ``config/config.yaml``.
+        Plain values, with every key of the schema.
 
     Raises
     ------
@@ -92,13 +125,13 @@ def _merged(defaults, given):
 
 
 def _check_folders(settings):
-    if set("{}") & set(settings["results"]):
+    if set("{}<>") & set(settings["results"]):
         raise UserError(
-            "Snakemake would take the braces in this path for wildcards",
+            "Snakemake would take the brackets in this path for wildcards",
             file=NAME,
             keyword="results",
             value=settings["results"],
-            allowed="a path without { and }",
+            allowed="a path without { } < >",
         )
     raw, results = Path(settings["raw"]).resolve(), Path(settings["results"]).resolve()
     if results == raw or raw in results.parents:

@@ -160,7 +160,7 @@ def some_nights(raw, folder, nights):
 
 def children(results, night):
     """Return the processes that do the work orders of a night."""
-    text = f'order="{results}/.ccdflow/orders/{night}'.encode()
+    text = f'work_order="{results}/.ccdflow/orders/{night}'.encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

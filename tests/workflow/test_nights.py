@@ -118,11 +118,11 @@ def test_a_child_dies_with_the_main_process_and_the_next_run_does_the_rest(
     )  # fmt: skip
     done = results / ".ccdflow" / "done" / "reduced"
     wait_until(lambda: list(done.rglob("*.json")))
-    children = [i for i in processes_with(f'order="{results}') if i != main.pid]
+    children = [i for i in processes_with(f'work_order="{results}') if i != main.pid]
     main.send_signal(signal.SIGKILL)
     main.wait()
     assert children
-    wait_until(lambda: not processes_with(f'order="{results}'), seconds=10)
+    wait_until(lambda: not processes_with(f'work_order="{results}'), seconds=10)
 
     before = {path: path.stat().st_mtime_ns for path in (results / "reduced").rglob("*.fits")}
     assert before
@@ -160,7 +160,7 @@ def test_an_order_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
             [
                 sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
                 "--cores", "1", "--directory", str(tmp_path), "--force-use-threads",
-                "--drop-metadata", "--nolock", "--config", f"order={order}",
+                "--drop-metadata", "--nolock", "--config", f"work_order={order}",
             ],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip

@@ -211,8 +211,11 @@ ODD_NAMES = (
     "back\\slash.fits",
     "comma,x.fits",
     "trailing .fits",
+    "ang<le>/an<gle>.fits",
 )
 
+# Records are kept under these names and a key.
+LONG, WIDE = f"{'l' * 245}.fits", f"{'星' * 40}.fits"
 # What is wrong, and what the table has to say about it.
 BAD = {
     "plain_letter.fits": r"not a FITS file",
@@ -235,6 +238,8 @@ BAD = {
     "new\nline.fits": r"line break.*rename it",
     "tab\t.fits": r"control character.*rename it",
     "latin\udce9.fits": r"not valid UTF-8.*rename it",
+    LONG: r"name is too long .*\(found '275 bytes.*rename it",
+    WIDE: r"name is too long .*rename it",
     "twin.fits": r"would become the same product as twin.fits.gz",
     "twin.fits.gz": r"would become the same product as twin.fits",
 }
@@ -268,11 +273,14 @@ def make_bad_frames(raw):
         "new\nline.fits": plain,
         "tab\t.fits": plain,
         "latin\udce9.fits": plain,
+        LONG: plain,
+        WIDE: plain,
         "twin.fits": plain,
         "twin.fits.gz": packed,
         "forbidden.fits": plain,
         **dict.fromkeys(ODD_NAMES, plain),
     }.items():
+        (raw / name).parent.mkdir(exist_ok=True)
         (raw / name).write_bytes(content)
     (raw / "forbidden.fits").chmod(0)
     fits.PrimaryHDU().writeto(raw / "no_image.fits")

@@ -435,8 +435,19 @@ def _check_name(file):
             value=file.encode("unicode_escape").decode("ascii"),
             remedy="rename it",
         )
+    longest = max(map(len, paths.names_of_record(file)))
+    if longest > _NAME_MAX:
+        raise FrameError(
+            "the file's name is too long for the notes that are kept under it",
+            file=file,
+            value=f"{longest} bytes, letters beyond ASCII written as %XX",
+            allowed=f"{_NAME_MAX} bytes, with what is added",
+            remedy="rename it",
+        )
 
 
+# Bytes of a name that Linux' file systems take.
+_NAME_MAX = 255
 _TWIN = "would become the same product as"
 
 
