@@ -5,10 +5,14 @@ import shlex
 
 
 def raw_frame(wildcards):
-    """Return the raw file; its content decides, not its time, so it is ancient to Snakemake."""
+    """Return the raw file; its content decides, not its time, so it is ancient to Snakemake.
+
+    To a run that makes something it is no input: Snakemake would give up, without what else there is
+    to make, where a raw file goes away meanwhile. The job itself looks for it.
+    """
     path = str(Run.session.context.raw / row_of(wildcards).file)
     # Snakemake would read what is in brackets as a wildcard, or a path's variable.
-    return [] if set("{}<>") & set(path) else ancient(path)
+    return ancient(path) if workflow.dryrun and not set("{}<>") & set(path) else []
 
 
 def row_of(wildcards):

@@ -365,6 +365,59 @@ def test_raw_deleted_and_its_product_too(box):
     check_from_scratch(box)
 
 
+@pytest.mark.parametrize("how", ["flipped", "cut"])
+def test_raw_deleted_and_its_product_damaged(box, how):
+    """It cannot be made again: it is moved away, and its group goes on without it."""
+    gone = frame(FIRST, "alpha", 1)
+    kept = (box.raw / gone).read_bytes()
+    (box.raw / gone).unlink()
+    check(box, [])
+    product = box.results / paths.reduced(gone)
+    content = flipped(product.read_bytes())
+    product.write_bytes(content if how == "flipped" else content[: len(content) // 2])
+    _, said = check(
+        box,
+        of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES,
+        moved={paths.set_aside(paths.reduced(gone))},
+    )
+    moved = f"{paths.reduced(gone)} to be moved into set_aside/"
+    assert f"{moved}: the raw file is gone, and it is damaged" in said
+    assert (box.results / paths.set_aside(paths.reduced(gone))).is_file()
+    assert f"'{gone}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
+    check(box, [])
+    (box.raw / gone).write_bytes(kept)
+    check(
+        box,
+        reduced((FIRST, "alpha", 1))
+        | of_night(FIRST, "alpha")
+        | shown(SECOND, "report.html")
+        | TABLES,
+    )
+    shutil.rmtree(box.results / "set_aside")
+    check_from_scratch(box)
+
+
+def test_raw_deleted_and_the_notes_on_it_lost(box):
+    """Its product stays where it is: it may be all that is left."""
+    gone = frame(FIRST, "alpha", 1)
+    (box.raw / gone).unlink()
+    check(box, [])
+    (box.results / paths.HEADERS).unlink()
+    product = box.results / paths.reduced(gone)
+    before = product.read_bytes()
+    box.run()
+    assert product.read_bytes() == before
+    assert box.run().jobs == []
+
+
+def test_folder_of_products_behind_a_link(box, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (box.results / "reduced" / FIRST).rename(elsewhere)
+    (box.results / "reduced" / FIRST).symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(box.results / "reduced")
+    check(box, [])
+
+
 def test_raw_deleted_and_its_camera_edited(box):
     """What cannot be made again stays, but is not mixed with what was made anew."""
     gone = frame(FIRST, "alpha", 0)

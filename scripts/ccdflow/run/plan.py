@@ -528,10 +528,15 @@ def make_plan(context, forced=frozenset()):
         if row.status == OK and not row.gone and is_wanted(row, context.settings):
             frames += 1
             state.want(FRAME, product, row.night, frame_basis(row), key=frame_key(row))
+        elif row.gone and state.is_damaged(product):
+            # It cannot be made again, and nothing is to be made of it.
+            state.retire.add(product)
         elif row.status != SET_ASIDE or row.gone:
             state.keep(product)
         elif product in state.stamps:
             state.retire.add(product)
+    for product in _without_row(context):
+        state.keep(product)
     context.groups = make_groups(context)
     for group in sorted(context.groups.values(), key=lambda group: group.product):
         needs = [reduced(file) for file in group.files]
@@ -580,6 +585,15 @@ def _plan_night(state, night):
     state.want(PAGE, paths.night_page(night), night, page_basis(context, night), needs)
 
 
+def _without_row(context):
+    """Return reduced frames of which only the ledger knows: the notes on the raw file are lost."""
+    return [
+        product
+        for product, record in context.ledger.items()
+        if record.kind == FRAME and product not in context.products
+    ]
+
+
 def _strays(state):
     """Return products that ccdflow once made and that no record is left of, but for frames.
 
@@ -614,6 +628,22 @@ class _State:
         """Tell whether a product is there as it should be."""
         return not self._why(product, digest(basis), basis)
 
+    def is_damaged(self, product):
+        """Tell whether a product is there, but not as it was made."""
+        record, stamp = self.context.ledger.get(product), self.stamps.get(product, ())
+        if record is None or not stamp or record.status != ledger.MADE:
+            return False
+        if stamp == record.stamp and product not in self.doubtful:
+            return False
+        if not ledger.is_as_made(self.context.results, record):
+            return True
+        self._note_times(product, record, stamp)
+        return False
+
+    def _note_times(self, product, record, stamp):
+        self.context.ledger[product] = replace(record, stamp=stamp, boot="")
+        self.doubtful.discard(product)
+
     def is_forced(self, kind, product):
         """Tell whether a product is to be made again though it is current."""
         return bool(self.forced & {kind, product})
@@ -646,13 +676,7 @@ class _State:
         stamp = self.stamps.get(product, ())
         if not stamp:
             return "product missing"
-        if stamp == record.stamp and product not in self.doubtful:
-            return ""
-        if not ledger.is_as_made(self.context.results, record):
-            return "product damaged"
-        self.context.ledger[product] = replace(record, stamp=stamp, boot="")
-        self.doubtful.discard(product)
-        return ""
+        return "product damaged" if self.is_damaged(product) else ""
 
 
 def _what_changed(before, now):
@@ -684,16 +708,21 @@ def product_stamps(results):
     return stamps
 
 
-def _sweep(folder, prefix, stamps):
+def _sweep(folder, prefix, stamps, above=()):
     try:
+        here = os.stat(folder)  # noqa: PTH116
+        # A link may lead back to where one comes from.
+        if (here.st_dev, here.st_ino) in above:
+            return
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return
+    above = (*above, (here.st_dev, here.st_ino))
     with entries:
         for entry in entries:
             name = f"{prefix}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                _sweep(entry.path, name, stamps)
+            if entry.is_dir():
+                _sweep(entry.path, name, stamps, above)
             elif not entry.name.startswith("."):
                 stamps[name] = ledger.stamp_of(entry)
 
@@ -735,7 +764,10 @@ def describe(plan):
         )
         lines.append(f"nothing to do: {what} up to date")
     rows = plan.context.store.rows
-    by_product = {reduced(file): row.shown[1] for file, row in rows.items()}
+    by_product = {
+        reduced(file): f"{row.gone}, and it is damaged" if row.gone else row.shown[1]
+        for file, row in rows.items()
+    }
     moved = [product for product in plan.retire if product.endswith(paths.RAW_ENDINGS)]
     lines += [
         f"{product} to be moved into {paths.set_aside('')}: "
