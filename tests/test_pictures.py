@@ -239,7 +239,7 @@ def test_the_combined_bias_says_its_noise_and_the_prediction():
     said = biaspictures._combined_sentence(combined(rejected=0.00012, recipe="average"))
     assert "6 biases combined (average)" in said
     assert "noise of a pixel 2 adu, predicted from the read noise 1.9 adu" in said
-    assert "0.012 % of the pixels rejected" in said
+    assert "0.012 % of the values rejected" in said
 
 
 @pytest.mark.parametrize("shape", [(110, 70), (60, 200)])

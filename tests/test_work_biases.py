@@ -22,7 +22,7 @@ from ccdflow.bias.members import read_hdus
 from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
-from ccdflow.jobs import work_biases
+from ccdflow.jobs import work_biases, work_tables
 from ccdflow.run import plan
 
 PROFILE = """\
@@ -340,6 +340,12 @@ def test_frames_that_do_not_agree_make_no_product(tmp_path):
         ({"CCDSUM": "1 1", "GAIN": 2.5}, "gain"),
         ({"CCDSUM": "1 1", "READMODE": "FAST"}, "readmode"),
         ({"CCDSUM": "1 1", "WINDOW": "[11:74,1:40]"}, "window"),
+        ({"CCDSUM": "1 1", "CCDSEC": "[65:128,1:40]"}, "part"),
+        ({"CCDSUM": "1 1", "DETSEC": "[65:128,1:40]"}, "part"),
+        ({"CCDSUM": "1 1", "CRVAL2U": 100}, "part"),
+        ({"CCDSUM": "1 1", "CHIPID": 3}, "part"),
+        ({"CCDSUM": "1 1", "DETECTOR": "another"}, "part"),
+        ({"CCDSUM": "1 1", "AMPNAME": "upper"}, "part"),
     ],
 )
 def test_frames_that_may_not_be_averaged_never_are(differs, where, tmp_path):
@@ -354,6 +360,72 @@ def test_frames_that_may_not_be_averaged_never_are(differs, where, tmp_path):
     ]  # fmt: skip
     groups = [dict(map(tuple, record.data["group"][2])) for record in records.values()]
     assert groups[0][where] != groups[1][where]
+
+
+def test_two_groups_that_would_have_one_name_have_two_and_one_alone_keeps_it(tmp_path):
+    fill(tmp_path / "raw", biases(3), CHIPID=1)
+    _, alone = combined(tmp_path)
+    assert list(alone) == [BIAS]
+    fill(tmp_path / "raw", biases(3, seed=2), start=3, CHIPID=2)
+    _, both = combined(tmp_path)
+    assert len(both) == 2
+    assert all(product.startswith(BIAS.removesuffix(".fits") + "_") for product in both)
+
+
+def test_a_copy_of_a_frame_counts_once_and_is_remarked_on(tmp_path):
+    fill(tmp_path / "raw", biases(4))
+    (tmp_path / "raw" / "copies").mkdir()
+    shutil.copy(tmp_path / "raw" / "b2.fits.gz", tmp_path / "raw" / "copies" / "x.fits.gz")
+    run, records = combined(tmp_path)
+    assert records[BIAS].data["members"] == [f"b{i}.fits.gz" for i in range(4)]
+    table = pd.read_csv(run.results / "inventory.csv").set_index("file")
+    assert table.loc["copies/x.fits.gz", "status"] == "ok"
+    assert table.loc["copies/x.fits.gz", "reason"].startswith("the same frame as b2.fits.gz")
+    (tmp_path / "raw" / "b2.fits.gz").unlink()
+    (run.results / "reduced" / "b2.fits").unlink()
+    _, records = combined(tmp_path)
+    assert records[BIAS].data["members"] == [
+        "b0.fits.gz",
+        "b1.fits.gz",
+        "copies/x.fits.gz",
+        "b3.fits.gz",
+    ]
+
+
+def test_members_stand_in_the_order_in_which_they_were_taken(tmp_path):
+    frames = list(biases(4))
+    for number, frame in zip((9, 10, 11, 8), frames, strict=True):
+        write_raw(tmp_path / f"raw/n{number}.fits", (frame, bias_cards(number)))
+    _, records = combined(tmp_path)
+    record = records[BIAS]
+    assert record.data["members"] == [f"n{i}.fits" for i in (8, 9, 10, 11)]
+    hours = record.data["quality"][0]["hours"]
+    assert hours == sorted(hours)
+
+
+def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monkeypatch):
+    fill(tmp_path / "raw", biases(4))
+    monkeypatch.setattr(work_biases, "_memory", lambda limit: int(limit / 1e4))
+    _, records = combined(tmp_path, combine={"memory": 50})
+    assert records[BIAS].status == "refused"
+    assert records[BIAS].reason.startswith(
+        "combine: memory: 50 MB is too little to combine 4 frames; allowed: "
+    )
+    monkeypatch.undo()
+    _, records = combined(tmp_path, combine={"memory": 1000})
+    assert records[BIAS].status == "made"
+
+
+def test_a_frame_left_out_is_said_in_the_table_and_at_the_end_of_the_run(tmp_path):
+    frames = list(biases(6))
+    frames[1] += np.uint16(60)
+    frames[1][:, 64:] -= np.uint16(60)
+    fill(tmp_path / "raw", frames)
+    run, _ = combined(tmp_path)
+    (said,) = [line for line in run.lines if line.startswith("left out of its combined bias: ")]
+    assert said.startswith("left out of its combined bias: b1.fits.gz: its level is ")
+    (row,) = work_tables.quality_rows(run.context, run.context.groups.values())
+    assert row["note"].startswith("left out: b1.fits.gz (its level is ")
 
 
 def test_frames_of_one_night_in_the_configuration_may_come_from_two(tmp_path):

@@ -39,6 +39,25 @@ _DOUBTFUL_VALUES = 16_000
 _SAMPLE_BYTES = 12_600_000  # 128 rows of 12 LFC frames: as much as quality figures need
 
 
+class TooLittleMemory(UserError):
+    """The memory allowed does not suffice.
+
+    Attributes
+    ----------
+    needed : int
+        Bytes that would.
+    """
+
+    def __init__(self, job, memory, needed):
+        self.needed = needed
+        super().__init__(
+            f"the memory is too small to combine {job.n} frames of {job.size} pixels",
+            keyword="memory",
+            value=memory,
+            allowed=f"{needed} bytes or more",
+        )
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How the values of one pixel become one value.
@@ -442,12 +461,7 @@ class _Job:
         fixed = self.result_bytes() + threads * self.doubtful_pixels() * (64 * self.n + 100)
         allowed = (memory - fixed) // (threads * a_pixel)
         if allowed < _MIN_WIDTH:
-            raise UserError(
-                f"the memory is too small to combine {self.n} frames of {self.size} pixels",
-                keyword="memory",
-                value=memory,
-                allowed=f"{fixed + threads * _MIN_WIDTH * a_pixel} bytes or more",
-            )
+            raise TooLittleMemory(self, memory, fixed + threads * _MIN_WIDTH * a_pixel)
         best = _TILE_BYTES // (3 * self.n * self.source.itemsize)
         return max(min(allowed, best, self.size), _MIN_WIDTH)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -68,6 +69,11 @@ KEYWORDS = {
     "datasec": "DATASEC",
     "ccdsec": "CCDSEC",
 }
+# Which part of which detector an image is of: frames that differ in one are never averaged.
+PART = (
+    "DETECTOR", "DETNAM", "DETID", "CHIPID", "CHIP", "CCDNAME", "CCDID", "AMPNAME", "AMPLIST",
+    "CCDSEC", "DETSEC", "CRVAL1U", "CRVAL2U",
+)  # fmt: skip
 # These are about the pixels, so the image's own header comes before the primary.
 OF_THE_IMAGE = (
     "gain", "read_noise", "saturation", "biassec", "trimsec", "datasec", "ccdsec",
@@ -134,6 +140,8 @@ class FrameFacts:
     night : str
         YYYY-MM-DD of the evening, else the folder's name, else ''.
     readmode, window : str
+    part : str
+        Which part of which detector the images are of, as the cards of `PART` have it.
     """
 
     imagetyp: str = ""
@@ -155,6 +163,7 @@ class FrameFacts:
     night: str = ""
     readmode: str = ""
     window: str = ""
+    part: str = ""
 
 
 def default_cards():
@@ -212,7 +221,30 @@ def describe(headers, cards, rules, *, longitude, file):
         night=night_of(start, exact, value, longitude, file),
         readmode=_text(value("read_mode")),
         window=_text(value("window")),
+        part=part_of(headers, images),
     )
+
+
+def part_of(headers, images):
+    """Return a text that two frames have in common only if they are of the same part of a detector.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    images : list of int
+        The HDUs that hold an image.
+
+    Returns
+    -------
+    str
+        Values by keyword; a hash of them where several images make it long.
+    """
+    said = []
+    for hdu in dict.fromkeys((0, *images)):
+        cards = ((name, card_value(headers[hdu], name)) for name in PART)
+        said += [f"{name} {_text(value)}" for name, value in cards if _text(value)]
+    text = ", ".join(dict.fromkeys(said) if len(images) == 1 else said)
+    return text if len(text) <= 120 else hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def frame_type(headers, specs, rules, value, order):

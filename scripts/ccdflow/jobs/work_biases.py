@@ -72,14 +72,15 @@ def combine_biases(context, job, *, threads=2):
     Returns
     -------
     ccdflow.run.ledger.Record
-        ``refused`` with its reason where there are too few frames or they do not agree.
+        ``refused`` with its reason where there are too few frames, they do not agree, or the memory
+        allowed does not suffice.
 
     Raises
     ------
     OSError
         If the product cannot be written.
     ccdflow.errors.CcdflowError
-        If a member cannot be read, or the memory allowed does not suffice.
+        If a member cannot be read.
     """
     group = context.groups[job.product]
     found = plan.members(context, group)
@@ -95,12 +96,21 @@ def combine_biases(context, job, *, threads=2):
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
     work = _Job(context, record, kept, left_out, threads)
     reason = _why_not(selection, len(found), context.settings["combine"]["minimum"])
-    if not reason:
-        return _make(work)
-    if not selection.agrees:
-        # What they disagree in is what their figures are there to show.
-        work = replace(work, kept=found)
-    data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
+    try:
+        if not reason:
+            return _make(work)
+        if not selection.agrees:
+            # What they disagree in is what their figures are there to show.
+            work = replace(work, kept=found)
+        data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
+    except combine.TooLittleMemory as error:
+        memory = work.settings["memory"]
+        reason = (
+            f"combine: memory: {memory:g} MB is too little to combine {len(work.kept)} frames;"
+            f" allowed: {_least_limit(error.needed)} or more"
+        )
+        # Another setting may do; with this one there is no use in trying again.
+        data |= {"quality": [], "memory": memory}
     return replace(record, status=ledger.REFUSED, reason=reason, data=data)
 
 
@@ -227,6 +237,12 @@ def _combine(job, members, dtype):
 def _memory(limit):
     """Return the bytes that combining may take, so that the process stays below its limit."""
     return int(max(limit - _resident() - _AFTERWARDS, _LEAST * limit))
+
+
+def _least_limit(needed):
+    """Return the MB that `_memory` makes so many bytes of, rounded up to tens."""
+    limit = min(needed / _LEAST, needed + _resident() + _AFTERWARDS)
+    return math.ceil(limit / 1e7) * 10
 
 
 def _resident():

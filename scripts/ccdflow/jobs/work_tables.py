@@ -26,7 +26,8 @@ def quality_rows(context, groups):
             continue
         note = record.reason if record.status == ledger.REFUSED else ""
         common = {"night": group.night, "camera": group.camera, "product": group.product}
-        common["note"] = note
+        outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
+        common["note"] = "; ".join(filter(None, (note, *outs)))
         figures = record.data.get("quality", ())
         if note and not figures:
             rows.append({**common, "frames": len(record.data.get("members", ()))})

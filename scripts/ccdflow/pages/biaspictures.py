@@ -306,7 +306,7 @@ def _combined_sentence(combined):
         if math.isfinite(combined.predicted):
             said[-1] += f", predicted from the read noise {combined.predicted:.3g} {combined.unit}"
     if math.isfinite(combined.rejected):
-        said.append(f"{100 * combined.rejected:.2g} % of the pixels rejected as outliers")
+        said.append(f"{100 * combined.rejected:.2g} % of the values rejected as outliers")
     return (
         "; ".join(said)
         + ". The lines are means of the middle half of the pixels: what they show, every frame has."

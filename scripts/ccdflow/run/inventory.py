@@ -28,7 +28,7 @@ from ccdflow.errors import FrameError, UserError
 from ccdflow.files import fitsio
 
 # Raise it when a change to the reading of headers alters what the table says.
-READING = 1
+READING = 2
 
 OK = "ok"
 SET_ASIDE = "set aside"
@@ -43,6 +43,7 @@ COLUMNS = (
 _FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
     "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
+    "part",
 )  # fmt: skip
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 UNDATED = "undated"
@@ -313,6 +314,7 @@ def update(store, settings, *, now=None, progress=None):
             if progress is not None:
                 progress(count, len(stale))
     _refuse_twins(store, found)
+    _note_copies(store, found)
     return sorted(set(store.rows) - set(found))
 
 
@@ -370,7 +372,7 @@ def _is_current(row, stamp, basis):
         and row.status in (OK, SET_ASIDE)
         and not row.gone
         and row.basis == basis.of(row.camera)
-        and not row.reason.startswith(_TWIN)
+        and not row.reason.startswith((_TWIN, _COPY))
     )
 
 
@@ -465,6 +467,23 @@ def _refuse_twins(store, found):
             row = store.rows[file]
             if row.status != ARRIVING and not row.gone:
                 store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
+
+
+_COPY = "the same frame as"
+
+
+def _note_copies(store, found):
+    """Remark on biases that are copies of another one: they count once in a combined bias."""
+    first = {}
+    for file in sorted(found):
+        row = store.rows[file]
+        if row.status != OK or row.facts.get("type") != "bias":
+            continue
+        other = first.setdefault(row.fingerprint, file)
+        if other != file:
+            reason = f"{_COPY} {other}: combined once"
+            text = "; ".join(filter(None, (reason, row.reason)))
+            store.rows[file] = replace(row, reason=text)
 
 
 # -- the table -----------------------------------------------------------------------------------

@@ -430,6 +430,7 @@ def make_groups(context):
         geometry = context.store.shared[row.geometry]
         shared = [
             ("size", "{1}x{0}".format(*geometry["shape"])),
+            ("part", row.facts.get("part", "")),
             *((name, str(row.facts.get(name, ""))) for name in by if name != "night"),
         ]
         night = row.night if "night" in by else "all"
@@ -440,7 +441,7 @@ def make_groups(context):
     for (night, camera, shared, geometry, recipe), files in found.items():
         name = _group_name(camera, shared)
         if names[night, name] > 1:
-            name += "_" + digest([geometry, recipe])[:6]
+            name += "_" + digest([geometry, recipe, shared])[:6]
         product = paths.combined(night, name)
         groups[product] = Group(product, night, camera, shared, tuple(files))
     return groups
@@ -449,7 +450,7 @@ def make_groups(context):
 def _group_name(camera, shared):
     parts = ["bias", camera]
     for name, value in shared:
-        if value in ("", "None"):
+        if value in ("", "None") or name == "part":
             continue
         value = value.strip().replace(" ", "x") if name == "ccdsum" else value
         parts.append(f"{name[0]}{value}" if name in ("gain", "exptime") else value)
@@ -457,20 +458,23 @@ def _group_name(camera, shared):
 
 
 def _candidates(context):
-    """Return the rows of biases that may be members of a group, sorted by file.
+    """Return the rows of biases that may be members of a group, sorted by time.
 
     A frame that was set aside for its pixels is among them: that it is missing is told where its
-    group is. One whose raw file is gone goes on to be a member, unless its camera was edited and
-    others of its night are reduced anew, or the file only has another name now.
+    group is. Of copies of a frame the first one is. One whose raw file is gone goes on to be a
+    member, unless its camera was edited and others of its night are reduced anew, or the file only
+    has another name now.
     """
     rows = [
         row
-        for row in sorted(context.store.rows.values(), key=lambda row: row.file)
+        for row in sorted(context.store.rows.values(), key=_by_time)
         if row.facts.get("type") == "bias"
         and row.status in (OK, SET_ASIDE)
         and row.geometry
         and is_wanted(row, context.settings)
     ]
+    copies = _copies(rows)
+    rows = [row for row in rows if row.file not in copies]
     here = [row for row in rows if not row.gone]
     nights = {(row.night, row.camera) for row in here}
     contents = {row.fingerprint for row in here}
@@ -483,6 +487,24 @@ def _candidates(context):
             and (_is_up_to_date(context, row) or (row.night, row.camera) not in nights)
         )
     ]
+
+
+def _by_time(row):
+    """Return what rows are sorted by: biases taken one after the other are neighbours."""
+    return row.facts.get("date_obs") or "", row.file
+
+
+def _copies(rows):
+    """Return the files that hold the same frame as another one that comes before them."""
+    first = {}
+    for row in sorted(rows, key=lambda row: row.file):
+        if not row.gone and row.status == OK:
+            first.setdefault(row.fingerprint, row.file)
+    return {
+        row.file
+        for row in rows
+        if not row.gone and first.get(row.fingerprint, row.file) != row.file
+    }
 
 
 def _is_up_to_date(context, row):
@@ -531,11 +553,12 @@ def make_plan(context, forced=frozenset()):
         elif row.gone and state.is_damaged(product):
             # It cannot be made again, and nothing is to be made of it.
             state.retire.add(product)
+            del context.store.rows[row.file]
         elif row.status != SET_ASIDE or row.gone:
             state.keep(product)
         elif product in state.stamps:
             state.retire.add(product)
-    for product in _without_row(context):
+    for product in set(_without_row(context)) - state.retire:
         state.keep(product)
     context.groups = make_groups(context)
     for group in sorted(context.groups.values(), key=lambda group: group.product):
@@ -551,7 +574,10 @@ def make_plan(context, forced=frozenset()):
         _plan_night(state, night)
     groups = list(context.groups)
     pages = [paths.night_page(night) for night in nights]
-    state.want(TABLE, paths.BIAS_QUALITY, "", table_basis(context), groups)
+    if context.settings["combine"]["enabled"]:
+        state.want(TABLE, paths.BIAS_QUALITY, "", table_basis(context), groups)
+    else:
+        state.keep(paths.BIAS_QUALITY)
     state.want(INDEX, paths.INDEX_PAGE, "", index_basis(context), [*groups, *pages])
     retire = sorted(state.retire | (set(context.ledger) - context.wanted) | _strays(state))
     context.planning = False
@@ -670,6 +696,8 @@ class _State:
         if record.key != key:
             return _what_changed(record.basis, basis)
         if record.status == ledger.REFUSED:
+            if "memory" in record.data and record.data["memory"] != _memory(self.context):
+                return "another memory"
             if product in self.stamps:
                 self.retire.add(product)
             return ""
@@ -696,6 +724,10 @@ def _what_changed(before, now):
         if before.get(name) != now.get(name):
             return words
     return "what it shows changed"
+
+
+def _memory(context):
+    return context.settings["combine"]["memory"]
 
 
 def product_stamps(results):
@@ -764,14 +796,11 @@ def describe(plan):
         )
         lines.append(f"nothing to do: {what} up to date")
     rows = plan.context.store.rows
-    by_product = {
-        reduced(file): f"{row.gone}, and it is damaged" if row.gone else row.shown[1]
-        for file, row in rows.items()
-    }
+    by_product = {reduced(file): row.shown[1] for file, row in rows.items()}
     moved = [product for product in plan.retire if product.endswith(paths.RAW_ENDINGS)]
     lines += [
         f"{product} to be moved into {paths.set_aside('')}: "
-        + (by_product.get(product) or "its biases are no such group any more")
+        + (by_product.get(product) or _WHY_MOVED[product.partition("/")[0]])
         for product in moved[:_MOST_LINES]
     ]
     if len(moved) > _MOST_LINES:
@@ -783,6 +812,11 @@ def describe(plan):
 
 
 _MOST_LINES = 5
+# Why a product is moved away of which no row says it.
+_WHY_MOVED = {
+    "reduced": "the raw file is gone, and it is damaged",
+    "combined": "its biases are no such group any more",
+}
 
 
 def _reasons(jobs):

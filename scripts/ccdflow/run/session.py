@@ -369,6 +369,29 @@ def fails(context):
     return any(row.status == SET_ASIDE for row in context.store.rows.values())
 
 
+# Biases left out of their combined bias that are named at the end of a run.
+_MOST_LEFT_OUT = 10
+
+
+def _bias_lines(biases):
+    """Return the lines on combined biases that were not made, or not of all frames."""
+    lines = [
+        f"no combined bias: {record.product}: {record.reason}"
+        for record in biases
+        if record.status == ledger.REFUSED
+    ]
+    outs = [
+        f"left out of its combined bias: {file}: {text}"
+        for record in biases
+        if record.status == ledger.MADE
+        for file, text, *_ in record.data.get("left_out", ())
+    ]
+    lines += outs[:_MOST_LEFT_OUT]
+    if len(outs) > _MOST_LEFT_OUT:
+        lines.append(f"... and {len(outs) - _MOST_LEFT_OUT} more, see {paths.BIAS_QUALITY}")
+    return lines
+
+
 def closing_lines(context):
     """Return the lines that say how things stand."""
     counts = Counter(row.shown[0] for row in context.store.rows.values())
@@ -379,11 +402,8 @@ def closing_lines(context):
     biases = [r for r in context.ledger.values() if r.kind == plan.BIAS]
     combined = sum(record.status == ledger.MADE for record in biases)
     lines = plan.set_aside_lines(context.store, most=20)
-    lines += [
-        f"no combined bias: {record.product}: {record.reason}"
-        for record in biases
-        if record.status == ledger.REFUSED
-    ]
+    if context.settings["combine"]["enabled"]:
+        lines += _bias_lines(biases)
     frames = "1 reduced frame" if made == 1 else f"{made} reduced frames"
     biases = "1 combined bias" if combined == 1 else f"{combined} combined biases"
     text = f"{frames}, {biases}, {counts[SET_ASIDE]} set aside"
