@@ -365,12 +365,12 @@ def leave_record(wildcards, log, **options):
     return record
 
 
-def check_made(path):
+def check_made(path, log):
     """Fail, with the reason, where the job of a product has made none."""
     if os.path.exists(path):
         return
     record = Run.session.context.outcome(product_of(path))
-    raise WorkflowError(f"{path} was not made: {record.reason if record else 'not asked for'}")
+    raise failure(f"{path} was not made: {record.reason if record else 'not asked for'}", log)
 
 
 def wait_for_records(job):

@@ -129,8 +129,8 @@ def record_by_name(wildcards):
 
 def category_of(wildcards):
     """Return the part of a report in which a product is shown."""
-    folder, _, rest = wildcards.product.partition("/")
-    return rest.partition("/")[0] if folder == "nights" else "all nights"
+    folder, *rest = Path(wildcards.product).parts
+    return rest[0] if folder == "nights" else "all nights"
 
 
 def published(wildcards=None):

@@ -10,7 +10,9 @@ rule product:
         record_by_name,
     output:
         report(update(f"{RESULTS}/{{product}}"), category=category_of),
+    log:
+        f"{DONE}/{{product}}.log",
     wildcard_constraints:
         product=r"(reduced|combined|nights)/.+|[^/.]+\.(csv|html)",
     run:
-        check_made(output[0])
+        check_made(output[0], log[0])
