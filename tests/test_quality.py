@@ -254,6 +254,21 @@ def test_each_amplifier_has_its_own_figures():
     assert all(type(value) in (str, int, float) for value in row.values())
 
 
+def test_missing_values_raise_the_noise_that_is_predicted_and_are_not_counted_as_clipped():
+    stack = biases(8, sigma=4, hits=0, shape=(200, 300))
+    stack[np.random.default_rng(1).random(stack.shape) < 0.3] = np.nan
+    recipe = Recipe(clip=None)
+    rows = np.arange(0, 200, 3)
+    combined = dataclasses.replace(
+        combine_arrays(stack, recipe, allow_empty=True), sample=stack[:, rows], sample_rows=rows
+    )
+    found = measure_amplifier(combined, Amplifier("A", (0, 200, 0, 300)))
+    scatter = np.nanstd(combined.image)
+    assert scatter > 1.15 * 4 / np.sqrt(8)
+    assert found.predicted_noise == pytest.approx(scatter, rel=0.03)
+    assert found.clipped_fraction < 0.003
+
+
 def test_a_region_outside_is_refused():
     with pytest.raises(UserError, match="region of amplifier A is not inside the image"):
         measure_amplifier(two_amplifiers(), Amplifier("A", (0, 96, 130, 261)))

@@ -760,6 +760,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None):
     single = member_structure(frames, noise.value)
     final = structure(combined.image[combined.sample_rows[inside], x0:x1], whole.value)
     level = drift(levels, hours)
+    missing, factor = _missing(frames)
     gain = amplifier.gain or float("nan")
     claim = float("nan") if amplifier.read_noise is None else amplifier.read_noise
     return AmplifierQuality(
@@ -782,11 +783,26 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None):
         combined_column_structure=final.columns.value,
         combined_noise=whole.value,
         combined_noise_error=whole.error,
-        predicted_noise=noise_prediction(noise, n, combined.recipe).value,
+        predicted_noise=noise_prediction(noise, n, combined.recipe).value * factor,
         root_n_noise=noise.value / n**0.5,
         pair_noise=tuple(_read_noise([pair]).value for pair in pairs),
-        clipped_fraction=1 - float(combined.count[y0:y1, x0:x1].mean(dtype=np.float64)) / n,
+        clipped_fraction=max(
+            0.0, 1 - missing - float(combined.count[y0:y1, x0:x1].mean(dtype=np.float64)) / n
+        ),
     )
+
+
+def _missing(frames):
+    """Return which part of the values is not finite, and by what that raises the noise of a mean.
+
+    A mean of k values has the noise of one over the root of k, so over many pixels 1 / k counts.
+    """
+    finite = np.isfinite(frames)
+    if finite.all():
+        return 0.0, 1.0
+    count = np.count_nonzero(finite, axis=0)
+    factor = np.sqrt(np.mean(len(frames) / count[count > 0])) if count.any() else 1.0
+    return 1 - float(finite.mean()), float(factor)
 
 
 def _checked_region(amplifier, shape):
