@@ -20,9 +20,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 
 # Frames that are kept ready or at work for each core: the scheduler looks at each in every round.
-READY_PER_CORE = 3
-# Chains of frames are at most this long: Snakemake follows them by recursion.
-LONGEST_CHAIN = 100
+READY_PER_CORE = 2
+# Chains of frames are at most this long. 600 have been seen to work; with five times as many lanes a
+# small frame took half as long again.
+LONGEST_CHAIN = 400
 
 
 # Snakemake's thread gives way at each system call, and waits this long to go on: five times longer
