@@ -21,7 +21,7 @@ import measure
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
 from ccdflow import settings
-from ccdflow.run import ledger, session
+from ccdflow.run import ledger, plan, session
 from ccdflow.run.plan import FRAME
 from ccdflow.simulate import simulate_archive
 
@@ -158,9 +158,10 @@ def seed_archive(archive, template, template_night):
     """
     made = {}
     for product, record in ledger.load(template.results).items():
-        made[product] = (record, json.dumps(record.data))
+        made[product] = (record, json.dumps(dict(record.data)))
     values = settings.load({"raw": str(archive.raw), "results": str(archive.results)})
     run = session.start(values, dry=False)
+    run.context.planning = True
     sources, records = {}, []
     for job in run.plan.jobs.values():
         like = job.product.replace(job.night, template_night) if job.night else job.product
@@ -168,7 +169,11 @@ def seed_archive(archive, template, template_night):
         data = data.replace(template_night, job.night)
         records.append(
             replace(
-                record, product=job.product, key=job.key, basis=job.basis, data=json.loads(data)
+                record,
+                product=job.product,
+                key=job.key,
+                basis=basis_of(run.context, job),
+                data=json.loads(data),
             )
         )
         path = archive.results / job.product
@@ -183,6 +188,20 @@ def seed_archive(archive, template, template_night):
     archive.state = archive.reduced()
     frames = len(run.plan.of_kind(FRAME))
     print(f"{frames:7d} frames were given products that were not made", flush=True)
+
+
+def basis_of(context, job):
+    """Return what a job's key was made of."""
+    make = {
+        FRAME: lambda: plan.frame_basis(context.row_of(job.product)),
+        plan.BIAS: lambda: plan.group_basis(context, context.groups[job.product]),
+        plan.PICTURE: lambda: plan.picture_basis(context, job.night),
+        plan.QUALITY: lambda: plan.quality_basis(context, job.night),
+        plan.PAGE: lambda: plan.page_basis(context, job.night),
+        plan.TABLE: lambda: plan.table_basis(context),
+        plan.INDEX: lambda: plan.index_basis(context),
+    }
+    return make[job.kind]()
 
 
 def _copy_or_link(source, path, sources):

@@ -444,32 +444,3 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
         fitsio.write_hdus(path, [b"new"])
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in path.parent.iterdir()] == ["a.fits"]
-
-
-def test_unchanged_text_is_not_written(tmp_path):
-    path = tmp_path / "a.csv"
-    assert fitsio.write_atomically(path, "one")
-    before = path.stat()
-    assert not fitsio.write_atomically(path, "one")
-    assert path.stat() == before
-    assert fitsio.write_atomically(path, "two")
-
-
-VALUES = [{"a": 1}, [2.5, None, "ü\n"], "x"]
-
-
-def test_notes_that_are_damaged_are_no_notes(tmp_path):
-    path = tmp_path / "notes"
-    assert fitsio.write_checked(path, VALUES)
-    assert not fitsio.write_checked(path, VALUES)
-    assert list(fitsio.read_checked(path)) == VALUES
-    content = path.read_bytes()
-    for bit in range(len(content) * 8):
-        bad = bytearray(content)
-        bad[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(bad)
-        assert fitsio.read_checked(path) is None
-    for cut in range(len(content)):
-        path.write_bytes(content[:cut])
-        assert fitsio.read_checked(path) is None
-    assert fitsio.read_checked(tmp_path / "none") is None

@@ -64,7 +64,7 @@ def test_ledger_comes_back(tmp_path):
 def test_ledger_of_another_make_is_an_empty_one(tmp_path, monkeypatch):
     records = ledger.Ledger({"x.csv": Record("x.csv", "table", KEYS[0])})
     ledger.save(tmp_path, records)
-    monkeypatch.setattr(ledger, "_FIELDS", ("product", "kind"))
+    monkeypatch.setattr(ledger, "_SHORT", ("product", "kind"))
     assert ledger.load(tmp_path) == {}
 
 
@@ -100,7 +100,7 @@ def test_records_of_a_run_that_was_killed_are_believed_when_their_products_are(t
     (tmp_path / bad.product).write_bytes((tmp_path / bad.product).read_bytes()[:-2880])
     records = ledger.Ledger()
     found, unmade = ledger.fold(tmp_path, records, verify=True)
-    assert sorted(found) == sorted([*files, torn])
+    assert sorted(found) == sorted(map(str, [*files, torn]))
     assert sorted(r.product for r in unmade) == [refused.product, aside.product]
     assert sorted(records) == [refused.product, good.product]
     ledger.remove_records(tmp_path, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from ccdflow import paths
 from ccdflow.run import inventory, ledger, orders, plan
 from ccdflow.run.claims import Count, Withdrawn
-from ccdflow.run.inventory import HeaderStore, Row
+from ccdflow.run.inventory import Facts, HeaderStore, Row
 from ccdflow.run.ledger import Record
 from ccdflow.run.orders import Size
 from ccdflow.run.plan import BIAS, FRAME, INDEX, PAGE, PICTURE, QUALITY, Group, Job
@@ -20,7 +21,7 @@ GEOMETRY = {"raw_shapes": [[0, [30, 50]], [1, [30, 40]]]}
 
 def row(night, number, kind="bias"):
     file = f"{night}/{number:03d}.fits.gz"
-    facts = {"night": night, "type": kind}
+    facts = Facts.of({"night": night, "type": kind})
     return Row(file, (10, 20, 30), facts, "cam", "geometry", "recipe", f"print{number}")
 
 
@@ -41,7 +42,7 @@ def make_session(tmp_path):
 
         def job(kind, product, night, needs=()):
             needs = tuple(need for need in needs if need in jobs)
-            jobs[product] = Job(kind, product, key_of(product), "new", night, needs, {"b": 1})
+            jobs[product] = Job(kind, product, key_of(product), "new", night, needs)
 
         for r in rows:
             product = paths.reduced(r.file)
@@ -151,8 +152,8 @@ def test_an_order_gives_back_what_its_jobs_need(make_session):
     path = session.context.results / first.path
     again = orders.read_order(path)
     assert list(again.plan.jobs) == list(first.products)
-    assert [vars(job) for job in again.plan.jobs.values()] == [
-        vars(session.plan.jobs[product]) for product in first.products
+    assert [asdict(job) for job in again.plan.jobs.values()] == [
+        asdict(session.plan.jobs[product]) for product in first.products
     ]
     rows = {file: r for file, r in session.context.store.rows.items() if r.night == "2024-03-01"}
     assert again.context.store.rows == rows

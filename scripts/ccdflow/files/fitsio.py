@@ -7,7 +7,6 @@ promises: a file that holds more, or asks for more memory than allowed, is refus
 from __future__ import annotations
 
 import io
-import json
 import mmap
 import os
 import stat
@@ -763,55 +762,6 @@ def write_all(file, data):
     """Write all of some bytes to an unbuffered file."""
     while data:
         data = data[file.write(data) :]
-
-
-def write_atomically(path, text):
-    """Write a text or bytes file whole or not at all, and only if its content changed."""
-    path = Path(path)
-    data = text.encode() if isinstance(text, str) else text
-    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
-        return False
-    part = paths.temporary(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        # A disk that cannot be written may not let go of the file either: the next run does it.
-        with suppress(OSError):
-            part.unlink()
-        raise
-    return True
-
-
-def write_checked(path, values):
-    """Write JSON-able values, a line each, behind their checksum, whole or not at all.
-
-    Returns
-    -------
-    bool
-        Whether it was written: not if the file holds just this.
-    """
-    text = "\n".join(map(json.JSONEncoder(separators=(",", ":")).encode, values)).encode()
-    return write_atomically(path, b"%08x\n" % isal_zlib.crc32(text) + text)
-
-
-def read_checked(path):
-    """Return an iterator over what `write_checked` wrote; None if it is not as it was written.
-
-    Values are decoded one at a time: an archive's notes are large.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            checksum, text = file.readline(), file.read()
-    except OSError:
-        return None
-    if checksum != b"%08x\n" % isal_zlib.crc32(text):
-        return None
-    return map(json.JSONDecoder().decode, text.decode().split("\n"))
 
 
 def stamp_of(path):

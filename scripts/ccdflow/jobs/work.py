@@ -13,7 +13,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files import fitsio, rowio
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.jobs.remembered import geometry_of, recipe_of
-from ccdflow.run import ledger
+from ccdflow.run import ledger, plan
 from ccdflow.run.inventory import Row
 from ccdflow.run.ledger import Record
 
@@ -81,8 +81,8 @@ def reduce_frame(context, job):
     OSError
         If the product cannot be written.
     """
-    record = Record(job.product, job.kind, job.key, basis=job.basis)
     row = context.row_of(job.product)
+    record = Record(job.product, job.kind, job.key, basis=plan.frame_basis(row))
     path = context.raw / row.file
     try:
         layout = fitsio.read_layout(path, name=row.file)

@@ -187,7 +187,7 @@ def removable(files, busy, results):
 
     Parameters
     ----------
-    files : list of Path
+    files : list of str
     busy : dict
         As `withdraw` returns it.
     results : path-like
@@ -196,9 +196,7 @@ def removable(files, busy, results):
         return files
     kept = set().union(*busy.values())
     return [
-        path
-        for path in files
-        if paths.parse_done(path.relative_to(results).as_posix())[0] not in kept
+        path for path in files if paths.parse_done(os.path.relpath(path, results))[0] not in kept
     ]
 
 

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
@@ -25,7 +26,7 @@ from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.facts import night_of
 from ccdflow.camera.geometry import Cards
 from ccdflow.errors import FrameError, UserError
-from ccdflow.files import fitsio
+from ccdflow.files import fitsio, notes
 
 # Raise it when a change to the reading of headers alters what the table says.
 READING = 2
@@ -49,7 +50,44 @@ _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 UNDATED = "undated"
 
 
-@dataclass(frozen=True)
+_PLACES = {name: place for place, name in enumerate(_FACTS)}
+
+
+class Facts(Mapping):
+    """What a frame's header says: a mapping that takes a third of the room of a dict.
+
+    Parameters
+    ----------
+    values : sequence
+        A value for each of ``_FACTS``; '' where there is none.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values):
+        self._values = tuple(values)
+
+    @classmethod
+    def of(cls, values):
+        """Return the facts of a mapping; what it lacks or has as None is ''."""
+        found = map(values.get, _FACTS)
+        return cls("" if value is None else value for value in found)
+
+    def __getitem__(self, name):
+        return self._values[_PLACES[name]]
+
+    def __iter__(self):
+        return iter(_FACTS)
+
+    def __len__(self):
+        return len(_FACTS)
+
+    def values(self):
+        """Return the values as a tuple, in the order of ``_FACTS``."""
+        return self._values
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One raw frame.
 
@@ -59,7 +97,7 @@ class Row:
         Path relative to the raw folder.
     stamp : tuple of int
         Size, mtime and ctime in ns when it was read; () for a file that is to be read again.
-    facts : dict
+    facts : Facts
         Cells of the table, see `COLUMNS`.
     camera : str
         The camera's name; '' where none could be found.
@@ -80,7 +118,7 @@ class Row:
 
     file: str
     stamp: tuple[int, int, int]
-    facts: dict = field(compare=False)
+    facts: Mapping = field(compare=False)
     camera: str = ""
     geometry: str = ""
     recipe: str = ""
@@ -94,7 +132,7 @@ class Row:
     @property
     def night(self):
         """The night, never empty."""
-        return self.facts.get("night") or UNDATED
+        return self.facts["night"] or UNDATED
 
     @property
     def shown(self):
@@ -102,6 +140,21 @@ class Row:
         if self.gone:
             return ORPHAN, f"{self.gone}; its product is kept"
         return self.status, "; ".join(text for text in (self.reason, self.flags) if text)
+
+    def as_dict(self):
+        """Return a JSON-able form."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "facts": dict(self.facts)}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return a row from what `as_dict` made of it."""
+        stamp, facts = tuple(values["stamp"]), Facts.of(values["facts"])
+        return cls(**{**values, "stamp": stamp, "facts": facts})
+
+
+# The short texts of a row.
+_OWN = tuple(field.name for field in fields(Row))[3:]
 
 
 @dataclass
@@ -124,11 +177,23 @@ class HeaderStore:
     table: tuple = ()
     saved: dict[str, Row] = field(default_factory=dict, compare=False)
 
+    # One text for all that say the same, as thousands of rows do.
+    texts: dict[str, str] = field(default_factory=dict, compare=False)
+
     def keep(self, value):
         """Remember a JSON-able value and return its name."""
         name = digest(value)
         self.shared.setdefault(name, value)
         return name
+
+    def add(self, row):
+        """Put a row in its place."""
+        same = self.texts.setdefault
+        facts = [
+            same(value, value) if type(value) is str else value for value in row.facts.values()
+        ]
+        own = [getattr(row, name) for name in _OWN]
+        self.rows[row.file] = Row(row.file, row.stamp, Facts(facts), *(same(t, t) for t in own))
 
 
 def digest(value):
@@ -145,21 +210,16 @@ def load_store(results):
 
     Losing it costs time, never a product: all headers are read again.
     """
-    lines = fitsio.read_checked(Path(results) / paths.HEADERS)
-    data = {} if lines is None else next(lines)
-    if data.get("reading") != READING:
+    lines = notes.read_checked(Path(results) / paths.HEADERS)
+    data = {} if lines is None else json.loads(next(lines))
+    if data.get("reading") != READING or data["facts"] != list(_FACTS):
         return HeaderStore()
-    names, texts = data["facts"], {}
-    rows = {}
-    for file, stamp, values, *rest in lines:
-        # Thousands of rows say the same: one text for all of them.
-        facts = {
-            name: texts.setdefault(value, value) if type(value) is str else value
-            for name, value in zip(names, values, strict=True)
-        }
-        rest = [texts.setdefault(value, value) for value in rest]
-        rows[file] = Row(file, tuple(stamp), facts, *rest)
-    return HeaderStore(rows, data["shared"], tuple(data["table"]), dict(rows))
+    store = HeaderStore(shared=data["shared"], table=tuple(data["table"]))
+    for line in lines:
+        file, stamp, values, *rest = json.loads(line)
+        store.add(Row(file, tuple(stamp), Facts(values), *rest))
+    store.saved = dict(store.rows)
+    return store
 
 
 def save(results, store):
@@ -174,13 +234,13 @@ def save(results, store):
         return
     used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = (
-        [r.file, r.stamp, [r.facts.get(name, "") for name in _FACTS], r.camera, r.geometry,
-         r.recipe, r.fingerprint, r.status, r.reason, r.basis, r.gone, r.flags]
-        for r in sorted(store.rows.values(), key=lambda r: r.file)
-    )  # fmt: skip
+        [row.file, row.stamp, row.facts.values(), *(getattr(row, name) for name in _OWN)]
+        for row in sorted(store.rows.values(), key=lambda row: row.file)
+    )
     shared = {name: value for name, value in sorted(store.shared.items()) if name in used}
+    encode = json.JSONEncoder(separators=(",", ":")).encode
     first = {"reading": READING, "table": store.table, "facts": _FACTS, "shared": shared}
-    fitsio.write_checked(Path(results) / paths.HEADERS, chain([first], rows))
+    notes.write_checked(Path(results) / paths.HEADERS, map(encode, chain([first], rows)))
     store.saved = dict(store.rows)
 
 
@@ -310,7 +370,7 @@ def update(store, settings, *, now=None, progress=None):
         for count, (row, geometry, recipe) in enumerate(pool.map(read, stale), start=1):
             if geometry is not None:
                 row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))
-            store.rows[row.file] = row
+            store.add(row)
             if progress is not None:
                 progress(count, len(stale))
     _refuse_twins(store, found)
@@ -384,7 +444,7 @@ def read_row(file, stamp, before, settings, basis, now):
     """
     path = settings.raw / file
     folder = {"night": night_of(None, False, None, None, file)}
-    row = Row(file, stamp, _tidy(folder), basis=basis.of(""))
+    row = Row(file, stamp, Facts.of(folder), basis=basis.of(""))
     geometry = recipe = None
     try:
         _check_name(file)
@@ -395,7 +455,7 @@ def read_row(file, stamp, before, settings, basis, now):
         row = replace(row, camera=camera.name, basis=basis.of(camera.name))
         described = camera.describe(headers, file=file)
         facts = {name: getattr(described, name) for name in _FACTS}
-        row = replace(row, facts=_tidy(facts | {"type": facts["type"] or "other"}))
+        row = replace(row, facts=Facts.of(facts | {"type": facts["type"] or "other"}))
         cameras_module.refuse_reduced(headers, file=file)
         how = camera.recipe(settings.reduction)
         where = camera.geometry(headers, file=file, layout=how.layout)
@@ -423,10 +483,6 @@ def _is_doubtful(before, row):
     if before is None or before.fingerprint != row.fingerprint:
         return False
     return before.stamp != row.stamp or before.status == SET_ASIDE
-
-
-def _tidy(facts):
-    return {name: "" if facts.get(name) is None else facts.get(name, "") for name in _FACTS}
 
 
 def _check_name(file):
@@ -477,7 +533,7 @@ def _note_copies(store, found):
     first = {}
     for file in sorted(found):
         row = store.rows[file]
-        if row.status != OK or row.facts.get("type") != "bias":
+        if row.status != OK or row.facts["type"] != "bias":
             continue
         other = first.setdefault(row.fingerprint, file)
         if other != file:
@@ -493,7 +549,7 @@ def table(store):
     """Return the inventory as a data frame with `COLUMNS`, one row a raw file, sorted by file."""
     rows = sorted(store.rows.values(), key=lambda row: row.file)
     columns = {
-        name: [row.facts.get(name, "") for row in rows]
+        name: [row.facts[name] for row in rows]
         for name in COLUMNS
         if name in _FACTS and name != "night"
     }
@@ -515,7 +571,7 @@ def write_table(results, store):
     """
     text = io.StringIO()
     table(store).to_csv(text, index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-    return fitsio.write_atomically(Path(results) / paths.INVENTORY, text.getvalue())
+    return notes.write_atomically(Path(results) / paths.INVENTORY, text.getvalue())
 
 
 def read_table(path):

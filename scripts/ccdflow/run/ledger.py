@@ -11,14 +11,17 @@ import json
 import os
 import socket
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from isal import isal_zlib
 
 from ccdflow import paths
-from ccdflow.files import fitsio
+from ccdflow.files import fitsio, notes
 
 MADE = "made"
 REFUSED = "refused"
@@ -29,7 +32,42 @@ GONE = "gone"
 _SETTLED = 3600
 
 
-@dataclass(frozen=True)
+class Kept(Mapping):
+    """A mapping that stays its JSON text until it is looked into; an archive has a million of them.
+
+    Parameters
+    ----------
+    text : str
+        A JSON object.
+    common : dict, optional
+        What many have in common; it stands for what the text does not name.
+    """
+
+    __slots__ = ("common", "text")
+
+    def __init__(self, text, common=None):
+        self.text = text
+        self.common = common
+
+    def _mapping(self):
+        own = json.loads(self.text)
+        return {**self.common, **own} if self.common else own
+
+    def __getitem__(self, name):
+        return self._mapping()[name]
+
+    def __iter__(self):
+        return iter(self._mapping())
+
+    def __len__(self):
+        return len(self._mapping())
+
+
+def _compact(value):
+    return json.dumps(value, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What became of a product.
 
@@ -49,9 +87,9 @@ class Record:
         Size, mtime and ctime in ns of the product's file.
     content : str
         DATASUM of a FITS product's first image, CRC-32 of another file.
-    basis : dict
+    basis : mapping
         What the key was made of, to say why a product is made again.
-    data : dict
+    data : mapping
         Figures that others need: levels, noise, statistics, members.
     boot : str
         Which start of the machine it was made in; '' once it is known to be on the disk.
@@ -64,13 +102,18 @@ class Record:
     reason: str = ""
     stamp: tuple = ()
     content: str = ""
-    basis: dict = field(default_factory=dict)
-    data: dict = field(default_factory=dict)
+    basis: Mapping = field(default_factory=dict)
+    data: Mapping = field(default_factory=dict)
     boot: str = ""
+
+    def as_dict(self):
+        """Return a JSON-able form."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "basis": dict(self.basis), "data": dict(self.data)}
 
     @classmethod
     def from_dict(cls, values):
-        """Return a record from what `dataclasses.asdict` made of it."""
+        """Return a record from what `as_dict` made of it."""
         return cls(**{**values, "stamp": tuple(values["stamp"])})
 
 
@@ -115,8 +158,7 @@ def is_as_made(results, record):
 
 def write_record(results, record, path):
     """Write a record where Snakemake looks for it."""
-    text = json.dumps(vars(record), separators=(",", ":"))
-    fitsio.write_hdus(Path(results) / path, [text.encode()])
+    fitsio.write_hdus(Path(results) / path, [_compact(record.as_dict()).encode()])
 
 
 def read_record(path):
@@ -129,17 +171,37 @@ def read_record(path):
 
 # -- the ledger on disk ----------------------------------------------------------------------------
 
-_FIELDS = tuple(Record.__dataclass_fields__)
 # What no two products have in common.
 _OWN = ("file", "fingerprint", "members")
+# The parts of a line: the record's short values, what is its own of its basis, and its data.
+_SHORT = ("product", "kind", "key", "status", "reason", "stamp", "content", "boot")
+_BETWEEN = "\t"
 
 
 class Ledger(dict):
-    """{product: Record}, and what of it is on the disk."""
+    """{product: Record}, and what of it is on the disk; bases and data are texts (`Kept`)."""
 
-    def __init__(self, *values):
-        super().__init__(*values)
+    def __init__(self, values=()):
+        super().__init__()
         self.saved = {}
+        self._common = {}
+        for product, record in dict(values).items():
+            self[product] = record
+
+    def __setitem__(self, product, record):
+        super().__setitem__(product, self._packed(record))
+
+    def _packed(self, record):
+        if isinstance(record.basis, Kept):
+            return record
+        own = {name: record.basis[name] for name in _OWN if name in record.basis}
+        common = {name: value for name, value in record.basis.items() if name not in own}
+        basis, data = Kept(_compact(own), self.shared(common)), Kept(_compact(dict(record.data)))
+        return replace(record, basis=basis, data=data)
+
+    def shared(self, common):
+        """Return the one dict that stands for all that say the same."""
+        return self._common.setdefault(json.dumps(common, sort_keys=True), common)
 
     @property
     def is_saved(self):
@@ -152,17 +214,21 @@ class Ledger(dict):
 def load(results):
     """Return the `Ledger` of a results folder; an absent or damaged one is an empty one."""
     ledger = Ledger()
-    lines = fitsio.read_checked(Path(results) / paths.LEDGER)
-    data = {} if lines is None else next(lines)
-    if data.get("fields") != list(_FIELDS):
+    lines = notes.read_checked(Path(results) / paths.LEDGER)
+    first = {} if lines is None else json.loads(next(lines))
+    if first.get("fields") != list(_SHORT):
         return ledger
-    stamp, basis, texts = _FIELDS.index("stamp"), _FIELDS.index("basis"), {}
-    for values in lines:
-        index, own = values[basis]
-        values[basis] = {**data["bases"][index], **own}
-        values[stamp] = tuple(values[stamp])
-        values = [texts.setdefault(v, v) if type(v) is str else v for v in values]
-        ledger[values[0]] = Record(*values)
+    bases, texts = [ledger.shared(basis) for basis in first["bases"]], {}
+    for line in lines:
+        short, own, data = line.split(_BETWEEN)
+        *values, index = json.loads(short)
+        # Thousands say the same: one text for all of them.
+        values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
+        product, kind, key, status, reason, stamp, content, boot = values
+        basis, data = Kept(own, bases[index]), Kept(texts.setdefault(data, data))
+        ledger[product] = Record(
+            product, kind, key, status, reason, stamp, content, basis, data, boot
+        )
     ledger.saved = dict(ledger)
     return ledger
 
@@ -171,19 +237,19 @@ def save(results, ledger):
     """Write the ledger; only if it changed. Returns whether it was written."""
     if ledger.is_saved:
         return False
-    bases, records = {}, []
-    for product in sorted(ledger):
-        record = ledger[product]
-        own = {name: record.basis[name] for name in _OWN if name in record.basis}
-        common = {name: value for name, value in record.basis.items() if name not in own}
-        index = bases.setdefault(json.dumps(common, sort_keys=True), len(bases))
-        values = [getattr(record, name) for name in _FIELDS]
-        values[_FIELDS.index("basis")] = [index, own]
-        records.append(values)
-    first = {"fields": _FIELDS, "bases": [json.loads(basis) for basis in bases]}
-    written = fitsio.write_checked(Path(results) / paths.LEDGER, [first, *records])
+    bases = {id(record.basis.common): record.basis.common for record in ledger.values()}
+    places = {name: place for place, name in enumerate(bases)}
+    first = {"fields": _SHORT, "bases": list(bases.values())}
+    lines = (_line(ledger[product], places) for product in sorted(ledger))
+    written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact(first)], lines))
     ledger.saved = dict(ledger)
     return written
+
+
+def _line(record, places):
+    values = [getattr(record, name) for name in _SHORT]
+    short = _compact([*values, places[id(record.basis.common)]])
+    return _BETWEEN.join((short, record.basis.text, record.data.text))
 
 
 def unfolded(results):
@@ -195,7 +261,7 @@ def unfolded(results):
     for folder, _, names in os.walk(top):
         for name in sorted(names):
             if name.endswith(".json") and not name.startswith("."):
-                path = Path(folder) / name
+                path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them
                 yield path, read_record(path)
 
 
@@ -213,7 +279,7 @@ def fold(results, ledger, *, verify):
 
     Returns
     -------
-    paths : list of Path
+    paths : list of str
         The records' files, to be removed once the ledger is written.
     unmade : list of Record
         Those that are no product: refused, or of a frame that was found to be bad or to change
@@ -239,8 +305,9 @@ def fold(results, ledger, *, verify):
 def remove_records(results, files):
     """Remove records that are in the ledger now, and the folders that this leaves empty."""
     for path in files:
-        path.unlink(missing_ok=True)
-        path.with_suffix(".log").unlink(missing_ok=True)
+        for name in (path, path.removesuffix(".json") + ".log"):
+            with suppress(FileNotFoundError):
+                os.unlink(name)  # noqa: PTH108
     top = Path(results) / paths.DONE
     for folder, _, _ in os.walk(top, topdown=False):
         try:

@@ -187,12 +187,14 @@ def write_order(session, order):
     data = {
         "settings": context.settings,
         "waits": [path for path in waits if path != order.path],
-        "jobs": [vars(job) for job in jobs],
+        "jobs": [asdict(job) for job in jobs],
         "groups": [vars(group) for group in groups],
-        "rows": [vars(row) for row in rows],
+        "rows": [row.as_dict() for row in rows],
         "shared": {name: context.store.shared[name] for name in sorted(names)},
         "records": [
-            vars(context.ledger[product]) for product in sorted(needed) if product in context.ledger
+            context.ledger[product].as_dict()
+            for product in sorted(needed)
+            if product in context.ledger
         ],
     }
     path = context.results / order.path
@@ -278,7 +280,7 @@ def read_order(path):
     settings = data["settings"]
     rows = {}
     for values in data["rows"]:
-        row = inventory.Row(**{**values, "stamp": tuple(values["stamp"])})
+        row = inventory.Row.from_dict(values)
         rows[row.file] = row
     records = {values["product"]: ledger.Record.from_dict(values) for values in data["records"]}
     groups = {values["product"]: _group(values) for values in data["groups"]}

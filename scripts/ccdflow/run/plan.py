@@ -35,7 +35,7 @@ PAGE_VERSION = 1
 COMBINE_VERSION = getattr(combine, "ARITHMETIC", 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A product that is to be made.
 
@@ -47,8 +47,6 @@ class Job:
     night : str
     needs : tuple of str
         Products of this plan that come first.
-    basis : dict
-        What the key was made of.
     attempt : int
         Makes the record's name new where one with this key lies about.
     """
@@ -59,7 +57,6 @@ class Job:
     why: str
     night: str
     needs: tuple = ()
-    basis: dict = field(default_factory=dict, compare=False)
     attempt: int = 0
 
     @property
@@ -156,7 +153,7 @@ class Context:
         if record is None and before is not None and before.key == job.key:
             # What was lost or damaged will be what it was.
             record = before
-        return record or ledger.Record(product, job.kind, job.key, basis=job.basis)
+        return record or ledger.Record(product, job.kind, job.key)
 
     def _by_product(self):
         return self.lookup(
@@ -430,8 +427,8 @@ def make_groups(context):
         geometry = context.store.shared[row.geometry]
         shared = [
             ("size", "{1}x{0}".format(*geometry["shape"])),
-            ("part", row.facts.get("part", "")),
-            *((name, str(row.facts.get(name, ""))) for name in by if name != "night"),
+            ("part", row.facts["part"]),
+            *((name, str(row.facts[name])) for name in by if name != "night"),
         ]
         night = row.night if "night" in by else "all"
         key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
@@ -468,7 +465,7 @@ def _candidates(context):
     rows = [
         row
         for row in sorted(context.store.rows.values(), key=_by_time)
-        if row.facts.get("type") == "bias"
+        if row.facts["type"] == "bias"
         and row.status in (OK, SET_ASIDE)
         and row.geometry
         and is_wanted(row, context.settings)
@@ -491,7 +488,7 @@ def _candidates(context):
 
 def _by_time(row):
     """Return what rows are sorted by: biases taken one after the other are neighbours."""
-    return row.facts.get("date_obs") or "", row.file
+    return row.facts["date_obs"] or "", row.file
 
 
 def _copies(rows):
@@ -515,7 +512,7 @@ def _is_up_to_date(context, row):
 
 def is_wanted(row, settings):
     """Tell whether the configuration asks for frames of this row's type."""
-    return _asks_for(settings, row.facts.get("type"))
+    return _asks_for(settings, row.facts["type"])
 
 
 def _asks_for(settings, kind):
@@ -687,7 +684,7 @@ class _State:
         attempt = 0
         while (results / paths.done(product, key, attempt)).exists():
             attempt += 1
-        jobs[product] = Job(kind, product, key, why, night, pending, basis, attempt)
+        jobs[product] = Job(kind, product, key, why, night, pending, attempt)
 
     def _why(self, product, key, basis):
         record = self.context.ledger.get(product)

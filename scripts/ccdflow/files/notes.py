@@ -1,0 +1,106 @@
+"""Files of notes: written whole or not at all, only where they change, and behind a checksum."""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from isal import isal_zlib
+
+from ccdflow import paths
+
+
+def write_atomically(path, text):
+    """Write a text or bytes file whole or not at all, and only if its content changed.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    path = Path(path)
+    data = text.encode() if isinstance(text, str) else text
+    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+        return False
+    return _replace(path, lambda file: file.write(data))
+
+
+def write_checked(path, lines):
+    """Write lines of text behind their checksum, whole or not at all.
+
+    They are never together in memory: an archive's notes are large.
+
+    Parameters
+    ----------
+    path : path-like
+    lines : iterable of str
+        Without line breaks in them.
+
+    Returns
+    -------
+    bool
+        Whether it was written: not if the file holds just this.
+    """
+
+    def write(file):
+        checksum = 0
+        file.write(_CHECKSUM % checksum)
+        for line in lines:
+            data = line.encode() + b"\n"
+            checksum = isal_zlib.crc32(data, checksum)
+            file.write(data)
+        file.seek(0)
+        file.write(_CHECKSUM % checksum)
+
+    return _replace(Path(path), write)
+
+
+_CHECKSUM = b"%08x\n"
+_CHUNK = 1 << 20
+
+
+def read_checked(path):
+    """Return an iterator over what `write_checked` wrote; None if it is not as it was written.
+
+    Lines are decoded one at a time.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            checksum, text = file.readline(), file.read()
+    except OSError:
+        return None
+    if checksum != _CHECKSUM % isal_zlib.crc32(text):
+        return None
+    return (line.removesuffix(b"\n").decode() for line in io.BytesIO(text))
+
+
+def _replace(path, write):
+    """Let ``write`` fill a file of another name, and put it in place if it says something else."""
+    part = paths.temporary(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as file:
+            write(file)
+            file.flush()
+            if changed := not _is_same(part, path):
+                os.fsync(file.fileno())
+        if changed:
+            part.replace(path)
+        else:
+            part.unlink()
+    except BaseException:
+        # A disk that cannot be written may not let go of the file either: the next run does it.
+        with suppress(OSError):
+            part.unlink()
+        raise
+    return changed
+
+
+def _is_same(part, path):
+    if not path.is_file() or path.stat().st_size != part.stat().st_size:
+        return False
+    with part.open("rb") as one, path.open("rb") as other:
+        chunks = iter(lambda: (one.read(_CHUNK), other.read(_CHUNK)), (b"", b""))
+        return all(chunk == before for chunk, before in chunks)
