@@ -326,8 +326,25 @@ def record_of(job):
 
 
 def needed(wildcards):
-    """Return the records of what a job needs that this run makes, too."""
-    return records_of(job_of(wildcards).needs)
+    """Return the records of what a job needs that this run makes, too.
+
+    Of the frames on a lane the last one will do: it waits for those before it. The scheduler asks
+    for each input of each ready job in every round, and a picture has all frames of its night.
+    """
+    last, others = {}, []
+    for product in job_of(wildcards).needs:
+        place = Run.places.get(product)
+        if place is None:
+            others.append(product)
+        else:
+            last[place % lanes()] = max(place, last.get(place % lanes(), 0))
+    frames = [Run.frames[place].product for place in sorted(last.values())]
+    return records_of([*frames, *others])
+
+
+def lanes():
+    """Return the number of chains on which this process' frames are strung."""
+    return max(READY_PER_CORE * (workflow.cores or 1), len(Run.frames) // LONGEST_CHAIN)
 
 
 def records_of(products):

@@ -21,12 +21,11 @@ def row_of(wildcards):
 
 
 def frame_before(wildcards):
-    """Return the record of the frame some places before.
+    """Return the record of the frame before it on its lane.
 
     The scheduler looks at every ready job in every round; so few frames at a time are ready.
     """
-    lanes = max(READY_PER_CORE * (workflow.cores or 1), len(Run.frames) // LONGEST_CHAIN)
-    place = Run.places[job_of(wildcards).product] - lanes
+    place = Run.places[job_of(wildcards).product] - lanes()
     return ancient(record_of(Run.frames[place])) if place >= 0 else []
 
 
