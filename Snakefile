@@ -25,6 +25,10 @@ rule all:
         wanted,
 
 
+onstart:
+    heed_sigterm()
+
+
 onsuccess:
     end_run()
 

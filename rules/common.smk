@@ -4,7 +4,9 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 
@@ -236,6 +238,20 @@ def begin_jobs(*, mode, before=claims.Count()):
     Run.progress.elsewhere(before)
     # What is there by now stays: no search for garbage among it.
     gc.freeze()
+
+
+def heed_sigterm():
+    """Let Snakemake's own answer to SIGTERM, a last round, run in a thread.
+
+    It takes a lock that the scheduler often holds, in the very thread that the signal interrupts:
+    such a run would wait for itself, for ever.
+    """
+    answer = signal.getsignal(signal.SIGTERM)
+    if callable(answer):
+        signal.signal(
+            signal.SIGTERM,
+            lambda *what: threading.Thread(target=answer, args=what, daemon=True).start(),
+        )
 
 
 def done_elsewhere():
