@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ccdflow.errors import UserError
+from ccdflow.pages import words
 from ccdflow.pages.page import (
     AmplifierFigures,
     CombinedBias,
@@ -69,8 +70,9 @@ def night(**changes):
             CombinedBias(
                 "lfc_full", "lfc", "../../combined/a b;c.fits", ("m1.fits", "m2.fits", "m3.fits"),
                 (LeftOut("bias/003.fits.gz", "level unlike the others", "level", 1190.5, 12.25),),
-                recipe="average, clipped at 5 sigma", group="1x1, whole frame", noise=4.9612,
-                predicted=4.9051, rejected=1234, pixels=42270720, pictures=(picture("combined"),),
+                recipe="average, clipped at 5 sigma", group="1x1, whole frame", noises=(4.9612,),
+                predicted=(4.9051,), rejected=1234, pixels=42270720,
+                pictures=(picture("combined"),),
             ),
             CombinedBias("kast_full", "kast_blue", not_made="there are 2 of at least 3 frames"),
         ),
@@ -399,3 +401,20 @@ def test_a_browser_renders_the_page(name, tmp_path):
     drawn = (np.abs(pixels - (250, 20, 200)).max(axis=2) < 40).sum()
     each = 800 * 330  # what one picture takes of a window of this width
     assert drawn > 0.8 * each * seen.tags["img"]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [((), ""), ((math.nan,), ""), ((2.94, math.nan), "2.94"), ((2.9, 2.71, 2.8), "2.71 to 2.90")],
+)
+def test_figures_of_several_amplifiers_are_a_range(values, text):
+    assert words.span(values) == text
+
+
+def test_what_is_not_as_it_should_be_stands_with_its_bias():
+    bias = CombinedBias(
+        "lfc_full", product="a.fits", members=("m",), remarks=("its noise is high",)
+    )
+    text = night_page(night(combined=(bias,)))
+    assert "<li>lfc_full: its noise is high.</li>" in text
+    assert '<p class="missing">Its noise is high.</p>' in text

@@ -62,7 +62,8 @@ def transposed(upright):
 def combined(**changes):
     rng = np.random.default_rng(5)
     image = rng.normal(0.5, 2.0, (70, 110)).astype(np.float32)
-    values = {"name": "bias.fits", "image": image, "members": 6, "noise": 2.0, "predicted": 1.9}
+    values = {"name": "bias.fits", "image": image, "members": 6, "noises": (2.0,)}
+    values["predicted"] = (1.9,)
     return CombinedPanels(**(values | changes))
 
 
@@ -83,7 +84,7 @@ def amplifiers(number=2, **changes):
 
 def trend():
     return [
-        TrendPoint(night, "lfc", amplifier, 1140.0 + day, 10.0, 4.0)
+        TrendPoint(night, "lfc", amplifier, 1140.0 + day, 10.0, 1.02)
         for day, night in enumerate(("2016-01-16", "2016-01-17", "2016-03-02"))
         for amplifier in ("A", "B")
     ]
@@ -238,14 +239,31 @@ def test_nothing_to_draw_is_said():
 def test_the_combined_bias_says_its_noise_and_the_prediction():
     said = biaspictures._combined_sentence(combined(rejected=0.00012, recipe="average"))
     assert "6 biases combined (average)" in said
-    assert "noise of a pixel 2 adu, predicted from the read noise 1.9 adu" in said
+    assert "noise of a pixel 2.00 adu, predicted from the read noise 1.90 adu" in said
     assert "0.012 % of the values rejected" in said
+
+
+@pytest.mark.parametrize("step", [0.05, 0.1, 0.25, 1.0])
+def test_bins_hold_as_many_possible_values_as_their_neighbours(step):
+    """Means of ten whole numbers: bins of other widths would make a comb of a smooth curve."""
+    values = np.arange(-60, 61) * step
+    edges = biaspictures._edges(values, 0.02, 5.4)
+    counts, _ = np.histogram(values, edges)
+    inside = counts[np.abs((edges[1:] + edges[:-1]) / 2) < min(5.4, values[-1]) - 0.5 - step]
+    assert len(set(inside)) == 1
+    assert 10 <= len(edges) <= 130
+
+
+def test_bins_of_values_without_a_step_are_sixty():
+    values = np.random.default_rng(1).normal(0, 0.9, 20_000)
+    edges = biaspictures._edges(values, 0.0, 5.4)
+    np.testing.assert_allclose(edges, np.linspace(-5.4, 5.4, 61), atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(110, 70), (60, 200)])
 def test_tall_and_wide_combined_biases_are_drawn(shape):
     image = np.random.default_rng(2).normal(size=shape)
-    png = combined_bias_picture(combined(image=image, noise=math.nan, predicted=math.nan))
+    png = combined_bias_picture(combined(image=image, noises=(), predicted=(math.nan,)))
     assert png.startswith(b"\x89PNG")
 
 

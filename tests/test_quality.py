@@ -379,7 +379,7 @@ def test_thresholds_decide():
     stats = statistics(biases(6))
     stats[2] = dataclasses.replace(stats[2], level=stats[2].level + 6)
     assert len(select_members(stats).left_out) == 1
-    assert not select_members(stats, Thresholds(level=0.5)).left_out
+    assert not select_members(stats, Thresholds(level=0.5, subtracted_level=0.5)).left_out
     assert not select_members(stats, Thresholds(sigma=50)).left_out
 
 

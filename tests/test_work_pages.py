@@ -11,6 +11,7 @@ from workflow.stand_ins import use_stand_ins
 
 from ccdflow.jobs import work_pictures
 from ccdflow.run import plan
+from ccdflow.run.inventory import read_table
 
 KINDS = (plan.FRAME, plan.BIAS, plan.PICTURE, plan.QUALITY, plan.PAGE, plan.TABLE, plan.INDEX)
 PROFILE = """\
@@ -94,7 +95,7 @@ def test_two_biases_say_their_read_noise_though_they_are_not_combined(count, tmp
     fill(tmp_path / "raw", biases(count))
     run = made(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
-    reason = f"{count} frames, fewer than the minimum of 3"
+    reason = f"{count} frame{'s' * (count > 1)}, fewer than the minimum of 3"
     assert (row["frames"], row["note"]) == (count, reason)
     text = text_of(run)
     assert f"no combined bias was made, because {reason}" in text
@@ -149,3 +150,83 @@ def test_the_overview_counts_what_became_of_a_night(tmp_path):
     assert "2 nights, 5 frames: 4 reduced, 1 set aside. 1 combined bias made" in text
     assert "undated – 1 0 1 0 0 2020-02-29 test 4 biases 4 4 0 0 1" in text
     assert "bad.fits – – not a FITS file" in text
+
+
+def light(frames, number, *, adu):
+    """Frames of which one has so much light on its science pixels."""
+    frames = list(frames)
+    frames[number][:, :64] += np.uint16(adu)
+    return frames
+
+
+def test_a_bias_that_is_left_out_is_said_beside_its_frame(tmp_path):
+    """Its light is three quarters of the noise of a pixel."""
+    fill(tmp_path / "raw", light(biases(8), 5, adu=3))
+    run = made(tmp_path)
+    (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
+    text = text_of(run)
+    (why,) = re.findall(r"left out: b5.fits \((.*?\))\)", row["note"])
+    level, median = map(float, re.findall(r"(?:level is|group has) ([\d.]+)", why))
+    assert level - median == pytest.approx(3, abs=0.3)
+    assert text.count(f"reduced not in the combined bias: {why}") == 1
+    assert text.count("not in the combined bias:") == 1
+    inventory = read_table(run.results / "inventory.csv").set_index("file")["reason"]
+    assert inventory.pop("b5.fits") == f"left out of its combined bias: {why}"
+    assert set(inventory) == {""}
+
+
+def test_light_of_a_quarter_of_the_noise_passes(tmp_path):
+    fill(tmp_path / "raw", light(biases(8), 5, adu=1))
+    assert "0 left out" not in text_of(made(tmp_path))
+    (row,) = pd.read_csv(tmp_path / "results/bias_quality.csv").to_dict("records")
+    assert row["frames"] == 8
+
+
+def test_a_combined_bias_noisier_than_predicted_is_said(tmp_path):
+    """Every other frame has another pattern: variance 16 / 8 + 4 where 16 / 8 + 1 is expected.
+
+    With a difference P of the patterns (rms 4 adu) and white noise s (4 adu) pairs of neighbours
+    have s^2 + P^2 / 2, so s^2 / n + P^2 / (2 n) is predicted; halves leave s^2 / n + P^2 / 4.
+    """
+    pattern = np.random.default_rng(8).choice([-2, 2], (40, 64))
+    frames = list(biases(8))
+    for number, frame in enumerate(frames):
+        frame[:, :64] = frame[:, :64] + pattern * (-1) ** number
+    fill(tmp_path / "raw", frames)
+    run = made(tmp_path)
+    (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
+    ratio = np.sqrt((16 / 8 + 4) / (16 / 8 + 1))
+    assert row["combined_noise"] / row["predicted_noise"] == pytest.approx(ratio, rel=0.06)
+    percent = round(100 * (row["combined_noise"] / row["predicted_noise"] - 1))
+    said = (
+        f"{percent} % more than the {row['predicted_noise']:.3g} adu that the read noise predicts"
+    )
+    assert said in row["note"]
+    assert said in text_of(run)
+    assert any(said in line for line in run.lines)
+
+
+def test_that_combining_is_switched_off_is_said(tmp_path):
+    fill(tmp_path / "raw", biases(4))
+    run = made(tmp_path, combine={"enabled": False})
+    assert "Combining biases is switched off in the configuration" in text_of(run)
+    assert "Combining biases is switched off in the configuration" in text_of(run, "report.html")
+
+
+def group(camera, **shared):
+    return plan.Group(f"combined/n/{camera}{shared}.fits", "n", camera, tuple(shared.items()), ())
+
+
+def test_groups_are_called_by_what_they_differ_in():
+    groups = [
+        group("lfc", ccdsum="1 1", part="DETECTOR SITe, CHIPID 0", gain="1.1"),
+        group("lfc", ccdsum="2 2", part="DETECTOR SITe, CHIPID 0", gain="1.1"),
+        group("lfc", ccdsum="2 2", part="DETECTOR SITe, CHIPID 1", gain="1.1"),
+        group("kast", ccdsum="1 1", part="", gain="None"),
+    ]
+    assert list(work_pictures.names_of(groups).values()) == [
+        "lfc 1x1 CHIPID 0",
+        "lfc 2x2 CHIPID 0",
+        "lfc 2x2 CHIPID 1",
+        "kast",
+    ]

@@ -238,12 +238,16 @@ class Thresholds:
     sigma : float
         A frame further off than `sigma` times that scatter is left out.
     disagree : float
-        A group whose scatter is more than `disagree` floors has no common look.
+        A group whose scatter is more than `disagree` floors has no common look; of the level that
+        is `level`, whether the overscan was subtracted or not.
     left_out : float
         Nor has one of which more than this fraction (and more than one frame) is left out.
     level, bias_level, structure, rows : float
         Floors in units of the noise of one frame. The bias level before overscan subtraction
         may drift; the level after it may not.
+    subtracted_level : float
+        Floor of the level where the overscan was subtracted, likewise: light is then seen from
+        half the noise on. What the overscan's own noise does to the level comes on top.
     noise : float
         Floor as a fraction of the noise of one frame.
     bright : float
@@ -254,6 +258,7 @@ class Thresholds:
     disagree: float = 3.0
     left_out: float = 0.25
     level: float = 0.2
+    subtracted_level: float = 0.1
     bias_level: float = 5.0
     structure: float = 0.05
     rows: float = 0.05
@@ -315,6 +320,8 @@ class _Figure:
     floor: float
     unit: str = " adu"
     one_sided: bool = False
+    common: float | None = None
+    """What stands for the floor where the group's own scatter is judged."""
 
     def limits(self, sigma):
         """Median of the group, its scatter, and how far from the median a frame may be."""
@@ -351,11 +358,12 @@ def select_members(stats, thresholds=None):
     left_out, disagreements = {}, []
     for figure in _figures(stats, limits):
         centre, scatter, reach = figure.limits(limits.sigma)
-        if scatter > limits.disagree * figure.floor:
+        most = limits.disagree * (figure.common or figure.floor)
+        if scatter > most:
             disagreements.append(
                 f"the frames have no common {figure.name}: it scatters by "
                 f"{scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, more than "
-                f"{limits.disagree * figure.floor:.4g}{figure.unit}"
+                f"{most:.4g}{figure.unit}"
             )
         for index in _beyond(figure, centre, reach):
             left_out.setdefault(index, _explain(index, figure, centre, reach))
@@ -388,7 +396,8 @@ def _figures(stats, limits):
     def values(name):
         return np.array([getattr(s, name) for s in stats], dtype=np.float64)
 
-    yield _Figure("level", values("level"), limits.level * noise)
+    common = limits.level * noise
+    yield _Figure("level", values("level"), _level_floor(stats, limits, noise), common=common)
     yield _Figure("bias level", values("bias_level"), limits.bias_level * noise)
     yield _Figure("noise", noises, limits.noise * noise)
     yield _Figure("fraction of bright pixels", values("bright"), limits.bright, "", True)
@@ -397,6 +406,15 @@ def _figures(stats, limits):
     yield _Figure(
         "column structure", values("column_structure"), limits.rows * noise, one_sided=True
     )
+
+
+def _level_floor(stats, limits, noise):
+    """Return the floor of the level: a mean of rows, each as uncertain as its overscan made it."""
+    if not all(np.isfinite(s.bias_level) for s in stats):
+        return limits.level * noise
+    rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
+    from_rows = float(np.median(rows)) / _FRAME_ROWS**0.5 if rows else 0.0
+    return min(float(np.hypot(limits.subtracted_level * noise, from_rows)), limits.level * noise)
 
 
 def _beyond(figure, centre, reach):
@@ -789,6 +807,31 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None):
         clipped_fraction=max(
             0.0, 1 - missing - float(combined.count[y0:y1, x0:x1].mean(dtype=np.float64)) / n
         ),
+    )
+
+
+# A combined bias whose noise is above the prediction by more than this part of it is said to be.
+_NOISY = 0.2
+
+
+def noise_remark(measured, error, predicted):
+    """Say that a combined bias is noisier than its members' read noise accounts for, or ''.
+
+    Parameters
+    ----------
+    measured, error, predicted : float
+        Noise of the combined bias, its standard error, and what is predicted for it, adu.
+
+    Returns
+    -------
+    str
+    """
+    excess = measured - predicted
+    if not (predicted > 0 and excess > _NOISY * predicted and excess > _CLIP * error):
+        return ""
+    return (
+        f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
+        f" {predicted:.3g} adu that the read noise predicts: the frames differ by more than that"
     )
 
 

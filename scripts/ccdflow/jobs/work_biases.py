@@ -121,7 +121,8 @@ def _why_not(selection, found, minimum):
     if count >= minimum:
         return ""
     what = f" of {found}" if count < found else ""
-    return f"{count}{what} frames, fewer than the minimum of {minimum}"
+    frames = "frame" if count == found == 1 else "frames"
+    return f"{count}{what} {frames}, fewer than the minimum of {minimum}"
 
 
 def select(statistics):
@@ -193,6 +194,7 @@ def _make(job):
     data = {
         **job.record.data,
         "quality": figures,
+        "remarks": _remarks(figures),
         "recipe": str(job.recipe),
         "rejected": rejected,
         "pixels": len(job.kept) * sum(math.prod(image.shape) for image in images),
@@ -266,6 +268,16 @@ def _extensions(job, combined, suffix):
         cards.add_comment("Number of frames behind each pixel")
         parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
     return parts
+
+
+def _remarks(figures):
+    """Return sentences on amplifiers whose combined bias is noisier than predicted."""
+    remarks = []
+    for each in figures:
+        measured, error = each["combined_noise"], each["combined_noise_error"]
+        if text := quality.noise_remark(measured, error, each["predicted_noise"]):
+            remarks.append(f"amplifier {each['amplifier']}: {text}" if len(figures) > 1 else text)
+    return remarks
 
 
 # -- figures -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files.hdus import versions
 from ccdflow.jobs.remembered import geometry_of, recipe_of
-from ccdflow.jobs.work_pictures import drawing, first_image, how_level, night_figures
+from ccdflow.jobs.work_pictures import drawing, first_image, how_level, names_of, night_figures
 from ccdflow.jobs.writing import write_text
 from ccdflow.pages import page
 from ccdflow.run import ledger, plan
@@ -27,6 +27,7 @@ def write_page(context, job):
     night = job.night
     basis = plan.page_basis(context, night)
     groups = plan.night_groups(context, night)
+    names = names_of(groups)
     cameras = sorted({row.camera for row in context.rows_of(night) if row.camera})
     content = page.night_page(
         page.NightPage(
@@ -39,7 +40,7 @@ def write_page(context, job):
             ),
             combined=tuple(_combined(context, group) for group in groups),
             amplifiers=tuple(
-                _amplifier_figures(figures, group.camera)
+                _amplifier_figures(figures, names[group.product])
                 for group, figures in night_figures(context, groups)
             ),
             quality=_file_picture(
@@ -50,7 +51,11 @@ def write_page(context, job):
             trend=_trend(context, plan.trend_groups(context, night), night),
             recipes=tuple((camera, _recipes(context, night, camera)) for camera in cameras),
             provenance=_provenance(),
-            notes=(*_claims(context, groups), *_flagged(context, night)),
+            notes=(
+                *_claims(context, groups),
+                *_flagged(context, night),
+                *_not_combined(context, night),
+            ),
             index="../../" + paths.INDEX_PAGE,
         )
     )
@@ -60,6 +65,7 @@ def write_page(context, job):
 def page_frames(context, night, prefix):
     """Return the frames of a night as pages show them, products relative to ``prefix``."""
     frames = []
+    left_out = _left_out(plan.night_groups(context, night), context)
     for row in context.rows_of(night):
         product = paths.reduced(row.file)
         record = context.outcome(product) if row.status in (OK, ORPHAN) else None
@@ -78,6 +84,7 @@ def page_frames(context, night, prefix):
                 kind=row.facts["type"],
                 status=status or "not asked for",
                 reason=reason,
+                remark=left_out.get(row.file, ""),
                 object=row.facts["object"],
                 filter=row.facts["filter"],
                 exptime=_number(row.facts["exptime"]),
@@ -88,6 +95,25 @@ def page_frames(context, night, prefix):
             )
         )
     return frames
+
+
+def _left_out(groups, context):
+    """Return {raw file: why it is not in the combined bias of its group}."""
+    records = filter(None, (context.outcome(group.product) for group in groups))
+    outs = [out for record in records for out in record.data.get("left_out", ())]
+    return {file: f"not in the combined bias: {text}" for file, text, *_ in outs}
+
+
+def _not_combined(context, night):
+    """Return a sentence where there are biases that the configuration leaves uncombined."""
+    if context.settings["combine"]["enabled"]:
+        return []
+    if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
+        return []
+    return [
+        "Combining biases is switched off in the configuration; what was combined before is as it"
+        " was, and is not shown here."
+    ]
 
 
 def _number(value):
@@ -108,25 +134,25 @@ def _combined(context, group):
     data = {} if record is None else record.data
     made = record is not None and record.status == ledger.MADE
     figures = data.get("quality", [])
-    only = figures[0] if len(figures) == 1 else {}
     return page.CombinedBias(
         name=Path(group.product).stem,
         camera=group.camera,
         product=f"{_FROM_NIGHT}/{group.product}" if made else "",
         members=tuple(data.get("members", ())),
         left_out=tuple(page.LeftOut(*out) for out in data.get("left_out", ())),
+        remarks=tuple(data.get("remarks", ())),
         not_made="" if made else getattr(record, "reason", ""),
         recipe=data.get("recipe", ""),
         group=", ".join(f"{name} {value}" for name, value in group.shared if value),
-        noise=only.get("combined_noise", math.nan),
-        predicted=only.get("predicted_noise", math.nan),
+        noises=tuple(each["combined_noise"] for each in figures),
+        predicted=tuple(each["predicted_noise"] for each in figures),
         rejected=data.get("rejected", -1),
         pixels=data.get("pixels", 0),
-        pictures=_combined_picture(context, group, data, only) if made else (),
+        pictures=_combined_picture(context, group, data) if made else (),
     )
 
 
-def _combined_picture(context, group, data, figures):
+def _combined_picture(context, group, data):
     row = context.row_of(paths.reduced(data["members"][0]))
     geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
     image = first_image(context, group.product, geometry, recipe)
@@ -136,8 +162,8 @@ def _combined_picture(context, group, data, figures):
             Path(group.product).stem,
             image,
             members=len(data["members"]),
-            noise=figures.get("combined_noise", math.nan),
-            predicted=figures.get("predicted_noise", math.nan),
+            noises=tuple(each["combined_noise"] for each in data["quality"]),
+            predicted=tuple(each["predicted_noise"] for each in data["quality"]),
             rejected=data["rejected"] / data["pixels"] if data.get("pixels") else math.nan,
             recipe=data["recipe"],
         )
@@ -145,10 +171,10 @@ def _combined_picture(context, group, data, figures):
     return (page.Picture(png, f"The combined bias {group.product}: image, profiles, distribution"),)
 
 
-def _amplifier_figures(figures, camera):
+def _amplifier_figures(figures, name):
     error = figures["drift_an_hour_error"]
     return page.AmplifierFigures(
-        camera=camera,
+        camera=name,
         amplifier=figures["amplifier"],
         biases=figures["frames"],
         level=figures["level"],
@@ -179,7 +205,7 @@ def _trend(context, groups, highlight=None):
             figures["amplifier"],
             figures["level"],
             figures["read_noise"],
-            figures["combined_noise"],
+            figures["combined_noise"] / figures["predicted_noise"],
         )
         for group, figures in found
     ]
@@ -270,6 +296,9 @@ def write_index(context, job):
             aside=tuple(aside),
             trend=_trend(context, groups),
             provenance=_provenance(),
+            notes=()
+            if context.settings["combine"]["enabled"]
+            else ("Combining biases is switched off in the configuration.",),
         )
     )
     return write_text(context, job, basis, content)

@@ -116,9 +116,11 @@ def _header_region(row, shape):
 def draw_quality(context, job):
     """Draw what the biases of a night say about each amplifier."""
     basis = plan.quality_basis(context, job.night)
+    groups = plan.night_groups(context, job.night)
+    names = names_of(groups)
     amplifiers = [
-        _amplifier_night(figures, group)
-        for group, figures in night_figures(context, plan.night_groups(context, job.night))
+        _amplifier_night(figures, names[group.product])
+        for group, figures in night_figures(context, groups)
     ]
     if not amplifiers:
         reason = "there are not two biases to compare"
@@ -129,6 +131,27 @@ def draw_quality(context, job):
     return write_text(context, job, basis, drawing().night_quality_picture(amplifiers, title=title))
 
 
+def names_of(groups):
+    """Return {product: name} of groups: the camera, and what the groups of a camera differ in."""
+    names = {}
+    for group in groups:
+        traits = _traits(group)
+        same = set(traits).intersection(*(_traits(g) for g in groups if g.camera == group.camera))
+        own = [trait for trait in traits if trait not in same]
+        names[group.product] = " ".join([group.camera, *own])
+    return names
+
+
+def _traits(group):
+    """Return what a group's frames share, a short text each."""
+    return [
+        trait.strip().replace(" ", "x" if name == "ccdsum" else " ")
+        for name, value in group.shared
+        for trait in value.split(", ")
+        if trait.strip() and value != "None"
+    ]
+
+
 def night_figures(context, groups):
     """Yield (group, figures) of each amplifier that the biases of some groups say something of."""
     for group in groups:
@@ -137,11 +160,11 @@ def night_figures(context, groups):
             yield group, figures
 
 
-def _amplifier_night(figures, group):
+def _amplifier_night(figures, name):
     gain = figures["gain"]
     claim, combined = figures["header_read_noise_electrons"], figures["combined_noise"]
     return drawing().AmplifierNight(
-        amplifier=f"{group.camera} {figures['amplifier']}",
+        amplifier=f"{name} {figures['amplifier']}",
         hours=tuple(figures["hours"]),
         levels=tuple(figures["levels"]),
         pair_noise=tuple(figures["pairs"]),

@@ -27,7 +27,8 @@ def quality_rows(context, groups):
         note = record.reason if record.status == ledger.REFUSED else ""
         common = {"night": group.night, "camera": group.camera, "product": group.product}
         outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
-        common["note"] = "; ".join(filter(None, (note, *outs)))
+        remarks = record.data.get("remarks", ())
+        common["note"] = "; ".join(filter(None, (note, *remarks, *outs)))
         figures = record.data.get("quality", ())
         if note and not figures:
             rows.append({**common, "frames": len(record.data.get("members", ()))})

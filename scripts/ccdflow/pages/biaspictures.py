@@ -36,9 +36,11 @@ from ccdflow.pages.canvas import (
     widen,
 )  # fmt: skip
 from ccdflow.pages.panels import check_image, middle_half, shrink
+from ccdflow.pages.words import span
 
 _SHOWN_PIXELS = 620
 _NAMED = 4
+_BAR = 0.15  # inches
 _SAMPLED = 1000  # pixels along an axis that are enough for a line or a distribution
 
 
@@ -54,9 +56,9 @@ class CombinedPanels:
         Its pixels; NaN is left out.
     members : int
         Number of frames combined.
-    noise, predicted : float
-        Noise of a pixel as measured, and as the members' read noise predicts it; NaN where not
-        known.
+    noises, predicted : tuple of float
+        Noise of a pixel of each amplifier as measured, and as the members' read noise predicts it;
+        NaN where not known.
     rejected : float
         Fraction of the members' pixels that were rejected, 0 to 1; NaN where not known.
     recipe : str
@@ -68,8 +70,8 @@ class CombinedPanels:
     name: str
     image: np.ndarray = field(repr=False)
     members: int = 0
-    noise: float = math.nan
-    predicted: float = math.nan
+    noises: tuple[float, ...] = ()
+    predicted: tuple[float, ...] = ()
     rejected: float = math.nan
     recipe: str = ""
     unit: str = "adu"
@@ -204,11 +206,13 @@ def night_quality_picture(
         "and of columns show beyond noise after the overscan was subtracted; what all frames share "
         "of it, the combined bias takes out."
     ) + (" Colours are those of the bars." if len(amplifiers) > _NAMED else "")
+    # Two bars an amplifier, no nearer than their names allow.
+    tall = max(2.2, 2 * _BAR * len(amplifiers))
     with drawing():
-        figure, place = new_figure(title, explanation, height=6.3)
+        figure, place = new_figure(title, explanation, height=4.1 + tall)
         _draw_drift(place((LEFT, 0.35, 5.0, 2.2)), amplifiers, unit)
         _draw_pairs(place((6.8, 0.35, 5.0, 2.2)), amplifiers, unit)
-        _draw_structure(place((1.65, 3.45, 4.1, 2.2)), amplifiers, unit)
+        _draw_structure(place((1.65, 3.45, 4.1, tall)), amplifiers, unit)
         _draw_gain_by_number(place((6.8, 3.45, 5.0, 2.2)), amplifiers, unit)
         return png_bytes(figure)
 
@@ -223,8 +227,10 @@ class TrendPoint:
         Name of the night, as a rule ``YYYY-MM-DD``.
     camera, amplifier : str
         What was measured; the amplifier may be empty.
-    level, read_noise, combined_noise : float
+    level, read_noise : float
         In the unit of the picture; NaN where not known.
+    noise_ratio : float
+        Noise of the combined bias over what the read noise predicts for so many frames.
     """
 
     night: str
@@ -232,7 +238,7 @@ class TrendPoint:
     amplifier: str = ""
     level: float = math.nan
     read_noise: float = math.nan
-    combined_noise: float = math.nan
+    noise_ratio: float = math.nan
 
 
 def trend_picture(
@@ -242,7 +248,7 @@ def trend_picture(
     highlight: str | None = None,
     unit: str = "adu",
 ) -> bytes:
-    """Draw bias level, read noise and noise of the combined bias over nights.
+    """Draw bias level, read noise and how well the combined bias came out over nights.
 
     Parameters
     ----------
@@ -278,11 +284,11 @@ def trend_picture(
     with drawing():
         figure, place = new_figure(title, explanation, height=6.4)
         panels = (
-            ("level", "Bias level, less its median"),
-            ("read_noise", "Read noise of one frame"),
-            ("combined_noise", "Noise of the combined bias"),
+            ("level", "Bias level, less its median", unit),
+            ("read_noise", "Read noise of one frame", unit),
+            ("noise_ratio", "Noise of the combined bias, measured over predicted", "ratio"),
         )
-        for row, (key, name) in enumerate(panels):
+        for row, (key, name, unit) in enumerate(panels):
             axes = place((LEFT, 0.35 + 2.05 * row, WIDTH - LEFT - 0.2, 1.35))
             for number, which in enumerate(series):
                 _draw_trend(axes, points, key, which, where, number, alone=len(cameras) == 1)
@@ -301,10 +307,10 @@ def _combined_sentence(combined):
     said = [f"{combined.members} biases combined"]
     if combined.recipe:
         said[0] += f" ({combined.recipe})"
-    if math.isfinite(combined.noise):
-        said.append(f"noise of a pixel {combined.noise:.3g} {combined.unit}")
-        if math.isfinite(combined.predicted):
-            said[-1] += f", predicted from the read noise {combined.predicted:.3g} {combined.unit}"
+    if noise := span(combined.noises):
+        said.append(f"noise of a pixel {noise} {combined.unit}")
+        if predicted := span(combined.predicted):
+            said[-1] += f", predicted from the read noise {predicted} {combined.unit}"
     if math.isfinite(combined.rejected):
         said.append(f"{100 * combined.rejected:.2g} % of the values rejected as outliers")
     return (
@@ -334,23 +340,46 @@ def _draw_line_profile(axes, image, unit, *, axis):
 
 
 def _draw_histogram(axes, combined):
-    """Draw the distribution of the pixels, with a normal curve of the predicted noise."""
+    """Draw the distribution of the pixels, with that of noise alone, as it is predicted.
+
+    With several amplifiers, this is the mean of their normal curves.
+    """
     values = _sampled(combined.image, 0, 1)
     values = values[np.isfinite(values)]
     centre = float(np.median(values))
     spread = 1.4826 * float(np.median(np.abs(values - centre)))
-    reach = 6 * max(spread, np.nan_to_num(combined.predicted), 1e-3)
-    counts, edges = np.histogram(values, bins=60, range=(centre - reach, centre + reach))
+    predicted = [noise for noise in combined.predicted if math.isfinite(noise) and noise > 0]
+    edges = _edges(values, centre, 6 * max(spread, *predicted, 1e-3))
+    counts, _ = np.histogram(values, bins=edges)
     share = 100 * counts / values.size
     axes.stairs(share, edges, fill=True, color=SERIES[0], alpha=0.35, label="pixels")
-    if math.isfinite(combined.predicted) and combined.predicted > 0:
+    if predicted:
         middle = (edges[1:] + edges[:-1]) / 2
-        curve = np.exp(-0.5 * ((middle - centre) / combined.predicted) ** 2)
-        curve *= 100 * (edges[1] - edges[0]) / (combined.predicted * math.sqrt(2 * math.pi))
+        curves = [
+            np.exp(-0.5 * ((middle - centre) / noise) ** 2) / (noise * math.sqrt(2 * math.pi))
+            for noise in predicted
+        ]
+        curve = 100 * (edges[1] - edges[0]) * np.mean(curves, axis=0)
         axes.plot(middle, curve, color=SERIES[1], linewidth=1.2, label="noise alone, as predicted")
     label_axes(axes, "All pixels", f"value ({combined.unit})", "% of the pixels")
     axes.set_xlim(edges[0], edges[-1])
     legend(axes)
+
+
+def _edges(values, centre, reach, bins=60):
+    """Edges of bins about a centre, each of them with as many possible values as its neighbours.
+
+    Means of few whole numbers lie a fixed step apart: bins of one and a half steps would hold one
+    and two of them by turns.
+    """
+    width = 2 * reach / bins
+    near = np.unique(values[np.abs(values - centre) < reach])
+    step = float(np.median(np.diff(near))) if near.size > 1 else 0.0
+    if step > width / 8:
+        width = step * max(1, round(width / step))
+        centre = float(near[np.argmin(np.abs(near - centre))]) + step / 2
+    count = math.ceil(reach / width)
+    return centre + width * np.arange(-count, count + 1)
 
 
 def _called(amplifier, number):

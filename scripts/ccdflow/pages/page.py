@@ -18,6 +18,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ccdflow.errors import UserError
+from ccdflow.pages.words import figure, span
 
 KINDS = ("bias", "dark", "flat", "arc", "science", "other")
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
@@ -43,6 +44,8 @@ class Frame:
         'reduced', 'set aside', or in a few words what else became of it ('passed by', 'orphan').
     reason : str
         Why it was set aside or passed by.
+    remark : str
+        What else is to be said of it.
     object : str
         What the header says it shows.
     filter : str
@@ -64,6 +67,7 @@ class Frame:
     kind: str = ""
     status: str = REDUCED
     reason: str = ""
+    remark: str = ""
     object: str = ""
     filter: str = ""
     exptime: float = math.nan
@@ -137,14 +141,17 @@ class CombinedBias:
         Frames combined.
     left_out : tuple of LeftOut
         Biases of the group that were not.
+    remarks : tuple of str
+        What is not as it should be, in words.
     not_made : str
         Why there is no product; empty where there is one.
     recipe : str
         How it was made, in a few words.
     group : str
         What the members share: binning, window, readout mode.
-    noise, predicted : float
-        Noise of a pixel in adu, as measured and as the members' read noise predicts it.
+    noises, predicted : tuple of float
+        Noise of a pixel of each amplifier in adu, as measured and as the members' read noise
+        predicts it.
     rejected : int
         Pixels rejected as outliers; -1 where not known.
     pixels : int
@@ -158,11 +165,12 @@ class CombinedBias:
     product: str = ""
     members: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
     not_made: str = ""
     recipe: str = ""
     group: str = ""
-    noise: float = math.nan
-    predicted: float = math.nan
+    noises: tuple[float, ...] = ()
+    predicted: tuple[float, ...] = ()
     rejected: int = -1
     pixels: int = 0
     pictures: tuple[Picture, ...] = ()
@@ -434,13 +442,14 @@ def _combined_summary(page):
             said.append(f"{each.name}: no combined bias was made, because {each.not_made}.")
             continue
         line = f"{each.name}: {_count(len(each.members), 'bias', 'biases')} combined"
-        if math.isfinite(each.noise):
-            line += f", noise of a pixel {figure(each.noise, 3)} adu"
-            if math.isfinite(each.predicted):
-                line += f" (predicted {figure(each.predicted, 3)} adu)"
+        if noise := span(each.noises):
+            line += f", noise of a pixel {noise} adu"
+            if predicted := span(each.predicted):
+                line += f" (predicted {predicted} adu)"
         if each.left_out:
             line += f"; {len(each.left_out)} left out"
         said.append(line + ".")
+        said += [f"{each.name}: {text}." for text in each.remarks]
     return said
 
 
@@ -520,31 +529,6 @@ def _count(number, one, many=None):
 
 
 # ---------------------------------------------------------------------------- filters
-
-
-def figure(value: float, digits: int = 4) -> str:
-    """Write a figure with so many significant digits, all digits before the point kept.
-
-    Parameters
-    ----------
-    value : float
-        NaN and infinities are written as a dash.
-    digits : int, optional
-        Significant digits wanted.
-
-    Returns
-    -------
-    str
-        Without exponent from 0.0001 on.
-    """
-    if not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    size = math.floor(math.log10(abs(value)))
-    if size < -4:
-        return f"{value:.{digits - 1}e}".replace("-", "−")
-    return f"{value:.{max(0, digits - 1 - size)}f}".replace("-", "−")
 
 
 def _fixed(values, places):
@@ -635,6 +619,8 @@ def _environment():
         "figure": figure,
         "fixed": _fixed,
         "seconds": _seconds,
+        "span": span,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
         "with_error": _with_error,
         "number_of": _number_of,
         "href": _href,

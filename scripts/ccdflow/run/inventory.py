@@ -113,7 +113,8 @@ class Row:
     gone : str
         Why there is nothing to be read any more, though there was; '' as long as there is.
     flags : str
-        Which amplifiers its reduction found to be saturated throughout or dead.
+        What was found in its pixels: an amplifier that is saturated throughout or dead, or that it
+        does not look like the other biases of its group.
     """
 
     file: str

@@ -281,7 +281,10 @@ def save(session, files=()):
 
 
 def note_flags(store, records):
-    """Mark the frames of which the reduction found an amplifier saturated throughout or dead.
+    """Mark frames for what was found in their pixels.
+
+    That is an amplifier that is saturated throughout or dead, and a bias that is not in the
+    combined bias of its group, because it does not look like the others.
 
     Parameters
     ----------
@@ -289,17 +292,25 @@ def note_flags(store, records):
         Changed in place.
     records : ccdflow.run.ledger.Ledger
     """
-    found = {
-        product: "; ".join(
-            f"amplifier {name} is {flag} throughout" for name, flag in record.data["flags"].items()
-        )
-        for product, record in records.items()
-        if record.data.get("flags")
-    }
+    found = {}
+    for product, record in records.items():
+        if record.kind == plan.FRAME:
+            flags = record.data.get("flags", {}).items()
+            texts = [(product, f"amplifier {name} is {flag} throughout") for name, flag in flags]
+        elif record.kind == plan.BIAS:
+            outs = record.data.get("left_out", ())
+            texts = [
+                (paths.reduced(file), f"left out of its combined bias: {text}")
+                for file, text, *_ in outs
+            ]
+        else:
+            texts = ()
+        for about, text in texts:
+            found.setdefault(about, []).append(text)
     if not found and not any(row.flags for row in store.rows.values()):
         return
     for file, row in list(store.rows.items()):
-        flags = found.get(paths.reduced(file), "")
+        flags = "; ".join(found.get(paths.reduced(file), ()))
         if flags != row.flags:
             store.rows[file] = replace(row, flags=flags)
 
@@ -385,6 +396,12 @@ def _bias_lines(biases):
         for record in biases
         if record.status == ledger.MADE
         for file, text, *_ in record.data.get("left_out", ())
+    ]
+    lines += [
+        f"combined bias: {record.product}: {text}"
+        for record in biases
+        if record.status == ledger.MADE
+        for text in record.data.get("remarks", ())
     ]
     lines += outs[:_MOST_LEFT_OUT]
     if len(outs) > _MOST_LEFT_OUT:
