@@ -113,8 +113,8 @@ class Row:
     gone : str
         Why there is nothing to be read any more, though there was; '' as long as there is.
     flags : str
-        What was found in its pixels: an amplifier that is saturated throughout or dead, or that it
-        does not look like the other biases of its group.
+        What was found in its pixels or beside other frames: an amplifier that is saturated
+        throughout or dead; that it is a copy; that it does not look like the other biases.
     """
 
     file: str
@@ -375,7 +375,6 @@ def update(store, settings, *, now=None, progress=None):
             if progress is not None:
                 progress(count, len(stale))
     _refuse_twins(store, found)
-    _note_copies(store, found)
     return sorted(set(store.rows) - set(found))
 
 
@@ -433,7 +432,7 @@ def _is_current(row, stamp, basis):
         and row.status in (OK, SET_ASIDE)
         and not row.gone
         and row.basis == basis.of(row.camera)
-        and not row.reason.startswith((_TWIN, _COPY))
+        and not row.reason.startswith(_TWIN)
     )
 
 
@@ -526,21 +525,16 @@ def _refuse_twins(store, found):
                 store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
 
 
-_COPY = "the same frame as"
-
-
-def _note_copies(store, found):
-    """Remark on biases that are copies of another one: they count once in a combined bias."""
-    first = {}
-    for file in sorted(found):
+def copies(store):
+    """Return {file: the file it is a copy of} of biases: they count once in a combined bias."""
+    first, found = {}, {}
+    for file in sorted(store.rows):
         row = store.rows[file]
-        if row.status != OK or row.facts["type"] != "bias":
-            continue
-        other = first.setdefault(row.fingerprint, file)
-        if other != file:
-            reason = f"{_COPY} {other}: combined once"
-            text = "; ".join(filter(None, (reason, row.reason)))
-            store.rows[file] = replace(row, reason=text)
+        if row.status == OK and not row.gone and row.facts["type"] == "bias":
+            other = first.setdefault(row.fingerprint, file)
+            if other != file:
+                found[file] = other
+    return found
 
 
 # -- the table -----------------------------------------------------------------------------------

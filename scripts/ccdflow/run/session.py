@@ -284,7 +284,7 @@ def note_flags(store, records):
     """Mark frames for what was found in their pixels.
 
     That is an amplifier that is saturated throughout or dead, and a bias that is not in the
-    combined bias of its group, because it does not look like the others.
+    combined bias of its group: a copy of another, or one that does not look like the others.
 
     Parameters
     ----------
@@ -292,7 +292,10 @@ def note_flags(store, records):
         Changed in place.
     records : ccdflow.run.ledger.Ledger
     """
-    found = {}
+    found = {
+        paths.reduced(file): [f"the same frame as {other}: combined once"]
+        for file, other in inventory.copies(store).items()
+    }
     for product, record in records.items():
         if record.kind == plan.FRAME:
             flags = record.data.get("flags", {}).items()
