@@ -373,6 +373,7 @@ def test_an_unknown_image_type_is_other_and_said(bad):
     kind, status, reason = bad.rows["unknown_type.fits"]
     assert (kind, status) == ("other", "ok")
     assert "unknown image type 'WIBBLE'" in reason
+    assert ", 1 of unknown image type" in bad.run.lines[-1]
 
 
 def test_a_frame_with_an_odd_name_has_the_same_pixels(bad):

@@ -247,6 +247,15 @@ def part_of(headers, images):
     return text if len(text) <= 120 else hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+_UNKNOWN = "unknown image type"
+_UNSAID = "no card says the image type"
+
+
+def is_of_unknown_type(reason):
+    """Tell from a frame's reason whether its image type was not understood."""
+    return reason.startswith((_UNKNOWN, _UNSAID))
+
+
 def frame_type(headers, specs, rules, value, order):
     """The image type as written, as understood, and the reason where it is not understood."""
     written = [_text(find(headers, spec, order)) for spec in specs]
@@ -260,9 +269,9 @@ def frame_type(headers, specs, rules, value, order):
         if kind:
             return text, kind, ""
     if first:
-        return first, "", f"unknown image type {first!r}: name it under `types:` in a profile"
+        return first, "", f"{_UNKNOWN} {first!r}: name it under `types:` in a profile"
     names = ", ".join(spec.keyword for spec in specs[:4])
-    return "", "", f"no card says the image type (looked for {names}...): name it in a profile"
+    return "", "", f"{_UNSAID} (looked for {names}...): name it in a profile"
 
 
 def known_type(text):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ccdflow import paths, settings
 from ccdflow.camera.cameras import load_cameras
+from ccdflow.camera.facts import is_of_unknown_type
 from ccdflow.errors import UserError
 from ccdflow.run import claims, inventory, ledger, plan
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
@@ -427,6 +428,9 @@ def closing_lines(context):
     frames = "1 reduced frame" if made == 1 else f"{made} reduced frames"
     biases = "1 combined bias" if combined == 1 else f"{combined} combined biases"
     text = f"{frames}, {biases}, {counts[SET_ASIDE]} set aside"
+    unknown = sum(is_of_unknown_type(row.reason) for row in context.store.rows.values())
+    if unknown:
+        text += f", {unknown} of unknown image type"
     if counts[ARRIVING]:
         text += f", {counts[ARRIVING]} still being written"
     if counts[ORPHAN]:
