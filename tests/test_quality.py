@@ -16,13 +16,16 @@ from ccdflow.bias.quality import (
     Thresholds,
     clipped_moments,
     combined_noise,
+    disagreement,
     drift,
     excess_variance,
+    expected_clipping,
     frame_statistics,
     measure_amplifier,
     member_structure,
     noise_prediction,
     read_noise,
+    remarks,
     select_members,
     structure,
 )
@@ -99,7 +102,7 @@ def test_coarse_shape_is_row_by_row():
 def test_a_frame_without_overscan_has_no_bias_level():
     stats = frame_statistics(biases(1)[0])
     assert np.isnan(stats.bias_level)
-    assert all(isinstance(v, float | tuple) for v in dataclasses.asdict(stats).values())
+    assert all(isinstance(v, float | tuple | int) for v in dataclasses.asdict(stats).values())
 
 
 # -- the detector -------------------------------------------------------------------------------
@@ -464,3 +467,102 @@ def test_ten_real_biases_agree_and_a_science_frame_among_them_does_not():
     expected = np.sqrt(np.median(rows.var(axis=0, ddof=1)) * 9 / 8.343)  # median of chi2, 9 dof
     assert quality.read_noise == pytest.approx(expected, rel=0.01)
     assert quality.combined_noise == pytest.approx(quality.predicted_noise, rel=0.02)
+
+
+# -- groups that disagree with themselves --------------------------------------------------------
+
+
+def two_kinds(pattern, n=12, order=None):
+    """Biases of which one half has a pattern and the other its mirror image."""
+    stack = biases(n)
+    order = [number < n / 2 for number in range(n)] if order is None else order
+    for frame, first in zip(stack, order, strict=True):
+        frame += pattern if first else pattern[:, ::-1]
+    return stack
+
+
+GLOW = np.where(np.arange(SHAPE[1]) < SHAPE[1] // 8, 12.0, 0.0)[None, :].astype(np.float32)
+
+
+@pytest.mark.parametrize("n", [4, 10, 12])
+def test_frames_of_two_kinds_have_no_common_structure(n):
+    """An even split: the median lies midway, and all frames are equally far from it."""
+    selection = select_members(statistics(two_kinds(GLOW, n)))
+    assert not selection.agrees
+    assert "no common coarse structure" in selection.reason
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_frames_that_differ_from_column_to_column_are_said_to(alternating):
+    """+-3 adu in odd and even columns: boxes do not see it, the variance of the pixels does."""
+    pattern = (3 * (-1.0) ** np.arange(SHAPE[1]))[None, :].astype(np.float32)
+    order = [bool(number % 2) for number in range(12)] if alternating else None
+    frames = two_kinds(pattern, order=order)
+    assert select_members(statistics(frames)).agrees
+    # The variance of six values of +3 and six of -3, ddof=1; the worst box is a little above it.
+    found = disagreement(frames, 4.0)
+    assert 1 < found / (3 * (12 / 11) ** 0.5) < 1.2
+    texts = remarks(figures_of(disagreement=found), Recipe())
+    assert len(texts) == 1
+    assert texts[0].startswith(f"its frames differ from each other by {found:.3g} adu (rms)")
+
+
+@pytest.mark.parametrize("n", [3, 4, 6, 20])
+def test_frames_of_noise_and_cosmic_rays_do_not_disagree(n):
+    for seed in range(6):
+        assert disagreement(biases(n, rows=1.0, columns=2.0, seed=seed), 4.0) == 0
+
+
+def figures_of(**changes):
+    values = {
+        "read_noise": 4.0, "combined_noise": 1.2, "combined_noise_error": 0.01, "frames": 12,
+        "predicted_noise": 1.2, "clipped_fraction": 0.003, "disagreement": 0.0,
+    }  # fmt: skip
+    return {**values, **changes}
+
+
+def test_a_good_combined_bias_needs_no_remark():
+    assert remarks(figures_of(), Recipe()) == []
+    assert remarks(figures_of(combined_noise=1.38), Recipe()) == []
+    (text,) = remarks(figures_of(combined_noise=1.5), Recipe())
+    assert text == "its noise is 1.5 adu, 25 % more than the 1.2 adu that the read noise predicts"
+
+
+def test_what_noise_alone_rejects_needs_no_remark():
+    """Of three values two may be next to each other by chance: then the third is rejected."""
+    few = expected_clipping(3, Recipe())
+    assert 0.05 < few < 0.2
+    assert expected_clipping(25, Recipe()) < 0.002
+    assert remarks(figures_of(frames=3, clipped_fraction=few), Recipe()) == []
+    (text,) = remarks(figures_of(clipped_fraction=0.25, read_noise=0.4), Recipe())
+    assert "25 % of the values were rejected, where noise alone would have 0." in text
+    assert "`combine: {clip: null}` averages all" in text
+
+
+@pytest.mark.parametrize("sigma", [0.2, 0.3, 0.4, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.45])
+@pytest.mark.parametrize("rows", [0.0, 0.05])
+def test_the_read_noise_of_quiet_cameras_comes_back(sigma, fraction, rows):
+    """Whole numbers, most of which agree: those that are one off are no outliers."""
+    rng = np.random.default_rng(11)
+    values = np.rint(rng.normal(1000 + fraction, sigma, (12, *SHAPE)))
+    truth = values.std()
+    stack = values - np.rint(rng.normal(1000, 1, (12, SHAPE[0], 1)) * rows / 0.05) * rows
+    estimate = read_noise(stack.astype(np.float32))
+    assert estimate.value == pytest.approx(truth, rel=0.02)
+
+
+@pytest.mark.parametrize("along", ["rows", "columns"])
+@pytest.mark.parametrize("pixels", [5, 20])
+def test_the_noise_of_the_overscan_is_none_of_the_pixels(along, pixels):
+    """Five overscan pixels a row, or a column, leave 0.56 of their noise in its level."""
+    rng = np.random.default_rng(9)
+    stack = biases(10)
+    shape = (10, SHAPE[0], 1) if along == "rows" else (10, 1, SHAPE[1])
+    stack -= rng.normal(0, 4 / pixels**0.5, shape).astype(np.float32)
+    combined = combine_arrays(stack)
+    combined = dataclasses.replace(combined, sample=stack, sample_rows=np.arange(SHAPE[0]))
+    amplifier = Amplifier("A", (0, SHAPE[0], 0, SHAPE[1]), along=along)
+    figures = measure_amplifier(combined, amplifier)
+    assert abs(figures.read_noise - 4) < PULL * figures.read_noise_error
+    assert figures.combined_noise == pytest.approx(figures.predicted_noise, rel=0.05)

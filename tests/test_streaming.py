@@ -102,8 +102,8 @@ def test_the_bytes_are_those_of_the_whole_frame(kind, pixels, tmp_path, streamed
     assert products(run) == products(whole)
     assert len(products(run)) == 3
     assert figures(run) == figures(whole)
-    (statistics,) = run.records["reduced/b2.fits"].data["statistics"]
-    assert statistics["noise"] == pytest.approx(4, rel=0.1)
+    for statistics in run.records["reduced/b2.fits"].data["statistics"]:
+        assert statistics["noise"] == pytest.approx(4, rel=0.1)
 
 
 def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed):

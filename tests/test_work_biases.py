@@ -256,7 +256,9 @@ def test_amplifiers_without_signal_do_not_cost_the_others(tmp_path):
     run, records = combined(tmp_path, TWO)
     left, right = records[BIAS].data["quality"]
     assert abs(left["read_noise"] - 4) < 4.5 * left["read_noise_error"]
-    assert (right["level"], right["read_noise"]) == (65535, 0)
+    assert right["level"] == 65535
+    assert np.isnan([right["read_noise"], right["combined_noise"]]).all()
+    assert records[BIAS].data["remarks"] == ["amplifier right is saturated throughout"]
     assert run.open(BIAS)[0].header["AMPBAD02"] == "saturated"
 
 
@@ -442,18 +444,23 @@ def test_frames_of_one_night_in_the_configuration_may_come_from_two(tmp_path):
 # -- choosing, by figures alone ------------------------------------------------------------------
 
 
-def statistics(image, level=3.0):
+def statistics(image, name, level=3.0):
     figures = quality.frame_statistics(image, [level])
-    return json.loads(json.dumps(figures.__dict__))
+    return {"amplifier": name, **json.loads(json.dumps(figures.__dict__))}
 
 
-def test_a_frame_that_is_odd_in_any_image_is_left_out():
+def test_a_frame_that_is_odd_in_any_amplifier_is_left_out():
     rng = np.random.default_rng(5)
     frames = [[rng.normal(0, 3, (40, 64)) for _ in range(2)] for _ in range(6)]
     frames[4][1] += 20
-    selection = work_biases.select([[statistics(image) for image in frame] for frame in frames])
+    selection = work_biases.select(
+        [
+            [statistics(image, name) for image, name in zip(frame, "ab", strict=True)]
+            for frame in frames
+        ]
+    )
     assert selection.kept == (0, 1, 2, 3, 5)
-    assert selection.left_out[0].text.startswith("image 2: its level is")
+    assert selection.left_out[0].text.startswith("amplifier b: its level is")
     assert selection.agrees
 
 

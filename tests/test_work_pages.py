@@ -230,3 +230,60 @@ def test_groups_are_called_by_what_they_differ_in():
         "lfc 2x2 CHIPID 1",
         "kast",
     ]
+
+
+def saturated(frames, *, which):
+    frames = list(frames)
+    for number in which:
+        frames[number][:] = 65535
+    return frames
+
+
+def test_biases_that_are_saturated_make_no_combined_bias(tmp_path):
+    fill(tmp_path / "raw", saturated(biases(4), which=range(4)))
+    run = made(tmp_path)
+    assert not list(run.results.glob("combined/*/*"))
+    (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
+    assert row["note"] == "the frames do not agree: all of them are saturated throughout"
+    assert np.isnan(row["product"])
+    assert "all of them are saturated throughout" in text_of(run)
+
+
+def test_a_saturated_bias_is_left_out_for_that(tmp_path):
+    fill(tmp_path / "raw", saturated(biases(6), which=[2]))
+    run = made(tmp_path)
+    (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
+    assert row["note"] == "left out: b2.fits (its amplifier A is saturated throughout)"
+    assert row["frames"] == 5
+
+
+def test_nights_without_noise_cost_no_page(tmp_path):
+    """Their noise is 0 of 0 predicted."""
+    raw = tmp_path / "raw"
+    for n, frame in enumerate(biases(8)):
+        if n < 4:
+            frame[:] = 1000
+            frame[:, 0] += np.arange(len(frame), dtype=np.uint16) % 2
+        cards = bias_cards(n) | {"DATE-OBS": f"2020-03-0{1 + n // 4}T23:0{n}:00"}
+        write_raw(raw / f"b{n}.fits", (frame, cards))
+    run = made(tmp_path)
+    assert {path.parent.name for path in run.results.glob("nights/*/report.html")} == {
+        "2020-03-01",
+        "2020-03-02",
+    }
+    assert "All nights" in text_of(run, "report.html")
+
+
+def test_groups_of_several_nights_are_shown_on_the_last_of_them(tmp_path):
+    for n, frame in enumerate(biases(8)):
+        cards = bias_cards(n) | {"DATE-OBS": f"2020-03-0{1 + n // 4}T23:0{n}:00"}
+        write_raw(tmp_path / f"raw/b{n}.fits", (frame, cards))
+    run = made(tmp_path, combine={"group_by": ["ccdsum"]})
+    (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
+    assert (row["night"], row["frames"]) == ("all", 8)
+    said = "combined with those of other nights: see night 2020-03-02."
+    first, last = (text_of(run, f"nights/2020-03-0{n}/report.html") for n in (1, 2))
+    assert said in first
+    assert said not in last
+    assert f"{row['group']}: 8 biases combined" in last
+    assert "1 combined bias made of 1 group of biases." in text_of(run, "report.html")

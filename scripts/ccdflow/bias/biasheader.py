@@ -84,7 +84,7 @@ def _numbered(name, count):
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
 
-def say_of_image(cards, combined, figures):
+def say_of_image(cards, combined, figures, remarks=()):
     """Write how one image of the product came out.
 
     Parameters
@@ -95,7 +95,11 @@ def say_of_image(cards, combined, figures):
     figures : list of dict
         Of each of its amplifiers, as `ccdflow.bias.quality.AmplifierQuality` names them, and
         'subtracted', whether the members' overscan was.
+    remarks : sequence of str
+        What is not as it should be.
     """
+    for text in remarks:
+        cards.add_history(f"ccdflow: {printable(text)}")
     cards.set("NREJECT", int(combined.clipped.sum()), "values rejected, of all members")
     cards.set("NINVALID", int(combined.invalid.sum()), "values that were not finite")
     cards.set("NEMPTY", int(combined.empty), "pixels without any value, NaN here")

@@ -73,7 +73,8 @@ def clipped_moments(values):
         mean, sigma = _moments(values)
     count = 0
     for _ in range(50):
-        kept = values[np.abs(values - mean) <= _CLIP * sigma]
+        # Of whole numbers most may agree: those one off are no outliers.
+        kept = values[np.abs(values - mean) <= _CLIP * max(sigma, DIGITAL_NOISE)]
         if len(kept) in (0, count):
             break
         count = len(kept)
@@ -111,6 +112,8 @@ class FrameStatistics:
         Fraction of the pixels more than 10 `noise` above `level`.
     shape : tuple of float
         Means of 8 x 8 boxes less `level`, row by row.
+    pixels : int
+        Number of pixels that were looked at.
     """
 
     level: float
@@ -120,6 +123,7 @@ class FrameStatistics:
     column_structure: float
     bright: float
     shape: tuple[float, ...]
+    pixels: int = 0
 
 
 def frame_statistics(image, overscan=()):
@@ -151,6 +155,7 @@ def frame_statistics(image, overscan=()):
         column_structure=clean.excess(noise, axis=0).value,
         bright=float(bright / rows.size),
         shape=tuple(float(mean) for mean in clean.boxes().ravel()),
+        pixels=rows.size,
     )
 
 
@@ -367,6 +372,7 @@ def select_members(stats, thresholds=None):
             )
         for index in _beyond(figure, centre, reach):
             left_out.setdefault(index, _explain(index, figure, centre, reach))
+    disagreements += _no_common_shape(stats, limits)
     allowed = max(1, int(limits.left_out * len(stats)))
     if len(left_out) > allowed:
         first = left_out[min(left_out)]
@@ -385,8 +391,7 @@ def select_members(stats, thresholds=None):
 def _figures(stats, limits):
     """Yield the figures that decide, the plainest first: it is the one that is reported."""
     noises = np.array([s.noise for s in stats])
-    known = noises[np.isfinite(noises)]
-    noise = max(float(np.median(known)), DIGITAL_NOISE) if len(known) else DIGITAL_NOISE
+    noise = _group_noise(stats)
     shapes = np.array([s.shape for s in stats])
     shapes = shapes[:, np.isfinite(shapes).any(axis=0)]
     unlike = np.full(len(stats), np.nan)
@@ -406,6 +411,33 @@ def _figures(stats, limits):
     yield _Figure(
         "column structure", values("column_structure"), limits.rows * noise, one_sided=True
     )
+
+
+def _no_common_shape(stats, limits):
+    """Return the disagreement of frames of two kinds, which are all as far from the middle."""
+    shapes = np.array([s.shape for s in stats])
+    noise = _group_noise(stats)
+    if len(stats) < 3 or not np.isfinite(shapes).all():
+        return []
+    middle = np.median(shapes, axis=0)
+    scatter = MAD_TO_SIGMA * np.median(np.abs(shapes - middle), axis=0)
+    rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
+    # A box has the means of a few rows, each as uncertain as its overscan made it.
+    from_rows = float(np.median(rows)) / (_FRAME_ROWS / BOXES) ** 0.5 if rows else 0.0
+    of_a_box = noise * BOXES / max(min(s.pixels for s in stats), 1) ** 0.5
+    most = max(limits.sigma * limits.structure * noise, 3 * np.hypot(from_rows, of_a_box))
+    found = float(np.sqrt(np.mean(np.square(scatter))))
+    if found <= most:
+        return []
+    return [
+        f"the frames have no common coarse structure: it scatters by {found:.4g} adu, more than "
+        f"{most:.4g} adu"
+    ]
+
+
+def _group_noise(stats):
+    known = [s.noise for s in stats if np.isfinite(s.noise)]
+    return max(float(np.median(known)), DIGITAL_NOISE) if known else DIGITAL_NOISE
 
 
 def _level_floor(stats, limits, noise):
@@ -434,7 +466,10 @@ def _explain(index, figure, centre, reach):
         f"{threshold:.6g}{figure.unit} (the group has {centre:.6g}{figure.unit})"
     )
     if not np.isfinite(value):
-        text = f"its {figure.name} cannot be measured (the group has {centre:.6g}{figure.unit})"
+        text = (
+            f"its {figure.name} cannot be measured (the group has {centre:.6g}{figure.unit}):"
+            " hardly a pixel of a part of it is like the others"
+        )
     return LeftOut(index, figure.name, value, threshold, text)
 
 
@@ -480,7 +515,8 @@ def _white_part(image):
     """Scatter of an image about the means of its rows."""
     moments = clipped_moments(image)
     with np.errstate(invalid="ignore"):
-        good = np.abs(image - moments.mean) <= _CLIP * moments.sigma
+        limit = _CLIP * max(moments.sigma, DIGITAL_NOISE)
+        good = np.abs(image - moments.mean) <= limit
         means = np.where(good, image, 0).sum(axis=1, dtype=np.float64) / good.sum(axis=1)
     residual = clipped_moments(image - means[:, None].astype(image.dtype))
     length = max(np.count_nonzero(good) / len(image), 2)
@@ -706,12 +742,15 @@ class Amplifier:
         Electrons an adu.
     read_noise : float or None
         What the header claims, electrons.
+    along : {'rows', 'columns', 'frame'}
+        What the overscan was subtracted by: the noise of its level is no noise of the pixels.
     """
 
     name: str
     region: tuple[int, int, int, int]
     gain: float | None = None
     read_noise: float | None = None
+    along: str = "rows"
 
 
 @dataclass(frozen=True)
@@ -719,7 +758,7 @@ class AmplifierQuality:
     """One row of the table of bias quality; NaN where something could not be measured.
 
     Units are adu unless the name says electrons; an error is a standard error. `pair_noise` is the
-    read noise from each pair of consecutive frames.
+    read noise from each pair of consecutive frames, and `disagreement` what `disagreement` returns.
     """
 
     amplifier: str
@@ -744,10 +783,11 @@ class AmplifierQuality:
     predicted_noise: float
     root_n_noise: float
     clipped_fraction: float
+    disagreement: float
     pair_noise: tuple[float, ...]
 
 
-def measure_amplifier(combined, amplifier, levels=(), hours=None):
+def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise=np.nan):
     """Measure all that the table has about one amplifier.
 
     Parameters
@@ -758,6 +798,8 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None):
         Where it is and what is claimed of it.
     levels, hours : sequence of float
         For `drift`.
+    overscan_noise : float
+        Noise of the overscan's pixels, adu: no frame has light there.
 
     Returns
     -------
@@ -772,9 +814,11 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None):
     inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
     frames = combined.sample[:, inside, x0:x1]
     n = len(frames)
-    pairs = _pair_parts(frames)
+    # What is measured about rows below is then about columns.
+    turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
+    pairs = _pair_parts(turned)
     noise = _read_noise(pairs)
-    whole = combined_noise(frames, combined.recipe)
+    whole = combined_noise(turned, combined.recipe)
     single = member_structure(frames, noise.value)
     final = structure(combined.image[combined.sample_rows[inside], x0:x1], whole.value)
     level = drift(levels, hours)
@@ -803,6 +847,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None):
         combined_noise_error=whole.error,
         predicted_noise=noise_prediction(noise, n, combined.recipe).value * factor,
         root_n_noise=noise.value / n**0.5,
+        disagreement=disagreement(turned, np.fmin(noise.value, overscan_noise)),
         pair_noise=tuple(_read_noise([pair]).value for pair in pairs),
         clipped_fraction=max(
             0.0, 1 - missing - float(combined.count[y0:y1, x0:x1].mean(dtype=np.float64)) / n
@@ -810,29 +855,116 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None):
     )
 
 
-# A combined bias whose noise is above the prediction by more than this part of it is said to be.
-_NOISY = 0.2
+def disagreement(frames, noise):
+    """How far frames differ from each other beyond noise, where they do so most.
 
-
-def noise_remark(measured, error, predicted):
-    """Say that a combined bias is noisier than its members' read noise accounts for, or ''.
+    The variance of each pixel through the frames, less that of white noise, averaged over the boxes
+    of a coarse grid: frames of two kinds have it, in whatever order they were taken.
 
     Parameters
     ----------
-    measured, error, predicted : float
-        Noise of the combined bias, its standard error, and what is predicted for it, adu.
+    frames : numpy.ndarray
+        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+    noise : float
+        White noise of a pixel, adu.
 
     Returns
     -------
-    str
+    float
+        Standard deviation of the frames about their mean in the worst box, in adu, 0 where it is
+        not significant (6 sigma, as there are many boxes); NaN where there are fewer than three
+        frames or no boxes.
     """
+    # An odd step, for patterns that alternate.
+    frames = frames[:, :: frames.shape[1] // _COMPARED_ROWS | 1]
+    n, ny, nx = frames.shape
+    if n < 3 or min(ny, nx) < BOXES or not np.isfinite(noise):
+        return float("nan")
+    total, squares = np.zeros((ny, nx)), np.zeros((ny, nx))
+    count = np.zeros((ny, nx), np.int32)
+    centre = np.median(frames, axis=0)
+    # A cosmic ray is no disagreement; two kinds of frames are as far from the middle as each other.
+    reach = np.maximum(_CLIP * max(noise, DIGITAL_NOISE), 3 * _middle_distance(frames, centre))
+    for frame in frames:
+        offset = frame - centre
+        with np.errstate(invalid="ignore"):
+            good = np.abs(offset) <= reach
+            rows = np.where(good, offset, 0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
+        offset = np.where(good, offset - rows[:, None], 0)
+        total += offset
+        squares += offset**2
+        count += good
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = (squares - total**2 / count) / (count - 1)
+    values = np.where(count > n / 2, variance, np.nan)
+    clean = _Clean(np.nan_to_num(values), np.isfinite(values), 0.0)
+    excess = np.nanmax(clean.boxes(), initial=0.0) - noise**2
+    error = max(noise, DIGITAL_NOISE) ** 2 * np.sqrt(2 * BOXES**2 / (ny * nx * (n - 1)))
+    return float(np.sqrt(excess)) if excess > 6 * error else 0.0
+
+
+_COMPARED_ROWS = 32  # of 50 LFC frames these take 0.15 s
+
+
+def _middle_distance(frames, centre):
+    return np.median(np.abs(frames - centre), axis=0)
+
+
+@lru_cache(maxsize=256)
+def expected_clipping(n, recipe):
+    """Which part of `n` normal values a recipe rejects, from a seeded simulation."""
+    if n < 3 or recipe.clip is None:
+        return 0.0
+    values = np.random.default_rng(20160117).standard_normal((n, 1, 4000), dtype=np.float32)
+    return 1 - float(combine_arrays(values, recipe).count.mean()) / n
+
+
+# A combined bias whose noise is above the prediction by more than this part of it is said to be,
+# frames that differ by more than this part of the noise, and values rejected beyond expectation.
+_NOISY, _DIFFERENT, _CLIPPED = 0.2, 0.5, 0.05
+
+
+def remarks(figures, recipe):
+    """Say what is not as it should be in a combined bias.
+
+    Parameters
+    ----------
+    figures : dict
+        Of an amplifier, as `AmplifierQuality` names them.
+    recipe : Recipe
+
+    Returns
+    -------
+    list of str
+    """
+    said = []
+    measured, predicted = figures["combined_noise"], figures["predicted_noise"]
+    single = max(figures["read_noise"], DIGITAL_NOISE)
     excess = measured - predicted
-    if not (predicted > 0 and excess > _NOISY * predicted and excess > _CLIP * error):
-        return ""
-    return (
-        f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
-        f" {predicted:.3g} adu that the read noise predicts: the frames differ by more than that"
-    )
+    if figures["disagreement"] > _DIFFERENT * single:
+        said.append(
+            f"its frames differ from each other by {figures['disagreement']:.3g} adu (rms) in a"
+            f" part of the image, where the read noise is {figures['read_noise']:.3g} adu: look at"
+            " them"
+        )
+    if predicted > 0 and excess > max(_NOISY * predicted, _CLIP * figures["combined_noise_error"]):
+        said.append(
+            f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
+            f" {predicted:.3g} adu that the read noise predicts"
+        )
+    clipped, expected = figures["clipped_fraction"], expected_clipping(figures["frames"], recipe)
+    if clipped > expected + _CLIPPED:
+        said.append(
+            f"{100 * clipped:.2g} % of the values were rejected, where noise alone would have"
+            f" {100 * expected:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)
+        )
+    return said
+
+
+_WHOLE_NUMBERS = (
+    ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
+    " of the most frequent value (`combine: {clip: null}` averages all)"
+)
 
 
 def _missing(frames):

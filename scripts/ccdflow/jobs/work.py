@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from ccdflow.bias.combine import sampled_rows
 from ccdflow.bias.quality import BOXES, frame_statistics
 from ccdflow.camera.cameras import Recipe
@@ -12,6 +14,7 @@ from ccdflow.camera.geometry import Geometry
 from ccdflow.errors import FrameError
 from ccdflow.files import fitsio, rowio
 from ccdflow.frame import headers, reduction, streaming
+from ccdflow.frame.products import product_images
 from ccdflow.jobs.remembered import geometry_of, recipe_of
 from ccdflow.run import ledger, plan
 from ccdflow.run.inventory import Row
@@ -113,7 +116,7 @@ def reduce_frame(context, job):
         record,
         stamp=ledger.stamp_of(frame.target),
         content=str(reduced.images[0].words),
-        data=_figures(reduced, samples),
+        data=_figures(frame, reduced, samples),
     )
 
 
@@ -151,7 +154,7 @@ def _whole(frame):
     return reduced, samples
 
 
-def _figures(reduced, samples):
+def _figures(frame, reduced, samples):
     """Return what others need to know of a reduced frame: levels, noises, flags, statistics."""
     overscans = {name: o for name, o in reduced.overscans.items() if o is not None}
     figures = {
@@ -159,10 +162,25 @@ def _figures(reduced, samples):
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
         "flags": reduced.flags,
     }
-    levels = list(figures["levels"].values())
-    if all(min(sample.shape) >= BOXES for sample in samples):
-        figures["statistics"] = [asdict(frame_statistics(sample, levels)) for sample in samples]
+    images = product_images(frame.geometry, frame.recipe)
+    if any(map(np.size, samples)):
+        figures["statistics"] = [
+            statistics
+            for image, sample in zip(images, samples, strict=True)
+            for statistics in _statistics(frame, image, sample, figures["levels"])
+        ]
     return figures
+
+
+def _statistics(frame, image, sample, levels):
+    """Yield the figures of each amplifier of an image from a sample of its rows."""
+    rows = np.asarray(frame.rows(image.shape))
+    for amplifier in image.amplifiers:
+        place = amplifier.place if frame.recipe.trim else amplifier.data
+        inside = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
+        if min(inside.shape) >= BOXES:
+            level = [levels[amplifier.name]] if amplifier.name in levels else []
+            yield {"amplifier": amplifier.name, **asdict(frame_statistics(inside, level))}
 
 
 def _native(image):

@@ -85,7 +85,7 @@ def combine_biases(context, job, *, threads=2):
     group = context.groups[job.product]
     found = plan.members(context, group)
     basis = plan.group_basis(context, group)
-    selection = select([record.data.get("statistics") or [] for _, record in found])
+    selection = select_frames(context, found)
     kept = [found[index] for index in selection.kept]
     left_out = [(found[out.index][0], out) for out in selection.left_out]
     data = {
@@ -99,7 +99,7 @@ def combine_biases(context, job, *, threads=2):
     try:
         if not reason:
             return _make(work)
-        if not selection.agrees:
+        if not selection.agrees and selection.kept:
             # What they disagree in is what their figures are there to show.
             work = replace(work, kept=found)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
@@ -125,13 +125,54 @@ def _why_not(selection, found, minimum):
     return f"{count}{what} {frames}, fewer than the minimum of {minimum}"
 
 
+def select_frames(context, found):
+    """Decide which frames of a group to combine.
+
+    Parameters
+    ----------
+    context : ccdflow.run.plan.Context
+    found : list of (str, Record)
+        As `plan.members` returns them.
+
+    Returns
+    -------
+    ccdflow.bias.quality.Selection
+    """
+    flags = [record.data.get("flags", {}) for _, record in found]
+    if not any(flags):
+        return select([record.data.get("statistics") or [] for _, record in found])
+    # What all frames have is the detector's; what some have is theirs.
+    common = set.intersection(*map(set, flags))
+    row = context.row_of(found[0][1].product)
+    if common == {a.name for a in geometry_of(context, row.geometry).amplifiers}:
+        words = " or ".join(sorted({word for each in flags for word in each.values()}))
+        return quality.Selection((), (), False, f"all of them are {words} throughout")
+    left_out = {
+        index: quality.LeftOut(
+            index, "flag", math.nan, math.nan, f"its amplifier {name} is {flag} throughout"
+        )
+        for index, each in enumerate(flags)
+        for name, flag in each.items()
+        if name not in common
+    }
+    good = [index for index in range(len(found)) if index not in left_out]
+    statistics = [found[index][1].data.get("statistics") or [] for index in good]
+    selection = select([[e for e in s if e["amplifier"] not in common] for s in statistics])
+    left_out |= {good[o.index]: replace(o, index=good[o.index]) for o in selection.left_out}
+    return replace(
+        selection,
+        kept=tuple(good[index] for index in selection.kept),
+        left_out=tuple(left_out[index] for index in sorted(left_out)),
+    )
+
+
 def select(statistics):
-    """Decide which frames of a group to combine; one that is odd in any of its images is not.
+    """Decide which frames to combine; one that is odd in any of its amplifiers is not.
 
     Parameters
     ----------
     statistics : list of list of dict
-        For each frame the figures of each of its images, as `work.reduce_frame` records them;
+        For each frame the figures of each of its amplifiers, as `work.reduce_frame` records them;
         empty where the frames are too small to have any.
 
     Returns
@@ -139,13 +180,14 @@ def select(statistics):
     ccdflow.bias.quality.Selection
     """
     count = len(statistics)
-    images = min(map(len, statistics), default=0)
-    if count < 2 or not images:
+    by_name = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
+    names = [name for name in (by_name or [{}])[0] if all(name in frame for frame in by_name)]
+    if count < 2 or not names:
         return quality.Selection(tuple(range(count)), (), True, "")
     left_out, reasons = {}, []
-    for image in range(images):
-        selection = quality.select_members([_as_statistics(f[image]) for f in statistics])
-        where = f"image {image + 1}: " if images > 1 else ""
+    for name in names:
+        selection = quality.select_members([_as_statistics(frame[name]) for frame in by_name])
+        where = f"amplifier {name}: " if len(names) > 1 else ""
         for out in selection.left_out:
             left_out.setdefault(out.index, replace(out, text=f"{where}{out.text}"))
         if not selection.agrees:
@@ -159,7 +201,8 @@ def select(statistics):
 
 
 def _as_statistics(entry):
-    return quality.FrameStatistics(**{**entry, "shape": tuple(entry["shape"])})
+    figures = {name: value for name, value in entry.items() if name != "amplifier"}
+    return quality.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})
 
 
 # -- the product -----------------------------------------------------------------------------------
@@ -168,7 +211,7 @@ def _as_statistics(entry):
 def _make(job):
     how, images = _images(job)
     members = _members(job, images)
-    parts, figures, content = [], [], ""
+    parts, figures, remarks, content = [], [], [], ""
     rejected = 0
     if images[0].hdu:
         primary = biasheader.shared_cards([hdus[0] for hdus in members])
@@ -181,20 +224,22 @@ def _make(job):
         cards = biasheader.shared_cards(hdus)
         if not parts:
             _say_of_group(cards, job)
-        biasheader.say_of_image(cards, combined, own)
+        said = _remarks(job, own, several=len(images) * len(own) > 1)
+        biasheader.say_of_image(cards, combined, own, said)
         name = biasheader.extension_name(hdus[0])
         unit, words = data_unit(combined.image)
         parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *unit]
         parts += _extensions(job, combined, image.suffix)
         content = content or str(words)
         figures += own
+        remarks += said
         rejected += int(combined.clipped.sum())
     target = job.context.results / job.record.product
     fitsio.write_hdus(target, parts)
     data = {
         **job.record.data,
         "quality": figures,
-        "remarks": _remarks(figures),
+        "remarks": remarks,
         "recipe": str(job.recipe),
         "rejected": rejected,
         "pixels": len(job.kept) * sum(math.prod(image.shape) for image in images),
@@ -270,13 +315,18 @@ def _extensions(job, combined, suffix):
     return parts
 
 
-def _remarks(figures):
-    """Return sentences on amplifiers whose combined bias is noisier than predicted."""
+def _remarks(job, figures, *, several):
+    """Return sentences on what is not as it should be in an image of a combined bias."""
+    # What is flagged is so in all members: others were left out.
+    flags = job.kept[0][1].data.get("flags", {})
     remarks = []
     for each in figures:
-        measured, error = each["combined_noise"], each["combined_noise_error"]
-        if text := quality.noise_remark(measured, error, each["predicted_noise"]):
-            remarks.append(f"amplifier {each['amplifier']}: {text}" if len(figures) > 1 else text)
+        name = each["amplifier"]
+        if name in flags:
+            remarks.append(f"amplifier {name} is {flags[name]} throughout")
+            continue
+        where = f"amplifier {name}: " if several else ""
+        remarks += [where + text for text in quality.remarks(each, job.recipe)]
     return remarks
 
 
@@ -303,6 +353,7 @@ def _measure(job, combined, amplifier, *, trimmed):
         (place.y0, place.y1, place.x0, place.x1),
         amplifier.gain,
         claim if claim is not None else _claimed(job),
+        amplifier.along,
     )
     rows = [job.context.row_of(record.product) for _, record in job.kept]
     hours = hours_of([row.facts["date_obs"] for row in rows])
@@ -314,8 +365,15 @@ def _measure(job, combined, amplifier, *, trimmed):
         inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
         frames = combined.sample[:, inside, place.x0 : place.x1]
         levels = [_short(quality.clipped_moments(frame).mean) for frame in frames]
-    figures = asdict(quality.measure_amplifier(combined, what, levels, hours))
+    noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in job.kept]
+    overscan = float(np.median(noises))
+    figures = asdict(quality.measure_amplifier(combined, what, levels, hours, overscan))
     pairs = figures.pop("pair_noise")
+    if amplifier.name in job.kept[0][1].data.get("flags", {}):
+        # All frames are flagged, or this one would not be here: but a level, there is nothing.
+        numbers = {name for name, value in figures.items() if isinstance(value, float)}
+        figures |= dict.fromkeys(numbers - {"level", "level_span"}, math.nan)
+        pairs = ()
     return {
         **{name: _short(value) for name, value in figures.items()},
         "gain": math.nan if amplifier.gain is None else amplifier.gain,

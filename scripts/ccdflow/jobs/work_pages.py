@@ -51,11 +51,8 @@ def write_page(context, job):
             trend=_trend(context, plan.trend_groups(context, night), night),
             recipes=tuple((camera, _recipes(context, night, camera)) for camera in cameras),
             provenance=_provenance(),
-            notes=(
-                *_claims(context, groups),
-                *_flagged(context, night),
-                *_not_combined(context, night),
-            ),
+            notes=(*_claims(context, groups), *_flagged(context, night)),
+            elsewhere=_elsewhere(context, night),
             index="../../" + paths.INDEX_PAGE,
         )
     )
@@ -104,16 +101,22 @@ def _left_out(groups, context):
     return {file: f"not in the combined bias: {text}" for file, text, *_ in outs}
 
 
-def _not_combined(context, night):
-    """Return a sentence where there are biases that the configuration leaves uncombined."""
-    if context.settings["combine"]["enabled"]:
-        return []
+_OFF = "Combining biases is switched off in the configuration"
+
+
+def _elsewhere(context, night):
+    """Return why combined biases of a night's frames are not on its page, or ''."""
     if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
-        return []
-    return [
-        "Combining biases is switched off in the configuration; what was combined before is as it"
-        " was, and is not shown here."
-    ]
+        return ""
+    if not context.settings["combine"]["enabled"]:
+        return f"{_OFF}; what was combined before is as it was, and is not shown here."
+    nights = plan.elsewhere(context, night)
+    if not nights:
+        return ""
+    return (
+        "The biases of this night are combined with those of other nights: see "
+        f"{'night' if len(nights) == 1 else 'nights'} {', '.join(nights)}."
+    )
 
 
 def _number(value):
@@ -195,22 +198,26 @@ def _amplifier_figures(figures, name):
 
 def _trend(context, groups, highlight=None):
     found = list(night_figures(context, groups))
-    if len({group.night for group, _ in found}) < 2:
+    if len({group.shown for group, _ in found}) < 2:
         return ()
     pictures = drawing()
     points = [
         pictures.TrendPoint(
-            group.night,
+            group.shown,
             group.camera,
             figures["amplifier"],
             figures["level"],
             figures["read_noise"],
-            figures["combined_noise"] / figures["predicted_noise"],
+            _ratio(figures["combined_noise"], figures["predicted_noise"]),
         )
         for group, figures in found
     ]
     png = pictures.trend_picture(points, highlight=highlight)
     return (page.Picture(png, "Bias level, read noise and combined noise over the nights"),)
+
+
+def _ratio(value, expected):
+    return value / expected if expected > 0 else math.nan
 
 
 def _claims(context, groups):
@@ -283,22 +290,20 @@ def write_index(context, job):
     nights = sorted({row.night for row in context.store.rows.values()})
     by_night = defaultdict(list)
     for group in context.groups.values():
-        by_night[group.night].append(group)
+        by_night[group.shown].append(group)
     lines, aside = [], []
     for night in nights:
         frames = page_frames(context, night, ".")
         aside += [frame for frame in frames if frame.status == page.SET_ASIDE]
         lines.append(_night_line(context, night, frames, by_night[night]))
-    groups = sorted(context.groups.values(), key=lambda group: (group.night, group.product))
+    groups = sorted(context.groups.values(), key=lambda group: (group.shown, group.product))
     content = page.index_page(
         page.IndexPage(
             nights=tuple(reversed(lines)),
             aside=tuple(aside),
             trend=_trend(context, groups),
             provenance=_provenance(),
-            notes=()
-            if context.settings["combine"]["enabled"]
-            else ("Combining biases is switched off in the configuration.",),
+            notes=() if context.settings["combine"]["enabled"] else (f"{_OFF}.",),
         )
     )
     return write_text(context, job, basis, content)

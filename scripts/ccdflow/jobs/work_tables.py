@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from ccdflow.jobs.writing import write_text
@@ -13,7 +15,7 @@ COLUMNS = (
     "header_read_noise_electrons", "row_structure", "row_structure_error", "column_structure",
     "column_structure_error", "combined_row_structure", "combined_column_structure",
     "combined_noise", "combined_noise_error", "predicted_noise", "root_n_noise",
-    "clipped_fraction",
+    "clipped_fraction", "disagreement",
 )  # fmt: skip
 
 
@@ -25,7 +27,13 @@ def quality_rows(context, groups):
         if record is None:
             continue
         note = record.reason if record.status == ledger.REFUSED else ""
-        common = {"night": group.night, "camera": group.camera, "product": group.product}
+        made = record.status == ledger.MADE
+        common = {
+            "night": group.night,
+            "camera": group.camera,
+            "group": Path(group.product).stem,
+            "product": group.product if made else "",
+        }
         outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
         remarks = record.data.get("remarks", ())
         common["note"] = "; ".join(filter(None, (note, *remarks, *outs)))
@@ -39,7 +47,7 @@ def quality_rows(context, groups):
 def write_quality_table(context, job):
     """Write ``bias_quality.csv``: what the biases say, a row a night, camera and amplifier."""
     groups = sorted(context.groups.values(), key=lambda g: (g.night, g.product))
-    columns = ["night", "camera", *COLUMNS, "product", "note"]
+    columns = ["night", "camera", "group", *COLUMNS, "product", "note"]
     table = pd.DataFrame(quality_rows(context, groups), columns=columns)
     text = table.to_csv(index=False, lineterminator="\n")
     return write_text(context, job, plan.table_basis(context), text)

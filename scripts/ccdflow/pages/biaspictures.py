@@ -294,6 +294,9 @@ def trend_picture(
                 _draw_trend(axes, points, key, which, where, number, alone=len(cameras) == 1)
             if len(nights) == 1:
                 axes.margins(y=0.6)
+            if key == "noise_ratio":
+                # A few percent are the statistics of the measurement.
+                widen(axes, [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)], least=0.2)
             label_axes(axes, name, "", unit)
             _night_ticks(axes, where)
             if highlight in where:
@@ -315,7 +318,8 @@ def _combined_sentence(combined):
         said.append(f"{100 * combined.rejected:.2g} % of the values rejected as outliers")
     return (
         "; ".join(said)
-        + ". The lines are means of the middle half of the pixels: what they show, every frame has."
+        + ". The lines are means of the middle half of the pixels of each column and row: what"
+        " stands out of the noise there, the frames have in common."
     )
 
 

@@ -249,6 +249,8 @@ class NightPage:
         Sentences to add to the summary: a raw file that is gone, a camera without overscan.
     index : str
         Path of the overview relative to the page; empty for no link.
+    elsewhere : str
+        A sentence on where combined biases of its frames are, if not here.
     """
 
     night: str
@@ -263,6 +265,7 @@ class NightPage:
     provenance: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     index: str = ""
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)
@@ -433,6 +436,8 @@ def _what_was_done(frames, done):
 
 
 def _combined_summary(page):
+    if not page.combined and page.elsewhere:
+        return [page.elsewhere]
     if not page.combined:
         biases = sum(frame.kind == "bias" for frame in page.frames)
         return ["No biases were combined." if biases else "The night has no biases to combine."]
@@ -450,7 +455,7 @@ def _combined_summary(page):
             line += f"; {len(each.left_out)} left out"
         said.append(line + ".")
         said += [f"{each.name}: {text}." for text in each.remarks]
-    return said
+    return [*said, page.elsewhere] if page.elsewhere else said
 
 
 def _index_summary(page):
@@ -539,7 +544,8 @@ def _fixed(values, places):
 
 def _with_error(value, error):
     """Write a value with its error, to two digits of the error."""
-    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+    # An error of nothing is one by chance: three levels that lie on a line.
+    if not (math.isfinite(value) and math.isfinite(error) and error > 1e-6 * abs(value)):
         return figure(value)
     places = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")

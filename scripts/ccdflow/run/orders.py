@@ -301,7 +301,8 @@ def read_order(path):
 
 def _group(values):
     shared = tuple(map(tuple, values["shared"]))
-    return plan.Group(**{**values, "shared": shared, "files": tuple(values["files"])})
+    files, nights = tuple(values["files"]), tuple(values["nights"])
+    return plan.Group(**{**values, "shared": shared, "files": files, "nights": nights})
 
 
 def waits_of(path):

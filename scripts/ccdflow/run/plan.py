@@ -76,6 +76,9 @@ class Group:
         What the members have in common, beside night and camera.
     files : tuple of str
         Raw files of the members, sorted.
+    nights : tuple of str
+        Nights of the members, sorted: more than one where groups are not by night. The last of
+        them shows the group on its page.
     """
 
     product: str
@@ -83,6 +86,12 @@ class Group:
     camera: str
     shared: tuple
     files: tuple
+    nights: tuple = ()
+
+    @property
+    def shown(self):
+        """The night on whose page it is."""
+        return self.nights[-1] if self.nights else self.night
 
 
 @dataclass
@@ -312,10 +321,23 @@ def _groups_by_night(context):
     def make():
         found = {}
         for group in sorted(context.groups.values(), key=lambda group: group.product):
-            found.setdefault(group.night, []).append(group)
+            found.setdefault(group.shown, []).append(group)
         return found
 
     return context.lookup("groups by night", make)
+
+
+def elsewhere(context, night):
+    """Return the nights, sorted, on whose pages groups are that have members of this night, too."""
+
+    def make():
+        found = {}
+        for group in context.groups.values():
+            for each in group.nights[:-1]:
+                found.setdefault(each, set()).add(group.shown)
+        return found
+
+    return sorted(context.lookup("groups elsewhere", make).get(night, ()))
 
 
 def _group_lines(context, groups):
@@ -376,7 +398,9 @@ def quality_basis(context, night):
 
 def page_basis(context, night):
     """Return what the page of a night depends on."""
+    others = elsewhere(context, night)
     return {
+        **({"elsewhere": others} if others else {}),
         "version": [PAGE_VERSION, PICTURE_VERSION],
         "frames": _frames_digest(context, night),
         "facts": digest(
@@ -431,15 +455,16 @@ def make_groups(context):
         ]
         night = row.night if "night" in by else "all"
         key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
-        found.setdefault(key, []).append(row.file)
+        found.setdefault(key, []).append(row)
     names = Counter((night, _group_name(camera, shared)) for night, camera, shared, *_ in found)
     groups = {}
-    for (night, camera, shared, geometry, recipe), files in found.items():
+    for (night, camera, shared, geometry, recipe), rows in found.items():
         name = _group_name(camera, shared)
         if names[night, name] > 1:
             name += "_" + digest([geometry, recipe, shared])[:6]
         product = paths.combined(night, name)
-        groups[product] = Group(product, night, camera, shared, tuple(files))
+        files, nights = (row.file for row in rows), {row.night for row in rows}
+        groups[product] = Group(product, night, camera, shared, tuple(files), tuple(sorted(nights)))
     return groups
 
 
