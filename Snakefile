@@ -26,7 +26,7 @@ rule all:
 
 
 onstart:
-    heed_sigterm()
+    heed_signals()
 
 
 onsuccess:
@@ -34,4 +34,5 @@ onsuccess:
 
 
 onerror:
+    make_the_rest()
     end_run()

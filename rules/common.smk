@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -85,6 +86,9 @@ class Run:
     # The work order that this process does: the lock on it, and who says how far it is.
     claim = None
     reporter = None
+    # Whether it was told to end, and the signals that ended its children.
+    told_to_end = False
+    signals = set()
 
 
 def wanted(wildcards):
@@ -240,18 +244,47 @@ def begin_jobs(*, mode, before=claims.Count()):
     gc.freeze()
 
 
-def heed_sigterm():
-    """Let Snakemake's own answer to SIGTERM, a last round, run in a thread.
+def heed_signals():
+    """Note that the run was told to end; let Snakemake's own answer to SIGTERM run in a thread.
 
     It takes a lock that the scheduler often holds, in the very thread that the signal interrupts:
     such a run would wait for itself, for ever.
     """
-    answer = signal.getsignal(signal.SIGTERM)
-    if callable(answer):
-        signal.signal(
-            signal.SIGTERM,
-            lambda *what: threading.Thread(target=answer, args=what, daemon=True).start(),
-        )
+    answers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+
+    def answer(number, frame):
+        Run.told_to_end = True
+        if number == signal.SIGINT:
+            answers[number](number, frame)
+        else:
+            threading.Thread(target=answers[number], args=(number, frame), daemon=True).start()
+
+    for number, before in answers.items():
+        if callable(before):
+            signal.signal(number, answer)
+
+
+def make_the_rest():
+    """After something failed, make what is made of several nights of those that are finished.
+
+    To Snakemake, what needs a job that failed cannot be made. But a page shows the figures of other
+    nights beside its own, and the table and the overview have them all: they are made without the
+    night that failed, and made again when it is there.
+    """
+    if Run.session is None or Run.told_to_end or "work_order" in config:
+        return
+    context, jobs = Run.session.context, Run.session.plan.jobs
+    is_done = lambda job: os.path.exists(record_of(job))
+    for job in Run.session.plan.of_kind(QUALITY, PAGE, TABLE, INDEX):
+        own = [jobs[need] for need in job.needs if need in jobs and jobs[need].night == job.night]
+        if is_done(job) or (job.night and not all(map(is_done, own))):
+            continue
+        try:
+            ledger.write_record(RESULTS, makers.make(context, job), job.done)
+        except (OSError, CcdflowError) as error:
+            say(f"{job.product}: {error}")
+            return
+        Run.progress.tick(other=True)
 
 
 def done_elsewhere():
@@ -275,6 +308,11 @@ def end_run():
         say(
             f"{len(undone)} of {len(Run.orders)} work orders were not finished ({names}): run again"
         )
+        if Run.signals:
+            say(
+                f"a process was ended from outside ({', '.join(sorted(Run.signals))});"
+                " if nobody did that, it may have been for want of memory"
+            )
     if Run.reporter is not None:
         if orders.close(Run.session.context, config["work_order"]):
             Run.reporter.end()
@@ -319,6 +357,7 @@ def is_shown(record):
     """
     if "not present when the DAG was created" in record.getMessage():
         return False
+    Run.signals |= set(re.findall(r"died with <Signals\.(\w+)", record.getMessage()))
     is_child = (
         record.rule_name == "night"
         if getattr(record, "event", "") == "job_error"

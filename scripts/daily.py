@@ -10,6 +10,7 @@ exit status 0: all is well, or the last run is still at work, which one line say
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -19,13 +20,17 @@ import time
 from pathlib import Path
 
 from ccdflow import paths
+from ccdflow.files import notes
 from ccdflow.run import summary
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
 from ccdflow.run.progress import duration
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
+# What was reported: a run by hand, or one that was killed, brings the inventory up to date, too.
+REPORTED = f"{paths.STATE}/reported.json"
 FAILED, ASIDE = 1, 3
+COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
 # Lines of a failed run that are shown, and frames that are named.
 _LAST_LINES = 15
 _NAMED = 3
@@ -64,9 +69,8 @@ def run(arguments, *, log, folder):
     int
         Its exit status; negative if it was killed.
     """
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     process = subprocess.Popen(
-        [*command, *arguments],
+        [*COMMAND, *arguments],
         env={**os.environ, summary.FOLDER: str(folder)},
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -85,8 +89,10 @@ def news(count, before, after, seconds):
     ----------
     count : dict
         Frames done, set aside, and other products made.
-    before, after : dict
-        As `troubled` returns them.
+    before : dict
+        What was reported before, see `reported`.
+    after : dict
+        As `troubled` returns it.
     seconds : float
     """
     aside, gone = (newly(status, before, after) for status in (SET_ASIDE, ORPHAN))
@@ -102,13 +108,30 @@ def news(count, before, after, seconds):
         parts.append(f"{len(gone)} whose raw file is gone")
     arriving = sum(status == ARRIVING for status, _ in after.values())
     if arriving:
-        parts.append(f"{arriving} still being written and left for the next run")
+        parts.append(f"{arriving} left for the next run")
     return f"ccdflow: {', '.join(parts)}, in {duration(seconds)}"
 
 
 def newly(status, before, after):
-    """Return the files that have a status now and did not have it before."""
-    return [file for file in after if after[file][0] == status != before.get(file, ("",))[0]]
+    """Return the files that have a status now and were not reported to have it."""
+    return [file for file in after if after[file][0] == status != before.get(file)]
+
+
+def reported(results):
+    """Return {raw file: status} of what earlier reports said; {} where there was none."""
+    try:
+        return json.loads((results / REPORTED).read_text("utf-8"))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def remember(results, after):
+    """Keep what a report has said, so that it is said once."""
+    said = {file: status for file, (status, _) in after.items() if status != ARRIVING}
+    try:
+        notes.write_atomically(results / REPORTED, json.dumps(said))
+    except OSError as error:
+        print(f"ccdflow: what was reported cannot be kept ({error})", file=sys.stderr)
 
 
 def named(files, after):
@@ -120,7 +143,10 @@ def named(files, after):
 
 
 def daily(arguments):
-    """Run once, and return (the text to print, the exit status)."""
+    """Run once, and return (the text to print, the exit status, what then was reported).
+
+    The last is (results folder, `troubled` frames), or None.
+    """
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -130,20 +156,21 @@ def daily(arguments):
         log.seek(0)
         output = log.read()
         told = summary.read(folder)
-        before, after = troubled(told.before), troubled(told.after)
+        before, after = reported(told.results), troubled(told.inventory)
     if told.end.get("busy"):
-        return f"ccdflow: nothing done: {told.end['error']}", 0
+        return f"ccdflow: nothing done: {told.end['error']}", 0, None
     if "error" in told.end:
-        return f"ccdflow: {told.end['error']}", FAILED
+        return f"ccdflow: {told.end['error']}", FAILED, None
+    said = (told.results, after) if told.end else None
     text = news(told.end, before, after, time.monotonic() - began) if told.end else ""
     if status == 0 and not text:
-        return "", 0
+        return "", 0, said
     kept = keep(told.results, output)
     if status == 0:
-        return text, ASIDE if newly(SET_ASIDE, before, after) else 0
+        return text, ASIDE if newly(SET_ASIDE, before, after) else 0, said
     last = output.strip().splitlines()[-_LAST_LINES:]
     closing = f"ccdflow failed; the whole log: {kept}" if kept else "ccdflow failed"
-    return "\n".join(filter(None, [text, *last, closing])), FAILED
+    return "\n".join(filter(None, [text, *last, closing])), FAILED, said
 
 
 def keep(results, output):
@@ -166,9 +193,13 @@ def main():
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0
-    text, status = daily(arguments)
+    if {"-n", "--dry-run", "--dryrun"} & set(arguments):
+        return subprocess.call([*COMMAND, *arguments])
+    text, status, said = daily(arguments)
     if text:
-        print(text, file=sys.stderr if status == FAILED else sys.stdout)
+        print(text, file=sys.stderr if status == FAILED else sys.stdout, flush=True)
+    if said:
+        remember(*said)
     return status
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ccdflow import paths
-from ccdflow.run import claims
+from ccdflow.run import claims, orders
 from ccdflow.run.claims import Count
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -116,6 +116,23 @@ def test_withdrawing_leaves_what_somebody_is_at_work_on(tmp_path, holder):
     assert busy == {f"{paths.ORDERS}/{held.name}": {"reduced/b.fits", "reduced/c.fits"}}
     left = sorted(path.name for path in idle.parent.iterdir())
     assert left == [f"{held.stem}.json", f"{held.stem}.lock"]
+
+
+def test_what_a_queueing_job_waits_for_says_that_it_was_withdrawn(tmp_path):
+    """Snakemake waits a minute for a file that is not there; a job that finds one looks into it."""
+    order = put_order(tmp_path)
+    order.write_text(order.read_text().replace("{}", '{"queued":true}', 1))
+    claims.lock_path(order).touch()
+    for _ in range(2):
+        assert claims.withdraw(tmp_path) == {}
+        assert [path.name for path in order.parent.iterdir()] == [order.name]
+        with pytest.raises(claims.Withdrawn):
+            orders.settings_of(order)
+        assert orders.size_of(order) == orders.Size(0, 0, 0, 0, 0)
+    long_ago = time.time() - 40 * 86400
+    os.utime(order, (long_ago, long_ago))
+    claims.withdraw(tmp_path)
+    assert list(order.parent.iterdir()) == []
 
 
 def test_what_lost_its_order_is_cleared_away(tmp_path):

@@ -21,7 +21,7 @@ COUNT = {"frames": 0, "aside": 0, "others": 0}
 
 def test_nothing_new_is_silence():
     troubles = {"a.fits": ("set aside", "empty"), "b.fits": ("arriving", "truncated")}
-    assert daily.news(COUNT, troubles, troubles, 3.0) == ""
+    assert daily.news(COUNT, {"a.fits": "set aside"}, troubles, 3.0) == ""
     # A frame that has begun to arrive is no news either.
     assert daily.news(COUNT, {}, {"b.fits": ("arriving", "truncated")}, 3.0) == ""
 
@@ -29,12 +29,12 @@ def test_nothing_new_is_silence():
 def test_one_line_says_what_was_made_and_which_frames_were_not():
     after = {f"n/{name}.fits": ("set aside", "no image") for name in "abcde"}
     after |= {"n/x.fits": ("arriving", "truncated"), "n/y.fits": ("orphan", "gone")}
-    before = {"n/a.fits": ("arriving", "truncated"), "n/e.fits": ("set aside", "no image")}
+    before = {"n/e.fits": "set aside"}
     count = {"frames": 12, "aside": 2, "others": 4}
     assert daily.news(count, before, after, 75.0) == (
         "ccdflow: 10 frames reduced, 4 combined biases, pictures and pages made, "
         "4 set aside (n/a.fits: no image; n/b.fits: no image; n/c.fits: no image; and 1 more), "
-        "1 whose raw file is gone, 1 still being written and left for the next run, in 1 min 15 s"
+        "1 whose raw file is gone, 1 left for the next run, in 1 min 15 s"
     )
 
 
@@ -72,7 +72,7 @@ def test_a_morning_after_the_other(tmp_path, run_daily):
     status, (line,) = run_daily()
     assert status == 0
     assert line.startswith("ccdflow: 5 frames reduced, ")
-    assert "1 still being written and left for the next run" in line
+    assert "1 left for the next run" in line
 
     assert run_daily() == (0, [])
 
@@ -89,6 +89,36 @@ def test_a_morning_after_the_other(tmp_path, run_daily):
     assert status == 0
     assert line.startswith("ccdflow: nothing done: ")
     assert "another run is at work here" in line
+
+
+def test_a_bad_frame_that_another_run_has_found_is_reported(tmp_path, run_daily):
+    """Once: by the first daily run after it, whoever brought the inventory up to date."""
+    simulate.simulate_archive(tmp_path / "raw", nights=1, frames_per_night=4)
+    assert run_daily()[0] == 0
+    bad = tmp_path / "raw/2016-01-15/bad.fits"
+    bad.write_bytes(b"no")
+    os.utime(bad, (1e9, 1e9))
+    by_hand = [*daily.COMMAND, "--cores", "2", "--directory", str(tmp_path), "--configfile"]
+    subprocess.run([*by_hand, str(tmp_path / "settings.yaml")], check=True, capture_output=True)
+    status, (line,) = run_daily()
+    assert status == 3
+    assert "1 set aside (2016-01-15/bad.fits: " in line
+    assert run_daily() == (0, [])
+    (tmp_path / "results" / paths.INVENTORY).unlink()
+    assert run_daily() == (0, [])
+    # Mended, and bad once more: news.
+    good = tmp_path / "raw/2016-01-15/ccd.001.0.fits.gz"
+    whole = good.read_bytes()
+    bad.unlink()
+    assert run_daily()[0] == 0
+    good.write_bytes(whole[:-20])
+    os.utime(good, (1e9, 1e9))
+    assert run_daily()[0] == 3
+    good.write_bytes(whole)
+    assert run_daily()[0] == 0
+    good.write_bytes(whole[:-20])
+    os.utime(good, (1e9, 1e9))
+    assert run_daily()[0] == 3
 
 
 def test_what_ends_the_daily_run_ends_the_workflow(tmp_path):

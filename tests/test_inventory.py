@@ -151,8 +151,44 @@ def test_a_cut_file_may_be_arriving_but_not_for_long(box, content, status, reaso
         update(box, store, settle=60, now=now + wait)
         row = store.rows["n1/new.fits"]
         assert row.shown[0] == expected
-        assert row.reason.startswith(reason)
+        said = "still being written: " if expected == "arriving" else ""
+        assert row.reason.startswith(said + reason)
         store.rows.pop("n1/new.fits")
+
+
+def test_a_good_frame_that_is_written_once_more_is_what_it_was(box):
+    """Until it is whole, or has stayed cut for long."""
+    store = inventory.HeaderStore()
+    update(box, store)
+    before = store.rows[ALL[0]]
+    content = (box.raw / ALL[0]).read_bytes()
+    box.write(ALL[0], content[: len(content) // 2])
+    now = (box.raw / ALL[0]).stat().st_mtime
+    for _ in range(2):
+        read, _ = update(box, store, settle=60, now=now + 10)
+        assert read == [ALL[0]]
+        assert store.rows[ALL[0]] == dataclasses.replace(before, stamp=())
+    update(box, store, settle=60, now=now + 100)
+    assert store.rows[ALL[0]].shown[0] == "set aside"
+    box.write(ALL[0], content)
+    update(box, store, settle=60, now=now + 100)
+    assert store.rows[ALL[0]].shown == ("ok", "")
+
+
+def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(box, monkeypatch):
+    store = inventory.HeaderStore()
+    read = inventory.read_row
+
+    def late(file, *rest):
+        if file == ALL[0]:
+            (box.raw / file).unlink()
+        return read(file, *rest)
+
+    monkeypatch.setattr(inventory, "read_row", late)
+    update(box, store)
+    assert store.rows[ALL[0]].shown == ("arriving", "it went away while its header was read")
+    _, gone = update(box, store)
+    assert gone == [ALL[0]]
 
 
 def test_a_file_that_cannot_be_read_is_tried_again(box):

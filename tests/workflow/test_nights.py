@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ccdflow import simulate
@@ -134,6 +136,37 @@ def test_a_child_dies_with_the_main_process_and_the_next_run_does_the_rest(
     kept = sum(path.stat().st_mtime_ns == time for path, time in before.items())
     # The bad frame is no product, and one may have been made whose record was not.
     assert kept >= 16 - left - 2
+
+
+def test_a_night_that_fails_costs_no_other_night_its_page(
+    raw, alone, tmp_path, products, run_workflow
+):
+    """Its child is killed, as for want of memory: the others' pages do without its figures."""
+    results = tmp_path / "results"
+    main = subprocess.Popen(
+        [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            "--cores", "2", "--directory", str(tmp_path), "--config", f"raw={raw}",
+            f"results={results}", WHOLE,
+        ],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    first = f'work_order="{results}/.ccdflow/orders/2016-01-15'
+    done = results / ".ccdflow" / "done" / "reduced" / "2016-01-15"
+    wait_until(lambda: list(done.rglob("*.json")))
+    for child in processes_with(first):
+        os.kill(child, signal.SIGKILL)
+    output, _ = main.communicate(timeout=120)
+    assert main.returncode == 1
+    assert "1 of 2 work orders were not finished (2016-01-15)" in output
+    assert "a process was ended from outside (SIGKILL)" in output
+    assert [path.parent.name for path in results.glob("nights/*/report.html")] == ["2016-01-16"]
+    assert "2016-01-16" in (results / "report.html").read_text()
+    assert set(pd.read_csv(results / "bias_quality.csv")["night"]) == {"2016-01-16"}
+    run = run_workflow(raw, results, config=[WHOLE])
+    assert run.status == 0, run.output
+    assert products(results) == products(alone)
+    assert "nothing to do" in run_workflow(raw, results, config=[WHOLE]).output
 
 
 def test_an_order_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(

@@ -613,7 +613,7 @@ def test_frame_still_being_written(box):
     for size in (0, 10, len(content) // 2, len(content) - 1):
         box.write(new, content[:size])
         outcome, _ = check(box, [])
-        assert outcome.lines[0].startswith(f"still being written, left for the next run: {new}: ")
+        assert outcome.lines[0].startswith(f"left for the next run: {new}: still being written: ")
         assert outcome.status == 0
     box.write(new, content)
     later = shown(SECOND, "report.html")

@@ -24,7 +24,7 @@ _POLL = 1.0
 
 
 class Withdrawn(Exception):
-    """The order is not there any more: a later main process has planned anew."""
+    """The order does not hold any more: a later main process has planned anew."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,18 @@ def _sign_of_life(order):
         return None
 
 
-def withdraw(results):
-    """Remove the orders that nobody is at work on.
+def withdraw(results, *, ended=False):
+    """Withdraw the orders that nobody is at work on.
 
     Only the process that holds the results folder may do this. A cluster job that is still
-    queueing for an order that was withdrawn finds nothing to do.
+    queueing for an order finds that it was withdrawn: for a while something is left in its
+    place, because Snakemake would wait a minute for a file that is not there.
+
+    Parameters
+    ----------
+    results : path-like
+    ended : bool
+        Whether the orders are those of this process, whose jobs have all ended.
 
     Returns
     -------
@@ -166,10 +173,30 @@ def withdraw(results):
         if file is None:
             busy[f"{paths.ORDERS}/{order.name}"] = products(order)
             continue
-        for path in (order, count_path(order), lock_path(order)):
+        for path in (count_path(order), lock_path(order)):
             path.unlink(missing_ok=True)
+        _withdraw(order, ended=ended)
         file.close()
     return busy
+
+
+# Left in place of an order, for so many seconds: longer than a job may queue.
+WITHDRAWN = '"withdrawn"\n'
+_KEPT = 30 * 86400.0
+
+
+def _withdraw(order, *, ended):
+    """Take an order away; one that a cluster's job may queue for says that it was withdrawn."""
+    try:
+        head = order.read_text("utf-8").partition("\n")[0]
+        if '"queued":true' in head and not ended:
+            order.write_text(WITHDRAWN)
+        elif head != WITHDRAWN.strip() or time.time() - order.stat().st_mtime > _KEPT:
+            order.unlink()
+    except FileNotFoundError:
+        return
+    except OSError:
+        order.unlink(missing_ok=True)
 
 
 def products(order):

@@ -465,6 +465,10 @@ def read_row(file, stamp, before, settings, basis, now):
         if _is_doubtful(before, row):
             fitsio.read_bytes(path, layout, memory=settings.frame_memory, name=file)
     except fitsio.Unreadable as error:
+        if not os.path.lexists(path):
+            # It was there when the folder was looked through.
+            row = before or replace(row, status=ARRIVING, reason=_WENT_AWAY)
+            return replace(row, stamp=()), None, None
         if before is not None and before.geometry:
             row = replace(before, gone=error.reason, stamp=())
             return row, None, None
@@ -472,10 +476,17 @@ def read_row(file, stamp, before, settings, basis, now):
     except fitsio.Incomplete as error:
         # A clock may be wrong either way.
         new = stamp and abs(now - stamp[1] / 1e9) < settings.settle
-        row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=error.reason)
+        if new and before is not None and before.status == OK and before.geometry:
+            # It is written once more: until that is done it is what it was.
+            return replace(before, stamp=()), None, None
+        reason = f"still being written: {error.reason}" if new else error.reason
+        row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=reason)
     except FrameError as error:
         row = replace(row, status=SET_ASIDE, reason=error.reason)
     return row, geometry, recipe
+
+
+_WENT_AWAY = "it went away while its header was read"
 
 
 def _is_doubtful(before, row):

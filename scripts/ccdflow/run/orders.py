@@ -128,7 +128,7 @@ def split(session, *, each_night, write=True):
         order = Order(name, key, tuple(job.product for job in own), size)
         orders.append(order)
         if write:
-            write_order(session, order)
+            write_order(session, order, queued=each_night)
     return orders
 
 
@@ -166,13 +166,15 @@ def _name(nights):
 # -- the file --------------------------------------------------------------------------------------
 
 
-def write_order(session, order):
+def write_order(session, order, *, queued=False):
     """Write what another process needs to do an order's jobs: nothing else is read there.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
     order : Order
+    queued : bool
+        Whether a cluster's job may still queue for it when this process has ended.
 
     Returns
     -------
@@ -201,7 +203,8 @@ def write_order(session, order):
     path.parent.mkdir(parents=True, exist_ok=True)
     part = paths.temporary(path)
     compact = {"separators": (",", ":")}
-    head, body = json.dumps(asdict(order.size), **compact), json.dumps(data, **compact)
+    head = json.dumps({**asdict(order.size), "queued": queued}, **compact)
+    body = json.dumps(data, **compact)
     part.write_text(f"{head}\n{body}\n")
     part.replace(path)
     return path
@@ -239,15 +242,38 @@ def _pixels(context, row):
     return sum(math.prod(shape) for _, shape in geometry["raw_shapes"])
 
 
-def _lines(path):
+def _head(path):
+    """Return the first line of an order."""
     with Path(path).open(encoding="utf-8") as file:
-        yield json.loads(file.readline())
-        yield json.loads(file.readline())
+        return json.loads(file.readline())
+
+
+def _body(path):
+    """Return what an order is about.
+
+    Raises
+    ------
+    ccdflow.run.claims.Withdrawn
+        If there is no such order any more.
+    """
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            if file.readline() != claims.WITHDRAWN:
+                return json.loads(file.readline())
+    except FileNotFoundError:
+        pass
+    raise claims.Withdrawn(str(path))
 
 
 def size_of(path):
-    """Return the `Size` of an order; only its first line is read."""
-    return Size(**next(_lines(path)))
+    """Return the `Size` of an order; only its first line is read.
+
+    Of one that was withdrawn it is nothing.
+    """
+    head = _head(path)
+    if not isinstance(head, dict):
+        return Size(0, 0, 0, 0, 0)
+    return Size(**{name: head[name] for name in Size.__dataclass_fields__})
 
 
 def settings_of(path):
@@ -258,11 +284,7 @@ def settings_of(path):
     ccdflow.run.claims.Withdrawn
         If there is no such order.
     """
-    try:
-        _, data = _lines(path)
-    except FileNotFoundError:
-        raise claims.Withdrawn(str(path)) from None
-    return data["settings"]
+    return _body(path)["settings"]
 
 
 def read_order(path):
@@ -273,10 +295,7 @@ def read_order(path):
     ccdflow.run.claims.Withdrawn
         If there is no such order.
     """
-    try:
-        _, data = _lines(path)
-    except FileNotFoundError:
-        raise claims.Withdrawn(str(path)) from None
+    data = _body(path)
     settings = data["settings"]
     rows = {}
     for values in data["rows"]:
@@ -307,8 +326,7 @@ def _group(values):
 
 def waits_of(path):
     """Return the paths (relative to the results folder) of orders that must come to their end."""
-    _, data = _lines(path)
-    return data["waits"]
+    return _body(path)["waits"]
 
 
 # -- doing it --------------------------------------------------------------------------------------

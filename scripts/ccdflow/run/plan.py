@@ -145,7 +145,8 @@ class Context:
     def outcome(self, product):
         """Return the record of a product: this run's if it is in the plan, else the ledger's.
 
-        While planning, a job that has not run stands for a product that was made.
+        While planning, a job that has not run stands for a product that was made; afterwards there
+        is no record of it: it has failed.
         """
         row = self._by_product().get(product)
         if row is not None and not is_wanted(row, self.settings):
@@ -161,7 +162,9 @@ class Context:
         if record is None and before is not None and before.key == job.key:
             # What was lost or damaged will be what it was.
             record = before
-        return record or ledger.Record(product, job.kind, job.key)
+        if record is None and self.planning:
+            record = ledger.Record(product, job.kind, job.key)
+        return record
 
     def _by_product(self):
         return self.lookup(
@@ -827,7 +830,11 @@ def describe(plan):
     if len(moved) > _MOST_LINES:
         lines.append(f"... and {len(moved) - _MOST_LINES} more")
     counts = Counter(row.shown[0] for row in rows.values())
-    words = {SET_ASIDE: "set aside", ARRIVING: "still being written", ORPHAN: "without a raw file"}
+    words = {
+        SET_ASIDE: "set aside",
+        ARRIVING: "left for the next run",
+        ORPHAN: "without a raw file",
+    }
     aside = [f"{counts[status]} {text}" for status, text in words.items() if counts[status]]
     return [*lines, f"beside them: {', '.join(aside)}"] if aside else lines
 
@@ -865,10 +872,12 @@ def _some(nights, most=4):
 def set_aside_lines(store, most=None):
     """Return a line for each frame that is set aside, arriving or whose raw file is gone."""
     lines = []
-    for row in sorted(store.rows.values(), key=lambda row: row.file):
+    rank = {SET_ASIDE: 0, ORPHAN: 1, ARRIVING: 2}
+    rows = [row for row in store.rows.values() if row.shown[0] != OK]
+    for row in sorted(rows, key=lambda row: (rank[row.shown[0]], row.file)):
         status, reason = row.shown
         if status == ARRIVING:
-            status = "still being written, left for the next run"
+            status = "left for the next run"
         if status != OK:
             name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
             lines.append(f"{status}: {name}: {reason}")

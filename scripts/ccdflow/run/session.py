@@ -373,7 +373,7 @@ def _take_in(session):
     files, unmade = ledger.fold(context.results, context.ledger, verify=False)
     take_aside(context.store, unmade)
     retire(context, [record.product for record in unmade if record.status != ledger.GONE])
-    busy = claims.withdraw(context.results)
+    busy = claims.withdraw(context.results, ended=True)
     save(session, claims.removable(files, busy, context.results))
 
 
@@ -432,7 +432,7 @@ def closing_lines(context):
     if unknown:
         text += f", {unknown} of unknown image type"
     if counts[ARRIVING]:
-        text += f", {counts[ARRIVING]} still being written"
+        text += f", {counts[ARRIVING]} left for the next run"
     if counts[ORPHAN]:
         text += f", {counts[ORPHAN]} whose raw file is gone"
     return [*lines, f"{text}; table: {context.results / paths.INVENTORY}"]

@@ -1,22 +1,20 @@
 """What a run tells the program that started it and asked for that (scripts/daily.py).
 
-It asks by naming a folder in the environment. There the run leaves where its results are, the
-inventory as it was before, and in the end what it came to.
+It asks by naming a folder in the environment. There the run leaves where its results are, and in
+the end what it came to.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccdflow import paths
 
 FOLDER = "CCDFLOW_SUMMARY"
-_RESULTS, _BEFORE, _END = "results", "before.csv", "end.json"
+_RESULTS, _END = "results", "end.json"
 
 
 @dataclass(frozen=True)
@@ -27,29 +25,24 @@ class Summary:
     ----------
     results : Path or None
         Its results folder; None if it did not come so far.
-    before : Path
-        The inventory before the run; there may have been none.
     end : dict
         Frames done, set aside, other products made; ``error`` and ``busy`` if it could not begin.
         Empty if it did not come to its end.
     """
 
     results: Path | None
-    before: Path
     end: dict = field(default_factory=dict)
 
     @property
-    def after(self):
+    def inventory(self):
         """The inventory after the run, or None."""
         return self.results and self.results / paths.INVENTORY
 
 
 def begin(results):
-    """Tell where the results are, and keep the inventory as it is now."""
+    """Tell where the results are."""
     if folder := os.environ.get(FOLDER):
         (Path(folder) / _RESULTS).write_text(str(Path(results).resolve()), "utf-8")
-        with suppress(OSError):
-            shutil.copyfile(Path(results) / paths.INVENTORY, Path(folder) / _BEFORE)
 
 
 def end(count, **problem):
@@ -70,6 +63,5 @@ def read(folder):
     results, last = Path(folder) / _RESULTS, Path(folder) / _END
     return Summary(
         Path(results.read_text("utf-8")) if results.is_file() else None,
-        Path(folder) / _BEFORE,
         json.loads(last.read_text()) if last.is_file() else {},
     )
