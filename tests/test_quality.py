@@ -8,27 +8,27 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import simulate
+from ccdflow.bias.choosing import Thresholds, select_members
 from ccdflow.bias.combine import Recipe, combine_arrays
-from ccdflow.bias.quality import (
-    Amplifier,
+from ccdflow.bias.framefigures import (
     Estimate,
     FrameStatistics,
-    Thresholds,
     clipped_moments,
+    frame_statistics,
+)
+from ccdflow.bias.quality import (
+    Amplifier,
     combined_noise,
     disagreement,
     drift,
     excess_variance,
-    expected_clipping,
-    frame_statistics,
     measure_amplifier,
     member_structure,
     noise_prediction,
     read_noise,
-    remarks,
-    select_members,
     structure,
 )
+from ccdflow.bias.remarks import expected_clipping, remarks
 from ccdflow.errors import UserError
 
 KAST = Path(__file__).parents[1] / "../shared/data/kast_blue_2015"

@@ -17,7 +17,7 @@ from astropy.stats import mad_std
 from small_frames import bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
-from ccdflow.bias import biasheader, quality
+from ccdflow.bias import biasheader, choosing, framefigures
 from ccdflow.bias.members import read_hdus
 from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList
@@ -445,7 +445,7 @@ def test_frames_of_one_night_in_the_configuration_may_come_from_two(tmp_path):
 
 
 def statistics(image, name, level=3.0):
-    figures = quality.frame_statistics(image, [level])
+    figures = framefigures.frame_statistics(image, [level])
     return {"amplifier": name, **json.loads(json.dumps(figures.__dict__))}
 
 
@@ -473,7 +473,7 @@ def test_frames_too_small_for_figures_are_all_kept():
 def test_every_member_has_its_card(count):
     cards = CardList()
     files = [f"night/b{number}.fits" for number in range(count)]
-    out = quality.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
+    out = choosing.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
     biasheader.say_of_group(
         cards, key="k", recipe=work_biases.combine.Recipe(), members=files,
         left_out=[("ä.fits", out)],

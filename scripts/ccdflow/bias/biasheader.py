@@ -55,7 +55,7 @@ def say_of_group(cards, *, key, recipe, members, left_out):
     recipe : ccdflow.bias.combine.Recipe
     members : list of str
         Raw files.
-    left_out : list of (str, ccdflow.bias.quality.LeftOut)
+    left_out : list of (str, ccdflow.bias.choosing.LeftOut)
         Raw files that do not look like the group, and why.
     """
     for keyword, value, comment in versions():

@@ -1,479 +1,31 @@
-"""What biases say about themselves and about the detector: which to combine, and how good it is.
-
-Scatter is everywhere the standard deviation after repeated clipping at 5 sigma. It starts from
-the MAD, but does not end there: the MAD of whole numbers is a whole number, which is useless for
-a camera whose noise is about 1 adu.
-"""
+"""What the members of a combined bias say about the detector, and how good their combination is."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from ccdflow.bias.combine import MAD_TO_SIGMA, Recipe, combine_arrays, sampled_rows
+from ccdflow.bias.combine import Recipe, combine_arrays
+from ccdflow.bias.framefigures import (
+    BOXES,
+    CLIP,
+    DIGITAL_NOISE,
+    UNKNOWN,
+    Clean,
+    Estimate,
+    Moments,
+    clipped_moments,
+    without_outliers,
+)
 from ccdflow.errors import UserError
 
-BOXES = 8
-"""A frame's coarse shape is measured in so many by so many boxes."""
-
-DIGITAL_NOISE = 1 / np.sqrt(12)
-"""Noise of rounding to whole numbers: no camera is taken to be quieter."""
-
-_CLIP = 5.0
-_START_VALUES = 20_000
 _TRIALS = 40_000
-_FRAME_ROWS = 64  # of the LFC these take 7 ms
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A measured figure and its standard error, NaN where it could not be measured."""
-
-    value: float
-    error: float
-
-
-UNKNOWN = Estimate(float("nan"), float("nan"))
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean, standard deviation (``ddof=1``) and number of the values left by clipping."""
-
-    mean: float
-    sigma: float
-    count: int
-
-
-def clipped_moments(values):
-    """Mean and scatter of an array without its outliers.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Any shape; NaN and infinite values are ignored.
-
-    Returns
-    -------
-    Moments
-        NaN where fewer than two values are finite.
-    """
-    values = np.ravel(values)
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return Moments(float("nan"), float("nan"), len(values))
-    start = values[:: len(values) // _START_VALUES + 1]
-    mean = float(np.median(start))
-    sigma = MAD_TO_SIGMA * float(np.median(np.abs(start - mean)))
-    if sigma == 0:  # more than half of the values agree
-        mean, sigma = _moments(values)
-    count = 0
-    for _ in range(50):
-        # Of whole numbers most may agree: those one off are no outliers.
-        kept = values[np.abs(values - mean) <= _CLIP * max(sigma, DIGITAL_NOISE)]
-        if len(kept) in (0, count):
-            break
-        count = len(kept)
-        mean, sigma = _moments(kept)
-    correction = np.sqrt(count / (count - 1)) if count > 1 else 1.0
-    return Moments(mean, float(sigma * correction), count)
-
-
-def _moments(values):
-    mean = values.mean(dtype=np.float64)
-    deviations = values - mean.astype(values.dtype)
-    offset = deviations.mean(dtype=np.float64)
-    variance = np.mean(np.square(deviations), dtype=np.float64) - offset**2
-    return float(mean), float(np.sqrt(max(variance, 0)))
-
-
-# -- one frame at a time ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class FrameStatistics:
-    """Figures by which a reduced frame is compared with others of its group. All in adu.
-
-    Parameters
-    ----------
-    level : float
-        Mean of the science pixels after overscan subtraction.
-    bias_level : float
-        Level of the overscan before subtraction; NaN where there is none.
-    noise : float
-        Scatter from pixel to pixel, from differences of neighbours in a row.
-    row_structure, column_structure : float
-        Scatter of the means of rows and columns beyond what `noise` accounts for.
-    bright : float
-        Fraction of the pixels more than 10 `noise` above `level`.
-    shape : tuple of float
-        Means of 8 x 8 boxes less `level`, row by row.
-    pixels : int
-        Number of pixels that were looked at.
-    """
-
-    level: float
-    bias_level: float
-    noise: float
-    row_structure: float
-    column_structure: float
-    bright: float
-    shape: tuple[float, ...]
-    pixels: int = 0
-
-
-def frame_statistics(image, overscan=()):
-    """Measure one reduced frame, on about 64 of its rows.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        Shape ``(ny, nx)``, adu; NaN is ignored. At least 8 x 8 pixels.
-    overscan : sequence of float or numpy.ndarray
-        Levels of the overscan, in adu, as they were subtracted; empty where there was none.
-
-    Returns
-    -------
-    FrameStatistics
-    """
-    ny, nx = image.shape
-    rows = image[sampled_rows(ny, nx, 1, wanted=_FRAME_ROWS)]
-    noise = clipped_moments(np.diff(rows, axis=1)).sigma / 2**0.5
-    clean = _without_outliers(rows)
-    with np.errstate(invalid="ignore"):
-        bright = np.count_nonzero(rows > clean.level + 10 * max(noise, DIGITAL_NOISE))
-    overscan = np.ravel(overscan)
-    return FrameStatistics(
-        level=clean.level,
-        bias_level=float(np.mean(overscan, dtype=np.float64)) if overscan.size else float("nan"),
-        noise=noise,
-        row_structure=clean.excess(noise, axis=1).value,
-        column_structure=clean.excess(noise, axis=0).value,
-        bright=float(bright / rows.size),
-        shape=tuple(float(mean) for mean in clean.boxes().ravel()),
-        pixels=rows.size,
-    )
-
-
-@dataclass(frozen=True)
-class _Clean:
-    """An image less its mean level, 0 where `good` is False."""
-
-    values: np.ndarray
-    good: np.ndarray
-    level: float
-
-    def means(self, axis):
-        with np.errstate(invalid="ignore"):
-            count = np.count_nonzero(self.good, axis=axis)
-            return self.values.sum(axis=axis, dtype=np.float64) / count
-
-    def excess(self, noise, *, axis):
-        """Scatter of the means along `axis` beyond that of white noise.
-
-        The variance of the means less noise^2 / (values in each). Its error is that of a
-        variance, v sqrt(2 / (k - 1)), handed on through the root; where nothing is left, it is
-        how much would just have been seen.
-        """
-        means = self.means(axis)
-        means = means[np.isfinite(means)]
-        if len(means) < 2:
-            return UNKNOWN
-        variance = means.var(ddof=1)
-        white = noise**2 * len(means) / np.count_nonzero(self.good)
-        error = variance * np.sqrt(2 / (len(means) - 1))
-        value = np.sqrt(max(variance - white, 0))
-        if value**2 <= error:
-            return Estimate(float(value), float(np.sqrt(error)))
-        return Estimate(float(value), float(error / (2 * value)))
-
-    def boxes(self):
-        starts = [np.arange(BOXES) * size // BOXES for size in self.values.shape]
-
-        def sums(array):
-            return np.add.reduceat(np.add.reduceat(array, starts[0], axis=0), starts[1], axis=1)
-
-        with np.errstate(invalid="ignore"):
-            return sums(self.values.astype(np.float64)) / sums(self.good.astype(np.int32))
-
-
-def _without_outliers(image):
-    """Find the pixels within 5 sigma of the median of their column, and the mean of these."""
-    if np.isfinite(image).all():
-        profile = _column_medians(image)
-    else:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-            profile = np.nanmedian(np.where(np.isfinite(image), image, np.nan), axis=0)
-    residual = image - profile
-    limit = _CLIP * max(clipped_moments(residual).sigma, DIGITAL_NOISE)
-    with np.errstate(invalid="ignore"):
-        good = np.abs(residual) <= limit
-    level = np.mean(image[good], dtype=np.float64) if good.any() else np.nan
-    values = np.where(good, image - np.asarray(level, image.dtype), 0)
-    return _Clean(values, good, float(level))
-
-
-def _column_medians(image):
-    """Return `numpy.median` along the columns; sorting what is near in memory is much faster."""
-    ordered = np.sort(np.ascontiguousarray(image.T), axis=1)
-    middle = ordered.shape[1] // 2
-    if ordered.shape[1] % 2:
-        return ordered[:, middle]
-    return (ordered[:, middle - 1] + ordered[:, middle]) / 2
-
-
-# -- which frames belong together ---------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """When a frame does not look like its group, and when a group has no common look.
-
-    A figure decides by its distance from the group's median, in units of the group's own
-    scatter (1.4826 MAD), which is taken to be at least the floor of that figure: in a small group,
-    or one from a quiet camera, the MAD can be next to nothing.
-
-    Parameters
-    ----------
-    sigma : float
-        A frame further off than `sigma` times that scatter is left out.
-    disagree : float
-        A group whose scatter is more than `disagree` floors has no common look; of the level that
-        is `level`, whether the overscan was subtracted or not.
-    left_out : float
-        Nor has one of which more than this fraction (and more than one frame) is left out.
-    level, bias_level, structure, rows : float
-        Floors in units of the noise of one frame. The bias level before overscan subtraction
-        may drift; the level after it may not.
-    subtracted_level : float
-        Floor of the level where the overscan was subtracted, likewise: light is then seen from
-        half the noise on. What the overscan's own noise does to the level comes on top.
-    noise : float
-        Floor as a fraction of the noise of one frame.
-    bright : float
-        Floor as a fraction of the pixels.
-    """
-
-    sigma: float = 5.0
-    disagree: float = 3.0
-    left_out: float = 0.25
-    level: float = 0.2
-    subtracted_level: float = 0.1
-    bias_level: float = 5.0
-    structure: float = 0.05
-    rows: float = 0.05
-    noise: float = 0.03
-    bright: float = 0.001
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A frame that does not look like its group, and what decided.
-
-    Parameters
-    ----------
-    index : int
-        Its place in the list.
-    figure : str
-        Name of the figure.
-    value : float
-        Its value.
-    threshold : float
-        The limit that it passed.
-    text : str
-        The same in words.
-    """
-
-    index: int
-    figure: str
-    value: float
-    threshold: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which frames to combine.
-
-    Parameters
-    ----------
-    kept : tuple of int
-        Places in the list, in order.
-    left_out : tuple of LeftOut
-        The others.
-    agrees : bool
-        Whether what is kept may be combined.
-    reason : str
-        Why not; empty if it may.
-    """
-
-    kept: tuple[int, ...]
-    left_out: tuple[LeftOut, ...]
-    agrees: bool
-    reason: str
-
-
-@dataclass(frozen=True)
-class _Figure:
-    name: str
-    values: np.ndarray
-    floor: float
-    unit: str = " adu"
-    one_sided: bool = False
-    common: float | None = None
-    """What stands for the floor where the group's own scatter is judged."""
-
-    def limits(self, sigma):
-        """Median of the group, its scatter, and how far from the median a frame may be."""
-        finite = self.values[np.isfinite(self.values)]
-        if not len(finite):
-            return np.nan, 0.0, np.inf
-        centre = float(np.median(finite))
-        scatter = MAD_TO_SIGMA * float(np.median(np.abs(finite - centre)))
-        return centre, scatter, sigma * max(scatter, self.floor)
-
-
-def select_members(stats, thresholds=None):
-    """Decide which frames of a group to combine, and whether the group agrees with itself.
-
-    Parameters
-    ----------
-    stats : sequence of FrameStatistics
-        One for each frame of the group.
-    thresholds : Thresholds, optional
-        The defaults if not given.
-
-    Returns
-    -------
-    Selection
-
-    Raises
-    ------
-    UserError
-        If there is no frame.
-    """
-    if not stats:
-        raise UserError("there is no frame to select from", allowed="one or more")
-    limits = thresholds or Thresholds()
-    left_out, disagreements = {}, []
-    for figure in _figures(stats, limits):
-        centre, scatter, reach = figure.limits(limits.sigma)
-        most = limits.disagree * (figure.common or figure.floor)
-        if scatter > most:
-            disagreements.append(
-                f"the frames have no common {figure.name}: it scatters by "
-                f"{scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, more than "
-                f"{most:.4g}{figure.unit}"
-            )
-        for index in _beyond(figure, centre, reach):
-            left_out.setdefault(index, _explain(index, figure, centre, reach))
-    disagreements += _no_common_shape(stats, limits)
-    allowed = max(1, int(limits.left_out * len(stats)))
-    if len(left_out) > allowed:
-        first = left_out[min(left_out)]
-        disagreements.append(
-            f"{len(left_out)} of {len(stats)} frames do not look like the others, more than "
-            f"{allowed} (the first: {first.text})"
-        )
-    return Selection(
-        kept=tuple(i for i in range(len(stats)) if i not in left_out),
-        left_out=tuple(left_out[i] for i in sorted(left_out)),
-        agrees=not disagreements,
-        reason="; ".join(disagreements),
-    )
-
-
-def _figures(stats, limits):
-    """Yield the figures that decide, the plainest first: it is the one that is reported."""
-    noises = np.array([s.noise for s in stats])
-    noise = _group_noise(stats)
-    shapes = np.array([s.shape for s in stats])
-    shapes = shapes[:, np.isfinite(shapes).any(axis=0)]
-    unlike = np.full(len(stats), np.nan)
-    if shapes.size:
-        unlike = np.sqrt(np.mean(np.square(shapes - np.nanmedian(shapes, axis=0)), axis=1))
-
-    def values(name):
-        return np.array([getattr(s, name) for s in stats], dtype=np.float64)
-
-    common = limits.level * noise
-    yield _Figure("level", values("level"), _level_floor(stats, limits, noise), common=common)
-    yield _Figure("bias level", values("bias_level"), limits.bias_level * noise)
-    yield _Figure("noise", noises, limits.noise * noise)
-    yield _Figure("fraction of bright pixels", values("bright"), limits.bright, "", True)
-    yield _Figure("coarse structure", unlike, limits.structure * noise, one_sided=True)
-    yield _Figure("row structure", values("row_structure"), limits.rows * noise, one_sided=True)
-    yield _Figure(
-        "column structure", values("column_structure"), limits.rows * noise, one_sided=True
-    )
-
-
-def _no_common_shape(stats, limits):
-    """Return the disagreement of frames of two kinds, which are all as far from the middle."""
-    shapes = np.array([s.shape for s in stats])
-    noise = _group_noise(stats)
-    if len(stats) < 3 or not np.isfinite(shapes).all():
-        return []
-    middle = np.median(shapes, axis=0)
-    scatter = MAD_TO_SIGMA * np.median(np.abs(shapes - middle), axis=0)
-    rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
-    # A box has the means of a few rows, each as uncertain as its overscan made it.
-    from_rows = float(np.median(rows)) / (_FRAME_ROWS / BOXES) ** 0.5 if rows else 0.0
-    of_a_box = noise * BOXES / max(min(s.pixels for s in stats), 1) ** 0.5
-    most = max(limits.sigma * limits.structure * noise, 3 * np.hypot(from_rows, of_a_box))
-    found = float(np.sqrt(np.mean(np.square(scatter))))
-    if found <= most:
-        return []
-    return [
-        f"the frames have no common coarse structure: it scatters by {found:.4g} adu, more than "
-        f"{most:.4g} adu"
-    ]
-
-
-def _group_noise(stats):
-    known = [s.noise for s in stats if np.isfinite(s.noise)]
-    return max(float(np.median(known)), DIGITAL_NOISE) if known else DIGITAL_NOISE
-
-
-def _level_floor(stats, limits, noise):
-    """Return the floor of the level: a mean of rows, each as uncertain as its overscan made it."""
-    if not all(np.isfinite(s.bias_level) for s in stats):
-        return limits.level * noise
-    rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
-    from_rows = float(np.median(rows)) / _FRAME_ROWS**0.5 if rows else 0.0
-    return min(float(np.hypot(limits.subtracted_level * noise, from_rows)), limits.level * noise)
-
-
-def _beyond(figure, centre, reach):
-    distance = figure.values - centre
-    if not figure.one_sided:
-        distance = np.abs(distance)
-    unmeasured = ~np.isfinite(figure.values) & np.isfinite(centre)
-    return [int(i) for i in np.flatnonzero((distance > reach) | unmeasured)]
-
-
-def _explain(index, figure, centre, reach):
-    value = float(figure.values[index])
-    threshold = centre + reach if not value < centre else centre - reach
-    side = "below" if value < centre else "above"
-    text = (
-        f"its {figure.name} is {value:.6g}{figure.unit}, {side} the limit of "
-        f"{threshold:.6g}{figure.unit} (the group has {centre:.6g}{figure.unit})"
-    )
-    if not np.isfinite(value):
-        text = (
-            f"its {figure.name} cannot be measured (the group has {centre:.6g}{figure.unit}):"
-            " hardly a pixel of a part of it is like the others"
-        )
-    return LeftOut(index, figure.name, value, threshold, text)
-
-
-# -- the detector, from the members of a group --------------------------------------------------
+# -- the detector --------------------------------------------------------------------------------
 
 
 def read_noise(frames):
@@ -515,7 +67,7 @@ def _white_part(image):
     """Scatter of an image about the means of its rows."""
     moments = clipped_moments(image)
     with np.errstate(invalid="ignore"):
-        limit = _CLIP * max(moments.sigma, DIGITAL_NOISE)
+        limit = CLIP * max(moments.sigma, DIGITAL_NOISE)
         good = np.abs(image - moments.mean) <= limit
         means = np.where(good, image, 0).sum(axis=1, dtype=np.float64) / good.sum(axis=1)
     residual = clipped_moments(image - means[:, None].astype(image.dtype))
@@ -551,7 +103,7 @@ def structure(image, noise):
     -------
     Structure
     """
-    clean = _without_outliers(image)
+    clean = without_outliers(image)
     return Structure(rows=clean.excess(noise, axis=1), columns=clean.excess(noise, axis=0))
 
 
@@ -884,7 +436,7 @@ def disagreement(frames, noise):
     count = np.zeros((ny, nx), np.int32)
     centre = np.median(frames, axis=0)
     # A cosmic ray is no disagreement; two kinds of frames are as far from the middle as each other.
-    reach = np.maximum(_CLIP * max(noise, DIGITAL_NOISE), 3 * _middle_distance(frames, centre))
+    reach = np.maximum(CLIP * max(noise, DIGITAL_NOISE), 3 * _middle_distance(frames, centre))
     for frame in frames:
         offset = frame - centre
         with np.errstate(invalid="ignore"):
@@ -897,7 +449,7 @@ def disagreement(frames, noise):
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = (squares - total**2 / count) / (count - 1)
     values = np.where(count > n / 2, variance, np.nan)
-    clean = _Clean(np.nan_to_num(values), np.isfinite(values), 0.0)
+    clean = Clean(np.nan_to_num(values), np.isfinite(values), 0.0)
     excess = np.nanmax(clean.boxes(), initial=0.0) - noise**2
     error = max(noise, DIGITAL_NOISE) ** 2 * np.sqrt(2 * BOXES**2 / (ny * nx * (n - 1)))
     return float(np.sqrt(excess)) if excess > 6 * error else 0.0
@@ -908,63 +460,6 @@ _COMPARED_ROWS = 32  # of 50 LFC frames these take 0.15 s
 
 def _middle_distance(frames, centre):
     return np.median(np.abs(frames - centre), axis=0)
-
-
-@lru_cache(maxsize=256)
-def expected_clipping(n, recipe):
-    """Which part of `n` normal values a recipe rejects, from a seeded simulation."""
-    if n < 3 or recipe.clip is None:
-        return 0.0
-    values = np.random.default_rng(20160117).standard_normal((n, 1, 4000), dtype=np.float32)
-    return 1 - float(combine_arrays(values, recipe).count.mean()) / n
-
-
-# A combined bias whose noise is above the prediction by more than this part of it is said to be,
-# frames that differ by more than this part of the noise, and values rejected beyond expectation.
-_NOISY, _DIFFERENT, _CLIPPED = 0.2, 0.5, 0.05
-
-
-def remarks(figures, recipe):
-    """Say what is not as it should be in a combined bias.
-
-    Parameters
-    ----------
-    figures : dict
-        Of an amplifier, as `AmplifierQuality` names them.
-    recipe : Recipe
-
-    Returns
-    -------
-    list of str
-    """
-    said = []
-    measured, predicted = figures["combined_noise"], figures["predicted_noise"]
-    single = max(figures["read_noise"], DIGITAL_NOISE)
-    excess = measured - predicted
-    if figures["disagreement"] > _DIFFERENT * single:
-        said.append(
-            f"its frames differ from each other by {figures['disagreement']:.3g} adu (rms) in a"
-            f" part of the image, where the read noise is {figures['read_noise']:.3g} adu: look at"
-            " them"
-        )
-    if predicted > 0 and excess > max(_NOISY * predicted, _CLIP * figures["combined_noise_error"]):
-        said.append(
-            f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
-            f" {predicted:.3g} adu that the read noise predicts"
-        )
-    clipped, expected = figures["clipped_fraction"], expected_clipping(figures["frames"], recipe)
-    if clipped > expected + _CLIPPED:
-        said.append(
-            f"{100 * clipped:.2g} % of the values were rejected, where noise alone would have"
-            f" {100 * expected:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)
-        )
-    return said
-
-
-_WHOLE_NUMBERS = (
-    ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
-    " of the most frequent value (`combine: {clip: null}` averages all)"
-)
 
 
 def _missing(frames):

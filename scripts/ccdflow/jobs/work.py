@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.bias.combine import sampled_rows
-from ccdflow.bias.quality import BOXES, frame_statistics
+from ccdflow.bias.framefigures import BOXES, frame_statistics
 from ccdflow.camera.cameras import Recipe
 from ccdflow.camera.geometry import Geometry
 from ccdflow.errors import FrameError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.bias import biasheader, combine, quality
+from ccdflow.bias import biasheader, choosing, combine, framefigures, quality, remarks
 from ccdflow.bias.members import read_hdus
 from ccdflow.errors import FrameError
 from ccdflow.files import fitsio
@@ -136,7 +136,7 @@ def select_frames(context, found):
 
     Returns
     -------
-    ccdflow.bias.quality.Selection
+    ccdflow.bias.choosing.Selection
     """
     flags = [record.data.get("flags", {}) for _, record in found]
     if not any(flags):
@@ -146,9 +146,9 @@ def select_frames(context, found):
     row = context.row_of(found[0][1].product)
     if common == {a.name for a in geometry_of(context, row.geometry).amplifiers}:
         words = " or ".join(sorted({word for each in flags for word in each.values()}))
-        return quality.Selection((), (), False, f"all of them are {words} throughout")
+        return choosing.Selection((), (), False, f"all of them are {words} throughout")
     left_out = {
-        index: quality.LeftOut(
+        index: choosing.LeftOut(
             index, "flag", math.nan, math.nan, f"its amplifier {name} is {flag} throughout"
         )
         for index, each in enumerate(flags)
@@ -177,22 +177,22 @@ def select(statistics):
 
     Returns
     -------
-    ccdflow.bias.quality.Selection
+    ccdflow.bias.choosing.Selection
     """
     count = len(statistics)
     by_name = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
     names = [name for name in (by_name or [{}])[0] if all(name in frame for frame in by_name)]
     if count < 2 or not names:
-        return quality.Selection(tuple(range(count)), (), True, "")
+        return choosing.Selection(tuple(range(count)), (), True, "")
     left_out, reasons = {}, []
     for name in names:
-        selection = quality.select_members([_as_statistics(frame[name]) for frame in by_name])
+        selection = choosing.select_members([_as_statistics(frame[name]) for frame in by_name])
         where = f"amplifier {name}: " if len(names) > 1 else ""
         for out in selection.left_out:
             left_out.setdefault(out.index, replace(out, text=f"{where}{out.text}"))
         if not selection.agrees:
             reasons.append(f"{where}{selection.reason}")
-    return quality.Selection(
+    return choosing.Selection(
         tuple(index for index in range(count) if index not in left_out),
         tuple(left_out[index] for index in sorted(left_out)),
         not reasons,
@@ -202,7 +202,7 @@ def select(statistics):
 
 def _as_statistics(entry):
     figures = {name: value for name, value in entry.items() if name != "amplifier"}
-    return quality.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})
+    return framefigures.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})
 
 
 # -- the product -----------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def _as_statistics(entry):
 def _make(job):
     how, images = _images(job)
     members = _members(job, images)
-    parts, figures, remarks, content = [], [], [], ""
+    parts, figures, said, content = [], [], [], ""
     rejected = 0
     if images[0].hdu:
         primary = biasheader.shared_cards([hdus[0] for hdus in members])
@@ -224,22 +224,22 @@ def _make(job):
         cards = biasheader.shared_cards(hdus)
         if not parts:
             _say_of_group(cards, job)
-        said = _remarks(job, own, several=len(images) * len(own) > 1)
-        biasheader.say_of_image(cards, combined, own, said)
+        texts = _remarks(job, own, several=len(images) * len(own) > 1)
+        biasheader.say_of_image(cards, combined, own, texts)
         name = biasheader.extension_name(hdus[0])
         unit, words = data_unit(combined.image)
         parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *unit]
         parts += _extensions(job, combined, image.suffix)
         content = content or str(words)
         figures += own
-        remarks += said
+        said += texts
         rejected += int(combined.clipped.sum())
     target = job.context.results / job.record.product
     fitsio.write_hdus(target, parts)
     data = {
         **job.record.data,
         "quality": figures,
-        "remarks": remarks,
+        "remarks": said,
         "recipe": str(job.recipe),
         "rejected": rejected,
         "pixels": len(job.kept) * sum(math.prod(image.shape) for image in images),
@@ -319,15 +319,15 @@ def _remarks(job, figures, *, several):
     """Return sentences on what is not as it should be in an image of a combined bias."""
     # What is flagged is so in all members: others were left out.
     flags = job.kept[0][1].data.get("flags", {})
-    remarks = []
+    said = []
     for each in figures:
         name = each["amplifier"]
         if name in flags:
-            remarks.append(f"amplifier {name} is {flags[name]} throughout")
+            said.append(f"amplifier {name} is {flags[name]} throughout")
             continue
         where = f"amplifier {name}: " if several else ""
-        remarks += [where + text for text in quality.remarks(each, job.recipe)]
-    return remarks
+        said += [where + text for text in remarks.remarks(each, job.recipe)]
+    return said
 
 
 # -- figures -----------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def _measure(job, combined, amplifier, *, trimmed):
         # The level is still in the pixels.
         inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
         frames = combined.sample[:, inside, place.x0 : place.x1]
-        levels = [_short(quality.clipped_moments(frame).mean) for frame in frames]
+        levels = [_short(framefigures.clipped_moments(frame).mean) for frame in frames]
     noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in job.kept]
     overscan = float(np.median(noises))
     figures = asdict(quality.measure_amplifier(combined, what, levels, hours, overscan))

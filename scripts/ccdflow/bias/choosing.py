@@ -1,0 +1,254 @@
+"""Which biases of a group belong together: frames that are left out, groups that disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.bias.combine import MAD_TO_SIGMA
+from ccdflow.bias.framefigures import BOXES, DIGITAL_NOISE, FRAME_ROWS
+from ccdflow.errors import UserError
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When a frame does not look like its group, and when a group has no common look.
+
+    A figure decides by its distance from the group's median, in units of the group's own
+    scatter (1.4826 MAD), which is taken to be at least the floor of that figure: in a small group,
+    or one from a quiet camera, the MAD can be next to nothing.
+
+    Parameters
+    ----------
+    sigma : float
+        A frame further off than `sigma` times that scatter is left out.
+    disagree : float
+        A group whose scatter is more than `disagree` floors has no common look; of the level that
+        is `level`, whether the overscan was subtracted or not.
+    left_out : float
+        Nor has one of which more than this fraction (and more than one frame) is left out.
+    level, bias_level, structure, rows : float
+        Floors in units of the noise of one frame. The bias level before overscan subtraction
+        may drift; the level after it may not.
+    subtracted_level : float
+        Floor of the level where the overscan was subtracted, likewise: light is then seen from
+        half the noise on. What the overscan's own noise does to the level comes on top.
+    noise : float
+        Floor as a fraction of the noise of one frame.
+    bright : float
+        Floor as a fraction of the pixels.
+    """
+
+    sigma: float = 5.0
+    disagree: float = 3.0
+    left_out: float = 0.25
+    level: float = 0.2
+    subtracted_level: float = 0.1
+    bias_level: float = 5.0
+    structure: float = 0.05
+    rows: float = 0.05
+    noise: float = 0.03
+    bright: float = 0.001
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A frame that does not look like its group, and what decided.
+
+    Parameters
+    ----------
+    index : int
+        Its place in the list.
+    figure : str
+        Name of the figure.
+    value : float
+        Its value.
+    threshold : float
+        The limit that it passed.
+    text : str
+        The same in words.
+    """
+
+    index: int
+    figure: str
+    value: float
+    threshold: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which frames to combine.
+
+    Parameters
+    ----------
+    kept : tuple of int
+        Places in the list, in order.
+    left_out : tuple of LeftOut
+        The others.
+    agrees : bool
+        Whether what is kept may be combined.
+    reason : str
+        Why not; empty if it may.
+    """
+
+    kept: tuple[int, ...]
+    left_out: tuple[LeftOut, ...]
+    agrees: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Figure:
+    name: str
+    values: np.ndarray
+    floor: float
+    unit: str = " adu"
+    one_sided: bool = False
+    common: float | None = None
+    """What stands for the floor where the group's own scatter is judged."""
+
+    def limits(self, sigma):
+        """Median of the group, its scatter, and how far from the median a frame may be."""
+        finite = self.values[np.isfinite(self.values)]
+        if not len(finite):
+            return np.nan, 0.0, np.inf
+        centre = float(np.median(finite))
+        scatter = MAD_TO_SIGMA * float(np.median(np.abs(finite - centre)))
+        return centre, scatter, sigma * max(scatter, self.floor)
+
+
+def select_members(stats, thresholds=None):
+    """Decide which frames of a group to combine, and whether the group agrees with itself.
+
+    Parameters
+    ----------
+    stats : sequence of FrameStatistics
+        One for each frame of the group.
+    thresholds : Thresholds, optional
+        The defaults if not given.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    UserError
+        If there is no frame.
+    """
+    if not stats:
+        raise UserError("there is no frame to select from", allowed="one or more")
+    limits = thresholds or Thresholds()
+    left_out, disagreements = {}, []
+    for figure in _figures(stats, limits):
+        centre, scatter, reach = figure.limits(limits.sigma)
+        most = limits.disagree * (figure.common or figure.floor)
+        if scatter > most:
+            disagreements.append(
+                f"the frames have no common {figure.name}: it scatters by "
+                f"{scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, more than "
+                f"{most:.4g}{figure.unit}"
+            )
+        for index in _beyond(figure, centre, reach):
+            left_out.setdefault(index, _explain(index, figure, centre, reach))
+    disagreements += _no_common_shape(stats, limits)
+    allowed = max(1, int(limits.left_out * len(stats)))
+    if len(left_out) > allowed:
+        first = left_out[min(left_out)]
+        disagreements.append(
+            f"{len(left_out)} of {len(stats)} frames do not look like the others, more than "
+            f"{allowed} (the first: {first.text})"
+        )
+    return Selection(
+        kept=tuple(i for i in range(len(stats)) if i not in left_out),
+        left_out=tuple(left_out[i] for i in sorted(left_out)),
+        agrees=not disagreements,
+        reason="; ".join(disagreements),
+    )
+
+
+def _figures(stats, limits):
+    """Yield the figures that decide, the plainest first: it is the one that is reported."""
+    noises = np.array([s.noise for s in stats])
+    noise = _group_noise(stats)
+    shapes = np.array([s.shape for s in stats])
+    shapes = shapes[:, np.isfinite(shapes).any(axis=0)]
+    unlike = np.full(len(stats), np.nan)
+    if shapes.size:
+        unlike = np.sqrt(np.mean(np.square(shapes - np.nanmedian(shapes, axis=0)), axis=1))
+
+    def values(name):
+        return np.array([getattr(s, name) for s in stats], dtype=np.float64)
+
+    common = limits.level * noise
+    yield _Figure("level", values("level"), _level_floor(stats, limits, noise), common=common)
+    yield _Figure("bias level", values("bias_level"), limits.bias_level * noise)
+    yield _Figure("noise", noises, limits.noise * noise)
+    yield _Figure("fraction of bright pixels", values("bright"), limits.bright, "", True)
+    yield _Figure("coarse structure", unlike, limits.structure * noise, one_sided=True)
+    yield _Figure("row structure", values("row_structure"), limits.rows * noise, one_sided=True)
+    yield _Figure(
+        "column structure", values("column_structure"), limits.rows * noise, one_sided=True
+    )
+
+
+def _no_common_shape(stats, limits):
+    """Return the disagreement of frames of two kinds, which are all as far from the middle."""
+    shapes = np.array([s.shape for s in stats])
+    noise = _group_noise(stats)
+    if len(stats) < 3 or not np.isfinite(shapes).all():
+        return []
+    middle = np.median(shapes, axis=0)
+    scatter = MAD_TO_SIGMA * np.median(np.abs(shapes - middle), axis=0)
+    rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
+    # A box has the means of a few rows, each as uncertain as its overscan made it.
+    from_rows = float(np.median(rows)) / (FRAME_ROWS / BOXES) ** 0.5 if rows else 0.0
+    of_a_box = noise * BOXES / max(min(s.pixels for s in stats), 1) ** 0.5
+    most = max(limits.sigma * limits.structure * noise, 3 * np.hypot(from_rows, of_a_box))
+    found = float(np.sqrt(np.mean(np.square(scatter))))
+    if found <= most:
+        return []
+    return [
+        f"the frames have no common coarse structure: it scatters by {found:.4g} adu, more than "
+        f"{most:.4g} adu"
+    ]
+
+
+def _group_noise(stats):
+    known = [s.noise for s in stats if np.isfinite(s.noise)]
+    return max(float(np.median(known)), DIGITAL_NOISE) if known else DIGITAL_NOISE
+
+
+def _level_floor(stats, limits, noise):
+    """Return the floor of the level: a mean of rows, each as uncertain as its overscan made it."""
+    if not all(np.isfinite(s.bias_level) for s in stats):
+        return limits.level * noise
+    rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
+    from_rows = float(np.median(rows)) / FRAME_ROWS**0.5 if rows else 0.0
+    return min(float(np.hypot(limits.subtracted_level * noise, from_rows)), limits.level * noise)
+
+
+def _beyond(figure, centre, reach):
+    distance = figure.values - centre
+    if not figure.one_sided:
+        distance = np.abs(distance)
+    unmeasured = ~np.isfinite(figure.values) & np.isfinite(centre)
+    return [int(i) for i in np.flatnonzero((distance > reach) | unmeasured)]
+
+
+def _explain(index, figure, centre, reach):
+    value = float(figure.values[index])
+    threshold = centre + reach if not value < centre else centre - reach
+    side = "below" if value < centre else "above"
+    text = (
+        f"its {figure.name} is {value:.6g}{figure.unit}, {side} the limit of "
+        f"{threshold:.6g}{figure.unit} (the group has {centre:.6g}{figure.unit})"
+    )
+    if not np.isfinite(value):
+        text = (
+            f"its {figure.name} cannot be measured (the group has {centre:.6g}{figure.unit}):"
+            " hardly a pixel of a part of it is like the others"
+        )
+    return LeftOut(index, figure.name, value, threshold, text)

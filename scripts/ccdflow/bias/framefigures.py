@@ -1,0 +1,222 @@
+"""What one bias, or any image, says about itself: level, noise, structure, coarse shape.
+
+Scatter is everywhere the standard deviation after repeated clipping at 5 sigma. It starts from
+the MAD, but does not end there: the MAD of whole numbers is a whole number, which is useless for
+a camera whose noise is about 1 adu.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.bias.combine import MAD_TO_SIGMA, sampled_rows
+
+BOXES = 8
+"""A frame's coarse shape is measured in so many by so many boxes."""
+
+DIGITAL_NOISE = 1 / np.sqrt(12)
+"""Noise of rounding to whole numbers: no camera is taken to be quieter."""
+
+CLIP = 5.0
+_START_VALUES = 20_000
+FRAME_ROWS = 64  # of the LFC these take 7 ms
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured figure and its standard error, NaN where it could not be measured."""
+
+    value: float
+    error: float
+
+
+UNKNOWN = Estimate(float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean, standard deviation (``ddof=1``) and number of the values left by clipping."""
+
+    mean: float
+    sigma: float
+    count: int
+
+
+def clipped_moments(values):
+    """Mean and scatter of an array without its outliers.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Any shape; NaN and infinite values are ignored.
+
+    Returns
+    -------
+    Moments
+        NaN where fewer than two values are finite.
+    """
+    values = np.ravel(values)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return Moments(float("nan"), float("nan"), len(values))
+    start = values[:: len(values) // _START_VALUES + 1]
+    mean = float(np.median(start))
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(start - mean)))
+    if sigma == 0:  # more than half of the values agree
+        mean, sigma = _moments(values)
+    count = 0
+    for _ in range(50):
+        # Of whole numbers most may agree: those one off are no outliers.
+        kept = values[np.abs(values - mean) <= CLIP * max(sigma, DIGITAL_NOISE)]
+        if len(kept) in (0, count):
+            break
+        count = len(kept)
+        mean, sigma = _moments(kept)
+    correction = np.sqrt(count / (count - 1)) if count > 1 else 1.0
+    return Moments(mean, float(sigma * correction), count)
+
+
+def _moments(values):
+    mean = values.mean(dtype=np.float64)
+    deviations = values - mean.astype(values.dtype)
+    offset = deviations.mean(dtype=np.float64)
+    variance = np.mean(np.square(deviations), dtype=np.float64) - offset**2
+    return float(mean), float(np.sqrt(max(variance, 0)))
+
+
+@dataclass(frozen=True)
+class FrameStatistics:
+    """Figures by which a reduced frame is compared with others of its group. All in adu.
+
+    Parameters
+    ----------
+    level : float
+        Mean of the science pixels after overscan subtraction.
+    bias_level : float
+        Level of the overscan before subtraction; NaN where there is none.
+    noise : float
+        Scatter from pixel to pixel, from differences of neighbours in a row.
+    row_structure, column_structure : float
+        Scatter of the means of rows and columns beyond what `noise` accounts for.
+    bright : float
+        Fraction of the pixels more than 10 `noise` above `level`.
+    shape : tuple of float
+        Means of 8 x 8 boxes less `level`, row by row.
+    pixels : int
+        Number of pixels that were looked at.
+    """
+
+    level: float
+    bias_level: float
+    noise: float
+    row_structure: float
+    column_structure: float
+    bright: float
+    shape: tuple[float, ...]
+    pixels: int = 0
+
+
+def frame_statistics(image, overscan=()):
+    """Measure one reduced frame, on about 64 of its rows.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape ``(ny, nx)``, adu; NaN is ignored. At least 8 x 8 pixels.
+    overscan : sequence of float or numpy.ndarray
+        Levels of the overscan, in adu, as they were subtracted; empty where there was none.
+
+    Returns
+    -------
+    FrameStatistics
+    """
+    ny, nx = image.shape
+    rows = image[sampled_rows(ny, nx, 1, wanted=FRAME_ROWS)]
+    noise = clipped_moments(np.diff(rows, axis=1)).sigma / 2**0.5
+    clean = without_outliers(rows)
+    with np.errstate(invalid="ignore"):
+        bright = np.count_nonzero(rows > clean.level + 10 * max(noise, DIGITAL_NOISE))
+    overscan = np.ravel(overscan)
+    return FrameStatistics(
+        level=clean.level,
+        bias_level=float(np.mean(overscan, dtype=np.float64)) if overscan.size else float("nan"),
+        noise=noise,
+        row_structure=clean.excess(noise, axis=1).value,
+        column_structure=clean.excess(noise, axis=0).value,
+        bright=float(bright / rows.size),
+        shape=tuple(float(mean) for mean in clean.boxes().ravel()),
+        pixels=rows.size,
+    )
+
+
+@dataclass(frozen=True)
+class Clean:
+    """An image less its mean level, 0 where `good` is False."""
+
+    values: np.ndarray
+    good: np.ndarray
+    level: float
+
+    def means(self, axis):
+        """Return the means along an axis, NaN where nothing is good."""
+        with np.errstate(invalid="ignore"):
+            count = np.count_nonzero(self.good, axis=axis)
+            return self.values.sum(axis=axis, dtype=np.float64) / count
+
+    def excess(self, noise, *, axis):
+        """Scatter of the means along `axis` beyond that of white noise.
+
+        The variance of the means less noise^2 / (values in each). Its error is that of a
+        variance, v sqrt(2 / (k - 1)), handed on through the root; where nothing is left, it is
+        how much would just have been seen.
+        """
+        means = self.means(axis)
+        means = means[np.isfinite(means)]
+        if len(means) < 2:
+            return UNKNOWN
+        variance = means.var(ddof=1)
+        white = noise**2 * len(means) / np.count_nonzero(self.good)
+        error = variance * np.sqrt(2 / (len(means) - 1))
+        value = np.sqrt(max(variance - white, 0))
+        if value**2 <= error:
+            return Estimate(float(value), float(np.sqrt(error)))
+        return Estimate(float(value), float(error / (2 * value)))
+
+    def boxes(self):
+        """Return the means of the boxes, shape ``(BOXES, BOXES)``, less the mean level."""
+        starts = [np.arange(BOXES) * size // BOXES for size in self.values.shape]
+
+        def sums(array):
+            return np.add.reduceat(np.add.reduceat(array, starts[0], axis=0), starts[1], axis=1)
+
+        with np.errstate(invalid="ignore"):
+            return sums(self.values.astype(np.float64)) / sums(self.good.astype(np.int32))
+
+
+def without_outliers(image):
+    """Find the pixels within 5 sigma of the median of their column, and the mean of these."""
+    if np.isfinite(image).all():
+        profile = _column_medians(image)
+    else:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+            profile = np.nanmedian(np.where(np.isfinite(image), image, np.nan), axis=0)
+    residual = image - profile
+    limit = CLIP * max(clipped_moments(residual).sigma, DIGITAL_NOISE)
+    with np.errstate(invalid="ignore"):
+        good = np.abs(residual) <= limit
+    level = np.mean(image[good], dtype=np.float64) if good.any() else np.nan
+    values = np.where(good, image - np.asarray(level, image.dtype), 0)
+    return Clean(values, good, float(level))
+
+
+def _column_medians(image):
+    """Return `numpy.median` along the columns; sorting what is near in memory is much faster."""
+    ordered = np.sort(np.ascontiguousarray(image.T), axis=1)
+    middle = ordered.shape[1] // 2
+    if ordered.shape[1] % 2:
+        return ordered[:, middle]
+    return (ordered[:, middle - 1] + ordered[:, middle]) / 2

@@ -1,0 +1,67 @@
+"""What is not as it should be in a combined bias, in words."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ccdflow.bias.combine import combine_arrays
+from ccdflow.bias.framefigures import CLIP, DIGITAL_NOISE
+
+
+@lru_cache(maxsize=256)
+def expected_clipping(n, recipe):
+    """Which part of `n` normal values a recipe rejects, from a seeded simulation."""
+    if n < 3 or recipe.clip is None:
+        return 0.0
+    values = np.random.default_rng(20160117).standard_normal((n, 1, 4000), dtype=np.float32)
+    return 1 - float(combine_arrays(values, recipe).count.mean()) / n
+
+
+# A combined bias whose noise is above the prediction by more than this part of it is said to be,
+# frames that differ by more than this part of the noise, and values rejected beyond expectation.
+_NOISY, _DIFFERENT, _CLIPPED = 0.2, 0.5, 0.05
+
+
+def remarks(figures, recipe):
+    """Say what is not as it should be in a combined bias.
+
+    Parameters
+    ----------
+    figures : dict
+        Of an amplifier, as `AmplifierQuality` names them.
+    recipe : Recipe
+
+    Returns
+    -------
+    list of str
+    """
+    said = []
+    measured, predicted = figures["combined_noise"], figures["predicted_noise"]
+    single = max(figures["read_noise"], DIGITAL_NOISE)
+    excess = measured - predicted
+    if figures["disagreement"] > _DIFFERENT * single:
+        said.append(
+            f"its frames differ from each other by {figures['disagreement']:.3g} adu (rms) in a"
+            f" part of the image, where the read noise is {figures['read_noise']:.3g} adu: look at"
+            " them"
+        )
+    if predicted > 0 and excess > max(_NOISY * predicted, CLIP * figures["combined_noise_error"]):
+        said.append(
+            f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
+            f" {predicted:.3g} adu that the read noise predicts"
+        )
+    clipped, expected = figures["clipped_fraction"], expected_clipping(figures["frames"], recipe)
+    if clipped > expected + _CLIPPED:
+        said.append(
+            f"{100 * clipped:.2g} % of the values were rejected, where noise alone would have"
+            f" {100 * expected:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)
+        )
+    return said
+
+
+_WHOLE_NUMBERS = (
+    ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
+    " of the most frequent value (`combine: {clip: null}` averages all)"
+)
