@@ -51,6 +51,14 @@ if "work_order" not in config and Path(ccdflow_settings.NAME).is_file():
     configfile: ccdflow_settings.NAME
 
 
+def where_it_was_given(error):
+    """Return an error's line: what was given on the command line is no fault of the file's."""
+    key = str(error.keyword).split(".")[0]
+    if error.file == ccdflow_settings.NAME and key in workflow.config_settings.config:
+        return f"--config {error.reason}"
+    return str(error)
+
+
 try:
     SETTINGS = (
         orders.settings_of(config["work_order"])
@@ -58,7 +66,7 @@ try:
         else ccdflow_settings.load(config)
     )
 except UserError as error:
-    stop(error)
+    stop(where_it_was_given(error))
 except claims.Withdrawn as error:
     stop(f"{error}: not wanted any more", status=0)
 
@@ -107,8 +115,9 @@ def begin():
     try:
         begin_order() if "work_order" in config else begin_run()
     except UserError as error:
-        sum_up(error=str(error), busy=isinstance(error, session.Busy))
-        stop(error)
+        text = where_it_was_given(error)
+        sum_up(error=text, busy=isinstance(error, session.Busy))
+        stop(text)
     except claims.Withdrawn as error:
         stop(f"{error}: not wanted any more", status=0)
 

@@ -407,7 +407,7 @@ def refused(run):
 def test_a_missing_raw_folder_is_one_line(run_workflow, tmp_path):
     line = refused(run_workflow(tmp_path / "nowhere", tmp_path / "results"))
     assert line == (
-        "config/config.yaml: raw: there is no such folder"
+        "--config raw: there is no such folder"
         f" (found '{tmp_path}/nowhere'); give your folder of raw frames: --config raw=FOLDER"
     )
 
@@ -416,7 +416,7 @@ def test_an_empty_raw_folder_is_one_line(run_workflow, tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "observing_log.csv").write_text("frame,target\n")
     line = refused(run_workflow(tmp_path / "raw", tmp_path / "results"))
-    assert line.startswith("config/config.yaml: raw: the folder holds no raw frame")
+    assert line.startswith("--config raw: the folder holds no raw frame")
 
 
 def test_results_inside_raw_are_one_line_and_nothing_is_written(run_workflow, tmp_path, small_raw):
@@ -424,16 +424,14 @@ def test_results_inside_raw_are_one_line_and_nothing_is_written(run_workflow, tm
     shutil.copytree(small_raw, raw)
     before = sorted(raw.rglob("*"))
     line = refused(run_workflow(raw, raw / "out"))
-    assert line.startswith(
-        "config/config.yaml: results: the results would lie inside the raw folder"
-    )
+    assert line.startswith("--config results: the results would lie inside the raw folder")
     assert sorted(raw.rglob("*")) == before
 
 
 def test_a_wrong_setting_is_one_line(run_workflow, tmp_path, small_raw):
     run = run_workflow(small_raw, tmp_path / "results", config=["combine={clip: 0.2}"])
     assert refused(run) == (
-        "config/config.yaml: combine.clip: not a valid value (found 0.2);"
+        "--config combine.clip: not a valid value (found 0.2);"
         " allowed: a number from 1 to 100, in sigma, or null for no clipping"
     )
     assert not (tmp_path / "results").exists()
