@@ -130,6 +130,8 @@ def test_the_header_card_for_card(tmp_path):
         ("BUNIT", "adu"),
         ("CCDFKEY", record.key),
         ("NCOMBINE", 4),
+        ("DATE-BEG", "2020-03-01T02:00:00"),
+        ("DATE-END", "2020-03-01T02:04:00"),
         ("COMBMETH", "average"),
         ("CLIPSIG", 5.0),
         ("CLIPDEV", "mad"),
@@ -411,11 +413,115 @@ def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monke
     _, records = combined(tmp_path, combine={"memory": 50})
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason.startswith(
-        "combine: memory: 50 MB is too little to combine 4 frames; allowed: "
+        "50 MB of memory (combine: memory) are too little to combine 4 frames; allowed: "
     )
     monkeypatch.undo()
     _, records = combined(tmp_path, combine={"memory": 1000})
     assert records[BIAS].status == "made"
+
+
+def test_what_shows_a_group_follows_when_its_memory_does(tmp_path, monkeypatch):
+    """How much memory is allowed is in no key: what shows the group has to be made again."""
+    fill(tmp_path / "raw", biases(4))
+    shown = {plan.TABLE, plan.QUALITY, plan.PAGE, plan.INDEX}
+
+    def made(memory):
+        settings = {"types": "all", "combine": {"memory": memory}}
+        run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE},
+                       kinds=(plan.FRAME, plan.BIAS, *shown), **settings)  # fmt: skip
+        table = pd.read_csv(tmp_path / "results/bias_quality.csv")
+        return {record.kind for record in run.records.values()}, table.iloc[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work_biases, "_memory", lambda limit: int(limit / 1e4))
+        made(50)
+        kinds, row = made(50)
+        assert kinds == set()
+        assert "too little to combine" in row["note"]
+    kinds, row = made(1000)
+    assert kinds == {plan.BIAS, *shown}
+    assert row["read_noise"] == pytest.approx(4, rel=0.06)
+    assert (tmp_path / "results/nights/2020-02-29/bias_quality.png").is_file()
+    assert made(1000)[0] == set()
+    # And back: it is seen that it was refused, in the next run at the latest.
+    (tmp_path / f"results/{BIAS}").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(work_biases, "_memory", lambda limit: int(limit / 1e4))
+        made(50)
+        _, row = made(50)
+        assert "too little to combine" in row["note"]
+        assert made(50)[0] == set()
+
+
+def with_pattern(frames, odd, rms, change):
+    """Give all frames one fixed structure, rms of a column, and change it in the odd ones."""
+    pattern = rms * np.random.default_rng(3).standard_normal((1, 64))
+    for number, frame in enumerate(frames):
+        own = change(pattern) if number in odd else pattern
+        frame[:, :64] += np.rint(own + 500).astype(np.uint16)
+        yield frame
+
+
+@pytest.mark.parametrize("rms", [5, 20, 100])
+@pytest.mark.parametrize(("count", "odd"), [(10, {4}), (30, {0}), (12, {2, 3, 9}), (10, {3, 6})])
+def test_a_readout_that_slipped_by_a_pixel_is_left_out(tmp_path, rms, count, odd):
+    """Its own figures are those of the others: only pixel by pixel it is unlike them."""
+    frames = with_pattern(biases(count), odd, rms, lambda pattern: np.roll(pattern, 1, axis=1))
+    fill(tmp_path / "raw", frames)
+    _, records = combined(tmp_path)
+    data = records[BIAS].data
+    assert [file for file, *_ in data["left_out"]] == [f"b{n}.fits.gz" for n in sorted(odd)]
+    assert {figure for _, _, figure, *_ in data["left_out"]} == {"scatter about the group's median"}
+    assert len(data["members"]) == count - len(odd)
+    (figures,) = data["quality"]
+    # A level of the overscan, of six pixels, is no noise of the pixels.
+    assert figures["read_noise"] == pytest.approx(4, rel=0.03)
+
+
+def test_too_many_frames_that_slipped_make_a_group_that_does_not_agree(tmp_path):
+    frames = with_pattern(biases(10), {1, 4, 7}, 50, lambda pattern: np.roll(pattern, 1, axis=1))
+    fill(tmp_path / "raw", frames)
+    _, records = combined(tmp_path)
+    assert records[BIAS].status == "refused"
+    assert "3 of 10 frames do not look like the others" in records[BIAS].reason
+
+
+def test_a_frame_with_the_pixels_of_another_counts_once(tmp_path):
+    """A buffer that was read twice, or a copy of which a card was edited."""
+    frames = list(biases(4))
+    fill(tmp_path / "raw", [frame for frame in frames for _ in range(2)])
+    run, records = combined(tmp_path)
+    data = records[BIAS].data
+    assert data["members"] == [f"b{n}.fits.gz" for n in (0, 2, 4, 6)]
+    assert [text for _, text, *_ in data["left_out"]] == [
+        f"its pixels are those of b{n}.fits.gz: combined once" for n in (0, 2, 4, 6)
+    ]
+    (figures,) = data["quality"]
+    assert figures["read_noise"] == pytest.approx(4, rel=0.06)
+    assert figures["combined_noise"] == pytest.approx(figures["predicted_noise"], rel=0.1)
+    assert run.open(BIAS)[0].header["NCOMBINE"] == 4
+
+
+def test_the_unit_of_the_frames_is_that_of_their_combination(tmp_path):
+    frames = (frame.astype("f4") for frame in biases(6))
+    fill(tmp_path / "raw", frames, BUNIT="electron")
+    run, records = combined(tmp_path, combine={"uncertainty": True})
+    hdus = run.open(BIAS)
+    assert [hdu.header["BUNIT"] for hdu in hdus] == ["electron", "electron"]
+    assert hdus[0].header.comments["RNOISE"].startswith("[electron] ")
+    (figures,) = records[BIAS].data["quality"]
+    # The profile's gain of 1.5 has been put in already.
+    assert figures["read_noise_electrons"] == figures["read_noise"]
+
+
+def test_pixels_without_any_value_are_said(tmp_path):
+    frames = [frame.astype("f4") for frame in biases(5)]
+    for frame in frames:
+        frame[3:5, 7] = np.nan
+    fill(tmp_path / "raw", frames)
+    run, records = combined(tmp_path)
+    assert run.open(BIAS)[0].header["NEMPTY"] == 2
+    assert records[BIAS].data["remarks"] == ["2 pixels have no value in any frame: they are NaN"]
 
 
 def test_a_frame_left_out_is_said_in_the_table_and_at_the_end_of_the_run(tmp_path):
@@ -476,7 +582,7 @@ def test_every_member_has_its_card(count):
     out = choosing.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
     biasheader.say_of_group(
         cards, key="k", recipe=work_biases.combine.Recipe(), members=files,
-        left_out=[("ä.fits", out)],
+        dates=[""] * count, left_out=[("ä.fits", out)],
     )  # fmt: skip
     header = fits.Header.fromstring(cards.to_bytes(0))
     first = "IMCOM001" if count < 1000 else "IMC00001"
@@ -553,7 +659,7 @@ def test_the_truth_of_the_simulated_night_comes_back(simulated):
 # Own cards and pixels of the frames below, and of what they are combined to, by version.
 FRAME_BYTES = {1: "84cbed7836ef5e31feb94414ab300a2ec0003fe4f7416d52b5653fffa70ec411"}
 # 2: other biases are left out; of these none was.
-COMBINED_BYTES = {2: "85bf675a67696592713f0a5329e72499ef0453cf3c614a5ff807a2c238a327df"}
+COMBINED_BYTES = {3: "2a292476dcbd49252f5aae8da4c0c20625041c5f9375f841ac80b46cec4eb3b3"}
 # These say with what, not what, was made.
 _NOT_BYTES = {"CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER", "CCDFKEY", "RAWFP", "CHECKSUM"}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_frames import bias_cards, biases, run_jobs, write_raw
-from workflow.stand_ins import use_stand_ins
+from workflow.stand_ins import stand_in, use_stand_ins
 
 from ccdflow.jobs import work_pictures
 from ccdflow.run import plan
@@ -244,7 +244,7 @@ def test_biases_that_are_saturated_make_no_combined_bias(tmp_path):
     run = made(tmp_path)
     assert not list(run.results.glob("combined/*/*"))
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
-    assert row["note"] == "the frames do not agree: all of them are saturated throughout"
+    assert row["note"] == "all of them are saturated throughout"
     assert np.isnan(row["product"])
     assert "all of them are saturated throughout" in text_of(run)
 
@@ -287,3 +287,29 @@ def test_groups_of_several_nights_are_shown_on_the_last_of_them(tmp_path):
     assert said not in last
     assert f"{row['group']}: 8 biases combined" in last
     assert "1 combined bias made of 1 group of biases." in text_of(run, "report.html")
+
+
+def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
+    """Biases of two binnings have two levels: what joins them is no trend."""
+    for night in (1, 2):
+        for ccdsum, level in (("1 1", 1000), ("2 2", 1400)):
+            for number, frame in enumerate(biases(3, level=level)):
+                cards = bias_cards(number, CCDSUM=ccdsum) | {
+                    "DATE-OBS": f"2020-03-0{night}T02:0{number}:00"
+                }
+                write_raw(tmp_path / f"raw/n{night}_{ccdsum[0]}_{number}.fits", (frame, cards))
+    drawn = []
+
+    def trend_picture(points, **named):
+        drawn.append({(p.camera, p.amplifier, p.night): p.level for p in points})
+        return stand_in(points, **named)
+
+    monkeypatch.setattr(work_pictures.drawing(), "trend_picture", trend_picture)
+    made(tmp_path)
+    lines = {}
+    for (camera, amplifier, _), level in drawn[-1].items():
+        lines.setdefault((camera, amplifier), []).append(level)
+    assert lines == {
+        ("test 1x1", "A"): [pytest.approx(1000, abs=1)] * 2,
+        ("test 2x2", "A"): [pytest.approx(1400, abs=1)] * 2,
+    }

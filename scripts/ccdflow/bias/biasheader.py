@@ -43,7 +43,22 @@ def extension_name(member):
     return CardList((k, member.cards[k]) for k in _NAMES if k in member.cards)
 
 
-def say_of_group(cards, *, key, recipe, members, left_out):
+def unit_of(member):
+    """Return the unit of the pixels of an HDU of a member, ``adu`` where it does not say."""
+    text = member.cards.get("BUNIT", "")[10:].strip()
+    return (text[1:].partition("'")[0].strip() if text.startswith("'") else "") or "adu"
+
+
+def is_electrons(unit):
+    """Tell whether a unit is that of electrons, as cameras spell it.
+
+    >>> [is_electrons(unit) for unit in ("electron", "Electrons", "e-", "adu", "")]
+    [True, True, True, False, False]
+    """
+    return unit.lower() in ("electron", "electrons", "e-", "e")
+
+
+def say_of_group(cards, *, key, recipe, members, dates, left_out):
     """Write what was combined and how, for all images of the product.
 
     Parameters
@@ -55,6 +70,8 @@ def say_of_group(cards, *, key, recipe, members, left_out):
     recipe : ccdflow.bias.combine.Recipe
     members : list of str
         Raw files.
+    dates : list of str
+        When they were taken, DATE-OBS of each, in any order.
     left_out : list of (str, ccdflow.bias.choosing.LeftOut)
         Raw files that do not look like the group, and why.
     """
@@ -62,6 +79,9 @@ def say_of_group(cards, *, key, recipe, members, left_out):
         cards.set(keyword, value, comment)
     cards.set("CCDFKEY", key, "what this product depends on")
     cards.set("NCOMBINE", len(members), "frames combined")
+    if all("T" in text for text in dates):
+        cards.set("DATE-BEG", min(dates), "DATE-OBS of the first frame combined")
+        cards.set("DATE-END", max(dates), "DATE-OBS of the last frame combined")
     cards.set("COMBMETH", recipe.method, "how the values of a pixel became one")
     if recipe.clip is not None:
         cards.set("CLIPSIG", float(recipe.clip), "clipping limit, in sigma about the median")
@@ -84,7 +104,7 @@ def _numbered(name, count):
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
 
-def say_of_image(cards, combined, figures, remarks=()):
+def say_of_image(cards, combined, figures, remarks=(), unit="adu"):
     """Write how one image of the product came out.
 
     Parameters
@@ -97,6 +117,8 @@ def say_of_image(cards, combined, figures, remarks=()):
         'subtracted', whether the members' overscan was.
     remarks : sequence of str
         What is not as it should be.
+    unit : str
+        Of the pixels.
     """
     for text in remarks:
         cards.add_history(f"ccdflow: {printable(text)}")
@@ -104,15 +126,15 @@ def say_of_image(cards, combined, figures, remarks=()):
     cards.set("NINVALID", int(combined.invalid.sum()), "values that were not finite")
     cards.set("NEMPTY", int(combined.empty), "pixels without any value, NaN here")
     level = float(f"{np.nanmean(combined.image, dtype=np.float64):.6g}")
-    cards.set("IMGLEVEL", level, "[adu] mean of this image")
+    cards.set("IMGLEVEL", level, f"[{unit}] mean of this image")
     for number, figure in enumerate(figures, start=1):
         for keyword, short, name, comment in (
-            ("BIASLVL", "BIASLV", "level", "[adu] mean level subtracted from the members"),
-            ("RNOISE", "RNOISE", "read_noise", "[adu] read noise from pairs of members"),
-            ("CNOISE", "CNOISE", "combined_noise", "[adu] noise of this image, measured"),
-            ("CNOISPR", "CNOISP", "predicted_noise", "[adu] noise that the read noise predicts"),
+            ("BIASLVL", "BIASLV", "level", "level subtracted from the members"),
+            ("RNOISE", "RNOISE", "read_noise", "read noise from pairs of members"),
+            ("CNOISE", "CNOISE", "combined_noise", "noise of this image, measured"),
+            ("CNOISPR", "CNOISP", "predicted_noise", "noise that the read noise predicts"),
         ):
             # Without overscan the level was not subtracted: it is IMGLEVEL.
             if math.isfinite(figure[name]) and (figure["subtracted"] or name != "level"):
                 where = keyword if len(figures) == 1 else f"{short}{number:02d}"
-                cards.set(where, figure[name], comment)
+                cards.set(where, figure[name], f"[{unit}] {comment}")

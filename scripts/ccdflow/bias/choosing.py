@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ccdflow.bias.combine import MAD_TO_SIGMA
-from ccdflow.bias.framefigures import BOXES, DIGITAL_NOISE, FRAME_ROWS
+from ccdflow.bias.framefigures import BOXES, DIGITAL_NOISE, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
 
 
@@ -153,20 +154,134 @@ def select_members(stats, thresholds=None):
             )
         for index in _beyond(figure, centre, reach):
             left_out.setdefault(index, _explain(index, figure, centre, reach))
-    disagreements += _no_common_shape(stats, limits)
-    allowed = max(1, int(limits.left_out * len(stats)))
-    if len(left_out) > allowed:
-        first = left_out[min(left_out)]
-        disagreements.append(
-            f"{len(left_out)} of {len(stats)} frames do not look like the others, more than "
-            f"{allowed} (the first: {first.text})"
-        )
+    if not any("coarse structure" in text for text in disagreements):
+        disagreements += _no_common_shape(stats, limits)
+    disagreements += _too_many(left_out.values(), len(stats), limits)
     return Selection(
         kept=tuple(i for i in range(len(stats)) if i not in left_out),
         left_out=tuple(left_out[i] for i in sorted(left_out)),
         agrees=not disagreements,
         reason="; ".join(disagreements),
     )
+
+
+def _too_many(left_out, count, limits):
+    """Return the disagreement of a group of which too much does not look like the rest."""
+    allowed = max(1, int(limits.left_out * count))
+    if len(left_out) <= allowed:
+        return []
+    first = min(left_out, key=lambda out: out.index)
+    return [
+        f"{len(left_out)} of {count} frames do not look like the others, more than "
+        f"{allowed} (the first: {first.text})"
+    ]
+
+
+def leave_out(selection, more, thresholds=None):
+    """Leave more frames out of a selection.
+
+    Parameters
+    ----------
+    selection : Selection
+    more : sequence of LeftOut
+        Their indices are places among those that were kept.
+    thresholds : Thresholds, optional
+        The defaults if not given.
+
+    Returns
+    -------
+    Selection
+        One that does not agree if too many frames are left out by now; a frame that has the pixels
+        of another is no sign of that.
+    """
+    more = [replace(out, index=selection.kept[out.index]) for out in more]
+    indices = {out.index for out in more}
+    left_out = tuple(sorted((*selection.left_out, *more), key=lambda out: out.index))
+    unlike = [out for out in left_out if out.figure != _COPY]
+    count = len(selection.kept) + len(selection.left_out) - (len(left_out) - len(unlike))
+    reasons = _too_many(unlike, count, thresholds or Thresholds())
+    return Selection(
+        tuple(index for index in selection.kept if index not in indices),
+        left_out,
+        selection.agrees and not reasons,
+        "; ".join(filter(None, [selection.reason, *reasons])),
+    )
+
+
+_COPY = "copy"
+
+
+def same_pixels(frames, names):
+    """Find frames that have the pixels of one before them.
+
+    That is a buffer that was read twice, or a copy of which cards were edited.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        Shape ``(n, k, nx)``: the same pixels of `n` biases.
+    names : sequence of str
+        What they are called.
+
+    Returns
+    -------
+    list of LeftOut
+        None that is the same throughout: it holds nothing to tell by.
+    """
+    first, found = {}, []
+    for index, frame in enumerate(frames):
+        finite = frame[np.isfinite(frame)]
+        if not finite.size or np.ptp(finite) == 0:
+            continue
+        before = first.setdefault(frame.tobytes(), index)
+        if before != index:
+            text = f"its pixels are those of {names[before]}: combined once"
+            found.append(LeftOut(index, _COPY, np.nan, np.nan, text))
+    return found
+
+
+_COMPARED_ROWS = 32  # of 50 LFC frames these take 0.3 s
+
+
+def unlike_the_rest(frames, thresholds=None):
+    """Find frames that differ from the group's median by more than the others do.
+
+    That is a frame with another fixed structure, be it one that the figures of the frame alone do
+    not tell from the group's: a readout that slipped by a pixel, or an image that is mirrored.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+    thresholds : Thresholds, optional
+        The defaults if not given.
+
+    Returns
+    -------
+    list of LeftOut
+        By the scatter of a frame about the median of all, less what differs from row to row.
+    """
+    limits = thresholds or Thresholds()
+    # An odd step, for patterns that alternate.
+    frames = frames[:, :: frames.shape[1] // _COMPARED_ROWS | 1]
+    if len(frames) < 3 or min(frames.shape[1:]) < BOXES:
+        return []
+    with warnings.catch_warnings():
+        # A pixel that is NaN in all frames.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        middle = np.nanmedian(frames, axis=0)
+    spreads = np.array([white_part(frame - middle).sigma for frame in frames])
+    known = spreads[np.isfinite(spreads)]
+    if not len(known):
+        return []
+    floor = limits.noise * max(float(np.median(known)), DIGITAL_NOISE)
+    figure = _Figure("scatter about the group's median", spreads, floor, one_sided=True)
+    centre, _, reach = figure.limits(limits.sigma)
+    return [
+        _explain(index, figure, centre, reach)
+        for index in _beyond(figure, centre, reach)
+        if np.isfinite(spreads[index])
+    ]
 
 
 def _figures(stats, limits):

@@ -87,6 +87,28 @@ def _moments(values):
     return float(mean), float(np.sqrt(max(variance, 0)))
 
 
+def white_part(image):
+    """Scatter of an image about the means of its rows.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape ``(ny, nx)``; NaN is ignored.
+
+    Returns
+    -------
+    Moments
+    """
+    moments = clipped_moments(image)
+    with np.errstate(invalid="ignore"):
+        limit = CLIP * max(moments.sigma, DIGITAL_NOISE)
+        good = np.abs(image - moments.mean) <= limit
+        means = np.where(good, image, 0).sum(axis=1, dtype=np.float64) / good.sum(axis=1)
+    residual = clipped_moments(image - means[:, None].astype(image.dtype))
+    length = max(np.count_nonzero(good) / len(image), 2)
+    return Moments(residual.mean, residual.sigma * np.sqrt(length / (length - 1)), residual.count)
+
+
 @dataclass(frozen=True)
 class FrameStatistics:
     """Figures by which a reduced frame is compared with others of its group. All in adu.

@@ -16,8 +16,7 @@ from ccdflow.bias.framefigures import (
     UNKNOWN,
     Clean,
     Estimate,
-    Moments,
-    clipped_moments,
+    white_part,
     without_outliers,
 )
 from ccdflow.errors import UserError
@@ -50,7 +49,7 @@ def read_noise(frames):
 
 
 def _pair_parts(frames):
-    return [_white_part(b - a) for a, b in pairwise(frames)]
+    return [white_part(b - a) for a, b in pairwise(frames)]
 
 
 def _read_noise(parts):
@@ -61,18 +60,6 @@ def _read_noise(parts):
     pixels = np.mean([part.count for part in parts])
     error = sigma * np.sqrt((1 + (pairs - 1) / (2 * pairs)) / (2 * pixels * pairs))
     return Estimate(float(sigma), float(error))
-
-
-def _white_part(image):
-    """Scatter of an image about the means of its rows."""
-    moments = clipped_moments(image)
-    with np.errstate(invalid="ignore"):
-        limit = CLIP * max(moments.sigma, DIGITAL_NOISE)
-        good = np.abs(image - moments.mean) <= limit
-        means = np.where(good, image, 0).sum(axis=1, dtype=np.float64) / good.sum(axis=1)
-    residual = clipped_moments(image - means[:, None].astype(image.dtype))
-    length = max(np.count_nonzero(good) / len(image), 2)
-    return Moments(residual.mean, residual.sigma * np.sqrt(length / (length - 1)), residual.count)
 
 
 @dataclass(frozen=True)
@@ -269,7 +256,7 @@ def combined_noise(frames, recipe=None):
     halves = [
         combine_arrays(part, recipe, allow_empty=True) for part in (frames[::2], frames[1::2])
     ]
-    part = _white_part(halves[0].image - halves[1].image)
+    part = white_part(halves[0].image - halves[1].image)
     if part.count < 2:
         return UNKNOWN
     parts = sum(excess_variance(k, recipe) / k for k in (n - n // 2, n // 2))

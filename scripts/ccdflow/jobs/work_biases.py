@@ -16,7 +16,7 @@ from ccdflow.bias.members import read_hdus
 from ccdflow.errors import FrameError
 from ccdflow.files import fitsio
 from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
-from ccdflow.files.headertext import CardList
+from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
 from ccdflow.jobs.remembered import geometry_of, recipe_of
 from ccdflow.run import ledger, plan
@@ -34,6 +34,14 @@ _OF_THE_COMBINED = (
 )  # fmt: skip
 # The least part of the memory allowed that combining may have.
 _LEAST = 0.3
+
+
+class _Unlike(Exception):
+    """Frames that turn out not to be like the others when their pixels are compared."""
+
+    def __init__(self, left_out):
+        super().__init__()
+        self.left_out = left_out
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,17 @@ def combine_biases(context, job, *, threads=2):
     """
     group = context.groups[job.product]
     found = plan.members(context, group)
-    basis = plan.group_basis(context, group)
     selection = select_frames(context, found)
+    while True:
+        try:
+            return _combine_selected(context, job, found, selection, threads)
+        except _Unlike as error:
+            selection = choosing.leave_out(selection, error.left_out)
+
+
+def _combine_selected(context, job, found, selection, threads):
+    group = context.groups[job.product]
+    basis = plan.group_basis(context, group)
     kept = [found[index] for index in selection.kept]
     left_out = [(found[out.index][0], out) for out in selection.left_out]
     data = {
@@ -104,17 +121,19 @@ def combine_biases(context, job, *, threads=2):
             work = replace(work, kept=found)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
     except combine.TooLittleMemory as error:
-        memory = work.settings["memory"]
+        memory, enough = work.settings["memory"], _least_limit(error.needed)
         reason = (
-            f"combine: memory: {memory:g} MB is too little to combine {len(work.kept)} frames;"
-            f" allowed: {_least_limit(error.needed)} or more"
+            f"{memory:g} MB of memory (combine: memory) are too little to combine"
+            f" {len(work.kept)} frames; allowed: {enough} or more"
         )
         # Another setting may do; with this one there is no use in trying again.
-        data |= {"quality": [], "memory": memory}
+        data |= {"quality": [], "memory": memory, "enough": enough}
     return replace(record, status=ledger.REFUSED, reason=reason, data=data)
 
 
 def _why_not(selection, found, minimum):
+    if not selection.agrees and not selection.kept:
+        return selection.reason
     if not selection.agrees:
         return f"the frames do not agree: {selection.reason}"
     count = len(selection.kept)
@@ -220,16 +239,20 @@ def _make(job):
     for image in images:
         hdus = [found[image.hdu] for found in members]
         combined = _combine(job, [hdu.member for hdu in hdus], how.dtype)
-        own = [_measure(job, combined, a, trimmed=how.trim) for a in image.amplifiers]
+        _compare_pixels(job, combined, image.amplifiers, trimmed=how.trim)
+        unit = biasheader.unit_of(hdus[0])
+        own = [_measure(job, combined, a, unit, trimmed=how.trim) for a in image.amplifiers]
         cards = biasheader.shared_cards(hdus)
         if not parts:
             _say_of_group(cards, job)
         texts = _remarks(job, own, several=len(images) * len(own) > 1)
-        biasheader.say_of_image(cards, combined, own, texts)
+        if combined.empty:
+            texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
+        biasheader.say_of_image(cards, combined, own, texts, unit)
         name = biasheader.extension_name(hdus[0])
-        unit, words = data_unit(combined.image)
-        parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *unit]
-        parts += _extensions(job, combined, image.suffix)
+        pixels, words = data_unit(combined.image)
+        parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]
+        parts += _extensions(job, combined, image.suffix, unit)
         content = content or str(words)
         figures += own
         said += texts
@@ -262,8 +285,19 @@ def _members(job, images):
 
 def _say_of_group(cards, job):
     biasheader.say_of_group(
-        cards, key=job.record.key, recipe=job.recipe, members=job.files, left_out=job.left_out
+        cards,
+        key=job.record.key,
+        recipe=job.recipe,
+        members=job.files,
+        dates=_dates(job),
+        left_out=job.left_out,
     )
+
+
+def _dates(job):
+    """Return when the members were taken, '' where it is not known."""
+    rows = (job.context.row_of(record.product) for _, record in job.kept)
+    return [row.facts["date_obs"] or "" for row in rows]
 
 
 def _combine(job, members, dtype):
@@ -301,12 +335,39 @@ def _resident():
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _extensions(job, combined, suffix):
+def _compare_pixels(job, combined, amplifiers, *, trimmed):
+    """Raise `_Unlike` where a member has other structure than the rest, or another's pixels."""
+    flags = job.kept[0][1].data.get("flags", {})
+    found = {}
+    for amplifier in amplifiers:
+        if amplifier.name in flags:
+            continue
+        frames = _sampled(combined, amplifier, trimmed=trimmed)
+        turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
+        where = f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else ""
+        outs = [
+            *choosing.same_pixels(frames, [printable(file) for file in job.files]),
+            *choosing.unlike_the_rest(turned),
+        ]
+        for out in outs:
+            found.setdefault(out.index, replace(out, text=where + out.text))
+    if found:
+        raise _Unlike([found[index] for index in sorted(found)])
+
+
+def _sampled(combined, amplifier, *, trimmed):
+    """Return what the sample of the members has of an amplifier, shape (n, k, nx)."""
+    place = amplifier.place if trimmed else amplifier.data
+    inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
+    return combined.sample[:, inside, place.x0 : place.x1]
+
+
+def _extensions(job, combined, suffix, unit):
     """Return the HDUs with uncertainty and number of frames that the configuration asks for."""
     parts = []
     if job.settings["uncertainty"]:
         cards = CardList()
-        cards.set("BUNIT", "adu", "standard error of the pixels")
+        cards.set("BUNIT", unit, "standard error of the pixels")
         parts += array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")
     if job.settings["count"]:
         cards = CardList()
@@ -340,30 +401,30 @@ def _measure_only(job):
     figures = []
     for image in images:
         combined = _combine(job, [found[image.hdu].member for found in members], how.dtype)
-        figures += [_measure(job, combined, a, trimmed=how.trim) for a in image.amplifiers]
+        unit = biasheader.unit_of(members[0][image.hdu])
+        figures += [_measure(job, combined, a, unit, trimmed=how.trim) for a in image.amplifiers]
     return [{**figure, **dict.fromkeys(_OF_THE_COMBINED, math.nan)} for figure in figures]
 
 
-def _measure(job, combined, amplifier, *, trimmed):
+def _measure(job, combined, amplifier, unit, *, trimmed):
     """Return what the biases say of one amplifier: a row of the table, and what is drawn."""
     place = amplifier.place if trimmed else amplifier.data
     claim = amplifier.read_noise
+    gain = 1.0 if biasheader.is_electrons(unit) else amplifier.gain
     what = quality.Amplifier(
         amplifier.name,
         (place.y0, place.y1, place.x0, place.x1),
-        amplifier.gain,
+        gain,
         claim if claim is not None else _claimed(job),
         amplifier.along,
     )
-    rows = [job.context.row_of(record.product) for _, record in job.kept]
-    hours = hours_of([row.facts["date_obs"] for row in rows])
+    hours = hours_of(_dates(job))
     subtracted = all(amplifier.name in record.data["levels"] for _, record in job.kept)
     if subtracted:
         levels = [record.data["levels"][amplifier.name] for _, record in job.kept]
     else:
         # The level is still in the pixels.
-        inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
-        frames = combined.sample[:, inside, place.x0 : place.x1]
+        frames = _sampled(combined, amplifier, trimmed=trimmed)
         levels = [_short(framefigures.clipped_moments(frame).mean) for frame in frames]
     noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in job.kept]
     overscan = float(np.median(noises))
@@ -376,7 +437,7 @@ def _measure(job, combined, amplifier, *, trimmed):
         pairs = ()
     return {
         **{name: _short(value) for name, value in figures.items()},
-        "gain": math.nan if amplifier.gain is None else amplifier.gain,
+        "gain": math.nan if gain is None else gain,
         "subtracted": subtracted,
         "levels": levels,
         "hours": [_short(hour) for hour in hours],

@@ -201,10 +201,11 @@ def _trend(context, groups, highlight=None):
     if len({group.shown for group, _ in found}) < 2:
         return ()
     pictures = drawing()
+    names = names_of(groups)
     points = [
         pictures.TrendPoint(
             group.shown,
-            group.camera,
+            names[group.product],
             figures["amplifier"],
             figures["level"],
             figures["read_noise"],

@@ -226,7 +226,8 @@ class TrendPoint:
     night : str
         Name of the night, as a rule ``YYYY-MM-DD``.
     camera, amplifier : str
-        What was measured; the amplifier may be empty.
+        What was measured: the camera, with what tells groups of its biases apart where there are
+        several; the amplifier may be empty.
     level, read_noise : float
         In the unit of the picture; NaN where not known.
     noise_ratio : float

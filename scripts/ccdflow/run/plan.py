@@ -29,9 +29,9 @@ _BIAS_PICTURE = "bias_quality.png"
 TREND_NIGHTS = 30
 
 # Raise one of these when a change alters the product it stands for.
-PICTURE_VERSION = 2
-PAGE_VERSION = 2
-COMBINE_VERSION = 2
+PICTURE_VERSION = 3
+PAGE_VERSION = 3
+COMBINE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,8 +351,21 @@ def _group_lines(context, groups):
             key = context.planned(
                 group.product, lambda group=group: digest(group_basis(context, group))
             )
-            lines.append([group.product, key])
+            lines.append([group.product, key, *_for_want_of_memory(context, record)])
     return lines
+
+
+def _for_want_of_memory(context, record):
+    """Return ['memory'] for a combined bias that was refused, or will be, for want of it, else [].
+
+    How much is allowed is no part of its key, and yet what shows the group has to be made again
+    when it is made after all.
+    """
+    if record.status != ledger.REFUSED or "memory" not in record.data:
+        return []
+    is_tried = context.planning and record.product in context.jobs
+    will_do = is_tried and _memory(context) >= record.data.get("enough", 0)
+    return [] if will_do else ["memory"]
 
 
 def drawn_frames(context, night, *, gone=False):
