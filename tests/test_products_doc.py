@@ -9,7 +9,7 @@ from small_frames import bias_cards, biases, run_jobs, write_raw
 from ccdflow.jobs import work_tables
 
 TEXT = (Path(__file__).parents[1] / "docs" / "products.md").read_text("utf-8")
-NAMES = set(re.findall(r"`([A-Za-z0-9_]+)`", TEXT))
+NAMES = set(re.findall(r"`([A-Za-z0-9_-]+)`", TEXT))
 STANDARD = {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT",
             "GCOUNT", "EXTNAME", "HISTORY", "COMMENT", ""}  # fmt: skip
 TWO = """\
