@@ -517,6 +517,7 @@ def figures_of(**changes):
     values = {
         "read_noise": 4.0, "combined_noise": 1.2, "combined_noise_error": 0.01, "frames": 12,
         "predicted_noise": 1.2, "clipped_fraction": 0.003, "disagreement": 0.0,
+        "cut_off": False,
     }  # fmt: skip
     return {**values, **changes}
 

@@ -713,3 +713,15 @@ def test_headers_of_products_are_read_back_as_they_were_written(tmp_path):
     path.write_bytes(path.read_bytes()[:-2880])
     with pytest.raises(work_biases.FrameError, match="ends before its pixels do"):
         read_hdus(path, 2)
+
+
+@pytest.mark.parametrize(("level", "signed"), [(0, False), (0, True), (40, False)])
+def test_biases_that_the_converter_cuts_off_are_said_to_be(tmp_path, level, signed):
+    """A quarter of the values would be below 0; those of a camera with a sign are there."""
+    frames = [frame.astype("i4") - 1000 + level for frame in biases(6)]
+    if not signed:
+        frames = [np.maximum(frame, 0).astype("u2") for frame in frames]
+    fill(tmp_path / "raw", frames)
+    _, records = combined(tmp_path)
+    said = [text for text in records[BIAS].data["remarks"] if "so near 0" in text]
+    assert len(said) == (level == 0 and not signed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -30,7 +31,7 @@ def remarks(figures, recipe):
     Parameters
     ----------
     figures : dict
-        Of an amplifier, as `AmplifierQuality` names them.
+        Of an amplifier, as `AmplifierQuality` names them, and ``cut_off``, see `is_cut_off`.
     recipe : Recipe
 
     Returns
@@ -52,6 +53,11 @@ def remarks(figures, recipe):
             f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
             f" {predicted:.3g} adu that the read noise predicts"
         )
+    if figures["cut_off"]:
+        said.append(
+            "its level is so near 0 that the converter cuts off what is below: level and noise are"
+            " not those of the detector"
+        )
     clipped, expected = figures["clipped_fraction"], expected_clipping(figures["frames"], recipe)
     if clipped > expected + _CLIPPED:
         said.append(
@@ -65,3 +71,29 @@ _WHOLE_NUMBERS = (
     ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
     " of the most frequent value (`combine: {clip: null}` averages all)"
 )
+
+
+def is_cut_off(frames, levels, noise):
+    """Tell whether a camera's converter cuts off what lies below 0.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+    levels : sequence of float
+        What was subtracted from each, adu; 0 where nothing was.
+    noise : float
+        Read noise, adu.
+
+    Returns
+    -------
+    bool
+        Whether the level is within 1.5 noises of 0, and yet of the values more than one noise below
+        0 there are less than a third of what a normal distribution has there.
+    """
+    levels = np.asarray(levels, dtype=np.float64)[:, None, None]
+    middle = np.median(levels) + np.nanmedian(frames[:, ::8])
+    if not 0 <= middle < 1.5 * noise:
+        return False
+    expected = math.erfc((middle / noise + 1) / 2**0.5) / 2
+    return bool(np.mean(frames + levels < -noise) < expected / 3)

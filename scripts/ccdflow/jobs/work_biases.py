@@ -419,13 +419,14 @@ def _measure(job, combined, amplifier, unit, *, trimmed):
         amplifier.along,
     )
     hours = hours_of(_dates(job))
+    frames = _sampled(combined, amplifier, trimmed=trimmed)
     subtracted = all(amplifier.name in record.data["levels"] for _, record in job.kept)
     if subtracted:
         levels = [record.data["levels"][amplifier.name] for _, record in job.kept]
     else:
         # The level is still in the pixels.
-        frames = _sampled(combined, amplifier, trimmed=trimmed)
         levels = [_short(framefigures.clipped_moments(frame).mean) for frame in frames]
+    above = levels if subtracted else [0.0] * len(levels)
     noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in job.kept]
     overscan = float(np.median(noises))
     figures = asdict(quality.measure_amplifier(combined, what, levels, hours, overscan))
@@ -439,6 +440,7 @@ def _measure(job, combined, amplifier, unit, *, trimmed):
         **{name: _short(value) for name, value in figures.items()},
         "gain": math.nan if gain is None else gain,
         "subtracted": subtracted,
+        "cut_off": remarks.is_cut_off(frames, above, figures["read_noise"]),
         "levels": levels,
         "hours": [_short(hour) for hour in hours],
         "pairs": [_short(pair) for pair in pairs],
