@@ -311,13 +311,15 @@ def end_run():
     if Run.orders:
         Run.progress.elsewhere(done_elsewhere())
     Run.progress.end()
+    if Run.told_to_end:
+        say("the run was told to end; what was finished is whole: run again for the rest")
     undone = [order for order in Run.orders if not Path(f"{RESULTS}/{order.done}").is_file()]
     if undone:
         names = ", ".join(order.name for order in undone[:4]) + ", ..." * (len(undone) > 4)
         say(
             f"{len(undone)} of {len(Run.orders)} work orders were not finished ({names}): run again"
         )
-        if Run.signals:
+        if Run.signals and not Run.told_to_end:
             say(
                 f"a process was ended from outside ({', '.join(sorted(Run.signals))});"
                 " if nobody did that, it may have been for want of memory"

@@ -99,7 +99,7 @@ def news(count, before, after, seconds):
     made = count["frames"] - count["aside"]
     if not (made or count["others"] or aside or gone):
         return ""
-    parts = [f"{made} frames reduced"]
+    parts = [f"{made} frame{'s' * (made != 1)} reduced"]
     if count["others"]:
         parts.append(f"{count['others']} combined biases, pictures and pages made")
     if aside:
