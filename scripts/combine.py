@@ -15,7 +15,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow import __version__
-from ccdflow.bias.combine import DEFAULT_MEMORY, Recipe, combine, locate
+from ccdflow.combine.stack import DEFAULT_MEMORY, Recipe, combine, locate
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import fitsio
 
@@ -69,7 +69,7 @@ def write(path, result, files):
     Parameters
     ----------
     path : path-like
-    result : ccdflow.bias.combine.Combined
+    result : ccdflow.combine.stack.Combined
     files : list of str
         The members, in their order.
     """

@@ -17,8 +17,9 @@ from astropy.stats import mad_std
 from small_frames import bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
-from ccdflow.bias import biasheader, choosing, framefigures
-from ccdflow.bias.members import read_hdus
+from ccdflow.combine import header as combined_header
+from ccdflow.combine.members import read_hdus
+from ccdflow.detector import choosing, frame_figures
 from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
@@ -551,7 +552,7 @@ def test_frames_of_one_night_in_the_configuration_may_come_from_two(tmp_path):
 
 
 def statistics(image, name, level=3.0):
-    figures = framefigures.frame_statistics(image, [level])
+    figures = frame_figures.frame_statistics(image, [level])
     return {"amplifier": name, **json.loads(json.dumps(figures.__dict__))}
 
 
@@ -580,8 +581,8 @@ def test_every_member_has_its_card(count):
     cards = CardList()
     files = [f"night/b{number}.fits" for number in range(count)]
     out = choosing.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
-    biasheader.say_of_group(
-        cards, key="k", recipe=work_biases.combine.Recipe(), members=files,
+    combined_header.say_of_group(
+        cards, key="k", recipe=work_biases.stack.Recipe(), members=files,
         dates=[""] * count, left_out=[("ä.fits", out)],
     )  # fmt: skip
     header = fits.Header.fromstring(cards.to_bytes(0))

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 
-from ccdflow.camera.cards import card_value
 from ccdflow.camera.geometry import (
     Amplifier,
     Geometry,
@@ -17,6 +16,7 @@ from ccdflow.camera.geometry import (
 )
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value
 
 # The least part of the data's length that a strip of the header must span to be lengthened to it.
 MOST = 0.9

@@ -16,7 +16,13 @@ import yaml
 from ccdflow import schemas
 from ccdflow.camera import facts
 from ccdflow.camera.assemble import resolve
-from ccdflow.camera.cards import (
+from ccdflow.camera.facts import FrameFacts, TypeRule, refuse_reduced
+from ccdflow.camera.geometry import Amplifier, AmplifierSpec, Cards, Geometry
+from ccdflow.camera.headersections import drafts_from_header
+from ccdflow.camera.profilesections import drafts_from_profile
+from ccdflow.camera.sections import FORMS, Region, read_region
+from ccdflow.errors import UserError
+from ccdflow.files.cards import (
     CardSpec,
     as_list,
     card_value,
@@ -25,12 +31,6 @@ from ccdflow.camera.cards import (
     matches,
     read_card,
 )
-from ccdflow.camera.facts import FrameFacts, TypeRule, refuse_reduced
-from ccdflow.camera.geometry import Amplifier, AmplifierSpec, Cards, Geometry
-from ccdflow.camera.headersections import drafts_from_header
-from ccdflow.camera.profilesections import drafts_from_profile
-from ccdflow.camera.sections import FORMS, Region, read_region
-from ccdflow.errors import UserError
 
 __all__ = [
     "Amplifier",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import PurePosixPath
 
-from ccdflow.camera.cards import CardSpec, card_value, find, find_first, matches, number
 from ccdflow.camera.geometry import binning, image_hdus
 from ccdflow.errors import FrameError
+from ccdflow.files.cards import CardSpec, card_value, find, find_first, matches, number
 
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
 

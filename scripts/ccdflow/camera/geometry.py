@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ccdflow.camera.cards import CardSpec, card_value, find, number, whole
 from ccdflow.camera.sections import Region, RegionSpec, Section, parse_fits
 from ccdflow.errors import FrameError
+from ccdflow.files.cards import CardSpec, card_value, find, number, whole
 
 BINNING_PAIRS = (
     ("CCDBIN1", "CCDBIN2"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ccdflow.camera.cards import CardSpec, card_value
 from ccdflow.camera.geometry import array_shape, binning, card_number
 from ccdflow.camera.sections import Region, Section, inside, parse_fits
 from ccdflow.errors import FrameError
+from ccdflow.files.cards import CardSpec, card_value
 
 REMEDY = (
     "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ccdflow.camera.cards import CardSpec, card_value, find, hdu_indices, number
 from ccdflow.camera.geometry import Draft, array_shape, card_number, detector_sections, image_hdus
 from ccdflow.camera.sections import Region, RegionSpec
 from ccdflow.errors import FrameError
+from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices, number
 
 
 def drafts_from_profile(headers, specs, size, cards, *, file):

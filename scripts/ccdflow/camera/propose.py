@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.camera.cameras import generic_camera
-from ccdflow.camera.cards import find_first
 from ccdflow.camera.geometry import array_shape, image_hdus
 from ccdflow.camera.light import (
     NARROWEST,
@@ -28,6 +27,7 @@ from ccdflow.camera.light import (
 )
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError, UserError
+from ccdflow.files.cards import find_first
 
 BLANK = (
     "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.camera.cards import number, whole
 from ccdflow.camera.geometry import Draft
 from ccdflow.camera.sections import Region
+from ccdflow.files.cards import number, whole
 
 # Cards with the number of columns (rows) before and after the data, in the order of readout.
 PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", "PRECOL")

@@ -22,8 +22,8 @@ from astropy.io import fits
 from isal import igzip, igzip_lib, isal_zlib
 
 from ccdflow import paths
-from ccdflow.camera.cards import card_value
 from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value
 
 BLOCK = 2880
 _GZIP_MAGIC = b"\x1f\x8b"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ccdflow.camera.cards import card_value
 from ccdflow.files import fitsio
+from ccdflow.files.cards import card_value
 from ccdflow.files.hdus import array_hdu, hdu_header, versions
 from ccdflow.files.headertext import CardList, is_commentary, printable
 from ccdflow.frame import placement

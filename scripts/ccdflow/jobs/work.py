@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.bias.combine import sampled_rows
-from ccdflow.bias.framefigures import BOXES, frame_statistics
 from ccdflow.camera.cameras import Recipe
 from ccdflow.camera.geometry import Geometry
+from ccdflow.combine.stack import sampled_rows
+from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.errors import FrameError
 from ccdflow.files import fitsio, rowio
 from ccdflow.frame import headers, reduction, streaming

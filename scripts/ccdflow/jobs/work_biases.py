@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.bias import biasheader, choosing, combine, framefigures, quality, remarks
-from ccdflow.bias.members import read_hdus
+from ccdflow.combine import header, stack
+from ccdflow.combine.members import read_hdus
+from ccdflow.detector import bias_figures, choosing, frame_figures, warnings
 from ccdflow.errors import FrameError
 from ccdflow.files import fitsio
 from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
@@ -61,7 +62,7 @@ class _Job:
     @property
     def recipe(self):
         settings = self.settings
-        return combine.Recipe(settings["method"], settings["clip"], settings["iterations"])
+        return stack.Recipe(settings["method"], settings["clip"], settings["iterations"])
 
     @property
     def files(self):
@@ -120,7 +121,7 @@ def _combine_selected(context, job, found, selection, threads):
             # What they disagree in is what their figures are there to show.
             work = replace(work, kept=found)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
-    except combine.TooLittleMemory as error:
+    except stack.TooLittleMemory as error:
         memory, enough = work.settings["memory"], _least_limit(error.needed)
         reason = (
             f"{memory:g} MB of memory (combine: memory) are too little to combine"
@@ -155,7 +156,7 @@ def select_frames(context, found):
 
     Returns
     -------
-    ccdflow.bias.choosing.Selection
+    ccdflow.detector.choosing.Selection
     """
     flags = [record.data.get("flags", {}) for _, record in found]
     if not any(flags):
@@ -196,7 +197,7 @@ def select(statistics):
 
     Returns
     -------
-    ccdflow.bias.choosing.Selection
+    ccdflow.detector.choosing.Selection
     """
     count = len(statistics)
     by_name = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
@@ -221,7 +222,7 @@ def select(statistics):
 
 def _as_statistics(entry):
     figures = {name: value for name, value in entry.items() if name != "amplifier"}
-    return framefigures.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})
+    return frame_figures.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})
 
 
 # -- the product -----------------------------------------------------------------------------------
@@ -233,23 +234,23 @@ def _make(job):
     parts, figures, said, content = [], [], [], ""
     rejected = 0
     if images[0].hdu:
-        primary = biasheader.shared_cards([hdus[0] for hdus in members])
+        primary = header.shared_cards([hdus[0] for hdus in members])
         _say_of_group(primary, job)
         parts += array_hdu(primary, None, primary=True)
     for image in images:
         hdus = [found[image.hdu] for found in members]
         combined = _combine(job, [hdu.member for hdu in hdus], how.dtype)
         _compare_pixels(job, combined, image.amplifiers, trimmed=how.trim)
-        unit = biasheader.unit_of(hdus[0])
+        unit = header.unit_of(hdus[0])
         own = [_measure(job, combined, a, unit, trimmed=how.trim) for a in image.amplifiers]
-        cards = biasheader.shared_cards(hdus)
+        cards = header.shared_cards(hdus)
         if not parts:
             _say_of_group(cards, job)
         texts = _remarks(job, own, several=len(images) * len(own) > 1)
         if combined.empty:
             texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
-        biasheader.say_of_image(cards, combined, own, texts, unit)
-        name = biasheader.extension_name(hdus[0])
+        header.say_of_image(cards, combined, own, texts, unit)
+        name = header.extension_name(hdus[0])
         pixels, words = data_unit(combined.image)
         parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]
         parts += _extensions(job, combined, image.suffix, unit)
@@ -284,7 +285,7 @@ def _members(job, images):
 
 
 def _say_of_group(cards, job):
-    biasheader.say_of_group(
+    header.say_of_group(
         cards,
         key=job.record.key,
         recipe=job.recipe,
@@ -301,7 +302,7 @@ def _dates(job):
 
 
 def _combine(job, members, dtype):
-    combined = combine.combine(
+    combined = stack.combine(
         members,
         job.recipe,
         threads=job.threads,
@@ -387,7 +388,7 @@ def _remarks(job, figures, *, several):
             said.append(f"amplifier {name} is {flags[name]} throughout")
             continue
         where = f"amplifier {name}: " if several else ""
-        said += [where + text for text in remarks.remarks(each, job.recipe)]
+        said += [where + text for text in warnings.remarks(each, job.recipe)]
     return said
 
 
@@ -401,7 +402,7 @@ def _measure_only(job):
     figures = []
     for image in images:
         combined = _combine(job, [found[image.hdu].member for found in members], how.dtype)
-        unit = biasheader.unit_of(members[0][image.hdu])
+        unit = header.unit_of(members[0][image.hdu])
         figures += [_measure(job, combined, a, unit, trimmed=how.trim) for a in image.amplifiers]
     return [{**figure, **dict.fromkeys(_OF_THE_COMBINED, math.nan)} for figure in figures]
 
@@ -410,8 +411,8 @@ def _measure(job, combined, amplifier, unit, *, trimmed):
     """Return what the biases say of one amplifier: a row of the table, and what is drawn."""
     place = amplifier.place if trimmed else amplifier.data
     claim = amplifier.read_noise
-    gain = 1.0 if biasheader.is_electrons(unit) else amplifier.gain
-    what = quality.Amplifier(
+    gain = 1.0 if header.is_electrons(unit) else amplifier.gain
+    what = bias_figures.Amplifier(
         amplifier.name,
         (place.y0, place.y1, place.x0, place.x1),
         gain,
@@ -425,11 +426,11 @@ def _measure(job, combined, amplifier, unit, *, trimmed):
         levels = [record.data["levels"][amplifier.name] for _, record in job.kept]
     else:
         # The level is still in the pixels.
-        levels = [_short(framefigures.clipped_moments(frame).mean) for frame in frames]
+        levels = [_short(frame_figures.clipped_moments(frame).mean) for frame in frames]
     above = levels if subtracted else [0.0] * len(levels)
     noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in job.kept]
     overscan = float(np.median(noises))
-    figures = asdict(quality.measure_amplifier(combined, what, levels, hours, overscan))
+    figures = asdict(bias_figures.measure_amplifier(combined, what, levels, hours, overscan))
     pairs = figures.pop("pair_noise")
     if amplifier.name in job.kept[0][1].data.get("flags", {}):
         # All frames are flagged, or this one would not be here: but a level, there is nothing.
@@ -440,7 +441,7 @@ def _measure(job, combined, amplifier, unit, *, trimmed):
         **{name: _short(value) for name, value in figures.items()},
         "gain": math.nan if gain is None else gain,
         "subtracted": subtracted,
-        "cut_off": remarks.is_cut_off(frames, above, figures["read_noise"]),
+        "cut_off": warnings.is_cut_off(frames, above, figures["read_noise"]),
         "levels": levels,
         "hours": [_short(hour) for hour in hours],
         "pairs": [_short(pair) for pair in pairs],

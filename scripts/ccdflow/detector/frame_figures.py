@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.bias.combine import MAD_TO_SIGMA, sampled_rows
+from ccdflow.combine.stack import MAD_TO_SIGMA, sampled_rows
 
 BOXES = 8
 """A frame's coarse shape is measured in so many by so many boxes."""

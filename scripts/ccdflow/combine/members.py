@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.bias.combine import Member
+from ccdflow.combine.stack import Member
 from ccdflow.errors import FrameError
 from ccdflow.files import fitsio
 from ccdflow.files.headertext import is_commentary
@@ -22,7 +22,7 @@ class ProductHdu:
     cards : dict of str to str
         The text of each card by keyword, with the CONTINUE cards that follow it; COMMENT, HISTORY
         and blank cards are not among them.
-    member : ccdflow.bias.combine.Member or None
+    member : ccdflow.combine.stack.Member or None
         Where its pixels are; None if it has none.
     """
 

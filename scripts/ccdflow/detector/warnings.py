@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ccdflow.bias.combine import combine_arrays
-from ccdflow.bias.framefigures import CLIP, DIGITAL_NOISE
+from ccdflow.combine.stack import combine_arrays
+from ccdflow.detector.frame_figures import CLIP, DIGITAL_NOISE
 
 
 @lru_cache(maxsize=256)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.bias.combine import MAD_TO_SIGMA
-from ccdflow.bias.framefigures import BOXES, DIGITAL_NOISE, FRAME_ROWS, white_part
+from ccdflow.combine.stack import MAD_TO_SIGMA
+from ccdflow.detector.frame_figures import BOXES, DIGITAL_NOISE, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
 
 

@@ -11,8 +11,8 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
-from ccdflow.bias import combine as module
-from ccdflow.bias.combine import Member, Recipe, combine, combine_arrays, locate, sampled_rows
+from ccdflow.combine import stack as module
+from ccdflow.combine.stack import Member, Recipe, combine, combine_arrays, locate, sampled_rows
 from ccdflow.errors import FrameError, UserError
 
 SHAPE = (17, 23)

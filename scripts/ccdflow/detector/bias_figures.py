@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ccdflow.bias.combine import Recipe, combine_arrays
-from ccdflow.bias.framefigures import (
+from ccdflow.combine.stack import Recipe, combine_arrays
+from ccdflow.detector.frame_figures import (
     BOXES,
     CLIP,
     DIGITAL_NOISE,
@@ -331,7 +331,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
 
     Parameters
     ----------
-    combined : ccdflow.bias.combine.Combined
+    combined : ccdflow.combine.stack.Combined
         The combined bias with the sample of its members.
     amplifier : Amplifier
         Where it is and what is claimed of it.

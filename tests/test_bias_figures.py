@@ -8,15 +8,8 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import simulate
-from ccdflow.bias.choosing import Thresholds, select_members
-from ccdflow.bias.combine import Recipe, combine_arrays
-from ccdflow.bias.framefigures import (
-    Estimate,
-    FrameStatistics,
-    clipped_moments,
-    frame_statistics,
-)
-from ccdflow.bias.quality import (
+from ccdflow.combine.stack import Recipe, combine_arrays
+from ccdflow.detector.bias_figures import (
     Amplifier,
     combined_noise,
     disagreement,
@@ -28,7 +21,14 @@ from ccdflow.bias.quality import (
     read_noise,
     structure,
 )
-from ccdflow.bias.remarks import expected_clipping, remarks
+from ccdflow.detector.choosing import Thresholds, select_members
+from ccdflow.detector.frame_figures import (
+    Estimate,
+    FrameStatistics,
+    clipped_moments,
+    frame_statistics,
+)
+from ccdflow.detector.warnings import expected_clipping, remarks
 from ccdflow.errors import UserError
 
 KAST = Path(__file__).parents[1] / "../shared/data/kast_blue_2015"

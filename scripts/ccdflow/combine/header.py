@@ -23,7 +23,7 @@ def shared_cards(members):
 
     Parameters
     ----------
-    members : list of ccdflow.bias.members.ProductHdu
+    members : list of ccdflow.combine.members.ProductHdu
 
     Returns
     -------
@@ -67,12 +67,12 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
         Changed in place.
     key : str
         The product's.
-    recipe : ccdflow.bias.combine.Recipe
+    recipe : ccdflow.combine.stack.Recipe
     members : list of str
         Raw files.
     dates : list of str
         When they were taken, DATE-OBS of each, in any order.
-    left_out : list of (str, ccdflow.bias.choosing.LeftOut)
+    left_out : list of (str, ccdflow.detector.choosing.LeftOut)
         Raw files that do not look like the group, and why.
     """
     for keyword, value, comment in versions():
@@ -111,10 +111,10 @@ def say_of_image(cards, combined, figures, remarks=(), unit="adu"):
     ----------
     cards : ccdflow.files.headertext.CardList
         Changed in place.
-    combined : ccdflow.bias.combine.Combined
+    combined : ccdflow.combine.stack.Combined
     figures : list of dict
-        Of each of its amplifiers, as `ccdflow.bias.quality.AmplifierQuality` names them, and
-        'subtracted', whether the members' overscan was.
+        Of each of its amplifiers, named as in `ccdflow.detector.bias_figures.AmplifierQuality`,
+        and 'subtracted', whether the members' overscan was.
     remarks : sequence of str
         What is not as it should be.
     unit : str

@@ -1,1 +1,0 @@
-"""Biases: combined into one, and what they say about the detector."""

@@ -1,0 +1,1 @@
+"""Combining any stack of frames: reading members, clipping, averaging, the combined header."""

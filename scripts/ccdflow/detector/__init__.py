@@ -1,0 +1,1 @@
+"""What frames say of their detector: figures, which frames belong together, warnings."""
