@@ -17,7 +17,7 @@ from astropy.io import fits
 from ccdflow import __version__
 from ccdflow.combine.stack import DEFAULT_MEMORY, Recipe, combine, locate
 from ccdflow.errors import CcdflowError, UserError
-from ccdflow.files import fitsio
+from ccdflow.files import checksum, promised, whole
 
 
 def parse(arguments=None):
@@ -87,9 +87,9 @@ def write(path, result, files):
     header["CCDFLOW"] = (__version__, "version of ccdflow")
     for number, name in enumerate(files, start=1):
         header[f"IMCMB{number:03d}"] = Path(name).name
-    padding = bytes(-data.nbytes % fitsio.BLOCK)
-    sum_of_data = fitsio.sum_words(data)
-    fitsio.write_hdus(path, [fitsio.header_bytes(header, sum_of_data), np.ravel(data), padding])
+    padding = bytes(-data.nbytes % promised.BLOCK)
+    sum_of_data = checksum.sum_words(data)
+    whole.write_hdus(path, [checksum.header_bytes(header, sum_of_data), np.ravel(data), padding])
 
 
 def main(arguments=None):

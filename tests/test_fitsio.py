@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccdflow.errors import FrameError
-from ccdflow.files import fitsio, rowio
+from ccdflow.files import checksum, decoding, rawfile, rowio, whole
 
 NY, NX = 37, 53
 
@@ -61,8 +61,8 @@ def put(folder, content, name="a.fits.gz"):
 
 def stream(path, layout):
     """Read all rows as the usual frame's are, and return their bytes."""
-    with fitsio.reading("a"):
-        raw = fitsio.open_raw(path)
+    with rawfile.reading("a"):
+        raw = rawfile.open_raw(path)
     with raw as file:
         rows = rowio.RowStream(file, layout, layout.hdus[0], "a")
         return b"".join(block.tobytes() for _, block in rows.blocks(10))
@@ -82,7 +82,7 @@ def test_fingerprint_is_of_what_is_inside(tmp_path):
         "members.fits.gz": members,
         "zeros.fits.gz": packed(content) + bytes(512),
     }.items():
-        layout = fitsio.read_layout(put(tmp_path, written, name))
+        layout = rawfile.read_layout(put(tmp_path, written, name))
         assert layout.fingerprint == expected, name
         assert layout.length == 2880 + NY * NX * 2
 
@@ -93,7 +93,7 @@ def test_members_may_end_anywhere(tmp_path):
     for size in range(8160, 8200):
         members = gzip.compress(chance.randbytes(size), 0, mtime=0) + packed(b"tail")
         with put(tmp_path, members).open("rb") as file:
-            found = fitsio._Stream(file, "a", True)
+            found = rawfile._Stream(file, "a", True)
             assert found.at(size, 10, 8192) == b"tail"
 
 
@@ -103,7 +103,7 @@ def test_only_the_first_blocks_are_read(tmp_path):
     written = bytearray(packed(content))
     assert len(written) > 100_000
     written[20_000:-8] = bytes(len(written) - 20_008)
-    layout = fitsio.read_layout(put(tmp_path, bytes(written)))
+    layout = rawfile.read_layout(put(tmp_path, bytes(written)))
     assert layout.fingerprint == f"{zlib.crc32(content):08x}-{len(content):x}"
 
 
@@ -111,10 +111,10 @@ def test_pixels_come_back(tmp_path):
     content = image()
     for name, written in {"a.fits": content, "a.fits.gz": packed(content)}.items():
         path = put(tmp_path, written, name)
-        layout = fitsio.read_layout(path)
-        data = fitsio.read_bytes(path, layout, memory=10**6)
+        layout = rawfile.read_layout(path)
+        data = rawfile.read_bytes(path, layout, memory=10**6)
         assert bytes(data) == content
-        stored, offset = fitsio.array(data, layout.hdus[0])
+        stored, offset = decoding.array(data, layout.hdus[0])
         np.testing.assert_array_equal(stored + np.int64(offset), fits.getdata(path))
         assert (stored.shape, offset) == ((NY, NX), 32768)
 
@@ -122,11 +122,11 @@ def test_pixels_come_back(tmp_path):
 def test_several_images(tmp_path):
     content = extensions((5, 7), (6, 3))
     path = put(tmp_path, packed(content))
-    layout = fitsio.read_layout(path)
+    layout = rawfile.read_layout(path)
     assert [hdu.size for hdu in layout.hdus] == [0, 70, 36]
-    data = fitsio.read_bytes(path, layout, memory=10**6)
+    data = rawfile.read_bytes(path, layout, memory=10**6)
     for number in (1, 2):
-        stored, offset = fitsio.array(data, layout.hdus[number])
+        stored, offset = decoding.array(data, layout.hdus[number])
         np.testing.assert_array_equal(stored, fits.getdata(path, number))
         assert offset == 0
 
@@ -137,10 +137,10 @@ def test_several_images(tmp_path):
 def outcome(path):
     """What becomes of a file: the reason why it is refused, or its pixels, by either way."""
     try:
-        layout = fitsio.read_layout(path, name="a", memory=10**7)
-        whole = fitsio.read_bytes(path, layout, memory=10**7, name="a")
+        layout = rawfile.read_layout(path, name="a", memory=10**7)
+        data = rawfile.read_bytes(path, layout, memory=10**7, name="a")
         size = layout.hdus[0].size
-        pixels = bytes(whole[layout.hdus[0].offset :][:size])
+        pixels = bytes(data[layout.hdus[0].offset :][:size])
         assert stream(path, layout) == pixels
     except FrameError as error:
         return error.reason
@@ -177,13 +177,13 @@ def test_a_flipped_bit_is_told_alike_by_either_way_of_reading(tmp_path):
         bad = bytearray(written)
         bad[chance.randrange(9000, len(bad) - 8)] ^= 1 << chance.randrange(8)
         path = put(tmp_path, bytes(bad))
-        layout = fitsio.read_layout(path, name="a")
-        with pytest.raises(FrameError) as whole:
-            fitsio.read_bytes(path, layout, memory=10**7, name="a")
+        layout = rawfile.read_layout(path, name="a")
+        with pytest.raises(FrameError) as at_once:
+            rawfile.read_bytes(path, layout, memory=10**7, name="a")
         with pytest.raises(FrameError) as rows:
             stream(path, layout)
-        assert whole.value.reason == rows.value.reason
-        reasons.add(whole.value.reason.split("(")[0])
+        assert at_once.value.reason == rows.value.reason
+        reasons.add(at_once.value.reason.split("(")[0])
     assert "gzip stream is damaged " in reasons
 
 
@@ -193,15 +193,15 @@ def test_a_cut_file_is_found(tmp_path, plain):
     content = image(ny=60, nx=200)
     written = content if plain else packed(content)
     name = "a.fits" if plain else "a.fits.gz"
-    length = fitsio.read_layout(put(tmp_path, content, "whole.fits")).length
+    length = rawfile.read_layout(put(tmp_path, content, "whole.fits")).length
     cuts = {place + beside for place in range(0, len(written), 2880) for beside in (-1, 0, 1)}
     for cut in sorted(c for c in cuts if 0 <= c < (length if plain else len(written))):
-        with pytest.raises(fitsio.Incomplete, match=r"truncated|empty"):
-            fitsio.read_layout(put(tmp_path, written[:cut], name))
+        with pytest.raises(rawfile.Incomplete, match=r"truncated|empty"):
+            rawfile.read_layout(put(tmp_path, written[:cut], name))
     if plain:
         path = put(tmp_path, written[:length], name)
-        layout = fitsio.read_layout(path)
-        assert bytes(fitsio.read_bytes(path, layout, memory=10**7)) == content[:length]
+        layout = rawfile.read_layout(path)
+        assert bytes(rawfile.read_bytes(path, layout, memory=10**7)) == content[:length]
 
 
 @pytest.mark.parametrize(
@@ -219,18 +219,18 @@ def test_a_cut_file_is_found(tmp_path, plain):
 )
 def test_what_is_refused(tmp_path, content, reason):
     with pytest.raises(FrameError) as error:
-        fitsio.read_layout(put(tmp_path, content), name="a")
+        rawfile.read_layout(put(tmp_path, content), name="a")
     assert error.value.reason.startswith(reason)
     assert str(error.value).startswith("a: ")
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_an_unreadable_file_is_told_from_a_bad_one(tmp_path):
-    with pytest.raises(fitsio.Unreadable, match=r"cannot be read \(No such file or directory\)"):
-        fitsio.read_layout(tmp_path / "none.fits", name="a")
+    with pytest.raises(rawfile.Unreadable, match=r"cannot be read \(No such file or directory\)"):
+        rawfile.read_layout(tmp_path / "none.fits", name="a")
     (tmp_path / "folder.fits").mkdir()
-    with pytest.raises(fitsio.Unreadable, match=r"cannot be read \(Is a directory\)"):
-        fitsio.read_layout(tmp_path / "folder.fits", name="a")
+    with pytest.raises(rawfile.Unreadable, match=r"cannot be read \(Is a directory\)"):
+        rawfile.read_layout(tmp_path / "folder.fits", name="a")
 
 
 # -- lying headers and bombs -----------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_a_header_that_asks_for_too_much(tmp_path):
             "NAXIS   =                    2", f"NAXIS1  = {axis:20d}", f"NAXIS2  = {axis:20d}",
         )  # fmt: skip
         with pytest.raises(FrameError, match=f"asks for {asks} of pixels, more than the limit"):
-            fitsio.read_layout(put(tmp_path, packed(text)), memory=10**9)
+            rawfile.read_layout(put(tmp_path, packed(text)), memory=10**9)
 
 
 def test_a_header_of_absurd_numbers(tmp_path):
@@ -266,20 +266,20 @@ def test_a_header_of_absurd_numbers(tmp_path):
         )  # fmt: skip
         text = text.ljust(-(-len(text) // 2880) * 2880)
         with pytest.raises(FrameError, match=r"NAXIS|bytes of pixels"):
-            fitsio.read_layout(put(tmp_path, packed(text)), memory=10**9)
+            rawfile.read_layout(put(tmp_path, packed(text)), memory=10**9)
 
 
 _PEAK = """
 import json, resource, sys, time
-from ccdflow.files import fitsio
+from ccdflow.files import rawfile
 from ccdflow.errors import FrameError
 
 path, memory = sys.argv[1], int(sys.argv[2])
 before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
 reason = ""
 try:
-    layout = fitsio.read_layout(path, name="a", memory=memory)
-    fitsio.read_bytes(path, layout, memory=memory, name="a")
+    layout = rawfile.read_layout(path, name="a", memory=memory)
+    rawfile.read_bytes(path, layout, memory=memory, name="a")
 except FrameError as error:
     reason = error.reason
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -384,9 +384,9 @@ def test_any_header_is_read_or_refused(cards, data, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.fits"
     path.write_bytes(text.ljust(-(-len(text) // 2880) * 2880) + data)
     try:
-        layout = fitsio.read_layout(path, name="a", memory=10**6)
+        layout = rawfile.read_layout(path, name="a", memory=10**6)
         assert layout.headers
-        fitsio.read_bytes(path, layout, memory=10**6)
+        rawfile.read_bytes(path, layout, memory=10**6)
     except FrameError as error:
         said = str(error)
     else:
@@ -408,39 +408,39 @@ def product(path, pixels, **cards):
 def test_signature_is_that_of_astropy(tmp_path):
     path = tmp_path / "a.fits"
     product(path, np.random.default_rng(1).normal(size=(NY, NX)), CCDFKEY="abc")
-    datasum, key = fitsio.signature(path)
+    datasum, key = checksum.signature(path)
     assert (datasum, key) == (fits.getheader(path)["DATASUM"], "abc")
-    assert fitsio.is_whole(path)
+    assert checksum.is_whole(path)
 
 
 def test_no_damage_escapes_the_signature(tmp_path):
     path = tmp_path / "a.fits"
     product(path, np.random.default_rng(1).normal(size=(NY, NX)), CCDFKEY="abc")
     content = path.read_bytes()
-    right = fitsio.signature(path)
+    right = checksum.signature(path)
     chance = random.Random(5)
     for _ in range(300):
         bad = bytearray(content)
         bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
         path.write_bytes(bad)
-        assert fitsio.signature(path) != right
+        assert checksum.signature(path) != right
     for cut in range(0, len(content), 2880):
         path.write_bytes(content[:cut])
         # Cut between two HDUs, what is left is whole: it is the size that tells.
         if cut != len(content) - 2 * 2880:
-            assert fitsio.signature(path) == ("", ""), cut
-    assert fitsio.signature(tmp_path / "none") == ("", "")
+            assert checksum.signature(path) == ("", ""), cut
+    assert checksum.signature(tmp_path / "none") == ("", "")
 
 
 def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "folder" / "a.fits"
-    fitsio.write_hdus(path, [b"old"])
+    whole.write_hdus(path, [b"old"])
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fitsio, "write_all", full)
+    monkeypatch.setattr(whole, "write_all", full)
     with pytest.raises(OSError, match="No space"):
-        fitsio.write_hdus(path, [b"new"])
+        whole.write_hdus(path, [b"new"])
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in path.parent.iterdir()] == ["a.fits"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow.errors import UserError
-from ccdflow.files import fitsio
+from ccdflow.files import rawfile
 from ccdflow.run import inventory, session
 
 
@@ -32,13 +32,13 @@ def update(box, store, **changes):
     now = changes.pop("now", None)
     read = []
     with pytest.MonkeyPatch.context() as patch:
-        read_layout = fitsio.read_layout
+        read_layout = rawfile.read_layout
 
         def counted(path, **options):
             read.append(options["name"])
             return read_layout(path, **options)
 
-        patch.setattr(fitsio, "read_layout", counted)
+        patch.setattr(rawfile, "read_layout", counted)
         gone = inventory.update(store, reading(box, **changes), now=now)
     return sorted(read), gone
 

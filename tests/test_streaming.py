@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from small_frames import begin, bias_cards, biases, run_jobs, write_raw
 
-from ccdflow.files import fitsio
+from ccdflow.files import rawfile, whole
 from ccdflow.frame import streaming
 from ccdflow.jobs import makers, work
 from ccdflow.run import ledger
@@ -180,7 +180,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(tmp_path, monkeypa
         def __exit__(self, *error):
             self.file.close()
 
-    monkeypatch.setattr(fitsio, "open_raw", lambda path, f=fitsio.open_raw: Broken(f(path)))
+    monkeypatch.setattr(rawfile, "open_raw", lambda path, f=rawfile.open_raw: Broken(f(path)))
     record = makers.make(running.context, second)
     running.lock.close()
     # A disk may be mended, so the frame is not called bad; and what it fails in is no writing.
@@ -207,7 +207,7 @@ def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
     makers.make(running.context, first)
     if way == "whole":
         monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
-    write, writes = fitsio.write_all, []
+    write, writes = whole.write_all, []
 
     def full(file, data):
         writes.append(len(data))
@@ -215,7 +215,7 @@ def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
             raise OSError(number, "no more")
         write(file, data)
 
-    monkeypatch.setattr(fitsio, "write_all", full)
+    monkeypatch.setattr(whole, "write_all", full)
     with pytest.raises(OSError, match="no more"):
         makers.make(running.context, second)
     running.lock.close()

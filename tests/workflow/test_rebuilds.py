@@ -13,7 +13,7 @@ from sandbox import LARGE, ROOT, Sandbox, frame_bytes, products, snapshot
 from stand_ins import use_stand_ins
 
 from ccdflow import paths
-from ccdflow.files import fitsio
+from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
 from ccdflow.run import inventory, plan, session
 
@@ -115,8 +115,9 @@ def test_nothing_changed(box, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a file was opened for its pixels")
 
-    for name in ("read_layout", "read_bytes", "signature"):
-        monkeypatch.setattr(fitsio, name, refuse)
+    for name in ("read_layout", "read_bytes", "open_raw"):
+        monkeypatch.setattr(rawfile, name, refuse)
+    monkeypatch.setattr(checksum, "signature", refuse)
     before = snapshot(box.results, state=True)
     _, said = check(box, [])
     after = snapshot(box.results, state=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.stack import Member
 from ccdflow.errors import FrameError
-from ccdflow.files import fitsio
+from ccdflow.files import promised
 from ccdflow.files.headertext import is_commentary
 
 
@@ -56,7 +56,7 @@ def read_hdus(path, count):
                 file.seek(at)
                 text = _header_text(file, path)
                 hdu, size = _hdu(text, path, at + len(text))
-                at += len(text) + -(-size // fitsio.BLOCK) * fitsio.BLOCK
+                at += len(text) + -(-size // promised.BLOCK) * promised.BLOCK
                 found.append(hdu)
             if path.stat().st_size < at:
                 raise FrameError("ends before its pixels do", file=path)
@@ -66,9 +66,9 @@ def read_hdus(path, count):
 
 
 def _header_text(file, path):
-    text = file.read(2 * fitsio.BLOCK)
+    text = file.read(2 * promised.BLOCK)
     while (end := _end(text)) is None:
-        more = file.read(fitsio.BLOCK)
+        more = file.read(promised.BLOCK)
         if not more:
             raise FrameError("has no such HDU, or it is cut", file=path)
         text += more
@@ -82,7 +82,7 @@ def _end(text):
         if at < 0:
             return None
         at = text.find(b"END" + b" " * 77, at + 1)
-    end = -(-(at + 80) // fitsio.BLOCK) * fitsio.BLOCK
+    end = -(-(at + 80) // promised.BLOCK) * promised.BLOCK
     return end if end <= len(text) else None
 
 
@@ -107,7 +107,7 @@ def _hdu(text, path, offset):
     if not axes:
         return ProductHdu(cards, None), 0
     shape = int(_value(cards["NAXIS2"])), int(_value(cards["NAXIS1"]))
-    dtype = fitsio.DTYPES[int(_value(cards["BITPIX"]))]
+    dtype = promised.DTYPES[int(_value(cards["BITPIX"]))]
     size = shape[0] * shape[1] * np.dtype(dtype).itemsize
     return ProductHdu(cards, Member(path, offset, shape, dtype)), size
 

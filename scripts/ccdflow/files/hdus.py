@@ -8,7 +8,7 @@ from importlib.metadata import version
 import numpy as np
 
 from ccdflow import __version__
-from ccdflow.files import fitsio
+from ccdflow.files import checksum, promised
 from ccdflow.files.headertext import CardList, card_text
 
 
@@ -81,10 +81,10 @@ def data_unit(data):
         FITS checksum sum of its words.
     """
     pixels = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder(">")).reshape(-1).view("u1")
-    padding = b"\0" * (-pixels.size % fitsio.BLOCK)
+    padding = b"\0" * (-pixels.size % promised.BLOCK)
     whole = pixels.size // 4 * 4
     rest = pixels[whole:].tobytes() + padding
-    total = fitsio.checksum_of(fitsio.sum_words(pixels[:whole]), fitsio.sum_words(rest))
+    total = checksum.checksum_of(checksum.sum_words(pixels[:whole]), checksum.sum_words(rest))
     return [pixels, padding], total
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from astropy.io import fits
 
-from ccdflow.files import fitsio
+from ccdflow.files import checksum, promised
 
 _CARD = 80
 # Keyword, "= ", and the columns that a value of fixed format fills.
@@ -131,7 +131,7 @@ class CardList:
         Parameters
         ----------
         data_sum : int
-            The sum of the data unit's words, see `ccdflow.files.fitsio.sum_words`.
+            The sum of the data unit's words, see `ccdflow.files.checksum.sum_words`.
         """
         cards = [text for keyword, text in self._cards if keyword not in ("CHECKSUM", "DATASUM")]
         if "LONGSTRN" not in self and any(text[80:88] == "CONTINUE" for text in cards):
@@ -142,10 +142,10 @@ class CardList:
             f"{'END':<{_CARD}}",
         ]
         text = "".join(cards).encode("ascii")
-        text += b" " * (-len(text) % fitsio.BLOCK)
-        total = fitsio.checksum_of(fitsio.sum_words(text), data_sum)
+        text += b" " * (-len(text) % promised.BLOCK)
+        total = checksum.checksum_of(checksum.sum_words(text), data_sum)
         return text.replace(
-            b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + fitsio.encode_checksum(total).encode()
+            b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + checksum.encode_checksum(total).encode()
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.files import fitsio
+from ccdflow.files import promised, rawfile, whole
 
 
 class RowStream:
@@ -17,7 +17,7 @@ class RowStream:
     Parameters
     ----------
     file : file object
-        From `ccdflow.files.fitsio.open_raw`.
+        From `ccdflow.files.rawfile.open_raw`.
     layout : RawLayout
     hdu : Hdu
         Its image is stored plainly, see `is_plain`.
@@ -29,8 +29,8 @@ class RowStream:
         self._layout = layout
         self._hdu = hdu
         self._name = name
-        self.shape = fitsio.image_shape(hdu.header, name)
-        self.dtype = np.dtype(fitsio.DTYPES[hdu.header["BITPIX"]])
+        self.shape = promised.image_shape(hdu.header, name)
+        self.dtype = np.dtype(promised.DTYPES[hdu.header["BITPIX"]])
         self.offset = 0 if self.dtype.kind == "f" else int(hdu.header.get("BZERO", 0))
 
     def blocks(self, rows):
@@ -44,7 +44,7 @@ class RowStream:
             If the file is truncated, or at its end its checksum or length is not right.
         """
         ny, nx = self.shape
-        buffer = fitsio.scratch.get("rows", max(rows * nx * self.dtype.itemsize, fitsio.BLOCK))
+        buffer = rawfile.scratch.get("rows", max(rows * nx * self.dtype.itemsize, promised.BLOCK))
         got = self._skip(self._hdu.offset, buffer)
         for first in range(0, ny, rows):
             count = min(rows, ny - first)
@@ -52,13 +52,13 @@ class RowStream:
             filled = self._fill(view)
             got += filled
             if filled < len(view):
-                fitsio.check_length(got, False, self._layout, self._name)
+                rawfile.check_length(got, False, self._layout, self._name)
             yield first, np.frombuffer(view, dtype=self.dtype).reshape(count, nx)
         # Reading to the end is what makes gzip compare its checksum.
         end = self._layout.hdus[-1].end
         got += self._skip(end - got, buffer)
-        more = bool(self._fill(buffer[: fitsio.BEYOND]))
-        fitsio.check_length(got, more, self._layout, self._name)
+        more = bool(self._fill(buffer[: rawfile.BEYOND]))
+        rawfile.check_length(got, more, self._layout, self._name)
 
     def _skip(self, size, buffer):
         done = 0
@@ -70,14 +70,14 @@ class RowStream:
         return done
 
     def _fill(self, view):
-        with fitsio.reading(self._name):
-            return fitsio.fill(self._file, view)
+        with rawfile.reading(self._name):
+            return rawfile.fill(self._file, view)
 
 
 class Writer:
     """A FITS file of one image that is written by blocks of rows, its header last.
 
-    As with `ccdflow.files.fitsio.write_hdus`, the file gets its name when it is whole.
+    As with `ccdflow.files.whole.write_hdus`, the file gets its name when it is whole.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Writer:
 
     def write(self, data):
         """Write the next bytes of the data unit."""
-        fitsio.write_all(self._file, memoryview(data).cast("B"))
+        whole.write_all(self._file, memoryview(data).cast("B"))
 
     def finish(self, header):
         """Write the header and give the file its name.
@@ -112,7 +112,7 @@ class Writer:
         if len(header) != self._header_size:
             return False
         self._file.seek(0)
-        fitsio.write_all(self._file, memoryview(header))
+        whole.write_all(self._file, memoryview(header))
         self._file.close()
         self._part.replace(self._path)
         return True

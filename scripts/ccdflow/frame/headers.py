@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ccdflow.files import fitsio
+from ccdflow.files import promised
 from ccdflow.files.cards import card_value
 from ccdflow.files.hdus import array_hdu, hdu_header, versions
 from ccdflow.files.headertext import CardList, is_commentary, printable
@@ -37,7 +37,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
 
     Parameters
     ----------
-    layout : ccdflow.files.fitsio.RawLayout
+    layout : ccdflow.files.promised.RawLayout
         The raw file's headers.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.cameras.Recipe
@@ -50,7 +50,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     Returns
     -------
     list of bytes-like
-        For `ccdflow.files.fitsio.write_hdus`.
+        For `ccdflow.files.whole.write_hdus`.
     """
     given = {"file": file, "fingerprint": fingerprint, "key": key}
     parts = []
@@ -103,7 +103,7 @@ def mask_hdu(mask, name):
 
 
 def _data(image):
-    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fitsio.BLOCK)]
+    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % promised.BLOCK)]
 
 
 def _extension_name(hdu):

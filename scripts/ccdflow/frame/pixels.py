@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.files import fitsio
+from ccdflow.files import checksum
 
 # A block of rows that fits in the second-level cache with its float32 result.
 BLOCK_BYTES = 1 << 20
@@ -105,7 +105,7 @@ def to_big_endian(out):
     Returns
     -------
     int
-        See `ccdflow.files.fitsio.sum_words`.
+        See `ccdflow.files.checksum.sum_words`.
     """
     flat = out.reshape(-1)
     # The native word has the value of the big-endian word that it becomes. A 64-bit number is two
@@ -120,4 +120,4 @@ def to_big_endian(out):
         total += int(numbers[block].view(words.dtype).sum(dtype=np.uint64))
         # As `byteswap(inplace=True)`, four times as fast, and other threads run meanwhile.
         np.copyto(swapped[block], numbers[block])
-    return fitsio.checksum_of(total)
+    return checksum.checksum_of(total)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.camera.sections import Region
-from ccdflow.files import fitsio
+from ccdflow.files import rawfile
 from ccdflow.frame import flags, overscan, pixels
 from ccdflow.frame.products import product_images
 
@@ -65,7 +65,7 @@ def reduce_frame(stored, geometry, recipe):
     ----------
     stored : dict of int to (numpy.ndarray, int)
         For each HDU used: the stored pixels (ny, nx) and what to add to them, as
-        `ccdflow.files.fitsio.array` returns them. Not changed.
+        `ccdflow.files.decoding.array` returns them. Not changed.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.cameras.Recipe
 
@@ -103,7 +103,7 @@ def _measure(stored, offset, amplifier, recipe):
 def _make_image(stored, place, overscans, recipe):
     dtype = np.dtype(recipe.dtype)
     ny, nx = place.shape
-    buffer = fitsio.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
+    buffer = rawfile.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
     out = np.frombuffer(buffer, dtype=dtype).reshape(place.shape)
     mask = np.full(place.shape, flags.NO_DATA, dtype=np.uint8) if recipe.mask else None
     if not recipe.trim:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.files import fitsio
+from ccdflow.files import checksum, decoding, promised, rawfile
 from ccdflow.frame import flags, overscan, pixels
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
@@ -42,7 +42,7 @@ def can_stream(layout, geometry, recipe):
 
     Parameters
     ----------
-    layout : ccdflow.files.fitsio.RawLayout
+    layout : ccdflow.files.promised.RawLayout
     geometry : ccdflow.camera.cameras.Geometry
     recipe : ccdflow.camera.cameras.Recipe
 
@@ -54,7 +54,7 @@ def can_stream(layout, geometry, recipe):
     hdus = {amplifier.hdu for amplifier in amplifiers}
     if len(hdus) != 1 or recipe.mask or not recipe.trim or geometry.layout != "image":
         return False
-    if recipe.model is not None or not fitsio.is_plain(layout.hdus[amplifiers[0].hdu]):
+    if recipe.model is not None or not decoding.is_plain(layout.hdus[amplifiers[0].hdu]):
         return False
     area = sum(amplifier.place.size for amplifier in amplifiers)
     return (
@@ -103,7 +103,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=()):
         block = work.reduce(first, stored)
         if block is not None:
             writer.write(block)
-    writer.write(b"\0" * (-work.written % fitsio.BLOCK))
+    writer.write(b"\0" * (-work.written % promised.BLOCK))
     return work.result()
 
 
@@ -134,7 +134,7 @@ class _Work:
         stored = stored[start - first : stop - first]
         shape = (stop - start, self._geometry.shape[1])
         size = shape[0] * shape[1] * self._out.itemsize
-        buffer = fitsio.scratch.get("product rows", size)
+        buffer = rawfile.scratch.get("product rows", size)
         out = np.frombuffer(buffer, dtype=self._out).reshape(shape)
         for amplifier in self._geometry.amplifiers:
             self._amplifier(amplifier, start, stored, out)
@@ -142,7 +142,7 @@ class _Work:
         wanted = self._wanted[(self._wanted >= row) & (self._wanted < row + shape[0])]
         if wanted.size:
             self._sample.append(out[wanted - row])
-        self._words = fitsio.checksum_of(self._words, pixels.to_big_endian(out))
+        self._words = checksum.checksum_of(self._words, pixels.to_big_endian(out))
         self.written += size
         return buffer
 

@@ -12,7 +12,7 @@ from ccdflow.camera.geometry import Geometry
 from ccdflow.combine.stack import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.errors import FrameError
-from ccdflow.files import fitsio, rowio
+from ccdflow.files import decoding, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.products import product_images
 from ccdflow.jobs.remembered import geometry_of, recipe_of
@@ -34,7 +34,7 @@ class _Frame:
     row: Row
     path: Path
     target: Path
-    layout: fitsio.RawLayout
+    layout: promised.RawLayout
     geometry: Geometry
     recipe: Recipe
     memory: int
@@ -88,7 +88,7 @@ def reduce_frame(context, job):
     record = Record(job.product, job.kind, job.key, basis=plan.frame_basis(row))
     path = context.raw / row.file
     try:
-        layout = fitsio.read_layout(path, name=row.file)
+        layout = rawfile.read_layout(path, name=row.file)
         if layout.fingerprint != row.fingerprint:
             reason = "the raw file changed while the run went on; run again"
             return replace(record, status=ledger.GONE, reason=reason)
@@ -102,12 +102,12 @@ def reduce_frame(context, job):
             int(context.settings["limits"]["frame_memory"] * 1e6),
             job.key,
         )
-        fitsio.check_memory(layout.length, frame.memory, row.file)
+        rawfile.check_memory(layout.length, frame.memory, row.file)
         done = None
         if streaming.can_stream(layout, frame.geometry, frame.recipe):
             done = _stream(frame)
         reduced, samples = done or _whole(frame)
-    except fitsio.Unreadable as error:
+    except rawfile.Unreadable as error:
         # Nothing is known of what it holds: a product that is there stays.
         return replace(record, status=ledger.GONE, reason=error.reason)
     except FrameError as error:
@@ -126,8 +126,8 @@ def _stream(frame):
     if size is None:
         return None
     hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
-    with fitsio.reading(frame.row.file):
-        raw = fitsio.open_raw(frame.path)
+    with rawfile.reading(frame.row.file):
+        raw = rawfile.open_raw(frame.path)
     with raw as file, rowio.Writer(frame.target, size) as writer:
         rows = rowio.RowStream(file, frame.layout, hdu, frame.row.file)
         streamed = streaming.stream_frame(
@@ -141,14 +141,14 @@ def _stream(frame):
 def _whole(frame):
     """Reduce a frame of any kind."""
     name, layout = frame.row.file, frame.layout
-    data = fitsio.read_bytes(frame.path, layout, memory=frame.memory, name=name)
+    data = rawfile.read_bytes(frame.path, layout, memory=frame.memory, name=name)
     stored = {
-        hdu: fitsio.array(data, layout.hdus[hdu], name)
+        hdu: decoding.array(data, layout.hdus[hdu], name)
         for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
     }
     reduced = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
     parts = frame.header(headers.product_parts, reduced)
-    fitsio.write_hdus(frame.target, parts)
+    whole.write_hdus(frame.target, parts)
     _header_sizes[frame.kind] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in reduced.images]
     return reduced, samples

@@ -15,7 +15,7 @@ from ccdflow.combine import header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import bias_figures, choosing, frame_figures, warnings
 from ccdflow.errors import FrameError
-from ccdflow.files import fitsio
+from ccdflow.files import whole
 from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
@@ -259,7 +259,7 @@ def _make(job):
         said += texts
         rejected += int(combined.clipped.sum())
     target = job.context.results / job.record.product
-    fitsio.write_hdus(target, parts)
+    whole.write_hdus(target, parts)
     data = {
         **job.record.data,
         "quality": figures,

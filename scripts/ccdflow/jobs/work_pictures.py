@@ -11,7 +11,7 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
-from ccdflow.files import fitsio
+from ccdflow.files import decoding, rawfile
 from ccdflow.frame.products import product_images
 from ccdflow.jobs.remembered import geometry_of, recipe_of
 from ccdflow.jobs.writing import write_text
@@ -83,10 +83,10 @@ def how_level(recipe):
 def read_raw(context, row, hdu):
     """Return the values of one HDU of a raw frame, (ny, nx), float32, adu."""
     path = context.raw / row.file
-    layout = fitsio.read_layout(path, name=row.file)
+    layout = rawfile.read_layout(path, name=row.file)
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
-    data = fitsio.read_bytes(path, layout, memory=memory, name=row.file)
-    stored, offset = fitsio.array(data, layout.hdus[hdu], row.file)
+    data = rawfile.read_bytes(path, layout, memory=memory, name=row.file)
+    stored, offset = decoding.array(data, layout.hdus[hdu], row.file)
     return stored.astype(np.float32) + offset
 
 

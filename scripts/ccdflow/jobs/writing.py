@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdflow.files import fitsio
+from ccdflow.files import whole
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
 
@@ -28,7 +28,7 @@ def write_text(context, job, basis, content):
         If it cannot be written.
     """
     target = context.results / job.product
-    fitsio.write_hdus(target, [content.encode() if isinstance(content, str) else content])
+    whole.write_hdus(target, [content.encode() if isinstance(content, str) else content])
     return ledger.Record(
         job.product,
         job.kind,

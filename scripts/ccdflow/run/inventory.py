@@ -26,7 +26,7 @@ from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.facts import night_of
 from ccdflow.camera.geometry import Cards
 from ccdflow.errors import FrameError, UserError
-from ccdflow.files import fitsio, notes
+from ccdflow.files import notes, rawfile, whole
 
 # Raise it when a change to the reading of headers alters what the table says.
 READING = 2
@@ -228,9 +228,9 @@ def save(results, store):
     before = store.table
     path = Path(results) / paths.INVENTORY
     unchanged = _same(store.rows, store.saved)
-    if not unchanged or fitsio.stamp_of(path) != before or not before:
+    if not unchanged or whole.stamp_of(path) != before or not before:
         write_table(results, store)
-        store.table = fitsio.stamp_of(path)
+        store.table = whole.stamp_of(path)
     if unchanged and store.table == before:
         return
     used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
@@ -310,7 +310,7 @@ def _list_folder(folder, prefix, found, unreadable, seen):
         if entry.is_dir():
             _list_folder(entry.path, name + "/", found, unreadable, seen)
         elif paths.is_raw_name(entry.name):
-            found[name] = fitsio.stamp_of(entry)
+            found[name] = whole.stamp_of(entry)
 
 
 # -- bringing it up to date ----------------------------------------------------------------------
@@ -448,7 +448,7 @@ def read_row(file, stamp, before, settings, basis, now):
     geometry = recipe = None
     try:
         _check_name(file)
-        layout = fitsio.read_layout(path, name=file, memory=settings.frame_memory)
+        layout = rawfile.read_layout(path, name=file, memory=settings.frame_memory)
         row = replace(row, fingerprint=layout.fingerprint)
         headers = layout.headers
         camera = cameras_module.identify(headers, settings.cameras, file=file)
@@ -463,8 +463,8 @@ def read_row(file, stamp, before, settings, basis, now):
         notes = [described.reason, *where.notes]
         row = replace(row, reason="; ".join(note for note in notes if note))
         if _is_doubtful(before, row):
-            fitsio.read_bytes(path, layout, memory=settings.frame_memory, name=file)
-    except fitsio.Unreadable as error:
+            rawfile.read_bytes(path, layout, memory=settings.frame_memory, name=file)
+    except rawfile.Unreadable as error:
         if not os.path.lexists(path):
             # It was there when the folder was looked through.
             row = before or replace(row, status=ARRIVING, reason=_WENT_AWAY)
@@ -473,7 +473,7 @@ def read_row(file, stamp, before, settings, basis, now):
             row = replace(before, gone=error.reason, stamp=())
             return row, None, None
         row = replace(row, status=SET_ASIDE, reason=error.reason, stamp=())
-    except fitsio.Incomplete as error:
+    except rawfile.Incomplete as error:
         # A clock may be wrong either way.
         new = stamp and abs(now - stamp[1] / 1e9) < settings.settle
         if new and before is not None and before.status == OK and before.geometry:

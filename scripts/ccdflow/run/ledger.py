@@ -21,7 +21,7 @@ from pathlib import Path
 from isal import isal_zlib
 
 from ccdflow import paths
-from ccdflow.files import fitsio, notes
+from ccdflow.files import checksum, notes, whole
 
 MADE = "made"
 REFUSED = "refused"
@@ -126,7 +126,7 @@ def boot_id():
         return socket.gethostname()
 
 
-stamp_of = fitsio.stamp_of
+stamp_of = whole.stamp_of
 
 
 def content_of(path):
@@ -137,7 +137,7 @@ def content_of(path):
     """
     path = Path(path)
     if path.suffix.lower() in paths.RAW_ENDINGS:
-        return fitsio.whole_datasum(path)
+        return checksum.whole_datasum(path)
     try:
         return f"{isal_zlib.crc32(path.read_bytes()):08x}"
     except OSError:
@@ -152,13 +152,13 @@ def is_as_made(results, record):
     """
     path = Path(results) / record.product
     if path.suffix.lower() in paths.RAW_ENDINGS:
-        return fitsio.signature(path) == (record.content, record.key)
+        return checksum.signature(path) == (record.content, record.key)
     return content_of(path) == record.content != ""
 
 
 def write_record(results, record, path):
     """Write a record where Snakemake looks for it."""
-    fitsio.write_hdus(Path(results) / path, [_compact(record.as_dict()).encode()])
+    whole.write_hdus(Path(results) / path, [_compact(record.as_dict()).encode()])
 
 
 def read_record(path):

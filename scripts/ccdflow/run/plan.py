@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import fitsio
+from ccdflow.files import checksum
 from ccdflow.frame import reduction
 from ccdflow.run import inventory, ledger
 from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE, digest
@@ -668,7 +668,7 @@ def _strays(state):
     for product in set(state.stamps) - context.wanted - set(context.ledger):
         folder, _, rest = product.partition("/")
         is_shown = folder == "nights" and rest.count("/") == 1 and rest.endswith(names)
-        if is_shown or (folder == "combined" and fitsio.signature(context.results / product)[1]):
+        if is_shown or (folder == "combined" and checksum.signature(context.results / product)[1]):
             strays.add(product)
     return strays
 

@@ -1,0 +1,144 @@
+"""FITS checksums: of data units, of headers, and of whole products."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value
+from ccdflow.files.promised import BLOCK, Hdu, data_size, ends, parse_header
+from ccdflow.files.rawfile import MAX_HEADER, damaged, fill, scratch
+
+_SUM_BYTES = 360 * BLOCK
+
+
+def checksum_of(*parts):
+    """Return the FITS checksum sum (ones' complement, 32 bit) of partial sums of 32-bit words."""
+    total = sum(int(part) for part in parts)
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def sum_words(data):
+    """Return the ones' complement sum of big-endian 32-bit words (FITS standard 4.0, appendix J).
+
+    Parameters
+    ----------
+    data : bytes-like
+        Its length is a multiple of four.
+    """
+    words = np.frombuffer(data, dtype=">u4")
+    total = 0
+    for first in range(0, words.size, 1 << 18):
+        total += int(words[first : first + (1 << 18)].sum(dtype=np.uint64))
+    return checksum_of(total)
+
+
+def encode_checksum(total):
+    """Return the 16 characters of a CHECKSUM card (FITS standard 4.0, appendix J).
+
+    Parameters
+    ----------
+    total : int
+        The sum of the whole HDU with a CHECKSUM card of sixteen zeros.
+    """
+    value = 0xFFFFFFFF - total
+    letters = [[0] * 4 for _ in range(4)]
+    for position, shift in enumerate((24, 16, 8, 0)):
+        byte = value >> shift & 0xFF
+        quarter, rest = divmod(byte, 4)
+        four = [quarter + 48 + (rest if i == 0 else 0) for i in range(4)]
+        while any(58 <= c <= 64 or 91 <= c <= 96 for c in four):
+            for i in (0, 2):
+                if any(58 <= c <= 64 or 91 <= c <= 96 for c in four[i : i + 2]):
+                    four[i] += 1
+                    four[i + 1] -= 1
+        for i in range(4):
+            letters[i][position] = four[i]
+    text = "".join(chr(c) for row in letters for c in row)
+    return text[-1] + text[:-1]
+
+
+def header_bytes(header, data_sum):
+    """Return a header as padded bytes, with DATASUM and CHECKSUM cards that fit.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Not changed.
+    data_sum : int
+        The sum of the data unit's words, see `sum_words`.
+    """
+    header = header.copy()
+    header.remove("CHECKSUM", ignore_missing=True, remove_all=True)
+    header.remove("DATASUM", ignore_missing=True, remove_all=True)
+    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
+    header["DATASUM"] = (str(data_sum), "data unit checksum")
+    text = header.tostring().encode("ascii")
+    total = checksum_of(sum_words(text), data_sum)
+    return text.replace(
+        b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + encode_checksum(total).encode()
+    )
+
+
+def signature(path):
+    """Return (DATASUM, key) of a FITS product whose checksums are all right.
+
+    Returns
+    -------
+    datasum : str
+        Of the first HDU that has data; '0' if none has. '' if the file is missing or cut, or if
+        any HDU's content is not what its CHECKSUM says.
+    key : str
+        CCDFKEY of the first HDU; '' where there is none.
+    """
+    headers, found = [], ""
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            at = 0
+            while at < size:
+                header, at, datasum = _checked_hdu(file, at, size, str(path))
+                headers.append(header)
+                found = found or datasum
+    except (OSError, FrameError):
+        return "", ""
+    return (found or "0", str(card_value(headers[0], "CCDFKEY") or "")) if headers else ("", "")
+
+
+def _checked_hdu(file, start, size, name):
+    """Return header, end and DATASUM ('' without data) of an HDU, or raise `FrameError`."""
+    text = b""
+    while not text or not ends(text[-BLOCK:]):
+        block = file.read(BLOCK)
+        if len(block) < BLOCK or len(text) > MAX_HEADER:
+            raise damaged(name, "an HDU's header has no end")
+        text += block
+    header = parse_header(text)
+    first = start + len(text)
+    end = Hdu(header, first, data_size(header, name)).end
+    if card_value(header, "CHECKSUM") is None or end > size:
+        raise damaged(name, "an HDU has no checksum or is cut")
+    total = sum_words(text)
+    for at in range(first, end, _SUM_BYTES):
+        part = scratch.get("sum", min(_SUM_BYTES, end - at))
+        if fill(file, part) < len(part):
+            raise damaged(name, "an HDU is cut")
+        total = checksum_of(total, sum_words(part))
+    if total not in (0, 0xFFFFFFFF):
+        raise damaged(name, "an HDU's content is not what its checksum says")
+    return header, end, str(card_value(header, "DATASUM")) if end > first else ""
+
+
+def whole_datasum(path):
+    """Return the DATASUM of `signature`: '' for a file that is not whole."""
+    return signature(path)[0]
+
+
+def is_whole(path):
+    """Tell whether every HDU of a FITS product has the checksum that it says it has."""
+    return bool(whole_datasum(path))

@@ -1,0 +1,91 @@
+"""Decoding the pixels of an HDU: arrays from bytes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.files.promised import (
+    BLOCK,
+    DTYPES,
+    Hdu,
+    data_size,
+    ends,
+    image_shape,
+    parse_header,
+)
+
+_UNSIGNED = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
+
+
+def array(data, hdu, name=None):
+    """Return the stored pixels of an image HDU as (ny, nx), big-endian, a view where possible.
+
+    Parameters
+    ----------
+    data : memoryview
+        The file's bytes.
+    hdu : Hdu
+    name : str, optional
+
+    Returns
+    -------
+    stored : numpy.ndarray
+        Shape (ny, nx). For integers with the FITS unsigned offset the *stored* signed values.
+    offset : int
+        What to add to the stored integers to have the values: 0, 2**15, 2**31 ...
+
+    Raises
+    ------
+    FrameError
+        If the HDU holds no two-dimensional image.
+    """
+    if not is_plain(hdu):
+        return _through_astropy(data, hdu, name), 0
+    shape = image_shape(hdu.header, name)
+    bitpix = hdu.header["BITPIX"]
+    stored = np.frombuffer(data, dtype=DTYPES[bitpix], count=shape[0] * shape[1], offset=hdu.offset)
+    offset = 0 if bitpix < 0 else int(hdu.header.get("BZERO", 0))
+    return stored.reshape(shape), offset
+
+
+def is_plain(hdu):
+    """Tell whether an image's stored numbers are its values, or unsigned ones offset."""
+    return not hdu.is_tiled and _plain_scaling(hdu.header)
+
+
+def _plain_scaling(header):
+    bzero, bscale = header.get("BZERO", 0), header.get("BSCALE", 1)
+    if bscale != 1 or "BLANK" in header:
+        return False
+    bitpix = header["BITPIX"]
+    return bzero == 0 or (bitpix in _UNSIGNED and bzero == _UNSIGNED[bitpix][1])
+
+
+def _through_astropy(data, hdu, name):
+    index = _index_of(data, hdu)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(io.BytesIO(bytes(data)), memmap=False) as hdus:
+            values = hdus[index].data
+    if values is None or values.ndim != 2:
+        image_shape(hdu.header, name)
+    return np.ascontiguousarray(values)
+
+
+def _index_of(data, hdu):
+    """Return the number of the HDU whose data start at its offset."""
+    offset = index = 0
+    while True:
+        end = offset
+        while not ends(data[end : end + BLOCK]):
+            end += BLOCK
+        end += BLOCK
+        if end == hdu.offset:
+            return index
+        header = parse_header(bytes(data[offset:end]))
+        offset = Hdu(header, end, data_size(header)).end
+        index += 1

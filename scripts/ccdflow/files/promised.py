@@ -1,0 +1,176 @@
+"""What the headers of a FITS file promise: HDUs, their sizes and where they stand."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+
+from astropy.io import fits
+
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value
+
+BLOCK = 2880
+DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
+# A thousand times more than any disk holds, and still a number that arithmetic is quick with.
+_MOST_BYTES = 10**18
+
+
+@dataclass(frozen=True)
+class Hdu:
+    """Where an HDU stands in the (inflated) file.
+
+    Attributes
+    ----------
+    header : astropy.io.fits.Header
+    offset : int
+        First byte of the data unit.
+    size : int
+        Bytes of data, without the padding.
+    text : str
+        The header as it stands, in blocks of 2880 characters; what FITS does not allow are
+        question marks.
+    """
+
+    header: fits.Header = field(compare=False)
+    offset: int
+    size: int
+    text: str = field(default="", repr=False, compare=False)
+
+    @property
+    def end(self):
+        """First byte after the padded data unit."""
+        return self.offset + -(-self.size // BLOCK) * BLOCK
+
+    @property
+    def is_tiled(self):
+        """Whether the data are a table of compressed tiles."""
+        return card_value(self.header, "ZIMAGE") is True
+
+
+@dataclass(frozen=True)
+class RawLayout:
+    """What the first blocks of a raw file tell.
+
+    Attributes
+    ----------
+    hdus : tuple of Hdu
+    fingerprint : str
+        CRC-32 and length (hexadecimal) of the FITS file inside.
+    length : int
+        Bytes that the HDUs promise, padding of the last one not counted.
+    """
+
+    hdus: tuple[Hdu, ...]
+    fingerprint: str
+    length: int
+
+    @property
+    def headers(self):
+        """The headers, index = HDU number; for compressed tiles those of the image."""
+        return [image_header(hdu.header) for hdu in self.hdus]
+
+    @property
+    def texts(self):
+        """The headers as they stand, index = HDU number; for compressed tiles the table's."""
+        return [hdu.text for hdu in self.hdus]
+
+
+def parse_header(text):
+    """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fits.Header.fromstring(readable(text))
+
+
+def readable(text):
+    """Return the bytes of a header as text; bytes that FITS does not allow are question marks."""
+    return text.translate(_ALLOWED).decode("ascii")
+
+
+def ends(block):
+    """Tell whether a block of a header has its END card."""
+    return any(block[i : i + 8] == b"END     " for i in range(0, len(block), 80))
+
+
+def _number(header, keyword, name, *, low=0, default=None):
+    value = card_value(header, keyword) if keyword in header else default
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise FrameError(
+            "missing from the header" if value is None else "not a usable number",
+            file=name,
+            keyword=keyword,
+            value=value,
+            allowed=f"an integer of at least {low}",
+            remedy="the frame has no image that can be found; move it out of the raw folder",
+        )
+    return value
+
+
+def data_size(header, name=None):
+    """Return the bytes of data that a header promises (FITS standard 4.0, equation 2)."""
+    axes = _number(header, "NAXIS", name)
+    bitpix = card_value(header, "BITPIX")
+    if bitpix not in DTYPES:
+        raise FrameError(
+            "not a FITS pixel type",
+            file=name,
+            keyword="BITPIX",
+            value=bitpix,
+            allowed=", ".join(map(str, DTYPES)),
+            remedy="move the file out of the raw folder",
+        )
+    if axes == 0:
+        return 0
+    pixels, groups = 1, 1
+    for axis in range(1, axes + 1):
+        pixels *= _number(header, f"NAXIS{axis}", name)
+    if "XTENSION" in header:
+        pixels += _number(header, "PCOUNT", name, default=0)
+        groups = _number(header, "GCOUNT", name, default=1)
+    size = abs(bitpix) // 8 * groups * pixels
+    if size > _MOST_BYTES:
+        problem = f"the header asks for more than {_MOST_BYTES:.0e} bytes of pixels"
+        raise FrameError(problem, file=name, remedy="move the file out of the raw folder")
+    return size
+
+
+def image_header(header):
+    """Return the header of the image that compressed tiles hold; any other header as it is."""
+    if card_value(header, "ZIMAGE") is not True:
+        return header
+    image = header.copy()
+    for keyword in ("TFIELDS", "TTYPE1", "TFORM1", "ZIMAGE", "ZCMPTYPE", "THEAP"):
+        image.remove(keyword, ignore_missing=True, remove_all=True)
+    for keyword in [k for k in image if k.startswith(("ZTILE", "ZNAME", "ZVAL", "TTYPE", "TFORM"))]:
+        image.remove(keyword, ignore_missing=True)
+    for keyword in [k for k in header if k.startswith(("ZNAXIS", "ZBITPIX"))]:
+        image[keyword[1:]] = header[keyword]
+        image.remove(keyword, ignore_missing=True)
+    return image
+
+
+def image_shape(header, name=None):
+    """Return (ny, nx) of an image header; axes of length one beyond the second are dropped.
+
+    Raises
+    ------
+    FrameError
+        If the header does not describe a two-dimensional image.
+    """
+    header = image_header(header)
+    axes = header.get("NAXIS", 0)
+    lengths = [header.get(f"NAXIS{axis}", 0) for axis in range(1, axes + 1)]
+    while len(lengths) > 2 and lengths[-1] == 1:
+        lengths.pop()
+    if len(lengths) != 2 or 0 in lengths:
+        raise FrameError(
+            "no two-dimensional image",
+            file=name,
+            keyword="NAXIS",
+            value=" x ".join(map(str, lengths)) or 0,
+            allowed="an image of two axes",
+            remedy="move the file out of the raw folder",
+        )
+    return lengths[1], lengths[0]
