@@ -1,0 +1,467 @@
+"""Which master calibrates a frame, and why: a pure function of the inventory and the profiles.
+
+Nothing here opens a file. What is known of a master before it is made (its night, its frames, their
+exposure and temperature) predicts the variance that it adds to a frame; the master that adds the
+least is taken. The choice therefore depends on the archive alone, and not on the order of runs.
+docs/calibration.md gives the rule in the user's words.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+
+import numpy as np
+
+BIAS, DARK, FLAT = "bias", "dark", "flat"
+
+EXACT_SECONDS, EXACT_PART = 0.1, 1e-3
+"""Exposures that differ by less than the larger of these are equal: 0.1 s, or 0.1 %."""
+
+MOST_CANDIDATES = 5
+"""A frame looks at so many masters of each kind, at most, where the first ones are refused."""
+
+# The places of a candidate among the others: a later night counts only where no earlier one has
+# a master that needs no scaling up.
+_EARLIER, _LATER, _EARLIER_SCALED_UP, _LATER_SCALED_UP = range(4)
+
+_NO_NUMBER = np.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a master is chosen: the settings of ``calibrate:``.
+
+    Attributes
+    ----------
+    direction : {'causal', 'nearest'}
+        causal: masters of the frame's own night and of earlier nights compete; a later one is taken
+        only where they have none. nearest: all compete.
+    same_night : bool
+        A master of the frame's own night wins whenever there is one.
+    scale_up : float
+        A dark is scaled up to an exposure longer by this factor at most; 1 forbids it.
+    temperature_tolerance : float
+        Degrees by which a dark's temperature may differ from the frame's.
+    """
+
+    direction: str = "causal"
+    same_night: bool = False
+    scale_up: float = 2.5
+    temperature_tolerance: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What is known of a detector before its frames are measured.
+
+    Attributes
+    ----------
+    read_noise : float
+        Electrons.
+    dark_rate : float
+        Electrons a second; 0 if unknown.
+    flat_level : float
+        Electrons in a pixel of a single flat.
+    bias_ageing : float
+        Electrons^2 by which a bias departs from the truth, for each day between.
+    dark_ageing : float
+        (Electrons a second)^2 for each day between.
+    flat_ageing : float
+        Relative variance of a flat for each day between.
+    """
+
+    read_noise: float = 8.0
+    dark_rate: float = 0.0
+    flat_level: float = 20_000.0
+    bias_ageing: float = 0.01
+    dark_ageing: float = 1e-6
+    flat_ageing: float = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame (or the frames of a master) that is to be calibrated.
+
+    Attributes
+    ----------
+    setup : tuple of (str, str)
+        Everything that must be equal, name and value: camera, amplifiers, gain, mode, binning ...
+    night : str
+    exptime : float or None
+        Seconds.
+    filter : str
+    set_temperature, temperature : float or None
+        Degrees: the set point of the cooler, and the sensor.
+    """
+
+    setup: tuple
+    night: str
+    exptime: float | None = None
+    filter: str = ""
+    set_temperature: float | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """A combined bias, dark or flat that there is, or that is to be made.
+
+    Attributes
+    ----------
+    product : str
+        Its path relative to the results folder.
+    kind : {'bias', 'dark', 'flat'}
+    about : Frame
+        What its members have in common.
+    frames : int
+        Members, as the inventory counts them.
+    """
+
+    product: str
+    kind: str
+    about: Frame
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A master that a frame could be calibrated with.
+
+    Attributes
+    ----------
+    master : Master
+    lag : int or None
+        Days from the master's night to the frame's: negative for a later night; None where one of
+        them has no date.
+    scale : float
+        What the master is multiplied by.
+    variance : float
+        Electrons^2 in a pixel that it is predicted to add; of a flat, in units of the signal^2.
+    grade : {'A', 'B', 'C'}
+    remarks : tuple of str
+        What keeps it from grade A.
+    """
+
+    master: Master
+    lag: int | None
+    scale: float
+    variance: float
+    grade: str
+    remarks: tuple = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The masters of one kind for a frame, the best one first.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    candidates : tuple of Candidate
+    needed : bool
+        False where the step changes nothing: the dark of an exposure that is too short to have any.
+    missing : str
+        Why there is no candidate, and what there is; '' where there is one.
+    """
+
+    kind: str
+    candidates: tuple = ()
+    needed: bool = True
+    missing: str = ""
+
+    @property
+    def best(self):
+        """The candidate to be taken, or None."""
+        return self.candidates[0] if self.candidates else None
+
+    @property
+    def grade(self):
+        """The grade that this step gives the frame."""
+        if self.candidates:
+            return self.candidates[0].grade
+        return "C" if self.needed else "A"
+
+
+@cache
+def day_of(night):
+    """Return the day number of a night's date, or None where its name is no date."""
+    try:
+        return date.fromisoformat(night[:10]).toordinal()
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """Masters of one kind, setup and filter, in columns."""
+
+    masters: tuple
+    days: np.ndarray
+    nights: np.ndarray
+    frames: np.ndarray
+    exptimes: np.ndarray
+    set_points: np.ndarray
+    sensors: np.ndarray
+
+
+class Masters:
+    """The masters of an archive, to be asked which of them a frame takes.
+
+    Parameters
+    ----------
+    masters : iterable of Master
+    rules : Rules, optional
+    noise : callable, optional
+        Takes a setup and returns its `Noise`.
+    """
+
+    def __init__(self, masters, rules=None, noise=None):
+        self.rules = rules or Rules()
+        self._noise = noise or (lambda setup: Noise())
+        self._by_kind = defaultdict(list)
+        shelves = defaultdict(list)
+        for master in sorted(masters, key=lambda master: master.product):
+            self._by_kind[master.kind].append(master)
+            shelves[_shelf_name(master.kind, master.about)].append(master)
+        self._shelves = {name: _shelf(found) for name, found in shelves.items()}
+        self._answers = {}
+
+    def choose(self, kind, frame):
+        """Return the `Choice` of masters of a kind for a frame.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : Frame
+
+        Returns
+        -------
+        Choice
+        """
+        question = (kind, frame)
+        if question not in self._answers:
+            self._answers[question] = self._choose(kind, frame)
+        return self._answers[question]
+
+    def _choose(self, kind, frame):
+        noise = self._noise(frame.setup)
+        if kind == DARK and not _needs_dark(frame, noise):
+            return Choice(kind, needed=False)
+        shelf = self._shelves.get(_shelf_name(kind, frame))
+        found = () if shelf is None else _ranked(shelf, kind, frame, noise, self.rules)
+        missing = "" if found else self._why_none(kind, frame)
+        return Choice(kind, found, missing=missing)
+
+    # -- refusals, in words ------------------------------------------------------------------------
+
+    def _why_none(self, kind, frame):
+        """Return which criterion no master meets, and the masters that come nearest."""
+        wanted = _wanted_words(kind, frame)
+        if not self._by_kind[kind]:
+            return f"no {kind} {wanted}: there is none at all"
+        same = [m for m in self._by_kind[kind] if m.about.setup == frame.setup]
+        others = [m for m in self._by_kind[kind] if m.about.setup != frame.setup]
+        if kind == FLAT and any(m.about.filter == frame.filter for m in others):
+            others = [m for m in others if m.about.filter == frame.filter]
+        parts = [self._what_there_is(kind, same)] if same else []
+        if others and (kind == FLAT or not same):
+            nearest = min(others, key=lambda m: (_distance(m.about, frame), m.product))
+            parts.append(f"nearest {_words_of(nearest, kind)} with {_how(nearest.about, frame)}")
+        return f"no {kind} {wanted}: {'; '.join(parts)}"
+
+    def _what_there_is(self, kind, masters):
+        """Return the masters of the frame's own setup, and what a dark has to keep to."""
+        text = f"there are {_some_masters(masters, kind)}"
+        if kind == DARK:
+            text += (
+                f"; allowed: scaled up {self.rules.scale_up:g} times at most, and a temperature"
+                f" within {self.rules.temperature_tolerance:g} C"
+            )
+        return text
+
+
+def _shelf_name(kind, about):
+    return kind, about.setup, about.filter if kind == FLAT else ""
+
+
+def _shelf(masters):
+    abouts = [master.about for master in masters]
+    return _Shelf(
+        tuple(masters),
+        _column([day_of(about.night) for about in abouts]),
+        np.array([about.night for about in abouts]),
+        _column([master.frames for master in masters]),
+        _column([about.exptime for about in abouts]),
+        _column([about.set_temperature for about in abouts]),
+        _column([about.temperature for about in abouts]),
+    )
+
+
+def _column(values):
+    return np.array([_number(value) for value in values])
+
+
+def _needs_dark(frame, noise):
+    """Tell whether a frame is long enough for its dark current to matter.
+
+    Below a tenth of the read noise the dark would add more than it takes away.
+    """
+    if frame.exptime is not None and frame.exptime <= 0:
+        return False
+    if not noise.dark_rate or frame.exptime is None:
+        return True
+    return frame.exptime * noise.dark_rate >= noise.read_noise / 10
+
+
+def _number(value):
+    return _NO_NUMBER if value is None else float(value)
+
+
+def _ranked(shelf, kind, frame, noise, rules):
+    """Return the candidates on a shelf that a frame may take, the best first."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lags = _number(day_of(frame.night)) - shelf.days
+        own = shelf.nights == frame.night
+        lags[own] = 0
+        apart = np.nan_to_num(np.abs(lags))
+        scale, exact, up = _scales(shelf, kind, frame)
+        usable, known = np.ones(len(own), bool), np.ones(len(own), bool)
+        if kind == DARK:
+            off = _temperature_difference(shelf, frame)
+            known = np.isfinite(off)
+            usable = np.isfinite(scale) & ~(off > rules.temperature_tolerance)
+            usable &= ~up | (scale <= rules.scale_up)
+        variance = _predicted(shelf, kind, frame, noise, scale, apart)
+    later = ~own & ~(lags >= 0)
+    is_last = later & (rules.direction != "nearest")
+    tier = is_last + np.where(up, _EARLIER_SCALED_UP, _EARLIER)
+    first_by = np.where(is_last, apart, 0.0)
+    strange = np.isnan(lags)
+    keys = (
+        np.arange(len(own)), apart, variance, first_by, strange, ~exact,
+        ~own & rules.same_night, tier,
+    )  # fmt: skip
+    order = [index for index in np.lexsort(keys) if usable[index]][:MOST_CANDIDATES]
+    return tuple(
+        _candidate(shelf, index, lags, own, scale, exact, up, known, variance) for index in order
+    )
+
+
+def _scales(shelf, kind, frame):
+    """Return each master's scale, whether it needs none, and whether it is scaled up."""
+    count = len(shelf.masters)
+    if kind != DARK:
+        return np.ones(count), np.ones(count, bool), np.zeros(count, bool)
+    wanted = _number(frame.exptime)
+    exact = np.abs(shelf.exptimes - wanted) <= max(EXACT_SECONDS, EXACT_PART * abs(wanted))
+    scale = np.where(exact, 1.0, wanted / shelf.exptimes)
+    scale[~exact & ~(shelf.exptimes > 0)] = _NO_NUMBER
+    return scale, exact, ~exact & (scale > 1)
+
+
+def _temperature_difference(shelf, frame):
+    """Return by how many degrees each master differs: NaN where one of the two is unknown.
+
+    Set points are compared where both have one: a sensor moves by a step of its converter.
+    """
+    by_set_point = np.abs(shelf.set_points - _number(frame.set_temperature))
+    by_sensor = np.abs(shelf.sensors - _number(frame.temperature))
+    return np.where(np.isfinite(by_set_point), by_set_point, by_sensor)
+
+
+def _predicted(shelf, kind, frame, noise, scale, apart):
+    """Return the variance that each master is predicted to add to a pixel."""
+    if kind == FLAT:
+        return 1 / (shelf.frames * noise.flat_level) + noise.flat_ageing * apart
+    if kind == BIAS:
+        return noise.read_noise**2 / shelf.frames + noise.bias_ageing * apart
+    one = noise.read_noise**2 + noise.dark_rate * shelf.exptimes
+    ageing = noise.dark_ageing * _number(frame.exptime) ** 2
+    return scale**2 * one / shelf.frames + ageing * apart
+
+
+def _candidate(shelf, index, lags, own, scale, exact, up, known, variance):
+    remarks = []
+    if not own[index]:
+        remarks.append(_lag_words(lags[index]))
+    if not exact[index]:
+        how = "up" if up[index] else "down"
+        remarks.append(f"scaled {how} by {scale[index]:.3g}")
+    if not known[index]:
+        remarks.append("temperature unknown")
+    grade = "C" if up[index] else "B" if remarks else "A"
+    lag = None if np.isnan(lags[index]) else int(lags[index])
+    return Candidate(
+        shelf.masters[index],
+        lag,
+        float(scale[index]),
+        float(variance[index]),
+        grade,
+        tuple(remarks),
+    )
+
+
+def _lag_words(lag):
+    """Return how many nights before or after the frame's a master was taken.
+
+    >>> _lag_words(1.0), _lag_words(-57.0), _lag_words(float("nan"))
+    ('1 night before', '57 nights later', 'of another night without a date')
+    """
+    if np.isnan(lag):
+        return "of another night without a date"
+    count = abs(int(lag))
+    return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _differences(theirs, ours):
+    """Return (name, their value, our value) of everything in which two setups differ."""
+    mine, yours = dict(ours), dict(theirs)
+    return [
+        (name, yours.get(name, ""), mine.get(name, ""))
+        for name in {**mine, **yours}
+        if yours.get(name, "") != mine.get(name, "")
+    ]
+
+
+def _distance(about, frame):
+    return len(_differences(about.setup, frame.setup))
+
+
+def _how(about, frame):
+    """Return in words in which criteria another setup differs from a frame's."""
+    return ", ".join(
+        f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
+        for name, theirs, ours in _differences(about.setup, frame.setup)
+    )
+
+
+def _wanted_words(kind, frame):
+    words = " ".join(value for _, value in frame.setup if value)
+    if kind == FLAT:
+        return f"in {frame.filter or 'an unnamed filter'} of {words}"
+    if kind == DARK:
+        seconds = "unknown exposure" if frame.exptime is None else f"{frame.exptime:g} s"
+        return f"for {seconds} of {words}"
+    return f"of {words}"
+
+
+def _words_of(master, kind):
+    about = master.about
+    what = {FLAT: about.filter or "unnamed filter", DARK: f"{about.exptime or 0:g} s"}.get(kind, "")
+    if kind == DARK:
+        degrees = about.set_temperature
+        degrees = about.temperature if degrees is None else degrees
+        what += "" if degrees is None else f" at {degrees:g} C"
+    return f"{what} ({master.frames}, {about.night})".strip()
+
+
+def _some_masters(masters, kind, most=6):
+    words = [_words_of(master, kind) for master in masters]
+    rest = len(words) - most
+    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,255 @@
+"""Which master a frame takes: the rule in examples, and against a plain reading on archives."""
+
+import random
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from ccdflow.kinds.matching import BIAS, DARK, FLAT, Frame, Master, Masters, Noise, Rules, day_of
+
+LFC = (("camera", "lfc"), ("binning", "1x1"), ("gain", "g1.1"))
+NIGHT = "2016-01-16"
+
+
+def frame(night=NIGHT, exptime=300.0, filter="g'", setup=LFC, **temperatures):
+    return Frame(setup, night, exptime, filter, **temperatures)
+
+
+def master(kind, night, frames=3, exptime=300.0, filter="g'", setup=LFC, name="", **temperatures):
+    about = Frame(setup, night, exptime, filter, **temperatures)
+    product = f"combined/{night}/{kind}_{filter}_{exptime}_{frames}{name}"
+    return Master(product, kind, about, frames)
+
+
+FRAME = frame()
+
+
+def night(offset):
+    return (date.fromisoformat(NIGHT) + timedelta(days=offset)).isoformat()
+
+
+def best(kind, masters, *, frame=FRAME, noise=None, **rules):
+    noise = noise or Noise(read_noise=10.0)
+    return Masters(masters, Rules(**rules), lambda setup: noise).choose(kind, frame).best
+
+
+def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
+    tonight, week = master(BIAS, NIGHT), master(BIAS, night(-7), frames=50)
+    found = best(BIAS, [tonight, week])
+    assert found.master == week
+    # 100 / 50 e2, and a week of 0.01 e2 a day.
+    assert found.variance == pytest.approx(2.07)
+    assert (found.lag, found.grade, found.remarks) == (7, "B", ("7 nights before",))
+
+
+def test_and_do_not_on_one_that_drifts():
+    tonight, week = master(BIAS, NIGHT), master(BIAS, night(-7), frames=50)
+    drifts = Noise(read_noise=10.0, bias_ageing=5.0)
+    assert best(BIAS, [tonight, week], noise=drifts).master == tonight
+    assert best(BIAS, [tonight, week], same_night=True).master == tonight
+
+
+def test_a_later_night_counts_only_where_no_earlier_one_has_a_master():
+    later, earlier = master(BIAS, night(1), frames=50), master(BIAS, night(-30))
+    assert best(BIAS, [later, earlier]).master == earlier
+    assert best(BIAS, [later, earlier], direction="nearest").master == later
+    far = master(BIAS, night(2), frames=500)
+    found = best(BIAS, [far, later])
+    assert (found.master, found.lag, found.grade) == (later, -1, "B")
+
+
+def test_the_darks_of_the_guide_two_months_later_are_taken_for_want_of_others():
+    darks = [master(DARK, "2016-03-13", exptime=t, filter="r'") for t in (7.0, 70.0, 300.0)]
+    found = best(DARK, darks, frame=frame(exptime=300.062))
+    assert (found.master, found.scale, found.lag) == (darks[2], 1.0, -57)
+    assert (found.grade, found.remarks) == ("B", ("57 nights later", "temperature unknown"))
+    assert best(DARK, darks, frame=frame(exptime=70.011)).master == darks[1]
+
+
+def test_an_exact_dark_goes_before_a_scaled_one_and_down_before_up():
+    exact, long = master(DARK, NIGHT, frames=3), master(DARK, NIGHT, frames=99, exptime=1000.0)
+    short = master(DARK, NIGHT, frames=999, exptime=200.0)
+    assert best(DARK, [exact, long, short]).master == exact
+    down = best(DARK, [long, short])
+    assert (down.master, down.scale, down.grade) == (long, 0.3, "B")
+    up = best(DARK, [short])
+    assert (up.scale, up.grade) == (1.5, "C")
+    assert up.remarks == ("scaled up by 1.5", "temperature unknown")
+    assert best(DARK, [short], scale_up=1.0) is None
+    assert best(DARK, [short], scale_up=1.4) is None
+
+
+def test_a_dark_scaled_up_gives_way_to_a_later_one_that_need_not_be():
+    up, later = master(DARK, night(-1), exptime=200.0), master(DARK, night(9))
+    assert best(DARK, [up, later]).master == later
+
+
+def test_temperatures_are_compared_by_set_point_where_there_is_one():
+    cold = master(DARK, NIGHT, set_temperature=-20.0, temperature=-19.2)
+    warm = master(DARK, NIGHT, set_temperature=-10.0, temperature=-20.0)
+    wanted = frame(set_temperature=-20.0, temperature=-20.0)
+    found = best(DARK, [warm, cold], frame=wanted)
+    assert (found.master, found.grade) == (cold, "A")
+    assert best(DARK, [warm], frame=wanted) is None
+    assert best(DARK, [warm], frame=frame()).remarks == ("temperature unknown",)
+
+
+def test_a_short_exposure_needs_no_dark():
+    cooled = Noise(read_noise=10.0, dark_rate=0.01)
+    choice = Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=99.0))
+    assert (choice.needed, choice.grade, choice.missing) == (False, "A", "")
+    assert Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).needed
+
+
+def test_refusals_name_the_criterion_and_what_there_is():
+    flats = [
+        master(FLAT, NIGHT, filter="g'"),
+        master(FLAT, NIGHT, filter="i'"),
+        master(FLAT, NIGHT, filter="r'", setup=(("camera", "lfc"), ("binning", "2x2"))),
+    ]
+    choice = Masters(flats).choose(FLAT, frame(filter="r'"))
+    assert choice.missing == (
+        "no flat in r' of lfc 1x1 g1.1: there are g' (3, 2016-01-16), i' (3, 2016-01-16);"
+        " nearest r' (3, 2016-01-16) with binning 2x2 instead of 1x1, gain unknown instead of g1.1"
+    )
+    assert choice.grade == "C"
+    dark = master(DARK, NIGHT, exptime=70.0, set_temperature=-20.0)
+    assert Masters([dark]).choose(DARK, frame()).missing == (
+        "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16);"
+        " allowed: scaled up 2.5 times at most, and a temperature within 0.5 C"
+    )
+    assert (
+        Masters([]).choose(BIAS, frame()).missing == "no bias of lfc 1x1 g1.1: there is none at all"
+    )
+
+
+def test_nights_without_a_date_are_taken_last():
+    undated, dated = master(BIAS, "undated", frames=500), master(BIAS, night(-900))
+    assert best(BIAS, [undated, dated]).master == dated
+    found = best(BIAS, [undated])
+    assert (found.lag, found.grade) == (None, "B")
+    own = best(BIAS, [undated, dated], frame=frame(night="undated"))
+    assert (own.master, own.grade) == (undated, "A")
+
+
+# -- random archives -------------------------------------------------------------------------------
+
+
+def archive(rng, masters=12):
+    setups = [
+        LFC,
+        (("camera", "lfc"), ("binning", "2x2"), ("gain", "g1.1")),
+        (("camera", "efosc"),),
+    ]
+    found = {}
+    for _ in range(masters):
+        made = master(
+            rng.choice([BIAS, DARK, FLAT]),
+            night(rng.randint(-40, 40)),
+            frames=rng.randint(1, 40),
+            exptime=rng.choice([7.0, 70.0, 299.9, 300.0, 301.0, 900.0]),
+            filter=rng.choice(["g'", "i'"]),
+            setup=rng.choice(setups),
+            set_temperature=rng.choice([None, -20.0, -10.0]),
+            temperature=rng.choice([None, -20.3, -19.9, -10.0]),
+        )
+        found[made.product] = made
+    asked = frame(
+        night=night(rng.randint(-40, 40)),
+        exptime=rng.choice([None, 0.0, 30.0, 300.0, 800.0]),
+        filter=rng.choice(["g'", "i'"]),
+        setup=rng.choice(setups),
+        set_temperature=rng.choice([None, -20.0]),
+        temperature=rng.choice([None, -20.0, -10.1]),
+    )
+    return list(found.values()), asked
+
+
+def apart(first, second):
+    if first.set_temperature is not None and second.set_temperature is not None:
+        return abs(first.set_temperature - second.set_temperature)
+    if first.temperature is not None and second.temperature is not None:
+        return abs(first.temperature - second.temperature)
+    return None
+
+
+def by_the_rule(kind, masters, asked, noise, rules):
+    """Return the products that the rule of docs/calibration.md allows, best first."""
+    ranked = []
+    for each in masters:
+        about = each.about
+        if each.kind != kind or about.setup != asked.setup:
+            continue
+        if kind == FLAT and about.filter != asked.filter:
+            continue
+        lag, scale, exact = day_of(asked.night) - day_of(about.night), 1.0, True
+        if kind == DARK:
+            if asked.exptime is None:
+                continue
+            exact = abs(about.exptime - asked.exptime) <= max(0.1, 0.001 * asked.exptime)
+            scale = 1.0 if exact else asked.exptime / about.exptime
+            off = apart(about, asked)
+            if scale > rules.scale_up or (off is not None and off > rules.temperature_tolerance):
+                continue
+        if kind == BIAS:
+            variance = noise.read_noise**2 / each.frames + noise.bias_ageing * abs(lag)
+        elif kind == FLAT:
+            variance = 1 / (each.frames * noise.flat_level) + noise.flat_ageing * abs(lag)
+        else:
+            variance = scale**2 * (noise.read_noise**2 + noise.dark_rate * about.exptime)
+            variance = variance / each.frames + noise.dark_ageing * asked.exptime**2 * abs(lag)
+        is_last = lag < 0 and rules.direction == "causal"
+        tier = is_last + 2 * (scale > 1)
+        own = rules.same_night and lag == 0
+        key = (tier, not own, not exact, abs(lag) if is_last else 0, variance, abs(lag))
+        ranked.append((key, each.product))
+    return [product for _, product in sorted(ranked)[:5]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_archives(seed):
+    """2,000 archives: the plain reading of the rule, no breach of a hard key, no order of input."""
+    rng = random.Random(seed)
+    noise = Noise(read_noise=7.0, dark_rate=0.05, bias_ageing=0.3, dark_ageing=1e-5)
+    for _ in range(500):
+        masters, asked = archive(rng)
+        rules = Rules(
+            rng.choice(["causal", "nearest"]), rng.random() < 0.3, rng.choice([1.0, 2.5]), 0.5
+        )
+        shuffled = rng.sample(masters, len(masters))
+        for kind in (BIAS, DARK, FLAT):
+            choice = Masters(masters, rules, lambda setup: noise).choose(kind, asked)
+            assert Masters(shuffled, rules, lambda setup: noise).choose(kind, asked) == choice
+            if not choice.needed:
+                assert kind == DARK
+                assert asked.exptime is not None
+                assert asked.exptime < 14
+                continue
+            products = [candidate.master.product for candidate in choice.candidates]
+            assert products == by_the_rule(kind, masters, asked, noise, rules)
+            assert all(c.master.about.setup == asked.setup for c in choice.candidates)
+            assert bool(choice.missing) == (not products)
+
+
+def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
+    rng = random.Random(11)
+    changed = 0
+    for _ in range(1000):
+        masters, asked = archive(rng, masters=20)
+        last = max(day_of(m.about.night) for m in masters)
+        asked = replace(asked, night=date.fromordinal(last).isoformat())
+        added, _ = archive(rng, masters=6)
+        tomorrow = date.fromordinal(last + rng.randint(1, 5)).isoformat()
+        added = [
+            replace(m, product=f"new {m.product}", about=replace(m.about, night=tomorrow))
+            for m in added
+        ]
+        for kind in (BIAS, DARK, FLAT):
+            before = Masters(masters).choose(kind, asked)
+            after = Masters(masters + added).choose(kind, asked)
+            had_it = before.candidates and before.grade != "C"
+            changed += before.best != after.best
+            assert not had_it or after.best == before.best
+    # The added nights do serve frames that had nothing, or too little.
+    assert changed > 50
