@@ -1,0 +1,232 @@
+"""Products made again through the public functions of ccdproc, astropy and numpy."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+import zlib
+from pathlib import Path
+
+import ccdproc
+import numpy as np
+from astropy import units
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.stats import mad_std
+
+from ccdflow.verify.accounts import CannotRemake, product_of
+
+_CHUNK = 1 << 22
+
+
+def fingerprint_of(path):
+    """Return CRC-32 and length of a raw file's unpacked bytes, as RAWFP has them."""
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    crc = length = 0
+    with opened(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            crc, length = zlib.crc32(chunk, crc), length + len(chunk)
+    return f"{crc:08x}-{length:x}"
+
+
+def read_raw(path, hdus):
+    """Return {HDU: CCDData in adu} of a raw file.
+
+    Raises
+    ------
+    CannotRemake
+        If the file is gone or cannot be read.
+    """
+    if not path.is_file():
+        raise CannotRemake("the raw file is missing")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(path, memmap=False) as opened:
+                return {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in hdus}
+    except (OSError, ValueError, IndexError, TypeError) as error:
+        raise CannotRemake(f"the raw file cannot be read: {error}") from None
+
+
+def levels_of(raw, amplifier, account):
+    """Return the overscan of an amplifier as one CCDData, its strips side by side."""
+    strips = [raw.data[strip] for strip in amplifier.strips]
+    if amplifier.axis == "frame":
+        strips = [strip.reshape(1, -1) for strip in strips]
+    values = np.concatenate(strips, axis=0 if amplifier.axis == "columns" else 1)
+    return CCDData(values, unit=units.adu)
+
+
+def reduce_amplifier(raw, amplifier, account):
+    """Subtract the overscan of an amplifier and cut out what was kept.
+
+    Parameters
+    ----------
+    raw : astropy.nddata.CCDData
+        The whole raw HDU, adu.
+    amplifier : ccdflow.verify.accounts.AmplifierAccount
+    account : ccdflow.verify.accounts.FrameAccount
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (ny, nx), float64, adu, in the orientation of the product.
+
+    Raises
+    ------
+    CannotRemake
+        Where ccdproc has no such subtraction.
+    """
+    kept = amplifier.kept or (slice(None), slice(None))
+    part = ccdproc.trim_image(raw[kept])
+    if amplifier.strips:
+        if account.model:
+            raise CannotRemake(f"ccdproc has no {account.model} with rejection along the overscan")
+        overscan = levels_of(raw, amplifier, account)
+        is_median = account.statistic == "median"
+        if amplifier.axis == "frame":
+            level = (np.median if is_median else np.mean)(overscan.data) * units.adu
+            part = part.subtract(level)
+        else:
+            axis = 0 if amplifier.axis == "columns" else 1
+            _check_lengths(part, overscan, axis)
+            part = ccdproc.subtract_overscan(
+                part, overscan=overscan, overscan_axis=axis, median=is_median, add_keyword=None
+            )
+    return _turned(np.asarray(part.data, dtype=np.float64), amplifier.flip)
+
+
+def _check_lengths(part, overscan, axis):
+    along = 1 - axis
+    if part.shape[along] != overscan.shape[along]:
+        raise CannotRemake(
+            "the frame was left whole, and its overscan does not span it: ccdproc cannot do that"
+        )
+
+
+def _turned(image, flip):
+    return image[:: -1 if "y" in flip else 1, :: -1 if "x" in flip else 1]
+
+
+def remake_frame(account, raw_folder):
+    """Make a reduced frame again.
+
+    Parameters
+    ----------
+    account : ccdflow.verify.accounts.FrameAccount
+    raw_folder : Path
+
+    Returns
+    -------
+    dict of int to numpy.ndarray
+        For each HDU of the product its image, (ny, nx), float64, adu; NaN where there is no
+        amplifier.
+
+    Raises
+    ------
+    CannotRemake
+    """
+    path = Path(raw_folder) / account.raw
+    used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
+    raw = read_raw(path, used)
+    images = {}
+    for hdu, amplifiers in account.images.items():
+        rows = max(a.place[0].stop for a in amplifiers)
+        columns = max(a.place[1].stop for a in amplifiers)
+        images[hdu] = np.full((rows, columns), np.nan)
+        for amplifier in amplifiers:
+            images[hdu][amplifier.place] = reduce_amplifier(raw[amplifier.hdu], amplifier, account)
+    return images
+
+
+def overscan_figures(account, raw_folder):
+    """Yield (amplifier, level, noise) as the raw pixels give them, adu.
+
+    The level is the mean of what is subtracted; the noise is the scatter of overscan pixels about
+    the mean of their row or column, without those beyond five sigma of the median deviation.
+    """
+    used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
+    raw = read_raw(Path(raw_folder) / account.raw, used)
+    for amplifiers in account.images.values():
+        for amplifier in amplifiers:
+            if not amplifier.strips or amplifier.level is None:
+                continue
+            values = levels_of(raw[amplifier.hdu], amplifier, account).data.astype(np.float64)
+            values = values.T if amplifier.axis == "columns" else values
+            middle = np.median if account.statistic == "median" else np.mean
+            yield amplifier, float(np.mean(middle(values, axis=1))), _scatter(values)
+
+
+def _scatter(values):
+    count = values.shape[1]
+    if count < 2:
+        return None
+    deviation = np.abs(values - values.mean(axis=1, keepdims=True))
+    kept = deviation[deviation <= 5 * max(1.4826 * np.median(deviation), 1.0)]
+    return float(np.sqrt(np.mean(kept**2) * count / (count - 1)))
+
+
+# -- combined frames -------------------------------------------------------------------------------
+
+
+def bands(rows, count, height):
+    """Return slices of rows spread over an image: all of it where that is no more."""
+    if count * height >= rows:
+        return [slice(0, rows)]
+    starts = np.linspace(0, rows - height, count).round().astype(int)
+    return [slice(int(start), int(start) + height) for start in starts]
+
+
+def member_rows(paths, hdu, rows):
+    """Return the same rows of all members, each as CCDData in adu.
+
+    Raises
+    ------
+    CannotRemake
+        If a member is gone.
+    """
+    found = []
+    for path in paths:
+        if not path.is_file():
+            raise CannotRemake(f"its member {path.name} is missing")
+        with fits.open(path) as opened:
+            found.append(CCDData(np.array(opened[hdu].section[rows, :]), unit=units.adu))
+    return found
+
+
+def combine_rows(account, results, hdu, rows):
+    """Combine the rows of a combined frame's members again.
+
+    Parameters
+    ----------
+    account : ccdflow.verify.accounts.CombinedAccount
+    results : Path
+    hdu : int
+    rows : slice
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx), float64, adu.
+
+    Raises
+    ------
+    CannotRemake
+    """
+    members = member_rows([results / product_of(m) for m in account.members], hdu, rows)
+    arguments = {"method": account.method}
+    if account.clip is not None:
+        if account.iterations != 1 or account.deviation not in ("mad", "std"):
+            raise CannotRemake(
+                f"ccdproc does not clip {account.iterations} times by {account.deviation}"
+            )
+        arguments |= {
+            "sigma_clip": True,
+            "sigma_clip_low_thresh": account.clip,
+            "sigma_clip_high_thresh": account.clip,
+            "sigma_clip_func": np.ma.median,
+            "sigma_clip_dev_func": mad_std if account.deviation == "mad" else np.ma.std,
+        }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)

@@ -1,0 +1,204 @@
+"""Which products are verified, and the table of verdicts: ``results/verification.csv``."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import ccdproc
+
+from ccdflow.errors import UserError
+from ccdflow.files import whole as whole_files
+from ccdflow.verify.accounts import CannotRemake, product_of, raw_file, read_headers
+from ccdflow.verify.verdicts import CANNOT, DIFFERS, VERIFIED, Verdict, verify
+
+NAME = "verification.csv"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table.
+
+    Attributes
+    ----------
+    verdict : Verdict
+    content : str
+        CRC-32 of the product and the sizes and times of the files that it names: a product with the
+        same content is not verified again.
+    ccdproc : str
+        Version that it was compared with.
+    """
+
+    verdict: Verdict
+    content: str
+    ccdproc: str
+
+
+_COLUMNS = [field.name for field in fields(Verdict)] + ["content", "ccdproc"]
+
+
+def products_of(results):
+    """Return the names of all reduced and combined frames in a results folder, sorted."""
+    results = Path(results)
+    return sorted(
+        path.relative_to(results).as_posix()
+        for folder in ("reduced", "combined")
+        for path in (results / folder).rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    )
+
+
+def sample_of(results):
+    """Return one product of each camera, type and night, and every combined frame.
+
+    Which one it is depends on the hash of its name alone, so that the same archive gives the same
+    sample on every machine.
+    """
+    results = Path(results)
+    table = results / "inventory.csv"
+    if not table.is_file():
+        raise UserError(
+            "there is no inventory here",
+            file=table,
+            remedy="run `snakemake` first, or name the results folder: results=FOLDER",
+        )
+    chosen = {}
+    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        for row in csv.DictReader(file):
+            product = product_of(row["file"])
+            if row["status"] != "ok" or not (results / product).is_file():
+                continue
+            kind = row["camera"], row["type"], row["night"]
+            chosen[kind] = min(chosen.get(kind, product), product, key=_draw)
+    combined = [name for name in products_of(results) if name.startswith("combined/")]
+    return sorted(chosen.values()) + combined
+
+
+def _draw(product):
+    return hashlib.sha256(product.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def content_of(product, raw, results):
+    """Return what a verdict on a product holds for: its bytes, and the files that it names."""
+    content = (Path(results) / product).read_bytes()
+    sources = repr(_sources(product, content, raw, results))
+    return f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
+
+
+def _sources(product, content, raw, results):
+    """Return name, size and time of the files that a product was made of."""
+    try:
+        first = read_headers(content)[0]
+    except CannotRemake:
+        return []
+    if product.startswith("reduced/"):
+        named = [Path(raw) / raw_file(first)] if "RAWFILE" in first else []
+    else:
+        members = [value for keyword, value in first.items() if keyword.startswith("IMC")]
+        named = [Path(results) / product_of(str(member)) for member in members]
+    return [(p.name, *_stamp(p)) for p in named]
+
+
+def _stamp(path):
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns
+
+
+def read_table(results):
+    """Return {product: Entry} of the verdicts that are known; an unreadable table has none."""
+    path = Path(results) / NAME
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        return {row["product"]: _entry(row) for row in csv.DictReader(io.StringIO(text))}
+    except (OSError, KeyError, ValueError, TypeError):
+        return {}
+
+
+def _entry(row):
+    numbers = {"pixels": int(row["pixels"]), "seconds": float(row["seconds"])}
+    largest = float(row["largest"] or "nan")
+    texts = {name: row[name] for name in ("product", "kind", "compared", "verdict", "reason")}
+    return Entry(Verdict(**texts, **numbers, largest=largest), row["content"], row["ccdproc"])
+
+
+def write_table(results, entries):
+    """Write the table, sorted by product, in one piece."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for product in sorted(entries):
+        entry = entries[product]
+        writer.writerow(
+            {**asdict(entry.verdict), "content": entry.content, "ccdproc": entry.ccdproc}
+        )
+    text = out.getvalue().encode("utf-8", "surrogateescape")
+    whole_files.write_hdus(Path(results) / NAME, [text])
+
+
+def verify_products(products, *, raw, results, whole=False, threads=2):
+    """Verify products, but for those whose verdict is known, and write the table.
+
+    Parameters
+    ----------
+    products : list of str
+        Relative to the results folder.
+    raw, results : path-like
+        Folders.
+    whole : bool
+        Whether all rows of combined frames are compared.
+    threads : int
+
+    Returns
+    -------
+    verdicts : list of Verdict
+        Of these products, in their order.
+    fresh : int
+        How many of them were made again now.
+    """
+    known = read_table(results)
+
+    def work(product):
+        content = content_of(product, raw, results)
+        before = known.get(product)
+        if before is not None and _still_holds(before, content, whole):
+            return product, before, False
+        verdict = verify(product, raw=raw, results=results, whole=whole)
+        return product, Entry(verdict, content, ccdproc.__version__), True
+
+    with ThreadPoolExecutor(threads) as pool:
+        done = list(pool.map(work, products))
+    there = set(products_of(results))
+    entries = {product: entry for product, entry in known.items() if product in there}
+    entries |= {product: entry for product, entry, _ in done}
+    if entries != known:
+        write_table(results, entries)
+    return [entry.verdict for _, entry, _ in done], sum(fresh for *_, fresh in done)
+
+
+def _still_holds(entry, content, whole):
+    return (
+        entry.content == content
+        and entry.verdict.verdict == VERIFIED
+        and entry.ccdproc == ccdproc.__version__
+        and not (whole and "bands" in entry.verdict.compared)
+    )
+
+
+def lines_of(verdicts, fresh):
+    """Return the lines that say how a verification came out."""
+    lines = [f"{v.verdict}: {v.product}: {v.reason}" for v in verdicts if v.verdict != VERIFIED]
+    counts = {word: sum(v.verdict == word for v in verdicts) for word in (DIFFERS, CANNOT)}
+    text = f"{len(verdicts) - sum(counts.values())} of {len(verdicts)} products verified"
+    text += f" with ccdproc {ccdproc.__version__}"
+    if fresh < len(verdicts):
+        text += f" ({fresh} now, the others before)"
+    text += "".join(f", {count} {word}" for word, count in counts.items() if count)
+    return [*lines, text]
