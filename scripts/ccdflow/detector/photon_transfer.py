@@ -1,0 +1,240 @@
+"""Gain, linearity and saturation of an amplifier, from flats that a night has anyway.
+
+The photons of a flat scatter by the root of their number. The scatter in adu against the level in
+adu therefore gives the electrons in an adu (Janesick, Photon Transfer, SPIE Press 2007, chapter 5).
+Frames of one exposure are compared pixel by pixel, so that what is fixed in them (vignetting, dust,
+the response of the pixels) takes no part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.combine.stack import MAD_TO_SIGMA
+from ccdflow.errors import UserError
+
+BLOCK = 16
+"""Pixels on a side of the blocks whose mean is taken out of the differences between frames."""
+
+CLIP = 5.0
+"""Differences beyond so many sigma are cosmic rays, or pixels that do not follow the others."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the flats of one exposure say of an amplifier's gain.
+
+    Attributes
+    ----------
+    gain, error : float
+        Electrons per adu, and the standard error.
+    level : float
+        Mean level of the flats, adu.
+    variance : float
+        Variance of a pixel at that level, adu^2, read noise included.
+    pixels : int
+        Pixels that were compared.
+    """
+
+    gain: float
+    error: float
+    level: float
+    variance: float
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Linearity:
+    """How the level departs from proportionality to the exposure.
+
+    Attributes
+    ----------
+    departure, error : float
+        Relative departure from a straight line at ``level``, negative where counts are lost, and
+        its standard error.
+    level : float
+        Adu.
+    shutter : float
+        Seconds that the exposure is longer (or, if negative, shorter) than its card says.
+    shutter_error : float
+        Seconds.
+    """
+
+    departure: float
+    error: float
+    level: float
+    shutter: float
+    shutter_error: float
+
+
+def measure_gain(flats, read_noise, read_noise_error=0.0):
+    """Measure the gain of an amplifier from flats of one exposure.
+
+    Parameters
+    ----------
+    flats : array_like
+        Shape (n, ny, nx), adu above the bias, n from 2 on; pixels that are not finite, such as
+        masked ones, take no part. Not changed.
+    read_noise, read_noise_error : float
+        Of one frame, adu, from biases.
+
+    Returns
+    -------
+    Gain
+        ``gain`` is NaN where the scatter is not above the read noise.
+
+    Raises
+    ------
+    UserError
+        For fewer than two frames, frames smaller than a block, or a level that is not above zero.
+
+    Notes
+    -----
+    Each frame is scaled to the mean level L. The sum of squared differences from the mean of the
+    frames, over n - 1, then has the expectation L^2/g <1/l> + R^2 <(L/l)^2>, with the levels l of
+    the frames, the gain g and the read noise R.
+    """
+    flats = np.asarray(flats, dtype=np.float64)
+    if flats.ndim != 3 or len(flats) < 2 or min(flats.shape[1:]) < BLOCK:
+        raise UserError(
+            "the gain needs two flats or more",
+            keyword="flats",
+            value=flats.shape,
+            allowed=f"(n, ny, nx), n from 2, ny and nx from {BLOCK}",
+        )
+    good = np.isfinite(flats).all(axis=0)
+    levels = np.array([flat[good].mean() if good.any() else np.nan for flat in flats])
+    if not (levels > 0).all():
+        raise UserError(
+            "the level of a flat is not above zero", keyword="flats", value=levels.tolist()
+        )
+    level = levels.mean()
+    scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]
+    variance, pixels, freedom = _scatter(scaled - scaled.mean(axis=0), good)
+    part_of_noise = np.mean((level / levels) ** 2)
+    photons = variance - read_noise**2 * part_of_noise
+    if photons <= 0:
+        return Gain(np.nan, np.nan, float(level), variance, pixels)
+    gain = np.mean(level**2 / levels) / photons
+    of_variance = variance * np.sqrt(2 / freedom)
+    of_read_noise = 2 * read_noise * read_noise_error * part_of_noise
+    error = gain * np.hypot(of_variance, of_read_noise) / photons
+    return Gain(float(gain), float(error), float(level), variance, pixels)
+
+
+def _scatter(differences, good):
+    """Return the variance of a frame's pixel, the pixels, and the degrees of freedom.
+
+    Parameters
+    ----------
+    differences : numpy.ndarray
+        Of each frame from the mean of all, (n, ny, nx).
+    good : numpy.ndarray
+        Pixels that count, (ny, nx), bool.
+    """
+    n, ny, nx = differences.shape
+    ny, nx = ny - ny % BLOCK, nx - nx % BLOCK
+    blocks = differences[:, :ny, :nx].reshape(n, ny // BLOCK, BLOCK, nx // BLOCK, BLOCK)
+    kept = np.broadcast_to(good[:ny, :nx].reshape(blocks.shape[1:]), blocks.shape)
+    spread = MAD_TO_SIGMA * np.median(np.abs(blocks[kept]))
+    # A pixel that is off in one frame is off in its difference from the mean in all of them.
+    kept = kept & (np.abs(blocks) <= CLIP * spread).all(axis=0)
+    count = kept.sum(axis=(2, 4), keepdims=True)
+    means = np.where(kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
+    squares = np.where(kept, (blocks - means) ** 2, 0).sum()
+    pixels = int(count[0].sum())
+    blocks_used = int((count[0] > 0).sum())
+    freedom = (n - 1) * (pixels - blocks_used)
+    return float(squares / freedom), pixels, freedom
+
+
+def combine_gains(gains):
+    """Return the mean of gains from several exposures, weighted by their errors.
+
+    Parameters
+    ----------
+    gains : list of Gain
+
+    Returns
+    -------
+    gain, error : float
+        Electrons per adu; NaN where there is no finite one.
+    """
+    found = [each for each in gains if np.isfinite(each.gain)]
+    if not found:
+        return np.nan, np.nan
+    weights = np.array([each.error**-2 for each in found])
+    values = np.array([each.gain for each in found])
+    return float((weights * values).sum() / weights.sum()), float(weights.sum() ** -0.5)
+
+
+def measure_linearity(times, levels, errors, at):
+    """Measure the departure from linearity from flats of three exposures or more.
+
+    Parameters
+    ----------
+    times : sequence of float
+        Exposures, seconds.
+    levels, errors : sequence of float
+        Mean level of the flats of each, adu above the bias, and its standard error (of which the
+        lamp is the larger part).
+    at : float
+        Level at which the departure is wanted, adu.
+
+    Returns
+    -------
+    Linearity
+        All NaN where there are fewer than three exposures.
+
+    Notes
+    -----
+    A parabola c0 + c1 t + c2 t^2 is fitted with the errors as weights. Its straight part is
+    c1 (t + c0/c1), so c0/c1 is the time that the shutter adds, and at the exposure t that gives the
+    wanted level the departure is c2 t / c1.
+    """
+    times, levels, errors = (np.asarray(each, dtype=np.float64) for each in (times, levels, errors))
+    if len(np.unique(times)) < 3:
+        return Linearity(*[np.nan] * 5)
+    longest = times.max()
+    design = np.vander(times / longest, 3, increasing=True) / errors[:, np.newaxis]
+    covariance = np.linalg.inv(design.T @ design)
+    c0, c1, c2 = covariance @ design.T @ (levels / errors)
+    exposure = at / c1
+    slope = np.array([0.0, -c2 * exposure / c1, exposure]) / c1
+    of_shutter = np.array([1.0, -c0 / c1, 0.0]) / c1
+    return Linearity(
+        departure=float(c2 * exposure / c1),
+        error=float(np.sqrt(slope @ covariance @ slope)),
+        level=float(at),
+        shutter=float(c0 / c1 * longest),
+        shutter_error=float(np.sqrt(of_shutter @ covariance @ of_shutter) * longest),
+    )
+
+
+def saturation_level(values, *, reach=32, least=10, excess=20.0):
+    """Return the value at which pixels pile up at the top of their range.
+
+    A chip may saturate below the end of the converter, and a converter of 12 bits ends at 4095.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Raw pixels, whole numbers, adu.
+    reach : int
+        Values below the top one that it is compared with.
+    least : int
+        Pixels at the top value that count as a pile, at least.
+    excess : float
+        How many times the mean count of the values below it.
+
+    Returns
+    -------
+    int or None
+        Adu; None where no pixels pile up.
+    """
+    top = int(values.max())
+    near = np.bincount((top - values[values >= top - reach]).ravel().astype(np.int64))
+    below = near[1:].sum() / reach
+    return top if near[0] >= max(least, excess * below) else None

@@ -1,0 +1,112 @@
+"""Gain, linearity and saturation come back from simulated flats within their stated errors."""
+
+import numpy as np
+import pytest
+
+from ccdflow.detector.photon_transfer import (
+    combine_gains,
+    measure_gain,
+    measure_linearity,
+    saturation_level,
+)
+from ccdflow.errors import UserError
+
+SHAPE = (112, 144)
+
+
+def flats(rng, *, gain=1.7, read_noise=6.0, electrons=(30_000, 29_000, 31_500)):
+    """Flats in adu above the bias: vignetted, dusty, pixels of unlike response, five rays each."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    response = 1 - 0.2 * ((x - 70) ** 2 + (y - 50) ** 2) / 70**2 / 2
+    response = response * rng.normal(1, 0.01, SHAPE)
+    response[40:50, 60:70] *= 0.6
+    frames = []
+    for level in electrons:
+        frame = rng.poisson(level * response) + rng.normal(0, read_noise, SHAPE)
+        frame.ravel()[rng.integers(0, frame.size, 5)] += 5000
+        frames.append(np.rint(frame / gain))
+    return np.array(frames)
+
+
+@pytest.mark.parametrize(("gain", "read_noise"), [(1.7, 6.0), (0.45, 11.0), (8.0, 30.0)])
+def test_gain_is_right_within_its_error_in_95_of_100_seeds(gain, read_noise):
+    pulls = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        found = [
+            measure_gain(flats(rng, gain=gain, read_noise=read_noise, electrons=levels), r, e)
+            for r, e in [(read_noise / gain, 0.002 * read_noise / gain)]
+            for levels in [(30_000, 29_000, 31_500), (15_000, 15_200, 15_100)]
+        ]
+        value, error = combine_gains(found)
+        assert error / gain < 0.01
+        pulls.append((value - gain) / error)
+    pulls = np.array(pulls)
+    assert (np.abs(pulls) < 2).sum() >= 90
+    assert np.abs(pulls.mean()) < 0.4
+    assert 0.75 < pulls.std() < 1.25
+
+
+def test_a_gradient_that_moves_between_frames_does_not_count_as_noise():
+    rng = np.random.default_rng(3)
+    frames = flats(rng)
+    frames[1] *= np.linspace(0.97, 1.03, SHAPE[1])
+    found = measure_gain(frames, 6.0 / 1.7)
+    # In a block of 16 pixels the gradient leaves (0.006 / sqrt(12))^2 of level^2: 0.1 of 100.
+    assert found.gain == pytest.approx(1.7, abs=4 * found.error + 0.02)
+
+
+def test_masked_pixels_take_no_part():
+    frames = flats(np.random.default_rng(4))
+    clean = measure_gain(frames, 3.5)
+    frames[2, :40, :40] = np.nan
+    found = measure_gain(frames, 3.5)
+    assert found.pixels < clean.pixels - 1500
+    assert found.gain == pytest.approx(clean.gain, rel=0.02)
+
+
+def test_scatter_below_the_read_noise_gives_no_gain():
+    frames = np.random.default_rng(5).normal(100, 2, (3, *SHAPE))
+    assert np.isnan(measure_gain(frames, 20.0).gain)
+    assert np.isnan(combine_gains([measure_gain(frames, 20.0)])[0])
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 8, 64), (64, 64)])
+def test_too_little_is_refused(shape):
+    with pytest.raises(UserError, match=r"two flats or more .*allowed: \(n, ny, nx\)"):
+        measure_gain(np.ones(shape), 1.0)
+    with pytest.raises(UserError, match="not above zero"):
+        measure_gain(np.zeros((2, 32, 32)), 1.0)
+
+
+def test_a_loss_of_two_percent_at_half_full_well_is_measured_within_its_error():
+    pulls = []
+    times = np.array([2.0, 5.0, 10.0, 20.0, 30.0, 40.0])
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        true = 1000 * (times + 0.1)
+        # 2 % lost at 20,000 adu.
+        errors = 0.001 * true
+        levels = true * (1 - 0.02 * true / 20_000) + rng.normal(0, errors)
+        found = measure_linearity(times, levels, errors, at=20_000)
+        assert found.error < 0.005
+        pulls.append(
+            [(found.departure + 0.02) / found.error, (found.shutter - 0.1) / found.shutter_error]
+        )
+    pulls = np.array(pulls)
+    assert (np.abs(pulls) < 2).sum(axis=0).min() >= 90
+    assert np.abs(pulls.mean(axis=0)).max() < 0.4
+
+
+def test_two_exposures_say_nothing_of_linearity():
+    assert np.isnan(measure_linearity([1, 1, 2], [10, 10, 20], [1, 1, 1], 10).departure)
+
+
+def test_saturation_below_the_end_of_the_converter():
+    rng = np.random.default_rng(6)
+    values = rng.poisson(3900, SHAPE).clip(max=4095).astype(np.uint16)
+    assert saturation_level(rng.poisson(4050, SHAPE).clip(max=4095).astype(np.uint16)) == 4095
+    assert saturation_level(values[values < 4000]) is None
+    stars = rng.poisson(800, SHAPE)
+    stars.ravel()[:40] = 60_000
+    assert saturation_level(stars.astype(np.uint16)) == 60_000
