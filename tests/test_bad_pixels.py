@@ -1,0 +1,102 @@
+"""Hot, unsteady, low and bad-column pixels of injected truth are found, and good ones are not."""
+
+import numpy as np
+import pytest
+
+from ccdflow.detector.bad_pixels import (
+    COLUMN,
+    HOT,
+    LOW,
+    VARIES,
+    dark_mask,
+    fit_darks,
+    response_mask,
+)
+from ccdflow.errors import UserError
+
+SHAPE, READ_NOISE = (403, 509), 8.0
+TIMES = [7.0] * 3 + [70.0] * 3 + [300.0] * 3
+
+
+def darks(rng, rate, *, more=()):
+    """Nine darks of three exposures, electrons; ``more`` is added to each frame."""
+    frames = [rng.poisson(rate * t) + rng.normal(0, READ_NOISE, rate.shape) for t in TIMES]
+    for number, extra in enumerate(more):
+        frames[number] = frames[number] + extra
+    return np.array(frames)
+
+
+@pytest.fixture(scope="module")
+def hot():
+    """(true rates, places of 2,000 hot pixels of 0.1 to 100 e-/s, fitted lines)."""
+    rng = np.random.default_rng(1)
+    rate = np.full(SHAPE, 0.01)
+    places = rng.permutation(rate.size)[:2000]
+    rate.ravel()[places] = 10 ** rng.uniform(-1, 2, 2000)
+    return rate, places, fit_darks(darks(rng, rate), TIMES, READ_NOISE)
+
+
+def test_rates_are_right_within_their_errors(hot):
+    rate, places, lines = hot
+    pulls = ((lines.rate - rate) / lines.rate_error).ravel()
+    assert abs(pulls.mean()) < 0.01
+    assert pulls.std() == pytest.approx(1, abs=0.01)
+    assert abs(pulls[places].mean()) < 0.1
+    assert pulls[places].std() == pytest.approx(1, abs=0.05)
+
+
+def test_hot_pixels_are_found_and_good_ones_are_not(hot):
+    rate, _, lines = hot
+    found = dark_mask(lines) & HOT > 0
+    assert found[rate > 1].mean() >= 0.99
+    # 1e-5 of 203,000 pixels.
+    assert found[rate == 0.01].sum() <= 2
+    assert (dark_mask(lines)[rate == 0.01] & VARIES > 0).sum() <= 2
+
+
+def test_pixels_that_follow_no_line_or_vary_are_told_apart():
+    rng = np.random.default_rng(2)
+    rate = np.full(SHAPE, 0.02)
+    kinked = np.zeros(SHAPE, bool)
+    kinked.ravel()[:300] = True
+    blinking = np.zeros(SHAPE, bool)
+    blinking.ravel()[1000:1300] = True
+    more = [np.where(kinked, 800.0 * np.sqrt(t / 300), 0) for t in TIMES]
+    more[7] = more[7] + np.where(blinking, 150.0, 0)
+    mask = dark_mask(fit_darks(darks(rng, rate, more=more), TIMES, READ_NOISE), hot=50.0)
+    assert (mask[kinked] & HOT > 0).mean() > 0.99
+    assert (mask[blinking] & VARIES > 0).mean() > 0.99
+    assert (mask[~kinked & ~blinking] != 0).sum() <= 2
+
+
+def test_two_exposures_give_a_rate_and_no_misfit():
+    rng = np.random.default_rng(3)
+    rate = np.full((60, 70), 0.5)
+    lines = fit_darks(darks(rng, rate)[:6], TIMES[:6], READ_NOISE)
+    assert lines.misfit_freedom == 0
+    assert lines.rate.mean() == pytest.approx(0.5, abs=4 * lines.rate_error.mean() / 64)
+    assert not (dark_mask(lines, hot=5) & HOT).any()
+    with pytest.raises(UserError, match="two exposures or more"):
+        fit_darks(darks(rng, rate)[:3], TIMES[:3], READ_NOISE)
+
+
+def test_low_pixels_and_columns_are_found_at_five_sigma():
+    """Two flats, as in the guide's night: a contrast of five sigma of each."""
+    rng = np.random.default_rng(4)
+    error = 0.003
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    response = 1 - 0.2 * ((x - 250) ** 2 + (y - 200) ** 2) / 320**2
+    truth = np.ones(SHAPE)
+    low = rng.permutation(truth.size)[:1000]
+    truth.ravel()[low] = 1 - 5 * error
+    truth[:, 77] = 1 - 5 * error
+    truth.ravel()[low[:20]] = 0
+    flats = [response * truth * rng.normal(1, error, SHAPE) for _ in range(2)]
+    mask = response_mask(flats, [response * error] * 2)
+    assert (mask.ravel()[low] & LOW > 0).mean() >= 0.98
+    assert (mask[:, 77] & COLUMN > 0).all()
+    good = np.ones(SHAPE, bool)
+    good.ravel()[low] = False
+    good[:, 77] = False
+    assert (mask[good] != 0).mean() <= 3e-5
+    assert not (mask[:, :77] & COLUMN).any()
