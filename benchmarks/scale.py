@@ -20,9 +20,9 @@ from pathlib import Path
 import measure
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
-from ccdflow import settings
-from ccdflow.run import ledger, plan, session
-from ccdflow.run.plan import FRAME
+from ccdflow import kinds, settings
+from ccdflow.run import ledger, session
+from ccdflow.run.context import Planning
 from ccdflow.simulate import simulate_archive
 
 FRAMES_PER_NIGHT = 100
@@ -160,8 +160,8 @@ def seed_archive(archive, template, template_night):
     for product, record in ledger.load(template.results).items():
         made[product] = (record, json.dumps(dict(record.data)))
     values = settings.load({"raw": str(archive.raw), "results": str(archive.results)})
-    run = session.start(values, dry=False)
-    run.context.planning = True
+    run = session.start(values, chain=kinds.CHAIN, dry=False)
+    planning = Planning.of(run.context)
     sources, records = {}, []
     for job in run.plan.jobs.values():
         like = job.product.replace(job.night, template_night) if job.night else job.product
@@ -172,7 +172,7 @@ def seed_archive(archive, template, template_night):
                 record,
                 product=job.product,
                 key=job.key,
-                basis=basis_of(run.context, job),
+                basis=kinds.by_name(job.kind).basis(planning, job),
                 data=json.loads(data),
             )
         )
@@ -186,22 +186,8 @@ def seed_archive(archive, template, template_night):
     ledger.save(archive.results, run.context.ledger)
     run.lock.close()
     archive.state = archive.reduced()
-    frames = len(run.plan.of_kind(FRAME))
+    frames = len(run.plan.of_kind(kinds.FRAME.name))
     print(f"{frames:7d} frames were given products that were not made", flush=True)
-
-
-def basis_of(context, job):
-    """Return what a job's key was made of."""
-    make = {
-        FRAME: lambda: plan.frame_basis(context.row_of(job.product)),
-        plan.BIAS: lambda: plan.group_basis(context, context.groups[job.product]),
-        plan.PICTURE: lambda: plan.picture_basis(context, job.night),
-        plan.QUALITY: lambda: plan.quality_basis(context, job.night),
-        plan.PAGE: lambda: plan.page_basis(context, job.night),
-        plan.TABLE: lambda: plan.table_basis(context),
-        plan.INDEX: lambda: plan.index_basis(context),
-    }
-    return make[job.kind]()
 
 
 def _copy_or_link(source, path, sources):

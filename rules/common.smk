@@ -13,11 +13,10 @@ from contextlib import suppress
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from ccdflow import paths, settings as ccdflow_settings
-from ccdflow.jobs import makers
+from ccdflow import kinds, paths, settings as ccdflow_settings
 from ccdflow.run import claims, ledger, orders, session, summary
 from ccdflow.errors import CcdflowError, UserError
-from ccdflow.run.plan import BIAS, FRAME, INDEX, PAGE, PICTURE, QUALITY, TABLE, describe
+from ccdflow.run.describe import describe
 from ccdflow.run.progress import Progress
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
@@ -122,22 +121,16 @@ def begin():
         stop(f"{error}: not wanted any more", status=0)
 
 
-# Which kind of product each rule makes, for --forcerun.
-KINDS = {
-    "reduce": FRAME, "combine": BIAS, "quality_table": TABLE, "picture": PICTURE,
-    "quality_picture": QUALITY, "page": PAGE, "index_page": INDEX,
-}  # fmt: skip
-
-
 def forced():
     """Return the kinds and products that are made again though they are current."""
     options = workflow.dag_settings
     names = set(options.forcerun)
     if options.forceall:
-        names |= set(KINDS)
+        names |= {kind.rule for kind in kinds.CHAIN}
     elif options.forcetargets:
-        names |= set(options.targets) or set(KINDS)
-    return frozenset(KINDS.get(name) or product_of(name) for name in names)
+        names |= set(options.targets) or {kind.rule for kind in kinds.CHAIN}
+    found = {name: kinds.by_rule(name) for name in names}
+    return frozenset(kind.name if kind else product_of(name) for name, kind in found.items())
 
 
 def product_of(path):
@@ -154,14 +147,16 @@ def asked_for():
 def begin_run():
     """Plan, and share out what there is to do."""
     dry = workflow.dryrun
-    Run.session = session.start(SETTINGS, dry=dry, progress=headers_read, forced=forced())
+    Run.session = session.start(
+        SETTINGS, chain=kinds.CHAIN, dry=dry, progress=headers_read, forced=forced()
+    )
     if asked := asked_for():
         for product in asked:
             check_product(product)
         Run.session.plan.keep_only(asked)
     for line in describe(Run.session.plan):
         say(line)
-    frames = len(Run.session.plan.of_kind(FRAME))
+    frames = len(Run.session.plan.of_kind(kinds.FRAME.name))
     if frames > SETTINGS["frames_per_order"] or not workflow.local_exec:
         Run.orders = hand_on(each_night=not workflow.local_exec, write=not dry)
         Run.order_of = {product: order for order in Run.orders for product in order.products}
@@ -224,7 +219,7 @@ def begin_order():
     Run.reporter.start()
     for other in orders.waits_of(path):
         claims.wait_for(f"{RESULTS}/{other}", say=say)
-    Run.session = orders.read_order(path)
+    Run.session = orders.read_order(path, kinds.CHAIN)
     before = orders.tally(Run.session.context)
     # Who has a parent here leaves it to that to say how far they are.
     begin_jobs(mode="none" if "work_parent" in config else "plain", before=before)
@@ -241,10 +236,10 @@ def begin_jobs(*, mode, before=claims.Count()):
         workflow.scheduling_settings.max_jobs_per_timespan = None
     jobs = Run.session.plan.jobs.values()
     own = [job for job in jobs if job.product not in Run.order_of]
-    Run.frames = [job for job in own if job.kind == FRAME]
+    Run.frames = [job for job in own if job.kind == kinds.FRAME.name]
     Run.places = {job.product: place for place, job in enumerate(Run.frames)}
     Run.targets = [record_of(job) for job in own] + [record_of(order) for order in Run.orders]
-    frames = sum(job.kind == FRAME for job in jobs)
+    frames = sum(job.kind == kinds.FRAME.name for job in jobs)
     Run.progress = Progress(
         frames + before.frames, others=len(jobs) - frames + before.others, mode=mode
     )
@@ -284,12 +279,14 @@ def make_the_rest():
         return
     context, jobs = Run.session.context, Run.session.plan.jobs
     is_done = lambda job: os.path.exists(record_of(job))
-    for job in Run.session.plan.of_kind(QUALITY, PAGE, TABLE, INDEX):
+    for job in Run.session.plan.of_kind(
+        *(kind.name for kind in kinds.CHAIN if kind.todo == "write")
+    ):
         own = [jobs[need] for need in job.needs if need in jobs and jobs[need].night == job.night]
         if is_done(job) or (job.night and not all(map(is_done, own))):
             continue
         try:
-            ledger.write_record(RESULTS, makers.make(context, job), job.done)
+            ledger.write_record(RESULTS, kinds.make(context, job), job.done)
         except (OSError, CcdflowError) as error:
             say(f"{job.product}: {error}")
             return
@@ -432,7 +429,7 @@ def leave_record(wildcards, log, **options):
     if Run.orders:
         wait_for_records(job)
     try:
-        record = makers.make(Run.session.context, job, **options)
+        record = kinds.make(Run.session.context, job, **options)
         ledger.write_record(RESULTS, record, job.done)
     except OSError as error:
         raise failure(
@@ -442,7 +439,7 @@ def leave_record(wildcards, log, **options):
         ) from None
     except CcdflowError as error:
         raise failure(f"{job.product}: {error}", log) from None
-    if job.kind == FRAME:
+    if job.kind == kinds.FRAME.name:
         Run.progress.tick(aside=record.status != ledger.MADE)
     else:
         Run.progress.tick(other=True)

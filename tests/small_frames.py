@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from ccdflow import kinds as kinds_module
 from ccdflow import settings
 from ccdflow.camera.geometry import Amplifier, Geometry
 from ccdflow.camera.sections import Region
-from ccdflow.jobs import makers
-from ccdflow.run import ledger, plan, session
+from ccdflow.run import ledger, session
+from ccdflow.run.context import Context
 
 
 def region(text):
@@ -138,7 +139,7 @@ class Run:
     results: Path
     records: dict
     lines: list
-    context: plan.Context
+    context: Context
 
     def open(self, product):
         """Open a product with astropy, all checksums compared."""
@@ -174,17 +175,16 @@ def begin(raw, results, cameras, **config):
         | {"pictures": {"per_type": 0}}
         | config
     )
-    return session.start(values, dry=False)
+    return session.start(values, chain=kinds_module.CHAIN, dry=False)
 
 
-def run_jobs(raw, results, cameras, *, kinds=(plan.FRAME, plan.BIAS), **config):
+def run_jobs(raw, results, cameras, *, kinds=("frame", "bias"), **config):
     """Make the products of some kinds, one job after the other; arguments as for `begin`."""
     running = begin(raw, results, cameras, **config)
     records = {}
     try:
         for job in running.plan.of_kind(*kinds):
-            options = {"threads": 2} if job.kind == plan.BIAS else {}
-            record = makers.make(running.context, job, **options)
+            record = kinds_module.make(running.context, job, threads=2)
             ledger.write_record(Path(results), record, job.done)
             records[job.product] = record
         lines, _ = session.finish(running)

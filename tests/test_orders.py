@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 
 from ccdflow import paths
+from ccdflow.kinds import CHAIN
 from ccdflow.run import inventory, ledger, orders, plan
 from ccdflow.run.claims import Count, Withdrawn
+from ccdflow.run.context import Context
 from ccdflow.run.inventory import Facts, HeaderStore, Row
+from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.ledger import Record
-from ccdflow.run.orders import Size
-from ccdflow.run.plan import BIAS, FRAME, INDEX, PAGE, PICTURE, QUALITY, Group, Job
 from ccdflow.run.session import Session
 
+FRAME, BIAS, PICTURE, QUALITY, PAGE, INDEX = (
+    "frame", "bias", "picture", "quality", "page", "index",
+)  # fmt: skip
 GEOMETRY = {"raw_shapes": [[0, [30, 50]], [1, [30, 40]]]}
 
 
@@ -63,10 +67,11 @@ def make_session(tmp_path):
         job(INDEX, "report.html", "", list(groups))
         settings = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "r é"), "combine": {}}
         settings |= {"types": "all", "frames_per_order": most}
-        context = plan.Context(
-            settings, Path(settings["raw"]), Path(settings["results"]), store, records, jobs, groups
-        )
-        return Session(plan.Plan(context, jobs, [], len(rows)), dry=False)
+        context = Context(
+            settings, Path(settings["raw"]), Path(settings["results"]), store, records, CHAIN,
+            jobs=jobs, groups=groups,
+        )  # fmt: skip
+        return Session(plan.Plan(context, jobs, []), dry=False)
 
     return make
 
@@ -150,7 +155,7 @@ def test_an_order_gives_back_what_its_jobs_need(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, done=["2024-03-01/003.fits.gz"])
     first, _ = orders.split(session, each_night=True)
     path = session.context.results / first.path
-    again = orders.read_order(path)
+    again = orders.read_order(path, CHAIN)
     assert list(again.plan.jobs) == list(first.products)
     assert [asdict(job) for job in again.plan.jobs.values()] == [
         asdict(session.plan.jobs[product]) for product in first.products
@@ -174,7 +179,7 @@ def test_an_order_gives_back_what_its_jobs_need(make_session):
 def test_a_part_of_a_night_holds_only_its_own_rows(make_session):
     session = make_session({"2024-03-01": 6}, most=3)
     _, second = orders.split(session, each_night=True)
-    rows = orders.read_order(session.context.results / second.path).context.store.rows
+    rows = orders.read_order(session.context.results / second.path, CHAIN).context.store.rows
     assert list(rows) == [f"2024-03-01/{n:03d}.fits.gz" for n in (3, 4, 5)]
 
 
@@ -188,7 +193,7 @@ def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session)
     job = session.plan.jobs[second]
     bad = Record(second, FRAME, job.key, ledger.SET_ASIDE, "bad")
     ledger.write_record(context.results, bad, job.done)
-    again = orders.read_order(context.results / order.path)
+    again = orders.read_order(context.results / order.path, CHAIN)
     assert list(again.plan.jobs) == list(order.products[2:])
     assert again.context.outcome(first).data == {"y": 2}
     assert again.context.outcome(second).status == ledger.SET_ASIDE
@@ -205,7 +210,7 @@ def test_an_order_is_closed_when_all_its_jobs_have_left_a_record(make_session):
         job = session.plan.jobs[product]
         ledger.write_record(results, Record(product, job.kind, job.key), job.done)
         # The session's own jobs are the plan's: the order has those of the order only.
-        context = orders.read_order(path).context
+        context = orders.read_order(path, CHAIN).context
     assert orders.close(context, path)
     record = ledger.read_record(results / order.done)
     assert (record.kind, record.data) == ("order", {"frames": 2, "aside": 0, "others": 3})
@@ -239,7 +244,7 @@ def test_a_dry_run_writes_no_order(make_session):
     assert not session.context.results.exists()
 
 
-@pytest.mark.parametrize("read", [orders.read_order, orders.settings_of])
+@pytest.mark.parametrize("read", [lambda path: orders.read_order(path, CHAIN), orders.settings_of])
 def test_an_order_that_is_gone_is_withdrawn(read, tmp_path):
     with pytest.raises(Withdrawn):
         read(tmp_path / "gone.json")

@@ -9,9 +9,10 @@ import pytest
 from astropy.io import fits
 from small_frames import begin, bias_cards, biases, run_jobs, write_raw
 
+from ccdflow import kinds
 from ccdflow.files import rawfile, whole
 from ccdflow.frame import streaming
-from ccdflow.jobs import makers, work
+from ccdflow.kinds import frame as work
 from ccdflow.run import ledger
 
 PROFILE = "recognise: {INSTRUME: TESTCAM}\n"
@@ -162,7 +163,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(tmp_path, monkeypa
     fill(tmp_path / "raw")
     running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
     first, second, _ = running.plan.of_kind("frame")
-    makers.make(running.context, first)
+    kinds.make(running.context, first)
 
     class Broken:
         def __init__(self, file):
@@ -181,7 +182,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(tmp_path, monkeypa
             self.file.close()
 
     monkeypatch.setattr(rawfile, "open_raw", lambda path, f=rawfile.open_raw: Broken(f(path)))
-    record = makers.make(running.context, second)
+    record = kinds.make(running.context, second)
     running.lock.close()
     # A disk may be mended, so the frame is not called bad; and what it fails in is no writing.
     assert record.status == ledger.GONE
@@ -204,7 +205,7 @@ def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
     changed = PROFILE + ONE.replace("0:64", "0:60")
     running = begin(tmp_path / "raw", tmp_path / "results", {"test": changed})
     first, second, _ = running.plan.of_kind("frame")
-    makers.make(running.context, first)
+    kinds.make(running.context, first)
     if way == "whole":
         monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
     write, writes = whole.write_all, []
@@ -217,7 +218,7 @@ def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
 
     monkeypatch.setattr(whole, "write_all", full)
     with pytest.raises(OSError, match="no more"):
-        makers.make(running.context, second)
+        kinds.make(running.context, second)
     running.lock.close()
     assert len(writes) == after + 1
     assert (tmp_path / "results/reduced/b1.fits").read_bytes() == before["b1.fits"]
@@ -228,7 +229,7 @@ def test_a_raw_file_that_changed_since_it_was_planned_is_left_for_the_next_run(t
     fill(tmp_path / "raw")
     running = begin(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
     write_raw(tmp_path / "raw/b0.fits.gz", (np.full((40, 72), 7, np.uint16), bias_cards(9)))
-    record = makers.make(running.context, running.plan.of_kind("frame")[0])
+    record = kinds.make(running.context, running.plan.of_kind("frame")[0])
     running.lock.close()
     assert record.status == ledger.GONE
     assert not (tmp_path / "results/reduced/b0.fits").exists()

@@ -23,8 +23,8 @@ from ccdflow.detector import choosing, frame_figures
 from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
-from ccdflow.jobs import work_biases, work_tables
-from ccdflow.run import plan
+from ccdflow.kinds import bias as work_biases
+from ccdflow.kinds import table as work_tables
 
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}
@@ -50,7 +50,7 @@ def fill(raw, frames, *, name="b{}.fits.gz", start=0, **cards):
 
 def combined(tmp_path, profile=PROFILE, **config):
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": profile}, **config)
-    records = {p: r for p, r in run.records.items() if r.kind == plan.BIAS}
+    records = {p: r for p, r in run.records.items() if r.kind == "bias"}
     return run, records
 
 
@@ -424,12 +424,12 @@ def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monke
 def test_what_shows_a_group_follows_when_its_memory_does(tmp_path, monkeypatch):
     """How much memory is allowed is in no key: what shows the group has to be made again."""
     fill(tmp_path / "raw", biases(4))
-    shown = {plan.TABLE, plan.QUALITY, plan.PAGE, plan.INDEX}
+    shown = {"table", "quality", "page", "index"}
 
     def made(memory):
         settings = {"types": "all", "combine": {"memory": memory}}
         run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE},
-                       kinds=(plan.FRAME, plan.BIAS, *shown), **settings)  # fmt: skip
+                       kinds=("frame", "bias", *shown), **settings)  # fmt: skip
         table = pd.read_csv(tmp_path / "results/bias_quality.csv")
         return {record.kind for record in run.records.values()}, table.iloc[0]
 
@@ -440,7 +440,7 @@ def test_what_shows_a_group_follows_when_its_memory_does(tmp_path, monkeypatch):
         assert kinds == set()
         assert "too little to combine" in row["note"]
     kinds, row = made(1000)
-    assert kinds == {plan.BIAS, *shown}
+    assert kinds == {"bias", *shown}
     assert row["read_noise"] == pytest.approx(4, rel=0.06)
     assert (tmp_path / "results/nights/2020-02-29/bias_quality.png").is_file()
     assert made(1000)[0] == set()
@@ -617,7 +617,7 @@ def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lfc")
     truth = simulate.simulate_night(folder / "raw", scale=0.125)
     profile = (simulate.Path(__file__).parents[1] / "config/cameras/lfc.yaml").read_text()
-    kinds = (plan.FRAME, plan.BIAS, plan.TABLE)
+    kinds = ("frame", "bias", "table")
     return run_jobs(folder / "raw", folder / "results", {"lfc": profile}, kinds=kinds), truth
 
 
@@ -636,7 +636,7 @@ def test_every_frame_of_the_guides_night_is_what_the_guides_calls_make_of_it(sim
 
 def test_the_truth_of_the_simulated_night_comes_back(simulated):
     run, truth = simulated
-    ((product, record),) = ((p, r) for p, r in run.records.items() if r.kind == plan.BIAS)
+    ((product, record),) = ((p, r) for p, r in run.records.items() if r.kind == "bias")
     assert len(record.data["members"]) == 7
     table = pd.read_csv(run.results / "bias_quality.csv")
     (row,) = table.to_dict("records")
@@ -686,9 +686,9 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
         "reduced frames have other bytes than before: raise ARITHMETIC in "
         f"scripts/ccdflow/frame/reduction.py, and write the hash {frame!r} beside it here"
     )
-    assert COMBINED_BYTES.get(plan.COMBINE_VERSION) == bias, (
-        "combined biases have other bytes than before: raise COMBINE_VERSION in "
-        "scripts/ccdflow/run/plan.py, unless ARITHMETIC of the frames was raised, "
+    assert COMBINED_BYTES.get(work_biases.BIAS.version) == bias, (
+        "combined biases have other bytes than before: raise `version` in "
+        "scripts/ccdflow/kinds/bias.py, unless ARITHMETIC of the frames was raised, "
         f"and write the hash {bias!r} beside it here"
     )
 

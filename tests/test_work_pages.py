@@ -9,11 +9,11 @@ import pytest
 from small_frames import bias_cards, biases, run_jobs, write_raw
 from workflow.stand_ins import stand_in, use_stand_ins
 
-from ccdflow.jobs import work_pictures
-from ccdflow.run import plan
+from ccdflow.kinds import figures, picture
 from ccdflow.run.inventory import read_table
+from ccdflow.run.job import Group
 
-KINDS = (plan.FRAME, plan.BIAS, plan.PICTURE, plan.QUALITY, plan.PAGE, plan.TABLE, plan.INDEX)
+KINDS = ("frame", "bias", "picture", "quality", "page", "table", "index")
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}
 amplifiers:
@@ -131,7 +131,7 @@ def test_what_a_picture_of_a_frame_shows(tmp_path):
     cards = bias_cards(0, BIASSEC="[65:72,1:40]")
     write_raw(tmp_path / "raw/b0.fits.gz", (None, cards), (frame, {"EXTNAME": "CHIP"}))
     run = made(tmp_path, profile)
-    panels = work_pictures.frame_panels(run.context, run.context.store.rows["b0.fits.gz"])
+    panels = picture.frame_panels(run.context, run.context.store.rows["b0.fits.gz"])
     np.testing.assert_array_equal(panels.raw, frame)
     level = np.median(frame[:, 66:], axis=1)[:, None]
     np.testing.assert_array_equal(panels.reduced[:, :64], (frame[:, :64] - level).astype("f4"))
@@ -214,7 +214,7 @@ def test_that_combining_is_switched_off_is_said(tmp_path):
 
 
 def group(camera, **shared):
-    return plan.Group(f"combined/n/{camera}{shared}.fits", "n", camera, tuple(shared.items()), ())
+    return Group(f"combined/n/{camera}{shared}.fits", "n", camera, tuple(shared.items()), ())
 
 
 def test_groups_are_called_by_what_they_differ_in():
@@ -224,7 +224,7 @@ def test_groups_are_called_by_what_they_differ_in():
         group("lfc", ccdsum="2 2", part="DETECTOR SITe, CHIPID 1", gain="1.1"),
         group("kast", ccdsum="1 1", part="", gain="None"),
     ]
-    assert list(work_pictures.names_of(groups).values()) == [
+    assert list(figures.names_of(groups).values()) == [
         "lfc 1x1 CHIPID 0",
         "lfc 2x2 CHIPID 0",
         "lfc 2x2 CHIPID 1",
@@ -304,7 +304,7 @@ def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
         drawn.append({(p.camera, p.amplifier, p.night): p.level for p in points})
         return stand_in(points, **named)
 
-    monkeypatch.setattr(work_pictures.drawing(), "trend_picture", trend_picture)
+    monkeypatch.setattr(picture.drawing(), "trend_picture", trend_picture)
     made(tmp_path)
     lines = {}
     for (camera, amplifier, _), level in drawn[-1].items():

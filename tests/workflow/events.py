@@ -21,7 +21,8 @@ from stand_ins import use_stand_ins
 
 from ccdflow import paths
 from ccdflow.frame import reduction
-from ccdflow.run import inventory, ledger, plan
+from ccdflow.run import inventory, ledger
+from ccdflow.run.describe import describe
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
 CAMERAS = ("alpha", "beta")
@@ -357,7 +358,7 @@ class Archive(RuleBasedStateMachine):
         noted = snapshot(self.box.results, state=True)
         dry = self.box.plan()
         assert snapshot(self.box.results, state=True) == noted, "-n wrote something"
-        said = plan.describe(dry.plan)
+        said = describe(dry.plan)
         outcome = self.box.run(cores=cores)
         assert outcome.jobs == list(dry.plan.jobs), "-n said something else than what was done"
         self.check_run(outcome)

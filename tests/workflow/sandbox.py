@@ -18,8 +18,7 @@ import numpy as np
 import yaml
 from astropy.io import fits
 
-from ccdflow import settings
-from ccdflow.jobs import makers
+from ccdflow import kinds, settings
 from ccdflow.run import ledger, session
 
 ROOT = Path(__file__).parents[2]
@@ -182,7 +181,7 @@ class Sandbox:
 
     def plan(self):
         """Return the dry session: what a run would do."""
-        return session.start(self.values(), dry=True)
+        return session.start(self.values(), chain=kinds.CHAIN, dry=True)
 
     def run(self, *, cores=2, stop_after=None, keep_going=False):
         """Run all jobs in this process, in the order of the plan, as the rules do.
@@ -190,7 +189,7 @@ class Sandbox:
         ``stop_after`` ends it so many jobs on, without a word, as a kill does. With ``keep_going``
         a job that cannot write costs only what needs it.
         """
-        work = session.start(self.values(), dry=False)
+        work = session.start(self.values(), chain=kinds.CHAIN, dry=False)
         try:
             jobs = list(work.plan.jobs.values())[:stop_after]
             failed = _do(work.context, jobs, cores)
@@ -265,8 +264,7 @@ def _do(context, jobs, cores):
             failed[job.product] = error
 
     def produce(job):
-        options = {"threads": cores} if job.kind == "bias" else {}
-        record = makers.make(context, job, **options)
+        record = kinds.make(context, job, threads=cores)
         ledger.write_record(context.results, record, job.done)
 
     # A job waits only for such as were handed in before it, so one thread is enough.

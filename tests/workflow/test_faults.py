@@ -213,10 +213,10 @@ def test_dry_run_without_results_makes_none(box):
 
 def test_raw_file_replaced_while_the_run_goes_on(box, monkeypatch):
     """It is left for the next run, and counts neither as damaged nor as what it was."""
-    from ccdflow.jobs import makers
+    from ccdflow import kinds
 
     file = f"{FIRST}/alpha1.fits.gz"
-    make = makers.make
+    make = kinds.make
 
     def replaced(context, job, **options):
         if job.product.endswith(f"{FIRST}/alpha1.fits"):
@@ -224,7 +224,7 @@ def test_raw_file_replaced_while_the_run_goes_on(box, monkeypatch):
         return make(context, job, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(makers, "make", replaced)
+        patch.setattr(kinds, "make", replaced)
         first = box.run()
     assert first.status == 0
     assert first.lines[0].startswith(f"left for the next run: {file}: ")
@@ -238,13 +238,13 @@ def test_raw_file_replaced_while_the_run_goes_on(box, monkeypatch):
 
 def test_raw_file_gone_while_the_run_goes_on(box, monkeypatch):
     """A product of it that was there stays where it is."""
-    from ccdflow.jobs import makers
+    from ccdflow import kinds
 
     box.run()
     product = f"reduced/{FIRST}/alpha1.fits"
     content = (box.results / product).read_bytes()
     box.profile("alpha", reduction={"statistic": "mean"})
-    make = makers.make
+    make = kinds.make
 
     def gone(context, job, **options):
         if job.product == product:
@@ -252,7 +252,7 @@ def test_raw_file_gone_while_the_run_goes_on(box, monkeypatch):
         return make(context, job, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(makers, "make", gone)
+        patch.setattr(kinds, "make", gone)
         assert box.run().status == 0
     assert (box.results / product).read_bytes() == content
     again = box.run()

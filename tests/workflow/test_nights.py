@@ -178,9 +178,10 @@ def test_an_order_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
         "import sys; sys.path.insert(0, 'scripts')\n"
         "from pathlib import Path\n"
         "from ccdflow import settings\n"
+        "from ccdflow.kinds import CHAIN\n"
         "from ccdflow.run import orders, session\n"
         f"values = settings.load({{'raw': {str(raw)!r}, 'results': {str(results)!r}}})\n"
-        "found = orders.split(session.start(values, dry=False), each_night=True)\n"
+        "found = orders.split(session.start(values, chain=CHAIN, dry=False), each_night=True)\n"
         "print([str(values['results'] + '/' + o.path) for o in found][0])\n"
     )
     made = subprocess.run(

@@ -15,7 +15,9 @@ from stand_ins import use_stand_ins
 from ccdflow import paths
 from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
-from ccdflow.run import inventory, plan, session
+from ccdflow.kinds import picture
+from ccdflow.run import inventory, session
+from ccdflow.run.describe import describe
 
 FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"
 TABLES = {"bias_quality.csv", "report.html"}
@@ -99,7 +101,7 @@ def check(box, expected, *, lost=(), moved=(), unmade=(), run=None):
     assert written == (set(expected) - set(unmade)) | set(moved)
     assert set(before.lost(after)) == set(lost)
     assert list(box.plan().plan.jobs) == []
-    return outcome, "\n".join(plan.describe(dry))
+    return outcome, "\n".join(describe(dry))
 
 
 def check_from_scratch(box):
@@ -275,7 +277,7 @@ def test_camera_text_that_changes_no_pixel(box):
 
 
 def test_colour_of_a_picture(box, monkeypatch):
-    monkeypatch.setattr(plan, "PICTURE_VERSION", plan.PICTURE_VERSION + 1)
+    monkeypatch.setattr(picture, "PICTURES", picture.PICTURES + 1)
     check(box, PAGES)
 
 

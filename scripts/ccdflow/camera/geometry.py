@@ -84,6 +84,20 @@ class Amplifier:
             "saturation": self.saturation,
         }
 
+    @classmethod
+    def from_canonical(cls, canonical):
+        """Return the amplifier that `canonical` made a plain dict of."""
+        values = dict(canonical)
+        flip_x, flip_y = values.pop("flip")
+        return cls(
+            data=Region.from_fits(values.pop("data")),
+            overscan=tuple(map(Region.from_fits, values.pop("overscan"))),
+            place=Region.from_fits(values.pop("place")),
+            flip_x=flip_x,
+            flip_y=flip_y,
+            **values,
+        )
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -130,6 +144,19 @@ class Geometry:
             "shape": list(self.shape),
             "source": self.source,
         }
+
+    @classmethod
+    def from_canonical(cls, canonical):
+        """Return the geometry that `canonical` made a plain dict of, without its notes."""
+        return cls(
+            camera=canonical["camera"],
+            shape=tuple(canonical["shape"]),
+            amplifiers=tuple(map(Amplifier.from_canonical, canonical["amplifiers"])),
+            layout=canonical["layout"],
+            source=canonical["source"],
+            raw_shapes=tuple((hdu, tuple(shape)) for hdu, shape in canonical["raw_shapes"]),
+            extension_shapes=tuple((h, tuple(s)) for h, s in canonical["extension_shapes"]),
+        )
 
 
 @dataclass(frozen=True)

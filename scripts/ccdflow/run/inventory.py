@@ -24,7 +24,7 @@ import pandas as pd
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.facts import night_of
-from ccdflow.camera.geometry import Cards
+from ccdflow.camera.geometry import Cards, Geometry
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files import notes, rawfile, whole
 
@@ -180,6 +180,17 @@ class HeaderStore:
 
     # One text for all that say the same, as thousands of rows do.
     texts: dict[str, str] = field(default_factory=dict, compare=False)
+    _geometries: dict = field(default_factory=dict, compare=False, repr=False)
+
+    def geometry(self, name):
+        """Return the `ccdflow.camera.geometry.Geometry` of a name, as in ``Row.geometry``."""
+        if name not in self._geometries:
+            self._geometries[name] = Geometry.from_canonical(self.shared[name])
+        return self._geometries[name]
+
+    def recipe(self, name):
+        """Return the `ccdflow.camera.cameras.Recipe` of a name, as in ``Row.recipe``."""
+        return cameras_module.Recipe(**self.shared[name])
 
     def keep(self, value):
         """Remember a JSON-able value and return its name."""
@@ -536,15 +547,25 @@ def _refuse_twins(store, found):
                 store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
 
 
-def copies(store):
-    """Return {file: the file it is a copy of} of biases: they count once in a combined bias."""
+def copies(rows):
+    """Return {file: the file it is a copy of} of frames that hold the same as one before them.
+
+    The first good frame by name is the one that counts; a frame whose raw file is gone is neither.
+
+    Parameters
+    ----------
+    rows : iterable of Row
+        Frames of one image type.
+    """
     first, found = {}, {}
-    for file in sorted(store.rows):
-        row = store.rows[file]
-        if row.status == OK and not row.gone and row.facts["type"] == "bias":
-            other = first.setdefault(row.fingerprint, file)
-            if other != file:
-                found[file] = other
+    here = [row for row in sorted(rows, key=lambda row: row.file) if not row.gone]
+    for row in here:
+        if row.status == OK:
+            first.setdefault(row.fingerprint, row.file)
+    for row in here:
+        other = first.get(row.fingerprint, row.file)
+        if other != row.file:
+            found[row.file] = other
     return found
 
 

@@ -15,38 +15,12 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.run import claims, inventory, ledger, plan
 from ccdflow.run.claims import Count
+from ccdflow.run.context import Context
 from ccdflow.run.inventory import HeaderStore, digest
-from ccdflow.run.plan import BIAS, FRAME, PICTURE, QUALITY
+from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.session import Session
 
 ORDER = "order"
-# What is made of a night's frames alone, and so can be made where they are.
-_WITHIN = (BIAS, PICTURE, QUALITY)
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much there is to do, from which the resources of a cluster job are estimated.
-
-    Attributes
-    ----------
-    frames : int
-        Frames to reduce.
-    combined : int
-        Frames to combine.
-    pictures : int
-        Pictures to draw.
-    largest : int
-        Pixels of the largest raw frame.
-    pixels : int
-        Pixels of all raw frames to reduce or combine.
-    """
-
-    frames: int
-    combined: int
-    pictures: int
-    largest: int
-    pixels: int
 
 
 @dataclass(frozen=True)
@@ -105,12 +79,12 @@ def split(session, *, each_night, write=True):
     -------
     list of Order
     """
-    jobs = session.plan.jobs
+    jobs, chain = session.plan.jobs, session.context.chain
     most = session.context.settings["frames_per_order"]
     parts = _parts(session.plan, most, each_night)
     part_of = {job.product: name for name, frames in parts.items() for job in frames}
     for job in jobs.values():
-        if job.kind not in _WITHIN:
+        if job.product in part_of or not chain.by_name(job.kind).stage:
             continue
         homes = {part_of.get(need) for need in job.needs}
         if not homes and each_night:
@@ -135,7 +109,7 @@ def split(session, *, each_night, write=True):
 def _parts(whole, most, each_night):
     """Return {name: frame jobs}."""
     nights = {}
-    for job in whole.of_kind(FRAME):
+    for job in whole.of_kind(whole.context.chain.first.name):
         nights.setdefault(job.night, []).append(job)
     parts, bundle, frames = {}, [], []
     small = sum(len(own) for own in nights.values() if len(own) <= most)
@@ -190,7 +164,7 @@ def write_order(session, order, *, queued=False):
         "settings": context.settings,
         "waits": [path for path in waits if path != order.path],
         "jobs": [asdict(job) for job in jobs],
-        "groups": [vars(group) for group in groups],
+        "groups": [group.as_dict() for group in groups],
         "rows": [row.as_dict() for row in rows],
         "shared": {name: context.store.shared[name] for name in sorted(names)},
         "records": [
@@ -212,34 +186,17 @@ def write_order(session, order, *, queued=False):
 
 def _concerned(context, jobs):
     """Return the rows and groups that some jobs look at."""
-    files, groups = set(), {}
+    rows, groups = {}, {}
     for job in jobs:
-        if job.kind == FRAME:
-            files.add(context.row_of(job.product).file)
-    for night in sorted({job.night for job in jobs if job.kind in (PICTURE, QUALITY)}):
-        files.update(row.file for row in context.rows_of(night))
-        groups.update((group.product, group) for group in plan.night_groups(context, night))
-    groups.update((job.product, context.groups[job.product]) for job in jobs if job.kind == BIAS)
-    files.update(file for group in groups.values() for file in group.files)
-    return [context.store.rows[file] for file in sorted(files)], list(groups.values())
+        own, grouped = context.chain.by_name(job.kind).carries(context, job)
+        rows.update((row.file, row) for row in own)
+        groups.update((group.product, group) for group in grouped)
+    return [rows[file] for file in sorted(rows)], list(groups.values())
 
 
 def _size(context, jobs):
-    frames = [context.row_of(job.product) for job in jobs if job.kind == FRAME]
-    members = [
-        context.store.rows[file]
-        for job in jobs
-        if job.kind == BIAS
-        for file in context.groups[job.product].files
-    ]
-    pixels = [_pixels(context, row) for row in (*frames, *members)]
-    pictures = sum(job.kind in (PICTURE, QUALITY) for job in jobs)
-    return Size(len(frames), len(members), pictures, max(pixels, default=0), sum(pixels))
-
-
-def _pixels(context, row):
-    geometry = context.store.shared[row.geometry]
-    return sum(math.prod(shape) for _, shape in geometry["raw_shapes"])
+    kinds = context.chain
+    return sum((kinds.by_name(job.kind).size(context, job) for job in jobs), Size())
 
 
 def _head(path):
@@ -272,7 +229,7 @@ def size_of(path):
     """
     head = _head(path)
     if not isinstance(head, dict):
-        return Size(0, 0, 0, 0, 0)
+        return Size()
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
 
 
@@ -287,8 +244,14 @@ def settings_of(path):
     return _body(path)["settings"]
 
 
-def read_order(path):
+def read_order(path, chain):
     """Return the `Session` of an order, with the jobs of it that are not done yet.
+
+    Parameters
+    ----------
+    path : path-like
+    chain : ccdflow.kinds.kind.Chain
+        The kinds of products: `ccdflow.kinds.CHAIN`.
 
     Raises
     ------
@@ -302,26 +265,17 @@ def read_order(path):
         row = inventory.Row.from_dict(values)
         rows[row.file] = row
     records = {values["product"]: ledger.Record.from_dict(values) for values in data["records"]}
-    groups = {values["product"]: _group(values) for values in data["groups"]}
-    jobs = {
-        values["product"]: plan.Job(**{**values, "needs": tuple(values["needs"])})
-        for values in data["jobs"]
-    }
+    groups = {values["product"]: Group.from_dict(values) for values in data["groups"]}
+    jobs = {values["product"]: Job.from_dict(values) for values in data["jobs"]}
     store = HeaderStore(rows, data["shared"])
     raw, results = Path(settings["raw"]), Path(settings["results"])
-    context = plan.Context(settings, raw, results, store, records, jobs, groups)
+    context = Context(settings, raw, results, store, records, chain, jobs=jobs, groups=groups)
     undone = {
         product: job
         for product, job in jobs.items()
         if ledger.read_record(results / job.done) is None
     }
-    return Session(plan.Plan(context, undone, [], len(jobs)), dry=False)
-
-
-def _group(values):
-    shared = tuple(map(tuple, values["shared"]))
-    files, nights = tuple(values["files"]), tuple(values["nights"])
-    return plan.Group(**{**values, "shared": shared, "files": files, "nights": nights})
+    return Session(plan.Plan(context, undone, []), dry=False)
 
 
 def waits_of(path):
@@ -339,7 +293,7 @@ def tally(context):
         record = ledger.read_record(context.results / job.done)
         if record is None:
             continue
-        if job.kind == FRAME:
+        if job.kind == context.chain.first.name:
             frames += 1
             aside += record.status != ledger.MADE
         else:

@@ -17,8 +17,9 @@ from ccdflow.camera.cameras import load_cameras
 from ccdflow.camera.facts import is_of_unknown_type
 from ccdflow.errors import UserError
 from ccdflow.run import claims, inventory, ledger, plan
+from ccdflow.run.context import Context
+from ccdflow.run.describe import counted, set_aside_lines
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
-from ccdflow.run.plan import Context
 
 # What an interrupted run may leave under a temporary name is another machine's for so long.
 _FOREIGN_PART_AGE = 86400
@@ -53,13 +54,15 @@ class Session:
         return self.plan.context
 
 
-def start(values, *, dry, progress=None, forced=frozenset()):
+def start(values, *, chain, dry, progress=None, forced=frozenset()):
     """Begin a run: take the lock, bring inventory and ledger up to date, and plan.
 
     Parameters
     ----------
     values : dict
         Settings, as `ccdflow.settings.load` returns them.
+    chain : ccdflow.kinds.kind.Chain
+        The kinds of products: `ccdflow.kinds.CHAIN`.
     dry : bool
         Plan only; nothing is written, not even the lock.
     progress : callable, optional
@@ -81,7 +84,7 @@ def start(values, *, dry, progress=None, forced=frozenset()):
     with _no_collection(), ExitStack() as stack:
         # What ends before there is a session lets go of the folder.
         lock = None if dry else stack.enter_context(take_lock(results))
-        session = _begin(values, reading, dry, lock, progress, forced)
+        session = _begin(values, reading, chain, dry, lock, progress, forced)
         stack.pop_all()
     return session
 
@@ -101,7 +104,7 @@ def _no_collection():
             gc.enable()
 
 
-def _begin(values, reading, dry, lock, progress, forced):
+def _begin(values, reading, chain, dry, lock, progress, forced):
     results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
     store = inventory.load_store(results)
@@ -111,13 +114,13 @@ def _begin(values, reading, dry, lock, progress, forced):
     gone = inventory.update(store, reading, progress=progress)
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated(store, reading))
-    context = Context(values, Path(values["raw"]), results, store, records, outdated=outdated)
+    context = Context(values, Path(values["raw"]), results, store, records, chain, outdated)
     session = Session(plan.make_plan(context, forced), dry, lock, busy)
     if not dry:
         try:
             retire(context, session.plan.retire)
             save(session, claims.removable(files, busy, results))
-            remove_parts(results)
+            remove_parts(results, chain.folders)
         except OSError as error:
             raise _unwritable(results, error) from None
     return session
@@ -275,42 +278,27 @@ def retire_product(results, product):
 def save(session, files=()):
     """Write inventory, store and ledger where they changed; then the folded records can go."""
     context = session.context
-    note_flags(context.store, context.ledger)
+    note_flags(context)
     inventory.save(context.results, context.store)
     ledger.save(context.results, context.ledger)
     ledger.remove_records(context.results, files)
 
 
-def note_flags(store, records):
-    """Mark frames for what was found in their pixels.
+def note_flags(context):
+    """Mark frames for what was found in their pixels, or of them beside others.
 
-    That is an amplifier that is saturated throughout or dead, and a bias that is not in the
-    combined bias of its group: a copy of another, or one that does not look like the others.
+    Each kind says what it found: an amplifier that is saturated throughout or dead; a frame that is
+    a copy of another, or that is not in the master of its group.
 
     Parameters
     ----------
-    store : ccdflow.run.inventory.HeaderStore
-        Changed in place.
-    records : ccdflow.run.ledger.Ledger
+    context : ccdflow.run.context.Context
+        Its store is changed in place.
     """
-    found = {
-        paths.reduced(file): [f"the same frame as {other}: combined once"]
-        for file, other in inventory.copies(store).items()
-    }
-    for product, record in records.items():
-        if record.kind == plan.FRAME:
-            flags = record.data.get("flags", {}).items()
-            texts = [(product, f"amplifier {name} is {flag} throughout") for name, flag in flags]
-        elif record.kind == plan.BIAS:
-            outs = record.data.get("left_out", ())
-            texts = [
-                (paths.reduced(file), f"left out of its combined bias: {text}")
-                for file, text, *_ in outs
-            ]
-        else:
-            texts = ()
-        for about, text in texts:
-            found.setdefault(about, []).append(text)
+    store, records, found = context.store, by_kind(context.ledger), {}
+    for kind in reversed(context.chain):
+        for product, text in kind.flags(context, records.get(kind.name, [])):
+            found.setdefault(product, []).append(text)
     if not found and not any(row.flags for row in store.rows.values()):
         return
     for file, row in list(store.rows.items()):
@@ -319,10 +307,18 @@ def note_flags(store, records):
             store.rows[file] = replace(row, flags=flags)
 
 
-def remove_parts(results):
-    """Remove what dead processes left under temporary names."""
+def by_kind(records):
+    """Return {kind: records} of a ledger."""
+    found = {}
+    for record in records.values():
+        found.setdefault(record.kind, []).append(record)
+    return found
+
+
+def remove_parts(results, folders):
+    """Remove what dead processes left under temporary names, in the folders of products, too."""
     host = socket.gethostname()
-    for name in ("reduced", "combined", "nights", paths.STATE, "."):
+    for name in (*folders, paths.STATE, "."):
         top = results / name
         walk = os.walk(top) if name != "." else [(top, [], os.listdir(top))]  # noqa: PTH208
         for folder, _, names in walk:
@@ -384,50 +380,18 @@ def fails(context):
     return any(row.status == SET_ASIDE for row in context.store.rows.values())
 
 
-# Biases left out of their combined bias that are named at the end of a run.
-_MOST_LEFT_OUT = 10
-
-
-def _bias_lines(biases):
-    """Return the lines on combined biases that were not made, or not of all frames."""
-    lines = [
-        f"no combined bias: {record.product}: {record.reason}"
-        for record in biases
-        if record.status == ledger.REFUSED
-    ]
-    outs = [
-        f"left out of its combined bias: {file}: {text}"
-        for record in biases
-        if record.status == ledger.MADE
-        for file, text, *_ in record.data.get("left_out", ())
-    ]
-    lines += [
-        f"combined bias: {record.product}: {text}"
-        for record in biases
-        if record.status == ledger.MADE
-        for text in record.data.get("remarks", ())
-    ]
-    lines += outs[:_MOST_LEFT_OUT]
-    if len(outs) > _MOST_LEFT_OUT:
-        lines.append(f"... and {len(outs) - _MOST_LEFT_OUT} more, see {paths.BIAS_QUALITY}")
-    return lines
-
-
 def closing_lines(context):
     """Return the lines that say how things stand."""
     counts = Counter(row.shown[0] for row in context.store.rows.values())
-    made = sum(
-        record.status == ledger.MADE and record.kind == plan.FRAME
-        for record in context.ledger.values()
-    )
-    biases = [r for r in context.ledger.values() if r.kind == plan.BIAS]
-    combined = sum(record.status == ledger.MADE for record in biases)
-    lines = plan.set_aside_lines(context.store, most=20)
-    if context.settings["combine"]["enabled"]:
-        lines += _bias_lines(biases)
-    frames = "1 reduced frame" if made == 1 else f"{made} reduced frames"
-    biases = "1 combined bias" if combined == 1 else f"{combined} combined biases"
-    text = f"{frames}, {biases}, {counts[SET_ASIDE]} set aside"
+    records, made = by_kind(context.ledger), []
+    lines = set_aside_lines(context.store, most=20)
+    for kind in context.chain:
+        own = records.get(kind.name, [])
+        lines += kind.closing(context, own)
+        if kind.counted:
+            number = sum(record.status == ledger.MADE for record in own)
+            made.append(counted(number, kind.counted))
+    text = f"{', '.join(made)}, {counts[SET_ASIDE]} set aside"
     unknown = sum(is_of_unknown_type(row.reason) for row in context.store.rows.values())
     if unknown:
         text += f", {unknown} of unknown image type"

@@ -1,4 +1,4 @@
-"""The job that writes the table of what the biases say about the detector."""
+"""The table of what the biases say about the detector: a row a night, camera and amplifier."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ccdflow.jobs.writing import write_text
-from ccdflow.run import ledger, plan
+from ccdflow import paths
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.writing import write_text
+from ccdflow.run import ledger
 
 COLUMNS = (
     "amplifier", "frames", "level", "level_error", "level_span", "drift_an_hour",
@@ -17,6 +20,37 @@ COLUMNS = (
     "combined_noise", "combined_noise_error", "predicted_noise", "root_n_noise",
     "clipped_fraction", "disagreement",
 )  # fmt: skip
+
+
+class QualityTable(Kind):
+    """The table of the figures of all biases."""
+
+    name = "table"
+    rule = "quality_table"
+    words = ("table of bias quality", "tables of bias quality")
+    short = "tables"
+    version = 3
+    place = paths.BIAS_QUALITY
+
+    def plan(self, planner):
+        """Want the table; leave it as it is where no biases are combined."""
+        context = planner.context
+        if not BIAS.configuration(context)["enabled"]:
+            planner.keep(self.place)
+            return
+        needs = [group.product for group in BIAS.groups(context)]
+        planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+
+    def basis(self, context, job):
+        """Return what the table depends on: all combined biases."""
+        return {"version": self.version, **BIAS.index_basis(context)}
+
+    def make(self, context, job, *, threads):
+        """Write the table."""
+        return write_quality_table(context, job)
+
+
+TABLE = QualityTable()
 
 
 def quality_rows(context, groups):
@@ -46,8 +80,8 @@ def quality_rows(context, groups):
 
 def write_quality_table(context, job):
     """Write ``bias_quality.csv``: what the biases say, a row a night, camera and amplifier."""
-    groups = sorted(context.groups.values(), key=lambda g: (g.night, g.product))
+    groups = sorted(BIAS.groups(context), key=lambda g: (g.night, g.product))
     columns = ["night", "camera", "group", *COLUMNS, "product", "note"]
     table = pd.DataFrame(quality_rows(context, groups), columns=columns)
     text = table.to_csv(index=False, lineterminator="\n")
-    return write_text(context, job, plan.table_basis(context), text)
+    return write_text(context, job, TABLE.basis(context, job), text)

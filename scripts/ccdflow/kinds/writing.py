@@ -12,8 +12,8 @@ def write_text(context, job, basis, content):
 
     Parameters
     ----------
-    context : ccdflow.run.plan.Context
-    job : ccdflow.run.plan.Job
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
     basis : dict
         What the product depends on, as it turned out.
     content : str or bytes

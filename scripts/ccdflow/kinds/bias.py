@@ -1,4 +1,4 @@
-"""The job that makes a combined bias: which frames, what of them, and how good it is."""
+"""The combined bias of a group: which frames, what of them, and how good it is."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from ccdflow.files import whole
 from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
-from ccdflow.jobs.remembered import geometry_of, recipe_of
-from ccdflow.run import ledger, plan
+from ccdflow.kinds.master import Master, members
+from ccdflow.run import ledger
+from ccdflow.run.context import Context
 from ccdflow.run.inventory import digest
 from ccdflow.run.ledger import Record
 
@@ -37,6 +38,40 @@ _OF_THE_COMBINED = (
 _LEAST = 0.3
 
 
+class Bias(Master):
+    """A combined bias."""
+
+    name = "bias"
+    rule = "combine"
+    words = ("combined bias", "combined biases")
+    counted = words
+    short = "combined biases"
+    stage = 2
+    version = 3
+    type = "bias"
+    block = "combine"
+    settings = ("minimum", "method", "clip", "iterations", "uncertainty", "count")
+    table = paths.BIAS_QUALITY
+    why_moved = "its biases are no such group any more"
+
+    def make(self, context, job, *, threads):
+        """Combine the biases of a group, or refuse it."""
+        return combine_biases(context, job, threads=threads)
+
+    def page_basis(self, context, night):
+        """Return what a night's page depends on: its combined biases and those before it."""
+        others = self.elsewhere(context, night)
+        groups = self.lines(context, self.trend_groups(context, night))
+        return {**({"elsewhere": others} if others else {}), "groups": groups}
+
+    def index_basis(self, context):
+        """Return what the overview depends on: all combined biases."""
+        return {"groups": sorted(self.lines(context, self.groups(context)))}
+
+
+BIAS = Bias()
+
+
 class _Unlike(Exception):
     """Frames that turn out not to be like the others when their pixels are compared."""
 
@@ -49,7 +84,7 @@ class _Unlike(Exception):
 class _Job:
     """The members of a group that are combined, and how."""
 
-    context: plan.Context
+    context: Context
     record: Record
     kept: list
     left_out: list
@@ -74,8 +109,8 @@ def combine_biases(context, job, *, threads=2):
 
     Parameters
     ----------
-    context : ccdflow.run.plan.Context
-    job : ccdflow.run.plan.Job
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
     threads : int
 
     Returns
@@ -92,7 +127,7 @@ def combine_biases(context, job, *, threads=2):
         If a member cannot be read.
     """
     group = context.groups[job.product]
-    found = plan.members(context, group)
+    found = members(context, group)
     selection = select_frames(context, found)
     while True:
         try:
@@ -103,7 +138,7 @@ def combine_biases(context, job, *, threads=2):
 
 def _combine_selected(context, job, found, selection, threads):
     group = context.groups[job.product]
-    basis = plan.group_basis(context, group)
+    basis = BIAS.group_basis(context, group)
     kept = [found[index] for index in selection.kept]
     left_out = [(found[out.index][0], out) for out in selection.left_out]
     data = {
@@ -150,9 +185,9 @@ def select_frames(context, found):
 
     Parameters
     ----------
-    context : ccdflow.run.plan.Context
+    context : ccdflow.run.context.Context
     found : list of (str, Record)
-        As `plan.members` returns them.
+        As `ccdflow.kinds.master.members` returns them.
 
     Returns
     -------
@@ -164,7 +199,7 @@ def select_frames(context, found):
     # What all frames have is the detector's; what some have is theirs.
     common = set.intersection(*map(set, flags))
     row = context.row_of(found[0][1].product)
-    if common == {a.name for a in geometry_of(context, row.geometry).amplifiers}:
+    if common == {a.name for a in context.store.geometry(row.geometry).amplifiers}:
         words = " or ".join(sorted({word for each in flags for word in each.values()}))
         return choosing.Selection((), (), False, f"all of them are {words} throughout")
     left_out = {
@@ -192,7 +227,7 @@ def select(statistics):
     Parameters
     ----------
     statistics : list of list of dict
-        For each frame the figures of each of its amplifiers, as `work.reduce_frame` records them;
+        For each frame the figures of each of its amplifiers, as the record of the frame has them;
         empty where the frames are too small to have any.
 
     Returns
@@ -230,15 +265,15 @@ def _as_statistics(entry):
 
 def _make(job):
     how, images = _images(job)
-    members = _members(job, images)
+    found = _members(job, images)
     parts, figures, said, content = [], [], [], ""
     rejected = 0
     if images[0].hdu:
-        primary = header.shared_cards([hdus[0] for hdus in members])
+        primary = header.shared_cards([hdus[0] for hdus in found])
         _say_of_group(primary, job)
         parts += array_hdu(primary, None, primary=True)
     for image in images:
-        hdus = [found[image.hdu] for found in members]
+        hdus = [own[image.hdu] for own in found]
         combined = _combine(job, [hdu.member for hdu in hdus], how.dtype)
         _compare_pixels(job, combined, image.amplifiers, trimmed=how.trim)
         unit = header.unit_of(hdus[0])
@@ -274,8 +309,8 @@ def _make(job):
 def _images(job):
     """Return the recipe of the members, and the images they have."""
     row = job.context.row_of(paths.reduced(job.files[0]))
-    how = recipe_of(job.context, row.recipe)
-    return how, product_images(geometry_of(job.context, row.geometry), how)
+    how = job.context.store.recipe(row.recipe)
+    return how, product_images(job.context.store.geometry(row.geometry), how)
 
 
 def _members(job, images):
@@ -398,11 +433,11 @@ def _remarks(job, figures, *, several):
 def _measure_only(job):
     """Return what biases say of the detector that make no combined bias."""
     how, images = _images(job)
-    members = _members(job, images)
+    found = _members(job, images)
     figures = []
     for image in images:
-        combined = _combine(job, [found[image.hdu].member for found in members], how.dtype)
-        unit = header.unit_of(members[0][image.hdu])
+        combined = _combine(job, [own[image.hdu].member for own in found], how.dtype)
+        unit = header.unit_of(found[0][image.hdu])
         figures += [_measure(job, combined, a, unit, trimmed=how.trim) for a in image.amplifiers]
     return [{**figure, **dict.fromkeys(_OF_THE_COMBINED, math.nan)} for figure in figures]
 

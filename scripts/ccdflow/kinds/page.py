@@ -1,19 +1,26 @@
-"""The jobs that write pages: they gather values, `ccdflow.pages.page` writes them."""
+"""The page of a night: what each kind of product has to say of it."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files.hdus import versions
-from ccdflow.jobs.remembered import geometry_of, recipe_of
-from ccdflow.jobs.work_pictures import drawing, first_image, how_level, names_of, night_figures
-from ccdflow.jobs.writing import write_text
+from ccdflow.kinds import picture
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.figures import names_of, night_figures
+from ccdflow.kinds.frame import shown_nights
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.picture import drawing, first_image, how_level, is_of_night
+from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
-from ccdflow.run import ledger, plan
+from ccdflow.run import ledger
 from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
+
+# Raise it when a change alters any page or the overview: all of them are then written again.
+PAGES = 3
 
 _STATUS = {ORPHAN: "raw file is gone", SET_ASIDE: page.SET_ASIDE}
 _FROM_NIGHT = "../.."
@@ -22,11 +29,51 @@ _REACH = {"rows": "row by row", "columns": "column by column", "frame": "from al
 CLAIM_TOLERANCE = 0.15
 
 
+class NightPage(Kind):
+    """The page of a night."""
+
+    name = "page"
+    rule = "page"
+    words = ("night's page", "nights' pages")
+    place = "nights/"
+
+    def has_name(self, product):
+        """Tell whether a path is that of the page of a night."""
+        return is_of_night(product, Path(paths.INDEX_PAGE).name)
+
+    def plan(self, planner):
+        """Want the page of each night."""
+        context = planner.context
+        for night in shown_nights(context):
+            needs = [need for kind in context.chain for need in kind.shown(context, night)]
+            product = paths.night_page(night)
+            planner.want(self, product, night, page_basis(context, night), needs=needs)
+
+    def basis(self, context, job):
+        """Return what the page of a night depends on."""
+        return page_basis(context, job.night)
+
+    def make(self, context, job, *, threads):
+        """Write the page of a night."""
+        return write_page(context, job)
+
+
+PAGE = NightPage()
+
+
+def page_basis(context, night):
+    """Return what the page of a night depends on: what each kind says of it."""
+    basis = {"version": [PAGES, picture.PICTURES]}
+    for kind in context.chain:
+        basis |= kind.page_basis(context, night)
+    return basis
+
+
 def write_page(context, job):
     """Write the page of a night."""
     night = job.night
-    basis = plan.page_basis(context, night)
-    groups = plan.night_groups(context, night)
+    basis = page_basis(context, night)
+    groups = BIAS.night_groups(context, night)
     names = names_of(groups)
     cameras = sorted({row.camera for row in context.rows_of(night) if row.camera})
     content = page.night_page(
@@ -48,9 +95,9 @@ def write_page(context, job):
                 f"{paths.night_folder(night)}/bias_quality.png",
                 "Level through the night, read noise, structure, and noise of the combined bias",
             ),
-            trend=_trend(context, plan.trend_groups(context, night), night),
+            trend=trend(context, BIAS.trend_groups(context, night), night),
             recipes=tuple((camera, _recipes(context, night, camera)) for camera in cameras),
-            provenance=_provenance(),
+            provenance=provenance(),
             notes=(*_claims(context, groups), *_flagged(context, night)),
             elsewhere=_elsewhere(context, night),
             index="../../" + paths.INDEX_PAGE,
@@ -62,7 +109,7 @@ def write_page(context, job):
 def page_frames(context, night, prefix):
     """Return the frames of a night as pages show them, products relative to ``prefix``."""
     frames = []
-    left_out = _left_out(plan.night_groups(context, night), context)
+    left_out = _left_out(BIAS.night_groups(context, night), context)
     for row in context.rows_of(night):
         product = paths.reduced(row.file)
         record = context.outcome(product) if row.status in (OK, ORPHAN) else None
@@ -101,16 +148,16 @@ def _left_out(groups, context):
     return {file: f"not in the combined bias: {text}" for file, text, *_ in outs}
 
 
-_OFF = "Combining biases is switched off in the configuration"
+OFF = "Combining biases is switched off in the configuration"
 
 
 def _elsewhere(context, night):
     """Return why combined biases of a night's frames are not on its page, or ''."""
     if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
         return ""
-    if not context.settings["combine"]["enabled"]:
-        return f"{_OFF}; what was combined before is as it was, and is not shown here."
-    nights = plan.elsewhere(context, night)
+    if not BIAS.configuration(context)["enabled"]:
+        return f"{OFF}; what was combined before is as it was, and is not shown here."
+    nights = BIAS.elsewhere(context, night)
     if not nights:
         return ""
     return (
@@ -157,7 +204,7 @@ def _combined(context, group):
 
 def _combined_picture(context, group, data):
     row = context.row_of(paths.reduced(data["members"][0]))
-    geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     image = first_image(context, group.product, geometry, recipe)
     pictures = drawing()
     png = pictures.combined_bias_picture(
@@ -196,7 +243,8 @@ def _amplifier_figures(figures, name):
     )
 
 
-def _trend(context, groups, highlight=None):
+def trend(context, groups, highlight=None):
+    """Return the picture of the figures of some groups over the nights; () for a single night."""
     found = list(night_figures(context, groups))
     if len({group.shown for group, _ in found}) < 2:
         return ()
@@ -263,7 +311,7 @@ def _recipes(context, night, camera):
     row = next((r for r in context.rows_of(night) if r.camera == camera and r.geometry), None)
     if row is None:
         return "No frame could be reduced."
-    geometry, recipe = geometry_of(context, row.geometry), recipe_of(context, row.recipe)
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     sentences = []
     overscan = [a for a in geometry.amplifiers if a.overscan and recipe.subtract]
     if overscan:
@@ -280,47 +328,7 @@ def _recipes(context, night, camera):
     return ", and ".join(sentences) + f" (sections from the {geometry.source})."
 
 
-def _provenance():
+def provenance():
+    """Return names and versions of what made the products, for the foot of a page."""
     names = {"CCDFLOW": "ccdflow", "CCDPVER": "ccdproc", "ASTRPVER": "astropy", "NUMPYVER": "numpy"}
     return tuple((names[keyword], text) for keyword, text, _ in versions())
-
-
-def write_index(context, job):
-    """Write the overview of all nights."""
-    basis = plan.index_basis(context)
-    nights = sorted({row.night for row in context.store.rows.values()})
-    by_night = defaultdict(list)
-    for group in context.groups.values():
-        by_night[group.shown].append(group)
-    lines, aside = [], []
-    for night in nights:
-        frames = page_frames(context, night, ".")
-        aside += [frame for frame in frames if frame.status == page.SET_ASIDE]
-        lines.append(_night_line(context, night, frames, by_night[night]))
-    groups = sorted(context.groups.values(), key=lambda group: (group.shown, group.product))
-    content = page.index_page(
-        page.IndexPage(
-            nights=tuple(reversed(lines)),
-            aside=tuple(aside),
-            trend=_trend(context, groups),
-            provenance=_provenance(),
-            notes=() if context.settings["combine"]["enabled"] else (f"{_OFF}.",),
-        )
-    )
-    return write_text(context, job, basis, content)
-
-
-def _night_line(context, night, frames, groups):
-    statuses = Counter(frame.status for frame in frames)
-    outcomes = [context.outcome(group.product) for group in groups]
-    return page.NightLine(
-        night=night,
-        page=paths.night_page(night),
-        cameras=tuple(sorted({frame.camera for frame in frames if frame.camera})),
-        kinds=tuple(sorted(Counter(frame.kind for frame in frames if frame.kind).items())),
-        reduced=statuses[page.REDUCED],
-        set_aside=statuses[page.SET_ASIDE],
-        other=len(frames) - statuses[page.REDUCED] - statuses[page.SET_ASIDE],
-        combined=sum(record is not None and record.status == ledger.MADE for record in outcomes),
-        groups=len(groups),
-    )

@@ -1,0 +1,27 @@
+"""The kinds of products, a module each; `CHAIN` is the order in which they are made.
+
+A kind says what is to be there and what it depends on, makes it, and says of it what a run tells
+at its end and a night's page shows (`kind.Kind`). Whoever plans, makes or counts products is handed
+the chain and knows no kind by name.
+"""
+
+from __future__ import annotations
+
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.frame import FRAME
+from ccdflow.kinds.index import INDEX
+from ccdflow.kinds.kind import Chain
+from ccdflow.kinds.page import PAGE
+from ccdflow.kinds.picture import PICTURE
+from ccdflow.kinds.quality import QUALITY
+from ccdflow.kinds.table import TABLE
+
+CHAIN = Chain((FRAME, BIAS, PICTURE, QUALITY, PAGE, TABLE, INDEX))
+
+by_name = CHAIN.by_name
+by_rule = CHAIN.by_rule
+
+
+def make(context, job, *, threads=1):
+    """Make a job's product by its context's chain and return its record; see `kind.Kind.make`."""
+    return context.chain.make(context, job, threads=threads)

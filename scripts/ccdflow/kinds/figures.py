@@ -1,0 +1,32 @@
+"""Figures of groups of frames, as pictures, pages and tables show them."""
+
+from __future__ import annotations
+
+
+def names_of(groups):
+    """Return {product: name} of groups: the camera, and what the groups of a camera differ in."""
+    names = {}
+    for group in groups:
+        traits = _traits(group)
+        same = set(traits).intersection(*(_traits(g) for g in groups if g.camera == group.camera))
+        own = [trait for trait in traits if trait not in same]
+        names[group.product] = " ".join([group.camera, *own])
+    return names
+
+
+def _traits(group):
+    """Return what a group's frames share, a short text each."""
+    return [
+        trait.strip().replace(" ", "x" if name == "ccdsum" else " ")
+        for name, value in group.shared
+        for trait in value.split(", ")
+        if trait.strip() and value != "None"
+    ]
+
+
+def night_figures(context, groups):
+    """Yield (group, figures) of each amplifier that the biases of some groups say something of."""
+    for group in groups:
+        record = context.outcome(group.product)
+        for figures in record.data.get("quality", ()) if record is not None else ():
+            yield group, figures

@@ -1,0 +1,353 @@
+"""Reduced frames: each raw frame, overscan subtracted and trimmed, or set aside with its reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.camera.cameras import Recipe
+from ccdflow.camera.geometry import Geometry
+from ccdflow.combine.stack import sampled_rows
+from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
+from ccdflow.errors import FrameError
+from ccdflow.files import decoding, promised, rawfile, rowio, whole
+from ccdflow.frame import headers, reduction, streaming
+from ccdflow.frame.products import product_images
+from ccdflow.kinds.kind import Kind
+from ccdflow.run import ledger
+from ccdflow.run.context import is_wanted, reduced
+from ccdflow.run.inventory import ARRIVING, OK, SET_ASIDE, Row, digest
+from ccdflow.run.job import Size
+from ccdflow.run.ledger import Record
+
+
+class Frame(Kind):
+    """A reduced frame."""
+
+    name = "frame"
+    rule = "reduce"
+    words = ("frame", "frames")
+    counted = ("reduced frame", "reduced frames")
+    short = "frames"
+    todo = "reduce"
+    stage = 1
+    place = "reduced/"
+    why_moved = "the raw file is gone, and it is damaged"
+
+    def has_name(self, product):
+        """Tell whether a path is that of a reduced frame."""
+        return product.startswith(self.place)
+
+    def is_stray(self, context, product):
+        """A reduced frame is never moved away: it may be all that is left of a raw file."""
+        return False
+
+    def plan(self, planner):
+        """Want each good frame that the configuration asks for; keep what can not be made again."""
+        context = planner.context
+        # Rows are dropped here, so nothing may look for rows by their products before.
+        for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
+            self._plan_row(planner, row)
+        for product, record in context.ledger.items():
+            # The notes on the raw file may be lost.
+            is_orphan = record.kind == self.name and product not in context.products
+            if is_orphan and product not in planner.retire:
+                planner.keep(product)
+
+    def _plan_row(self, planner, row):
+        context, product = planner.context, reduced(row.file)
+        if row.status == OK and not row.gone and is_wanted(row, context.settings):
+            planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
+        elif row.gone and planner.is_damaged(product):
+            # It cannot be made again, and nothing is to be made of it.
+            planner.retire.add(product)
+            del context.store.rows[row.file]
+        elif row.status != SET_ASIDE or row.gone:
+            planner.keep(product)
+        elif product in planner.stamps:
+            planner.retire.add(product)
+
+    def basis(self, context, job):
+        """Return what a reduced frame depends on."""
+        return frame_basis(context.row_of(job.product))
+
+    def what_changed(self, before, now):
+        """Say what makes a reduced frame out of date."""
+        if before.get("fingerprint") != now["fingerprint"]:
+            return "raw changed"
+        if before.get("file") != now["file"]:
+            return "raw file has another name"
+        if before.get("arithmetic") != now["arithmetic"]:
+            return "new arithmetic"
+        if before.get("camera") != now["camera"]:
+            return f"camera {now['camera']} instead of {before.get('camera')}"
+        return f"camera {now['camera']} edited"
+
+    def make(self, context, job, *, threads):
+        """Reduce a frame, or set it aside."""
+        return reduce_frame(context, job)
+
+    def carries(self, context, job):
+        """Return the frame's own row."""
+        return [context.row_of(job.product)], []
+
+    def size(self, context, job):
+        """Return the size of one frame."""
+        pixels = raw_pixels(context, context.row_of(job.product))
+        return Size(frames=1, largest=pixels, pixels=pixels)
+
+    def flags(self, context, records):
+        """Yield the amplifiers of frames that hold no signal."""
+        for record in records:
+            for name, flag in record.data.get("flags", {}).items():
+                yield record.product, f"amplifier {name} is {flag} throughout"
+
+    def shown(self, context, night):
+        """Return the frames of a night that the configuration asks for."""
+        return [
+            reduced(row.file)
+            for row in context.rows_of(night)
+            if row.status == OK and is_wanted(row, context.settings)
+        ]
+
+    def page_basis(self, context, night):
+        """Return what a night's page depends on: its frames, and what their headers say."""
+        facts = [
+            [row.camera, row.geometry, row.recipe, *row.facts.values()]
+            for row in context.rows_of(night)
+            if row.status != ARRIVING
+        ]
+        return {"frames": frames_digest(context, night), "facts": digest(facts)}
+
+    def index_basis(self, context):
+        """Return what the overview depends on: the frames of all nights."""
+        nights = shown_nights(context)
+        return {"nights": [[night, frames_digest(context, night)] for night in nights]}
+
+
+FRAME = Frame()
+
+
+# -- what it depends on ----------------------------------------------------------------------------
+
+
+def frame_basis(row):
+    """Return what a reduced frame depends on; the header names the raw file."""
+    return {
+        "arithmetic": reduction.ARITHMETIC,
+        "camera": row.camera,
+        "file": row.file,
+        "fingerprint": row.fingerprint,
+        "geometry": row.geometry,
+        "recipe": row.recipe,
+    }
+
+
+def frame_key(row):
+    """Return the key of a reduced frame: the hash of what stands in its basis."""
+    values = (row.camera, row.file, row.fingerprint, row.geometry, row.recipe)
+    return digest([reduction.ARITHMETIC, *values])
+
+
+def frames_basis(context, night):
+    """Return [[file, status, reason, key]] of a night's frames as they turned out.
+
+    A frame whose raw file is gone is as it was: its product stays, and nothing is made again.
+    """
+    lines = []
+    for row in context.rows_of(night):
+        status, reason, key = row.status, row.reason, ""
+        if status == OK:
+            record = context.outcome(reduced(row.file))
+            if record is not None and record.status == ledger.SET_ASIDE:
+                status, reason = SET_ASIDE, record.reason
+            elif record is not None:
+                key = record.key
+        if status != ARRIVING:
+            lines.append([row.file, status, reason, key])
+    return lines
+
+
+def frames_digest(context, night):
+    """Return the hash of `frames_basis`."""
+    return context.planned(("frames", night), lambda: digest(frames_basis(context, night)))
+
+
+def shown_nights(context):
+    """Return the nights that have a page, sorted."""
+    return sorted({row.night for row in context.store.rows.values() if row.status != ARRIVING})
+
+
+def raw_pixels(context, row):
+    """Return the number of pixels of a raw frame."""
+    geometry = context.store.shared[row.geometry]
+    return sum(math.prod(shape) for _, shape in geometry["raw_shapes"])
+
+
+# -- the job ---------------------------------------------------------------------------------------
+
+# The header's size of a kind of frame, learnt from its first one: the pixels come before it.
+_header_sizes = {}
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One raw frame, and what is to be made of it."""
+
+    row: Row
+    path: Path
+    target: Path
+    layout: promised.RawLayout
+    geometry: Geometry
+    recipe: Recipe
+    memory: int
+    key: str
+
+    @property
+    def kind(self):
+        """What headers of one size have in common."""
+        header = self.layout.hdus[0].header
+        return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
+
+    def rows(self, shape):
+        """Return which rows of an image of the product statistics are taken from."""
+        if self.row.facts["type"] != "bias":
+            return ()
+        return sampled_rows(*shape, 1, wanted=FRAME_ROWS)
+
+    def header(self, make, made):
+        """Return what `headers.first_header` or `headers.product_parts` makes for this frame."""
+        return make(
+            self.layout,
+            self.geometry,
+            self.recipe,
+            made,
+            file=self.row.file,
+            fingerprint=self.row.fingerprint,
+            key=self.key,
+        )
+
+
+def reduce_frame(context, job):
+    """Reduce one raw frame, or set it aside.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+        Its status says whether the product was made. Whatever stood under the product's name is
+        untouched unless it was.
+
+    Raises
+    ------
+    OSError
+        If the product cannot be written.
+    """
+    row = context.row_of(job.product)
+    record = Record(job.product, job.kind, job.key, basis=frame_basis(row))
+    path = context.raw / row.file
+    try:
+        layout = rawfile.read_layout(path, name=row.file)
+        if layout.fingerprint != row.fingerprint:
+            reason = "the raw file changed while the run went on; run again"
+            return replace(record, status=ledger.GONE, reason=reason)
+        frame = _Frame(
+            row,
+            path,
+            context.results / job.product,
+            layout,
+            context.store.geometry(row.geometry),
+            context.store.recipe(row.recipe),
+            int(context.settings["limits"]["frame_memory"] * 1e6),
+            job.key,
+        )
+        rawfile.check_memory(layout.length, frame.memory, row.file)
+        done = None
+        if streaming.can_stream(layout, frame.geometry, frame.recipe):
+            done = _stream(frame)
+        made, samples = done or _whole(frame)
+    except rawfile.Unreadable as error:
+        # Nothing is known of what it holds: a product that is there stays.
+        return replace(record, status=ledger.GONE, reason=error.reason)
+    except FrameError as error:
+        return replace(record, status=ledger.SET_ASIDE, reason=error.reason)
+    return replace(
+        record,
+        stamp=ledger.stamp_of(frame.target),
+        content=str(made.images[0].words),
+        data=_figures(frame, made, samples),
+    )
+
+
+def _stream(frame):
+    """Reduce a frame of the usual kind; None if the size of its header is not as foreseen."""
+    size = _header_sizes.get(frame.kind)
+    if size is None:
+        return None
+    hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
+    with rawfile.reading(frame.row.file):
+        raw = rawfile.open_raw(frame.path)
+    with raw as file, rowio.Writer(frame.target, size) as writer:
+        rows = rowio.RowStream(file, frame.layout, hdu, frame.row.file)
+        streamed = streaming.stream_frame(
+            rows, writer, frame.geometry, frame.recipe, sample=frame.rows(frame.geometry.shape)
+        )
+        if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
+            return None
+    return streamed.reduced, [streamed.sample]
+
+
+def _whole(frame):
+    """Reduce a frame of any kind."""
+    name, layout = frame.row.file, frame.layout
+    data = rawfile.read_bytes(frame.path, layout, memory=frame.memory, name=name)
+    stored = {
+        hdu: decoding.array(data, layout.hdus[hdu], name)
+        for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
+    }
+    made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
+    parts = frame.header(headers.product_parts, made)
+    whole.write_hdus(frame.target, parts)
+    _header_sizes[frame.kind] = len(parts[0])
+    samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
+    return made, samples
+
+
+def _figures(frame, made, samples):
+    """Return what others need to know of a reduced frame: levels, noises, flags, statistics."""
+    overscans = {name: o for name, o in made.overscans.items() if o is not None}
+    figures = {
+        "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
+        "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
+        "flags": made.flags,
+    }
+    images = product_images(frame.geometry, frame.recipe)
+    if any(map(np.size, samples)):
+        figures["statistics"] = [
+            statistics
+            for image, sample in zip(images, samples, strict=True)
+            for statistics in _statistics(frame, image, sample, figures["levels"])
+        ]
+    return figures
+
+
+def _statistics(frame, image, sample, levels):
+    """Yield the figures of each amplifier of an image from a sample of its rows."""
+    rows = np.asarray(frame.rows(image.shape))
+    for amplifier in image.amplifiers:
+        place = amplifier.place if frame.recipe.trim else amplifier.data
+        inside = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
+        if min(inside.shape) >= BOXES:
+            level = [levels[amplifier.name]] if amplifier.name in levels else []
+            yield {"amplifier": amplifier.name, **asdict(frame_statistics(inside, level))}
+
+
+def _native(image):
+    return image.astype(image.dtype.newbyteorder("="))

@@ -1,0 +1,187 @@
+"""A kind of product: what it is called, what is wanted, how it is made, what is said of it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ccdflow.run.job import Size
+
+
+class Kind:
+    """A kind of product; each is a module of this package with one instance of its class.
+
+    What a kind does not say here it does not have: a kind that is shown on no page has no
+    `section`, one that nothing is said of at the end has no `closing`.
+
+    Attributes
+    ----------
+    name : str
+        As records and the ledger have it.
+    rule : str
+        The Snakemake rule that makes it.
+    words : (str, str)
+        One of them, and several, in what a run says it will make.
+    counted : (str, str) or None
+        One of them, and several, in a run's last line; None: not counted there.
+    short : str
+        Several of them, in the line that says how far a run is.
+    todo : str
+        What is done to make one. Kinds that are written share a line.
+    stage : int
+        When a batch of a cluster can make it: after those of a lower stage. 0: never in a batch;
+        the main process makes it at the end.
+    version : int
+        Raised when a change alters the product's bytes: all of them are made again.
+    place : str
+        The folder of its products, with a slash at the end; or its one file.
+    why_moved : str
+        Why one that no row is about is moved away.
+    """
+
+    name = ""
+    rule = ""
+    words = ("", "")
+    counted = None
+    short = "pages"
+    todo = "write"
+    stage = 0
+    version = 1
+    place = ""
+    why_moved = "nothing asks for it any more"
+
+    def __repr__(self):
+        return f"<kind {self.name}>"
+
+    # -- planning ----------------------------------------------------------------------------------
+
+    def has_name(self, product):
+        """Tell whether a path relative to the results folder is that of a product of this kind."""
+        return product == self.place
+
+    def is_stray(self, context, product):
+        """Tell whether a file under such a name, of which no record is left, is moved away."""
+        return True
+
+    def plan(self, planner):
+        """Hand to the planner (`ccdflow.run.plan.Planner`) all products that are to be there."""
+        raise NotImplementedError(f"{self.name}: what is to be there?")
+
+    def basis(self, context, job):
+        """Return the dict that a product's key is the hash of, from what became of its needs."""
+        raise NotImplementedError(f"{self.name}: what does it depend on?")
+
+    def what_changed(self, before, now):
+        """Return in a few words what makes a product out of date.
+
+        Parameters
+        ----------
+        before, now : mapping
+            Bases that differ: the recorded one, and the one that holds now.
+        """
+        return "what it shows changed"
+
+    def try_again(self, context, record):
+        """Return why a product that was refused is tried again with the same key, or ''."""
+        return ""
+
+    # -- the job -----------------------------------------------------------------------------------
+
+    def make(self, context, job, *, threads):
+        """Make a product and return its `ccdflow.run.ledger.Record`.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        job : ccdflow.run.job.Job
+        threads : int
+            How many the product may use for itself.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        ccdflow.errors.CcdflowError
+            If what it is made of cannot be read.
+        """
+        raise NotImplementedError(f"{self.name}: how is it made?")
+
+    def carries(self, context, job):
+        """Return what a batch must carry along for a job: (rows, groups)."""
+        return [], []
+
+    def size(self, context, job):
+        """Return the `ccdflow.run.job.Size` of a job."""
+        return Size()
+
+    # -- what is said of it ------------------------------------------------------------------------
+
+    def flags(self, context, records):
+        """Yield (reduced frame, text) of what the inventory says of frames beside their status.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        records : list of ccdflow.run.ledger.Record
+            All of this kind.
+        """
+        return ()
+
+    def closing(self, context, records):
+        """Return a run's last lines on this kind; the records are all of this kind."""
+        return []
+
+    def shown(self, context, night):
+        """Return the products that a night's page shows, or needs to have been made before."""
+        return []
+
+    def page_basis(self, context, night):
+        """Return what a night's page depends on for this kind: a dict, {} for nothing."""
+        keys = [
+            [product, record.key]
+            for product in self.shown(context, night)
+            if (record := context.outcome(product)) is not None
+        ]
+        return {self.name: keys} if keys else {}
+
+    def index_basis(self, context):
+        """Return what the overview of all nights depends on for this kind: a dict."""
+        return {}
+
+
+class Chain(tuple):
+    """Kinds of products in the order in which they are made: each after what it is made of."""
+
+    @cached_property
+    def _by_name(self):
+        return {kind.name: kind for kind in self}
+
+    @cached_property
+    def _by_rule(self):
+        return {kind.rule: kind for kind in self}
+
+    def by_name(self, name):
+        """Return the kind of a name."""
+        return self._by_name[name]
+
+    def by_rule(self, rule):
+        """Return the kind that a Snakemake rule makes, or None."""
+        return self._by_rule.get(rule)
+
+    @property
+    def first(self):
+        """The kind that is made of raw frames, one each: what a run counts."""
+        return self[0]
+
+    def kind_of(self, product):
+        """Return the kind whose name a path has, or None."""
+        return next((kind for kind in self if kind.has_name(product)), None)
+
+    @property
+    def folders(self):
+        """The folders of products, relative to the results folder, without a slash."""
+        places = dict.fromkeys(kind.place for kind in self)
+        return [place.rstrip("/") for place in places if place.endswith("/")]
+
+    def make(self, context, job, *, threads=1):
+        """Make a job's product and return its record; see `Kind.make`."""
+        return self.by_name(job.kind).make(context, job, threads=threads)

@@ -1,0 +1,144 @@
+"""What a plan comes to, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ccdflow import paths
+from ccdflow.run.context import reduced
+from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
+
+# Products to be moved away that are named.
+_MOST_LINES = 5
+
+
+def counted(number, words):
+    """Return a number with the word for one of them or for several."""
+    return f"{number} {words[number != 1]}"
+
+
+def describe(plan):
+    """Return the lines that say what will be made, and why.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+
+    Returns
+    -------
+    list of str
+    """
+    return [*_to_make(plan), *_to_move(plan), *_beside(plan)]
+
+
+def _to_make(plan):
+    jobs = {}
+    for job in plan.jobs.values():
+        jobs.setdefault(job.kind, []).append(job)
+    kinds = [kind for kind in plan.context.chain if kind.name in jobs]
+    lines = []
+    for kind in kinds:
+        own = jobs[kind.name]
+        if kind.todo == "reduce":
+            asked = counted(plan.asked[kind.name], kind.words)
+            lines.append(f"{len(own)} of {asked} to reduce: {_reasons(own)}")
+        elif kind.todo != "write":
+            what = counted(len(own), kind.words)
+            lines.append(f"{what} to {kind.todo}: {_reasons(own)}")
+    written = [kind for kind in kinds if kind.todo == "write"]
+    if written:
+        what = ", ".join(counted(len(jobs[kind.name]), kind.words) for kind in written)
+        reasons = _reasons([job for kind in written for job in jobs[kind.name]])
+        lines.append(f"{what} to write: {reasons}")
+    return lines or [f"nothing to do: {_all_there_is(plan)} up to date"]
+
+
+def _all_there_is(plan):
+    if plan.is_part:
+        return "what was asked for is"
+    first = plan.context.chain.first
+    return f"{counted(plan.asked.get(first.name, 0), first.words)} reduced and"
+
+
+def _to_move(plan):
+    rows, chain = plan.context.store.rows, plan.context.chain
+    moved = [product for product in plan.retire if product.endswith(paths.RAW_ENDINGS)]
+    named = set(moved[:_MOST_LINES])
+    why = {
+        product: row.shown[1]
+        for file, row in (rows.items() if named else ())
+        if (product := reduced(file)) in named
+    }
+    lines = [
+        f"{product} to be moved into {paths.set_aside('')}: "
+        + (why.get(product) or chain.kind_of(product).why_moved)
+        for product in moved[:_MOST_LINES]
+    ]
+    if len(moved) > _MOST_LINES:
+        lines.append(f"... and {len(moved) - _MOST_LINES} more")
+    return lines
+
+
+def _beside(plan):
+    counts = Counter(row.shown[0] for row in plan.context.store.rows.values())
+    words = {
+        SET_ASIDE: "set aside",
+        ARRIVING: "left for the next run",
+        ORPHAN: "without a raw file",
+    }
+    aside = [f"{counts[status]} {text}" for status, text in words.items() if counts[status]]
+    return [f"beside them: {', '.join(aside)}"] if aside else []
+
+
+def _reasons(jobs):
+    nights = {}
+    for job in jobs:
+        nights.setdefault(job.why, []).append(job.night)
+    reasons = sorted(nights.items(), key=lambda item: (-len(item[1]), item[0]))
+    if len({frozenset(found) - {""} for found in nights.values()}) == 1:
+        # All of the same nights.
+        counts = ", ".join(f"{len(found)} {why}" for why, found in reasons)
+        return counts + "; " * bool(_some(reasons[0][1])) + _some(reasons[0][1])
+    return "; ".join(f"{len(found)} {why}, {_some(found)}".rstrip(", ") for why, found in reasons)
+
+
+def _some(nights, most=4):
+    nights = sorted(set(nights) - {""})
+    if not nights:
+        return ""
+    word = "night" if len(nights) == 1 else "nights"
+    if len(nights) <= most:
+        return f"{word} {', '.join(nights)}"
+    return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
+
+
+def set_aside_lines(store, most=None):
+    """Return a line for each frame that is set aside, arriving or whose raw file is gone.
+
+    Parameters
+    ----------
+    store : ccdflow.run.inventory.HeaderStore
+    most : int, optional
+        Lines at most; one more says how many are left out.
+    """
+    lines = []
+    rank = {SET_ASIDE: 0, ORPHAN: 1, ARRIVING: 2}
+    rows = [row for row in store.rows.values() if row.shown[0] != OK]
+    for row in sorted(rows, key=lambda row: (rank[row.shown[0]], row.file)):
+        status, reason = row.shown
+        if status == ARRIVING:
+            status = "left for the next run"
+        name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
+        lines.append(f"{status}: {name}: {reason}")
+    if most is not None and len(lines) > most:
+        rest = len(lines) - most
+        lines = [*lines[:most], f"... and {rest} more, see {paths.INVENTORY}"]
+    return lines
+
+
+def others(plan):
+    """Return in a few words what a plan makes beside frames, for the line that counts it."""
+    names = {job.kind for job in plan.jobs.values()}
+    kinds = plan.context.chain[1:]
+    found = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))
+    return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)

@@ -1,0 +1,120 @@
+"""What is to be made, of which frames, and how much of it there is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from ccdflow import paths
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A product that is to be made.
+
+    Attributes
+    ----------
+    kind, product, key : str
+    why : str
+        In the astronomer's words.
+    night : str
+    needs : tuple of str
+        Products of this plan that come first.
+    attempt : int
+        Makes the record's name new where one with this key lies about.
+    """
+
+    kind: str
+    product: str
+    key: str
+    why: str
+    night: str
+    needs: tuple = ()
+    attempt: int = 0
+
+    @property
+    def done(self):
+        """The record's path relative to the results folder."""
+        return paths.done(self.product, self.key, self.attempt)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return a job from what `dataclasses.asdict` and JSON made of it."""
+        return cls(**{**values, "needs": tuple(values["needs"])})
+
+
+@dataclass(frozen=True)
+class Group:
+    """Frames that may be combined.
+
+    Attributes
+    ----------
+    product : str
+    night, camera : str
+    shared : tuple of (str, str)
+        What the members have in common, beside night and camera.
+    files : tuple of str
+        Raw files of the members, sorted by time.
+    nights : tuple of str
+        Nights of the members, sorted: more than one where groups are not by night. The last of
+        them shows the group on its page.
+    kind : str
+        The kind of product that the frames are combined to.
+    """
+
+    product: str
+    night: str
+    camera: str
+    shared: tuple
+    files: tuple
+    nights: tuple = ()
+    kind: str = "bias"
+
+    @property
+    def shown(self):
+        """The night on whose page it is."""
+        return self.nights[-1] if self.nights else self.night
+
+    def as_dict(self):
+        """Return a JSON-able form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return a group from what `as_dict` and JSON made of it."""
+        shared = tuple(map(tuple, values["shared"]))
+        files, nights = tuple(values["files"]), tuple(values["nights"])
+        return cls(**{**values, "shared": shared, "files": files, "nights": nights})
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is to do, from which the resources of a cluster job are estimated.
+
+    Attributes
+    ----------
+    frames : int
+        Frames to reduce.
+    combined : int
+        Frames to combine.
+    pictures : int
+        Pictures to draw.
+    largest : int
+        Pixels of the largest raw frame.
+    pixels : int
+        Pixels of all raw frames to reduce or combine.
+    """
+
+    frames: int = 0
+    combined: int = 0
+    pictures: int = 0
+    largest: int = 0
+    pixels: int = 0
+
+    def __add__(self, other):
+        return Size(
+            self.frames + other.frames,
+            self.combined + other.combined,
+            self.pictures + other.pictures,
+            max(self.largest, other.largest),
+            self.pixels + other.pixels,
+        )
