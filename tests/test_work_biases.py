@@ -18,13 +18,16 @@ from small_frames import bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
 from ccdflow.combine import header as combined_header
+from ccdflow.combine import stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import choosing, frame_figures
+from ccdflow.errors import FrameError
 from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
-from ccdflow.kinds import bias as work_biases
+from ccdflow.kinds import combining, selecting
 from ccdflow.kinds import table as work_tables
+from ccdflow.kinds.bias import BIAS as KIND
 
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}
@@ -410,7 +413,7 @@ def test_members_stand_in_the_order_in_which_they_were_taken(tmp_path):
 
 def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monkeypatch):
     fill(tmp_path / "raw", biases(4))
-    monkeypatch.setattr(work_biases, "_memory", lambda limit: int(limit / 1e4))
+    monkeypatch.setattr(combining, "_memory", lambda limit: int(limit / 1e4))
     _, records = combined(tmp_path, combine={"memory": 50})
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason.startswith(
@@ -434,7 +437,7 @@ def test_what_shows_a_group_follows_when_its_memory_does(tmp_path, monkeypatch):
         return {record.kind for record in run.records.values()}, table.iloc[0]
 
     with monkeypatch.context() as patch:
-        patch.setattr(work_biases, "_memory", lambda limit: int(limit / 1e4))
+        patch.setattr(combining, "_memory", lambda limit: int(limit / 1e4))
         made(50)
         kinds, row = made(50)
         assert kinds == set()
@@ -447,7 +450,7 @@ def test_what_shows_a_group_follows_when_its_memory_does(tmp_path, monkeypatch):
     # And back: it is seen that it was refused, in the next run at the latest.
     (tmp_path / f"results/{BIAS}").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(work_biases, "_memory", lambda limit: int(limit / 1e4))
+        patch.setattr(combining, "_memory", lambda limit: int(limit / 1e4))
         made(50)
         _, row = made(50)
         assert "too little to combine" in row["note"]
@@ -560,7 +563,7 @@ def test_a_frame_that_is_odd_in_any_amplifier_is_left_out():
     rng = np.random.default_rng(5)
     frames = [[rng.normal(0, 3, (40, 64)) for _ in range(2)] for _ in range(6)]
     frames[4][1] += 20
-    selection = work_biases.select(
+    selection = selecting.select(
         [
             [statistics(image, name) for image, name in zip(frame, "ab", strict=True)]
             for frame in frames
@@ -572,8 +575,8 @@ def test_a_frame_that_is_odd_in_any_amplifier_is_left_out():
 
 
 def test_frames_too_small_for_figures_are_all_kept():
-    assert work_biases.select([[], [], []]).kept == (0, 1, 2)
-    assert work_biases.select([]).kept == ()
+    assert selecting.select([[], [], []]).kept == (0, 1, 2)
+    assert selecting.select([]).kept == ()
 
 
 @pytest.mark.parametrize("count", [999, 1000, 2345])
@@ -582,7 +585,7 @@ def test_every_member_has_its_card(count):
     files = [f"night/b{number}.fits" for number in range(count)]
     out = choosing.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
     combined_header.say_of_group(
-        cards, key="k", recipe=work_biases.stack.Recipe(), members=files,
+        cards, key="k", recipe=stack.Recipe(), members=files,
         dates=[""] * count, left_out=[("ä.fits", out)],
     )  # fmt: skip
     header = fits.Header.fromstring(cards.to_bytes(0))
@@ -603,9 +606,9 @@ def test_hours_go_on_across_midnight_and_the_change_of_the_clocks(monkeypatch):
         "2020-03-29",
         "",
     ]
-    hours = work_biases.hours_of(dates)
+    hours = combining.hours_of(dates)
     np.testing.assert_allclose(hours, [0, 1, 4 + 0.5 / 3600, np.nan, np.nan])
-    assert np.isnan(work_biases.hours_of(["", "2020-03-29"])).all()
+    assert np.isnan(combining.hours_of(["", "2020-03-29"])).all()
 
 
 # -- truth ---------------------------------------------------------------------------------------
@@ -686,7 +689,7 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
         "reduced frames have other bytes than before: raise ARITHMETIC in "
         f"scripts/ccdflow/frame/reduction.py, and write the hash {frame!r} beside it here"
     )
-    assert COMBINED_BYTES.get(work_biases.BIAS.version) == bias, (
+    assert COMBINED_BYTES.get(KIND.version) == bias, (
         "combined biases have other bytes than before: raise `version` in "
         "scripts/ccdflow/kinds/bias.py, unless ARITHMETIC of the frames was raised, "
         f"and write the hash {bias!r} beside it here"
@@ -709,10 +712,10 @@ def test_headers_of_products_are_read_back_as_they_were_written(tmp_path):
             assert got.member.shape == hdu.data.shape
             assert got.member.dtype == hdu.data.dtype
         assert fits.Card.fromstring(found[0].cards["REMARK"]).value == hdus[0].header["REMARK"]
-    with pytest.raises(work_biases.FrameError, match="has no such HDU"):
+    with pytest.raises(FrameError, match="has no such HDU"):
         read_hdus(path, 3)
     path.write_bytes(path.read_bytes()[:-2880])
-    with pytest.raises(work_biases.FrameError, match="ends before its pixels do"):
+    with pytest.raises(FrameError, match="ends before its pixels do"):
         read_hdus(path, 2)
 
 

@@ -205,6 +205,7 @@ class _Frame:
     recipe: Recipe
     memory: int
     key: str
+    is_sampled: bool
 
     @property
     def kind(self):
@@ -214,7 +215,7 @@ class _Frame:
 
     def rows(self, shape):
         """Return which rows of an image of the product statistics are taken from."""
-        if self.row.facts["type"] != "bias":
+        if not self.is_sampled:
             return ()
         return sampled_rows(*shape, 1, wanted=FRAME_ROWS)
 
@@ -267,6 +268,7 @@ def reduce_frame(context, job):
             context.store.recipe(row.recipe),
             int(context.settings["limits"]["frame_memory"] * 1e6),
             job.key,
+            is_sampled=row.facts["type"] in context.chain.combined_types,
         )
         rawfile.check_memory(layout.length, frame.memory, row.file)
         done = None

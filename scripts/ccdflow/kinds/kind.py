@@ -36,6 +36,9 @@ class Kind:
         The folder of its products, with a slash at the end; or its one file.
     why_moved : str
         Why one that no row is about is moved away.
+    type : str
+        The image type of the raw frames that are combined to it; '' where it is not combined.
+        Statistics are recorded of reduced frames of this type.
     """
 
     name = ""
@@ -47,6 +50,7 @@ class Kind:
     stage = 0
     version = 1
     place = ""
+    type = ""
     why_moved = "nothing asks for it any more"
 
     def __repr__(self):
@@ -175,6 +179,11 @@ class Chain(tuple):
     def kind_of(self, product):
         """Return the kind whose name a path has, or None."""
         return next((kind for kind in self if kind.has_name(product)), None)
+
+    @cached_property
+    def combined_types(self):
+        """The image types of frames that are combined."""
+        return frozenset(kind.type for kind in self if kind.type)
 
     @property
     def folders(self):

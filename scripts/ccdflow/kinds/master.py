@@ -5,8 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 
+import numpy as np
+
 from ccdflow import paths
+from ccdflow.combine import header, stack
+from ccdflow.detector import choosing
 from ccdflow.files import checksum
+from ccdflow.kinds import combining, selecting
 from ccdflow.kinds.frame import frame_key, raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger
@@ -29,18 +34,25 @@ class Master(Kind):
         The frames' image type; products are ``combined/<night>/<type>_<group>.fits``.
     block : str
         The part of the configuration that is about it.
-    one, several : str
-        In sentences.
     settings : tuple of str
         Keys of the block that the product's bytes depend on.
     table : str
         The table with its figures.
+    before : tuple of Master
+        Kinds of masters that are applied to the members before they are combined.
+    of_the_combined : tuple of str
+        Figures that only a master has, not a group of which none was made.
+    memory_setting : str
+        The setting of the memory that combining may take, as messages name it.
     """
 
     type = ""
     block = ""
     settings = ()
     table = ""
+    before = ()
+    of_the_combined = ()
+    memory_setting = "combine: memory"
     todo = "make"
     place = "combined/"
 
@@ -77,7 +89,7 @@ class Master(Kind):
         groups = self.make_groups(context)
         context.groups.update(groups)
         for group in self.groups(context):
-            needs = [reduced(file) for file in group.files]
+            needs = [*map(reduced, group.files), *self.masters(context, group)]
             basis = self.group_basis(context, group)
             planner.want(self, group.product, group.night, basis, needs=needs)
 
@@ -88,17 +100,49 @@ class Master(Kind):
     def group_basis(self, context, group):
         """Return what the master of a group depends on."""
         settings = self.configuration(context)
-        return {
+        basis = {
             "arithmetic": self.version,
             "settings": {name: settings[name] for name in self.settings},
             "shared": list(map(list, group.shared)),
-            "members": [[file, record.key] for file, record in members(context, group)],
+            "members": [[file, record.key] for file, record in self.members(context, group)],
         }
+        if masters := self.masters(context, group):
+            found = [(product, context.outcome(product)) for product in masters]
+            basis["masters"] = [[product, getattr(record, "key", "")] for product, record in found]
+        return basis
+
+    def masters(self, context, group):
+        """Return the products of other masters that the members are prepared with.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+
+        Returns
+        -------
+        list of str
+            None for biases; a kind that names kinds in `before` says which of their groups.
+        """
+        if self.before:
+            raise NotImplementedError(f"{self.name}: which masters belong to a group?")
+        return []
+
+    def members(self, context, group):
+        """Return [(raw file, record)] of the frames of a group that were reduced."""
+        found = []
+        for file in group.files:
+            record = context.outcome(reduced(file))
+            if record is not None and record.status == ledger.MADE:
+                found.append((file, record))
+        return found
 
     def what_changed(self, before, now):
         """Say what makes a master out of date."""
         if before.get("members") != now.get("members"):
             return "its frames changed"
+        if before.get("masters") != now.get("masters"):
+            return "what is subtracted from its frames changed"
         for name, words in (("settings", "settings changed"), ("arithmetic", "new arithmetic")):
             if before.get(name) != now.get(name):
                 return words
@@ -115,15 +159,117 @@ class Master(Kind):
         return self.configuration(context)["memory"]
 
     def carries(self, context, job):
-        """Return the members of the group, and the group."""
-        group = context.groups[job.product]
-        return [context.store.rows[file] for file in group.files], [group]
+        """Return the members of the group, and the group; and those of the masters it needs."""
+        groups = [context.groups[job.product]]
+        groups += [context.groups[product] for product in self.masters(context, groups[0])]
+        return [context.store.rows[file] for group in groups for file in group.files], groups
 
     def size(self, context, job):
         """Return the size of a group."""
         files = context.groups[job.product].files
         pixels = [raw_pixels(context, context.store.rows[file]) for file in files]
         return Size(combined=len(files), largest=max(pixels, default=0), pixels=sum(pixels))
+
+    # -- the job -----------------------------------------------------------------------------------
+
+    def make(self, context, job, *, threads):
+        """Combine the frames of a group, or refuse it."""
+        return combining.combine_group(self, context, job, threads=threads)
+
+    def select(self, context, found):
+        """Return the `ccdflow.detector.choosing.Selection` of the frames of a group.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        found : list of (str, ccdflow.run.ledger.Record)
+            As `members` returns them.
+        """
+        return selecting.select_frames(context, found, choosing.select_members)
+
+    def why_not(self, work):
+        """Return why frames that agree are not combined (a master they need is missing), or ''."""
+        return ""
+
+    def recipe(self, work):
+        """Return the recipe by which the values of a pixel become one."""
+        settings = work.settings
+        return stack.Recipe(settings["method"], settings["clip"], settings["iterations"])
+
+    def combine(self, work, image, members):
+        """Combine one image of the members.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.combining.Work
+        image : ccdflow.frame.products.ProductImage
+        members : list of ccdflow.combine.stack.Member
+
+        Returns
+        -------
+        ccdflow.combine.stack.Combined
+        """
+        return stack.combine(
+            members,
+            self.recipe(work),
+            threads=work.threads,
+            memory=work.memory,
+            dtype=np.dtype(work.reduction.dtype),
+            uncertainty=work.settings["uncertainty"],
+            allow_empty=True,
+        )
+
+    def unlike(self, work, combined, image):
+        """Return the members (`choosing.LeftOut`) whose pixels show that they do not belong."""
+        return combining.unlike_frames(work, combined, image)
+
+    def measure(self, work, combined, amplifier, unit):
+        """Return what the members say of one amplifier: a dict with its name, figures, lists."""
+        raise NotImplementedError(f"{self.name}: what is measured?")
+
+    def said_of(self, work, figures):
+        """Return sentences on what is not as it should be in an amplifier."""
+        return []
+
+    def remarks(self, work, figures, *, several):
+        """Return sentences on what is not as it should be in an image.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.combining.Work
+        figures : list of dict
+            Of each of its amplifiers, as `measure` returns them.
+        several : bool
+            Whether the master has more than one amplifier.
+        """
+        said = []
+        for each in figures:
+            name = each["amplifier"]
+            if name in work.flags:
+                said.append(f"amplifier {name} is {work.flags[name]} throughout")
+                continue
+            where = f"amplifier {name}: " if several else ""
+            said += [where + text for text in self.said_of(work, each)]
+        return said
+
+    def say_of_group(self, work, cards):
+        """Write what was combined and how into the first header of a master."""
+        header.say_of_group(
+            cards,
+            key=work.record.key,
+            recipe=self.recipe(work),
+            members=work.files,
+            dates=work.dates,
+            left_out=work.left_out,
+        )
+
+    def say_of_image(self, cards, combined, figures, texts, unit):
+        """Write how one image came out into its header."""
+        header.say_of_image(cards, combined, figures, texts, unit)
+
+    def extensions(self, work, combined, suffix, unit):
+        """Return the HDUs that follow an image."""
+        return combining.extensions(work, combined, suffix, unit)
 
     # -- groups ------------------------------------------------------------------------------------
 
@@ -306,16 +452,6 @@ class Master(Kind):
         is_tried = context.will_be_made(record.product)
         will_do = is_tried and self.memory(context) >= record.data.get("enough", 0)
         return [] if will_do else ["memory"]
-
-
-def members(context, group):
-    """Return [(raw file, record)] of the frames of a group that were reduced."""
-    found = []
-    for file in group.files:
-        record = context.outcome(reduced(file))
-        if record is not None and record.status == ledger.MADE:
-            found.append((file, record))
-    return found
 
 
 def _by_time(row):
