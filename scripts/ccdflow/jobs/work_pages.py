@@ -51,7 +51,11 @@ def write_page(context, job):
             trend=_trend(context, plan.trend_groups(context, night), night),
             recipes=tuple((camera, _recipes(context, night, camera)) for camera in cameras),
             provenance=_provenance(),
-            notes=(*_claims(context, groups), *_flagged(context, night)),
+            notes=(
+                *_claims(context, groups),
+                *_flagged(context, night),
+                *_undrawn(context, night),
+            ),
             elsewhere=_elsewhere(context, night),
             index="../../" + paths.INDEX_PAGE,
         )
@@ -249,6 +253,14 @@ def _flagged(context, night):
     return [
         f"{camera}: amplifier {amplifier} is {flag} throughout in {_some(named)}."
         for (camera, amplifier, flag), named in sorted(files.items())
+    ]
+
+
+def _undrawn(context, night):
+    """Return sentences on pictures that are missing from the page."""
+    return [
+        f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
+        for product, reason in plan.undrawn(context, night)
     ]
 
 

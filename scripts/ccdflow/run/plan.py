@@ -208,6 +208,8 @@ class Plan:
         Frames that the configuration asks for.
     is_part : bool
         Whether some products were asked for by name, and ``jobs`` makes these only.
+    leaving : tuple of str
+        Those of ``retire`` whose files are there.
     """
 
     context: Context
@@ -215,6 +217,7 @@ class Plan:
     retire: list
     frames: int
     is_part: bool = False
+    leaving: tuple = ()
 
     def of_kind(self, *kinds):
         """Return the jobs of some kinds."""
@@ -414,9 +417,10 @@ def quality_basis(context, night):
 
 def page_basis(context, night):
     """Return what the page of a night depends on."""
-    others = elsewhere(context, night)
+    others, missing = elsewhere(context, night), undrawn(context, night)
     return {
         **({"elsewhere": others} if others else {}),
+        **({"undrawn": missing} if missing else {}),
         "version": [PAGE_VERSION, PICTURE_VERSION],
         "frames": _frames_digest(context, night),
         "facts": digest(
@@ -431,6 +435,13 @@ def page_basis(context, night):
         ),
         "groups": _group_lines(context, trend_groups(context, night)),
     }
+
+
+def undrawn(context, night):
+    """Return [[picture, why]] of the pictures of a night that could not be drawn in this run."""
+    folder = paths.night_folder(night)
+    records = [context.outcome(f"{folder}/{name}") for name in (paths.OVERVIEW, _BIAS_PICTURE)]
+    return [[r.product, r.reason] for r in records if r is not None and r.status == ledger.GONE]
 
 
 def table_basis(context):
@@ -491,7 +502,7 @@ def _group_name(camera, shared):
             continue
         value = value.strip().replace(" ", "x") if name == "ccdsum" else value
         parts.append(f"{name[0]}{value}" if name in ("gain", "exptime") else value)
-    return paths.segment("_".join(parts))
+    return paths.plain("_".join(parts))
 
 
 def _candidates(context):
@@ -618,7 +629,8 @@ def make_plan(context, forced=frozenset()):
     state.want(INDEX, paths.INDEX_PAGE, "", index_basis(context), [*groups, *pages])
     retire = sorted(state.retire | (set(context.ledger) - context.wanted) | _strays(state))
     context.planning = False
-    return Plan(context, context.jobs, retire, frames)
+    leaving = tuple(product for product in retire if state.stamps.get(product))
+    return Plan(context, context.jobs, retire, frames, leaving=leaving)
 
 
 def _plan_night(state, night):
@@ -832,17 +844,8 @@ def describe(plan):
             "what was asked for is" if plan.is_part else _count(plan.frames, FRAME) + " reduced and"
         )
         lines.append(f"nothing to do: {what} up to date")
-    rows = plan.context.store.rows
-    by_product = {reduced(file): row.shown[1] for file, row in rows.items()}
-    moved = [product for product in plan.retire if product.endswith(paths.RAW_ENDINGS)]
-    lines += [
-        f"{product} to be moved into {paths.set_aside('')}: "
-        + (by_product.get(product) or _WHY_MOVED[product.partition("/")[0]])
-        for product in moved[:_MOST_LINES]
-    ]
-    if len(moved) > _MOST_LINES:
-        lines.append(f"... and {len(moved) - _MOST_LINES} more")
-    counts = Counter(row.shown[0] for row in rows.values())
+    lines += _leaving_lines(plan)
+    counts = Counter(row.shown[0] for row in plan.context.store.rows.values())
     words = {
         SET_ASIDE: "set aside",
         ARRIVING: "left for the next run",
@@ -852,12 +855,31 @@ def describe(plan):
     return [*lines, f"beside them: {', '.join(aside)}"] if aside else lines
 
 
+def _leaving_lines(plan):
+    """Return the lines on products that leave their place."""
+    rows = plan.context.store.rows
+    by_product = {reduced(file): row.shown[1] for file, row in rows.items()}
+    moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
+    lines = [
+        f"{product} to be moved into {paths.set_aside('')}: "
+        + (by_product.get(product) or _WHY_MOVED.get(product.partition("/")[0], _NOT_WANTED))
+        for product in moved[:_MOST_LINES]
+    ]
+    if len(moved) > _MOST_LINES:
+        lines.append(f"... and {len(moved) - _MOST_LINES} more")
+    if removed := len(plan.leaving) - len(moved):
+        what = "1 page, picture or table" if removed == 1 else f"{removed} pages, pictures, tables"
+        lines.append(f"{what} to be removed: nothing is left to be shown there")
+    return lines
+
+
 _MOST_LINES = 5
 # Why a product is moved away of which no row says it.
 _WHY_MOVED = {
     "reduced": "the raw file is gone, and it is damaged",
     "combined": "its biases are no such group any more",
 }
+_NOT_WANTED = "it is no such product any more"
 
 
 def _reasons(jobs):
