@@ -421,6 +421,16 @@ def test_other_parameters_are_refused_unless_asked_to_overwrite(tmp_path):
     assert fits.getheader(tmp_path / "ccd.001.0.fits.gz")["NAXIS1"] == 64
 
 
+def test_frames_of_an_older_simulator_are_not_taken_for_those_of_this_one(tmp_path):
+    simulate.simulate_biases(tmp_path, 1, scale=1 / 128)
+    stated = tmp_path / "truth.json"
+    stated.write_text(stated.read_text().replace('"simulator": 2', '"simulator": 1'))
+    with pytest.raises(UserError, match=r"made by another version of the simulator.*--overwrite"):
+        simulate.simulate_biases(tmp_path, 1, scale=1 / 128)
+    simulate.simulate_biases(tmp_path, 1, scale=1 / 128, overwrite=True)
+    assert simulate.read_truth(tmp_path).parameters["simulator"] == 2
+
+
 def test_an_observers_own_frames_are_never_written_over(tmp_path):
     own = tmp_path / "ccd.014.0.fits.gz"
     own.write_bytes(b"precious")

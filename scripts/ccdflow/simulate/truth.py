@@ -255,8 +255,11 @@ def check_folder(folder, frames, parameters, *, overwrite):
         return
     if stated is not None:
         changed = [k for k, v in parameters.items() if stated["parameters"].get(k) != v]
+        found = f"with other parameters ({', '.join(changed)})"
+        if "simulator" in changed:
+            found = "made by another version of the simulator"
         raise UserError(
-            f"this folder holds a simulation with other parameters ({', '.join(changed)})",
+            f"this folder holds a simulation {found}",
             file=folder,
             remedy="choose another folder, or --overwrite",
         )
