@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.errors import UserError
+from ccdflow.simulate.cosmics import add_pixels
 from ccdflow.simulate.detector import Glow
 from ccdflow.simulate.files import write_whole
 from ccdflow.simulate.guide import add_light
@@ -81,6 +82,13 @@ class Truth:
     def glow(self):
         """Glow of the amplifier, electrons per second: float32, shape (ny, nx)."""
         return self._array("glow")
+
+    @cached_property
+    def dark_rate(self):
+        """Dark current, hot pixels and glow, electrons per second: float32, shape (ny, nx)."""
+        rate = self.glow + np.float32(self.camera["dark_current"])
+        add_pixels(rate, self.hot_pixels)
+        return rate
 
     def response(self, band):
         """Return the relative response in a filter: float32, shape (ny, nx)."""
