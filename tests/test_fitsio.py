@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, decoding, rawfile, rowio, whole
+from ccdflow.files import checksum, decoding, inflate, rawfile, rowio, whole
 
 NY, NX = 37, 53
 
@@ -93,7 +93,7 @@ def test_members_may_end_anywhere(tmp_path):
     for size in range(8160, 8200):
         members = gzip.compress(chance.randbytes(size), 0, mtime=0) + packed(b"tail")
         with put(tmp_path, members).open("rb") as file:
-            found = rawfile._Stream(file, "a", True)
+            found = inflate.Stream(file, "a", True)
             assert found.at(size, 10, 8192) == b"tail"
 
 

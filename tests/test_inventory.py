@@ -32,13 +32,13 @@ def update(box, store, **changes):
     now = changes.pop("now", None)
     read = []
     with pytest.MonkeyPatch.context() as patch:
-        read_layout = rawfile.read_layout
+        open_raw = rawfile.open_raw
 
-        def counted(path, **options):
-            read.append(options["name"])
-            return read_layout(path, **options)
+        def counted(path, name):
+            read.append(name)
+            return open_raw(path, name)
 
-        patch.setattr(rawfile, "read_layout", counted)
+        patch.setattr(rawfile, "open_raw", counted)
         gone = inventory.update(store, reading(box, **changes), now=now)
     return sorted(read), gone
 

@@ -257,16 +257,69 @@ def test_dark_current_grows_with_the_exposure(night, truth, first, exptime):
     cold = np.ones((258, 128), dtype=bool)
     rows, cols = truth.hot_pixels[:, :2].astype(int).T
     cold[rows, cols] = False
+    for file in files:
+        cold[tuple(truth.cosmics[file][:, :2].astype(int).T)] = False
     found = np.mean([science(night, file, truth)[cold].mean() for file in files])
-    expected = truth.camera["dark_current"] * exptime / truth.camera["gain"]
+    rate = truth.camera["dark_current"] + truth.glow[cold].mean(dtype=float)
+    expected = rate * exptime / truth.camera["gain"]
     assert abs(found - expected) < 5 * 10.2 / np.sqrt(3 * cold.sum())
 
 
 def test_hot_pixels_are_where_the_truth_says(night, truth):
     y, x, rate = truth.hot_pixels[np.argmax(truth.hot_pixels[:, 2])]
     found = science(night, "darks/ccd.013.0.fits.gz", truth)[int(y), int(x)]
-    electrons = rate * 300 + truth.camera["dark_current"] * 300
+    electrons = (rate + truth.camera["dark_current"] + truth.glow[int(y), int(x)]) * 300
     assert found * 1.1 == pytest.approx(electrons, abs=5 * np.sqrt(electrons + 11**2))
+
+
+def test_the_corner_glows_in_darks_by_the_injected_rate(night, truth):
+    files = [f"darks/ccd.{n:03d}.0.fits.gz" for n in (13, 14, 15)]
+    rows, columns = slice(0, 6), slice(0, 6)
+    found = np.mean([science(night, file, truth)[rows, columns].sum() for file in files]) * 1.1
+    rate = (truth.glow + truth.camera["dark_current"])[rows, columns].sum(dtype=float)
+    for y, x, hot in truth.hot_pixels:
+        rate += hot * (y < 6 and x < 6)
+    assert rate > 100
+    assert found == pytest.approx(300 * rate, abs=5 * np.sqrt((300 * rate + 36 * 11**2) / 3))
+    assert truth.glow[0, 0] == 10
+    assert truth.glow[-20:, -20:].max() < 1e-4
+
+
+def test_cosmic_rays_hit_the_pixels_that_the_truth_names(tmp_path):
+    camera = replace(simulate.LFC, nx=200, ny=150, cosmic_rays=1e-6)
+    truth = simulate.simulate_night(tmp_path, camera=camera)
+    mean = 300 * truth.dark_rate.astype(float)
+    y, x, hot = truth.hot_pixels[np.argmax(truth.hot_pixels[:, 2])]
+    assert truth.dark_rate[int(y), int(x)] >= hot + camera.dark_current
+    for file in ("darks/ccd.013.0.fits.gz", "darks/ccd.014.0.fits.gz"):
+        rays = truth.cosmics[file]
+        assert truth.frames[file]["cosmics"] == len(rays) > 20
+        where = tuple(rays[:, :2].astype(int).T)
+        left = science(tmp_path, file, truth) * 1.1 - mean
+        variance = mean + 11**2
+        assert left[where].sum() > 20 * np.sqrt(variance[where].sum())
+        left[where] -= rays[:, 2]
+        variance[where] += rays[:, 2]
+        pull = left / np.sqrt(variance)
+        assert np.abs(pull).max() < 6
+        assert pull.std() == pytest.approx(1, rel=5 / np.sqrt(2 * pull.size))
+        assert pull[where].std() == pytest.approx(1, rel=5 / np.sqrt(2 * len(rays)))
+    assert not truth.cosmics["ccd.001.0.fits.gz"].size
+
+
+def test_light_of_a_science_frame_is_incident_light_times_response(night, truth):
+    file = "ccd.037.0.fits.gz"
+    found = science(night, file, truth) * 1.1
+    light = truth.incident(file) * truth.response("g'")
+    electrons = light + 300.062 * (truth.glow + truth.camera["dark_current"])
+    bad = np.zeros(light.shape, dtype=bool)
+    for listed in (truth.hot_pixels, truth.cosmics[file]):
+        bad[tuple(listed[:, :2].astype(int).T)] = True
+    bad |= electrons > 60_000
+    pull = ((found - electrons) / np.sqrt(electrons + 11**2))[~bad]
+    assert abs(pull.mean()) < 5 / np.sqrt(pull.size)
+    assert pull.std() == pytest.approx(1, rel=5 / np.sqrt(2 * pull.size))
+    assert truth.incident(file).max() > 20 * truth.frames[file]["signal"]
 
 
 def test_photon_noise_of_the_flats_gives_the_gain(night, truth):
@@ -349,7 +402,7 @@ def test_an_unfinished_simulation_has_no_truth_and_is_finished_by_the_next_call(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(simulate, "_write_frames", interrupted)
+        patch.setattr("ccdflow.simulate.nights._write_frames", interrupted)
         with pytest.raises(KeyboardInterrupt):
             simulate.simulate_night(tmp_path, scale=SCALE)
     with pytest.raises(UserError, match="no finished simulation here"):
@@ -366,6 +419,16 @@ def test_other_parameters_are_refused_unless_asked_to_overwrite(tmp_path):
     assert files_of(tmp_path) == before
     simulate.simulate_night(tmp_path, scale=1 / 64, overwrite=True)
     assert fits.getheader(tmp_path / "ccd.001.0.fits.gz")["NAXIS1"] == 64
+
+
+def test_frames_of_an_older_simulator_are_not_taken_for_those_of_this_one(tmp_path):
+    simulate.simulate_biases(tmp_path, 1, scale=1 / 128)
+    stated = tmp_path / "truth.json"
+    stated.write_text(stated.read_text().replace('"simulator": 2', '"simulator": 1'))
+    with pytest.raises(UserError, match=r"made by another version of the simulator.*--overwrite"):
+        simulate.simulate_biases(tmp_path, 1, scale=1 / 128)
+    simulate.simulate_biases(tmp_path, 1, scale=1 / 128, overwrite=True)
+    assert simulate.read_truth(tmp_path).parameters["simulator"] == 2
 
 
 def test_an_observers_own_frames_are_never_written_over(tmp_path):

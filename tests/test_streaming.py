@@ -165,23 +165,15 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(tmp_path, monkeypa
     first, second, _ = running.plan.of_kind("frame")
     kinds.make(running.context, first)
 
-    class Broken:
-        def __init__(self, file):
-            self.file, self.reads = file, 0
+    readinto, reads = rawfile.RawFile.readinto, []
 
-        def readinto(self, buffer):
-            self.reads += 1
-            if self.reads > 1:
-                raise OSError(errno.EIO, "Input/output error")
-            return self.file.readinto(buffer)
+    def broken(file, buffer):
+        reads.append(len(buffer))
+        if len(reads) > 1:
+            raise OSError(errno.EIO, "Input/output error")
+        return readinto(file, buffer)
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            self.file.close()
-
-    monkeypatch.setattr(rawfile, "open_raw", lambda path, f=rawfile.open_raw: Broken(f(path)))
+    monkeypatch.setattr(rawfile.RawFile, "readinto", broken)
     record = kinds.make(running.context, second)
     running.lock.close()
     # A disk may be mended, so the frame is not called bad; and what it fails in is no writing.

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import warnings
+from pathlib import Path
 
 import ccdproc
 import numpy as np
@@ -619,7 +620,7 @@ def simulated(tmp_path_factory):
     """The products of a small simulated LFC night, and what was injected."""
     folder = tmp_path_factory.mktemp("lfc")
     truth = simulate.simulate_night(folder / "raw", scale=0.125)
-    profile = (simulate.Path(__file__).parents[1] / "config/cameras/lfc.yaml").read_text()
+    profile = (Path(__file__).parents[1] / "config/cameras/lfc.yaml").read_text()
     kinds = ("frame", "bias", "table")
     return run_jobs(folder / "raw", folder / "results", {"lfc": profile}, kinds=kinds), truth
 

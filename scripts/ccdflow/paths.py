@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
 import threading
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
+
+# Bytes of a file's or folder's name that file systems take.
+NAME_MAX = 255
 
 RAW_ENDINGS = (".fits", ".fit", ".fts")
 PACKINGS = (".gz", ".fz")
@@ -30,12 +34,33 @@ _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part"
 
 def is_raw_name(name):
     """Tell whether a file name is that of a raw frame (hidden files are not)."""
-    if name.startswith("."):
-        return False
-    lower = name.lower()
+    return not name.startswith(".") and is_fits(name)
+
+
+def is_fits(name):
+    """Tell whether a name is that of a FITS file, packed or not, in capitals or not.
+
+    >>> is_fits("reduced/A.FTS"), is_fits("x.fits.fz.gz"), is_fits("report.html")
+    (True, True, False)
+    """
+    lower = str(name).lower()
     for packing in PACKINGS:
         lower = lower.removesuffix(packing)
     return lower.endswith(RAW_ENDINGS)
+
+
+def is_shown_only(product):
+    """Tell whether a product is a page, picture or table: made of other products alone.
+
+    Whatever is not known to be one may be all that is left of a raw file.
+
+    >>> is_shown_only("nights/2024-03-01/report.html"), is_shown_only("reduced/x.FITS")
+    (True, False)
+    """
+    path = PurePosixPath(product)
+    if path.parts[0] == "nights":
+        return path.suffix in (".html", ".png", ".csv")
+    return str(path) in (INVENTORY, BIAS_QUALITY, OVERVIEW, INDEX_PAGE)
 
 
 def reduced(frame):
@@ -54,7 +79,7 @@ def reduced(frame):
 
 def combined(night, group):
     """Return the path of the combined bias of a group of a night."""
-    return f"combined/{segment(night)}/{segment(group)}.fits"
+    return f"combined/{segment(night)}/{plain(group)}.fits"
 
 
 def night_folder(night):
@@ -70,6 +95,20 @@ def night_page(night):
 def set_aside(product):
     """Return where a product goes whose raw frame has gone bad."""
     return f"set_aside/{product}"
+
+
+def numbered(name, number):
+    """Return a file's name with a number before its ending, not longer than file systems allow.
+
+    >>> numbered("a.fits", 2)
+    'a.2.fits'
+    """
+    path = PurePosixPath(name)
+    tail = f".{number}{path.suffix}"
+    stem = path.stem
+    while len(os.fsencode(stem + tail)) > NAME_MAX:
+        stem = stem[:-1]
+    return stem + tail
 
 
 def done(product, key, attempt=0):
@@ -105,10 +144,39 @@ def parse_done(path):
     return unquote(match["product"]), match["key"]
 
 
+# Characters of a folder's name; of a group's, to which more is added.
+_FOLDER, _GROUP = 96, 120
+
+
 def segment(text):
-    """Return a text as one folder name: letters, digits, ``._+-``, underscores for the rest."""
-    name = re.sub(r"[^\w.+-]+", "_", str(text), flags=re.ASCII).strip("._") or "unknown"
-    return name
+    """Return a text as one folder name, which no other text has.
+
+    Letters, digits and ``._+-`` stay, underscores stand in the place of the rest; what this, or
+    shortening, makes of a text has its digest behind ``@``, which is in no other name.
+
+    >>> segment("2024-03-01"), segment("dark run")
+    ('2024-03-01', 'dark_run@88c79125')
+    """
+    name = _letters(text)
+    return name if name == text and len(name) <= _FOLDER else f"{name[:_FOLDER]}@{_digest(text)}"
+
+
+def plain(text):
+    """Return a text as a name of letters, digits and ``._+-``; two texts may have the same.
+
+    >>> plain("1 MHz")
+    '1_MHz'
+    """
+    name = _letters(text)
+    return name if len(name) <= _GROUP else f"{name[: _GROUP - 9]}-{_digest(text)}"
+
+
+def _letters(text):
+    return re.sub(r"[^\w.+-]+", "_", str(text), flags=re.ASCII).strip("._") or "unknown"
+
+
+def _digest(text):
+    return hashlib.sha256(str(text).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def temporary(path):

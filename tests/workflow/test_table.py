@@ -5,7 +5,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "rebuilds.md"
-MODULES = ("test_rebuilds.py", "test_faults.py", "test_events.py")
+MODULES = ("test_rebuilds.py", "test_faults.py", "test_events.py", "test_lost.py")
 
 
 def names_in(name):

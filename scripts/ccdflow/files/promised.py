@@ -28,15 +28,19 @@ class Hdu:
         First byte of the data unit.
     size : int
         Bytes of data, without the padding.
-    text : str
-        The header as it stands, in blocks of 2880 characters; what FITS does not allow are
-        question marks.
+    raw : bytes
+        The header as it stands, in blocks of 2880 bytes.
     """
 
     header: fits.Header = field(compare=False)
     offset: int
     size: int
-    text: str = field(default="", repr=False, compare=False)
+    raw: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def text(self):
+        """The header as it stands; question marks in the place of what FITS does not allow."""
+        return readable(self.raw)
 
     @property
     def end(self):
@@ -60,11 +64,14 @@ class RawLayout:
         CRC-32 and length (hexadecimal) of the FITS file inside.
     length : int
         Bytes that the HDUs promise, padding of the last one not counted.
+    checked : bool
+        Whether the file was read to its end, so that nothing of it can be damaged unseen.
     """
 
     hdus: tuple[Hdu, ...]
     fingerprint: str
     length: int
+    checked: bool = False
 
     @property
     def headers(self):

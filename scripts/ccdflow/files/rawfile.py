@@ -1,149 +1,243 @@
 """Reading raw files: bytes and headers, nothing about cameras.
 
-A raw frame is inflated once, into a buffer that is used again, and only as far as its own header
-promises: a file that holds more, or asks for more memory than allowed, is refused first.
+A raw file is opened once, and its headers, its fingerprint and its pixels are of the same bytes. It
+is inflated into a buffer that is used again, and only as far as its own header promises: a file
+that holds more, or asks for more memory than allowed, is refused first.
 """
 
 from __future__ import annotations
 
 import io
-import mmap
 import os
 import stat
-import threading
-import zlib
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
-from isal import igzip, igzip_lib, isal_zlib
+from isal import isal_zlib
 
 from ccdflow.errors import FrameError
-from ccdflow.files.promised import BLOCK, Hdu, RawLayout, data_size, ends, parse_header, readable
+from ccdflow.files.failures import (
+    Changed,
+    Incomplete,
+    Unreadable,
+    check_length,
+    check_memory,
+    damaged,
+    reading,
+    too_long,
+    truncated,
+)  # fmt: skip
+from ccdflow.files.inflate import GZIP_MAGIC, Inflated, Stream, fill, scratch
+from ccdflow.files.promised import BLOCK, Hdu, RawLayout, data_size, ends, parse_header
 
-_GZIP_MAGIC = b"\x1f\x8b"
+__all__ = [
+    "BEYOND", "MAX_HEADER", "Changed", "Incomplete", "RawFile", "Unreadable", "check_length",
+    "check_memory", "damaged", "fill", "open_raw", "read_bytes", "read_layout", "reading",
+    "scratch",
+]  # fmt: skip
+
 _FIRST_READ = 8192
-_CHUNK = 1 << 20
+# Bytes of one header, of all headers of a file, and the number of HDUs.
 MAX_HEADER = 4 << 20
+_MAX_HEADERS = 16 << 20
+_MOST_HDUS = 2000
 # Bytes looked for behind the promised end: those of a damaged stream lead to its checksum.
 BEYOND = 1 << 16
+# Bytes that a gzip file may have beside twice what it promises: no compression needs more.
+_BESIDE = 2 << 20
 
 
-class Incomplete(FrameError):
-    """The file ends before what it promises: it may still be being written."""
+def open_raw(path, name=None):
+    """Open a raw file, plain or gzip by its content.
+
+    Parameters
+    ----------
+    path : path-like
+    name : str, optional
+        The name that errors carry; the path if absent.
+
+    Returns
+    -------
+    RawFile
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    Unreadable
+        If it is no regular file.
+    Incomplete
+        If it is empty.
+    """
+    name = str(path) if name is None else name
+    with ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb", buffering=0, opener=_open_at_once))
+        raw = RawFile(file, name)
+        stack.pop_all()
+    return raw
 
 
-class Unreadable(FrameError):
-    """The file cannot be opened or read: nothing is known of what it holds."""
+def _open_at_once(path, flags):
+    """Open a file; a named pipe, which nobody may ever write to, is not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
-class _Stream:
-    """The inflated bytes of a raw file, read forwards, never more than `_CHUNK` of them at a time.
+class RawFile(io.RawIOBase):
+    """A raw file that is open; as a file object it gives the inflated bytes.
 
-    However much a few bytes of gzip inflate to, no more than what is asked for is held.
+    Parameters
+    ----------
+    file : file object
+        Unbuffered; closed with this.
+    name : str
+        The name that errors carry.
+
+    Attributes
+    ----------
+    stamp : tuple of int
+        Size, mtime and ctime (ns) of the file that is open.
     """
 
-    def __init__(self, file, path, packed):
+    def __init__(self, file, name):
         self._file = file
-        self._path = path
-        self._inflate = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP) if packed else None
-        self._packed = b""
-        self._buffer = bytearray()
-        self._start = 0
-        self.crc = 0
-        self.end_seen = False
+        self._name = name
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(
+                "not a regular file", file=name, remedy="move it out of the raw folder"
+            )
+        self.stamp = _stamp(status)
+        if not status.st_size:
+            raise damaged(name, "the file is empty", Incomplete)
+        self._packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        self._begin(())
 
-    def _more(self, size):
-        """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
-        out = b""
-        if self._inflate is None:
-            out = self._file.read(min(size, _CHUNK))
-        while self._inflate is not None and not out:
-            if self._inflate.eof and not self._next_member(size):
-                break
-            if self._inflate.needs_input and not self._packed:
-                self._packed = self._file.read(size)
-                if not self._packed:
-                    break
-            try:
-                out = self._inflate.decompress(self._packed, _CHUNK)
-            except igzip_lib.error as error:
-                raise _damaged_stream(self._path, error) from None
-            self._packed = b""
-        self.end_seen = not out
-        self.crc = isal_zlib.crc32(out, self.crc)
-        return out
+    def _begin(self, hdus):
+        """Go back to the first byte; the headers that come are compared with those of some HDUs."""
+        self._file.seek(0)
+        self._source = Inflated(self._file) if self._packed else self._file
+        self._heads = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
+        self._crc = self._length = 0
+        self._same_heads = True
 
-    def _next_member(self, size):
-        """Begin with what follows the end of a gzip member; tell whether there is one.
+    def layout(self, *, memory=None, whole=True):
+        """Return what the headers tell, inflating no more of the file than they need.
 
-        pigz and bgzip write files of several members. Zeros may follow the last one.
+        Parameters
+        ----------
+        memory : int, optional
+            The most bytes that one frame may ask for; what asks for more is not read any further.
+        whole : bool
+            Whether a file without a checksum of its own is read to its end for its fingerprint.
+
+        Returns
+        -------
+        RawLayout
         """
-        rest = self._inflate.unused_data.lstrip(b"\0")
-        while len(rest) < len(_GZIP_MAGIC):
-            more = self._file.read(size)
-            if not more:
-                break
-            rest = (rest + more).lstrip(b"\0")
-        if not rest:
-            return False
-        if not rest.startswith(_GZIP_MAGIC):
-            raise _damaged_stream(self._path, "something else follows it")
-        self._inflate = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
-        self._packed = rest
+        with reading(self._name):
+            found = self._layout(memory, whole)
+            if _stamp(os.fstat(self._file.fileno())) != self.stamp:
+                raise Changed(self._name)
+            return found
+
+    def _layout(self, memory, whole):
+        name, size = self._name, self.stamp[0]
+        crc, promised = _trailer(self._file, size, name) if self._packed else (None, size)
+        self._file.seek(0)
+        stream = Stream(self._file, name, self._packed)
+        hdus = _read_hdus(stream, promised, memory, name)
+        offset = hdus[-1].end
+        length = hdus[-1].offset + hdus[-1].size
+        if size > (2 * offset + _BESIDE if self._packed else offset):
+            raise too_long(name, offset)
+        if self._packed and promised in (length % 2**32, offset % 2**32):
+            # Both the trailer and the headers say how long the file is: it need not be inflated.
+            actual, checked = max(promised, length), False
+        elif not self._packed and not whole:
+            actual, checked = size, False
+        else:
+            # Of several gzip members, truncated, or followed by something: only the stream knows.
+            actual, checked = stream.finish(offset), True
+            crc = stream.crc
+        if actual < length:
+            raise truncated(name, actual, length)
+        fingerprint = "" if crc is None else _fingerprint(crc, actual)
+        return RawLayout(tuple(hdus), fingerprint, length, checked)
+
+    def rewind(self, layout):
+        """Go back to the first byte, to read the file that a layout is of."""
+        self._begin(layout.hdus)
+
+    def readable(self):
+        """Say yes."""
         return True
 
-    def at(self, offset, size, step=_CHUNK):
-        """Return up to ``size`` bytes from ``offset`` on; what lies before is forgotten."""
-        while self._start + len(self._buffer) < offset + size and not self.end_seen:
-            self._buffer += self._more(step)
-            drop = min(offset - self._start, len(self._buffer))
-            if drop > 0:
-                del self._buffer[:drop]
-                self._start += drop
-        first = offset - self._start
-        return bytes(self._buffer[first : first + size])
-
-    def finish(self, most):
-        """Read to the end and return the number of bytes, `FrameError` beyond ``most`` of them."""
-        count = self._start + len(self._buffer)
-        self._buffer.clear()
-        while count <= most and not self.end_seen:
-            count += len(self._more(_CHUNK))
-        if count > most:
-            raise _too_long(self._path, most)
-        if self._inflate is not None and not self._inflate.eof:
-            raise damaged(self._path, "gzip stream ends early: the file is truncated", Incomplete)
+    def readinto(self, buffer):
+        """Fill (part of) a buffer with inflated bytes; 0 at the end."""
+        count = self._source.readinto(buffer)
+        if count:
+            first, self._length = self._length, self._length + count
+            seen = memoryview(buffer).cast("B")[:count]
+            self._crc = isal_zlib.crc32(seen, self._crc)
+            for start, raw in self._heads:
+                low, high = max(first, start), min(self._length, start + len(raw))
+                if (
+                    low < high
+                    and seen[low - first : high - first] != raw[low - start : high - start]
+                ):
+                    self._same_heads = False
         return count
 
+    def check(self, fingerprint):
+        """Raise `Changed` unless the bytes that were read since `rewind` are those of a layout.
 
-def damaged(path, problem, kind=FrameError):
-    """Return the error of a file whose bytes are not as they were written."""
-    return kind(problem, file=path, remedy="copy the file again from where it came from")
+        Parameters
+        ----------
+        fingerprint : str
+            Of the file that they should be; '' if only its headers count.
+        """
+        found = _fingerprint(self._crc, self._length)
+        if not self._same_heads or fingerprint not in ("", found):
+            raise Changed(self._name)
+
+    def read_all(self, layout, *, memory, fingerprint=None):
+        """Inflate the file into this thread's buffer.
+
+        Parameters
+        ----------
+        layout : RawLayout
+            What `layout` found; no more than it promises is ever inflated.
+        memory : int
+            The most bytes that one frame may ask for.
+        fingerprint : str, optional
+            Of the content that it should be; the layout's if absent.
+
+        Returns
+        -------
+        memoryview
+            The FITS file's bytes, valid until this thread reads its next frame.
+        """
+        check_memory(layout.length, memory, self._name)
+        end = layout.hdus[-1].end
+        buffer = scratch.get("raw", end + BEYOND)
+        with reading(self._name):
+            self.rewind(layout)
+            got = fill(self, buffer)
+        check_length(got, got > end, layout, self._name)
+        self.check(layout.fingerprint if fingerprint is None else fingerprint)
+        return buffer[:got]
+
+    def close(self):
+        """Close the file."""
+        self._file.close()
+        super().close()
 
 
-def _damaged_stream(path, error):
-    return damaged(path, f"gzip stream is damaged ({error})")
+def _stamp(status):
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _truncated(path, actual, length):
-    problem = f"the file is truncated: {actual} bytes, its header promises {length}"
-    return damaged(path, problem, Incomplete)
-
-
-def _unreadable(path, error):
-    return Unreadable(
-        f"cannot be read ({os.strerror(error.errno) if error.errno else error})",
-        file=path,
-        remedy="check that the file exists, its permissions and its disk",
-    )
-
-
-def _too_long(path, most):
-    return FrameError(
-        f"the file holds more than the {most} bytes that its headers promise",
-        file=path,
-        remedy="it is refused before the memory is taken; check where it came from",
-    )
+def _fingerprint(crc, length):
+    return f"{crc:08x}-{length:x}"
 
 
 def read_layout(path, *, name=None, memory=None):
@@ -168,120 +262,14 @@ def read_layout(path, *, name=None, memory=None):
         If the file is empty or truncated.
     Unreadable
         If it cannot be opened or read.
+    Changed
+        If it was written to meanwhile.
     FrameError
         If it is not FITS, is damaged, or asks for more than ``memory``.
     """
     name = str(path) if name is None else name
-    try:
-        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
-            return _layout(file, name, memory)
-    except OSError as error:
-        raise _unreadable(name, error) from None
-
-
-def _open_at_once(path, flags):
-    """Open a file; a named pipe, which nobody may ever write to, is not waited for."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _layout(file, name, memory):
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        raise Unreadable("not a regular file", file=name, remedy="move it out of the raw folder")
-    size = status.st_size
-    if size == 0:
-        raise damaged(name, "the file is empty", Incomplete)
-    packed = file.read(2) == _GZIP_MAGIC
-    file.seek(0)
-    stream = _Stream(file, name, packed)
-    if packed:
-        promised_crc, promised_length = _trailer(file, size, name)
-    else:
-        promised_length = size
-    hdus = []
-    offset = 0
-    while not hdus or offset < promised_length:
-        text, after = _header_at(stream, offset, name, first=not hdus)
-        if text is None:
-            break
-        header = parse_header(text)
-        hdus.append(Hdu(header, after, data_size(header, name), readable(text)))
-        offset = hdus[-1].end
-        if memory is not None:
-            check_memory(offset, memory, name)
-    length = hdus[-1].offset + hdus[-1].size
-    if packed and promised_length in (length % 2**32, offset % 2**32):
-        # Both the trailer and the headers say how long the file is: it need not be inflated.
-        actual, crc = max(promised_length, length), promised_crc
-    else:
-        # Of several gzip members, truncated, or followed by something: only the stream knows.
-        if not packed and size > offset:
-            raise _too_long(name, offset)
-        actual = stream.finish(offset)
-        crc = stream.crc
-    if actual < length:
-        raise _truncated(name, actual, length)
-    return RawLayout(tuple(hdus), f"{crc:08x}-{actual:x}", length)
-
-
-def _trailer(file, size, name):
-    if size < 18:
-        raise damaged(name, "gzip stream ends early: the file is truncated", Incomplete)
-    file.seek(-8, os.SEEK_END)
-    tail = file.read(8)
-    file.seek(0)
-    return int.from_bytes(tail[:4], "little"), int.from_bytes(tail[4:], "little")
-
-
-def _header_at(stream, offset, name, *, first):
-    """Return the bytes of the header at an offset and where its data start, or (None, offset)."""
-    text = bytearray()
-    while True:
-        block = stream.at(offset + len(text), BLOCK, _FIRST_READ)
-        if not text:
-            wanted = b"SIMPLE  =" if first else b"XTENSION="
-            if not block.startswith(wanted):
-                if first and (wanted.startswith(block) or _GZIP_MAGIC.startswith(block)):
-                    raise damaged(name, "the file is truncated: it has no header", Incomplete)
-                if first:
-                    raise FrameError(
-                        "not a FITS file: it does not begin with SIMPLE",
-                        file=name,
-                        value=bytes(block[:8]).decode("ascii", "replace"),
-                        remedy="move it out of the raw folder",
-                    )
-                return None, offset
-        text += block
-        if ends(block):
-            break
-        if len(block) < BLOCK:
-            problem = "the file is truncated: its header has no END card"
-            raise damaged(name, problem, Incomplete)
-        if len(text) > MAX_HEADER:
-            raise FrameError(
-                f"the header has no END card within {MAX_HEADER} bytes",
-                file=name,
-                remedy="move it out of the raw folder",
-            )
-    return bytes(text), offset + len(text)
-
-
-class _Scratch(threading.local):
-    """A buffer of bytes for each thread, used again: fresh pages cost half of the time here."""
-
-    def __init__(self):
-        self.buffers = {}
-
-    def get(self, use, size):
-        """Return a writable memoryview of ``size`` bytes; it is valid until the next call."""
-        have = self.buffers.get(use)
-        if have is None or len(have) < size:
-            self.buffers.pop(use, None)
-            have = self.buffers[use] = mmap.mmap(-1, max(size, 1))
-        return memoryview(have)[:size]
-
-
-scratch = _Scratch()
+    with reading(name), open_raw(path, name) as file:
+        return file.layout(memory=memory)
 
 
 def read_bytes(path, layout, *, memory, name=None):
@@ -307,105 +295,76 @@ def read_bytes(path, layout, *, memory, name=None):
         If the file is truncated.
     Unreadable
         If it cannot be opened or read.
+    Changed
+        If it is not the file that the layout is of.
     FrameError
         If the frame asks for more than ``memory``, holds more than its headers promise, or its
         gzip checksum does not fit.
     """
     name = str(path) if name is None else name
-    check_memory(layout.length, memory, name)
-    end = layout.hdus[-1].end
-    buffer = scratch.get("raw", end + BEYOND)
-    with reading(name), open_raw(path) as file:
-        got = fill(file, buffer)
-    check_length(got, got > end, layout, name)
-    return buffer[:got]
+    with reading(name), open_raw(path, name) as file:
+        return file.read_all(layout, memory=memory)
 
 
-def open_raw(path):
-    """Open a raw file, plain or gzip by its content, for its inflated bytes."""
-    with ExitStack() as stack:
-        file = stack.enter_context(Path(path).open("rb", buffering=0))
-        packed = file.read(2) == _GZIP_MAGIC
-        file.seek(0)
-        stack.pop_all()
-    return _Inflated(file) if packed else file
-
-
-class _Inflated(io.RawIOBase):
-    """A gzip file's inflated bytes, put straight into the reader's buffer.
-
-    ``igzip.open`` gives the same bytes by way of two more copies, each into new pages. The reader
-    inside it, which checks checksum and length, can do without them.
-    """
-
-    def __init__(self, file):
-        self._file = file
-        self._reader = isal_zlib._GzipReader(file, igzip.READ_BUFFER_SIZE)
-
-    def readable(self):
-        """Say yes."""
-        return True
-
-    def readinto(self, buffer):
-        """Fill (part of) a buffer; 0 at the end."""
-        return self._reader.readinto(buffer)
-
-    def close(self):
-        """Close the file."""
-        self._file.close()
-        super().close()
-
-
-@contextmanager
-def reading(name):
-    """Make a `FrameError` of what goes wrong while a raw file is read."""
-    try:
-        yield
-    except (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.error) as error:
-        raise _damaged_stream(name, error) from None
-    except EOFError:
-        problem = "gzip stream ends early: the file is truncated"
-        raise damaged(name, problem, Incomplete) from None
-    except OSError as error:
-        raise _unreadable(name, error) from None
-
-
-def check_length(got, more, layout, name):
-    """Raise `FrameError` if a file holds more than its headers promise, or less.
-
-    Parameters
-    ----------
-    got : int
-        Bytes read.
-    more : bool
-        Whether there are more behind them.
-    layout : RawLayout
-    name : str
-    """
-    if more:
-        raise _too_long(name, layout.hdus[-1].end)
-    if got < layout.length:
-        raise _truncated(name, got, layout.length)
-
-
-def check_memory(size, memory, name):
-    """Raise `FrameError` if a frame's headers ask for more bytes than the limit."""
-    if size > memory:
-        raise FrameError(
-            f"the header asks for {size / 1e6:.0f} MB of pixels, more than the limit",
-            file=name,
-            keyword="NAXIS",
-            allowed=f"at most {memory / 1e6:.0f} MB",
-            remedy="raise limits: frame_memory in config/config.yaml if the frame is real",
-        )
-
-
-def fill(file, buffer):
-    """Read into a buffer until it is full or the file ends; return the number of bytes."""
-    got = 0
-    while got < len(buffer):
-        count = file.readinto(buffer[got:])
-        if not count:
+def _read_hdus(stream, length, memory, name):
+    """Return the HDUs of a file of so many bytes, as far as their headers go on."""
+    hdus, offset, headers = [], 0, 0
+    while not hdus or offset < length:
+        text, after = _header_at(stream, offset, name, first=not hdus)
+        if text is None:
             break
-        got += count
-    return got
+        headers += len(text)
+        if len(hdus) == _MOST_HDUS or headers > _MAX_HEADERS:
+            raise FrameError(
+                "the file has more headers than any camera writes",
+                file=name,
+                allowed=f"{_MOST_HDUS} HDUs, {_MAX_HEADERS >> 20} MB of headers",
+                remedy="move it out of the raw folder",
+            )
+        header = parse_header(text)
+        hdus.append(Hdu(header, after, data_size(header, name), text))
+        offset = hdus[-1].end
+        if memory is not None:
+            check_memory(offset, memory, name)
+    return hdus
+
+
+def _trailer(file, size, name):
+    if size < 18:
+        raise damaged(name, "gzip stream ends early: the file is truncated", Incomplete)
+    file.seek(-8, os.SEEK_END)
+    tail = file.read(8)
+    return int.from_bytes(tail[:4], "little"), int.from_bytes(tail[4:], "little")
+
+
+def _header_at(stream, offset, name, *, first):
+    """Return the bytes of the header at an offset and where its data start, or (None, offset)."""
+    text = bytearray()
+    while True:
+        block = stream.at(offset + len(text), BLOCK, _FIRST_READ)
+        if not text:
+            wanted = b"SIMPLE  =" if first else b"XTENSION="
+            if not block.startswith(wanted):
+                if first and (wanted.startswith(block) or GZIP_MAGIC.startswith(block)):
+                    raise damaged(name, "the file is truncated: it has no header", Incomplete)
+                if first:
+                    raise FrameError(
+                        "not a FITS file: it does not begin with SIMPLE",
+                        file=name,
+                        value=bytes(block[:8]).decode("ascii", "replace"),
+                        remedy="move it out of the raw folder",
+                    )
+                return None, offset
+        text += block
+        if ends(block):
+            break
+        if len(block) < BLOCK:
+            problem = "the file is truncated: its header has no END card"
+            raise damaged(name, problem, Incomplete)
+        if len(text) > MAX_HEADER:
+            raise FrameError(
+                f"the header has no END card within {MAX_HEADER} bytes",
+                file=name,
+                remedy="move it out of the raw folder",
+            )
+    return bytes(text), offset + len(text)

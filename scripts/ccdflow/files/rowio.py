@@ -16,16 +16,18 @@ class RowStream:
 
     Parameters
     ----------
-    file : file object
-        From `ccdflow.files.rawfile.open_raw`.
+    file : ccdflow.files.rawfile.RawFile
     layout : RawLayout
     hdu : Hdu
         Its image is stored plainly, see `is_plain`.
     name : str
+    fingerprint : str, optional
+        Of the content that it should be; the layout's if absent.
     """
 
-    def __init__(self, file, layout, hdu, name):
+    def __init__(self, file, layout, hdu, name, fingerprint=None):
         self._file = file
+        self._fingerprint = layout.fingerprint if fingerprint is None else fingerprint
         self._layout = layout
         self._hdu = hdu
         self._name = name
@@ -41,9 +43,11 @@ class RowStream:
         Raises
         ------
         FrameError
-            If the file is truncated, or at its end its checksum or length is not right.
+            If the file is truncated, or at its end its checksum, length or fingerprint is not
+            right.
         """
         ny, nx = self.shape
+        self._file.rewind(self._layout)
         buffer = rawfile.scratch.get("rows", max(rows * nx * self.dtype.itemsize, promised.BLOCK))
         got = self._skip(self._hdu.offset, buffer)
         for first in range(0, ny, rows):
@@ -59,6 +63,7 @@ class RowStream:
         got += self._skip(end - got, buffer)
         more = bool(self._fill(buffer[: rawfile.BEYOND]))
         rawfile.check_length(got, more, self._layout, self._name)
+        self._file.check(self._fingerprint)
 
     def _skip(self, size, buffer):
         done = 0

@@ -198,7 +198,7 @@ class _Frame:
     """One raw frame, and what is to be made of it."""
 
     row: Row
-    path: Path
+    raw: rawfile.RawFile
     target: Path
     layout: promised.RawLayout
     geometry: Geometry
@@ -253,39 +253,56 @@ def reduce_frame(context, job):
     """
     row = context.row_of(job.product)
     record = Record(job.product, job.kind, job.key, basis=frame_basis(row))
-    path = context.raw / row.file
     try:
-        layout = rawfile.read_layout(path, name=row.file)
-        if layout.fingerprint != row.fingerprint:
-            reason = "the raw file changed while the run went on; run again"
-            return replace(record, status=ledger.GONE, reason=reason)
-        frame = _Frame(
-            row,
-            path,
-            context.results / job.product,
-            layout,
-            context.store.geometry(row.geometry),
-            context.store.recipe(row.recipe),
-            int(context.settings["limits"]["frame_memory"] * 1e6),
-            job.key,
-            is_sampled=row.facts["type"] in context.chain.combined_types,
-        )
-        rawfile.check_memory(layout.length, frame.memory, row.file)
-        done = None
-        if streaming.can_stream(layout, frame.geometry, frame.recipe):
-            done = _stream(frame)
-        made, samples = done or _whole(frame)
-    except rawfile.Unreadable as error:
+        with rawfile.reading(row.file):
+            raw = rawfile.open_raw(context.raw / row.file, row.file)
+        with raw:
+            target, made, figures = _reduce(context, job, row, raw)
+    except (rawfile.Unreadable, rawfile.Changed) as error:
         # Nothing is known of what it holds: a product that is there stays.
         return replace(record, status=ledger.GONE, reason=error.reason)
     except FrameError as error:
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason)
     return replace(
         record,
-        stamp=ledger.stamp_of(frame.target),
+        stamp=ledger.stamp_of(target),
         content=str(made.images[0].words),
-        data=_figures(frame, made, samples),
+        data=figures,
     )
+
+
+def _reduce(context, job, row, raw):
+    """Reduce the frame of an open raw file; return where it is, what it became, its figures."""
+    try:
+        frame = _Frame(
+            row,
+            raw,
+            context.results / job.product,
+            _layout(row, raw),
+            context.store.geometry(row.geometry),
+            context.store.recipe(row.recipe),
+            int(context.settings["limits"]["frame_memory"] * 1e6),
+            job.key,
+            is_sampled=row.facts["type"] in context.chain.combined_types,
+        )
+        rawfile.check_memory(frame.layout.length, frame.memory, row.file)
+        done = None
+        if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
+            done = _stream(frame)
+        made, samples = done or _whole(frame)
+    except FrameError:
+        if row.stamp and row.stamp != raw.stamp:
+            # It is not the file whose header was read.
+            raise rawfile.Changed(row.file) from None
+        raise
+    return frame.target, made, _figures(frame, made, samples)
+
+
+def _layout(row, raw):
+    layout = raw.layout(whole=False)
+    if layout.fingerprint not in ("", row.fingerprint):
+        raise rawfile.Changed(row.file)
+    return layout
 
 
 def _stream(frame):
@@ -294,10 +311,9 @@ def _stream(frame):
     if size is None:
         return None
     hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
-    with rawfile.reading(frame.row.file):
-        raw = rawfile.open_raw(frame.path)
-    with raw as file, rowio.Writer(frame.target, size) as writer:
-        rows = rowio.RowStream(file, frame.layout, hdu, frame.row.file)
+    with rowio.Writer(frame.target, size) as writer:
+        fingerprint = frame.row.fingerprint
+        rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
         streamed = streaming.stream_frame(
             rows, writer, frame.geometry, frame.recipe, sample=frame.rows(frame.geometry.shape)
         )
@@ -309,7 +325,8 @@ def _stream(frame):
 def _whole(frame):
     """Reduce a frame of any kind."""
     name, layout = frame.row.file, frame.layout
-    data = rawfile.read_bytes(frame.path, layout, memory=frame.memory, name=name)
+    fingerprint = frame.row.fingerprint
+    data = frame.raw.read_all(layout, memory=frame.memory, fingerprint=fingerprint)
     stored = {
         hdu: decoding.array(data, layout.hdus[hdu], name)
         for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})

@@ -51,7 +51,7 @@ class Kind:
     version = 1
     place = ""
     type = ""
-    why_moved = "nothing asks for it any more"
+    why_moved = "it is no such product any more"
 
     def __repr__(self):
         return f"<kind {self.name}>"

@@ -353,7 +353,7 @@ class Master(Kind):
                 continue
             value = value.strip().replace(" ", "x") if name == "ccdsum" else value
             parts.append(f"{name[0]}{value}" if name in ("gain", "exptime") else value)
-        return paths.segment("_".join(parts))
+        return paths.plain("_".join(parts))
 
     def _candidates(self, context):
         """Return the rows of frames that may be members of a group, sorted by time.

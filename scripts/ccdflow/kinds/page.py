@@ -64,9 +64,23 @@ PAGE = NightPage()
 def page_basis(context, night):
     """Return what the page of a night depends on: what each kind says of it."""
     basis = {"version": [PAGES, picture.PICTURES]}
+    if missing := undrawn(context, night):
+        basis["undrawn"] = missing
     for kind in context.chain:
         basis |= kind.page_basis(context, night)
     return basis
+
+
+def undrawn(context, night):
+    """Return [[product, why]] of what a page shows and could not be made in this run."""
+    products = [
+        product
+        for kind in context.chain
+        if isinstance(kind, picture.NightPicture)
+        for product in kind.shown(context, night)
+    ]
+    records = filter(None, map(context.outcome, products))
+    return [[r.product, r.reason] for r in records if r.status == ledger.GONE]
 
 
 def write_page(context, job):
@@ -98,7 +112,11 @@ def write_page(context, job):
             trend=trend(context, BIAS.trend_groups(context, night), night),
             recipes=tuple((camera, _recipes(context, night, camera)) for camera in cameras),
             provenance=provenance(),
-            notes=(*_claims(context, groups), *_flagged(context, night)),
+            notes=(
+                *_claims(context, groups),
+                *_flagged(context, night),
+                *_undrawn(context, night),
+            ),
             elsewhere=_elsewhere(context, night),
             index="../../" + paths.INDEX_PAGE,
         )
@@ -297,6 +315,14 @@ def _flagged(context, night):
     return [
         f"{camera}: amplifier {amplifier} is {flag} throughout in {_some(named)}."
         for (camera, amplifier, flag), named in sorted(files.items())
+    ]
+
+
+def _undrawn(context, night):
+    """Return sentences on pictures that are missing from the page."""
+    return [
+        f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
+        for product, reason in undrawn(context, night)
     ]
 
 

@@ -159,7 +159,12 @@ def draw_frames(context, job):
             job.product, job.kind, digest(basis), ledger.REFUSED, reason, basis=basis
         )
     panels = (frame_panels(context, row) for row in rows)
-    png = drawing().overview(panels, title=f"Before and after: night {job.night}")
+    try:
+        png = drawing().overview(panels, title=f"Before and after: night {job.night}")
+    except FrameError as error:
+        # A raw file went away or changed: the page is made without the picture, and says so.
+        reason = f"{error.file}: {error.problem}"
+        return ledger.Record(job.product, job.kind, job.key, ledger.GONE, reason, basis=basis)
     return write_text(context, job, basis, png)
 
 
@@ -208,10 +213,12 @@ def how_level(recipe):
 
 def read_raw(context, row, hdu):
     """Return the values of one HDU of a raw frame, (ny, nx), float32, adu."""
-    path = context.raw / row.file
-    layout = rawfile.read_layout(path, name=row.file)
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
-    data = rawfile.read_bytes(path, layout, memory=memory, name=row.file)
+    with rawfile.reading(row.file):
+        raw = rawfile.open_raw(context.raw / row.file, row.file)
+    with raw:
+        layout = raw.layout(whole=False)
+        data = raw.read_all(layout, memory=memory, fingerprint=row.fingerprint)
     stored, offset = decoding.array(data, layout.hdus[hdu], row.file)
     return stored.astype(np.float32) + offset
 

@@ -10,6 +10,7 @@ from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
 
 # Products to be moved away that are named.
 _MOST_LINES = 5
+_NOT_WANTED = "it is no such product any more"
 
 
 def counted(number, words):
@@ -61,8 +62,9 @@ def _all_there_is(plan):
 
 
 def _to_move(plan):
+    """Return the lines on products that leave their place."""
     rows, chain = plan.context.store.rows, plan.context.chain
-    moved = [product for product in plan.retire if product.endswith(paths.RAW_ENDINGS)]
+    moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
     named = set(moved[:_MOST_LINES])
     why = {
         product: row.shown[1]
@@ -71,11 +73,14 @@ def _to_move(plan):
     }
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "
-        + (why.get(product) or chain.kind_of(product).why_moved)
+        + (why.get(product) or getattr(chain.kind_of(product), "why_moved", _NOT_WANTED))
         for product in moved[:_MOST_LINES]
     ]
     if len(moved) > _MOST_LINES:
         lines.append(f"... and {len(moved) - _MOST_LINES} more")
+    if removed := len(plan.leaving) - len(moved):
+        what = "1 page, picture or table" if removed == 1 else f"{removed} pages, pictures, tables"
+        lines.append(f"{what} to be removed: nothing is left to be shown there")
     return lines
 
 

@@ -453,40 +453,35 @@ def read_row(file, stamp, before, settings, basis, now):
     A file that was known and has new times is inflated to its end: its fingerprint may be the old
     one though its middle is damaged.
     """
-    path = settings.raw / file
-    folder = {"night": night_of(None, False, None, None, file)}
-    row = Row(file, stamp, Facts.of(folder), basis=basis.of(""))
+    row = unread_row(file, stamp, basis.of(""))
     geometry = recipe = None
     try:
         _check_name(file)
-        layout = rawfile.read_layout(path, name=file, memory=settings.frame_memory)
-        row = replace(row, fingerprint=layout.fingerprint)
-        headers = layout.headers
-        camera = cameras_module.identify(headers, settings.cameras, file=file)
-        row = replace(row, camera=camera.name, basis=basis.of(camera.name))
-        described = camera.describe(headers, file=file)
-        facts = {name: getattr(described, name) for name in _FACTS}
-        row = replace(row, facts=Facts.of(facts | {"type": facts["type"] or "other"}))
-        cameras_module.refuse_reduced(headers, file=file)
-        how = camera.recipe(settings.reduction)
-        where = camera.geometry(headers, file=file, layout=how.layout)
-        geometry, recipe = where.canonical(), how.canonical()
-        notes = [described.reason, *where.notes]
-        row = replace(row, reason="; ".join(note for note in notes if note))
-        if _is_doubtful(before, row):
-            rawfile.read_bytes(path, layout, memory=settings.frame_memory, name=file)
+        with rawfile.reading(file):
+            raw = rawfile.open_raw(settings.raw / file, file)
+        with raw:
+            row = replace(row, stamp=raw.stamp)
+            layout = raw.layout(memory=settings.frame_memory)
+            row = replace(row, fingerprint=layout.fingerprint)
+            headers = layout.headers
+            camera = cameras_module.identify(headers, settings.cameras, file=file)
+            row = replace(row, camera=camera.name, basis=basis.of(camera.name))
+            described = camera.describe(headers, file=file)
+            facts = {name: getattr(described, name) for name in _FACTS}
+            row = replace(row, facts=Facts.of(facts | {"type": facts["type"] or "other"}))
+            cameras_module.refuse_reduced(headers, file=file)
+            how = camera.recipe(settings.reduction)
+            where = camera.geometry(headers, file=file, layout=how.layout)
+            geometry, recipe = where.canonical(), how.canonical()
+            notes = [described.reason, *where.notes]
+            row = replace(row, reason="; ".join(note for note in notes if note))
+            if _is_doubtful(before, row) and not layout.checked:
+                raw.read_all(layout, memory=settings.frame_memory)
     except rawfile.Unreadable as error:
-        if not os.path.lexists(path):
-            # It was there when the folder was looked through.
-            row = before or replace(row, status=ARRIVING, reason=_WENT_AWAY)
-            return replace(row, stamp=()), None, None
-        if before is not None and before.geometry:
-            row = replace(before, gone=error.reason, stamp=())
-            return row, None, None
-        row = replace(row, status=SET_ASIDE, reason=error.reason, stamp=())
-    except rawfile.Incomplete as error:
+        return _unreadable(row, before, error, settings.raw / file), None, None
+    except (rawfile.Incomplete, rawfile.Changed) as error:
         # A clock may be wrong either way.
-        new = stamp and abs(now - stamp[1] / 1e9) < settings.settle
+        new = isinstance(error, rawfile.Changed) or _is_young(row.stamp[:2], now, settings)
         if new and before is not None and before.status == OK and before.geometry:
             # It is written once more: until that is done it is what it was.
             return replace(before, stamp=()), None, None
@@ -494,7 +489,32 @@ def read_row(file, stamp, before, settings, basis, now):
         row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=reason)
     except FrameError as error:
         row = replace(row, status=SET_ASIDE, reason=error.reason)
+    if _is_young(row.stamp, now, settings):
+        # What is still written to it may leave its times as they are: it is read once more.
+        row = replace(row, stamp=())
     return row, geometry, recipe
+
+
+def unread_row(file, stamp=(), basis=""):
+    """Return the row of a file of which nothing but its name is known."""
+    folder = {"night": night_of(None, False, None, None, file)}
+    return Row(file, stamp, Facts.of(folder), basis=basis)
+
+
+def _unreadable(row, before, error, path):
+    """Return the row of a file that cannot be read."""
+    if not os.path.lexists(path):
+        # It was there when the folder was looked through.
+        row = before or replace(row, status=ARRIVING, reason=_WENT_AWAY)
+        return replace(row, stamp=())
+    if before is not None and before.geometry:
+        return replace(before, gone=error.reason, stamp=())
+    return replace(row, status=SET_ASIDE, reason=error.reason, stamp=())
+
+
+def _is_young(stamp, now, settings):
+    """Tell whether a file was written to, or got its name, a short while ago, by its times."""
+    return any(abs(now - time_ns / 1e9) < settings.settle for time_ns in stamp[1:])
 
 
 _WENT_AWAY = "it went away while its header was read"

@@ -136,7 +136,7 @@ def content_of(path):
     else the CRC-32 of the file.
     """
     path = Path(path)
-    if path.suffix.lower() in paths.RAW_ENDINGS:
+    if paths.is_fits(path.name):
         return checksum.whole_datasum(path)
     try:
         return f"{isal_zlib.crc32(path.read_bytes()):08x}"
@@ -151,7 +151,7 @@ def is_as_made(results, record):
     that was made with another setting.
     """
     path = Path(results) / record.product
-    if path.suffix.lower() in paths.RAW_ENDINGS:
+    if paths.is_fits(path.name):
         return checksum.signature(path) == (record.content, record.key)
     return content_of(path) == record.content != ""
 

@@ -36,6 +36,8 @@ class Plan:
         By kind, how many products the configuration asks for, current or not.
     is_part : bool
         Whether some products were asked for by name, and ``jobs`` makes these only.
+    leaving : tuple of str
+        Those of ``retire`` whose files are there.
     """
 
     context: Context
@@ -43,6 +45,7 @@ class Plan:
     retire: list
     asked: dict = field(default_factory=dict)
     is_part: bool = False
+    leaving: tuple = ()
 
     def of_kind(self, *kinds):
         """Return the jobs of some kinds, given by name."""
@@ -83,7 +86,8 @@ def make_plan(context, forced=frozenset()):
         kind.plan(planner)
     not_wanted = set(context.ledger) - context.wanted
     retire = sorted(planner.retire | not_wanted | planner.strays())
-    return Plan(context, context.jobs, retire, dict(planner.asked))
+    leaving = tuple(product for product in retire if stamps.get(product))
+    return Plan(context, context.jobs, retire, dict(planner.asked), leaving=leaving)
 
 
 class Planner:

@@ -16,7 +16,7 @@ from ccdflow import paths, settings
 from ccdflow.camera.cameras import load_cameras
 from ccdflow.camera.facts import is_of_unknown_type
 from ccdflow.errors import UserError
-from ccdflow.run import claims, inventory, ledger, plan
+from ccdflow.run import claims, inventory, ledger, plan, removal
 from ccdflow.run.context import Context
 from ccdflow.run.describe import counted, set_aside_lines
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
@@ -236,7 +236,9 @@ def mark_gone(store, records, gone, results):
         if product not in here:
             records.pop(product, None)
         if file in unreadable:
-            store.rows[file] = replace(row, status=SET_ASIDE, reason=row.gone, gone="")
+            # What it was is as little known as to a run from scratch.
+            unread = inventory.unread_row(file)
+            store.rows[file] = replace(unread, status=SET_ASIDE, reason=row.gone)
         else:
             del store.rows[file]
 
@@ -247,32 +249,10 @@ _GONE = "the raw file is gone"
 def retire(context, products):
     """Move products that do not belong any more among those set aside; nothing is deleted."""
     for product in products:
-        retire_product(context.results, product)
+        removal.remove(context.results, product)
         record = context.ledger.get(product)
         if product not in context.wanted or (record and record.status != ledger.REFUSED):
             context.ledger.pop(product, None)
-
-
-def retire_product(results, product):
-    """Move one product to ``set_aside/``, if it is there; pages and pictures are just removed.
-
-    What was set aside before under this name is kept, too.
-    """
-    path = results / product
-    if not path.exists():
-        return
-    if path.suffix not in paths.RAW_ENDINGS:
-        path.unlink()
-    else:
-        first = target = results / paths.set_aside(product)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while target.exists():
-            number += 1
-            target = first.with_name(f"{first.stem}.{number}{first.suffix}")
-        path.replace(target)
-    with suppress(OSError):
-        path.parent.rmdir()
 
 
 def save(session, files=()):

@@ -1,0 +1,168 @@
+"""Inflated bytes of raw files: forwards a little at a time, or straight into a buffer."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import threading
+
+from isal import igzip, igzip_lib, isal_zlib
+
+from ccdflow.files.failures import Incomplete, damaged, damaged_stream, too_long
+
+GZIP_MAGIC = b"\x1f\x8b"
+CHUNK = 1 << 20
+# Bytes of a gzip member that are inflated at first: what lies behind its end comes back as a copy.
+_FIRST_SLICE = 1 << 12
+# Zeros that may follow the last member, as on a tape.
+_MOST_ZEROS = 1 << 20
+_NO_ZERO = re.compile(rb"[^\0]")
+
+
+class Stream:
+    """The inflated bytes of a raw file, read forwards, never more than `CHUNK` of them at a time.
+
+    However much a few bytes of gzip inflate to, no more than what is asked for is held.
+
+    Parameters
+    ----------
+    file : file object
+        Unbuffered.
+    path : str
+        The name that errors carry.
+    packed : bool
+    """
+
+    def __init__(self, file, path, packed):
+        self._file = file
+        self._path = path
+        self._inflate = None
+        # What was read of a packed file, and how much of it was inflated.
+        self._block, self._place = b"", 0
+        self._buffer = bytearray()
+        self._start = 0
+        self.crc = 0
+        self.end_seen = False
+        if packed:
+            self._begin_member()
+
+    def _begin_member(self):
+        self._inflate = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
+        self._slice = _FIRST_SLICE
+
+    def _more(self, size):
+        """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
+        out = b""
+        if self._inflate is None:
+            out = self._file.read(min(size, CHUNK))
+        while self._inflate is not None and not out:
+            if self._inflate.eof and not self._next_member(size):
+                break
+            packed = self._take(size) if self._inflate.needs_input else b""
+            if self._inflate.needs_input and not packed:
+                break
+            try:
+                out = self._inflate.decompress(packed, CHUNK)
+            except igzip_lib.error as error:
+                raise damaged_stream(self._path, error) from None
+        self.end_seen = not out
+        self.crc = isal_zlib.crc32(out, self.crc)
+        return out
+
+    def _take(self, size):
+        """Return the next packed bytes, b'' at the end."""
+        if self._place == len(self._block):
+            self._block, self._place = self._file.read(size), 0
+        packed = self._block[self._place : self._place + self._slice]
+        self._place += len(packed)
+        self._slice = min(2 * self._slice, CHUNK)
+        return packed
+
+    def _next_member(self, size):
+        """Begin with what follows the end of a gzip member; tell whether there is one.
+
+        pigz and bgzip write files of several members. Zeros may follow the last one.
+        """
+        self._place -= len(self._inflate.unused_data)
+        zeros = 0
+        while (found := _NO_ZERO.search(self._block, self._place)) is None:
+            zeros += len(self._block) - self._place
+            if zeros > _MOST_ZEROS:
+                raise damaged_stream(self._path, f"more than {_MOST_ZEROS} zeros follow it")
+            self._block, self._place = self._file.read(size), 0
+            if not self._block:
+                return False
+        self._place = found.start()
+        if len(self._block) - self._place < len(GZIP_MAGIC):
+            self._block, self._place = self._block[self._place :] + self._file.read(size), 0
+        if not self._block.startswith(GZIP_MAGIC, self._place):
+            raise damaged_stream(self._path, "something else follows it")
+        self._begin_member()
+        return True
+
+    def at(self, offset, size, step=CHUNK):
+        """Return up to ``size`` bytes from ``offset`` on; what lies before is forgotten."""
+        while self._start + len(self._buffer) < offset + size and not self.end_seen:
+            self._buffer += self._more(step)
+            drop = min(offset - self._start, len(self._buffer))
+            if drop > 0:
+                del self._buffer[:drop]
+                self._start += drop
+        first = offset - self._start
+        return bytes(self._buffer[first : first + size])
+
+    def finish(self, most):
+        """Read to the end and return the number of bytes, `FrameError` beyond ``most`` of them."""
+        count = self._start + len(self._buffer)
+        self._buffer.clear()
+        while count <= most and not self.end_seen:
+            count += len(self._more(CHUNK))
+        if count > most:
+            raise too_long(self._path, most)
+        if self._inflate is not None and not self._inflate.eof:
+            raise damaged(self._path, "gzip stream ends early: the file is truncated", Incomplete)
+        return count
+
+
+class Inflated:
+    """A gzip file's inflated bytes, put straight into the reader's buffer.
+
+    ``igzip.open`` gives the same bytes by way of two more copies, each into new pages. The reader
+    inside it, which checks checksum and length, can do without them.
+    """
+
+    def __init__(self, file):
+        self._reader = isal_zlib._GzipReader(file, igzip.READ_BUFFER_SIZE)
+
+    def readinto(self, buffer):
+        """Fill (part of) a buffer; 0 at the end."""
+        return self._reader.readinto(buffer)
+
+
+class _Scratch(threading.local):
+    """A buffer of bytes for each thread, used again: fresh pages cost half of the time here."""
+
+    def __init__(self):
+        self.buffers = {}
+
+    def get(self, use, size):
+        """Return a writable memoryview of ``size`` bytes; it is valid until the next call."""
+        have = self.buffers.get(use)
+        if have is None or len(have) < size:
+            self.buffers.pop(use, None)
+            have = self.buffers[use] = mmap.mmap(-1, max(size, 1))
+        return memoryview(have)[:size]
+
+
+scratch = _Scratch()
+
+
+def fill(file, buffer):
+    """Read into a buffer until it is full or the file ends; return the number of bytes."""
+    got = 0
+    while got < len(buffer):
+        count = file.readinto(buffer[got:])
+        if not count:
+            break
+        got += count
+    return got

@@ -1,0 +1,87 @@
+"""The one way in which a product leaves its place.
+
+What was made of raw pixels may be all that is left of them: it is moved to ``set_aside/``, under
+its own path. Only a page, picture or table, which is made of products that stay, is deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from ccdflow import paths
+
+
+def remove(results, product):
+    """Move a product to ``set_aside/``, or delete what is made of other products alone.
+
+    What was set aside before under this name is kept, too.
+
+    Parameters
+    ----------
+    results : path-like
+    product : str
+        Path relative to the results folder.
+
+    Returns
+    -------
+    Path or None
+        Where it is now; None if it was deleted or is not there.
+
+    Raises
+    ------
+    OSError
+        If it cannot be moved or deleted; it then stands where it stood.
+    """
+    path = Path(results) / product
+    if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink()):
+        return None
+    target = None
+    if paths.is_shown_only(product):
+        path.unlink()
+    else:
+        target = _free(Path(results), product)
+        _move(path, target)
+    with suppress(OSError):
+        path.parent.rmdir()
+    return target
+
+
+def _free(results, product):
+    """Return a path below ``set_aside/`` at which nothing stands, its folder made."""
+    place = results / "set_aside"
+    *folders, name = Path(product).parts
+    for folder in folders:
+        place = _first(place, folder, lambda path: path.is_dir() or not os.path.lexists(path))
+    place.mkdir(parents=True, exist_ok=True)
+    return _first(place, name, lambda path: not os.path.lexists(path))
+
+
+def _first(folder, name, suits):
+    """Return ``folder/name``, or the first of ``name.2``, ``name.3`` ... that suits."""
+    path, number = folder / name, 1
+    while not suits(path):
+        number += 1
+        path = folder / paths.numbered(name, number)
+    return path
+
+
+def _move(path, target):
+    try:
+        path.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # The folder of products is a link to another disk.
+        part = paths.temporary(target)
+        try:
+            shutil.copy2(path, part)
+            part.replace(target)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        path.unlink()

@@ -1,0 +1,87 @@
+"""Simulated raw frames, with the injected truth kept beside them.
+
+A frame is built as a detector builds it: electrons (light, dark current, glow, cosmic rays) with
+Poisson noise, what charge meets on its way out (full well, traps), an amplifier's read noise and
+gain, a level that drifts from row to row, a fixed structure, and digitisation to 16 bits. The
+overscan columns hold the same level and read noise.
+
+Two ways lead to frames:
+
+- `expose` takes one frame of any `Detector` under any `Sky`, exactly, and returns the truth with
+  it; `draw_detector` makes a detector with faults of every kind, `night` writes a folder of frames.
+- `simulate_night`, `simulate_biases`, `simulate_archive` write the CCD guide's camera, fast.
+
+Everything follows from the seed: the same parameters give the same files, byte for byte.
+
+=========== ======================================================================================
+module      what it holds
+=========== ======================================================================================
+detector    `Detector`, `Amplifier`, `Glow`
+drawing     detectors drawn from a seed, and their later epochs
+optics      response of pixels, vignetting, dust
+sky         `Sky`: light of lamps and skies, stars
+cosmics     tracks of cosmic rays
+charge      full well and bleeding, traps, an amplifier's curve
+exposing    `expose`: from light to adu
+plans       `night`: exposures after a plan, written with headers and truth
+camera      `Camera`: the guide's
+log         what the guide's observer asked for
+guide       pixels of the guide's frames
+headers     header cards and FITS bytes
+truth       truth of the guide's folders
+nights      folders of the guide's frames
+=========== ======================================================================================
+"""
+
+from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC, SATURATION, Camera
+from ccdflow.simulate.cosmics import draw_cosmics
+from ccdflow.simulate.detector import Amplifier, Detector, Glow
+from ccdflow.simulate.drawing import draw_detector, later, make_detector
+from ccdflow.simulate.exposing import Exposure, expose
+from ccdflow.simulate.guide import Realisation, realise, render
+from ccdflow.simulate.headers import frame_bytes, header_cards
+from ccdflow.simulate.log import Frame, archive_frames, guide_frames
+from ccdflow.simulate.nights import simulate_archive, simulate_biases, simulate_night
+from ccdflow.simulate.optics import Dust, flat_response
+from ccdflow.simulate.plans import Shot, night, profile, read_night
+from ccdflow.simulate.sky import Sky, draw_stars
+from ccdflow.simulate.truth import TRUTH_ARRAYS, TRUTH_FILE, Truth, read_truth
+
+__all__ = [
+    "ARCHIVE_CAMERA",
+    "LFC",
+    "SATURATION",
+    "TRUTH_ARRAYS",
+    "TRUTH_FILE",
+    "Amplifier",
+    "Camera",
+    "Detector",
+    "Dust",
+    "Exposure",
+    "Frame",
+    "Glow",
+    "Realisation",
+    "Shot",
+    "Sky",
+    "Truth",
+    "archive_frames",
+    "draw_cosmics",
+    "draw_detector",
+    "draw_stars",
+    "expose",
+    "flat_response",
+    "frame_bytes",
+    "guide_frames",
+    "header_cards",
+    "later",
+    "make_detector",
+    "night",
+    "profile",
+    "read_night",
+    "read_truth",
+    "realise",
+    "render",
+    "simulate_archive",
+    "simulate_biases",
+    "simulate_night",
+]

@@ -1,0 +1,167 @@
+"""The camera of the CCD guide's night: size, overscan, noise, and its faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ccdflow.errors import UserError
+
+SATURATION = 65535  # adu, the converter's last step
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A simulated camera of one amplifier.
+
+    Parameters
+    ----------
+    instrument : str
+        Value of the INSTRUME card.
+    nx, ny : int
+        Science columns and rows, in pixels.
+    n_overscan : int
+        Overscan columns, in pixels.
+    n_leaked : int
+        How many overscan columns, counted from the science pixels, hold leaked light.
+    overscan_side : {'right', 'left'}
+        On which side of the science pixels the overscan is.
+    sound_header : bool
+        Whether BIASSEC is the overscan that can be used. Where false (the LFC), it is one row
+        short of the frame and includes the leaked columns.
+    gain : float
+        Electrons per adu.
+    read_noise : float
+        Electrons (rms).
+    level : float
+        Bias level, in adu.
+    gradient : float
+        Excess of the bias level in the first science column, in adu.
+    gradient_scale : float
+        Distance over which that excess falls to 1/e, as a fraction of nx.
+    leak, leak_fraction : float
+        Light in the first overscan column: adu in every frame, and the part of the mean exposed
+        signal that comes on top. Each further column holds `leak_ratio` of the one before.
+    leak_ratio : float
+        See `leak`.
+    row_drift : float
+        Row-to-row drift of the level, in adu (rms).
+    dark_current : float
+        Electrons per second and pixel.
+    glow : float
+        Glow of the amplifier in the science pixel nearest to row 0 and column 0, in electrons per
+        second.
+    glow_scale : float
+        Distance over which the glow falls to 1/e, as a fraction of nx.
+    cosmic_rays : float
+        Cosmic rays per pixel and second.
+    """
+
+    instrument: str = "LFC"
+    nx: int = 2048
+    ny: int = 4128
+    n_overscan: int = 32
+    n_leaked: int = 7
+    overscan_side: str = "right"
+    sound_header: bool = False
+    gain: float = 1.1
+    read_noise: float = 11.0
+    level: float = 1140.0
+    gradient: float = 240.0
+    gradient_scale: float = 0.045
+    leak: float = 40.0
+    leak_fraction: float = 0.02
+    leak_ratio: float = 0.75
+    row_drift: float = 2.0
+    dark_current: float = 0.01
+    glow: float = 10.0
+    glow_scale: float = 0.04
+    # 1.5 a minute and cm^2 at sea level, on pixels of 15 micrometres.
+    cosmic_rays: float = 5.6e-8
+
+    def __post_init__(self):
+        if self.overscan_side not in ("right", "left"):
+            raise UserError(
+                "unknown side of the overscan",
+                keyword="overscan_side",
+                value=self.overscan_side,
+                allowed="right, left",
+            )
+        if min(self.nx, self.ny) < 8:
+            raise UserError(
+                "the simulated frame is too small",
+                keyword="(ny, nx)",
+                value=(self.ny, self.nx),
+                allowed="at least 8 science pixels along each axis",
+            )
+        if not 0 <= self.n_leaked < self.n_overscan:
+            raise UserError(
+                "no overscan column is left without leaked light",
+                keyword="n_leaked",
+                value=self.n_leaked,
+                allowed=f"0 to {self.n_overscan - 1}",
+            )
+
+    def scaled(self, scale):
+        """Return the same camera with `scale` times the rows and columns (overscan unchanged)."""
+        if not 0 < scale <= 1:
+            raise UserError(
+                "the scale of a simulated frame is out of range",
+                keyword="scale",
+                value=scale,
+                allowed="above 0, up to 1",
+            )
+        return replace(self, nx=round(self.nx * scale), ny=round(self.ny * scale))
+
+    @property
+    def naxis1(self):
+        """Columns of the raw frame."""
+        return self.nx + self.n_overscan
+
+    @property
+    def read_noise_adu(self):
+        """Read noise in adu, before digitisation (which adds 1/sqrt(12) adu in quadrature)."""
+        return self.read_noise / self.gain
+
+    @property
+    def data_columns(self):
+        """Science columns as a slice (zero-based, end exclusive)."""
+        first = 0 if self.overscan_side == "right" else self.n_overscan
+        return slice(first, first + self.nx)
+
+    @property
+    def overscan_columns(self):
+        """All overscan columns as a slice."""
+        first = self.nx if self.overscan_side == "right" else 0
+        return slice(first, first + self.n_overscan)
+
+    @property
+    def leaked_columns(self):
+        """Indices of the overscan columns with leaked light, nearest to the science first."""
+        if self.overscan_side == "right":
+            return np.arange(self.nx, self.nx + self.n_leaked)
+        return np.arange(self.n_overscan - 1, self.n_overscan - 1 - self.n_leaked, -1)
+
+    @property
+    def usable_overscan_columns(self):
+        """The overscan columns without leaked light, as a slice."""
+        whole = self.overscan_columns
+        if self.overscan_side == "right":
+            return slice(whole.start + self.n_leaked, whole.stop)
+        return slice(whole.start, whole.stop - self.n_leaked)
+
+    def section(self, columns, *, rows=None):
+        """Return a slice of columns as a FITS section over `rows` rows (default: all)."""
+        return f"[{columns.start + 1}:{columns.stop},1:{self.ny if rows is None else rows}]"
+
+    @property
+    def biassec(self):
+        """The BIASSEC card, as wrong as the camera's headers are."""
+        if self.sound_header:
+            return self.section(self.usable_overscan_columns)
+        return self.section(self.overscan_columns, rows=self.ny - 1)
+
+
+LFC = Camera()
+ARCHIVE_CAMERA = Camera(nx=64, ny=48)

@@ -1,0 +1,66 @@
+"""What happens to charge on its way out: traps, the full well, bleeding, an amplifier's curve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def trap(electrons, traps):
+    """Take from each pixel what the traps below it hold back.
+
+    Parameters
+    ----------
+    electrons : numpy.ndarray
+        Shape (ny, nx); changed in place.
+    traps : numpy.ndarray
+        Shape (n, 3): row, column, electrons. The charge of this row and of all above it in the
+        column passes the trap on its way to row 0 and loses so much, or all it has.
+    """
+    for row, column, depth in traps:
+        passed = electrons[int(row) :, int(column)]
+        np.maximum(passed - depth, 0, out=passed)
+
+
+def spill(electrons, full_well):
+    """Let what a pixel can not hold run along its column, half up and half down.
+
+    Parameters
+    ----------
+    electrons : numpy.ndarray
+        Shape (ny, nx); changed in place. What runs over an edge is gone.
+    full_well : float
+        Electrons that one pixel holds.
+    """
+    over = np.flatnonzero((electrons > full_well).any(axis=0))
+    if not over.size:
+        return
+    columns = electrons[:, over]
+    excess = np.maximum(columns - full_well, 0) / 2
+    np.minimum(columns, full_well, out=columns)
+    _carry(columns, excess, full_well)
+    _carry(columns[::-1], excess[::-1], full_well)
+    electrons[:, over] = columns
+
+
+def _carry(columns, excess, full_well):
+    """Carry each pixel's excess to the rows that follow, until it has found room."""
+    carried = np.zeros(columns.shape[1])
+    for row, added in zip(columns, excess, strict=True):
+        moving = row + carried
+        carried = np.maximum(moving - full_well, 0)
+        row[:] = moving - carried
+        carried += added
+
+
+def bend(electrons, nonlinearity, full_scale):
+    """Return what an amplifier says of a charge: less than in proportion where it is large.
+
+    Parameters
+    ----------
+    electrons : numpy.ndarray
+    nonlinearity : float
+        Part that is missing at `full_scale`; half of it is missing at half of that.
+    full_scale : float
+        Electrons.
+    """
+    return electrons * (1 - nonlinearity * electrons / full_scale)

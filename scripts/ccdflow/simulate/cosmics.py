@@ -1,0 +1,68 @@
+"""Cosmic rays: straight tracks of electrons."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_STEPS_PER_PIXEL = 4
+_MEAN_LENGTH = 6.0  # pixels
+_MEDIAN_CHARGE = 900.0  # electrons per pixel of track
+_SPREAD = 0.6  # of the logarithm of that charge
+
+
+def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
+    """Draw the cosmic rays of one exposure.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : (int, int)
+        Science pixels (ny, nx).
+    exptime : float
+        Seconds.
+    rate : float
+        Cosmic rays per pixel and second.
+    charge : float
+        Median of the electrons that a ray leaves per pixel of its track.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n, 3): row, column and electrons of each pixel that was hit; each pixel
+        stands once, rows first.
+    """
+    ny, nx = shape
+    found = [_track(rng, charge) for _ in range(rng.poisson(rate * ny * nx * exptime))]
+    if not found:
+        return np.empty((0, 3))
+    places = [np.array([rng.uniform(0, ny), rng.uniform(0, nx)]) for _ in found]
+    y, x = np.concatenate([np.floor(t[:, :2] + p) for t, p in zip(found, places, strict=True)]).T
+    electrons = np.concatenate([track[:, 2] for track in found])
+    inside = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
+    index = (y[inside] * nx + x[inside]).astype(np.int64)
+    hit, where = np.unique(index, return_inverse=True)
+    return np.column_stack([hit // nx, hit % nx, np.bincount(where, electrons[inside])])
+
+
+def _track(rng, charge):
+    """Return points along a track that begins at (0, 0): row, column, electrons."""
+    length = 0.5 + rng.exponential(_MEAN_LENGTH)
+    angle = rng.uniform(0, 2 * np.pi)
+    total = charge * np.exp(_SPREAD * rng.standard_normal()) * length
+    along = np.linspace(0, length, max(2, round(_STEPS_PER_PIXEL * length)))
+    electrons = np.full(along.size, total / along.size)
+    return np.column_stack([along * np.sin(angle), along * np.cos(angle), electrons])
+
+
+def add_pixels(image, pixels):
+    """Add electrons to some pixels of an image, in place.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (ny, nx), in electrons.
+    pixels : numpy.ndarray
+        Shape (n, 3): row, column, electrons. A pixel may stand more than once.
+    """
+    rows, columns = pixels[:, :2].astype(int).T
+    np.add.at(image, (rows, columns), pixels[:, 2])

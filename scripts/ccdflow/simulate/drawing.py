@@ -1,0 +1,240 @@
+"""Detectors drawn from a seed: the guide's, one with faults of every kind, and a later epoch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.simulate.detector import Amplifier, Detector, Glow
+from ccdflow.simulate.optics import Dust, add_dust, vignetting
+from ccdflow.simulate.seeds import generator, text_seed
+
+
+def make_detector(camera, *, seed):
+    """Draw the fixed properties of the guide's camera: gradient, column pattern, hot pixels, glow.
+
+    Parameters
+    ----------
+    camera : Camera
+    seed : int
+
+    Returns
+    -------
+    Detector
+        `structure` is of shape (nx,). Without `illumination`: see `flat_response`.
+    """
+    rng = generator(seed, text_seed(camera.instrument), 1)
+    x = np.arange(camera.nx)
+    gradient = camera.gradient * np.exp(-x / (camera.gradient_scale * camera.nx))
+    pattern = rng.normal(0.0, 0.3, camera.nx)
+    count = max(1, camera.nx * camera.ny // 5000)
+    hot = np.column_stack(
+        [
+            rng.integers(0, camera.ny, count),
+            rng.integers(0, camera.nx, count),
+            rng.exponential(1.0, count),
+        ]
+    )
+    own = Amplifier((0, camera.nx), camera.gain, camera.read_noise, camera.level, camera.row_drift)
+    return Detector(
+        shape=(camera.ny, camera.nx),
+        amplifiers=(own,),
+        n_overscan=camera.n_overscan,
+        structure=gradient + pattern,
+        dark_current=camera.dark_current,
+        hot_pixels=hot,
+        glow=Glow(camera.glow, camera.glow_scale * camera.nx) if camera.glow else None,
+    )
+
+
+def split_columns(nx, count):
+    """Return the columns of `count` amplifiers that share `nx` columns, as (first, after last)."""
+    edges = [round(nx * n / count) for n in range(count + 1)]
+    return tuple(pairwise(edges))
+
+
+def draw_detector(
+    shape=(101, 103),
+    *,
+    seed=1,
+    amplifiers=2,
+    filters=("g", "r"),
+    hot=20,
+    hot_rates=(0.1, 100.0),
+    filling=4,
+    blinking=3,
+    low=6,
+    dead=4,
+    dead_columns=1,
+    traps=1,
+    dust=4,
+    shutter=0.02,
+    nonlinearity=0.0,
+    full_well=120_000.0,
+):
+    """Draw a detector with faults of every kind; no pixel has two of them.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Science pixels (ny, nx).
+    seed : int
+    amplifiers : int or sequence of Amplifier
+        A number makes as many of unlike gain, read noise and level.
+    filters : sequence of str
+        Each with a vignetting of its own, 4 to 10 % half-way along an edge, and all with the same
+        dust.
+    hot, filling, blinking, low, dead, dead_columns, traps, dust : int
+        How many of each.
+    hot_rates : (float, float)
+        Electrons per second of the weakest and strongest hot pixel, evenly spread in logarithm.
+    shutter : float
+        Dead time in the corners, in seconds; 0 in the centre.
+    nonlinearity : float
+        As in `Amplifier`, where `amplifiers` is a number.
+    full_well : float
+        Electrons.
+
+    Returns
+    -------
+    Detector
+
+    Raises
+    ------
+    UserError
+        More faults than pixels.
+    """
+    rng = np.random.default_rng([seed, 1])
+    ny, nx = shape
+    if isinstance(amplifiers, int):
+        amplifiers = _unlike_amplifiers(nx, amplifiers, nonlinearity)
+    bad_columns = _draw_columns(rng, nx, dead_columns + traps)
+    counts = (hot, filling, blinking, low, dead)
+    hot_at, filling_at, blinking_at, low_at, dead_at = _draw_places(rng, shape, counts, bad_columns)
+    low_pixels = np.column_stack(
+        [np.vstack([low_at, dead_at]), np.r_[rng.uniform(0.3, 0.8, low), np.zeros(dead)]]
+    )
+    response = 1 + 0.01 * rng.standard_normal(shape, dtype=np.float32)
+    response[tuple(low_pixels[:, :2].astype(int).T)] *= low_pixels[:, 2]
+    response[:, list(bad_columns[:dead_columns])] = 0
+    trap_at = [
+        (rng.integers(ny // 4, ny // 2), c, rng.uniform(100, 400))
+        for c in bad_columns[dead_columns:]
+    ]
+    rates = np.exp(np.linspace(*np.log(hot_rates), hot))
+    return Detector(
+        shape=tuple(shape),
+        amplifiers=tuple(amplifiers),
+        structure=_draw_structure(rng, shape),
+        dark_current=0.05,
+        hot_pixels=np.column_stack([hot_at, rates]),
+        filling_pixels=np.column_stack(
+            [filling_at, rng.uniform(20, 60, filling), rng.uniform(500, 2000, filling)]
+        ),
+        blinking_pixels=np.column_stack(
+            [blinking_at, rng.uniform(3, 20, blinking), np.full(blinking, 0.5)]
+        ),
+        glow=Glow(5.0, 0.08 * nx),
+        pixel_response=response,
+        low_pixels=low_pixels,
+        dead_columns=bad_columns[:dead_columns],
+        traps=np.array(trap_at, dtype=float).reshape(-1, 3),
+        illumination=_draw_illumination(rng, shape, filters, dust),
+        dead_time=shutter * (vignetting(shape, 0.0) - vignetting(shape, 0.5)).astype(float),
+        full_well=full_well,
+    )
+
+
+def _unlike_amplifiers(nx, count, nonlinearity):
+    return tuple(
+        Amplifier(
+            columns,
+            gain=1.2 + 0.35 * n,
+            read_noise=5.0 + 1.5 * n,
+            level=1000.0 + 40 * n,
+            nonlinearity=nonlinearity,
+        )
+        for n, columns in enumerate(split_columns(nx, count))
+    )
+
+
+def _draw_columns(rng, nx, count):
+    """Return columns that have faults, none next to another or to an edge."""
+    free = np.arange(2, nx - 2, 3)
+    _check_room(count, free.size, "columns")
+    return tuple(int(c) for c in rng.choice(free, count, replace=False))
+
+
+def _draw_places(rng, shape, counts, bad_columns):
+    """Return places (row, column), an array of shape (n, 2) for each count, none given twice."""
+    free = np.ones(shape, dtype=bool)
+    free[:, list(bad_columns)] = False
+    at = np.flatnonzero(free)
+    _check_room(sum(counts), at.size, "pixels")
+    chosen = rng.choice(at, sum(counts), replace=False)
+    places = np.column_stack(np.unravel_index(chosen, shape)).astype(float)
+    return np.split(places, np.cumsum(counts)[:-1])
+
+
+def _check_room(count, room, what):
+    if count > room:
+        raise UserError(
+            f"more faults than {what}", keyword="shape", value=count, allowed=f"{room} at most"
+        )
+
+
+def _draw_structure(rng, shape):
+    """Return a bias structure in adu: a gradient at the left, columns, and a slope along rows."""
+    ny, nx = shape
+    columns = 60 * np.exp(-np.arange(nx) / (0.05 * nx)) + rng.normal(0, 0.5, nx)
+    return columns + np.linspace(-1, 1, ny)[:, None]
+
+
+def _draw_illumination(rng, shape, filters, dust):
+    size = min(shape)
+    grains = []
+    for _ in range(dust):
+        y, x = (rng.uniform(0, n) for n in shape)
+        radius = rng.uniform(0.04, 0.08) * size
+        grains.append(Dust(y, x, radius, 0.3 * radius, rng.uniform(0.03, 0.08)))
+    found = {}
+    for band in filters:
+        found[band] = vignetting(shape, rng.uniform(0.04, 0.1)).astype(np.float32)
+        for grain in grains:
+            add_dust(found[band], grain)
+    return found
+
+
+def later(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0, 100.0)):
+    """Return the detector in a later epoch: more dark current, and more hot pixels.
+
+    Parameters
+    ----------
+    detector : Detector
+    seed : int
+    dark_factor : float
+        By how much dark current and hot pixels have grown.
+    new_hot : int
+        How many pixels have become hot.
+    hot_rates : (float, float)
+        Electrons per second of the weakest and strongest of these.
+
+    Returns
+    -------
+    Detector
+    """
+    rng = np.random.default_rng([seed, 2])
+    taken = detector.defects() != 0
+    at = rng.choice(np.flatnonzero(~taken), new_hot, replace=False)
+    new = np.column_stack(
+        [*np.unravel_index(at, detector.shape), np.exp(rng.uniform(*np.log(hot_rates), new_hot))]
+    )
+    old = detector.hot_pixels * (1, 1, dark_factor)
+    return replace(
+        detector,
+        dark_current=detector.dark_current * dark_factor,
+        hot_pixels=np.vstack([old, new]),
+    )

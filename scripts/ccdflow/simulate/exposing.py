@@ -1,0 +1,207 @@
+"""One exposure of a detector, from light to adu, with all that was injected kept beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.simulate import charge
+from ccdflow.simulate.cosmics import add_pixels, draw_cosmics
+from ccdflow.simulate.seeds import check_number
+
+KINDS = ("bias", "dark", "flat", "science")
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A raw frame and its truth; means are what photons and dark current are drawn from.
+
+    Parameters
+    ----------
+    raw : numpy.ndarray
+        uint16, `Detector.raw_shape`, in adu.
+    kind, filter : str
+    exptime, temperature : float
+        Seconds, degrees Celsius.
+    incident : numpy.ndarray
+        Light before anything is lost, exposure time as asked for: a perfect calibrated frame. Mean
+        electrons, float64, shape (ny, nx).
+    response : numpy.ndarray
+        Of each pixel, float64, shape (ny, nx); 1 where no light fell.
+    light, dark, glow : numpy.ndarray
+        Mean electrons, float64, shape (ny, nx): light after response and shutter, dark current,
+        glow of the amplifier.
+    cosmics : numpy.ndarray
+        Shape (n, 3): row, column, electrons of each pixel that a cosmic ray hit.
+    blinking : numpy.ndarray
+        bool, shape (n,): which of the blinking pixels are on.
+    electrons : numpy.ndarray
+        What was drawn, before traps, wells and amplifiers: float64, shape (ny, nx).
+    saturated : numpy.ndarray
+        bool, shape (ny, nx): at the full well, or at the converter's last step.
+    level : numpy.ndarray
+        float64, shape (number of amplifiers, ny): bias level of each row, in adu.
+    """
+
+    raw: np.ndarray
+    kind: str
+    filter: str
+    exptime: float
+    temperature: float
+    incident: np.ndarray
+    response: np.ndarray
+    light: np.ndarray
+    dark: np.ndarray
+    glow: np.ndarray
+    cosmics: np.ndarray
+    blinking: np.ndarray
+    electrons: np.ndarray
+    saturated: np.ndarray
+    level: np.ndarray
+
+
+def expose(
+    detector,
+    kind,
+    exptime,
+    *,
+    rng,
+    filter=None,
+    sky=None,
+    temperature=None,
+    dust=(),
+    cosmic_rays=0.0,
+    cosmics=None,
+):
+    """Take one frame.
+
+    Photons and dark current are drawn from the Poisson distribution, read noise from the normal
+    one; the converter rounds.
+
+    Parameters
+    ----------
+    detector : Detector
+    kind : {'bias', 'dark', 'flat', 'science'}
+    exptime : float
+        Seconds; 0 for a bias.
+    rng : numpy.random.Generator or int
+        A seed is enough.
+    filter : str, optional
+        One of the detector's; for flats and science frames, and for these only.
+    sky : Sky, optional
+        Light of lamp, twilight, night sky and stars; for flats and science frames only.
+    temperature : float, optional
+        Of the detector, degrees Celsius (default: the detector's own).
+    dust : sequence of Dust
+        Grains that lie on the window in this frame, beside those of the detector.
+    cosmic_rays : float
+        Per pixel and second.
+    cosmics : numpy.ndarray, optional
+        Shape (n, 3): row, column, electrons; instead of cosmic rays drawn by chance.
+
+    Returns
+    -------
+    Exposure
+
+    Raises
+    ------
+    UserError
+        A kind that is not known; light on a bias or dark, none on a flat or science frame; a bias
+        with an exposure time.
+    """
+    _check(kind, exptime, filter, sky)
+    rng = np.random.default_rng(rng)
+    temperature = detector.temperature if temperature is None else temperature
+    incident, response, light = _light(detector, exptime, filter, sky, dust)
+    on = rng.random(len(detector.blinking_pixels)) < detector.blinking_pixels[:, 3]
+    dark = detector.dark_charge(exptime, temperature=temperature, blinking=on)
+    glow = detector.glow_charge(exptime)
+    electrons = rng.poisson(light + dark + glow).astype(np.float64)
+    if cosmics is None:
+        cosmics = draw_cosmics(rng, detector.shape, exptime, cosmic_rays)
+    add_pixels(electrons, cosmics)
+    raw, saturated, level = read_out(detector, electrons, rng=rng)
+    return Exposure(
+        raw, kind, filter or "", exptime, temperature, incident, response, light, dark, glow,
+        cosmics, on, electrons, saturated, level,
+    )  # fmt: skip
+
+
+def _check(kind, exptime, filter, sky):
+    if kind not in KINDS:
+        raise UserError("unknown kind of frame", value=kind, allowed=", ".join(KINDS))
+    check_number("exptime", exptime, least=0, most=0 if kind == "bias" else None)
+    lit = kind in ("flat", "science")
+    if lit != (sky is not None) or lit != (filter is not None):
+        raise UserError(
+            f"a {kind} has {'light in a filter' if lit else 'neither light nor a filter'}",
+            keyword="sky, filter",
+            value=(sky, filter),
+        )
+
+
+def _light(detector, exptime, filter, sky, dust):
+    """Return incident light, response, and light that is detected: mean electrons, (ny, nx)."""
+    if sky is None:
+        return np.zeros(detector.shape), np.ones(detector.shape), np.zeros(detector.shape)
+    rate = sky.image(detector.shape)
+    response = detector.response(filter, dust)
+    return rate * exptime, response, rate * response * np.maximum(exptime - detector.dead_time, 0)
+
+
+def read_out(detector, electrons, *, rng):
+    """Bring charge to the amplifiers and through the converter.
+
+    Parameters
+    ----------
+    detector : Detector
+    electrons : numpy.ndarray
+        Shape (ny, nx).
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    raw : numpy.ndarray
+        uint16, `Detector.raw_shape`, in adu.
+    saturated : numpy.ndarray
+        bool, shape (ny, nx): at the full well, or at the converter's last step.
+    level : numpy.ndarray
+        float64, shape (number of amplifiers, ny), in adu.
+    """
+    ny, nx = detector.shape
+    moved = electrons.copy()
+    charge.spill(moved, detector.full_well)
+    saturated = moved >= detector.full_well
+    charge.trap(moved, detector.traps)
+    raw = np.empty(detector.raw_shape)
+    level = np.empty((len(detector.amplifiers), ny))
+    for number, amplifier in enumerate(detector.amplifiers):
+        level[number] = amplifier.level + row_drift(rng, ny, amplifier.row_drift)
+        own = amplifier.slice
+        signal = charge.bend(moved[:, own], amplifier.nonlinearity, amplifier.full_scale)
+        raw[:, own] = signal / amplifier.gain
+        raw[:, detector.overscan(number)] = 0
+        for columns in (own, detector.overscan(number)):
+            noise = rng.standard_normal((ny, columns.stop - columns.start))
+            raw[:, columns] += noise * (amplifier.read_noise / amplifier.gain)
+            raw[:, columns] += level[number][:, None]
+    raw[:, :nx] += detector.structure
+    raw = np.clip(np.rint(raw), 0, detector.saturation).astype(np.uint16)
+    return raw, saturated | (raw[:, :nx] >= detector.saturation), level
+
+
+def row_drift(rng, ny, rms):
+    """Return a drift of the level over the rows: a random walk and some white noise, mean 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (ny,), of standard deviation `rms`.
+    """
+    walk = np.cumsum(rng.standard_normal(ny))
+    walk -= np.linspace(walk[0], walk[-1], ny)
+    drift = walk / max(walk.std(), 1e-9) + 0.3 * rng.standard_normal(ny)
+    drift *= rms / drift.std()
+    return drift - drift.mean()

@@ -1,0 +1,57 @@
+"""Files and folders of simulated frames."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from isal import igzip
+
+from ccdflow.errors import UserError
+from ccdflow.simulate.headers import frame_bytes
+
+
+def write_frame(path, raw, cards):
+    """Write a frame as FITS, compressed where the name ends in ``.gz``.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    raw : numpy.ndarray
+        uint16, shape (ny, naxis1), in adu.
+    cards : list of (str, object, str)
+        As `frame_bytes` takes them.
+    """
+    content = frame_bytes(raw, cards)
+    if path.suffix == ".gz":
+        # No time and no name in the gzip header: the same frame is the same bytes.
+        content = igzip.compress(content, 1, mtime=0)
+    write_whole(path, content)
+
+
+def write_whole(path, content):
+    """Write a file that is never seen half-written under its own name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder):
+    """Make a folder and those above it, where they are missing.
+
+    Raises
+    ------
+    UserError
+        Where it can not be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the folder for simulated frames ({error.strerror})",
+            file=folder,
+            remedy="choose another folder",
+        ) from None

@@ -1,0 +1,195 @@
+"""The guide's frames: what is drawn for each, and its pixels, fast enough for a whole night."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.simulate.camera import SATURATION
+from ccdflow.simulate.cosmics import add_pixels, draw_cosmics
+from ccdflow.simulate.exposing import row_drift
+from ccdflow.simulate.optics import box
+from ccdflow.simulate.seeds import generator, text_seed
+
+_BLOCK_ROWS = 256  # rows rendered at once: small enough to stay in the processor's cache
+
+# Electrons per second and pixel from the flat-field lamp and from the night sky.
+_LAMP = {"g'": 330.0, "i'": 3300.0}
+_SKY = {"g'": 1.5, "i'": 5.0}
+
+
+@dataclass(frozen=True)
+class Realisation:
+    """What was drawn for one frame, but for the noise of its pixels.
+
+    `level` is the mean of the bias level in adu; `drift` that of each row less `level`, float64
+    of shape (ny,); `signal` the light in electrons in a pixel of response 1; `stars` of shape
+    (n, 3): row, column (zero-based, among the science pixels) and electrons; `leak` the light in
+    each leaked column in adu, nearest to the science first; `cosmics` of shape (n, 3): row, column
+    and electrons of each pixel that a cosmic ray hit.
+    """
+
+    seed: tuple
+    level: float
+    drift: np.ndarray
+    signal: float
+    stars: np.ndarray
+    leak: np.ndarray
+    cosmics: np.ndarray
+
+
+def realise(camera, frame, *, seed):
+    """Draw what distinguishes one frame, but for the noise of its pixels.
+
+    Parameters
+    ----------
+    camera : Camera
+    frame : Frame
+    seed : int
+        The night's seed. With the frame's file name, its time and the camera's name it is the
+        frame's own seed.
+
+    Returns
+    -------
+    Realisation
+    """
+    names = (camera.instrument, frame.file, frame.start.isoformat())
+    own = (seed, *map(text_seed, names))
+    rng = generator(*own, 3)
+    level = _night_level(camera, frame, seed) + rng.normal(0.0, 0.3)
+    drift = row_drift(rng, camera.ny, camera.row_drift)
+    signal = _light(frame)
+    stars = _draw_stars(camera, rng) if frame.imagetyp == "OBJECT" else np.empty((0, 3))
+    leak = (camera.leak + camera.leak_fraction * signal / camera.gain) * (
+        camera.leak_ratio ** np.arange(camera.n_leaked)
+    )
+    cosmics = draw_cosmics(
+        generator(*own, 5), (camera.ny, camera.nx), frame.exptime, camera.cosmic_rays
+    )
+    return Realisation(own, level, drift, signal, stars, leak, cosmics)
+
+
+def _night_level(camera, frame, seed):
+    """Return the level at the time of a frame: another one each night, and sinking through it."""
+    night, hours = frame.since_noon
+    offset = generator(seed, night.toordinal()).normal(0.0, 1.0)
+    return camera.level + offset - 0.1 * hours
+
+
+def _light(frame):
+    """Return the electrons that lamp or sky leave in a pixel of response 1."""
+    rates = {"FLATFIELD": _LAMP, "OBJECT": _SKY}
+    return rates[frame.imagetyp][frame.filter] * frame.exptime if frame.imagetyp in rates else 0.0
+
+
+def _draw_stars(camera, rng):
+    count = max(6, round(400 * camera.nx * camera.ny / (2048 * 4128)))
+    return np.column_stack(
+        [
+            rng.uniform(0, camera.ny - 1, count),
+            rng.uniform(0, camera.nx - 1, count),
+            np.minimum(3e3 * (1 + rng.pareto(0.7, count)), 5e6),
+        ]
+    )
+
+
+def render(camera, detector, frame, drawn, *, response=None):
+    """Make the pixels of one raw frame.
+
+    Parameters
+    ----------
+    camera : Camera
+    detector : Detector
+    frame : Frame
+    drawn : Realisation
+    response : numpy.ndarray, optional
+        `flat_response` in the frame's filter; needed where light fell on the detector.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint16, shape (ny, naxis1), in adu. Saturates at 65535.
+
+    Notes
+    -----
+    Photon and read noise are drawn as one normal deviate of variance (electrons + read noise^2):
+    the Poisson distribution is as good as normal where the sum counts, as the read noise alone
+    is worth more than a hundred electrons. `expose` draws both apart. A cosmic ray's charge, which
+    is what it is, gets the noise of as many photons.
+    """
+    offset = np.zeros(camera.naxis1, dtype=np.float32)
+    offset[camera.data_columns] = detector.structure
+    electrons = _electrons(camera, detector, frame, drawn, response)
+    rng = generator(*drawn.seed, 4)
+    raw = np.empty((camera.ny, camera.naxis1), dtype=np.uint16)
+    noise = np.empty((min(_BLOCK_ROWS, camera.ny), camera.naxis1), dtype=np.float32)
+    row_level = (drawn.level + drawn.drift).astype(np.float32)
+    for start in range(0, camera.ny, _BLOCK_ROWS):
+        rows = slice(start, min(start + _BLOCK_ROWS, camera.ny))
+        block = noise[: rows.stop - rows.start]
+        rng.standard_normal(out=block, dtype=np.float32)
+        if electrons is None:
+            _add_leak_only(camera, block, drawn.leak)
+        else:
+            light = electrons[rows]
+            block *= np.sqrt(light + np.float32(camera.read_noise**2))
+            block += light
+            block *= np.float32(1 / camera.gain)
+        block += offset
+        block += row_level[rows, None]
+        np.clip(np.rint(block, out=block), 0, SATURATION, out=block)
+        raw[rows] = block
+    return raw
+
+
+def _add_leak_only(camera, block, leak):
+    """Scale deviates to adu for a frame whose only light is what leaks into the overscan."""
+    block *= np.float32(camera.read_noise_adu)
+    columns = camera.leaked_columns
+    photon = np.sqrt(camera.read_noise**2 + leak * camera.gain) / camera.read_noise
+    block[:, columns] = block[:, columns] * photon.astype(np.float32) + leak.astype(np.float32)
+
+
+def _electrons(camera, detector, frame, drawn, response):
+    """Return the mean electrons of each pixel, float32 (ny, naxis1); None for a bias."""
+    if frame.exptime == 0:
+        return None
+    electrons = np.zeros((camera.ny, camera.naxis1), dtype=np.float32)
+    science = electrons[:, camera.data_columns]
+    if drawn.signal:
+        add_light(science, drawn.signal, drawn.stars)
+        science *= response
+    science += np.float32(camera.dark_current * frame.exptime)
+    add_pixels(science, detector.hot_pixels * (1, 1, frame.exptime))
+    add_pixels(science, drawn.cosmics)
+    if detector.glow is not None:
+        rows, columns, glow = detector.glow.corner(detector.shape)
+        science[rows, columns] += glow * np.float32(frame.exptime)
+    electrons[:, camera.leaked_columns] += (drawn.leak * camera.gain).astype(np.float32)
+    return electrons
+
+
+def add_light(image, signal, stars):
+    """Add sky or lamp, and stars, to an image of electrons, in place, as before any response.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (ny, nx).
+    signal : float
+        Electrons in each pixel.
+    stars : numpy.ndarray
+        Shape (n, 3): row, column, electrons.
+    """
+    image += np.float32(signal)
+    fwhm = max(2.5, 6.0 * image.shape[1] / 2048)
+    for y, x, total in stars:
+        _add_star(image, y, x, total, sigma=fwhm / 2.3548)
+
+
+def _add_star(image, y, x, total, *, sigma):
+    rows, columns = box(y, x, 6 * sigma, image.shape)
+    profile_y = np.exp(-(((np.arange(rows.start, rows.stop) - y) / sigma) ** 2) / 2)
+    profile_x = np.exp(-(((np.arange(columns.start, columns.stop) - x) / sigma) ** 2) / 2)
+    image[rows, columns] += total / (2 * np.pi * sigma**2) * np.outer(profile_y, profile_x)

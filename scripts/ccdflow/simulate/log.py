@@ -1,0 +1,118 @@
+"""Observing logs: the guide's night, a run of biases, one night of an archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ccdflow.simulate.seeds import parse_date
+
+LATITUDE, LONGITUDE = 33.4, -116.9  # of Palomar, degrees, east positive
+MAX_FRAMES_PER_NIGHT = 2000  # one every 20 s from 01:00 to 12:07 UT
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the observer asked for: one line of the observing log.
+
+    `file` is relative to the night's folder with ``/`` between folders; `exptime` in seconds;
+    `start` is the UT at which the shutter opened.
+    """
+
+    file: str
+    number: int
+    imagetyp: str
+    object: str
+    filter: str
+    exptime: float
+    start: datetime
+
+    @property
+    def since_noon(self):
+        """Mean local time of the start, counted from the last local noon: (night, hours)."""
+        shifted = self.start + timedelta(hours=LONGITUDE / 15 - 12)
+        return shifted.date(), shifted.hour + shifted.minute / 60 + shifted.second / 3600
+
+
+# number, IMAGETYP, OBJECT, FILTER, EXPTIME (s), UT
+_GUIDE_FRAMES = (
+    *((n, "BIAS", "bias", "i'", 0.0, f"00:{51 + n}:10") for n in range(1, 7)),
+    (14, "FLATFIELD", "flat_g", "g'", 70.001, "04:17:28"),
+    (15, "FLATFIELD", "flat_g", "g'", 70.011, "04:20:11"),
+    (16, "FLATFIELD", "flat_g", "g'", 70.001, "04:22:54"),
+    (17, "FLATFIELD", "flat_i", "i'", 7.0, "04:28:02"),
+    (18, "FLATFIELD", "flat_i", "i'", 7.0, "04:29:41"),
+    (19, "FLATFIELD", "flat_i", "i'", 7.0, "04:31:20"),
+    (37, "OBJECT", "field_1", "g'", 300.062, "06:48:31"),
+    (43, "OBJECT", "field_2", "i'", 300.014, "08:41:05"),
+)
+_GUIDE_DARKS = (
+    (2, "BIAS", "bias", "i'", 0.0, "12:58:10"),
+    (13, "DARK", "dark", "i'", 300.0, "13:08:20"),
+    (14, "DARK", "dark", "i'", 300.0, "13:14:53"),
+    (15, "DARK", "dark", "i'", 300.0, "13:21:26"),
+    (17, "DARK", "dark", "i'", 70.0, "13:31:40"),
+    (18, "DARK", "dark", "i'", 70.0, "13:34:23"),
+    (19, "DARK", "dark", "i'", 70.0, "13:37:06"),
+    (23, "DARK", "dark", "i'", 7.0, "13:45:12"),
+    (24, "DARK", "dark", "i'", 7.0, "13:46:51"),
+    (25, "DARK", "dark", "i'", 7.0, "13:48:30"),
+)
+
+
+def guide_frames(*, date="2016-01-16", darks_date=None):
+    """Return the guide's 14 frames and the 10 of its ``darks`` folder.
+
+    Parameters
+    ----------
+    date, darks_date : str
+        UT dates of the frames and of those in ``darks`` (default: the same date).
+
+    Returns
+    -------
+    tuple of Frame
+    """
+    tables = (("", date, _GUIDE_FRAMES), ("darks/", darks_date or date, _GUIDE_DARKS))
+    return tuple(
+        Frame(
+            f"{folder}ccd.{number:03d}.0.fits.gz",
+            number,
+            imagetyp,
+            target,
+            band,
+            exptime,
+            datetime.fromisoformat(f"{parse_date(day)}T{ut}"),
+        )
+        for folder, day, table in tables
+        for number, imagetyp, target, band, exptime, ut in table
+    )
+
+
+def archive_frames(night, count):
+    """Return the first `count` frames of one night of an archive.
+
+    Of each hundred, the first 10 are biases, then 10 flats and 5 darks; the rest are objects. The
+    n-th frame is the same whatever the count, so that a night can grow.
+
+    Parameters
+    ----------
+    night : datetime.date
+        Local date of the evening. The UT date is the next.
+    count : int
+
+    Returns
+    -------
+    tuple of Frame
+        Their files are ``YYYY-MM-DD/ccd.NNN.0.fits.gz``, the folder being the night.
+    """
+    first = datetime.combine(night + timedelta(days=1), datetime.min.time()) + timedelta(hours=1)
+    return tuple(_archive_frame(night, n, first + n * timedelta(seconds=20)) for n in range(count))
+
+
+def _archive_frame(night, n, start):
+    kinds = ((10, "BIAS", "bias", 0.0), (20, "FLATFIELD", "flat_g", 7.0), (25, "DARK", "dark", 7.0))
+    kind = next((kind for kind in kinds if n % 100 < kind[0]), (100, "OBJECT", "field_1", 10.0))
+    _, imagetyp, target, exptime = kind
+    number = n + 1
+    file = f"{night.isoformat()}/ccd.{number:03d}.0.fits.gz"
+    return Frame(file, number, imagetyp, target, "g'", exptime, start)

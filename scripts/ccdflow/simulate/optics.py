@@ -1,0 +1,102 @@
+"""Which part of the light reaches each pixel: pixel response, vignetting, shadows of dust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.simulate.seeds import generator, text_seed
+
+# Relative illumination towards the corners of the guide's frames: another one in each filter.
+_VIGNETTING = {"g'": 0.06, "i'": 0.04}
+
+
+@dataclass(frozen=True)
+class Dust:
+    """The shadow of a grain of dust: a ring that lets less light through.
+
+    Parameters
+    ----------
+    y, x : float
+        Row and column of the centre, zero-based among the science pixels.
+    radius : float
+        Of the ring's middle, in pixels. 0 makes a spot, darkest in its centre.
+    width : float
+        Distance from the ring's middle at which the depth falls to 1/e, in pixels.
+    depth : float
+        Part of the light that is lost in the ring's middle.
+    """
+
+    y: float
+    x: float
+    radius: float
+    width: float
+    depth: float = 0.05
+
+
+def box(y, x, radius, shape):
+    """Return the part of a square about (y, x) that lies in an array, as two slices."""
+    return tuple(
+        slice(max(0, int(centre - radius)), max(0, min(size, int(centre + radius) + 2)))
+        for centre, size in zip((y, x), shape, strict=True)
+    )
+
+
+def add_dust(response, dust):
+    """Multiply a response, shape (ny, nx), in place by the shadow of one grain."""
+    reach = 2 * dust.radius if dust.radius else 4 * dust.width
+    rows, columns = box(dust.y, dust.x, reach, response.shape)
+    distance = np.hypot(
+        np.arange(rows.start, rows.stop)[:, None] - dust.y,
+        np.arange(columns.start, columns.stop) - dust.x,
+    )
+    shadow = dust.depth * np.exp(-(((distance - dust.radius) / dust.width) ** 2))
+    response[rows, columns] *= 1 - shadow
+
+
+def coordinates(shape):
+    """Return y, shape (ny, 1), and x, shape (1, nx): float32, -1 to 1 from edge to edge."""
+    y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in shape)
+    return y[:, None], x[None, :]
+
+
+def vignetting(shape, loss):
+    """Return 1 in the centre, less by `loss` half-way along an edge and by twice that in a corner.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (ny, nx).
+    """
+    y, x = coordinates(shape)
+    return 1 - loss * (x**2 + y**2)
+
+
+def flat_response(camera, band, *, seed):
+    """Return the relative response of each science pixel of the guide's camera in one filter.
+
+    Parameters
+    ----------
+    camera : Camera
+    band : str
+        The filter: ``g'`` or ``i'``. Pixel-to-pixel response (1 % rms) and dust do not depend on
+        it, the illumination does.
+    seed : int
+        The night's seed.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (ny, nx), about 1.
+    """
+    rng = generator(seed, text_seed(camera.instrument), 2)
+    ny, nx = camera.ny, camera.nx
+    response = rng.standard_normal((ny, nx), dtype=np.float32)
+    response *= 0.01
+    response += 1.0
+    radius = max(2.0, 0.015 * nx)
+    for _ in range(8):
+        add_dust(response, Dust(rng.uniform(0, ny), rng.uniform(0, nx), radius, 0.3 * radius))
+    response *= vignetting((ny, nx), _VIGNETTING[band])
+    return response

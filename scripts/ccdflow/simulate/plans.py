@@ -1,0 +1,275 @@
+"""Nights of any detector after a plan: raw frames with headers, a camera profile, and the truth.
+
+``truth.npz`` holds arrays; science pixels are counted from 0, ``<file>`` is a frame's path in the
+folder, and n_amps the number of amplifiers.
+
+====================== ============ ==============================================================
+name                   shape        what it is, and its unit
+====================== ============ ==============================================================
+structure              (ny, nx)     bias level above that of the overscan, adu
+gain, read_noise       (n_amps,)    electrons per adu, electrons (rms)
+amplifier              (ny, nx)     number of the amplifier that reads a pixel, from 0
+dark_rate              (ny, nx)     dark current in the beginning of an exposure, hot pixels
+                                    included, those that blink not, electrons per second
+glow                   (ny, nx)     glow of the amplifier, electrons per second
+dead_time              (ny, nx)     what a pixel misses of an exposure, seconds
+defects                (ny, nx)     bits of bad pixels, `Detector.defects`
+hot_pixels             (n, 3)       row, column, electrons per second above the dark current
+filling_pixels         (n, 4)       row, column, electrons per second, electrons in the end
+blinking_pixels        (n, 4)       row, column, electrons per second, part of the frames
+low_pixels             (n, 3)       row, column, response relative to the neighbours'
+traps                  (n, 3)       row, column, electrons
+response/<filter>      (ny, nx)     relative response: pixels, dust, vignetting
+incident/<file>        (ny, nx)     a perfect calibrated frame, mean electrons (flats, science)
+light/<file>           (ny, nx)     light after response and shutter, mean electrons (as above)
+dark/<file>            (ny, nx)     dark current and glow, mean electrons (not for biases)
+cosmics/<file>         (n, 3)       row, column, electrons of each pixel that a cosmic ray hit
+level/<file>           (n_amps, ny) bias level of each row, adu
+saturated/<file>       (ny, nx)     bool: at the full well or at the converter's last step
+====================== ============ ==============================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.simulate.cosmics import add_pixels
+from ccdflow.simulate.detector import Detector
+from ccdflow.simulate.exposing import expose
+from ccdflow.simulate.files import make_folder, write_frame
+from ccdflow.simulate.seeds import text_seed
+from ccdflow.simulate.sky import Sky
+from ccdflow.simulate.truth import TRUTH_ARRAYS
+
+_TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One exposure of a plan.
+
+    Parameters
+    ----------
+    file : str
+        Path in the night's folder, with ``/`` between folders; compressed if it ends in ``.gz``.
+    kind : {'bias', 'dark', 'flat', 'science'}
+    start : datetime.datetime
+        UT at which the shutter opens.
+    exptime : float
+        Seconds.
+    filter : str, optional
+    sky : Sky, optional
+        As in `expose`.
+    temperature : float, optional
+        Of the detector, degrees Celsius (default: the detector's own).
+    set_temperature : float, optional
+        What the cooling was told, degrees Celsius (default: `temperature`).
+    dust : tuple of Dust
+    cosmic_rays : float
+        Per pixel and second.
+    object : str
+        What the header calls the target.
+    cards : dict
+        More header cards, or others: keyword and value. None leaves a card out.
+    detector : Detector, optional
+        Where the detector has changed since the night's: another epoch.
+    """
+
+    file: str
+    kind: str
+    start: datetime
+    exptime: float = 0.0
+    filter: str | None = None
+    sky: Sky | None = None
+    temperature: float | None = None
+    set_temperature: float | None = None
+    dust: tuple = ()
+    cosmic_rays: float = 0.0
+    object: str = ""
+    cards: dict = field(default_factory=dict)
+    detector: Detector | None = None
+
+
+def night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=True):
+    """Take the frames of a plan and write them.
+
+    A frame's own seed follows from `seed` and its file name: a plan can grow without a change of
+    the frames that are there.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made where it is missing. Frames of the same names are written over.
+    detector : Detector
+    shots : sequence of Shot
+    seed : int
+    instrument : str
+        Value of the INSTRUME card, which the profile recognises.
+    truth : bool
+        Write ``truth.npz`` beside the frames.
+
+    Returns
+    -------
+    dict of str to Exposure
+        By file.
+
+    Raises
+    ------
+    UserError
+        Two frames of one name, or one that can not be taken (`expose`).
+    """
+    folder = Path(folder)
+    files = [shot.file for shot in shots]
+    if len(set(files)) < len(files):
+        raise UserError("two simulated frames have one name", value=max(files, key=files.count))
+    taken = {}
+    for shot in shots:
+        own = shot.detector or detector
+        taken[shot.file] = expose(
+            own,
+            shot.kind,
+            shot.exptime,
+            rng=np.random.default_rng([seed, text_seed(shot.file)]),
+            filter=shot.filter,
+            sky=shot.sky,
+            temperature=shot.temperature,
+            dust=shot.dust,
+            cosmic_rays=shot.cosmic_rays,
+        )
+        path = folder / shot.file
+        make_folder(path.parent)
+        write_frame(path, taken[shot.file].raw, _cards(own, shot, taken[shot.file], instrument))
+    if truth:
+        _write_truth(folder, detector, taken)
+    return taken
+
+
+def _cards(detector, shot, taken, instrument):
+    """Return the header of a shot, and nothing that only the truth knows."""
+    ny, nx = taken.raw.shape
+    asked = taken.temperature if shot.set_temperature is None else shot.set_temperature
+    cards = {
+        "SIMPLE": True,
+        "BITPIX": 16,
+        "NAXIS": 2,
+        "NAXIS1": nx,
+        "NAXIS2": ny,
+        "BZERO": 32768.0,
+        "BSCALE": 1.0,
+        "INSTRUME": instrument,
+        "OBJECT": shot.object or shot.kind,
+        "IMAGETYP": _TYPES[shot.kind],
+        "EXPTIME": float(shot.exptime),
+        "DATE-OBS": shot.start.isoformat(timespec="milliseconds"),
+        "FILTER": shot.filter,
+        "SET-TEMP": float(asked),
+        "CCD-TEMP": float(taken.temperature),
+        "CCDSUM": "1 1",
+    }
+    cards |= shot.cards
+    return [(key, value, "") for key, value in cards.items() if value is not None]
+
+
+def profile(detector, *, instrument="SIMCAM", gain=True, read_noise=True):
+    """Return the text of a camera profile (docs/cameras.md) for a detector.
+
+    Parameters
+    ----------
+    detector : Detector
+    instrument : str
+        Value of the INSTRUME card.
+    gain, read_noise : bool
+        Say gain and read noise of each amplifier.
+
+    Returns
+    -------
+    str
+        YAML.
+    """
+    lines = [f"recognise: {{INSTRUME: {json.dumps(instrument)}}}", "site: {longitude: 0.0}"]
+    lines.append("amplifiers:")
+    for number, own in enumerate(detector.amplifiers):
+        strip = detector.overscan(number)
+        lines += [
+            f"  - name: {chr(ord('A') + number)}",
+            f'    data: {{python: "[:, {own.columns[0]}:{own.columns[1]}]"}}',
+            f'    overscan: {{python: "[:, {strip.start}:{strip.stop}]"}}',
+        ]
+        lines += [f"    gain: {own.gain}"] * gain + [
+            f"    read_noise: {own.read_noise}"
+        ] * read_noise
+        lines.append(f"    saturation: {detector.saturation}")
+    return "\n".join(lines) + "\n"
+
+
+def _write_truth(folder, detector, taken):
+    arrays = _detector_arrays(detector)
+    for file, one in taken.items():
+        arrays |= {f"{name}/{file}": array for name, array in _frame_arrays(one).items()}
+    temporary = folder / f".{TRUTH_ARRAYS}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+        temporary.replace(folder / TRUTH_ARRAYS)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _detector_arrays(detector):
+    lists = ("hot_pixels", "filling_pixels", "blinking_pixels", "low_pixels", "traps")
+    numbers = np.repeat(
+        np.arange(len(detector.amplifiers)),
+        [a.columns[1] - a.columns[0] for a in detector.amplifiers],
+    )
+    rate = np.full(detector.shape, detector.dark_current)
+    for pixels in (detector.hot_pixels, detector.filling_pixels[:, :3]):
+        add_pixels(rate, pixels)
+    whole = {
+        "structure": detector.structure,
+        "amplifier": numbers.astype(np.int16),
+        "dark_rate": rate,
+        "glow": detector.glow_charge(1.0),
+        "dead_time": detector.dead_time,
+        "defects": detector.defects(),
+    }
+    arrays = {name: np.broadcast_to(array, detector.shape) for name, array in whole.items()}
+    arrays |= {name: getattr(detector, name) for name in lists}
+    for name in ("gain", "read_noise"):
+        arrays[name] = np.array([getattr(a, name) for a in detector.amplifiers])
+    return arrays | {f"response/{band}": detector.response(band) for band in detector.illumination}
+
+
+def _frame_arrays(one):
+    arrays = {"cosmics": one.cosmics, "level": one.level, "saturated": one.saturated}
+    if one.kind != "bias":
+        arrays["dark"] = one.dark + one.glow
+    if one.kind in ("flat", "science"):
+        arrays |= {"incident": one.incident, "light": one.light}
+    return arrays
+
+
+def read_night(folder):
+    """Read ``truth.npz`` of a folder that `night` wrote.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By the names in the table of this module.
+
+    Raises
+    ------
+    UserError
+        Where there is none.
+    """
+    path = Path(folder) / TRUTH_ARRAYS
+    if not path.is_file():
+        raise UserError("no truth of simulated frames here", file=folder)
+    with np.load(path) as arrays:
+        return dict(arrays)

@@ -1,0 +1,280 @@
+"""Truth of the guide's folders: what was injected, written beside the frames and read back.
+
+``truth.json`` holds parameters, the camera, and what was drawn for each frame. ``truth.npz`` holds
+arrays; science pixels are counted from 0, and ``<file>`` is a frame's path in the folder.
+
+=================== ============== ===============================================================
+name                shape          what it is, and its unit
+=================== ============== ===============================================================
+structure           (nx,)          bias level of a column above the overscan, adu
+hot_pixels          (n, 3)         row, column, electrons per second (above the dark current)
+glow                (ny, nx)       glow of the amplifier, electrons per second; not where all
+                                   frames are biases
+response/<filter>   (ny, nx)       relative response: pixels, dust, vignetting; only where a frame
+                                   has light in this filter
+drift/<file>        (ny,)          bias level of a row less the frame's level, adu
+stars/<file>        (n, 3)         row, column, electrons (before response)
+cosmics/<file>      (n, 3)         row, column, electrons of each pixel that a cosmic ray hit
+=================== ============== ===============================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.simulate.cosmics import add_pixels
+from ccdflow.simulate.detector import Glow
+from ccdflow.simulate.files import write_whole
+from ccdflow.simulate.guide import add_light
+
+# Goes into truth.json: a folder made by an older simulator is not taken for one made by this one.
+SIMULATOR_VERSION = 2
+TRUTH_FILE = "truth.json"
+TRUTH_ARRAYS = "truth.npz"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What was injected into a simulated folder.
+
+    Parameters
+    ----------
+    parameters : dict
+        What the simulator was called with.
+    camera : dict
+        Scalars of the camera, and its true regions as FITS sections: `overscan` (usable), `data`,
+        `leaked` (columns, counted from 1).
+    frames : dict of str to dict
+        By file relative to the folder: `imagetyp`, `filter`, `exptime` (s), `start`
+        (UT), `night` (local date of the evening), `level` (adu), `leak` (adu, each leaked
+        column), `signal` (electrons in a pixel of response 1), `stars` (number), `seed`.
+    structure : numpy.ndarray
+        Shape (nx,): what each science column lies above the overscan, in adu.
+    hot_pixels : numpy.ndarray
+        Shape (n, 3): row, column, electrons per second.
+    folder : pathlib.Path
+    drift : dict of str to numpy.ndarray
+        By file, shape (ny,): bias level of each row less the frame's `level`, in adu.
+    stars : dict of str to numpy.ndarray
+        By file, shape (n, 3): row, column, electrons (before response).
+    cosmics : dict of str to numpy.ndarray
+        By file, shape (n, 3): row, column, electrons of each pixel that a cosmic ray hit.
+    """
+
+    parameters: dict
+    camera: dict
+    frames: dict
+    structure: np.ndarray
+    hot_pixels: np.ndarray
+    folder: Path
+    drift: dict
+    stars: dict
+    cosmics: dict
+
+    @cached_property
+    def glow(self):
+        """Glow of the amplifier, electrons per second: float32, shape (ny, nx)."""
+        return self._array("glow")
+
+    @cached_property
+    def dark_rate(self):
+        """Dark current, hot pixels and glow, electrons per second: float32, shape (ny, nx)."""
+        rate = self.glow + np.float32(self.camera["dark_current"])
+        add_pixels(rate, self.hot_pixels)
+        return rate
+
+    def response(self, band):
+        """Return the relative response in a filter: float32, shape (ny, nx)."""
+        return self._array(f"response/{band}")
+
+    def incident(self, file):
+        """Return the light of a frame before any response, which a perfect calibration gives.
+
+        Parameters
+        ----------
+        file : str
+
+        Returns
+        -------
+        numpy.ndarray
+            Mean electrons: float32, shape (ny, nx).
+        """
+        image = np.zeros(self.glow.shape, dtype=np.float32)
+        add_light(image, self.frames[file]["signal"], self.stars[file])
+        return image
+
+    def _array(self, name):
+        with np.load(self.folder / TRUTH_ARRAYS) as arrays:
+            return arrays[name]
+
+
+def read_truth(folder):
+    """Read what was injected into a simulated folder.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    Truth
+
+    Raises
+    ------
+    UserError
+        Where the folder holds no finished simulation.
+    """
+    folder = Path(folder)
+    stated = read_truth_file(folder)
+    whole = stated is not None and stated["complete"] and (folder / TRUTH_ARRAYS).exists()
+    if not whole:
+        raise UserError(
+            "no finished simulation here", file=folder, remedy="run scripts/simulate.py on it"
+        )
+    with np.load(folder / TRUTH_ARRAYS) as arrays:
+        by_kind = {
+            kind: {name: arrays[f"{kind}/{name}"] for name in stated["frames"]}
+            for kind in ("drift", "stars", "cosmics")
+        }
+        structure, hot_pixels = arrays["structure"], arrays["hot_pixels"]
+    return Truth(
+        stated["parameters"],
+        stated["camera"],
+        stated["frames"],
+        structure,
+        hot_pixels,
+        folder,
+        **by_kind,
+    )
+
+
+def read_truth_file(folder):
+    """Return what ``truth.json`` holds, or None where there is none.
+
+    Raises
+    ------
+    UserError
+        A file of that name that the simulator did not write.
+    """
+    path = folder / TRUTH_FILE
+    if not path.exists():
+        return None
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+        return {key: stated[key] for key in ("complete", "parameters", "camera", "frames")}
+    except (ValueError, TypeError, KeyError):
+        raise UserError(
+            "not a truth file of the simulator", file=path, remedy="choose another folder"
+        ) from None
+
+
+def _camera_truth(camera):
+    return {
+        "instrument": camera.instrument,
+        "naxis1": camera.naxis1,
+        "naxis2": camera.ny,
+        "data": camera.section(camera.data_columns),
+        "overscan": camera.section(camera.usable_overscan_columns),
+        "leaked": [int(column) + 1 for column in camera.leaked_columns],
+        "biassec": camera.biassec,
+        "gain": camera.gain,
+        "read_noise": camera.read_noise,
+        "read_noise_adu": camera.read_noise_adu,
+        "level": camera.level,
+        "gradient": camera.gradient,
+        "dark_current": camera.dark_current,
+        "cosmic_rays": camera.cosmic_rays,
+    }
+
+
+def frame_truth(frame, drawn):
+    """Return what ``truth.json`` says of one frame, given its `Realisation`."""
+    return {
+        "imagetyp": frame.imagetyp,
+        "filter": frame.filter,
+        "exptime": frame.exptime,
+        "start": frame.start.isoformat(),
+        "night": frame.since_noon[0].isoformat(),
+        "level": drawn.level,
+        "leak": drawn.leak.tolist(),
+        "signal": drawn.signal,
+        "stars": len(drawn.stars),
+        "cosmics": len(drawn.cosmics),
+        "seed": list(drawn.seed),
+    }
+
+
+def write_truth_file(folder, *, complete, parameters, camera, frames):
+    """Write ``truth.json``; `complete` where all frames and arrays are there."""
+    content = {
+        "complete": complete,
+        "parameters": parameters,
+        "camera": _camera_truth(camera),
+        "frames": frames,
+    }
+    write_whole(folder / TRUTH_FILE, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_truth_arrays(folder, detector, drawn, responses):
+    """Write ``truth.npz`` of a guide's folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    detector : Detector
+    drawn : dict of Frame to Realisation
+    responses : dict of str to numpy.ndarray
+        By filter, shape (ny, nx).
+    """
+    arrays = {"structure": detector.structure, "hot_pixels": detector.hot_pixels}
+    if any(frame.exptime for frame in drawn):
+        arrays["glow"] = (detector.glow or Glow(0.0, 1.0)).image(detector.shape)
+    arrays |= {f"response/{band}": response for band, response in responses.items()}
+    for frame, one in drawn.items():
+        arrays[f"drift/{frame.file}"] = one.drift
+        arrays[f"stars/{frame.file}"] = one.stars
+        arrays[f"cosmics/{frame.file}"] = one.cosmics
+    temporary = folder / f".{TRUTH_ARRAYS}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+        temporary.replace(folder / TRUTH_ARRAYS)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_folder(folder, frames, parameters, *, overwrite):
+    """Refuse to write over anyone's own frames, or to mix two simulations.
+
+    Raises
+    ------
+    UserError
+        Where frames are there that this simulation did not write.
+    """
+    stated = read_truth_file(folder)
+    if overwrite or (stated is not None and stated["parameters"] == parameters):
+        return
+    if stated is not None:
+        changed = [k for k, v in parameters.items() if stated["parameters"].get(k) != v]
+        found = f"with other parameters ({', '.join(changed)})"
+        if "simulator" in changed:
+            found = "made by another version of the simulator"
+        raise UserError(
+            f"this folder holds a simulation {found}",
+            file=folder,
+            remedy="choose another folder, or --overwrite",
+        )
+    present = next((f.file for f in frames if (folder / f.file).exists()), None)
+    if present is not None:
+        raise UserError(
+            "a file of this name is there that the simulator did not write",
+            file=folder / present,
+            remedy="choose another folder, or --overwrite",
+        )

@@ -1,0 +1,94 @@
+"""Names of products: no two of different things alike, none longer than a file system takes."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ccdflow import paths
+
+_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=300)
+
+
+@given(one=_text, other=_text)
+def test_two_nights_never_share_a_folder(one, other):
+    assert (paths.segment(one) == paths.segment(other)) == (one == other)
+
+
+@given(night=_text, group=_text)
+def test_no_name_is_longer_than_file_systems_take(night, group):
+    product = paths.combined(night, group)
+    for path in (
+        paths.done(product, "0" * 16, 99),
+        paths.done(f"orders/{paths.segment(night)}_to_{paths.segment(night)}", "0" * 16, 99),
+        paths.night_page(night),
+    ):
+        assert path.isascii()
+        assert max(len(part.encode()) for part in path.split("/")) <= 255
+        assert ".." not in path.split("/")
+
+
+@pytest.mark.parametrize("name", ["2024-03-01", "run_7", "N.1+2-3"])
+def test_a_name_of_plain_letters_stays(name):
+    assert paths.segment(name) == paths.plain(name) == name
+
+
+def test_names_that_only_their_digest_tells_apart():
+    names = [
+        "dark run",
+        "dark_run",
+        "dark  run",
+        "утро",
+        "вечер",
+        "",
+        ".",
+        "..",
+        "x" * 97,
+        "x" * 98,
+    ]
+    assert len({paths.segment(name) for name in names}) == len(names)
+    assert len({paths.plain("x" * length) for length in (120, 121, 122)}) == 3
+    assert paths.plain(paths.plain("y " * 200)) == paths.plain("y " * 200)
+
+
+_ENDINGS = [
+    "".join(parts)
+    for ending in ("fits", "fit", "fts")
+    for parts in itertools.product((f".{ending}", f".{ending.upper()}", f".{ending.title()}"),
+                                   ("", ".gz", ".GZ", ".fz", ".Fz", ".fz.gz", ".FZ.GZ"))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", _ENDINGS)
+def test_every_raw_name_becomes_a_fits_product_that_is_kept(ending):
+    assert paths.is_raw_name(f"a{ending}")
+    product = paths.reduced(f"night/a{ending}")
+    assert paths.is_fits(product)
+    assert not paths.is_shown_only(product)
+
+
+@pytest.mark.parametrize(
+    ("product", "shown"),
+    [
+        ("nights/2024-03-01/report.html", True),
+        ("nights/2024-03-01/before_after.png", True),
+        ("bias_quality.csv", True),
+        ("report.html", True),
+        ("reduced/report.html", False),
+        ("reduced/nights/a.png", False),
+        ("combined/2024-03-01/bias.fits", False),
+        ("combined/2024-03-01/report.html", False),
+        ("nights/2024-03-01/of_somebody.fits", False),
+        ("masters/x", False),
+    ],
+)
+def test_only_pages_pictures_and_tables_may_be_deleted(product, shown):
+    assert paths.is_shown_only(product) is shown
+
+
+@pytest.mark.parametrize("name", ["a.fits", "x" * 250 + ".fits", "ж" * 125 + ".fits", "noending"])
+def test_a_numbered_name_fits(name):
+    numbered = paths.numbered(name, 12)
+    assert len(numbered.encode()) <= 255
+    assert numbered.endswith((".12.fits", "noending.12"))

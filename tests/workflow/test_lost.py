@@ -1,0 +1,240 @@
+"""What an attack found lost or wrong without a word, through whole runs; and its neighbours."""
+
+import mmap
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from sandbox import SMALL, Sandbox, frame_bytes, products
+from stand_ins import use_stand_ins
+
+from ccdflow import paths
+from ccdflow.files import rawfile
+from ccdflow.run import inventory, plan
+
+NIGHT = "2024-03-01"
+CONFIG = {"combine": {"minimum": 2}}
+
+
+@pytest.fixture
+def box(tmp_path, monkeypatch):
+    use_stand_ins(monkeypatch)
+    made = Sandbox(tmp_path / "box", dict(CONFIG))
+    for number in range(3):
+        made.put(f"a{number}.fits.gz", number, camera="alpha", size=SMALL)
+    return made
+
+
+def check_from_scratch(box):
+    assert list(box.plan().plan.jobs) == []
+    clean = box.clean()
+    clean.run(cores=1)
+    assert products(clean.results) == products(box.results)
+
+
+# -- a product of any name is kept -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["g.FITS", "g.fit", "g.FTS", "g.Fits.GZ", "g.fits.fz.gz"])
+@pytest.mark.parametrize("how", ["raw gone bad", "raw gone and a bit flipped"])
+def test_a_product_of_any_ending_is_kept(box, name, how):
+    box.put(name, 9, camera="alpha", size=SMALL, packed=name.lower().endswith(".gz"))
+    box.run()
+    product = paths.reduced(name)
+    path = box.results / product
+    content = bytearray(path.read_bytes())
+    if how == "raw gone bad":
+        written = (box.raw / name).read_bytes()
+        box.write(name, written[: len(written) // 2])
+    else:
+        (box.raw / name).unlink()
+        content[-3000] ^= 1
+        path.write_bytes(content)
+    said = plan.describe(box.plan().plan)
+    assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in said)
+    box.run()
+    assert not path.exists()
+    assert (box.results / "set_aside" / product).read_bytes() == content
+    check_from_scratch(box)
+
+
+def test_a_touched_product_of_any_ending_is_not_made_again(box):
+    """Its own checksum tells that it is as it was."""
+    box.put("g.fits.fz.gz", 9, camera="alpha", size=SMALL)
+    box.put("h.FTS", 8, camera="alpha", size=SMALL, packed=False)
+    box.run()
+    for name in ("g.fits.fz", "h.FTS"):
+        os.utime(box.results / "reduced" / name, (1e9, 1e9))
+    assert box.run().jobs == []
+
+
+# -- two nights, two folders -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "nights",
+    [("dark run", "dark_run"), ("утро", "вечер"), ("n" * 240, "n" * 239 + "m"), ("a b", "a  b")],
+    ids=["blank", "letters", "long", "two blanks"],
+)
+def test_nights_whose_names_are_alike_are_two(box, nights):
+    for k, night in enumerate(nights):
+        for number in range(2):
+            content = frame_bytes(10 * k + number, camera="alpha", size=SMALL)
+            undated = content.replace(b"DATE-OBS=", b"NODATE  =")
+            box.write(f"{night}/f{number}.fits", undated)
+    box.run()
+    for night in nights:
+        assert len(list((box.results / "combined" / paths.segment(night)).glob("*.fits"))) == 1
+        assert (box.results / paths.night_page(night)).is_file()
+    check_from_scratch(box)
+
+
+# -- what was read is what is fingerprinted --------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["fits.gz", "fits"])
+@pytest.mark.parametrize("how", ["rows", "whole"])
+def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(box, ending, how, monkeypatch):
+    """From one of its openings on the path is another file; then it is what it was, and touched."""
+    file, other = box.raw / f"b0.{ending}", box.root / f"other.{ending}"
+    box.put(file.name, 50, camera="alpha", size=SMALL, packed=ending == "fits.gz")
+    content = box.put("b9.fits.gz", 51, camera="alpha", size=SMALL, packed=ending == "fits.gz")
+    (box.raw / "b9.fits.gz").rename(other)
+    assert other.read_bytes() == content
+    if how == "whole":
+        box.config["reduction"] = {"statistic": "mean"}
+        from ccdflow.frame import streaming
+
+        monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
+    box.config["pictures"] = {"per_type": "all"}
+    for first in (1, 2, 3, 4):
+        shutil.rmtree(box.results, ignore_errors=True)
+        count, opener = [], rawfile._open_at_once
+
+        def opened(path, flags, count=count, opener=opener, first=first):
+            if Path(path) == file:
+                count.append(path)
+                path = other if len(count) >= first else path
+            return opener(path, flags)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rawfile, "_open_at_once", opened)
+            box.run(keep_going=True)
+        os.utime(file)
+        box.run()
+        check_from_scratch(box)
+
+
+@pytest.mark.parametrize("ending", ["fits.gz", "fits"])
+@pytest.mark.parametrize("part", ["header", "pixels"])
+def test_a_file_written_to_in_place_while_it_is_read_makes_no_product(
+    box, ending, part, monkeypatch
+):
+    """Between header and pixels, times put back: only the bytes can tell."""
+    name = f"b0.{ending}"
+    packed = ending == "fits.gz"
+    box.put(name, 50, camera="alpha", size=SMALL, packed=packed, note="one")
+    other = {"note": "two"} if part == "header" else {}
+    new = box.put("x.fits", 50 if other else 51, camera="alpha", size=SMALL, packed=packed, **other)
+    (box.raw / "x.fits").unlink()
+    path, rewind = box.raw / name, rawfile.RawFile.rewind
+    old = path.read_bytes()
+
+    def written(raw, layout):
+        if raw._name == name and path.read_bytes() == old:
+            status = path.stat()
+            path.write_bytes(new)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        return rewind(raw, layout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rawfile.RawFile, "rewind", written)
+        outcome = box.run(keep_going=True)
+    assert path.read_bytes() == new
+    assert any(
+        line.startswith(f"left for the next run: {name}: the raw file") for line in outcome.lines
+    )
+    assert not (box.results / paths.reduced(name)).exists()
+    box.run()
+    check_from_scratch(box)
+
+
+# -- the row of a file that cannot be read ---------------------------------------------------------
+
+
+def test_a_link_that_leads_nowhere_any_more_is_known_by_its_name_alone(box):
+    away = box.root / "disk"
+    away.mkdir()
+    for number in range(2):
+        box.put(f"undated/b{number}.fits.gz", 20 + number, camera="alpha", size=SMALL)
+        path = box.raw / f"undated/b{number}.fits.gz"
+        path.rename(away / path.name)
+        path.symlink_to(away / path.name)
+    box.run()
+    (away / "b1.fits.gz").unlink()
+    (box.results / "reduced/undated/b1.fits").unlink()
+    box.run()
+    row = inventory.load_store(box.results).rows["undated/b1.fits.gz"]
+    assert row.shown[0] == "set aside"
+    assert (row.camera, row.geometry, row.facts["imagetyp"]) == ("", "", "")
+    check_from_scratch(box)
+
+
+# -- what is written without a trace ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("old", [True, False])
+def test_bytes_written_through_a_mapping_are_seen(box, packed, old):
+    """On tmpfs neither mtime nor ctime tells of them."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        pytest.skip("there is no tmpfs at /dev/shm")
+    box.config["limits"] = {"settle": 1000, "frame_memory": 50}
+    name = "m.fits.gz" if packed else "m.fits"
+    content = box.put(name, 30, camera="alpha", size=SMALL, packed=packed)
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        if old:
+            # As a copy that keeps the times.
+            os.utime(path, (1e9, 1e9))
+        (box.raw / name).unlink()
+        (box.raw / name).symlink_to(path)
+        box.run()
+        before = (box.results / paths.reduced(name)).read_bytes()
+        stamp = path.stat()
+        with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+            # Of the first row: of a packed file the checksum at the end stays what it was.
+            mapped[len(content) // 2] ^= 1
+        now = path.stat()
+        assert (now.st_mtime_ns, now.st_ctime_ns) == (stamp.st_mtime_ns, stamp.st_ctime_ns)
+        outcome = box.run()
+        product = box.results / paths.reduced(name)
+        if packed:
+            assert any(line.startswith(f"set aside: {name}: gzip") for line in outcome.lines)
+            assert not product.exists()
+        else:
+            assert product.read_bytes() != before
+        check_from_scratch(box)
+
+
+def test_a_file_that_was_old_when_it_was_read_is_not_read_again(box, monkeypatch):
+    box.config["limits"] = {"settle": 1000, "frame_memory": 50}
+    box.run()
+    opened, now = [], inventory.time.time
+
+    def counted(path, name, make=rawfile.open_raw):
+        opened.append(name)
+        return make(path, name)
+
+    monkeypatch.setattr(rawfile, "open_raw", counted)
+    box.run()
+    assert sorted(opened) == ["a0.fits.gz", "a1.fits.gz", "a2.fits.gz"]
+    monkeypatch.setattr(inventory.time, "time", lambda: now() + 2000)
+    for wanted in (3, 0):
+        opened.clear()
+        assert box.run().jobs == []
+        assert len(opened) == wanted
