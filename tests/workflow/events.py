@@ -250,7 +250,7 @@ class Archive(RuleBasedStateMachine):
         count=st.booleans(),
     )  # fmt: skip
     def edit_combine(self, enabled, minimum, clip, count):
-        self.box.config["combine"] = {
+        self.box.config["bias"] = {
             "enabled": enabled, "minimum": minimum, "clip": clip, "count": count,
         }  # fmt: skip
 
@@ -433,7 +433,7 @@ class Archive(RuleBasedStateMachine):
         config = self.box.config
         if product.startswith("combined/"):
             types = config.get("types", "all")
-            enabled = config.get("combine", {}).get("enabled", True)
+            enabled = config.get("bias", {}).get("enabled", True)
             return not enabled or (types != "all" and "bias" not in types)
         own = [file for file in self.files if paths.reduced(file) == product]
         return not any(map(self.is_wanted, own))
