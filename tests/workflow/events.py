@@ -60,7 +60,7 @@ class Archive(RuleBasedStateMachine):
         self.deleted = {}
         # Made by a run that was killed.
         self.pending = set()
-        self.arithmetic = reduction.ARITHMETIC
+        self.arithmetic = reduction.PIXELS
 
     def teardown(self):
         """Leave nothing behind."""
@@ -265,7 +265,7 @@ class Archive(RuleBasedStateMachine):
     @rule(version=st.sampled_from((1, 2)))
     def new_release(self, version):
         self.arithmetic = version
-        self.patch.setattr(reduction, "ARITHMETIC", version)
+        self.patch.setattr(reduction, "PIXELS", version)
 
     # -- events on results -------------------------------------------------------------------------
 

@@ -330,9 +330,21 @@ def test_no_combining(box):
 
 
 def test_release_with_new_arithmetic(box, monkeypatch):
-    monkeypatch.setattr(reduction, "ARITHMETIC", reduction.ARITHMETIC + 1)
+    monkeypatch.setattr(reduction, "PIXELS", reduction.PIXELS + 1)
     _, said = check(box, of_camera("alpha") | of_camera("beta") | PAGES | TABLES)
     assert said.startswith("16 of 16 frames to reduce: 16 new arithmetic; nights")
+
+
+def test_release_with_a_new_header(box, monkeypatch):
+    """No pixel is made again; who asks for it gets the headers, and nothing is combined again."""
+    monkeypatch.setattr(reduction, "HEADER", reduction.HEADER + 1)
+    _, said = check(box, [])
+    assert "16 frames with a header of an older version: `-R reduce` writes it anew" in said
+    frames = {paths.reduced(file) for file in box.plan().context.store.rows}
+    outcome = box.run(forced={"frame"})
+    assert set(outcome.jobs) == frames
+    plan = box.plan().plan
+    assert (plan.jobs, plan.older_headers) == ({}, {})
 
 
 def test_release_without_new_arithmetic(box, monkeypatch):
