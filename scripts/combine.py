@@ -15,7 +15,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow import __version__
-from ccdflow.combine.stack import DEFAULT_MEMORY, Recipe, combine, locate
+from ccdflow.combine.stack import DEFAULT_MEMORY, CombineRecipe, combine, locate
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import checksum, promised, whole
 
@@ -48,7 +48,9 @@ def run(options):
     """Combine the files, write the result and return the line that says so."""
     if options.out.exists() and not options.overwrite:
         raise UserError("is there already", file=options.out, remedy="--overwrite replaces it")
-    recipe = Recipe(method=options.method, clip=options.clip or None, iterations=options.iterations)
+    recipe = CombineRecipe(
+        method=options.method, clip=options.clip or None, iterations=options.iterations
+    )
     result = combine(
         [locate(path, hdu=options.hdu) for path in options.files],
         recipe,

@@ -67,7 +67,7 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
         Changed in place.
     key : str
         The product's.
-    recipe : ccdflow.combine.stack.Recipe
+    recipe : ccdflow.combine.recipe.CombineRecipe
     members : list of str
         Raw files.
     dates : list of str

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ccdflow.combine.stack import Recipe, combine_arrays
+from ccdflow.combine.stack import CombineRecipe, combine_arrays
 from ccdflow.detector.frame_figures import (
     BOXES,
     CLIP,
@@ -202,7 +202,7 @@ def excess_variance(n, recipe):
     # Against the plain average of the same values: the chance excess of both cancels.
     squares = [
         np.mean(np.square(combine_arrays(values, r).image), dtype=np.float64)
-        for r in (recipe, Recipe("average", None))
+        for r in (recipe, CombineRecipe("average", None))
     ]
     return float(squares[0] / squares[1])
 
@@ -216,7 +216,7 @@ def noise_prediction(sigma, n, recipe=None):
         Read noise, adu.
     n : int
         Number of members.
-    recipe : Recipe, optional
+    recipe : CombineRecipe, optional
         The guide's by default.
 
     Returns
@@ -226,7 +226,7 @@ def noise_prediction(sigma, n, recipe=None):
     """
     if not isinstance(sigma, Estimate):
         sigma = Estimate(float(sigma), 0.0)
-    factor = float(np.sqrt(excess_variance(n, recipe or Recipe()) / n))
+    factor = float(np.sqrt(excess_variance(n, recipe or CombineRecipe()) / n))
     return Estimate(sigma.value * factor, sigma.error * factor)
 
 
@@ -241,7 +241,7 @@ def combined_noise(frames, recipe=None):
     ----------
     frames : numpy.ndarray
         Shape ``(n, k, nx)``: the same pixels of all members, of one amplifier, in adu.
-    recipe : Recipe, optional
+    recipe : CombineRecipe, optional
         How they were combined; the guide's by default.
 
     Returns
@@ -249,7 +249,7 @@ def combined_noise(frames, recipe=None):
     Estimate
         Its standard error is sigma / sqrt(2 N) for N pixels.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or CombineRecipe()
     n = len(frames)
     if n < 2:
         return UNKNOWN

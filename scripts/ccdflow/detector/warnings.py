@@ -32,7 +32,7 @@ def remarks(figures, recipe):
     ----------
     figures : dict
         Of an amplifier, as `AmplifierQuality` names them, and ``cut_off``, see `is_cut_off`.
-    recipe : Recipe
+    recipe : CombineRecipe
 
     Returns
     -------
