@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -186,6 +186,11 @@ def _slope(times, levels):
 # -- the noise of the combined bias -------------------------------------------------------------
 
 
+def _without_noise_clipping(recipe):
+    """Return a recipe for values of normal noise alone, of which the noise model rejects none."""
+    return replace(recipe, clip=None) if recipe.clip_by == "noise" else recipe
+
+
 @lru_cache(maxsize=256)
 def excess_variance(n, recipe):
     """Variance of what `recipe` makes of `n` normal values, over that of their plain average.
@@ -196,6 +201,7 @@ def excess_variance(n, recipe):
     """
     if n < 3 or (recipe.method == "average" and recipe.clip is None):
         return 1.0
+    recipe = _without_noise_clipping(recipe)
     rng = np.random.default_rng(20160116)
     trials = max(min(_TRIALS, 4_000_000 // n), 4000)
     values = rng.standard_normal((n, 1, trials), dtype=np.float32)
@@ -249,7 +255,7 @@ def combined_noise(frames, recipe=None):
     Estimate
         Its standard error is sigma / sqrt(2 N) for N pixels.
     """
-    recipe = recipe or CombineRecipe()
+    recipe = _without_noise_clipping(recipe or CombineRecipe())
     n = len(frames)
     if n < 2:
         return UNKNOWN
