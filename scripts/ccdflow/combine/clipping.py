@@ -6,12 +6,14 @@ members' own type proves for most pixels, with its error bound, that nothing lie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ccdflow.combine.noise import median_excess
 from ccdflow.combine.recipe import MAD_TO_SIGMA, MEDIAN_OVER_MEAN
+
+_BRIGHTER = 3.0  # standard errors above the expected light
 
 # -- what is known of the noise of some pixels -----------------------------------------------------
 
@@ -21,7 +23,8 @@ class PixelNoise:
     """The noise of the values of some pixels in each member.
 
     A value of a member of level L is (charge / L), so that its variance about `centre` is
-    (fixed + slope max(L centre + k dark, 0)) / L^2.
+    (fixed + slope max(L light + k dark, 0)) / L^2; `light` is the centre, or what is expected of it
+    where the centre is not significantly brighter.
 
     Parameters
     ----------
@@ -33,6 +36,8 @@ class PixelNoise:
         Shape ``(k,)``: the charge that was subtracted.
     factors : numpy.ndarray or None
         Shape ``(n,)``: by what the charge was multiplied in each member.
+    expected : numpy.ndarray or None
+        Shape ``(k,)``: light of the pixels as their surroundings have it.
     """
 
     fixed: np.ndarray
@@ -40,23 +45,36 @@ class PixelNoise:
     levels: np.ndarray
     dark: np.ndarray | None = None
     factors: np.ndarray | None = None
+    expected: np.ndarray | None = None
 
     def part(self, columns):
         """Return the noise of some of the pixels."""
-        dark = None if self.dark is None else self.dark[columns]
-        return PixelNoise(self.fixed[columns], self.slope[columns], self.levels, dark, self.factors)
+        some = {
+            name: None if getattr(self, name) is None else getattr(self, name)[columns]
+            for name in ("fixed", "slope", "dark", "expected")
+        }
+        return replace(self, **some)
+
+    def light(self, centre):
+        """Return the light whose noise pixels of this centre have."""
+        if self.expected is None:
+            return centre
+        single = self.fixed + self.slope * np.maximum(self.expected, 0)
+        reach = _BRIGHTER * np.sqrt(single / len(self.levels))
+        return np.where(centre > self.expected + reach, centre, self.expected)
 
     def variances(self, centre):
         """Return the variance of each value, shape ``(n, k)``, where the pixels have `centre`."""
         levels = self.levels[:, None]
-        light = centre * levels
+        light = self.light(centre) * levels
         if self.dark is not None:
             light += self.factors[:, None] * self.dark
         return (self.fixed + self.slope * np.maximum(light, 0)) / levels**2
 
     def least_variance(self, low):
         """Return what no variance is below, shape ``(k,)``, where the centre is `low` or more."""
-        light = np.maximum(low, 0) / self.levels.max()
+        # What is not as expected is brighter.
+        light = np.maximum(low if self.expected is None else self.expected, 0) / self.levels.max()
         if self.dark is not None:
             most = (np.abs(self.factors) / self.levels**2).max()
             light += np.minimum(self.dark * np.sign(self.factors.max()), 0) * most
@@ -83,7 +101,7 @@ class PixelNoise:
                 _sum_in_turn(np.where(keep, each[:, None], 0))
                 for each in (inverse, inverse**2, factors)
             )
-        light = centre * sums
+        light = self.light(centre) * sums
         if self.dark is not None:
             light += self.dark * darks
         with np.errstate(invalid="ignore", divide="ignore"):

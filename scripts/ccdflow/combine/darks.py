@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow.combine.masters import checked_bias, mask_of
-from ccdflow.combine.measuring import measured_noise, sample_members
+from ccdflow.combine.measuring import expected_light, measured_noise, sample_members
 from ccdflow.combine.recipe import CombineRecipe
 from ccdflow.combine.stack import DEFAULT_MEMORY, Subtracted, check_members, combine
 
@@ -106,6 +106,8 @@ def _combine(members, amplifiers, recipe, subtract, options, threads, memory, dt
     check_members(members)
     rows, sample = sample_members(members, subtract=subtract, **options)
     noise = measured_noise(amplifiers, members[0].shape, rows, sample, light=light)
+    if light and len(rows):
+        noise = replace(noise, expected=expected_light(noise, rows, sample))
     del sample
     combined = combine(
         members,

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
-from ccdflow.combine.noise import DIGITAL_NOISE, NoiseModel
+from ccdflow.combine.noise import DIGITAL_NOISE, ExpectedLight, NoiseModel
 from ccdflow.combine.preparing import prepare
 from ccdflow.combine.reading import file_reader
 from ccdflow.combine.tiles import sampled_rows
@@ -134,15 +134,70 @@ def _measured(amplifier, frames, levels, *, light):
     if not pairs:
         return _without_pairs(amplifier)
     amplifier = _completed(amplifier, pairs, light=light)
-    ratios = np.array([pair.sigma**2 / _predicted(amplifier, *more) for pair, *more in pairs])
-    pixels = np.mean([pair.count for pair, *_ in pairs])
-    factor = float(np.sqrt(ratios.mean()))
-    m = len(pairs)
+    pulls = _pulls_of_pairs(amplifier, frames, levels)
+    factor = float(np.sqrt(np.mean([pull.sigma**2 for pull in pulls])))
+    m, pixels = len(pulls), np.mean([pull.count for pull in pulls])
     # Neighbouring pairs share a frame: their variances are correlated by 1/4.
     error = factor * np.sqrt((1 + (m - 1) / (2 * m)) / (2 * pixels * m))
     if abs(factor - 1) <= max(_LEAST_DIFFERENCE, 3 * error):
         return amplifier
     return replace(amplifier, factor=amplifier.factor * factor)
+
+
+def _pulls_of_pairs(amplifier, frames, levels):
+    """Return the moments of the differences of consecutive frames over their predicted noise."""
+    boxes = _box_medians(frames) if amplifier.slope else np.zeros(frames.shape[1:])
+    pulls = []
+    for i, j in pairwise(range(len(frames))):
+        variance = _predicted(amplifier, boxes, levels[i], levels[j])
+        pull = clipped_moments((frames[i] - frames[j]) / np.sqrt(variance))
+        if pull.count > 1 and pull.sigma > 0:
+            pulls.append(pull)
+    return pulls
+
+
+_BOX_COLUMNS, _BOX_ROWS = 32, 4
+
+
+def _box_medians(frames):
+    """Return the light of each pixel as its surroundings have it, shape ``(k, nx)``.
+
+    Boxes of a few of the sampled rows by some columns, the median of all frames together: hot
+    pixels are not in it.
+    """
+    _, k, nx = frames.shape
+    light = np.zeros((k, nx))
+    for y in range(0, k, _BOX_ROWS):
+        for x in range(0, nx, _BOX_COLUMNS):
+            box = frames[:, y : y + _BOX_ROWS, x : x + _BOX_COLUMNS]
+            finite = box[np.isfinite(box)]
+            light[y : y + _BOX_ROWS, x : x + _BOX_COLUMNS] = np.median(finite) if finite.size else 0
+    return light
+
+
+def expected_light(noise, rows, sample):
+    """Return the light of pixels as their surroundings have it, from a sample of the members.
+
+    Parameters
+    ----------
+    noise : NoiseModel
+    rows, sample
+        As `sample_members` returns them.
+
+    Returns
+    -------
+    ExpectedLight
+    """
+    ny, nx = noise.shape
+    light = np.zeros((len(rows), nx))
+    for amplifier in noise.amplifiers:
+        y0, y1, x0, x1 = amplifier.region
+        inside = np.flatnonzero((rows >= y0) & (rows < y1))
+        light[inside, x0:x1] = _box_medians(sample[:, inside, x0:x1])
+    # Each row has the light of the sampled row nearest to it.
+    middles = (rows[1:] + rows[:-1]) / 2
+    bands = np.searchsorted(middles, np.arange(ny))
+    return ExpectedLight(bands, light)
 
 
 def _without_pairs(amplifier):
@@ -166,7 +221,7 @@ def _moments_of_pair(frames, levels, i, j):
 
 def _predicted(amplifier, light, *levels):
     """Variance of the difference of two members."""
-    light = max(light, 0.0)
+    light = np.maximum(light, 0.0)
     return sum((amplifier.fixed + amplifier.slope * light * L) / L**2 for L in levels)
 
 

@@ -71,6 +71,26 @@ class AmplifierNoise:
 
 
 @dataclass(frozen=True)
+class ExpectedLight:
+    """Light in bands of rows, the same in all rows of a band.
+
+    Parameters
+    ----------
+    bands : numpy.ndarray of int
+        Shape ``(ny,)``: the band of each row.
+    light : numpy.ndarray
+        Shape ``(number of bands, nx)``, in the unit of the members.
+    """
+
+    bands: np.ndarray
+    light: np.ndarray
+
+    def at(self, rows, columns):
+        """Return the light of pixels."""
+        return self.light[self.bands[rows], columns]
+
+
+@dataclass(frozen=True)
 class NoiseModel:
     """Noise of every pixel of an image: variance = fixed + slope x light.
 
@@ -80,6 +100,10 @@ class NoiseModel:
         Pixels that belong to none have infinite variance.
     shape : tuple of int
         ``(ny, nx)`` of the image.
+    expected : ExpectedLight or None
+        Light of the pixels as their surroundings have it, whose noise is that of all pixels that
+        are not significantly brighter. Their own values would bias it: those that came out high
+        would seem noisier. None for frames with much light, where it makes no difference.
 
     Raises
     ------
@@ -89,6 +113,7 @@ class NoiseModel:
 
     amplifiers: tuple[AmplifierNoise, ...]
     shape: tuple[int, int]
+    expected: ExpectedLight | None = None
 
     def __post_init__(self):
         for amplifier in self.amplifiers:
@@ -140,15 +165,19 @@ class NoiseModel:
     def terms(self, start, stop, dtype=np.float64):
         """Return (fixed, slope) of the pixels from `start` to `stop`, shape ``(stop - start,)``."""
         fixed, slope, bands = self._patterns
-        nx = self.shape[1]
-        first, last = start // nx, -(-stop // nx)
-        kinds = bands[first:last]
-        inside = slice(start - first * nx, stop - first * nx)
-        if kinds[0] == kinds[-1]:
-            pair = (np.resize(array[kinds[0]], len(kinds) * nx) for array in (fixed, slope))
-        else:
-            pair = (array[kinds].reshape(-1) for array in (fixed, slope))
-        return tuple(array[inside].astype(dtype) for array in pair)
+        return tuple(_between(each, bands, start, stop, dtype) for each in (fixed, slope))
+
+    def expected_between(self, start, stop):
+        """Return the expected light of the pixels from `start` to `stop`, None without."""
+        if self.expected is None:
+            return None
+        return _between(self.expected.light, self.expected.bands, start, stop, np.float64)
+
+    def expected_at(self, positions):
+        """Return the expected light of some pixels, None without; `positions` as for `terms_at`."""
+        if self.expected is None:
+            return None
+        return self.expected.at(*np.divmod(positions, self.shape[1]))
 
     def rows(self, rows):
         """Return (fixed, slope) of whole rows, shape ``(k, nx)``."""
@@ -161,6 +190,17 @@ class NoiseModel:
         return replace(
             self, amplifiers=tuple(replace(a, factor=a.factor * float(f)) for a, f in pairs)
         )
+
+
+def _between(pattern, bands, start, stop, dtype):
+    """Return the pixels from `start` to `stop` of an image whose rows are those of a pattern."""
+    nx = pattern.shape[1]
+    first, last = start // nx, -(-stop // nx)
+    kinds = bands[first:last]
+    inside = slice(start - first * nx, stop - first * nx)
+    if kinds[0] == kinds[-1]:
+        return np.resize(pattern[kinds[0]].astype(dtype), len(kinds) * nx)[inside]
+    return pattern[kinds].reshape(-1)[inside].astype(dtype)
 
 
 @lru_cache(maxsize=256)

@@ -36,7 +36,7 @@ class Member:
     dtype: str = ">f4"
 
 
-def locate(path, *, hdu=0):
+def locate(path, *, hdu=0, mask=False):
     """Find the pixels of a reduced frame.
 
     Parameters
@@ -45,6 +45,8 @@ def locate(path, *, hdu=0):
         An uncompressed FITS file.
     hdu : int or str
         Number or EXTNAME of the image.
+    mask : bool
+        Whether it is a mask, of whole numbers.
 
     Returns
     -------
@@ -62,9 +64,11 @@ def locate(path, *, hdu=0):
             size = file.seek(0, os.SEEK_END)
     except (OSError, EOFError) as error:
         raise FrameError(f"cannot be combined: {error}", file=path) from error
-    if header.get("NAXIS") != 2 or header["BITPIX"] not in (-32, -64):
+    allowed = {8: "u1", 16: ">i2"} if mask else {-32: ">f4", -64: ">f8"}
+    if header.get("NAXIS") != 2 or header["BITPIX"] not in allowed:
+        kind = "mask of uint8 or int16" if mask else "image of float32 or float64 pixels"
         raise FrameError(
-            "cannot be combined: not a two-dimensional image of float32 or float64 pixels",
+            f"cannot be combined: not a two-dimensional {kind}",
             file=path,
             keyword="BITPIX",
             value=header.get("BITPIX"),
@@ -72,7 +76,7 @@ def locate(path, *, hdu=0):
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
         raise FrameError("cannot be combined: the pixels are scaled", file=path, keyword="BSCALE")
     shape = (header["NAXIS2"], header["NAXIS1"])
-    dtype = ">f4" if header["BITPIX"] == -32 else ">f8"
+    dtype = allowed[header["BITPIX"]]
     needed = offset + shape[0] * shape[1] * np.dtype(dtype).itemsize
     if size < needed:
         raise FrameError(

@@ -86,7 +86,7 @@ class CombineRecipe:
                 value=self.clip_by,
                 allowed="'auto', 'noise', 'mad' or 'std'",
             )
-        if self.grow not in range(6):
+        if not (isinstance(self.grow, int) and 0 <= self.grow <= 5):
             raise UserError(
                 "rejection cannot grow by so much",
                 keyword="grow",

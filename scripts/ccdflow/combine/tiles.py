@@ -142,11 +142,13 @@ class CombineJob:
             return None
         if isinstance(where, slice):
             fixed, slope = self.noise.terms(where.start, where.stop, self.preparation.dtype)
+            expected = self.noise.expected_between(where.start, where.stop)
         else:
             fixed, slope = self.noise.terms_at(where)
+            expected = self.noise.expected_at(where)
         charge = self.preparation.charge(where)
         dark, factors = (None, None) if charge is None else charge
-        return PixelNoise(fixed, slope, self.preparation.levels, dark, factors)
+        return PixelNoise(fixed, slope, self.preparation.levels, dark, factors, expected)
 
 
 class Totals:
@@ -310,9 +312,7 @@ class _Worker:
         missing = self.values.shape[1] - (stop - start)
         if noise is None or not missing:
             return noise
-        dark = None if noise.dark is None else np.pad(noise.dark, (0, missing))
-        fixed, slope = (np.pad(each, (0, missing)) for each in (noise.fixed, noise.slope))
-        return PixelNoise(fixed, slope, noise.levels, dark, noise.factors)
+        return noise.part(np.arange(self.values.shape[1]).clip(max=stop - start - 1))
 
     def prepared(self, columns, start):
         """Return the values of some of the loaded pixels, float64, not yet masked."""

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ccdflow.combine.clipping import PixelNoise
 from ccdflow.detector.frame_figures import UNKNOWN, Estimate, clipped_moments
 
 
@@ -33,15 +34,15 @@ def half_split(combined, region):
     n = len(frames)
     if n < 2 or combined.noise is None or not frames.size:
         return UNKNOWN
-    fixed, slope = (t[:, x0:x1] for t in combined.noise.rows(combined.sample_rows[inside]))
+    rows = combined.sample_rows[inside]
+    places = (rows[:, None] * combined.image.shape[1] + np.arange(x0, x1)).ravel()
     levels = np.ones(n) if combined.levels is None else combined.levels
-    light = np.maximum(combined.image[combined.sample_rows[inside], x0:x1].astype(np.float64), 0)
-    variance = np.zeros_like(light)
-    for half in (slice(0, n, 2), slice(1, n, 2)):
-        own = levels[half]
-        # The mean of a half: one over its squared number times the variances of its members.
-        total = sum((fixed + slope * light * L) / L**2 for L in own)
-        variance += total / len(own) ** 2
+    terms, expected = combined.noise.terms_at(places), combined.noise.expected_at(places)
+    noise = PixelNoise(*terms, levels, expected=expected)
+    single = noise.variances(combined.image.reshape(-1)[places].astype(np.float64))
+    # The mean of a half: one over its squared number times the variances of its members.
+    variance = sum(half.sum(axis=0) / len(half) ** 2 for half in (single[::2], single[1::2]))
+    variance = variance.reshape(len(rows), x1 - x0)
     difference = frames[::2].mean(axis=0) - frames[1::2].mean(axis=0)
     moments = clipped_moments(difference / np.sqrt(variance))
     if moments.count < 2:
