@@ -6,6 +6,7 @@ import ccdproc
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 from master_truth import (
@@ -24,13 +25,16 @@ from master_truth import (
     write,
 )
 
+from ccdflow.combine import header, tiles
 from ccdflow.combine.darks import combine_biases, combine_darks
 from ccdflow.combine.flats import amplifier_ratios, combine_flats, flat_levels, normalised
 from ccdflow.combine.masters import HOT, NO_DATA, SATURATED, UNLIT, MasterImage, dark_factors
 from ccdflow.combine.stack import CombineRecipe, Member, Subtracted, combine
 from ccdflow.detector.dark_figures import hot_mask
+from ccdflow.detector.frame_figures import Estimate
 from ccdflow.detector.split import half_split
 from ccdflow.errors import FrameError, UserError
+from ccdflow.files.headertext import CardList
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -399,6 +403,36 @@ def test_a_flat_is_ccdprocs_step_by_step(tmp_path, n):
     assert_within_rounding(ours.image, theirs, biggest)
 
 
+# -- halves ----------------------------------------------------------------------------------------
+
+
+def assert_halves_agree(one, two):
+    """The difference of two masters of other members, over its predicted noise."""
+    pull = (one.image - two.image) / np.hypot(one.uncertainty, two.uncertainty)
+    for part in parts(pull):
+        assert 0.97 < part.std() < 1.03
+
+
+@pytest.mark.parametrize("n", [3, 6, 12])
+def test_halves_of_every_master_differ_by_their_uncertainties(tmp_path, n):
+    t = truth(hot=100, glow=0.2)
+    bias = master(t.bias)
+    members = write(tmp_path, darks(t, 2 * n, seconds=0.0), "b")
+    assert_halves_agree(*(combine_biases(members[k::2], amplifiers=amplifiers()) for k in range(2)))
+    members = write(tmp_path, darks(t, 2 * n), "d")
+    assert_halves_agree(
+        *(combine_darks(members[k::2], bias=bias, amplifiers=amplifiers()) for k in range(2))
+    )
+    levels = np.geomspace(10_000, 35_000, 2 * n)
+    members = write(tmp_path, flats(t, levels), "f")
+    assert_halves_agree(
+        *(
+            combine_flats(members[k::2], bias=bias, dark=None, amplifiers=amplifiers())
+            for k in range(2)
+        )
+    )
+
+
 # -- what must be impossible -----------------------------------------------------------------------
 
 
@@ -487,6 +521,20 @@ def test_masters_are_mapped_from_their_files(tmp_path):
         combine_darks(members, bias=MasterImage(cut), amplifiers=amplifiers())
 
 
+@pytest.mark.parametrize("grow", [0, 1])
+def test_bits_of_a_dark_do_not_depend_on_threads_or_tiles(tmp_path, monkeypatch, grow):
+    t = truth(hot=200, glow=0.3)
+    members = write(tmp_path, darks(t, 5))
+    given = {"bias": master(t.bias), "amplifiers": amplifiers()}
+    recipe = CombineRecipe(grow=grow)
+    whole = combine_darks(members, recipe=recipe, threads=1, **given)
+    for threads, tile in [(1, 1), (2, 5000 * 3 * 5 * 4)]:
+        monkeypatch.setattr(tiles, "TILE_BYTES", tile)
+        part = combine_darks(members, recipe=recipe, threads=threads, **given)
+        for name in ("image", "count", "uncertainty", "mask", "sample", "clipped"):
+            assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
+
+
 @pytest.mark.parametrize("n", [5, 60])
 def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, n):
     t = truth()
@@ -507,3 +555,48 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert SHAPE[0] * SHAPE[1] * 12 < peak < ceiling
+
+
+# -- cards -----------------------------------------------------------------------------------------
+
+
+def values(cards):
+    """The cards as astropy reads them."""
+    text = cards.to_bytes(0) if hasattr(cards, "to_bytes") else b""
+    return fits.Header.fromstring(text)
+
+
+def test_cards_tell_the_shared_noise_and_the_model(tmp_path):
+    t = truth()
+    bias = master(t.bias, uncertainty=3.0)
+    dark = combine_darks(write(tmp_path, darks(t, 3)), bias=bias, amplifiers=amplifiers())
+    cards = CardList()
+    header.say_of_noise(cards, dark)
+    header.say_of_dark(
+        cards, seconds=300.0, rates=[Estimate(0.02, 0.001)] * 2, hot=17, hot_limit=5.0
+    )
+    found = values(cards)
+    assert found["MBNOISE"] == 3.0
+    assert (found["MODRN01"], found["MODRN02"]) == NOISES
+    assert (found["MODGN01"], found["MODGN02"]) == GAINS
+    assert (found["MODFC01"], found["MODFC02"]) == (1.0, 1.0)
+    assert (found["EXPTIME"], found["NHOT"], found["DARKRT02"]) == (300.0, 17, 0.02)
+    assert "5 electron/s" in found.comments["NHOT"]
+
+
+def test_cards_tell_what_a_flat_caps():
+    cards = CardList()
+    header.say_of_flat(
+        cards,
+        levels=[10_000.0, 20_000.0, 40_000.0],
+        signal_to_noise=250.0,
+        ratios={"A": 1.2, "B": 0.9},
+    )
+    found = values(cards)
+    assert (found["FLATLVL"], found["FLATMIN"], found["FLATMAX"]) == (20_000, 10_000, 40_000)
+    assert (found["FLATSN"], found["FLATRMS"]) == (250, 0.004)
+    assert (found["FLATR01"], found["FLATR02"]) == (1.2, 0.9)
+    one = CardList()
+    header.say_of_flat(one, levels=[1.0], signal_to_noise=float("nan"), ratios={"A": 1.0})
+    assert "FLATSN" not in values(one)
+    assert "FLATR01" not in values(one)

@@ -315,7 +315,10 @@ def _limits(values, keep, recipe, noise):
     if recipe.clip_by == "noise":
         centre = _lower_median(values, keep)
         count = np.maximum(np.count_nonzero(keep, axis=0), 1)
-        return centre, recipe.clip * np.sqrt((1 + 1 / count) * noise.variances(centre))
+        variances = noise.variances(centre)
+        # The centre is uncertain by about the mean variance over the number of values.
+        of_centre = _sum_in_turn(np.where(keep, variances, 0)) / count**2
+        return centre, recipe.clip * np.sqrt(variances + of_centre)
     centre, mad = _kept_median(values, keep)
     if recipe.clip_by == "mad":
         return centre, mad * MAD_TO_SIGMA * recipe.clip

@@ -56,7 +56,8 @@ def combine_flats(
     scale_up : float
         A dark is lengthened by at most this factor.
     recipe : ccdflow.combine.recipe.CombineRecipe, optional
-        By default an average, clipped at 5 sigma: by noise below ten members, else by MAD.
+        By default an average, clipped at 5 sigma: by noise below ten members, one pixel around what
+        is rejected included; else by MAD.
     mask, ceilings, threads, memory, dtype
         As for `ccdflow.combine.stack.combine`.
     normalise : bool
@@ -87,7 +88,7 @@ def combine_flats(
     del sample
     combined = combine(
         members,
-        recipe or CombineRecipe(),
+        recipe or CombineRecipe(grow=1),
         subtract=subtract,
         scale=levels,
         noise=noise,

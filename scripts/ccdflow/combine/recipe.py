@@ -48,7 +48,8 @@ class CombineRecipe:
         whose MAD says too little; else by MAD.
     grow : int
         Pixels within so many rows and columns of a rejected value are rejected in the same member:
-        the faint rim of a star.
+        the faint rim of a star. Where ``auto`` comes to ``mad`` nothing grows: too many of its
+        rejections are chance.
     """
 
     method: str = "average"
@@ -118,7 +119,9 @@ class CombineRecipe:
             )
         if self.clip_by != "auto":
             return self
-        return replace(self, clip_by="noise" if noise is not None and n < FEW else "mad")
+        if noise is not None and n < FEW:
+            return replace(self, clip_by="noise")
+        return replace(self, clip_by="mad", grow=0)
 
     def __str__(self):
         if self.clip is None:
