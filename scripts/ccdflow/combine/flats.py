@@ -101,7 +101,7 @@ def combine_flats(
     )
     shared = _shared(subtract, bias, dark, levels, combined.sample_rows)
     combined = replace(combined, mask=mask_of(combined), shared=shared)
-    return normalised([combined])[0] if normalise else combined
+    return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
 
 
 def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, mask=None, ceilings=None):
@@ -194,6 +194,12 @@ def normalised(images):
     FrameError
         If no pixel is good.
     """
+    mean = _mean_of(images)
+    return [_over(image, mean) for image in images]
+
+
+def _mean_of(images):
+    """Return the mean of the good and lit pixels of all images together."""
     mean = float("nan")
     good = [(image.mask == 0) & (image.count > 0) for image in images]
     least = -np.inf
@@ -211,20 +217,26 @@ def normalised(images):
             break
     if not mean > 0:
         raise FrameError("no pixel of the combined flat is good", value=mean, allowed="light")
-    return [_over(image, mean) for image in images]
+    return mean
 
 
-def _over(image, mean):
-    scale = image.image.dtype.type(1 / mean)
-    flat = image.image * scale
-    unlit = np.isfinite(flat) & ~(flat >= LEAST_RESPONSE)
+def _over(image, mean, *, in_place=False):
+    """Divide a flat by a mean; `in_place` where nobody else has the arrays."""
+    arrays = [image.image, image.uncertainty, image.sample]
+    scaled = [
+        np.multiply(array, array.dtype.type(1 / mean), out=array if in_place else None)
+        for array in arrays
+    ]
+    mask = image.mask if in_place else image.mask.copy()
+    # NaN is not unlit: nothing is known of it.
+    mask.reshape(-1)[np.flatnonzero(scaled[0] < LEAST_RESPONSE)] |= UNLIT
     return replace(
         image,
-        image=flat,
-        uncertainty=image.uncertainty * np.float32(1 / mean),
-        mask=np.where(unlit, image.mask | UNLIT, image.mask).astype(np.int16),
+        image=scaled[0],
+        uncertainty=scaled[1],
+        sample=scaled[2],
+        mask=mask,
         levels=image.levels * mean,
-        sample=image.sample * image.sample.dtype.type(1 / mean),
         shared={name: value / mean for name, value in image.shared.items()},
     )
 

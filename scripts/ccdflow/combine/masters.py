@@ -145,5 +145,8 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
 
 def mask_of(combined):
     """Return the mask of a combined image, int16: what no member tells, and what all mask."""
-    mask = np.zeros(combined.image.shape, np.int16) if combined.mask is None else combined.mask
-    return np.where(np.isfinite(combined.image), mask, mask | NO_DATA).astype(np.int16)
+    shape = combined.image.shape
+    mask = np.zeros(shape, np.int16) if combined.mask is None else combined.mask.copy()
+    if combined.empty:
+        mask[~np.isfinite(combined.image)] |= NO_DATA
+    return mask
