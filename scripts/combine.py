@@ -106,7 +106,7 @@ def write(path, result, files):
     header["NAXIS2"] = data.shape[0]
     header["BUNIT"] = "adu"
     header["NCOMBINE"] = (len(files), "number of frames combined")
-    header["COMBMETH"] = (str(result.recipe), "how")
+    header["COMBMETH"] = str(result.recipe)
     header["NREJECT"] = (int(result.clipped.sum()), "values rejected")
     header["CCDFLOW"] = (__version__, "version of ccdflow")
     for number, name in enumerate(files, start=1):

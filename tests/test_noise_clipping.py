@@ -1,5 +1,8 @@
 """Clipping by gain and read noise: no good value lost, hits removed, the same bits however run."""
 
+import importlib.util
+from pathlib import Path
+
 import ccdproc
 import numpy as np
 import pytest
@@ -379,3 +382,27 @@ def test_terms_are_those_of_each_pixels_amplifier():
     places = np.array([24, 0, 13])
     np.testing.assert_allclose(noise.terms_at(places)[0], fixed.ravel()[places])
     np.testing.assert_allclose(noise.terms_at(places)[1], slope.ravel()[places])
+
+
+# -- by hand ---------------------------------------------------------------------------------------
+
+
+def test_the_command_clips_three_frames_by_their_read_noise(write, tmp_path, capsys):
+    scripts = Path(__file__).resolve().parents[1] / "scripts"
+    spec = importlib.util.spec_from_file_location("combine_command", scripts / "combine.py")
+    command = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(command)
+    stack = np.zeros((3, *SHAPE), np.float32)
+    stack[1, 4, 5] = 70
+    stack[2, 4, 6] = 15
+    files = [str(member.path) for member in write(stack)]
+    out = tmp_path / "out.fits"
+    assert command.main([str(out), *files, "--read-noise", "5"]) == 0
+    assert "5 sigma (noise model) about the median; 1 values rejected" in capsys.readouterr().out
+    image = fits.getdata(out)
+    assert (image[4, 5], image[4, 6]) == (0, 5)
+    assert command.main([str(out), *files, "--overwrite", "--clip-by", "noise"]) == 1
+    assert "clipping by noise needs gain and read noise" in capsys.readouterr().err
+    wrong = [str(out), *files, "--overwrite", "--read-noise", "-5"]
+    assert command.main(wrong) == 1
+    assert "read_noise" in capsys.readouterr().err
