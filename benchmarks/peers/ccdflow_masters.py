@@ -20,7 +20,7 @@ from ccdflow.combine.flats import combine_flats
 from ccdflow.combine.masters import MasterImage
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import locate
-from ccdflow.files import fitsio
+from ccdflow.files import whole
 from ccdflow.files.hdus import array_hdu
 from ccdflow.files.headertext import CardList
 
@@ -39,7 +39,7 @@ def save(path, combined, *, errors):
     if errors:
         parts += array_hdu(CardList(), combined.uncertainty, name="UNCERT")
         parts += array_hdu(CardList(), combined.mask, name="MASK")
-    fitsio.write_hdus(path, parts)
+    whole.write_hdus(path, parts)
 
 
 def amplifier_of(shape, header):
