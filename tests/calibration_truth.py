@@ -1,4 +1,4 @@
-"""Small frames with known truth for the tests of calibrating: two amplifiers, dust, stars, masters."""
+"""Small frames with known truth for the tests of calibrating: two amplifiers, dust, masters."""
 
 from __future__ import annotations
 

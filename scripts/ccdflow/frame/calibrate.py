@@ -24,6 +24,8 @@ _ADU = ("adu", "adus", "dn", "count", "counts")
 SCALE_UP = 2.5
 """A dark is scaled up by no more than this unless the caller says otherwise."""
 
+# Rows that are worked on at a time where a whole image is made.
+_ROWS = 32
 # Adu by which a saturated pixel may lie below its mean level: rows differ.
 _MARGIN = 3.0
 
@@ -108,7 +110,7 @@ def has_noise(readouts):
 
 
 def level_is_out(chain, readouts):
-    """Tell whether the frame's bias level is subtracted: by overscan, bias, or a dark with it in."""
+    """Tell whether the bias level is subtracted: by overscan, bias, or a dark with it in."""
     if chain.bias is not None or all(readout.subtracted for readout in readouts):
         return True
     return chain.dark is not None and not chain.dark.master.bias_key
@@ -275,6 +277,8 @@ class Calibration:
     def __init__(self, shape, readouts, chain, *, index=0, unit="adu", noise=True, name=None):
         self.shape = shape
         self.readouts = tuple(readouts)
+        area = sum(readout.region.size for readout in self.readouts)
+        self._is_covered = area == shape[0] * shape[1]
         self.chain = chain
         self.unit = unit_of(unit, self.readouts)
         # What a unit of the reduced frame is in the product, and electrons in a unit of the frame.
@@ -389,7 +393,26 @@ class Calibration:
         out, scratch : numpy.ndarray
             (k, nx), float32; where no amplifier lies, ``out`` becomes 0.
         """
-        if sum(readout.region.size for readout in self.readouts) < self.shape[0] * self.shape[1]:
+        dark = self.plane("dark")
+        if dark is None or self.chain.scale != 1:
+            self._detector_variance(rows, out, scratch)
+            return
+        # The usual dark, of the same exposure: worked out once for all frames.
+        key = ("applied", self.readouts, self.chain.bias_share, self._in_electrons)
+        out[...] = dark.figure(key, self._whole_variance)[rows]
+
+    def _whole_variance(self):
+        self.noise("dark")
+        whole = np.empty(self.shape, np.float32)
+        scratch = np.empty((_ROWS, self.shape[1]), np.float32)
+        for first in range(0, self.shape[0], _ROWS):
+            rows = slice(first, min(first + _ROWS, self.shape[0]))
+            self._detector_variance(rows, whole[rows], scratch[: rows.stop - first])
+        self.plane("dark").forget(self.readouts)
+        return whole
+
+    def _detector_variance(self, rows, out, scratch):
+        if not self._is_covered:
             out[...] = 0
         bias_share = self.chain.bias_share**2
         for readout, inside, of_image in self.pieces(rows):
@@ -405,24 +428,20 @@ class Calibration:
                     part += other
             if self.plane("dark") is not None:
                 use = self.chain.dark
-                light = self.plane("dark").signal(use.master, self._units())[of_image]
+                light = self.plane("dark").signal(use.master, self.readouts)[of_image]
                 share = self.chain.scale * self.factor(readout) * self.photon(readout)
                 np.multiply(light, np.float32(share), out=other)
                 part += other
 
     def _variance(self, kind):
         use = getattr(self.chain, kind)
-        return self.plane(kind).variance(use.master, self._units())
-
-    def _units(self):
-        """Return the readouts by whose gain and noise masters are judged."""
-        return self.readouts
+        return self.plane(kind).variance(use.master, self.readouts)
 
     def noise(self, kind):
         """Return the median noise of a master: adu, of a flat relative to its value."""
-        variance, readouts = self._variance(kind), self._units()
         return self.plane(kind).figure(
-            ("noise", readouts), lambda: float(np.median(variance[::8, ::4])) ** 0.5
+            ("noise", self.readouts),
+            lambda: float(np.median(self._variance(kind)[::8, ::4])) ** 0.5,
         )
 
     def _other_bias(self):
@@ -441,19 +460,23 @@ class Calibration:
         ----------
         rows : slice
         light : numpy.ndarray
-            (k, nx): the expected signal of the calibrated pixels; overwritten.
-        variance, scratch : numpy.ndarray
-            (k, nx); ``variance`` is changed, ``scratch`` overwritten.
+            (k, nx): the expected signal of the calibrated pixels, not below 0.
+        variance : numpy.ndarray
+            (k, nx); changed.
+        scratch : numpy.ndarray
+            (2, k, nx); overwritten.
         """
-        np.maximum(light, 0, out=light)
+        seen, other = scratch
         flat = self.plane("flat")
-        if flat is not None:
-            light *= flat.data[rows]
-            np.multiply(light, light, out=scratch)
-            scratch *= self._variance("flat")[rows]
-            variance += scratch
-        self._scale_to_photons(rows, light)
-        variance += light
+        if flat is None:
+            np.copyto(seen, light)
+        else:
+            np.multiply(light, flat.data[rows], out=seen)
+            np.multiply(seen, seen, out=other)
+            other *= self._variance("flat")[rows]
+            variance += other
+        self._scale_to_photons(rows, seen)
+        variance += seen
 
     def _scale_to_photons(self, rows, light):
         photons = {self.photon(readout) for readout in self.readouts}
@@ -471,26 +494,29 @@ class Calibration:
         ----------
         rows : slice
         image : numpy.ndarray
-            (k + 2, nx): these rows calibrated, and the one on either side.
+            (k + 2, nx), contiguous: these rows calibrated, and the one on either side.
         background : ccdflow.frame.signal.Background
-        out, scratch : numpy.ndarray
-            (k, nx); ``scratch`` (2, k, nx).
+        out : numpy.ndarray
+            (k, nx).
+        scratch : numpy.ndarray
+            (3, (k + 2) nx), float32; overwritten.
         """
-        light, other = scratch
-        self.detector_variance(rows, out, other)
-        background.rows(np.arange(rows.start, rows.stop), light)
-        around = light.copy()
-        self.add_light(rows, light, out, other)
+        around, *others = scratch[:, : out.size].reshape(3, *out.shape)
+        self.detector_variance(rows, out, others[0])
+        background.rows(np.arange(rows.start, rows.stop), around)
+        if background.is_negative:
+            np.maximum(around, 0, out=around)
+        self.add_light(rows, around, out, others)
         flat = self.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self.photon(readout) for readout in self.readouts)
-        y, x, found = signal.structure(image, around, out, divisor, photon)
+        y, x, found = signal.structure(image, around, out, divisor, photon, scratch[1:])
         if y.size:
             self._replace(rows, (y, x), around, found, out)
 
     def _replace(self, rows, at, before, after, out):
         """Put another expected signal into the variance of some pixels."""
-        old, new = np.maximum(before[at], 0), np.maximum(after, 0)
+        old, new = before[at], np.maximum(after, 0)
         photon = np.float32(1.0)
         photons = {self.photon(readout) for readout in self.readouts}
         if photons != {1.0}:
@@ -506,7 +532,7 @@ class Calibration:
         out[at] += (new - old) * photon
 
     def to_error(self, rows, variance):
-        """Turn variances before the flat into standard errors of the calibrated pixels, in place."""
+        """Turn variances before the flat into standard errors of the product, in place."""
         np.sqrt(variance, out=variance)
         flat = self.plane("flat")
         if flat is not None:
@@ -535,7 +561,7 @@ class Calibration:
             finite = np.isfinite(reduced)
             if not finite.all():
                 out[~finite] |= bits.NOT_FINITE
-        if sum(readout.region.size for readout in self.readouts) < self.shape[0] * self.shape[1]:
+        if not self._is_covered:
             covered = np.zeros(out.shape, bool)
             for _, inside, _ in self.pieces(rows):
                 covered[inside] = True
@@ -621,12 +647,12 @@ def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=T
     work = Calibration(reduced.shape, readouts, chain, index=index, unit=unit, noise=noise)
     rows = slice(0, reduced.shape[0])
     padded = np.empty((reduced.shape[0] + 2, reduced.shape[1]), np.float32)
-    data, scratch = padded[1:-1], np.empty((2, *reduced.shape), np.float32)
+    data, scratch = padded[1:-1], np.empty((3, padded.size), np.float32)
     data[...] = reduced
     flags, error = np.zeros(reduced.shape, np.int16), None
     work.mask(rows, data, mask, flags)
     with np.errstate(invalid="ignore", over="ignore"):
-        work.apply(rows, data, scratch[0])
+        work.apply(rows, data, scratch[0, : data.size].reshape(data.shape))
         padded[0], padded[-1] = data[0], data[-1]
         if noise:
             tiles = signal.tiles_of(reduced.shape[0])

@@ -263,35 +263,34 @@ class _Image:
     def _predict(self, rows):
         """Return the median standard error of some rows at the background's level."""
         shape = (1, self.unit.shape[1])
-        light, scratch = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        light, scratch = np.empty(shape, np.float32), np.empty((2, *shape), np.float32)
         errors = np.empty((len(rows), shape[1]), np.float32)
         for number, row in enumerate(rows):
             here, error = slice(row, row + 1), errors[number : number + 1]
-            self.work.detector_variance(here, error, scratch)
+            self.work.detector_variance(here, error, scratch[0])
             self.background.rows(np.array([row]), light)
+            np.maximum(light, 0, out=light)
             self.work.add_light(here, light, error, scratch)
             self.work.to_error(here, error)
         return float(np.median(errors))
 
     def _saturation(self):
         """Return the least value that a saturated pixel can have, in the product's unit."""
-        found = []
-        for readout in self.work.readouts:
-            if readout.saturation is None:
-                return None
-            value = readout.saturation - readout.level
-            part = readout.region.slices
-            for kind, scale in (("bias", 1.0), ("dark", self.work.chain.scale)):
-                image = self.work.plane(kind)
-                if image is not None:
-                    value -= scale * image.figure(
-                        ("middle", readout), lambda i=image: _middle(i, part)
-                    )
-            image = self.work.plane("flat")
+        found = [self._saturation_of(readout) for readout in self.work.readouts]
+        return min(found) if found and None not in found else None
+
+    def _saturation_of(self, readout):
+        if readout.saturation is None:
+            return None
+        value, part = readout.saturation - readout.level, readout.region.slices
+        for kind, scale in (("bias", 1.0), ("dark", self.work.chain.scale)):
+            image = self.work.plane(kind)
             if image is not None:
-                value /= image.figure(("top", readout), lambda i=image: _top(i, part))
-            found.append(value * self.work.factor(readout))
-        return min(found) if found else None
+                value -= scale * _middle(image, readout, part)
+        flat = self.work.plane("flat")
+        if flat is not None:
+            value /= _top(flat, readout, part)
+        return value * self.work.factor(readout)
 
     def _noises(self):
         """Return what the masters and the level of a row add, as they are applied."""
@@ -301,7 +300,9 @@ class _Image:
         if self._noise:
             for kind, scale in (("bias", abs(chain.bias_share)), ("dark", chain.scale)):
                 if work.plane(kind) is not None:
-                    found[f"{kind}_noise"] = scale * factor * work.noise(kind)
+                    # A bias that cancels is not asked for its noise: that takes a while.
+                    noise = work.noise(kind) if scale else 0.0
+                    found[f"{kind}_noise"] = scale * factor * noise
             if work.plane("flat") is not None:
                 found["flat_noise"] = work.noise("flat")
             shares = 1.0
@@ -410,8 +411,7 @@ class _Image:
                 self.figures["flags"][bit] += int(np.count_nonzero(flags & bit))
 
     def _errors(self, rows, values, errors, flags, buffers):
-        scratch = buffers.scratch[:, : len(errors)]
-        self.work.variance(rows, values, self.background, errors, scratch)
+        self.work.variance(rows, values, self.background, errors, buffers.scratch)
         if flags is not None:
             self.work.mask_extrapolated(rows, errors, flags)
         self.work.to_error(rows, errors)
@@ -447,7 +447,8 @@ class _Buffers:
         self.words = 0
         self.stored = _buffer("stored", (rows + 2, nx), image.unit.dtype)
         self.values = _buffer("values", (rows + 2, nx), np.float32)
-        self.scratch = _buffer("scratch", (2, rows + 2, nx), np.float32)
+        self._width = nx
+        self.scratch = _buffer("scratch", (3, (rows + 2) * nx), np.float32)
         types = {"image": np.float32, "uncertainty": np.float32, "mask": np.int16}
         self.out = {use: _buffer(use, (chunk, nx), types[use]) for use in image.planes}
         self.mask = None
@@ -456,7 +457,7 @@ class _Buffers:
 
     def scratch_of(self, count):
         """Return scratch for so many rows."""
-        return self.scratch[0, :count]
+        return self.scratch[0, : count * self._width].reshape(count, self._width)
 
     def add(self, reduced):
         """Add reduced pixels to their checksum."""
@@ -482,10 +483,19 @@ def _sky(sample):
     return {"sky": float(np.median(finite)), "sky_rms": rms}
 
 
-def _middle(image, part):
-    return float(np.median(image.data[part][::8, ::4]))
+def _middle(image, readout, part):
+    """Return the median of a master's pixels of an amplifier."""
+
+    def make():
+        return float(np.median(image.data[part][::8, ::4]))
+
+    return image.figure(("middle", readout), make)
 
 
-def _top(image, part):
-    """Return the value that next to none of a flat's pixels exceed."""
-    return max(float(np.quantile(image.data[part][::4, ::4], 0.999)), bits.LEAST_FLAT)
+def _top(image, readout, part):
+    """Return the value that next to none of a flat's pixels of an amplifier exceed."""
+
+    def make():
+        return max(float(np.quantile(image.data[part][::4, ::4], 0.999)), bits.LEAST_FLAT)
+
+    return image.figure(("top", readout), make)

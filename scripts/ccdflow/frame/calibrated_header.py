@@ -28,6 +28,11 @@ _RENAMED = {
     "SATURATE": "RAWSATUR",
     "SATLEVEL": "RAWSATLV",
 }
+_SHORT_MEANING = {
+    bits.SATURATED: "saturated",
+    bits.HOT: "hot",
+    bits.UNCALIBRATED: "without a calibration, or extrapolated",
+}
 _ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
 
 
@@ -78,9 +83,11 @@ def _say_of_master(cards, use):
     if use.lag is not None:
         cards.set(f"{name}DT", int(use.lag), "[d] nights from it to this frame")
     if master.kind == "dark":
-        cards.set("DARKSCAL", _short(use.scale), "what the dark without its bias was multiplied by")
+        cards.set("DARKSCAL", _short(use.scale), "the dark less its bias was multiplied by it")
         if use.degrees is not None:
-            cards.set("DARKDTMP", _short(use.degrees), "[deg C] temperature of the dark less this")
+            cards.set(
+                "DARKDTMP", _short(use.degrees), "[deg C] the dark's temperature less this one's"
+            )
     if master.kind == "flat" and master.level:
         cards.set("FLATLVL", _short(master.level), "[adu] mean level of one flat")
 
@@ -118,26 +125,26 @@ def say_of_image(cards, calibration, figures):
     cards.set("BUNIT", unit, "unit of the pixels")
     for keyword, name, comment in (
         ("SATURATE", "saturation", f"[{unit}] least value of a saturated pixel"),
-        ("MBNOISE", "bias_noise", f"[{unit}] noise of the bias as applied, before the flat"),
-        ("MDNOISE", "dark_noise", f"[{unit}] noise of the dark as applied, before the flat"),
+        ("MBNOISE", "bias_noise", f"[{unit}] of the bias as applied, before flat"),
+        ("MDNOISE", "dark_noise", f"[{unit}] of the dark as applied, before flat"),
         ("MFNOISE", "flat_noise", "noise of the flat in a pixel, relative"),
         ("SKYLVL", "sky", f"[{unit}] median of this image"),
-        ("SKYRMS", "sky_rms", f"[{unit}] noise of a pixel at this level, measured"),
-        ("SKYPRED", "sky_predicted", f"[{unit}] noise predicted: median UNCERT there"),
+        ("SKYRMS", "sky_rms", f"[{unit}] noise of a pixel, measured"),
+        ("SKYPRED", "sky_predicted", f"[{unit}] its prediction, median UNCERT"),
     ):
         if figures.get(name) is not None:
             cards.set(keyword, _short(figures[name]), comment)
     levels = figures.get("level_noise") or ()
     for number, noise in enumerate(levels, start=1):
         keyword = "OSCNOISE" if len(levels) == 1 else f"OSCNOI{number:02d}"
-        cards.set(keyword, _short(noise), f"[{unit}] noise of a row's level, before the flat")
+        cards.set(keyword, _short(noise), f"[{unit}] of a row's level, before flat")
     for keyword, bit in (
         ("NSAT", bits.SATURATED),
         ("NHOT", bits.HOT),
         ("NUNCAL", bits.UNCALIBRATED),
     ):
         if "flags" in figures:
-            cards.set(keyword, int(figures["flags"][bit]), f"pixels {bits.MEANING[bit]}")
+            cards.set(keyword, int(figures["flags"][bit]), f"pixels {_SHORT_MEANING[bit]}")
 
 
 def _rename(cards, converted):
@@ -146,7 +153,7 @@ def _rename(cards, converted):
             cards.drop(new)
             cards.rename(keyword, new)
     if converted:
-        cards.set("GAIN", 1.0, "[electron] in a unit of these pixels; RAWGAIN was")
+        cards.set("GAIN", 1.0, "[electron] in a unit of these pixels")
 
 
 def _short(value):

@@ -20,7 +20,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value, number
 from ccdflow.files.planes import read_rows, read_units
 from ccdflow.frame import bits
-from ccdflow.frame.signal import smooth
+from ccdflow.frame.signal import Background, tiles_of
 
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 
@@ -29,9 +29,12 @@ DEFAULT_MEMORY = 700_000_000
 
 # A standard error from values is believed where chance would exceed it once in a million pixels.
 _BELIEVED = 4.75
-# A dark pixel is its own estimate of the dark signal where it is so many sigma off its surroundings.
+# A pixel is its own estimate of the dark signal where it is so many sigma off its surroundings.
 _OWN_SIGNAL = 4.0
 _READ_ROWS = 256
+_STRIP_PIXELS = 1 << 16
+# Rows of an amplifier from which the level of its measured variances is taken.
+_SCALE_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ class MasterImage:
     flags : ccdflow.frame.bits.Sparse
         Its pixels that are not good, as bits of a calibrated frame's mask.
     error : callable or None
-        Returns its standard errors (ny, nx), adu or relative to the mean; None without any.
+        Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None
+        without any.
     scatter : bool
         Whether these are from the scatter of the values behind each pixel.
     """
@@ -138,6 +142,12 @@ class MasterImage:
     def figure(self, name, make):
         """Return a figure of this image that is worked out once."""
         return self._plane(name, make)
+
+    def forget(self, readouts):
+        """Let go of the planes of variance and signal, which are made again where need be."""
+        with self._lock:
+            for name in ("variance", "signal"):
+                self._planes.pop((name, readouts), None)
 
     def _plane(self, name, make):
         with self._lock:
@@ -243,7 +253,11 @@ def read_master(path, kind, *, name=None):
             header = units[0].header if index == 0 else _merged(units[0].header, unit.header)
             read = None if error is None else _later(path, error, name)
             scatter = card_value(header, "UNCMETH") != "model"
-            images.append(image_of(pixels, kind, mask=mask, error=read, scatter=scatter, name=name))
+            images.append(
+                image_of(
+                    pixels, kind, mask=mask, error=read, scatter=scatter, name=name, copy=False
+                )
+            )
     if not images:
         raise FrameError(f"the combined {kind} holds no image", file=name, remedy="make it again")
     return _described(kind, tuple(images), header, name)
@@ -312,7 +326,7 @@ def _is(keyword):
     return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
 
 
-def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name=""):
+def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy=True):
     """Return a `MasterImage` of an array.
 
     Parameters
@@ -328,6 +342,8 @@ def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name=""):
         See `MasterImage`.
     name : str
         For errors.
+    copy : bool
+        False lets it keep, and change, ``pixels``: native float32 then.
 
     Returns
     -------
@@ -338,10 +354,8 @@ def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name=""):
     FrameError
         If no pixel has a value, or a flat holds no lit pixel or is not normalised.
     """
-    data = np.array(pixels, np.float32)
-    flags = np.zeros(data.shape, np.int16)
-    if mask is not None:
-        flags |= bits.of_master(mask)
+    data = np.array(pixels, np.float32) if copy else pixels
+    flags = np.zeros(data.shape, np.int16) if mask is None else bits.of_master(mask)
     absent = ~np.isfinite(data)
     if absent.all():
         raise FrameError(
@@ -358,13 +372,17 @@ def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name=""):
     elif absent.any():
         data[absent] = np.median(data[~absent])
     if error is not None and not callable(error):
-        values = np.asarray(error, np.float32)
-        return MasterImage(data, bits.Sparse.of(flags), lambda: values, scatter)
+        return MasterImage(
+            data, bits.Sparse.of(flags), lambda: np.array(error, np.float32), scatter
+        )
     return MasterImage(data, bits.Sparse.of(flags), error, scatter)
 
 
 def _check_flat(data, absent, name):
-    lit = data[~absent & (data >= bits.UNLIT_BELOW)]
+    # Some pixels tell whether it is a flat, and quicker; all of them where these do not.
+    sample = data[:: max(1, data.shape[0] // 256)]
+    lit = sample[sample >= bits.UNLIT_BELOW]
+    lit = lit if lit.size else data[~absent & (data >= bits.UNLIT_BELOW)]
     if not lit.size:
         raise FrameError(
             "the flat holds no lit pixel",
@@ -389,34 +407,69 @@ def _check_flat(data, absent, name):
 
 def _variance(image, master, readouts):
     """Return the variances of a master: predicted, scaled and corrected by those measured."""
-    predicted = predicted_variance(image, master, readouts)
     if image.error is None:
-        return predicted
-    measured = np.square(image.error(), dtype=np.float32)
+        out = np.empty(image.data.shape, np.float32)
+        for rows in _strips(out):
+            out[rows] = predicted_variance(image, master, readouts, rows)
+        return out
+    out = image.error()
+    scales = dict.fromkeys(readouts, 1.0)
+    if image.scatter:
+        scales = {readout: _scale(image, master, readout, out) for readout in readouts}
+    beyond = _quantile(_freedom(master), _BELIEVED) if image.scatter else 0.0
+    for rows in _strips(out):
+        predicted = predicted_variance(image, master, readouts, rows)
+        for readout in readouts:
+            if scales[readout] != 1.0:
+                predicted[_within(readout, rows)] *= np.float32(scales[readout])
+        measured = _squared(image, master, out[rows], rows)
+        with np.errstate(invalid="ignore"):
+            own = measured > np.float32(beyond) * predicted
+        own &= np.isfinite(measured)
+        out[rows] = np.where(own, measured, predicted)
+    return out
+
+
+def _strips(image):
+    """Yield slices of rows that fit into the processor's cache."""
+    step = max(1, _STRIP_PIXELS // image.shape[1])
+    for first in range(0, image.shape[0], step):
+        yield slice(first, min(first + step, image.shape[0]))
+
+
+def _within(readout, rows):
+    """Return the slices of an amplifier in some rows, counted from the first of these."""
+    region = readout.region
+    low, high = max(region.y0, rows.start), max(min(region.y1, rows.stop), rows.start)
+    return slice(low - rows.start, high - rows.start), slice(region.x0, region.x1)
+
+
+def _squared(image, master, error, rows):
+    measured = np.square(error, dtype=np.float32)
     if master.kind == FLAT:
-        measured /= np.square(image.data)
-    known = np.isfinite(measured) & (measured > 0)
-    if not image.scatter:
-        return np.where(known, measured, predicted)
-    freedom = max((master.frames or 2) - 1, 1)
-    for readout in readouts:
-        part = readout.region.slices
-        _believe(predicted[part], measured[part], known[part], freedom)
-    return predicted
+        measured /= np.square(image.data[rows])
+    return measured
 
 
-def _believe(predicted, measured, known, freedom):
-    """Bring predicted variances to the level of measured ones; take those beyond chance over."""
-    if not known.any():
-        return
-    ratio = np.where(known, measured / predicted, 0)
-    step = max(1, ratio.size // 400_000)
-    sample = ratio.ravel()[::step][known.ravel()[::step]]
-    if sample.size:
-        predicted *= max(float(np.median(sample)) / _quantile(freedom, 0.0), 1e-3)
-        ratio = np.where(known, measured / predicted, 0)
-    own = ratio > _quantile(freedom, _BELIEVED)
-    predicted[own] = measured[own]
+def _freedom(master):
+    return max((master.frames or 2) - 1, 1)
+
+
+def _scale(image, master, readout, error):
+    """Return how much larger the measured variances of an amplifier are than those predicted."""
+    region = readout.region
+    step = max(1, (region.y1 - region.y0) // _SCALE_ROWS)
+    ratios = []
+    for row in range(region.y0, region.y1, step):
+        rows = slice(row, row + 1)
+        measured = _squared(image, master, error[rows], rows)
+        ratio = measured / predicted_variance(image, master, (readout,), rows)
+        ratios.append(ratio[:, region.x0 : region.x1].ravel())
+    ratios = np.concatenate(ratios)
+    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
+    if not ratios.size:
+        return 1.0
+    return max(float(np.median(ratios)) / _quantile(_freedom(master), 0.0), 1e-3)
 
 
 def _quantile(freedom, normal):
@@ -425,7 +478,7 @@ def _quantile(freedom, normal):
     return max(1 - part + normal * part**0.5, 0.0) ** 3
 
 
-def predicted_variance(image, master, readouts):
+def predicted_variance(image, master, readouts, rows):
     """Return what gain and read noise predict for the variance of a master's pixels.
 
     Parameters
@@ -433,41 +486,52 @@ def predicted_variance(image, master, readouts):
     image : MasterImage
     master : Master
     readouts : tuple of ccdflow.frame.readout.Readout
+    rows : slice
 
     Returns
     -------
     numpy.ndarray
-        (ny, nx), float32, as `MasterImage.variance`.
+        (k, nx), float32, as `MasterImage.variance`; 1 where no amplifier lies.
     """
     frames = max(master.frames or 1, 1)
-    out = np.ones(image.data.shape, np.float32)
+    out = np.ones(image.data[rows].shape, np.float32)
     for readout in readouts:
-        part = readout.region.slices
+        inside = _within(readout, rows)
         one = readout.read_noise**2 + readout.rounding + readout.level_variance
         if master.kind == BIAS:
-            out[part] = one / frames
+            out[inside] = one / frames
             continue
-        data = image.data[part]
+        data = image.data[rows][inside]
         if master.kind == DARK:
-            out[part] = (one + np.maximum(data, 0) / readout.gain) / frames
+            light = np.maximum(data, 0)
+            light *= np.float32(1 / (readout.gain * frames))
+            out[inside] = light + np.float32(one / frames)
             continue
         # A flat whose level nobody knows: half of 16 bits, of which the scatter takes the rest.
         level = master.level or 30_000.0
-        light = np.maximum(data * level, 1.0)
-        out[part] = (one + light / readout.gain) / (frames * light * light)
+        light = np.maximum(data * np.float32(level), np.float32(1.0))
+        noise = light * np.float32(1 / readout.gain) + np.float32(one)
+        light *= light
+        noise /= light
+        out[inside] = noise * np.float32(1 / frames)
     return out
 
 
 def _signal(image, master, readouts):
     """Return a dark's expected signal: its surroundings', or its own where that is another."""
-    data = image.data
-    out = np.empty_like(data)
-    deviation = np.sqrt(image.variance(master, readouts))
+    data, variance = image.data, image.variance(master, readouts)
+    out = np.zeros_like(data)
     for readout in readouts:
         part = readout.region.slices
+        target, values, limit = out[part], data[part], variance[part]
         # Of a dark with its bias in, only what stands out is known to be dark current.
-        values = data[part] if master.bias_key else data[part] - np.median(data[part])
-        around = smooth(values)
-        own = np.abs(values - around) > _OWN_SIGNAL * deviation[part]
-        out[part] = np.where(own, values, around)
-    return np.maximum(out, 0, out=out)
+        level = 0.0 if master.bias_key else float(np.median(values[::4]))
+        tiles = tiles_of(values.shape[0])
+        background = Background(tiles, values[tiles.all_rows] - np.float32(level))
+        for rows in _strips(values):
+            block = values[rows] - np.float32(level)
+            around = np.empty(block.shape, np.float32)
+            background.rows(np.arange(rows.start, rows.stop), around)
+            own = np.square(block - around) > np.float32(_OWN_SIGNAL**2) * limit[rows]
+            target[rows] = np.maximum(np.where(own, block, around), 0)
+    return out
