@@ -1,11 +1,13 @@
 """Calibrated frames as files: pixels, headers, checksums, shared masters, faults."""
 
 import os
+import re
 import shutil
 import subprocess
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,6 +165,23 @@ def test_no_card_lies(night, tmp_path):
     for card, readout in zip(("OSCNOI01", "OSCNOI02"), readouts(), strict=True):
         noise = readout.gain * (readout.level_variance * share) ** 0.5
         assert header[card] == pytest.approx(noise, rel=1e-4)
+
+
+def test_every_card_is_documented(night, tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "products.md").read_text("utf-8")
+    names = set(re.findall(r"`([A-Za-z0-9_-]+)`", text))
+    _, path, paths, *_ = night
+    used = uses(paths, MasterStore(), k=0.4)
+    used = Chain(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
+    known = [readouts(level=1000.0, saturation=65535.0)]
+    calibrate_file(path, tmp_path / "o.fits", used, known, key="k", grade="B", reasons=("old",))
+    structure = r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|EXTNAME|HISTORY|COMMENT|"
+    with fits.open(tmp_path / "o.fits") as hdus:
+        found = {re.sub(r"0\d$", "nn", keyword) for hdu in hdus for keyword in hdu.header}
+        found |= {hdu.name for hdu in hdus[1:]}
+    assert {"DARKDTMP", "OSCNOInn", "BIASDT", "RAWGAIN", "UTYPE", "SKYPRED"} <= found
+    found -= {"OBJECT", "IMAGETYP", "AIRMASS"}
+    assert [name for name in sorted(found - names) if not re.fullmatch(structure, name)] == []
 
 
 def test_saturate_is_where_pixels_saturate(night, tmp_path):

@@ -252,7 +252,8 @@ def read_master(path, kind, *, name=None):
             error = extensions.get(f"UNCERT{suffix}")
             header = units[0].header if index == 0 else _merged(units[0].header, unit.header)
             read = None if error is None else _later(path, error, name)
-            scatter = card_value(header, "UNCMETH") != "model"
+            # What UNCERT was predicted with stands there.
+            scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
             images.append(
                 image_of(
                     pixels, kind, mask=mask, error=read, scatter=scatter, name=name, copy=False
