@@ -278,6 +278,8 @@ class Calibration:
         self.shape = shape
         self.readouts = tuple(readouts)
         area = sum(readout.region.size for readout in self.readouts)
+        # Planes of the masters, looked up once.
+        self._applied = self._of_flat = None
         self._is_covered = area == shape[0] * shape[1]
         self.chain = chain
         self.unit = unit_of(unit, self.readouts)
@@ -398,8 +400,10 @@ class Calibration:
             self._detector_variance(rows, out, scratch)
             return
         # The usual dark, of the same exposure: worked out once for all frames.
-        key = ("applied", self.readouts, self.chain.bias_share, self._in_electrons)
-        out[...] = dark.figure(key, self._whole_variance)[rows]
+        if self._applied is None:
+            key = ("applied", self.readouts, self.chain.bias_share, self._in_electrons)
+            self._applied = dark.figure(key, self._whole_variance)
+        out[...] = self._applied[rows]
 
     def _whole_variance(self):
         self.noise("dark")
@@ -437,6 +441,11 @@ class Calibration:
         use = getattr(self.chain, kind)
         return self.plane(kind).variance(use.master, self.readouts)
 
+    def _flat_variance(self):
+        if self._of_flat is None:
+            self._of_flat = self._variance("flat")
+        return self._of_flat
+
     def noise(self, kind):
         """Return the median noise of a master: adu, of a flat relative to its value."""
         return self.plane(kind).figure(
@@ -473,7 +482,7 @@ class Calibration:
         else:
             np.multiply(light, flat.data[rows], out=seen)
             np.multiply(seen, seen, out=other)
-            other *= self._variance("flat")[rows]
+            other *= self._flat_variance()[rows]
             variance += other
         self._scale_to_photons(rows, seen)
         variance += seen
@@ -528,7 +537,7 @@ class Calibration:
         if flat is not None:
             divisor = flat.data[rows][at]
             old, new = old * divisor, new * divisor
-            out[at] += (new * new - old * old) * self._variance("flat")[rows][at]
+            out[at] += (new * new - old * old) * self._flat_variance()[rows][at]
         out[at] += (new - old) * photon
 
     def to_error(self, rows, variance):

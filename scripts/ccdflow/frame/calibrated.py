@@ -406,9 +406,17 @@ class _Image:
             if not bottom:
                 values[-1] = values[-2]
             self._errors(rows, values, buffers.out["uncertainty"][place], flags, buffers)
-        if flags is not None and flags.any():
+        if flags is not None:
+            self._count(flags)
+
+    def _count(self, flags):
+        """Count the pixels of each bit; few are set, which is much quicker to look at."""
+        flat = flags.reshape(-1)
+        found, counts = np.unique(flat[np.flatnonzero(flat)], return_counts=True)
+        for value, count in zip(found.tolist(), counts.tolist(), strict=True):
             for bit in bits.MEANING:
-                self.figures["flags"][bit] += int(np.count_nonzero(flags & bit))
+                if value & bit:
+                    self.figures["flags"][bit] += count
 
     def _errors(self, rows, values, errors, flags, buffers):
         self.work.variance(rows, values, self.background, errors, buffers.scratch)
