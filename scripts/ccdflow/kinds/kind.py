@@ -155,6 +155,13 @@ class Kind:
         ]
         return {self.name: keys} if keys else {}
 
+    def section(self, context, night):
+        """Return the `ccdflow.pages.page.Section` of a night's page for this kind, or None.
+
+        The page is made again when what `page_basis` returns has changed.
+        """
+        return None
+
     def index_basis(self, context):
         """Return what the overview of all nights depends on for this kind: a dict."""
         return {}

@@ -118,6 +118,7 @@ def write_page(context, job):
                 *_undrawn(context, night),
             ),
             elsewhere=_elsewhere(context, night),
+            sections=tuple(s for kind in context.chain if (s := kind.section(context, night))),
             index="../../" + paths.INDEX_PAGE,
         )
     )
