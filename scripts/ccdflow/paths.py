@@ -18,6 +18,9 @@ PACKINGS = (".gz", ".fz")
 
 INVENTORY = "inventory.csv"
 BIAS_QUALITY = "bias_quality.csv"
+DARK_QUALITY = "dark_quality.csv"
+FLAT_QUALITY = "flat_quality.csv"
+ASSOCIATIONS = "associations.csv"
 OVERVIEW = "before_after.png"
 INDEX_PAGE = "report.html"
 
@@ -60,7 +63,8 @@ def is_shown_only(product):
     path = PurePosixPath(product)
     if path.parts[0] == "nights":
         return path.suffix in (".html", ".png", ".csv")
-    return str(path) in (INVENTORY, BIAS_QUALITY, OVERVIEW, INDEX_PAGE)
+    tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS)
+    return str(path) in (*tables, OVERVIEW, INDEX_PAGE)
 
 
 def reduced(frame):
@@ -75,6 +79,15 @@ def reduced(frame):
             name = name[: -len(packing)]
             break
     return f"reduced/{name}"
+
+
+def calibrated(frame):
+    """Return the path of a raw frame's calibrated frame.
+
+    >>> calibrated("darks/ccd.013.0.fits.gz")
+    'calibrated/darks/ccd.013.0.fits'
+    """
+    return "calibrated/" + reduced(frame).removeprefix("reduced/")
 
 
 def combined(night, group):

@@ -55,7 +55,7 @@ def read(schema):
     """Return a schema of ``config/schemas``; not to be changed.
 
     A part that refers to one of the file's ``$defs`` holds what is defined there; what the part
-    says itself goes before it.
+    says itself goes before it, its properties beside those defined there.
     """
     values = json.loads((FOLDER / schema).read_text(encoding="utf-8"))
     return _resolved(values, values.get("$defs", {}))
@@ -68,7 +68,10 @@ def _resolved(part, definitions):
         return part
     own = {key: value for key, value in part.items() if key not in ("$ref", "$defs")}
     if "$ref" in part:
-        own = {**definitions[part["$ref"].removeprefix("#/$defs/")], **own}
+        shared = definitions[part["$ref"].removeprefix("#/$defs/")]
+        if "properties" in own and "properties" in shared:
+            own["properties"] = {**shared["properties"], **own["properties"]}
+        own = {**shared, **own}
     return {key: _resolved(value, definitions) for key, value in own.items()}
 
 

@@ -178,7 +178,7 @@ def _check_folders(settings):
 
 def _inside_products(raw, results):
     first = raw.relative_to(results).parts[0]
-    return first in ("reduced", "combined", "nights", "set_aside", ".ccdflow")
+    return first in ("reduced", "combined", "calibrated", "nights", "set_aside", ".ccdflow")
 
 
 def cameras_folder(settings):

@@ -148,6 +148,12 @@ class Camera:
         'image' or 'extensions', None for the caller's.
     reduction : tuple of (str, object)
         Settings that override the configuration's.
+    gain, read_noise : float or None
+        Electrons per adu, electrons: of all amplifiers, before what their cards say.
+    dark_rate : float or None
+        Electrons a second in a pixel, if it is known.
+    ageing : tuple of (str, float)
+        By how much a master departs from the truth for each day between, by its kind.
     """
 
     name: str
@@ -161,6 +167,10 @@ class Camera:
     overscan: bool = True
     layout: str | None = None
     reduction: tuple[tuple[str, object], ...] = ()
+    gain: float | None = None
+    read_noise: float | None = None
+    dark_rate: float | None = None
+    ageing: tuple[tuple[str, float], ...] = ()
 
     @property
     def specificity(self):
@@ -220,8 +230,13 @@ class Camera:
             drafts = drafts_from_profile(headers, self.amplifiers, self.size, cards, file=file)
         else:
             drafts, notes = drafts_from_header(headers, cards, overscan=self.overscan, file=file)
+        own = {
+            name: value
+            for name in ("gain", "read_noise")
+            if (value := getattr(self, name)) is not None
+        }
         return resolve(
-            drafts,
+            [replace(draft, **own) for draft in drafts] if own else drafts,
             headers,
             camera=self.name,
             source="header" if self.overscan and not self.amplifiers else "profile",
@@ -348,6 +363,10 @@ def load_camera(path):
         overscan=profile.get("overscan") != "none",
         layout=profile.get("layout"),
         reduction=tuple(sorted(profile.get("reduction", {}).items())),
+        gain=profile.get("gain"),
+        read_noise=profile.get("read_noise"),
+        dark_rate=profile.get("dark_rate"),
+        ageing=tuple(sorted(profile.get("ageing", {}).items())),
     )
 
 

@@ -59,6 +59,9 @@ KEYWORDS = {
     "gain": "GAIN EGAIN CCDGAIN GAIN1",
     "read_noise": "RDNOISE READNOIS READNOISE RON ENOISE RO_NOISE RDNOISE1",
     "saturation": "SATURATE SATLEVEL SATURATI",
+    "set_temperature": "SET-TEMP SETTEMP CCD-TSET CCDTSET CCDSTEMP TEMPSET SET_TEMP CCD_SET SETPOINT",
+    "temperature": "CCD-TEMP CCDTEMP CCD_TEMP DETTEMP DET-TEMP DET_TEMP TEMPDET SENSTEMP CCDTMP"
+    "|ESO DET CHIP1 TEMP",
     "read_mode": "READMODE CCDSPEED READSPEE READ-SPD RDMODE SPEED READOUTM|ESO DET READ CLOCK"
     "|ESO DET READ MODE",
     "window": "WINDOW ROI SUBFRAME WINSEC1 DETWIN1 ROISEC",
@@ -142,6 +145,8 @@ class FrameFacts:
     readmode, window : str
     part : str
         Which part of which detector the images are of, as the cards of `PART` have it.
+    set_temperature, temperature : float or None
+        Set point of the cooler, and the sensor's own; in degrees, as the header has them.
     """
 
     imagetyp: str = ""
@@ -164,6 +169,8 @@ class FrameFacts:
     readmode: str = ""
     window: str = ""
     part: str = ""
+    set_temperature: float | None = None
+    temperature: float | None = None
 
 
 def default_cards():
@@ -222,6 +229,8 @@ def describe(headers, cards, rules, *, longitude, file):
         readmode=_text(value("read_mode")),
         window=_text(value("window")),
         part=part_of(headers, images),
+        set_temperature=number(value("set_temperature")),
+        temperature=number(value("temperature")),
     )
 
 

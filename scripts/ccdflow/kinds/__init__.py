@@ -7,16 +7,22 @@ the chain and knows no kind by name.
 
 from __future__ import annotations
 
+from ccdflow.kinds.associations import ASSOCIATIONS
 from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.index import INDEX
 from ccdflow.kinds.kind import Chain
 from ccdflow.kinds.page import PAGE
 from ccdflow.kinds.picture import PICTURE
 from ccdflow.kinds.quality import QUALITY
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.table import TABLE
 
-CHAIN = Chain((FRAME, BIAS, PICTURE, QUALITY, PAGE, TABLE, INDEX))
+CHAIN = Chain(
+    (FRAME, BIAS, DARK, FLAT, SCIENCE, PICTURE, QUALITY, PAGE, TABLE, ASSOCIATIONS, INDEX)
+)
 
 by_name = CHAIN.by_name
 by_rule = CHAIN.by_rule

@@ -154,8 +154,14 @@ def combine_group(kind, context, job, *, threads):
     ccdflow.errors.CcdflowError
         If a member cannot be read.
     """
-    found = kind.members(context, context.groups[job.product])
-    selection = kind.select(context, found)
+    group = context.groups[job.product]
+    found = kind.members(context, group)
+    if missing := kind.lacks(context, group):
+        selection = choosing.Selection(tuple(range(len(found))), (), True, "")
+        work, data = _work(kind, context, job, found, selection, threads)
+        data["quality"] = []
+        return replace(work.record, status=ledger.REFUSED, reason=missing, data=data)
+    selection = kind.select(context, group, found)
     while True:
         try:
             return _combine_selected(kind, context, job, found, selection, threads)
@@ -163,7 +169,8 @@ def combine_group(kind, context, job, *, threads):
             selection = choosing.leave_out(selection, error.left_out)
 
 
-def _combine_selected(kind, context, job, found, selection, threads):
+def _work(kind, context, job, found, selection, threads):
+    """Return the `Work` of a selection, and what its record says, which may be added to."""
     group = context.groups[job.product]
     basis = kind.group_basis(context, group)
     kept = [found[index] for index in selection.kept]
@@ -175,9 +182,13 @@ def _combine_selected(kind, context, job, found, selection, threads):
         "header": kind.header,
     }
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
-    work = Work(kind, context, record, kept, left_out, threads)
+    return Work(kind, context, record, kept, left_out, threads), data
+
+
+def _combine_selected(kind, context, job, found, selection, threads):
+    work, data = _work(kind, context, job, found, selection, threads)
+    record = work.record
     reason = _why_not(selection, len(found), work.settings["minimum"])
-    reason = reason or kind.why_not(work)
     try:
         if not reason:
             return _make(work)
@@ -220,13 +231,12 @@ def _make(work):
         primary = header.shared_cards([hdus[0] for hdus in found])
         work.kind.say_of_group(work, primary)
         parts += array_hdu(primary, None, primary=True)
-    for image in images:
-        hdus = [own[image.hdu] for own in found]
-        combined = _combine(work, image, hdus)
+    for image, hdus, combined in work.kind.combined_images(work, found):
+        _check_values(work, combined)
         if unlike := work.kind.unlike(work, combined, image):
             raise Unlike(unlike)
         unit = header.unit_of(hdus[0])
-        own = [work.kind.measure(work, combined, a, unit) for a in image.amplifiers]
+        own = work.kind.measure_image(work, combined, image, unit)
         cards = header.shared_cards(hdus)
         if not parts:
             work.kind.say_of_group(work, cards)
@@ -246,6 +256,7 @@ def _make(work):
     whole.write_hdus(target, parts)
     data = {
         **work.record.data,
+        **work.kind.more_data(work),
         "quality": figures,
         "remarks": said,
         "recipe": str(work.kind.recipe(work)),
@@ -255,20 +266,17 @@ def _make(work):
     return replace(work.record, stamp=ledger.stamp_of(target), content=content, data=data)
 
 
-def _combine(work, image, hdus):
-    combined = work.kind.combine(work, image, [hdu.member for hdu in hdus])
+def _check_values(work, combined):
     if combined.empty == combined.image.size:
         raise FrameError("no pixel has a value in any member", file=work.record.product)
-    return combined
 
 
 def _measure_only(work):
     """Return what frames say of the detector that make no master."""
-    found, figures = work.hdus(), []
-    for image in work.images:
-        hdus = [own[image.hdu] for own in found]
-        combined, unit = _combine(work, image, hdus), header.unit_of(hdus[0])
-        figures += [work.kind.measure(work, combined, a, unit) for a in image.amplifiers]
+    figures = []
+    for image, hdus, combined in work.kind.combined_images(work, work.hdus()):
+        _check_values(work, combined)
+        figures += work.kind.measure_image(work, combined, image, header.unit_of(hdus[0]))
     nothing = dict.fromkeys(work.kind.of_the_combined, math.nan)
     return [{**figure, **nothing} for figure in figures]
 

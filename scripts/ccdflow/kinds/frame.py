@@ -125,7 +125,7 @@ class Frame(Kind):
     def page_basis(self, context, night):
         """Return what a night's page depends on: its frames, and what their headers say."""
         facts = [
-            [row.camera, row.geometry, row.recipe, *row.facts.values()]
+            [row.camera, row.geometry, row.recipe, *row.facts.shown()]
             for row in context.rows_of(night)
             if row.status != ARRIVING
         ]

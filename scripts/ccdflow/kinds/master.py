@@ -11,7 +11,7 @@ from ccdflow import paths
 from ccdflow.combine import header, stack
 from ccdflow.detector import choosing
 from ccdflow.files import checksum
-from ccdflow.kinds import combining, selecting
+from ccdflow.kinds import association, combining, selecting
 from ccdflow.kinds.frame import frame_key, raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger
@@ -38,8 +38,12 @@ class Master(Kind):
         Keys of the block that the product's bytes depend on.
     table : str
         The table with its figures.
-    before : tuple of Master
+    before : tuple of str
         Kinds of masters that are applied to the members before they are combined.
+    always : tuple of str
+        What members must have alike whatever the configuration says.
+    unnamed : tuple of str
+        What members share and is not in a product's name.
     of_the_combined : tuple of str
         Figures that only a master has, not a group of which none was made.
     memory_setting : str
@@ -51,6 +55,8 @@ class Master(Kind):
     settings = ()
     table = ""
     before = ()
+    always = ()
+    unnamed = ("part",)
     of_the_combined = ()
     memory_setting = "limits: combine_memory"
     todo = "make"
@@ -89,9 +95,10 @@ class Master(Kind):
         groups = self.make_groups(context)
         context.groups.update(groups)
         for group in self.groups(context):
-            needs = [*map(reduced, group.files), *self.masters(context, group)]
+            masters, spare = association.needs_of(context, group.steps)
+            needs = [*map(reduced, group.files), *masters]
             basis = self.group_basis(context, group)
-            planner.want(self, group.product, group.night, basis, needs=needs)
+            planner.want(self, group.product, group.night, basis, needs=needs, spare=spare)
 
     def basis(self, context, job):
         """Return what a master depends on: its members as they turned out."""
@@ -106,27 +113,15 @@ class Master(Kind):
             "shared": list(map(list, group.shared)),
             "members": [[file, record.key] for file, record in self.members(context, group)],
         }
-        if masters := self.masters(context, group):
-            found = [(product, context.outcome(product)) for product in masters]
-            basis["masters"] = [[product, getattr(record, "key", "")] for product, record in found]
+        if masters := association.keys_of(context, group.steps):
+            basis["masters"] = masters
+        if missing := self.lacks(context, group):
+            basis["missing"] = missing
         return basis
 
-    def masters(self, context, group):
-        """Return the products of other masters that the members are prepared with.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        group : ccdflow.run.job.Group
-
-        Returns
-        -------
-        list of str
-            None for biases; a kind that names kinds in `before` says which of their groups.
-        """
-        if self.before:
-            raise NotImplementedError(f"{self.name}: which masters belong to a group?")
-        return []
+    def lacks(self, context, group):
+        """Return in words which master its members cannot do without and have not, or ''."""
+        return ""
 
     def members(self, context, group):
         """Return [(raw file, record)] of the frames of a group that were reduced."""
@@ -160,9 +155,9 @@ class Master(Kind):
 
     def carries(self, context, job):
         """Return the members of the group, and the group; and those of the masters it needs."""
-        groups = [context.groups[job.product]]
-        groups += [context.groups[product] for product in self.masters(context, groups[0])]
-        return [context.store.rows[file] for group in groups for file in group.files], groups
+        group = context.groups[job.product]
+        masters = masters_carried(context, group)
+        return [context.store.rows[file] for file in group.files], [group, *masters]
 
     def size(self, context, job):
         """Return the size of a group."""
@@ -176,20 +171,17 @@ class Master(Kind):
         """Combine the frames of a group, or refuse it."""
         return combining.combine_group(self, context, job, threads=threads)
 
-    def select(self, context, found):
+    def select(self, context, group, found):
         """Return the `ccdflow.detector.choosing.Selection` of the frames of a group.
 
         Parameters
         ----------
         context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
         found : list of (str, ccdflow.run.ledger.Record)
             As `members` returns them.
         """
         return selecting.select_frames(context, found, choosing.select_members)
-
-    def why_not(self, work):
-        """Return why frames that agree are not combined (a master they need is missing), or ''."""
-        return ""
 
     def recipe(self, work):
         """Return the recipe by which the values of a pixel become one."""
@@ -222,9 +214,26 @@ class Master(Kind):
             allow_empty=True,
         )
 
+    def combined_images(self, work, found):
+        """Yield (image, HDUs of the members, what they are combined to) of each image.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.combining.Work
+        found : list of list of ccdflow.combine.members.ProductHdu
+            Of each member.
+        """
+        for image in work.images:
+            hdus = [own[image.hdu] for own in found]
+            yield image, hdus, self.combine(work, image, [hdu.member for hdu in hdus])
+
     def unlike(self, work, combined, image):
         """Return the members (`choosing.LeftOut`) whose pixels show that they do not belong."""
         return combining.unlike_frames(work, combined, image)
+
+    def measure_image(self, work, combined, image, unit):
+        """Return what the members say of each amplifier of an image, as `measure` does of one."""
+        return [self.measure(work, combined, a, unit) for a in image.amplifiers]
 
     def measure(self, work, combined, amplifier, unit):
         """Return what the members say of one amplifier: a dict with its name, figures, lists."""
@@ -254,6 +263,10 @@ class Master(Kind):
             where = f"amplifier {name}: " if several else ""
             said += [where + text for text in self.said_of(work, each)]
         return said
+
+    def more_data(self, work):
+        """Return what the record of a master says beside members and figures: a dict."""
+        return {}
 
     def say_of_group(self, work, cards):
         """Write what was combined and how into the first header of a master."""
@@ -324,18 +337,22 @@ class Master(Kind):
 
     def make_groups(self, context):
         """Return {product: Group} of the frames that were or are to be reduced."""
-        by = self.configuration(context)["group_by"]
-        found = {}
+        by = [*self.configuration(context)["group_by"], *self.always]
+        alike = {}
         for row in self._candidates(context):
             geometry = context.store.shared[row.geometry]
             shared = [
                 ("size", "{1}x{0}".format(*geometry["shape"])),
                 ("part", row.facts["part"]),
-                *((name, str(row.facts[name])) for name in by if name != "night"),
+                *((name, str(row.facts[name])) for name in dict.fromkeys(by) if name != "night"),
             ]
             night = row.night if "night" in by else "all"
             key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
-            found.setdefault(key, []).append(row)
+            alike.setdefault(key, []).append(row)
+        found = {}
+        for (night, camera, shared, *how), rows in alike.items():
+            for more, part in self.split(context, rows):
+                found[night, camera, (*shared, *more), *how] = part
         names = Counter((night, self._name(camera, shared)) for night, camera, shared, *_ in found)
         groups = {}
         for (night, camera, shared, geometry, recipe), rows in found.items():
@@ -344,19 +361,49 @@ class Master(Kind):
                 name += "_" + digest([geometry, recipe, shared])[:6]
             product = paths.combined(night, name)
             files, nights = tuple(row.file for row in rows), {row.night for row in rows}
+            own = night if night != "all" else max(nights)
             groups[product] = Group(
-                product, night, camera, shared, files, tuple(sorted(nights)), self.name
+                product,
+                night,
+                camera,
+                shared,
+                files,
+                tuple(sorted(nights)),
+                self.name,
+                tuple(
+                    association.step_of(context, context.chain.by_name(kind), rows, own)
+                    for kind in self.before
+                ),
             )
         return groups
+
+    def split(self, context, rows):
+        """Yield parts of frames that agree in all that is written, and what each has in common.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        rows : list of ccdflow.run.inventory.Row
+
+        Yields
+        ------
+        shared : tuple of (str, str)
+        rows : list of ccdflow.run.inventory.Row
+        """
+        yield (), rows
 
     def _name(self, camera, shared):
         parts = [self.type, camera]
         for name, value in shared:
-            if value in ("", "None") or name == "part":
+            if value in ("", "None") or name in self.unnamed:
                 continue
             value = value.strip().replace(" ", "x") if name == "ccdsum" else value
-            parts.append(f"{name[0]}{value}" if name in ("gain", "exptime") else value)
+            parts.append(self.name_part(name, value))
         return paths.plain("_".join(parts))
+
+    def name_part(self, name, value):
+        """Return what the name of a product says of something that its members share."""
+        return f"{name[0]}{value}" if name in ("gain", "exptime") else value
 
     def _candidates(self, context):
         """Return the rows of frames that may be members of a group, sorted by time.
@@ -455,6 +502,16 @@ class Master(Kind):
         is_tried = context.will_be_made(record.product)
         will_do = is_tried and self.memory(context) >= record.data.get("enough", 0)
         return [] if will_do else ["memory"]
+
+
+def masters_carried(context, group):
+    """Return the groups of all masters that a group or frame may take, and of those in them."""
+    found = []
+    for step in group.steps:
+        for use in step.uses:
+            if use.product in context.groups:
+                found.append(context.groups[use.product])
+    return found
 
 
 def _by_time(row):

@@ -418,6 +418,9 @@ def _lag_words(lag):
 
 # -- words -----------------------------------------------------------------------------------------
 
+# What of a setup is too long to be named.
+_UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
+
 
 def _differences(theirs, ours):
     """Return (name, their value, our value) of everything in which two setups differ."""
@@ -436,13 +439,15 @@ def _distance(about, frame):
 def _how(about, frame):
     """Return in words in which criteria another setup differs from a frame's."""
     return ", ".join(
-        f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
+        f"another {_UNSAID[name]}"
+        if name in _UNSAID
+        else f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
         for name, theirs, ours in _differences(about.setup, frame.setup)
     )
 
 
 def _wanted_words(kind, frame):
-    words = " ".join(value for _, value in frame.setup if value)
+    words = " ".join(value for name, value in frame.setup if value and name not in _UNSAID)
     if kind == FLAT:
         return f"in {frame.filter or 'an unnamed filter'} of {words}"
     if kind == DARK:

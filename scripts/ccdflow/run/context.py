@@ -35,6 +35,8 @@ class Context:
     wanted : set of str
         Products that are to be where they are after this run, made anew or not; filled in while
         planning, members before what is made of them.
+    cameras : tuple of ccdflow.camera.cameras.Camera
+        The profiles; only planning looks at them.
     """
 
     settings: dict
@@ -47,6 +49,7 @@ class Context:
     jobs: dict = field(default_factory=dict)
     groups: dict = field(default_factory=dict)
     wanted: set = field(default_factory=set)
+    cameras: tuple = ()
     _lookups: dict = field(default_factory=dict, repr=False)
 
     def lookup(self, name, make):

@@ -44,8 +44,10 @@ COLUMNS = (
 _FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
     "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
-    "part",
+    "part", "set_temperature", "temperature",
 )  # fmt: skip
+# What only groups are told apart by, and masters chosen by.
+_NOT_SHOWN = {"set_temperature", "temperature"}
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 UNDATED = "undated"
 
@@ -85,6 +87,10 @@ class Facts(Mapping):
     def values(self):
         """Return the values as a tuple, in the order of ``_FACTS``."""
         return self._values
+
+    def shown(self):
+        """Return the values that pages show: they are made again when one of these changes."""
+        return tuple(self[name] for name in _FACTS if name not in _NOT_SHOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,18 +226,25 @@ def digest(value):
 def load_store(results):
     """Read the store of a results folder; an absent or unreadable one is an empty one.
 
-    Losing it costs time, never a product: all headers are read again.
+    Losing it costs time, never a product: all headers are read again. So they are where an older
+    version read them; what it knew is kept for those whose raw file is gone.
     """
     lines = notes.read_checked(Path(results) / paths.HEADERS)
     data = {} if lines is None else json.loads(next(lines))
-    if data.get("reading") != READING or data["facts"] != list(_FACTS):
+    if "facts" not in data:
         return HeaderStore()
+    is_older = data.get("reading") != READING or data["facts"] != list(_FACTS)
     store = HeaderStore(shared=data["shared"], table=tuple(data["table"]))
     for line in lines:
         file, stamp, values, *rest = json.loads(line)
-        store.add(Row(file, tuple(stamp), Facts(values), *rest))
-    store.saved = dict(store.rows)
+        facts = Facts.of(dict(zip(data["facts"], values, strict=True)))
+        store.add(Row(file, _OLDER if is_older else tuple(stamp), facts, *rest))
+    store.saved = {} if is_older else dict(store.rows)
     return store
+
+
+# The stamp of a row that an older version read.
+_OLDER = (-1,)
 
 
 def save(results, store):
@@ -376,7 +389,10 @@ def update(store, settings, *, now=None, progress=None):
     ]
 
     def read(file):
-        return read_row(file, found[file], store.rows.get(file), settings, basis, now)
+        before = store.rows.get(file)
+        if before is not None and before.stamp == _OLDER and not before.gone:
+            before = None
+        return read_row(file, found[file], before, settings, basis, now)
 
     with ThreadPoolExecutor(4) as pool:
         for count, (row, geometry, recipe) in enumerate(pool.map(read, stale), start=1):
@@ -410,6 +426,7 @@ class _Basis:
         sections = {field.name for field in fields(Cards)}
         cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
         pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
+        pixels += [each for each in (camera.gain, camera.read_noise) if each is not None]
         return digest([repr(pixels), cards, camera.recipe(self._reduction).canonical()])
 
     def of(self, camera):

@@ -21,6 +21,8 @@ class Job:
         Products of this plan that come first.
     attempt : int
         Makes the record's name new where one with this key lies about.
+    spare : tuple of str
+        Those of ``needs`` that are only looked at where others turn out to be refused.
     """
 
     kind: str
@@ -30,6 +32,7 @@ class Job:
     night: str
     needs: tuple = ()
     attempt: int = 0
+    spare: tuple = ()
 
     @property
     def done(self):
@@ -39,7 +42,63 @@ class Job:
     @classmethod
     def from_dict(cls, values):
         """Return a job from what `dataclasses.asdict` and JSON made of it."""
-        return cls(**{**values, "needs": tuple(values["needs"])})
+        needs, spare = tuple(values["needs"]), tuple(values.get("spare", ()))
+        return cls(**{**values, "needs": needs, "spare": spare})
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A master that a frame, or the frames of a master, may take.
+
+    Attributes
+    ----------
+    product : str
+    lag : int or None
+        Days from the master's night to the frame's; negative for a later night.
+    scale : float
+        What a dark is multiplied by.
+    variance : float
+        What it is predicted to add to a pixel, electrons^2; of a flat, relative to the signal^2.
+    grade : {'A', 'B', 'C'}
+    remarks : tuple of str
+        What keeps it from grade A.
+    degrees : float or None
+        A dark's temperature less the frame's.
+    """
+
+    product: str
+    lag: int | None
+    scale: float
+    variance: float
+    grade: str
+    remarks: tuple = ()
+    degrees: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of calibrating, and the masters for it, the best one first.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    uses : tuple of Use
+    needed : bool
+        False where the step changes nothing.
+    missing : str
+        Why there is no master, and what there is.
+    """
+
+    kind: str
+    uses: tuple = ()
+    needed: bool = True
+    missing: str = ""
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return a step from what `dataclasses.asdict` and JSON made of it."""
+        uses = tuple(Use(**{**use, "remarks": tuple(use["remarks"])}) for use in values["uses"])
+        return cls(**{**values, "uses": uses})
 
 
 @dataclass(frozen=True)
@@ -59,6 +118,8 @@ class Group:
         them shows the group on its page.
     kind : str
         The kind of product that the frames are combined to.
+    steps : tuple of Step
+        The masters that are applied to the frames, as they were chosen while planning.
     """
 
     product: str
@@ -68,6 +129,7 @@ class Group:
     files: tuple
     nights: tuple = ()
     kind: str = "bias"
+    steps: tuple = ()
 
     @property
     def shown(self):
@@ -83,7 +145,9 @@ class Group:
         """Return a group from what `as_dict` and JSON made of it."""
         shared = tuple(map(tuple, values["shared"]))
         files, nights = tuple(values["files"]), tuple(values["nights"])
-        return cls(**{**values, "shared": shared, "files": files, "nights": nights})
+        steps = tuple(map(Step.from_dict, values.get("steps", ())))
+        own = {"shared": shared, "files": files, "nights": nights, "steps": steps}
+        return cls(**{**values, **own})
 
 
 @dataclass(frozen=True)

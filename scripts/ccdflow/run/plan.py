@@ -62,7 +62,7 @@ class Plan:
             job = self.jobs.get(open_.pop())
             if job is not None and job.product not in wanted:
                 wanted.add(job.product)
-                open_ += job.needs
+                open_ += set(job.needs) - set(job.spare)
         for product in set(self.jobs) - wanted:
             del self.jobs[product]
 
@@ -133,7 +133,7 @@ class Planner:
             if kind.has_name(product):
                 self.keep(product)
 
-    def want(self, kind, product, night, basis, *, needs=(), key=""):
+    def want(self, kind, product, night, basis, *, needs=(), spare=(), key=""):
         """Put a product into the plan if it is not current.
 
         Parameters
@@ -144,6 +144,9 @@ class Planner:
             What the product depends on.
         needs : iterable of str
             Products that come first.
+        spare : iterable of str
+            Products that come first, too, where they are made; but who asks for this product by
+            name does without them.
         key : str
             The hash of the basis, where the caller has it by a shorter way.
         """
@@ -156,11 +159,13 @@ class Planner:
             return
         why = why or "asked for again"
         jobs, results = self.context.jobs, self.context.results
-        pending = tuple(dict.fromkeys(need for need in needs if need in jobs))
+        needs = dict.fromkeys(needs)
+        pending = tuple(dict.fromkeys(need for need in (*needs, *spare) if need in jobs))
         attempt = 0
         while (results / paths.done(product, key, attempt)).exists():
             attempt += 1
-        jobs[product] = Job(kind.name, product, key, why, night, pending, attempt)
+        spare = tuple(need for need in pending if need not in needs)
+        jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare)
 
     def _note_header(self, kind, product):
         # The first version needs no look: no header is older.

@@ -114,7 +114,10 @@ def _begin(values, reading, chain, dry, lock, progress, forced):
     gone = inventory.update(store, reading, progress=progress)
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated(store, reading))
-    context = Context(values, Path(values["raw"]), results, store, records, chain, outdated)
+    context = Context(
+        values, Path(values["raw"]), results, store, records, chain, outdated,
+        cameras=reading.cameras,
+    )  # fmt: skip
     session = Session(plan.make_plan(context, forced), dry, lock, busy)
     if not dry:
         try:

@@ -1,0 +1,257 @@
+"""Which masters belong to a frame: the inventory and the plan, as `matching` asks for them.
+
+The choice is made once, while planning, from the whole archive, and goes with the group or frame
+(`ccdflow.run.job.Step`), so that a job on another machine does not choose anew. While a run goes
+on, a master may turn out to be refused: the first one that was made is taken then.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ccdflow.kinds import matching
+from ccdflow.run import ledger
+from ccdflow.run.inventory import digest
+from ccdflow.run.job import Step, Use
+
+STEPS = (matching.BIAS, matching.DARK, matching.FLAT)
+
+# What of an amplifier tells how noisy it is, and not where it lies.
+_NOT_LAYOUT = ("read_noise", "saturation")
+
+
+# -- the frame -------------------------------------------------------------------------------------
+
+
+def setup_of(context, row, kind):
+    """Return everything in which a frame and a master of a kind must agree.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.inventory.Row
+    kind : ccdflow.kinds.master.Master
+
+    Returns
+    -------
+    tuple of (str, str)
+    """
+    by = kind.configuration(context)["group_by"]
+    geometry = context.store.shared[row.geometry]
+    values = [
+        ("camera", row.camera),
+        ("size", "{1}x{0}".format(*geometry["shape"])),
+        *(
+            (name, str(row.facts[name]))
+            for name in ("ccdsum", "window", "readmode", "gain")
+            if name in by
+        ),
+        ("part", row.facts["part"]),
+        ("layout", _layout(context, row)),
+    ]
+    return tuple((name, "" if value == "None" else value) for name, value in values)
+
+
+def _layout(context, row):
+    """Return a text that frames share whose amplifiers lie alike and are reduced alike."""
+
+    def make():
+        geometry = dict(context.store.shared[row.geometry])
+        geometry.pop("source", None)
+        geometry["amplifiers"] = [
+            {name: value for name, value in amplifier.items() if name not in _NOT_LAYOUT}
+            for amplifier in geometry["amplifiers"]
+        ]
+        return digest([geometry, context.store.shared[row.recipe]])
+
+    return context.lookup(("layout", row.geometry, row.recipe), make)
+
+
+def about(context, rows, kind, *, night):
+    """Return the `matching.Frame` of a frame, or of what the members of a group have in common."""
+    first = rows[0]
+    return matching.Frame(
+        setup=setup_of(context, first, kind),
+        night=night,
+        exptime=_middle(rows, "exptime"),
+        filter=first.facts["filter"],
+        set_temperature=_middle(rows, "set_temperature"),
+        temperature=_middle(rows, "temperature"),
+    )
+
+
+def _middle(rows, name):
+    """Return the median of what rows say, None where none says anything."""
+    values = [value for row in rows if isinstance(value := row.facts[name], int | float)]
+    values = [value for value in values if math.isfinite(value)]
+    return float(np.median(values)) if values else None
+
+
+# -- the masters -----------------------------------------------------------------------------------
+
+
+def rules(context):
+    """Return the `matching.Rules` of the configuration."""
+    own = context.settings["calibrate"]
+    names = ("direction", "same_night", "scale_up", "temperature_tolerance")
+    return matching.Rules(**{name: own[name] for name in names})
+
+
+class _Shelves:
+    """The masters of a kind that there are in the plan, and how noisy their detector is."""
+
+    def __init__(self, context, kind):
+        self.kind = kind
+        self._context = context
+        self._noises = {}
+        masters, few = [], []
+        self.groups = {group.product: group for group in kind.groups(context)}
+        self.minimum = kind.configuration(context)["minimum"]
+        for group in self.groups.values():
+            rows = [context.store.rows[file] for file in group.files]
+            found = masters if len(rows) >= self.minimum else few
+            for night in group.nights or (group.night,):
+                what = about(context, rows, kind, night=night)
+                found.append(matching.Master(group.product, kind.name, what, len(rows)))
+        self._masters = matching.Masters(masters, rules(context), self._noises.get)
+        self._few = matching.Masters(few, rules(context), self._noises.get)
+
+    def step(self, rows, night):
+        """Return the `Step` of frames of a night."""
+        frame = about(self._context, rows, self.kind, night=night)
+        if frame.setup not in self._noises:
+            self._noises[frame.setup] = noise_of(self._context, rows[0])
+        choice = self._masters.choose(self.kind.name, frame)
+        missing = choice.missing
+        if missing and (few := self._few.choose(self.kind.name, frame)).candidates:
+            product = few.best.master.product
+            missing = (
+                f"no {self.kind.name}: {product} would be of {few.best.master.frames} frames,"
+                f" fewer than the minimum of {self.minimum}"
+            )
+        uses = {}
+        for candidate in choice.candidates:
+            uses.setdefault(candidate.master.product, _use(candidate, frame))
+        return Step(self.kind.name, tuple(uses.values()), choice.needed, missing)
+
+
+def noise_of(context, row):
+    """Return the `matching.Noise` of a frame's detector, from profile and header."""
+    usual = matching.Noise()
+    amplifiers = context.store.shared[row.geometry]["amplifiers"]
+    noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
+    gains = [a["gain"] for a in amplifiers if a.get("gain")]
+    camera = next((camera for camera in context.cameras if camera.name == row.camera), None)
+    claimed = row.facts["rdnoise"]
+    claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
+    own = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
+    return matching.Noise(
+        read_noise=max(noises, default=claimed),
+        dark_rate=getattr(camera, "dark_rate", None) or 0.0,
+        flat_level=usual.flat_level * (min(gains) if gains else 1.0),
+        **own,
+    )
+
+
+def _use(candidate, frame):
+    master = candidate.master.about
+    degrees = None
+    if candidate.master.kind == matching.DARK:
+        pairs = (
+            (master.set_temperature, frame.set_temperature),
+            (master.temperature, frame.temperature),
+        )
+        degrees = next((a - b for a, b in pairs if None not in (a, b)), None)
+    return Use(
+        candidate.master.product,
+        candidate.lag,
+        candidate.scale,
+        candidate.variance,
+        candidate.grade,
+        candidate.remarks,
+        degrees,
+    )
+
+
+def step_of(context, kind, rows, night):
+    """Return the masters of a kind for frames of one setup, the best one first.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    kind : ccdflow.kinds.master.Master
+        All its groups are known.
+    rows : sequence of ccdflow.run.inventory.Row
+        One for a frame; the members of a group.
+    night : str
+
+    Returns
+    -------
+    ccdflow.run.job.Step
+    """
+    shelves = context.lookup(("shelves", kind.name), lambda: _Shelves(context, kind))
+    return shelves.step(rows, night)
+
+
+# -- what becomes of them --------------------------------------------------------------------------
+
+
+def taken(context, step):
+    """Return the `Use` of the first master of a step that is there or will be; None for none."""
+    for use in step.uses:
+        record = context.outcome(use.product)
+        if record is not None and record.status == ledger.MADE:
+            return use
+    return None
+
+
+def needs_of(context, steps):
+    """Return the masters that are made before what takes them, and those taken in their place.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    steps : iterable of ccdflow.run.job.Step
+
+    Returns
+    -------
+    needs, spare : list of str
+    """
+    needs, spare = [], []
+    for step in steps:
+        chosen = taken(context, step)
+        found = needs
+        for use in step.uses:
+            found.append(use.product)
+            if use is chosen:
+                found = spare
+            is_sure = not context.will_be_made(use.product)
+            if found is spare and is_sure and context.outcome(use.product) is not None:
+                break
+    return needs, spare
+
+
+def keys_of(context, steps):
+    """Return [[kind, product, key]] of the masters that are taken, for the basis of a product."""
+    found = []
+    for step in steps:
+        use = taken(context, step)
+        if use is not None:
+            found.append([step.kind, use.product, context.outcome(use.product).key])
+    return found
+
+
+def why_missing(context, step):
+    """Return in words why a step has no master, '' where it has one or needs none."""
+    if not step.needed or taken(context, step) is not None:
+        return ""
+    if not step.uses:
+        return step.missing
+    reasons = []
+    for use in step.uses:
+        record = context.outcome(use.product)
+        why = record.reason if record is not None else "it was not made"
+        reasons.append(f"{use.product}: {why}")
+    return f"no {step.kind} could be made: {'; '.join(reasons)}"

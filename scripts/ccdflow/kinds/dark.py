@@ -1,0 +1,255 @@
+"""The combined dark: darks of one exposure and temperature, each less the combined bias."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from ccdflow import paths
+from ccdflow.combine import header
+from ccdflow.combine.darks import combine_darks
+from ccdflow.combine.measuring import sample_members
+from ccdflow.combine.preparing import Subtracted
+from ccdflow.detector import choosing, dark_figures
+from ccdflow.detector.frame_figures import BOXES, frame_statistics
+from ccdflow.kinds import selecting
+from ccdflow.kinds.association import about, why_missing
+from ccdflow.kinds.combining import hours_of, short
+from ccdflow.kinds.light import Light
+from ccdflow.kinds.matching import EXACT_PART, EXACT_SECONDS
+from ccdflow.kinds.preparing import Members
+from ccdflow.run.context import reduced
+from ccdflow.run.inventory import OK
+
+LONGEST = 2.0**31
+
+
+class Dark(Light):
+    """A combined dark."""
+
+    name = "dark"
+    rule = "combine_darks"
+    words = ("combined dark", "combined darks")
+    counted = words
+    short = "combined darks"
+    stage = 3
+    type = "dark"
+    block = "dark"
+    settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")
+    table = paths.DARK_QUALITY
+    why_moved = "its darks are no such group any more"
+    before = ("bias",)
+    unnamed = ("part", "temperature")
+
+    def split(self, context, rows):
+        """Yield the darks of each exposure time and temperature."""
+        tolerance = context.settings["calibrate"]["temperature_tolerance"]
+        timed = sorted(filter(has_exposure, rows), key=lambda row: row.facts["exptime"])
+        for part in _runs(timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)):
+            for own in _by_temperature(part, tolerance):
+                common = about(context, own, self, night=own[0].night)
+                degrees = common.set_temperature
+                degrees = common.temperature if degrees is None else degrees
+                shared = [("exptime", f"{common.exptime:.6g}")]
+                shared += [] if degrees is None else [("temperature", f"{degrees:.6g}")]
+                yield tuple(shared), sorted(own, key=lambda row: row.facts["date_obs"] or "")
+
+    def name_part(self, name, value):
+        """Return the exposure time as a name has it: as exact as its group."""
+        if name != "exptime":
+            return super().name_part(name, value)
+        return f"{rounded(float(value)):g}s"
+
+    def lacks(self, context, group):
+        """Return why there is no bias: a dark with its bias in can be used for one exposure only."""
+        return why_missing(context, group.steps[0])
+
+    def select(self, context, group, found):
+        """Return the darks that look alike: level, structure, noise, temperature."""
+        if not found:
+            return choosing.Selection((), (), True, "")
+        members = Members(context, group, found)
+        statistics, saturated = self._statistics(members)
+
+        def choose(stats):
+            return choosing.select_darks(
+                stats, temperatures=members.temperatures, saturated=saturated
+            )
+
+        return selecting.select(statistics, choose)
+
+    def _statistics(self, members):
+        """Return the figures of each amplifier in each dark, and the saturated part of each."""
+        row = members.rows[0]
+        reduction, images = self.reduced_as(members.context, row)
+        statistics, parts = [[] for _ in members.found], []
+        for image in images:
+            bias = members.master("bias", image)
+            rows, sample = sample_members(
+                members.members(image),
+                subtract=(Subtracted(bias.pixels),),
+                **members.options(image, reduction),
+            )
+            parts.append((sample != sample).mean(axis=(1, 2)))
+            for amplifier in image.amplifiers:
+                place = amplifier.place if reduction.trim else amplifier.data
+                inside = sample[:, (rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
+                if min(inside.shape[1:]) < BOXES:
+                    continue
+                for frame, entries, (_, record) in zip(
+                    _without_pattern(inside), statistics, members.found, strict=True
+                ):
+                    level = record.data.get("levels", {}).get(amplifier.name)
+                    own = frame_statistics(frame, [] if level is None else [level])
+                    entries.append({"amplifier": amplifier.name, **asdict(own)})
+        return statistics, [float(max(part)) for part in zip(*parts, strict=True)]
+
+    def combined_images(self, work, found):
+        """Yield each image of the combined dark, its hot pixels flagged."""
+        members = self.of(work)
+        for image in work.images:
+            hdus = [own[image.hdu] for own in found]
+            combined = combine_darks(
+                [hdu.member for hdu in hdus],
+                bias=members.master("bias", image),
+                amplifiers=members.noises(image, work.reduction),
+                recipe=self.recipe(work),
+                threads=work.threads,
+                memory=work.memory,
+                dtype=work.reduction.dtype,
+                **members.options(image, work.reduction),
+            )
+            mask = dark_figures.hot_mask(
+                combined, seconds=self.seconds(work), hot_rate=work.settings["hot_rate"]
+            )
+            yield image, hdus, replace(combined, mask=mask)
+
+    def seconds(self, work):
+        """Return the exposure time of the members, their median."""
+        return float(dict(work.group.shared)["exptime"])
+
+    def measure_image(self, work, combined, image, unit):
+        """Return what the darks say of each amplifier: a row of the table."""
+        found = dark_figures.measure_dark(
+            combined,
+            seconds=self.seconds(work),
+            hours=hours_of(work.dates),
+            hot_rate=work.settings["hot_rate"],
+        )
+        return [
+            {
+                "amplifier": each.amplifier,
+                "frames": each.frames,
+                "seconds": each.seconds,
+                "unit": each.unit,
+                "rate": short(each.rate.value),
+                "rate_error": short(each.rate.error),
+                "rate_99": short(each.percentiles[99]),
+                "hot": each.hot,
+                "hot_limit": each.hot_limit,
+                "glow": short(each.glow.value),
+                "glow_error": short(each.glow.error),
+                "level_span": short(each.drift.span),
+                "noise_ratio": short(each.noise_ratio.value),
+                "noise_ratio_error": short(each.noise_ratio.error),
+                "said": dark_figures.remarks(each),
+            }
+            for each in found
+        ]
+
+    def say_of_image(self, cards, combined, figures, texts, unit):
+        """Write rate and hot pixels of an image into its header."""
+        super().say_of_image(cards, combined, figures, texts, unit)
+        rates = [dark_figures.Estimate(each["rate"], each["rate_error"]) for each in figures]
+        header.say_of_dark(
+            cards,
+            seconds=figures[0]["seconds"],
+            rates=rates,
+            hot=sum(each["hot"] for each in figures),
+            hot_limit=figures[0]["hot_limit"],
+            unit=figures[0]["unit"],
+        )
+
+    def more_data(self, work):
+        """Return what others need to know of a combined dark: the exposure of its members."""
+        return {"seconds": self.seconds(work)}
+
+    def flags(self, context, records):
+        """Yield the darks that are in no group for want of an exposure time, too."""
+        yield from super().flags(context, records)
+        if not self.is_enabled(context):
+            return
+        for row in context.store.rows.values():
+            if row.facts["type"] == self.type and row.status == OK and not has_exposure(row):
+                value = row.facts["exptime"]
+                said = "no exposure time" if value == "" else f"an exposure time of {value:g} s"
+                yield reduced(row.file), f"in no combined dark: it has {said}"
+
+
+DARK = Dark()
+
+
+def has_exposure(row):
+    """Tell whether a dark has an exposure time that can be one."""
+    value = row.facts["exptime"]
+    return isinstance(value, int | float) and 0 < value < LONGEST
+
+
+def _without_pattern(frames):
+    """Return frames less what all have alike, hot pixels and glow, their level kept: (n, k, nx).
+
+    What differs between them is what tells which of them belongs.
+    """
+    with warnings.catch_warnings():
+        # A pixel that is masked in all of them.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        middle = np.nanmedian(frames, axis=0)
+        return frames - (middle - np.nanmedian(middle))
+
+
+def rounded(seconds):
+    """Return an exposure time to as many digits as darks of one group share.
+
+    >>> [rounded(value) for value in (300.062, 70.001, 7.04, 0.05)]
+    [300.0, 70.0, 7.0, 0.1]
+    """
+    step = max(EXACT_SECONDS, EXACT_PART * seconds)
+    digits = -math.floor(math.log10(step))
+    return max(round(seconds, digits), EXACT_SECONDS)
+
+
+def _runs(rows, name, reach):
+    """Yield rows, sorted by a fact, in runs of which the last is within reach of the first."""
+    part = []
+    for row in rows:
+        value = row.facts[name]
+        if part and value - part[0].facts[name] > reach(part[0].facts[name]):
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+
+
+def _by_temperature(rows, tolerance):
+    """Yield rows of one set point each; of one that is unknown the sensors decide."""
+    known = [row for row in rows if isinstance(row.facts["set_temperature"], int | float)]
+    known.sort(key=lambda row: row.facts["set_temperature"])
+    yield from _runs(known, "set_temperature", lambda _: tolerance)
+    others = [row for row in rows if not isinstance(row.facts["set_temperature"], int | float)]
+    sensed = [row for row in others if isinstance(row.facts["temperature"], int | float)]
+    sensed.sort(key=lambda row: row.facts["temperature"])
+    part = []
+    for row in sensed:
+        # A sensor drifts by steps: a gap parts two settings.
+        if part and row.facts["temperature"] - part[-1].facts["temperature"] > tolerance:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+    if rest := [row for row in others if row not in sensed]:
+        yield rest

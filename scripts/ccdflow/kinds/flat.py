@@ -1,0 +1,229 @@
+"""The combined flat: flats of one filter, less bias and dark, each over its own level; mean 1."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from ccdflow import paths
+from ccdflow.combine import header
+from ccdflow.combine.flats import (
+    amplifier_ratios,
+    combine_flats,
+    flat_levels,
+    normalised,
+)
+from ccdflow.combine.masters import dark_factors
+from ccdflow.combine.measuring import sample_members
+from ccdflow.combine.preparing import Subtracted
+from ccdflow.detector import choosing, flat_figures
+from ccdflow.kinds.association import taken, why_missing
+from ccdflow.kinds.combining import hours_of, short
+from ccdflow.kinds.light import Light
+from ccdflow.kinds.preparing import Members
+
+
+class Flat(Light):
+    """A combined flat."""
+
+    name = "flat"
+    rule = "combine_flats"
+    words = ("combined flat", "combined flats")
+    counted = words
+    short = "combined flats"
+    stage = 4
+    type = "flat"
+    block = "flat"
+    settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")
+    table = paths.FLAT_QUALITY
+    why_moved = "its flats are no such group any more"
+    before = ("bias", "dark")
+    always = ("filter",)
+
+    def lacks(self, context, group):
+        """Return why there is no bias for flats whose bias level is still in them, or ''."""
+        row = context.store.rows[group.files[0]]
+        recipe, images = self.reduced_as(context, row)
+        amplifiers = [amplifier for image in images for amplifier in image.amplifiers]
+        if recipe.subtract and all(amplifier.overscan for amplifier in amplifiers):
+            return ""
+        return why_missing(context, group.steps[0])
+
+    def group_basis(self, context, group):
+        """Return what a combined flat depends on; how far a dark may be lengthened, too."""
+        basis = super().group_basis(context, group)
+        if self._dark_use(context, group) is not None:
+            basis["scale_up"] = context.settings["calibrate"]["scale_up"]
+        return basis
+
+    def _dark_use(self, context, group):
+        """Return the dark that is taken; none without the bias that it had taken off."""
+        bias, dark = (taken(context, step) for step in group.steps)
+        return None if bias is None else dark
+
+    def masters_of(self, members, image):
+        """Return the bias and the dark that are subtracted from the flats, or None for each."""
+        bias = members.master("bias", image)
+        if bias is None:
+            return None, None
+        dark = members.master("dark", image)
+        if dark is not None and None in members.seconds:
+            dark = None
+        return bias, dark
+
+    def select(self, context, group, found):
+        """Return the flats that look alike, bright enough and not saturated."""
+        if not found:
+            return choosing.Selection((), (), True, "")
+        members = Members(context, group, found)
+        reduction, images = self.reduced_as(context, members.rows[0])
+        image = images[0]
+        sample = self._sample(members, image, reduction)
+        noises = members.noises(image, reduction)
+        return choosing.select_flats(
+            [
+                flat_figures.flat_statistics(
+                    frame,
+                    gain=noises[0].gain,
+                    read_noise=noises[0].read_noise or 0.0,
+                    saturated=float(np.isnan(frame).mean()),
+                )
+                for frame in sample
+            ]
+        )
+
+    def _sample(self, members, image, reduction):
+        """Return some rows of an image of each flat, less bias and dark."""
+        bias, dark = self.masters_of(members, image)
+        subtract = [] if bias is None else [Subtracted(bias.pixels)]
+        if dark is not None:
+            factors = dark_factors(dark, members.seconds, scale_up=self._scale_up(members))
+            subtract.append(Subtracted(dark.pixels, factors, is_charge=True))
+        options = members.options(image, reduction)
+        return sample_members(members.members(image), subtract=tuple(subtract), **options)[1]
+
+    def _scale_up(self, members):
+        # Exposures of one group differ: its dark was chosen for the middle one.
+        seconds = [value for value in members.seconds if value is not None]
+        spread = max(seconds) / float(np.median(seconds)) if seconds and min(seconds) > 0 else 1.0
+        return members.context.settings["calibrate"]["scale_up"] * max(spread, 1.0)
+
+    def combined_images(self, work, found):
+        """Yield each image of the combined flat; the mean of all of them together is 1."""
+        members = self.of(work)
+        levels = self._levels(members, work)
+        images = []
+        for image in work.images:
+            hdus = [own[image.hdu] for own in found]
+            bias, dark = self.masters_of(members, image)
+            combined = combine_flats(
+                [hdu.member for hdu in hdus],
+                bias=bias,
+                dark=dark,
+                amplifiers=members.noises(image, work.reduction),
+                scale=levels,
+                seconds=members.seconds if dark is not None else None,
+                scale_up=self._scale_up(members),
+                recipe=self.recipe(work),
+                normalise=False,
+                threads=work.threads,
+                memory=work.memory,
+                dtype=work.reduction.dtype,
+                **members.options(image, work.reduction),
+            )
+            images.append(self._in_electrons(work, image, combined))
+        for image, combined in zip(work.images, normalised(images), strict=True):
+            yield image, [own[image.hdu] for own in found], combined
+
+    def _levels(self, members, work):
+        """Return one level of each flat for all of its images."""
+        found = []
+        for image in work.images:
+            bias, dark = self.masters_of(members, image)
+            found.append(
+                flat_levels(
+                    members.members(image),
+                    bias=bias,
+                    dark=dark,
+                    seconds=members.seconds if dark is not None else None,
+                    scale_up=self._scale_up(members),
+                    **members.options(image, work.reduction),
+                )
+            )
+        return np.median(found, axis=0)
+
+    def _in_electrons(self, work, image, combined):
+        """Return a flat whose amplifiers have the ratios of their light, not of their gains.
+
+        A frame is in electrons where every gain is known; so is what it is divided by.
+        """
+        gains = [amplifier.gain for one in work.images for amplifier in one.amplifiers]
+        if None in gains or len(set(gains)) == 1:
+            return combined
+        mean = float(np.mean(gains))
+        arrays = [combined.image.copy(), combined.uncertainty.copy(), combined.sample.copy()]
+        for amplifier in image.amplifiers:
+            place = work.place(amplifier)
+            inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
+            factor = amplifier.gain / mean
+            for array in arrays[:2]:
+                array[place.slices] *= array.dtype.type(factor)
+            arrays[2][:, inside, place.x0 : place.x1] *= arrays[2].dtype.type(factor)
+        pixels, uncertainty, sample = arrays
+        return replace(combined, image=pixels, uncertainty=uncertainty, sample=sample)
+
+    def measure_image(self, work, combined, image, unit):
+        """Return what the flats say of each amplifier: a row of the table."""
+        found = flat_figures.measure_flat(combined, hours=hours_of(work.dates))
+        return [
+            {
+                "amplifier": each.amplifier,
+                "frames": each.frames,
+                "unit": each.unit,
+                "level": short(each.level),
+                "lowest": short(each.lowest),
+                "highest": short(each.highest),
+                "signal_to_noise": short(each.signal_to_noise),
+                "aperture_cap": short(each.aperture_cap),
+                "lamp_drift": short(each.lamp_drift.value),
+                "lamp_drift_error": short(each.lamp_drift.error),
+                "ratio": short(each.ratio),
+                "unlit": each.unlit,
+                "noise_ratio": short(each.noise_ratio.value),
+                "noise_ratio_error": short(each.noise_ratio.error),
+                "said": [],
+            }
+            for each in found
+        ]
+
+    def remarks(self, work, figures, *, several):
+        """Return what is missing in a combined flat, and what is not as it should be."""
+        return [*_without(work, self.of(work)), *super().remarks(work, figures, several=several)]
+
+    def say_of_image(self, cards, combined, figures, texts, unit):
+        """Write level, signal to noise and ratios of an image into its header."""
+        super().say_of_image(cards, combined, figures, texts, unit)
+        worst = min(
+            (each["signal_to_noise"] for each in figures if each["signal_to_noise"] > 0),
+            default=math.nan,
+        )
+        header.say_of_flat(
+            cards,
+            levels=combined.levels,
+            signal_to_noise=worst,
+            ratios=amplifier_ratios(combined, combined.noise.amplifiers),
+        )
+
+
+FLAT = Flat()
+
+
+def _without(work, members):
+    """Return sentences on masters that the flats were combined without."""
+    return [
+        f"combined without {step.kind}: {missing}"
+        for step in work.group.steps
+        if (missing := why_missing(work.context, step))
+    ]

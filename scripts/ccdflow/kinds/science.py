@@ -1,0 +1,365 @@
+"""Calibrated frames: reduced frames less bias and dark, over the flat, with uncertainty and mask."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import cached_property
+
+from ccdflow import paths
+from ccdflow.errors import FrameError
+from ccdflow.frame import calibrate
+from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
+from ccdflow.frame.masters import MasterStore
+from ccdflow.frame.products import product_images
+from ccdflow.frame.readout import readout_of
+from ccdflow.kinds import association
+from ccdflow.kinds.association import STEPS, taken, why_missing
+from ccdflow.kinds.frame import raw_pixels
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.master import masters_carried
+from ccdflow.kinds.preparing import measured_read_noise
+from ccdflow.run import ledger
+from ccdflow.run.context import is_wanted, reduced
+from ccdflow.run.inventory import OK, digest
+from ccdflow.run.job import Group, Size
+from ccdflow.run.ledger import Record
+
+# Frames and reasons that are named at the end of a run.
+_MOST_LINES = 10
+# Errors that a damaged file makes: what is read is made again, and then the frame.
+_DAMAGE = ("make it again", "reduce it again", "check its disk")
+_LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
+
+_STORE = MasterStore()
+
+
+class Science(Kind):
+    """A calibrated frame."""
+
+    name = "science"
+    rule = "calibrate"
+    words = ("frame", "frames")
+    counted = ("calibrated frame", "calibrated frames")
+    short = "calibrated frames"
+    todo = "calibrate"
+    stage = 5
+    version = ARITHMETIC
+    place = "calibrated/"
+    why_moved = "its reduced frame is not there any more"
+
+    def has_name(self, product):
+        """Tell whether a path is that of a calibrated frame."""
+        return product.startswith(self.place)
+
+    def configuration(self, context):
+        """Return this kind's block of the settings."""
+        return context.settings["calibrate"]
+
+    # -- planning ----------------------------------------------------------------------------------
+
+    def plan(self, planner):
+        """Want each reduced frame of the types that are asked for, calibrated."""
+        context = planner.context
+        own = self.configuration(context)
+        if not own["enabled"]:
+            planner.keep_all_of(self)
+            return
+        for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
+            product = paths.calibrated(row.file)
+            if row.facts["type"] not in own["types"] or not is_wanted(row, context.settings):
+                # What is not asked for is not touched.
+                planner.keep(product)
+            elif row.status == OK and row.geometry and _is_made(context, row):
+                self._want(planner, row, product)
+        for product, record in context.ledger.items():
+            if record.kind == self.name and product not in self._products(context):
+                # The notes on the raw file may be lost.
+                planner.keep(product)
+
+    def _want(self, planner, row, product):
+        context = planner.context
+        steps = self._steps(context, row)
+        group = Group(
+            product, row.night, row.camera, (), (row.file,), (row.night,), self.name, steps
+        )
+        context.groups[product] = group
+        needs, spare = association.needs_of(context, steps)
+        basis = Calibration(context, group).basis
+        needs = [reduced(row.file), *needs]
+        planner.want(self, product, row.night, basis, needs=needs, spare=spare)
+
+    def _steps(self, context, row):
+        kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
+        if row.facts["type"] in kinds:
+            # A dark is calibrated without a dark, and what comes after it.
+            kinds = kinds[: kinds.index(row.facts["type"])]
+        return tuple(
+            association.step_of(context, context.chain.by_name(kind), [row], row.night)
+            for kind in kinds
+        )
+
+    def _products(self, context):
+        return context.lookup(
+            ("calibrated",), lambda: {paths.calibrated(file) for file in context.store.rows}
+        )
+
+    def basis(self, context, job):
+        """Return what a calibrated frame depends on, as it turned out."""
+        return Calibration(context, context.groups[job.product]).basis
+
+    def what_changed(self, before, now):
+        """Say what makes a calibrated frame out of date."""
+        if before.get("frame") != now["frame"]:
+            return "its reduced frame changed"
+        if before.get("masters") != now["masters"] or before.get("how") != now["how"]:
+            return "its masters changed"
+        if before.get("missing") != now["missing"]:
+            return "another step is missing"
+        if before.get("settings") != now["settings"]:
+            return "settings changed"
+        return "new arithmetic"
+
+    # -- the job -----------------------------------------------------------------------------------
+
+    def make(self, context, job, *, threads):
+        """Calibrate a frame, or refuse it."""
+        return Calibration(context, context.groups[job.product]).make()
+
+    def carries(self, context, job):
+        """Return the frame's row, its steps, and the groups of the masters that it may take."""
+        group = context.groups[job.product]
+        return [context.store.rows[group.files[0]]], [group, *masters_carried(context, group)]
+
+    def size(self, context, job):
+        """Return the size of one frame."""
+        row = context.store.rows[context.groups[job.product].files[0]]
+        pixels = raw_pixels(context, row)
+        return Size(frames=1, largest=pixels, pixels=pixels)
+
+    # -- what is said of it ------------------------------------------------------------------------
+
+    def night_groups(self, context, night):
+        """Return the frames of a night that are calibrated, as groups, sorted by product."""
+
+        def make():
+            found = {}
+            for product in sorted(context.groups):
+                group = context.groups[product]
+                if group.kind == self.name:
+                    found.setdefault(group.night, []).append(group)
+            return found
+
+        return context.lookup(("calibrated by night",), make).get(night, [])
+
+    def shown(self, context, night):
+        """Return the calibrated frames of a night."""
+        return [group.product for group in self.night_groups(context, night)]
+
+    def closing(self, context, records):
+        """Return the lines on frames that were not calibrated, or lack a step."""
+        if not self.configuration(context)["enabled"]:
+            return []
+        lines = [
+            f"not calibrated: {record.product}: {record.reason}"
+            for record in records
+            if record.status == ledger.REFUSED
+        ]
+        lacking = Counter(
+            text
+            for record in records
+            if record.status == ledger.MADE
+            for text in record.data.get("missing", ())
+        )
+        lines += [
+            f"calibrated without it, grade C: {count} frame{'s' * (count != 1)}: {text}"
+            for text, count in sorted(lacking.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        if len(lines) > _MOST_LINES:
+            rest = len(lines) - _MOST_LINES
+            lines = [*lines[:_MOST_LINES], f"... and {rest} more, see {paths.ASSOCIATIONS}"]
+        return lines
+
+    def index_basis(self, context):
+        """Return what the overview depends on: nothing of calibrated frames is on it."""
+        return {}
+
+
+SCIENCE = Science()
+
+
+def _is_made(context, row):
+    record = context.outcome(reduced(row.file))
+    return record is not None and record.status == ledger.MADE
+
+
+class Calibration:
+    """How one frame is calibrated, as its masters turned out.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of one frame.
+    """
+
+    def __init__(self, context, group):
+        self.context = context
+        self.group = group
+        self.settings = SCIENCE.configuration(context)
+
+    @cached_property
+    def row(self):
+        """The frame's row of the inventory."""
+        return self.context.store.rows[self.group.files[0]]
+
+    @cached_property
+    def frame(self):
+        """The record of the reduced frame; None if it was not made."""
+        return self.context.outcome(reduced(self.row.file))
+
+    @cached_property
+    def _found(self):
+        """The `Use` of each step, None where there is none."""
+        return {step.kind: taken(self.context, step) for step in self.group.steps}
+
+    @cached_property
+    def is_level_out(self):
+        """Whether the bias level is subtracted: by the overscan, or with the combined bias."""
+        recipe = self.context.store.recipe(self.row.recipe)
+        amplifiers = self.context.store.geometry(self.row.geometry).amplifiers
+        is_subtracted = recipe.subtract and all(a.overscan for a in amplifiers)
+        return is_subtracted or self._found.get("bias") is not None
+
+    @cached_property
+    def uses(self):
+        """The masters that are applied: {kind: `ccdflow.run.job.Use`}."""
+        uses = {kind: use for kind, use in self._found.items() if use is not None}
+        if not self.is_level_out:
+            uses.pop("flat", None)
+        return uses
+
+    @cached_property
+    def missing(self):
+        """What is missing, in words with what there is: {kind: text}."""
+        found = {step.kind: why_missing(self.context, step) for step in self.group.steps}
+        if not self.is_level_out and self._found.get("flat") is not None:
+            found["flat"] = _LEVEL_IN
+        return {kind: text for kind, text in found.items() if text}
+
+    @property
+    def grade(self):
+        """A, B or C."""
+        return "C" if self.missing else max([use.grade for use in self.uses.values()], default="A")
+
+    @property
+    def reasons(self):
+        """What keeps it from grade A, for its header: what others there are does not matter."""
+        said = [f"no {kind}" for kind in self.missing]
+        return [*said, *(f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks)]
+
+    @cached_property
+    def is_refused(self):
+        """Whether the configuration asks for whole frames only, and this one would not be."""
+        return bool(self.missing) and self.settings["missing"] == "refuse"
+
+    @cached_property
+    def basis(self):
+        """What its key is the hash of."""
+        names = ("uncertainty", "mask")
+        return {
+            "arithmetic": SCIENCE.version,
+            "frame": getattr(self.frame, "key", ""),
+            "masters": [
+                [kind, use.product, self.context.outcome(use.product).key]
+                for kind, use in self.uses.items()
+            ],
+            "how": [
+                [kind, use.scale, use.lag, use.degrees, use.grade, list(use.remarks)]
+                for kind, use in self.uses.items()
+            ],
+            # What else there is changes no pixel; a frame that is refused says it.
+            "missing": self.missing if self.is_refused else sorted(self.missing),
+            "settings": {name: self.settings[name] for name in names},
+        }
+
+    def make(self):
+        """Calibrate the frame; return its `ccdflow.run.ledger.Record`."""
+        record = Record(self.group.product, SCIENCE.name, digest(self.basis), basis=self.basis)
+        if self.frame is None or self.frame.status != ledger.MADE:
+            return replace(record, status=ledger.REFUSED, reason="there is no reduced frame")
+        if self.is_refused:
+            reason = "; ".join(self.missing.values())
+            return replace(record, status=ledger.REFUSED, reason=reason)
+        try:
+            done = self._calibrate(record.key)
+        except FrameError as error:
+            if error.remedy in _DAMAGE:
+                raise
+            return replace(record, status=ledger.REFUSED, reason=error.reason)
+        return replace(
+            record,
+            stamp=ledger.stamp_of(self.context.results / record.product),
+            content=str(done.words),
+            data=self._data(done),
+        )
+
+    def _calibrate(self, key):
+        context = self.context
+        uses = {
+            kind: calibrate.Use(
+                _STORE.get(context.results / use.product, kind, name=use.product),
+                use.scale,
+                use.lag,
+                use.degrees,
+            )
+            for kind, use in self.uses.items()
+        }
+        return calibrate_file(
+            context.results / reduced(self.row.file),
+            context.results / self.group.product,
+            calibrate.Chain(**uses),
+            self.readouts(),
+            key=key,
+            grade=self.grade,
+            reasons=self.reasons,
+            uncertainty=self.settings["uncertainty"],
+            mask=self.settings["mask"],
+            scale_up=self.settings["scale_up"],
+            tolerance=self.settings["temperature_tolerance"],
+            name=self.group.product,
+        )
+
+    def readouts(self):
+        """Return what is known of the amplifiers of each image of the frame."""
+        store = self.context.store
+        geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
+        use = self._found.get("bias")
+        bias = None if use is None else self.context.outcome(use.product)
+        levels = self.frame.data["levels"]
+
+        def readout(amplifier):
+            noise = measured_read_noise(bias, amplifier.name)
+            return readout_of(
+                amplifier,
+                recipe,
+                level=levels.get(amplifier.name),
+                read_noise=noise,
+                measured=noise is not None,
+            )
+
+        return [
+            [readout(amplifier) for amplifier in image.amplifiers]
+            for image in product_images(geometry, recipe)
+        ]
+
+    def _data(self, done):
+        figures = ("sky", "sky_rms", "sky_predicted")
+        missing = [*self.missing.values(), *([done.uncertain] if done.uncertain else [])]
+        return {
+            "grade": self.grade,
+            "reasons": self.reasons,
+            "missing": missing,
+            "unit": done.unit,
+            "images": [{name: image.get(name) for name in figures} for image in done.images],
+        }
