@@ -1,4 +1,4 @@
-"""ccdflow: raw CCD frames to overscan-subtracted, trimmed frames and combined biases.
+"""ccdflow: raw CCD frames to calibrated frames, by way of combined biases, darks and flats.
 
     snakemake --cores 2 --config raw=FOLDER results=FOLDER
 
@@ -14,6 +14,9 @@ include: "rules/common.smk"
 include: "rules/inputs.smk"
 include: "rules/reduce.smk"
 include: "rules/combine.smk"
+include: "rules/darks.smk"
+include: "rules/flats.smk"
+include: "rules/calibrate.smk"
 include: "rules/pages.smk"
 include: "rules/nights.smk"
 include: "rules/published.smk"

@@ -9,7 +9,7 @@ rule combine:
     log:
         f"{DONE}/{{product}}.{{key}}.log",
     wildcard_constraints:
-        product=r"combined/.+",
+        product=r"combined/[^/]+/bias.+",
     threads: all_cores
     run:
         leave_record(wildcards, log[0], threads=threads)

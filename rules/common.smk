@@ -84,8 +84,8 @@ class Run:
 
     session = None
     progress = None
-    # Frames that this process makes, in order, and their places.
-    frames = ()
+    # Frames that this process reduces and calibrates, by kind in order, and their places.
+    lanes = {}
     places = {}
     # What is handed on: orders, and which of them makes a product.
     orders = []
@@ -236,8 +236,9 @@ def begin_jobs(*, mode, before=claims.Count()):
         workflow.scheduling_settings.max_jobs_per_timespan = None
     jobs = Run.session.plan.jobs.values()
     own = [job for job in jobs if job.product not in Run.order_of]
-    Run.frames = [job for job in own if job.kind == kinds.FRAME.name]
-    Run.places = {job.product: place for place, job in enumerate(Run.frames)}
+    for kind in (kinds.FRAME, kinds.SCIENCE):
+        Run.lanes[kind.name] = [job for job in own if job.kind == kind.name]
+        Run.places |= {job.product: place for place, job in enumerate(Run.lanes[kind.name])}
     Run.targets = [record_of(job) for job in own] + [record_of(order) for order in Run.orders]
     frames = sum(job.kind == kinds.FRAME.name for job in jobs)
     Run.progress = Progress(
@@ -400,14 +401,16 @@ def needed(wildcards):
         if place is None:
             others.append(product)
         else:
-            last[place % lanes()] = max(place, last.get(place % lanes(), 0))
-    frames = [Run.frames[place].product for place in sorted(last.values())]
+            lane = Run.session.plan.jobs[product].kind, place % lanes()
+            last[lane] = max(place, last.get(lane, 0))
+    frames = [Run.lanes[kind][place].product for (kind, _), place in sorted(last.items())]
     return records_of([*frames, *others])
 
 
 def lanes():
     """Return the number of chains on which this process' frames are strung."""
-    return max(READY_PER_CORE * (workflow.cores or 1), len(Run.frames) // LONGEST_CHAIN)
+    longest = max(map(len, Run.lanes.values()))
+    return max(READY_PER_CORE * (workflow.cores or 1), longest // LONGEST_CHAIN)
 
 
 def records_of(products):

@@ -25,13 +25,15 @@ def frame_before(wildcards):
 
     The scheduler looks at every ready job in every round; so few frames at a time are ready.
     """
-    place = Run.places[job_of(wildcards).product] - lanes()
-    return ancient(record_of(Run.frames[place])) if place >= 0 else []
+    job = job_of(wildcards)
+    own, place = Run.lanes[job.kind], Run.places[job.product] - lanes()
+    return ancient(record_of(own[place])) if place >= 0 else []
 
 
 def in_order(wildcards):
     """Return a frame's priority: left to itself, the scheduler ends with one lane, on one core."""
-    return len(Run.frames) - Run.places[job_of(wildcards).product]
+    job = job_of(wildcards)
+    return len(Run.lanes[job.kind]) - Run.places[job.product]
 
 
 def all_cores(wildcards):
@@ -44,7 +46,13 @@ localrules:
     all,
     reduce,
     combine,
+    combine_darks,
+    combine_flats,
+    calibrate,
     quality_table,
+    dark_table,
+    flat_table,
+    associations_table,
     picture,
     quality_picture,
     page,
@@ -135,6 +143,9 @@ def category_of(wildcards):
 def published(wildcards=None):
     """Return the pages, pictures and tables that stand in the results folder."""
     top = Path(RESULTS)
-    found = [top / paths.INDEX_PAGE, top / paths.INVENTORY, top / paths.BIAS_QUALITY]
+    tables = (
+        paths.INVENTORY, paths.BIAS_QUALITY, paths.DARK_QUALITY, paths.FLAT_QUALITY, paths.ASSOCIATIONS
+    )  # fmt: skip
+    found = [top / name for name in (paths.INDEX_PAGE, *tables)]
     found += sorted(top.glob("nights/*/*.html")) + sorted(top.glob("nights/*/*.png"))
     return [str(path) for path in found if path.is_file()]

@@ -13,6 +13,6 @@ rule product:
     log:
         f"{DONE}/{{product}}.log",
     wildcard_constraints:
-        product=r"(reduced|combined|nights)/.+|[^/.]+\.(csv|html)",
+        product=r"(reduced|combined|calibrated|nights)/.+|[^/.]+\.(csv|html)",
     run:
         check_made(output[0], log[0])

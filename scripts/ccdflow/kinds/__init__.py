@@ -18,11 +18,14 @@ from ccdflow.kinds.page import PAGE
 from ccdflow.kinds.picture import PICTURE
 from ccdflow.kinds.quality import QUALITY
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.table import TABLE
+from ccdflow.kinds.table import DARK_TABLE, FLAT_TABLE, TABLE
 
 CHAIN = Chain(
-    (FRAME, BIAS, DARK, FLAT, SCIENCE, PICTURE, QUALITY, PAGE, TABLE, ASSOCIATIONS, INDEX)
-)
+    (
+        FRAME, BIAS, DARK, FLAT, SCIENCE, PICTURE, QUALITY, PAGE, TABLE, DARK_TABLE, FLAT_TABLE,
+        ASSOCIATIONS, INDEX,
+    )
+)  # fmt: skip
 
 by_name = CHAIN.by_name
 by_rule = CHAIN.by_rule

@@ -64,7 +64,7 @@ class Dark(Light):
         return f"{rounded(float(value)):g}s"
 
     def lacks(self, context, group):
-        """Return why there is no bias: a dark with its bias in can be used for one exposure only."""
+        """Return why there is no bias: a dark with its bias in serves one exposure only."""
         return why_missing(context, group.steps[0])
 
     def select(self, context, group, found):

@@ -82,9 +82,7 @@ class Members:
         if reduction.mask:
             results = self.context.results
             name = f"MASK{image.suffix}"
-            masks = [
-                locate(results / reduced(file), hdu=name, mask=True) for file, _ in self.found
-            ]
+            masks = [locate(results / reduced(file), hdu=name, mask=True) for file, _ in self.found]
         ceilings = [_ceiling(image, record) for _, record in self.found]
         return {"mask": masks, "ceilings": None if None in ceilings else ceilings}
 

@@ -1,4 +1,4 @@
-"""Calibrated frames: reduced frames less bias and dark, over the flat, with uncertainty and mask."""
+"""Calibrated frames: reduced frames less bias and dark, over the flat; uncertainty and mask."""
 
 from __future__ import annotations
 

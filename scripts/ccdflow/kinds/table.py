@@ -1,4 +1,4 @@
-"""The table of what the biases say about the detector: a row a night, camera and amplifier."""
+"""The tables of what masters say about the detector: a row a night, camera and amplifier."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pandas as pd
 
 from ccdflow import paths
 from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.writing import write_text
 from ccdflow.run import ledger
@@ -22,38 +24,96 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class QualityTable(Kind):
+DARK_COLUMNS = (
+    "amplifier", "frames", "seconds", "unit", "rate", "rate_error", "rate_99", "hot", "hot_limit",
+    "glow", "glow_error", "level_span", "noise_ratio", "noise_ratio_error",
+)  # fmt: skip
+FLAT_COLUMNS = (
+    "amplifier", "frames", "unit", "level", "lowest", "highest", "signal_to_noise", "aperture_cap",
+    "lamp_drift", "lamp_drift_error", "ratio", "unlit", "noise_ratio", "noise_ratio_error",
+)  # fmt: skip
+
+
+class MasterTable(Kind):
+    """The table of the figures of all masters of a kind.
+
+    Attributes
+    ----------
+    master : ccdflow.kinds.master.Master
+    columns : tuple of str
+        Those of `figures` that are in it.
+    is_always : bool
+        Whether it is there where there is no such master, too.
+    """
+
+    short = "tables"
+    master = None
+    columns = ()
+    is_always = False
+
+    def plan(self, planner):
+        """Want the table; leave it as it is where no such masters are made."""
+        context = planner.context
+        if not self.master.configuration(context)["enabled"]:
+            planner.keep(self.place)
+            return
+        needs = [group.product for group in self.master.groups(context)]
+        if needs or self.is_always:
+            planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+
+    def basis(self, context, job):
+        """Return what the table depends on: all masters of the kind."""
+        groups = self.master.groups(context)
+        return {"version": self.version, "groups": sorted(self.master.lines(context, groups))}
+
+    def make(self, context, job, *, threads):
+        """Write the table: a row a night, camera and amplifier."""
+        groups = sorted(self.master.groups(context), key=lambda g: (g.night, g.product))
+        columns = ["night", "camera", "group", *self.columns, "product", "note"]
+        table = pd.DataFrame(quality_rows(context, groups, self.columns), columns=columns)
+        text = table.to_csv(index=False, lineterminator="\n")
+        return write_text(context, job, self.basis(context, job), text)
+
+
+class QualityTable(MasterTable):
     """The table of the figures of all biases."""
 
     name = "table"
     rule = "quality_table"
     words = ("table of bias quality", "tables of bias quality")
-    short = "tables"
     version = 3
     place = paths.BIAS_QUALITY
-
-    def plan(self, planner):
-        """Want the table; leave it as it is where no biases are combined."""
-        context = planner.context
-        if not BIAS.configuration(context)["enabled"]:
-            planner.keep(self.place)
-            return
-        needs = [group.product for group in BIAS.groups(context)]
-        planner.want(self, self.place, "", self.basis(context, None), needs=needs)
-
-    def basis(self, context, job):
-        """Return what the table depends on: all combined biases."""
-        return {"version": self.version, **BIAS.index_basis(context)}
-
-    def make(self, context, job, *, threads):
-        """Write the table."""
-        return write_quality_table(context, job)
+    master = BIAS
+    columns = COLUMNS
+    is_always = True
 
 
-TABLE = QualityTable()
+class DarkTable(MasterTable):
+    """The table of the figures of all darks."""
+
+    name = "dark table"
+    rule = "dark_table"
+    words = ("table of darks", "tables of darks")
+    place = paths.DARK_QUALITY
+    master = DARK
+    columns = DARK_COLUMNS
 
 
-def quality_rows(context, groups):
+class FlatTable(MasterTable):
+    """The table of the figures of all flats."""
+
+    name = "flat table"
+    rule = "flat_table"
+    words = ("table of flats", "tables of flats")
+    place = paths.FLAT_QUALITY
+    master = FLAT
+    columns = FLAT_COLUMNS
+
+
+TABLE, DARK_TABLE, FLAT_TABLE = QualityTable(), DarkTable(), FlatTable()
+
+
+def quality_rows(context, groups, columns=COLUMNS):
     """Return the rows of the table for some groups: a dict for each amplifier."""
     rows = []
     for group in groups:
@@ -74,14 +134,5 @@ def quality_rows(context, groups):
         figures = record.data.get("quality", ())
         if note and not figures:
             rows.append({**common, "frames": len(record.data.get("members", ()))})
-        rows += [{**common, **{name: each[name] for name in COLUMNS}} for each in figures]
+        rows += [{**common, **{name: each[name] for name in columns}} for each in figures]
     return rows
-
-
-def write_quality_table(context, job):
-    """Write ``bias_quality.csv``: what the biases say, a row a night, camera and amplifier."""
-    groups = sorted(BIAS.groups(context), key=lambda g: (g.night, g.product))
-    columns = ["night", "camera", "group", *COLUMNS, "product", "note"]
-    table = pd.DataFrame(quality_rows(context, groups), columns=columns)
-    text = table.to_csv(index=False, lineterminator="\n")
-    return write_text(context, job, TABLE.basis(context, job), text)
