@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import asdict, replace
 
@@ -216,8 +215,7 @@ def rounded(seconds):
     >>> [rounded(value) for value in (300.062, 70.001, 7.04, 0.05)]
     [300.0, 70.0, 7.0, 0.1]
     """
-    step = max(EXACT_SECONDS, EXACT_PART * seconds)
-    digits = -math.floor(math.log10(step))
+    digits = 1 if EXACT_PART * seconds <= EXACT_SECONDS else 0
     return max(round(seconds, digits), EXACT_SECONDS)
 
 

@@ -21,7 +21,7 @@ from ccdflow.kinds.master import masters_carried
 from ccdflow.kinds.preparing import measured_read_noise
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
-from ccdflow.run.inventory import OK, digest
+from ccdflow.run.inventory import OK, SET_ASIDE, digest
 from ccdflow.run.job import Group, Size
 from ccdflow.run.ledger import Record
 
@@ -67,10 +67,14 @@ class Science(Kind):
             return
         for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
             product = paths.calibrated(row.file)
-            if row.facts["type"] not in own["types"] or not is_wanted(row, context.settings):
-                # What is not asked for is not touched.
+            is_asked_for = row.facts["type"] in own["types"] and is_wanted(row, context.settings)
+            if row.status == SET_ASIDE and not row.gone:
+                # What was made of the raw file as it was is moved away.
+                continue
+            if row.status != OK or not is_asked_for:
+                # What is not asked for, or is still being copied, is not touched.
                 planner.keep(product)
-            elif row.status == OK and row.geometry and _is_made(context, row):
+            elif row.geometry and _is_made(context, row):
                 self._want(planner, row, product)
         for product, record in context.ledger.items():
             if record.kind == self.name and product not in self._products(context):

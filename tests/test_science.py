@@ -1,0 +1,359 @@
+"""Calibrated frames as the workflow makes them: truth, masters taken, grades, what is missing."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from astropy.nddata import CCDData
+from ccdproc import ImageFileCollection
+from small_frames import begin
+from test_chain_of_masters import BIAS, DARKS, FLATS, NIGHT, edit, pull, run, take
+
+from ccdflow import kinds, simulate
+from ccdflow.run import ledger
+from ccdflow.run.describe import describe
+
+SCIENCE = "calibrated/science_g1.fits"
+
+
+def plan_of(tmp_path, chain, profile=None, **config):
+    """Return what the next run would make: {product: why}, without tables, pages and pictures."""
+    session = begin(
+        tmp_path / "raw", tmp_path / "results", {"simcam": profile or chain.profile}, **config
+    )
+    session.lock.close()
+    chain_of_kinds = kinds.CHAIN
+    return session.plan, {
+        job.product: job.why
+        for job in session.plan.jobs.values()
+        if chain_of_kinds.by_name(job.kind).todo != "write"
+    }
+
+
+# -- truth -----------------------------------------------------------------------------------------
+
+
+def test_calibrated_frames_are_the_truth_within_their_errors(tmp_path):
+    chain = take(tmp_path, biases=20, darks=((60.0, 12), (20.0, 12)), flats=(("g", 12), ("r", 12)))
+    done = run(tmp_path, chain)
+    spreads = []
+    for file in chain.of("science"):
+        hdus = done.open(f"calibrated/{file}")
+        assert hdus[0].header["CALGRADE"] == "A"
+        assert hdus[0].header["BUNIT"] == "electron"
+        spread = pull(hdus, chain.perfect(file), chain.good(file) & (hdus["MASK"].data == 0))
+        assert abs(spread.mean()) < 0.04
+        spreads.append(spread)
+    assert np.concatenate(spreads).std() == pytest.approx(1.0, abs=0.02)
+
+
+def test_ccdproc_and_astropy_open_them(tmp_path):
+    done = run(tmp_path, take(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ccd = CCDData.read(done.results / SCIENCE)
+    assert str(ccd.unit) == "electron"
+    assert ccd.uncertainty.uncertainty_type == "std"
+    assert ccd.mask.shape == ccd.shape == (101, 103)
+    found = ImageFileCollection(done.results / "calibrated")
+    assert list(found.summary["calgrade"]) == ["A", "A", "A"]
+
+
+def test_the_table_has_a_line_for_each_step_of_each_frame(tmp_path):
+    done = run(tmp_path, take(tmp_path))
+    table = pd.read_csv(done.results / "associations.csv")
+    assert len(table) == 3 * 3
+    one = table[table.frame == "calibrated/science_r1.fits"].set_index("step")
+    assert list(one.master) == [BIAS, DARKS[20], FLATS["r"]]
+    assert list(one["rank"]) == [1, 1, 1]
+    assert list(one.scale) == [1.0, 1.0, 1.0]
+    assert one.runner_up["dark"] == DARKS[60]
+    header = done.open("calibrated/science_r1.fits")[0].header
+    assert header["DARKKEY"] == done.records[DARKS[20]].key
+    assert one.grade["dark"] == "A"
+
+
+# -- chains with something missing -----------------------------------------------------------------
+
+CHAINS = {
+    "no darks": ({"darks": ()}, "C", ["bias", "flat"], "no dark"),
+    "no flats": ({"flats": ()}, "C", ["bias", "dark"], "no flat"),
+    "no biases": ({"biases": 0}, "C", ["flat"], "no bias"),
+    "flats only": ({"biases": 0, "darks": ()}, "C", ["flat"], "no bias"),
+    "another filter": ({"flats": (("r", 4),)}, "C", ["bias", "dark"], "no flat"),
+    "a longer dark": ({"darks": ((90.0, 3),)}, "B", ["bias", "dark", "flat"], "scaled down by"),
+    "a shorter dark": ({"darks": ((30.0, 3),)}, "C", ["bias", "dark", "flat"], "scaled up by 2"),
+    "a dark too short": ({"darks": ((20.0, 3),)}, "C", ["bias", "flat"], "no dark"),
+    "a dark too warm": ({"dark_temperature": -90.0}, "C", ["bias", "flat"], "no dark"),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_what_there_is_is_applied_and_what_is_missing_is_said(tmp_path, name):
+    options, grade, applied, said = CHAINS[name]
+    chain = take(tmp_path, **options)
+    done = run(tmp_path, chain)
+    record, header = done.records[SCIENCE], done.open(SCIENCE)[0].header
+    steps = [step for step in ("bias", "dark", "flat") if f"{step.upper()}IM" in header]
+    assert (record.data["grade"], header["CALGRADE"]) == (grade, grade)
+    assert steps == applied
+    assert said in "; ".join(map(str, header["HISTORY"]))
+    lines = [line for line in done.lines if "grade C" in line]
+    assert bool(lines) == ("no " in said)
+    table = pd.read_csv(done.results / "associations.csv").set_index(["frame", "step"])
+    for step in ("bias", "dark", "flat"):
+        assert (table.master[SCIENCE, step] == table.master[SCIENCE, step]) == (step in applied)
+
+
+def test_a_dark_that_is_lengthened_is_the_truth_all_the_same(tmp_path):
+    chain = take(tmp_path, biases=20, darks=((30.0, 12),), flats=(("g", 12), ("r", 12)))
+    done = run(tmp_path, chain)
+    hdus = done.open(SCIENCE)
+    assert hdus[0].header["DARKSCAL"] == 2.0
+    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    spread = pull(hdus, chain.perfect("science_g1.fits"), good)
+    # Glow does not grow with time as dark current does: what of it is left is below the noise.
+    assert spread.std() == pytest.approx(1.0, abs=0.05)
+    assert abs(spread.mean()) < 0.1
+
+
+def without_overscan(chain):
+    """Return the profile of a chain's camera, its overscan said to be of no use."""
+    lines = chain.profile.splitlines()
+    return "\n".join(line for line in lines if "overscan" not in line) + "\n"
+
+
+def test_a_camera_without_overscan(tmp_path):
+    """The level goes with the combined bias; rows that drift stay in."""
+    amplifiers = (
+        simulate.Amplifier(columns=(0, 52), gain=1.2, read_noise=5.0, row_drift=0.0),
+        simulate.Amplifier(columns=(52, 103), gain=1.55, read_noise=6.5, row_drift=0.0),
+    )
+    detector = simulate.draw_detector((101, 103), shutter=0.0, amplifiers=amplifiers)
+    chain = take(
+        tmp_path, detector=detector, biases=20, darks=((60.0, 9),), flats=(("g", 9), ("r", 9))
+    )
+    done = run(tmp_path, chain, without_overscan(chain))
+    hdus = done.open(SCIENCE)
+    assert hdus[0].header["CALGRADE"] == "A"
+    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    spread = pull(hdus, chain.perfect("science_g1.fits"), good)
+    assert spread.std() == pytest.approx(1.0, abs=0.04)
+    assert abs(spread.mean()) < 0.1
+
+
+def test_without_overscan_and_bias_nothing_is_divided_by_a_flat(tmp_path):
+    chain = take(tmp_path, biases=0)
+    done = run(tmp_path, chain, without_overscan(chain))
+    assert done.records[FLATS["g"]].status == ledger.REFUSED
+    hdus = done.open(SCIENCE)
+    reduced = done.open("reduced/science_g1.fits")[0].data
+    assert "FLATIM" not in hdus[0].header
+    assert [hdu.name for hdu in hdus] == ["PRIMARY", "MASK"]
+    gains = np.repeat([a.gain for a in chain.detector.amplifiers], [52, 51])
+    np.testing.assert_allclose(hdus[0].data, reduced * gains, rtol=1e-6)
+
+
+def test_refuse_sets_a_frame_aside_with_what_was_wanted_and_what_there_is(tmp_path):
+    chain = take(tmp_path, darks=((60.0, 3),), flats=(("g", 4),))
+    done = run(tmp_path, chain, calibrate={"missing": "refuse"})
+    assert done.records[SCIENCE].status == ledger.MADE
+    refused = done.records["calibrated/science_r1.fits"]
+    assert refused.status == ledger.REFUSED
+    assert refused.reason.startswith("no flat in r of simcam 103x101 1 1: there are g (4, ")
+    assert not (done.results / "calibrated/science_r1.fits").exists()
+    assert any(line.startswith("not calibrated: calibrated/science_r1.fits: no flat in r ")
+               for line in done.lines)  # fmt: skip
+    assert plan_of(tmp_path, chain, calibrate={"missing": "refuse"})[1] == {}
+
+
+def test_a_camera_without_gain_is_calibrated_in_adu_without_uncertainty(tmp_path):
+    chain = take(tmp_path)
+    profile = simulate.profile(chain.detector, gain=False)
+    done = run(tmp_path, chain, profile)
+    hdus = done.open(SCIENCE)
+    assert hdus[0].header["BUNIT"] == "adu"
+    assert [hdu.name for hdu in hdus] == ["PRIMARY", "MASK"]
+    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    ratio = np.median(hdus[0].data[good] / chain.perfect("science_g1.fits", unit="adu")[good])
+    assert ratio == pytest.approx(1.0, abs=0.01)
+    assert any("no UNCERT" in line for line in done.lines)
+
+
+# -- configuration ---------------------------------------------------------------------------------
+
+
+def test_types_and_steps_are_configuration(tmp_path):
+    chain = take(tmp_path)
+    done = run(tmp_path, chain, calibrate={"types": ["flat"], "steps": ["bias", "dark", "flat"]})
+    made = [p for p, r in done.records.items() if r.kind == "science"]
+    assert made == [f"calibrated/flat_{band}{n}.fits" for band in "gr" for n in range(1, 5)]
+    header = done.open(made[0])[0].header
+    assert ("BIASIM" in header, "DARKIM" in header, "FLATIM" in header) == (True, True, False)
+
+
+def test_neither_uncertainty_nor_mask(tmp_path):
+    chain = take(tmp_path)
+    whole = run(tmp_path, chain).open(SCIENCE)[0].data
+    plain = run(tmp_path, chain, calibrate={"uncertainty": False, "mask": False})
+    hdus = plain.open(SCIENCE)
+    assert len(hdus) == 1
+    np.testing.assert_array_equal(hdus[0].data, whole)
+    assert {r.kind for r in plain.records.values()} == {"science"}
+
+
+def test_switched_off_nothing_is_made_or_touched(tmp_path):
+    chain = take(tmp_path)
+    run(tmp_path, chain)
+    before = (tmp_path / "results" / SCIENCE).stat()
+    done = run(tmp_path, chain, calibrate={"enabled": False})
+    assert done.records == {}
+    assert (tmp_path / "results" / SCIENCE).stat() == before
+    assert (tmp_path / "results/associations.csv").is_file()
+    assert plan_of(tmp_path, chain)[1] == {}
+
+
+# -- what is made again ----------------------------------------------------------------------------
+
+
+def test_a_late_dark_makes_its_combined_dark_and_what_took_it_and_nothing_else(tmp_path):
+    chain = take(tmp_path)
+    late = tmp_path / "raw/dark20_3.fits"
+    content = late.read_bytes()
+    late.unlink()
+    # Two darks are too few, so that no frame has taken them.
+    run(tmp_path, chain, dark={"minimum": 2})
+    late.write_bytes(content)
+    plan, jobs = plan_of(tmp_path, chain, dark={"minimum": 2})
+    assert jobs == {
+        "reduced/dark20_3.fits": "new",
+        DARKS[20]: "its frames changed",
+        "calibrated/science_r1.fits": "its masters changed",
+    }
+    assert "1 frame to calibrate: 1 its masters changed" in "\n".join(describe(plan))
+    assert plan.jobs["calibrated/science_r1.fits"].needs == (DARKS[20],)
+    run(tmp_path, chain, dark={"minimum": 2})
+    assert plan_of(tmp_path, chain, dark={"minimum": 2})[1] == {}
+
+
+def test_a_late_bias_makes_again_what_is_made_of_it(tmp_path):
+    chain = take(tmp_path, biases=7)
+    late = tmp_path / "raw/bias7.fits"
+    content = late.read_bytes()
+    late.unlink()
+    run(tmp_path, chain)
+    late.write_bytes(content)
+    _, jobs = plan_of(tmp_path, chain)
+    calibrated = {f"calibrated/{file}" for file in chain.of("science")}
+    masters = {BIAS, *DARKS.values(), *FLATS.values()}
+    assert set(jobs) == {"reduced/bias7.fits"} | masters | calibrated
+
+
+def test_a_late_science_frame_makes_itself_only(tmp_path):
+    chain = take(tmp_path)
+    late = tmp_path / "raw/science_g2.fits"
+    content = late.read_bytes()
+    late.unlink()
+    run(tmp_path, chain)
+    late.write_bytes(content)
+    _, jobs = plan_of(tmp_path, chain)
+    assert set(jobs) == {"reduced/science_g2.fits", "calibrated/science_g2.fits"}
+
+
+def test_a_night_at_the_end_changes_no_calibrated_frame_before_it(tmp_path):
+    first = take(tmp_path, folder="one", darks=((60.0, 3),))
+    run(tmp_path, first)
+    take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2, biases=30)
+    _, jobs = plan_of(tmp_path, first)
+    assert not [product for product in jobs if "/one/" in product or NIGHT in product]
+
+
+def test_a_night_before_it_that_brings_what_was_missing_does(tmp_path):
+    first = take(tmp_path, folder="one", darks=())
+    run(tmp_path, first)
+    take(
+        tmp_path, folder="before", evening=datetime(2024, 2, 28, 17), seed=2,
+        flats=(), science=(), biases=3,
+    )  # fmt: skip
+    _, jobs = plan_of(tmp_path, first)
+    assert {p: why for p, why in jobs.items() if p.startswith("calibrated/")} == {
+        f"calibrated/one/{file}": "its masters changed" for file in first.of("science")
+    }
+
+
+def test_a_product_deleted_or_damaged_is_made_again_alone(tmp_path):
+    chain = take(tmp_path)
+    done = run(tmp_path, chain)
+    whole = (done.results / SCIENCE).read_bytes()
+    (done.results / SCIENCE).unlink()
+    other = done.results / "calibrated/science_r1.fits"
+    other.write_bytes(other.read_bytes()[:-2880] + bytes(2880))
+    _, jobs = plan_of(tmp_path, chain)
+    assert jobs == {SCIENCE: "product missing"} or jobs == {
+        SCIENCE: "product missing",
+        "calibrated/science_r1.fits": "product damaged",
+    }
+    run(tmp_path, chain)
+    assert (done.results / SCIENCE).read_bytes() == whole
+
+
+def test_one_frame_by_name_pulls_only_what_it_needs(tmp_path):
+    chain = take(tmp_path, folder="one")
+    take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2)
+    plan, _ = plan_of(tmp_path, chain)
+    plan.keep_only(["calibrated/two/science_g1.fits"])
+    masters = {job.product for job in plan.jobs.values() if job.product.startswith("combined/")}
+    night = {product.replace(NIGHT, "2024-03-02") for product in (BIAS, DARKS[60], FLATS["g"])}
+    assert masters == night
+    frames = {job.product for job in plan.jobs.values() if job.kind == "frame"}
+    members = {
+        f"reduced/two/{file}"
+        for file in chain.taken
+        if file.startswith(("bias", "dark60", "flat_g")) or file == "science_g1.fits"
+    }
+    assert frames == members
+
+
+def test_a_raw_frame_that_is_gone_keeps_its_calibrated_frame(tmp_path):
+    chain = take(tmp_path)
+    done = run(tmp_path, chain)
+    (tmp_path / "raw/science_g1.fits").unlink()
+    assert plan_of(tmp_path, chain)[1] == {}
+    assert (done.results / SCIENCE).is_file()
+
+
+def test_a_frame_gone_bad_takes_its_calibrated_frame_out_of_the_way(tmp_path):
+    chain = take(tmp_path)
+    done = run(tmp_path, chain)
+    path = tmp_path / "raw/science_g1.fits"
+    path.write_bytes(path.read_bytes()[:5000])
+    run(tmp_path, chain, limits={"settle": 0})
+    assert not (done.results / SCIENCE).exists()
+    assert (done.results / "set_aside" / SCIENCE).is_file()
+    assert (done.results / "calibrated/science_g2.fits").is_file()
+
+
+def test_a_header_that_says_a_step_was_done_is_refused_in_one_line(tmp_path):
+    chain = take(tmp_path)
+    edit(tmp_path / "raw/science_g1.fits", FLATFLD="done", ZEROCOR="Zero.fits")
+    done = run(tmp_path, chain)
+    assert done.records.get(SCIENCE) is None or done.records[SCIENCE].status == ledger.REFUSED
+    assert done.records["calibrated/science_g2.fits"].status == ledger.MADE
+
+
+def test_cores_and_order_do_not_matter(tmp_path):
+    """Masters are shared by the threads: each frame has the bytes that it has alone."""
+    chain = take(tmp_path)
+    done = run(tmp_path, chain)
+    before = {p: (done.results / p).read_bytes() for p in done.records if p.startswith("cal")}
+    for product in reversed(sorted(before)):
+        (done.results / product).unlink()
+    again = run(tmp_path, chain)
+    assert {p: (again.results / p).read_bytes() for p in before} == before
+    with fits.open(done.results / SCIENCE) as hdus:
+        assert hdus[0].header["REDKEY"] == done.records["reduced/science_g1.fits"].key
