@@ -17,7 +17,7 @@ from ccdflow.kinds.writing import write_text
 from ccdflow.pages.page import Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.describe import describe
+from ccdflow.run.describe import describe, others
 
 DATA = Path(__file__).parent / "data"
 OLD = DATA / "results_of_38e4045.tar.xz"
@@ -155,6 +155,15 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
     assert outcome.lines[-1].startswith(
         "6 reduced frames, 2 lists of levels, 2 combined biases, 0 set aside; "
     )
+
+
+def test_a_run_says_what_else_it_makes_beside_frames(toy):
+    plan = toy.plan().plan
+    assert others(plan) == "lists of levels, combined biases, pictures, pages and tables"
+    del plan.jobs["bias_quality.csv"]
+    for job in plan.of_kind("bias", "levels", "picture", "quality"):
+        del plan.jobs[job.product]
+    assert others(plan) == "pages"
 
 
 def test_a_new_kind_is_rebuilt_by_the_contract(toy):
