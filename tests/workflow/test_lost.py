@@ -12,7 +12,7 @@ from stand_ins import use_stand_ins
 
 from ccdflow import paths
 from ccdflow.files import rawfile
-from ccdflow.run import inventory, plan
+from ccdflow.run import describe, inventory
 
 NIGHT = "2024-03-01"
 CONFIG = {"combine": {"minimum": 2}}
@@ -52,7 +52,7 @@ def test_a_product_of_any_ending_is_kept(box, name, how):
         (box.raw / name).unlink()
         content[-3000] ^= 1
         path.write_bytes(content)
-    said = plan.describe(box.plan().plan)
+    said = describe.describe(box.plan().plan)
     assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in said)
     box.run()
     assert not path.exists()
