@@ -40,6 +40,7 @@ bench: $(RUNTIME) ## speed beside the guide's loop, IRAF, Siril and others: 20 m
 	$(BIN)/python benchmarks/frames.py
 	$(BIN)/python benchmarks/combining.py
 	$(BIN)/python benchmarks/masters.py
+	$(BIN)/python benchmarks/calibrating.py
 
 .PHONY: bench-scale
 bench-scale: $(RUNTIME) ## archives of up to 100,000 tiny frames
