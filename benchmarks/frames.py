@@ -68,7 +68,7 @@ def ccdflow_command(raw, results):
 
 def frames_command(raw, results):
     """The same job as the peers': reduced frames, no combined bias and no pictures."""
-    nothing_more = ["combine={enabled: false}", "pictures={per_type: 0}"]
+    nothing_more = ["bias={enabled: false}", "pictures={per_type: 0}"]
     return [*ccdflow_command(raw, results), *nothing_more]
 
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from ccdflow import kinds, paths, settings as ccdflow_settings
 from ccdflow.run import claims, ledger, orders, session, summary
 from ccdflow.errors import CcdflowError, UserError
-from ccdflow.run.describe import describe
+from ccdflow.run.describe import describe, others
 from ccdflow.run.progress import Progress
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
@@ -241,7 +241,10 @@ def begin_jobs(*, mode, before=claims.Count()):
     Run.targets = [record_of(job) for job in own] + [record_of(order) for order in Run.orders]
     frames = sum(job.kind == kinds.FRAME.name for job in jobs)
     Run.progress = Progress(
-        frames + before.frames, others=len(jobs) - frames + before.others, mode=mode
+        frames + before.frames,
+        others=len(jobs) - frames + before.others,
+        what=others(Run.session.plan),
+        mode=mode,
     )
     Run.progress.elsewhere(before)
     # What is there by now stays: no search for garbage among it.

@@ -82,7 +82,7 @@ def memory_of(wildcards, attempt, threads):
     return orders.memory(
         size_of(wildcards),
         attempt=attempt,
-        combining=SETTINGS["combine"]["memory"],
+        combining=SETTINGS["limits"]["combine_memory"],
         threads=threads,
     )
 

@@ -539,7 +539,7 @@ def test_what_noise_alone_rejects_needs_no_remark():
     assert remarks(figures_of(frames=3, clipped_fraction=few), CombineRecipe()) == []
     (text,) = remarks(figures_of(clipped_fraction=0.25, read_noise=0.4), CombineRecipe())
     assert "25 % of the values were rejected, where noise alone would have 0." in text
-    assert "`combine: {clip: null}` averages all" in text
+    assert "`bias: {clip: null}` averages all" in text
 
 
 @pytest.mark.parametrize("sigma", [0.2, 0.3, 0.4, 0.5, 0.7, 1.0])

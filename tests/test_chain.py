@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import tarfile
 from pathlib import Path
 
@@ -9,7 +11,13 @@ import pytest
 from workflow.sandbox import Sandbox, products
 from workflow.stand_ins import use_stand_ins
 
-from ccdflow.run.describe import describe
+from ccdflow import kinds, paths, schemas
+from ccdflow.kinds.kind import Chain, Kind
+from ccdflow.kinds.writing import write_text
+from ccdflow.pages.page import Section
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.describe import describe, others
 
 DATA = Path(__file__).parent / "data"
 OLD = DATA / "results_of_38e4045.tar.xz"
@@ -52,3 +60,168 @@ def test_products_have_the_bytes_that_the_older_version_gave_them(old):
         (old.results / product).unlink()
     assert set(old.run().jobs) == before.keys() - kept
     assert products(old.results) == before
+
+
+# -- a kind of product that is nowhere but here ----------------------------------------------------
+
+
+class Levels(Kind):
+    """A text a night: the overscan level of each of its frames."""
+
+    name = "levels"
+    rule = "levels"
+    words = ("list of levels", "lists of levels")
+    counted = words
+    short = "lists of levels"
+    stage = 2
+    place = "levels/"
+
+    def has_name(self, product):
+        return product.startswith(self.place)
+
+    def shown(self, context, night):
+        frames = [row for row in context.rows_of(night) if row.status == "ok"]
+        return [f"levels/{night}.txt"] if frames else []
+
+    def plan(self, planner):
+        context = planner.context
+        for night in sorted({row.night for row in context.store.rows.values()}):
+            for product in self.shown(context, night):
+                needs = kinds.FRAME.shown(context, night)
+                planner.want(self, product, night, self._of(context, night), needs=needs)
+
+    def basis(self, context, job):
+        return self._of(context, job.night)
+
+    def _of(self, context, night):
+        frames = kinds.FRAME.shown(context, night)
+        records = [r for r in map(context.outcome, frames) if r and r.status == ledger.MADE]
+        return {"version": self.version, "frames": [[r.product, r.key] for r in records]}
+
+    def make(self, context, job, *, threads):
+        basis = self._of(context, job.night)
+        lines = [
+            f"{product} {context.outcome(product).data['levels']['A']:.1f}\n"
+            for product, _ in basis["frames"]
+        ]
+        return write_text(context, job, basis, "".join(lines))
+
+    def closing(self, context, records):
+        return [f"levels of {len(records)} nights are listed"]
+
+    def section(self, context, night):
+        path = context.results / f"levels/{night}.txt"
+        rows = tuple(tuple(line.split()) for line in path.read_text().splitlines())
+        return Section(
+            "levels", "Levels <of frames>", (f"{len(rows)} levels.",),
+            headings=("Frame", "Level"), rows=rows,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """Two nights of three frames each, and a chain with one kind more than ccdflow has."""
+    use_stand_ins(monkeypatch)
+    first, *rest = kinds.CHAIN
+    monkeypatch.setattr(kinds, "CHAIN", Chain((first, Levels(), *rest)))
+    box = Sandbox(tmp_path / "box")
+    for night in ("2024-03-01", "2024-03-02"):
+        for number in range(3):
+            box.put(f"{night}/b{number}.fits.gz", hash_of(night, number), night=night)
+    return box
+
+
+def hash_of(night, number):
+    return int(night[-2:]) * 10 + number
+
+
+def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
+    lines = describe(toy.plan().plan)
+    assert lines[2].startswith("2 lists of levels, 2 pictures of frames, 2 pictures of biases, ")
+    outcome = toy.run()
+    assert {"levels/2024-03-01.txt", "levels/2024-03-02.txt"} < set(outcome.jobs)
+    text = (toy.results / "levels/2024-03-01.txt").read_text()
+    found = dict(line.split() for line in text.splitlines())
+    assert list(found) == [f"reduced/2024-03-01/b{n}.fits" for n in range(3)]
+    assert all(abs(float(level) - 1000) < 3 for level in found.values())
+    page = (toy.results / paths.night_page("2024-03-01")).read_text()
+    assert '<h2 id="levels">Levels &lt;of frames&gt;</h2>' in page
+    assert '<a href="#levels">' in page
+    plain = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+    assert "3 levels." in plain
+    for product, level in found.items():
+        assert f"{product} {level}" in plain
+    assert "levels of 2 nights are listed" in outcome.lines
+    assert outcome.lines[-1].startswith(
+        "6 reduced frames, 2 lists of levels, 2 combined biases, 0 set aside; "
+    )
+
+
+def test_a_run_says_what_else_it_makes_beside_frames(toy):
+    plan = toy.plan().plan
+    assert others(plan) == "lists of levels, combined biases, pictures, pages and tables"
+    del plan.jobs["bias_quality.csv"]
+    for job in plan.of_kind("bias", "levels", "picture", "quality"):
+        del plan.jobs[job.product]
+    assert others(plan) == "pages"
+
+
+def test_a_new_kind_is_rebuilt_by_the_contract(toy):
+    toy.run()
+    assert toy.run().jobs == []
+    # One raw frame changes: the list of its night is made again, and what shows it.
+    toy.put("2024-03-02/b1.fits.gz", 99, night="2024-03-02")
+    said = "\n".join(describe(toy.plan().plan))
+    jobs = set(toy.run().jobs)
+    assert {"reduced/2024-03-02/b1.fits", "levels/2024-03-02.txt"} < jobs, said
+    assert paths.night_page("2024-03-02") in jobs
+    assert not any("2024-03-01" in job for job in jobs)
+    # Deleted or damaged: that one alone, and no page, for it is what it was.
+    for harm in (Path.unlink, lambda path: path.write_text("nothing")):
+        harm(toy.results / "levels/2024-03-01.txt")
+        assert toy.run().jobs == ["levels/2024-03-01.txt"]
+    fresh = toy.clean()
+    fresh.run()
+    assert products(fresh.results) == products(toy.results)
+    # A newer version of the kind: all of its lists and what shows them, and no frame.
+    kinds.CHAIN.by_name("levels").version = 2
+    jobs = set(toy.run().jobs)
+    assert {f"levels/2024-03-0{n}.txt" for n in (1, 2)} < jobs
+    assert {job for job in jobs if job.startswith(("reduced/", "combined/"))} == set()
+    # A list of a night that is not there any more is moved away, and found by its name.
+    (toy.results / "levels/2023-01-01.txt").write_text("of an earlier run")
+    assert toy.plan().plan.leaving == ("levels/2023-01-01.txt",)
+
+
+# -- each kind is complete -------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
+    assert [kind.name for kind in kinds.CHAIN] == [
+        "frame", "bias", "picture", "quality", "page", "table", "index",
+    ]  # fmt: skip
+    assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
+
+
+@pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)
+def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
+    rules = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    assert re.search(rf"^rule {kind.rule}:", rules, re.MULTILINE)
+    assert all(kind.words)
+    assert kind.words[0] != kind.words[1]
+    assert kind.todo in ("reduce", "make", "write")
+    assert kind.place
+    if kind.type:
+        assert kind.block in schemas.read("config.schema.json")["properties"]
+        assert kind.counted
+    document = (ROOT / "docs" / "architecture.md").read_text()
+    assert re.search(rf"^\| `{kind.name}` \| ", document, re.MULTILINE)
+
+
+def test_every_product_of_a_run_is_of_one_kind(old):
+    for product in products(old.results).keys() - {paths.INVENTORY}:
+        assert sum(kind.has_name(product) for kind in kinds.CHAIN) == 1, product
+    assert kinds.CHAIN.kind_of("nights/2024-03-01/notes.txt") is None
+    assert kinds.CHAIN.kind_of(reduced("a/b.fits.gz")) is kinds.FRAME

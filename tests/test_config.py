@@ -1,19 +1,18 @@
 """The configuration: file and schema in step, every key explained, a wrong value one line."""
 
 import copy
-import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from ccdflow import schemas, settings
+from ccdflow import kinds, schemas, settings
 from ccdflow.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "config" / "config.yaml"
-SCHEMA = json.loads((ROOT / "config" / "schemas" / "config.schema.json").read_text())
+SCHEMA = schemas.read("config.schema.json")
 DEFAULTS = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 
@@ -62,10 +61,10 @@ def test_the_file_is_what_is_used_when_nothing_is_given():
 
 
 def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
-    given = {"combine": {"minimum": 5}}
+    given = {"bias": {"minimum": 5}}
     before = copy.deepcopy(given)
     expected = copy.deepcopy(DEFAULTS)
-    expected["combine"]["minimum"] = 5
+    expected["bias"]["minimum"] = 5
     assert settings.load(given) == expected
     assert given == before
 
@@ -84,10 +83,10 @@ def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
         ("reduction.order", 2.5, "(found 2.5); allowed: a whole number from 1 to 50"),
         ("reduction.dtype", "int16", "(found 'int16'); allowed: float32, float64"),
         ("reduction.trim", 1, "(found 1); allowed: true or false"),
-        ("combine.group_by", ["nigth"], "(found 'nigth'); allowed: night, ccdsum, window"),
-        ("combine.clip", 0.2, "(found 0.2); allowed: a number from 1 to 100, in sigma, or null"),
-        ("combine.memory", 5, "(found 5); allowed: a number from 50 to 1000000, in MB"),
-        ("combine", "none", "(found 'none'); allowed: keys below it: enabled, group_by,"),
+        ("bias.group_by", ["nigth"], "(found 'nigth'); allowed: night, ccdsum, window"),
+        ("bias.clip", 0.2, "(found 0.2); allowed: a number from 1 to 100, in sigma, or null"),
+        ("limits.combine_memory", 5, "(found 5); allowed: a number from 50 to 1000000, in MB"),
+        ("bias", "none", "(found 'none'); allowed: keys below it: enabled, group_by,"),
         ("pictures.per_type", -1, "(found -1); allowed: a whole number of at least 0, or all"),
         ("limits.settle", -3, "(found -3); allowed: a number from 0 to 86400, in seconds"),
         ("progress", "loud", "(found 'loud'); allowed: auto, plain, none"),
@@ -119,10 +118,10 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(key, known):
 @pytest.mark.parametrize(
     ("given", "key", "expected"),
     [
-        ({"combine": {"clip": "4.5"}}, "combine.clip", 4.5),
-        ({"combine": {"clip": "null"}}, "combine.clip", None),
-        ({"combine": {"minimum": "7"}}, "combine.minimum", 7),
-        ({"combine": {"group_by": ["night"]}}, "combine.group_by", ["night"]),
+        ({"bias": {"clip": "4.5"}}, "bias.clip", 4.5),
+        ({"bias": {"clip": "null"}}, "bias.clip", None),
+        ({"bias": {"minimum": "7"}}, "bias.minimum", 7),
+        ({"bias": {"group_by": ["night"]}}, "bias.group_by", ["night"]),
         ({"reduction": {"trim": "false"}}, "reduction.trim", False),
         ({"strict": "true"}, "strict", True),
     ],
@@ -154,8 +153,8 @@ def test_what_is_left_out_does_not_come_from_the_file_that_the_user_edits(tmp_pa
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_number_is_refused(value):
-    with pytest.raises(UserError, match=r"config\.yaml: combine\.clip: not a number"):
-        settings.load({"combine": {"clip": value}})
+    with pytest.raises(UserError, match=r"config\.yaml: bias\.clip: not a number"):
+        settings.load({"bias": {"clip": value}})
 
 
 @pytest.mark.parametrize(
@@ -212,3 +211,27 @@ def test_raw_beside_the_products_is_allowed(tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "cameras").glob("*.yaml")), ids=str)
 def test_every_camera_of_the_project_passes_its_schema(path):
     schemas.check(yaml.safe_load(path.read_text("utf-8")), "camera.schema.json", file=path)
+
+
+def test_the_former_name_of_a_block_is_understood():
+    """`combine:` became `bias:`, and its memory a limit of all that is combined."""
+    given = {"combine": {"minimum": 4, "memory": 500}, "limits": {"settle": 5}}
+    loaded = settings.load(given)
+    assert loaded == settings.load(
+        {"bias": {"minimum": 4}, "limits": {"settle": 5, "combine_memory": 500}}
+    )
+    assert "combine" not in loaded
+    with pytest.raises(UserError, match="combine: this block is called bias now, and both are"):
+        settings.load({"combine": {"minimum": 4}, "bias": {}})
+    with pytest.raises(UserError, match=r"bias\.minimun: unknown key"):
+        settings.load({"combine": {"minimun": 4}})
+    with pytest.raises(UserError, match="combine: unknown key"):
+        settings.load({"combine": "none"})
+
+
+def test_blocks_of_masters_are_of_one_schema():
+    for kind in kinds.CHAIN:
+        if kind.type:
+            part = dict(SCHEMA["properties"][kind.block])
+            names = set(part["properties"])
+            assert {"enabled", "group_by", "minimum", *kind.settings} <= names, kind

@@ -65,7 +65,7 @@ def make_session(tmp_path):
             job(QUALITY, quality, night, [product])
             job(PAGE, f"nights/{night}/report.html", night, [product, picture, quality])
         job(INDEX, "report.html", "", list(groups))
-        settings = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "r é"), "combine": {}}
+        settings = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "r é"), "bias": {}}
         settings |= {"types": "all", "frames_per_order": most}
         context = Context(
             settings, Path(settings["raw"]), Path(settings["results"]), store, records, CHAIN,

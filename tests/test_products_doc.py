@@ -35,7 +35,7 @@ def test_every_card_and_extension_is_documented(profile, tmp_path):
     run = run_jobs(
         tmp_path / "raw", tmp_path / "results", {"test": profile},
         reduction={"mask": True, "model": "polynomial", "order": 1},
-        combine={"uncertainty": True, "count": True},
+        bias={"uncertainty": True, "count": True},
     )  # fmt: skip
     made = [product for product, record in run.records.items() if record.status == "made"]
     found = set()

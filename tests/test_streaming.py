@@ -92,7 +92,7 @@ def figures(run):
 def test_the_bytes_are_those_of_the_whole_frame(kind, pixels, tmp_path, streamed, monkeypatch):
     profile, dtype, reduction, raw = KINDS[kind]
     fill(tmp_path / "raw", dtype=dtype, **raw)
-    config = {"reduction": reduction, "combine": {"enabled": False}}
+    config = {"reduction": reduction, "bias": {"enabled": False}}
     cameras = {"test": PROFILE + profile}
     monkeypatch.setattr(streaming, "BLOCK_PIXELS", pixels)
     run = run_jobs(tmp_path / "raw", tmp_path / "streamed", cameras, **config)

@@ -185,7 +185,7 @@ def test_two_amplifiers_each_have_their_figures(tmp_path):
 
 def test_uncertainty_and_count_are_extensions(tmp_path):
     frames = fill(tmp_path / "raw", with_hits(biases(6)))
-    run, _ = combined(tmp_path, combine={"uncertainty": True, "count": True})
+    run, _ = combined(tmp_path, bias={"uncertainty": True, "count": True})
     hdus = run.open(BIAS)
     assert [hdu.name for hdu in hdus] == ["PRIMARY", "UNCERT", "COUNT"]
     stack = np.array(reduced_stack(run))
@@ -215,7 +215,7 @@ def test_extensions_are_combined_each_for_itself_or_as_one(layout, tmp_path):
         )
     run, records = combined(
         tmp_path, "recognise: {INSTRUME: TESTCAM}", reduction={"layout": layout},
-        combine={"count": True},
+        bias={"count": True},
     )  # fmt: skip
     ((product, record),) = records.items()
     hdus = run.open(product)
@@ -249,7 +249,7 @@ def test_fitsverify_finds_nothing_in_a_combined_bias(tmp_path):
     frames = list(biases(5))
     frames[1][:, :64] += np.uint16(60)
     fill(tmp_path / "raw", frames, OBSERVER="O'Brien " * 20)
-    run, records = combined(tmp_path, combine={"uncertainty": True, "count": True})
+    run, records = combined(tmp_path, bias={"uncertainty": True, "count": True})
     assert len(records[BIAS].data["left_out"]) == 1
     out = subprocess.run(["fitsverify", "-q", run.results / BIAS], capture_output=True, text=True)
     assert "verification OK" in out.stdout
@@ -271,7 +271,7 @@ def test_amplifiers_without_signal_do_not_cost_the_others(tmp_path):
 
 def test_the_configuration_decides_the_recipe(tmp_path):
     fill(tmp_path / "raw", with_hits(biases(5)))
-    run, records = combined(tmp_path, combine={"method": "median", "clip": None})
+    run, records = combined(tmp_path, bias={"method": "median", "clip": None})
     image, header = run.open(BIAS)[0].data, run.open(BIAS)[0].header
     np.testing.assert_array_equal(image, np.median(reduced_stack(run), axis=0))
     assert header["COMBMETH"] == "median"
@@ -295,7 +295,7 @@ def test_pixels_without_any_value_are_nan_and_counted(tmp_path):
         frame[5, 6] = np.nan
         frame[10 + number, 7] = np.inf
     fill(tmp_path / "raw", frames)
-    run, _ = combined(tmp_path, combine={"count": True})
+    run, _ = combined(tmp_path, bias={"count": True})
     hdus = run.open(BIAS)
     assert np.isnan(hdus[0].data[5, 6])
     assert np.count_nonzero(~np.isfinite(hdus[0].data)) == 1
@@ -320,7 +320,7 @@ def test_too_few_frames_that_look_alike_make_no_product(tmp_path):
     frames[1] += np.uint16(60)
     frames[1][:, 64:] -= np.uint16(60)
     fill(tmp_path / "raw", frames)
-    run, records = combined(tmp_path, combine={"minimum": 5})
+    run, records = combined(tmp_path, bias={"minimum": 5})
     assert records[BIAS].reason == "4 of 5 frames, fewer than the minimum of 5"
     assert [out[0] for out in records[BIAS].data["left_out"]] == ["b1.fits.gz"]
     assert not (run.results / BIAS).exists()
@@ -415,13 +415,13 @@ def test_members_stand_in_the_order_in_which_they_were_taken(tmp_path):
 def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monkeypatch):
     fill(tmp_path / "raw", biases(4))
     monkeypatch.setattr(combining, "_memory", lambda limit: int(limit / 1e4))
-    _, records = combined(tmp_path, combine={"memory": 50})
+    _, records = combined(tmp_path, limits={"combine_memory": 50})
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason.startswith(
-        "50 MB of memory (combine: memory) are too little to combine 4 frames; allowed: "
+        "50 MB of memory (limits: combine_memory) are too little to combine 4 frames; allowed: "
     )
     monkeypatch.undo()
-    _, records = combined(tmp_path, combine={"memory": 1000})
+    _, records = combined(tmp_path, limits={"combine_memory": 1000})
     assert records[BIAS].status == "made"
 
 
@@ -431,7 +431,7 @@ def test_what_shows_a_group_follows_when_its_memory_does(tmp_path, monkeypatch):
     shown = {"table", "quality", "page", "index"}
 
     def made(memory):
-        settings = {"types": "all", "combine": {"memory": memory}}
+        settings = {"types": "all", "limits": {"combine_memory": memory}}
         run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE},
                        kinds=("frame", "bias", *shown), **settings)  # fmt: skip
         table = pd.read_csv(tmp_path / "results/bias_quality.csv")
@@ -510,7 +510,7 @@ def test_a_frame_with_the_pixels_of_another_counts_once(tmp_path):
 def test_the_unit_of_the_frames_is_that_of_their_combination(tmp_path):
     frames = (frame.astype("f4") for frame in biases(6))
     fill(tmp_path / "raw", frames, BUNIT="electron")
-    run, records = combined(tmp_path, combine={"uncertainty": True})
+    run, records = combined(tmp_path, bias={"uncertainty": True})
     hdus = run.open(BIAS)
     assert [hdu.header["BUNIT"] for hdu in hdus] == ["electron", "electron"]
     assert hdus[0].header.comments["RNOISE"].startswith("[electron] ")
@@ -546,7 +546,7 @@ def test_frames_of_one_night_in_the_configuration_may_come_from_two(tmp_path):
     for number, frame in enumerate(biases(3, seed=2)):
         cards = bias_cards(number) | {"DATE-OBS": f"2020-03-05T02:00:0{number}"}
         write_raw(tmp_path / f"raw/c{number}.fits", (frame, cards))
-    _, records = combined(tmp_path, combine={"group_by": ["ccdsum"]})
+    _, records = combined(tmp_path, bias={"group_by": ["ccdsum"]})
     ((product, record),) = records.items()
     assert product.startswith("combined/all/")
     assert len(record.data["members"]) == 6
@@ -661,15 +661,34 @@ def test_the_truth_of_the_simulated_night_comes_back(simulated):
 
 # -- bytes ---------------------------------------------------------------------------------------
 
-# Own cards and pixels of the frames below, and of what they are combined to, by version.
-FRAME_BYTES = {1: "84cbed7836ef5e31feb94414ab300a2ec0003fe4f7416d52b5653fffa70ec411"}
+# Pixels and own cards of the frames below, and both of what they are combined to, by version.
+FRAME_PIXELS = {1: "eb9fbdbc9323376766ec80d5b262f3895d4bad17e28da37305dfff87ef2a24a9"}
+FRAME_CARDS = {1: "09a7efd8f131feff40c20b4041673479b3b043ca3c2a2a71f405549ed31e27df"}
 # 2: other biases are left out; of these none was.
 COMBINED_BYTES = {3: "2a292476dcbd49252f5aae8da4c0c20625041c5f9375f841ac80b46cec4eb3b3"}
 # These say with what, not what, was made.
 _NOT_BYTES = {"CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER", "CCDFKEY", "RAWFP", "CHECKSUM"}
 
 
-def stands_for(hdus):
+def cards_of(hdus):
+    """A hash of the cards of a product."""
+    found = hashlib.sha256()
+    for hdu in hdus:
+        cards = [(c.keyword, c.value, c.comment) for c in hdu.header.cards]
+        left = [card for card in cards if card[0] not in (*_NOT_BYTES, "DATASUM")]
+        found.update(repr(left).encode())
+    return found.hexdigest()
+
+
+def pixels_of(hdus):
+    """A hash of the pixels of a product."""
+    found = hashlib.sha256()
+    for hdu in hdus:
+        found.update(b"" if hdu.data is None else hdu.data.tobytes())
+    return found.hexdigest()
+
+
+def content_of(hdus):
     """A hash of the pixels and cards of a product."""
     found = hashlib.sha256()
     for hdu in hdus:
@@ -684,15 +703,20 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
     fill(tmp_path / "raw", with_hits(biases(5)), BIASSEC="[65:72,1:40]", CCDSEC="[1:72,1:40]",
          CRPIX1=3.0, DATE="2020-03-01", RDNOISE=5.0)  # fmt: skip
     run, _ = combined(tmp_path, TWO, reduction={"mask": True},
-                      combine={"uncertainty": True, "count": True})  # fmt: skip
-    frame, bias = stands_for(run.open("reduced/b2.fits")), stands_for(run.open(BIAS))
-    assert FRAME_BYTES.get(reduction.ARITHMETIC) == frame, (
-        "reduced frames have other bytes than before: raise ARITHMETIC in "
-        f"scripts/ccdflow/frame/reduction.py, and write the hash {frame!r} beside it here"
+                      bias={"uncertainty": True, "count": True})  # fmt: skip
+    frame, bias = run.open("reduced/b2.fits"), content_of(run.open(BIAS))
+    pixels, cards = pixels_of(frame), cards_of(frame)
+    assert FRAME_PIXELS.get(reduction.PIXELS) == pixels, (
+        "reduced frames have other pixels than before: raise PIXELS in "
+        f"scripts/ccdflow/frame/reduction.py, and write the hash {pixels!r} beside it here"
+    )
+    assert FRAME_CARDS.get(reduction.HEADER) == cards, (
+        "reduced frames have other cards than before: raise HEADER in "
+        f"scripts/ccdflow/frame/reduction.py, and write the hash {cards!r} beside it here"
     )
     assert COMBINED_BYTES.get(KIND.version) == bias, (
         "combined biases have other bytes than before: raise `version` in "
-        "scripts/ccdflow/kinds/bias.py, unless ARITHMETIC of the frames was raised, "
+        "scripts/ccdflow/kinds/bias.py, unless PIXELS of the frames was raised, "
         f"and write the hash {bias!r} beside it here"
     )
 

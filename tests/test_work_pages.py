@@ -66,7 +66,7 @@ def test_amplifiers_without_signal_are_named(tmp_path):
     for frame in pixels[1:]:
         frame[:, :64] = 65535
     fill(tmp_path / "raw", pixels)
-    run = made(tmp_path, combine={"enabled": False})
+    run = made(tmp_path, bias={"enabled": False})
     wanted = (
         "test: amplifier A is saturated throughout in 5 frames (b1.fits, b2.fits, b3.fits ...)."
     )
@@ -208,7 +208,7 @@ def test_a_combined_bias_noisier_than_predicted_is_said(tmp_path):
 
 def test_that_combining_is_switched_off_is_said(tmp_path):
     fill(tmp_path / "raw", biases(4))
-    run = made(tmp_path, combine={"enabled": False})
+    run = made(tmp_path, bias={"enabled": False})
     assert "Combining biases is switched off in the configuration" in text_of(run)
     assert "Combining biases is switched off in the configuration" in text_of(run, "report.html")
 
@@ -278,7 +278,7 @@ def test_groups_of_several_nights_are_shown_on_the_last_of_them(tmp_path):
     for n, frame in enumerate(biases(8)):
         cards = bias_cards(n) | {"DATE-OBS": f"2020-03-0{1 + n // 4}T23:0{n}:00"}
         write_raw(tmp_path / f"raw/b{n}.fits", (frame, cards))
-    run = made(tmp_path, combine={"group_by": ["ccdsum"]})
+    run = made(tmp_path, bias={"group_by": ["ccdsum"]})
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     assert (row["night"], row["frames"]) == ("all", 8)
     said = "combined with those of other nights: see night 2020-03-02."

@@ -52,8 +52,24 @@ def _refuse_no_number(values, file, above):
 
 @cache
 def read(schema):
-    """Return a schema of ``config/schemas``; not to be changed."""
-    return json.loads((FOLDER / schema).read_text(encoding="utf-8"))
+    """Return a schema of ``config/schemas``; not to be changed.
+
+    A part that refers to one of the file's ``$defs`` holds what is defined there; what the part
+    says itself goes before it.
+    """
+    values = json.loads((FOLDER / schema).read_text(encoding="utf-8"))
+    return _resolved(values, values.get("$defs", {}))
+
+
+def _resolved(part, definitions):
+    if isinstance(part, list):
+        return [_resolved(each, definitions) for each in part]
+    if not isinstance(part, dict):
+        return part
+    own = {key: value for key, value in part.items() if key not in ("$ref", "$defs")}
+    if "$ref" in part:
+        own = {**definitions[part["$ref"].removeprefix("#/$defs/")], **own}
+    return {key: _resolved(value, definitions) for key, value in own.items()}
 
 
 @cache

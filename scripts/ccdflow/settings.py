@@ -79,11 +79,35 @@ def load(config):
     """
     given = {key: _plain(value) for key, value in config.items() if key not in COMMANDS}
     given |= {key: _folder(key, given[key]) for key in FOLDERS if key in given}
+    given = _with_new_names(given)
     schemas.check(given, SCHEMA, file=NAME)
     settings = _merged(_defaults(), given)
     schemas.check(settings, SCHEMA, file=NAME)
     _check_folders(settings)
     return settings
+
+
+def _with_new_names(given):
+    """Return settings with former names replaced: ``combine`` is ``bias`` and a limit now."""
+    if not isinstance(given.get("combine"), dict):
+        # Not a block: the schema says that there is no such key.
+        return given
+    if "bias" in given:
+        raise UserError(
+            "this block is called bias now, and both are given",
+            file=NAME,
+            keyword="combine",
+            remedy="write all of it under bias: (the memory is limits: combine_memory)",
+        )
+    renamed = {key: value for key, value in given.items() if key != "combine"}
+    renamed["bias"] = {key: value for key, value in given["combine"].items() if key != "memory"}
+    if "memory" in given["combine"]:
+        limits = renamed.get("limits", {})
+        if not isinstance(limits, dict):
+            return given
+        memory = {"combine_memory": given["combine"]["memory"]}
+        renamed["limits"] = {**memory, **limits}
+    return renamed
 
 
 def _plain(value, *, nested=False):

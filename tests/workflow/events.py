@@ -60,7 +60,7 @@ class Archive(RuleBasedStateMachine):
         self.deleted = {}
         # Made by a run that was killed.
         self.pending = set()
-        self.arithmetic = reduction.ARITHMETIC
+        self.arithmetic = reduction.PIXELS
 
     def teardown(self):
         """Leave nothing behind."""
@@ -250,7 +250,7 @@ class Archive(RuleBasedStateMachine):
         count=st.booleans(),
     )  # fmt: skip
     def edit_combine(self, enabled, minimum, clip, count):
-        self.box.config["combine"] = {
+        self.box.config["bias"] = {
             "enabled": enabled, "minimum": minimum, "clip": clip, "count": count,
         }  # fmt: skip
 
@@ -265,7 +265,7 @@ class Archive(RuleBasedStateMachine):
     @rule(version=st.sampled_from((1, 2)))
     def new_release(self, version):
         self.arithmetic = version
-        self.patch.setattr(reduction, "ARITHMETIC", version)
+        self.patch.setattr(reduction, "PIXELS", version)
 
     # -- events on results -------------------------------------------------------------------------
 
@@ -433,7 +433,7 @@ class Archive(RuleBasedStateMachine):
         config = self.box.config
         if product.startswith("combined/"):
             types = config.get("types", "all")
-            enabled = config.get("combine", {}).get("enabled", True)
+            enabled = config.get("bias", {}).get("enabled", True)
             return not enabled or (types != "all" and "bias" not in types)
         own = [file for file in self.files if paths.reduced(file) == product]
         return not any(map(self.is_wanted, own))

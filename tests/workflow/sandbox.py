@@ -183,13 +183,13 @@ class Sandbox:
         """Return the dry session: what a run would do."""
         return session.start(self.values(), chain=kinds.CHAIN, dry=True)
 
-    def run(self, *, cores=2, stop_after=None, keep_going=False):
+    def run(self, *, cores=2, stop_after=None, keep_going=False, forced=frozenset()):
         """Run all jobs in this process, in the order of the plan, as the rules do.
 
         ``stop_after`` ends it so many jobs on, without a word, as a kill does. With ``keep_going``
         a job that cannot write costs only what needs it.
         """
-        work = session.start(self.values(), chain=kinds.CHAIN, dry=False)
+        work = session.start(self.values(), chain=kinds.CHAIN, dry=False, forced=forced)
         try:
             jobs = list(work.plan.jobs.values())[:stop_after]
             failed = _do(work.context, jobs, cores)

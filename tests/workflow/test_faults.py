@@ -41,14 +41,14 @@ def fill(box, *, frames=3, size=SMALL, nights=(FIRST, SECOND)):
 
 @pytest.fixture
 def box(tmp_path):
-    made = Sandbox(tmp_path / "box", {"combine": {"minimum": 2}})
+    made = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
     fill(made)
     return made
 
 
 def put_faults(folder, kind, first, step):
     """Put faults at every ``step`` th place of a run that reduces anew and sets aside."""
-    box = Sandbox(folder / "box", {"combine": {"minimum": 2}})
+    box = Sandbox(folder / "box", {"bias": {"minimum": 2}})
     fill(box)
     box.run()
     box.profile("alpha", reduction={"dtype": "float64"})

@@ -56,7 +56,7 @@ def fill(box, night, cameras=("alpha", "beta"), **options):
             )
 
 
-CONFIG = {"combine": {"minimum": 2}}
+CONFIG = {"bias": {"minimum": 2}}
 
 
 def archive(folder, **options):
@@ -253,7 +253,10 @@ def test_default_recipe_edited(box):
         {"progress": "none"},
         {"frames_per_order": 7},
         {"limits": {"settle": 5, "frame_memory": 100}},
-        {"combine": {"minimum": 2, "memory": 500}},
+        {
+            "bias": {"minimum": 2},
+            "limits": {"settle": 0, "frame_memory": 50, "combine_memory": 500},
+        },
         {"reduction": {"order": 7}},
     ],
     ids=str,
@@ -292,7 +295,7 @@ def test_number_of_pictures(box):
 
 
 def test_settings_of_combining(box):
-    box.config["combine"] = {"minimum": 2, "clip": 4.0}
+    box.config["bias"] = {"minimum": 2, "clip": 4.0}
     combined = {bias(night, camera) for night in (FIRST, SECOND) for camera in ("alpha", "beta")}
     shown_too = {
         f"nights/{n}/{name}"
@@ -315,21 +318,33 @@ def test_fewer_types(box):
 
 
 def test_no_combining(box):
-    box.config["combine"] = {"enabled": False}
+    box.config["bias"] = {"enabled": False}
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
     shown_now = {f"nights/{n}/report.html" for n in (FIRST, SECOND)} | {paths.INDEX_PAGE}
     outcome, _ = check(box, shown_now, lost=lost)
     assert "no combined bias" not in "".join(outcome.lines)
-    box.config["combine"] = CONFIG["combine"]
+    box.config["bias"] = CONFIG["bias"]
     pages = {name for name in PAGES if not name.endswith("after.png")}
     check(box, pages | {paths.INDEX_PAGE})
     check_from_scratch(box)
 
 
 def test_release_with_new_arithmetic(box, monkeypatch):
-    monkeypatch.setattr(reduction, "ARITHMETIC", reduction.ARITHMETIC + 1)
+    monkeypatch.setattr(reduction, "PIXELS", reduction.PIXELS + 1)
     _, said = check(box, of_camera("alpha") | of_camera("beta") | PAGES | TABLES)
     assert said.startswith("16 of 16 frames to reduce: 16 new arithmetic; nights")
+
+
+def test_release_with_a_new_header(box, monkeypatch):
+    """No pixel is made again; who asks for it gets the headers, and nothing is combined again."""
+    monkeypatch.setattr(reduction, "HEADER", reduction.HEADER + 1)
+    _, said = check(box, [])
+    assert "16 frames with a header of an older version: `-R reduce` writes it anew" in said
+    frames = {paths.reduced(file) for file in box.plan().context.store.rows}
+    outcome = box.run(forced={"frame"})
+    assert set(outcome.jobs) == frames
+    plan = box.plan().plan
+    assert (plan.jobs, plan.older_headers) == ({}, {})
 
 
 def test_release_without_new_arithmetic(box, monkeypatch):

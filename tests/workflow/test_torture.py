@@ -105,7 +105,7 @@ def test_events(tmp_path, tell, monkeypatch):
 def test_events_by_snakemake(tmp_path, tell):
     """Some of the events, each followed by a run of Snakemake, against a run from scratch."""
     chance = random.Random(SEED)
-    box = Sandbox(tmp_path / "box", {"combine": {"minimum": 2}})
+    box = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
     fill(box)
     counts = Counter()
     for number in range(25):

@@ -69,7 +69,7 @@ def remarks(figures, recipe):
 
 _WHOLE_NUMBERS = (
     ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
-    " of the most frequent value (`combine: {clip: null}` averages all)"
+    " of the most frequent value (`bias: {clip: null}` averages all)"
 )
 
 

@@ -15,9 +15,12 @@ from ccdflow.files import rawfile
 from ccdflow.frame import flags, overscan, pixels
 from ccdflow.frame.products import product_images
 
-# Raise it when a change alters any pixel or any card of a product: all frames are then reduced
-# again. tests/test_work_biases.py holds the bytes of a known product against it.
-ARITHMETIC = 1
+# Raise it when a change alters any pixel of a product: all frames are then reduced again, and what
+# is combined of them is combined again. tests/test_work_biases.py holds known pixels against it.
+PIXELS = 1
+# Raise it when a change alters the cards of a product and no pixel: a frame that is there keeps the
+# header it has until it is asked for (`-R reduce`), and a run says how many do.
+HEADER = 1
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Bias(Master):
     stage = 2
     version = 3
     type = "bias"
-    block = "combine"
+    block = "bias"
     settings = ("minimum", "method", "clip", "iterations", "uncertainty", "count")
     table = paths.BIAS_QUALITY
     why_moved = "its biases are no such group any more"

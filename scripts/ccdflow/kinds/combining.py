@@ -172,6 +172,7 @@ def _combine_selected(kind, context, job, found, selection, threads):
         "group": [group.night, group.camera, list(map(list, group.shared))],
         "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
         "members": [file for file, _ in kept],
+        "header": kind.header,
     }
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
     work = Work(kind, context, record, kept, left_out, threads)

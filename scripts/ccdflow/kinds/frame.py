@@ -74,6 +74,15 @@ class Frame(Kind):
         """Return what a reduced frame depends on."""
         return frame_basis(context.row_of(job.product))
 
+    @property
+    def header(self):
+        """The version of the header."""
+        return reduction.HEADER
+
+    def header_of(self, record):
+        """Return the version of the header that a frame was given."""
+        return ledger.common(record).get("header", 1)
+
     def what_changed(self, before, now):
         """Say what makes a reduced frame out of date."""
         if before.get("fingerprint") != now["fingerprint"]:
@@ -135,9 +144,13 @@ FRAME = Frame()
 
 
 def frame_basis(row):
-    """Return what a reduced frame depends on; the header names the raw file."""
+    """Return what a reduced frame depends on; the header names the raw file.
+
+    The version of the header is no part of the key: see `ccdflow.frame.reduction.HEADER`.
+    """
     return {
-        "arithmetic": reduction.ARITHMETIC,
+        "arithmetic": reduction.PIXELS,
+        "header": reduction.HEADER,
         "camera": row.camera,
         "file": row.file,
         "fingerprint": row.fingerprint,
@@ -147,9 +160,9 @@ def frame_basis(row):
 
 
 def frame_key(row):
-    """Return the key of a reduced frame: the hash of what stands in its basis."""
+    """Return the key of a reduced frame: the hash of what its pixels depend on."""
     values = (row.camera, row.file, row.fingerprint, row.geometry, row.recipe)
-    return digest([reduction.ARITHMETIC, *values])
+    return digest([reduction.PIXELS, *values])
 
 
 def frames_basis(context, night):

@@ -31,7 +31,10 @@ class Kind:
         When a batch of a cluster can make it: after those of a lower stage. 0: never in a batch;
         the main process makes it at the end.
     version : int
-        Raised when a change alters the product's bytes: all of them are made again.
+        Raised when a change alters the product's pixels or text: all of them are made again.
+    header : int
+        Raised when a change alters the cards of a product and no pixel: a product that is there
+        keeps the header it has until it is asked for with ``-R``.
     place : str
         The folder of its products, with a slash at the end; or its one file.
     why_moved : str
@@ -49,6 +52,7 @@ class Kind:
     todo = "write"
     stage = 0
     version = 1
+    header = 1
     place = ""
     type = ""
     why_moved = "it is no such product any more"
@@ -87,6 +91,10 @@ class Kind:
     def try_again(self, context, record):
         """Return why a product that was refused is tried again with the same key, or ''."""
         return ""
+
+    def header_of(self, record):
+        """Return the version of the header that a product was given, from its record."""
+        return record.data.get("header", 1)
 
     # -- the job -----------------------------------------------------------------------------------
 
@@ -146,6 +154,13 @@ class Kind:
             if (record := context.outcome(product)) is not None
         ]
         return {self.name: keys} if keys else {}
+
+    def section(self, context, night):
+        """Return the `ccdflow.pages.page.Section` of a night's page for this kind, or None.
+
+        The page is made again when what `page_basis` returns has changed.
+        """
+        return None
 
     def index_basis(self, context):
         """Return what the overview of all nights depends on for this kind: a dict."""

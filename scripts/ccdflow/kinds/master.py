@@ -52,7 +52,7 @@ class Master(Kind):
     table = ""
     before = ()
     of_the_combined = ()
-    memory_setting = "combine: memory"
+    memory_setting = "limits: combine_memory"
     todo = "make"
     place = "combined/"
 
@@ -156,7 +156,7 @@ class Master(Kind):
 
     def memory(self, context):
         """Return the MB that combining may take."""
-        return self.configuration(context)["memory"]
+        return context.settings["limits"]["combine_memory"]
 
     def carries(self, context, job):
         """Return the members of the group, and the group; and those of the masters it needs."""

@@ -25,7 +25,7 @@ PAGES = 3
 _STATUS = {ORPHAN: "raw file is gone", SET_ASIDE: page.SET_ASIDE}
 _FROM_NIGHT = "../.."
 _REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}
-# A read noise that differs by more than this from what is claimed is said to.
+# Report a read noise that differs from the header's by more than this fraction.
 CLAIM_TOLERANCE = 0.15
 
 
@@ -118,6 +118,7 @@ def write_page(context, job):
                 *_undrawn(context, night),
             ),
             elsewhere=_elsewhere(context, night),
+            sections=tuple(s for kind in context.chain if (s := kind.section(context, night))),
             index="../../" + paths.INDEX_PAGE,
         )
     )
@@ -207,7 +208,10 @@ def _combined(context, group):
         camera=group.camera,
         product=f"{_FROM_NIGHT}/{group.product}" if made else "",
         members=tuple(data.get("members", ())),
-        left_out=tuple(page.LeftOut(*out) for out in data.get("left_out", ())),
+        left_out=tuple(
+            page.LeftOut(file, text, figure=figure, value=value, threshold=threshold)
+            for file, text, figure, value, threshold in data.get("left_out", ())
+        ),
         remarks=tuple(data.get("remarks", ())),
         not_made="" if made else getattr(record, "reason", ""),
         recipe=data.get("recipe", ""),

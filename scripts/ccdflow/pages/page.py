@@ -220,6 +220,42 @@ class AmplifierFigures:
 
 
 @dataclass(frozen=True)
+class Section:
+    """What a kind of product shows on a night's page.
+
+    Attributes
+    ----------
+    anchor : str
+        Its name in links: letters, digits and hyphens.
+    title : str
+        Its heading, and the link to it at the top of the page.
+    said : tuple of str
+        Sentences for the summary.
+    paragraphs : tuple of str
+        Texts below the heading.
+    facts : tuple of (str, str)
+        Names and values.
+    headings : tuple of str
+        Of the columns of a table; () for no table.
+    rows : tuple of tuple of str
+        Cells of the table.
+    pictures : tuple of Picture
+    template : str
+        The template that renders it, which finds it as ``section``.
+    """
+
+    anchor: str
+    title: str
+    said: tuple[str, ...] = ()
+    paragraphs: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    headings: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    template: str = "section.html.j2"
+
+
+@dataclass(frozen=True)
 class NightPage:
     """All that the page of one night shows; what is empty is left out, or said to be missing.
 
@@ -251,6 +287,8 @@ class NightPage:
         Path of the overview relative to the page; empty for no link.
     elsewhere : str
         A sentence on where combined biases of its frames are, if not here.
+    sections : tuple of Section
+        What other kinds of products show.
     """
 
     night: str
@@ -266,6 +304,7 @@ class NightPage:
     notes: tuple[str, ...] = ()
     index: str = ""
     elsewhere: str = ""
+    sections: tuple[Section, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -351,7 +390,8 @@ def night_page(page: NightPage) -> str:
         If a picture is no PNG or has no alternative text.
     """
     pictures = (*page.before_after, *page.overscan, *page.quality, *page.trend)
-    combined = [picture for each in page.combined for picture in each.pictures]
+    parts = (*page.combined, *page.sections)
+    combined = [picture for each in parts for picture in each.pictures]
     _check_pictures((*pictures, *combined), page.night)
     cameras = _unique(frame.camera for frame in page.frames)
     return _template("night.html.j2").render(
@@ -420,7 +460,8 @@ def _night_summary(page, cameras):
             frame.status for frame in page.frames if frame.status not in (REDUCED, SET_ASIDE)
         )
         said.append(f"{_count(other, 'frame')} not reduced ({_listing(statuses)}).")
-    return [*said, *_combined_summary(page), *page.notes]
+    others = [sentence for section in page.sections for sentence in section.said]
+    return [*said, *_combined_summary(page), *others, *page.notes]
 
 
 def _what_was_done(frames, done):

@@ -29,7 +29,7 @@ def describe(plan):
     -------
     list of str
     """
-    return [*_to_make(plan), *_to_move(plan), *_beside(plan)]
+    return [*_to_make(plan), *_older_headers(plan), *_to_move(plan), *_beside(plan)]
 
 
 def _to_make(plan):
@@ -52,6 +52,16 @@ def _to_make(plan):
         reasons = _reasons([job for kind in written for job in jobs[kind.name]])
         lines.append(f"{what} to write: {reasons}")
     return lines or [f"nothing to do: {_all_there_is(plan)} up to date"]
+
+
+def _older_headers(plan):
+    """Return the lines on products that keep a header of an older version."""
+    return [
+        f"{counted(number, kind.words)} with a header of an older version: "
+        f"`-R {kind.rule}` writes it anew; the pixels are as they would be"
+        for kind in plan.context.chain
+        if (number := plan.older_headers.get(kind.name))
+    ]
 
 
 def _all_there_is(plan):

@@ -178,6 +178,12 @@ _SHORT = ("product", "kind", "key", "status", "reason", "stamp", "content", "boo
 _BETWEEN = "\t"
 
 
+def common(record):
+    """Return what of a record's basis many have in common, without looking into its text."""
+    is_kept = isinstance(record.basis, Kept)
+    return (record.basis.common or {}) if is_kept else record.basis
+
+
 class Ledger(dict):
     """{product: Record}, and what of it is on the disk; bases and data are texts (`Kept`)."""
 

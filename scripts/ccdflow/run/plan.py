@@ -38,6 +38,8 @@ class Plan:
         Whether some products were asked for by name, and ``jobs`` makes these only.
     leaving : tuple of str
         Those of ``retire`` whose files are there.
+    older_headers : dict of str to int
+        By kind, how many products stay that have a header of an older version.
     """
 
     context: Context
@@ -46,6 +48,7 @@ class Plan:
     asked: dict = field(default_factory=dict)
     is_part: bool = False
     leaving: tuple = ()
+    older_headers: dict = field(default_factory=dict)
 
     def of_kind(self, *kinds):
         """Return the jobs of some kinds, given by name."""
@@ -87,7 +90,14 @@ def make_plan(context, forced=frozenset()):
     not_wanted = set(context.ledger) - context.wanted
     retire = sorted(planner.retire | not_wanted | planner.strays())
     leaving = tuple(product for product in retire if stamps.get(product))
-    return Plan(context, context.jobs, retire, dict(planner.asked), leaving=leaving)
+    return Plan(
+        context,
+        context.jobs,
+        retire,
+        dict(planner.asked),
+        leaving=leaving,
+        older_headers=dict(planner.older_headers),
+    )
 
 
 class Planner:
@@ -109,6 +119,7 @@ class Planner:
         self.stamps = stamps
         self.retire = set()
         self.asked = Counter()
+        self.older_headers = Counter()
         self._doubtful = doubtful
         self._forced = forced
 
@@ -141,6 +152,7 @@ class Planner:
         key = key or digest(basis)
         why = self._why(kind, product, key, basis)
         if not why and not self.is_forced(kind, product):
+            self._note_header(kind, product)
             return
         why = why or "asked for again"
         jobs, results = self.context.jobs, self.context.results
@@ -149,6 +161,11 @@ class Planner:
         while (results / paths.done(product, key, attempt)).exists():
             attempt += 1
         jobs[product] = Job(kind.name, product, key, why, night, pending, attempt)
+
+    def _note_header(self, kind, product):
+        # The first version needs no look: no header is older.
+        if kind.header > 1 and kind.header_of(self.context.ledger[product]) < kind.header:
+            self.older_headers[kind.name] += 1
 
     def is_current(self, kind, product, basis):
         """Tell whether a product is there as it should be, and not asked for again."""

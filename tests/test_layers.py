@@ -1,0 +1,73 @@
+"""The packages of the library import what docs/architecture.md says they may, and nothing else."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = ROOT / "scripts" / "ccdflow"
+
+
+def may_know():
+    """Return {package: the packages it may import}, as the document has it."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    table = text.partition("Inside the library")[2].partition("\n\n| ")[2].partition("\n\n")[0]
+    found = {}
+    for line in table.splitlines()[2:]:
+        names, _, allowed = line.strip("| ").split(" | ")
+        for name in re.findall(r"`(\w+)/?`", names):
+            found[name] = set(re.findall(r"`(\w+)/?`", allowed))
+    return found
+
+
+def imports_of(path):
+    """Return the packages of the library that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
+            _, *below = node.module.split(".")
+            found |= {below[0]} if below else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            found |= {name[1] for name in names if name[0] == "ccdflow" and len(name) > 1}
+    return found - {"__version__"}
+
+
+def packages():
+    paths = [path for path in LIBRARY.iterdir() if path.suffix == ".py" or path.is_dir()]
+    return sorted(path.stem for path in paths if not path.stem.startswith("__"))
+
+
+def test_every_package_is_in_the_table():
+    assert set(packages()) == set(may_know())
+
+
+@pytest.mark.parametrize("package", packages())
+def test_a_package_imports_only_what_it_may_know(package):
+    allowed = may_know()[package] | {package}
+    modules = [LIBRARY / f"{package}.py", *(LIBRARY / package).rglob("*.py")]
+    wrong = {
+        path.relative_to(LIBRARY).as_posix(): imports_of(path) - allowed
+        for path in modules
+        if path.is_file() and imports_of(path) - allowed
+    }
+    assert wrong == {}
+
+
+def test_no_circle():
+    """What a package may know, directly or through others, does not know it."""
+    known = may_know()
+    ground = {"errors", "paths", "schemas", "settings"}
+    left = {name: allowed - {name} - ground for name, allowed in known.items()}
+    while left:
+        free = [name for name, allowed in left.items() if not allowed & left.keys()]
+        assert free, f"a circle among {sorted(left)}"
+        for name in free:
+            del left[name]
+
+
+def test_only_rules_know_snakemake():
+    for path in LIBRARY.rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) snakemake", path.read_text(), re.MULTILINE), path
