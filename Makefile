@@ -39,6 +39,8 @@ new-camera: $(RUNTIME) ## propose a camera's profile: FRAME=a bias [FLAT=a flat]
 bench: $(RUNTIME) ## speed beside the guide's loop, IRAF, Siril and others: 20 min, 16 GB of disk
 	$(BIN)/python benchmarks/frames.py
 	$(BIN)/python benchmarks/combining.py
+	$(BIN)/python benchmarks/masters.py
+	$(BIN)/python benchmarks/calibrating.py
 
 .PHONY: bench-scale
 bench-scale: $(RUNTIME) ## archives of up to 100,000 tiny frames

@@ -15,7 +15,8 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow import __version__
-from ccdflow.combine.stack import DEFAULT_MEMORY, Recipe, combine, locate
+from ccdflow.combine.noise import AmplifierNoise, NoiseModel
+from ccdflow.combine.stack import DEFAULT_MEMORY, CombineRecipe, combine, locate
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import checksum, promised, whole
 
@@ -33,8 +34,16 @@ def parse(arguments=None):
         "--clip",
         type=float,
         default=5.0,
-        help="reject beyond so many sigma (MAD) from the median; 0 rejects nothing",
+        help="reject beyond so many sigma from the median; 0 rejects nothing",
     )
+    parser.add_argument(
+        "--clip-by",
+        default="auto",
+        choices=("auto", "noise", "mad", "std"),
+        help="where sigma comes from; auto: noise below ten frames where --read-noise is given",
+    )
+    parser.add_argument("--read-noise", type=float, help="of a pixel, in the unit of the frames")
+    parser.add_argument("--gain", type=float, help="electrons a unit of the frames; not for biases")
     parser.add_argument("--iterations", type=int, default=1, help="clip so many times at most")
     parser.add_argument(
         "--memory", type=float, default=DEFAULT_MEMORY / 1e6, metavar="MB", help="ceiling in 10^6 B"
@@ -48,19 +57,34 @@ def run(options):
     """Combine the files, write the result and return the line that says so."""
     if options.out.exists() and not options.overwrite:
         raise UserError("is there already", file=options.out, remedy="--overwrite replaces it")
-    recipe = Recipe(method=options.method, clip=options.clip or None, iterations=options.iterations)
+    recipe = CombineRecipe(
+        method=options.method,
+        clip=options.clip or None,
+        iterations=options.iterations,
+        clip_by=options.clip_by,
+    )
+    members = [locate(path, hdu=options.hdu) for path in options.files]
     result = combine(
-        [locate(path, hdu=options.hdu) for path in options.files],
+        members,
         recipe,
+        noise=noise_of(options, members[0].shape),
         threads=options.threads,
         memory=int(options.memory * 1e6),
         uncertainty=False,
     )
     write(options.out, result, options.files)
     return (
-        f"{options.out}: {len(options.files)} frames, {recipe}; "
+        f"{options.out}: {len(options.files)} frames, {result.recipe}; "
         f"{int(result.clipped.sum())} values rejected"
     )
+
+
+def noise_of(options, shape):
+    """Return the noise model of the options, None without a read noise."""
+    if options.read_noise is None:
+        return None
+    whole = AmplifierNoise("all", (0, shape[0], 0, shape[1]), options.read_noise, options.gain)
+    return NoiseModel((whole,), tuple(shape))
 
 
 def write(path, result, files):
@@ -82,7 +106,7 @@ def write(path, result, files):
     header["NAXIS2"] = data.shape[0]
     header["BUNIT"] = "adu"
     header["NCOMBINE"] = (len(files), "number of frames combined")
-    header["COMBMETH"] = (str(result.recipe), "how")
+    header["COMBMETH"] = str(result.recipe)
     header["NREJECT"] = (int(result.clipped.sum()), "values rejected")
     header["CCDFLOW"] = (__version__, "version of ccdflow")
     for number, name in enumerate(files, start=1):

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import simulate
-from ccdflow.combine.stack import Recipe, combine_arrays
+from ccdflow.combine.stack import CombineRecipe, combine_arrays
 from ccdflow.detector.bias_figures import (
     Amplifier,
     combined_noise,
@@ -179,11 +179,11 @@ def test_drift_without_times_or_levels_is_unknown():
 @pytest.mark.parametrize(
     ("n", "recipe", "truth"),
     [
-        (7, Recipe("average", None), 1.0),
-        (2, Recipe(), 1.0),
-        (3, Recipe("median", None), 3 * 0.448671),
-        (5, Recipe("median", None), 5 * 0.286834),
-        (101, Recipe("median", None), np.pi / 2),
+        (7, CombineRecipe("average", None), 1.0),
+        (2, CombineRecipe(), 1.0),
+        (3, CombineRecipe("median", None), 3 * 0.448671),
+        (5, CombineRecipe("median", None), 5 * 0.286834),
+        (101, CombineRecipe("median", None), np.pi / 2),
     ],
 )
 def test_loss_of_a_recipe_against_known_values(n, recipe, truth):
@@ -192,17 +192,19 @@ def test_loss_of_a_recipe_against_known_values(n, recipe, truth):
 
 
 def test_clipping_costs_little_but_something():
-    losses = [excess_variance(n, Recipe()) for n in (3, 6, 12)]
+    losses = [excess_variance(n, CombineRecipe()) for n in (3, 6, 12)]
     assert 1.15 < losses[0] < 1.3
     assert losses[0] > losses[1] > losses[2] > 1.0
     prediction = noise_prediction(Estimate(4.0, 0.1), 12)
     assert prediction.value == pytest.approx(4 / np.sqrt(12), rel=0.02)
     assert prediction.error == pytest.approx(prediction.value / 40)
-    assert noise_prediction(4.0, 4, Recipe("average", None)) == Estimate(2.0, 0.0)
+    assert noise_prediction(4.0, 4, CombineRecipe("average", None)) == Estimate(2.0, 0.0)
 
 
 @pytest.mark.parametrize("n", [2, 5, 12])
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe("average", None), Recipe("median", None)])
+@pytest.mark.parametrize(
+    "recipe", [CombineRecipe(), CombineRecipe("average", None), CombineRecipe("median", None)]
+)
 def test_noise_of_the_combined_bias_is_that_of_its_pixels(n, recipe):
     pattern = 25 * np.random.default_rng(1).standard_normal(SHAPE)
     frames = (biases(n, seed=n, hits=0) + pattern).astype(np.float32)
@@ -260,7 +262,7 @@ def test_each_amplifier_has_its_own_figures():
 def test_missing_values_raise_the_noise_that_is_predicted_and_are_not_counted_as_clipped():
     stack = biases(8, sigma=4, hits=0, shape=(200, 300))
     stack[np.random.default_rng(1).random(stack.shape) < 0.3] = np.nan
-    recipe = Recipe(clip=None)
+    recipe = CombineRecipe(clip=None)
     rows = np.arange(0, 200, 3)
     combined = dataclasses.replace(
         combine_arrays(stack, recipe, allow_empty=True), sample=stack[:, rows], sample_rows=rows
@@ -427,7 +429,7 @@ def test_truth_of_the_simulated_camera_comes_back():
     assert quality.read_noise_electrons == pytest.approx(camera.gain * sigma, rel=0.01)
     # what is left from row to row is the noise of the overscan's own median
     columns = 25
-    left = sigma * np.sqrt(excess_variance(columns, Recipe("median", None)) / columns)
+    left = sigma * np.sqrt(excess_variance(columns, CombineRecipe("median", None)) / columns)
     agrees(Estimate(quality.row_structure, quality.row_structure_error), left)
     pattern = detector.structure.std(ddof=1)
     assert quality.combined_column_structure == pytest.approx(pattern, rel=0.01)
@@ -502,7 +504,7 @@ def test_frames_that_differ_from_column_to_column_are_said_to(alternating):
     # The variance of six values of +3 and six of -3, ddof=1; the worst box is a little above it.
     found = disagreement(frames, 4.0)
     assert 1 < found / (3 * (12 / 11) ** 0.5) < 1.2
-    texts = remarks(figures_of(disagreement=found), Recipe())
+    texts = remarks(figures_of(disagreement=found), CombineRecipe())
     assert len(texts) == 1
     assert texts[0].startswith(f"its frames differ from each other by {found:.3g} adu (rms)")
 
@@ -523,19 +525,19 @@ def figures_of(**changes):
 
 
 def test_a_good_combined_bias_needs_no_remark():
-    assert remarks(figures_of(), Recipe()) == []
-    assert remarks(figures_of(combined_noise=1.38), Recipe()) == []
-    (text,) = remarks(figures_of(combined_noise=1.5), Recipe())
+    assert remarks(figures_of(), CombineRecipe()) == []
+    assert remarks(figures_of(combined_noise=1.38), CombineRecipe()) == []
+    (text,) = remarks(figures_of(combined_noise=1.5), CombineRecipe())
     assert text == "its noise is 1.5 adu, 25 % more than the 1.2 adu that the read noise predicts"
 
 
 def test_what_noise_alone_rejects_needs_no_remark():
     """Of three values two may be next to each other by chance: then the third is rejected."""
-    few = expected_clipping(3, Recipe())
+    few = expected_clipping(3, CombineRecipe())
     assert 0.05 < few < 0.2
-    assert expected_clipping(25, Recipe()) < 0.002
-    assert remarks(figures_of(frames=3, clipped_fraction=few), Recipe()) == []
-    (text,) = remarks(figures_of(clipped_fraction=0.25, read_noise=0.4), Recipe())
+    assert expected_clipping(25, CombineRecipe()) < 0.002
+    assert remarks(figures_of(frames=3, clipped_fraction=few), CombineRecipe()) == []
+    (text,) = remarks(figures_of(clipped_fraction=0.25, read_noise=0.4), CombineRecipe())
     assert "25 % of the values were rejected, where noise alone would have 0." in text
     assert "`bias: {clip: null}` averages all" in text
 

@@ -11,8 +11,16 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
-from ccdflow.combine import stack as module
-from ccdflow.combine.stack import Member, Recipe, combine, combine_arrays, locate, sampled_rows
+from ccdflow.combine import reading, tiles
+from ccdflow.combine.recipe import MAD_TO_SIGMA
+from ccdflow.combine.stack import (
+    CombineRecipe,
+    Member,
+    combine,
+    combine_arrays,
+    locate,
+    sampled_rows,
+)
 from ccdflow.errors import FrameError, UserError
 
 SHAPE = (17, 23)
@@ -80,7 +88,7 @@ def test_whole_numbers_with_many_ties_are_clipped_as_by_ccdproc(n):
 def test_values_just_at_the_limit_are_decided_as_by_ccdproc(level):
     """Members one float32 step inside, at and outside of the limit: rounding must not decide."""
     base = np.float32(level) + np.array([-2, -1, -1, 0, 0, 1, 1, 2], np.float32)
-    limit = np.float32(level + 5 * module.MAD_TO_SIGMA)
+    limit = np.float32(level + 5 * MAD_TO_SIGMA)
     steps = [limit]
     for _ in range(40):
         steps = [np.nextafter(steps[0], np.float32(-np.inf)), *steps]
@@ -97,7 +105,7 @@ def test_values_just_at_the_limit_are_decided_as_by_ccdproc(level):
 @pytest.mark.parametrize("method", ["average", "median"])
 def test_without_clipping_every_value_counts(n, method):
     stack = noise(n, seed=n, hits=5)
-    ours = combine_arrays(stack, Recipe(method, clip=None))
+    ours = combine_arrays(stack, CombineRecipe(method, clip=None))
     theirs = by_ccdproc(stack, method=method)
     np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
     assert (ours.count == n).all()
@@ -105,7 +113,11 @@ def test_without_clipping_every_value_counts(n, method):
 
 
 def test_uncertainty_is_the_scatter_of_repeated_combinations():
-    recipes = [Recipe("average", None), Recipe("average"), Recipe("median", None)]
+    recipes = [
+        CombineRecipe("average", None),
+        CombineRecipe("average"),
+        CombineRecipe("median", None),
+    ]
     stack = noise(15 * 40, (31, 37), sigma=4.0)
     for recipe in recipes:
         results = [combine_arrays(part, recipe) for part in np.split(stack, 40)]
@@ -115,7 +127,11 @@ def test_uncertainty_is_the_scatter_of_repeated_combinations():
 
 
 def test_a_single_frame_has_no_uncertainty():
-    for recipe in (Recipe("average", None), Recipe("average"), Recipe("median")):
+    for recipe in (
+        CombineRecipe("average", None),
+        CombineRecipe("average"),
+        CombineRecipe("median"),
+    ):
         result = combine_arrays(noise(1), recipe)
         np.testing.assert_array_equal(result.image, noise(1)[0])
         assert np.isnan(result.uncertainty).all()
@@ -125,7 +141,7 @@ def test_more_iterations_find_what_a_wide_first_limit_hid():
     values = np.array([0, 1, 2, 10, 12, 40], np.float32)
     stack = np.broadcast_to(values[:, None, None], (6, 2, 3)).copy()
     for iterations, count, mean in [(1, 5, 5), (2, 4, 3.25), (9, 3, 1)]:
-        result = combine_arrays(stack, Recipe(clip=3, iterations=iterations))
+        result = combine_arrays(stack, CombineRecipe(clip=3, iterations=iterations))
         assert (result.count == count).all()
         assert (result.image == mean).all()
 
@@ -133,7 +149,9 @@ def test_more_iterations_find_what_a_wide_first_limit_hid():
 # -- values that are none -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe("average", None), Recipe("median", None)])
+@pytest.mark.parametrize(
+    "recipe", [CombineRecipe(), CombineRecipe("average", None), CombineRecipe("median", None)]
+)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_bad_values_are_as_if_the_member_were_absent(recipe, bad):
     stack = noise(8, hits=5)
@@ -180,14 +198,16 @@ def test_rejected_pixels_are_counted_for_the_member_that_had_them():
 
 
 @pytest.mark.parametrize("n", [4, 13, 20])
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe("average", None), Recipe("median", None)])
+@pytest.mark.parametrize(
+    "recipe", [CombineRecipe(), CombineRecipe("average", None), CombineRecipe("median", None)]
+)
 def test_bits_do_not_depend_on_threads_or_memory(write, monkeypatch, n, recipe):
     stack = noise(n, (19, 67), hits=9)
     stack[1, 3, 4:9] = np.nan
     members = write(stack)
     whole = combine_arrays(stack, recipe)
     for threads, tile in [(1, 1), (2, 1), (3, 70 * 3 * n * 4), (2, 10**7)]:
-        monkeypatch.setattr(module, "_TILE_BYTES", tile)
+        monkeypatch.setattr(tiles, "TILE_BYTES", tile)
         part = combine(members, recipe, threads=threads)
         for name in ("image", "count", "uncertainty", "clipped", "invalid"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
@@ -196,7 +216,7 @@ def test_bits_do_not_depend_on_threads_or_memory(write, monkeypatch, n, recipe):
 def test_last_tile_of_one_pixel_gives_the_same_bits(monkeypatch):
     stack = noise(30, (1, 65), level=1e6)
     whole = combine_arrays(stack)
-    monkeypatch.setattr(module, "_TILE_BYTES", 1)
+    monkeypatch.setattr(tiles, "TILE_BYTES", 1)
     assert combine_arrays(stack).image.tobytes() == whole.image.tobytes()
 
 
@@ -204,15 +224,15 @@ def test_every_byte_is_read_once(write, monkeypatch):
     stack = noise(6, (40, 50))
     members = write(stack)
     read = []
-    real = module.os.preadv
+    real = reading.os.preadv
 
     def counting(descriptor, buffers, position):
         got = real(descriptor, buffers, position)
         read.append((descriptor, position, got))
         return got
 
-    monkeypatch.setattr(module.os, "preadv", counting)
-    monkeypatch.setattr(module, "_TILE_BYTES", 5000)
+    monkeypatch.setattr(reading.os, "preadv", counting)
+    monkeypatch.setattr(tiles, "TILE_BYTES", 5000)
     combine(members)
     assert len(read) > 6
     for descriptor in {d for d, _, _ in read}:
@@ -238,7 +258,7 @@ def test_members_in_float64_and_a_named_extension(tmp_path):
 def test_more_members_than_open_files_are_allowed(write, monkeypatch):
     stack = noise(7)
     members = write(stack)
-    monkeypatch.setattr(module, "_OPEN_FILES", 3)
+    monkeypatch.setattr(reading, "OPEN_FILES", 3)
     assert combine(members).image.tobytes() == combine_arrays(stack).image.tobytes()
 
 
@@ -247,7 +267,7 @@ def test_sample_holds_the_rows_as_they_were_read(write, monkeypatch):
     stack[2, 20, 5] = np.nan
     members = write(stack)
     for tile in (1, 10**7):
-        monkeypatch.setattr(module, "_TILE_BYTES", tile)
+        monkeypatch.setattr(tiles, "TILE_BYTES", tile)
         result = combine(members, sample_rows=10)
         assert len(result.sample_rows) == 8
         np.testing.assert_array_equal(result.sample, stack[:, result.sample_rows])
@@ -312,7 +332,7 @@ def test_an_unexpected_error_in_a_thread_is_not_lost(write, monkeypatch):
     def broken(*args):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(module, "_solve_exactly", broken)
+    monkeypatch.setattr(tiles, "solve_exactly", broken)
     with pytest.raises(ZeroDivisionError):
         combine(write(noise(12, hits=40)), threads=3)
 
@@ -361,7 +381,7 @@ def test_members_have_to_fit_each_other(write):
 )
 def test_a_wrong_recipe_says_what_is_allowed(kwargs, text):
     with pytest.raises(UserError, match=text):
-        Recipe(**kwargs)
+        CombineRecipe(**kwargs)
 
 
 def test_inputs_are_not_changed():

@@ -15,6 +15,11 @@ _OF_ONE_FRAME = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|EXTLEVEL|LONGSTRN|CHECKSUM"
     r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
 )
+_SIGMA_FROM = {
+    "mad": "sigma from the median absolute deviation",
+    "std": "sigma from the standard deviation",
+    "noise": "sigma from gain and read noise",
+}
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL")
 
 
@@ -67,7 +72,7 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
         Changed in place.
     key : str
         The product's.
-    recipe : ccdflow.combine.stack.Recipe
+    recipe : ccdflow.combine.recipe.CombineRecipe
     members : list of str
         Raw files.
     dates : list of str
@@ -85,7 +90,8 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
     cards.set("COMBMETH", recipe.method, "how the values of a pixel became one")
     if recipe.clip is not None:
         cards.set("CLIPSIG", float(recipe.clip), "clipping limit, in sigma about the median")
-        cards.set("CLIPDEV", "mad", "sigma from the median absolute deviation")
+        by = "mad" if recipe.clip_by == "auto" else recipe.clip_by
+        cards.set("CLIPDEV", by, _SIGMA_FROM[by])
         cards.set("CLIPITER", recipe.iterations, "rounds of clipping at most")
     cards.extend(
         (keyword, card_text(keyword, printable(file)))
@@ -138,3 +144,84 @@ def say_of_image(cards, combined, figures, remarks=(), unit="adu"):
             if math.isfinite(figure[name]) and (figure["subtracted"] or name != "level"):
                 where = keyword if len(figures) == 1 else f"{short}{number:02d}"
                 cards.set(where, figure[name], f"[{unit}] {comment}")
+
+
+def say_of_noise(cards, combined, unit="adu"):
+    """Write what the uncertainty of a combined image leaves out, and how the noise was known.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    combined : ccdflow.combine.stack.Combined
+    unit : str
+        Of the pixels.
+    """
+    comments = {
+        "MBNOISE": "noise of the bias in it, not in UNCERT",
+        "MDNOISE": "noise of the dark in it, not in UNCERT",
+    }
+    for keyword, value in (combined.shared or {}).items():
+        if math.isfinite(value):
+            cards.set(keyword, float(f"{value:.6g}"), f"[{unit}] {comments[keyword]}")
+    amplifiers = combined.noise.amplifiers if combined.noise else ()
+    for number, amplifier in enumerate(amplifiers, start=1):
+        suffix = "" if len(amplifiers) == 1 else f"{number:02d}"
+        for keyword, value, comment in (
+            ("MODRN", amplifier.read_noise, f"[{unit}] read noise that UNCERT is made with"),
+            ("MODGN", amplifier.gain, f"[electron/{unit}] gain that UNCERT is made with"),
+            ("MODFC", amplifier.factor, "measured over predicted noise, in UNCERT"),
+        ):
+            if value is not None:
+                cards.set(f"{keyword}{suffix}", float(f"{value:.6g}"), comment)
+
+
+def say_of_flat(cards, *, levels, signal_to_noise, ratios):
+    """Write how a combined flat came out.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    levels : sequence of float
+        Levels of the members, in their unit.
+    signal_to_noise : float
+        Of a pixel of the flat: what it is divided by can have no better.
+    ratios : dict of str to float
+        Mean of each amplifier, as `ccdflow.combine.flats.amplifier_ratios` returns them.
+    """
+    cards.set("FLATLVL", float(f"{np.median(levels):.6g}"), "median level of the flats combined")
+    cards.set("FLATMIN", float(f"{np.min(levels):.6g}"), "lowest level of the flats combined")
+    cards.set("FLATMAX", float(f"{np.max(levels):.6g}"), "highest level of the flats combined")
+    if math.isfinite(signal_to_noise):
+        cards.set("FLATSN", float(f"{signal_to_noise:.5g}"), "S/N of a pixel: it caps the frames'")
+        cards.set("FLATRMS", float(f"{1 / signal_to_noise:.5g}"), "noise of a pixel, relative")
+    for number, ratio in enumerate(ratios.values(), start=1):
+        if len(ratios) > 1 and math.isfinite(ratio):
+            cards.set(f"FLATR{number:02d}", float(f"{ratio:.7g}"), "mean of an amplifier here")
+
+
+def say_of_dark(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
+    """Write how a combined dark came out.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    seconds : float
+        Exposure time of the members.
+    rates : sequence of ccdflow.detector.frame_figures.Estimate
+        Median rate of each amplifier, unit a second.
+    hot : int
+        Number of hot pixels.
+    hot_limit : float
+        Rate above the median from which on a pixel is hot, unit a second.
+    unit : str
+        ``electron``, or ``adu`` where the gain is not known.
+    """
+    cards.set("EXPTIME", float(seconds), "[s] exposure time of each dark")
+    for number, rate in enumerate(rates, start=1):
+        suffix = "" if len(rates) == 1 else f"{number:02d}"
+        if math.isfinite(rate.value):
+            cards.set(f"DARKRT{suffix}", float(f"{rate.value:.6g}"), f"[{unit}/s] median rate")
+    cards.set("NHOT", int(hot), f"pixels over the median by {hot_limit:g} {unit}/s")

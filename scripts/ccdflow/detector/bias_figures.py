@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from ccdflow.combine.stack import Recipe, combine_arrays
+from ccdflow.combine.stack import CombineRecipe, combine_arrays
 from ccdflow.detector.frame_figures import (
     BOXES,
     CLIP,
@@ -186,6 +186,11 @@ def _slope(times, levels):
 # -- the noise of the combined bias -------------------------------------------------------------
 
 
+def _without_noise_clipping(recipe):
+    """Return a recipe for values of normal noise alone, of which the noise model rejects none."""
+    return replace(recipe, clip=None) if recipe.clip_by == "noise" else recipe
+
+
 @lru_cache(maxsize=256)
 def excess_variance(n, recipe):
     """Variance of what `recipe` makes of `n` normal values, over that of their plain average.
@@ -196,13 +201,14 @@ def excess_variance(n, recipe):
     """
     if n < 3 or (recipe.method == "average" and recipe.clip is None):
         return 1.0
+    recipe = _without_noise_clipping(recipe)
     rng = np.random.default_rng(20160116)
     trials = max(min(_TRIALS, 4_000_000 // n), 4000)
     values = rng.standard_normal((n, 1, trials), dtype=np.float32)
     # Against the plain average of the same values: the chance excess of both cancels.
     squares = [
         np.mean(np.square(combine_arrays(values, r).image), dtype=np.float64)
-        for r in (recipe, Recipe("average", None))
+        for r in (recipe, CombineRecipe("average", None))
     ]
     return float(squares[0] / squares[1])
 
@@ -216,7 +222,7 @@ def noise_prediction(sigma, n, recipe=None):
         Read noise, adu.
     n : int
         Number of members.
-    recipe : Recipe, optional
+    recipe : CombineRecipe, optional
         The guide's by default.
 
     Returns
@@ -226,7 +232,7 @@ def noise_prediction(sigma, n, recipe=None):
     """
     if not isinstance(sigma, Estimate):
         sigma = Estimate(float(sigma), 0.0)
-    factor = float(np.sqrt(excess_variance(n, recipe or Recipe()) / n))
+    factor = float(np.sqrt(excess_variance(n, recipe or CombineRecipe()) / n))
     return Estimate(sigma.value * factor, sigma.error * factor)
 
 
@@ -241,7 +247,7 @@ def combined_noise(frames, recipe=None):
     ----------
     frames : numpy.ndarray
         Shape ``(n, k, nx)``: the same pixels of all members, of one amplifier, in adu.
-    recipe : Recipe, optional
+    recipe : CombineRecipe, optional
         How they were combined; the guide's by default.
 
     Returns
@@ -249,7 +255,7 @@ def combined_noise(frames, recipe=None):
     Estimate
         Its standard error is sigma / sqrt(2 N) for N pixels.
     """
-    recipe = recipe or Recipe()
+    recipe = _without_noise_clipping(recipe or CombineRecipe())
     n = len(frames)
     if n < 2:
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""Which biases of a group belong together: frames that are left out, groups that disagree."""
+"""Which frames of a group belong together: frames that are left out, groups that disagree."""
 
 from __future__ import annotations
 
@@ -142,8 +142,29 @@ def select_members(stats, thresholds=None):
     if not stats:
         raise UserError("there is no frame to select from", allowed="one or more")
     limits = thresholds or Thresholds()
+    return _selection(
+        _figures(stats, limits), len(stats), limits, lambda: _no_common_shape(stats, limits)
+    )
+
+
+def _selection(figures, count, limits, no_common_shape):
+    """Leave out what is beyond the limits of the figures, the plainest first.
+
+    Parameters
+    ----------
+    figures : iterable of _Figure
+    count : int
+        Number of frames.
+    limits : Thresholds or FlatThresholds
+    no_common_shape : callable
+        Returns the disagreements of shape, where none was found before.
+
+    Returns
+    -------
+    Selection
+    """
     left_out, disagreements = {}, []
-    for figure in _figures(stats, limits):
+    for figure in figures:
         centre, scatter, reach = figure.limits(limits.sigma)
         most = limits.disagree * (figure.common or figure.floor)
         if scatter > most:
@@ -155,10 +176,10 @@ def select_members(stats, thresholds=None):
         for index in _beyond(figure, centre, reach):
             left_out.setdefault(index, _explain(index, figure, centre, reach))
     if not any("coarse structure" in text for text in disagreements):
-        disagreements += _no_common_shape(stats, limits)
-    disagreements += _too_many(left_out.values(), len(stats), limits)
+        disagreements += no_common_shape()
+    disagreements += _too_many(left_out.values(), count, limits)
     return Selection(
-        kept=tuple(i for i in range(len(stats)) if i not in left_out),
+        kept=tuple(i for i in range(count) if i not in left_out),
         left_out=tuple(left_out[i] for i in sorted(left_out)),
         agrees=not disagreements,
         reason="; ".join(disagreements),
@@ -367,3 +388,253 @@ def _explain(index, figure, centre, reach):
             " hardly a pixel of a part of it is like the others"
         )
     return LeftOut(index, figure.name, value, threshold, text)
+
+
+# -- darks -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DarkThresholds(Thresholds):
+    """When a dark does not look like its group, in addition to what a bias has.
+
+    Parameters
+    ----------
+    dark_level : float
+        Floor of the level as a fraction of the group's: a detector that is not quite as cold. The
+        floor in units of the noise is added in quadrature.
+    temperature : float
+        A dark further than so many degrees from the group's median is left out.
+    saturated : float
+        A dark of which more than this fraction is saturated is left out.
+    """
+
+    dark_level: float = 0.03
+    temperature: float = 0.5
+    saturated: float = 0.01
+
+
+def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
+    """Decide which darks of a group to combine.
+
+    Light that leaks into one of them shows in its level and coarse structure, another detector or
+    mode in its noise and structure.
+
+    Parameters
+    ----------
+    stats : sequence of FrameStatistics
+        One for each dark of the group.
+    temperatures : sequence of float, optional
+        Of the detector, degrees; NaN where it is not known, which decides nothing.
+    saturated : sequence of float, optional
+        Fraction of saturated pixels of each.
+    thresholds : DarkThresholds, optional
+        The defaults if not given.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    UserError
+        If there is no frame.
+    """
+    if not stats:
+        raise UserError("there is no frame to select from", allowed="one or more")
+    limits = thresholds or DarkThresholds()
+    first = _beyond_limit("saturated fraction", saturated, limits.saturated)
+    first += _of_other_temperature(temperatures, limits.temperature)
+    return _after(
+        first,
+        stats,
+        limits,
+        lambda rest: _selection(
+            _dark_figures(rest, limits), len(rest), limits, lambda: _no_common_shape(rest, limits)
+        ),
+    )
+
+
+def _dark_figures(stats, limits):
+    """Yield the figures of biases, of which the level may differ by a part of what it is."""
+    for figure in _figures(stats, limits):
+        if figure.name == "level":
+            centre = abs(figure.limits(limits.sigma)[0])
+            part = limits.dark_level * (centre if np.isfinite(centre) else 0.0)
+            common = float(np.hypot(figure.common, part))
+            yield replace(figure, floor=float(np.hypot(figure.floor, part)), common=common)
+        else:
+            yield figure
+
+
+def _beyond_limit(name, values, limit, *, below=False, unit=""):
+    """Return the frames whose value is above (or below) a limit, or not a number if `below`."""
+    found = []
+    for index, value in enumerate(() if values is None else values):
+        if not (value >= limit if below else not value > limit):
+            side = "below" if below else "above"
+            text = f"its {name} is {value:.6g}{unit}, {side} the limit of {limit:.6g}{unit}"
+            found.append(LeftOut(index, name, float(value), float(limit), text))
+    return found
+
+
+def _of_other_temperature(temperatures, tolerance):
+    values = np.array([] if temperatures is None else temperatures, dtype=np.float64)
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return []
+    centre, found = float(np.median(known)), []
+    for index in np.flatnonzero(np.abs(values - centre) > tolerance):
+        value = float(values[index])
+        limit = centre + np.copysign(tolerance, value - centre)
+        text = (
+            f"its temperature is {value:.6g} C, further than {tolerance:.6g} C from that of the"
+            f" group, {centre:.6g} C"
+        )
+        found.append(LeftOut(int(index), "temperature", value, float(limit), text))
+    return found
+
+
+def _after(first, stats, limits, select):
+    """Leave out what is beyond fixed limits, and select among the rest."""
+    out = {}
+    for each in first:
+        out.setdefault(each.index, each)
+    good = [index for index in range(len(stats)) if index not in out]
+    if not good:
+        reason = f"no frame is left (the first: {out[min(out)].text})"
+        return Selection((), tuple(out[i] for i in sorted(out)), False, reason)
+    selection = select([stats[index] for index in good])
+    out |= {good[each.index]: replace(each, index=good[each.index]) for each in selection.left_out}
+    return replace(
+        selection,
+        kept=tuple(good[index] for index in selection.kept),
+        left_out=tuple(out[index] for index in sorted(out)),
+    )
+
+
+# -- flats -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FlatThresholds:
+    """When a flat is not good enough, does not look like its group, or a group has no common look.
+
+    Parameters
+    ----------
+    sigma, disagree, left_out : float
+        As for `Thresholds`. What is too faint or saturated does not count as unlike its group.
+    signal_to_noise : float
+        A flat of fewer in a pixel is too faint.
+    saturated : float
+        A flat of which more than this fraction is saturated is left out.
+    shape, spot : float
+        Floors of the scatter of coarse shapes (rms over 8 x 8 boxes) and of the deepest spot (of
+        32 x 32 boxes), as fractions of the level: skies and lamps differ by as much.
+    """
+
+    sigma: float = 5.0
+    disagree: float = 3.0
+    left_out: float = 0.25
+    signal_to_noise: float = 30.0
+    saturated: float = 0.05
+    shape: float = 0.002
+    spot: float = 0.003
+
+
+def select_flats(stats, thresholds=None):
+    """Decide which flats of a group to combine.
+
+    Parameters
+    ----------
+    stats : sequence of ccdflow.detector.flat_figures.FlatStatistics
+        One for each flat of the group.
+    thresholds : FlatThresholds, optional
+        The defaults if not given.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    UserError
+        If there is no frame.
+    """
+    if not stats:
+        raise UserError("there is no frame to select from", allowed="one or more")
+    limits = thresholds or FlatThresholds()
+    first = _beyond_limit("saturated fraction", [s.saturated for s in stats], limits.saturated)
+    first += _beyond_limit(
+        "signal to noise in a pixel",
+        [s.signal_to_noise for s in stats],
+        limits.signal_to_noise,
+        below=True,
+    )
+    return _after(
+        first,
+        stats,
+        limits,
+        lambda rest: _selection(
+            _flat_figures(rest, limits), len(rest), limits, lambda: _no_common_flat(rest, limits)
+        ),
+    )
+
+
+def _flat_figures(stats, limits):
+    """Yield how far the shape of each flat is from the group's, and its deepest spot."""
+    if len(stats) < 3:
+        return
+    # A median of a box is as uncertain as pi/2 times the mean of its pixels.
+    worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
+    for name, values, floor, boxes, norm in (
+        ("shape", [s.shape for s in stats], limits.shape, BOXES, _rms),
+        ("deepest spot", [s.spots for s in stats], limits.spot, _FINE, _largest),
+    ):
+        off = _from_the_middle(values)
+        if off is None:
+            continue
+        white = 1.25 * worst * boxes
+        least = float(np.hypot(floor, white if norm is _rms else 4 * white / limits.sigma))
+        yield _Figure(name, norm(off), least, "", one_sided=True)
+
+
+_FINE = 32
+
+
+def _from_the_middle(values):
+    """Return what each flat differs by from the group's median, over it, shape (n, boxes)."""
+    values = np.array(values, dtype=np.float64)
+    known = np.isfinite(values).all(axis=0)
+    if not known.any():
+        return None
+    middle = np.median(values[:, known], axis=0)
+    lit = middle > _LIT
+    return values[:, known][:, lit] / middle[lit] - 1 if lit.any() else None
+
+
+_LIT = 0.2  # of the level; what is darker has no light to tell a shape by
+
+
+def _rms(off):
+    return np.sqrt(np.mean(np.square(off), axis=1))
+
+
+def _largest(off):
+    return np.abs(off).max(axis=1)
+
+
+def _no_common_flat(stats, limits):
+    """Return the disagreement of flats of two kinds, which are all as far from the middle."""
+    off = _from_the_middle([s.shape for s in stats])
+    if len(stats) < 3 or off is None:
+        return []
+    scatter = MAD_TO_SIGMA * np.median(np.abs(off), axis=0)
+    worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
+    most = limits.disagree * float(np.hypot(limits.shape, 1.25 * worst * BOXES))
+    found = float(np.sqrt(np.mean(np.square(scatter))))
+    if found <= most:
+        return []
+    return [
+        f"the flats have no common shape: it scatters by {100 * found:.3g} %, more than"
+        f" {100 * most:.3g} %: light or filters differ"
+    ]

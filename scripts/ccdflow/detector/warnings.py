@@ -14,7 +14,7 @@ from ccdflow.detector.frame_figures import CLIP, DIGITAL_NOISE
 @lru_cache(maxsize=256)
 def expected_clipping(n, recipe):
     """Which part of `n` normal values a recipe rejects, from a seeded simulation."""
-    if n < 3 or recipe.clip is None:
+    if n < 3 or recipe.clip is None or recipe.clip_by == "noise":
         return 0.0
     values = np.random.default_rng(20160117).standard_normal((n, 1, 4000), dtype=np.float32)
     return 1 - float(combine_arrays(values, recipe).count.mean()) / n
@@ -32,7 +32,7 @@ def remarks(figures, recipe):
     ----------
     figures : dict
         Of an amplifier, as `AmplifierQuality` names them, and ``cut_off``, see `is_cut_off`.
-    recipe : Recipe
+    recipe : CombineRecipe
 
     Returns
     -------

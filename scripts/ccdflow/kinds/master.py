@@ -194,7 +194,10 @@ class Master(Kind):
     def recipe(self, work):
         """Return the recipe by which the values of a pixel become one."""
         settings = work.settings
-        return stack.Recipe(settings["method"], settings["clip"], settings["iterations"])
+        # By MAD until the wiring hands the noise of the amplifiers on.
+        return stack.CombineRecipe(
+            settings["method"], settings["clip"], settings["iterations"], clip_by="mad"
+        )
 
     def combine(self, work, image, members):
         """Combine one image of the members.

@@ -1,0 +1,429 @@
+"""`make bench`, last part: science frames calibrated, beside ccdproc, IRAF and Siril.
+
+Whole commands on the same reduced science frames of LFC size (float32, in the page cache), each
+with the masters that it made itself; ccdflow takes the floor's. Frames, floor and peers are those
+of ../shared/peers/calibration. Many frames are links to few: reading costs all of them little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import measure
+import numpy as np
+from astropy.io import fits
+from measure import MEGABYTE, ROOT, Bar, BenchmarkError
+
+CALIBRATION = ROOT.parent / "shared" / "peers" / "calibration"
+SHAPE = (4128, 2048)
+MASTERS = (12, 9, 9)
+DISTINCT = 20
+COUNT = 200
+CHECKED = 3
+LEAST_AGREEMENT = 0.02  # of the noise of a pixel: the median difference from the floor's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run reads and writes."""
+
+    frames: Path
+    out: Path
+    peers: Path
+
+    @property
+    def siril(self):
+        return self.out / "siril"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way of calibrating: how its masters are made, its command, and its products.
+
+    `errors` says whether uncertainty and mask are made, too; `workers` is for IRAF.
+    """
+
+    name: str
+    what: str
+    masters: Callable
+    command: Callable
+    product: Callable
+    errors: bool = False
+    slow: bool = False
+    available: Callable = lambda: True
+
+
+def _peer(script, step, *more):
+    def command(place):
+        return [sys.executable, place.peers / script, step, place.frames, place.out, *more]
+
+    return command
+
+
+def _calibrated(place, number):
+    return place.out / "calibrated" / f"science_{number:05d}.fits"
+
+
+def _ccdflow(*more):
+    def command(place):
+        masters = [f"--{kind}={place.out / kind}.fits" for kind in ("bias", "dark", "flat")]
+        frames = sorted(place.frames.glob("science_*.fits"))
+        script = ROOT / "scripts" / "calibrate.py"
+        return [sys.executable, script, place.out / "calibrated", *frames, *masters, *more]
+
+    return command
+
+
+def _siril(script):
+    return lambda place: ["siril-cli", "-d", place.siril, "-s", place.peers / script]
+
+
+def has(program):
+    """Return a function that tells whether a program is installed."""
+    return lambda: measure.tool(program) is not None
+
+
+FLOOR_MASTERS = _peer("floor.py", "masters", "--errors")
+CONTENDERS = (
+    Contender(
+        name="floor", what="bytes and arithmetic alone, 2 threads", masters=FLOOR_MASTERS,
+        command=_peer("floor.py", "science"), product=_calibrated,
+    ),
+    Contender(
+        name="ccdproc", what="the guide's calls", masters=_peer("ccdproc_calibrate.py", "masters"),
+        command=_peer("ccdproc_calibrate.py", "science"), product=_calibrated, slow=True,
+    ),
+    Contender(
+        name="iraf", what="ccdproc, two processes", masters=_peer("iraf_calibrate.py", "masters"),
+        command=_peer("iraf_calibrate.py", "science", "--workers", "2"), product=_calibrated,
+        slow=True, available=has("irafcl"),
+    ),
+    Contender(
+        name="siril", what="preprocess, 2 threads; frames scaled to 0..1 beforehand",
+        masters=_siril("siril_masters.ssf"), command=_siril("siril_science.ssf"),
+        product=lambda place, number: place.siril / f"pp_science_{number:05d}.fit",
+        available=has("siril-cli"),
+    ),
+    Contender(
+        name="ccdflow", what="scripts/calibrate.py --image-only", masters=FLOOR_MASTERS,
+        command=_ccdflow("--image-only"), product=_calibrated,
+    ),
+    Contender(
+        name="floor, errors", what="the same with uncertainty and mask", masters=FLOOR_MASTERS,
+        command=_peer("floor.py", "science", "--errors"), product=_calibrated, errors=True,
+    ),
+    Contender(
+        name="ccdproc, errors", what="the guide's calls, create_deviation and a mask",
+        masters=_peer("ccdproc_calibrate.py", "masters", "--errors"),
+        command=_peer("ccdproc_calibrate.py", "science", "--errors"), product=_calibrated,
+        errors=True, slow=True,
+    ),
+    Contender(
+        name="ccdflow, errors", what="scripts/calibrate.py: image, UNCERT, MASK",
+        masters=FLOOR_MASTERS, command=_ccdflow("--saturation", "60000"), product=_calibrated,
+        errors=True,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One measured run of `frames` frames.
+
+    `difference` is the median difference from the floor's pixels, `pull` the standard deviation of
+    (product - truth) / uncertainty, robust; both of one frame, None where there is nothing to hold
+    it against.
+    """
+
+    contender: str
+    frames: int
+    measured: measure.Measurement
+    difference: float | None
+    pull: float | None
+
+    def as_row(self):
+        return {
+            "contender": self.contender,
+            "frames": self.frames,
+            "wall_s": f"{self.measured.wall:.3f}",
+            "s_a_frame": f"{self.measured.wall / self.frames:.4f}",
+            "user_s": f"{self.measured.user:.3f}",
+            "system_s": f"{self.measured.system:.3f}",
+            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+            "difference_sigma": "" if self.difference is None else f"{self.difference:.5f}",
+            "pull": "" if self.pull is None else f"{self.pull:.4f}",
+        }
+
+
+def make_frames(work, peers, *, shape, count):
+    """Simulate the frames, once for a work folder, and link as many as are wanted.
+
+    Returns
+    -------
+    data, frames : pathlib.Path
+        The simulator's folder, with the truth, and that of the frames.
+    """
+    distinct = min(DISTINCT, count)
+    data = work / f"calibrating-{shape[0]}x{shape[1]}-{distinct}"
+    made = data / "frames"
+    if len(list(made.glob("*.fits"))) != sum(MASTERS) + distinct:
+        measure.empty(data)
+        command = [sys.executable, peers / "make.py", data, "--shape", *map(str, shape)]
+        command += ["--counts", *map(str, (*MASTERS, distinct))]
+        measure.run(command, log=work / "logs" / "make.log")
+    frames = measure.empty(data / f"linked-{count}")
+    for path in made.glob("*.fits"):
+        if not path.name.startswith("science"):
+            (frames / path.name).hardlink_to(path)
+    for number in range(1, count + 1):
+        source = made / f"science_{(number - 1) % distinct + 1:05d}.fits"
+        (frames / f"science_{number:05d}.fits").hardlink_to(source)
+    return data, frames
+
+
+def prepare(contender, place, work):
+    """Make a contender's masters, not timed."""
+    measure.empty(place.out)
+    if contender.name == "siril":
+        command = [sys.executable, place.peers / "siril_prepare.py", place.frames, place.siril]
+        measure.run(command, log=work / "logs" / "siril-prepare.log")
+    (place.out / "home").mkdir()
+    run_in_home(contender.masters(place), place, work / "logs" / f"masters-{contender.name}.log")
+    if contender.name.startswith("ccdflow"):
+        describe_masters(place)
+
+
+def describe_masters(place):
+    """Give the floor's masters the cards and extensions that ccdflow's own have."""
+    keys = {"bias": {}, "dark": {"BIASKEY": "bias"}, "flat": {"BIASKEY": "bias", "FLATLVL": 2e4}}
+    for (kind, cards), frames in zip(keys.items(), MASTERS, strict=True):
+        path = place.out / f"{kind}.fits"
+        pixels, header = fits.getdata(path, header=True)
+        variance = fits.getdata(place.out / f"{kind}_variance.fits")
+        header.update({"CCDFKEY": kind, "NCOMBINE": frames, "BUNIT": "adu", **cards})
+        error = fits.ImageHDU(np.sqrt(variance), name="UNCERT")
+        fits.HDUList([fits.PrimaryHDU(pixels, header), error]).writeto(path, overwrite=True)
+        (place.out / f"{kind}_variance.fits").unlink()
+
+
+def run_in_home(command, place, log):
+    """Run a command whose parameter files go to a home of its own."""
+    environment = {**measure.with_environment(), "HOME": str(place.out / "home")}
+    return measure.run(command, log=log, cwd=place.out, environment=environment)
+
+
+def clear(contender, place):
+    """Take away what a run left."""
+    shutil.rmtree(place.out / "calibrated", ignore_errors=True)
+    for worker in place.out.glob("worker*"):
+        shutil.rmtree(worker)
+    for path in [*place.siril.glob("pp_science*"), *place.siril.glob("science*.seq")]:
+        path.unlink()
+
+
+def measure_contender(contender, place, data, work, *, count, number, reference):
+    """Run one contender whose masters are there; its Result."""
+    clear(contender, place)
+    measure.settle()
+    inputs = place.siril.glob("science_*.fit") if contender.name == "siril" else None
+    measure.warm(inputs or place.frames.glob("science_*.fits"))
+    log = work / "logs" / f"calibrating-{contender.name}-{number}.log"
+    measured = run_in_home(contender.command(place), place, log)
+    made = [contender.product(place, frame) for frame in range(1, count + 1)]
+    if not all(path.exists() for path in made):
+        raise BenchmarkError(f"{contender.name}: not all of {count} products are there")
+    image, error = read(made[CHECKED - 1])
+    scene = fits.getdata(data / "truth" / "scene.fits").astype(np.float64)
+    image, factor = to_level(image, scene)
+    difference, pull = None, None
+    if reference is not None:
+        difference = float(np.median(np.abs(image - reference)) / noise_of(reference - scene))
+        if difference > LEAST_AGREEMENT and contender.name not in ("ccdproc", "ccdproc, errors"):
+            raise BenchmarkError(f"{contender.name}: {difference:.3f} sigma off the floor's pixels")
+    if error is not None:
+        pull = noise_of((image - scene) / (error * factor))
+    result = Result(
+        contender=contender.name, frames=count, measured=measured, difference=difference, pull=pull
+    )
+    return result, image
+
+
+def read(path):
+    """Return image and uncertainty of a product; None without one."""
+    with fits.open(path) as hdus:
+        image = hdus[0].data.astype(np.float64)
+        errors = [hdu.data for hdu in hdus if hdu.name == "UNCERT"]
+        return image, errors[0].astype(np.float64) if errors else None
+
+
+def to_level(image, scene):
+    """Bring a product to the truth's level: units and means of flats differ."""
+    factor = 1 / float(np.median(image / scene))
+    return image * factor, factor
+
+
+def noise_of(values):
+    """Return the robust standard deviation of values."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def run_all(work, peers, *, shape, count, repeats, only):
+    """Run all contenders, each folder of masters made once; slow ones in one round only."""
+    data, frames = make_frames(work, peers, shape=shape, count=count)
+    results, reference = [], None
+    for contender in CONTENDERS:
+        if only and contender.name not in only:
+            continue
+        if not contender.available():
+            print(f"{contender.name}: not installed, left out")
+            continue
+        out = work / "calibrating" / contender.name.replace(", ", "-")
+        place = Place(frames=frames, out=out, peers=peers)
+        prepare(contender, place, work)
+        for number in range(1 if contender.slow else repeats):
+            result, image = measure_contender(
+                contender, place, data, work, count=count, number=number, reference=reference
+            )
+            if contender.name == "floor":
+                reference = image
+            print(f"{result.contender:16s} {json.dumps(result.as_row())}", flush=True)
+            results.append(result)
+        measure.empty(out)
+    return results
+
+
+def typical(results):
+    """Return {contender: the run with the median wall time}."""
+    chosen = {}
+    for name in dict.fromkeys(result.contender for result in results):
+        runs = sorted(
+            (run for run in results if run.contender == name), key=lambda run: run.measured.wall
+        )
+        chosen[name] = runs[(len(runs) - 1) // 2]
+    return chosen
+
+
+def bars(chosen):
+    """Return what was to be reached."""
+
+    def ratio(slow, fast):
+        if slow not in chosen or fast not in chosen:
+            return None
+        return chosen[slow].measured.wall / chosen[fast].measured.wall
+
+    peak = [chosen[name].measured.peak_tree for name in chosen if name.startswith("ccdflow")]
+    return [
+        Bar("image only: faster than ccdproc", 8, ratio("ccdproc", "ccdflow")),
+        Bar("image only: faster than IRAF", 5, ratio("iraf", "ccdflow")),
+        Bar("image only: faster than Siril", 1.5, ratio("siril", "ccdflow")),
+        Bar("UNCERT, MASK: faster than ccdproc", 12, ratio("ccdproc, errors", "ccdflow, errors")),
+        Bar(
+            "UNCERT, MASK: times of the floor",
+            2,
+            ratio("ccdflow, errors", "floor, errors"),
+            at_least=False,
+        ),
+        Bar("peak memory", 1000, max(peak) / MEGABYTE if peak else None, at_least=False, unit="MB"),
+    ]
+
+
+def table(results, chosen):
+    """Return the Markdown table of the contenders."""
+    what = {contender.name: contender.what for contender in CONTENDERS}
+    head = ["contender", "what", "runs", "wall s", "s a frame", "user s", "system s", "peak MB"]
+    head += ["off the floor, sigma", "pull"]
+    rows = []
+    for name, run in chosen.items():
+        walls = [result.measured.wall for result in results if result.contender == name]
+        spread = f" ({min(walls):.2f} to {max(walls):.2f})" if len(walls) > 1 else ""
+        row = run.as_row()
+        rows.append(
+            [
+                name,
+                what[name],
+                len(walls),
+                f"{run.measured.wall:.2f}{spread}",
+                row["s_a_frame"],
+                f"{run.measured.user:.2f}",
+                f"{run.measured.system:.2f}",
+                row["peak_tree_mb"],
+                row["difference_sigma"],
+                row["pull"],
+            ]
+        )
+    return measure.markdown(head, rows)
+
+
+EXPLANATION = """\
+Off the floor: median difference from the floor's pixels of one frame, both brought to the
+truth's level, over the noise of a pixel. Pull: standard deviation of (product - truth) over
+uncertainty, 1 where the uncertainty is right. ccdproc clips its masters by the median absolute
+deviation, which changes some pixels; Siril replaces hot pixels."""
+
+
+def report(results, options, work):
+    """Return the page that goes to benchmarks/calibrating.md."""
+    chosen = typical(results)
+    programs = [("iraf", measure.iraf_version()), ("siril", ["siril-cli", "--version"])]
+    ny, nx = options.shape
+    return "\n".join(
+        [
+            "# Calibrating science frames",
+            "",
+            "Written by `make bench` (benchmarks/calibrating.py); every run is in calibrating.csv.",
+            f"{options.count} frames of {nx} x {ny}, float32, in the page cache before each run.",
+            "Times are wall times of whole commands, the median run where there are several.",
+            "",
+            measure.bars_table(bars(chosen)),
+            "",
+            table(results, chosen),
+            "",
+            EXPLANATION,
+            "",
+            measure.markdown(["machine", ""], measure.machine(work)),
+            "",
+            measure.markdown(["version", ""], measure.versions(programs)),
+            "",
+        ]
+    )
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=COUNT, help="science frames")
+    parser.add_argument("--shape", type=int, nargs=2, default=SHAPE)
+    parser.add_argument("--repeats", type=int, default=3, help="rounds; slow ones run once")
+    parser.add_argument("--only", nargs="+", choices=[c.name for c in CONTENDERS])
+    parser.add_argument("--peers", type=Path, default=CALIBRATION)
+    parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
+    )
+    return parser.parse_args()
+
+
+def run(options):
+    """Measure all that was asked for, print the tables and write them."""
+    peers = options.peers.resolve()
+    if not (peers / "make.py").exists():
+        print(f"{peers} is not there: calibrating is left out")
+        return
+    work = options.work.resolve()
+    results = run_all(
+        work, peers, shape=options.shape, count=options.count, repeats=options.repeats,
+        only=options.only,
+    )  # fmt: skip
+    text = report(results, options, work)
+    (options.out / "calibrating.md").write_text(text)
+    measure.write_csv(options.out / "calibrating.csv", [result.as_row() for result in results])
+    print(text)
+
+
+if __name__ == "__main__":
+    measure.main(run, arguments())

@@ -1,0 +1,365 @@
+"""`make bench`, third part: combined bias, dark and flat, beside ccdproc, IRAF and Siril.
+
+Whole commands on the same simulated reduced frames of LFC size, 12 biases, 9 darks, 9 flats
+(float32, in the page cache). Frames, floor and peers are those of ../shared/peers/calibration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import measure
+import numpy as np
+from astropy.io import fits
+from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
+
+COUNTS = (12, 9, 9)
+SHAPE = (4128, 2048)
+KINDS = ("bias", "dark", "flat")
+CALIBRATION = ROOT.parent / "shared" / "peers" / "calibration"
+FULL_SCALE = 65535
+LEAST_AGREEMENT = 0.05  # of the noise of a master: the median difference from the floor's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way of making the masters: the command, and its products by kind."""
+
+    name: str
+    what: str
+    command: Callable
+    products: Callable
+    slow: bool = False
+    available: Callable = lambda: True
+
+
+def _script(name):
+    return lambda place: [sys.executable, place.peers / name, "masters", place.frames, place.out]
+
+
+def _products(pattern, kinds=KINDS):
+    return lambda place: {
+        kind: place.out / pattern.format(name) for kind, name in zip(KINDS, kinds, strict=True)
+    }
+
+
+CONTENDERS = (
+    Contender(
+        name="floor",
+        what="plain means of blocks of rows, nothing clipped or checked",
+        command=_script("floor.py"),
+        products=_products("{}.fits"),
+    ),
+    Contender(
+        name="ccdproc",
+        what="the guide's calls, arguments spelt right",
+        command=_script("ccdproc_calibrate.py"),
+        products=_products("combined_{}.fits"),
+        slow=True,
+    ),
+    Contender(
+        name="iraf",
+        what="combine (sigclip) and ccdproc",
+        command=_script("iraf_calibrate.py"),
+        products=_products("masters/{}.fits", ("Zero", "Dark", "Flat")),
+        available=lambda: measure.tool("irafcl") is not None,
+    ),
+    Contender(
+        name="siril",
+        what="stack 5 sigma, 2 threads; frames scaled to 0..1 beforehand; flats less bias only",
+        command=lambda place: [
+            "siril-cli", "-d", place.siril, "-s", place.peers / "siril_masters.ssf"
+        ],
+        products=lambda place: {k: place.siril / f"master_{k}.fit" for k in KINDS},
+        available=lambda: measure.tool("siril-cli") is not None,
+    ),
+    Contender(
+        name="ccdflow",
+        what="combine_biases, combine_darks, combine_flats; image only",
+        command=lambda place: [
+            sys.executable, PEERS / "ccdflow_masters.py", place.frames, place.out
+        ],
+        products=_products("combined_{}.fits"),
+    ),
+    Contender(
+        name="ccdflow, errors",
+        what="the same with UNCERT and MASK in each product",
+        command=lambda place: [
+            sys.executable, PEERS / "ccdflow_masters.py", place.frames, place.out, "--errors"
+        ],
+        products=_products("combined_{}.fits"),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run reads and writes."""
+
+    frames: Path
+    out: Path
+    siril: Path
+    peers: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One measured run, and how far its masters are from the floor's.
+
+    `differences` has of each kind the median of |master - floor's| over the noise of the floor's.
+    """
+
+    contender: str
+    measured: measure.Measurement
+    differences: dict
+
+    def as_row(self):
+        return {
+            "contender": self.contender,
+            "wall_s": f"{self.measured.wall:.3f}",
+            "user_s": f"{self.measured.user:.3f}",
+            "system_s": f"{self.measured.system:.3f}",
+            "peak_tree_mb": f"{self.measured.peak_tree / MEGABYTE:.0f}",
+            **{f"{k}_difference": f"{v:.4f}" for k, v in self.differences.items()},
+        }
+
+
+def make_frames(work, peers, *, shape, counts):
+    """Simulate the frames, once for a work folder; returns their folder."""
+    data = work / f"masters-{shape[0]}x{shape[1]}-{'-'.join(map(str, counts))}"
+    frames = data / "frames"
+    if len(list(frames.glob("*.fits"))) != sum(counts):
+        measure.empty(data)
+        command = [sys.executable, peers / "make.py", data]
+        command += ["--shape", *map(str, shape), "--counts", *map(str, (*counts, 0))]
+        measure.run(command, log=work / "logs" / "make.log")
+    return frames
+
+
+def prepare(frames, siril, peers, work):
+    """Make the scaled copies that Siril wants; not in its time."""
+    measure.empty(siril)
+    command = [sys.executable, peers / "siril_prepare.py", frames, siril]
+    measure.run(command, log=work / "logs" / "siril_prepare.log")
+
+
+def differences(products, reference, noises):
+    """Return of each kind the median distance of a master from the reference, in its noise.
+
+    Flats are compared over their medians, as programs normalise them each in its own way; Siril's
+    frames are shifted and scaled, which the medians take out of bias and dark as well; its dark
+    still holds the bias.
+    """
+    found, images = {}, {}
+    for kind, path in products.items():
+        if not path.is_file():
+            raise BenchmarkError(f"no product {path}")
+        images[kind] = fits.getdata(path).astype(np.float64)
+        if path.suffix == ".fit":
+            images[kind] *= FULL_SCALE
+            if kind == "dark":
+                images[kind] -= images["bias"]
+    for kind, image in images.items():
+        truth = reference[kind]
+        if kind == "flat":
+            image, truth = image / np.median(image), truth / np.median(truth)
+        else:
+            image, truth = image - np.median(image), truth - np.median(truth)
+        found[kind] = float(np.median(np.abs(image - truth)) / noises[kind])
+    return found
+
+
+def noises_of(frames, reference):
+    """Return the noise of each plain mean, from pairs of frames over the root of their number."""
+    found = {}
+    for kind in KINDS:
+        paths = sorted(frames.glob(f"{kind}_*.fits"))
+        first, second = (fits.getdata(path).astype(np.float64) for path in paths[:2])
+        level = np.median(first - reference["bias"]) if kind == "flat" else 1.0
+        deviation = np.median(np.abs(first - second - np.median(first - second)))
+        found[kind] = 1.4826 * deviation / np.sqrt(2 * len(paths)) / level
+    return found
+
+
+def check(result):
+    """Raise where masters cannot be those of these frames."""
+    limit = 1.0 if result.contender == "siril" else LEAST_AGREEMENT
+    for kind, value in result.differences.items():
+        # Siril takes no dark from flats, and clips otherwise: within its noise all the same.
+        if not value <= limit:
+            raise BenchmarkError(f"{result.contender}: its {kind} is {value:.3f} noises off")
+
+
+def run_once(contender, place, work, *, number, reference, noises):
+    """Measure one contender; its old products are deleted before."""
+    if contender.name != "siril":
+        measure.empty(place.out)
+    measure.settle()
+    measure.warm(sorted(place.frames.glob("*.fits")))
+    if contender.name == "siril":
+        for left in [*place.siril.glob("master_*"), *place.siril.glob("pp_*")]:
+            left.unlink()
+        measure.warm(sorted(place.siril.glob("*.fit")))
+    name = contender.name.replace(", ", "-")
+    measured = measure.run(
+        contender.command(place),
+        log=work / "logs" / f"masters-{name}-{number}.log",
+        environment=measure.with_environment(),
+    )
+    products = contender.products(place)
+    reference = reference or {k: fits.getdata(p).astype(np.float64) for k, p in products.items()}
+    noises = noises or noises_of(place.frames, reference)
+    result = Result(
+        contender=contender.name,
+        measured=measured,
+        differences=differences(products, reference, noises),
+    )
+    check(result)
+    return result, reference, noises
+
+
+def run_all(work, *, shape, counts, repeats, only, peers):
+    """Run all contenders in rounds, the floor first; the slow ones in the first round only."""
+    frames = make_frames(work, peers, shape=shape, counts=counts)
+    place = Place(
+        frames=frames, out=work / "masters" / "out", siril=work / "masters" / "siril", peers=peers
+    )
+    contenders = []
+    for contender in CONTENDERS:
+        if only and contender.name not in (*only, "floor"):
+            continue
+        if contender.available():
+            contenders.append(contender)
+        else:
+            print(f"{contender.name}: not installed, left out")
+    if any(contender.name == "siril" for contender in contenders):
+        prepare(frames, place.siril, peers, work)
+    results, reference, noises = [], None, None
+    for number in range(repeats):
+        for contender in contenders:
+            if contender.slow and number:
+                continue
+            result, reference, noises = run_once(
+                contender, place, work, number=number, reference=reference, noises=noises
+            )
+            print(f"{result.contender:16s} {json.dumps(result.as_row())}", flush=True)
+            results.append(result)
+    measure.empty(work / "masters")
+    return results
+
+
+def typical(results):
+    """Return {contender: its run with the median wall time}."""
+    chosen = {}
+    for name in dict.fromkeys(result.contender for result in results):
+        runs = sorted(
+            (r for r in results if r.contender == name), key=lambda run: run.measured.wall
+        )
+        chosen[name] = runs[(len(runs) - 1) // 2]
+    return chosen
+
+
+def bars(chosen):
+    """Return what was to be reached."""
+    ours = chosen.get("ccdflow")
+    found = []
+    for name, factor in (("ccdproc", 10), ("iraf", 4), ("siril", 2)):
+        other = chosen.get(name)
+        both = ours is not None and other is not None
+        measured = other.measured.wall / ours.measured.wall if both else None
+        found.append(Bar(f"combined bias, dark and flat: faster than {name}", factor, measured))
+    peak = None if ours is None else ours.measured.peak_tree / MEGABYTE
+    found.append(Bar("peak memory", 1000, peak, at_least=False, unit="MB"))
+    return found
+
+
+def table(results, chosen):
+    """Return the Markdown table of the contenders."""
+    what = {contender.name: contender.what for contender in CONTENDERS}
+    head = ["contender", "what", "runs", "wall s", "least", "CPU s", "peak MB"]
+    head += [f"{kind}, of its noise" for kind in KINDS]
+    rows = []
+    for name, run in chosen.items():
+        walls = [r.measured.wall for r in results if r.contender == name]
+        rows.append(
+            [
+                name,
+                what[name],
+                len(walls),
+                f"{run.measured.wall:.2f}",
+                f"{min(walls):.2f}",
+                f"{run.measured.cpu:.2f}",
+                f"{run.measured.peak_tree / MEGABYTE:.0f}",
+                *(f"{run.differences[kind]:.3f}" for kind in KINDS),
+            ]
+        )
+    return measure.markdown(head, rows)
+
+
+def report(results, options, work):
+    """Return the page that goes to benchmarks/masters.md."""
+    chosen = typical(results)
+    programs = [("iraf", measure.iraf_version())]
+    if measure.tool("siril-cli") is not None:
+        programs.append(("siril", ["siril-cli", "--version"]))
+    return "\n".join(
+        [
+            "# Combined bias, dark and flat",
+            "",
+            "Written by `make bench` (benchmarks/masters.py); every run is in masters.csv.",
+            f"{options.counts[0]} biases, {options.counts[1]} darks, {options.counts[2]} flats of"
+            f" {options.shape[1]} x {options.shape[0]} pixels, float32, in the page cache. Times",
+            "are of whole commands, the median run where there are several. The last columns are",
+            "the median distance from the floor's plain means, in units of the noise of a master.",
+            "",
+            measure.bars_table(bars(chosen)),
+            "",
+            table(results, chosen),
+            "",
+            measure.markdown(["machine", ""], measure.machine(work)),
+            "",
+            measure.markdown(["version", ""], measure.versions(programs)),
+            "",
+        ]
+    )
+
+
+def arguments(given=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", type=int, nargs=2, default=SHAPE, metavar=("NY", "NX"))
+    parser.add_argument("--counts", type=int, nargs=3, default=COUNTS)
+    parser.add_argument("--repeats", type=int, default=5, help="rounds; ccdproc runs once")
+    parser.add_argument("--only", nargs="+", choices=[c.name for c in CONTENDERS])
+    parser.add_argument("--peers", type=Path, default=CALIBRATION)
+    parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    return parser.parse_args(given)
+
+
+def run(options):
+    """Measure all that was asked for, print the tables and write them."""
+    if not options.peers.is_dir():
+        print(f"masters: left out, as the frames and the peers come from {options.peers}")
+        return
+    work = options.work.resolve()
+    results = run_all(
+        work,
+        shape=options.shape,
+        counts=options.counts,
+        repeats=options.repeats,
+        only=options.only,
+        peers=options.peers.resolve(),
+    )
+    text = report(results, options, work)
+    (options.out / "masters.md").write_text(text)
+    measure.write_csv(options.out / "masters.csv", [result.as_row() for result in results])
+    print(text)
+
+
+if __name__ == "__main__":
+    measure.main(run, arguments())

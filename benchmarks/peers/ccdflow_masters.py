@@ -1,0 +1,82 @@
+"""Combined bias, dark and flat by ccdflow's functions: `python ccdflow_masters.py FRAMES OUT`.
+
+FRAMES holds {bias,dark,flat}_*.fits, reduced, of one exposure a kind. OUT gets combined_bias.fits,
+combined_dark.fits and combined_flat.fits; with --errors also UNCERT and MASK in each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from astropy.io import fits
+
+from ccdflow.combine.darks import combine_biases, combine_darks
+from ccdflow.combine.flats import combine_flats
+from ccdflow.combine.masters import MasterImage
+from ccdflow.combine.noise import AmplifierNoise
+from ccdflow.combine.stack import locate
+from ccdflow.files import whole
+from ccdflow.files.hdus import array_hdu
+from ccdflow.files.headertext import CardList
+
+
+def members(folder, name):
+    """Return the frames of a kind, and the header of the first."""
+    paths = sorted(folder.glob(f"{name}_*.fits"))
+    return [locate(path) for path in paths], fits.getheader(paths[0])
+
+
+def save(path, combined, *, errors):
+    """Write a combined image, with uncertainty and mask if asked for."""
+    cards = CardList()
+    cards.set("BUNIT", "adu")
+    parts = array_hdu(cards, combined.image, primary=True)
+    if errors:
+        parts += array_hdu(CardList(), combined.uncertainty, name="UNCERT")
+        parts += array_hdu(CardList(), combined.mask, name="MASK")
+    whole.write_hdus(path, parts)
+
+
+def amplifier_of(shape, header):
+    """Return the noise of the only amplifier, as the header has it."""
+    gain = header["GAIN"]
+    return [AmplifierNoise("A", (0, shape[0], 0, shape[1]), header["RDNOISE"] / gain, gain)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("frames", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--errors", action="store_true")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    def made(name, combine, **more):
+        frames, header = members(options.frames, name)
+        result = combine(
+            frames,
+            amplifiers=amplifier_of(frames[0].shape, header),
+            threads=options.threads,
+            **more,
+        )
+        save(options.out / f"combined_{name}.fits", result, errors=options.errors)
+        return result, header["EXPTIME"]
+
+    first, _ = made("bias", combine_biases)
+    bias = MasterImage(first.image, uncertainty=first.uncertainty)
+    second, seconds = made("dark", combine_darks, bias=bias)
+    dark = MasterImage(
+        second.image, uncertainty=second.uncertainty, seconds=seconds, bias_subtracted=True
+    )
+    flats, header = members(options.frames, "flat")
+    made("flat", combine_flats, bias=bias, dark=dark, seconds=[header["EXPTIME"]] * len(flats))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""Combined flats: each member less bias and dark, over its own level; mean 1 in the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ccdflow.combine.masters import UNLIT, checked_bias, dark_factors, mask_of
+from ccdflow.combine.measuring import levels_of, measured_noise, sample_members
+from ccdflow.combine.recipe import CombineRecipe
+from ccdflow.combine.stack import DEFAULT_MEMORY, Subtracted, check_members, combine
+from ccdflow.errors import FrameError, UserError
+
+LEAST_RESPONSE = 0.2
+"""Pixels of a flat below this are flagged as unlit."""
+
+_ROUNDS = 10
+
+
+def combine_flats(
+    members,
+    *,
+    bias,
+    dark,
+    amplifiers,
+    scale=None,
+    seconds=None,
+    scale_up=2.5,
+    recipe=None,
+    mask=None,
+    ceilings=None,
+    normalise=True,
+    threads=2,
+    memory=DEFAULT_MEMORY,
+    dtype=np.float32,
+):
+    """Combine reduced flats of one filter.
+
+    Parameters
+    ----------
+    members : sequence of ccdflow.combine.stack.Member
+        Reduced flats of one shape and type, of any level.
+    bias : ccdflow.combine.masters.MasterImage or None
+        The combined bias; None only where there is none for a camera whose overscan was subtracted.
+    dark : ccdflow.combine.masters.MasterImage or None
+        A combined dark without its bias, scaled to the exposure of each flat; None where the camera
+        needs none or has none.
+    amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
+        Gain, read noise and place of each. What is None is measured.
+    scale : sequence of float, optional
+        Level of each flat; by default the median of its sampled good pixels, all amplifiers
+        together. Images of several HDUs need one level for all (`flat_levels`).
+    seconds : sequence of float, optional
+        Exposure time of each flat, for the dark.
+    scale_up : float
+        A dark is lengthened by at most this factor.
+    recipe : ccdflow.combine.recipe.CombineRecipe, optional
+        By default an average, clipped at 5 sigma: by noise below ten members, one pixel around what
+        is rejected included; else by MAD.
+    mask, ceilings, threads, memory, dtype
+        As for `ccdflow.combine.stack.combine`.
+    normalise : bool
+        Whether to make the mean 1, which needs all images of the flat: see `normalised`.
+
+    Returns
+    -------
+    ccdflow.combine.stack.Combined
+        `uncertainty` is of the flats alone; ``shared["MBNOISE"]`` and ``shared["MDNOISE"]`` are
+        the rms of what bias and dark leave in it, common to all members.
+
+    Raises
+    ------
+    UserError
+        If a master does not fit, a dark holds its bias or would be lengthened too far.
+    FrameError
+        If a flat has no level above 0; and as `ccdflow.combine.stack.combine` does.
+    """
+    members = list(members)
+    check_members(members)
+    subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
+    options = {"mask": mask, "ceilings": ceilings}
+    rows, sample = sample_members(members, subtract=subtract, **options)
+    levels = levels_of(sample) if scale is None else np.array(scale, dtype=np.float64)
+    _check_levels(levels, members)
+    sample /= levels[:, None, None].astype(sample.dtype)
+    noise = measured_noise(amplifiers, members[0].shape, rows, sample, levels=levels)
+    del sample
+    combined = combine(
+        members,
+        recipe or CombineRecipe(grow=1),
+        subtract=subtract,
+        scale=levels,
+        noise=noise,
+        uncertainty="noise",
+        allow_empty=True,
+        threads=threads,
+        memory=memory,
+        dtype=dtype,
+        **options,
+    )
+    shared = _shared(subtract, bias, dark, levels, combined.sample_rows)
+    combined = replace(combined, mask=mask_of(combined), shared=shared)
+    return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
+
+
+def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, mask=None, ceilings=None):
+    """Return the level of each flat, of one image of its frames.
+
+    Parameters
+    ----------
+    members, bias, dark, seconds, scale_up, mask, ceilings
+        As for `combine_flats`.
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        Shape ``(n,)``; NaN where no value is good.
+    """
+    members = list(members)
+    check_members(members)
+    subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
+    return levels_of(sample_members(members, subtract=subtract, mask=mask, ceilings=ceilings)[1])
+
+
+def _subtracted(n, bias, dark, seconds, scale_up):
+    bias = checked_bias(bias, "flats")
+    subtract = () if bias is None else (Subtracted(bias.pixels),)
+    if dark is None:
+        return subtract
+    if bias is None:
+        raise UserError(
+            "a dark without its bias cannot be subtracted from flats with theirs",
+            file=dark.file,
+            remedy="subtract the combined bias from the flats as well",
+        )
+    if seconds is None:
+        raise UserError("the exposure times of the flats are not given", keyword="seconds")
+    factors = dark_factors(dark, seconds, scale_up=scale_up)
+    if len(factors) != n:
+        raise UserError(
+            "one is needed for each frame", keyword="seconds", value=len(factors), allowed=str(n)
+        )
+    return (*subtract, Subtracted(dark.pixels, factors, is_charge=True))
+
+
+def _check_levels(levels, members):
+    for level, member in zip(levels, members, strict=False):
+        if not (np.isfinite(level) and level > 0):
+            raise FrameError(
+                "a flat without light cannot be combined",
+                file=member.path,
+                keyword="level",
+                value=float(level),
+                allowed="a level above 0 after bias and dark",
+            )
+
+
+def _shared(subtract, bias, dark, levels, rows):
+    """Return what bias and dark leave in the mean of the members, rms.
+
+    The mean has sum(1 - k) / L of the bias, which the dark brings back with k, and sum(k / L) of
+    the dark.
+    """
+    factors = np.zeros(len(levels))
+    for term in subtract:
+        if term.is_charge:
+            factors = np.array(term.factors)
+    shared = {}
+    if bias is not None:
+        shared["MBNOISE"] = abs(float(np.mean((1 - factors) / levels))) * bias.rms(rows)
+    if dark is not None:
+        shared["MDNOISE"] = float(np.mean(factors / levels)) * dark.rms(rows)
+    return shared
+
+
+def normalised(images):
+    """Make the mean of the good pixels of a flat 1, over all of its images together.
+
+    Amplifiers keep their ratios. Pixels below `LEAST_RESPONSE` of that mean are flagged as unlit,
+    and are not in it.
+
+    Parameters
+    ----------
+    images : sequence of ccdflow.combine.stack.Combined
+        The images of one flat, of which the members have the same levels.
+
+    Returns
+    -------
+    list of ccdflow.combine.stack.Combined
+
+    Raises
+    ------
+    FrameError
+        If no pixel is good.
+    """
+    mean = _mean_of(images)
+    return [_over(image, mean) for image in images]
+
+
+def _mean_of(images):
+    """Return the mean of the good and lit pixels of all images together."""
+    mean = float("nan")
+    good = [(image.mask == 0) & (image.count > 0) for image in images]
+    least = -np.inf
+    for _ in range(_ROUNDS):
+        lit = [g & (i.image >= least) for g, i in zip(good, images, strict=True)]
+        count = sum(np.count_nonzero(each) for each in lit)
+        if not count:
+            break
+        total = sum(
+            i.image.sum(where=x, dtype=np.float64) for x, i in zip(lit, images, strict=True)
+        )
+        mean, before = total / count, mean
+        least = LEAST_RESPONSE * mean
+        if mean == before:
+            break
+    if not mean > 0:
+        raise FrameError("no pixel of the combined flat is good", value=mean, allowed="light")
+    return mean
+
+
+def _over(image, mean, *, in_place=False):
+    """Divide a flat by a mean; `in_place` where nobody else has the arrays."""
+    arrays = [image.image, image.uncertainty, image.sample]
+    scaled = [
+        np.multiply(array, array.dtype.type(1 / mean), out=array if in_place else None)
+        for array in arrays
+    ]
+    mask = image.mask if in_place else image.mask.copy()
+    # NaN is not unlit: nothing is known of it.
+    mask.reshape(-1)[np.flatnonzero(scaled[0] < LEAST_RESPONSE)] |= UNLIT
+    return replace(
+        image,
+        image=scaled[0],
+        uncertainty=scaled[1],
+        sample=scaled[2],
+        mask=mask,
+        levels=image.levels * mean,
+        shared={name: value / mean for name, value in image.shared.items()},
+    )
+
+
+def amplifier_ratios(flat, amplifiers):
+    """Return the mean of the good pixels of each amplifier of a flat, as its cards say.
+
+    Parameters
+    ----------
+    flat : ccdflow.combine.stack.Combined
+        With mean 1.
+    amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
+
+    Returns
+    -------
+    dict of str to float
+        By the names of the amplifiers; NaN where no pixel is good.
+    """
+    good = (flat.mask == 0) & (flat.count > 0)
+    found = {}
+    for amplifier in amplifiers:
+        y0, y1, x0, x1 = amplifier.region
+        part, fine = flat.image[y0:y1, x0:x1], good[y0:y1, x0:x1]
+        found[amplifier.name] = (
+            float(part.mean(where=fine, dtype=np.float64)) if fine.any() else float("nan")
+        )
+    return found

@@ -1,0 +1,245 @@
+"""What a sample of the members says before they are combined: their levels, and their noise."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from ccdflow.combine.moments import clipped_moments
+from ccdflow.combine.noise import DIGITAL_NOISE, ExpectedLight, NoiseModel
+from ccdflow.combine.preparing import prepare
+from ccdflow.combine.reading import file_reader
+from ccdflow.combine.tiles import sampled_rows
+from ccdflow.errors import FrameError
+
+SAMPLE_ROWS = 64
+_LEAST_LIGHT = 100.0  # in the unit of the members: less says nothing about the gain
+_LEAST_DIFFERENCE = 0.01
+"""Measured noise that differs by less than this from the prediction leaves the prediction."""
+
+
+def sample_members(members, *, subtract=(), scale=None, mask=None, mask_bits=-1, ceilings=None):
+    """Read some rows of every member, prepared as they will be combined.
+
+    Parameters
+    ----------
+    members : sequence of ccdflow.combine.reading.Member
+    subtract, scale, mask, mask_bits, ceilings
+        As for `ccdflow.combine.stack.combine`.
+
+    Returns
+    -------
+    rows : numpy.ndarray of int
+        Shape ``(k,)``: which rows.
+    sample : numpy.ndarray
+        Shape ``(n, k, nx)``; NaN where a member is masked.
+    """
+    n, (ny, nx) = len(members), members[0].shape
+    source = np.dtype(members[0].dtype)
+    rows = sampled_rows(ny, nx, n, wanted=SAMPLE_ROWS, itemsize=source.itemsize)
+    preparation = prepare(
+        n,
+        (ny, nx),
+        source.newbyteorder("="),
+        subtract=subtract,
+        scale=scale,
+        mask=mask,
+        bits=mask_bits,
+        ceilings=ceilings,
+    )
+    sample = np.empty((n, len(rows), nx), preparation.dtype)
+    raw, bits = np.empty((n, nx), source), np.zeros((n, nx), np.int16)
+    with ExitStack() as stack, np.errstate(invalid="ignore"):
+        read = file_reader(members, stack)
+        for place, row in enumerate(rows):
+            start = int(row) * nx
+            for index, line in enumerate(raw):
+                read(index, start, line)
+            values = raw.astype(preparation.dtype)
+            if preparation.masks:
+                preparation.read_bits(values, start, bits)
+            preparation.apply(values, slice(start, start + nx))
+            values[bits & mask_bits != 0] = np.nan
+            sample[:, place] = values
+    return rows, sample
+
+
+def levels_of(sample):
+    """Return the level of each member: the median of its finite sampled values.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray
+        Shape ``(n, k, nx)``, without what has to be subtracted.
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        Shape ``(n,)``; NaN where no value is finite.
+    """
+    levels = np.full(len(sample), np.nan)
+    for index, frame in enumerate(sample):
+        finite = frame[np.isfinite(frame)]
+        if finite.size:
+            levels[index] = np.median(finite)
+    return levels
+
+
+def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True):
+    """Complete the noise model by what pairs of consecutive members differ by.
+
+    A read noise that is not known is what is left of the differences once light is accounted for; a
+    gain that is not known is what the light adds to the read noise (photon transfer), where there
+    is enough of it. What is known stands, times the measured over the predicted noise of the
+    amplifier, where these differ by more than 1 % and by more than three standard errors.
+
+    Parameters
+    ----------
+    amplifiers : sequence of AmplifierNoise
+    shape : tuple of int
+        ``(ny, nx)`` of the members.
+    rows, sample
+        As `sample_members` returns them.
+    levels : numpy.ndarray, optional
+        Shape ``(n,)``: what the sample was divided by; 1 by default.
+    light : bool
+        Whether the members hold any: biases do not.
+
+    Returns
+    -------
+    NoiseModel
+
+    Raises
+    ------
+    FrameError
+        If the noise of an amplifier is neither known nor measured.
+    """
+    levels = np.ones(len(sample)) if levels is None else np.asarray(levels, np.float64)
+    found = []
+    for amplifier in amplifiers:
+        y0, y1, x0, x1 = amplifier.region
+        inside = (rows >= y0) & (rows < y1)
+        frames = sample[:, inside, x0:x1]
+        known = amplifier if light else replace(amplifier, gain=None)
+        found.append(_measured(known, frames, levels, light=light))
+    return NoiseModel(tuple(found), tuple(shape))
+
+
+def _measured(amplifier, frames, levels, *, light):
+    pairs = [_moments_of_pair(frames, levels, i, j) for i, j in pairwise(range(len(frames)))]
+    pairs = [pair for pair in pairs if pair[0].count > 1 and pair[0].sigma > 0]
+    if not pairs:
+        return _without_pairs(amplifier)
+    amplifier = _completed(amplifier, pairs, light=light)
+    pulls = _pulls_of_pairs(amplifier, frames, levels)
+    factor = float(np.sqrt(np.mean([pull.sigma**2 for pull in pulls])))
+    m, pixels = len(pulls), np.mean([pull.count for pull in pulls])
+    # Neighbouring pairs share a frame: their variances are correlated by 1/4.
+    error = factor * np.sqrt((1 + (m - 1) / (2 * m)) / (2 * pixels * m))
+    if abs(factor - 1) <= max(_LEAST_DIFFERENCE, 3 * error):
+        return amplifier
+    return replace(amplifier, factor=amplifier.factor * factor)
+
+
+def _pulls_of_pairs(amplifier, frames, levels):
+    """Return the moments of the differences of consecutive frames over their predicted noise."""
+    boxes = _box_medians(frames) if amplifier.slope else np.zeros(frames.shape[1:])
+    pulls = []
+    for i, j in pairwise(range(len(frames))):
+        variance = _predicted(amplifier, boxes, levels[i], levels[j])
+        pull = clipped_moments((frames[i] - frames[j]) / np.sqrt(variance))
+        if pull.count > 1 and pull.sigma > 0:
+            pulls.append(pull)
+    return pulls
+
+
+_BOX_COLUMNS, _BOX_ROWS = 32, 4
+
+
+def _box_medians(frames):
+    """Return the light of each pixel as its surroundings have it, shape ``(k, nx)``.
+
+    Boxes of a few of the sampled rows by some columns, the median of all frames together: hot
+    pixels are not in it.
+    """
+    _, k, nx = frames.shape
+    light = np.zeros((k, nx))
+    for y in range(0, k, _BOX_ROWS):
+        for x in range(0, nx, _BOX_COLUMNS):
+            box = frames[:, y : y + _BOX_ROWS, x : x + _BOX_COLUMNS]
+            finite = box[np.isfinite(box)]
+            light[y : y + _BOX_ROWS, x : x + _BOX_COLUMNS] = np.median(finite) if finite.size else 0
+    return light
+
+
+def expected_light(noise, rows, sample):
+    """Return the light of pixels as their surroundings have it, from a sample of the members.
+
+    Parameters
+    ----------
+    noise : NoiseModel
+    rows, sample
+        As `sample_members` returns them.
+
+    Returns
+    -------
+    ExpectedLight
+    """
+    ny, nx = noise.shape
+    light = np.zeros((len(rows), nx))
+    for amplifier in noise.amplifiers:
+        y0, y1, x0, x1 = amplifier.region
+        inside = np.flatnonzero((rows >= y0) & (rows < y1))
+        light[inside, x0:x1] = _box_medians(sample[:, inside, x0:x1])
+    # Each row has the light of the sampled row nearest to it.
+    middles = (rows[1:] + rows[:-1]) / 2
+    bands = np.searchsorted(middles, np.arange(ny))
+    return ExpectedLight(bands, light)
+
+
+def _without_pairs(amplifier):
+    if amplifier.read_noise is not None:
+        return amplifier
+    raise FrameError(
+        f"the read noise of amplifier {amplifier.name} is neither known nor to be measured",
+        keyword="read_noise",
+        allowed="a number in the camera's profile or header, or two frames or more",
+    )
+
+
+def _moments_of_pair(frames, levels, i, j):
+    """Return the moments of a difference, its weights, and the mean light in units of a level."""
+    difference = frames[i] - frames[j]
+    moments = clipped_moments(difference)
+    both = (frames[i] + frames[j])[np.isfinite(difference)] / 2
+    light = float(np.median(both)) if both.size else 0.0
+    return moments, light, levels[i], levels[j]
+
+
+def _predicted(amplifier, light, *levels):
+    """Variance of the difference of two members."""
+    light = np.maximum(light, 0.0)
+    return sum((amplifier.fixed + amplifier.slope * light * L) / L**2 for L in levels)
+
+
+def _completed(amplifier, pairs, *, light):
+    """Fill in the read noise or gain that is not known."""
+    bright = np.mean([c * (a + b) / 2 for _, c, a, b in pairs]) > _LEAST_LIGHT
+    if amplifier.gain is None and light and bright:
+        # Photon transfer: variance = fixed + light / gain, in units of the levels.
+        start = replace(amplifier, read_noise=amplifier.read_noise or 0.0)
+        excess = np.mean([p.sigma**2 - _predicted(start, c, a, b) for p, c, a, b in pairs])
+        weight = np.mean([max(c, 0.0) * (1 / a + 1 / b) for _, c, a, b in pairs])
+        dark = np.mean([start.fixed * (1 / a**2 + 1 / b**2) for *_, a, b in pairs])
+        if weight > 0 and excess > dark:
+            amplifier = replace(amplifier, gain=float(weight / excess))
+    if amplifier.read_noise is None:
+        start = replace(amplifier, read_noise=0.0)
+        excess = np.mean([p.sigma**2 - _predicted(start, c, a, b) for p, c, a, b in pairs])
+        weight = np.mean([1 / a**2 + 1 / b**2 for *_, a, b in pairs])
+        rest = float(excess / weight) + DIGITAL_NOISE**2
+        amplifier = replace(amplifier, read_noise=float(np.sqrt(max(rest, 0.0))))
+    return amplifier

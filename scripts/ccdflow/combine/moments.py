@@ -1,0 +1,64 @@
+"""Mean and scatter of values without their outliers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.combine.noise import DIGITAL_NOISE
+from ccdflow.combine.recipe import MAD_TO_SIGMA
+
+CLIP = 5.0
+_START_VALUES = 20_000
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean, standard deviation (``ddof=1``) and number of the values left by clipping."""
+
+    mean: float
+    sigma: float
+    count: int
+
+
+def clipped_moments(values):
+    """Mean and scatter of an array without its outliers.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Any shape; NaN and infinite values are ignored.
+
+    Returns
+    -------
+    Moments
+        NaN where fewer than two values are finite.
+    """
+    values = np.ravel(values)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return Moments(float("nan"), float("nan"), len(values))
+    start = values[:: len(values) // _START_VALUES + 1]
+    mean = float(np.median(start))
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(start - mean)))
+    if sigma == 0:  # more than half of the values agree
+        mean, sigma = _moments(values)
+    count = 0
+    for _ in range(50):
+        # Of whole numbers most may agree: those one off are no outliers.
+        kept = values[np.abs(values - mean) <= CLIP * max(sigma, DIGITAL_NOISE)]
+        if len(kept) in (0, count):
+            break
+        count = len(kept)
+        mean, sigma = _moments(kept)
+    correction = np.sqrt(count / (count - 1)) if count > 1 else 1.0
+    return Moments(mean, float(sigma * correction), count)
+
+
+def _moments(values):
+    mean = values.mean(dtype=np.float64)
+    deviations = values - mean.astype(values.dtype)
+    offset = deviations.mean(dtype=np.float64)
+    variance = np.mean(np.square(deviations), dtype=np.float64) - offset**2
+    return float(mean), float(np.sqrt(max(variance, 0)))

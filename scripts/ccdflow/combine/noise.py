@@ -1,0 +1,212 @@
+"""The noise of a pixel as gain and read noise of its amplifier predict it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from ccdflow.errors import UserError
+
+DIGITAL_NOISE = 1 / np.sqrt(12)
+"""Noise of rounding to whole numbers: no camera is taken to be quieter."""
+
+_TRIALS = 40_000
+
+
+@dataclass(frozen=True)
+class AmplifierNoise:
+    """What is known of the noise of an amplifier's pixels.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    region : tuple of int
+        ``(y0, y1, x0, x1)``: its pixels in the image, from 0, ends not included.
+    read_noise : float or None
+        Noise of a pixel without light, in the unit of the members (adu, or electrons where `gain`
+        is 1); None where it is not known.
+    gain : float or None
+        Electrons a unit; None where it is not known, and for biases, which hold no light.
+    level_noise : float
+        Noise of the overscan level that was subtracted, same unit: common to the pixels of a row.
+    factor : float
+        Measured noise over the noise predicted by the rest.
+    """
+
+    name: str
+    region: tuple[int, int, int, int]
+    read_noise: float | None = None
+    gain: float | None = None
+    level_noise: float = 0.0
+    factor: float = 1.0
+
+    def __post_init__(self):
+        for keyword, value, least in (
+            ("read_noise", self.read_noise, 0.0),
+            ("gain", self.gain, np.finfo(np.float32).tiny),
+            ("level_noise", self.level_noise, 0.0),
+            ("factor", self.factor, np.finfo(np.float32).tiny),
+        ):
+            if value is not None and not least <= value < np.inf:
+                raise UserError(
+                    f"the noise of amplifier {self.name} is out of range",
+                    keyword=keyword,
+                    value=value,
+                    allowed="a positive number" if least else "0 or more",
+                )
+
+    @property
+    def fixed(self):
+        """Variance of a pixel without light."""
+        single = max(self.read_noise or 0.0, DIGITAL_NOISE)
+        return self.factor**2 * (single**2 + self.level_noise**2)
+
+    @property
+    def slope(self):
+        """Variance that a unit of light adds."""
+        return self.factor**2 / self.gain if self.gain else 0.0
+
+
+@dataclass(frozen=True)
+class ExpectedLight:
+    """Light in bands of rows, the same in all rows of a band.
+
+    Parameters
+    ----------
+    bands : numpy.ndarray of int
+        Shape ``(ny,)``: the band of each row.
+    light : numpy.ndarray
+        Shape ``(number of bands, nx)``, in the unit of the members.
+    """
+
+    bands: np.ndarray
+    light: np.ndarray
+
+    def at(self, rows, columns):
+        """Return the light of pixels."""
+        return self.light[self.bands[rows], columns]
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Noise of every pixel of an image: variance = fixed + slope x light.
+
+    Parameters
+    ----------
+    amplifiers : tuple of AmplifierNoise
+        Pixels that belong to none have infinite variance.
+    shape : tuple of int
+        ``(ny, nx)`` of the image.
+    expected : ExpectedLight or None
+        Light of the pixels as their surroundings have it, whose noise is that of all pixels that
+        are not significantly brighter. Their own values would bias it: those that came out high
+        would seem noisier. None for frames with much light, where it makes no difference.
+
+    Raises
+    ------
+    UserError
+        If an amplifier is not inside the image, or its read noise is not known.
+    """
+
+    amplifiers: tuple[AmplifierNoise, ...]
+    shape: tuple[int, int]
+    expected: ExpectedLight | None = None
+
+    def __post_init__(self):
+        for amplifier in self.amplifiers:
+            y0, y1, x0, x1 = amplifier.region
+            if not (0 <= y0 < y1 <= self.shape[0] and 0 <= x0 < x1 <= self.shape[1]):
+                raise UserError(
+                    f"the region of amplifier {amplifier.name} is not inside the image",
+                    keyword="region",
+                    value=amplifier.region,
+                    allowed=f"(y0, y1, x0, x1) within {self.shape}",
+                )
+            if amplifier.read_noise is None:
+                raise UserError(
+                    f"the read noise of amplifier {amplifier.name} is not known",
+                    keyword="read_noise",
+                    remedy="measure it from pairs of frames (combine.measuring.measured_noise)",
+                )
+
+    @cached_property
+    def _patterns(self):
+        """Rows of each kind, shape (bands, nx), and the kind of every row of the image."""
+        edges = {0, self.shape[0]}
+        for amplifier in self.amplifiers:
+            edges.update(amplifier.region[:2])
+        starts = sorted(edges)[:-1]
+        fixed = np.full((len(starts), self.shape[1]), np.inf)
+        slope = np.zeros_like(fixed)
+        for amplifier in self.amplifiers:
+            y0, y1, x0, x1 = amplifier.region
+            rows = [index for index, start in enumerate(starts) if y0 <= start < y1]
+            fixed[rows, x0:x1] = amplifier.fixed
+            slope[rows, x0:x1] = amplifier.slope
+        bands = np.searchsorted(starts, np.arange(self.shape[0]), side="right") - 1
+        return fixed, slope, bands
+
+    def terms_at(self, positions):
+        """Return (fixed, slope) of some pixels, float64, shape ``(k,)``.
+
+        Parameters
+        ----------
+        positions : numpy.ndarray of int
+            Places in the image, counted row by row, shape ``(k,)``.
+        """
+        fixed, slope, bands = self._patterns
+        rows, columns = np.divmod(positions, self.shape[1])
+        kinds = bands[rows]
+        return fixed[kinds, columns], slope[kinds, columns]
+
+    def terms(self, start, stop, dtype=np.float64):
+        """Return (fixed, slope) of the pixels from `start` to `stop`, shape ``(stop - start,)``."""
+        fixed, slope, bands = self._patterns
+        return tuple(_between(each, bands, start, stop, dtype) for each in (fixed, slope))
+
+    def expected_between(self, start, stop):
+        """Return the expected light of the pixels from `start` to `stop`, None without."""
+        if self.expected is None:
+            return None
+        return _between(self.expected.light, self.expected.bands, start, stop, np.float64)
+
+    def expected_at(self, positions):
+        """Return the expected light of some pixels, None without; `positions` as for `terms_at`."""
+        if self.expected is None:
+            return None
+        return self.expected.at(*np.divmod(positions, self.shape[1]))
+
+    def rows(self, rows):
+        """Return (fixed, slope) of whole rows, shape ``(k, nx)``."""
+        fixed, slope, bands = self._patterns
+        return fixed[bands[rows]], slope[bands[rows]]
+
+    def scaled(self, factors):
+        """Return the model with the measured over the predicted noise of each amplifier."""
+        pairs = zip(self.amplifiers, factors, strict=True)
+        return replace(
+            self, amplifiers=tuple(replace(a, factor=a.factor * float(f)) for a, f in pairs)
+        )
+
+
+def _between(pattern, bands, start, stop, dtype):
+    """Return the pixels from `start` to `stop` of an image whose rows are those of a pattern."""
+    nx = pattern.shape[1]
+    first, last = start // nx, -(-stop // nx)
+    kinds = bands[first:last]
+    inside = slice(start - first * nx, stop - first * nx)
+    if kinds[0] == kinds[-1]:
+        return np.resize(pattern[kinds[0]].astype(dtype), len(kinds) * nx)[inside]
+    return pattern[kinds].reshape(-1)[inside].astype(dtype)
+
+
+@lru_cache(maxsize=256)
+def median_excess(n):
+    """Variance of the median of `n` normal values over that of their mean, good to 1 %."""
+    if n < 3:
+        return 1.0
+    values = np.random.default_rng(20160118).standard_normal((n, max(_TRIALS, 400_000 // n)))
+    return float(np.var(np.median(values, axis=0)) / np.var(values.mean(axis=0)))

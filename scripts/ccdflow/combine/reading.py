@@ -1,0 +1,148 @@
+"""Where the pixels of frames are, and how runs of them are read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.errors import FrameError
+
+OPEN_FILES = 200  # more members than this are opened for each read: descriptors are limited
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where the pixels of one frame are: an uncompressed big-endian float image in a file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    offset : int
+        Byte where the pixels begin.
+    shape : tuple of int
+        ``(ny, nx)``.
+    dtype : {'>f4', '>f8'}
+        Type of the pixels.
+    """
+
+    path: str | os.PathLike
+    offset: int
+    shape: tuple[int, int]
+    dtype: str = ">f4"
+
+
+def locate(path, *, hdu=0, mask=False):
+    """Find the pixels of a reduced frame.
+
+    Parameters
+    ----------
+    path : path-like
+        An uncompressed FITS file.
+    hdu : int or str
+        Number or EXTNAME of the image.
+    mask : bool
+        Whether it is a mask, of whole numbers.
+
+    Returns
+    -------
+    Member
+
+    Raises
+    ------
+    FrameError
+        If there is no such image, it is no plain two-dimensional float image, or the file ends
+        before the pixels do.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            header, offset = _find_hdu(file, hdu)
+            size = file.seek(0, os.SEEK_END)
+    except (OSError, EOFError) as error:
+        raise FrameError(f"cannot be combined: {error}", file=path) from error
+    allowed = {8: "u1", 16: ">i2"} if mask else {-32: ">f4", -64: ">f8"}
+    if header.get("NAXIS") != 2 or header["BITPIX"] not in allowed:
+        kind = "mask of uint8 or int16" if mask else "image of float32 or float64 pixels"
+        raise FrameError(
+            f"cannot be combined: not a two-dimensional {kind}",
+            file=path,
+            keyword="BITPIX",
+            value=header.get("BITPIX"),
+        )
+    if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
+        raise FrameError("cannot be combined: the pixels are scaled", file=path, keyword="BSCALE")
+    shape = (header["NAXIS2"], header["NAXIS1"])
+    dtype = allowed[header["BITPIX"]]
+    needed = offset + shape[0] * shape[1] * np.dtype(dtype).itemsize
+    if size < needed:
+        raise FrameError(
+            "cannot be combined: the file ends before its pixels do",
+            file=path,
+            value=size,
+            allowed=f"{needed} bytes or more",
+        )
+    return Member(path, offset, shape, dtype)
+
+
+def _find_hdu(file, wanted):
+    """Return header and offset of the data of the HDU with this number or EXTNAME."""
+    number = 0
+    while True:
+        try:
+            header = fits.Header.fromfile(file)
+        except EOFError:
+            raise EOFError(f"there is no HDU {wanted!r}") from None
+        offset = file.tell()
+        if wanted in (number, header.get("EXTNAME")):
+            return header, offset
+        file.seek(offset + header.data_size_padded)
+        number += 1
+
+
+def _open(path):
+    try:
+        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        raise FrameError(f"cannot be read: {error.strerror}", file=path) from error
+
+
+def _pread(descriptor, member, start, out):
+    """Fill `out`, shape (k,), with the pixels from `start` on."""
+    view = memoryview(out).cast("B")
+    position = member.offset + start * out.itemsize
+    while len(view):
+        try:
+            got = os.preadv(descriptor, [view], position)
+        except OSError as error:
+            raise FrameError(f"cannot be read: {error.strerror}", file=member.path) from error
+        if got == 0:
+            raise FrameError("ends before its pixels do", file=member.path, value=position)
+        view, position = view[got:], position + got
+
+
+def file_reader(members, stack):
+    """Return ``read(index, start, out)``; files stay open until `stack` closes, if they are few."""
+    if len(members) > OPEN_FILES:
+
+        def read(index, start, out):
+            descriptor = _open(members[index].path)
+            try:
+                _pread(descriptor, members[index], start, out)
+            finally:
+                os.close(descriptor)
+
+        return read
+
+    descriptors = []
+    for member in members:
+        descriptors.append(_open(member.path))
+        stack.callback(os.close, descriptors[-1])
+
+    def read(index, start, out):
+        _pread(descriptors[index], members[index], start, out)
+
+    return read

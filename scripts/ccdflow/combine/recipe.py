@@ -1,0 +1,135 @@
+"""How the values of a pixel become one value: the method, and the rule that rejects outliers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ccdflow.errors import UserError
+
+MAD_TO_SIGMA = 1.482602218505602
+"""Standard deviation of a normal distribution over its MAD (as in `astropy.stats.mad_std`)."""
+
+MEDIAN_OVER_MEAN = np.sqrt(np.pi / 2)
+"""Standard error of the median over that of the mean, for many values of a normal distribution."""
+
+FEW = 10
+"""With fewer members than this, ``clip_by="auto"`` clips by the noise model."""
+
+_SIGMA = {
+    "mad": "MAD",
+    "std": "standard deviation",
+    "noise": "noise model",
+    "auto": "noise model or MAD",
+}
+
+
+@dataclass(frozen=True)
+class CombineRecipe:
+    """How the values of one pixel become one value.
+
+    Parameters
+    ----------
+    method : {'average', 'median'}
+        What is made of the values that are left.
+    clip : float or None
+        Values further than `clip` sigma from the centre are rejected; None rejects nothing. The
+        default is the astropy CCD guide's.
+    iterations : int
+        How often clipping is repeated on what is left, at most. `ccdproc.combine` clips once.
+    clip_by : {'auto', 'noise', 'mad', 'std'}
+        Where sigma comes from. ``noise``: gain and read noise of the amplifier and the scale of the
+        member, about the median (of an even number of values the lower of the two middle ones:
+        what hits a pixel adds charge). ``mad``: 1.4826 MAD of the pixel's values, about their
+        median, as in the guide. ``std``: their standard deviation about the median, as the
+        guide's misspelt argument has it; of fewer than 24 values it rejects none at 5 sigma.
+        ``auto``: by noise where a noise model is given and there are fewer than ten members,
+        whose MAD says too little; else by MAD.
+    grow : int
+        Pixels within so many rows and columns of a rejected value are rejected in the same member:
+        the faint rim of a star. Where ``auto`` comes to ``mad`` nothing grows: too many of its
+        rejections are chance.
+    """
+
+    method: str = "average"
+    clip: float | None = 5.0
+    iterations: int = 1
+    clip_by: str = "auto"
+    grow: int = 0
+
+    def __post_init__(self):
+        if self.method not in ("average", "median"):
+            raise UserError(
+                "unknown way to combine",
+                keyword="method",
+                value=self.method,
+                allowed="'average' or 'median'",
+            )
+        if self.clip is not None and not 1 <= self.clip < np.inf:
+            raise UserError(
+                "the clipping limit is out of range",
+                keyword="clip",
+                value=self.clip,
+                allowed="1 sigma or more, or nothing for no clipping",
+            )
+        if self.iterations < 1:
+            raise UserError(
+                "clipping has to be done at least once",
+                keyword="iterations",
+                value=self.iterations,
+                allowed="1 or more",
+            )
+        if self.clip_by not in _SIGMA:
+            raise UserError(
+                "unknown source of the clipping limit",
+                keyword="clip_by",
+                value=self.clip_by,
+                allowed="'auto', 'noise', 'mad' or 'std'",
+            )
+        if not (isinstance(self.grow, int) and 0 <= self.grow <= 5):
+            raise UserError(
+                "rejection cannot grow by so much",
+                keyword="grow",
+                value=self.grow,
+                allowed="0 to 5 pixels",
+            )
+
+    def resolved(self, n, noise=None):
+        """Return the recipe that `n` members are combined by, without ``auto``.
+
+        Parameters
+        ----------
+        n : int
+            Number of members.
+        noise : ccdflow.combine.noise.NoiseModel or None
+            What is known of their noise.
+
+        Raises
+        ------
+        UserError
+            If clipping by noise is asked for and no noise model is given.
+        """
+        if self.clip_by == "noise" and self.clip is not None and noise is None:
+            raise UserError(
+                "clipping by noise needs gain and read noise",
+                keyword="clip_by",
+                value=self.clip_by,
+                allowed="'auto', 'mad' or 'std' where they are not known",
+            )
+        if self.clip_by != "auto":
+            return self
+        if noise is not None and n < FEW:
+            return replace(self, clip_by="noise")
+        return replace(self, clip_by="mad", grow=0)
+
+    def __str__(self):
+        if self.clip is None:
+            return self.method
+        times = "once" if self.iterations == 1 else f"up to {self.iterations} times"
+        sigma = _SIGMA[self.clip_by]
+        grown = f", and {self.grow} pixel around" if self.grow else ""
+        return (
+            f"{self.method}, clipped {times} at {self.clip:g} sigma ({sigma}) about the median"
+            + (grown)
+        )

@@ -1,0 +1,450 @@
+"""Tiles of pixels: read, prepared, combined by a few threads within a given memory.
+
+Sums run in float64 in the order of the members, so the result depends neither on the number of
+threads nor on the memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.combine.clipping import PixelNoise, combine_kept, estimate, kept_by, solve_exactly
+from ccdflow.combine.noise import NoiseModel, median_excess
+from ccdflow.combine.ordering import Ordering
+from ccdflow.combine.preparing import NO_DATA, Preparation
+from ccdflow.combine.recipe import CombineRecipe
+from ccdflow.errors import UserError
+
+TILE_BYTES = 4_000_000  # what one thread works on should stay in its level-2 cache
+MIN_WIDTH = 64  # pixels; narrower tiles would be all overhead
+_DOUBTFUL_VALUES = 16_000
+_SAMPLE_BYTES = 12_600_000  # 128 rows of 12 LFC frames: as much as quality figures need
+
+
+class TooLittleMemory(UserError):
+    """The memory allowed does not suffice.
+
+    Attributes
+    ----------
+    needed : int
+        Bytes that would.
+    """
+
+    def __init__(self, job, memory, needed):
+        self.needed = needed
+        super().__init__(
+            f"the memory is too small to combine {job.n} frames of {job.size} pixels",
+            keyword="memory",
+            value=memory,
+            allowed=f"{needed} bytes or more",
+        )
+
+
+def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
+    """Rows that are kept of each of `n` frames: evenly spread, an odd number of rows apart.
+
+    An even distance would see only one half of a pattern that alternates from row to row.
+
+    Returns
+    -------
+    numpy.ndarray of int
+        At most about `wanted` rows, fewer where there are very many frames.
+    """
+    affordable = _SAMPLE_BYTES // (n * nx * itemsize)
+    wanted = min(wanted, max(affordable, min(16, 5 * affordable)))
+    if wanted < 1:
+        return np.arange(0)
+    step = -(-ny // wanted)
+    step += (step + 1) % 2
+    return np.arange(min(step // 2, ny - 1), ny, step)
+
+
+@dataclass(frozen=True)
+class CombineJob:
+    """What is to be done, whatever the threads and the memory.
+
+    ``read(index, start, out)`` fills `out` with the pixels of a member from `start` on; `source`
+    is their type, `dtype` that of the image. `recipe` is resolved; `noise` is needed where it clips
+    by noise, and for an `uncertainty` of ``"noise"``; other values are ``"scatter"`` and None.
+    """
+
+    read: Callable
+    n: int
+    shape: tuple[int, int]
+    source: np.dtype
+    dtype: np.dtype
+    recipe: CombineRecipe
+    preparation: Preparation
+    noise: NoiseModel | None
+    uncertainty: str | None
+    sample_rows: int
+
+    @property
+    def size(self):
+        """Number of pixels of the image."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def halo(self):
+        """Rows above and below a tile that are looked at for what grows into it."""
+        return self.recipe.grow if self.recipe.clip is not None else 0
+
+    @property
+    def width_step(self):
+        """Tiles are whole rows where rejection grows."""
+        return self.shape[1] if self.halo else 1
+
+    def rows(self):
+        """Return the rows of the members that are kept."""
+        itemsize = self.source.itemsize
+        return sampled_rows(*self.shape, self.n, wanted=self.sample_rows, itemsize=itemsize)
+
+    def result_bytes(self):
+        """Return the memory of the results."""
+        sample = self.n * len(self.rows()) * self.shape[1] * self.source.itemsize
+        pixel = self.dtype.itemsize + 2 + 4 * bool(self.uncertainty) + 2 * self.preparation.masks
+        return self.size * pixel + sample
+
+    def doubtful_pixels(self):
+        """How many to solve together: few enough to get their arrays without new pages."""
+        return max(_DOUBTFUL_VALUES // self.n, MIN_WIDTH)
+
+    def tile_width(self, threads, memory):
+        """How many pixels a thread takes at a time: what suits its cache, if the memory allows."""
+        a_pixel = 3 * self.n * self.source.itemsize + 100
+        a_pixel += 2 * self.n * self.preparation.masks + 60 * (self.noise is not None)
+        a_pixel += 2 * self.n * bool(self.halo)
+        step = self.width_step
+        around = 2 * self.halo * self.shape[1]
+        fixed = self.result_bytes() + threads * self.doubtful_pixels() * (64 * self.n + 100)
+        fixed += threads * around * a_pixel
+        allowed = (memory - fixed) // (threads * a_pixel)
+        least = step * -(-MIN_WIDTH // step)
+        if allowed < least:
+            raise TooLittleMemory(self, memory, fixed + threads * least * a_pixel)
+        best = TILE_BYTES // (3 * self.n * self.source.itemsize)
+        return max(min(allowed, best, self.size) // step * step, least)
+
+    def noise_at(self, where):
+        """Return the noise of some pixels, None without a model.
+
+        Parameters
+        ----------
+        where : numpy.ndarray of int or slice
+            Places of the pixels, float64 then; a slice, in the type of the members.
+        """
+        if self.noise is None:
+            return None
+        if isinstance(where, slice):
+            fixed, slope = self.noise.terms(where.start, where.stop, self.preparation.dtype)
+            expected = self.noise.expected_between(where.start, where.stop)
+        else:
+            fixed, slope = self.noise.terms_at(where)
+            expected = self.noise.expected_at(where)
+        charge = self.preparation.charge(where)
+        dark, factors = (None, None) if charge is None else charge
+        return PixelNoise(fixed, slope, self.preparation.levels, dark, factors, expected)
+
+
+class Totals:
+    """The arrays that all threads fill, each at its own pixels."""
+
+    def __init__(self, job):
+        self.image = np.empty(job.size, job.dtype)
+        self.count = np.empty(job.size, np.int16)
+        self.uncertainty = np.empty(job.size, np.float32) if job.uncertainty else None
+        self.mask = np.zeros(job.size, np.int16) if job.preparation.masks else None
+        self.rows = job.rows()
+        self.nx = job.shape[1]
+        self.sample = np.empty((job.n, len(self.rows), self.nx), job.source.newbyteorder("="))
+        self.clipped = np.zeros(job.n, np.int64)
+        self.invalid = np.zeros(job.n, np.int64)
+        self.empty = 0
+
+    def keep_sample(self, values, start, stop):
+        """Copy what `values`, shape (n, width), has of the sampled rows."""
+        first, last = np.searchsorted(self.rows, (start // self.nx, -(-stop // self.nx)))
+        for k in range(first, last):
+            row_start = self.rows[k] * self.nx
+            low, high = max(start, row_start), min(stop, row_start + self.nx)
+            self.sample[:, k, low - row_start : high - row_start] = values[
+                :, low - start : high - start
+            ]
+
+    def put(self, job, where, exact):
+        """Put exact results in place."""
+        self.image[where] = exact.value
+        self.count[where] = exact.count
+        if job.uncertainty == "noise":
+            self.uncertainty[where] = np.sqrt(exact.variance)
+        elif job.uncertainty:
+            self.uncertainty[where] = exact.spread / np.sqrt(exact.count)
+
+
+def run_tiles(job, threads, memory):
+    """Combine all pixels.
+
+    Parameters
+    ----------
+    job : CombineJob
+    threads : int
+    memory : int
+        Bytes.
+
+    Returns
+    -------
+    Totals
+    """
+    width = job.tile_width(threads, memory)
+    totals = Totals(job)
+    tiles = deque(range(0, job.size, width))
+    kind = _GrowingWorker if job.halo else _Worker
+    workers = [kind(job, width, totals, tiles) for _ in range(threads)]
+    if threads == 1:
+        workers[0].run()
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            for running in [pool.submit(worker.run) for worker in workers]:
+                running.result()
+    totals.empty = sum(worker.empty for worker in workers)
+    totals.clipped = sum(worker.clipped for worker in workers)
+    totals.invalid = sum(worker.invalid for worker in workers)
+    return totals
+
+
+class _Worker:
+    """One thread's buffers, used again for every tile, and what it has counted.
+
+    Pixels that need the exact arithmetic are few: they are collected over tiles and
+    solved together.
+    """
+
+    def __init__(self, job, width, totals, tiles):
+        self.job = job
+        self.width = width
+        self.totals = totals
+        self.tiles = tiles
+        n, whole = job.n, width + 2 * job.halo * job.shape[1]
+        masks = job.preparation.masks
+        self.raw = np.zeros((n, whole), job.source)
+        self.values = np.zeros((n, whole), job.source.newbyteorder("="))
+        self.bits = np.zeros((n, whole), np.int16) if masks else None
+        self.order = Ordering(n, whole, self.values.dtype)
+        self.positions = np.empty(job.doubtful_pixels(), np.int64)
+        self.doubtful = np.empty((n, len(self.positions)), np.float64)
+        self.doubtful_bits = np.zeros((n, len(self.positions)), np.int16) if masks else None
+        self.waiting = 0
+        self.clipped = np.zeros(n, np.int64)
+        self.invalid = np.zeros(n, np.int64)
+        self.empty = 0
+
+    def run(self):
+        """Take tiles until there are none; an error leaves none for the other threads."""
+        try:
+            with np.errstate(all="ignore"):
+                while (start := _next(self.tiles)) is not None:
+                    self.combine_tile(start)
+                self.solve_doubtful()
+        finally:
+            self.tiles.clear()
+
+    def combine_tile(self, start):
+        """Combine the pixels from `start` on."""
+        stop = min(start + self.width, self.job.size)
+        self.load(start, stop)
+        self.totals.keep_sample(self.values, start, stop)
+        self.put_off(self.put_estimates(start, stop, start, stop), start)
+
+    def load(self, start, stop):
+        """Read and prepare the pixels from `start` to `stop`.
+
+        Tiles keep their width to the last, whose end holds old values: numpy sums along the
+        members in another order where a tile is one pixel wide.
+        """
+        job, width = self.job, stop - start
+        for index, line in enumerate(self.raw):
+            job.read(index, start, line[:width])
+        np.copyto(self.values, self.raw)
+        if self.bits is not None:
+            job.preparation.read_bits(self.values[:, :width], start, self.bits[:, :width])
+        if job.preparation.changes_values:
+            job.preparation.apply(self.values, slice(start, stop))
+        if self.bits is not None:
+            self.values[self.bits & job.preparation.bits != 0] = np.nan
+
+    def put_estimates(self, start, stop, first, last):
+        """Put in place what is proved of the pixels `first` to `last` of those that are loaded.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            Which of the loaded pixels, all of them looked at, are not proved.
+        """
+        job, totals, width = self.job, self.totals, stop - start
+        noise = self.tile_noise(start, stop)
+        value, spread, proven = estimate(
+            self.values,
+            self.order,
+            job.recipe,
+            want_spread=job.uncertainty == "scatter",
+            noise=noise,
+        )
+        here = slice(first - start, last - start)
+        totals.image[first:last] = value[here]
+        totals.count[first:last] = job.n
+        if job.uncertainty == "scatter":
+            np.divide(spread[here], np.sqrt(job.n), out=totals.uncertainty[first:last])
+        elif job.uncertainty:
+            variance = noise.of_mean(value)
+            if job.recipe.method == "median":
+                variance *= median_excess(job.n)
+            np.sqrt(variance[here], out=totals.uncertainty[first:last], casting="same_kind")
+        return np.flatnonzero(~proven[:width])
+
+    def tile_noise(self, start, stop):
+        """Return the noise of the loaded pixels, as many as a tile is wide."""
+        noise = self.job.noise_at(slice(start, stop))
+        missing = self.values.shape[1] - (stop - start)
+        if noise is None or not missing:
+            return noise
+        return noise.part(np.arange(self.values.shape[1]).clip(max=stop - start - 1))
+
+    def prepared(self, columns, start):
+        """Return the values of some of the loaded pixels, float64, not yet masked."""
+        values = np.take(self.raw, columns, axis=1).astype(self.values.dtype)
+        if self.job.preparation.changes_values:
+            self.job.preparation.apply(values, columns + start)
+        return values
+
+    def put_off(self, columns, start):
+        """Keep the values of these pixels of the tile at `start` for `solve_doubtful`."""
+        while len(columns):
+            room = len(self.positions) - self.waiting
+            now, columns = columns[:room], columns[room:]
+            place = slice(self.waiting, self.waiting + len(now))
+            self.doubtful[:, place] = self.prepared(now, start)
+            if self.bits is not None:
+                self.doubtful_bits[:, place] = np.take(self.bits, now, axis=1)
+            self.positions[place] = now + start
+            self.waiting = place.stop
+            if self.waiting == len(self.positions):
+                self.solve_doubtful()
+
+    def solve_doubtful(self):
+        """Put the exact results in place for the pixels that were put off."""
+        if not self.waiting:
+            return
+        where = self.positions[: self.waiting]
+        values = self.doubtful[:, : self.waiting]
+        bits = None if self.bits is None else self.doubtful_bits[:, : self.waiting]
+        noise = self.job.noise_at(where)
+        exact = solve_exactly(self.masked(values, bits), self.job.recipe, noise)
+        self.finish(where, values, bits, exact, noise)
+        self.waiting = 0
+
+    def masked(self, values, bits):
+        """Return values of which those are NaN that their masks leave out."""
+        if bits is None:
+            return values
+        return np.where(bits & self.job.preparation.bits != 0, np.nan, values)
+
+    def finish(self, where, values, bits, exact, noise):
+        """Put exact results in place and count what was left out."""
+        self.totals.put(self.job, where, exact)
+        self.clipped += exact.clipped
+        self.invalid += exact.invalid
+        if bits is None:
+            self.empty += np.count_nonzero(exact.count == 0)
+            return
+        bad = np.flatnonzero(exact.count == 0)
+        if len(bad):
+            some = None if noise is None else noise.part(bad)
+            self.put_masked(where[bad], values[:, bad], bits[:, bad], some)
+
+    def put_masked(self, where, values, bits, noise):
+        """Put values in place that all members mask: they stay what they are, with the mask.
+
+        They count no good value. What is masked in all members keeps the bits common to all.
+        """
+        finite = np.isfinite(values)
+        exact = combine_kept(values, finite, self.job.recipe, noise)
+        self.totals.put(self.job, where, exact)
+        self.totals.count[where] = 0
+        none = exact.count == 0
+        common = np.bitwise_and.reduce(np.where(finite, bits, -1), axis=0)
+        self.totals.mask[where] = np.where(none, NO_DATA, common)
+        self.empty += np.count_nonzero(none)
+
+
+class _GrowingWorker(_Worker):
+    """A worker whose tiles are whole rows, with some around: a rejection takes its neighbours."""
+
+    def combine_tile(self, start):
+        """Combine the rows from pixel `start` on."""
+        job = self.job
+        around = job.halo * job.shape[1]
+        stop = min(start + self.width, job.size)
+        low, high = max(start - around, 0), min(stop + around, job.size)
+        self.load(low, high)
+        self.totals.keep_sample(self.values[:, start - low :], start, stop)
+        columns = self.put_estimates(low, high, start, stop)
+        if len(columns):
+            self.solve_here(columns, low, high, slice(start - low, stop - low))
+
+    def solve_here(self, columns, low, high, inner):
+        """Put the exact results in place for some of the pixels loaded from `low` to `high`."""
+        values = self.prepared(columns, low).astype(np.float64)
+        bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
+        masked = self.masked(values, bits)
+        keep = kept_by(masked, self.job.recipe, self.job.noise_at(columns + low))
+        rejected = np.zeros((self.job.n, high - low), bool)
+        rejected[:, columns] = np.isfinite(masked) & ~keep
+        grown = self.grow(rejected)
+        inside = np.zeros(high - low, bool)
+        inside[inner] = True
+        wanted = np.zeros(high - low, bool)
+        wanted[columns] = True
+        columns = np.flatnonzero((wanted | grown.any(axis=0)) & inside)
+        step = len(self.positions)
+        for first in range(0, len(columns), step):
+            self.solve_grown(columns[first : first + step], low, rejected, grown)
+
+    def solve_grown(self, columns, low, rejected, grown):
+        """Combine what rejection and its growth leave; growth never takes a pixel's last value."""
+        values = self.prepared(columns, low).astype(np.float64)
+        bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
+        masked = self.masked(values, bits)
+        before = np.isfinite(masked) & ~rejected[:, columns]
+        keep = before & ~grown[:, columns]
+        keep = np.where(keep.any(axis=0), keep, before)
+        noise = self.job.noise_at(columns + low)
+        exact = combine_kept(masked, keep, self.job.recipe, noise)
+        self.finish(columns + low, values, bits, exact, noise)
+
+    def grow(self, rejected):
+        """Return the pixels within the recipe's reach of those rejected, shape (n, width)."""
+        reach = self.job.recipe.grow
+        grown = rejected.reshape(self.job.n, -1, self.job.shape[1])
+        for axis in (1, 2):
+            before = grown
+            grown = before.copy()
+            for distance in range(1, min(reach, before.shape[axis] - 1) + 1):
+                if axis == 1:
+                    grown[:, distance:] |= before[:, :-distance]
+                    grown[:, :-distance] |= before[:, distance:]
+                else:
+                    grown[:, :, distance:] |= before[:, :, :-distance]
+                    grown[:, :, :-distance] |= before[:, :, distance:]
+        return grown.reshape(rejected.shape)
+
+
+def _next(tiles):
+    try:
+        return tiles.popleft()
+    except IndexError:
+        return None

@@ -1,0 +1,232 @@
+"""What combined darks say about the detector: rate, hot pixels, glow, drift, agreement."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.combine.masters import HOT
+from ccdflow.detector.bias_figures import Estimate, drift
+from ccdflow.detector.frame_figures import BOXES, UNKNOWN, clipped_moments
+from ccdflow.detector.split import half_split
+
+HOT_RATE = 5.0
+"""Electrons a second above the median of the amplifier from which on a pixel is hot."""
+
+HOT_SIGMA = 5.0
+"""A pixel is hot only if it is above the median by so many of its own standard errors, as well."""
+
+_PERCENTILES = (1, 16, 50, 84, 99, 99.9)
+
+
+@dataclass(frozen=True)
+class DarkFigures:
+    """One row of the table of combined darks, of one amplifier.
+
+    Rates are electrons a second, or adu a second where the gain is not known (`unit`).
+
+    Parameters
+    ----------
+    amplifier : str
+    frames : int
+    seconds : float
+    unit : {'electron', 'adu'}
+    rate : Estimate
+        Median over the good pixels. Its error has the noise of the pixels, and the scatter of the
+        members' own levels, whose overscan is uncertain.
+    percentiles : dict of float to float
+        Rate below which so many per cent of the good pixels lie.
+    hot : int
+        Pixels at least `hot_limit` and 5 standard errors above the median.
+    hot_limit : float
+    glow : Estimate
+        Highest less median of the means of 8 x 8 boxes without hot pixels; 0 where it is within
+        six standard errors.
+    drift : ccdflow.detector.bias_figures.Drift
+        Levels of the members, in the unit of the frames, and their slope an hour.
+    noise_ratio : Estimate
+        Measured over predicted noise, from two halves of the members.
+    """
+
+    amplifier: str
+    frames: int
+    seconds: float
+    unit: str
+    rate: Estimate
+    percentiles: dict
+    hot: int
+    hot_limit: float
+    glow: Estimate
+    drift: object
+    noise_ratio: Estimate
+
+
+def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
+    """Return the mask of a combined dark with its hot pixels, and where they are.
+
+    Parameters
+    ----------
+    dark : ccdflow.combine.stack.Combined
+        In adu, or electrons where the gains are 1.
+    seconds : float
+        Exposure time of its members.
+    hot_rate : float
+        Electrons a second above the median of the amplifier, at least; adu where the gain is not
+        known.
+    noise : ccdflow.combine.noise.NoiseModel, optional
+        Amplifiers and gains; that of the dark by default.
+
+    Returns
+    -------
+    numpy.ndarray of int16
+        Shape ``(ny, nx)``: `dark.mask` with the bit 8 on hot pixels.
+    """
+    mask = dark.mask.copy()
+    for amplifier in (noise or dark.noise).amplifiers:
+        part = _part(amplifier.region)
+        limit = _hot_limit(amplifier, seconds, hot_rate)
+        values, errors = dark.image[part], dark.uncertainty[part]
+        good = mask[part] == 0
+        if not good.any():
+            continue
+        middle = np.median(values[good])
+        # The noise of the typical pixel: that of a hot one is mostly its own light.
+        least = np.maximum(limit, HOT_SIGMA * np.median(errors[good]))
+        with np.errstate(invalid="ignore"):
+            mask[part] |= np.where(values - middle >= least, HOT, 0).astype(np.int16)
+    return mask
+
+
+def _hot_limit(amplifier, seconds, hot_rate):
+    return hot_rate * seconds / (amplifier.gain or 1.0)
+
+
+def _part(region):
+    y0, y1, x0, x1 = region
+    return slice(y0, y1), slice(x0, x1)
+
+
+def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
+    """Measure all that the table has about a combined dark.
+
+    Parameters
+    ----------
+    dark : ccdflow.combine.stack.Combined
+        As `ccdflow.combine.darks.combine_darks` returns it.
+    seconds : float
+        Exposure time of its members.
+    hours : sequence of float, optional
+        When the members were taken.
+    hot_rate : float
+        As for `hot_mask`.
+
+    Returns
+    -------
+    list of DarkFigures
+        One for each amplifier of its noise model.
+    """
+    mask = hot_mask(dark, seconds=seconds, hot_rate=hot_rate)
+    return [
+        _measure(dark, amplifier, mask, seconds, hours, hot_rate)
+        for amplifier in dark.noise.amplifiers
+    ]
+
+
+def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
+    part = _part(amplifier.region)
+    gain = amplifier.gain or 1.0
+    a_second = gain / seconds
+    values, errors, flags = dark.image[part], dark.uncertainty[part], mask[part]
+    usable = (flags & ~np.int16(HOT)) == 0
+    levels = member_levels(dark, amplifier.region)
+    followed = drift(levels, hours)
+    return DarkFigures(
+        amplifier=amplifier.name,
+        frames=len(levels),
+        seconds=float(seconds),
+        unit="electron" if amplifier.gain else "adu",
+        rate=_rate(values[usable], errors[usable], levels, a_second),
+        percentiles=_percentiles(values[usable] * a_second),
+        hot=int(np.count_nonzero(flags & HOT)),
+        hot_limit=hot_rate,
+        glow=_glow(values, flags == 0, a_second),
+        drift=followed,
+        noise_ratio=half_split(dark, amplifier.region),
+    )
+
+
+def member_levels(combined, region):
+    """Return the median of each member's sampled values in a region, NaN where none is finite."""
+    y0, y1, x0, x1 = region
+    inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
+    return [
+        float(np.median(frame[np.isfinite(frame)])) if np.isfinite(frame).any() else math.nan
+        for frame in combined.sample[:, inside, x0:x1]
+    ]
+
+
+def _rate(values, errors, levels, a_second):
+    if not values.size:
+        return UNKNOWN
+    pixels = np.sqrt(np.pi / 2) * np.median(errors) / np.sqrt(values.size)
+    known = np.array(levels)[np.isfinite(levels)]
+    members = known.std(ddof=1) / np.sqrt(len(known)) if len(known) > 1 else 0.0
+    error = float(np.hypot(pixels, members)) * a_second
+    return Estimate(float(np.median(values)) * a_second, error)
+
+
+def _percentiles(rates):
+    if not rates.size:
+        return dict.fromkeys(_PERCENTILES, math.nan)
+    return dict(zip(_PERCENTILES, map(float, np.percentile(rates, _PERCENTILES)), strict=True))
+
+
+def _glow(values, good, a_second):
+    ny, nx = values.shape
+    if min(ny, nx) < BOXES or not good.any():
+        return UNKNOWN
+    rows, columns = (np.arange(BOXES) * size // BOXES for size in values.shape)
+
+    def sums(array):
+        return np.add.reduceat(np.add.reduceat(array, rows, axis=0), columns, axis=1)
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        count = sums(good.astype(np.int64))
+        means = sums(np.where(good, values, 0).astype(np.float64)) / count
+    noise = clipped_moments(values[good]).sigma
+    fewest = count[count > 0].min()
+    error = noise / math.sqrt(fewest)
+    excess = float(np.nanmax(means) - np.nanmedian(means))
+    return Estimate((excess if excess > 6 * error else 0.0) * a_second, error * a_second)
+
+
+def remarks(figures, *, drift_fraction=0.1):
+    """Say what is not as it should be in a combined dark.
+
+    Parameters
+    ----------
+    figures : DarkFigures
+    drift_fraction : float
+        Levels that span more than this fraction of the dark level, and more than the noise of the
+        levels, are said to be.
+
+    Returns
+    -------
+    list of str
+    """
+    said = []
+    level = abs(figures.drift.level.value)
+    slope = figures.drift.slope
+    steep = np.isfinite(slope.error) and abs(slope.value) > 5 * slope.error
+    if steep and figures.drift.span > drift_fraction * level:
+        way = "rose" if slope.value > 0 else "fell"
+        said.append(
+            f"the level of its frames {way} by {figures.drift.span:.3g} from {level:.3g}: light"
+            " that leaks in, or a detector that was not yet cold"
+        )
+    ratio = figures.noise_ratio
+    if np.isfinite(ratio.value) and abs(ratio.value - 1) > max(0.05, 5 * ratio.error):
+        said.append(f"its noise is {ratio.value:.3f} times the predicted noise")
+    return said

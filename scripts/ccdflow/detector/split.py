@@ -1,0 +1,50 @@
+"""Whether the noise of a combined image is what its uncertainty says: two halves of its members."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ccdflow.combine.clipping import PixelNoise
+from ccdflow.detector.frame_figures import UNKNOWN, Estimate, clipped_moments
+
+
+def half_split(combined, region):
+    """Compare the noise that two halves of the members show with the predicted noise.
+
+    The even and the odd members are averaged; all that they have in common drops out of the
+    difference, whose variance the noise model predicts from gain, read noise and levels.
+
+    Parameters
+    ----------
+    combined : ccdflow.combine.stack.Combined
+        With a sample of its members and a noise model.
+    region : tuple of int
+        ``(y0, y1, x0, x1)`` of an amplifier.
+
+    Returns
+    -------
+    ccdflow.detector.frame_figures.Estimate
+        Measured over predicted, 1 where the uncertainty is right.
+    """
+    y0, y1, x0, x1 = region
+    inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
+    frames = combined.sample[:, inside, x0:x1].astype(np.float64)
+    n = len(frames)
+    if n < 2 or combined.noise is None or not frames.size:
+        return UNKNOWN
+    rows = combined.sample_rows[inside]
+    places = (rows[:, None] * combined.image.shape[1] + np.arange(x0, x1)).ravel()
+    levels = np.ones(n) if combined.levels is None else combined.levels
+    terms, expected = combined.noise.terms_at(places), combined.noise.expected_at(places)
+    noise = PixelNoise(*terms, levels, expected=expected)
+    single = noise.variances(combined.image.reshape(-1)[places].astype(np.float64))
+    # The mean of a half: one over its squared number times the variances of its members.
+    variance = sum(half.sum(axis=0) / len(half) ** 2 for half in (single[::2], single[1::2]))
+    variance = variance.reshape(len(rows), x1 - x0)
+    difference = frames[::2].mean(axis=0) - frames[1::2].mean(axis=0)
+    moments = clipped_moments(difference / np.sqrt(variance))
+    if moments.count < 2:
+        return UNKNOWN
+    return Estimate(float(moments.sigma), float(moments.sigma / math.sqrt(2 * moments.count)))

@@ -1,0 +1,284 @@
+"""Products of several images: headers and places of their HDUs read, and images written by rows.
+
+A calibrated frame is its image, its uncertainty and its mask. Each comes a block of rows at a time,
+so the three are written side by side at places that are known beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow import paths
+from ccdflow.errors import FrameError
+from ccdflow.files import checksum, promised
+from ccdflow.files.cards import card_value
+from ccdflow.files.headertext import CardList
+
+BLOCK = promised.BLOCK
+_HEADER_BYTES = 1 << 14
+
+
+@dataclass(frozen=True)
+class Unit:
+    """An HDU of a product as it stands in the file.
+
+    Attributes
+    ----------
+    header : astropy.io.fits.Header
+    cards : ccdflow.files.headertext.CardList
+        The same as text.
+    offset : int
+        First byte of its pixels.
+    shape : (int, int) or None
+        (ny, nx); None without an image.
+    dtype : str
+        Type of the stored pixels, such as '>f4'.
+    """
+
+    header: object
+    cards: CardList
+    offset: int
+    shape: tuple[int, int] | None
+    dtype: str
+
+    @property
+    def name(self):
+        """EXTNAME in capitals, '' where there is none."""
+        return str(card_value(self.header, "EXTNAME") or "").upper()
+
+    @property
+    def size(self):
+        """Bytes of its pixels, without the padding."""
+        return 0 if self.shape is None else np.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def read_units(path, *, name=None):
+    """Read the headers of an uncompressed product, and no pixels.
+
+    Parameters
+    ----------
+    path : path-like
+    name : str, optional
+        The name that errors carry; the path if absent.
+
+    Returns
+    -------
+    list of Unit
+
+    Raises
+    ------
+    FrameError
+        If the file cannot be read, is cut, or holds something else than plain images.
+    """
+    name = str(path) if name is None else name
+    units, at = [], 0
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            while at < size:
+                units.append(_unit(file, at, name))
+                at = units[-1].offset + -(-units[-1].size // BLOCK) * BLOCK
+    except OSError as error:
+        raise FrameError(
+            f"cannot be read ({error.strerror})", file=name, remedy="make it again"
+        ) from None
+    if at != size or not units:
+        raise FrameError("the product is cut", file=name, value=size, remedy="make it again")
+    return units
+
+
+def _unit(file, start, name):
+    text = b""
+    file.seek(start)
+    while (end := _end_of_header(text)) is None:
+        more = file.read(_HEADER_BYTES)
+        if not more:
+            raise FrameError("the product is cut", file=name, remedy="make it again")
+        text += more
+    text = promised.readable(text[:end])
+    header = promised.parse_header(text.encode("ascii"))
+    cards = CardList.parse(text)
+    if not card_value(header, "NAXIS"):
+        return Unit(header, cards, start + end, None, "")
+    if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0 or "ZIMAGE" in header:
+        raise FrameError(
+            "its pixels are scaled or compressed",
+            file=name,
+            keyword="BSCALE",
+            allowed="a product of ccdflow, plain pixels",
+            remedy="make it again",
+        )
+    shape = promised.image_shape(header, name)
+    return Unit(header, cards, start + end, shape, promised.DTYPES[header["BITPIX"]])
+
+
+def _end_of_header(text):
+    """Return where a header ends that begins a text, None if it goes on."""
+    for at in range(0, len(text) - len(text) % 80, 80):
+        if text.startswith(b"END     ", at):
+            end = -(-(at + 80) // BLOCK) * BLOCK
+            return end if end <= len(text) else None
+    return None
+
+
+def read_rows(file, unit, first, buffer, *, name):
+    """Read whole rows of an image into a buffer.
+
+    Parameters
+    ----------
+    file : int
+        Descriptor of the open file.
+    unit : Unit
+    first : int
+        The first row.
+    buffer : numpy.ndarray
+        (k, nx), of the stored type.
+    name : str
+        For the error.
+
+    Raises
+    ------
+    FrameError
+        If the file ends before them or cannot be read.
+    """
+    view = memoryview(buffer).cast("B")
+    at = unit.offset + first * unit.shape[1] * buffer.itemsize
+    try:
+        while view:
+            got = os.preadv(file, [view], at)
+            if not got:
+                raise FrameError("the product is cut", file=name, remedy="make it again")
+            view, at = view[got:], at + got
+    except OSError as error:
+        raise FrameError(
+            f"cannot be read ({error.strerror})", file=name, remedy="check its disk"
+        ) from None
+
+
+class Plane:
+    """One HDU that is being written: a header of known size, and an image by rows.
+
+    Parameters
+    ----------
+    header : callable
+        Takes the checksum sum of the pixels and returns the header's bytes, always as many.
+    shape : (int, int) or None
+        (ny, nx), None without an image.
+    dtype : str, optional
+        Big-endian type of the pixels.
+    """
+
+    def __init__(self, header, shape=None, dtype=">f4"):
+        self.header = header
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.words = 0
+        self.header_size = len(header(0))
+        self.size = 0 if shape is None else shape[0] * shape[1] * self.dtype.itemsize
+        self.start = self.written = 0
+
+    @property
+    def end(self):
+        """First byte after the padded pixels."""
+        return self.start + self.header_size + -(-self.size // BLOCK) * BLOCK
+
+
+class PlanesWriter:
+    """A FITS file of several images that are written side by side, headers last.
+
+    As with `ccdflow.files.whole.write_hdus`, the file gets its name when it is whole.
+
+    Parameters
+    ----------
+    path : path-like
+    planes : list of Plane
+        In the order of the file.
+    """
+
+    def __init__(self, path, planes):
+        self._path = Path(path)
+        self._part = paths.temporary(path)
+        self._planes = planes
+        at = 0
+        for plane in planes:
+            plane.start, at = at, 0
+            at = plane.end
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self):
+        self._file = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        return self
+
+    def write(self, plane, block):
+        """Write the next rows of a plane.
+
+        Parameters
+        ----------
+        plane : Plane
+        block : numpy.ndarray
+            (k, nx), native float32 or int16; big-endian afterwards. All but the last block of a
+            plane hold a multiple of four bytes.
+        """
+        plane.words = checksum.checksum_of(plane.words, swap(block))
+        data = memoryview(block).cast("B")
+        self._write_all(data, plane.start + plane.header_size + plane.written)
+        plane.written += len(data)
+
+    def finish(self):
+        """Write the padding and the headers, and give the file its name."""
+        for plane in self._planes:
+            header = plane.header(plane.words)
+            if len(header) != plane.header_size or plane.written != plane.size:
+                raise RuntimeError(f"{self._path}: a plane is not what was foreseen")
+            at = plane.start + plane.header_size + plane.size
+            self._write_all(memoryview(bytes(plane.end - at)), at)
+            self._write_all(memoryview(header), plane.start)
+        self._close()
+        self._part.replace(self._path)
+
+    def __exit__(self, *error):
+        self._close()
+        # A disk that cannot be written may not let go of the file either: the next run does it.
+        with suppress(OSError):
+            self._part.unlink()
+
+    def _close(self):
+        if self._file is not None:
+            file, self._file = self._file, None
+            os.close(file)
+
+    def _write_all(self, data, at):
+        while data:
+            done = os.pwrite(self._file, data, at)
+            data, at = data[done:], at + done
+
+
+def swap(block):
+    """Turn contiguous numbers into big-endian in place and return their checksum sum.
+
+    Parameters
+    ----------
+    block : numpy.ndarray
+        Native int16, float32 or float64.
+
+    Returns
+    -------
+    int
+        See `ccdflow.files.checksum.sum_words`.
+    """
+    flat = block.reshape(-1).view(f"u{block.itemsize}")
+    even = flat[: flat.size // 2 * 2] if flat.itemsize == 2 else flat
+    total = int(even.view(np.uint32).sum(dtype=np.uint64))
+    if flat.itemsize == 2:
+        # A little-endian word has its halves the wrong way round, and 65536 times it, carries
+        # added, the right way.
+        total <<= 16
+        if flat.size % 2:
+            total += int(flat[-1]) << 16
+    np.copyto(flat.view(flat.dtype.newbyteorder(">")), flat)
+    return checksum.checksum_of(total)

@@ -1,0 +1,105 @@
+"""The mask bits of calibrated frames, and masks of which few pixels are set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SATURATED = 1
+NOT_FINITE = 2
+NO_DATA = 4
+HOT = 8
+DEAD = 16
+BAD_COLUMN = 32
+COSMIC = 64
+UNLIT = 128
+UNCALIBRATED = 256
+NOT_LINEAR = 512
+BLEED = 1024
+REPLACED = 2048
+VARIES = 4096
+FLAT_UNRELIABLE = 8192
+
+MEANING = {
+    SATURATED: "saturated",
+    NOT_FINITE: "not finite",
+    NO_DATA: "no data",
+    HOT: "hot",
+    DEAD: "dead or low response",
+    BAD_COLUMN: "bad column or trap",
+    COSMIC: "cosmic ray",
+    UNLIT: "unlit",
+    UNCALIBRATED: "calibration missing or extrapolated here",
+    NOT_LINEAR: "beyond linear range",
+    BLEED: "next to saturation",
+    REPLACED: "value replaced",
+    VARIES: "varies",
+    FLAT_UNRELIABLE: "flat unreliable",
+}
+
+UNLIT_BELOW = 0.2
+"""A flat below this is unlit."""
+
+LEAST_FLAT = 1e-3
+"""A pixel whose flat is below this is not divided by it."""
+
+HOT_RATE = 20.0
+"""Electrons a second beyond which a pixel is masked where its dark was scaled up."""
+
+_OF_ITS_FRAMES = SATURATED | NOT_FINITE | NO_DATA
+
+
+def of_master(mask):
+    """Return the mask of a master as it concerns a frame: no value there is no calibration here.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        (ny, nx), integers.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx), int16.
+    """
+    mask = mask.astype(np.int16)
+    without = (mask & _OF_ITS_FRAMES) != 0
+    return (mask & ~_OF_ITS_FRAMES) | np.where(without, UNCALIBRATED, 0).astype(np.int16)
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A mask as the pixels that are set.
+
+    Attributes
+    ----------
+    index : numpy.ndarray
+        int64, (n,): their places in the flattened image, in order.
+    value : numpy.ndarray
+        int16, (n,): their bits.
+    width : int
+        Columns of the image.
+    """
+
+    index: np.ndarray
+    value: np.ndarray
+    width: int
+
+    @classmethod
+    def of(cls, mask):
+        """Return a mask (ny, nx) of int16 as its pixels that are set."""
+        index = np.flatnonzero(mask)
+        return cls(index, mask.reshape(-1)[index], mask.shape[1])
+
+    @property
+    def nbytes(self):
+        """Bytes of memory that it takes."""
+        return self.index.nbytes + self.value.nbytes
+
+    def put(self, first, block):
+        """Set these bits in the rows of a mask from ``first`` on, (k, nx) int16, contiguous."""
+        start = first * self.width
+        low, high = np.searchsorted(self.index, (start, start + block.size))
+        if high > low:
+            block.reshape(-1)[self.index[low:high] - start] |= self.value[low:high]

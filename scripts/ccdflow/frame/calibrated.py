@@ -1,0 +1,506 @@
+"""A calibrated frame made from its reduced frame on disk, in one pass of blocks of rows.
+
+The frame is never whole in memory: a block is read, calibrated and written while it is in the
+processor's cache. The masters are in memory once, for all threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.errors import FrameError
+from ccdflow.files import checksum, rawfile
+from ccdflow.files.cards import card_value
+from ccdflow.files.planes import Plane, PlanesWriter, read_rows, read_units
+from ccdflow.frame import bits, calibrated_header, signal
+from ccdflow.frame.calibrate import SCALE_UP, Calibration, check, has_noise, level_is_out
+
+ARITHMETIC = 1
+"""Raise it when a change alters any pixel or any card of a calibrated frame."""
+
+MAD_TO_SIGMA = 1.482602218505602
+
+# Pixels in a block, rows of it are even in number; and pixels that are written at once.
+_BLOCK_PIXELS = 1 << 16
+_CHUNK_PIXELS = 1 << 20
+_SKY_ROWS = 64
+_ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What came of a frame.
+
+    Attributes
+    ----------
+    images : tuple of dict
+        Of each image: ``sky``, ``sky_rms``, ``sky_predicted``, ``saturation`` (in its unit),
+        ``bias_noise``, ``dark_noise``, ``flat_noise``, ``level_noise`` (a list, one of each
+        amplifier), ``flags`` (bit: number of pixels, where a mask was made).
+    unit : str
+        'electron', 'adu', or what the frame had.
+    words : int
+        Checksum sum of the first image, its DATASUM.
+    uncertain : str
+        Why there is no uncertainty though it was asked for; '' otherwise.
+    """
+
+    images: tuple
+    unit: str
+    words: int
+    uncertain: str = ""
+
+
+def calibrate_file(
+    path,
+    target,
+    chain,
+    readouts,
+    *,
+    key="",
+    grade="A",
+    reasons=(),
+    uncertainty=True,
+    mask=True,
+    scale_up=SCALE_UP,
+    tolerance=0.5,
+    name=None,
+):
+    """Calibrate one reduced frame into a product: image, UNCERT, MASK.
+
+    Parameters
+    ----------
+    path, target : path-like
+        The reduced frame, and the product; the product gets its name when it is whole.
+    chain : ccdflow.frame.calibrate.Chain
+        The masters, of a `ccdflow.frame.masters.MasterStore` that all threads share.
+    readouts : sequence of sequence of ccdflow.frame.readout.Readout
+        Of each image of the frame, its amplifiers.
+    key : str
+        CCDFKEY of the product.
+    grade : {'A', 'B', 'C'}
+    reasons : sequence of str
+        What keeps it from grade A, for HISTORY.
+    uncertainty, mask : bool
+        Which extensions to make. Without gain or read noise there is no uncertainty.
+    scale_up, tolerance : float
+        See `ccdflow.frame.calibrate.check`.
+    name : str, optional
+        The frame's, for errors.
+
+    Returns
+    -------
+    Calibrated
+
+    Raises
+    ------
+    FrameError
+        If the frame is damaged, or the masters cannot be applied to it.
+    OSError
+        If the product cannot be written; what stood there is untouched.
+    """
+    name = str(path) if name is None else name
+    units = read_units(path, name=name)
+    places = _images(units, readouts, name)
+    everyone = tuple(readout for image in readouts for readout in image)
+    unit = str(card_value(units[places[0]].header, "BUNIT") or "adu")
+    camera = str(card_value(units[0].header, "CCDFCAM") or "")
+    _check_done(units, chain, name)
+    check(
+        chain, everyone, camera=camera, unit=unit, scale_up=scale_up, tolerance=tolerance, name=name
+    )
+    why = _why_uncertain(everyone, chain) if uncertainty else ""
+    if why:
+        reasons = (*reasons, why)
+    noise = uncertainty and not why
+    with Path(path).open("rb", buffering=0) as file:
+        images = []
+        for number, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
+            shape = units[place].shape
+            work = Calibration(
+                shape, amplifiers, chain, index=number, unit=unit, noise=noise, name=name
+            )
+            images.append(_Image(file.fileno(), units, place, name, work, noise=noise, mask=mask))
+        first = calibrated_header.primary_cards(
+            units[0], chain, key=key, grade=grade, reasons=reasons
+        )
+        planes = _planes(units, images, first)
+        with PlanesWriter(target, planes) as writer:
+            for image in images:
+                image.run(writer)
+            writer.finish()
+    return Calibrated(
+        tuple(image.figures for image in images),
+        images[0].work.unit,
+        images[0].planes["image"].words,
+        why,
+    )
+
+
+def _images(units, readouts, name):
+    """Return the numbers of the HDUs that hold the frame's images."""
+    found = [
+        number
+        for number, unit in enumerate(units)
+        if unit.shape is not None
+        and not (number and unit.name.rstrip("0123456789") in ("MASK", "UNCERT", "COUNT"))
+    ]
+    if not found or len(found) != len(readouts):
+        raise FrameError(
+            "the reduced frame has another number of images than its camera",
+            file=name,
+            value=len(found),
+            allowed=str(len(readouts)),
+            remedy="reduce it again",
+        )
+    return found
+
+
+def _check_done(units, chain, name):
+    """Raise `FrameError` where the frame's header says that a step was done to it already."""
+    for keyword, kind in _ALREADY:
+        if getattr(chain, kind) is None:
+            continue
+        for unit in units:
+            value = card_value(unit.header, keyword)
+            if value is not None and value is not False:
+                raise FrameError(
+                    f"the frame's header says that its {kind} was corrected already",
+                    file=name,
+                    keyword=keyword,
+                    value=value,
+                    allowed="no such card",
+                    remedy="reduce the raw frame, or calibrate it without this step",
+                )
+
+
+def _why_uncertain(readouts, chain):
+    """Return why no uncertainty can be predicted, '' where it can."""
+    if not has_noise(readouts):
+        return "no UNCERT: gain or read noise of an amplifier is unknown"
+    if not level_is_out(chain, readouts):
+        return "no UNCERT: the bias level is still in the pixels"
+    return ""
+
+
+def _planes(units, images, first):
+    """Return the planes of the product, in the order of its HDUs."""
+    by_hdu = {image.place: image for image in images}
+    planes = []
+    for number in range(max(by_hdu) + 1):
+        image = by_hdu.get(number)
+        if image is None and number == 0:
+            planes.append(
+                Plane(
+                    lambda words: calibrated_header.image_header(first, None, words, primary=True)
+                )
+            )
+        elif image is not None:
+            planes.append(image.plane(first if number == 0 else None))
+    for image in images:
+        planes += image.uncertainty_plane()
+    for image in images:
+        planes += image.mask_plane()
+    return planes
+
+
+class _Image:
+    """One image of a frame on its way from file to file."""
+
+    def __init__(self, file, units, place, name, work, *, noise, mask):
+        self.place = place
+        self.unit = units[place]
+        self.work = work
+        self.planes = {}
+        self.figures = {}
+        self._file = file
+        self._name = name
+        self._noise = noise
+        self._with_mask = mask
+        suffix = str(place) if place else ""
+        self._suffix = suffix
+        masks = [u for u in units[1:] if u.name == f"MASK{suffix}" and u.shape == self.unit.shape]
+        self._mask_unit = masks[0] if masks else None
+        self._measure()
+
+    # -- what is known before the pixels are written -----------------------------------------------
+
+    def _measure(self):
+        """Sample the image: its background, the level and noise of its sky."""
+        ny, _ = self.unit.shape
+        self.background = None
+        if self._noise:
+            tiles = signal.tiles_of(ny)
+            self.background = signal.Background(tiles, self._sample(tiles.all_rows))
+        rows = np.unique(np.linspace(0, ny - 1, min(ny, _SKY_ROWS)).round().astype(int))
+        sky = self._sample(rows)
+        self.figures = {
+            **_sky(sky),
+            "sky_predicted": self._predict(rows) if self._noise else None,
+            "saturation": self._saturation(),
+            **self._noises(),
+        }
+        if self._with_mask:
+            self.figures["flags"] = dict.fromkeys(bits.MEANING, 0)
+
+    def _sample(self, rows):
+        """Return some rows, calibrated, (k, nx) float32."""
+        nx = self.unit.shape[1]
+        stored = np.empty((len(rows), nx), self.unit.dtype)
+        for number, row in enumerate(rows):
+            read_rows(self._file, self.unit, row, stored[number : number + 1], name=self._name)
+        values = stored.astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):
+            self.work.apply(rows, values, np.empty_like(values))
+        return values
+
+    def _predict(self, rows):
+        """Return the median standard error of some rows at the background's level."""
+        shape = (1, self.unit.shape[1])
+        light, scratch = np.empty(shape, np.float32), np.empty((2, *shape), np.float32)
+        errors = np.empty((len(rows), shape[1]), np.float32)
+        for number, row in enumerate(rows):
+            here, error = slice(row, row + 1), errors[number : number + 1]
+            self.work.detector_variance(here, error, scratch[0])
+            self.background.rows(np.array([row]), light)
+            np.maximum(light, 0, out=light)
+            self.work.add_light(here, light, error, scratch)
+            self.work.to_error(here, error)
+        return float(np.median(errors))
+
+    def _saturation(self):
+        """Return the least value that a saturated pixel can have, in the product's unit."""
+        found = [self._saturation_of(readout) for readout in self.work.readouts]
+        return min(found) if found and None not in found else None
+
+    def _saturation_of(self, readout):
+        if readout.saturation is None:
+            return None
+        value, part = readout.saturation - readout.level, readout.region.slices
+        for kind, scale in (("bias", 1.0), ("dark", self.work.chain.scale)):
+            image = self.work.plane(kind)
+            if image is not None:
+                value -= scale * _middle(image, readout, part)
+        flat = self.work.plane("flat")
+        if flat is not None:
+            value /= _top(flat, readout, part)
+        return value * self.work.factor(readout)
+
+    def _noises(self):
+        """Return what the masters and the level of a row add, as they are applied."""
+        chain, work = self.work.chain, self.work
+        levels, found = [], {}
+        factor = max(work.factor(readout) for readout in work.readouts)
+        if self._noise:
+            for kind, scale in (("bias", abs(chain.bias_share)), ("dark", chain.scale)):
+                if work.plane(kind) is not None:
+                    # A bias that cancels is not asked for its noise: that takes a while.
+                    noise = work.noise(kind) if scale else 0.0
+                    found[f"{kind}_noise"] = scale * factor * noise
+            if work.plane("flat") is not None:
+                found["flat_noise"] = work.noise("flat")
+            shares = 1.0
+            for kind, share in (("bias", chain.bias_share), ("dark", chain.scale)):
+                use = getattr(chain, kind)
+                if use is not None and use.master.frames:
+                    shares += share**2 / use.master.frames
+            levels = [
+                work.factor(readout) * (readout.level_variance * shares) ** 0.5
+                for readout in work.readouts
+            ]
+        return {**found, "level_noise": levels}
+
+    # -- planes ------------------------------------------------------------------------------------
+
+    def plane(self, first):
+        """Return the plane of the pixels; ``first`` are the cards of the primary HDU, or None."""
+        names = None
+        cards = first
+        if first is None:
+            cards, names = calibrated_header.extension_cards(self.unit)
+
+        def header(words):
+            own = calibrated_header.CardList(cards)
+            calibrated_header.say_of_image(own, self.work, self.figures)
+            return calibrated_header.image_header(
+                own, self.unit.shape, words, name=names, primary=first is not None
+            )
+
+        self.planes["image"] = Plane(header, self.unit.shape)
+        return self.planes["image"]
+
+    def uncertainty_plane(self):
+        """Return the plane of the standard errors in a list, [] where there is none."""
+        if not self._noise:
+            return []
+        cards = calibrated_header.uncertainty_cards(self.work.unit)
+        return self._extension("uncertainty", cards, f"UNCERT{self._suffix}", ">f4")
+
+    def mask_plane(self):
+        """Return the plane of the mask in a list, [] where there is none."""
+        if not self._with_mask:
+            return []
+        return self._extension("mask", calibrated_header.mask_cards(), f"MASK{self._suffix}", ">i2")
+
+    def _extension(self, use, cards, name, dtype):
+        shape = self.unit.shape
+
+        def header(words):
+            return calibrated_header.image_header(cards, shape, words, dtype=dtype, name=name)
+
+        self.planes[use] = Plane(header, shape, dtype)
+        return [self.planes[use]]
+
+    # -- the pass ----------------------------------------------------------------------------------
+
+    def run(self, writer):
+        """Calibrate all rows and write them.
+
+        Parameters
+        ----------
+        writer : ccdflow.files.planes.PlanesWriter
+        """
+        ny, nx = self.unit.shape
+        rows = max(2, _BLOCK_PIXELS // nx // 2 * 2)
+        chunk = max(rows, _CHUNK_PIXELS // nx // rows * rows)
+        buffers = _Buffers(self, rows, min(chunk, ny))
+        with np.errstate(invalid="ignore", over="ignore"):
+            for start in range(0, ny, chunk):
+                stop = min(start + chunk, ny)
+                for low in range(start, stop, rows):
+                    high = min(low + rows, stop)
+                    self._block(slice(low, high), slice(low - start, high - start), buffers)
+                for use, plane in self.planes.items():
+                    writer.write(plane, buffers.out[use][: stop - start])
+        self._check_sum(buffers)
+
+    def _block(self, rows, place, buffers):
+        """Calibrate one block of rows into the chunk that is written next."""
+        ny = self.unit.shape[0]
+        count = rows.stop - rows.start
+        top, bottom = int(rows.start > 0), int(rows.stop < ny)
+        if not self._noise:
+            top = bottom = 0
+        stored = buffers.stored[: count + top + bottom]
+        read_rows(self._file, self.unit, rows.start - top, stored, name=self._name)
+        values = buffers.values[: count + 2] if self._noise else buffers.out["image"][place]
+        filled = values[1 - top : 1 + count + bottom] if self._noise else values
+        np.copyto(filled, stored)
+        reduced = filled[top : top + count]
+        buffers.add(reduced)
+        flags = buffers.out["mask"][place] if self._with_mask else None
+        if flags is not None:
+            self.work.mask(rows, reduced, self._stored_mask(rows, buffers), flags)
+        around = slice(rows.start - top, rows.stop + bottom)
+        self.work.apply(around, filled, buffers.scratch_of(len(filled)))
+        if self._noise:
+            buffers.out["image"][place] = reduced
+            if not top:
+                values[0] = values[1]
+            if not bottom:
+                values[-1] = values[-2]
+            self._errors(rows, values, buffers.out["uncertainty"][place], flags, buffers)
+        if flags is not None:
+            self._count(flags)
+
+    def _count(self, flags):
+        """Count the pixels of each bit; few are set, which is much quicker to look at."""
+        flat = flags.reshape(-1)
+        found, counts = np.unique(flat[np.flatnonzero(flat)], return_counts=True)
+        for value, count in zip(found.tolist(), counts.tolist(), strict=True):
+            for bit in bits.MEANING:
+                if value & bit:
+                    self.figures["flags"][bit] += count
+
+    def _errors(self, rows, values, errors, flags, buffers):
+        self.work.variance(rows, values, self.background, errors, buffers.scratch)
+        if flags is not None:
+            self.work.mask_extrapolated(rows, errors, flags)
+        self.work.to_error(rows, errors)
+
+    def _stored_mask(self, rows, buffers):
+        if self._mask_unit is None:
+            return None
+        stored = buffers.mask[: rows.stop - rows.start]
+        read_rows(self._file, self._mask_unit, rows.start, stored, name=self._name)
+        return stored
+
+    def _check_sum(self, buffers):
+        """Raise `FrameError` where the pixels read are not those that the frame's DATASUM is of."""
+        claimed = card_value(self.unit.header, "DATASUM")
+        if claimed is None or self.unit.dtype != ">f4":
+            return
+        total = checksum.checksum_of(buffers.words)
+        if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:
+            raise FrameError(
+                "the reduced frame's pixels are not what its checksum says",
+                file=self._name,
+                keyword="DATASUM",
+                value=claimed,
+                remedy="reduce it again",
+            )
+
+
+class _Buffers:
+    """A thread's memory for blocks and chunks of one image, used again for the next frame."""
+
+    def __init__(self, image, rows, chunk):
+        nx = image.unit.shape[1]
+        self.words = 0
+        self.stored = _buffer("stored", (rows + 2, nx), image.unit.dtype)
+        self.values = _buffer("values", (rows + 2, nx), np.float32)
+        self._width = nx
+        self.scratch = _buffer("scratch", (3, (rows + 2) * nx), np.float32)
+        types = {"image": np.float32, "uncertainty": np.float32, "mask": np.int16}
+        self.out = {use: _buffer(use, (chunk, nx), types[use]) for use in image.planes}
+        self.mask = None
+        if image._mask_unit is not None:
+            self.mask = _buffer("stored mask", (rows, nx), image._mask_unit.dtype)
+
+    def scratch_of(self, count):
+        """Return scratch for so many rows."""
+        return self.scratch[0, : count * self._width].reshape(count, self._width)
+
+    def add(self, reduced):
+        """Add reduced pixels to their checksum."""
+        self.words += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
+
+
+def _buffer(use, shape, dtype):
+    dtype = np.dtype(dtype)
+    count = int(np.prod(shape))
+    memory = rawfile.scratch.get(("calibrated", use), count * dtype.itemsize)
+    return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)
+
+
+def _sky(sample):
+    """Return level and noise of the sky in rows of an image: of a median pixel."""
+    finite = sample[np.isfinite(sample)]
+    if not finite.size:
+        return {"sky": None, "sky_rms": None}
+    # Neighbours have the same background; stars are few.
+    steps = (sample[:, 1:] - sample[:, :-1]).ravel()
+    steps = np.abs(steps[np.isfinite(steps)])
+    rms = MAD_TO_SIGMA * float(np.median(steps)) / 2**0.5 if steps.size else None
+    return {"sky": float(np.median(finite)), "sky_rms": rms}
+
+
+def _middle(image, readout, part):
+    """Return the median of a master's pixels of an amplifier."""
+
+    def make():
+        return float(np.median(image.data[part][::8, ::4]))
+
+    return image.figure(("middle", readout), make)
+
+
+def _top(image, readout, part):
+    """Return the value that next to none of a flat's pixels of an amplifier exceed."""
+
+    def make():
+        return max(float(np.quantile(image.data[part][::4, ::4], 0.999)), bits.LEAST_FLAT)
+
+    return image.figure(("top", readout), make)

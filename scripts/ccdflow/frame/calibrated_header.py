@@ -1,0 +1,203 @@
+"""The headers of a calibrated frame: which masters, how applied, how good; and no stale card."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from ccdflow.files.hdus import hdu_header, versions
+from ccdflow.files.headertext import CardList, printable
+from ccdflow.frame import bits
+
+_STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN"
+    r"|EXTNAME|EXTVER|EXTLEVEL|INHERIT"
+)
+_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
+# What a frame has under these names is not about this product.
+_OWN = re.compile(
+    r"(BIAS|DARK|FLAT)(IM|KEY|DT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
+    r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL)"
+)
+# The camera's own, about raw pixels: under these names they would be taken for the product's.
+_RENAMED = {
+    "GAIN": "RAWGAIN",
+    "EGAIN": "RAWEGAIN",
+    "CCDGAIN": "RAWCGAIN",
+    "SATURATE": "RAWSATUR",
+    "SATLEVEL": "RAWSATLV",
+}
+_SHORT_MEANING = {
+    bits.SATURATED: "saturated",
+    bits.HOT: "hot",
+    bits.UNCALIBRATED: "without a calibration, or extrapolated",
+}
+_ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
+
+
+def primary_cards(unit, chain, *, key, grade, reasons):
+    """Return the cards of the first HDU: those of the reduced frame, and what was done to it.
+
+    Parameters
+    ----------
+    unit : ccdflow.files.planes.Unit
+        The reduced frame's first HDU.
+    chain : ccdflow.frame.calibrate.Chain
+    key : str
+        Of the calibrated frame.
+    grade : {'A', 'B', 'C'}
+    reasons : sequence of str
+        What keeps it from grade A, and what was left out.
+
+    Returns
+    -------
+    ccdflow.files.headertext.CardList
+    """
+    cards = _kept(unit.cards)
+    reduced_key = unit.header.get("CCDFKEY", "")
+    for keyword, value, comment in versions():
+        cards.set(keyword, value, comment)
+    cards.set("CCDFKEY", key, "what this product depends on")
+    if reduced_key:
+        cards.set("REDKEY", reduced_key, "CCDFKEY of the reduced frame")
+    for use in chain.uses:
+        _say_of_master(cards, use)
+    cards.set("CALGRADE", grade, "A own night and exact, B older or scaled, C incomplete")
+    for reason in reasons:
+        cards.add_history(f"ccdflow: grade {grade}: {printable(reason)}")
+    return cards
+
+
+def _kept(cards):
+    return CardList(cards).without(
+        lambda keyword: bool(_STRUCTURE.fullmatch(keyword) or _OWN.fullmatch(keyword))
+    )
+
+
+def _say_of_master(cards, use):
+    name, master = use.master.kind.upper(), use.master
+    cards.set(f"{name}IM", printable(master.name), f"combined {master.kind}")
+    if master.key:
+        cards.set(f"{name}KEY", master.key, "its CCDFKEY")
+    if use.lag is not None:
+        cards.set(f"{name}DT", int(use.lag), "[d] nights from it to this frame")
+    if master.kind == "dark":
+        cards.set("DARKSCAL", _short(use.scale), "the dark less its bias was multiplied by it")
+        if use.degrees is not None:
+            cards.set(
+                "DARKDTMP", _short(use.degrees), "[deg C] the dark's temperature less this one's"
+            )
+    if master.kind == "flat" and master.level:
+        cards.set("FLATLVL", _short(master.level), "[adu] mean level of one flat")
+
+
+def extension_cards(unit):
+    """Return the cards of an image extension, those of the reduced frame, and those that name it.
+
+    Returns
+    -------
+    cards, names : ccdflow.files.headertext.CardList
+    """
+    return _kept(unit.cards), CardList(card for card in unit.cards if card[0] in _NAMES)
+
+
+def say_of_image(cards, calibration, figures):
+    """Write what is true of one calibrated image.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place; always becomes as long, whatever the figures.
+    calibration : ccdflow.frame.calibrate.Calibration
+    figures : dict
+        As `ccdflow.frame.calibrated.calibrate_file` returns them of an image.
+    """
+    unit = calibration.unit
+    _rename(cards, calibration.converts)
+    for use, keyword in zip(
+        (calibration.chain.bias, calibration.chain.dark, calibration.chain.flat),
+        ("ZEROCOR", "DARKCOR", "FLATCOR"),
+        strict=True,
+    ):
+        if use is not None:
+            cards.set(keyword, printable(use.master.name))
+    cards.set("BUNIT", unit, "unit of the pixels")
+    for keyword, name, comment in (
+        ("SATURATE", "saturation", f"[{unit}] least value of a saturated pixel"),
+        ("MBNOISE", "bias_noise", f"[{unit}] of the bias as applied, before flat"),
+        ("MDNOISE", "dark_noise", f"[{unit}] of the dark as applied, before flat"),
+        ("MFNOISE", "flat_noise", "noise of the flat in a pixel, relative"),
+        ("SKYLVL", "sky", f"[{unit}] median of this image"),
+        ("SKYRMS", "sky_rms", f"[{unit}] noise of a pixel, measured"),
+        ("SKYPRED", "sky_predicted", f"[{unit}] its prediction, median UNCERT"),
+    ):
+        if figures.get(name) is not None:
+            cards.set(keyword, _short(figures[name]), comment)
+    levels = figures.get("level_noise") or ()
+    for number, noise in enumerate(levels, start=1):
+        keyword = "OSCNOISE" if len(levels) == 1 else f"OSCNOI{number:02d}"
+        cards.set(keyword, _short(noise), f"[{unit}] of a row's level, before flat")
+    for keyword, bit in (
+        ("NSAT", bits.SATURATED),
+        ("NHOT", bits.HOT),
+        ("NUNCAL", bits.UNCALIBRATED),
+    ):
+        if "flags" in figures:
+            cards.set(keyword, int(figures["flags"][bit]), f"pixels {_SHORT_MEANING[bit]}")
+
+
+def _rename(cards, converted):
+    for keyword, new in _RENAMED.items():
+        if keyword in cards and (converted or keyword not in _ABOUT_GAIN):
+            cards.drop(new)
+            cards.rename(keyword, new)
+    if converted:
+        cards.set("GAIN", 1.0, "[electron] in a unit of these pixels")
+
+
+def _short(value):
+    return float(f"{value:.6g}") if np.isfinite(value) else "unknown"
+
+
+def image_header(cards, shape, words, *, dtype=">f4", name=None, primary=False):
+    """Return the header of an image HDU as bytes.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+    shape : (int, int) or None
+        (ny, nx); None for a primary HDU without an image.
+    words : int
+        Checksum sum of its pixels.
+    dtype : str
+    name : str or CardList, optional
+    primary : bool
+
+    Returns
+    -------
+    bytes
+    """
+    stand_in = None if shape is None else np.broadcast_to(np.zeros((), dtype), shape)
+    return hdu_header(cards, stand_in, words, name=name, primary=primary)
+
+
+def uncertainty_cards(unit):
+    """Return the cards of an UNCERT extension, as `astropy.nddata.CCDData` reads them."""
+    cards = CardList()
+    cards.set("UTYPE", "StdDevUncertainty", "kind of uncertainty")
+    cards.set("BUNIT", unit, "standard error of the pixels")
+    cards.add_comment(
+        "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the "
+        "image tell what of it is common to a row, or to all frames with these masters."
+    )
+    return cards
+
+
+def mask_cards():
+    """Return the cards of a MASK extension: the meaning of each bit."""
+    cards = CardList()
+    cards.add_comment("Bits of the mask; 0 is a good pixel:")
+    for bit, words in bits.MEANING.items():
+        cards.add_comment(f"{bit} {words}")
+    return cards

@@ -1,0 +1,538 @@
+"""Combined biases, darks and flats as calibrating wants them: read once, shared by all threads.
+
+Pixels are finite here: where a master has no value, a harmless one stands for it and the mask says
+so. Variances are made when they are first asked for: the standard errors of a few values scatter
+by half and more, and would make every error bar wrong that they are added to. They are smoothed by
+what gain and read noise predict.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value, number
+from ccdflow.files.planes import read_rows, read_units
+from ccdflow.frame import bits
+from ccdflow.frame.signal import Background, tiles_of
+
+BIAS, DARK, FLAT = "bias", "dark", "flat"
+
+DEFAULT_MEMORY = 700_000_000
+"""Bytes of masters that a store keeps; those in use are never let go of."""
+
+# A standard error from values is believed where chance would exceed it once in a million pixels.
+_BELIEVED = 4.75
+# A pixel is its own estimate of the dark signal where it is so many sigma off its surroundings.
+_OWN_SIGNAL = 4.0
+_READ_ROWS = 256
+_STRIP_PIXELS = 1 << 16
+# Rows of an amplifier from which the level of its measured variances is taken.
+_SCALE_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Master:
+    """A combined bias, dark or flat.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    images : tuple of MasterImage
+        One for each image of the frames, in the order of the HDUs.
+    name : str
+        Its path, for cards and errors.
+    key : str
+        Its CCDFKEY.
+    frames : int or None
+        Members.
+    exptime, temperature : float or None
+        Seconds, degrees.
+    bias_key : str
+        CCDFKEY of the bias that was subtracted from its members, '' if it is still in them.
+    bias_noise : float
+        Of that bias, adu; only wanted where the frame gets another one.
+    level_subtracted : bool
+        Whether the overscan level of its members was subtracted.
+    level : float or None
+        Mean adu of one flat.
+    camera, unit : str
+    gains : tuple of float
+        Electrons per adu of its amplifiers, where its header says so.
+    """
+
+    kind: str
+    images: tuple
+    name: str = ""
+    key: str = ""
+    frames: int | None = None
+    exptime: float | None = None
+    temperature: float | None = None
+    bias_key: str = ""
+    bias_noise: float = 0.0
+    level_subtracted: bool = True
+    level: float | None = None
+    camera: str = ""
+    unit: str = "adu"
+    gains: tuple = ()
+
+    @property
+    def nbytes(self):
+        """Bytes of memory that it takes at the moment."""
+        return sum(image.nbytes for image in self.images)
+
+
+@dataclass
+class MasterImage:
+    """One image of a master.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        (ny, nx), float32, native and finite: adu; of a flat relative to its mean.
+    flags : ccdflow.frame.bits.Sparse
+        Its pixels that are not good, as bits of a calibrated frame's mask.
+    error : callable or None
+        Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None
+        without any.
+    scatter : bool
+        Whether these are from the scatter of the values behind each pixel.
+    """
+
+    data: np.ndarray
+    flags: bits.Sparse
+    error: object = None
+    scatter: bool = True
+    _planes: dict = field(default_factory=dict, repr=False)
+    _lock: object = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def nbytes(self):
+        """Bytes of memory that it takes at the moment."""
+        planes = [self.data, *self._planes.values()]
+        return self.flags.nbytes + sum(getattr(plane, "nbytes", 0) for plane in planes)
+
+    def variance(self, master, readouts):
+        """Return the variance of each pixel: adu^2; of a flat relative to its value squared.
+
+        Parameters
+        ----------
+        master : Master
+            What it belongs to.
+        readouts : tuple of ccdflow.frame.readout.Readout
+            With gain and read noise.
+
+        Returns
+        -------
+        numpy.ndarray
+            (ny, nx), float32, finite, above 0.
+        """
+        return self._plane(("variance", readouts), lambda: _variance(self, master, readouts))
+
+    def signal(self, master, readouts):
+        """Return a dark's expected signal, adu, (ny, nx) float32: not below 0, noise taken out."""
+        return self._plane(("signal", readouts), lambda: _signal(self, master, readouts))
+
+    def figure(self, name, make):
+        """Return a figure of this image that is worked out once."""
+        return self._plane(name, make)
+
+    def forget(self, readouts):
+        """Let go of the planes of variance and signal, which are made again where need be."""
+        with self._lock:
+            for name in ("variance", "signal"):
+                self._planes.pop((name, readouts), None)
+
+    def _plane(self, name, make):
+        with self._lock:
+            if name not in self._planes:
+                self._planes[name] = make()
+            return self._planes[name]
+
+
+class MasterStore:
+    """The masters that threads share: each file is read once, the oldest are let go of.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes to keep.
+    """
+
+    def __init__(self, memory=DEFAULT_MEMORY):
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._masters = OrderedDict()
+        self._locks = {}
+
+    def get(self, path, kind, *, name=None):
+        """Return a `Master`, from memory where the file is the one that was read.
+
+        Parameters
+        ----------
+        path : path-like
+        kind : {'bias', 'dark', 'flat'}
+        name : str, optional
+            For its cards and errors; the path if absent.
+
+        Raises
+        ------
+        FrameError
+            If it cannot be read, or is no such master.
+        """
+        name = str(path) if name is None else name
+        try:
+            status = Path(path).stat()
+        except OSError as error:
+            raise FrameError(
+                f"the combined {kind} cannot be read ({os.strerror(error.errno)})",
+                file=name,
+                remedy="make it again",
+            ) from None
+        key = (str(path), kind, name, status.st_size, status.st_mtime_ns, status.st_ino)
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            with self._lock:
+                found = self._masters.get(key)
+                if found is not None:
+                    self._masters.move_to_end(key)
+                    return found
+            found = read_master(path, kind, name=name)
+            self._keep(key, found)
+        return found
+
+    def _keep(self, key, master):
+        with self._lock:
+            self._masters[key] = master
+            total = sum(kept.nbytes for kept in self._masters.values())
+            while total > self._memory and len(self._masters) > 1:
+                old, gone = self._masters.popitem(last=False)
+                self._locks.pop(old, None)
+                total -= gone.nbytes
+
+
+def read_master(path, kind, *, name=None):
+    """Read a combined bias, dark or flat.
+
+    Parameters
+    ----------
+    path : path-like
+    kind : {'bias', 'dark', 'flat'}
+    name : str, optional
+        For cards and errors; the path if absent.
+
+    Returns
+    -------
+    Master
+
+    Raises
+    ------
+    FrameError
+        If it cannot be read, or a flat holds no lit pixel or is not normalised.
+    """
+    name = str(path) if name is None else name
+    units = read_units(path, name=name)
+    extensions = {unit.name: unit for unit in units[1:] if unit.shape is not None}
+    images = []
+    with Path(path).open("rb", buffering=0) as file:
+        for index, unit in enumerate(units):
+            if unit.shape is None or _is_beside(unit.name, index, units):
+                continue
+            suffix = str(index) if index else ""
+            pixels = _pixels(file.fileno(), unit, name)
+            mask = extensions.get(f"MASK{suffix}")
+            mask = None if mask is None else _pixels(file.fileno(), mask, name)
+            error = extensions.get(f"UNCERT{suffix}")
+            header = units[0].header if index == 0 else _merged(units[0].header, unit.header)
+            read = None if error is None else _later(path, error, name)
+            # What UNCERT was predicted with stands there.
+            scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
+            images.append(
+                image_of(
+                    pixels, kind, mask=mask, error=read, scatter=scatter, name=name, copy=False
+                )
+            )
+    if not images:
+        raise FrameError(f"the combined {kind} holds no image", file=name, remedy="make it again")
+    return _described(kind, tuple(images), header, name)
+
+
+def _is_beside(name, index, units):
+    """Tell whether an extension belongs to an image: its uncertainty, mask or count."""
+    return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
+
+
+def _merged(primary, own):
+    merged = primary.copy()
+    merged.update(own)
+    return merged
+
+
+def _later(path, unit, name):
+    def read():
+        with Path(path).open("rb", buffering=0) as file:
+            return _pixels(file.fileno(), unit, name)
+
+    return read
+
+
+def _pixels(file, unit, name):
+    """Return an image in native byte order: float32, or the integers that it holds."""
+    dtype = np.dtype(unit.dtype)
+    out = np.empty(unit.shape, np.float32 if dtype.kind == "f" else dtype.newbyteorder("="))
+    buffer = np.empty((min(_READ_ROWS, unit.shape[0]), unit.shape[1]), dtype)
+    for first in range(0, unit.shape[0], len(buffer)):
+        block = buffer[: unit.shape[0] - first]
+        read_rows(file, unit, first, block, name=name)
+        out[first : first + len(block)] = block
+    return out
+
+
+def _described(kind, images, header, name):
+    def text(keyword):
+        return str(card_value(header, keyword) or "")
+
+    gains = (
+        number(card_value(header, key))
+        for key in header
+        if key[:4] in ("AMPG", "GAIN") and _is(key)
+    )
+    key = text("BIASKEY")
+    return Master(
+        kind,
+        images,
+        name=name,
+        key=text("CCDFKEY"),
+        frames=number(card_value(header, "NCOMBINE")),
+        exptime=number(card_value(header, "EXPTIME")),
+        bias_key=key or text("BIASIM"),
+        bias_noise=number(card_value(header, "MBNOISE")) or 0.0,
+        level_subtracted=bool(key or text("BIASIM"))
+        or any(k in header for k in ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01")),
+        level=number(card_value(header, "FLATLVL")),
+        camera=text("CCDFCAM"),
+        unit=text("BUNIT") or "adu",
+        gains=tuple(gain for gain in gains if gain is not None),
+    )
+
+
+def _is(keyword):
+    return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
+
+
+def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy=True):
+    """Return a `MasterImage` of an array.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        (ny, nx), adu, of a flat with mean 1; what is not finite is replaced and flagged.
+    kind : {'bias', 'dark', 'flat'}
+    mask : numpy.ndarray, optional
+        (ny, nx) integers, bits of `ccdflow.frame.bits`.
+    error : numpy.ndarray or callable, optional
+        Standard errors, or what returns them.
+    scatter : bool
+        See `MasterImage`.
+    name : str
+        For errors.
+    copy : bool
+        False lets it keep, and change, ``pixels``: native float32 then.
+
+    Returns
+    -------
+    MasterImage
+
+    Raises
+    ------
+    FrameError
+        If no pixel has a value, or a flat holds no lit pixel or is not normalised.
+    """
+    data = np.array(pixels, np.float32) if copy else pixels
+    flags = np.zeros(data.shape, np.int16) if mask is None else bits.of_master(mask)
+    absent = ~np.isfinite(data)
+    if absent.all():
+        raise FrameError(
+            f"the combined {kind} holds no finite value", file=name, remedy="make it again"
+        )
+    flags[absent] |= bits.UNCALIBRATED
+    if kind == FLAT:
+        _check_flat(data, absent, name)
+        flags[~absent & (data < bits.UNLIT_BELOW)] |= bits.UNLIT
+        # Dividing by next to nothing makes infinities of noise: such a pixel is not divided.
+        absent |= data < bits.LEAST_FLAT
+        flags[absent] |= bits.UNCALIBRATED
+        data[absent] = 1.0
+    elif absent.any():
+        data[absent] = np.median(data[~absent])
+    if error is not None and not callable(error):
+        return MasterImage(
+            data, bits.Sparse.of(flags), lambda: np.array(error, np.float32), scatter
+        )
+    return MasterImage(data, bits.Sparse.of(flags), error, scatter)
+
+
+def _check_flat(data, absent, name):
+    # Some pixels tell whether it is a flat, and quicker; all of them where these do not.
+    sample = data[:: max(1, data.shape[0] // 256)]
+    lit = sample[sample >= bits.UNLIT_BELOW]
+    lit = lit if lit.size else data[~absent & (data >= bits.UNLIT_BELOW)]
+    if not lit.size:
+        raise FrameError(
+            "the flat holds no lit pixel",
+            file=name,
+            value=float(np.max(data[~absent])),
+            allowed=f"a mean of 1, and pixels of at least {bits.UNLIT_BELOW}",
+            remedy="look at its members",
+        )
+    middle = float(np.median(lit))
+    if not 0.5 < middle < 2.0:
+        raise FrameError(
+            "the flat is not normalised",
+            file=name,
+            value=round(middle, 3),
+            allowed="a median between 0.5 and 2",
+            remedy="divide it by its mean",
+        )
+
+
+# -- noise -----------------------------------------------------------------------------------------
+
+
+def _variance(image, master, readouts):
+    """Return the variances of a master: predicted, scaled and corrected by those measured."""
+    if image.error is None:
+        out = np.empty(image.data.shape, np.float32)
+        for rows in _strips(out):
+            out[rows] = predicted_variance(image, master, readouts, rows)
+        return out
+    out = image.error()
+    scales = dict.fromkeys(readouts, 1.0)
+    if image.scatter:
+        scales = {readout: _scale(image, master, readout, out) for readout in readouts}
+    beyond = _quantile(_freedom(master), _BELIEVED) if image.scatter else 0.0
+    for rows in _strips(out):
+        predicted = predicted_variance(image, master, readouts, rows)
+        for readout in readouts:
+            if scales[readout] != 1.0:
+                predicted[_within(readout, rows)] *= np.float32(scales[readout])
+        measured = _squared(image, master, out[rows], rows)
+        with np.errstate(invalid="ignore"):
+            own = measured > np.float32(beyond) * predicted
+        own &= np.isfinite(measured)
+        out[rows] = np.where(own, measured, predicted)
+    return out
+
+
+def _strips(image):
+    """Yield slices of rows that fit into the processor's cache."""
+    step = max(1, _STRIP_PIXELS // image.shape[1])
+    for first in range(0, image.shape[0], step):
+        yield slice(first, min(first + step, image.shape[0]))
+
+
+def _within(readout, rows):
+    """Return the slices of an amplifier in some rows, counted from the first of these."""
+    region = readout.region
+    low, high = max(region.y0, rows.start), max(min(region.y1, rows.stop), rows.start)
+    return slice(low - rows.start, high - rows.start), slice(region.x0, region.x1)
+
+
+def _squared(image, master, error, rows):
+    measured = np.square(error, dtype=np.float32)
+    if master.kind == FLAT:
+        measured /= np.square(image.data[rows])
+    return measured
+
+
+def _freedom(master):
+    return max((master.frames or 2) - 1, 1)
+
+
+def _scale(image, master, readout, error):
+    """Return how much larger the measured variances of an amplifier are than those predicted."""
+    region = readout.region
+    step = max(1, (region.y1 - region.y0) // _SCALE_ROWS)
+    ratios = []
+    for row in range(region.y0, region.y1, step):
+        rows = slice(row, row + 1)
+        measured = _squared(image, master, error[rows], rows)
+        ratio = measured / predicted_variance(image, master, (readout,), rows)
+        ratios.append(ratio[:, region.x0 : region.x1].ravel())
+    ratios = np.concatenate(ratios)
+    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
+    if not ratios.size:
+        return 1.0
+    return max(float(np.median(ratios)) / _quantile(_freedom(master), 0.0), 1e-3)
+
+
+def _quantile(freedom, normal):
+    """Return a quantile of chi^2 over its degrees of freedom (Wilson and Hilferty)."""
+    part = 2 / (9 * freedom)
+    return max(1 - part + normal * part**0.5, 0.0) ** 3
+
+
+def predicted_variance(image, master, readouts, rows):
+    """Return what gain and read noise predict for the variance of a master's pixels.
+
+    Parameters
+    ----------
+    image : MasterImage
+    master : Master
+    readouts : tuple of ccdflow.frame.readout.Readout
+    rows : slice
+
+    Returns
+    -------
+    numpy.ndarray
+        (k, nx), float32, as `MasterImage.variance`; 1 where no amplifier lies.
+    """
+    frames = max(master.frames or 1, 1)
+    out = np.ones(image.data[rows].shape, np.float32)
+    for readout in readouts:
+        inside = _within(readout, rows)
+        one = readout.read_noise**2 + readout.rounding + readout.level_variance
+        if master.kind == BIAS:
+            out[inside] = one / frames
+            continue
+        data = image.data[rows][inside]
+        if master.kind == DARK:
+            light = np.maximum(data, 0)
+            light *= np.float32(1 / (readout.gain * frames))
+            out[inside] = light + np.float32(one / frames)
+            continue
+        # A flat whose level nobody knows: half of 16 bits, of which the scatter takes the rest.
+        level = master.level or 30_000.0
+        light = np.maximum(data * np.float32(level), np.float32(1.0))
+        noise = light * np.float32(1 / readout.gain) + np.float32(one)
+        light *= light
+        noise /= light
+        out[inside] = noise * np.float32(1 / frames)
+    return out
+
+
+def _signal(image, master, readouts):
+    """Return a dark's expected signal: its surroundings', or its own where that is another."""
+    data, variance = image.data, image.variance(master, readouts)
+    out = np.zeros_like(data)
+    for readout in readouts:
+        part = readout.region.slices
+        target, values, limit = out[part], data[part], variance[part]
+        # Of a dark with its bias in, only what stands out is known to be dark current.
+        level = 0.0 if master.bias_key else float(np.median(values[::4]))
+        tiles = tiles_of(values.shape[0])
+        background = Background(tiles, values[tiles.all_rows] - np.float32(level))
+        for rows in _strips(values):
+            block = values[rows] - np.float32(level)
+            around = np.empty(block.shape, np.float32)
+            background.rows(np.arange(rows.start, rows.stop), around)
+            own = np.square(block - around) > np.float32(_OWN_SIGNAL**2) * limit[rows]
+            target[rows] = np.maximum(np.where(own, block, around), 0)
+    return out

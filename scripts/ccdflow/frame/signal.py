@@ -1,0 +1,205 @@
+"""The signal that the photon noise of a frame is predicted from: never the noisy pixel alone.
+
+A variance from a pixel's own counts is small where the noise made the pixel faint: weighted by it,
+every mean comes out too low. The signal of the sky is the median of tiles, interpolated. Where the
+mean of 3 x 3 pixels is significantly above or below that (stars, galaxies, steps), it is a surface
+of second degree through the neighbours. Only where a pixel is off that surface, in the middle of a
+sharp star, does it count itself.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+TILE = 64
+"""Rows and columns of a tile."""
+
+SIGNIFICANT = 4.0
+"""Standard deviations of a mean of 3 x 3 pixels."""
+
+OWN = 2500.0
+"""Electrons from which on a pixel is its own estimate: noise of 2 %, bias of the pull of 0.01."""
+
+SHARP = 3.0
+"""Standard deviations by which a pixel may be off the surface through its neighbours."""
+
+_ROWS_OF_A_TILE, _COLUMN_STEP = 8, 4
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Which rows the tiles are sampled on.
+
+    Attributes
+    ----------
+    edges : numpy.ndarray
+        First row of each tile, and the end.
+    rows : list of numpy.ndarray
+        The rows sampled of each.
+    """
+
+    edges: np.ndarray
+    rows: list
+
+    @property
+    def all_rows(self):
+        """All sampled rows, in order."""
+        return np.concatenate(self.rows)
+
+
+def tiles_of(ny):
+    """Return how ``ny`` rows are divided into `Tiles`."""
+    edges = np.linspace(0, ny, max(1, round(ny / TILE)) + 1).round().astype(int)
+    rows = []
+    for low, high in pairwise(edges):
+        step = max(1, (high - low) // _ROWS_OF_A_TILE)
+        rows.append(np.arange(low + min(step // 2, high - low - 1), high, step))
+    return Tiles(edges, rows)
+
+
+class Background:
+    """The smooth part of an image: medians of tiles, interpolated.
+
+    Parameters
+    ----------
+    tiles : Tiles
+    sample : numpy.ndarray
+        (k, nx): the image on ``tiles.all_rows``; NaN counts for nothing.
+    """
+
+    def __init__(self, tiles, sample):
+        width = sample.shape[1] // max(1, round(sample.shape[1] / TILE))
+        levels = _medians(tiles, width, sample)
+        if np.isnan(levels).any():
+            finite = levels[np.isfinite(levels)]
+            levels[np.isnan(levels)] = np.median(finite) if finite.size else 0.0
+        middles = width * np.arange(levels.shape[1]) + (width - 1) / 2
+        across = np.arange(sample.shape[1])
+        self.level = float(np.median(levels))
+        self._grid = np.array([np.interp(across, middles, row) for row in levels], np.float32)
+        self.is_negative = bool((self._grid < 0).any())
+        self._at = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
+
+    def rows(self, rows, out):
+        """Write the background of some rows (an array of their numbers) to ``out``, (k, nx)."""
+        place = np.clip(np.interp(rows, self._at, np.arange(len(self._at))), 0, len(self._at) - 1)
+        low = np.minimum(place.astype(int), max(len(self._at) - 2, 0))
+        part = (place - low).astype(np.float32)
+        for tile in np.unique(low):
+            here = np.flatnonzero(low == tile)
+            here = slice(here[0], here[-1] + 1)
+            below = self._grid[tile]
+            step = self._grid[min(tile + 1, len(self._grid) - 1)] - below
+            np.multiply(part[here, np.newaxis], step, out=out[here])
+            out[here] += below
+        return out
+
+
+def _medians(tiles, width, sample):
+    """Return the median of each tile, (rows of tiles, tiles in a row); NaN without a value."""
+    count = sample.shape[1] // width
+    step = _COLUMN_STEP if width >= TILE // 2 else 1
+    median = np.median if np.isfinite(sample).all() else np.nanmedian
+    out = np.empty((len(tiles.rows), count))
+    first = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a tile without any value
+        for number, rows in enumerate(tiles.rows):
+            strip = sample[first : first + len(rows), : count * width]
+            first += len(rows)
+            boxes = strip.reshape(len(rows), count, width)[:, :, ::step]
+            out[number] = median(boxes.swapaxes(0, 1).reshape(count, -1), axis=1)
+    return out
+
+
+def structure(image, background, variance, flat, photon, scratch):
+    """Return the pixels that are significantly off the background, and the signal there.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (k + 2, nx), contiguous, calibrated: a block of rows and the one on either side.
+    background : numpy.ndarray
+        (k, nx), of the rows in the middle.
+    variance : numpy.ndarray
+        (k, nx), that of the pixels with the background as their signal, times ``flat`` squared.
+    flat : numpy.ndarray or None
+        (k, nx).
+    photon : float
+        Variance of the photons over their signal.
+    scratch : numpy.ndarray
+        float32, two rows of at least (k + 2) nx; overwritten.
+
+    Returns
+    -------
+    rows, columns : numpy.ndarray
+        Of the block, int.
+    light : numpy.ndarray
+        The expected signal there.
+    """
+    at, deviation = _candidates(image, background, variance, flat, scratch)
+    near = background.reshape(-1)[at]
+    need = variance.reshape(-1)[at]
+    divisor = np.float32(1) if flat is None else flat.reshape(-1)[at]
+    need = need / (divisor * divisor)
+    far = deviation * deviation > np.float32(SIGNIFICANT**2 / 9) * need
+    at, near, need = at[far], near[far], need[far]
+    divisor = divisor if flat is None else divisor[far]
+    light = _light(image, at + image.shape[1], near, need, np.float32(photon) / divisor)
+    return *np.divmod(at, image.shape[1]), light
+
+
+def _candidates(image, background, variance, flat, scratch):
+    """Return where (flattened) the mean of 3 x 3 may be significantly off, and by how much.
+
+    Rows are taken as if each went on in the next: quicker, and the outermost columns, of which that
+    is not true, are left out.
+    """
+    width = image.shape[1]
+    pixels, size = image.reshape(-1), background.size - 2
+    total = scratch[0, : image.size - 2]
+    mean = scratch[1, :size]
+    np.add(pixels[:-2], pixels[1:-1], out=total)
+    total += pixels[2:]
+    np.add(total[:size], total[width : width + size], out=mean)
+    mean += total[2 * width : 2 * width + size]
+    mean *= np.float32(1 / 9)
+    mean -= background.reshape(-1)[1:-1]
+    np.abs(mean, out=mean)
+    # Some pixels are enough for a limit that finds all but a few and not many more.
+    least = float(np.min(variance[:, ::7]))
+    if flat is not None:
+        least /= max(float(np.max(flat[:, ::7])), 1e-3) ** 2
+    at = np.flatnonzero(mean > np.float32(SIGNIFICANT / 3 * max(least, 0.0) ** 0.5))
+    column = (at + 1) % width
+    at = at[(column > 0) & (column < width - 1)]
+    return at + 1, mean[at]
+
+
+def _light(image, at, near, variance, photon):
+    """Return the expected signal of pixels from the 3 x 3 around each.
+
+    A surface of second degree through the eight neighbours knows nothing of the pixel's own noise.
+    Where the pixel is off it, the image is sharper than such a surface: the pixel counts then.
+    """
+    width = image.shape[1]
+    pixels = image.reshape(-1)
+    own = pixels[at]
+    edges = [pixels[at + step] for step in (-1, 1, -width, width)]
+    corners = [pixels[at + step] for step in (-1 - width, 1 - width, width - 1, width + 1)]
+    least = own
+    for value in (*edges, *corners):
+        least = np.minimum(least, value)
+    edge, corner = sum(edges), sum(corners)
+    around = np.float32(1 / 2) * edge - np.float32(1 / 4) * corner
+    through = np.float32(5 / 9) * own + np.float32(2 / 9) * edge - np.float32(1 / 9) * corner
+    expected = variance + np.maximum(around - near, 0) * photon
+    sharp = (own - around) ** 2 > np.float32(SHARP**2 * 9 / 4) * expected
+    # In signals, not electrons, a photon is worth ``photon`` times the flat.
+    bright = through > np.float32(OWN) * photon
+    light = np.where(sharp, np.where(bright, own, through), around)
+    return np.maximum(light, least)

@@ -1,0 +1,143 @@
+"""Small frames with known truth for the tests of calibrating: two amplifiers, dust, masters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.camera.sections import Region
+from ccdflow.frame.calibrate import Chain, Use
+from ccdflow.frame.masters import Master, image_of
+from ccdflow.frame.readout import Readout, median_variance
+
+SHAPE = (300, 410)
+SEAM = 210
+GAINS = (1.3, 2.1)  # electrons per adu
+NOISES = (6.0, 4.0)  # adu, before rounding
+OVERSCAN = 24  # columns
+FRAMES = {"bias": 12, "dark": 5, "flat": 9}
+DARK_TIME, FLAT_LEVEL = 300.0, 20_000.0
+
+
+@dataclass(frozen=True)
+class Sky:
+    """What there is to be seen, and by what."""
+
+    bias: np.ndarray
+    dark: np.ndarray
+    flat: np.ndarray
+
+    @classmethod
+    def of(cls, shape=SHAPE, seed=1, *, hot=200):
+        random = np.random.default_rng(seed)
+        y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+        bias = 4 * np.sin(9 * x) + 2 * y + random.normal(0, 1.5, shape[1])
+        dark = 12 + 40 * np.exp(-((x + 1) ** 2 + (y + 1) ** 2) / 0.05)
+        dark.ravel()[random.integers(0, dark.size, hot)] += 10 ** random.uniform(2, 3.5, hot)
+        flat = (1 - 0.1 * (x**2 + y**2)) * random.normal(1, 0.02, shape).clip(0.8, 1.2)
+        for _ in range(6):
+            place = random.uniform(-0.8, 0.8, 2)
+            away = np.hypot((x - place[0]) * shape[1], (y - place[1]) * shape[0])
+            flat *= 1 - 0.15 * (np.abs(away - 14) < 6)
+        return cls(bias, dark, flat / flat.mean())
+
+
+def columns(shape=SHAPE):
+    """Return the columns of each of the two amplifiers."""
+    seam = min(SEAM, shape[1] // 2 + 5)
+    return slice(0, seam), slice(seam, shape[1])
+
+
+def expose(electrons, bias, random, *, overscan=OVERSCAN):
+    """Return a reduced frame, adu, of what is expected in electrons (ny, nx)."""
+    out = np.empty(electrons.shape)
+    for amplifier, gain, noise in zip(columns(electrons.shape), GAINS, NOISES, strict=True):
+        part = electrons[:, amplifier]
+        level = 1000.37
+        pixels = random.poisson(part) / gain + random.normal(level, noise, part.shape)
+        pixels = np.rint(pixels + bias[:, amplifier])
+        strip = np.full((len(part), 1), level)
+        if overscan:
+            strip = np.rint(random.normal(level, noise, (len(part), overscan)))
+        out[:, amplifier] = pixels - np.median(strip, axis=1, keepdims=True)
+    return out.astype(np.float32)
+
+
+def readouts(shape=SHAPE, *, overscan=OVERSCAN, **more):
+    """Return the two readouts of such frames."""
+    share = median_variance(overscan) if overscan else 0.0
+    return tuple(
+        Readout(
+            Region(0, shape[0], part.start, part.stop),
+            name,
+            gain=gain,
+            read_noise=noise,
+            level_variance=share * (noise**2 + 1 / 12),
+            **more,
+        )
+        for part, name, gain, noise in zip(
+            columns(shape), ("left", "right"), GAINS, NOISES, strict=True
+        )
+    )
+
+
+def gain_map(shape=SHAPE):
+    """Return electrons per adu of each pixel."""
+    out = np.empty(shape)
+    for part, gain in zip(columns(shape), GAINS, strict=True):
+        out[:, part] = gain
+    return out
+
+
+def masters(sky, random, *, frames=None, overscan=OVERSCAN, k_flat=5 / DARK_TIME):
+    """Return a combined bias, dark and flat of simulated frames, with standard errors."""
+    frames = FRAMES | (frames or {})
+    shape, gain = sky.bias.shape, gain_map(sky.bias.shape)
+
+    def mean(values):
+        return np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / len(values) ** 0.5
+
+    zero = np.zeros(shape)
+    bias = mean([expose(zero, sky.bias, random, overscan=overscan) for _ in range(frames["bias"])])
+    dark = mean(
+        [
+            expose(sky.dark * gain, sky.bias, random, overscan=overscan) - bias[0]
+            for _ in range(frames["dark"])
+        ]
+    )
+    light = (FLAT_LEVEL * sky.flat + k_flat * sky.dark) * gain
+    lit = [
+        expose(light, sky.bias, random, overscan=overscan) - bias[0] - k_flat * dark[0]
+        for _ in range(frames["flat"])
+    ]
+    flat = mean([one / one.mean() for one in lit])
+    made = {}
+    for kind, (data, error) in (("bias", bias), ("dark", dark), ("flat", flat)):
+        made[kind] = Master(
+            kind,
+            (image_of(data, kind, error=error),),
+            name=f"combined/{kind}.fits",
+            key=f"{kind}-key",
+            frames=frames[kind],
+            exptime=DARK_TIME if kind == "dark" else None,
+            bias_key="" if kind == "bias" else "bias-key",
+            level=FLAT_LEVEL if kind == "flat" else None,
+        )
+    return made
+
+
+def chain(made, *, k=1.0, without=()):
+    """Return a chain of masters."""
+    uses = {
+        kind: Use(master, k if kind == "dark" else 1.0)
+        for kind, master in made.items()
+        if kind not in without
+    }
+    return Chain(**uses)
+
+
+def sums(values, size=10):
+    """Return sums of squares of pixels."""
+    ny, nx = (n // size * size for n in values.shape)
+    return values[:ny, :nx].reshape(ny // size, size, nx // size, size).sum(axis=(1, 3))

@@ -1,0 +1,404 @@
+"""The arithmetic of calibrated frames against injected truth, and against ccdproc."""
+
+from dataclasses import replace
+
+import ccdproc
+import numpy as np
+import pytest
+from astropy import units
+from astropy.nddata import CCDData
+from calibration_truth import (
+    DARK_TIME,
+    FRAMES,
+    GAINS,
+    NOISES,
+    SHAPE,
+    Sky,
+    chain,
+    columns,
+    expose,
+    gain_map,
+    masters,
+    readouts,
+    sums,
+)
+
+from ccdflow.camera.sections import Region
+from ccdflow.errors import FrameError
+from ccdflow.frame import bits
+from ccdflow.frame.calibrate import Chain, Use, calibrate_arrays
+from ccdflow.frame.masters import Master, image_of
+from ccdflow.frame.readout import Readout, median_variance
+
+LEVELS = (0, 30, 400, 5_000, 40_000)  # electrons
+SEEDS = range(6)
+EPS = np.finfo(np.float32).eps
+
+
+def calibrated(level, k, seeds, *, hot=200, without=()):
+    """Yield (product less truth, standard error, mask, sky) of frames of one level."""
+    for seed in seeds:
+        random = np.random.default_rng([seed, level, int(10 * k)])
+        sky = Sky.of(seed=seed, hot=hot)
+        made = masters(sky, random)
+        scene = np.full(SHAPE, float(level))
+        light = scene * sky.flat + k * sky.dark * gain_map()
+        reduced = expose(light, sky.bias, random)
+        data, error, mask = calibrate_arrays(reduced, readouts(), chain(made, k=k, without=without))
+        yield data - scene, error, mask, sky
+
+
+@pytest.mark.parametrize("k", [1.0, 0.4])
+@pytest.mark.parametrize("level", LEVELS)
+def test_pulls_are_those_of_the_truth_in_each_amplifier(level, k):
+    found = [
+        (off / error)[:, part][mask[:, part] == 0]
+        for off, error, mask, _ in calibrated(level, k, SEEDS)
+        for part in columns()
+    ]
+    for amplifier in range(2):
+        pulls = np.concatenate(found[amplifier::2])
+        # Levels of 300 rows and masters leave 0.01 of a mean even where all is right.
+        assert abs(pulls.mean()) < 0.02
+        assert pulls.std() == pytest.approx(1, abs=0.01)
+    both = np.concatenate(found)
+    assert abs(both.mean()) < 0.01
+    assert both.std() == pytest.approx(1, abs=0.005)
+
+
+@pytest.mark.parametrize("k", [1.0, 0.4])
+def test_pulls_of_sums_with_the_level_of_a_row(k):
+    """In 10 x 10 pixels the noise of the level, common to a row, counts ten times."""
+    found, naive = [], []
+    for off, error, _, sky in calibrated(100, k, range(10), hot=0):
+        for part, readout in zip(columns(), readouts(), strict=True):
+            share = 1 + (1 - k) ** 2 / FRAMES["bias"] + k**2 / FRAMES["dark"]
+            level = readout.gain * (readout.level_variance * share) ** 0.5 / sky.flat[:, part]
+            variance = error[:, part].astype(float) ** 2
+            ny, nx = (n // 10 * 10 for n in level.shape)
+            rows = level[:ny, :nx].reshape(ny, nx // 10, 10).sum(2) ** 2
+            common = rows.reshape(ny // 10, 10, nx // 10).sum(1)
+            total = sums(off[:, part])
+            found.append((total / np.sqrt(sums(variance - level**2) + common)).ravel())
+            naive.append((total / np.sqrt(sums(variance))).ravel())
+    assert np.concatenate(found).std() == pytest.approx(1, abs=0.03)
+    # Without the card OSCNOISE one would be wrong by a twelfth.
+    assert np.concatenate(naive).std() > 1.07
+
+
+def starfield(shape, random, *, sky, width, flux):
+    """Return a scene (electrons) and its stars: row, column, flux."""
+    scene, stars = np.full(shape, float(sky)), []
+    for row in range(25, shape[0] - 25, 33):
+        for column in range(25, shape[1] - 25, 40):
+            y, x = row + random.uniform(-0.5, 0.5), column + random.uniform(-0.5, 0.5)
+            window = slice(row - 14, row + 15), slice(column - 14, column + 15)
+            grid = np.mgrid[window]
+            star = np.exp(-((grid[0] - y) ** 2 + (grid[1] - x) ** 2) / (2 * width**2))
+            total = 10 ** random.uniform(*flux)
+            scene[window] += star * total / star.sum()
+            stars.append((row, column, total))
+    return scene, stars
+
+
+@pytest.fixture(scope="module")
+def field():
+    """A thousand stars over a vignetted, dusty flat."""
+    shape, random = (1100, 1300), np.random.default_rng(11)
+    sky = Sky.of(shape, seed=5)
+    made = masters(sky, random, frames={"bias": 3, "dark": 6, "flat": 15}, overscan=400)
+    scene, stars = starfield(shape, random, sky=600, width=1.5, flux=(3.5, 5.3))
+    reduced = expose(scene * sky.flat + sky.dark * gain_map(shape), sky.bias, random, overscan=400)
+    known = readouts(shape, overscan=400)
+    return scene, stars, sky, calibrate_arrays(reduced, known, chain(made))
+
+
+def test_pulls_on_stars(field):
+    scene, _, _, (data, error, mask) = field
+    pulls = (data - scene) / error
+    for low, high in ((601, 700), (700, 1000), (1000, 3000), (3000, 1e6)):
+        chosen = pulls[(mask == 0) & (scene > low) & (scene <= high)]
+        assert len(chosen) > 3000
+        assert chosen.std() == pytest.approx(1, abs=0.02)
+        assert abs(chosen.mean()) < 0.03
+
+
+def test_a_thousand_stars_over_a_dusty_flat(field):
+    scene, stars, sky, (data, _, _) = field
+    gain = gain_map(scene.shape)
+    noise = np.where(gain == GAINS[0], NOISES[0], NOISES[1]) ** 2 + 1 / 12
+    variance = (scene * sky.flat + sky.dark * gain + noise * gain**2) / sky.flat**2
+    off, predicted, flat, flux = [], [], [], []
+    for row, column, total in stars:
+        window = slice(row - 6, row + 7), slice(column - 6, column + 7)
+        off.append((data[window] - scene[window]).sum())
+        predicted.append(np.sqrt(variance[window].sum()))
+        flat.append(np.average(sky.flat[window], weights=scene[window]))
+        flux.append(total)
+    off, predicted, flat, flux = map(np.array, (off, predicted, flat, flux))
+    assert len(stars) >= 1000
+    # Of a thousand residuals the standard deviation is known to 2.2 %.
+    assert (off / predicted).std() <= 1.02 + 0.022
+    slope, _ = np.polyfit(flat - 1, off / predicted, 1)
+    error = 1 / (flat.std() * len(flat) ** 0.5)
+    assert abs(slope) < 3.5 * error
+    # The same as a relative error of sky and stars: a bias left in would give 3e-2.
+    light = np.array([scene[r - 6 : r + 7, c - 6 : c + 7].sum() for r, c, _ in stars])
+    relative, _ = np.polyfit(flat - 1, off / light, 1, w=light / predicted)
+    spread = 1 / np.sqrt(np.sum((light / predicted) ** 2 * (flat - 1) ** 2))
+    assert abs(relative) < 5e-4 + 2 * spread
+    assert spread < 3e-3
+
+
+def test_a_bias_left_in_would_be_seen(field):
+    """The slope that the star test forbids is there where a flat keeps its bias level."""
+    scene, stars, sky, (data, _, _) = field
+    wrong = data * sky.flat / ((sky.flat + 0.06) / 1.06)
+    off = np.array([(wrong - scene)[r - 6 : r + 7, c - 6 : c + 7].sum() for r, c, _ in stars])
+    light = np.array([scene[r - 6 : r + 7, c - 6 : c + 7].sum() for r, c, _ in stars])
+    flat = np.array([sky.flat[r, c] for r, c, _ in stars])
+    slope, _ = np.polyfit(flat - 1, off / light, 1)
+    assert slope > 2e-2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 25, 32])
+def test_variance_of_a_median(count):
+    values = np.random.default_rng(count).normal(size=(400_000, count))
+    assert np.median(values, axis=1).var() == pytest.approx(median_variance(count), rel=0.01)
+
+
+def test_measured_read_noise_holds_the_rounding():
+    """A quiet camera: rounding counted twice would be 4 % of the error."""
+    random = np.random.default_rng(3)
+    shape, noise = (400, 500), 0.6
+    values = np.rint(random.normal(1000, noise, shape)).astype(np.float32) - 1000
+    whole = Region(0, shape[0], 0, shape[1])
+    measured = float(values.std())
+    for read_noise, rounding in ((noise, 1 / 12), (measured, 0.0)):
+        known = Readout(whole, gain=2.0, read_noise=read_noise, rounding=rounding)
+        data, error, _ = calibrate_arrays(values, (known,), Chain())
+        assert (data / error).std() == pytest.approx(1, abs=0.01)
+
+
+# -- equal to ccdproc ------------------------------------------------------------------------------
+
+
+def frames_for_ccdproc(seed=4):
+    random = np.random.default_rng(seed)
+    sky = Sky.of(seed=seed)
+    made = masters(sky, random)
+    scene = 300 + 2000 * random.random(SHAPE)
+    reduced = expose(scene * sky.flat + sky.dark * gain_map(), sky.bias, random)
+    return reduced, made
+
+
+@pytest.mark.parametrize("seconds", [DARK_TIME, 120.0])
+@pytest.mark.parametrize("without", [(), ("flat",), ("dark",), ("dark", "flat"), ("bias", "dark")])
+def test_pixels_are_those_of_ccdproc(seconds, without):
+    reduced, made = frames_for_ccdproc()
+    planes = {kind: made[kind].images[0].data for kind in made}
+    ccd = CCDData(reduced, unit="adu")
+    if "bias" not in without:
+        ccd = ccdproc.subtract_bias(ccd, CCDData(planes["bias"], unit="adu"))
+    if "dark" not in without:
+        ccd = ccdproc.subtract_dark(
+            ccd,
+            CCDData(planes["dark"], unit="adu"),
+            dark_exposure=DARK_TIME * units.s,
+            data_exposure=seconds * units.s,
+            scale=True,
+        )
+    if "flat" not in without:
+        ccd = ccdproc.flat_correct(ccd, CCDData(planes["flat"], unit=""), norm_value=1)
+    no_gain = tuple(replace(readout, gain=None) for readout in readouts())
+    k = seconds / DARK_TIME
+    data, error, _ = calibrate_arrays(
+        reduced, no_gain, chain(made, k=k, without=without), noise=False
+    )
+    assert error is None
+    assert data.dtype == np.float32
+    largest = np.max([np.abs(reduced), np.abs(planes["bias"]), np.abs(planes["dark"])], axis=0)
+    largest = largest / planes["flat"].clip(0.5) if "flat" not in without else largest
+    assert (np.abs(data - ccd.data) <= 2 * EPS * np.maximum(largest, np.abs(data))).all()
+    electrons, _, _ = calibrate_arrays(
+        reduced, readouts(), chain(made, k=k, without=without), noise=False
+    )
+    assert np.allclose(electrons, data * gain_map(), rtol=3 * EPS, atol=0)
+
+
+def test_the_guide_s_dark_with_its_bias_in_is_the_same_as_bias_and_dark():
+    """Bias stays in the dark: R - D, with no bias."""
+    reduced, made = frames_for_ccdproc()
+    bias, dark = made["bias"].images[0].data, made["dark"].images[0].data
+    whole = replace(made["dark"], images=(image_of(dark + bias, "dark"),), bias_key="")
+    guide, _, _ = calibrate_arrays(
+        reduced, readouts(), Chain(dark=Use(whole), flat=Use(made["flat"])), noise=False
+    )
+    ours, _, _ = calibrate_arrays(reduced, readouts(), chain(made), noise=False)
+    assert np.allclose(guide, ours, rtol=0, atol=0.01)
+
+
+# -- chains ----------------------------------------------------------------------------------------
+
+
+def test_chain_without_darks():
+    """Short exposures: the dark current stays in, and its photon noise is in the error."""
+    for off, error, mask, sky in calibrated(2000, 0.02, range(3), without=("dark",)):
+        left = 0.02 * sky.dark * gain_map() / sky.flat
+        pulls = ((off - left) / error)[mask == 0]
+        assert abs(pulls.mean()) < 0.02
+        assert pulls.std() == pytest.approx(1, abs=0.01)
+
+
+def test_chain_without_flats():
+    random = np.random.default_rng(9)
+    sky = Sky.of(seed=9)
+    made = masters(sky, random)
+    seen = 900.0 * sky.flat
+    reduced = expose(seen + sky.dark * gain_map(), sky.bias, random)
+    data, error, mask = calibrate_arrays(reduced, readouts(), chain(made, without=("flat",)))
+    assert ((data - seen) / error)[mask == 0].std() == pytest.approx(1, abs=0.01)
+
+
+def test_chain_of_flats_only():
+    random = np.random.default_rng(10)
+    sky = replace(Sky.of(seed=10), bias=np.zeros(SHAPE), dark=np.zeros(SHAPE))
+    made = masters(sky, random)
+    flat = replace(made["flat"], bias_key="")
+    reduced = expose(900.0 * sky.flat, sky.bias, random)
+    data, error, mask = calibrate_arrays(reduced, readouts(), Chain(flat=Use(flat)))
+    assert ((data - 900) / error)[mask == 0].std() == pytest.approx(1, abs=0.01)
+
+
+def test_chain_without_overscan():
+    """The level goes with the bias: one number a frame, no noise of rows."""
+    random = np.random.default_rng(12)
+    sky = Sky.of(seed=12)
+    sky = replace(sky, bias=sky.bias + 700.0)
+    made = masters(sky, random, overscan=0)
+    reduced = expose(500.0 * sky.flat + sky.dark * gain_map(), sky.bias, random, overscan=0)
+    known = readouts(overscan=0, subtracted=False)
+    data, error, mask = calibrate_arrays(reduced, known, chain(made))
+    pulls = ((data - 500) / error)[mask == 0]
+    assert pulls.std() == pytest.approx(1, abs=0.01)
+    assert abs(pulls.mean()) < 0.02
+
+
+# -- masks -----------------------------------------------------------------------------------------
+
+
+def simple(kind, data, **more):
+    data = np.asarray(data, np.float32)
+    keys = {"bias_key": "" if kind == "bias" else "bias-key", "key": f"{kind}-key"}
+    image = image_of(data, kind, **{key: more.pop(key) for key in ("mask", "error") if key in more})
+    return Master(kind, (image,), name=f"{kind}.fits", **{**keys, "frames": 9, **more})
+
+
+def one_readout(shape=(6, 8), **more):
+    return (Readout(Region(0, shape[0], 0, shape[1]), gain=2.0, read_noise=3.0, **more),)
+
+
+def test_masks_of_frame_and_masters_are_all_there():
+    shape = (6, 8)
+    reduced = np.full(shape, 100, np.float32)
+    stored = np.zeros(shape, np.uint8)
+    stored[0, 0], stored[0, 1] = bits.SATURATED, bits.NO_DATA
+    dark_mask = np.zeros(shape, np.int16)
+    dark_mask[1, 1], dark_mask[1, 2] = bits.HOT, bits.NO_DATA
+    bias = np.zeros(shape)
+    bias[2, 2] = np.nan
+    flat = np.ones(shape)
+    flat[3, 3], flat[3, 4], flat[3, 5], flat[3, 6] = 0.1, 0.0, np.nan, -1
+    uses = Chain(
+        Use(simple("bias", bias)),
+        Use(simple("dark", np.zeros(shape), mask=dark_mask)),
+        Use(simple("flat", flat)),
+    )
+    data, error, mask = calibrate_arrays(reduced, one_readout(), uses, mask=stored)
+    assert np.isfinite(data).all()
+    assert np.isfinite(error).all()
+    wanted = np.zeros(shape, np.int16)
+    wanted[0, 0], wanted[0, 1] = 1, 4
+    wanted[1, 1], wanted[1, 2], wanted[2, 2] = 8, 256, 256
+    wanted[3, 3], wanted[3, 4], wanted[3, 5], wanted[3, 6] = 128, 384, 256, 384
+    assert mask.dtype == np.int16
+    assert (mask == wanted).all()
+    assert data[3, 3] == np.float32(2000)
+    assert data[3, 4] == np.float32(200)
+
+
+def test_saturation_and_what_is_not_finite_are_found_without_a_stored_mask():
+    reduced = np.full((6, 8), 100, np.float32)
+    reduced[1, 2], reduced[3, 4], reduced[5, 7] = 64535, np.nan, np.inf
+    known = one_readout(level=1000.0, saturation=65535.0)
+    with np.errstate(all="raise"):
+        data, _, mask = calibrate_arrays(
+            reduced, known, Chain(Use(simple("bias", np.ones((6, 8)))))
+        )
+    assert mask[1, 2] == bits.SATURATED
+    assert mask[3, 4] == mask[5, 7] & bits.NOT_FINITE == bits.NOT_FINITE
+    assert np.isfinite(data).sum() == data.size - 2
+
+
+def test_a_dark_scaled_up_masks_hot_pixels_and_where_it_dominates():
+    shape = (6, 8)
+    dark, error = np.zeros(shape), np.full(shape, 0.5)
+    dark[1, 1], error[2, 2] = 1100, 40.0
+    made = simple("dark", dark, error=error, exptime=100.0)
+    uses = Chain(Use(simple("bias", np.zeros(shape))), Use(made, 2.0))
+    _, _, mask = calibrate_arrays(np.full(shape, 10, np.float32), one_readout(), uses)
+    assert mask[1, 1] & bits.HOT
+    assert mask[2, 2] == bits.UNCALIBRATED
+    assert np.count_nonzero(mask) == 2
+
+
+# -- physics ---------------------------------------------------------------------------------------
+
+
+def interlocks():
+    flat, zero = np.ones((6, 8)), np.zeros((6, 8))
+    bias = Use(simple("bias", zero))
+    with_bias = simple("dark", zero, bias_key="")
+    plain = simple("dark", zero)
+    lit = simple("flat", flat)
+    yield "subtracted twice", Chain(bias, Use(with_bias)), {}
+    yield "its bias with it", Chain(None, Use(with_bias, 0.5)), {}
+    yield "scaled up beyond the limit", Chain(bias, Use(plain, 2.6)), {}
+    yield "cannot be scaled", Chain(bias, Use(plain, float("nan"))), {}
+    yield "cannot be scaled", Chain(bias, Use(plain, 0.0)), {}
+    yield "another temperature", Chain(bias, Use(plain, 1.0, degrees=-3.0)), {}
+    pedestal = replace(lit, bias_key="", level_subtracted=False)
+    yield "flat still holds its bias level", Chain(bias, flat=Use(pedestal)), {}
+    yield "divided by the flat", Chain(flat=Use(lit)), {"subtracted": False}
+    yield "another unit", Chain(Use(replace(bias.master, unit="electron"))), {}
+    yield "another gain", Chain(Use(replace(bias.master, gains=(1.0,)))), {}
+    yield "another shape", Chain(Use(simple("bias", np.zeros((8, 6))))), {}
+
+
+@pytest.mark.parametrize(("words", "uses", "more"), list(interlocks()))
+def test_what_physics_forbids_is_refused_in_one_line(words, uses, more):
+    with pytest.raises(FrameError, match=words) as error:
+        calibrate_arrays(np.ones((6, 8), np.float32), one_readout(**more), uses)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, -1.0, 20173.0])
+def test_a_flat_that_is_none_is_refused(value):
+    with pytest.raises(FrameError, match="flat"):
+        simple("flat", np.full((6, 8), value))
+
+
+def test_noise_without_gain_is_refused():
+    known = (replace(one_readout()[0], gain=None),)
+    with pytest.raises(FrameError, match="gain or read noise is unknown"):
+        calibrate_arrays(np.ones((6, 8), np.float32), known, Chain())
+
+
+def test_nothing_handed_in_is_changed():
+    reduced, made = frames_for_ccdproc()
+    before = reduced.copy()
+    planes = {kind: made[kind].images[0].data.copy() for kind in made}
+    calibrate_arrays(reduced, readouts(), chain(made))
+    assert (reduced == before).all()
+    for kind, plane in planes.items():
+        assert (made[kind].images[0].data == plane).all()

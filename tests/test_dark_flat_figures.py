@@ -1,0 +1,288 @@
+"""Figures of combined darks and flats are those injected; what does not belong is left out."""
+
+import numpy as np
+import pytest
+from master_truth import (
+    DARK_SECONDS,
+    SHAPE,
+    amplifiers,
+    darks,
+    expose,
+    flats,
+    parts,
+    truth,
+    write,
+)
+
+from ccdflow.combine.darks import combine_darks
+from ccdflow.combine.flats import combine_flats
+from ccdflow.combine.masters import MasterImage
+from ccdflow.combine.measuring import sample_members
+from ccdflow.combine.stack import Subtracted
+from ccdflow.detector import dark_figures
+from ccdflow.detector.choosing import (
+    DarkThresholds,
+    FlatThresholds,
+    select_darks,
+    select_flats,
+)
+from ccdflow.detector.dark_figures import measure_dark
+from ccdflow.detector.flat_figures import flat_statistics, measure_flat
+from ccdflow.detector.frame_figures import frame_statistics
+from ccdflow.errors import UserError
+
+
+def combined_dark(folder, t, frames):
+    members = write(folder, frames)
+    bias = MasterImage(t.bias.astype(np.float32))
+    return combine_darks(members, bias=bias, amplifiers=amplifiers())
+
+
+# -- darks -----------------------------------------------------------------------------------------
+
+
+def test_rate_hot_pixels_and_noise_of_each_amplifier(tmp_path):
+    t = truth(hot=600)
+    dark = combined_dark(tmp_path, t, darks(t, 6))
+    hot = [int(np.count_nonzero(part > 5)) for part in parts(t.rate)]
+    for figures, count in zip(measure_dark(dark, seconds=DARK_SECONDS), hot, strict=True):
+        assert figures.unit == "electron"
+        assert abs(figures.rate.value - 0.02) < 4 * figures.rate.error
+        assert 0 < figures.rate.error < 0.002
+        assert figures.hot == count
+        assert 0.97 < figures.noise_ratio.value < 1.03
+        assert figures.glow.value == 0
+        assert figures.percentiles[99.9] > 5 > figures.percentiles[84]
+        assert dark_figures.remarks(figures) == []
+
+
+def test_glow_is_seen_in_the_amplifier_that_has_it(tmp_path):
+    t = truth(glow=0.5, hot=50)
+    dark = combined_dark(tmp_path, t, darks(t, 6))
+    for figures, rate in zip(measure_dark(dark, seconds=DARK_SECONDS), parts(t.rate), strict=True):
+        ny, nx = rate.shape
+        smooth = np.where(rate > 5, np.nan, rate)
+        boxes = [
+            np.nanmean(part)
+            for band in np.split(smooth, np.arange(1, 8) * ny // 8)
+            for part in np.split(band, np.arange(1, 8) * nx // 8, axis=1)
+        ]
+        expected = max(boxes) - np.median(boxes)
+        assert figures.glow.value == pytest.approx(expected, abs=5 * figures.glow.error)
+        assert expected > 10 * figures.glow.error
+
+
+def test_hot_pixels_without_a_gain_are_counted_in_adu(tmp_path):
+    t = truth(hot=300)
+    members = write(tmp_path, darks(t, 5))
+    bias = MasterImage(t.bias.astype(np.float32))
+    dark = combine_darks(members, bias=bias, amplifiers=amplifiers(gains=(None, None)))
+    for figures, rate, gain in zip(
+        measure_dark(dark, seconds=DARK_SECONDS, hot_rate=2.0),
+        parts(t.rate),
+        parts(t.gain),
+        strict=True,
+    ):
+        assert figures.unit == "adu"
+        assert figures.hot == np.count_nonzero(rate / gain > 2.0)
+
+
+def test_light_that_leaks_in_is_said(tmp_path):
+    t = truth()
+    rng = np.random.default_rng(3)
+    frames = [expose(t, 3.0 * k, DARK_SECONDS, rng) for k in range(6)]
+    dark = combined_dark(tmp_path, t, frames)
+    hours = [0.1 * k for k in range(6)]
+    figures = measure_dark(dark, seconds=DARK_SECONDS, hours=hours)[0]
+    assert figures.drift.slope.value == pytest.approx(30, rel=0.1)
+    (text,) = dark_figures.remarks(figures)
+    assert "rose by 1" in text
+    assert "light that leaks in" in text
+
+
+# -- choosing darks --------------------------------------------------------------------------------
+
+
+def dark_statistics(frames):
+    return [frame_statistics(frame, overscan=[1000.0]) for frame in frames]
+
+
+def test_darks_that_belong_are_all_kept():
+    t = truth(hot=400, glow=0.3)
+    for n in (1, 2, 3, 5, 9):
+        selection = select_darks(dark_statistics(darks(t, n, seed=n)))
+        assert selection.kept == tuple(range(n))
+        assert selection.agrees
+
+
+def test_a_light_leak_in_one_dark_is_left_out():
+    t = truth(hot=400)
+    frames = darks(t, 6)
+    gradient = np.linspace(0, 25, SHAPE[1])
+    frames[4] = frames[4] + gradient.astype(np.float32)
+    selection = select_darks(dark_statistics(frames))
+    assert selection.kept == (0, 1, 2, 3, 5)
+    assert selection.agrees
+    (out,) = selection.left_out
+    assert out.index == 4
+    assert out.figure == "level"
+    assert out.value > out.threshold
+    assert "above the limit of" in out.text
+
+
+def test_darks_of_another_temperature_or_saturated_are_left_out():
+    t = truth()
+    stats = dark_statistics(darks(t, 6))
+    selection = select_darks(
+        stats,
+        temperatures=[-100.0, -100.2, -97.0, np.nan, -100.1, -100.0],
+        saturated=[0, 0, 0, 0, 0.4, 0],
+    )
+    assert selection.kept == (0, 1, 3, 5)
+    assert [out.figure for out in selection.left_out] == ["temperature", "saturated fraction"]
+    assert selection.left_out[0].text == (
+        "its temperature is -97 C, further than 0.5 C from that of the group, -100 C"
+    )
+    assert selection.left_out[1].threshold == 0.01
+
+
+def test_a_dark_level_of_a_few_per_cent_more_is_no_reason():
+    """A detector a little warmer: some per cent of 600 adu are more than a noise, and no leak."""
+    t = truth()
+    rng = np.random.default_rng(2)
+    frames = [expose(t, 600.0 + d, DARK_SECONDS, rng) for d in (0, 24, -18, 30, 8)]
+    assert select_darks(dark_statistics(frames)).agrees
+    strict = select_darks(dark_statistics(frames), thresholds=DarkThresholds(dark_level=0.0))
+    assert not strict.agrees
+
+
+def test_darks_of_two_levels_have_no_common_level():
+    t = truth()
+    rng = np.random.default_rng(2)
+    frames = [expose(t, level, DARK_SECONDS, rng) for level in (0, 100, 0, 100, 0, 100)]
+    selection = select_darks(dark_statistics(frames))
+    assert not selection.agrees
+    assert "no common level" in selection.reason
+
+
+def test_all_saturated_leaves_none():
+    stats = dark_statistics(darks(truth(), 2))
+    selection = select_darks(stats, saturated=[1.0, 1.0])
+    assert not selection.agrees
+    assert selection.kept == ()
+    assert selection.reason.startswith("no frame is left (the first: its saturated fraction is 1")
+    with pytest.raises(UserError, match="no frame to select from"):
+        select_darks([])
+
+
+# -- flats -----------------------------------------------------------------------------------------
+
+
+def test_figures_of_a_flat(tmp_path):
+    t = truth()
+    levels = [20_000.0, 21_000, 22_000, 23_000]
+    members = write(tmp_path, flats(t, levels))
+    flat = combine_flats(
+        members,
+        bias=MasterImage(t.bias.astype(np.float32)),
+        dark=None,
+        amplifiers=amplifiers(),
+    )
+    found = measure_flat(flat, hours=[0, 0.5, 1.0, 1.5])
+    for figures, part, gain in zip(found, parts(t.flat), (1.3, 2.1), strict=True):
+        light = 4 * 21_500 * part.mean() * gain
+        assert figures.signal_to_noise == pytest.approx(np.sqrt(light), rel=0.02)
+        assert figures.aperture_cap == pytest.approx(figures.signal_to_noise * np.sqrt(50))
+        assert figures.level == pytest.approx(21_500 * part.mean() * gain, rel=2e-3)
+        assert figures.lowest == pytest.approx(20_000 * part.mean() * gain, rel=2e-3)
+        assert figures.lamp_drift.value == pytest.approx(100 * 2000 / 21_500, rel=0.02)
+        assert figures.ratio == pytest.approx(part.mean(), rel=1e-3)
+        assert 0.97 < figures.noise_ratio.value < 1.03
+        assert figures.unlit == 0
+
+
+def flat_stats(folder, t, frames):
+    members = write(folder, frames)
+    bias = Subtracted(t.bias.astype(np.float32))
+    _, sample = sample_members(members, subtract=[bias], ceilings=[60_000.0] * len(frames))
+    return [
+        flat_statistics(rows, gain=1.7, read_noise=6.0, saturated=np.mean(frame >= 60_000))
+        for rows, frame in zip(sample, frames, strict=True)
+    ]
+
+
+def test_twilight_flats_of_unlike_levels_belong_together(tmp_path):
+    t = truth()
+    frames = flats(t, [6000, 9000, 15_000, 24_000, 40_000])
+    for n in (1, 2, 3, 5):
+        selection = select_flats(flat_stats(tmp_path, t, frames[:n]))
+        assert selection.kept == tuple(range(n))
+        assert selection.agrees
+
+
+def test_another_filters_shape_is_left_out(tmp_path):
+    t = truth()
+    frames = flats(t, [20_000] * 5)
+    x = np.linspace(-1, 1, SHAPE[1])
+    rng = np.random.default_rng(1)
+    frames[3] = expose(t, 20_000 * t.flat * (1 + 0.04 * x), 5.0, rng)
+    selection = select_flats(flat_stats(tmp_path, t, frames))
+    (out,) = selection.left_out
+    assert (out.index, out.figure) == (3, "shape")
+    assert out.value == pytest.approx(0.04 * np.sqrt(np.mean(x**2)), rel=0.1)
+    assert out.value > out.threshold
+    assert selection.agrees
+
+
+def test_a_spot_that_moved_is_left_out(tmp_path):
+    t = truth()
+    frames = flats(t, [30_000] * 6)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    spot = 1 - 0.06 * (np.hypot(y - 100, x - 200) < 14)
+    frames[1] = expose(t, 30_000 * t.flat * spot, 5.0, np.random.default_rng(6))
+    selection = select_flats(flat_stats(tmp_path, t, frames))
+    (out,) = selection.left_out
+    assert (out.index, out.figure) == (1, "deepest spot")
+    assert 0.04 < out.value < 0.08
+    assert selection.agrees
+
+
+def test_too_faint_and_saturated_are_left_out_with_their_limits(tmp_path):
+    t = truth()
+    frames = flats(t, [20_000, 20_000, 300, 20_000])
+    frames[1][:, 40:90] = 65_000
+    selection = select_flats(flat_stats(tmp_path, t, frames))
+    assert selection.kept == (0, 3)
+    saturated, faint = selection.left_out
+    assert (saturated.index, saturated.figure, saturated.threshold) == (
+        1,
+        "saturated fraction",
+        0.05,
+    )
+    assert (faint.index, faint.threshold) == (2, 30.0)
+    light = 300 * np.median(t.flat) * 1.7
+    assert faint.value == pytest.approx(light / np.sqrt(light + (6 * 1.7) ** 2), rel=0.02)
+    assert "below the limit of 30" in faint.text
+    assert selection.agrees
+
+
+def test_flats_of_two_kinds_are_refused(tmp_path):
+    t = truth()
+    x = np.linspace(-1, 1, SHAPE[1])
+    rng = np.random.default_rng(1)
+    frames = [expose(t, 20_000 * t.flat * (1 + s * 0.04 * x), 5.0, rng) for s in (0, 1, 0, 1, 0, 1)]
+    selection = select_flats(flat_stats(tmp_path, t, frames))
+    assert not selection.agrees
+    assert "the flats have no common shape: it scatters by" in selection.reason
+    loose = select_flats(flat_stats(tmp_path, t, frames), FlatThresholds(shape=0.05))
+    assert "no common shape" not in loose.reason
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, -5.0])
+def test_a_flat_of_zeros_or_nan_is_too_faint(value):
+    stats = flat_statistics(np.full((64, 340), value, np.float32), gain=1.5, read_noise=5.0)
+    assert stats.signal_to_noise == 0
+    selection = select_flats([stats, stats])
+    assert selection.kept == ()
+    assert not selection.agrees
+    assert "signal to noise in a pixel is 0, below the limit of 30" in selection.reason
