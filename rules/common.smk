@@ -148,7 +148,12 @@ def begin_run():
     """Plan, and share out what there is to do."""
     dry = workflow.dryrun
     Run.session = session.start(
-        SETTINGS, chain=kinds.CHAIN, dry=dry, progress=headers_read, forced=forced()
+        SETTINGS,
+        chain=kinds.CHAIN,
+        dry=dry,
+        progress=headers_read,
+        forced=forced(),
+        asked=frozenset(asked_for()),
     )
     if asked := asked_for():
         for product in asked:

@@ -27,6 +27,7 @@ HEADERS = f"{STATE}/headers.json"
 LEDGER = f"{STATE}/ledger.json"
 DONE = f"{STATE}/done"
 ORDERS = f"{STATE}/orders"
+FAILED_READS = f"{STATE}/logs/raw"
 
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")
 _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part", re.DOTALL)
@@ -127,6 +128,11 @@ def done(product, key, attempt=0):
 def names_of_record(frame):
     """Return the names of the folders and the file of the record of a raw frame's product."""
     return PurePosixPath(done(reduced(frame), "0" * 16, 99)).parts
+
+
+def failed_read(file):
+    """Return the path of the log of a raw file at which something unforeseen was raised."""
+    return f"{FAILED_READS}/{segment(file)}.log"
 
 
 def parse_done(path):

@@ -17,6 +17,7 @@ from isal import isal_zlib
 from ccdflow.errors import FrameError
 from ccdflow.files.failures import (
     Changed,
+    Damaged,
     Incomplete,
     Unreadable,
     check_length,
@@ -25,14 +26,15 @@ from ccdflow.files.failures import (
     reading,
     too_long,
     truncated,
-)  # fmt: skip
+    unforeseen,
+)
 from ccdflow.files.inflate import GZIP_MAGIC, Inflated, Stream, fill, scratch
 from ccdflow.files.promised import BLOCK, Hdu, RawLayout, data_size, ends, parse_header
 
 __all__ = [
-    "BEYOND", "MAX_HEADER", "Changed", "Incomplete", "RawFile", "Unreadable", "check_length",
-    "check_memory", "damaged", "fill", "open_raw", "read_bytes", "read_layout", "reading",
-    "scratch",
+    "BEYOND", "MAX_HEADER", "Changed", "Damaged", "Incomplete", "RawFile", "Unreadable",
+    "check_length", "check_memory", "damaged", "fill", "open_raw", "read_bytes", "read_layout",
+    "reading", "scratch", "unforeseen",
 ]  # fmt: skip
 
 _FIRST_READ = 8192

@@ -17,7 +17,7 @@ from ccdflow.files import decoding, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import ledger
+from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.inventory import ARRIVING, OK, SET_ASIDE, Row, digest
 from ccdflow.run.job import Size
@@ -275,7 +275,16 @@ def reduce_frame(context, job):
         # Nothing is known of what it holds: a product that is there stays.
         return replace(record, status=ledger.GONE, reason=error.reason)
     except FrameError as error:
-        return replace(record, status=ledger.SET_ASIDE, reason=error.reason)
+        misread = isinstance(error, (rawfile.Damaged, rawfile.Incomplete))
+        data = {"misread": True} if misread else {}
+        return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
+    except (OSError, MemoryError):
+        # Not the frame's fault: the job fails.
+        raise
+    except Exception as error:
+        tracebacks.write(context.results, row.file, error)
+        reason = rawfile.unforeseen(row.file, error).reason
+        return replace(record, status=ledger.SET_ASIDE, reason=reason)
     return replace(
         record,
         stamp=ledger.stamp_of(target),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import os
@@ -16,7 +17,7 @@ from ccdflow import paths, settings
 from ccdflow.camera.cameras import load_cameras
 from ccdflow.camera.facts import is_of_unknown_type
 from ccdflow.errors import UserError
-from ccdflow.run import claims, inventory, ledger, plan, removal
+from ccdflow.run import claims, inventory, ledger, plan, removal, tracebacks
 from ccdflow.run.context import Context
 from ccdflow.run.describe import counted, set_aside_lines
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
@@ -54,7 +55,7 @@ class Session:
         return self.plan.context
 
 
-def start(values, *, chain, dry, progress=None, forced=frozenset()):
+def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozenset()):
     """Begin a run: take the lock, bring inventory and ledger up to date, and plan.
 
     Parameters
@@ -69,6 +70,9 @@ def start(values, *, chain, dry, progress=None, forced=frozenset()):
         Called with (headers read, headers to read).
     forced : set of str
         Kinds of products, and products, that are made again though they are current.
+    asked : set of str
+        Products that are asked for by name. The raw files of these, and of what is made again, are
+        read again where they are set aside.
 
     Returns
     -------
@@ -84,7 +88,10 @@ def start(values, *, chain, dry, progress=None, forced=frozenset()):
     with _no_collection(), ExitStack() as stack:
         # What ends before there is a session lets go of the folder.
         lock = None if dry else stack.enter_context(take_lock(results))
-        session = _begin(values, reading, chain, dry, lock, progress, forced)
+        try:
+            session = _begin(values, reading, chain, dry, lock, progress, (forced, asked))
+        except OSError as error:
+            raise _failed(results, error) from None
         stack.pop_all()
     return session
 
@@ -104,14 +111,16 @@ def _no_collection():
             gc.enable()
 
 
-def _begin(values, reading, chain, dry, lock, progress, forced):
+def _begin(values, reading, chain, dry, lock, progress, named):
+    forced, asked = named
+    again = None if plan.FRAME in forced else frozenset(forced) | frozenset(asked)
     results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
     store = inventory.load_store(results)
     records = ledger.load(results)
     files, unmade = ledger.fold(results, records, verify=True)
     take_aside(store, unmade)
-    gone = inventory.update(store, reading, progress=progress)
+    gone = inventory.update(store, reading, progress=progress, again=again)
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated(store, reading))
     context = Context(values, Path(values["raw"]), results, store, records, chain, outdated)
@@ -183,10 +192,30 @@ def take_lock(results):
 
 def _unwritable(results, error):
     return UserError(
-        f"the results folder cannot be written ({os.strerror(error.errno)})",
+        f"the results folder cannot be written ({error.strerror or error})",
         file=str(results),
-        remedy="check its permissions and the room on its disk; what is there is as it was",
+        remedy=f"{_WHAT_TO_DO.get(error.errno, _CHECK)}; what is there is as it was",
     )
+
+
+def _failed(results, error):
+    """Return the one line on what the system refused before anything was made."""
+    if error.errno in _OF_WRITING:
+        return _unwritable(results, error)
+    return UserError(
+        f"cannot be read ({error.strerror or error})",
+        file=str(error.filename or results),
+        remedy="check its permissions and its disk, and run again; what is there is as it was",
+    )
+
+
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_CHECK = "check its permissions and its disk"
+_WHAT_TO_DO = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on its disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check its permissions"),
+    errno.EIO: "check its disk",
+}
 
 
 def take_aside(store, unmade):
@@ -207,7 +236,9 @@ def take_aside(store, unmade):
             # Read it again next time, whatever its times.
             row = replace(row, stamp=(), status=ARRIVING, reason=record.reason)
         elif record.status == ledger.SET_ASIDE:
-            row = replace(row, status=SET_ASIDE, reason=record.reason)
+            # What was misread may have been so only once: the next run reads it to its end.
+            stamp = () if record.data.get("misread") else row.stamp
+            row = replace(row, stamp=stamp, status=SET_ASIDE, reason=record.reason)
         store.rows[row.file] = row
 
 
@@ -259,6 +290,9 @@ def save(session, files=()):
     """Write inventory, store and ledger where they changed; then the folded records can go."""
     context = session.context
     note_flags(context)
+    for file, text in context.store.tracebacks.items():
+        tracebacks.write(context.results, file, text)
+    context.store.tracebacks.clear()
     inventory.save(context.results, context.store)
     ledger.save(context.results, context.ledger)
     ledger.remove_records(context.results, files)
