@@ -123,14 +123,7 @@ def data_size(header, name=None):
     bitpix = card_value(header, "BITPIX")
     # 16.0 is equal to 16, and no FITS.
     if not isinstance(bitpix, int) or bitpix not in DTYPES:
-        raise FrameError(
-            "not a FITS pixel type",
-            file=name,
-            keyword="BITPIX",
-            value=bitpix,
-            allowed=", ".join(map(str, DTYPES)),
-            remedy="move the file out of the raw folder",
-        )
+        raise _no_pixel_type("BITPIX", bitpix, name)
     if axes == 0:
         return 0
     pixels, groups = 1, 1
@@ -139,11 +132,45 @@ def data_size(header, name=None):
     if "XTENSION" in header:
         pixels += _number(header, "PCOUNT", name, default=0)
         groups = _number(header, "GCOUNT", name, default=1)
-    size = abs(bitpix) // 8 * groups * pixels
+    return _checked_size(abs(bitpix) // 8 * groups * pixels, name)
+
+
+def tiled_size(header, name=None):
+    """Return the bytes of the image that compressed tiles become; 0 for any other HDU.
+
+    Raises
+    ------
+    FrameError
+        If the header does not say which image it is.
+    """
+    if card_value(header, "ZIMAGE") is not True:
+        return 0
+    axes = _number(header, "ZNAXIS", name, high=MOST_AXES)
+    bitpix = card_value(header, "ZBITPIX")
+    pixels = 1 if axes else 0
+    for axis in range(1, axes + 1):
+        pixels *= _number(header, f"ZNAXIS{axis}", name)
+    if not isinstance(bitpix, int) or bitpix not in DTYPES:
+        raise _no_pixel_type("ZBITPIX", bitpix, name)
+    return _checked_size(abs(bitpix) // 8 * pixels, name)
+
+
+def _checked_size(size, name):
     if size > _MOST_BYTES:
         problem = f"the header asks for more than {_MOST_BYTES:.0e} bytes of pixels"
         raise FrameError(problem, file=name, remedy="move the file out of the raw folder")
     return size
+
+
+def _no_pixel_type(keyword, value, name):
+    return FrameError(
+        "not a FITS pixel type",
+        file=name,
+        keyword=keyword,
+        value=value,
+        allowed=", ".join(map(str, DTYPES)),
+        remedy="move the file out of the raw folder",
+    )
 
 
 def image_header(header):

@@ -295,19 +295,19 @@ def reduce_frame(context, job):
 
 def _reduce(context, job, row, raw):
     """Reduce the frame of an open raw file; return where it is, what it became, its figures."""
+    memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     try:
         frame = _Frame(
             row,
             raw,
             context.results / job.product,
-            _layout(row, raw),
+            _layout(row, raw, memory),
             context.store.geometry(row.geometry),
             context.store.recipe(row.recipe),
-            int(context.settings["limits"]["frame_memory"] * 1e6),
+            memory,
             job.key,
             is_sampled=row.facts["type"] in context.chain.combined_types,
         )
-        rawfile.check_memory(frame.layout.length, frame.memory, row.file)
         done = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
             done = _stream(frame)
@@ -320,8 +320,8 @@ def _reduce(context, job, row, raw):
     return frame.target, made, _figures(frame, made, samples)
 
 
-def _layout(row, raw):
-    layout = raw.layout(whole=False)
+def _layout(row, raw, memory):
+    layout = raw.layout(memory=memory, whole=False)
     if layout.fingerprint not in ("", row.fingerprint):
         raise rawfile.Changed(row.file)
     return layout

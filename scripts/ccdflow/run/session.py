@@ -113,7 +113,7 @@ def _no_collection():
 
 def _begin(values, reading, chain, dry, lock, progress, named):
     forced, asked = named
-    again = None if plan.FRAME in forced else frozenset(forced) | frozenset(asked)
+    again = None if chain.first.name in forced else frozenset(forced) | frozenset(asked)
     results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
     store = inventory.load_store(results)
