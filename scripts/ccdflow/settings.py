@@ -7,9 +7,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-import yaml
-
-from ccdflow import schemas
+from ccdflow import schemas, yamltext
 from ccdflow.errors import UserError
 
 SCHEMA = "config.schema.json"
@@ -28,15 +26,7 @@ def check_file(path):
     ----------
     path : path-like
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise UserError(f"not valid YAML{where}: {problem}", file=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read: {error}", file=path) from None
+    values = yamltext.read(path)
     if not isinstance(values, dict):
         raise UserError(
             "the file holds no keys with values",
@@ -121,7 +111,7 @@ def _plain(value, *, nested=False):
         return [_plain(item, nested=True) for item in value]
     if not isinstance(value, str):
         return value
-    return yaml.safe_load(value) if nested else _WORDS.get(value, value)
+    return yamltext.load(value, file="--config") if nested else _WORDS.get(value, value)
 
 
 def _folder(name, value):

@@ -11,9 +11,7 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-import yaml
-
-from ccdflow import schemas
+from ccdflow import schemas, yamltext
 from ccdflow.camera import facts
 from ccdflow.camera.assemble import resolve
 from ccdflow.camera.facts import FrameFacts, TypeRule, refuse_reduced
@@ -302,13 +300,7 @@ def load_camera(path):
         If it is not YAML or not valid: names the file, the key, the value and what is allowed.
     """
     path = Path(path)
-    try:
-        profile = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"not YAML: {problem}", file=path) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"can not be read: {error}", file=path) from error
+    profile = yamltext.read(path)
     if not isinstance(profile, dict):
         raise UserError(
             "the file holds no profile",
@@ -382,7 +374,7 @@ def identify(headers, cameras, *, file):
             "two camera profiles recognise this frame equally well",
             file=file,
             keyword="recognise",
-            value=f"{found[0].path} and {found[1].path}",
+            value=" and ".join(Path(camera.path).name for camera in found[:2]),
             remedy="add a card to `recognise` of one of them that the other's frames do not have",
         )
     return found[0]
@@ -420,17 +412,6 @@ def check_profile(profile, *, file):
     """
     words = {"region": ("a region must say which notation it is in", FORMS)}
     schemas.check(profile, SCHEMA, file=file, words=words)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without keys that stand twice: the first would be lost in silence."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key!r} stands twice, {node.start_mark}")
-        return super().construct_mapping(node, deep=deep)
 
 
 def _condition(keyword, value):
