@@ -160,7 +160,8 @@ def begin(raw, results, cameras, **config):
     cameras : dict of str to str
         Profiles' texts by camera.
     **config
-        Settings, as in ``config/config.yaml``.
+        Settings, as in ``config/config.yaml``; but the level is one a row, as the strips of these
+        small frames are narrow and the expected pixels are worked out so.
 
     Returns
     -------
@@ -174,6 +175,7 @@ def begin(raw, results, cameras, **config):
         {"raw": str(raw), "results": str(results), "cameras": str(folder)}
         | {"pictures": {"per_type": 0}}
         | config
+        | {"reduction": {"model": None} | config.get("reduction", {})}
     )
     return session.start(values, chain=kinds_module.CHAIN, dry=False)
 

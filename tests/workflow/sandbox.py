@@ -137,6 +137,11 @@ class Sandbox:
             self.profile(camera)
 
     @property
+    def given(self):
+        """The configuration: the strips are narrow, and yet each row has its own level."""
+        return {**self.config, "reduction": {"model": None} | self.config.get("reduction", {})}
+
+    @property
     def raw(self):
         """Folder of raw frames."""
         return self.root / "raw"
@@ -177,7 +182,7 @@ class Sandbox:
         """Return the settings, checked."""
         folders = {name: str(getattr(self, name)) for name in ("raw", "results", "cameras")}
         limits = {"settle": 0, "frame_memory": 50}
-        return settings.load({**folders, "limits": limits, **self.config, **more})
+        return settings.load({**folders, "limits": limits, **self.given, **more})
 
     def plan(self):
         """Return the dry session: what a run would do."""
@@ -206,7 +211,7 @@ class Sandbox:
     def command(self, *arguments, cores=2, config=()):
         """Return Snakemake's command line."""
         self.root.joinpath("config.yaml").write_text(
-            yaml.safe_dump({"limits": {"settle": 0, "frame_memory": 50}, **self.config})
+            yaml.safe_dump({"limits": {"settle": 0, "frame_memory": 50}, **self.given})
         )
         folders = [f"{name}={getattr(self, name)}" for name in ("raw", "results", "cameras")]
         return [

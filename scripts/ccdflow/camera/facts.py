@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import PurePosixPath
 
 from ccdflow.camera.geometry import binning, image_hdus
+from ccdflow.camera.identity import setting_of
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, card_value, find, find_first, matches, number
 
@@ -142,6 +143,8 @@ class FrameFacts:
     readmode, window : str
     part : str
         Which part of which detector the images are of, as the cards of `PART` have it.
+    setting : str
+        Which device took it and with which setting, see `ccdflow.camera.identity.setting_of`.
     """
 
     imagetyp: str = ""
@@ -164,6 +167,7 @@ class FrameFacts:
     readmode: str = ""
     window: str = ""
     part: str = ""
+    setting: str = ""
 
 
 def default_cards():
@@ -222,6 +226,7 @@ def describe(headers, cards, rules, *, longitude, file):
         readmode=_text(value("read_mode")),
         window=_text(value("window")),
         part=part_of(headers, images),
+        setting=setting_of(headers, images),
     )
 
 

@@ -16,6 +16,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files import decoding, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.products import product_images
+from ccdflow.kinds import frame_warnings
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
@@ -109,10 +110,18 @@ class Frame(Kind):
         return Size(frames=1, largest=pixels, pixels=pixels)
 
     def flags(self, context, records):
-        """Yield the amplifiers of frames that hold no signal."""
+        """Yield the amplifiers that hold no signal, and what else is wrong with frames."""
         for record in records:
             for name, flag in record.data.get("flags", {}).items():
                 yield record.product, f"amplifier {name} is {flag} throughout"
+        for file, texts in frame_warnings.found(*_rows_and_records(context, records)).items():
+            for text in frame_warnings.table_texts(texts):
+                yield reduced(file), text
+
+    def closing(self, context, records):
+        """Return the lines on frames in which something is not as it should be."""
+        said = frame_warnings.found(*_rows_and_records(context, records))
+        return frame_warnings.lines(said, context.store.rows)
 
     def shown(self, context, night):
         """Return the frames of a night that the configuration asks for."""
@@ -125,7 +134,7 @@ class Frame(Kind):
     def page_basis(self, context, night):
         """Return what a night's page depends on: its frames, and what their headers say."""
         facts = [
-            [row.camera, row.geometry, row.recipe, *row.facts.values()]
+            [row.camera, row.geometry, row.recipe, *row.facts.shown()]
             for row in context.rows_of(night)
             if row.status != ARRIVING
         ]
@@ -138,6 +147,11 @@ class Frame(Kind):
 
 
 FRAME = Frame()
+
+
+def _rows_and_records(context, records):
+    """Return the rows of the store, and a function that gives a frame's record by its product."""
+    return context.store.rows.values(), {record.product: record for record in records}.get
 
 
 # -- what it depends on ----------------------------------------------------------------------------
@@ -369,6 +383,13 @@ def _figures(frame, made, samples):
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
         "flags": made.flags,
     }
+    if made.rows:
+        figures["rows"] = {
+            name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
+            for name, rows in made.rows.items()
+        }
+    if made.warnings:
+        figures["warnings"] = [list(each) for each in made.warnings]
     images = product_images(frame.geometry, frame.recipe)
     if any(map(np.size, samples)):
         figures["statistics"] = [

@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 
 from ccdflow import paths
+from ccdflow.camera import identity
 from ccdflow.combine import header, stack
 from ccdflow.detector import choosing
 from ccdflow.files import checksum
@@ -336,6 +337,7 @@ class Master(Kind):
             night = row.night if "night" in by else "all"
             key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
             found.setdefault(key, []).append(row)
+        found = identity.told_apart(found, by)
         names = Counter((night, self._name(camera, shared)) for night, camera, shared, *_ in found)
         groups = {}
         for (night, camera, shared, geometry, recipe), rows in found.items():
@@ -355,6 +357,7 @@ class Master(Kind):
             if value in ("", "None") or name == "part":
                 continue
             value = value.strip().replace(" ", "x") if name == "ccdsum" else value
+            value = identity.name_of(value) if name == identity.SETTING else value
             parts.append(f"{name[0]}{value}" if name in ("gain", "exptime") else value)
         return paths.plain("_".join(parts))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files.hdus import versions
-from ccdflow.kinds import picture
+from ccdflow.kinds import frame_warnings, picture
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.figures import names_of, night_figures
 from ccdflow.kinds.frame import shown_nights
@@ -116,6 +116,7 @@ def write_page(context, job):
                 *_claims(context, groups),
                 *_flagged(context, night),
                 *_undrawn(context, night),
+                *_warned(context, night),
             ),
             elsewhere=_elsewhere(context, night),
             sections=tuple(s for kind in context.chain if (s := kind.section(context, night))),
@@ -328,6 +329,13 @@ def _undrawn(context, night):
         f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
         for product, reason in undrawn(context, night)
     ]
+
+
+def _warned(context, night):
+    """Return sentences on frames in which something is not as it should be."""
+    rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
+    said = frame_warnings.found(rows.values(), context.outcome)
+    return frame_warnings.sentences(said, rows)
 
 
 def _some(files, most=3):

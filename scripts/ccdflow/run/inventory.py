@@ -30,7 +30,7 @@ from ccdflow.files import notes, rawfile, whole
 from ccdflow.run.tracebacks import text_of
 
 # Raise it when a change to the reading of headers alters what the table says.
-READING = 2
+READING = 3
 
 OK = "ok"
 SET_ASIDE = "set aside"
@@ -45,8 +45,10 @@ COLUMNS = (
 _FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
     "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
-    "part",
+    "part", "setting",
 )  # fmt: skip
+# What only groups are told apart by.
+_NOT_SHOWN = {"setting"}
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 UNDATED = "undated"
 
@@ -86,6 +88,10 @@ class Facts(Mapping):
     def values(self):
         """Return the values as a tuple, in the order of ``_FACTS``."""
         return self._values
+
+    def shown(self):
+        """Return the values that pages show: they are made again when one of these changes."""
+        return tuple(self[name] for name in _FACTS if name not in _NOT_SHOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,18 +230,25 @@ def digest(value):
 def load_store(results):
     """Read the store of a results folder; an absent or unreadable one is an empty one.
 
-    Losing it costs time, never a product: all headers are read again.
+    Losing it costs time, never a product: all headers are read again. So they are where an older
+    version read them; what it knew is kept for those whose raw file is gone.
     """
     lines = notes.read_checked(Path(results) / paths.HEADERS)
     data = {} if lines is None else json.loads(next(lines))
-    if data.get("reading") != READING or data["facts"] != list(_FACTS):
+    if "facts" not in data:
         return HeaderStore()
+    is_older = data.get("reading") != READING or data["facts"] != list(_FACTS)
     store = HeaderStore(shared=data["shared"], table=tuple(data["table"]))
     for line in lines:
         file, stamp, values, *rest = json.loads(line)
-        store.add(Row(file, tuple(stamp), Facts(values), *rest))
-    store.saved = dict(store.rows)
+        facts = Facts.of(dict(zip(data["facts"], values, strict=True)))
+        store.add(Row(file, _OLDER if is_older else tuple(stamp), facts, *rest))
+    store.saved = {} if is_older else dict(store.rows)
     return store
+
+
+# The stamp of a row that an older version read.
+_OLDER = (-1,)
 
 
 def save(results, store):
@@ -419,6 +432,8 @@ def update(store, settings, *, now=None, progress=None, again=frozenset()):
 
     def read(file):
         before = store.rows.get(file)
+        if before is not None and before.stamp == _OLDER and not before.gone:
+            before = None
         return read_row(file, found[file], before, settings, basis, now, store.tracebacks)
 
     with ThreadPoolExecutor(4) as pool:
@@ -443,7 +458,7 @@ class _Basis:
     """Hashes of what a row depends on beside its file, so that editing a camera reads its own."""
 
     def __init__(self, settings):
-        recognition = [repr(camera.recognise) for camera in settings.cameras]
+        recognition = [repr((camera.recognise, camera.size)) for camera in settings.cameras]
         general = [READING, settings.reduction, settings.frame_memory, recognition]
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
@@ -460,7 +475,10 @@ class _Basis:
         sections = {field.name for field in fields(Cards)}
         cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
         pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
-        return digest([repr(pixels), cards, camera.recipe(self._reduction).canonical()])
+        recipe = camera.recipe(self._reduction)
+        # What the width of the strip decides, `outdated` asks of each row.
+        recipe = replace(recipe, model=None) if recipe.model == cameras_module.AUTO else recipe
+        return digest([repr(pixels), cards, recipe.canonical()])
 
     def of(self, camera):
         return self._of.get(camera, self._generic)
@@ -479,11 +497,16 @@ def outdated(store, settings):
     set of str
     """
     basis = _Basis(settings)
-    return {
-        row.file
-        for row in store.rows.values()
-        if row.gone and row.basis.split("-")[1:] != basis.of(row.camera).split("-")[1:]
-    }
+    cameras = {camera.name: camera for camera in settings.cameras}
+
+    def is_outdated(row):
+        if row.basis.split("-")[1:] != basis.of(row.camera).split("-")[1:]:
+            return True
+        camera = cameras.get(row.camera) or cameras_module.generic_camera([])
+        recipe = camera.recipe(settings.reduction).for_geometry(store.geometry(row.geometry))
+        return recipe.canonical() != store.shared[row.recipe]
+
+    return {row.file for row in store.rows.values() if row.gone and is_outdated(row)}
 
 
 def _is_current(row, stamp, basis):
@@ -523,7 +546,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             cameras_module.refuse_reduced(headers, file=file)
             how = camera.recipe(settings.reduction)
             where = camera.geometry(headers, file=file, layout=how.layout)
-            geometry, recipe = where.canonical(), how.canonical()
+            geometry, recipe = where.canonical(), how.for_geometry(where).canonical()
             notes = [described.reason, *where.notes]
             row = replace(row, reason="; ".join(note for note in notes if note))
             if _is_doubtful(before, row) and not layout.checked:
