@@ -294,3 +294,22 @@ def test_the_profiles_that_come_along_keep_a_level_a_row():
     names = {c.name: dict(c.reduction) for c in load_cameras(ROOT / "config" / "cameras")}
     assert "model" not in names["lfc"]
     assert names["saao_ste3"] == {"model": None}
+
+
+def test_a_clash_of_profiles_costs_the_frames_it_concerns_only(tmp_path):
+    """Two profiles know the same cards; a third camera is reduced, and `size` ends the clash."""
+    for name, camera in (("a", "TESTCAM"), ("b", "OTHER")):
+        cards = bias_cards(0, name=camera)
+        write_raw(tmp_path / "raw" / f"{name}.fits", (raw(25)[:300, 64:], cards))
+    cameras = {"one": profile(), "two": profile(), "other": profile().replace("TESTCAM", "OTHER")}
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", cameras)
+    assert set(run.records) - {"reduced/b.fits"} == {
+        product for product in run.records if product.startswith("combined/")
+    }
+    row = run.context.store.rows["a.fits"]
+    assert row.status == "set aside"
+    assert "two camera profiles recognise this frame equally well" in row.reason
+    cameras["two"] += "size: [89, null]\n"
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", cameras)
+    assert run.context.store.rows["a.fits"].camera == "two"
+    assert run.records["reduced/a.fits"].status == "made"
