@@ -185,11 +185,10 @@ def row_noise(sample):
     """
     if min(sample.lines.shape) < _FEWEST:
         return None
-    lines = sample.lines.astype(np.float64)
-    means = lines.mean(axis=1)
+    means = sample.lines.mean(axis=1, dtype=np.float64)
     levels, own = (np.asarray(each, dtype=np.float64) for each in (sample.levels, sample.own))
     found = [_from_row_to_row(each) for each in (means, means - levels, means - own)]
-    pixel = _from_row_to_row(lines[:_FOR_A_PIXEL], least=1.0)
+    pixel = _from_row_to_row(sample.lines[:_FOR_A_PIXEL].astype(np.float32), least=1.0)
     return RowNoise(*found, pixel) if np.isfinite([*found, pixel]).all() else None
 
 
@@ -205,7 +204,7 @@ def _scatter(values, least=0.0):
     off = np.abs(values - np.median(values))
     spread = 1.4826 * float(np.median(off))
     kept = off[off <= 5 * max(spread, least)] if spread or least else off
-    return float(np.sqrt(np.mean(np.square(kept))))
+    return float(np.sqrt(np.mean(np.square(kept), dtype=np.float64)))
 
 
 def warnings_of(sample, recipe, name=""):
@@ -266,7 +265,7 @@ def _of_noise(rows, sample):
 
 
 def _of_strip(sample, recipe):
-    strip = sample.strip.astype(np.float64)
+    strip = sample.strip[:: max(1, len(sample.strip) // _FOR_A_PIXEL)].astype(np.float64)
     count, width = strip.shape
     if count < _FEWEST or width < 3 or not np.isfinite(sample.noise):
         return
