@@ -15,24 +15,25 @@ include: "rules/inputs.smk"
 include: "rules/reduce.smk"
 include: "rules/combine.smk"
 include: "rules/pages.smk"
-include: "rules/nights.smk"
+include: "rules/batches.smk"
 include: "rules/published.smk"
 
 
 rule all:
+    """All products of all nights that are not up to date."""
     default_target: True
     input:
         wanted,
 
 
 onstart:
-    heed_signals()
+    RUN.heed_signals()
 
 
 onsuccess:
-    end_run()
+    end()
 
 
 onerror:
-    make_the_rest()
-    end_run()
+    RUN.make_the_rest()
+    end()
