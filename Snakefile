@@ -7,7 +7,7 @@ docs/architecture.md says how data flows and why it is built so.
 
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.0.1")
 
 
 include: "rules/common.smk"
