@@ -152,7 +152,7 @@ def check(root, before, reference):
     left = snapshot(results).contents if results.is_dir() else {}
     for name, content in left.items():
         # What is made of several frames is made without one that failed.
-        is_own = name.startswith(("reduced/", "set_aside/"))
+        is_own = name.startswith(("reduced/", "set_aside/reduced/"))
         if (
             is_own
             and not name.endswith(".part")

@@ -214,8 +214,11 @@ class Sandbox:
             "--configfile", str(self.root / "config.yaml"), "--config", *folders, *config,
         ]  # fmt: skip
 
-    def start(self, *arguments, cores=2, config=(), **options):
-        """Start Snakemake in a group of its own; pictures are stand-ins."""
+    def start(self, *arguments, cores=2, config=(), faults=None, **options):
+        """Start Snakemake in a group of its own; pictures are stand-ins.
+
+        ``faults`` is {product: error that its job raises, as Python writes it}.
+        """
         (self.root / "work").mkdir(exist_ok=True)
         here = Path(__file__).parent
         return subprocess.Popen(
@@ -223,7 +226,11 @@ class Sandbox:
             cwd=self.project, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             encoding="utf-8", errors="backslashreplace",
-            env={**os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}"}, **options,
+            env={
+                **os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}",
+                "CCDFLOW_TEST_FAULTS": json.dumps(faults or {}),
+            },
+            **options,
         )  # fmt: skip
 
     def snakemake(self, *arguments, cores=2, config=(), **options):

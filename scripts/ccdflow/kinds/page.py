@@ -81,7 +81,7 @@ def undrawn(context, night):
         for product in kind.shown(context, night)
     ]
     records = filter(None, map(context.outcome, products))
-    return [[r.product, r.reason] for r in records if r.status == ledger.GONE]
+    return [[r.product, r.reason] for r in records if r.status in _NOT_NOW]
 
 
 def write_page(context, job):

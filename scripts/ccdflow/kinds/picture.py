@@ -51,13 +51,8 @@ class NightPicture(Kind):
         return Size(pictures=1)
 
     def page_basis(self, context, night):
-        """Return the picture and the reason where it could not be drawn in this run.
-
-        Else the page depends on what the picture shows.
-        """
-        record = context.outcome(self.product(night))
-        is_missing = record is not None and record.status in (ledger.GONE, ledger.FAILED)
-        return {"undrawn": [record.product, record.reason]} if is_missing else {}
+        """Say nothing: the page depends on what the picture shows."""
+        return {}
 
 
 def is_of_night(product, file):
