@@ -6,28 +6,6 @@ have the products themselves.
 """
 
 
-def record_by_name(wildcards):
-    """Return the record of a product that is a target of its own, if it is to be made."""
-    if not host.read(workflow).makes:
-        return []
-    begin()
-    return list(map(ancient, RUN.records_of([str(wildcards.product)])))
-
-
-def category_of(wildcards):
-    """Return the part of a report in which a product is shown."""
-    folder, *rest = Path(wildcards.product).parts
-    return rest[0] if folder == "nights" else "all nights"
-
-
-def published():
-    """Return the pages, pictures and tables that stand in the results folder."""
-    top = Path(RESULTS)
-    found = [top / paths.INDEX_PAGE, top / paths.INVENTORY, top / paths.BIAS_QUALITY]
-    found += sorted(top.glob("nights/*/*.html")) + sorted(top.glob("nights/*/*.png"))
-    return [str(path) for path in found if path.is_file()]
-
-
 if not IS_VIEW:
 
     rule product:
