@@ -16,7 +16,11 @@ include: "rules/reduce.smk"
 include: "rules/combine.smk"
 include: "rules/pages.smk"
 include: "rules/batches.smk"
-include: "rules/published.smk"
+
+
+if not IS_VIEW:
+
+    include: "rules/published.smk"
 
 
 rule all:

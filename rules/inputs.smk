@@ -38,6 +38,7 @@ localrules:
     quality_picture,
     page,
     index_page,
+    product,
 
 
 def batch_path(wildcards):

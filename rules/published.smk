@@ -6,18 +6,15 @@ have the products themselves.
 """
 
 
-if not IS_VIEW:
-
-    rule product:
-        input:
-            record_by_name,
-        output:
-            report(update(f"{RESULTS}/{{product}}"), category=category_of),
-        log:
-            f"{RESULTS}/{paths.LOGS}/{{product}}.log",
-        wildcard_constraints:
-            product=r"(reduced|combined|nights)/.+|[^/.]+\.(csv|html)",
-        """Name of a product -> the product, by way of the rule that makes it."""
-        localrule: True
-        run:
-            check_made(output[0])
+rule product:
+    """Name of a product -> the product, by way of the rule that makes it."""
+    input:
+        record_by_name,
+    output:
+        report(update(f"{RESULTS}/{{product}}"), category=category_of),
+    log:
+        f"{RESULTS}/{paths.LOGS}/{{product}}.log",
+    wildcard_constraints:
+        product=r"(reduced|combined|nights)/.+|[^/.]+\.(csv|html)",
+    run:
+        check_made(output[0])

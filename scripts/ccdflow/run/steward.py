@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.run import batches, claims, failures, ledger, session, summary, worker
-from ccdflow.run.describe import describe
+from ccdflow.run.describe import describe, others
 from ccdflow.run.progress import Progress
 
 # Jobs of a kind that a dry run names.
@@ -163,7 +163,13 @@ class Steward:
         self.targets = own + [f"{self.results}/{batch.done}" for batch in self.batches]
         frames = sum(job.kind == self.chain.first.name for job in jobs)
         mode = "none" if self.host.is_dry else self.values["progress"]
-        self.progress = Progress(frames, others=len(jobs) - frames, mode=mode, stream=self.stream)
+        self.progress = Progress(
+            frames,
+            others=len(jobs) - frames,
+            what=others(self.session.plan),
+            mode=mode,
+            stream=self.stream,
+        )
 
     # -- what rules ask ----------------------------------------------------------------------------
 
