@@ -15,7 +15,7 @@ from ccdflow import kinds as kinds_module
 from ccdflow import settings
 from ccdflow.camera.geometry import Amplifier, Geometry
 from ccdflow.camera.sections import Region
-from ccdflow.run import ledger, session
+from ccdflow.run import session, worker
 from ccdflow.run.context import Context
 
 
@@ -183,13 +183,10 @@ def begin(raw, results, cameras, **config):
 def run_jobs(raw, results, cameras, *, kinds=("frame", "bias"), **config):
     """Make the products of some kinds, one job after the other; arguments as for `begin`."""
     running = begin(raw, results, cameras, **config)
-    records = {}
     try:
-        for job in running.plan.of_kind(*kinds):
-            record = kinds_module.make(running.context, job, threads=2)
-            ledger.write_record(Path(results), record, job.done)
-            records[job.product] = record
+        jobs = running.plan.of_kind(*kinds)
+        done = worker.work(running.context, jobs, threads=2, make=kinds_module.make)
         lines, _ = session.finish(running)
     finally:
         running.lock.close()
-    return Run(Path(results), records, lines, running.context)
+    return Run(Path(results), done.records, lines, running.context)

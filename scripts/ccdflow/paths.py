@@ -26,8 +26,11 @@ LOCK = f"{STATE}/lock"
 HEADERS = f"{STATE}/headers.json"
 LEDGER = f"{STATE}/ledger.json"
 DONE = f"{STATE}/done"
+BATCHES = f"{STATE}/batches"
+# Where versions before 0.9 kept them: jobs of theirs may still be at work.
 ORDERS = f"{STATE}/orders"
-FAILED_READS = f"{STATE}/logs/raw"
+LOGS = f"{STATE}/logs"
+FAILED_READS = f"{LOGS}/raw"
 
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")
 _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part", re.DOTALL)
@@ -123,6 +126,15 @@ def done(product, key, attempt=0):
     """
     tail = f".{attempt}" if attempt else ""
     return f"{DONE}/{quote(product, safe='/+=,@')}.{key}{tail}.json"
+
+
+def log(product, key):
+    """Return the path of the log file of a job, relative to the results folder.
+
+    >>> log("reduced/a.fits", "0123456789abcdef")
+    '.ccdflow/logs/reduced/a.fits.0123456789abcdef.log'
+    """
+    return f"{LOGS}{done(product, key).removeprefix(DONE).removesuffix('.json')}.log"
 
 
 def names_of_record(frame):

@@ -13,8 +13,6 @@ from ccdflow.errors import UserError
 SCHEMA = "config.schema.json"
 NAME = "config/config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
-# Keys of the command line that are not settings: what a run does, not how.
-COMMANDS = ("work_order", "work_parent")
 FOLDERS = ("raw", "results", "cameras")
 _WORDS = {"true": True, "false": False, "null": None}
 
@@ -67,7 +65,7 @@ def load(config):
     UserError
         For an unknown key or a value that is not allowed, or results inside raw.
     """
-    given = {key: _plain(value) for key, value in config.items() if key not in COMMANDS}
+    given = {key: _plain(value) for key, value in config.items()}
     given |= {key: _folder(key, given[key]) for key in FOLDERS if key in given}
     given = _with_new_names(given)
     schemas.check(given, SCHEMA, file=NAME)

@@ -189,13 +189,17 @@ def frames_basis(context, night):
         status, reason, key = row.status, row.reason, ""
         if status == OK:
             record = context.outcome(reduced(row.file))
-            if record is not None and record.status == ledger.SET_ASIDE:
-                status, reason = SET_ASIDE, record.reason
+            if record is not None and record.status in _NOT_MADE:
+                status, reason = record.status, record.reason
             elif record is not None:
                 key = record.key
         if status != ARRIVING:
             lines.append([row.file, status, reason, key])
     return lines
+
+
+# Frames that this run could not make, as their page tells it.
+_NOT_MADE = (ledger.SET_ASIDE, ledger.GONE, ledger.FAILED)
 
 
 def frames_digest(context, night):

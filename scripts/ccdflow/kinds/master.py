@@ -444,7 +444,9 @@ class Master(Kind):
                 key = context.planned(
                     group.product, lambda group=group: digest(self.group_basis(context, group))
                 )
-                lines.append([group.product, key, *self._for_want_of_memory(context, record)])
+                failed = ["failed", record.reason] if record.status == ledger.FAILED else []
+                memory = self._for_want_of_memory(context, record)
+                lines.append([group.product, key, *memory, *failed])
         return lines
 
     def _for_want_of_memory(self, context, record):

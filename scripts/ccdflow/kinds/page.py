@@ -23,6 +23,7 @@ from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
 PAGES = 3
 
 _STATUS = {ORPHAN: "raw file is gone", SET_ASIDE: page.SET_ASIDE}
+_NOT_NOW = {ledger.FAILED: "failed", ledger.GONE: "left for the next run"}
 _FROM_NIGHT = "../.."
 _REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}
 # Report a read noise that differs from the header's by more than this fraction.
@@ -80,7 +81,7 @@ def undrawn(context, night):
         for product in kind.shown(context, night)
     ]
     records = filter(None, map(context.outcome, products))
-    return [[r.product, r.reason] for r in records if r.status == ledger.GONE]
+    return [[r.product, r.reason] for r in records if r.status in _NOT_NOW]
 
 
 def write_page(context, job):
@@ -137,6 +138,8 @@ def page_frames(context, night, prefix):
         made = record is not None and record.status == ledger.MADE
         if record is not None and record.status == ledger.SET_ASIDE:
             status, reason = page.SET_ASIDE, record.reason
+        elif record is not None and record.status in _NOT_NOW:
+            status, reason = _NOT_NOW[record.status], record.reason
         elif made and not status:
             status = page.REDUCED
         if row.status == ARRIVING:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import gc
 import os
+import shutil
 import socket
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from ccdflow import paths, settings
 from ccdflow.camera.cameras import load_cameras
 from ccdflow.camera.facts import is_of_unknown_type
 from ccdflow.errors import UserError
-from ccdflow.run import claims, inventory, ledger, plan, removal, tracebacks
+from ccdflow.run import claims, failures, inventory, ledger, plan, removal, tracebacks
 from ccdflow.run.context import Context
 from ccdflow.run.describe import counted, set_aside_lines
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
@@ -41,13 +42,16 @@ class Session:
         Whether nothing may be written.
     lock : file object or None
     busy : dict of str to set of str
-        Products that jobs of an earlier run are still at work on, by the path of their order.
+        Products that jobs of an earlier run are still at work on, by the path of their batch.
+    failed : list of ccdflow.run.ledger.Record
+        Jobs of this run that failed; known once the run has ended.
     """
 
     plan: plan.Plan
     dry: bool
     lock: object = None
     busy: dict = field(default_factory=dict)
+    failed: list = field(default_factory=list)
 
     @property
     def context(self):
@@ -127,6 +131,8 @@ def _begin(values, reading, chain, dry, lock, progress, named):
     session = Session(plan.make_plan(context, forced), dry, lock, busy)
     if not dry:
         try:
+            # Those of the last run: what failed then is tried again.
+            shutil.rmtree(results / paths.LOGS, ignore_errors=True)
             retire(context, session.plan.retire)
             save(session, claims.removable(files, busy, results))
             remove_parts(results, chain.folders)
@@ -230,6 +236,10 @@ def take_aside(store, unmade):
     by_product = {paths.reduced(file): row for file, row in store.rows.items()} if unmade else {}
     for record in unmade:
         row = by_product.get(record.product)
+        if row is not None and record.status == ledger.FAILED:
+            # Its header is read again next time, and so it is tried again.
+            store.rows[row.file] = replace(row, status=ARRIVING, reason=f"failed: {record.reason}")
+            continue
         if row is None or row.fingerprint != record.basis.get("fingerprint"):
             continue
         if record.status == ledger.GONE:
@@ -367,7 +377,7 @@ def finish(session):
     lines : list of str
         The last lines of the run.
     failed : bool
-        Whether ``strict`` makes a failure of it.
+        Whether a job failed, or a frame is set aside and ``strict`` makes a failure of that.
     """
     context = session.context
     if not session.dry:
@@ -375,16 +385,27 @@ def finish(session):
             _take_in(session)
         except OSError as error:
             raise _unwritable(context.results, error) from None
-    return closing_lines(context), fails(context)
+    said = closing_lines(context, session.failed)
+    return said, bool(session.failed) or fails(context)
 
 
 def _take_in(session):
     context = session.context
     files, unmade = ledger.fold(context.results, context.ledger, verify=False)
     take_aside(context.store, unmade)
-    retire(context, [record.product for record in unmade if record.status != ledger.GONE])
+    session.failed = [record for record in unmade if record.status == ledger.FAILED]
+    kept = (ledger.GONE, ledger.FAILED)
+    retire(context, [record.product for record in unmade if record.status not in kept])
     busy = claims.withdraw(context.results, ended=True)
     save(session, claims.removable(files, busy, context.results))
+
+
+def why_failed(session):
+    """Return in a line why a run that came to its end is a failure."""
+    count = len(session.failed)
+    if count:
+        return f"{count} job{'s' * (count != 1)} failed; all else is made, see the lines above"
+    return "frames were set aside, and `strict` makes that a failure"
 
 
 def fails(context):
@@ -394,11 +415,19 @@ def fails(context):
     return any(row.status == SET_ASIDE for row in context.store.rows.values())
 
 
-def closing_lines(context):
-    """Return the lines that say how things stand."""
+def closing_lines(context, failed=()):
+    """Return the lines that say how things stand.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    failed : list of ccdflow.run.ledger.Record
+        Jobs of this run that failed.
+    """
     counts = Counter(row.shown[0] for row in context.store.rows.values())
     records, made = by_kind(context.ledger), []
-    lines = set_aside_lines(context.store, most=20)
+    lines = failures.lines(context.results, failed)
+    lines += set_aside_lines(context.store, most=20, leave_out={r.product for r in failed})
     for kind in context.chain:
         own = records.get(kind.name, [])
         lines += kind.closing(context, own)
@@ -407,10 +436,14 @@ def closing_lines(context):
             made.append(counted(number, kind.counted))
     text = f"{', '.join(made)}, {counts[SET_ASIDE]} set aside"
     unknown = sum(is_of_unknown_type(row.reason) for row in context.store.rows.values())
+    if failed:
+        text += f", {len(failed)} failed"
     if unknown:
         text += f", {unknown} of unknown image type"
-    if counts[ARRIVING]:
-        text += f", {counts[ARRIVING]} left for the next run"
+    first = context.chain.first.name
+    arriving = counts[ARRIVING] - sum(record.kind == first for record in failed)
+    if arriving > 0:
+        text += f", {arriving} left for the next run"
     if counts[ORPHAN]:
         text += f", {counts[ORPHAN]} whose raw file is gone"
     return [*lines, f"{text}; table: {context.results / paths.INVENTORY}"]
