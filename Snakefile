@@ -7,7 +7,7 @@ docs/architecture.md says how data flows and why it is built so.
 
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.0.1")
 
 
 include: "rules/common.smk"
@@ -18,24 +18,29 @@ include: "rules/darks.smk"
 include: "rules/flats.smk"
 include: "rules/calibrate.smk"
 include: "rules/pages.smk"
-include: "rules/nights.smk"
-include: "rules/published.smk"
+include: "rules/batches.smk"
+
+
+if not IS_VIEW:
+
+    include: "rules/published.smk"
 
 
 rule all:
+    """All products of all nights that are not up to date."""
     default_target: True
     input:
         wanted,
 
 
 onstart:
-    heed_signals()
+    RUN.heed_signals()
 
 
 onsuccess:
-    end_run()
+    end()
 
 
 onerror:
-    make_the_rest()
-    end_run()
+    RUN.make_the_rest()
+    end()

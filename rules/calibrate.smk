@@ -1,29 +1,40 @@
-"""One job a calibrated frame, and the table of the masters that they took."""
+"""Reduced frames to calibrated frames, and the table of the masters that they took. The output is
+the job's record: a product that cannot be made anew stays as it was (rules/reduce.smk)."""
 
 
 rule calibrate:
+    """Reduced frame, combined bias, dark and flat -> calibrated frame, uncertainty and mask."""
     input:
         needed,
-        after=frame_before,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"calibrated/.+",
-    priority: in_order
+    params:
+        frame=sources,
+        calibrated=product,
+    message:
+        "{params.frame} -> {params.calibrated}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.science.SCIENCE.make
 
 
 rule associations_table:
+    """Masters of all calibrated frames -> associations.csv."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"associations\.csv",
+    params:
+        frames=sources,
+        table=product,
+    message:
+        "{params.frames} -> {params.table}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.associations.ASSOCIATIONS.make

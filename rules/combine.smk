@@ -1,28 +1,41 @@
-"""The combined bias of each group, and the figures of the detector that come with it."""
+"""Reduced biases to combined biases, and the table of what they say of the detector. The output is
+the job's record: a combined bias that cannot be made anew stays as it was (rules/reduce.smk)."""
 
 
 rule combine:
+    """Reduced biases of a group -> combined bias: outliers left out, clipped average."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"combined/[^/]+/bias.+",
     threads: all_cores
+    params:
+        members=sources,
+        combined=product,
+    message:
+        "{params.members} -> {params.combined}"
     run:
-        leave_record(wildcards, log[0], threads=threads)
+        make(wildcards, threads)  # ccdflow.kinds.bias.BIAS.make
 
 
 rule quality_table:
+    """Figures of all combined biases -> bias_quality.csv."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"bias_quality\.csv",
+    params:
+        figures=sources,
+        table=product,
+    message:
+        "{params.figures} -> {params.table}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.table.TABLE.make

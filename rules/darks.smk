@@ -1,28 +1,41 @@
-"""The combined dark of each exposure and temperature, and the table of their figures."""
+"""Reduced darks to combined darks, and the table of what they say of the detector. The output is
+the job's record: a product that cannot be made anew stays as it was (rules/reduce.smk)."""
 
 
 rule combine_darks:
+    """Reduced darks of a group -> combined dark: less the combined bias, outliers left out."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"combined/[^/]+/dark.+",
     threads: all_cores
+    params:
+        members=sources,
+        combined=product,
+    message:
+        "{params.members} -> {params.combined}"
     run:
-        leave_record(wildcards, log[0], threads=threads)
+        make(wildcards, threads)  # ccdflow.kinds.dark.DARK.make
 
 
 rule dark_table:
+    """Figures of all combined darks -> dark_quality.csv."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"dark_quality\.csv",
+    params:
+        figures=sources,
+        table=product,
+    message:
+        "{params.figures} -> {params.table}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.table.DARK_TABLE.make

@@ -1,28 +1,41 @@
-"""The combined flat of each filter, and the table of their figures."""
+"""Reduced flats to combined flats, and the table of what they say of the detector. The output is
+the job's record: a product that cannot be made anew stays as it was (rules/reduce.smk)."""
 
 
 rule combine_flats:
+    """Reduced flats of a group -> combined flat: less bias and dark, mean 1."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"combined/[^/]+/flat.+",
     threads: all_cores
+    params:
+        members=sources,
+        combined=product,
+    message:
+        "{params.members} -> {params.combined}"
     run:
-        leave_record(wildcards, log[0], threads=threads)
+        make(wildcards, threads)  # ccdflow.kinds.flat.FLAT.make
 
 
 rule flat_table:
+    """Figures of all combined flats -> flat_quality.csv."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"flat_quality\.csv",
+    params:
+        figures=sources,
+        table=product,
+    message:
+        "{params.figures} -> {params.table}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.table.FLAT_TABLE.make

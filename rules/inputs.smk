@@ -1,39 +1,26 @@
 """What rules ask for: the functions that give inputs, threads and resources, stage by stage."""
 
-import json
-import shlex
-
 
 def raw_frame(wildcards):
-    """Return the raw file; its content decides, not its time, so it is ancient to Snakemake.
+    """Return the raw file of a job; the job looks for it itself.
 
-    To a run that makes something it is no input: Snakemake would give up, without what else there is
-    to make, where a raw file goes away meanwhile. The job itself looks for it.
+    As an input, a raw file that goes away while the run goes on would end all of it.
     """
-    path = str(Run.session.context.raw / row_of(wildcards).file)
-    # Snakemake would read what is in brackets as a wildcard, or a path's variable.
-    return ancient(path) if workflow.dryrun and not set("{}<>") & set(path) else []
+    return RUN.raw_frame(wildcards.product)
 
 
-def row_of(wildcards):
-    """Return the inventory's row of a frame's job."""
-    return Run.session.context.row_of(job_of(wildcards).product)
+def raw_if_drawn(wildcards):
+    """Return the raw file as an input for drawings and dry runs; its content decides."""
+    if IS_VIEW:
+        return needed(wildcards)
+    path = raw_frame(wildcards)
+    # Snakemake would read what is in brackets as a wildcard.
+    return ancient(path) if RUN.host.is_dry and not set("{}<>") & set(path) else []
 
 
-def frame_before(wildcards):
-    """Return the record of the frame before it on its lane.
-
-    The scheduler looks at every ready job in every round; so few frames at a time are ready.
-    """
-    job = job_of(wildcards)
-    own, place = Run.lanes[job.kind], Run.places[job.product] - lanes()
-    return ancient(record_of(own[place])) if place >= 0 else []
-
-
-def in_order(wildcards):
-    """Return a frame's priority: left to itself, the scheduler ends with one lane, on one core."""
-    job = job_of(wildcards)
-    return len(Run.lanes[job.kind]) - Run.places[job.product]
+def sources(wildcards):
+    """Return in words what a product is made of."""
+    return RUN.sources(wildcards.product)
 
 
 def all_cores(wildcards):
@@ -60,34 +47,40 @@ localrules:
     product,
 
 
-def order_of(wildcards):
-    """Return the file of a record's work order."""
-    return f"{RESULTS}/{orders.path_of(wildcards.name, wildcards.key)}"
+def batch_path(wildcards):
+    """Return the file of a batch."""
+    return f"{RESULTS}/{batches.path_of(wildcards.name, wildcards.key)}"
 
 
-def order_file(wildcards):
-    """Return the work order as an input; its name says what it holds, so its time does not matter."""
-    return [] if workflow.dryrun else ancient(order_of(wildcards))
+def batch_file(wildcards):
+    """Return a batch's file as an input; its name says what it holds, so its time does not matter."""
+    is_planned = RUN.batch(wildcards.name, wildcards.key) and RUN.host.is_dry
+    return [] if is_planned else ancient(batch_path(wildcards))
+
+
+def batches_before(wildcards):
+    """Return the records of the batches that a batch waits for; a cluster's node asks, too."""
+    planned = RUN.batch(wildcards.name, wildcards.key)
+    before = planned.before if planned else batches.before(batch_path(wildcards))
+    return [ancient(f"{RESULTS}/{name}") for name in before]
 
 
 def size_of(wildcards):
     """Return how much there is to do, without planning: a cluster's node asks, too."""
-    for order in Run.orders:
-        if (order.name, order.key) == (wildcards.name, wildcards.key):
-            return order.size
-    return orders.size_of(order_of(wildcards))
+    planned = RUN.batch(wildcards.name, wildcards.key)
+    return planned.size if planned else batches.size_of(batch_path(wildcards))
 
 
 def cores_of(wildcards):
-    """Return the cores that a work order is done with: here all, on a cluster what it is worth."""
-    if workflow.is_main_process and workflow.local_exec:
+    """Return the cores for a batch: all of them here, on a cluster an estimate."""
+    if host.is_main_and_local(workflow):
         return workflow.cores
-    return orders.threads(size_of(wildcards))
+    return batches.threads(size_of(wildcards))
 
 
 def memory_of(wildcards, attempt, threads):
-    """Return the MB that a work order asks for."""
-    return orders.memory(
+    """Return the MB that a batch asks for."""
+    return batches.memory(
         size_of(wildcards),
         attempt=attempt,
         combining=SETTINGS["limits"]["combine_memory"],
@@ -96,42 +89,21 @@ def memory_of(wildcards, attempt, threads):
 
 
 def minutes_of(wildcards, attempt, threads):
-    """Return the minutes that a work order asks for."""
-    return orders.runtime(size_of(wildcards), attempt=attempt, threads=threads)
-
-
-def child(wildcards):
-    """Return the command that does a work order: the same rules, in a warm process of its own.
-
-    It is told all that matters, so that it does not depend on profiles, which it would read only
-    in some folders, or on what the user's environment holds.
-    """
-    own = json.dumps(order_of(wildcards), ensure_ascii=False)
-    return shlex.join(
-        [
-            sys.executable, "-m", "snakemake",
-            "--snakefile", str(workflow.main_snakefile),
-            "--profile", "none", "--workflow-profile", "none",
-            "--executor", "local", "--force-use-threads",
-            "--scheduler", "greedy", "--scheduler-subsample", "100",
-            "--keep-going", "--nolock", "--drop-metadata", "--rerun-incomplete",
-            "--rerun-triggers", "mtime", "--latency-wait", "0", "--nocolor",
-            "--config", f"work_order={own}",
-        ]
-    )  # fmt: skip
+    """Return the minutes that a batch asks for."""
+    return batches.runtime(size_of(wildcards), attempt=attempt, threads=threads)
 
 
 def parent(wildcards):
-    """Return whom a child must not outlive: here the main process; a cluster's job goes on."""
-    return "work_parent=$PPID" if workflow.is_main_process and workflow.local_exec else ""
+    """Return whom a batch must not outlive: here the main process; a cluster's job goes on."""
+    return "--parent $PPID" if host.is_main_and_local(workflow) else ""
 
 
 def record_by_name(wildcards):
     """Return the record of a product that is a target of its own, if it is to be made."""
-    if workflow.executor_plugin is None:
+    if not host.read(workflow).makes:
         return []
     begin()
-    return records_of([str(wildcards.product)])
+    return list(map(ancient, RUN.records_of([str(wildcards.product)])))
 
 
 def category_of(wildcards):
@@ -140,12 +112,10 @@ def category_of(wildcards):
     return rest[0] if folder == "nights" else "all nights"
 
 
-def published(wildcards=None):
+def published():
     """Return the pages, pictures and tables that stand in the results folder."""
     top = Path(RESULTS)
-    tables = (
-        paths.INVENTORY, paths.BIAS_QUALITY, paths.DARK_QUALITY, paths.FLAT_QUALITY, paths.ASSOCIATIONS
-    )  # fmt: skip
-    found = [top / name for name in (paths.INDEX_PAGE, *tables)]
+    tables = (paths.INVENTORY, paths.BIAS_QUALITY, paths.DARK_QUALITY, paths.FLAT_QUALITY)
+    found = [top / name for name in (paths.INDEX_PAGE, *tables, paths.ASSOCIATIONS)]
     found += sorted(top.glob("nights/*/*.html")) + sorted(top.glob("nights/*/*.png"))
     return [str(path) for path in found if path.is_file()]

@@ -1,53 +1,78 @@
-"""Pictures and pages of each night, and the overview of all nights."""
+"""Pictures and pages of each night, and the overview of all nights. The output is the job's record:
+a page that cannot be made anew stays as it was (rules/reduce.smk)."""
 
 
 rule picture:
+    """Raw and reduced frames of a night -> picture of one of each type, before and after."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/before_after\.png",
+    params:
+        frames=sources,
+        picture=product,
+    message:
+        "{params.frames} -> {params.picture}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.picture.PICTURE.make
 
 
 rule quality_picture:
+    """Combined biases of a night -> picture of level, read noise and structure."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/bias_quality\.png",
+    params:
+        biases=sources,
+        picture=product,
+    message:
+        "{params.biases} -> {params.picture}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.quality.QUALITY.make
 
 
 rule page:
+    """Frames, combined biases and pictures of a night -> its page."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/report\.html",
+    params:
+        shown=sources,
+        page=product,
+    message:
+        "{params.shown} -> {params.page}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.page.PAGE.make
 
 
 rule index_page:
+    """Pages of all nights -> overview."""
     input:
         needed,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"report\.html",
+    params:
+        pages=sources,
+        overview=product,
+    message:
+        "{params.pages} -> {params.overview}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.index.INDEX.make

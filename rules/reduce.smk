@@ -1,16 +1,21 @@
-"""One job a raw frame: overscan subtracted, trimmed, written under results/reduced."""
+"""Raw frames to reduced frames. The output is the job's record, not the reduced frame: Snakemake
+would delete a good product before its job starts anew, and again when that fails."""
 
 
 rule reduce:
+    """Raw frame -> reduced frame: overscan subtracted, trimmed."""
     input:
-        raw=raw_frame,
-        after=frame_before,
+        raw_if_drawn,
     output:
-        f"{DONE}/{{product}}.{{key}}.json",
+        record("{product}"),
     log:
-        f"{DONE}/{{product}}.{{key}}.log",
+        log_of("{product}"),
     wildcard_constraints:
         product=r"reduced/.+",
-    priority: in_order
+    params:
+        raw=raw_frame,
+        reduced=product,
+    message:
+        "{params.raw} -> {params.reduced}"
     run:
-        leave_record(wildcards, log[0])
+        make(wildcards)  # ccdflow.kinds.frame.FRAME.make

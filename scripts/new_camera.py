@@ -9,6 +9,7 @@ import argparse
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,10 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
         refuse_reduced(second_headers, file=second.name)
     refuse_reduced(headers, file=frame.name)
     proposal = propose(headers, images, other=other, file=frame.name)
+    taken = (cameras / f"{proposal.name}.yaml").exists()
+    if taken:
+        ny, nx = proposal.seen[0].shape
+        proposal = replace(proposal, name=f"{proposal.name}_{nx}x{ny}")
     try:
         checked(proposal, headers, file=frame.name)
         problem = None
@@ -96,16 +101,28 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
     out.write_text(proposal.yaml, encoding="utf-8")
     title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
     picture.write_bytes(proposal_picture(proposal, shown, title=f"Where is the overscan? {title}"))
-    known = identify(headers, load_cameras(cameras), file=frame.name)
     lines = [f"- {finding}" for finding in proposal.findings]
+    if taken:
+        lines.append(
+            f"- A profile of the name without the size is there already: this one is called"
+            f" {proposal.name}. Of two that recognise a frame, that whose `size` fits is used."
+        )
     if problem:
         lines.append(f"- As it stands the profile does not fit the frame; correct it: {problem}")
-    if known.path:
-        lines.append(f"- {known.path} recognises this frame already.")
+    lines += _known(headers, cameras, frame.name)
     lines += [f"Profile: {out}", f"Picture: {picture}"]
     if out.resolve().parent != cameras.resolve():
         lines.append(f"Look at both, then move the profile to {cameras}.")
     return lines
+
+
+def _known(headers, cameras, file):
+    """Return the line on profiles that recognise the frame already."""
+    try:
+        known = identify(headers, load_cameras(cameras), file=file)
+    except FrameError as error:
+        return [f"- {error.reason}"]
+    return [f"- {known.path} recognises this frame already."] if known.path else []
 
 
 def brighter(one, other):

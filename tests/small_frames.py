@@ -15,7 +15,7 @@ from ccdflow import kinds as kinds_module
 from ccdflow import settings
 from ccdflow.camera.geometry import Amplifier, Geometry
 from ccdflow.camera.sections import Region
-from ccdflow.run import ledger, session
+from ccdflow.run import session, worker
 from ccdflow.run.context import Context
 
 
@@ -160,7 +160,8 @@ def begin(raw, results, cameras, **config):
     cameras : dict of str to str
         Profiles' texts by camera.
     **config
-        Settings, as in ``config/config.yaml``.
+        Settings, as in ``config/config.yaml``; but the level is one a row, as the strips of these
+        small frames are narrow and the expected pixels are worked out so.
 
     Returns
     -------
@@ -174,6 +175,7 @@ def begin(raw, results, cameras, **config):
         {"raw": str(raw), "results": str(results), "cameras": str(folder)}
         | {"pictures": {"per_type": 0}}
         | config
+        | {"reduction": {"model": None} | config.get("reduction", {})}
     )
     return session.start(values, chain=kinds_module.CHAIN, dry=False)
 
@@ -181,13 +183,10 @@ def begin(raw, results, cameras, **config):
 def run_jobs(raw, results, cameras, *, kinds=("frame", "bias"), **config):
     """Make the products of some kinds, one job after the other; arguments as for `begin`."""
     running = begin(raw, results, cameras, **config)
-    records = {}
     try:
-        for job in running.plan.of_kind(*kinds):
-            record = kinds_module.make(running.context, job, threads=2)
-            ledger.write_record(Path(results), record, job.done)
-            records[job.product] = record
+        jobs = running.plan.of_kind(*kinds)
+        done = worker.work(running.context, jobs, threads=2, make=kinds_module.make)
         lines, _ = session.finish(running)
     finally:
         running.lock.close()
-    return Run(Path(results), records, lines, running.context)
+    return Run(Path(results), done.records, lines, running.context)

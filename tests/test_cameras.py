@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -640,7 +640,7 @@ amplifiers: [{data: {fits: "[1:10,1:9]"}, overscan: {fits: "[11:12,1:8]"}%s}]
             r"overscan: an amplifier has an overscan, and the camera has none",
         ),
         ("recognise: {A: b}\nrecognise: {A: c}", r"stands twice"),
-        ("recognise: [", r"not YAML"),
+        ("recognise: [", r"not valid YAML"),
         ("7", r"holds no profile"),
         ("", r"holds no profile"),
         ("- LFC", r"holds no profile"),
@@ -689,8 +689,15 @@ def test_the_most_specific_profile_wins(tmp_path):
     made = header(12, 9, INSTRUME="PROBE", DETECTOR="e2v")
     assert identify([header(), made], [wide, exact], file="a").name == "exact"
     assert identify([header(), made], [wide, small, exact], file="a").name == "small"
-    with pytest.raises(UserError, match=r"recognise this frame equally well.*exact.*twin"):
+    with pytest.raises(FrameError, match=r"recognise this frame equally well.*exact.*twin"):
         identify([made], [exact, twin], file="a.fits")
+    # Windows of one camera: the size decides between profiles that are recognised alike.
+    sized = replace(twin, name="sized", size=(12, 9))
+    narrow = replace(twin, name="narrow", size=(10, None))
+    assert identify([made], [exact, twin, sized, narrow], file="a.fits").name == "sized"
+    assert identify([header(10, 9, DETECTOR="e2v")], [narrow, sized], file="a").name == "narrow"
+    with pytest.raises(FrameError, match="or the `size` that each is for"):
+        identify([header(11, 9, DETECTOR="e2v")], [narrow, sized], file="a")
 
 
 def test_recognition_by_number_list_hdu_and_occurrence(tmp_path):
@@ -929,3 +936,63 @@ def test_reduced_frames_are_refused(cards, program):
 )  # fmt: skip
 def test_raw_frames_are_not_refused(cards):
     refuse_reduced([header(12, 9, **cards)], file="a.fits")
+
+
+# -- windows of chips with several amplifiers --------------------------------------------------
+
+
+LICK = {"DATASEC": "[1:440,1:9]", "COVER": 32, "AMPSROW": 2}
+
+
+@pytest.mark.parametrize(
+    ("cards", "data"),
+    [
+        ({"CRVAL1U": 400, "DNAXIS1": 1024}, ["[1:112,1:9]", "[113:440,1:9]"]),
+        ({"CRVAL1U": 400, "DETSIZE": "[1:1024,1:9]"}, ["[1:112,1:9]", "[113:440,1:9]"]),
+        ({"CCDSEC": "[401:840,1:9]", "DNAXIS1": 1024}, ["[1:112,1:9]", "[113:440,1:9]"]),
+        ({"LTV1": -400.0, "DNAXIS1": 1024}, ["[1:112,1:9]", "[113:440,1:9]"]),
+        # From the right: its first column is the chip's 840th.
+        ({"CRVAL1U": 839, "CDELT1U": -1, "DNAXIS1": 1024}, ["[1:327,1:9]", "[328:440,1:9]"]),
+        # Binned by two: the window's 440 columns begin at the chip's column 101 of 2048.
+        (
+            {"CRVAL1U": 100, "CDELT1U": 2, "CDELT2U": 1, "COVER": 64, "DNAXIS1": 2048},
+            ["[1:440,1:9]"],
+        ),
+        # All of it lies on the right one.
+        ({"CRVAL1U": 520, "DNAXIS1": 1024}, ["[1:440,1:9]"]),
+        # In the middle, or of a chip that nobody knows: divided evenly, the latter with a warning.
+        ({"CRVAL1U": 292, "DNAXIS1": 1024}, ["[1:220,1:9]", "[221:440,1:9]"]),
+        ({"CRVAL1U": 0}, ["[1:220,1:9]", "[221:440,1:9]"]),
+        ({"CRVAL1U": 400}, ["[1:220,1:9]", "[221:440,1:9]"]),
+    ],
+)
+def test_the_window_says_where_the_amplifiers_meet(cards, data):
+    made = header(504, 9, **(LICK | cards))
+    found = geometry(made)
+    assert [a.data.to_fits() for a in found.amplifiers] == data
+    strips = {"A1": "[441:472,1:9]", "A2": "[473:504,1:9]"}
+    for amplifier in found.amplifiers:
+        assert amplifier.overscan[0].to_fits() == strips[amplifier.name]
+    warned = "no card says how wide the chip is" in " ".join(found.notes)
+    assert warned is (cards == {"CRVAL1U": 400})
+
+
+@pytest.mark.parametrize(
+    ("hdu", "names"),
+    [
+        ("[1, 2]", ["A-1", "A-2"]),
+        ('"im*"', ["A-1", "A-2", "A-3"]),
+        ('"*"', ["A-1", "A-2", "A-3"]),
+        ('["im1", 3]', ["A-1", "A-3"]),
+        ("im2", ["A"]),
+    ],
+)
+def test_one_entry_for_several_hdus(hdu, names, tmp_path):
+    regions = 'data: {python: "[:, :8]"}, overscan: {python: "[:, 8:]"}'
+    text = f"recognise: {{INSTRUME: PROBE}}\namplifiers: [{{name: A, hdu: {hdu}, {regions}}}]"
+    camera = profile(tmp_path, text, "many")
+    headers = [header(INSTRUME="PROBE"), *(header(12, 9, EXTNAME=f"im{i}") for i in (1, 2, 3))]
+    made = camera.geometry(headers, file="a", layout="extensions")
+    assert [a.name for a in made.amplifiers] == names
+    with pytest.raises(FrameError, match="no image in the HDU"):
+        camera.geometry([header(), header(EXTNAME="im9")], file="a")

@@ -12,12 +12,13 @@ from workflow.sandbox import Sandbox, products
 from workflow.stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, schemas
+from ccdflow.frame import judging
 from ccdflow.kinds.kind import Chain, Kind
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages.page import Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.describe import describe
+from ccdflow.run.describe import describe, others
 
 DATA = Path(__file__).parent / "data"
 OLD = DATA / "results_of_38e4045.tar.xz"
@@ -52,8 +53,12 @@ def test_results_of_an_older_version_are_up_to_date(old):
     )
 
 
-def test_products_have_the_bytes_that_the_older_version_gave_them(old):
-    """All are made again but what shows the raw file that is gone: each file is what it was."""
+def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypatch):
+    """All are made again but what shows the raw file that is gone: each file is what it was.
+
+    But for warnings of what the older version did not look at: what its strips of six columns do.
+    """
+    monkeypatch.setattr(judging, "judge", lambda *_: ({}, []))
     before = products(old.results)
     kept = {"inventory.csv", "reduced/2024-03-02/gone.fits", "nights/2024-03-02/before_after.png"}
     for product in before.keys() - kept:
@@ -155,6 +160,15 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
     assert outcome.lines[-1].startswith(
         "6 reduced frames, 2 lists of levels, 2 combined biases, 0 set aside; "
     )
+
+
+def test_a_run_says_what_else_it_makes_beside_frames(toy):
+    plan = toy.plan().plan
+    assert others(plan) == "lists of levels, combined biases, pictures, pages and tables"
+    del plan.jobs["bias_quality.csv"]
+    for job in plan.of_kind("bias", "levels", "picture", "quality"):
+        del plan.jobs[job.product]
+    assert others(plan) == "pages"
 
 
 def test_a_new_kind_is_rebuilt_by_the_contract(toy):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ccdflow import paths
-from ccdflow.run import claims, orders
+from ccdflow.run import batches, claims
 from ccdflow.run.claims import Count
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -127,8 +127,8 @@ def test_what_a_queueing_job_waits_for_says_that_it_was_withdrawn(tmp_path):
         assert claims.withdraw(tmp_path) == {}
         assert [path.name for path in order.parent.iterdir()] == [order.name]
         with pytest.raises(claims.Withdrawn):
-            orders.settings_of(order)
-        assert orders.size_of(order) == orders.Size(0, 0, 0, 0, 0)
+            batches.read_batch(order, ())
+        assert batches.size_of(order) == batches.Size(0, 0, 0, 0, 0)
     long_ago = time.time() - 40 * 86400
     os.utime(order, (long_ago, long_ago))
     claims.withdraw(tmp_path)

@@ -78,7 +78,7 @@ def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
         ("raw", None, "(found 'null'); allowed: path of the folder of raw frames"),
         ("raw", "", "(found ''); allowed: path of the folder of raw frames"),
         ("reduction.statistic", "mode", "(found 'mode'); allowed: median, mean"),
-        ("reduction.model", "legendre", "allowed: null, polynomial, spline"),
+        ("reduction.model", "legendre", "allowed: auto, null, polynomial, spline"),
         ("reduction.order", 0, "(found 0); allowed: a whole number from 1 to 50"),
         ("reduction.order", 2.5, "(found 2.5); allowed: a whole number from 1 to 50"),
         ("reduction.dtype", "int16", "(found 'int16'); allowed: float32, float64"),

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 import new_camera
 from ccdflow import simulate
-from ccdflow.camera.cameras import load_camera
+from ccdflow.camera.cameras import identify, load_camera, load_cameras
 from ccdflow.camera.propose import propose
 from ccdflow.errors import FrameError, UserError
 
@@ -194,7 +194,13 @@ def test_four_extensions(tmp_path):
     geometry = as_profile(proposal, tmp_path).geometry(headers, file="a.fits")
     assert (geometry.shape, geometry.layout) == ((200, 96), "image")
     assert [a.overscan[0].to_fits() for a in geometry.amplifiers] == ["[49:60,1:100]"] * 4
-    assert {finding[:5] for finding in proposal.findings[:4]} == {f"HDU {i}" for i in range(1, 5)}
+    # One finding and one entry for what all of them share, and their levels as the first's.
+    assert re.fullmatch(
+        r"HDU 1 to 4: Columns 49 to 60 hold the level alone: \d+\.\d adu, noise [34]\.\d adu: used "
+        r"as overscan\. \(So HDU 1\.\)",
+        proposal.findings[0],
+    )
+    assert proposal.yaml.count("hdu:") == 1
 
 
 def test_too_faint_a_frame_leaves_it_to_the_header():
@@ -436,7 +442,8 @@ def test_the_command_writes_a_profile_that_does_not_fit_and_says_so(tmp_path, ca
     out = tmp_path / "mine.yaml"
     assert new_camera.main([str(tmp_path / "flat.fits"), "--out", str(out)]) == 0
     assert "does not fit the frame; correct it: DETSEC" in capsys.readouterr().out
-    assert len(load_camera(out).amplifiers) == 2
+    (both,) = load_camera(out).amplifiers
+    assert both.hdu == "*"
     assert out.with_suffix(".png").exists()
 
 
@@ -448,3 +455,105 @@ def test_the_command_names_what_is_no_frame(tmp_path, capsys):
     assert new_camera.main([str(tmp_path / "absent.fits")]) == 1
     assert "absent.fits" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path]
+
+
+# -- frames that used to be taken for something else -------------------------------------------
+
+
+def test_a_frame_that_is_bright_all_over_is_not_called_dark():
+    """40,000 adu without a dark edge, and a BIASSEC that light falls on as well."""
+    light = np.full(150, 39000.0)
+    frame = lit(100, 150, light=light, seed=70)
+    header = header_of(frame, IMAGETYP="object", BIASSEC="[131:150,1:100]", TRIMSEC="[1:130,1:100]")
+    said = propose([header], [frame], file="a.fits").findings
+    assert said[0].startswith("This frame is bright, 40")
+    assert not any("There is no light" in one for one in said)
+    plain = propose([header_of(frame, IMAGETYP="object")], [frame], file="a.fits")
+    assert "overscan: none" in plain.yaml
+    assert not any("no light" in one for one in plain.findings)
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [{}, {"DETSIZE": "[1:300,1:240]"}, {"DNAXIS2": 240}],
+    ids=["wide", "DETSIZE", "DNAXIS2"],
+)
+def test_the_unlit_detector_beside_a_slit_is_no_overscan(cards):
+    """The slit ends at rows 61 and 180, or, where a card knows the chip, eight rows below it."""
+    light = np.full((240, 300), 900.0)
+    if cards:
+        light[232:] = 0
+    else:
+        light[:60], light[180:] = 0, 0
+    frame = lit(240, 300, light=light, seed=71)
+    proposal = propose([header_of(frame, IMAGETYP="flat", **cards)], [frame], file="a.fits")
+    assert only(proposal) == ("[1:300,1:240]", [])
+    assert "unlit detector, as beside a slit" in proposal.findings[0]
+
+
+def test_sixteen_amplifiers_are_one_entry(tmp_path):
+    """As LSST: each a little different at the edge of its light, all with one set of regions."""
+    headers = [fits.Header({"NAXIS": 0, "INSTRUME": "PROBE", "IMAGETYP": "flat"})]
+    arrays = [None]
+    for index in range(16):
+        light = np.full(80, 900.0)
+        light[60 + index % 2 :] = 0
+        arrays.append(lit(100, 80, light=light, level=1000 + 9 * index, seed=80 + index))
+        headers.append(header_of(arrays[-1], EXTNAME=f"SEG{index:02d}"))
+    proposal = propose(headers, arrays, file="a.fits")
+    assert len(proposal.yaml.splitlines()) < 25
+    geometry = as_profile(proposal, tmp_path).geometry(headers, file="a.fits", layout="extensions")
+    assert [a.hdu for a in geometry.amplifiers] == list(range(1, 17))
+    assert len({a.name for a in geometry.amplifiers}) == 16
+    assert {a.data.to_fits() for a in geometry.amplifiers} == {"[1:60,1:100]"}
+    assert {a.overscan[0].to_fits() for a in geometry.amplifiers} == {"[62:80,1:100]"}
+
+
+def test_a_narrow_strip_is_never_proposed_without_a_word():
+    light = np.full(150, 800.0)
+    light[147:] = 0
+    flat = lit(400, 150, light=light, seed=72)
+    proposal = propose([header_of(flat, IMAGETYP="flat")], [flat], file="a.fits")
+    assert only(proposal) == ("[1:147,1:400]", ["[148:150,1:400]"])
+    # The median of three has 0.72 of a pixel's noise in the long run of pi / 2 n.
+    assert any("A strip of 3 is too narrow" in one and "72 %" in one for one in proposal.findings)
+
+
+def test_a_seam_that_is_seen_is_not_called_the_headers():
+    """As Kast red's window: the chip's middle, column 112, is not that of the window."""
+    right = np.arange(440) >= 112
+    strips = np.r_[np.full(32, 1000.0), np.full(32, 1020.0)]
+    level = np.r_[np.where(right, 1020.0, 1000.0), strips]
+    light = np.r_[np.full(440, 900.0), np.zeros(64)]
+    flat = lit(300, 504, light=light, level=level, seed=73)
+    bias = lit(300, 504, light=0, level=level, seed=74)
+    cards = {"DATASEC": "[1:440,1:300]", "COVER": 32, "AMPSROW": 2, "CRVAL1U": 400}
+    for more, same in (({}, False), ({"DNAXIS1": 1024}, True)):
+        header = header_of(flat, **cards, **more)
+        proposal = propose([header], [bias], other=[flat], file="a.fits")
+        (seen,) = proposal.seen
+        assert [d.to_fits() for _, d, _ in seen.amplifiers] == ["[1:112,1:300]", "[113:440,1:300]"]
+        assert any("The header alone gives the same" in one for one in proposal.findings) is same
+
+
+def test_two_windows_of_one_camera_get_two_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = []
+    for number, nx in enumerate((150, 120)):
+        light = np.full(nx, 800.0)
+        light[nx - 20 :] = 0
+        flat = lit(100, nx, light=light, seed=75 + number)
+        fits.writeto(tmp_path / f"{nx}.fits", flat, fits.Header({"INSTRUME": "PROBE"}))
+        cameras = tmp_path / "cameras"
+        cameras.mkdir(exist_ok=True)
+        given = {"out": None, "picture": tmp_path / "p.png", "cameras": cameras}
+        lines = new_camera.new_camera(tmp_path / f"{nx}.fits", None, **given)
+        (profile,) = (line.removeprefix("Profile: ") for line in lines if "Profile:" in line)
+        made.append(profile)
+        Path(profile).rename(cameras / profile)
+    assert made == ["probe.yaml", "probe_120x100.yaml"]
+    both = load_cameras(cameras)
+    for nx in (150, 120):
+        headers, _ = new_camera.read(tmp_path / f"{nx}.fits")
+        camera = identify(headers, both, file="a")
+        assert camera.geometry(headers, file="a").shape == (100, nx - 20)

@@ -13,6 +13,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 from astropy.nddata import CCDData
+from small_frames import run_jobs
 
 from ccdflow.camera.cameras import generic_camera, identify, load_cameras, refuse_reduced
 from ccdflow.errors import FrameError
@@ -218,3 +219,33 @@ def test_saao_equals_ccdproc_to_the_last_bit(profile):
     assert np.median(wanted.data[:512]) == 86
     # Rows 513 to 520, which TRIMSEC keeps, are dark.
     assert np.median(wanted.data[512:]) == 4
+
+
+@needs_data
+def test_efosc2_whose_strip_has_six_columns(tmp_path):
+    """Five biases, combined; what the pixels of a row share is not raised, as it was five times."""
+    names = [
+        path for path in sorted((DATA / "efosc2_2022").iterdir()) if "2022-01-26T19:0" in path.name
+    ]
+    (tmp_path / "raw").mkdir()
+    for path in names:
+        (tmp_path / "raw" / path.name).symlink_to(path)
+    types = "types: [{type: bias, imagetyp: DARK, exptime: {max: 0}}]\n"
+    cameras = {"efosc": "recognise: {INSTRUME: EFOSC}\n" + types}
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", cameras, reduction={"model": "auto"})
+    (combined,) = (r for r in run.records.values() if r.kind == "bias")
+    assert (len(names), combined.status, len(combined.data["members"])) == (5, "made", 5)
+
+    def row_noise(image):
+        steps = np.diff(image.mean(axis=1))
+        return 1.4826 * np.median(np.abs(steps - np.median(steps))) / 2**0.5
+
+    for path in names:
+        _, arrays = read(path)
+        raw = arrays[0][:1024, :1024].astype(float)
+        by_row = raw - np.median(arrays[0][:1024, 1024:], axis=1, keepdims=True)
+        (hdu,) = run.open(f"reduced/{path.name.removesuffix('.gz')}")
+        assert hdu.header["OSCMODEL"] == "polynomial"
+        assert row_noise(hdu.data.astype(float)) < 1.1 * row_noise(raw)
+        assert row_noise(by_row) > 10 * row_noise(raw)
+        assert hdu.data.astype(float).mean(axis=1).std() < raw.mean(axis=1).std()

@@ -29,7 +29,11 @@ LOCK = f"{STATE}/lock"
 HEADERS = f"{STATE}/headers.json"
 LEDGER = f"{STATE}/ledger.json"
 DONE = f"{STATE}/done"
+BATCHES = f"{STATE}/batches"
+# Where versions before 0.9 kept them: jobs of theirs may still be at work.
 ORDERS = f"{STATE}/orders"
+LOGS = f"{STATE}/logs"
+FAILED_READS = f"{LOGS}/raw"
 
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")
 _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part", re.DOTALL)
@@ -137,9 +141,23 @@ def done(product, key, attempt=0):
     return f"{DONE}/{quote(product, safe='/+=,@')}.{key}{tail}.json"
 
 
+def log(product, key):
+    """Return the path of the log file of a job, relative to the results folder.
+
+    >>> log("reduced/a.fits", "0123456789abcdef")
+    '.ccdflow/logs/reduced/a.fits.0123456789abcdef.log'
+    """
+    return f"{LOGS}{done(product, key).removeprefix(DONE).removesuffix('.json')}.log"
+
+
 def names_of_record(frame):
     """Return the names of the folders and the file of the record of a raw frame's product."""
     return PurePosixPath(done(reduced(frame), "0" * 16, 99)).parts
+
+
+def failed_read(file):
+    """Return the path of the log of a raw file at which something unforeseen was raised."""
+    return f"{FAILED_READS}/{segment(file)}.log"
 
 
 def parse_done(path):

@@ -7,16 +7,12 @@ import os
 from functools import cache
 from pathlib import Path
 
-import yaml
-
-from ccdflow import schemas
+from ccdflow import schemas, yamltext
 from ccdflow.errors import UserError
 
 SCHEMA = "config.schema.json"
 NAME = "config/config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
-# Keys of the command line that are not settings: what a run does, not how.
-COMMANDS = ("work_order", "work_parent")
 FOLDERS = ("raw", "results", "cameras")
 _WORDS = {"true": True, "false": False, "null": None}
 
@@ -28,15 +24,7 @@ def check_file(path):
     ----------
     path : path-like
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise UserError(f"not valid YAML{where}: {problem}", file=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read: {error}", file=path) from None
+    values = yamltext.read(path)
     if not isinstance(values, dict):
         raise UserError(
             "the file holds no keys with values",
@@ -77,7 +65,7 @@ def load(config):
     UserError
         For an unknown key or a value that is not allowed, or results inside raw.
     """
-    given = {key: _plain(value) for key, value in config.items() if key not in COMMANDS}
+    given = {key: _plain(value) for key, value in config.items()}
     given |= {key: _folder(key, given[key]) for key in FOLDERS if key in given}
     given = _with_new_names(given)
     schemas.check(given, SCHEMA, file=NAME)
@@ -121,7 +109,7 @@ def _plain(value, *, nested=False):
         return [_plain(item, nested=True) for item in value]
     if not isinstance(value, str):
         return value
-    return yaml.safe_load(value) if nested else _WORDS.get(value, value)
+    return yamltext.load(value, file="--config") if nested else _WORDS.get(value, value)
 
 
 def _folder(name, value):

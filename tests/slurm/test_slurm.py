@@ -160,8 +160,8 @@ def some_nights(raw, folder, nights):
 
 
 def children(results, night):
-    """Return the processes that do the work orders of a night."""
-    text = f'work_order="{results}/.ccdflow/orders/{night}'.encode()
+    """Return the processes that make the batches of a night."""
+    text = f"{results}/.ccdflow/batches/{night}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -264,5 +264,5 @@ def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
         own = {path: content for path, content in made.items() if path.startswith(folder)}
         assert len(own) == count
         assert own.items() <= expected.items()
-    left = {path.read_text() for path in (second.results / ".ccdflow" / "orders").iterdir()}
+    left = {path.read_text() for path in (second.results / ".ccdflow" / "batches").iterdir()}
     assert left <= {claims.WITHDRAWN}

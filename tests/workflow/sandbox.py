@@ -9,17 +9,15 @@ import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import yaml
 from astropy.io import fits
 
 from ccdflow import kinds, settings
-from ccdflow.run import ledger, session
+from ccdflow.run import session, worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,6 +135,11 @@ class Sandbox:
             self.profile(camera)
 
     @property
+    def given(self):
+        """The configuration: the strips are narrow, and yet each row has its own level."""
+        return {**self.config, "reduction": {"model": None} | self.config.get("reduction", {})}
+
+    @property
     def raw(self):
         """Folder of raw frames."""
         return self.root / "raw"
@@ -177,7 +180,7 @@ class Sandbox:
         """Return the settings, checked."""
         folders = {name: str(getattr(self, name)) for name in ("raw", "results", "cameras")}
         limits = {"settle": 0, "frame_memory": 50}
-        return settings.load({**folders, "limits": limits, **self.config, **more})
+        return settings.load({**folders, "limits": limits, **self.given, **more})
 
     def plan(self):
         """Return the dry session: what a run would do."""
@@ -192,9 +195,10 @@ class Sandbox:
         work = session.start(self.values(), chain=kinds.CHAIN, dry=False, forced=forced)
         try:
             jobs = list(work.plan.jobs.values())[:stop_after]
-            failed = _do(work.context, jobs, cores)
+            done = worker.work(work.context, jobs, threads=cores, make=make, is_wide=is_wide)
+            failed = {**done.unrecorded, **({"": done.full} if done.full else {})}
             if failed and not keep_going:
-                raise next(iter(failed.values()))
+                raise OSError(next(iter(failed.values())))
             if stop_after is not None:
                 return Outcome([job.product for job in jobs], [], -9)
             lines, is_failure = session.finish(work)
@@ -206,7 +210,7 @@ class Sandbox:
     def command(self, *arguments, cores=2, config=()):
         """Return Snakemake's command line."""
         self.root.joinpath("config.yaml").write_text(
-            yaml.safe_dump({"limits": {"settle": 0, "frame_memory": 50}, **self.config})
+            yaml.safe_dump({"limits": {"settle": 0, "frame_memory": 50}, **self.given})
         )
         folders = [f"{name}={getattr(self, name)}" for name in ("raw", "results", "cameras")]
         return [
@@ -215,8 +219,11 @@ class Sandbox:
             "--configfile", str(self.root / "config.yaml"), "--config", *folders, *config,
         ]  # fmt: skip
 
-    def start(self, *arguments, cores=2, config=(), **options):
-        """Start Snakemake in a group of its own; pictures are stand-ins."""
+    def start(self, *arguments, cores=2, config=(), faults=None, **options):
+        """Start Snakemake in a group of its own; pictures are stand-ins.
+
+        ``faults`` is {product: error that its job raises, as Python writes it}.
+        """
         (self.root / "work").mkdir(exist_ok=True)
         here = Path(__file__).parent
         return subprocess.Popen(
@@ -224,7 +231,11 @@ class Sandbox:
             cwd=self.project, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             encoding="utf-8", errors="backslashreplace",
-            env={**os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}"}, **options,
+            env={
+                **os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}",
+                "CCDFLOW_TEST_FAULTS": json.dumps(faults or {}),
+            },
+            **options,
         )  # fmt: skip
 
     def snakemake(self, *arguments, cores=2, config=(), **options):
@@ -236,7 +247,8 @@ class Sandbox:
     def _jobs(self):
         logs = sorted((self.root / "work" / ".snakemake" / "log").glob("*.log"))
         text = logs[-1].read_text() if logs else ""
-        return sorted(map(unquote, re.findall(r"^ +wildcards: product=(.*?), key=", text, re.M)))
+        made = re.findall(r"^Job \d+: .* -> (.*)$", text, re.M)
+        return sorted(path.removeprefix(f"{self.results}/") for path in made)
 
     def clean(self):
         """Return a sandbox with the same raw frames and settings, and no results."""
@@ -249,31 +261,14 @@ class Sandbox:
         return fresh
 
 
-def _do(context, jobs, cores):
-    """Make products, each after what it needs, and return {product: error} of what failed."""
-    futures, failed = {}, {}
+def make(context, job, *, threads=1):
+    """Make a job's product; looked up at each call, for tests that replace what makes it."""
+    return kinds.make(context, job, threads=threads)
 
-    def make(job):
-        wait([futures[need] for need in job.needs if need in futures])
-        if not failed.keys().isdisjoint(job.needs):
-            failed[job.product] = "not tried"
-            return
-        try:
-            produce(job)
-        except OSError as error:
-            failed[job.product] = error
 
-    def produce(job):
-        record = kinds.make(context, job, threads=cores)
-        ledger.write_record(context.results, record, job.done)
-
-    # A job waits only for such as were handed in before it, so one thread is enough.
-    with ThreadPoolExecutor(cores) as pool:
-        for job in jobs:
-            futures[job.product] = pool.submit(make, job)
-    for future in futures.values():
-        future.result()
-    return failed
+def is_wide(job):
+    """Tell whether a job works with all threads itself."""
+    return kinds.by_name(job.kind).todo == "make"
 
 
 def own_lines(output):

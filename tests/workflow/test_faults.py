@@ -194,7 +194,7 @@ def test_results_read_only(box, disk):
     assert refused.status == 1
     assert refused.lines == [
         f"{box.results}: the results folder cannot be written (Read-only file system); check its "
-        "permissions and the room on its disk; what is there is as it was"
+        "permissions; what is there is as it was"
     ]
     dry = box.snakemake("-n")
     assert dry.status == 0

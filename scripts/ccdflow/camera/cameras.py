@@ -11,17 +11,22 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-import yaml
-
-from ccdflow import schemas
+from ccdflow import schemas, yamltext
 from ccdflow.camera import facts
 from ccdflow.camera.assemble import resolve
 from ccdflow.camera.facts import FrameFacts, TypeRule, refuse_reduced
-from ccdflow.camera.geometry import Amplifier, AmplifierSpec, Cards, Geometry
+from ccdflow.camera.geometry import (
+    Amplifier,
+    AmplifierSpec,
+    Cards,
+    Geometry,
+    array_shape,
+    image_hdus,
+)
 from ccdflow.camera.headersections import drafts_from_header
 from ccdflow.camera.profilesections import drafts_from_profile
 from ccdflow.camera.sections import FORMS, Region, read_region
-from ccdflow.errors import UserError
+from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import (
     CardSpec,
     as_list,
@@ -49,6 +54,22 @@ __all__ = [
 SCHEMA = "camera.schema.json"
 
 
+# Let the width of the strip decide whether the level along it is smoothed.
+AUTO = "auto"
+# The median of n columns has pi / (2 n) of the variance of a pixel, and all pixels of its row share
+# it. From 16 columns on that is below a tenth, and a pixel's noise grows by less than a twentieth.
+WIDE_ENOUGH = 16
+# Rows for each order of a polynomial: short windows get a straight line, or a constant.
+_FOR_AN_ORDER = 16
+_LINES = ("rows", "columns")
+
+
+def _across_and_along(amplifier):
+    """Return how many columns the strips of an amplifier have together, and how many rows."""
+    axis = int(amplifier.along == "rows")
+    return sum(s.shape[axis] for s in amplifier.overscan), amplifier.data.shape[1 - axis]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a camera's frames are reduced.
@@ -60,7 +81,8 @@ class Recipe:
     statistic : str
         'median' or 'mean' across the strip.
     model : str or None
-        None for the statistic itself; 'polynomial' or 'spline' fitted to it along the strip.
+        None for the statistic itself; 'polynomial' or 'spline' fitted to it along the strip; 'auto'
+        until `for_geometry` decides between None and 'polynomial'.
     order : int
         Degree of the polynomial, or number of spline pieces.
     reject_sigma : float
@@ -85,10 +107,32 @@ class Recipe:
     mask: bool = False
     layout: str = "image"
 
+    def for_geometry(self, geometry):
+        """Return the recipe with a model along the overscan that its strips are wide enough for.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Its strips decide, never a pixel: all frames of one geometry are treated alike.
+
+        Returns
+        -------
+        Recipe
+            Without 'auto': no model where all strips have `WIDE_ENOUGH` columns or more, else a
+            polynomial of the order that is set, or of less where the strip is short.
+        """
+        if self.model != AUTO:
+            return self
+        strips = [_across_and_along(a) for a in geometry.amplifiers if a.along in _LINES]
+        if not self.subtract or all(across >= WIDE_ENOUGH for across, _ in strips):
+            return replace(self, model=None)
+        shortest = min(along for _, along in strips)
+        return replace(self, model="polynomial", order=min(self.order, shortest // _FOR_AN_ORDER))
+
     def canonical(self):
         """A plain dict; the settings of a model that is not used are not in it."""
         settings = asdict(self)
-        if self.model is None:
+        if self.model in (None, AUTO):
             for name in ("order", "reject_sigma", "reject_iterations"):
                 del settings[name]
         return dict(sorted(settings.items()))
@@ -171,6 +215,15 @@ class Camera:
     read_noise: float | None = None
     dark_rate: float | None = None
     ageing: tuple[tuple[str, float], ...] = ()
+
+    def sizes_met(self, headers):
+        """How many numbers of `size` an image of the file has; -1 where none has them all."""
+        found = -1
+        for index in image_hdus(headers):
+            shape = array_shape(headers[index])[::-1]
+            if all(want in (None, have) for want, have in zip(self.size, shape, strict=True)):
+                found = sum(want is not None for want in self.size)
+        return found
 
     @property
     def specificity(self):
@@ -317,13 +370,7 @@ def load_camera(path):
         If it is not YAML or not valid: names the file, the key, the value and what is allowed.
     """
     path = Path(path)
-    try:
-        profile = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"not YAML: {problem}", file=path) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"can not be read: {error}", file=path) from error
+    profile = yamltext.read(path)
     if not isinstance(profile, dict):
         raise UserError(
             "the file holds no profile",
@@ -384,27 +431,34 @@ def identify(headers, cameras, *, file):
     Returns
     -------
     Camera
-        The profile all of whose cards match, that with most cards first; else a generic camera.
+        The profile all of whose cards match, that with most cards first; of those with as many
+        cards the one whose `size` is the frame's. Else a generic camera.
 
     Raises
     ------
-    UserError
-        If two profiles match equally well.
+    FrameError
+        If two profiles match equally well: it is about this frame, and costs no other.
     """
     cameras = tuple(cameras)
     found = [c for c in cameras if all(condition.holds(headers) for condition in c.recognise)]
     if not found:
         return generic_camera(headers, taken=frozenset(camera.name for camera in cameras))
     found.sort(key=lambda camera: camera.specificity, reverse=True)
-    if len(found) > 1 and found[0].specificity == found[1].specificity:
-        raise UserError(
-            "two camera profiles recognise this frame equally well",
-            file=file,
-            keyword="recognise",
-            value=f"{found[0].path} and {found[1].path}",
-            remedy="add a card to `recognise` of one of them that the other's frames do not have",
-        )
-    return found[0]
+    best = [camera for camera in found if camera.specificity == found[0].specificity]
+    if len(best) == 1:
+        return best[0]
+    sizes = [camera.sizes_met(headers) for camera in best]
+    fitting = [c for c, size in zip(best, sizes, strict=True) if size == max(sizes)]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise FrameError(
+        "two camera profiles recognise this frame equally well",
+        file=file,
+        keyword="recognise",
+        value=" and ".join(Path(camera.path).name for camera in fitting[:2]),
+        remedy="add a card to `recognise` of one of them that the other's frames do not have, or "
+        "the `size` that each is for",
+    )
 
 
 def generic_camera(headers, *, taken=frozenset()):
@@ -441,17 +495,6 @@ def check_profile(profile, *, file):
     schemas.check(profile, SCHEMA, file=file, words=words)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without keys that stand twice: the first would be lost in silence."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key!r} stands twice, {node.start_mark}")
-        return super().construct_mapping(node, deep=deep)
-
-
 def _condition(keyword, value):
     if isinstance(value, dict):
         spec = {"keyword": keyword} | {k: v for k, v in value.items() if k != "value"}
@@ -486,7 +529,7 @@ def _amplifier(entry, index, *, file):
     strips = () if overscan == "none" else as_list(overscan)
     spec = AmplifierSpec(
         name=str(entry.get("name", f"A{index + 1}")),
-        hdu=entry.get("hdu"),
+        hdu=tuple(entry["hdu"]) if isinstance(entry.get("hdu"), list) else entry.get("hdu"),
         data=region("data"),
         overscan=tuple(
             read_region(strip, file=file, keyword=f"{where}.overscan") for strip in strips

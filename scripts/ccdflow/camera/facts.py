@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import PurePosixPath
 
 from ccdflow.camera.geometry import binning, image_hdus
+from ccdflow.camera.identity import setting_of
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, card_value, find, find_first, matches, number
 
@@ -145,6 +146,8 @@ class FrameFacts:
     readmode, window : str
     part : str
         Which part of which detector the images are of, as the cards of `PART` have it.
+    setting : str
+        Which device took it and with which setting, see `ccdflow.camera.identity.setting_of`.
     set_temperature, temperature : float or None
         Set point of the cooler, and the sensor's own; in degrees, as the header has them.
     """
@@ -169,6 +172,7 @@ class FrameFacts:
     readmode: str = ""
     window: str = ""
     part: str = ""
+    setting: str = ""
     set_temperature: float | None = None
     temperature: float | None = None
 
@@ -229,6 +233,7 @@ def describe(headers, cards, rules, *, longitude, file):
         readmode=_text(value("read_mode")),
         window=_text(value("window")),
         part=part_of(headers, images),
+        setting=setting_of(headers, images),
         set_temperature=number(value("set_temperature")),
         temperature=number(value("temperature")),
     )

@@ -23,8 +23,27 @@ BINNING_PAIRS = (
     ("BIN-FCT1", "BIN-FCT2"),
     ("CDELT1U", "CDELT2U"),
     ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
+    # Known since: they come after those above, so that what was read before is read as before.
+    ("HBIN", "VBIN"),
+    ("CCDBINX", "CCDBINY"),
+    ("DET-BIN1", "DET-BIN2"),
+    ("XFACTOR", "YFACTOR"),
+    ("BINNINGX", "BINNINGY"),
+    ("BINFACTX", "BINFACTY"),
+    ("BIN1", "BIN2"),
+    ("COLBIN", "ROWBIN"),
+    ("BINCOL", "BINROW"),
+    ("X_BIN", "Y_BIN"),
+    ("BIN_X", "BIN_Y"),
+    ("BIN-X", "BIN-Y"),
+    ("CAMXBIN", "CAMYBIN"),
+    ("CCDHBIN", "CCDVBIN"),
+    ("HBINNING", "VBINNING"),
+    ("PRD-BIN1", "PRD-BIN2"),
 )
 BINNING_TEXTS = ("CCDSUM", "BINNING", "BINSUM", "CCDBIN")
+# Cards that may hold one number for both axes.
+_BINNING_WORDS = (*BINNING_TEXTS, "CCD-BIN", "BINFACTR", "BINFACT", "BIN")
 
 
 @dataclass(frozen=True)
@@ -176,8 +195,9 @@ class AmplifierSpec:
     Parameters
     ----------
     name : str
-    hdu : int, str or None
-        Index or EXTNAME; None for the file's only image.
+    hdu : int, str, tuple or None
+        Index or EXTNAME; None for the file's only image. A tuple of them, or a glob of names,
+        stands for an amplifier in each of several HDUs.
     data : RegionSpec or None
         None for all pixels of the HDU.
     overscan : tuple of RegionSpec
@@ -191,7 +211,7 @@ class AmplifierSpec:
     """
 
     name: str
-    hdu: int | str | None = None
+    hdu: int | str | tuple | None = None
     data: RegionSpec | None = None
     overscan: tuple[RegionSpec, ...] = ()
     along: str | None = None
@@ -238,9 +258,26 @@ class Draft:
     lengthen: bool = False
 
 
+# Extensions that say which pixels of an image are bad, by name.
+_MASK = re.compile(
+    r"(?:.*[-_ ,])?(?:BPM|(?:PIX)?MASK|BAD[-_ ]?PIX\w*|DQ|FLAGS?|DATAQUAL\w*)(?:[-_ ,]?\w{0,4})",
+    re.IGNORECASE,
+)
+
+
 def image_hdus(headers):
-    """Indices of the HDUs that hold an image with pixels; tables and empty primaries do not."""
-    return tuple(index for index, header in enumerate(headers) if _is_image(header))
+    """Indices of the HDUs that hold an image with pixels; tables and empty primaries do not.
+
+    Nor does a mask of bad pixels beside an image: no amplifier reads it out.
+    """
+    images = [index for index, header in enumerate(headers) if _is_image(header)]
+    no_masks = [index for index in images if not is_mask(headers[index])]
+    return tuple(no_masks or images)
+
+
+def is_mask(header):
+    """Tell by its EXTNAME whether an extension is a mask of bad pixels."""
+    return _MASK.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
 
 
 def _is_image(header):
@@ -308,7 +345,29 @@ def binning(headers, index, *, specs=(), default=(1, 1)):
             by = abs(whole(card_value(header, y_keyword)) or 0)
             if bx and by:
                 return by, bx
-    return default
+    return _one_number(headers, index) or default
+
+
+# No camera bins more pixels than this along an axis: beyond it, a number is not a binning.
+_MOST_BINNED = 64
+
+
+def _one_number(headers, index):
+    """Return (by, bx) from cards with one number for both axes, or None.
+
+    A pair of which only one is there is such a card as well: the other axis is taken to be like it.
+    """
+    for header in (headers[index], headers[0]):
+        for keyword in _BINNING_WORDS:
+            numbers = _integers(card_value(header, keyword))
+            if len(numbers) in (1, 2) and max(numbers) <= _MOST_BINNED:
+                return numbers[-1], numbers[0]
+        for pair in BINNING_PAIRS:
+            # CDELT1U is a pixel's step on the chip, and has no fellow for other reasons.
+            found = [whole(card_value(header, keyword)) or 0 for keyword in pair]
+            if any(found) and not pair[0].startswith("CDELT") and max(found) <= _MOST_BINNED:
+                return max(found), max(found)
+    return None
 
 
 def _integers(value):

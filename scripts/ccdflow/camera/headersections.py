@@ -14,11 +14,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ccdflow.camera.geometry import Draft, detector_mismatch, fits_binned, image_hdus
+from ccdflow.camera.geometry import Draft, detector_mismatch, fits_binned, image_hdus, is_mask
 from ccdflow.camera.hdureader import HduReader
 from ccdflow.camera.scancounts import drafts_from_counts, drafts_from_outputs
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value
 
 # The names that mean the same section, plain or with an amplifier's suffix.
 BIAS, TRIM, DATA = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
@@ -55,6 +56,10 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     if not images:
         raise FrameError("the file holds no image", file=file, keyword="NAXIS")
     drafts, notes = [], []
+    masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
+    if masks:
+        names = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
+        notes.append(f"{names}: a mask of bad pixels, which is not reduced")
     for position, index in enumerate(images):
         reader = HduReader(
             headers, index, alone=len(images) == 1, cards=cards, notes=notes, file=file
@@ -198,6 +203,31 @@ def _note_no_overscan(reader, kept, *, cut):
         reader.notes.append("no card names science pixels or overscan: the frame is left whole")
     elif kept != reader.frame:
         reader.notes.append(f"no card names an overscan: trimmed to {kept.to_fits()} only")
+        left = _left_over(reader.shape, kept)
+        if left:
+            reader.notes.append(
+                f"warning: {left} beside the data are in no overscan strip: if they hold the bias "
+                "level, it stays in the image (give `overscan:` in a camera's profile; `overscan: "
+                "none` if they hold nothing)"
+            )
+
+
+# One or two columns at an edge are bad ones; from three on they may be a strip.
+_LEAST_LEFT = 3
+
+
+def _left_over(shape, kept):
+    """Say which columns and rows beside the data are not used, '' where there are hardly any."""
+    said = []
+    for word, start, stop, length in (
+        ("columns", kept.x0, kept.x1, shape[1]),
+        ("rows", kept.y0, kept.y1, shape[0]),
+    ):
+        ranges = [(0, start), (stop, length)]
+        said += [
+            f"{word} {first + 1} to {last}" for first, last in ranges if last - first >= _LEAST_LEFT
+        ]
+    return " and ".join(said)
 
 
 def _detector(reader, suffix):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 from contextlib import suppress
+from dataclasses import replace
 
 from ccdflow.camera.geometry import Draft, array_shape, card_number, detector_sections, image_hdus
 from ccdflow.camera.sections import Region, RegionSpec
@@ -32,8 +34,7 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
         If the frame is not of that size, has no such HDU, or a region leaves it.
     """
     drafts = []
-    for spec in specs:
-        index = _only_hdu(headers, spec, file=file)
+    for spec, index in _placed(headers, specs, file=file):
         shape = array_shape(headers[index], file=file)
         if any(
             wanted not in (None, found) for wanted, found in zip(size, shape[::-1], strict=True)
@@ -48,6 +49,37 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
             )
         drafts.append(_draft(headers, spec, index, shape, cards, file=file))
     return drafts
+
+
+def _placed(headers, specs, *, file):
+    """Yield each amplifier with its HDU; one for several HDUs is named after each."""
+    for spec in specs:
+        if not isinstance(spec.hdu, tuple) and not _is_pattern(spec.hdu):
+            yield spec, _only_hdu(headers, spec, file=file)
+            continue
+        wanted = spec.hdu if isinstance(spec.hdu, tuple) else (spec.hdu,)
+        images = image_hdus(headers)
+        found = [index for index in images if any(_is_hdu(headers, index, one) for one in wanted)]
+        if not found:
+            raise FrameError(
+                f"the file has no image in the HDUs of amplifier {spec.name}",
+                file=file,
+                value=", ".join(map(str, wanted)),
+                allowed=f"some of {list(images)}, or their EXTNAMEs",
+            )
+        for index in found:
+            yield replace(spec, name=f"{spec.name}-{index}", hdu=index), index
+
+
+def _is_pattern(hdu):
+    return isinstance(hdu, str) and any(letter in hdu for letter in "*?[")
+
+
+def _is_hdu(headers, index, wanted):
+    if isinstance(wanted, int):
+        return index == wanted
+    name = str(card_value(headers[index], "EXTNAME") or "")
+    return fnmatch.fnmatchcase(name.upper(), wanted.strip().upper())
 
 
 def _only_hdu(headers, spec, *, file):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from ccdflow.camera.cameras import generic_camera
-from ccdflow.camera.geometry import array_shape, image_hdus
+from ccdflow.camera.cameras import WIDE_ENOUGH, generic_camera
+from ccdflow.camera.geometry import array_shape, binning, image_hdus
 from ccdflow.camera.light import (
     NARROWEST,
     NOISIEST,
@@ -29,6 +31,12 @@ from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import find_first
 
+BRIGHT = (
+    "This frame is bright, {level:.0f} adu with the noise of light, and that ends nowhere "
+    "abruptly: no overscan shows in it. What follows is the header's."
+)
+# A frame with more than this, adu, and this noise holds light: no bias is so.
+_BRIGHT, _NOISE_OF_LIGHT = 3000.0, 15.0
 BLANK = (
     "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "
     "it; what follows is the header's."
@@ -130,10 +138,9 @@ def propose(headers, arrays, *, other=None, file):
         dark, flat = _by_light(one, two)
         ours = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
         seen.append(look(headers, index, flat, dark=dark, kind=kind, said=tuple(ours)))
-    findings = [_prefixed(one, finding, images) for one in seen for finding in one.findings]
-    findings += _against_header(geometry, refusal, seen)
+    findings = _together(seen) + _against_header(geometry, refusal, seen)
     same = findings[-1] == SAME
-    text = _yaml(headers, camera, seen, findings, file, same=same)
+    text = _yaml(headers, camera, seen if same else _alike(seen), findings, file, same=same)
     return Proposal(camera.name.replace("-", "_"), text, tuple(findings), tuple(seen))
 
 
@@ -190,10 +197,13 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
         columns, rows = replace(columns, faded=False), replace(rows, faded=False)
     findings = []
     has_light = _has_light(columns, rows, kind)
+    if has_light:
+        columns, rows = _without_unlit((columns, rows), headers, index, claimed, findings)
     strip = _said_strip(said, claimed)
     if not has_light or _is_missed(strip, columns, rows, flat.shape):
         has_light = False
-        findings.append(TOO_FAINT)
+        level = float(np.median(columns.levels))
+        findings.append(BRIGHT.format(level=level) if _is_bright(columns, kind) else TOO_FAINT)
         columns, rows = _from_header(flat, columns, rows, strip)
         amplifiers = _as_said(said, _amplifiers(columns, rows, dark, findings))
     else:
@@ -245,7 +255,79 @@ def _has_light(columns, rows, kind):
         return False
     if columns.strips or rows.strips or kind == "flat":
         return True
-    return np.median(columns.noises) > 1.5 * columns.read_noise
+    return np.median(columns.noises) > 1.5 * columns.read_noise or _is_bright(columns, kind)
+
+
+def _is_bright(columns, kind):
+    """Whether an image is so bright and noisy all over that it must hold light."""
+    level, noise = np.median(columns.levels), np.median(columns.noises)
+    return kind not in ("bias", "dark") and level > _BRIGHT and noise > _NOISE_OF_LIGHT
+
+
+# Overscan is at most this part of an axis; on rows, which few cameras read beyond, of less.
+_MOST_OF_AXIS = {"columns": 0.3, "rows": 0.1}
+# Cards with the number of columns and of rows that the chip has.
+_CHIP = {"columns": ("DNAXIS1", "ESO DET CHIP1 NX"), "rows": ("DNAXIS2", "ESO DET CHIP1 NY")}
+
+
+def _without_unlit(axes, headers, index, claimed, findings):
+    """The axes without dark ranges that must be detector which no light reaches, as beside a slit.
+
+    That are ranges that take more of the axis than overscan does, and those on an axis that has no
+    more pixels than the chip, as far as cards tell; but not where the header's data leave them out.
+    """
+    kept = []
+    for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):
+        length = len(axis.levels)
+        chip = _chip_length(headers, index, axis.name)
+        dark = length - sum(stop - start for start, stop in axis.lit)
+        why = ""
+        if _are_left_out(axis, claimed):
+            pass
+        elif axis.strips and chip and length * factor <= chip:
+            why = f"the chip has {chip} {axis.name}, and the frame {length * factor} of them"
+        elif axis.strips and dark > _MOST_OF_AXIS[axis.name] * length:
+            why = f"{dark} of {length} {axis.name} are more than an overscan has"
+        if why:
+            findings.append(
+                f"{_ranges(axis)} hold the level alone, but {why}: unlit detector, as beside a "
+                "slit, and no overscan. Should it be one all the same, write it under `overscan:`."
+            )
+            axis = replace(axis, strips=(), lit=((0, length),))
+        kept.append(axis)
+    return tuple(kept)
+
+
+def _are_left_out(axis, claimed):
+    """Whether the header's data section shares nothing with any strip."""
+    section = dict(claimed).get("TRIMSEC") or dict(claimed).get("DATASEC")
+    if section is None:
+        return False
+    start, stop = _ends(axis, section)
+    return all(strip.stop <= start or strip.start >= stop for strip in axis.strips)
+
+
+def _ranges(axis):
+    parts = [f"{strip.start + 1} to {strip.stop}" for strip in axis.strips]
+    return f"{axis.name.capitalize()} {' and '.join(parts)}"
+
+
+def _chip_length(headers, index, name):
+    """The unbinned columns or rows of the chip, None where no card tells."""
+    for header in (headers[index], headers[0]):
+        for keyword in ("DETSIZE", "CCDSIZE"):
+            text = header.get(keyword)
+            if isinstance(text, str) and len(headers) <= 2:
+                # Of a mosaic it is the size of all its chips.
+                try:
+                    shape = parse_fits(text, keyword=keyword).region.shape
+                except FrameError:
+                    continue
+                return shape[name == "columns"]
+        for keyword in _CHIP[name]:
+            if isinstance(header.get(keyword), int) and header[keyword] > 0:
+                return header[keyword]
+    return None
 
 
 def _said_strip(said, claimed):
@@ -483,6 +565,14 @@ def _sentences(columns, rows, amplifiers, claimed, *, has_light):
             "No columns or rows were found at which light ends abruptly: there is no overscan, or "
             "it is of no use. (A well lit flat, and a bias beside it, show it best.)"
         )
+    narrow = [strip for strip in used if min(strip.shape) < WIDE_ENOUGH]
+    if narrow:
+        count = min(min(strip.shape) for strip in narrow)
+        said.append(
+            f"A strip of {count} is too narrow for a level of its own for each row or column: the "
+            f"level along it is smoothed (`reduction: {{model: null}}` would not do so, and add "
+            f"{100 * np.sqrt(np.pi / 2 / count):.0f} % of a pixel's noise to each row)."
+        )
     said += _about_claims(amplifiers, claimed, has_light=has_light)
     return said
 
@@ -589,8 +679,78 @@ def _wrong(bias, strips, data):
     return wrong
 
 
-def _prefixed(one, finding, images):
-    return finding if len(images) == 1 else f"HDU {one.hdu}: {finding}"
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def _together(seen):
+    """The findings of all HDUs; those that differ in their numbers only are one."""
+    if len(seen) == 1:
+        return list(seen[0].findings)
+    kinds = defaultdict(list)
+    for one in seen:
+        for finding in one.findings:
+            kinds[_NUMBER.sub("#", finding)].append((one.hdu, finding))
+    found = []
+    for those in kinds.values():
+        hdus = list(dict.fromkeys(hdu for hdu, _ in those))
+        texts = [finding for hdu, finding in those if hdu == hdus[0]]
+        where = f"HDU {', '.join(_spans(hdus))}"
+        alike = len({finding for _, finding in those}) <= len(texts)
+        found += [f"{where}: {text}" for text in texts[:-1]]
+        found.append(f"{where}: {texts[-1]}" + ("" if alike else f" (So HDU {hdus[0]}.)"))
+    return found
+
+
+def _spans(numbers):
+    """Whole numbers as '1 to 4', '7'."""
+    return [
+        f"{first + 1} to {stop}" if stop - first > 1 else str(stop)
+        for first, stop in _runs_of([number - 1 for number in numbers])
+    ]
+
+
+# The regions of amplifiers that are alike may differ by so many pixels at each end.
+_SLACK = 3
+
+
+def _alike(seen):
+    """The images with one set of regions for those that differ by a few pixels only.
+
+    The part that all of them have is what holds in each.
+    """
+    groups = defaultdict(list)
+    for one in seen:
+        groups[one.shape, tuple(len(strips[:1]) for *_, strips in one.amplifiers)].append(one)
+    changed = {}
+    for those in groups.values():
+        numbers = range(len(those[0].amplifiers))
+        data = [_common([one.amplifiers[i][1] for one in those]) for i in numbers]
+        strips = [_common([s for one in those for s in one.amplifiers[i][2][:1]]) for i in numbers]
+        if len(those) < 2 or None in data:
+            continue
+        if any(strip is None and those[0].amplifiers[i][2] for i, strip in enumerate(strips)):
+            continue
+        for one in those:
+            changed[one.hdu] = replace(
+                one,
+                amplifiers=tuple(
+                    (name, data[i], (strips[i],) if strips[i] else ())
+                    for i, (name, *_) in enumerate(one.amplifiers)
+                ),
+            )
+    return [changed.get(one.hdu, one) for one in seen]
+
+
+def _common(regions):
+    """What regions share, None where there are none or they differ by more than a few pixels."""
+    if not regions:
+        return None
+    ends = np.array([[r.y0, r.y1, r.x0, r.x1] for r in regions])
+    if (np.ptp(ends, axis=0) > _SLACK).any():
+        return None
+    low, high = ends.max(axis=0).tolist(), ends.min(axis=0).tolist()
+    region = Region(low[0], high[1], low[2], high[3])
+    return region if min(region.shape) > 0 else None
 
 
 def _against_header(geometry, refusal, seen):
@@ -601,10 +761,13 @@ def _against_header(geometry, refusal, seen):
     theirs = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
     if ours == theirs:
         return [SAME]
-    listed = "; ".join(
+    counts = Counter(
         f"data {a.data.to_fits()}, overscan "
         + (" ".join(strip.to_fits() for strip in a.overscan) or "none")
         for a in geometry.amplifiers
+    )
+    listed = "; ".join(
+        text + (f" ({count} amplifiers)" if count > 1 else "") for text, count in counts.items()
     )
     return [f"Without a profile the header would give {listed}."]
 
@@ -628,16 +791,29 @@ def _yaml(headers, camera, seen, findings, file, *, same):
         if all(one.has_light for one in seen):
             return "\n".join([*lines, "overscan: none"]) + "\n"
         lines.append("# Not known from this frame: give a flat, or fill in `overscan`.")
-    lines += [*_size(seen), "amplifiers:"]
+    return "\n".join([*lines, *_size(seen), "amplifiers:", *_entries(seen)]) + "\n"
+
+
+def _entries(seen):
+    """The amplifiers as lines of YAML: one entry for all the HDUs that are alike."""
+    alike = defaultdict(list)
     for one in seen:
-        for name, data, strips in one.amplifiers:
-            label = name if len(seen) == 1 else f"{name}-{one.hdu}"
-            lines.append(f"  - name: {label}")
-            if len(seen) > 1:
-                lines.append(f"    hdu: {one.hdu}")
-            lines.append(f"    data: {_written(data, one.shape)}")
-            lines += [f"    overscan: {_written(strip, one.shape)}" for strip in strips[:1]]
-    return "\n".join(lines) + "\n"
+        key = (one.shape, tuple((n, d, strips[:1]) for n, d, strips in one.amplifiers))
+        alike[key].append(one.hdu)
+    lines = []
+    for (shape, amplifiers), hdus in alike.items():
+        for name, data, strips in amplifiers:
+            several = f"{name}-{hdus[0]}" if len(hdus) == 1 else name
+            if len(hdus) > 1 and len(alike) > 1:
+                several = f"{name}{list(alike.values()).index(hdus) + 1}"
+            lines.append(f"  - name: {several if len(seen) > 1 else name}")
+            if len(hdus) == len(seen) > 1:
+                lines.append('    hdu: "*"  # an amplifier in each image')
+            elif len(seen) > 1:
+                lines.append(f"    hdu: {hdus[0] if len(hdus) == 1 else hdus}")
+            lines.append(f"    data: {_written(data, shape)}")
+            lines += [f"    overscan: {_written(strip, shape)}" for strip in strips]
+    return lines
 
 
 def _wrapped(text, width=92):

@@ -133,11 +133,12 @@ def _side_by_side(reader, numbers, amplifiers, given):
     """Amplifiers that share each row, as at Keck and Lick: all prescans, data, then overscans."""
     left, right, below, above = numbers
     ny, nx = reader.shape
-    width, rest = divmod(nx - amplifiers * (left + right), amplifiers)
+    width = nx - amplifiers * (left + right)
     first = amplifiers * left
-    after = first + amplifiers * width
+    after = first + width
     rows = (below, ny - above)
-    if rest or width <= 0 or not _is_said(reader, Region(*rows, first, after), given):
+    edges = _edges(reader, amplifiers, width)
+    if edges is None or width <= 0 or not _is_said(reader, Region(*rows, first, after), given):
         raise reader.contradiction(
             f"{amplifiers} amplifiers in one image, and no card says where each has its overscan",
             "NUMAMPS, AMPSROW",
@@ -147,7 +148,7 @@ def _side_by_side(reader, numbers, amplifiers, given):
         Draft(
             name=f"{reader.name}{i + 1}",
             hdu=reader.index,
-            data=Region(*rows, first + i * width, first + (i + 1) * width),
+            data=Region(*rows, first + edges[i], first + edges[i + 1]),
             overscan=_strips(
                 [
                     Region(*rows, after + i * right, after + (i + 1) * right),
@@ -157,7 +158,70 @@ def _side_by_side(reader, numbers, amplifiers, given):
             **reader.figures(),
         )
         for i in range(amplifiers)
+        if edges[i] < edges[i + 1]
     ]
+
+
+# Cards with the columns of the whole chip, unbinned; sections of it, and plain numbers.
+_CHIP_SECTIONS = ("DETSIZE", "CCDSIZE")
+_CHIP_NUMBERS = ("DNAXIS1", "CCDNX", "CCDXPIX", "DETNX", "NXCHIP", "ESO DET CHIP1 NX")
+# Cards with the chip's column of the first pixel, and what they count from.
+_FIRST_COLUMN = (
+    ("CRVAL1U", 0), ("CNPIX1", 0), ("XORGSUBF", 0), ("ESO DET WIN1 STRX", 1), ("STARTX", 1),
+    ("XSTART", 1), ("HSTART", 1), ("CCDORGX", 1),
+)  # fmt: skip
+
+
+def _edges(reader, amplifiers, width):
+    """Return where the amplifiers that share a row begin and end, in columns of the data.
+
+    They divide the chip evenly, and so a window of it only if that lies in the middle. Where the
+    cards tell the chip's columns and the window's place, an amplifier without a column in the
+    window is as wide as nothing. Where they do not, the window is divided evenly, and a window that
+    is known to lie elsewhere is warned of; None where it cannot be divided.
+    """
+    chip, start = _chip_columns(reader), _first_column(reader)
+    step = reader.binning[1]
+    if (whole(reader.value("CDELT1U")) or 0) < 0:
+        step = -step
+    if chip is not None and start is not None:
+        ends = (start, start + step * width)
+        seams = [(chip * i / amplifiers - start) / step for i in range(1, amplifiers)]
+        if min(ends) >= -abs(step) and max(ends) <= chip + abs(step):
+            inner = sorted(min(max(round(seam), 0), width) for seam in seams)
+            return [0, *inner, width]
+    if chip is None and start:
+        reader.notes.append(
+            f"warning: the window begins at column {start} of the chip, and no card says how wide "
+            f"the chip is: its {amplifiers} amplifiers are taken to divide the window evenly (give "
+            "`amplifiers:` in a camera's profile)"
+        )
+    if width % amplifiers:
+        return None
+    return [width // amplifiers * i for i in range(amplifiers + 1)]
+
+
+def _chip_columns(reader):
+    for keyword in _CHIP_SECTIONS:
+        found = reader.text((keyword,))
+        if found is not None:
+            return reader.parsed(*found).region.shape[1]
+    return next((n for n in (whole(reader.value(k)) for k in _CHIP_NUMBERS) if n), None)
+
+
+def _first_column(reader):
+    """Return the chip's column of the first pixel of the data, from 0; None where none says it."""
+    for keyword in ("CCDSEC", "DETSEC"):
+        found = reader.text((keyword,))
+        if found is not None:
+            return reader.parsed(*found).region.x0
+    for keyword, origin in _FIRST_COLUMN:
+        found = whole(reader.value(keyword))
+        if found is not None:
+            # MaxIm counts binned pixels.
+            return (found - origin) * (reader.binning[1] if keyword == "XORGSUBF" else 1)
+    shift = number(reader.value("LTV1"))
+    return None if shift is None else round(-shift * reader.binning[1])
 
 
 def _is_said(reader, data, given):

@@ -10,14 +10,48 @@ import numpy as np
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import CLIP, DIGITAL_NOISE
 
+# From so many adu of noise on, whole adu are as good as any number.
+_SMOOTH = 4.0
+_TRIALS = 4000
 
-@lru_cache(maxsize=256)
-def expected_clipping(n, recipe):
-    """Which part of `n` normal values a recipe rejects, from a seeded simulation."""
+
+def expected_clipping(n, recipe, noise=math.inf):
+    """Return which part of `n` normal values a recipe rejects, from a seeded simulation.
+
+    Parameters
+    ----------
+    n : int
+    recipe : ccdflow.combine.stack.Recipe
+    noise : float
+        Noise of the values in adu: they are whole adu, and of a quiet camera most of them agree, so
+        that the others count as outliers.
+    """
     if n < 3 or recipe.clip is None or recipe.clip_by == "noise":
         return 0.0
-    values = np.random.default_rng(20160117).standard_normal((n, 1, 4000), dtype=np.float32)
-    return 1 - float(combine_arrays(values, recipe).count.mean()) / n
+    is_whole = 0 < noise < _SMOOTH
+    return _simulated(n, recipe, float(f"{noise:.2g}") if is_whole else None)
+
+
+@lru_cache(maxsize=256)
+def _simulated(n, recipe, noise):
+    random = np.random.default_rng(20160117)
+    values = random.standard_normal((n, 1, _TRIALS), dtype=np.float32)
+    if noise is None:
+        return _rejected(values, recipe)
+    # What was measured has the noise of rounding in it.
+    values *= math.sqrt(max(noise**2 - DIGITAL_NOISE**2, 0))
+    # A pixel's mean is anywhere between two adu, most of a frame may be at one place, and levels
+    # that were subtracted are whole adu, halves, or any number.
+    levels = random.random((n, 1, 1), dtype=np.float32)
+    halves = np.rint(2 * levels) / 2
+    anywhere = random.random(_TRIALS, dtype=np.float32)
+    tried = [(anywhere, 0), (anywhere, halves), (anywhere, levels), (0, 0), (0.25, 0), (0.5, 0)]
+    return max(_rejected(np.rint(values + at + level) - level, recipe) for at, level in tried)
+
+
+def _rejected(values, recipe):
+    count = combine_arrays(np.asarray(values, dtype=np.float32), recipe).count
+    return 1 - float(count.mean()) / len(values)
 
 
 # A combined bias whose noise is above the prediction by more than this part of it is said to be,
@@ -58,7 +92,8 @@ def remarks(figures, recipe):
             "its level is so near 0 that the converter cuts off what is below: level and noise are"
             " not those of the detector"
         )
-    clipped, expected = figures["clipped_fraction"], expected_clipping(figures["frames"], recipe)
+    clipped = figures["clipped_fraction"]
+    expected = expected_clipping(figures["frames"], recipe, figures["read_noise"])
     if clipped > expected + _CLIPPED:
         said.append(
             f"{100 * clipped:.2g} % of the values were rejected, where noise alone would have"

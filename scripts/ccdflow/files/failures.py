@@ -15,6 +15,10 @@ class Incomplete(FrameError):
     """The file ends before what it promises: it may still be being written."""
 
 
+class Damaged(FrameError):
+    """The bytes are not as they were written: perhaps only this once."""
+
+
 class Unreadable(FrameError):
     """The file cannot be opened or read: nothing is known of what it holds."""
 
@@ -28,9 +32,19 @@ class Changed(FrameError):
         )
 
 
-def damaged(path, problem, kind=FrameError):
+def damaged(path, problem, kind=Damaged):
     """Return the error of a file whose bytes are not as they were written."""
     return kind(problem, file=path, remedy="copy the file again from where it came from")
+
+
+def unforeseen(path, error):
+    """Return the error of a file at which something was raised that nobody foresaw."""
+    text = " ".join(str(error).split())[:200]
+    return FrameError(
+        f"it ended in an error that was not foreseen ({type(error).__name__}: {text})",
+        file=path,
+        remedy="its log is below .ccdflow/logs/raw; report it, and move the file out",
+    )
 
 
 def damaged_stream(path, error):

@@ -15,6 +15,8 @@ DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 # A thousand times more than any disk holds, and still a number that arithmetic is quick with.
 _MOST_BYTES = 10**18
+# FITS standard 4.0, section 4.4.1.1.
+MOST_AXES = 999
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,15 @@ def ends(block):
     return any(block[i : i + 8] == b"END     " for i in range(0, len(block), 80))
 
 
-def _number(header, keyword, name, *, low=0, default=None):
+def _number(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
     value = card_value(header, keyword) if keyword in header else default
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise FrameError(
             "missing from the header" if value is None else "not a usable number",
             file=name,
             keyword=keyword,
             value=value,
-            allowed=f"an integer of at least {low}",
+            allowed=f"an integer of at least {low}" + f", at most {high}" * (high < _MOST_BYTES),
             remedy="the frame has no image that can be found; move it out of the raw folder",
         )
     return value
@@ -117,17 +119,11 @@ def _number(header, keyword, name, *, low=0, default=None):
 
 def data_size(header, name=None):
     """Return the bytes of data that a header promises (FITS standard 4.0, equation 2)."""
-    axes = _number(header, "NAXIS", name)
+    axes = _number(header, "NAXIS", name, high=MOST_AXES)
     bitpix = card_value(header, "BITPIX")
-    if bitpix not in DTYPES:
-        raise FrameError(
-            "not a FITS pixel type",
-            file=name,
-            keyword="BITPIX",
-            value=bitpix,
-            allowed=", ".join(map(str, DTYPES)),
-            remedy="move the file out of the raw folder",
-        )
+    # 16.0 is equal to 16, and no FITS.
+    if not isinstance(bitpix, int) or bitpix not in DTYPES:
+        raise _no_pixel_type("BITPIX", bitpix, name)
     if axes == 0:
         return 0
     pixels, groups = 1, 1
@@ -136,11 +132,45 @@ def data_size(header, name=None):
     if "XTENSION" in header:
         pixels += _number(header, "PCOUNT", name, default=0)
         groups = _number(header, "GCOUNT", name, default=1)
-    size = abs(bitpix) // 8 * groups * pixels
+    return _checked_size(abs(bitpix) // 8 * groups * pixels, name)
+
+
+def tiled_size(header, name=None):
+    """Return the bytes of the image that compressed tiles become; 0 for any other HDU.
+
+    Raises
+    ------
+    FrameError
+        If the header does not say which image it is.
+    """
+    if card_value(header, "ZIMAGE") is not True:
+        return 0
+    axes = _number(header, "ZNAXIS", name, high=MOST_AXES)
+    bitpix = card_value(header, "ZBITPIX")
+    pixels = 1 if axes else 0
+    for axis in range(1, axes + 1):
+        pixels *= _number(header, f"ZNAXIS{axis}", name)
+    if not isinstance(bitpix, int) or bitpix not in DTYPES:
+        raise _no_pixel_type("ZBITPIX", bitpix, name)
+    return _checked_size(abs(bitpix) // 8 * pixels, name)
+
+
+def _checked_size(size, name):
     if size > _MOST_BYTES:
         problem = f"the header asks for more than {_MOST_BYTES:.0e} bytes of pixels"
         raise FrameError(problem, file=name, remedy="move the file out of the raw folder")
     return size
+
+
+def _no_pixel_type(keyword, value, name):
+    return FrameError(
+        "not a FITS pixel type",
+        file=name,
+        keyword=keyword,
+        value=value,
+        allowed=", ".join(map(str, DTYPES)),
+        remedy="move the file out of the raw folder",
+    )
 
 
 def image_header(header):
@@ -153,7 +183,12 @@ def image_header(header):
     for keyword in [k for k in image if k.startswith(("ZTILE", "ZNAME", "ZVAL", "TTYPE", "TFORM"))]:
         image.remove(keyword, ignore_missing=True)
     for keyword in [k for k in header if k.startswith(("ZNAXIS", "ZBITPIX"))]:
-        image[keyword[1:]] = header[keyword]
+        value = card_value(header, keyword)
+        if isinstance(value, int):
+            image[keyword[1:]] = value
+        else:
+            # The table's own is not the image's.
+            image.remove(keyword[1:], ignore_missing=True)
         image.remove(keyword, ignore_missing=True)
     return image
 
@@ -167,8 +202,8 @@ def image_shape(header, name=None):
         If the header does not describe a two-dimensional image.
     """
     header = image_header(header)
-    axes = header.get("NAXIS", 0)
-    lengths = [header.get(f"NAXIS{axis}", 0) for axis in range(1, axes + 1)]
+    axes = _number(header, "NAXIS", name, high=MOST_AXES, default=0)
+    lengths = [_number(header, f"NAXIS{axis}", name, default=0) for axis in range(1, axes + 1)]
     while len(lengths) > 2 and lengths[-1] == 1:
         lengths.pop()
     if len(lengths) != 2 or 0 in lengths:

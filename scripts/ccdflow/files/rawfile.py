@@ -17,6 +17,7 @@ from isal import isal_zlib
 from ccdflow.errors import FrameError
 from ccdflow.files.failures import (
     Changed,
+    Damaged,
     Incomplete,
     Unreadable,
     check_length,
@@ -25,14 +26,23 @@ from ccdflow.files.failures import (
     reading,
     too_long,
     truncated,
-)  # fmt: skip
+    unforeseen,
+)
 from ccdflow.files.inflate import GZIP_MAGIC, Inflated, Stream, fill, scratch
-from ccdflow.files.promised import BLOCK, Hdu, RawLayout, data_size, ends, parse_header
+from ccdflow.files.promised import (
+    BLOCK,
+    Hdu,
+    RawLayout,
+    data_size,
+    ends,
+    parse_header,
+    tiled_size,
+)
 
 __all__ = [
-    "BEYOND", "MAX_HEADER", "Changed", "Incomplete", "RawFile", "Unreadable", "check_length",
-    "check_memory", "damaged", "fill", "open_raw", "read_bytes", "read_layout", "reading",
-    "scratch",
+    "BEYOND", "MAX_HEADER", "Changed", "Damaged", "Incomplete", "RawFile", "Unreadable",
+    "check_length", "check_memory", "damaged", "fill", "open_raw", "read_bytes", "read_layout",
+    "reading", "scratch", "unforeseen",
 ]  # fmt: skip
 
 _FIRST_READ = 8192
@@ -308,7 +318,7 @@ def read_bytes(path, layout, *, memory, name=None):
 
 def _read_hdus(stream, length, memory, name):
     """Return the HDUs of a file of so many bytes, as far as their headers go on."""
-    hdus, offset, headers = [], 0, 0
+    hdus, offset, headers, tiles = [], 0, 0, 0
     while not hdus or offset < length:
         text, after = _header_at(stream, offset, name, first=not hdus)
         if text is None:
@@ -324,8 +334,10 @@ def _read_hdus(stream, length, memory, name):
         header = parse_header(text)
         hdus.append(Hdu(header, after, data_size(header, name), text))
         offset = hdus[-1].end
+        # A few bytes of compressed tiles may become as large an image as they like.
+        tiles = max(tiles, tiled_size(header, name))
         if memory is not None:
-            check_memory(offset, memory, name)
+            check_memory(max(offset, tiles), memory, name)
     return hdus
 
 

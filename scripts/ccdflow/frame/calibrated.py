@@ -115,18 +115,15 @@ def calibrate_file(
     why = _why_uncertain(everyone, chain) if uncertainty else ""
     if why:
         reasons = (*reasons, why)
+    noise = uncertainty and not why
     with Path(path).open("rb", buffering=0) as file:
-        images = [
-            _Image(
-                file.fileno(), units, place, name,
-                Calibration(
-                    units[place].shape, amplifiers, chain, index=number, unit=unit,
-                    noise=uncertainty and not why, name=name,
-                ),
-                noise=uncertainty and not why, mask=mask,
+        images = []
+        for number, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
+            shape = units[place].shape
+            work = Calibration(
+                shape, amplifiers, chain, index=number, unit=unit, noise=noise, name=name
             )
-            for number, (place, amplifiers) in enumerate(zip(places, readouts, strict=True))
-        ]  # fmt: skip
+            images.append(_Image(file.fileno(), units, place, name, work, noise=noise, mask=mask))
         first = calibrated_header.primary_cards(
             units[0], chain, key=key, grade=grade, reasons=reasons
         )

@@ -23,11 +23,14 @@ class Overscan:
     noise : float
         Standard deviation of an overscan pixel about the level of its row or column, adu, after
         clipping at 5 sigma; the estimate of the read noise from this frame alone.
+    own : numpy.ndarray
+        The statistic of each row or column itself, adu: ``levels`` where no model smoothed it.
     """
 
     levels: np.ndarray
     level: float
     noise: float
+    own: np.ndarray
 
 
 def measure(strips, amplifier, recipe):
@@ -50,9 +53,11 @@ def measure(strips, amplifier, recipe):
     FrameError
         If a row, column or the whole of it has no finite pixel, or too few to fit the model.
     """
-    levels = levels_along(strips, amplifier.along, recipe)
+    own = statistic_along(strips, amplifier.along, recipe)
+    levels = _modelled(own, amplifier.along, recipe)
     check_levels(levels, amplifier)
-    return Overscan(levels, float(np.mean(levels)), noise_about_levels(strips, amplifier.along))
+    noise = noise_about_levels(strips, amplifier.along)
+    return Overscan(levels, float(np.mean(levels)), noise, own)
 
 
 def levels_along(strips, along, recipe):
@@ -73,12 +78,31 @@ def levels_along(strips, along, recipe):
         One level for each row, each column, or a single one; NaN where no pixel is finite. For
         integers float64, for floats their own type, as `ccdproc.subtract_overscan` has it.
     """
+    return _modelled(statistic_along(strips, along, recipe), along, recipe)
+
+
+def statistic_along(strips, along, recipe):
+    """Return the statistic across the strips, without a model along them.
+
+    Parameters
+    ----------
+    strips, along, recipe
+        As in `levels_along`.
+
+    Returns
+    -------
+    numpy.ndarray
+        As `levels_along` returns it.
+    """
     if along == "frame":
         values = np.concatenate([strip.ravel() for strip in strips])[np.newaxis]
         return _statistic(values, recipe.statistic)
     values = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
-    levels = _statistic(values if along == "rows" else values.T, recipe.statistic)
-    return levels if recipe.model is None else smooth(levels, recipe)
+    return _statistic(values if along == "rows" else values.T, recipe.statistic)
+
+
+def _modelled(levels, along, recipe):
+    return levels if recipe.model is None or along == "frame" else smooth(levels, recipe)
 
 
 def _statistic(values, name):

@@ -6,13 +6,13 @@ it equal to them to the last bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ccdflow.camera.sections import Region
 from ccdflow.files import rawfile
-from ccdflow.frame import flags, overscan, pixels
+from ccdflow.frame import flags, judging, overscan, pixels
 from ccdflow.frame.products import product_images
 
 # Raise it when a change alters any pixel of a product: all frames are then reduced again, and what
@@ -54,11 +54,17 @@ class Reduced:
         For each amplifier's name.
     flags : dict of str to str
         For amplifiers that are saturated throughout or dead, which of the two.
+    rows : dict of str to ccdflow.frame.judging.RowNoise
+        What subtracting the overscan did to the noise that a row shares, by amplifier.
+    warnings : tuple of (str, str)
+        Kind and text of what is not as it should be.
     """
 
     images: tuple[Image, ...]
     overscans: dict
     flags: dict
+    rows: dict = field(default_factory=dict)
+    warnings: tuple = ()
 
 
 def reduce_frame(stored, geometry, recipe):
@@ -82,10 +88,12 @@ def reduce_frame(stored, geometry, recipe):
     FrameError
         If the overscan lacks a finite value for a row or column, or an amplifier has none at all.
     """
-    overscans, found = {}, {}
+    overscans, found, samples = {}, {}, {}
     for amplifier in geometry.amplifiers:
         values, offset = stored[amplifier.hdu]
-        overscans[amplifier.name] = _measure(values, offset, amplifier, recipe)
+        overscans[amplifier.name], sample = _measure(values, offset, amplifier, recipe)
+        if sample is not None:
+            samples[amplifier.name] = sample
         sample = values[flags.sampled(amplifier.data)]
         flag = flags.flag_of(sample, offset, amplifier)
         if flag:
@@ -93,14 +101,18 @@ def reduce_frame(stored, geometry, recipe):
     images = tuple(
         _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
     )
-    return Reduced(images, overscans, found)
+    rows, said = judging.judge(samples, geometry.amplifiers, recipe)
+    return Reduced(images, overscans, found, rows, tuple(said))
 
 
 def _measure(stored, offset, amplifier, recipe):
+    """Return the overscan of an amplifier and what it is judged by; None where there is none."""
     if not recipe.subtract or not amplifier.overscan:
-        return None
+        return None, None
     strips = [pixels.native(stored[strip.slices], offset) for strip in amplifier.overscan]
-    return overscan.measure(strips, amplifier, recipe)
+    found = overscan.measure(strips, amplifier, recipe)
+    lines = pixels.native(stored[judging.lines_of(amplifier.data, amplifier.along)], offset)
+    return found, judging.sample_of(lines, strips, found, amplifier)
 
 
 def _make_image(stored, place, overscans, recipe):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.files import checksum, decoding, promised, rawfile
-from ccdflow.frame import flags, overscan, pixels
+from ccdflow.frame import flags, judging, overscan, pixels
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
 
@@ -123,6 +123,7 @@ class _Work:
         self._strips = {a.name: [] for a in geometry.amplifiers}
         self._levels = {a.name: [] for a in geometry.amplifiers}
         self._flags = {a.name: [] for a in geometry.amplifiers}
+        self._lines = {a.name: [] for a in geometry.amplifiers}
         self._wanted = np.asarray(sample, dtype=int)
         self._sample = []
 
@@ -166,12 +167,16 @@ class _Work:
             out[:, place.x0 : place.x1],
             exact=pixels.is_exact(self._dtype, level),
         )
+        if level is not None:
+            rows, columns = judging.lines_of(data, "rows")
+            inside = slice(max(0, rows.start - start), max(0, rows.stop - start))
+            self._lines[amplifier.name].append(stored[inside, columns].copy())
         rows, columns = flags.sampled(data)
         first = -(start - data.y0) % rows.step
         self._flags[amplifier.name].append(stored[first :: rows.step, columns].copy())
 
     def result(self):
-        overscans, found = {}, {}
+        overscans, found, samples = {}, {}, {}
         for amplifier in self._geometry.amplifiers:
             name = amplifier.name
             overscans[name] = None
@@ -179,7 +184,9 @@ class _Work:
                 levels = np.concatenate(self._levels[name])
                 strips = [np.concatenate(parts) for parts in zip(*self._strips[name], strict=True)]
                 noise = overscan.noise_about_levels(strips, "rows")
-                overscans[name] = Overscan(levels, float(np.mean(levels)), noise)
+                overscans[name] = Overscan(levels, float(np.mean(levels)), noise, levels)
+                lines = pixels.native(np.concatenate(self._lines[name]), self._offset)
+                samples[name] = judging.sample_of(lines, strips, overscans[name], amplifier)
             sample = np.concatenate(self._flags[name])
             flag = flags.flag_of(sample, self._offset, amplifier)
             if flag:
@@ -188,4 +195,5 @@ class _Work:
         stand_in = np.broadcast_to(np.zeros((), self._out.newbyteorder(">")), self._geometry.shape)
         image = Image(stand_in, self._words)
         sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)
-        return Streamed(Reduced((image,), overscans, found), sample)
+        rows, said = judging.judge(samples, self._geometry.amplifiers, self._recipe)
+        return Streamed(Reduced((image,), overscans, found, rows, tuple(said)), sample)

@@ -8,9 +8,11 @@ on, a master may turn out to be refused: the first one that was made is taken th
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
+from ccdflow.camera import identity
 from ccdflow.kinds import matching
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
@@ -108,19 +110,49 @@ class _Shelves:
         self._noises = {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
+        self._telling = self._cards_that_tell()
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             rows = [context.store.rows[file] for file in group.files]
             found = masters if len(rows) >= self.minimum else few
             for night in group.nights or (group.night,):
-                what = about(context, rows, kind, night=night)
+                what = self._about(rows, night)
                 found.append(matching.Master(group.product, kind.name, what, len(rows)))
         self._masters = matching.Masters(masters, rules(context), self._noises.get)
         self._few = matching.Masters(few, rules(context), self._noises.get)
 
+    def _cards_that_tell(self):
+        """Return {setup: keywords} of the settings in which masters of one setup differ.
+
+        A card that all have alike tells nothing, whatever it says; the temperature is compared
+        within its tolerance.
+        """
+        texts = {}
+        for group in self.groups.values():
+            for file in group.files:
+                row = self._context.store.rows[file]
+                setup = setup_of(self._context, row, self.kind)
+                texts.setdefault(setup, {})[row.facts["setting"]] = None
+        return {
+            setup: [
+                name for name in identity.differing(own) if not identity.is_of(name, ("temperature",))
+            ]
+            for setup, own in texts.items()
+        }
+
+    def _about(self, rows, night):
+        """Return what a frame or master is about, the settings among it that tell masters apart."""
+        frame = about(self._context, rows, self.kind, night=night)
+        names = self._telling.get(frame.setup)
+        if not names:
+            return frame
+        cards = identity.cards_of(rows[0].facts["setting"])
+        said = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
+        return replace(frame, setup=(*frame.setup, (identity.SETTING, said)))
+
     def step(self, rows, night):
         """Return the `Step` of frames of a night."""
-        frame = about(self._context, rows, self.kind, night=night)
+        frame = self._about(rows, night)
         if frame.setup not in self._noises:
             self._noises[frame.setup] = noise_of(self._context, rows[0])
         choice = self._masters.choose(self.kind.name, frame)

@@ -21,6 +21,7 @@ from ccdflow.files import whole
 from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
+from ccdflow.kinds import unlike
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger
 from ccdflow.run.context import Context, reduced
@@ -174,7 +175,7 @@ def _work(kind, context, job, found, selection, threads):
     group = context.groups[job.product]
     basis = kind.group_basis(context, group)
     kept = [found[index] for index in selection.kept]
-    left_out = [(found[out.index][0], out) for out in selection.left_out]
+    left_out = unlike.with_cards(context, found, kept, selection.left_out)
     data = {
         "group": [group.night, group.camera, list(map(list, group.shared))],
         "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
@@ -189,6 +190,8 @@ def _combine_selected(kind, context, job, found, selection, threads):
     work, data = _work(kind, context, job, found, selection, threads)
     record = work.record
     reason = _why_not(selection, len(found), work.settings["minimum"])
+    if not selection.agrees:
+        reason += unlike.two_kinds_in_words(context, found)
     try:
         if not reason:
             return _make(work)

@@ -42,6 +42,7 @@ class Dark(Light):
     why_moved = "its darks are no such group any more"
     before = ("bias",)
     unnamed = ("part", "temperature")
+    told_by_split = ("temperature",)
 
     def split(self, context, rows):
         """Yield the darks of each exposure time and temperature."""

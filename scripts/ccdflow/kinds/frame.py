@@ -16,8 +16,9 @@ from ccdflow.errors import FrameError
 from ccdflow.files import decoding, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.products import product_images
+from ccdflow.kinds import frame_warnings
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import ledger
+from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.inventory import ARRIVING, OK, SET_ASIDE, Row, digest
 from ccdflow.run.job import Size
@@ -109,10 +110,18 @@ class Frame(Kind):
         return Size(frames=1, largest=pixels, pixels=pixels)
 
     def flags(self, context, records):
-        """Yield the amplifiers of frames that hold no signal."""
+        """Yield the amplifiers that hold no signal, and what else is wrong with frames."""
         for record in records:
             for name, flag in record.data.get("flags", {}).items():
                 yield record.product, f"amplifier {name} is {flag} throughout"
+        for file, texts in frame_warnings.found(*_rows_and_records(context, records)).items():
+            for text in frame_warnings.table_texts(texts):
+                yield reduced(file), text
+
+    def closing(self, context, records):
+        """Return the lines on frames in which something is not as it should be."""
+        said = frame_warnings.found(*_rows_and_records(context, records))
+        return frame_warnings.lines(said, context.store.rows)
 
     def shown(self, context, night):
         """Return the frames of a night that the configuration asks for."""
@@ -138,6 +147,11 @@ class Frame(Kind):
 
 
 FRAME = Frame()
+
+
+def _rows_and_records(context, records):
+    """Return the rows of the store, and a function that gives a frame's record by its product."""
+    return context.store.rows.values(), {record.product: record for record in records}.get
 
 
 # -- what it depends on ----------------------------------------------------------------------------
@@ -175,13 +189,17 @@ def frames_basis(context, night):
         status, reason, key = row.status, row.reason, ""
         if status == OK:
             record = context.outcome(reduced(row.file))
-            if record is not None and record.status == ledger.SET_ASIDE:
-                status, reason = SET_ASIDE, record.reason
+            if record is not None and record.status in _NOT_MADE:
+                status, reason = record.status, record.reason
             elif record is not None:
                 key = record.key
         if status != ARRIVING:
             lines.append([row.file, status, reason, key])
     return lines
+
+
+# Frames that this run could not make, as their page tells it.
+_NOT_MADE = (ledger.SET_ASIDE, ledger.GONE, ledger.FAILED)
 
 
 def frames_digest(context, night):
@@ -275,7 +293,16 @@ def reduce_frame(context, job):
         # Nothing is known of what it holds: a product that is there stays.
         return replace(record, status=ledger.GONE, reason=error.reason)
     except FrameError as error:
-        return replace(record, status=ledger.SET_ASIDE, reason=error.reason)
+        misread = isinstance(error, (rawfile.Damaged, rawfile.Incomplete))
+        data = {"misread": True} if misread else {}
+        return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
+    except (OSError, MemoryError):
+        # Not the frame's fault: the job fails.
+        raise
+    except Exception as error:
+        tracebacks.write(context.results, row.file, error)
+        reason = rawfile.unforeseen(row.file, error).reason
+        return replace(record, status=ledger.SET_ASIDE, reason=reason)
     return replace(
         record,
         stamp=ledger.stamp_of(target),
@@ -286,19 +313,19 @@ def reduce_frame(context, job):
 
 def _reduce(context, job, row, raw):
     """Reduce the frame of an open raw file; return where it is, what it became, its figures."""
+    memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     try:
         frame = _Frame(
             row,
             raw,
             context.results / job.product,
-            _layout(row, raw),
+            _layout(row, raw, memory),
             context.store.geometry(row.geometry),
             context.store.recipe(row.recipe),
-            int(context.settings["limits"]["frame_memory"] * 1e6),
+            memory,
             job.key,
             is_sampled=row.facts["type"] in context.chain.combined_types,
         )
-        rawfile.check_memory(frame.layout.length, frame.memory, row.file)
         done = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
             done = _stream(frame)
@@ -311,8 +338,8 @@ def _reduce(context, job, row, raw):
     return frame.target, made, _figures(frame, made, samples)
 
 
-def _layout(row, raw):
-    layout = raw.layout(whole=False)
+def _layout(row, raw, memory):
+    layout = raw.layout(memory=memory, whole=False)
     if layout.fingerprint not in ("", row.fingerprint):
         raise rawfile.Changed(row.file)
     return layout
@@ -360,6 +387,13 @@ def _figures(frame, made, samples):
         "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
         "flags": made.flags,
     }
+    if made.rows:
+        figures["rows"] = {
+            name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
+            for name, rows in made.rows.items()
+        }
+    if made.warnings:
+        figures["warnings"] = [list(each) for each in made.warnings]
     images = product_images(frame.geometry, frame.recipe)
     if any(map(np.size, samples)):
         figures["statistics"] = [

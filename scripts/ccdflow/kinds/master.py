@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 
 from ccdflow import paths
+from ccdflow.camera import identity
 from ccdflow.combine import header, stack
 from ccdflow.detector import choosing
 from ccdflow.files import checksum
@@ -44,6 +45,8 @@ class Master(Kind):
         What members must have alike whatever the configuration says.
     unnamed : tuple of str
         What members share and is not in a product's name.
+    told_by_split : tuple of str
+        Settings (`ccdflow.camera.identity`) that `split` looks at, within a tolerance.
     of_the_combined : tuple of str
         Figures that only a master has, not a group of which none was made.
     memory_setting : str
@@ -57,6 +60,7 @@ class Master(Kind):
     before = ()
     always = ()
     unnamed = ("part",)
+    told_by_split = ()
     of_the_combined = ()
     memory_setting = "limits: combine_memory"
     todo = "make"
@@ -350,6 +354,7 @@ class Master(Kind):
             key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
             alike.setdefault(key, []).append(row)
         found = {}
+        alike = identity.told_apart(alike, by, but=self.told_by_split)
         for (night, camera, shared, *how), rows in alike.items():
             for more, part in self.split(context, rows):
                 found[night, camera, (*shared, *more), *how] = part
@@ -398,6 +403,7 @@ class Master(Kind):
             if value in ("", "None") or name in self.unnamed:
                 continue
             value = value.strip().replace(" ", "x") if name == "ccdsum" else value
+            value = identity.name_of(value) if name == identity.SETTING else value
             parts.append(self.name_part(name, value))
         return paths.plain("_".join(parts))
 
@@ -488,7 +494,9 @@ class Master(Kind):
                 key = context.planned(
                     group.product, lambda group=group: digest(self.group_basis(context, group))
                 )
-                lines.append([group.product, key, *self._for_want_of_memory(context, record)])
+                failed = ["failed", record.reason] if record.status == ledger.FAILED else []
+                memory = self._for_want_of_memory(context, record)
+                lines.append([group.product, key, *memory, *failed])
         return lines
 
     def _for_want_of_memory(self, context, record):

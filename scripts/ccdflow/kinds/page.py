@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files.hdus import versions
-from ccdflow.kinds import picture
+from ccdflow.kinds import frame_warnings, picture
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.figures import names_of, night_figures
 from ccdflow.kinds.frame import shown_nights
@@ -23,9 +23,10 @@ from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
 PAGES = 3
 
 _STATUS = {ORPHAN: "raw file is gone", SET_ASIDE: page.SET_ASIDE}
+_NOT_NOW = {ledger.FAILED: "failed", ledger.GONE: "left for the next run"}
 _FROM_NIGHT = "../.."
 _REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}
-# A read noise that differs by more than this from what is claimed is said to.
+# Report a read noise that differs from the header's by more than this fraction.
 CLAIM_TOLERANCE = 0.15
 
 
@@ -80,7 +81,7 @@ def undrawn(context, night):
         for product in kind.shown(context, night)
     ]
     records = filter(None, map(context.outcome, products))
-    return [[r.product, r.reason] for r in records if r.status == ledger.GONE]
+    return [[r.product, r.reason] for r in records if r.status in _NOT_NOW]
 
 
 def write_page(context, job):
@@ -116,6 +117,7 @@ def write_page(context, job):
                 *_claims(context, groups),
                 *_flagged(context, night),
                 *_undrawn(context, night),
+                *_warned(context, night),
             ),
             elsewhere=_elsewhere(context, night),
             sections=tuple(s for kind in context.chain if (s := kind.section(context, night))),
@@ -136,6 +138,8 @@ def page_frames(context, night, prefix):
         made = record is not None and record.status == ledger.MADE
         if record is not None and record.status == ledger.SET_ASIDE:
             status, reason = page.SET_ASIDE, record.reason
+        elif record is not None and record.status in _NOT_NOW:
+            status, reason = _NOT_NOW[record.status], record.reason
         elif made and not status:
             status = page.REDUCED
         if row.status == ARRIVING:
@@ -208,7 +212,10 @@ def _combined(context, group):
         camera=group.camera,
         product=f"{_FROM_NIGHT}/{group.product}" if made else "",
         members=tuple(data.get("members", ())),
-        left_out=tuple(page.LeftOut(*out) for out in data.get("left_out", ())),
+        left_out=tuple(
+            page.LeftOut(file, text, figure=figure, value=value, threshold=threshold)
+            for file, text, figure, value, threshold in data.get("left_out", ())
+        ),
         remarks=tuple(data.get("remarks", ())),
         not_made="" if made else getattr(record, "reason", ""),
         recipe=data.get("recipe", ""),
@@ -325,6 +332,13 @@ def _undrawn(context, night):
         f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
         for product, reason in undrawn(context, night)
     ]
+
+
+def _warned(context, night):
+    """Return sentences on frames in which something is not as it should be."""
+    rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
+    said = frame_warnings.found(rows.values(), context.outcome)
+    return frame_warnings.sentences(said, rows)
 
 
 def _some(files, most=3):

@@ -74,7 +74,7 @@ def select(statistics, choose=choosing.select_members):
         return choosing.Selection(tuple(range(count)), (), True, "")
     left_out, reasons = {}, []
     for name in names:
-        selection = choose([_as_statistics(frame[name]) for frame in by_name])
+        selection = choose([as_statistics(frame[name]) for frame in by_name])
         where = f"amplifier {name}: " if len(names) > 1 else ""
         for out in selection.left_out:
             left_out.setdefault(out.index, replace(out, text=f"{where}{out.text}"))
@@ -88,6 +88,7 @@ def select(statistics, choose=choosing.select_members):
     )
 
 
-def _as_statistics(entry):
+def as_statistics(entry):
+    """Return the figures of an amplifier as the record of a frame has them."""
     figures = {name: value for name, value in entry.items() if name != "amplifier"}
     return frame_figures.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})

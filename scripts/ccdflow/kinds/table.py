@@ -120,7 +120,7 @@ def quality_rows(context, groups, columns=COLUMNS):
         record = context.outcome(group.product)
         if record is None:
             continue
-        note = record.reason if record.status == ledger.REFUSED else ""
+        note = record.reason if record.status != ledger.MADE else ""
         made = record.status == ledger.MADE
         common = {
             "night": group.night,

@@ -1,4 +1,4 @@
-"""Who is at work on a work order: locks that outlive the main process, and how far each one is.
+"""Who is at work on a batch: locks that outlive the main process, and how far each one is.
 
 A main process that is killed leaves jobs on the cluster. Each holds a lock, which the kernel (or
 the file server) releases when they end, and they show a sign of life, for file systems whose locks
@@ -24,12 +24,12 @@ _POLL = 1.0
 
 
 class Withdrawn(Exception):
-    """The order does not hold any more: a later main process has planned anew."""
+    """The batch does not hold any more: a later main process has planned anew."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """How much of an order is done.
+    """How much of a batch is done.
 
     Attributes
     ----------
@@ -42,14 +42,14 @@ class Count:
     others: int = 0
 
 
-def lock_path(order):
-    """Return the lock file of an order's file."""
-    return Path(order).with_suffix(".lock")
+def lock_path(batch):
+    """Return the lock file of a batch's file."""
+    return Path(batch).with_suffix(".lock")
 
 
-def count_path(order):
-    """Return the file in which a process says how far it is with an order."""
-    return Path(order).with_suffix(".count")
+def count_path(batch):
+    """Return the file in which a process says how far it is with a batch."""
+    return Path(batch).with_suffix(".count")
 
 
 # -- locks -----------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def _try_lock(path):
             return None
         except OSError:
             return file
-        # Whoever held it before may have removed it together with its order.
+        # Whoever held it before may have removed it together with its batch.
         try:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
@@ -79,13 +79,13 @@ def _try_lock(path):
         file.close()
 
 
-def claim(order, *, say=print, silence=SILENCE, poll=_POLL):
-    """Wait until nobody else works on an order, and hold it.
+def claim(batch, *, say=print, silence=SILENCE, poll=_POLL):
+    """Wait until nobody else works on a batch, and hold it.
 
     Parameters
     ----------
-    order : path-like
-        The order's file.
+    batch : path-like
+        The batch's file.
     say : callable
         Told once, in a line, that it has to wait.
     silence : float
@@ -101,108 +101,109 @@ def claim(order, *, say=print, silence=SILENCE, poll=_POLL):
     Raises
     ------
     Withdrawn
-        If the order is not there (any more).
+        If the batch is not there (any more).
     """
-    order = Path(order)
-    if not order.is_file():
-        raise Withdrawn(str(order))
-    file = _wait(order, say, silence, poll)
-    if not order.is_file():
+    batch = Path(batch)
+    if not batch.is_file():
+        raise Withdrawn(str(batch))
+    file = _wait(batch, say, silence, poll)
+    if not batch.is_file():
         if file is not None:
             file.close()
-            lock_path(order).unlink(missing_ok=True)
-        raise Withdrawn(str(order))
+            lock_path(batch).unlink(missing_ok=True)
+        raise Withdrawn(str(batch))
     return file
 
 
-def wait_for(order, *, say=print, silence=SILENCE, poll=_POLL):
-    """Wait until nobody works on an order any more, without taking it."""
-    if lock_path(order).exists():
-        file = _wait(Path(order), say, silence, poll)
+def wait_for(batch, *, say=print, silence=SILENCE, poll=_POLL):
+    """Wait until nobody works on a batch any more, without taking it."""
+    if lock_path(batch).exists():
+        file = _wait(Path(batch), say, silence, poll)
         if file is not None:
             file.close()
 
 
-def _wait(order, say, silence, poll):
-    path, said, sign, since = lock_path(order), False, None, time.monotonic()
+def _wait(batch, say, silence, poll):
+    path, said, sign, since = lock_path(batch), False, None, time.monotonic()
     while (file := _try_lock(path)) is None:
         if not said:
-            say(f"waiting: an earlier job is still at work on {order.stem}")
+            say(f"waiting: an earlier job is still at work on {batch.stem}")
             said = True
-        now = _sign_of_life(order)
+        now = _sign_of_life(batch)
         if now != sign:
             sign, since = now, time.monotonic()
         elif time.monotonic() - since > silence:
-            say(f"no sign of life of the earlier job on {order.stem} for {silence:.0f} s: going on")
+            say(f"no sign of life of the earlier job on {batch.stem} for {silence:.0f} s: going on")
             return None
         time.sleep(poll)
     return file
 
 
-def _sign_of_life(order):
+def _sign_of_life(batch):
     try:
-        return count_path(order).stat().st_mtime_ns
+        return count_path(batch).stat().st_mtime_ns
     except FileNotFoundError:
         return None
 
 
 def withdraw(results, *, ended=False):
-    """Withdraw the orders that nobody is at work on.
+    """Withdraw the batchs that nobody is at work on.
 
     Only the process that holds the results folder may do this. A cluster job that is still
-    queueing for an order finds that it was withdrawn: for a while something is left in its
+    queueing for a batch finds that it was withdrawn: for a while something is left in its
     place, because Snakemake would wait a minute for a file that is not there.
 
     Parameters
     ----------
     results : path-like
     ended : bool
-        Whether the orders are those of this process, whose jobs have all ended.
+        Whether the batchs are those of this process, whose jobs have all ended.
 
     Returns
     -------
     dict of str to set of str
-        Products of the orders that somebody is at work on, by the order's path relative to the
+        Products of the batchs that somebody is at work on, by the batch's path relative to the
         results folder.
     """
     busy = {}
-    folder = Path(results) / paths.ORDERS
-    # A lock or count may have lost its order when a process was killed between the two.
-    for order in sorted({path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}):
-        file = _try_lock(lock_path(order))
+    folders = [Path(results) / name for name in (paths.BATCHES, paths.ORDERS)]
+    # A lock or count may have lost its batch when a process was killed between the two.
+    found = {path.with_suffix(".json") for each in folders for path in each.glob("[!.]*.*.*")}
+    for batch in sorted(found):
+        file = _try_lock(lock_path(batch))
         if file is None:
-            busy[f"{paths.ORDERS}/{order.name}"] = products(order)
+            busy[str(batch.relative_to(results))] = products(batch)
             continue
-        for path in (count_path(order), lock_path(order)):
+        for path in (count_path(batch), lock_path(batch)):
             path.unlink(missing_ok=True)
-        _withdraw(order, ended=ended)
+        _withdraw(batch, ended=ended)
         file.close()
     return busy
 
 
-# Left in place of an order, for so many seconds: longer than a job may queue.
+# Left in place of a batch, for so many seconds: longer than a job may queue.
 WITHDRAWN = '"withdrawn"\n'
 _KEPT = 30 * 86400.0
 
 
-def _withdraw(order, *, ended):
-    """Take an order away; one that a cluster's job may queue for says that it was withdrawn."""
+def _withdraw(batch, *, ended):
+    """Take a batch away; one that a cluster's job may queue for says that it was withdrawn."""
     try:
-        head = order.read_text("utf-8").partition("\n")[0]
+        head = batch.read_text("utf-8").partition("\n")[0]
         if '"queued":true' in head and not ended:
-            order.write_text(WITHDRAWN)
-        elif head != WITHDRAWN.strip() or time.time() - order.stat().st_mtime > _KEPT:
-            order.unlink()
+            batch.write_text(WITHDRAWN)
+        elif head != WITHDRAWN.strip() or time.time() - batch.stat().st_mtime > _KEPT:
+            batch.unlink()
     except FileNotFoundError:
         return
     except OSError:
-        order.unlink(missing_ok=True)
+        batch.unlink(missing_ok=True)
 
 
-def products(order):
-    """Return the products that an order is about."""
+def products(batch):
+    """Return the products that a batch is about."""
     try:
-        with Path(order).open(encoding="utf-8") as file:
+        with Path(batch).open(encoding="utf-8") as file:
             file.readline()
             return {job["product"] for job in json.loads(file.readline())["jobs"]}
     except (OSError, ValueError, KeyError):
@@ -210,7 +211,7 @@ def products(order):
 
 
 def removable(files, busy, results):
-    """Return the records' files that no process at work on an order needs any more.
+    """Return the records' files that no process at work on a batch needs any more.
 
     Parameters
     ----------
@@ -231,19 +232,19 @@ def removable(files, busy, results):
 
 
 class Reporter:
-    """Writes how far this process is with an order, and thereby that it is alive.
+    """Writes how far this process is with a batch, and thereby that it is alive.
 
     Parameters
     ----------
-    order : path-like
+    batch : path-like
     count : callable
         Returns a `Count`.
     beat : float
         Seconds between two signs of life.
     """
 
-    def __init__(self, order, count, *, beat=BEAT):
-        self._path = count_path(order)
+    def __init__(self, batch, count, *, beat=BEAT):
+        self._path = count_path(batch)
         self._count = count
         self._beat = beat
         self._ended = threading.Event()
@@ -272,10 +273,10 @@ class Reporter:
             self.report()
 
 
-def read_count(order):
+def read_count(batch):
     """Return the `Count` that a process has written; one of nothing where there is none."""
     try:
-        numbers = [int(word) for word in count_path(order).read_text().split()]
+        numbers = [int(word) for word in count_path(batch).read_text().split()]
     except (OSError, ValueError):
         return Count()
     return Count(*numbers) if len(numbers) == 3 else Count()

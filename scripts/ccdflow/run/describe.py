@@ -127,7 +127,7 @@ def _some(nights, most=4):
     return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
 
 
-def set_aside_lines(store, most=None):
+def set_aside_lines(store, most=None, leave_out=frozenset()):
     """Return a line for each frame that is set aside, arriving or whose raw file is gone.
 
     Parameters
@@ -135,10 +135,16 @@ def set_aside_lines(store, most=None):
     store : ccdflow.run.inventory.HeaderStore
     most : int, optional
         Lines at most; one more says how many are left out.
+    leave_out : set of str
+        Reduced frames that are named elsewhere.
     """
     lines = []
     rank = {SET_ASIDE: 0, ORPHAN: 1, ARRIVING: 2}
-    rows = [row for row in store.rows.values() if row.shown[0] != OK]
+    rows = [
+        row
+        for row in store.rows.values()
+        if row.shown[0] != OK and paths.reduced(row.file) not in leave_out
+    ]
     for row in sorted(rows, key=lambda row: (rank[row.shown[0]], row.file)):
         status, reason = row.shown
         if status == ARRIVING:

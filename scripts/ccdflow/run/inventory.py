@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -25,11 +25,12 @@ from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.facts import night_of
 from ccdflow.camera.geometry import Cards, Geometry
-from ccdflow.errors import FrameError, UserError
+from ccdflow.errors import CcdflowError, FrameError, UserError
 from ccdflow.files import notes, rawfile, whole
+from ccdflow.run.tracebacks import text_of
 
 # Raise it when a change to the reading of headers alters what the table says.
-READING = 2
+READING = 3
 
 OK = "ok"
 SET_ASIDE = "set aside"
@@ -44,10 +45,10 @@ COLUMNS = (
 _FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
     "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
-    "part", "set_temperature", "temperature",
+    "part", "setting", "set_temperature", "temperature",
 )  # fmt: skip
 # What only groups are told apart by, and masters chosen by.
-_NOT_SHOWN = {"set_temperature", "temperature"}
+_NOT_SHOWN = {"setting", "set_temperature", "temperature"}
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 UNDATED = "undated"
 
@@ -184,6 +185,9 @@ class HeaderStore:
     table: tuple = ()
     saved: dict[str, Row] = field(default_factory=dict, compare=False)
 
+    # What was raised, and not foreseen, while a file was read.
+    tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
+
     # One text for all that say the same, as thousands of rows do.
     texts: dict[str, str] = field(default_factory=dict, compare=False)
     _geometries: dict = field(default_factory=dict, compare=False, repr=False)
@@ -277,34 +281,44 @@ def _same(rows, others):
 
 
 def list_raw(raw):
-    """Return {relative path: stamp} of all raw frames below a folder, links followed.
+    """Return {relative path: stamp} of all raw frames below a folder, as `look_through` does."""
+    return look_through(raw)[0]
 
-    The stamp of a link that leads nowhere is ().
+
+def look_through(raw):
+    """Find all raw frames below a folder, links followed.
+
+    Parameters
+    ----------
+    raw : path-like
+
+    Returns
+    -------
+    found : dict of str to tuple
+        The stamp of each frame by its path relative to the folder; () for a link that leads
+        nowhere.
+    problems : dict of str to str
+        Why a folder (its path ends in ``/``) or a link could not be looked into.
 
     Raises
     ------
     UserError
-        If the folder is missing, holds no raw frame, or cannot be read.
+        If the folder is missing, cannot be read, or holds no raw frame.
     """
     raw = Path(raw)
-    if not raw.is_dir():
-        raise UserError(
-            "there is no such folder",
-            file="config/config.yaml",
-            keyword="raw",
-            value=str(raw),
-            remedy="give your folder of raw frames: --config raw=FOLDER",
-        )
-    found = {}
-    unreadable = []
-    _list_folder(str(raw), "", found, unreadable, set())
-    if unreadable:
-        raise UserError(
-            "a folder cannot be read",
-            file=unreadable[0][0],
-            value=unreadable[0][1],
-            remedy="check its permissions",
-        )
+    try:
+        is_there = raw.is_dir()
+    except OSError as error:
+        raise _no_raw_folder(raw, f"cannot be read ({os.strerror(error.errno)})") from None
+    if not is_there:
+        raise _no_raw_folder(raw, "there is no such folder")
+    found, problems, open_ = {}, {}, [("", frozenset())]
+    while open_:
+        prefix, above = open_.pop()
+        _list_folder(raw, prefix, above, found, problems, open_)
+    if not found and problems:
+        name, problem = min(problems.items())
+        raise UserError(problem, file=str(raw / name), value=str(raw))
     if not found:
         raise UserError(
             "the folder holds no raw frame",
@@ -314,27 +328,50 @@ def list_raw(raw):
             allowed="a folder with *.fits, *.fit or *.fts files, with .gz or .fz or without",
             remedy="give your folder of raw frames: --config raw=FOLDER",
         )
-    return found
+    return dict(sorted(found.items())), problems
 
 
-def _list_folder(folder, prefix, found, unreadable, seen):
-    status = os.stat(folder)  # noqa: PTH116 - os.scandir's own paths, 100,000 of them
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen = seen | {(status.st_dev, status.st_ino)}
+def _no_raw_folder(raw, problem):
+    return UserError(
+        problem,
+        file="config/config.yaml",
+        keyword="raw",
+        value=str(raw),
+        remedy="give your folder of raw frames: --config raw=FOLDER",
+    )
+
+
+def _list_folder(raw, prefix, above, found, problems, open_):
+    """Note the frames of a folder, and the folders in it that are to be looked through."""
+    folder = os.path.join(raw, prefix)  # noqa: PTH118 - 100,000 of them
     try:
+        status = os.stat(folder)  # noqa: PTH116
+        if (status.st_dev, status.st_ino) in above:
+            return
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        unreadable.append((folder, os.strerror(error.errno)))
+        problems[prefix or "/"] = _cannot_be_read(error)
         return
+    above = above | {(status.st_dev, status.st_ino)}
     for entry in entries:
         if entry.name.startswith("."):
             continue
         name = prefix + entry.name
-        if entry.is_dir():
-            _list_folder(entry.path, name + "/", found, unreadable, seen)
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:
+            # A link to itself.
+            problems[name] = _cannot_be_read(error)
+            continue
+        if is_folder:
+            open_.append((name + "/", above))
         elif paths.is_raw_name(entry.name):
             found[name] = whole.stamp_of(entry)
+
+
+def _cannot_be_read(error):
+    problem = f"cannot be read ({os.strerror(error.errno) if error.errno else error})"
+    return f"{problem}; check its permissions and its disk"
 
 
 # -- bringing it up to date ----------------------------------------------------------------------
@@ -363,7 +400,7 @@ class Settings:
     settle: float
 
 
-def update(store, settings, *, now=None, progress=None):
+def update(store, settings, *, now=None, progress=None, again=frozenset()):
     """Bring the store up to date with the raw folder.
 
     Parameters
@@ -375,6 +412,8 @@ def update(store, settings, *, now=None, progress=None):
         Seconds since the epoch.
     progress : callable, optional
         Called with (read so far, to read).
+    again : set of str, optional
+        Products whose raw files are read again where they are set aside; None for all.
 
     Returns
     -------
@@ -382,17 +421,20 @@ def update(store, settings, *, now=None, progress=None):
         Files that were there before and are not any more; their rows are still in the store.
     """
     now = time.time() if now is None else now
-    found = list_raw(settings.raw)
+    found, problems = look_through(settings.raw)
     basis = _Basis(settings)
     stale = [
-        file for file, stamp in found.items() if not _is_current(store.rows.get(file), stamp, basis)
+        file
+        for file, stamp in found.items()
+        if not _is_current(store.rows.get(file), stamp, basis)
+        or _is_asked_for_again(store.rows[file], again)
     ]
 
     def read(file):
         before = store.rows.get(file)
         if before is not None and before.stamp == _OLDER and not before.gone:
             before = None
-        return read_row(file, found[file], before, settings, basis, now)
+        return read_row(file, found[file], before, settings, basis, now, store.tracebacks)
 
     with ThreadPoolExecutor(4) as pool:
         for count, (row, geometry, recipe) in enumerate(pool.map(read, stale), start=1):
@@ -401,15 +443,22 @@ def update(store, settings, *, now=None, progress=None):
             store.add(row)
             if progress is not None:
                 progress(count, len(stale))
+    for file, problem in problems.items():
+        store.add(replace(unread_row(file), status=SET_ASIDE, reason=problem))
     _refuse_twins(store, found)
-    return sorted(set(store.rows) - set(found))
+    return sorted(set(store.rows) - set(found) - set(problems))
+
+
+def _is_asked_for_again(row, again):
+    """Tell whether a frame that is set aside is to be looked at once more."""
+    return row.status == SET_ASIDE and (again is None or paths.reduced(row.file) in again)
 
 
 class _Basis:
     """Hashes of what a row depends on beside its file, so that editing a camera reads its own."""
 
     def __init__(self, settings):
-        recognition = [repr(camera.recognise) for camera in settings.cameras]
+        recognition = [repr((camera.recognise, camera.size)) for camera in settings.cameras]
         general = [READING, settings.reduction, settings.frame_memory, recognition]
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
@@ -427,7 +476,10 @@ class _Basis:
         cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
         pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
         pixels += [each for each in (camera.gain, camera.read_noise) if each is not None]
-        return digest([repr(pixels), cards, camera.recipe(self._reduction).canonical()])
+        recipe = camera.recipe(self._reduction)
+        # What the width of the strip decides, `outdated` asks of each row.
+        recipe = replace(recipe, model=None) if recipe.model == cameras_module.AUTO else recipe
+        return digest([repr(pixels), cards, recipe.canonical()])
 
     def of(self, camera):
         return self._of.get(camera, self._generic)
@@ -446,11 +498,16 @@ def outdated(store, settings):
     set of str
     """
     basis = _Basis(settings)
-    return {
-        row.file
-        for row in store.rows.values()
-        if row.gone and row.basis.split("-")[1:] != basis.of(row.camera).split("-")[1:]
-    }
+    cameras = {camera.name: camera for camera in settings.cameras}
+
+    def is_outdated(row):
+        if row.basis.split("-")[1:] != basis.of(row.camera).split("-")[1:]:
+            return True
+        camera = cameras.get(row.camera) or cameras_module.generic_camera([])
+        recipe = camera.recipe(settings.reduction).for_geometry(store.geometry(row.geometry))
+        return recipe.canonical() != store.shared[row.recipe]
+
+    return {row.file for row in store.rows.values() if row.gone and is_outdated(row)}
 
 
 def _is_current(row, stamp, basis):
@@ -464,11 +521,12 @@ def _is_current(row, stamp, basis):
     )
 
 
-def read_row(file, stamp, before, settings, basis, now):
+def read_row(file, stamp, before, settings, basis, now, tracebacks):
     """Read one raw frame's headers and return (row, geometry, recipe) in canonical form.
 
     A file that was known and has new times is inflated to its end: its fingerprint may be the old
-    one though its middle is damaged.
+    one though its middle is damaged. Whatever its reading raises, the file is set aside;
+    ``tracebacks`` gets what nobody foresaw.
     """
     row = unread_row(file, stamp, basis.of(""))
     geometry = recipe = None
@@ -489,7 +547,7 @@ def read_row(file, stamp, before, settings, basis, now):
             cameras_module.refuse_reduced(headers, file=file)
             how = camera.recipe(settings.reduction)
             where = camera.geometry(headers, file=file, layout=how.layout)
-            geometry, recipe = where.canonical(), how.canonical()
+            geometry, recipe = where.canonical(), how.for_geometry(where).canonical()
             notes = [described.reason, *where.notes]
             row = replace(row, reason="; ".join(note for note in notes if note))
             if _is_doubtful(before, row) and not layout.checked:
@@ -504,12 +562,28 @@ def read_row(file, stamp, before, settings, basis, now):
             return replace(before, stamp=()), None, None
         reason = f"still being written: {error.reason}" if new else error.reason
         row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=reason)
-    except FrameError as error:
+    except CcdflowError as error:
+        # A frame that two profiles recognise is no reason to reduce no other.
         row = replace(row, status=SET_ASIDE, reason=error.reason)
-    if _is_young(row.stamp, now, settings):
-        # What is still written to it may leave its times as they are: it is read once more.
+    except Exception as error:
+        tracebacks[file] = text_of(file, error)
+        row = replace(row, status=SET_ASIDE, reason=rawfile.unforeseen(file, error).reason)
+    if _is_young(row.stamp, now, settings) or _is_first_verdict(before, row):
+        # What is still written to it may leave its times as they are, and what was misread once
+        # is no verdict: it is read once more.
         row = replace(row, stamp=())
     return row, geometry, recipe
+
+
+def _is_first_verdict(before, row):
+    """Tell whether a file is set aside for what no reading before has said."""
+    if row.status != SET_ASIDE:
+        return False
+    return (
+        before is None
+        or (before.status, before.reason) != (row.status, row.reason)
+        or before.stamp not in ((), row.stamp)
+    )
 
 
 def unread_row(file, stamp=(), basis=""):
@@ -548,39 +622,53 @@ def _check_name(file):
     if not file.isprintable():
         raise FrameError(
             "the file's name has a line break, a control character or is not valid UTF-8",
-            file=file.encode("utf-8", "backslashreplace").decode(),
+            file=shown_name(file),
             value=file.encode("unicode_escape").decode("ascii"),
             remedy="rename it",
         )
     longest = max(map(len, paths.names_of_record(file)))
-    if longest > _NAME_MAX:
+    length = len("/".join(paths.names_of_record(file)))
+    if longest > paths.NAME_MAX or length > _PATH_MAX:
         raise FrameError(
             "the file's name is too long for the notes that are kept under it",
             file=file,
-            value=f"{longest} bytes, letters beyond ASCII written as %XX",
-            allowed=f"{_NAME_MAX} bytes, with what is added",
+            value=f"{longest} bytes, {length} with its folders; letters beyond ASCII count thrice",
+            allowed=f"{paths.NAME_MAX} bytes, {_PATH_MAX} with its folders and with what is added",
             remedy="rename it",
         )
 
 
-# Bytes of a name that Linux' file systems take.
-_NAME_MAX = 255
+def shown_name(file):
+    """Return a file's name as it can stand in a table: escapes where it is not UTF-8."""
+    return file.encode("utf-8", "backslashreplace").decode()
+
+
+# Bytes of a record's path below the results folder. Linux takes 4095 of the whole path, of which
+# Snakemake makes a third more.
+_PATH_MAX = 2000
 _TWIN = "would become the same product as"
 
 
 def _refuse_twins(store, found):
-    """Set aside raw files that would become one product, by name, before any work."""
+    """Set aside raw files that would become one product, by name, before any work.
+
+    A product may also stand where the folder of another one has to be.
+    """
     by_product = {}
     for file in found:
         by_product.setdefault(paths.reduced(file), []).append(file)
-    for files in by_product.values():
-        if len(files) < 2:
-            continue
+    inside = {}
+    for file in store.rows:
+        for folder in PurePosixPath(paths.reduced(file)).parents:
+            inside.setdefault(str(folder), file)
+    for product, files in by_product.items():
         for file in files:
-            others = ", ".join(other for other in files if other != file)
-            reason = f"{_TWIN} {others}; move one of them out of the raw folder"
+            others = [other for other in files if other != file]
+            if product in inside:
+                others.append(f"the folder of {inside[product]}")
             row = store.rows[file]
-            if row.status != ARRIVING and not row.gone:
+            if others and row.status != ARRIVING and not row.gone:
+                reason = f"{_TWIN} {', '.join(others)}; move one of them out of the raw folder"
                 store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
 
 
@@ -617,8 +705,8 @@ def table(store):
         for name in COLUMNS
         if name in _FACTS and name != "night"
     }
-    columns["file"] = [row.file.encode("utf-8", "backslashreplace").decode() for row in rows]
-    columns["night"] = [row.night for row in rows]
+    columns["file"] = [shown_name(row.file) for row in rows]
+    columns["night"] = [shown_name(row.night) for row in rows]
     for name in ("camera", "fingerprint"):
         columns[name] = [getattr(row, name) for row in rows]
     columns["status"], columns["reason"] = zip(*(row.shown for row in rows), strict=True)

@@ -27,6 +27,10 @@ MADE = "made"
 REFUSED = "refused"
 SET_ASIDE = "set aside"
 GONE = "gone"
+FAILED = "failed"
+
+# Records of whole batches, now and before: no products.
+_BATCHES = ("batch", "order")
 
 # The kernel has written out what is older than this, unless the machine stopped before.
 _SETTLED = 3600
@@ -81,7 +85,8 @@ class Record:
         Of what it was made from.
     status : str
         made; refused (nothing was made, for a reason that holds as long as the key);
-        set aside (the raw frame is bad); gone (the raw file changed while it was read).
+        set aside (the raw frame is bad); gone (the raw file changed while it was read);
+        failed (the job raised an error; the next run tries again).
     reason : str
     stamp : tuple of int
         Size, mtime and ctime in ns of the product's file.
@@ -294,7 +299,7 @@ def fold(results, ledger, *, verify):
     files, unmade = [], []
     for path, record in unfolded(results):
         files.append(path)
-        if record is None or record.kind == "order":
+        if record is None or record.kind in _BATCHES:
             continue
         if record.status != MADE:
             unmade.append(record)
@@ -311,15 +316,20 @@ def fold(results, ledger, *, verify):
 def remove_records(results, files):
     """Remove records that are in the ledger now, and the folders that this leaves empty."""
     for path in files:
-        for name in (path, path.removesuffix(".json") + ".log"):
-            with suppress(FileNotFoundError):
-                os.unlink(name)  # noqa: PTH108
-    top = Path(results) / paths.DONE
-    for folder, _, _ in os.walk(top, topdown=False):
-        try:
-            Path(folder).rmdir()
-        except OSError:
-            continue
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+    # Snakemake makes an empty log file for a job that has written none.
+    logs = (
+        Path(folder) / n for folder, _, names in os.walk(Path(results) / paths.LOGS) for n in names
+    )
+    for log in list(logs):
+        with suppress(OSError):
+            if not log.stat().st_size:
+                log.unlink()
+    for top in (paths.DONE, paths.LOGS):
+        for folder, _, _ in os.walk(Path(results) / top, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
 
 
 def settle(ledger, *, now=None):

@@ -24,6 +24,8 @@ class Progress:
         Frames to do.
     others : int
         Other products to make, mentioned when the first is made or no frame is left.
+    what : str, optional
+        What the other products are.
     mode : {'auto', 'plain', 'none'}
         auto renews one line if the stream is a terminal.
     stream : file object, optional
@@ -32,9 +34,10 @@ class Progress:
         Seconds, for tests.
     """
 
-    def __init__(self, total, *, others=0, mode="auto", stream=None, clock=time.monotonic):
+    def __init__(self, total, *, others=0, what="", mode="auto", stream=None, clock=time.monotonic):
         self.total = total
         self.others = others
+        self.what = what or "combined biases, pictures and pages"
         self._own = Count()
         self._elsewhere = Count()
         self._stream = sys.stderr if stream is None else stream
@@ -107,7 +110,7 @@ class Progress:
     def line(self, now):
         """Return the line for a moment."""
         count = self.count
-        others = f"{count.others} of {self.others} combined biases, pictures and pages"
+        others = f"{count.others} of {self.others} {self.what}"
         if not self.total:
             return f"ccdflow: {others}"
         text = f"ccdflow: {count.frames} of {self.total} frames"

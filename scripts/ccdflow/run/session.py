@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import os
+import shutil
 import socket
 import time
 from collections import Counter
@@ -16,7 +18,7 @@ from ccdflow import paths, settings
 from ccdflow.camera.cameras import load_cameras
 from ccdflow.camera.facts import is_of_unknown_type
 from ccdflow.errors import UserError
-from ccdflow.run import claims, inventory, ledger, plan, removal
+from ccdflow.run import claims, failures, inventory, ledger, plan, removal, tracebacks
 from ccdflow.run.context import Context
 from ccdflow.run.describe import counted, set_aside_lines
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
@@ -40,13 +42,16 @@ class Session:
         Whether nothing may be written.
     lock : file object or None
     busy : dict of str to set of str
-        Products that jobs of an earlier run are still at work on, by the path of their order.
+        Products that jobs of an earlier run are still at work on, by the path of their batch.
+    failed : list of ccdflow.run.ledger.Record
+        Jobs of this run that failed; known once the run has ended.
     """
 
     plan: plan.Plan
     dry: bool
     lock: object = None
     busy: dict = field(default_factory=dict)
+    failed: list = field(default_factory=list)
 
     @property
     def context(self):
@@ -54,7 +59,7 @@ class Session:
         return self.plan.context
 
 
-def start(values, *, chain, dry, progress=None, forced=frozenset()):
+def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozenset()):
     """Begin a run: take the lock, bring inventory and ledger up to date, and plan.
 
     Parameters
@@ -69,6 +74,9 @@ def start(values, *, chain, dry, progress=None, forced=frozenset()):
         Called with (headers read, headers to read).
     forced : set of str
         Kinds of products, and products, that are made again though they are current.
+    asked : set of str
+        Products that are asked for by name. The raw files of these, and of what is made again, are
+        read again where they are set aside.
 
     Returns
     -------
@@ -84,7 +92,10 @@ def start(values, *, chain, dry, progress=None, forced=frozenset()):
     with _no_collection(), ExitStack() as stack:
         # What ends before there is a session lets go of the folder.
         lock = None if dry else stack.enter_context(take_lock(results))
-        session = _begin(values, reading, chain, dry, lock, progress, forced)
+        try:
+            session = _begin(values, reading, chain, dry, lock, progress, (forced, asked))
+        except OSError as error:
+            raise _failed(results, error) from None
         stack.pop_all()
     return session
 
@@ -104,14 +115,16 @@ def _no_collection():
             gc.enable()
 
 
-def _begin(values, reading, chain, dry, lock, progress, forced):
+def _begin(values, reading, chain, dry, lock, progress, named):
+    forced, asked = named
+    again = None if chain.first.name in forced else frozenset(forced) | frozenset(asked)
     results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
     store = inventory.load_store(results)
     records = ledger.load(results)
     files, unmade = ledger.fold(results, records, verify=True)
     take_aside(store, unmade)
-    gone = inventory.update(store, reading, progress=progress)
+    gone = inventory.update(store, reading, progress=progress, again=again)
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated(store, reading))
     context = Context(
@@ -121,6 +134,8 @@ def _begin(values, reading, chain, dry, lock, progress, forced):
     session = Session(plan.make_plan(context, forced), dry, lock, busy)
     if not dry:
         try:
+            # Those of the last run: what failed then is tried again.
+            shutil.rmtree(results / paths.LOGS, ignore_errors=True)
             retire(context, session.plan.retire)
             save(session, claims.removable(files, busy, results))
             remove_parts(results, chain.folders)
@@ -186,10 +201,30 @@ def take_lock(results):
 
 def _unwritable(results, error):
     return UserError(
-        f"the results folder cannot be written ({os.strerror(error.errno)})",
+        f"the results folder cannot be written ({error.strerror or error})",
         file=str(results),
-        remedy="check its permissions and the room on its disk; what is there is as it was",
+        remedy=f"{_WHAT_TO_DO.get(error.errno, _CHECK)}; what is there is as it was",
     )
+
+
+def _failed(results, error):
+    """Return the one line on what the system refused before anything was made."""
+    if error.errno in _OF_WRITING:
+        return _unwritable(results, error)
+    return UserError(
+        f"cannot be read ({error.strerror or error})",
+        file=str(error.filename or results),
+        remedy="check its permissions and its disk, and run again; what is there is as it was",
+    )
+
+
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_CHECK = "check its permissions and its disk"
+_WHAT_TO_DO = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on its disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check its permissions"),
+    errno.EIO: "check its disk",
+}
 
 
 def take_aside(store, unmade):
@@ -204,13 +239,19 @@ def take_aside(store, unmade):
     by_product = {paths.reduced(file): row for file, row in store.rows.items()} if unmade else {}
     for record in unmade:
         row = by_product.get(record.product)
+        if row is not None and record.status == ledger.FAILED:
+            # Its header is read again next time, and so it is tried again.
+            store.rows[row.file] = replace(row, status=ARRIVING, reason=f"failed: {record.reason}")
+            continue
         if row is None or row.fingerprint != record.basis.get("fingerprint"):
             continue
         if record.status == ledger.GONE:
             # Read it again next time, whatever its times.
             row = replace(row, stamp=(), status=ARRIVING, reason=record.reason)
         elif record.status == ledger.SET_ASIDE:
-            row = replace(row, status=SET_ASIDE, reason=record.reason)
+            # What was misread may have been so only once: the next run reads it to its end.
+            stamp = () if record.data.get("misread") else row.stamp
+            row = replace(row, stamp=stamp, status=SET_ASIDE, reason=record.reason)
         store.rows[row.file] = row
 
 
@@ -262,6 +303,9 @@ def save(session, files=()):
     """Write inventory, store and ledger where they changed; then the folded records can go."""
     context = session.context
     note_flags(context)
+    for file, text in context.store.tracebacks.items():
+        tracebacks.write(context.results, file, text)
+    context.store.tracebacks.clear()
     inventory.save(context.results, context.store)
     ledger.save(context.results, context.ledger)
     ledger.remove_records(context.results, files)
@@ -336,7 +380,7 @@ def finish(session):
     lines : list of str
         The last lines of the run.
     failed : bool
-        Whether ``strict`` makes a failure of it.
+        Whether a job failed, or a frame is set aside and ``strict`` makes a failure of that.
     """
     context = session.context
     if not session.dry:
@@ -344,16 +388,27 @@ def finish(session):
             _take_in(session)
         except OSError as error:
             raise _unwritable(context.results, error) from None
-    return closing_lines(context), fails(context)
+    said = closing_lines(context, session.failed)
+    return said, bool(session.failed) or fails(context)
 
 
 def _take_in(session):
     context = session.context
     files, unmade = ledger.fold(context.results, context.ledger, verify=False)
     take_aside(context.store, unmade)
-    retire(context, [record.product for record in unmade if record.status != ledger.GONE])
+    session.failed = [record for record in unmade if record.status == ledger.FAILED]
+    kept = (ledger.GONE, ledger.FAILED)
+    retire(context, [record.product for record in unmade if record.status not in kept])
     busy = claims.withdraw(context.results, ended=True)
     save(session, claims.removable(files, busy, context.results))
+
+
+def why_failed(session):
+    """Return in a line why a run that came to its end is a failure."""
+    count = len(session.failed)
+    if count:
+        return f"{count} job{'s' * (count != 1)} failed; all else is made, see the lines above"
+    return "frames were set aside, and `strict` makes that a failure"
 
 
 def fails(context):
@@ -363,11 +418,19 @@ def fails(context):
     return any(row.status == SET_ASIDE for row in context.store.rows.values())
 
 
-def closing_lines(context):
-    """Return the lines that say how things stand."""
+def closing_lines(context, failed=()):
+    """Return the lines that say how things stand.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    failed : list of ccdflow.run.ledger.Record
+        Jobs of this run that failed.
+    """
     counts = Counter(row.shown[0] for row in context.store.rows.values())
     records, made = by_kind(context.ledger), []
-    lines = set_aside_lines(context.store, most=20)
+    lines = failures.lines(context.results, failed)
+    lines += set_aside_lines(context.store, most=20, leave_out={r.product for r in failed})
     for kind in context.chain:
         own = records.get(kind.name, [])
         lines += kind.closing(context, own)
@@ -376,10 +439,14 @@ def closing_lines(context):
             made.append(counted(number, kind.counted))
     text = f"{', '.join(made)}, {counts[SET_ASIDE]} set aside"
     unknown = sum(is_of_unknown_type(row.reason) for row in context.store.rows.values())
+    if failed:
+        text += f", {len(failed)} failed"
     if unknown:
         text += f", {unknown} of unknown image type"
-    if counts[ARRIVING]:
-        text += f", {counts[ARRIVING]} left for the next run"
+    first = context.chain.first.name
+    arriving = counts[ARRIVING] - sum(record.kind == first for record in failed)
+    if arriving > 0:
+        text += f", {arriving} left for the next run"
     if counts[ORPHAN]:
         text += f", {counts[ORPHAN]} whose raw file is gone"
     return [*lines, f"{text}; table: {context.results / paths.INVENTORY}"]

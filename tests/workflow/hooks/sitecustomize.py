@@ -1,28 +1,55 @@
-"""Read by every Python started with this folder in PYTHONPATH: pictures that take no time.
+"""Read by every Python started with this folder in PYTHONPATH: stand-ins and faults for a test.
 
-A test that runs Snakemake itself and is not about pictures need not wait for them.
+Pictures take no time: a test that runs Snakemake itself and is not about pictures need not wait
+for them. The jobs of the products that CCDFLOW_TEST_FAULTS names raise an error.
 """
 
 import importlib.machinery
+import json
+import os
 import sys
 
 
+def draw_nothing(module):
+    """Put the stand-ins in the place of what draws."""
+    from stand_ins import DRAWERS, stand_in
+
+    for drawer in DRAWERS:
+        setattr(module, drawer, stand_in)
+
+
+def fail_on_purpose(module):
+    """Make the jobs of some products raise: {product: text of the error, as Python writes it}."""
+    faults = json.loads(os.environ.get("CCDFLOW_TEST_FAULTS", "{}"))
+    attempt = module.attempt
+
+    def attempt_or_fail(context, job, *, make, threads=1):
+        def make_or_fail(context, job, *, threads=1):
+            if job.product in faults:
+                raise eval(faults[job.product])
+            return make(context, job, threads=threads)
+
+        return attempt(context, job, make=make_or_fail, threads=threads)
+
+    module.attempt = attempt_or_fail
+
+
+CHANGES = {"ccdflow.pages.pictures": draw_nothing, "ccdflow.run.worker": fail_on_purpose}
+
+
 class _Finder:
-    """Puts the stand-ins in place as soon as the module that draws is imported."""
+    """Changes a module as soon as it is imported."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name != "ccdflow.pages.pictures":
+        if name not in CHANGES:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         run = spec.loader.exec_module
 
         def exec_module(module):
             run(module)
-            from stand_ins import DRAWERS, stand_in
-
-            for drawer in DRAWERS:
-                setattr(module, drawer, stand_in)
+            CHANGES[name](module)
 
         spec.loader.exec_module = exec_module
         return spec

@@ -1,6 +1,6 @@
-"""Work orders: parts of a plan that another process does, on this machine or on a cluster's node.
+"""Batches: parts of a plan that another process makes, on this machine or on a cluster's node.
 
-An order's file holds all that the process needs to know, so that neither the inventory nor the
+A batch's file holds all that the process needs to know, so that neither the inventory nor the
 ledger is read there: a first line with its size, for those who only want to know how much it asks
 for, and a second one with the jobs, rows and records.
 """
@@ -13,18 +13,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.run import claims, inventory, ledger, plan
+from ccdflow.run import claims, inventory, ledger, plan, worker
 from ccdflow.run.claims import Count
 from ccdflow.run.context import Context
 from ccdflow.run.inventory import HeaderStore, digest
 from ccdflow.run.job import Group, Job, Size
+from ccdflow.run.progress import Progress
 from ccdflow.run.session import Session
 
-ORDER = "order"
+BATCH = "batch"
 
 
 @dataclass(frozen=True)
-class Order:
+class Batch:
     """A part of the plan.
 
     Attributes
@@ -35,75 +36,107 @@ class Order:
         Hash of its jobs.
     products : tuple of str
     size : Size
+    before : tuple of str
+        Paths of the records of the batches that come first.
     """
 
     name: str
     key: str
     products: tuple
     size: Size
+    before: tuple = ()
 
     @property
     def path(self):
-        """The order's path relative to the results folder."""
+        """The batch's path relative to the results folder."""
         return path_of(self.name, self.key)
 
     @property
     def done(self):
         """The path of the record that says that all of it is done."""
-        return paths.done(f"orders/{self.name}", self.key)
+        return paths.done(f"batches/{self.name}", self.key)
 
 
 def path_of(name, key):
-    """Return the path of an order's file relative to the results folder."""
-    return f"{paths.ORDERS}/{name}.{key}.json"
+    """Return the path of a batch's file relative to the results folder."""
+    return f"{paths.BATCHES}/{name}.{key}.json"
 
 
 # -- splitting -------------------------------------------------------------------------------------
 
 
 def split(session, *, each_night, write=True):
-    """Split what a run has to do into orders, and write them.
+    """Split what a run has to make into batches, and write them.
 
-    What is left to the main process is what needs products of more than one order.
+    A job that needs products of one batch only is made there; one that needs products of several,
+    in a batch of its own kind and night, which waits for those. Without a cluster that is worth a
+    process only where there are many; the main process makes what is left, and the kinds of no
+    stage.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
     each_night : bool
-        An order for each night (for a cluster), instead of as many nights as make up
+        A batch for each night (for a cluster), instead of as many nights as make up
         ``frames_per_order`` frames. A night with more frames is split into parts.
     write : bool
-        Whether the orders' files are written.
+        Whether the batches' files are written.
 
     Returns
     -------
-    list of Order
+    list of Batch
+        Each after those that it waits for.
     """
-    jobs, chain = session.plan.jobs, session.context.chain
+    chain = session.context.chain
     most = session.context.settings["frames_per_order"]
     parts = _parts(session.plan, most, each_night)
-    part_of = {job.product: name for name, frames in parts.items() for job in frames}
-    for job in jobs.values():
-        if job.product in part_of or not chain.by_name(job.kind).stage:
-            continue
-        homes = {part_of.get(need) for need in job.needs}
-        if not homes and each_night:
-            # Only what is made of frames has to be made again: a job of its own for each night.
-            homes = {_name([job.night])}
-            parts.setdefault(_name([job.night]), [])
+    home = {job.product: name for name, own in parts.items() for job in own}
+    for kind in chain[1:]:
+        if kind.stage:
+            jobs = session.plan.of_kind(kind.name)
+            _place(jobs, session.plan.jobs, parts, home, each_night, most)
+    places = {product: place for place, product in enumerate(session.plan.jobs)}
+    made, found = {}, []
+    for name, own in parts.items():
+        own = sorted(own, key=lambda job: places[job.product])
+        needs = {home[need] for job in own for need in job.needs if need in home} - {name}
+        batch = _batch(session.context, name, own, [made[each] for each in sorted(needs)])
+        made[name] = batch
+        found.append(batch)
+        if write:
+            write_batch(session, batch, queued=each_night)
+    return found
+
+
+def _place(jobs, whole, parts, home, each_night, most):
+    """Put the jobs of a kind into batches; what stays out is made by the main process.
+
+    A batch waits for such of earlier kinds only, so that no two wait for each other.
+    """
+    apart = {}
+    for job in jobs:
+        needs = [need for need in job.needs if need in whole]
+        homes = {home.get(need) for need in needs}
         if len(homes) == 1 and None not in homes:
             name = homes.pop()
             parts[name].append(job)
-            part_of[job.product] = name
-    orders = []
-    for name, own in parts.items():
-        key = digest([[job.product, job.key, job.attempt] for job in own])
-        size = _size(session.context, own)
-        order = Order(name, key, tuple(job.product for job in own), size)
-        orders.append(order)
-        if write:
-            write_order(session, order, queued=each_night)
-    return orders
+            home[job.product] = name
+        elif None not in homes:
+            apart.setdefault(job.night, []).append(job)
+    if not each_night and sum(map(len, apart.values())) <= most:
+        return
+    for night, own in apart.items():
+        has_needs = any(need in whole for job in own for need in job.needs)
+        name = f"{_name([night])}_{own[0].kind}" if has_needs else _name([night])
+        parts.setdefault(name, []).extend(own)
+        home.update((job.product, name) for job in own)
+
+
+def _batch(context, name, jobs, before):
+    key = digest([[job.product, job.key, job.attempt] for job in jobs])
+    products = tuple(job.product for job in jobs)
+    size = _size(context, jobs)
+    return Batch(name, key, products, size, tuple(each.done for each in before))
 
 
 def _parts(whole, most, each_night):
@@ -140,13 +173,13 @@ def _name(nights):
 # -- the file --------------------------------------------------------------------------------------
 
 
-def write_order(session, order, *, queued=False):
-    """Write what another process needs to do an order's jobs: nothing else is read there.
+def write_batch(session, batch, *, queued=False):
+    """Write what another process needs to make a batch: nothing else is read there.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
-    order : Order
+    batch : Batch
     queued : bool
         Whether a cluster's job may still queue for it when this process has ended.
 
@@ -155,14 +188,14 @@ def write_order(session, order, *, queued=False):
     Path
     """
     context = session.context
-    jobs = [session.plan.jobs[product] for product in order.products]
+    jobs = [session.plan.jobs[product] for product in batch.products]
     rows, groups = _concerned(context, jobs)
     needed = {paths.reduced(row.file) for row in rows} | {group.product for group in groups}
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
-    waits = [path for path, products in session.busy.items() if products & set(order.products)]
+    waits = [path for path, products in session.busy.items() if products & set(batch.products)]
     data = {
         "settings": context.settings,
-        "waits": [path for path in waits if path != order.path],
+        "waits": [path for path in waits if path != batch.path],
         "jobs": [asdict(job) for job in jobs],
         "groups": [group.as_dict() for group in groups],
         "rows": [row.as_dict() for row in rows],
@@ -173,11 +206,11 @@ def write_order(session, order, *, queued=False):
             if product in context.ledger
         ],
     }
-    path = context.results / order.path
+    path = context.results / batch.path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = paths.temporary(path)
     compact = {"separators": (",", ":")}
-    head = json.dumps({**asdict(order.size), "queued": queued}, **compact)
+    head = json.dumps({**asdict(batch.size), "before": batch.before, "queued": queued}, **compact)
     body = json.dumps(data, **compact)
     part.write_text(f"{head}\n{body}\n")
     part.replace(path)
@@ -195,23 +228,23 @@ def _concerned(context, jobs):
 
 
 def _size(context, jobs):
-    kinds = context.chain
-    return sum((kinds.by_name(job.kind).size(context, job) for job in jobs), Size())
+    chain = context.chain
+    return sum((chain.by_name(job.kind).size(context, job) for job in jobs), Size())
 
 
 def _head(path):
-    """Return the first line of an order."""
+    """Return the first line of a batch's file."""
     with Path(path).open(encoding="utf-8") as file:
         return json.loads(file.readline())
 
 
 def _body(path):
-    """Return what an order is about.
+    """Return what a batch is about.
 
     Raises
     ------
     ccdflow.run.claims.Withdrawn
-        If there is no such order any more.
+        If there is no such batch any more.
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
@@ -223,7 +256,7 @@ def _body(path):
 
 
 def size_of(path):
-    """Return the `Size` of an order; only its first line is read.
+    """Return the `Size` of a batch; only its first line is read.
 
     Of one that was withdrawn it is nothing.
     """
@@ -233,19 +266,14 @@ def size_of(path):
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
 
 
-def settings_of(path):
-    """Return the settings that an order is to be done with.
-
-    Raises
-    ------
-    ccdflow.run.claims.Withdrawn
-        If there is no such order.
-    """
-    return _body(path)["settings"]
+def before(path):
+    """Return the records of the batches that come before one; only its first line is read."""
+    head = _head(path)
+    return head["before"] if isinstance(head, dict) else []
 
 
-def read_order(path, chain):
-    """Return the `Session` of an order, with the jobs of it that are not done yet.
+def read_batch(path, chain):
+    """Return the `Session` of a batch, with the jobs of it that are not done yet.
 
     Parameters
     ----------
@@ -256,7 +284,7 @@ def read_order(path, chain):
     Raises
     ------
     ccdflow.run.claims.Withdrawn
-        If there is no such order.
+        If there is no such batch.
     """
     data = _body(path)
     settings = data["settings"]
@@ -279,15 +307,101 @@ def read_order(path, chain):
 
 
 def waits_of(path):
-    """Return the paths (relative to the results folder) of orders that must come to their end."""
+    """Return the paths (relative to the results folder) of batches that must come to their end."""
     return _body(path)["waits"]
 
 
-# -- doing it --------------------------------------------------------------------------------------
+# -- making it -------------------------------------------------------------------------------------
+
+# The exit status that says that the disk is full.
+FULL = 28
+
+
+def make_all(path, *, chain, threads, parent=None, say=print):
+    """Make the products of a batch, once nobody else is at work on it.
+
+    Parameters
+    ----------
+    path : path-like
+        The batch's file.
+    chain : ccdflow.kinds.kind.Chain
+        The kinds of products.
+    threads : int
+    parent : int, optional
+        The process that this one must not outlive.
+    say : callable
+        Told what happens, a line at a time.
+
+    Returns
+    -------
+    int
+        An exit status: 0 if each job has left a record, or nobody wants the batch any more;
+        `FULL` if the disk is full.
+    """
+    if parent is not None:
+        claims.die_with(parent)
+    try:
+        claim = claims.claim(path, say=say)
+    except claims.Withdrawn as error:
+        say(f"{error}: not wanted any more")
+        return 0
+    try:
+        return _make_claimed(path, chain, threads, parent, say)
+    except claims.Withdrawn as error:
+        say(f"{error}: not wanted any more")
+        return 0
+    finally:
+        if claim is not None:
+            claim.close()
+
+
+def _make_claimed(path, chain, threads, parent, say):
+    session = read_batch(path, chain)
+    context = session.context
+    for other in waits_of(path):
+        claims.wait_for(context.results / other, say=say)
+    # Whoever has a parent here leaves it to that to say how far it is.
+    meter = _Meter(context, mode="plain" if parent is None else "none")
+    reporter = claims.Reporter(path, lambda: meter.progress.count)
+    reporter.start()
+    outcome = worker.work(
+        context,
+        session.plan.jobs.values(),
+        threads=threads,
+        make=chain.make,
+        is_wide=lambda job: chain.by_name(job.kind).todo == "make",
+        on_done=meter.tick,
+    )
+    meter.progress.end()
+    for product, reason in outcome.unrecorded.items():
+        say(f"{product}: its record cannot be written: {reason}")
+    if outcome.full:
+        say(outcome.full)
+        return FULL
+    if not close(context, path):
+        return 1
+    reporter.end()
+    return 0
+
+
+class _Meter:
+    """Counts a batch's jobs, those of an earlier attempt among them."""
+
+    def __init__(self, context, *, mode):
+        done = tally(context)
+        self._first = context.chain.first.name
+        frames = sum(job.kind == self._first for job in context.jobs.values())
+        self.progress = Progress(frames, others=len(context.jobs) - frames, mode=mode)
+        self.progress.elsewhere(done)
+
+    def tick(self, record):
+        """Count one more."""
+        is_frame = record.kind == self._first
+        self.progress.tick(aside=is_frame and record.status != ledger.MADE, other=not is_frame)
 
 
 def tally(context):
-    """Return the `Count` of an order's jobs that have left a record."""
+    """Return the `Count` of a batch's jobs that have left a record."""
     frames = aside = others = 0
     for job in context.jobs.values():
         record = ledger.read_record(context.results / job.done)
@@ -302,7 +416,7 @@ def tally(context):
 
 
 def close(context, path):
-    """Leave the record that says that an order is done, if each of its jobs has left one.
+    """Leave the record that says that a batch is done, if each of its jobs has left one.
 
     Returns
     -------
@@ -312,8 +426,8 @@ def close(context, path):
     if count.frames + count.others < len(context.jobs):
         return False
     name, _, key = Path(path).stem.rpartition(".")
-    product = f"orders/{name}"
-    record = ledger.Record(product, ORDER, key, data=vars(count))
+    product = f"batches/{name}"
+    record = ledger.Record(product, BATCH, key, data=vars(count))
     ledger.write_record(context.results, record, paths.done(product, key))
     return True
 
@@ -337,12 +451,12 @@ def _work(size):
 
 
 def threads(size):
-    """Return the number of cores that an order is worth."""
+    """Return the number of cores that a batch is worth."""
     return max(2, min(_MOST_THREADS, math.ceil(_work(size) / _PER_THREAD)))
 
 
 def memory(size, *, attempt=1, combining=1000, threads=2):
-    """Return the MB of memory that an order asks for.
+    """Return the MB of memory that a batch asks for.
 
     Parameters
     ----------
@@ -360,6 +474,6 @@ def memory(size, *, attempt=1, combining=1000, threads=2):
 
 
 def runtime(size, *, attempt=1, threads=2):
-    """Return the minutes that an order asks for; each further attempt asks for as much again."""
+    """Return the minutes that a batch asks for; each further attempt asks for as much again."""
     seconds = _START + _work(size) / threads
     return attempt * max(5, math.ceil(_MARGIN * seconds / 60))

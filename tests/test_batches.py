@@ -1,4 +1,4 @@
-"""Splitting a plan into work orders, and what an order's file gives back."""
+"""Splitting a plan into batches, and what a batch's file gives back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from ccdflow import paths
 from ccdflow.kinds import CHAIN
-from ccdflow.run import inventory, ledger, orders, plan
+from ccdflow.run import batches, inventory, ledger, plan
 from ccdflow.run.claims import Count, Withdrawn
 from ccdflow.run.context import Context
 from ccdflow.run.inventory import Facts, HeaderStore, Row
@@ -76,86 +76,112 @@ def make_session(tmp_path):
     return make
 
 
-def kinds(session, order):
-    return [session.plan.jobs[product].kind for product in order.products]
+def kinds(session, batch):
+    return [session.plan.jobs[product].kind for product in batch.products]
 
 
 def names(found):
-    return [order.name for order in found]
+    return [batch.name for batch in found]
 
 
 def test_nights_are_bundled_up_to_the_limit_and_evenly(make_session):
     session = make_session({f"2024-03-0{n}": 4 for n in range(1, 8)}, most=12)
-    found = orders.split(session, each_night=False, write=False)
+    found = batches.split(session, each_night=False, write=False)
     assert names(found) == [
         "2024-03-01_to_2024-03-02",
         "2024-03-03_to_2024-03-04",
         "2024-03-05_to_2024-03-06",
         "2024-03-07",
     ]
-    assert [order.size.frames for order in found] == [8, 8, 8, 4]
+    assert [batch.size.frames for batch in found] == [8, 8, 8, 4]
 
 
-def test_on_a_cluster_each_night_is_an_order_with_what_is_made_of_it_alone(make_session):
+def test_on_a_cluster_each_night_is_a_batch_with_what_is_made_of_it_alone(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, most=12)
-    found = orders.split(session, each_night=True, write=False)
+    found = batches.split(session, each_night=True, write=False)
     assert names(found) == ["2024-03-01", "2024-03-02"]
     assert kinds(session, found[0]) == [FRAME] * 4 + [BIAS, PICTURE, QUALITY]
 
 
 def test_pages_and_the_overview_are_left_to_the_main_process(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2})
-    found = orders.split(session, each_night=True, write=False)
-    handed_on = {product for order in found for product in order.products}
+    found = batches.split(session, each_night=True, write=False)
+    handed_on = {product for batch in found for product in batch.products}
     left = {job.kind for product, job in session.plan.jobs.items() if product not in handed_on}
     assert left == {PAGE, INDEX}
 
 
 def test_a_big_night_is_split_into_parts_and_its_bias_made_after_them(make_session):
     session = make_session({"2024-03-01": 25, "2024-03-02": 3}, most=10)
-    found = orders.split(session, each_night=False, write=False)
+    found = batches.split(session, each_night=False, write=False)
     assert names(found) == [
         "2024-03-01_part1of3",
         "2024-03-01_part2of3",
         "2024-03-01_part3of3",
         "2024-03-02",
     ]
-    assert [order.size.frames for order in found] == [9, 9, 7, 3]
+    assert [batch.size.frames for batch in found] == [9, 9, 7, 3]
     assert set(kinds(session, found[0])) == {FRAME}
     assert BIAS in kinds(session, found[3])
-    products = [product for order in found for product in order.products]
+    products = [product for batch in found for product in batch.products]
     assert len(products) == len(set(products))
 
 
-def test_what_needs_frames_of_two_orders_is_left_to_the_main_process(make_session):
+def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2}, shared_group=True)
-    found = orders.split(session, each_night=True, write=False)
-    assert [set(kinds(session, order)) for order in found] == [{FRAME, PICTURE}] * 2
+    found = batches.split(session, each_night=True, write=True)
+    nights, later = found[:2], found[2:]
+    assert [set(kinds(session, batch)) for batch in nights] == [{FRAME, PICTURE}] * 2
+    assert names(later) == ["2024-03-01_bias", "2024-03-02_bias"]
+    for batch in later:
+        assert kinds(session, batch) == [BIAS, QUALITY]
+        assert batch.before == tuple(each.done for each in nights)
+        path = session.context.results / batch.path
+        assert batches.before(path) == [each.done for each in nights]
+        # What both nights have made is known there, and nothing else has to be read.
+        rows = batches.read_batch(path, CHAIN).context.store.rows
+        assert rows.keys() == session.context.store.rows.keys()
+    products = [product for batch in found for product in batch.products]
+    assert len(products) == len(set(products)) == len(session.plan.jobs) - 3
+
+
+def test_here_what_needs_two_batches_is_a_process_only_if_it_is_much(make_session):
+    nights = {f"2024-03-0{n}": 2 for n in range(1, 6)}
+    few = batches.split(
+        make_session(nights, most=5, shared_group=True), each_night=False, write=False
+    )
+    assert not [batch for batch in few if "_bias" in batch.name]
+    many = batches.split(
+        make_session(nights, most=4, shared_group=True), each_night=False, write=False
+    )
+    assert [batch.name for batch in many if "_bias" in batch.name] == [
+        f"{night}_bias" for night in nights
+    ]
 
 
 def test_a_bias_to_be_made_again_is_a_cluster_job_but_stays_here_otherwise(make_session):
     files = [f"2024-03-01/{n:03d}.fits.gz" for n in range(3)]
     session = make_session({"2024-03-01": 3}, done=files)
-    assert orders.split(session, each_night=False, write=False) == []
-    (order,) = orders.split(session, each_night=True, write=False)
-    assert kinds(session, order) == [BIAS, PICTURE, QUALITY]
+    assert batches.split(session, each_night=False, write=False) == []
+    (batch,) = batches.split(session, each_night=True, write=False)
+    assert sorted(kinds(session, batch)) == sorted([BIAS, PICTURE, QUALITY])
 
 
 def test_a_key_stands_for_the_jobs(make_session):
     one, same, other = (
-        orders.split(make_session({"2024-03-01": n}), each_night=True, write=False)[0]
+        batches.split(make_session({"2024-03-01": n}), each_night=True, write=False)[0]
         for n in (3, 3, 4)
     )
     assert one.key == same.key != other.key
-    assert one.done == f".ccdflow/done/orders/2024-03-01.{one.key}.json"
-    assert one.path == f".ccdflow/orders/2024-03-01.{one.key}.json"
+    assert one.done == f".ccdflow/done/batches/2024-03-01.{one.key}.json"
+    assert one.path == f".ccdflow/batches/2024-03-01.{one.key}.json"
 
 
-def test_an_order_gives_back_what_its_jobs_need(make_session):
+def test_a_batch_gives_back_what_its_jobs_need(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, done=["2024-03-01/003.fits.gz"])
-    first, _ = orders.split(session, each_night=True)
+    first, _ = batches.split(session, each_night=True)
     path = session.context.results / first.path
-    again = orders.read_order(path, CHAIN)
+    again = batches.read_batch(path, CHAIN)
     assert list(again.plan.jobs) == list(first.products)
     assert [asdict(job) for job in again.plan.jobs.values()] == [
         asdict(session.plan.jobs[product]) for product in first.products
@@ -170,7 +196,7 @@ def test_an_order_gives_back_what_its_jobs_need(make_session):
         group.product: group for group in session.context.groups.values() if "03-01" in group.night
     }
     assert again.context.ledger == dict(session.context.ledger)
-    assert again.context.settings == session.context.settings == orders.settings_of(path)
+    assert again.context.settings == session.context.settings
     assert (again.context.raw, again.context.results) == (
         session.context.raw, session.context.results,
     )  # fmt: skip
@@ -178,74 +204,76 @@ def test_an_order_gives_back_what_its_jobs_need(make_session):
 
 def test_a_part_of_a_night_holds_only_its_own_rows(make_session):
     session = make_session({"2024-03-01": 6}, most=3)
-    _, second = orders.split(session, each_night=True)
-    rows = orders.read_order(session.context.results / second.path, CHAIN).context.store.rows
+    second = batches.split(session, each_night=True)[1]
+    rows = batches.read_batch(session.context.results / second.path, CHAIN).context.store.rows
     assert list(rows) == [f"2024-03-01/{n:03d}.fits.gz" for n in (3, 4, 5)]
 
 
 def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session):
     session = make_session({"2024-03-01": 3})
-    (order,) = orders.split(session, each_night=True)
+    (batch,) = batches.split(session, each_night=True)
     context = session.context
-    first, second = order.products[:2]
+    first, second = batch.products[:2]
     job = session.plan.jobs[first]
     ledger.write_record(context.results, Record(first, FRAME, job.key, data={"y": 2}), job.done)
     job = session.plan.jobs[second]
     bad = Record(second, FRAME, job.key, ledger.SET_ASIDE, "bad")
     ledger.write_record(context.results, bad, job.done)
-    again = orders.read_order(context.results / order.path, CHAIN)
-    assert list(again.plan.jobs) == list(order.products[2:])
+    again = batches.read_batch(context.results / batch.path, CHAIN)
+    assert list(again.plan.jobs) == list(batch.products[2:])
     assert again.context.outcome(first).data == {"y": 2}
     assert again.context.outcome(second).status == ledger.SET_ASIDE
-    assert orders.tally(again.context) == Count(2, 1, 0)
+    assert batches.tally(again.context) == Count(2, 1, 0)
 
 
-def test_an_order_is_closed_when_all_its_jobs_have_left_a_record(make_session):
+def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
     session = make_session({"2024-03-01": 2})
-    (order,) = orders.split(session, each_night=True)
-    path, results = session.context.results / order.path, session.context.results
-    for product in order.products:
-        assert not orders.close(session.context, path)
-        assert not (results / order.done).exists()
+    (batch,) = batches.split(session, each_night=True)
+    path, results = session.context.results / batch.path, session.context.results
+    for product in batch.products:
+        assert not batches.close(session.context, path)
+        assert not (results / batch.done).exists()
         job = session.plan.jobs[product]
         ledger.write_record(results, Record(product, job.kind, job.key), job.done)
-        # The session's own jobs are the plan's: the order has those of the order only.
-        context = orders.read_order(path, CHAIN).context
-    assert orders.close(context, path)
-    record = ledger.read_record(results / order.done)
-    assert (record.kind, record.data) == ("order", {"frames": 2, "aside": 0, "others": 3})
+        # The session's own jobs are the plan's: the batch has those of the batch only.
+        context = batches.read_batch(path, CHAIN).context
+    assert batches.close(context, path)
+    record = ledger.read_record(results / batch.done)
+    assert (record.kind, record.data) == ("batch", {"frames": 2, "aside": 0, "others": 3})
 
 
-def test_an_order_waits_for_those_of_an_earlier_run_that_make_the_same(make_session):
+def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2})
     session.busy = {
         ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits", "reduced/gone.fits"},
         ".ccdflow/orders/other.json": {"reduced/elsewhere.fits"},
     }
-    found = orders.split(session, each_night=True)
-    waits = [orders.waits_of(session.context.results / order.path) for order in found]
+    found = batches.split(session, each_night=True)
+    waits = [batches.waits_of(session.context.results / batch.path) for batch in found]
     assert waits == [[".ccdflow/orders/old.json"], []]
 
 
 def test_the_size_is_read_from_the_first_line_alone(make_session):
     session = make_session({"2024-03-01": 4})
-    (order,) = orders.split(session, each_night=True)
-    path = session.context.results / order.path
+    (batch,) = batches.split(session, each_night=True)
+    path = session.context.results / batch.path
     # Four frames of 30 x 50 and 30 x 40, once to reduce and once to combine.
-    assert orders.size_of(path) == Size(4, 4, 2, 2700, 8 * 2700) == order.size
+    assert batches.size_of(path) == Size(4, 4, 2, 2700, 8 * 2700) == batch.size
     first, _ = path.read_text().splitlines()
     path.write_text(f"{first}\nnot JSON\n")
-    assert orders.size_of(path) == order.size
+    assert batches.size_of(path) == batch.size
 
 
 def test_a_dry_run_writes_no_order(make_session):
     session = make_session({"2024-03-01": 4})
-    orders.split(session, each_night=True, write=False)
+    batches.split(session, each_night=True, write=False)
     assert not session.context.results.exists()
 
 
-@pytest.mark.parametrize("read", [lambda path: orders.read_order(path, CHAIN), orders.settings_of])
-def test_an_order_that_is_gone_is_withdrawn(read, tmp_path):
+@pytest.mark.parametrize(
+    "read", [lambda path: batches.read_batch(path, CHAIN), batches.waits_of], ids=["all", "waits"]
+)
+def test_a_batch_that_is_gone_is_withdrawn(read, tmp_path):
     with pytest.raises(Withdrawn):
         read(tmp_path / "gone.json")
 
@@ -261,10 +289,10 @@ def lfc_night(frames, biases=10):
 
 def test_resources_grow_with_the_night_and_with_the_attempt():
     small, large = lfc_night(50), lfc_night(1000, 100)
-    assert orders.threads(small) == 2
-    assert orders.threads(large) == 8
-    assert orders.runtime(small, threads=2) < orders.runtime(large, threads=2) / 2
-    for estimate in (orders.memory, orders.runtime):
+    assert batches.threads(small) == 2
+    assert batches.threads(large) == 8
+    assert batches.runtime(small, threads=2) < batches.runtime(large, threads=2) / 2
+    for estimate in (batches.memory, batches.runtime):
         first, second, third = (estimate(small, attempt=n) for n in (1, 2, 3))
         assert (second, third) == (2 * first, 3 * first)
 
@@ -272,10 +300,20 @@ def test_resources_grow_with_the_night_and_with_the_attempt():
 def test_memory_covers_the_frames_at_work_or_the_stack_within_its_limit():
     one, many = lfc_night(50, 0), lfc_night(50, 100)
     # Each thread has a frame inflated (2 bytes a pixel), as numbers and reduced (4 each).
-    assert orders.memory(one, threads=8) - orders.memory(one, threads=1) >= 7 * LFC * 10 / 1e6
-    assert orders.memory(many, combining=4000) > orders.memory(many, combining=1000) > 1500
+    assert batches.memory(one, threads=8) - batches.memory(one, threads=1) >= 7 * LFC * 10 / 1e6
+    assert batches.memory(many, combining=4000) > batches.memory(many, combining=1000) > 1500
 
 
 def test_the_estimate_is_generous_beside_what_was_measured():
     # 50 LFC frames take 6 s with two cores, twelve biases 1.5 s to combine.
-    assert orders.runtime(lfc_night(50, 12), threads=2) * 60 > 10 * 8
+    assert batches.runtime(lfc_night(50, 12), threads=2) * 60 > 10 * 8
+
+
+def test_time_is_shared_among_the_threads():
+    """Twice the threads, half the work's time: what is left is the start of the programs."""
+    large = lfc_night(4000)
+    one, two, eight = (batches.runtime(large, threads=n) for n in (1, 2, 8))
+    start = batches.runtime(Size(0, 0, 0, 0, 0), threads=1)
+    assert start == 5
+    assert two == pytest.approx(one / 2, rel=0.02, abs=2)
+    assert eight == pytest.approx(one / 8, rel=0.05, abs=3)

@@ -1,0 +1,30 @@
+"""Nights, or parts of big ones, that are handed on: a cluster's job each, or a process here. The
+output is the record that says that each job of the batch has left its own."""
+
+
+rule night:
+    """Batch: raw frames of a night -> all that is made of them, in one process."""
+    input:
+        file=batch_file,
+        before=batches_before,
+    output:
+        f"{RESULTS}/{paths.DONE}/batches/{{name}}.{{key}}.json",
+    log:
+        f"{RESULTS}/{paths.LOGS}/batches/{{name}}.{{key}}.log",
+    wildcard_constraints:
+        name=r"[^/]+",
+    conda:
+        "../envs/environment.yaml"
+    threads: cores_of
+    resources:
+        mem_mb=memory_of,
+        runtime=minutes_of,
+    params:
+        python=sys.executable,
+        program=str(SNAKEFILE.parent / "scripts" / "batch.py"),
+        batch=batch_path,
+        parent=parent,
+    message:
+        "batch {wildcards.name} -> its products"
+    shell:
+        "exec {params.python:q} {params.program:q} {params.batch:q} --cores {threads} {params.parent}"

@@ -1,0 +1,300 @@
+"""Which device took a frame, with which setting: frames that differ in it are never averaged.
+
+Observatories write it in many dialects, so cards are known by patterns of their names: the place
+of a window, the binning, the serial number of a camera, the offset, gain and temperature that a
+camera was set to, the readout mode. Only cards that differ between frames which would otherwise be
+one group count, so that a card too many does no harm where all frames have it alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+
+from ccdflow.files.cards import card_value, number
+
+# The name of what a group's members share because others of its night do not.
+SETTING = "setting"
+
+_DEVICE = r"(?:CAM(?:ERA)?|CCD|DET(?:ECTOR)?|CHIP|SENSOR|DEV(?:ICE)?|HEAD|CONTROLLER|CTRL)"
+_BEFORE = r"(?:CCD|DET|SUB|ROI|WIN|WINDOW|IMG|CROP|FRM|FRAME|CAM)?[-_]?"
+_START = r"(?:ORG|ORIG|ORIGIN|START|STRT|STR|STA|BEG|BEGIN|FIRST|MIN|LOW|LO|CORNER|COR|LL)"
+_AXIS = r"(?:[XYHV]|COL(?:UMN)?|ROW)"
+
+# Places of windows: whole pixels, or lists of them as text.
+_PLACE = re.compile(
+    rf"{_BEFORE}{_AXIS}[-_]?{_START}(?:SUBF|[-_]?[XYU12])?\d?"
+    rf"|{_BEFORE}{_START}[-_]?{_AXIS}\d?"
+    rf"|{_AXIS}\d?[-_]?{_START}\d?"
+    r"|(?:CCDW|ROI|AOI|WIN|WINDOW|CROP|SUB|FRAME|FRM)[-_]?[XYHV][-_]?(?:OFF|OFFSET|POS|[01])?"
+    r"|(?:ROI|AOI|WIN|WINDOW|CROP|SUB|CCD|DET)[-_]?[XY][01]|(?:ROI|AOI|WIN|CROP|SUB)[01][-_]?[XY]?"
+    r"|(?:ROI|AOI|WIN|CROP|SUB)?[-_]?(?:LEFT|TOP|BOTTOM)|[XY]0|(?:COL|ROW)OFF(?:SET)?"
+    r"|LTV[12]|CNPIX[12]|CRVAL[12]U|PRD-?MIN[12]|(?:PHYS|DET|CCD)ORG[XY12]"
+    r"|ESO (?:DET )?WIN\d* STR[XY]"
+)
+# A dither of the telescope may have such a name: only whole numbers, written as such, count.
+_SHIFT = re.compile(r"[XYHV][-_]?OFF(?:SET|S)?|OFF(?:SET)?[-_]?[XY]|OFFS[XY]")
+_SECTION = re.compile(
+    r"WINDOW\d?|WINSEC\d?|DETWIN\d?|CCDWIN\d?|SUBWIN\w*|SUBFRAME|SUBRECT|SUBARRAY|SUBARR|SUBSEC"
+    r"|SUBIMAGE|PANE|(?:CCD|DET)?ROI\d?|ROISEC|ROIRECT|CROPSEC|READSEC|READAREA|READWIN|PHYSSEC"
+    r"|RECT|AOI|IMGRECT|IMAGERECT|CCDREGN|REGION"
+)
+_BINNING = re.compile(
+    r"(?:CCD|DET|CAM|CHIP)?[-_]?(?:[XYHV]|COL|ROW)[-_]?(?:BIN|BINNING|BINFACTOR|FACTOR|FACT)"
+    r"|(?:CCD|DET|CAM|CHIP)?[-_]?(?:BIN|BINNING|BINFACT|FACTOR)[-_]?(?:[XYHV12]|COL|ROW)?"
+    r"|BIN-FCT[12]|CCDSUM|CCD-?BIN|BINSUM|BINMODE|ESO DET WIN\d* BIN[XY]"
+)
+_DEVICE_NAME = re.compile(
+    rf"{_DEVICE}[-_ ]?\d?[-_ ]?(?:ID|SN|S/N|NO|NUM|NUMBER|SERNO|SER|SERIAL|SERNUM|NAME|NAM|UID"
+    r"|LABEL|MODEL|TYPE)?\d?"
+    rf"|(?:SN|ID|SERIAL|SERNO)[-_]?{_DEVICE}"
+    r"|SERIAL\w*|SER[-_]?(?:NO|NUM|NR|ID)\w*|SERNO\w*|DSENSOR|CAMERAID|INSTRUME|INSTR(?:ID|NAME|SER)?"
+    r"|TELESCOP|TEL(?:ID|NAME|UNIT|NUM)|TELESC|UNITID|SITEID|ENCID|OBSTELID"
+    r"|ESO DET CHIP\d* (?:ID|NAME)|ESO DET OUT\d* (?:ID|NAME)|ESO DET ID"
+)
+_LEVEL = re.compile(
+    rf"(?:{_DEVICE}|ADC?|BIAS)?[-_]?OFF?SET(?:LVL|LEVEL|VAL)?|BLACK|BL(?:AC)?K[-_]?(?:LVL|LEVEL|OFF\w*)"
+    r"|BLKLEVEL|BLACKLEV|PEDESTAL|BRIGHTNS|BRIGHTNE"
+)
+_GAIN = re.compile(
+    r"[CHL]?C?GAIN|E[-_]?GAIN|CONV(?:ERSION)?[-_]?G(?:AI)?N?|CONVGAIN|GAIN[-_]?(?:MODE|SET|SETTING|IDX"
+    r"|INDEX|DB|STATE|LEVEL|LVL|CONV|SEL|NAME|TYPE|RAW|1)|(?:CCD|CAM|DET|SENSOR|ADC|ANALOG|PRE|PGA)"
+    r"[-_]?GAIN|HCG|LCG|HCGMODE|PRE[-_]?AMP\w*|EM[-_]?GAIN\w*|GAIN[-_]?EM|EMREALGN|HIGHGAIN|HDR\w*"
+    r"|ISO(?:SPEED)?|ISOSET"
+)
+_READOUT = re.compile(
+    r"READ?[-_]?(?:MODE|MOD|SPD|SPEED|SPEE|SPE|RATE|OUT|PORT|AMP|CLOCK|CLK|FREQ|NOISM)|READOUT\w{0,2}"
+    r"|RD?OUT?[-_]?(?:MODE|SPD|SPEED)|RO?D?[-_]?(?:MODE|SPEED|SPD)|RDMODE|CCDSPEED|CCDMODE|DETMODE"
+    r"|CAMMODE|SPEED|SENSMODE|AMP(?:L)?MODE|OUTPTAMP|OUTAMP|AMPLIFIE?R?|AMPSEL|AMPNAME|CLKMODE|ADCMODE"
+    r"|[HV]?S(?:HIFT)?[-_]?SPEED|[HV]SHIFT\w*|SHIFTSPD|VSSPEED|HSSPEED|PIXRATE|PIXFREQ|PIXSPEED"
+    r"|PIXCLK|BITDEPTH|ADCBITS?|ADC[-_]?(?:DEPTH|SPEED|RATE|CHAN\w*)|DIGIBITS|READTIME"
+    r"|ESO DET READ (?:CLOCK|MODE|SPEED)"
+)
+_SET_POINT = re.compile(
+    r"SET[-_]?(?:TEMP|TMP|POINT|PT|T)\w?|T(?:EMP)?[-_]?(?:SET|SETP|SETPT|SETPNT|SP|REQ|TARG|TARGET|CMD)"
+    rf"|{_DEVICE}[-_]?S?T?(?:EM?P?)?[-_]?(?:SET|SETP|SETPT|SP)|{_DEVICE}[-_]?SET[-_]?T(?:EMP)?"
+    r"|CCDSTEMP|COOL(?:ER)?[-_]?(?:SET|SP|TEMP|TARG\w*)|TARG(?:ET)?[-_]?(?:TEMP|T)|REQTEMP|TEMPTARG"
+)
+_KINDS = {
+    "place": _PLACE, "shift": _SHIFT, "section": _SECTION, "binning": _BINNING,
+    "device": _DEVICE_NAME, "level": _LEVEL, "gain": _GAIN, "readout": _READOUT,
+    "temperature": _SET_POINT,
+}  # fmt: skip
+# Whole degrees: a set point that is written with the noise of its converter is one all the same.
+_DEGREES = 1.0
+_LONGEST = 48
+
+
+def setting_of(headers, images):
+    """Return a text that says which device took a frame, and with which setting.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    images : sequence of int
+        The HDUs that hold an image.
+
+    Returns
+    -------
+    str
+        ``KEYWORD=value`` in the order of the keywords, ``|`` between; '' where no card says it. A
+        value that is long, or one of many images, is a hash.
+    """
+    found = {}
+    for hdu in dict.fromkeys((0, *images)):
+        header = headers[hdu]
+        for keyword in dict.fromkeys(header):
+            kind = _kind(keyword)
+            if kind:
+                value = _written(kind, card_value(header, keyword))
+                if value:
+                    found.setdefault(keyword, []).append(value)
+    said = []
+    for keyword, values in sorted(found.items()):
+        alike = len(set(values)) == 1
+        text = values[0] if alike else ";".join(values)
+        if len(text) > _LONGEST:
+            text = "#" + hashlib.sha256(text.encode()).hexdigest()[:8]
+        said.append(f"{keyword}={text}")
+    return "|".join(said)
+
+
+@lru_cache(maxsize=4096)
+def _kind(keyword):
+    """Return the kind of a card, '' for one that says nothing of device or setting."""
+    return next((kind for kind, names in _KINDS.items() if names.fullmatch(keyword)), "")
+
+
+def _written(kind, value):
+    """Return the value of a card in one spelling, '' for one that can be no setting."""
+    if value is None:
+        return ""
+    found = number(value)
+    text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
+    text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
+    if found is None or found != found or abs(found) == float("inf"):
+        return text
+    if kind == "temperature":
+        found = round(found / _DEGREES) * _DEGREES
+    elif kind == "shift" and not isinstance(value, int):
+        return ""
+    elif kind in ("place", "level") and not found.is_integer():
+        # The offset of a telescope in arc seconds, or a level that was measured.
+        return ""
+    return f"{found:g}" if abs(found) < 1e6 else text
+
+
+def cards_of(text):
+    """Return {keyword: value} of what `setting_of` made."""
+    return dict(card.split("=", 1) for card in text.split("|")) if text else {}
+
+
+def differing(texts):
+    """Return the keywords whose values are not the same in all of some settings, sorted.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        As `setting_of` makes them.
+
+    Returns
+    -------
+    list of str
+    """
+    cards = [cards_of(text) for text in dict.fromkeys(texts)]
+    names = sorted(set().union(*cards)) if cards else []
+    return [name for name in names if len({each.get(name, "") for each in cards}) > 1]
+
+
+# The keys of `group_by` that such cards are about: who leaves out the key wants them averaged.
+_ABOUT = {
+    "place": "window", "shift": "window", "section": "window", "binning": "ccdsum",
+    "gain": "gain", "readout": "readmode",
+}  # fmt: skip
+
+
+def is_of(keyword, kinds):
+    """Tell whether a card is of one of some kinds of settings, such as ``temperature``."""
+    return _kind(keyword) in kinds
+
+
+def told_apart(groups, by, *, but=()):
+    """Split groups whose rows differ in device or setting.
+
+    Parameters
+    ----------
+    groups : dict of tuple to list of ccdflow.run.inventory.Row
+        By (night, camera, shared, ...), `shared` a tuple of (name, value).
+    by : sequence of str
+        What frames must agree in by the configuration: where it leaves out window, ccdsum, readmode
+        or gain, cards about them tell nothing apart.
+    but : tuple of str
+        Kinds of cards that tell nothing apart, such as ``temperature``.
+
+    Returns
+    -------
+    dict of tuple to list of ccdflow.run.inventory.Row
+        A group that differs in nothing is as it was. Of another the parts have one more
+        ``(SETTING, cards)`` in `shared`: only the cards in which they differ.
+    """
+    found = {}
+    for key, rows in groups.items():
+        names = differing(row.facts["setting"] for row in rows)
+        names = [name for name in names if _ABOUT.get(_kind(name)) in (None, *by)]
+        names = [name for name in names if not is_of(name, but)]
+        if not names:
+            found[key] = rows
+            continue
+        for row in rows:
+            cards = cards_of(row.facts["setting"])
+            said = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
+            night, camera, shared, *rest = key
+            own = (night, camera, (*shared, (SETTING, said)), *rest)
+            found.setdefault(own, []).append(row)
+    return found
+
+
+# Of more cards than these a name says no more; the fewest letters that tell groups apart come
+# from their content.
+_NAMED = 2
+
+
+def name_of(said):
+    """Return what a group's file name says of the cards in which it differs from others.
+
+    Parameters
+    ----------
+    said : str
+        As `told_apart` writes it.
+
+    Returns
+    -------
+    str
+        Such as 'OFFSET10'.
+    """
+    parts = said.split(", ")
+    parts = [re.sub(r"[^A-Za-z0-9.+-]", "", part) for part in parts[:_NAMED]]
+    return "_".join(parts)
+
+
+# Cards that differ from frame to frame, or from hour to hour, whatever the camera does.
+_RUNNING = re.compile(
+    r".*(?:DATE|TIME|STAMP|FILE|CHECKSUM|DATASUM|CKSUM).*|(?:RAW|CCDF|IMCOM|BIASLV|OVRRMS|OVERRMS).*"
+    r"|U(?:T|TC).*|[LG]?M?ST(?:ART|END|OP)?|M?JD.*|.*MJD.*|HA|ZD|AIRMASS.*|AM(?:START|END)"
+    r"|(?:TEL|OBJ|CAT|TARG)?(?:RA|DEC|ALT|AZ|EL)(?:DEG|D)?|PARANG.*|ROT.*|.*ANGLE?|DOME.*|FOCUS.*"
+    r"|(?:OBS|EXP|IMG|SEQ|FRAME|RUN|PIC|CCDPIC|FR|ID)[-_]?(?:NO|NUM|NR|ID|COUNT|CNT|N)?|SEQ.*|SERIES"
+    r"|TU?SEC|CRVAL[12]|CRPIX[12]|CD[12]_[12]|P[CV]\d_\d|AMB.*|HUMID.*|PRESS.*|WIND(?:SP|DIR|D|V).*"
+    r"|OBJECT|TITLE|OBSERVER|COMMENT|HISTORY|BLOCK.*|GROUP.*|REQ.*|DATA(?:MIN|MAX|MEAN)|MEAN.*|STD.*"
+    r"|MED.*|MIN.*|MAX.*|MODE"
+)
+# Cards named, at most.
+_MOST = 4
+
+
+def cards_between(one, other):
+    """Say which cards differ between two kinds of frames, and are alike within each.
+
+    Parameters
+    ----------
+    one, other : list of dict
+        {keyword: value} of each frame's header.
+
+    Returns
+    -------
+    list of str
+        Such as 'OFFSET (10 and 50)', those about device and setting first; '' values are absent.
+    """
+    keywords = sorted(set().union(*one, *other), key=lambda name: (not _kind(name), name))
+    said = []
+    for keyword in keywords:
+        if not _kind(keyword) and _RUNNING.fullmatch(keyword):
+            continue
+        sides = [[header.get(keyword, "") for header in side] for side in (one, other)]
+        values = _apart(*sides)
+        if values:
+            said.append(f"{keyword} ({values[0]} and {values[1]})")
+    return said[:_MOST] + ["..."] * (len(said) > _MOST)
+
+
+def value_of(text):
+    """Return the value of a card's text as text, without quotes and comment."""
+    value = text[10:80].strip() if text[8:9] == "=" else text.partition("=")[2][:70].strip()
+    if value.startswith("'"):
+        return value[1:].partition("'")[0].strip()
+    return value.partition("/")[0].strip()
+
+
+def _apart(left, right):
+    """Return what the values of two sides are, or None where they are not apart."""
+    if len(set(left)) == len(set(right)) == 1:
+        pair = tuple(str(side[0]) if side[0] != "" else "absent" for side in (left, right))
+        return pair if pair[0] != pair[1] else None
+    numbers = [[number(value) for value in side] for side in (left, right)]
+    if any(value is None or value != value for side in numbers for value in side):
+        return None
+    low, high = sorted(numbers, key=min)
+    gap, spread = min(high) - max(low), max(max(low) - min(low), max(high) - min(high))
+    if gap <= 3 * spread or gap <= 0:
+        return None
+    return tuple(f"{min(side):g} to {max(side):g}" for side in numbers)

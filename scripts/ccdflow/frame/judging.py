@@ -1,0 +1,380 @@
+"""Did subtracting the overscan do good? What its strip, the rows and the seams of a frame say.
+
+Nothing here changes a pixel or a card of a product: the figures go into the frame's record, and
+what is not as it should be becomes a warning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+# Rows, and columns of each, that the figures are taken from: of the LFC 1 ms.
+MOST_ROWS, MOST_COLUMNS = 1024, 128
+# Rows that the noise of a pixel, and the profile across a seam, are taken from.
+_FOR_A_PIXEL = 256
+# Fewer rows or columns than these say nothing.
+_FEWEST = 16
+# Subtraction may add this part of the variance of a pixel to what the pixels of a row share. A
+# median of 16 columns adds pi / 2 / 16 = 0.098 where rows do not drift; known to 0.006 from 1024.
+ADDED = 0.125
+# A strip may be noisier than the image by this factor, and no more than that from frame to frame.
+NOISIER = 1.5
+# Columns of a strip agree within this part of the noise, or 5 standard errors of their means; and
+# those that do not may move the level by this part of the noise, or a fifth of an adu.
+_AGREE, _MOVED, _LEAST = 0.35, 0.15, 0.2
+# Such a part of columns that do not agree is structure, whatever the level does.
+_STRUCTURE = 1 / 3
+# By how much a step may differ from that of the levels, as a part of it.
+_LIKE = 0.3
+
+GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
+
+
+@dataclass(frozen=True)
+class RowNoise:
+    """What the pixels of a row share, from the differences of neighbouring rows, adu.
+
+    Attributes
+    ----------
+    before, after : float
+        Before the overscan was subtracted and afterwards.
+    by_row : float
+        What it would be with a level for each row.
+    pixel : float
+        Noise of a single pixel.
+    """
+
+    before: float
+    after: float
+    by_row: float
+    pixel: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is judged of an amplifier.
+
+    Attributes
+    ----------
+    lines : numpy.ndarray
+        Shape (n, m), adu, as read: `m` pixels of each of `n` rows (of columns, where the levels
+        are along columns), see `lines_of`.
+    levels, own : numpy.ndarray
+        Shape (n,), adu: what was subtracted from these lines, and the level that each has itself.
+    strip : numpy.ndarray
+        Shape (n, k), adu: the overscan of the same lines.
+    noise : float
+        Of a pixel of the overscan, adu.
+    """
+
+    lines: np.ndarray
+    levels: np.ndarray
+    own: np.ndarray
+    strip: np.ndarray
+    noise: float
+
+
+def lines_of(data, along):
+    """Return the rows and columns of a frame that are looked at, as slices.
+
+    Parameters
+    ----------
+    data : ccdflow.camera.sections.Region
+        The science pixels of an amplifier.
+    along : str
+        'rows' or 'columns'.
+
+    Returns
+    -------
+    (slice, slice)
+        Lines next to each other from the middle of the data, and pixels spread over each.
+    """
+    (y0, y1), (x0, x1) = (data.y0, data.y1), (data.x0, data.x1)
+    if along != "columns":
+        return _middle(y0, y1), slice(x0, x1, max(1, (x1 - x0) // MOST_COLUMNS))
+    return slice(y0, y1, max(1, (y1 - y0) // MOST_COLUMNS)), _middle(x0, x1)
+
+
+def _middle(start, stop):
+    first = start + max(0, (stop - start - MOST_ROWS) // 2)
+    return slice(first, min(stop, first + MOST_ROWS))
+
+
+def sample_of(lines, strips, found, amplifier):
+    """Put together what is judged of an amplifier.
+
+    Parameters
+    ----------
+    lines : numpy.ndarray
+        What `lines_of` picks of its frame, adu.
+    strips : list of numpy.ndarray
+        Its strips, adu, as `ccdflow.frame.overscan.measure` takes them.
+    found : ccdflow.frame.overscan.Overscan
+    amplifier : ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    Sample
+        Without lines in which a pixel is not finite.
+    """
+    along, data = amplifier.along, amplifier.data
+    if along == "frame":
+        strip = strips[0][:: max(1, len(strips[0]) // MOST_ROWS)]
+        levels = own = np.repeat(found.levels, len(lines))
+        return Sample(*_finite(lines, levels, own), *_finite(strip), found.noise)
+    picked = lines_of(data, along)[along == "columns"]
+    first = data.y0 if along == "rows" else data.x0
+    inside = slice(picked.start - first, picked.stop - first)
+    if along == "rows":
+        strip = np.concatenate([strip[inside] for strip in strips], axis=1)
+    else:
+        lines, strip = lines.T, np.concatenate([strip[:, inside] for strip in strips]).T
+    lines, strip, levels, own = _finite(lines, strip, found.levels[inside], found.own[inside])
+    return Sample(lines, levels, own, strip, found.noise)
+
+
+def _finite(first, *others):
+    """Return the lines in which all values of all arrays are finite."""
+    good = np.ones(len(first), dtype=bool)
+    for array in (first, *others):
+        if array.dtype.kind == "f":
+            good &= np.isfinite(array.reshape(len(first), -1)).all(axis=1)
+    return (first, *others) if good.all() else tuple(array[good] for array in (first, *others))
+
+
+def judge(samples, amplifiers, recipe):
+    """Judge what subtracting the overscan did to a frame.
+
+    Parameters
+    ----------
+    samples : dict of str to Sample
+        By the name of the amplifier, those of which an overscan was subtracted.
+    amplifiers : sequence of ccdflow.camera.geometry.Amplifier
+    recipe : ccdflow.camera.cameras.Recipe
+
+    Returns
+    -------
+    rows : dict of str to RowNoise
+        Of those with enough pixels to tell.
+    said : list of (str, str)
+        Kind and text of each warning.
+    """
+    rows, said = {}, []
+    for name, sample in samples.items():
+        found, warnings = warnings_of(sample, recipe, name if len(amplifiers) > 1 else "")
+        said += warnings
+        if found is not None:
+            rows[name] = found
+    return rows, said + seam_warnings(samples, amplifiers)
+
+
+def row_noise(sample):
+    """Measure what subtracting the overscan did to the noise that the pixels of a row share.
+
+    Parameters
+    ----------
+    sample : Sample
+
+    Returns
+    -------
+    RowNoise or None
+        None where there are too few pixels to tell.
+    """
+    if min(sample.lines.shape) < _FEWEST:
+        return None
+    means = sample.lines.mean(axis=1, dtype=np.float64)
+    levels, own = (np.asarray(each, dtype=np.float64) for each in (sample.levels, sample.own))
+    found = [_from_row_to_row(each) for each in (means, means - levels, means - own)]
+    pixel = _from_row_to_row(sample.lines[:_FOR_A_PIXEL].astype(np.float32), least=1.0)
+    return RowNoise(*found, pixel) if np.isfinite([*found, pixel]).all() else None
+
+
+def _from_row_to_row(values, least=0.0):
+    """Return the noise of values from the differences of neighbours, clipped at 5 sigma, adu."""
+    return _scatter(np.diff(values, axis=0), least) / np.sqrt(2)
+
+
+def _scatter(values, least=0.0):
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return float("nan")
+    off = np.abs(values - np.median(values))
+    spread = 1.4826 * float(np.median(off))
+    kept = off[off <= 5 * max(spread, least)] if spread or least else off
+    return float(np.sqrt(np.mean(np.square(kept), dtype=np.float64)))
+
+
+def warnings_of(sample, recipe, name=""):
+    """Say what is wrong with an overscan that was subtracted.
+
+    Parameters
+    ----------
+    sample : Sample
+    recipe : ccdflow.camera.cameras.Recipe
+    name : str
+        The amplifier's name where there are several, else ''.
+
+    Returns
+    -------
+    rows : RowNoise or None
+    said : list of (str, str)
+        Kind and text of each warning.
+    """
+    rows = row_noise(sample)
+    where = f"amplifier {name}: " if name else ""
+    found = [*_of_rows(rows, sample, recipe), *_of_noise(rows, sample), *_of_strip(sample, recipe)]
+    return rows, [(kind, where + text) for kind, text in found]
+
+
+def _of_rows(rows, sample, recipe):
+    if rows is None:
+        return
+    most = ADDED * rows.pixel**2
+    if recipe.model is None and rows.after**2 - rows.before**2 > most:
+        yield (
+            GREW,
+            f"subtracting a level for each row raised the noise that a row shares from"
+            f" {rows.before:.2g} to {rows.after:.2g} adu (a pixel's is {rows.pixel:.2g}): the"
+            f" strip's {sample.strip.shape[1]} columns are too few or too noisy for that;"
+            " `reduction: {model: polynomial}` in the camera's profile smooths the level",
+        )
+    elif recipe.model is not None and rows.after**2 - rows.by_row**2 > most:
+        yield (
+            DRIFT,
+            f"rows drift together with their overscan: a level for each row would leave"
+            f" {rows.by_row:.2g} adu of the noise that a row shares, the smoothed one leaves"
+            f" {rows.after:.2g}; `reduction: {{model: null}}` in the camera's profile takes a"
+            " level for each row",
+        )
+
+
+def _of_noise(rows, sample):
+    if rows is None or rows.pixel < 0.5:
+        # An image without noise is dead or saturated, and that is said elsewhere.
+        return
+    if sample.noise > NOISIER * rows.pixel:
+        yield (
+            NOISE,
+            f"the overscan has a noise of {sample.noise:.4g} adu, the image one of"
+            f" {rows.pixel:.3g}: it is not what the level of the image is; give another strip, or"
+            " `overscan: none`, in the camera's profile",
+        )
+
+
+def _of_strip(sample, recipe):
+    strip = sample.strip[:: max(1, len(sample.strip) // _FOR_A_PIXEL)].astype(np.float64)
+    count, width = strip.shape
+    if count < _FEWEST or width < 3 or not np.isfinite(sample.noise):
+        return
+    columns = _clipped_means(strip)
+    # Of a strip with structure the noise about the levels is the structure's.
+    noise = max(min(sample.noise, _from_row_to_row(strip, least=1.0)), 0.3)
+    off = columns - np.median(columns)
+    limit = max(_AGREE * noise, 5 * noise / np.sqrt(count))
+    odd = np.abs(off) > limit
+    if not odd.any():
+        return
+    statistic = np.mean if recipe.statistic == "mean" else np.median
+    moved = 0.0
+    if not odd.all():
+        moved = float(np.mean(statistic(strip, axis=1) - statistic(strip[:, ~odd], axis=1)))
+    is_moved = abs(moved) > max(_MOVED * noise, _LEAST)
+    if is_moved or odd.mean() > _STRUCTURE:
+        most = float(off[np.argmax(np.abs(off))])
+        by = f", and move the level by {moved:.2g} adu" if is_moved else ""
+        yield (
+            LIGHT,
+            f"the overscan holds light or structure: {odd.sum()} of its {width} columns are off by"
+            f" up to {most:.4g} adu, where its noise is {noise:.2g}{by}; leave them out of"
+            " `overscan:` in the camera's profile",
+        )
+
+
+def _clipped_means(strip):
+    middle = np.median(strip, axis=0)
+    off = np.abs(strip - middle)
+    spread = 1.4826 * np.median(off, axis=0)
+    return np.mean(strip, axis=0, where=off <= 5 * np.maximum(spread, 1.0))
+
+
+# -- seams of amplifiers ---------------------------------------------------------------------------
+
+
+def seam_warnings(samples, amplifiers):
+    """Say where two amplifiers that share their rows meet elsewhere than where they were split.
+
+    The columns between the true seam and the split then have the other amplifier's level
+    subtracted: their image steps by the difference of the levels at both, up and down again.
+
+    Parameters
+    ----------
+    samples : dict of str to Sample
+        By the name of the amplifier.
+    amplifiers : sequence of ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    list of (str, str)
+        Kind and text of each warning.
+    """
+    said = []
+    for pair in combinations([a for a in amplifiers if a.name in samples], 2):
+        left, right = sorted(pair, key=lambda a: a.data.x0)
+        if left.along != "rows" or left.hdu != right.hdu or left.data.x1 != right.data.x0:
+            continue
+        if (left.data.y0, left.data.y1) != (right.data.y0, right.data.y1):
+            continue
+        found = _step(samples[left.name], samples[right.name], left.data, right.data)
+        if found is not None:
+            at, step = found
+            said.append(
+                (
+                    SEAM,
+                    f"amplifiers {left.name} and {right.name} are split at column"
+                    f" {right.data.x0 + 1}, and the image steps by {abs(step):.2g} adu, as their"
+                    f" levels do, at column {at + 1}: the columns between have the level of the"
+                    " wrong amplifier; give `amplifiers:` with their `data` in the camera's"
+                    " profile",
+                )
+            )
+    return said
+
+
+def _step(left, right, left_data, right_data):
+    """Return (column, step) of a seam that is not at the split, or None."""
+    step = float(np.median(right.own) - np.median(left.own))
+    profile, columns = [], []
+    for sample, data in ((left, left_data), (right, right_data)):
+        levels = np.asarray(sample.levels, dtype=np.float64)[:_FOR_A_PIXEL, np.newaxis]
+        profile.append(_clipped_means(sample.lines[:_FOR_A_PIXEL] - levels))
+        stride = max(1, (data.x1 - data.x0) // MOST_COLUMNS)
+        columns.append(np.arange(data.x0, data.x1, stride))
+    split, values = len(profile[0]), np.concatenate(profile)
+    columns = np.concatenate(columns)
+    error = max(_from_row_to_row(values), 1e-3)
+    span = 8
+    if abs(step) < 5 * error or len(values) < 4 * span:
+        return None
+    sizes = np.array(
+        [
+            np.median(values[x : x + span]) - np.median(values[x - span : x])
+            for x in range(span, len(values) - span)
+        ]
+    )
+    # A column that the other's level was taken from is off by minus or plus the step.
+    at_split = sizes[split - span] if span <= split < len(values) - span else 0.0
+    if abs(at_split + step) > _LIKE * abs(step):
+        return None
+    places = np.arange(span, len(values) - span)
+    far = np.abs(places - split) >= span
+    if not far.any():
+        return None
+    best = int(np.argmin(np.where(far, np.abs(sizes - step), np.inf)))
+    if abs(sizes[best] - step) > _LIKE * abs(step):
+        return None
+    near = range(max(span, places[best] - span // 2), places[best] + span // 2 + 1)
+    steepest = max(near, key=lambda x: np.sign(step) * (values[x] - values[x - 1]))
+    return int(columns[steepest]), step

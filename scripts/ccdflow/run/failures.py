@@ -1,0 +1,160 @@
+"""A job that failed: its record, its log file, and the remedy that fits the cause.
+
+A job may raise anything: a fault of the disk, want of memory, a fault in ccdflow. Whatever it is
+costs its own product only. The job leaves a record of status ``failed``, so that what depends on
+it is made without it; its product stays as it was, and the next run tries again.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from contextlib import suppress
+
+from ccdflow import paths
+from ccdflow.errors import CcdflowError
+from ccdflow.run import ledger
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REMEDIES = {
+    **dict.fromkeys(_FULL, "make room, and run again"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), "mend the permissions, and run again"
+    ),
+    **dict.fromkeys(
+        (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY),
+        "a file or folder is in the way: move it, and run again",
+    ),
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV),
+        "check the disk or the network, and run again",
+    ),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
+    errno.ENOMEM: "run again with fewer --cores, or with more memory",
+    errno.ENAMETOOLONG: "give the raw file a shorter name",
+    errno.EFBIG: "the file system allows no file of this size: keep the results on another",
+}
+_REPORT = "run again; if it fails again, report it with its log"
+
+
+class DiskFull(Exception):
+    """There is no room for a product: nothing else can be made, either."""
+
+
+def is_full(error):
+    """Tell whether an error means that the disk is full, or the quota is used up."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def remedy_of(error):
+    """Return what the user can do about an error.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(error, MemoryError):
+        return _REMEDIES[errno.ENOMEM]
+    if isinstance(error, CcdflowError):
+        return error.remedy or "run again once this is mended"
+    if isinstance(error, OSError):
+        return _REMEDIES.get(error.errno, "run again; if it fails again, check the disk")
+    return _REPORT
+
+
+def words(error):
+    """Return an error in one line: its class and its text, or the system's words for it."""
+    if isinstance(error, CcdflowError):
+        return error.problem
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.strerror or error} ({errno.errorcode.get(error.errno, error.errno)})"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def full(job):
+    """Return the `DiskFull` that ends a run because a job's product found no room."""
+    return DiskFull(
+        f"{job.product} cannot be written: no space is left; what was finished is whole:"
+        " make room, and run again"
+    )
+
+
+def leave(context, job, error):
+    """Leave the record of a job that failed, and its traceback in its log file.
+
+    Parameters
+    ----------
+    context : ccdflow.run.plan.Context
+    job : ccdflow.run.plan.Job
+    error : BaseException
+        Raised while the product was made.
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+
+    Raises
+    ------
+    DiskFull
+        If the disk is full.
+    OSError
+        If the record cannot be written.
+    """
+    if is_full(error):
+        raise full(job) from None
+    write_log(context.results, job, error)
+    reason = f"{words(error)}; {remedy_of(error)}"
+    record = ledger.Record(job.product, job.kind, job.key, ledger.FAILED, reason)
+    try:
+        ledger.write_record(context.results, record, job.done)
+    except OSError as second:
+        if is_full(second):
+            raise full(job) from None
+        raise
+    return record
+
+
+def write_log(results, job, error):
+    """Write the traceback of a failed job into its log file.
+
+    A log that cannot be written is no reason to fail once more: the record has the cause.
+    """
+    path = results / paths.log(job.product, job.key)
+    text = "".join(traceback.format_exception(error))
+    with suppress(OSError, MemoryError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{job.product}\n\n{text}", encoding="utf-8", errors="backslashreplace")
+
+
+def lines(results, records, *, most=10):
+    """Return a line for each failed job: product, cause, remedy, log file.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    records : iterable of ccdflow.run.ledger.Record
+        Those of status ``failed`` are named.
+    most : int
+        Jobs that are named; the others are counted.
+
+    Returns
+    -------
+    list of str
+    """
+    failed = sorted(
+        (record for record in records if record.status == ledger.FAILED),
+        key=lambda record: record.product,
+    )
+    named = [
+        f"failed: {record.product}: {record.reason};"
+        f" log: {results / paths.log(record.product, record.key)}"
+        for record in failed[:most]
+    ]
+    if len(failed) > most:
+        named.append(f"... and {len(failed) - most} more failed, see {results / paths.LOGS}")
+    return named

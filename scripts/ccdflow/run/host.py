@@ -1,0 +1,157 @@
+"""What a run asks of Snakemake: the one place that reads what Snakemake does not document.
+
+The ``workflow`` object is handed in, so that nothing here imports Snakemake. `NEEDED` names each
+attribute that no document promises, with the reason; `check` names those that a version lacks.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccdflow.errors import UserError
+
+NEEDED = {
+    "snakefile": "where this workflow lies, also when another one uses it as a module",
+    "executor_plugin": "None where nothing is run: --dag, --summary, --report and their like",
+    "dryrun": "a dry run takes no lock and writes nothing",
+    "local_exec": "False on a cluster: each night is a batch there",
+    "is_main_process": "False on a cluster's node, where a batch has the cores it was given",
+    "is_rule": "tells a target that is a rule from one that is a file",
+    "dag_settings.targets": "a product that is asked for by name cuts the plan down",
+    "dag_settings.forcerun": "-R: what is made again enters the plan",
+    "dag_settings.forceall": "-F",
+    "dag_settings.forcetargets": "-f",
+    "config_settings.config": "a wrong setting is the command line's fault, not the file's",
+    "execution_settings.latency_wait": "a network may show another node's record late",
+    "scheduling_settings.max_jobs_per_timespan": (
+        "the limit starts a timer in each round, and each timer another round: a third of the"
+        " processor's time after 1,000 frames"
+    ),
+}
+
+_VIEWS = {
+    "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S",
+    "--detailed-summary", "-D",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Host:
+    """What Snakemake was told to do.
+
+    Attributes
+    ----------
+    cores : int
+    is_dry, is_local : bool
+        Whether nothing is made; whether jobs run on this machine.
+    all_lines : bool
+        Whether a dry run names every job.
+    makes : bool
+        Whether something is run at all: False for reports and views.
+    targets : tuple of str
+        Files that were asked for by name.
+    forced : frozenset of str
+        Rules and files to be made again.
+    all_forced : bool
+        Whether all is made again.
+    given : frozenset of str
+        Settings given on the command line.
+    latency : float
+        Seconds for which another node's file may stay unseen.
+    """
+
+    cores: int = 1
+    is_dry: bool = False
+    is_local: bool = True
+    all_lines: bool = False
+    makes: bool = True
+    targets: tuple = ()
+    forced: frozenset = frozenset()
+    all_forced: bool = False
+    given: frozenset = frozenset()
+    latency: float = 5.0
+
+
+def missing(workflow):
+    """Return the attributes of `NEEDED` that a version of Snakemake lacks."""
+    return [name for name in NEEDED if not _has(workflow, name)]
+
+
+def _has(workflow, name):
+    try:
+        _get(workflow, name)
+    except AttributeError:
+        return False
+    return True
+
+
+def _get(workflow, name):
+    """Return an attribute; None as long as Snakemake has not set what holds it."""
+    value = workflow
+    for part in name.split("."):
+        value = None if value is None else getattr(value, part)
+    return value
+
+
+def check(workflow):
+    """Raise `UserError` that names what this version of Snakemake lacks."""
+    if lacking := missing(workflow):
+        name = lacking[0]
+        raise UserError(
+            f"this version of Snakemake has no workflow.{name} ({NEEDED[name]})",
+            remedy="use the version of envs/requirements.txt, and report this",
+        )
+
+
+def given(workflow):
+    """Return the names of the settings that were given on the command line."""
+    return frozenset(_get(workflow, "config_settings.config") or ())
+
+
+def read(workflow, arguments=()):
+    """Return the `Host` that a workflow runs in; once Snakemake builds its graph of jobs."""
+    check(workflow)
+    options = workflow.dag_settings
+    all_forced = options.forceall or (options.forcetargets and not options.targets)
+    named = set(options.forcerun) | (set(options.targets) if options.forcetargets else set())
+    return Host(
+        # On a cluster --cores need not be given.
+        cores=(workflow.cores or 1) if workflow.local_exec else 2,
+        is_dry=workflow.dryrun,
+        is_local=workflow.local_exec,
+        all_lines=wants_all_lines(arguments),
+        makes=workflow.executor_plugin is not None,
+        targets=tuple(sorted(name for name in options.targets if not workflow.is_rule(name))),
+        forced=frozenset(named),
+        all_forced=bool(all_forced),
+        given=given(workflow),
+        latency=_get(workflow, "execution_settings.latency_wait") or 0.0,
+    )
+
+
+def is_main_and_local(workflow):
+    """Tell whether this is the process that the user started, and jobs run on this machine."""
+    return workflow.is_main_process and workflow.local_exec
+
+
+def end_timers(workflow):
+    """Take away the limit of jobs a second, where jobs run on this machine."""
+    if workflow.local_exec:
+        workflow.scheduling_settings.max_jobs_per_timespan = None
+
+
+def is_view(arguments):
+    """Tell whether a command line asks for a drawing or a list of products."""
+    return bool(_VIEWS & {argument.partition("=")[0] for argument in arguments})
+
+
+def wants_all_lines(arguments):
+    """Tell whether a dry run is to name every job: ``-np``, Snakemake's own way."""
+    return any(re.fullmatch(r"--printshellcmds|-\w*p\w*", argument) for argument in arguments)
+
+
+def is_module(workflow, snakefile):
+    """Tell whether another workflow uses this one as a module."""
+    return Path(workflow.basedir).resolve() != Path(snakefile).resolve().parent

@@ -1,0 +1,501 @@
+"""The steward of a run: what the rules ask, from the first target to the last line.
+
+The rules are thin: which records are wanted, what a job needs, make it, end the run. All of that
+is here and knows nothing of Snakemake; a `ccdflow.run.host.Host` says what Snakemake was told.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from ccdflow import paths
+from ccdflow.errors import UserError
+from ccdflow.run import batches, claims, failures, ledger, session, summary, worker
+from ccdflow.run.describe import describe, others
+from ccdflow.run.progress import Progress
+
+# Jobs of a kind that a dry run names.
+_NAMED = 8
+# A file that is newer than any product: it tells `snakemake --summary` what is out of date.
+CHANGED = "/proc/self/status"
+
+
+class JobFailed(Exception):
+    """A job could not even leave a record."""
+
+
+class Steward:
+    """One run of the main process.
+
+    Parameters
+    ----------
+    values : dict
+        Settings, as `ccdflow.settings.load` returns them.
+    chain : ccdflow.kinds.kind.Chain
+        The kinds of products.
+    stream : file object, optional
+        Standard error if absent.
+    """
+
+    def __init__(self, values, chain, *, stream=None):
+        self.values = values
+        self.chain = chain
+        self.results = str(Path(values["results"]))
+        self.stream = sys.stderr if stream is None else stream
+        self.host = None
+        self.session = None
+        self.progress = None
+        self.batches = []
+        self.targets = []
+        self.is_ended = False
+        self.told_to_end = False
+        self.full = None
+        self.signals = set()
+        self._batch_of = {}
+        self._stale = self._drawn = frozenset()
+        self._lock = threading.Lock()
+
+    # -- the start ---------------------------------------------------------------------------------
+
+    def begin(self, host):
+        """Make the plan and share out what there is to do; once.
+
+        Parameters
+        ----------
+        host : ccdflow.run.host.Host
+
+        Raises
+        ------
+        UserError
+            If the run cannot begin; what started it is told, too.
+        """
+        if self.session is not None:
+            return
+        self.host = host
+        try:
+            self._begin()
+        except UserError as error:
+            self._sum_up(error=self.line_of(error), busy=isinstance(error, session.Busy))
+            raise
+
+    def _begin(self):
+        host, dry = self.host, self.host.is_dry
+        started = session.start(
+            self.values,
+            chain=self.chain,
+            dry=dry,
+            progress=self._headers_read,
+            forced=self._forced(),
+        )
+        asked = [self.product_at(path) for path in host.targets]
+        for product in asked:
+            self._check_product(started.context, product)
+        if asked:
+            started.plan.keep_only(asked)
+        for line in describe(started.plan):
+            self.say(line)
+        self.session = started
+        frames = len(started.plan.of_kind(self.chain.first.name))
+        if frames > self.values["frames_per_order"] or not host.is_local:
+            self._hand_on()
+        self._count()
+        if dry:
+            for line in self.job_lines(None if host.all_lines else _NAMED):
+                print(line, file=self.stream, flush=True)
+            return
+        # Snakemake's thread gives way at each system call and waits this long to go on: at the
+        # usual five times longer the cores are idle for a third of the time.
+        sys.setswitchinterval(0.0003)
+        if self.batches:
+            # Each count is a file, perhaps on a network.
+            self.progress.watch(self._done_elsewhere, every=5.0 if len(self.batches) > 50 else None)
+        # What is there by now stays: no search for garbage among it.
+        gc.freeze()
+
+    def _forced(self):
+        """Return the kinds and products that are made again though they are current."""
+        if self.host.all_forced:
+            return frozenset(kind.name for kind in self.chain)
+        kinds = {name: self.chain.by_rule(name) for name in self.host.forced}
+        return frozenset(
+            kind.name if kind else self.product_at(name) for name, kind in kinds.items()
+        )
+
+    def _check_product(self, context, product):
+        """Raise `UserError` for a target that this run cannot make, with the reason."""
+        if product in context.wanted or product == paths.INVENTORY:
+            return
+        row = context.row_of(product) if product in context.products else None
+        raise UserError(
+            f"there is no such product: {row.shown[1]}" if row else "there is no such product",
+            file=f"{self.results}/{product}",
+            allowed=f"a file of {paths.INVENTORY} below {self.results}/reduced, packing dropped,"
+            " or what is made of them",
+        )
+
+    def _hand_on(self):
+        """Write batches; a full disk is one line."""
+        each_night = not self.host.is_local
+        try:
+            self.batches = batches.split(
+                self.session, each_night=each_night, write=not self.host.is_dry
+            )
+        except OSError as error:
+            raise UserError(
+                f"a batch cannot be written ({failures.words(error)})",
+                file=self.results,
+                remedy=f"{failures.remedy_of(error)}; what was finished is whole",
+            ) from None
+        self._batch_of = {product: batch for batch in self.batches for product in batch.products}
+
+    def _count(self):
+        jobs = self.session.plan.jobs.values()
+        own = [self.record_of(job) for job in jobs if job.product not in self._batch_of]
+        self.targets = own + [f"{self.results}/{batch.done}" for batch in self.batches]
+        frames = sum(job.kind == self.chain.first.name for job in jobs)
+        mode = "none" if self.host.is_dry else self.values["progress"]
+        self.progress = Progress(
+            frames,
+            others=len(jobs) - frames,
+            what=others(self.session.plan),
+            mode=mode,
+            stream=self.stream,
+        )
+
+    # -- what rules ask ----------------------------------------------------------------------------
+
+    def product_at(self, path):
+        """Return the path of a product relative to the results folder."""
+        return os.path.relpath(path, self.results)
+
+    def record_of(self, job):
+        """Return the path of a job's record as Snakemake sees it."""
+        return f"{self.results}/{job.done}"
+
+    def job(self, product):
+        """Return the plan's job of a product, as it stands in its record's name."""
+        return self.session.plan.jobs[unquote(product)]
+
+    def raw_frame(self, product):
+        """Return the path of the raw file that a reduced frame is made of."""
+        context = self.session.context
+        return str(context.raw / context.row_of(unquote(product)).file)
+
+    def needed(self, product):
+        """Return the records of what a job needs and this run makes, itself or in batches."""
+        return self.records_of(self.job(product).needs)
+
+    def records_of(self, products):
+        """Return the records of those of some products that this run makes."""
+        jobs, records = self.session.plan.jobs, []
+        for product in products:
+            batch = self._batch_of.get(product)
+            if batch is not None:
+                records.append(f"{self.results}/{batch.done}")
+            elif product in jobs:
+                records.append(self.record_of(jobs[product]))
+        return list(dict.fromkeys(records))
+
+    def batch(self, name, key):
+        """Return a batch of this run, or None: another process planned it."""
+        return next((b for b in self.batches if (b.name, b.key) == (name, key)), None)
+
+    def sources(self, product):
+        """Return in words what a product is made of: its raw frame, its members, its night."""
+        job = self.job(product)
+        if job.kind == self.chain.first.name:
+            return self.session.context.row_of(job.product).file
+        group = self.session.context.groups.get(job.product)
+        if group is not None:
+            return group.files[0] if len(group.files) == 1 else f"{len(group.files)} frames"
+        return f"night {job.night}" if job.night else "all nights"
+
+    def line(self, product):
+        """Return the line on a job that a dry run and Snakemake's log have."""
+        job = self.job(product)
+        return f"{self.sources(product)} -> {job.product} ({job.why})"
+
+    # -- jobs --------------------------------------------------------------------------------------
+
+    def make(self, product, *, threads=1):
+        """Make a product and leave its record, also where its job fails.
+
+        Raises
+        ------
+        JobFailed
+            If there is no room on the disk, or for want of a record that this one waits for.
+        """
+        job = self.job(product)
+        self._wait_for_records(job)
+        if self.full is not None:
+            raise JobFailed(str(self.full))
+        try:
+            record = worker.attempt(
+                self.session.context, job, make=self.chain.make, threads=threads
+            )
+        except failures.DiskFull as error:
+            self.end_early(error)
+            raise JobFailed(str(error)) from None
+        except OSError as error:
+            raise JobFailed(
+                f"{job.product}: its record cannot be written: {failures.words(error)};"
+                f" {failures.remedy_of(error)}"
+            ) from None
+        self._tick(record)
+
+    def _tick(self, record):
+        is_frame = record.kind == self.chain.first.name
+        self.progress.tick(aside=is_frame and record.status != ledger.MADE, other=not is_frame)
+
+    def _wait_for_records(self, job):
+        """Wait for the records of what other nodes have made: a network may show them late."""
+        jobs = self.session.plan.jobs
+        late = [self.record_of(jobs[need]) for need in job.needs if need in self._batch_of]
+        end = time.monotonic() + self.host.latency
+        while late := [path for path in late if not os.path.exists(path)]:  # noqa: PTH110
+            if time.monotonic() > end:
+                raise JobFailed(f"{job.product}: {late[0]} is not to be seen; raise --latency-wait")
+            time.sleep(0.5)
+
+    def check_made(self, path):
+        """Raise `JobFailed` with the reason where a product that was asked for is not there."""
+        if os.path.exists(path):  # noqa: PTH110
+            return
+        record = self.session.context.outcome(self.product_at(path))
+        raise JobFailed(f"{path} was not made: {record.reason if record else 'not asked for'}")
+
+    def end_early(self, error):
+        """End a run whose disk is full: with one line, and once the jobs at work have ended."""
+        with self._lock:
+            is_first = self.full is None
+            self.full = error
+        if is_first:
+            self.say(str(error))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def heed_signals(self):
+        """Note that the run was told to end; let Snakemake's answer to SIGTERM run in a thread.
+
+        It takes a lock that the scheduler often holds, in the very thread that the signal
+        interrupts: such a run would wait for itself for ever.
+        """
+        answers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+
+        def answer(number, frame):
+            self.told_to_end = self.full is None
+            if number == signal.SIGINT:
+                answers[number](number, frame)
+            else:
+                threading.Thread(target=answers[number], args=(number, frame), daemon=True).start()
+
+        for number, before in answers.items():
+            if callable(before):
+                signal.signal(number, answer)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def make_the_rest(self):
+        """After a failure, make what is written of several nights from what is finished.
+
+        To Snakemake, what needs a batch that failed cannot be made. But a page shows the figures
+        of other nights beside its own, and the table and the overview have them all: they are made
+        without the night that failed, and made again when it is there.
+        """
+        if self.session is None or self.told_to_end or self.full is not None:
+            return
+        jobs = self.session.plan.jobs
+        outcome = worker.work(
+            self.session.context,
+            [job for job in jobs.values() if self._is_left(job)],
+            threads=self.host.cores,
+            make=self.chain.make,
+            on_done=self._tick,
+        )
+        for product, reason in outcome.unrecorded.items():
+            self.say(f"{product}: its record cannot be written: {reason}")
+        if outcome.full:
+            self.full = outcome.full
+            self.say(outcome.full)
+
+    def _is_left(self, job):
+        """Tell whether a job was not done whose night's own products all are."""
+        jobs = self.session.plan.jobs
+        is_written = self.chain.by_name(job.kind).todo == "write"
+        if not is_written or self._is_done(job):
+            return False
+        own = [jobs[need] for need in job.needs if need in jobs and jobs[need].night == job.night]
+        own = [each for each in own if self.chain.by_name(each.kind).todo != "write"]
+        return not job.night or all(map(self._is_done, own))
+
+    def _is_done(self, job):
+        return os.path.exists(self.record_of(job))  # noqa: PTH110
+
+    def end(self):
+        """Take in what the jobs left and say how things stand; the last lines of a run.
+
+        Returns
+        -------
+        str
+            Why the run is a failure, or ''.
+        """
+        if self.session is None or self.is_ended:
+            return ""
+        self.is_ended = True
+        if self.batches:
+            self.progress.elsewhere(self._done_elsewhere())
+        self.progress.end()
+        for line in self._interruptions():
+            self.say(line)
+        try:
+            lines, failed = session.finish(self.session)
+        except UserError as error:
+            self.say(str(error))
+            return "the run's notes could not be written; the next run mends that"
+        for line in lines:
+            self.say(line)
+        self._sum_up()
+        return session.why_failed(self.session) if failed else ""
+
+    def _interruptions(self):
+        if self.told_to_end:
+            yield "the run was told to end; what was finished is whole: run again for the rest"
+        undone = [each for each in self.batches if not Path(self.results, each.done).is_file()]
+        if not undone:
+            return
+        names = ", ".join(batch.name for batch in undone[:4]) + ", ..." * (len(undone) > 4)
+        count = f"{len(undone)} of {len(self.batches)} batches were not finished"
+        yield f"{count} ({names}): run again"
+        if self.signals and not self.told_to_end:
+            names = ", ".join(sorted(self.signals))
+            yield (
+                f"a process was ended from outside ({names});"
+                " if nobody did that, it may have been for want of memory"
+            )
+
+    def _done_elsewhere(self):
+        """Return how far all batches are."""
+        counts = [claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches]
+        return claims.Count(
+            *(
+                sum(getattr(count, name) for count in counts)
+                for name in ("frames", "aside", "others")
+            )
+        )
+
+    # -- words -------------------------------------------------------------------------------------
+
+    def job_lines(self, most=None):
+        """Return what is made of what, a line a job; of each kind so many, None for all."""
+        lines = []
+        for kind in self.chain:
+            jobs = self.session.plan.of_kind(kind.name)
+            shown = jobs if most is None or len(jobs) <= most + 1 else jobs[:most]
+            lines += [f"  {self.line(job.product)}" for job in shown]
+            if len(shown) < len(jobs):
+                lines.append(f"  ... and {len(jobs) - len(shown)} more; -np names all")
+        return lines
+
+    def line_of(self, error):
+        """Return an error's line: what was given on the command line is no fault of the file's."""
+        return line_of(error, self.host.given if self.host else frozenset())
+
+    def say(self, text):
+        """Write a line of ccdflow's own."""
+        if self.progress is not None:
+            self.progress.say(f"ccdflow: {text}")
+        else:
+            print(f"ccdflow: {text}", file=self.stream, flush=True)
+
+    def _headers_read(self, done, total):
+        if total >= 1000 and (done % 1000 == 0 or done == total):
+            self.say(f"{done} of {total} headers read")
+
+    def _sum_up(self, **problem):
+        """Leave what the run came to for who started it."""
+        if not self.host.is_dry:
+            summary.end(self.progress.count if self.progress else claims.Count(), **problem)
+
+    def hears(self, text):
+        """Take note of what Snakemake says of a batch that failed."""
+        self.signals |= set(re.findall(r"died with <Signals\.(\w+)", text))
+        if f"exit status {batches.FULL}" in text:
+            self.end_early(failures.DiskFull("no space is left: make room, and run again"))
+
+    def is_shown(self, text, *, is_warning, event, rule_name):
+        """Tell whether a message of Snakemake's goes to the terminal: warnings and errors.
+
+        Two are hidden: the command line of a batch's process, which has said itself what failed,
+        and the warning that a product asked for by name did not exist yet.
+        """
+        self.hears(text)
+        if self.full is not None or "not present when the DAG was created" in text:
+            return False
+        if self.host is not None and self.host.is_dry:
+            return event not in ("job_info", "shellcmd")
+        is_batch = rule_name == "night" if event == "job_error" else "CalledProcessError" in text
+        is_local = self.host is None or self.host.is_local
+        shown = is_warning and not (is_batch and is_local)
+        if shown and self.progress is not None:
+            self.progress.clear()
+        return shown
+
+    # -- views -------------------------------------------------------------------------------------
+
+    def view(self, host):
+        """Plan as if all were to be made, for drawings and lists; nothing is written.
+
+        Returns
+        -------
+        list of str
+            Paths of all products.
+        """
+        if self.session is None:
+            self.host = replace(host, is_dry=True)
+            stale = session.start(self.values, chain=self.chain, dry=True).plan.jobs
+            every = frozenset(kind.name for kind in self.chain)
+            self.session = session.start(self.values, chain=self.chain, dry=True, forced=every)
+            self._stale = set(stale)
+        refused = {
+            product
+            for product, record in self.session.context.ledger.items()
+            if record.status == ledger.REFUSED
+        }
+        self._drawn = {
+            product
+            for product in self.session.plan.jobs
+            if not set("{}<>") & set(product) and product not in refused - self._stale
+        }
+        return [f"{self.results}/{product}" for product in sorted(self._drawn)]
+
+    def view_needs(self, product):
+        """Return (what is older, what is newer) than a product, as views are to see it."""
+        job = self.job(product)
+        needs = [f"{self.results}/{need}" for need in job.needs if need in self._drawn]
+        if job.kind == self.chain.first.name:
+            raw = self.raw_frame(product)
+            needs += [] if set("{}<>") & set(raw) else [raw]
+        return needs, [CHANGED] if job.product in self._stale else []
+
+
+def line_of(error, given):
+    """Return an error's line; ``given`` are the settings of the command line."""
+    key = str(error.keyword).split(".")[0]
+    if key in given and str(error.file or "").endswith("config/config.yaml"):
+        return f"--config {error.reason}"
+    return str(error)
+
+
+def stop(error, *, status=1):
+    """End the process with one line: Snakemake would show where in the Snakefile it was raised."""
+    print(f"ccdflow: {error}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)

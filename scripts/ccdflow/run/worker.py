@@ -1,0 +1,177 @@
+"""The executor: it makes the products of a plan's jobs, in a pool of threads.
+
+Batches are done with it, what is left to make when a run ends early, and the tests. A run on one
+machine leaves the order to Snakemake, and takes `attempt` only.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+
+from ccdflow.run import failures, ledger
+
+
+def attempt(context, job, *, make, threads=1):
+    """Make a job's product and leave its record; whatever is raised becomes a record, too.
+
+    Parameters
+    ----------
+    context : ccdflow.run.plan.Context
+    job : ccdflow.run.plan.Job
+    make : callable
+        ``make(context, job, threads=threads)`` puts the product in place and returns its
+        `ccdflow.run.ledger.Record`.
+    threads : int
+        Cores that the job may use.
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+        Of status ``failed`` where something was raised.
+
+    Raises
+    ------
+    ccdflow.run.failures.DiskFull
+        If there is no room: nothing else can be made, either.
+    OSError
+        If the record of a failed job cannot be written.
+    """
+    try:
+        record = make(context, job, threads=threads)
+        ledger.write_record(context.results, record, job.done)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return failures.leave(context, job, error)
+    return record
+
+
+@dataclass
+class Outcome:
+    """What the executor did.
+
+    Attributes
+    ----------
+    records : dict of str to ccdflow.run.ledger.Record
+        By product, in the order in which the jobs ended.
+    unrecorded : dict of str to str
+        Products whose jobs could leave no record, and why.
+    full : str
+        The line on the full disk that ended it early, or ''.
+    """
+
+    records: dict = field(default_factory=dict)
+    unrecorded: dict = field(default_factory=dict)
+    full: str = ""
+
+
+def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
+    """Make the products of some jobs, each after those of them that it needs.
+
+    Parameters
+    ----------
+    context : ccdflow.run.plan.Context
+    jobs : iterable of ccdflow.run.plan.Job
+        In the plan's order; of the jobs that are ready the first one is begun.
+    threads : int
+        Jobs at work at the same time.
+    make : callable
+        As for `attempt`.
+    is_wide : callable, optional
+        Tells of a job whether it works with all threads itself; nothing runs beside it then.
+    on_done : callable, optional
+        Called with each record, by the thread that made it.
+
+    Returns
+    -------
+    Outcome
+        Not all jobs are in it where the disk was full.
+    """
+    pool = _Pool(context, list(jobs), threads, make, is_wide, on_done)
+    workers = [threading.Thread(target=pool.run, daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if pool.error is not None:
+        raise pool.error
+    return pool.outcome
+
+
+class _Pool:
+    """Jobs that wait, are ready or at work; shared by the threads, under one lock."""
+
+    def __init__(self, context, jobs, threads, make, is_wide, on_done):
+        self.context, self.jobs, self.threads, self.make = context, jobs, threads, make
+        self.is_wide = is_wide or (lambda job: False)
+        self.on_done = on_done or (lambda record: None)
+        self.outcome, self.error = Outcome(), None
+        places = {job.product: place for place, job in enumerate(jobs)}
+        self.followers = [[] for _ in jobs]
+        self.missing = [0] * len(jobs)
+        for place, job in enumerate(jobs):
+            for need in set(job.needs) & places.keys():
+                self.followers[places[need]].append(place)
+                self.missing[place] += 1
+        self.ready = [place for place, count in enumerate(self.missing) if not count]
+        heapify(self.ready)
+        self.left, self.running, self.stopped = len(jobs), 0, False
+        self.changed = threading.Condition()
+
+    def run(self):
+        """Make products until none is left; the work of one thread."""
+        try:
+            while (place := self._next()) is not None:
+                self._do(place)
+        except BaseException as error:
+            with self.changed:
+                self.error, self.stopped = error, True
+                self.changed.notify_all()
+
+    def _next(self):
+        with self.changed:
+            while self.left and not self.stopped:
+                if self.ready and self._fits(self.jobs[self.ready[0]]):
+                    self.running += self._width(self.jobs[self.ready[0]])
+                    return heappop(self.ready)
+                if not self.running:
+                    raise RuntimeError("jobs need each other in a circle")
+                self.changed.wait()
+        return None
+
+    def _fits(self, job):
+        return self.running + self._width(job) <= self.threads
+
+    def _width(self, job):
+        return self.threads if self.is_wide(job) else 1
+
+    def _do(self, place):
+        job, record, reason, full = self.jobs[place], None, "", ""
+        width = self._width(job)
+        try:
+            record = attempt(self.context, job, make=self.make, threads=width)
+        except failures.DiskFull as error:
+            full = str(error)
+        except OSError as error:
+            reason = f"{failures.words(error)}; {failures.remedy_of(error)}"
+        if record is not None:
+            self.on_done(record)
+        with self.changed:
+            self._note(job, record, reason)
+            self.running -= width
+            self.left -= 1
+            if full:
+                self.outcome.full, self.stopped = full, True
+            for follower in self.followers[place]:
+                self.missing[follower] -= 1
+                if not self.missing[follower]:
+                    heappush(self.ready, follower)
+            self.changed.notify_all()
+
+    def _note(self, job, record, reason):
+        if record is not None:
+            self.outcome.records[job.product] = record
+        elif reason:
+            self.outcome.unrecorded[job.product] = reason

@@ -1,0 +1,92 @@
+"""YAML as configuration and profiles need it: plain values, bounded, each key once.
+
+Aliases can make a few bytes into gigabytes, tags name types of a program, and nesting without end
+ends Python: none of them is needed to set a value, and all are refused in one line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from ccdflow.errors import UserError
+
+_MOST_BYTES = 1 << 20
+_DEPTH = 20
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without keys that stand twice: the first would be lost in silence."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} stands twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+def load(text, *, file):
+    """Return the value of a YAML text.
+
+    Parameters
+    ----------
+    text : str
+    file : str or path-like
+        Where it comes from; named in the error.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    UserError
+        If it is not YAML, or has aliases, tags, keys that stand twice or too much of anything.
+    """
+    if len(text) > _MOST_BYTES:
+        raise UserError("the file is too long", file=file, allowed=f"{_MOST_BYTES >> 20} MB")
+    try:
+        _refuse_more_than_values(text, file)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise UserError(f"not valid YAML{where}: {problem}", file=file) from None
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        # A date that is none, a number of 5000 digits, a list as a key.
+        raise UserError(f"not valid YAML: {error}", file=file) from None
+
+
+def read(path):
+    """Return the value of a YAML file; errors as those of `load`."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(_MOST_BYTES + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {error}", file=path) from None
+    return load(text, file=path)
+
+
+def _refuse_more_than_values(text, file):
+    """Raise `UserError` for what no value needs; nothing is built of it yet."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        problem = ""
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            problem = "an alias or anchor (* or &): write the value out, or put it in quotes"
+        elif getattr(event, "tag", None):
+            problem = f"a tag ({event.tag}): write the value alone, or put it in quotes"
+        elif depth > _DEPTH:
+            problem = f"nested deeper than {_DEPTH} levels"
+        if problem:
+            line = event.start_mark.line + 1
+            raise UserError(f"not what a value needs in line {line}: {problem}", file=file)

@@ -1,0 +1,221 @@
+"""Frames of another device, window, binning or setting are groups of their own."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
+
+from ccdflow.camera.facts import default_cards, describe
+from ccdflow.camera.identity import cards_between, differing, setting_of, value_of
+from ccdflow.detector.frame_figures import frame_statistics
+from ccdflow.detector.two_kinds import two_kinds
+
+PROFILE = LFC_LIKE.format(name="TESTCAM")
+
+# Dialects of acquisition programs, each with two values that must not be averaged.
+UNLIKE = {
+    "window of MaxIm": {"XORGSUBF": (0, 64)},
+    "window in y": {"YORGSUBF": (10, 500)},
+    "LTV": {"LTV1": (0.0, -200.0)},
+    "STARTX": {"STARTX": (1, 201)},
+    "Andor's HSTART": {"HSTART": (1, 201)},
+    "ESO STRX": {"HIERARCH ESO DET WIN1 STRX": (1, 201)},
+    "ESO WIN STRX": {"HIERARCH ESO WIN STRX": (1, 201)},
+    "SUBRECT": {"SUBRECT": ("0, 63, 63, 0", "200, 163, 263, 100")},
+    "SUBFRAME": {"SUBFRAME": ("0,0,64,64", "8,0,64,64")},
+    "X_START": {"X_START": (0, 12)},
+    "COLSTART": {"COLSTART": (0, 12)},
+    "FIRSTROW": {"FIRSTROW": (0, 12)},
+    "ROIX0": {"ROIX0": (0, 12)},
+    "CCDWXOFF": {"CCDWXOFF": (0, 12)},
+    "PRD-MIN1": {"PRD-MIN1": (1, 101)},
+    "CNPIX2": {"CNPIX2": (0, 50)},
+    "XOFFSET as a whole number": {"XOFFSET": (0, 12)},
+    "BINNING of one number": {"BINNING": (1, 2)},
+    "CCDSUM of one number": {"CCDSUM": ("1", "2")},
+    "HBIN": {"HBIN": (1, 2)},
+    "CCDBINX": {"CCDBINX": (1, 2)},
+    "DET-BIN1": {"DET-BIN1": (1, 2)},
+    "XFACTOR": {"XFACTOR": (1, 2)},
+    "XBINNING alone": {"XBINNING": (1, 2)},
+    "TELESCOP": {"TELESCOP": ("North", "South")},
+    "CAM-ID": {"CAM-ID": ("83F010771", "83F011167")},
+    "SERIALNO": {"SERIALNO": ("SN1001", "SN1002")},
+    "CAMSN": {"CAMSN": ("A1", "B2")},
+    "DETSERNO": {"DETSERNO": ("A1", "B2")},
+    "CAMERA": {"CAMERA": ("cam01", "cam02")},
+    "CCDSERNO": {"CCDSERNO": (17, 18)},
+    "OFFSET": {"OFFSET": (10, 50)},
+    "BLKLEVEL": {"BLKLEVEL": (10, 50)},
+    "PEDESTAL": {"PEDESTAL": (0, 100)},
+    "CGAIN": {"CGAIN": ("HCG", "LCG")},
+    "EGAIN": {"EGAIN": (0.25, 1.0)},
+    "GAINMODE": {"GAINMODE": (0, 1)},
+    "PREAMP": {"PREAMP": ("1x", "4x")},
+    "SET-TEMP": {"SET-TEMP": (-10.0, -30.0)},
+    "CCD-TSET": {"CCD-TSET": (-60, -80)},
+    "SETPOINT": {"SETPOINT": (-10, -20)},
+    "READOUTM": {"READOUTM": ("Fast", "Low Noise")},
+    "PIXRATE": {"PIXRATE": (1, 3)},
+    "HSSPEED": {"HSSPEED": (1.0, 3.0)},
+}
+
+
+def made(tmp_path, cards, **config):
+    """Run six biases, the last three with the second value of each card."""
+    for number, frame in enumerate(biases(6)):
+        mine = {name: values[number // 3] for name, values in cards.items()}
+        write_raw(tmp_path / "raw" / f"b{number}.fits", (frame, bias_cards(number, **mine)))
+    return run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE}, **config)
+
+
+def groups(run):
+    return sorted(
+        (product, tuple(record.data["members"]))
+        for product, record in run.records.items()
+        if record.kind == "bias"
+    )
+
+
+FIRST, LAST = ("b0.fits", "b1.fits", "b2.fits"), ("b3.fits", "b4.fits", "b5.fits")
+
+
+@pytest.mark.parametrize("dialect", UNLIKE)
+def test_unlike_frames_are_never_averaged(dialect, tmp_path):
+    run = made(tmp_path, UNLIKE[dialect])
+    assert sorted(members for _, members in groups(run)) == [FIRST, LAST]
+
+
+def test_the_name_tells_the_groups_apart_and_is_as_before_where_there_is_one(tmp_path):
+    alike = made(tmp_path / "one", {"OFFSET": (10, 10), "TELESCOP": ("T", "T")})
+    ((name, members),) = groups(alike)
+    assert name == "combined/2020-02-29/bias_test_64x40.fits"
+    assert members == FIRST + LAST
+    both = made(tmp_path / "two", {"OFFSET": (10, 50), "TELESCOP": ("T", "T")})
+    assert [name for name, _ in groups(both)] == [
+        "combined/2020-02-29/bias_test_64x40_OFFSET10.fits",
+        "combined/2020-02-29/bias_test_64x40_OFFSET50.fits",
+    ]
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CCD-TEMP": (-10.0, -30.0)},  # what it was, not what it was set to
+        {"XOFFSET": (0.25, 12.5)},  # a dither in arc seconds
+        {"SET-TEMP": (-10.02, -9.97)},
+        {"WINDDIR": (10, 200)},
+        {"CAM_TARG": (0, 90)},
+        {"OBSERVER": ("A", "B")},
+        {"TELESCOP": ("Shane 3m", "SHANE  3M")},
+    ],
+)
+def test_what_runs_along_tells_nothing_apart(cards, tmp_path):
+    ((_, members),) = groups(made(tmp_path, cards))
+    assert members == FIRST + LAST
+
+
+@pytest.mark.parametrize(
+    ("cards", "left"),
+    [
+        ({"HSTART": (1, 5)}, "window"),
+        ({"PIXRATE": (1, 3)}, "readmode"),
+        ({"HBIN": (1, 2)}, "ccdsum"),
+    ],
+)
+def test_who_leaves_a_key_out_of_group_by_wants_them_averaged(cards, left, tmp_path):
+    by = [key for key in ("night", "ccdsum", "window", "readmode", "gain") if key != left]
+    ((_, members),) = groups(made(tmp_path, cards, combine={"group_by": by}))
+    assert members == FIRST + LAST
+
+
+@pytest.mark.parametrize(
+    ("cards", "wanted"),
+    [
+        ({"CCDSUM": "2"}, "2 2"), ({"BINNING": 3}, "3 3"), ({"HBIN": 2, "VBIN": 4}, "2 4"),
+        ({"CCDBINX": 1, "CCDBINY": 2}, "1 2"), ({"DET-BIN1": 2, "DET-BIN2": 2}, "2 2"),
+        ({"XBINNING": 4}, "4 4"), ({"XFACTOR": 2, "YFACTOR": 1}, "2 1"),
+        ({"BINNING": "2x1"}, "2 1"),
+        ({"CCDSUM": "2 1", "HBIN": 4, "VBIN": 4}, "2 1"), ({"BINNING": 1000}, ""), ({}, ""),
+    ],
+)  # fmt: skip
+def test_binning_in_any_dialect_is_in_the_table(cards, wanted):
+    header = fits.Header({"SIMPLE": True, "NAXIS": 2, "NAXIS1": 64, "NAXIS2": 40, **cards})
+    facts = describe([header], default_cards(), (), longitude=None, file="a/b.fits")
+    assert facts.ccdsum == wanted
+
+
+def test_the_setting_of_many_images_is_short_and_tells_them_apart():
+    def headers(shift):
+        images = [fits.Header({"NAXIS": 2, "LTV1": -(100 * i + shift)}) for i in range(64)]
+        return [fits.Header({"NAXIS": 0, "TELESCOP": "A"}), *images]
+
+    one, other = (setting_of(headers(shift), range(1, 65)) for shift in (0, 1))
+    assert len(one) < 60
+    assert differing([one, other]) == ["LTV1"]
+    assert differing([one, one]) == []
+
+
+# -- two kinds by their pixels -----------------------------------------------------------------
+
+
+def statistics(frames, levels):
+    return [
+        frame_statistics(f.astype(np.float32), [lv]) for f, lv in zip(frames, levels, strict=True)
+    ]
+
+
+def test_two_kinds_are_seen_and_one_is_not():
+    rng = np.random.default_rng(4)
+    frames = rng.normal(0, 4, (9, 64, 96))
+    assert two_kinds(statistics(frames, [500.0] * 9)) is None
+    # A level that drifts is one kind.
+    assert two_kinds(statistics(frames, np.linspace(500, 700, 9))) is None
+    assert two_kinds(statistics(frames, [500, 620] * 4 + [501])) == ((0, 2, 4, 6, 8), (1, 3, 5, 7))
+    pattern = frames.copy()
+    pattern[5:, :, 48:] += 3
+    assert two_kinds(statistics(pattern, [500.0] * 9)) == ((0, 1, 2, 3, 4), (5, 6, 7, 8))
+
+
+def test_cards_between_two_kinds():
+    one = [
+        {"A": "1", "MYTEMP": f"{t}", "DATE-OBS": "x", "N": f"{n}"} for n, t in enumerate((20, 20.5))
+    ]
+    other = [
+        {"A": "2", "MYTEMP": f"{t}", "DATE-OBS": "y", "N": f"{n}"} for n, t in enumerate((31, 31.5))
+    ]
+    assert cards_between(one, other) == ["A (1 and 2)", "MYTEMP (20 to 20.5 and 31 to 31.5)"]
+    assert value_of("MODE    = 'it''s   '           / a comment".ljust(80)) == "it"
+    assert value_of("HIERARCH ESO DET X = 12 / twelve".ljust(80)) == "12"
+
+
+def test_frames_that_are_left_out_name_the_card_that_differs(tmp_path):
+    frames = list(biases(12))
+    for number in (10, 11):
+        frames[number][:, :64] += 12
+    for number, frame in enumerate(frames):
+        cards = bias_cards(number, WARMUP="done" if number < 10 else "no")
+        write_raw(tmp_path / "raw" / f"b{number:02d}.fits", (frame, cards))
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE})
+    (record,) = (r for r in run.records.values() if r.kind == "bias")
+    assert record.status == "made"
+    assert [file for file, *_ in record.data["left_out"]] == ["b10.fits", "b11.fits"]
+    for _, text, *_ in record.data["left_out"]:
+        assert text.endswith("; cards differ from those of the others: WARMUP (done and no)")
+
+
+def test_a_refused_group_names_the_card_that_differs(tmp_path):
+    """No dialect knows WARMUP; the levels after overscan subtraction differ by three noises."""
+    frames = list(biases(8))
+    for number in range(4, 8):
+        frames[number][:, :64] += 12
+    for number, frame in enumerate(frames):
+        cards = bias_cards(
+            number, WARMUP="done" if number < 4 else "no", CCDTEMP=-80.0 - number / 100
+        )
+        write_raw(tmp_path / "raw" / f"b{number}.fits", (frame, cards))
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE})
+    (record,) = (r for r in run.records.values() if r.kind == "bias")
+    assert record.status == "refused"
+    assert "they are of two kinds, 4 and 4 (b4.fits, b5.fits ...)" in record.reason
+    assert record.reason.endswith("these cards differ: WARMUP (done and no)")

@@ -1,0 +1,237 @@
+"""The steward of a run without Snakemake: a fake host tells it what Snakemake was told."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import pytest
+import small_frames
+
+from ccdflow import settings
+from ccdflow.errors import UserError
+from ccdflow.kinds import CHAIN
+from ccdflow.run import host, ledger, steward
+from ccdflow.run.host import Host
+
+
+@pytest.fixture
+def values(tmp_path):
+    """Settings for two nights of six small biases."""
+    # Taken after midnight, at the longitude of the camera's profile.
+    for night, date in (("2020-02-29", "2020-03-01"), ("2020-03-01", "2020-03-02")):
+        for number, image in enumerate(small_frames.biases(6, seed=int(night[-1]))):
+            cards = small_frames.bias_cards(number)
+            cards["DATE-OBS"] = cards["DATE-OBS"].replace("2020-03-01", date)
+            small_frames.write_raw(tmp_path / "raw" / night / f"{number}.fits", (image, cards))
+    cameras = tmp_path / "cameras"
+    cameras.mkdir()
+    (cameras / "testcam.yaml").write_text(small_frames.LFC_LIKE.format(name="TESTCAM"))
+    given = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "results")}
+    given |= {"cameras": str(cameras), "pictures": {"per_type": 0}, "limits": {"settle": 0}}
+    return settings.load(given)
+
+
+@pytest.fixture
+def begin(values):
+    """Return a steward that has begun, and what it says; the lock goes with the test."""
+    begun = []
+
+    def make(*, frames_per_order=1000, **told):
+        run = steward.Steward(
+            {**values, "frames_per_order": frames_per_order}, CHAIN, stream=io.StringIO()
+        )
+        begun.append(run)
+        run.begin(Host(**told))
+        return run
+
+    yield make
+    for run in begun:
+        if run.session is not None and run.session.lock is not None:
+            run.session.lock.close()
+
+
+def make_all(run):
+    """Make each job as the rules do, in the order of the plan."""
+    for product in list(run.session.plan.jobs):
+        run.make(product)
+
+
+def test_a_run_from_its_first_target_to_its_last_line(begin):
+    run = begin()
+    assert len(run.targets) == len(run.session.plan.jobs) == 12 + 2 + 2 + 2 + 2
+    frame = "reduced/2020-02-29/3.fits"
+    assert run.raw_frame(frame).endswith("raw/2020-02-29/3.fits")
+    assert run.line(frame) == f"2020-02-29/3.fits -> {frame} (new)"
+    (bias,) = [p for p in run.session.plan.jobs if p.startswith("combined/2020-02-29")]
+    assert run.sources(bias) == "6 frames"
+    records = {run.record_of(run.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)}
+    assert set(run.needed(bias)) == records
+    make_all(run)
+    assert run.end() == ""
+    assert run.end() == "", "said twice"
+    said = run.stream.getvalue()
+    assert said.count("12 reduced frames, 2 combined biases") == 1
+    run.session.lock.close()
+    again = begin()
+    assert again.targets == []
+    assert "nothing to do" in again.stream.getvalue()
+
+
+def test_a_run_of_which_a_job_failed_is_a_failure_and_names_it(begin, monkeypatch):
+    run = begin()
+    make = run.chain.make
+    product = "reduced/2020-03-01/4.fits"
+
+    def fail(context, job, *, threads):
+        if job.product == product:
+            raise ZeroDivisionError("on purpose")
+        return make(context, job, threads=threads)
+
+    run.chain = SimpleNamespace(make=fail, first=CHAIN.first, by_name=CHAIN.by_name)
+    make_all(run)
+    assert run.end().startswith("1 job failed")
+    assert f"failed: {product}: ZeroDivisionError: on purpose" in run.stream.getvalue()
+
+
+def test_a_dry_run_names_what_is_made_of_what(begin, values):
+    few = begin(is_dry=True).stream.getvalue()
+    assert "  2020-02-29/0.fits -> reduced/2020-02-29/0.fits (new)\n" in few
+    assert "  ... and 4 more; -np names all\n" in few
+    every = begin(is_dry=True, all_lines=True).stream.getvalue()
+    assert every.count(" -> reduced/") == 12
+    assert not (begin(is_dry=True).session.context.results).exists()
+
+
+def test_products_asked_for_by_name_cut_the_plan_down(begin, values):
+    target = f"{values['results']}/reduced/2020-03-01/1.fits"
+    run = begin(targets=(target,))
+    assert list(run.session.plan.jobs) == ["reduced/2020-03-01/1.fits"]
+    with pytest.raises(UserError, match="no such product"):
+        begin(targets=(f"{values['results']}/reduced/none.fits",), is_dry=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "kinds"),
+    [
+        ({"forced": frozenset({"combine"})}, {"bias"}),
+        ({"all_forced": True}, {kind.name for kind in CHAIN} - {"picture"}),
+    ],
+)
+def test_rules_that_are_forced_are_kinds_of_products(begin, told, kinds):
+    run = begin()
+    make_all(run)
+    run.end()
+    run.session.lock.close()
+    again = begin(**told, is_dry=True)
+    assert {job.kind for job in again.session.plan.jobs.values()} == kinds
+
+
+def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
+    run = begin(frames_per_order=7)
+    assert [batch.name for batch in run.batches] == ["2020-02-29", "2020-03-01"]
+    own = set(run.targets) - {f"{run.results}/{batch.done}" for batch in run.batches}
+    assert own == {
+        run.record_of(job)
+        for job in run.session.plan.jobs.values()
+        if job.kind in ("page", "table", "index")
+    }
+    page = "nights/2020-03-01/report.html"
+    assert f"{run.results}/{run.batches[1].done}" in run.needed(page)
+    assert list(run._interruptions()) == [
+        "2 of 2 batches were not finished (2020-02-29, 2020-03-01): run again"
+    ]
+    run.hears("... died with <Signals.SIGKILL: 9>.")
+    assert "SIGKILL" in list(run._interruptions())[1]
+
+
+def test_after_a_failure_pages_are_made_of_what_is_finished(begin):
+    run = begin()
+    for product, job in list(run.session.plan.jobs.items()):
+        if job.night == "2020-02-29" and job.kind not in ("page",):
+            run.make(product)
+    run.make_the_rest()
+    made = {
+        job.product
+        for job in run.session.plan.jobs.values()
+        if ledger.read_record(run.session.context.results / job.done)
+    }
+    assert {"nights/2020-02-29/report.html", "report.html", "bias_quality.csv"} <= made
+    assert "nights/2020-03-01/report.html" not in made
+
+
+def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
+    run, sent = begin(), []
+    monkeypatch.setattr(steward.os, "kill", lambda process, number: sent.append(number))
+    full = lambda context, job, *, threads: (_ for _ in ()).throw(OSError(28, "full"))  # noqa: E731
+    run.chain = SimpleNamespace(make=full, first=CHAIN.first, by_name=CHAIN.by_name)
+    for product in list(run.session.plan.jobs)[:3]:
+        with pytest.raises(steward.JobFailed, match="make room"):
+            run.make(product)
+    assert len(sent) == 1
+    assert run.stream.getvalue().count("make room") == 1
+
+
+def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, values):
+    run = begin()
+    make_all(run)
+    run.end()
+    run.session.lock.close()
+    lost = "reduced/2020-02-29/2.fits"
+    (run.session.context.results / lost).unlink()
+    drawn = steward.Steward(values, CHAIN, stream=io.StringIO())
+    found = drawn.view(Host())
+    assert len(found) == 12 + 2 + 2 + 2 + 2
+    needs, newer = drawn.view_needs("reduced/2020-02-29/3.fits")
+    assert (needs, newer) == ([f"{values['raw']}/2020-02-29/3.fits"], [])
+    assert drawn.view_needs(lost)[1] == [steward.CHANGED]
+
+
+# -- the host --------------------------------------------------------------------------------------
+
+
+def workflow(**changes):
+    """A stand-in for Snakemake's object with all that `host` needs."""
+    made = SimpleNamespace()
+    for name in host.NEEDED:
+        holder, _, last = name.rpartition(".")
+        if holder:
+            if not hasattr(made, holder):
+                setattr(made, holder, SimpleNamespace())
+            setattr(getattr(made, holder), last, ())
+        else:
+            setattr(made, name, None)
+    made.cores, made.local_exec, made.is_rule = 3, True, lambda name: name == "all"
+    made.dag_settings.targets = {"all", "results/a.fits"}
+    made.dag_settings.forceall = made.dag_settings.forcetargets = False
+    made.execution_settings.latency_wait = 7
+    return made
+
+
+def test_what_snakemake_was_told(tmp_path):
+    told = host.read(workflow(), ["snakemake", "-np"])
+    assert (told.cores, told.latency, told.targets) == (3, 7, ("results/a.fits",))
+    assert (told.all_lines, told.makes, told.all_forced) == (True, False, False)
+
+
+@pytest.mark.parametrize("name", host.NEEDED)
+def test_an_attribute_that_a_snakemake_lacks_is_named(name):
+    lacking = workflow()
+    holder, _, last = name.rpartition(".")
+    delattr(getattr(lacking, holder) if holder else lacking, last)
+    assert host.missing(lacking) == [name]
+    with pytest.raises(UserError, match=f"this version of Snakemake has no workflow.{name} "):
+        host.check(lacking)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_view", "all_lines"),
+    [
+        ("--dag", True, False), ("--summary", True, False), ("-D", True, False),
+        ("--report", False, False), ("-n", False, False), ("-np", False, True),
+        ("-n -p", False, True), ("--printshellcmds", False, True), ("--profile x", False, False),
+    ],
+)  # fmt: skip
+def test_what_a_command_line_asks_for(line, is_view, all_lines):
+    assert host.is_view(line.split()) == is_view
+    assert host.wants_all_lines(line.split()) == all_lines

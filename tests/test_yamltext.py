@@ -1,0 +1,49 @@
+"""YAML is values and nothing else: what no value needs is one line, whatever it would become."""
+
+import time
+
+import pytest
+
+from ccdflow import settings, yamltext
+from ccdflow.camera.cameras import load_camera
+from ccdflow.errors import UserError
+
+_LAUGHS = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+BAD = {
+    "alias bomb": (_LAUGHS, "in line 1: an alias or anchor"),
+    "anchor": ("a: &b 1\n", "in line 1: an alias or anchor"),
+    "to itself": ("a: &b\n  - *b\n", "an alias or anchor"),
+    "merge": ("a: {b: 1}\nc: {<<: *a}\n", "an alias or anchor|undefined alias"),
+    "deep": ("a: " + "[" * 50000, "nested deeper than 20 levels"),
+    "deep maps": ("{a: " * 30 + "1" + "}" * 30, "nested deeper than 20 levels"),
+    "python": ("a: !!python/object/apply:os.getcwd []\n", "a tag"),
+    "own tag": ("a: !x 1\n", "a tag"),
+    "twice": ("a: 1\na: 2\n", "the key 'a' stands twice"),
+    "a list as key": ("? [a]\n: 1\n", "unhashable|found"),
+    "no date": ("a: 2024-13-45\n", "month must be in"),
+    "digits": ("a: " + "9" * 6000 + "\n", "not valid YAML"),
+    "too long": ("# " + "x" * (2 << 20), "too long"),
+    "control": ("a: \x01\n", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("text", BAD, ids=list(BAD))
+def test_what_no_value_needs_is_one_line(text, tmp_path):
+    content, problem = BAD[text]
+    path = tmp_path / "probe.yaml"
+    path.write_text(content)
+    started = time.process_time()
+    for read in (settings.check_file, load_camera):
+        with pytest.raises(UserError, match=problem) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 500
+    assert time.process_time() - started < 2
+
+
+def test_plain_values_are_what_they_were():
+    text = 'a: [1, 2.5, x, "*y"]\nb: {c: true, d: null}\n'
+    assert yamltext.load(text, file="a") == {"a": [1, 2.5, "x", "*y"], "b": {"c": True, "d": None}}

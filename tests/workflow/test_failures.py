@@ -1,0 +1,176 @@
+"""Jobs that raise what nobody foresaw: they cost their own products, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import Counter
+
+import pytest
+from sandbox import Sandbox, frame_bytes, products
+
+NIGHTS = [f"2024-03-{day:02d}" for day in range(1, 7)]
+FRAMES = 100
+TINY = (24, 40, 8)
+
+# What a maker raises, and the remedy that fits it.
+ERRORS = {
+    "ValueError('no such thing')": ("ValueError: no such thing", "report it with its log"),
+    "MemoryError()": ("MemoryError", "fewer --cores"),
+    "IsADirectoryError(21, 'Is a directory')": ("Is a directory (EISDIR)", "in the way: move it"),
+    "PermissionError(13, 'Permission denied')": ("Permission denied (EACCES)", "the permissions"),
+    "OSError(5, 'Input/output error')": ("Input/output error (EIO)", "check the disk"),
+    "GeneratorExit()": ("GeneratorExit", "report it with its log"),
+    "SystemExit(3)": ("SystemExit: 3", "report it with its log"),
+    "UnicodeDecodeError('ascii', b'x', 0, 1, 'odd')": ("UnicodeDecodeError", "report it"),
+}
+
+
+def fill(box):
+    """Put six nights of a hundred tiny frames into a sandbox: eight biases of each camera."""
+    for night in NIGHTS:
+        flats = [
+            frame_bytes(number, kind="FLAT", camera=camera, size=TINY, night=night)
+            for number, camera in enumerate(("alpha", "beta"))
+        ]
+        for number in range(FRAMES):
+            content = flats[number % 2]
+            if number < 16:
+                seed, camera = [int(night[-2:]), number], ("alpha", "beta")[number % 2]
+                content = frame_bytes(seed, camera=camera, size=TINY, night=night)
+            box.write(f"{night}/{number:03d}.fits", content)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Six hundred tiny frames, and the products of a run to which nothing happened."""
+    box = Sandbox(tmp_path_factory.mktemp("archive") / "box", {"combine": {"minimum": 3}})
+    fill(box)
+    whole = box.snakemake()
+    assert whole.status == 0, whole.output
+    return box, products(box.results)
+
+
+@pytest.fixture
+def box(raw, tmp_path):
+    """A sandbox of its own on the same raw frames."""
+    made = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
+    shutil.rmtree(made.raw)
+    made.raw.symlink_to(raw[0].raw)
+    return made
+
+
+def frame(night, number):
+    return f"reduced/{NIGHTS[night]}/{number:03d}.fits"
+
+
+def failures(run):
+    return [line for line in run.lines if line.startswith("failed: ")]
+
+
+@pytest.mark.parametrize("cores", [2, 8])
+def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, box):
+    # Of each night one, among them biases, the first frame of all and the last.
+    places = [(0, 0), (1, 1), (2, 50), (3, 99), (4, 2), (5, 98), (5, 99), (0, 3)]
+    faults = {frame(*place): error for place, error in zip(places, ERRORS, strict=True)}
+    blocked = frame(2, 51)
+    (box.results / blocked).mkdir(parents=True)
+
+    run = box.snakemake(cores=cores, faults=faults)
+    assert run.status == 1
+    assert "Traceback" not in run.output
+    made = products(box.results)
+    wanted = raw[1]
+    lost = {name for name in wanted if name.startswith("reduced/")} - made.keys()
+    assert lost == {*faults, blocked}
+    assert all(made[name] == wanted[name] for name in made if name.startswith("reduced/"))
+    kinds = Counter(name.partition("/")[0] for name in made)
+    assert (kinds["combined"], kinds["nights"]) == (12, 6 * 3)
+    # Groups without a member that failed are as they would be; the others are of what there is.
+    concerned = {"2024-03-01", "2024-03-02", "2024-03-05"}
+    for name in made:
+        if name.startswith("combined/") and name.split("/")[1] not in concerned:
+            assert made[name] == wanted[name]
+    with (box.results / "bias_quality.csv").open() as file:
+        counts = {(row["night"], row["camera"]): int(row["frames"]) for row in csv.DictReader(file)}
+    full = {(night, camera): 8 for night in NIGHTS for camera in ("alpha", "beta")}
+    short = {(NIGHTS[0], "alpha"): 7, (NIGHTS[0], "beta"): 7, (NIGHTS[1], "beta"): 7}
+    assert counts == full | short | {(NIGHTS[4], "alpha"): 7}
+
+    said = failures(run)
+    assert len(said) == 9
+    for product, error in faults.items():
+        (line,) = [line for line in said if line.startswith(f"failed: {product}: ")]
+        cause, remedy = ERRORS[error]
+        assert cause in line
+        assert remedy in line
+        assert "make room" not in line
+        log = box.results.parent / line.rpartition("log: ")[2]
+        assert log.is_relative_to(box.results / ".ccdflow" / "logs")
+        assert "Traceback (most recent call last)" in log.read_text()
+    with (box.results / "inventory.csv").open() as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    assert Counter(row["status"] for row in rows.values()) == {"ok": 591, "arriving": 9}
+    assert rows[f"{NIGHTS[0]}/000.fits"]["reason"].startswith("failed: ValueError: no such thing")
+    assert "failed" in made[f"nights/{NIGHTS[0]}/report.html"].decode()
+
+    (box.results / blocked).rmdir()
+    again = box.snakemake()
+    assert again.status == 0, again.output
+    assert {name for name in again.jobs if name.startswith("reduced/")} == lost
+    assert products(box.results) == wanted
+    assert not (box.results / ".ccdflow" / "logs").exists()
+    assert "nothing to do" in box.snakemake("-n").output
+
+
+def test_jobs_of_other_kinds_that_fail_cost_only_themselves(raw, box):
+    wanted = raw[1]
+    bias = next(name for name in wanted if name.startswith(f"combined/{NIGHTS[1]}"))
+    names = [bias, f"nights/{NIGHTS[2]}/report.html", f"nights/{NIGHTS[3]}/before_after.png"]
+    names += [f"nights/{NIGHTS[4]}/bias_quality.png", "bias_quality.csv"]
+    run = box.snakemake(faults=dict.fromkeys(names, "RuntimeError('on purpose')"))
+    assert run.status == 1
+    made = products(box.results)
+    assert wanted.keys() - made.keys() == set(names)
+    assert len(failures(run)) == len(names)
+    assert "on purpose" in made[f"nights/{NIGHTS[1]}/report.html"].decode()
+
+    again = box.snakemake()
+    assert again.status == 0, again.output
+    assert set(names) <= set(again.jobs)
+    assert not [name for name in again.jobs if name.startswith("reduced/")]
+    assert products(box.results) == wanted
+
+
+def test_a_product_that_was_made_before_stays_as_it_was(raw, box):
+    """It is made again, with another setting, and that fails."""
+    shutil.copytree(raw[0].results, box.results)
+    product = frame(3, 98)
+    before = (box.results / product).read_bytes()
+    for camera in ("alpha", "beta"):
+        box.profile(camera, **raw[0].profiles[camera])
+    box.config["types"] = ["flat"]
+    box.profile("alpha", reduction={"statistic": "mean"})
+    run = box.snakemake(faults={product: "ValueError('on purpose')"})
+    assert run.status == 1
+    assert len(failures(run)) == 1
+    assert (box.results / product).read_bytes() == before
+    again = box.snakemake()
+    assert again.status == 0
+    assert product in again.jobs
+    assert (box.results / product).read_bytes() != before
+
+
+def test_a_full_disk_ends_the_run_early_with_one_line(box):
+    faults = {frame(0, number): "OSError(28, 'No space left on device')" for number in range(60)}
+    run = box.snakemake(faults=faults)
+    assert run.status == 1
+    assert [line for line in run.lines if "make room, and run again" in line] == [
+        line for line in run.lines if "no space is left" in line
+    ]
+    assert len([line for line in run.lines if "no space is left" in line]) == 1
+    assert "Traceback" not in run.output
+    assert "Error in rule" not in run.output
+    assert len(list((box.results / "reduced").rglob("*.fits"))) < 500
+    again = box.snakemake()
+    assert again.status == 0, again.output

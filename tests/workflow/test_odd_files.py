@@ -1,0 +1,294 @@
+"""One odd file, folder or name costs no other frame its product: through whole runs."""
+
+import os
+import struct
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sandbox import SMALL, Sandbox, frame_bytes, products
+from stand_ins import use_stand_ins
+
+from ccdflow import paths
+from ccdflow.files import rawfile
+from ccdflow.frame import reduction
+from ccdflow.run import inventory
+
+GOOD = {f"reduced/a{number}.fits" for number in range(3)}
+
+
+@pytest.fixture
+def box(tmp_path, monkeypatch):
+    use_stand_ins(monkeypatch)
+    made = Sandbox(tmp_path / "box", {"combine": {"minimum": 2}})
+    for number in range(3):
+        made.put(f"a{number}.fits.gz", number, camera="alpha", size=SMALL)
+    return made
+
+
+def check_rest(box, file, reason, *, folder=""):
+    """All else is made, the odd one is a row with its reason, and then nothing is to do."""
+    outcome = box.run()
+    assert outcome.status == 0
+    assert set(outcome.jobs) >= GOOD
+    assert all((box.results / product).is_file() for product in GOOD)
+    assert len(list((box.results / "combined").rglob("*.fits"))) == 1
+    row = inventory.load_store(box.results).rows[file]
+    assert row.shown[0] == "set aside"
+    assert reason in row.shown[1]
+    assert box.run().jobs == []
+    table = inventory.read_table(box.results / "inventory.csv").set_index("file")
+    assert table.loc[inventory.shown_name(file), "status"] == "set aside"
+    clean = box.clean()
+    clean.run()
+    assert products(clean.results) == products(box.results)
+
+
+def card(keyword, value):
+    return f"{keyword:8}= {value:>20}".encode().ljust(80)
+
+
+def with_cards(*changes, more=(), seed=9):
+    """Return a frame with cards replaced, and others before END."""
+    content = frame_bytes(seed, camera="alpha", size=SMALL)
+    end = content.index(b"END" + b" " * 77)
+    header, data = bytearray(content[:end]), content[2880:]
+    for keyword, value in changes:
+        at = header.index(f"{keyword:8}=".encode())
+        header[at : at + 80] = card(keyword, value)
+    header += b"".join(card(*each) for each in more) + b"END".ljust(80)
+    return bytes(header).ljust(-(-len(header) // 2880) * 2880) + data
+
+
+HEADERS = {
+    "BITPIX 16.0": (with_cards(("BITPIX", "16.0")), "BITPIX"),
+    "BITPIX T": (with_cards(("BITPIX", "T")), "BITPIX"),
+    "BSCALE text": (with_cards(("BSCALE", "'x'")), ""),
+    "BZERO unparsable": (with_cards(("BZERO", "1.2.3")), ""),
+    "NAXIS 10**18": (with_cards(("NAXIS", str(10**18))), "NAXIS"),
+    "NAXIS1 huge": (with_cards(("NAXIS1", str(10**17))), "bytes of pixels"),
+    "NAXIS2 infinite": (with_cards(("NAXIS2", "1E400")), "NAXIS2"),
+    "no end": (with_cards()[:2800].replace(b"END  ", b"XND  ") + b" " * 2880 * 3, "END card"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_header_that_no_frame_has(box, name):
+    content, reason = HEADERS[name]
+    box.write("odd.fits", content)
+    check_rest(box, "odd.fits", reason)
+
+
+def tiles(*cards):
+    """Return a file whose only image is a table of compressed tiles with these cards."""
+    first = [("SIMPLE", "T"), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", "T")]
+    table = [
+        ("XTENSION", "'BINTABLE'"), ("BITPIX", 8), ("NAXIS", 2), ("NAXIS1", 8), ("NAXIS2", 24),
+        ("PCOUNT", 0), ("GCOUNT", 1), ("TFIELDS", 1), ("ZIMAGE", "T"), *cards,
+    ]  # fmt: skip
+    blocks = [b"".join(card(*each) for each in part) + b"END".ljust(80) for part in (first, table)]
+    return b"".join(block.ljust(-(-len(block) // 2880) * 2880) for block in blocks) + bytes(2880)
+
+
+TILES = {
+    "as many axes as there are": [("ZBITPIX", 16), ("ZNAXIS", 10**18 - 1)],
+    "unparsable type": [("ZBITPIX", "1.2.3"), ("ZNAXIS", 2), ("ZNAXIS1", 48), ("ZNAXIS2", 24)],
+    "infinite": [("ZBITPIX", 16), ("ZNAXIS", 2), ("ZNAXIS1", 48), ("ZNAXIS2", "-1E400")],
+    "larger than memory": [("ZBITPIX", 16), ("ZNAXIS", 2), ("ZNAXIS1", 10**7), ("ZNAXIS2", 10**7)],
+}
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_tiles_that_no_frame_has(box, name):
+    box.write("odd.fits.fz", tiles(*TILES[name]))
+    check_rest(box, "odd.fits.fz", "")
+
+
+def test_a_name_of_megabytes_in_a_gzip_header(box):
+    content = (box.raw / "a0.fits.gz").read_bytes()
+    flags = bytes([content[3] | 8])
+    named = content[:3] + flags + content[4:10] + b"n" * (5 << 20) + b"\0" + content[10:]
+    box.write("odd.fits.gz", named)
+    check_rest(box, "odd.fits.gz", "")
+
+
+@pytest.mark.parametrize("what", ["empty members", "zeros", "zeros and a forged end"])
+def test_bytes_behind_a_frame_are_bounded(box, what):
+    content = (box.raw / "a0.fits.gz").read_bytes()
+    path = box.raw / "odd.fits.gz"
+    if what == "empty members":
+        import gzip
+
+        box.write(path.name, content + gzip.compress(b"") * 40000 + b"x")
+    else:
+        box.write(path.name, content)
+        os.truncate(path, 10 << 30)
+        if what != "zeros":
+            with path.open("r+b") as file:
+                file.seek(-8, os.SEEK_END)
+                file.write(content[-8:])
+    check_rest(box, path.name, "")
+
+
+def test_a_file_beside_a_folder_of_its_name(box):
+    box.put("c.fits.gz", 21, camera="alpha", size=SMALL)
+    box.run()
+    kept = (box.results / "reduced/c.fits").read_bytes()
+    box.put("c.fits/b.fits.gz", 22, camera="alpha", size=SMALL)
+    assert "reduced/c.fits/b.fits" in box.run().jobs
+    row = inventory.load_store(box.results).rows["c.fits.gz"]
+    assert "would become the same product as the folder of c.fits/b.fits.gz" in row.reason
+    assert (box.results / "set_aside/reduced/c.fits").read_bytes() == kept
+    assert box.run().jobs == []
+
+
+@pytest.mark.parametrize("links", [("latest", "latest"), ("x.fits", "x.fits"), ("p", "q")])
+def test_links_in_a_circle(box, links):
+    one, other = links
+    (box.raw / one).symlink_to(other)
+    if one != other:
+        (box.raw / other).symlink_to(one)
+    check_rest(box, one, "Too many levels of symbolic links")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_folder_that_may_not_be_read(box, inside, monkeypatch):
+    """As lost+found, for who is not root."""
+    box.put("lost+found/b.fits.gz" if inside else "b.fits.gz", 20, camera="alpha", size=SMALL)
+    (box.raw / "lost+found").mkdir(exist_ok=True)
+    scandir = os.scandir
+
+    def refused(path):
+        if str(path).rstrip("/").endswith("raw/lost+found"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    check_rest(box, "lost+found/", "cannot be read (Permission denied)")
+
+
+@pytest.mark.parametrize("name", [b"n\xff\xfe/f.fits", b"a\xffb.fits", b"new\nline.fits"])
+def test_a_name_that_is_no_text(box, name):
+    content = frame_bytes(8, camera="alpha", size=SMALL).replace(b"DATE-OBS=", b"NODATE  =")
+    file = os.fsdecode(name)
+    box.write(file, content)
+    check_rest(box, file, "control character or is not valid UTF-8")
+
+
+def test_a_path_of_thousands_of_bytes(box):
+    file = "/".join(["d" * 200] * 12) + "/f.fits"
+    box.write(file, frame_bytes(8, camera="alpha", size=SMALL))
+    check_rest(box, file, "too long")
+
+
+def test_two_profiles_that_recognise_one_frame(box):
+    from sandbox import _PROFILE
+
+    box.profile("gamma", recognise={"NOTE": "odd"}, **{k: v for k, v in _PROFILE.items()})
+    box.put("odd.fits.gz", 30, camera="alpha", size=SMALL, note="odd")
+    check_rest(box, "odd.fits.gz", "two camera profiles recognise this frame equally well")
+
+
+ERRORS = [
+    ValueError, TypeError, KeyError, IndexError, ZeroDivisionError, RecursionError,
+    UnicodeDecodeError, AssertionError, struct.error, NotImplementedError, MemoryError,
+]  # fmt: skip
+
+
+def error_of(kind):
+    return kind("utf-8", b"x", 0, 1, "why") if kind is UnicodeDecodeError else kind("why")
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+@pytest.mark.parametrize("place", ["opening", "header", "pixels"])
+def test_whatever_reading_raises_costs_one_frame(box, kind, place, monkeypatch):
+    if place == "pixels" and kind is MemoryError:
+        pytest.skip("want of memory is no fault of the frame's: the job fails")
+    where = {
+        "opening": (rawfile, "open_raw"),
+        "header": (rawfile.RawFile, "layout"),
+        "pixels": (reduction, "reduce_frame"),
+    }[place]
+    real = getattr(*where)
+
+    def broken(subject, *arguments, **options):
+        name = getattr(subject, "_name", "")
+        if "odd" in str(subject) or "odd" in name or (place == "pixels" and _is_odd(subject)):
+            raise error_of(kind)
+        return real(subject, *arguments, **options)
+
+    def _is_odd(stored):
+        return any(pixels.shape == (25, 48) for pixels, _ in stored.values())
+
+    box.put("odd.fits.gz", 30, camera="alpha", size=(25, 40, 8))
+    monkeypatch.setattr(*where, broken)
+    check_rest(box, "odd.fits.gz", f"not foreseen ({kind.__name__}")
+    logs = list((box.results / paths.FAILED_READS).glob("*.log"))
+    assert len(logs) == 1
+    assert "Traceback" in logs[0].read_text()
+
+
+_card = st.binary(min_size=0, max_size=90).map(lambda raw: raw.ljust(80)[:80])
+
+
+@given(cards=st.lists(_card, max_size=8), seed=st.integers(0, 3))
+@settings(
+    max_examples=int(os.environ.get("HEADERS", 10)), deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+def test_random_bytes_as_cards_cost_no_other_frame(box, cards, seed):
+    content = with_cards(seed=seed)
+    end = content.index(b"END" + b" " * 77)
+    text = content[:end] + b"".join(cards) + b"END".ljust(80)
+    box.write("odd.fits", text.ljust(-(-len(text) // 2880) * 2880) + content[2880:])
+    outcome = box.run()
+    assert outcome.status == 0
+    assert all((box.results / product).is_file() for product in GOOD)
+    assert box.run().jobs == []
+    assert inventory.load_store(box.results).rows["odd.fits"].status in ("ok", "set aside")
+
+
+# -- verdicts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["header", "pixels"])
+def test_a_frame_that_was_misread_once_is_read_again(box, place, monkeypatch):
+    """By the next run, without a change to the file."""
+    name, open_raw = "a1.fits.gz", rawfile.open_raw
+    content = bytearray((box.raw / name).read_bytes())
+    content[1 if place == "header" else -40] ^= 8
+    bad = box.root / "bad.fits.gz"
+    bad.write_bytes(content)
+
+    def misread(path, file=None):
+        return open_raw(bad if file == name else path, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rawfile, "open_raw", misread)
+        assert any(line.startswith(f"set aside: {name}") for line in box.run().lines)
+    assert "reduced/a1.fits" in box.run().jobs
+    assert box.run().jobs == []
+
+
+def test_a_verdict_that_two_runs_gave_is_asked_for_again(box):
+    """A verdict stays with the file's times; -F, or the product's name, has it read once more."""
+    box.write("odd.fits", b"no FITS")
+    for _ in range(3):
+        box.run()
+    row = inventory.load_store(box.results).rows["odd.fits"]
+    assert row.stamp
+    reading = {}
+    from ccdflow.run import session
+
+    for again in (frozenset(), {"reduced/other.fits"}, {"reduced/odd.fits"}, None):
+        store, opened = inventory.load_store(box.results), []
+        with pytest.MonkeyPatch.context() as patch:
+            real = rawfile.open_raw
+            patch.setattr(
+                rawfile,
+                "open_raw",
+                lambda path, name, o=opened, r=real: (o.append(name), r(path, name))[1],
+            )
+            inventory.update(store, session.reading_settings(box.values()), again=again)
+        reading[str(again)] = opened
+    assert list(reading.values()) == [[], [], ["odd.fits"], ["odd.fits"]]

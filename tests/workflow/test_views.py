@@ -1,0 +1,148 @@
+"""What Snakemake shows of the workflow, and the workflow as a module of another one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sandbox import SMALL, Sandbox, products
+
+ROOT = Path(__file__).parents[2]
+NIGHT = "2024-03-01"
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory):
+    """Twelve frames of two nights, reduced."""
+    made = Sandbox(tmp_path_factory.mktemp("views") / "box", {"combine": {"minimum": 3}})
+    for night in (NIGHT, "2024-03-02"):
+        for number in range(6):
+            kind = "FLAT" if number == 5 else "BIAS"
+            made.put(f"{night}/{number}.fits.gz", number, night=night, kind=kind, size=SMALL)
+    run = made.snakemake()
+    assert run.status == 0, run.output
+    return made
+
+
+def edges(text):
+    """Return the (from, to) pairs of a drawing, by the first line of their labels."""
+    names = dict(re.findall(r'(\d+)\[label = "(\w+)', text))
+    return {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", text)}
+
+
+CHAIN = {
+    ("reduce", "combine"), ("reduce", "picture"), ("reduce", "page"), ("combine", "page"),
+    ("combine", "quality_picture"), ("combine", "quality_table"), ("picture", "page"),
+    ("quality_picture", "page"), ("page", "index_page"), ("index_page", "all"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("view", ["--rulegraph", "--dag"])
+def test_drawings_show_the_chain_though_all_is_made(box, view):
+    drawn = box.snakemake(view)
+    assert drawn.status == 0, drawn.output
+    assert edges(drawn.output) >= CHAIN
+    if view == "--dag":
+        assert f"product: reduced/{NIGHT}/3.fits" in drawn.output
+        assert drawn.output.count('label = "reduce') == 12
+
+
+def test_the_drawing_of_files_names_products(box):
+    drawn = box.snakemake("--filegraph").output
+    assert {"reduce", "combine", "page"} <= set(re.findall(r"<b><font [^>]*>(\w+)<", drawn))
+    assert ".ccdflow/done" not in drawn
+
+
+def test_the_summary_tells_which_products_are_current(box, tmp_path):
+    def status():
+        lines = [line.split("\t") for line in box.snakemake("--summary").output.splitlines()]
+        return {
+            line[0].removeprefix(f"{box.results}/"): (line[-2], line[-1])
+            for line in lines
+            if len(line) == 6 and line[0] != "output_file"
+        }
+
+    before = products(box.results)
+    found = status()
+    assert found.keys() == before.keys() - {"inventory.csv"}
+    assert set(found.values()) == {("ok", "no update")}
+
+    lost = box.results / "reduced" / NIGHT / "5.fits"
+    lost.rename(tmp_path / "lost.fits")
+    whole = (box.raw / NIGHT / "4.fits.gz").read_bytes()
+    box.put(f"{NIGHT}/4.fits.gz", 99, night=NIGHT, size=SMALL)
+    found = status()
+    assert found[f"reduced/{NIGHT}/5.fits"] == ("missing", "update pending")
+    assert found[f"reduced/{NIGHT}/4.fits"] == ("updated input files", "update pending")
+    assert found["reduced/2024-03-02/4.fits"] == ("ok", "no update")
+    assert found[f"nights/{NIGHT}/report.html"][1] == "update pending"
+    box.write(f"{NIGHT}/4.fits.gz", whole)
+    (tmp_path / "lost.fits").rename(lost)
+    assert products(box.results) == before
+
+
+def test_a_dry_run_says_what_is_made_of_what(box):
+    few = box.snakemake("-n", "-F").output.splitlines()
+    all_ = box.snakemake("-np", "-F").output.splitlines()
+    line = f"  {NIGHT}/0.fits.gz -> reduced/{NIGHT}/0.fits (asked for again)"
+    assert line in few
+    assert "  ... and 4 more; -np names all" in few
+    reduced = [each for each in all_ if " -> reduced/" in each]
+    assert len(reduced) == 12
+    assert line in all_
+    assert f"  night {NIGHT} -> nights/{NIGHT}/report.html (asked for again)" in few
+    assert any(re.fullmatch(rf"  5 frames -> combined/{NIGHT}/\S+ \(.*\)", each) for each in few)
+    assert not [each for each in few + all_ if ".ccdflow/done" in each]
+
+
+def test_rules_say_what_they_map_to_what(box):
+    said = box.snakemake("--list-rules").output
+    for rule in ("reduce", "combine", "quality_table", "picture", "page", "index_page", "night"):
+        assert re.search(rf"^{rule} \(.* -> .*\)$", said, re.M), rule
+
+
+MODULE = """
+configfile: "settings.yaml"
+
+
+module ccdflow:
+    snakefile:
+        "{root}/Snakefile"
+    config:
+        config
+
+
+use rule * from ccdflow
+"""
+
+
+def test_as_a_module_of_another_workflow_it_makes_the_same_bytes(box, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "Snakefile").write_text(MODULE.format(root=ROOT))
+    (other / "settings.yaml").write_text(
+        f"raw: {box.raw}\nresults: results\ncameras: {box.cameras}\n"
+        "combine: {minimum: 3}\nlimits: {settle: 0, frame_memory: 50}\n"
+    )
+    command = [
+        sys.executable, "-m", "snakemake", "--cores", "2",
+        "--workflow-profile", str(ROOT / "profiles" / "default"),
+    ]  # fmt: skip
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}"}
+    options = {"cwd": other, "capture_output": True, "text": True, "env": environment}
+    run = subprocess.run(command, check=False, **options)
+    assert run.returncode == 0, run.stderr
+    assert "12 reduced frames, 2 combined biases" in run.stderr
+    assert products(other / "results") == products(box.results)
+    again = subprocess.run(command, check=False, **options)
+    assert "nothing to do" in again.stderr
+    broken = subprocess.run([*command, "-F"], check=False, **options | {
+        "env": {**environment, "CCDFLOW_TEST_FAULTS": f'{{"reduced/{NIGHT}/0.fits": "OSError(5)"}}'}
+    })  # fmt: skip
+    assert broken.returncode == 1
+    assert f"failed: reduced/{NIGHT}/0.fits" in broken.stderr
