@@ -191,7 +191,7 @@ def test_a_camera_without_gain_is_calibrated_in_adu_without_uncertainty(tmp_path
 def test_types_and_steps_are_configuration(tmp_path):
     chain = take(tmp_path)
     done = run(tmp_path, chain, calibrate={"types": ["flat"], "steps": ["bias", "dark", "flat"]})
-    made = [p for p, r in done.records.items() if r.kind == "science"]
+    made = sorted(p for p, r in done.records.items() if r.kind == "science")
     assert made == [f"calibrated/flat_{band}{n}.fits" for band in "gr" for n in range(1, 5)]
     header = done.open(made[0])[0].header
     assert ("BIASIM" in header, "DARKIM" in header, "FLATIM" in header) == (True, True, False)
