@@ -42,6 +42,8 @@ localrules:
     associations_table,
     picture,
     quality_picture,
+    masters_picture,
+    calibrated_picture,
     page,
     index_page,
     product,

@@ -40,6 +40,44 @@ rule quality_picture:
         make(wildcards)  # ccdflow.kinds.quality.QUALITY.make
 
 
+rule masters_picture:
+    """Combined darks and flats of a night -> picture of them and their errors."""
+    input:
+        needed,
+    output:
+        record("{product}"),
+    log:
+        log_of("{product}"),
+    wildcard_constraints:
+        product=r"nights/[^/]+/masters\.png",
+    params:
+        masters=sources,
+        picture=product,
+    message:
+        "{params.masters} -> {params.picture}"
+    run:
+        make(wildcards)  # ccdflow.kinds.calibrated_pictures.MASTERS_PICTURE.make
+
+
+rule calibrated_picture:
+    """Calibrated frames of a night -> picture of one of each filter, before and after."""
+    input:
+        needed,
+    output:
+        record("{product}"),
+    log:
+        log_of("{product}"),
+    wildcard_constraints:
+        product=r"nights/[^/]+/calibrated\.png",
+    params:
+        frames=sources,
+        picture=product,
+    message:
+        "{params.frames} -> {params.picture}"
+    run:
+        make(wildcards)  # ccdflow.kinds.calibrated_pictures.SCIENCE_PICTURE.make
+
+
 rule page:
     """Frames, combined biases and pictures of a night -> its page."""
     input:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ccdflow.kinds.associations import ASSOCIATIONS
 from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.calibrated_pictures import MASTERS_PICTURE, SCIENCE_PICTURE
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame import FRAME
@@ -22,8 +23,8 @@ from ccdflow.kinds.table import DARK_TABLE, FLAT_TABLE, TABLE
 
 CHAIN = Chain(
     (
-        FRAME, BIAS, DARK, FLAT, SCIENCE, PICTURE, QUALITY, PAGE, TABLE, DARK_TABLE, FLAT_TABLE,
-        ASSOCIATIONS, INDEX,
+        FRAME, BIAS, DARK, FLAT, SCIENCE, PICTURE, QUALITY, MASTERS_PICTURE, SCIENCE_PICTURE, PAGE,
+        TABLE, DARK_TABLE, FLAT_TABLE, ASSOCIATIONS, INDEX,
     )
 )  # fmt: skip
 

@@ -135,7 +135,9 @@ class _Shelves:
                 texts.setdefault(setup, {})[row.facts["setting"]] = None
         return {
             setup: [
-                name for name in identity.differing(own) if not identity.is_of(name, ("temperature",))
+                name
+                for name in identity.differing(own)
+                if not identity.is_of(name, ("temperature",))
             ]
             for setup, own in texts.items()
         }

@@ -175,7 +175,7 @@ class Dark(Light):
 
     def more_data(self, work):
         """Return what others need to know of a combined dark: the exposure of its members."""
-        return {"seconds": self.seconds(work)}
+        return {**super().more_data(work), "seconds": self.seconds(work)}
 
     def flags(self, context, records):
         """Yield the darks that are in no group for want of an exposure time, too."""

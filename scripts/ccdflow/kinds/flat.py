@@ -198,10 +198,6 @@ class Flat(Light):
             for each in found
         ]
 
-    def remarks(self, work, figures, *, several):
-        """Return what is missing in a combined flat, and what is not as it should be."""
-        return [*_without(work, self.of(work)), *super().remarks(work, figures, several=several)]
-
     def say_of_image(self, cards, combined, figures, texts, unit):
         """Write level, signal to noise and ratios of an image into its header."""
         super().say_of_image(cards, combined, figures, texts, unit)
@@ -218,12 +214,3 @@ class Flat(Light):
 
 
 FLAT = Flat()
-
-
-def _without(work, members):
-    """Return sentences on masters that the flats were combined without."""
-    return [
-        f"combined without {step.kind}: {missing}"
-        for step in work.group.steps
-        if (missing := why_missing(work.context, step))
-    ]

@@ -9,8 +9,10 @@ from ccdflow.detector import choosing
 from ccdflow.files.hdus import array_hdu
 from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
+from ccdflow.kinds.association import why_missing
 from ccdflow.kinds.master import Master
 from ccdflow.kinds.preparing import Members
+from ccdflow.run import ledger
 
 
 class Light(Master):
@@ -37,6 +39,22 @@ class Light(Master):
         names = [printable(file) for file in work.files]
         return choosing.same_pixels(combined.sample, names)
 
+    def shown(self, context, night):
+        """Return the masters of a night."""
+        return [group.product for group in self.night_groups(context, night)]
+
+    def without(self, context, group):
+        """Return sentences on masters that the members were combined without."""
+        return [
+            f"without {step.kind}: {missing}"
+            for step in group.steps
+            if (missing := why_missing(context, step))
+        ]
+
+    def more_data(self, work):
+        """Return what others need to know: the masters that are missing."""
+        return {"without": self.without(work.context, work.group)}
+
     def said_of(self, work, figures):
         """Return the sentences that measuring came to."""
         return figures["said"]
@@ -45,6 +63,9 @@ class Light(Master):
         """Write what was combined, how, and less which masters."""
         super().say_of_group(work, cards)
         self.of(work).say_of_masters(cards)
+        for step in work.group.steps:
+            if why_missing(work.context, step):
+                cards.add_history(f"ccdflow: combined without {step.kind}: there was none")
 
     def say_of_image(self, cards, combined, figures, texts, unit):
         """Write how one image came out, and the noise that its uncertainty is made with."""
@@ -64,3 +85,20 @@ class Light(Master):
             cards.add_comment("Number of frames behind each pixel")
             parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
         return parts
+
+    def closing(self, context, records):
+        """Return the lines on masters that were not made, or were made without another."""
+        lines = super().closing(context, records)
+        if not self.configuration(context)["enabled"]:
+            return lines
+        made = [record for record in records if record.status == ledger.MADE]
+        for kind in self.before:
+            found = [r for r in made if any(_is_of(kind, text) for text in r.data["without"])]
+            if found:
+                text = next(text for text in found[0].data["without"] if _is_of(kind, text))
+                lines.append(f"{len(found)} of {len(made)} {self.words[1]} {text}")
+        return lines
+
+
+def _is_of(kind, text):
+    return text.startswith(f"without {kind}:")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from functools import cached_property
 
@@ -25,7 +24,7 @@ from ccdflow.run.inventory import OK, SET_ASIDE, digest
 from ccdflow.run.job import Group, Size
 from ccdflow.run.ledger import Record
 
-# Frames and reasons that are named at the end of a run.
+# Frames that are named at the end of a run.
 _MOST_LINES = 10
 # Errors that a damaged file makes: what is read is made again, and then the frame.
 _DAMAGE = ("make it again", "reduce it again", "check its disk")
@@ -169,20 +168,13 @@ class Science(Kind):
             for record in records
             if record.status == ledger.REFUSED
         ]
-        lacking = Counter(
-            text
-            for record in records
-            if record.status == ledger.MADE
-            for text in record.data.get("missing", ())
-        )
-        lines += [
-            f"calibrated without it, grade C: {count} frame{'s' * (count != 1)}: {text}"
-            for text, count in sorted(lacking.items(), key=lambda item: (-item[1], item[0]))
-        ]
-        if len(lines) > _MOST_LINES:
-            rest = len(lines) - _MOST_LINES
-            lines = [*lines[:_MOST_LINES], f"... and {rest} more, see {paths.ASSOCIATIONS}"]
-        return lines
+        made = [record for record in records if record.status == ledger.MADE]
+        lines = lines[:_MOST_LINES] + _more(lines)
+        for kind in STEPS:
+            lines += _lacking(
+                f"without {kind}", made, lambda r, kind=kind: r.data["missing"].get(kind)
+            )
+        return lines + _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
 
     def index_basis(self, context):
         """Return what the overview depends on: nothing of calibrated frames is on it."""
@@ -190,6 +182,21 @@ class Science(Kind):
 
 
 SCIENCE = Science()
+
+
+def _more(lines):
+    rest = len(lines) - _MOST_LINES
+    return [f"... and {rest} more, see {paths.ASSOCIATIONS}"] if rest > 0 else []
+
+
+def _lacking(what, made, why):
+    """Return a line on how many frames lack something, with the reason of the first, or none."""
+    found = [(record.product, text) for record in made if (text := why(record))]
+    if not found:
+        return []
+    number = f"{len(found)} of {len(made)} calibrated frames"
+    where = "" if len({text for _, text in found}) == 1 else f" ({found[0][0]})"
+    return [f"calibrated {what}: {number}{where}: {found[0][1]}"]
 
 
 def _is_made(context, row):
@@ -359,11 +366,11 @@ class Calibration:
 
     def _data(self, done):
         figures = ("sky", "sky_rms", "sky_predicted")
-        missing = [*self.missing.values(), *([done.uncertain] if done.uncertain else [])]
         return {
             "grade": self.grade,
             "reasons": self.reasons,
-            "missing": missing,
+            "missing": self.missing,
+            "uncertain": done.uncertain,
             "unit": done.unit,
             "images": [{name: image.get(name) for name in figures} for image in done.images],
         }

@@ -1,0 +1,290 @@
+"""The pictures of a night's combined darks and flats, and of its frames before and after."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.frame.products import product_images
+from ccdflow.kinds import picture
+from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.picture import NightPicture
+from ccdflow.kinds.science import SCIENCE, Calibration
+from ccdflow.kinds.writing import write_text
+from ccdflow.pages.page import Picture, Section
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.inventory import digest
+
+# More rows than this make no picture that anybody looks at.
+_MOST = 8
+_UP = "../.."
+
+
+class CalibrationPicture(NightPicture):
+    """A picture of some products of a night, two images each.
+
+    Attributes
+    ----------
+    title, explanation, alt : str
+    """
+
+    stage = 6
+    title = explanation = alt = ""
+
+    def drawn(self, context, night):
+        """Return the groups whose products are drawn, if they are made."""
+        raise NotImplementedError(f"{self.name}: what is drawn?")
+
+    def row(self, context, group):
+        """Return the `ccdflow.pages.calibratedpictures.ImageRow` of a product."""
+        raise NotImplementedError(f"{self.name}: what is shown of a product?")
+
+    def plan(self, planner):
+        """Want the picture of each night that has such products."""
+        context = planner.context
+        for night in sorted({group.shown for group in context.groups.values()}):
+            for product in self.shown(context, night):
+                groups = self.drawn(context, night)
+                needs = [group.product for group in groups]
+                planner.want(self, product, night, self._basis(context, night), needs=needs)
+
+    def shown(self, context, night):
+        """Return the picture of a night that has such products."""
+        is_drawn = context.settings["pictures"]["per_type"] != 0 and self.drawn(context, night)
+        return [self.product(night)] if is_drawn else []
+
+    def basis(self, context, job):
+        """Return what the picture of a night depends on."""
+        return self._basis(context, job.night)
+
+    def _basis(self, context, night):
+        made = self._made(context, night)
+        return {
+            "version": picture.PICTURES,
+            "products": [[g.product, context.outcome(g.product).key] for g in made],
+        }
+
+    def _made(self, context, night):
+        found = [(group, context.outcome(group.product)) for group in self.drawn(context, night)]
+        made = [g for g, record in found if record is not None and record.status == ledger.MADE]
+        return made[:_MOST]
+
+    def make(self, context, job, *, threads):
+        """Draw the picture of a night."""
+        basis, made = self._basis(context, job.night), self._made(context, job.night)
+        if not made:
+            return ledger.Record(
+                job.product, self.name, digest(basis), ledger.REFUSED, "none was made", basis=basis
+            )
+        png = import_module("ccdflow.pages.calibratedpictures").image_rows(
+            (self.row(context, group) for group in made),
+            title=f"{self.title}: night {job.night}",
+            explanation=self.explanation,
+        )
+        return write_text(context, job, basis, png)
+
+    def carries(self, context, job):
+        """Return the rows of what is drawn, and its groups."""
+        groups = self.drawn(context, job.night)
+        return [context.store.rows[file] for group in groups for file in group.files], groups
+
+    def page_basis(self, context, night):
+        """Return the picture's key."""
+        keys = [getattr(context.outcome(each), "key", "") for each in self.shown(context, night)]
+        return {self.name: keys} if keys else {}
+
+    def pictures(self, context, night):
+        """Return the picture for the page, () where it is not there."""
+        for product in self.shown(context, night):
+            record, path = context.outcome(product), context.results / product
+            if record is not None and record.status == ledger.MADE and path.is_file():
+                return (Picture(path.read_bytes(), self.alt),)
+        return ()
+
+
+class MastersPicture(CalibrationPicture):
+    """The picture of a night's combined darks and flats; its section has their figures."""
+
+    name = "masters picture"
+    rule = "masters_picture"
+    words = ("picture of darks and flats", "pictures of darks and flats")
+    file = "masters.png"
+    title = "Combined darks and flats"
+    explanation = "Left: the master; a dark in adu at its own exposure, a flat with mean 1. Right: the standard error of each pixel."  # noqa: E501
+    alt = "Combined darks and flats of the night, each with its standard error"
+
+    def drawn(self, context, night):
+        """Return the darks and flats of a night."""
+        return [*DARK.night_groups(context, night), *FLAT.night_groups(context, night)]
+
+    def row(self, context, group):
+        """Return a master beside its standard error."""
+        image = _first_image(context, group)
+        pixels = _pixels(context, group.product, image.hdu)
+        error = _pixels(context, group.product, f"UNCERT{image.suffix}")
+        unit = "adu" if group.kind == DARK.name else ""
+        return _row(
+            Path(group.product).stem,
+            (pixels, unit, f"Combined {group.kind}"),
+            (error, unit, "Standard error"),
+        )
+
+    def section(self, context, night):
+        """Return the section on a night's darks and flats."""
+        groups = self.drawn(context, night)
+        if not groups:
+            return None
+        lines = [line for group in groups for line in _master_lines(context, group)]
+        return Section(
+            "masters",
+            "Combined darks and flats",
+            (f"{_count(groups, DARK)} and {_count(groups, FLAT)}.",),
+            headings=(
+                "Product",
+                "Frames",
+                "Amplifier",
+                "Figures",
+                "Noise measured / predicted",
+                "",
+            ),
+            rows=tuple(lines),
+            pictures=self.pictures(context, night),
+        )
+
+
+class SciencePicture(CalibrationPicture):
+    """The picture of frames before and after they are calibrated; its section lists all."""
+
+    name = "calibrated picture"
+    rule = "calibrated_picture"
+    words = ("picture of calibrated frames", "pictures of calibrated frames")
+    file = "calibrated.png"
+    title = "Before and after calibrating"
+    explanation = "Left: the reduced frame. Right: less bias and dark, over the flat. Each has a scale of its own."  # noqa: E501
+    alt = "One frame of each filter, reduced and calibrated"
+
+    def drawn(self, context, night):
+        """Return so many frames of each camera and filter as the configuration says."""
+        most = context.settings["pictures"]["per_type"]
+        drawn, count = [], Counter()
+        for group in SCIENCE.night_groups(context, night):
+            kind = (group.camera, context.store.rows[group.files[0]].facts["filter"])
+            if most == "all" or count[kind] < most:
+                count[kind] += 1
+                drawn.append(group)
+        return drawn
+
+    def row(self, context, group):
+        """Return a reduced frame beside the calibrated one."""
+        image = _first_image(context, group)
+        record, row = context.outcome(group.product), context.store.rows[group.files[0]]
+        before = _pixels(context, reduced(group.files[0]), image.hdu)
+        after = _pixels(context, group.product, image.hdu)
+        headline = f"{row.file}: {row.facts['filter']}, grade {record.data['grade']}"
+        return _row(
+            headline, (before, "adu", "Reduced"), (after, record.data["unit"], "Calibrated")
+        )
+
+    def section(self, context, night):
+        """Return the section on a night's calibrated frames."""
+        groups = SCIENCE.night_groups(context, night)
+        if not groups:
+            return None
+        records = [record for g in groups if (record := context.outcome(g.product)) is not None]
+        grades = Counter(r.data["grade"] for r in records if r.status == ledger.MADE)
+        said = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
+        number = sum(grades.values())
+        return Section(
+            "calibrated",
+            "Calibrated frames",
+            (f"{number} calibrated frame{'s' * (number != 1)}{': ' * bool(said)}{said}.",),
+            (
+                "A: all masters of the night, exact; B: one of another night, scaled down, or of"
+                " unknown temperature; C: a step is missing, or a dark scaled up.",
+            ),
+            headings=("Frame", "Grade", "Bias", "Dark", "Flat", "Sky", "Noise", "Predicted", ""),
+            rows=tuple(_frame_line(context, group) for group in groups),
+            pictures=self.pictures(context, night),
+        )  # fmt: skip
+
+
+MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
+
+
+def _row(headline, *images):
+    return import_module("ccdflow.pages.calibratedpictures").ImageRow(headline, images)
+
+
+def _first_image(context, group):
+    row = context.store.rows[group.files[0]]
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    return product_images(geometry, recipe)[0]
+
+
+def _pixels(context, product, hdu):
+    with fits.open(context.results / product, memmap=False) as hdus:
+        data = hdus[hdu].data
+        return data.astype(data.dtype.newbyteorder("=")).astype(np.float32)
+
+
+def _count(groups, kind):
+    number = sum(group.kind == kind.name for group in groups)
+    return f"{number} {kind.words[number != 1]}"
+
+
+def _number(value, digits=4):
+    is_known = isinstance(value, int | float) and math.isfinite(value)
+    return f"{value:.{digits}g}" if is_known else "-"
+
+
+def _master_lines(context, group):
+    """Yield the cells of a master's amplifiers."""
+    record = context.outcome(group.product)
+    name = Path(group.product).stem
+    if record is None or record.status != ledger.MADE:
+        yield name, str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
+        return
+    outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
+    notes = "; ".join([*record.data.get("without", ()), *record.data.get("remarks", ()), *outs])
+    for each in record.data["quality"]:
+        ratio = f"{_number(each['noise_ratio'])} ± {_number(each['noise_ratio_error'], 2)}"
+        yield name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio, notes
+
+
+def _figures_of(group, each):
+    unit = {"electron": "e-"}.get(each["unit"], each["unit"])
+    if group.kind == DARK.name:
+        return (
+            f"{_number(each['rate'])} ± {_number(each['rate_error'], 2)} {unit}/s,"
+            f" {each['hot']} hot pixels, glow {_number(each['glow'], 3)} {unit}/s"
+        )
+    return (
+        f"level {_number(each['level'])} {unit} ({_number(each['lowest'])} to"
+        f" {_number(each['highest'])}), signal to noise {_number(each['signal_to_noise'])} a pixel"
+    )
+
+
+def _frame_line(context, group):
+    """Return the cells of a calibrated frame."""
+    file, record = group.files[0], context.outcome(group.product)
+    if record is None or record.status != ledger.MADE:
+        return file, "", "", "", "", "", "", "", getattr(record, "reason", "not made")
+    uses = Calibration(context, group).uses
+    masters = [_master_words(uses.get(kind)) for kind in ("bias", "dark", "flat")]
+    image = record.data["images"][0]
+    sky = [_number(image[name]) for name in ("sky", "sky_rms", "sky_predicted")]
+    missing = [f"without {kind}" for kind in record.data["missing"]]
+    return file, record.data["grade"], *masters, *sky, "; ".join(missing)
+
+
+def _master_words(use):
+    if use is None:
+        return "-"
+    return "; ".join([Path(use.product).stem, *use.remarks])
