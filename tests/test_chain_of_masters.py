@@ -111,6 +111,18 @@ def test_a_flat_has_the_ratio_of_light_and_not_of_gains(tmp_path):
     assert ratio == pytest.approx(expected, abs=1e-3)
 
 
+def test_figures_of_a_flat_are_those_of_its_members(tmp_path):
+    """Halves of the members differ by the predicted noise, and levels are electrons."""
+    chain = take(tmp_path, flats=(("g", 9),), flat_level=25_000.0, lamp_drift=0.0)
+    record = run(tmp_path, chain).records[FLATS["g"]]
+    for figures, amplifier in zip(record.data["quality"], chain.detector.amplifiers, strict=True):
+        columns = slice(*amplifier.columns)
+        good = chain.good()[:, columns]
+        light = np.median(25_000 * chain.detector.response("g")[:, columns][good])
+        assert figures["level"] == pytest.approx(light, rel=0.02)
+        assert figures["noise_ratio"] == pytest.approx(1.0, abs=0.04)
+
+
 # -- groups ----------------------------------------------------------------------------------------
 
 
@@ -181,8 +193,8 @@ def test_without_biases_no_dark_is_made_and_the_reason_says_which_was_wanted(tmp
     flat = done.records[FLATS["g"]]
     assert flat.status == ledger.MADE
     assert (
-        "combined without bias: no bias of simcam 103x101 1 1: there is none at all"
-        in (flat.data["remarks"])
+        "without bias: no bias of simcam 103x101 1 1: there is none at all"
+        in (flat.data["without"])
     )
     assert "BIASIM" not in done.open(FLATS["g"])[0].header
 

@@ -159,15 +159,24 @@ class Flat(Light):
 
         A frame is in electrons where every gain is known; so is what it is divided by.
         """
-        gains = [amplifier.gain for one in work.images for amplifier in one.amplifiers]
-        if None in gains or len(set(gains)) == 1:
-            return combined
-        mean = float(np.mean(gains))
+        factors = self._gain_factors(work)
+        return self._times(work, image, combined, factors) if factors else combined
+
+    def _gain_factors(self, work):
+        """Return {amplifier: its gain over the mean of all}; {} where there is nothing to do."""
+        gains = {a.name: a.gain for one in work.images for a in one.amplifiers}
+        if None in gains.values() or len(set(gains.values())) == 1:
+            return {}
+        mean = float(np.mean(list(gains.values())))
+        return {name: gain / mean for name, gain in gains.items()}
+
+    def _times(self, work, image, combined, factors):
+        """Return a flat of which each amplifier is multiplied by a factor."""
         arrays = [combined.image.copy(), combined.uncertainty.copy(), combined.sample.copy()]
         for amplifier in image.amplifiers:
             place = work.place(amplifier)
             inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
-            factor = amplifier.gain / mean
+            factor = factors[amplifier.name]
             for array in arrays[:2]:
                 array[place.slices] *= array.dtype.type(factor)
             arrays[2][:, inside, place.x0 : place.x1] *= arrays[2].dtype.type(factor)
@@ -176,7 +185,12 @@ class Flat(Light):
 
     def measure_image(self, work, combined, image, unit):
         """Return what the flats say of each amplifier: a row of the table."""
-        found = flat_figures.measure_flat(combined, hours=hours_of(work.dates))
+        # Levels and noise are those of the members, which are in adu.
+        factors = self._gain_factors(work)
+        inverse = {name: 1 / factor for name, factor in factors.items()}
+        members = self._times(work, image, combined, inverse) if factors else combined
+        found = flat_figures.measure_flat(members, hours=hours_of(work.dates))
+        ratios = amplifier_ratios(combined, combined.noise.amplifiers)
         return [
             {
                 "amplifier": each.amplifier,
@@ -189,7 +203,7 @@ class Flat(Light):
                 "aperture_cap": short(each.aperture_cap),
                 "lamp_drift": short(each.lamp_drift.value),
                 "lamp_drift_error": short(each.lamp_drift.error),
-                "ratio": short(each.ratio),
+                "ratio": short(ratios[each.amplifier]),
                 "unlit": each.unlit,
                 "noise_ratio": short(each.noise_ratio.value),
                 "noise_ratio_error": short(each.noise_ratio.error),
