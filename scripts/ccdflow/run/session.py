@@ -131,14 +131,27 @@ def _begin(values, reading, chain, dry, lock, progress, named):
     session = Session(plan.make_plan(context, forced), dry, lock, busy)
     if not dry:
         try:
-            # Those of the last run: what failed then is tried again.
-            shutil.rmtree(results / paths.LOGS, ignore_errors=True)
+            remove_logs(results)
             retire(context, session.plan.retire)
             save(session, claims.removable(files, busy, results))
             remove_parts(results, chain.folders)
         except OSError as error:
             raise _unwritable(results, error) from None
     return session
+
+
+def remove_logs(results):
+    """Remove the logs of jobs that failed in the last run; they are tried again.
+
+    Those of raw files that could not be read stay: such files stay set aside.
+    """
+    for path in (results / paths.LOGS).glob("*"):
+        if path == results / paths.FAILED_READS:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def reading_settings(values):
