@@ -4,6 +4,9 @@ Of each frame it is known what its header means; whatever is not read right must
 left empty with a warning.
 """
 
+import bz2
+import lzma
+import os
 import re
 import warnings
 
@@ -764,3 +767,51 @@ def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tm
     assert table.loc["g3.fits", "reason"] == "warning: GAIN: not a number from 0 on (found 'odd 3')"
     (why,) = [line for line in run.lines if line.startswith("no combined bias")]
     assert "no frame is of type bias (5 science)" in why
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_files_packed_by_bzip2_and_xz_become_what_the_plain_file_becomes(ending, pack, tmp_path):
+    raw, content = tmp_path / "raw", frame(pixels(1), usual())
+    raw.mkdir()
+    packed = pack(content)
+    (raw / f"a.fits.{ending}").write_bytes(packed)
+    (raw / f"second.fits.{ending}").write_bytes(pack(frame(pixels(2), usual())))
+    half = len(content) // 2880 // 2 * 2880
+    (raw / f"two.fits.{ending}").write_bytes(pack(content[:half]) + pack(content[half:]))
+    (raw / f"cut.fits.{ending}").write_bytes(packed[: len(packed) * 2 // 3])
+    (raw / f"bad.fits.{ending}").write_bytes(packed[:200] + bytes(50) + packed[250:])
+    (raw / f"long.fits.{ending}").write_bytes(pack(content + bytes(1 << 22)))
+    (raw / "b.fits").write_bytes(content)
+    for path in raw.iterdir():
+        os.utime(path, (1.7e9, 1.7e9))
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
+    rows = run.context.store.rows
+    assert rows["b.fits"].fingerprint == rows[f"a.fits.{ending}"].fingerprint
+    for name, seed in (("a", 1), ("two", 1), ("second", 2)):
+        with run.open(f"reduced/{name}.fits") as hdus:
+            assert np.array_equal(hdus[0].data, reduced(pixels(seed)))
+    for name, reason in (
+        ("cut", "ends early"),
+        ("bad", "stream is damaged"),
+        ("long", "holds more"),
+    ):
+        row = rows[f"{name}.fits.{ending}"]
+        assert row.status == "set aside"
+        assert reason in row.reason
+
+
+def test_files_that_are_passed_over_are_counted(tmp_path):
+    raw = tmp_path / "raw"
+    (raw / "n1").mkdir(parents=True)
+    for name in ("a.fits", "._a.fits", "n1/.b.fits.gz", "n1/c.fits.Z", ".DS_Store", "notes.zip"):
+        (raw / name).write_bytes(frame(pixels(1), usual()))
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
+    assert list(run.context.store.rows) == ["a.fits"]
+    assert [line for line in run.lines if line.startswith("passed over")] == [
+        "passed over: 2 files with a leading dot in the name (the first: '._a.fits')",
+        "passed over: 1 file packed in a way that is not read: unpack them, or pack them with gzip "
+        "(the first: 'n1/c.fits.Z')",
+    ]

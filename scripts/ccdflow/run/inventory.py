@@ -32,7 +32,7 @@ from ccdflow.files.scaling import scaling_of
 from ccdflow.run.tracebacks import text_of
 
 # Raise it when a change to the reading of headers alters what the table says.
-READING = 3
+READING = 4
 
 OK = "ok"
 SET_ASIDE = "set aside"
@@ -341,7 +341,7 @@ def look_through(raw):
             file="config/config.yaml",
             keyword="raw",
             value=str(raw),
-            allowed="a folder with *.fits, *.fit or *.fts files, with .gz or .fz or without",
+            allowed="a folder with *.fits, *.fit, *.fts files, with .gz, .fz, .bz2, .xz or without",
             remedy="give your folder of raw frames: --config raw=FOLDER",
         )
     return dict(sorted(found.items())), problems

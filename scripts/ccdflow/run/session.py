@@ -22,7 +22,7 @@ from ccdflow.run import claims, failures, inventory, ledger, plan, removal, trac
 from ccdflow.run.context import Context
 from ccdflow.run.describe import counted, set_aside_lines
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
-from ccdflow.run.warnings_of_rows import warning_lines
+from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
 
 # What an interrupted run may leave under a temporary name is another machine's for so long.
 _FOREIGN_PART_AGE = 86400
@@ -442,6 +442,7 @@ def closing_lines(context, failed=()):
     records, made = by_kind(context.ledger), []
     lines = failures.lines(context.results, failed)
     lines += set_aside_lines(context.store, most=20, leave_out={r.product for r in failed})
+    lines += passed_over_lines(context.raw)
     lines += warning_lines(context.store)
     for kind in context.chain:
         own = records.get(kind.name, [])

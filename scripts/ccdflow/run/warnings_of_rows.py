@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 
+from ccdflow import paths
 from ccdflow.run.inventory import ARRIVING, OK
 
 # Kinds of warnings that are named at the end of a run; all stand in the table.
@@ -58,6 +60,34 @@ def _undated(store):
         for folder, count in sorted(folders.items())
         if count > 1
     ]
+
+
+def passed_over_lines(raw):
+    """Return the lines on files that look like raw frames and are not read, by the reason.
+
+    Parameters
+    ----------
+    raw : path-like
+        The raw folder.
+    """
+    hidden, packed = [], []
+    for folder, folders, names in os.walk(raw):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in filter(paths.is_passed_over, names):
+            where = os.path.relpath(folder, raw)
+            (hidden if name.startswith(".") else packed).append(os.path.normpath(f"{where}/{name}"))
+    return [
+        f"passed over: {_counted(found)} {why} (the first: {min(found)!a})"
+        for found, why in (
+            (hidden, "with a leading dot in the name"),
+            (packed, "packed in a way that is not read: unpack them, or pack them with gzip"),
+        )
+        if found
+    ]
+
+
+def _counted(found):
+    return "1 file" if len(found) == 1 else f"{len(found)} files"
 
 
 def why_no_bias(store):
