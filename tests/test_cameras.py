@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from ccdflow.camera import facts
+from ccdflow.camera import facts, imagetypes, nights
 from ccdflow.camera.cameras import (
     SCHEMA,
     Recipe,
@@ -19,6 +19,7 @@ from ccdflow.camera.cameras import (
     load_cameras,
     refuse_reduced,
 )
+from ccdflow.camera.reader import HeaderReader
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 from ccdflow.schemas import FOLDER
@@ -668,8 +669,8 @@ def test_schema_and_code_know_the_same_names():
     schema = json.loads((FOLDER / SCHEMA).read_text(encoding="utf-8"))["properties"]
     sections = {"biassec", "trimsec", "datasec", "ccdsec"}
     assert set(schema["keywords"]["properties"]) == set(facts.KEYWORDS) - sections
-    assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == facts.TYPES
-    settings = {field.name for field in fields(Recipe)} - {"layout"}
+    assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == imagetypes.TYPES
+    settings = {field.name for field in fields(Recipe)} - {"layout", "raw"}
     assert set(schema["reduction"]["properties"]) == settings
 
 
@@ -800,10 +801,10 @@ types:
         ({"DATE_OBS": "2016-01-16"}, "2016-01-16", "2016-01-16"),
         ({"DATE_OBS": "2016-01-16", "MJD_OBS": 57403.0}, "2016-01-16", "2016-01-16"),
         ({"DATE_OBS": "2016-01-16 04:00:60"}, "2016-01-16T04:01:00", "2016-01-15"),
-        ({"DATE_OBS": "0000-00-00"}, "", "run7"),
-        # The header counts west positive: the sidereal time, 05:34 at Kitt Peak, tells.
+        ({"DATE_OBS": "0000-00-00"}, "", "archive/run7"),
+        # The header counts west positive: the sidereal time, 05:33:59 there, tells.
         (
-            {"DATE_OBS": "2016-01-16T05:20:00", "LONGITUD": 111.6, "ST": "05:33:36"},
+            {"DATE_OBS": "2016-01-16T05:20:00", "LONGITUD": 111.6, "ST": "05:33:59"},
             "2016-01-16T05:20:00",
             "2016-01-15",
         ),
@@ -830,20 +831,27 @@ def test_the_folder_stands_in_for_the_night(file, night):
     assert generic_camera([made]).describe([made], file=file).night == night
 
 
-def test_the_longitude_follows_from_the_sidereal_time():
-    """Real frames: SAAO (no longitude card), Goodman, ISIS (longitude and sidereal time)."""
-    start, _ = facts.start_of({"date": "2013-07-13", "time": "00:57:33"}.get)
-    assert facts.site_longitude({"sidereal": "21:45:06"}.get, start) == pytest.approx(
-        20.81, abs=0.3
-    )
-    start, _ = facts.start_of({"date": "2016-02-09", "time": "17:10:03.435"}.get)
-    both = {"sidereal": "1:15:28.7", "longitude": -17.881603}.get
-    assert facts.site_longitude(both, start) == pytest.approx(-17.881603)
-    assert facts.site_longitude({"longitude": "-17:52:53.8"}.get, start) == pytest.approx(
-        -17.8816, abs=1e-4
-    )
-    assert facts.site_longitude({"longitude": 289.3}.get, start) == pytest.approx(-70.7)
-    assert facts.site_longitude({}.get, start) == 0
+@pytest.mark.parametrize(
+    ("cards", "longitude", "off"),
+    [
+        # Real frames: SAAO (no longitude card), ISIS (longitude and sidereal time).
+        ({"DATE_OBS": "2013-07-13", "UT": "00:57:33", "ST": "21:45:06"}, 20.81, 0.3),
+        (
+            {"DATE_OBS": "2016-02-09", "UT": "17:10:03.435", "ST": "1:15:28.7",
+             "LONGITUD": -17.881603},
+            -17.881603, 1e-9,
+        ),
+        ({"DATE_OBS": "2016-02-09T17:10", "LONGITUD": "-17:52:53.8"}, -17.8816, 1e-4),
+        ({"DATE_OBS": "2016-02-09T17:10", "LONGITUD": 289.3}, -70.7, 1e-9),
+    ],
+)  # fmt: skip
+def test_the_longitude_of_real_headers(cards, longitude, off):
+    made = header(12, 9, **cards)
+    camera = generic_camera([made])
+    reader = HeaderReader([made], dict(camera.cards), file="a.fits")
+    found = nights.site_longitude(reader, nights.moment_of(reader).when)
+    assert found == pytest.approx(longitude, abs=off)
+    assert reader.warnings == []
 
 
 # -- cards as they are ------------------------------------------------------------------------

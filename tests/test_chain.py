@@ -39,6 +39,14 @@ def old(tmp_path, monkeypatch):
     return box
 
 
+def without_grism(found):
+    """Products without the column that the table has got since."""
+    table = [line.split(",") for line in found["inventory.csv"].decode().splitlines()]
+    place = table[0].index("grism")
+    cells = [",".join(row[:place] + row[place + 1 :]) + "\n" for row in table]
+    return {**found, "inventory.csv": "".join(cells).encode()}
+
+
 def test_results_of_an_older_version_are_up_to_date(old):
     before = products(old.results)
     plan = old.plan().plan
@@ -47,7 +55,7 @@ def test_results_of_an_older_version_are_up_to_date(old):
     assert plan.asked["frame"] == 13
     outcome = old.run()
     assert outcome.jobs == []
-    assert products(old.results) == before
+    assert without_grism(products(old.results)) == before
     assert outcome.lines[-1].startswith(
         "14 reduced frames, 2 combined biases, 1 set aside, 1 whose raw file is gone; table: "
     )
@@ -64,7 +72,7 @@ def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypat
     for product in before.keys() - kept:
         (old.results / product).unlink()
     assert set(old.run().jobs) == before.keys() - kept
-    assert products(old.results) == before
+    assert without_grism(products(old.results)) == before
 
 
 # -- a kind of product that is nowhere but here ----------------------------------------------------

@@ -389,7 +389,7 @@ def test_a_copy_of_a_frame_counts_once_and_is_remarked_on(tmp_path):
     assert records[BIAS].data["members"] == [f"b{i}.fits.gz" for i in range(4)]
     table = pd.read_csv(run.results / "inventory.csv").set_index("file")
     assert table.loc["copies/x.fits.gz", "status"] == "ok"
-    assert table.loc["copies/x.fits.gz", "reason"].startswith("the same frame as b2.fits.gz")
+    assert "; the same frame as b2.fits.gz" in table.loc["copies/x.fits.gz", "reason"]
     (tmp_path / "raw" / "b2.fits.gz").unlink()
     (run.results / "reduced" / "b2.fits").unlink()
     _, records = combined(tmp_path)

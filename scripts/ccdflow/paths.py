@@ -14,7 +14,9 @@ from urllib.parse import quote, unquote
 NAME_MAX = 255
 
 RAW_ENDINGS = (".fits", ".fit", ".fts")
-PACKINGS = (".gz", ".fz")
+PACKINGS = (".gz", ".fz", ".bz2", ".xz")
+# Packed in ways that are not read: such files are named.
+OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
 
 INVENTORY = "inventory.csv"
 BIAS_QUALITY = "bias_quality.csv"
@@ -69,6 +71,14 @@ def is_shown_only(product):
         return path.suffix in (".html", ".png", ".csv")
     tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS)
     return str(path) in (*tables, OVERVIEW, INDEX_PAGE)
+
+
+def is_passed_over(name):
+    """Tell whether a file looks like a raw frame and is none to us: hidden, or packed otherwise."""
+    shown = name.lstrip(".")
+    lower = shown.lower()
+    packing = next((end for end in OTHER_PACKINGS if lower.endswith(end)), "")
+    return (shown != name or bool(packing)) and is_raw_name(shown[: len(shown) - len(packing)])
 
 
 def reduced(frame):

@@ -195,7 +195,9 @@ class Sandbox:
         work = session.start(self.values(), chain=kinds.CHAIN, dry=False, forced=forced)
         try:
             jobs = list(work.plan.jobs.values())[:stop_after]
-            done = worker.work(work.context, jobs, threads=cores, make=make, is_wide=is_wide)
+            done = worker.work(
+                work.context, jobs, threads=cores, make=make, is_wide=is_wide(work.context)
+            )
             failed = {**done.unrecorded, **({"": done.full} if done.full else {})}
             if failed and not keep_going:
                 raise OSError(next(iter(failed.values())))
@@ -266,9 +268,9 @@ def make(context, job, *, threads=1):
     return kinds.make(context, job, threads=threads)
 
 
-def is_wide(job):
-    """Tell whether a job works with all threads itself."""
-    return kinds.by_name(job.kind).todo == "make"
+def is_wide(context):
+    """Return what tells of a job whether it works with all threads itself."""
+    return lambda job: context.chain.by_name(job.kind).todo == "make"
 
 
 def own_lines(output):

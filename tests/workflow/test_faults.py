@@ -76,7 +76,8 @@ def hold(results):
         assert not result.get("crash"), f"{where}: {result['crash']}"
         said = result["error"] or str(result.get("failures"))
         is_needed = not result.get("where", "").startswith(("mkdir", "rmdir"))
-        known = "cannot be written" in said or "Errno" in said or said == "killed"
+        words = ("cannot be written", "Errno", "failed: ", "no space is left", "Input/output error")
+        known = any(word in said for word in words) or said == "killed"
         assert known or not is_needed, f"{where}: nothing was said of it"
 
 

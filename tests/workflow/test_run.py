@@ -431,7 +431,7 @@ def test_results_inside_raw_are_one_line_and_nothing_is_written(run_workflow, tm
 def test_a_wrong_setting_is_one_line(run_workflow, tmp_path, small_raw):
     run = run_workflow(small_raw, tmp_path / "results", config=["bias={clip: 0.2}"])
     assert refused(run) == (
-        "--config combine.clip: not a valid value (found 0.2);"
+        "--config bias.clip: not a valid value (found 0.2);"
         " allowed: a number from 1 to 100, in sigma, or null for no clipping"
     )
     assert not (tmp_path / "results").exists()

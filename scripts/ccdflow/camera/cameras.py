@@ -14,7 +14,7 @@ from pathlib import Path
 from ccdflow import schemas, yamltext
 from ccdflow.camera import facts
 from ccdflow.camera.assemble import resolve
-from ccdflow.camera.facts import FrameFacts, TypeRule, refuse_reduced
+from ccdflow.camera.facts import FrameFacts
 from ccdflow.camera.geometry import (
     Amplifier,
     AmplifierSpec,
@@ -24,6 +24,8 @@ from ccdflow.camera.geometry import (
     image_hdus,
 )
 from ccdflow.camera.headersections import drafts_from_header
+from ccdflow.camera.imagetypes import TypeRule
+from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.profilesections import drafts_from_profile
 from ccdflow.camera.sections import FORMS, Region, read_region
 from ccdflow.errors import FrameError, UserError
@@ -94,6 +96,8 @@ class Recipe:
         Whether the product has a mask extension.
     layout : str
         'image' or 'extensions'.
+    raw : bool
+        Whether pixels below 0 of a frame of floating point are no mark of a reduction.
     """
 
     subtract: bool = True
@@ -106,6 +110,7 @@ class Recipe:
     dtype: str = "float32"
     mask: bool = False
     layout: str = "image"
+    raw: bool = False
 
     def for_geometry(self, geometry):
         """Return the recipe with a model along the overscan that its strips are wide enough for.
@@ -132,6 +137,8 @@ class Recipe:
     def canonical(self):
         """A plain dict; the settings of a model that is not used are not in it."""
         settings = asdict(self)
+        if not self.raw:
+            del settings["raw"]
         if self.model in (None, AUTO):
             for name in ("order", "reject_sigma", "reject_iterations"):
                 del settings[name]
@@ -192,6 +199,8 @@ class Camera:
         'image' or 'extensions', None for the caller's.
     reduction : tuple of (str, object)
         Settings that override the configuration's.
+    raw : bool
+        Whether frames are raw, whatever marks of a reduction they carry.
     gain, read_noise : float or None
         Electrons per adu, electrons: of all amplifiers, before what their cards say.
     dark_rate : float or None
@@ -211,6 +220,7 @@ class Camera:
     overscan: bool = True
     layout: str | None = None
     reduction: tuple[tuple[str, object], ...] = ()
+    raw: bool = False
     gain: float | None = None
     read_noise: float | None = None
     dark_rate: float | None = None
@@ -319,6 +329,8 @@ class Camera:
         settings = dict(defaults) | dict(self.reduction)
         if self.layout is not None:
             settings["layout"] = self.layout
+        if self.raw:
+            settings["raw"] = True
         known = [field.name for field in fields(Recipe)]
         for name in settings:
             if name not in known:
@@ -410,6 +422,7 @@ def load_camera(path):
         overscan=profile.get("overscan") != "none",
         layout=profile.get("layout"),
         reduction=tuple(sorted(profile.get("reduction", {}).items())),
+        raw=profile.get("raw", False),
         gain=profile.get("gain"),
         read_noise=profile.get("read_noise"),
         dark_rate=profile.get("dark_rate"),
@@ -511,6 +524,7 @@ def _type_rule(rule):
         exptime_min=exptime.get("min"),
         exptime_max=exptime.get("max"),
         cards=tuple((condition.card, condition.values) for condition in cards),
+        files=as_list(rule["file"]) if "file" in rule else (),
     )
 
 

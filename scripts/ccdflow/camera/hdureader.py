@@ -5,20 +5,50 @@ from __future__ import annotations
 from ccdflow.camera.geometry import array_shape, binning, card_number
 from ccdflow.camera.sections import Region, Section, inside, parse_fits
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import CardSpec, card_value
+from ccdflow.files.cards import CardSpec, card_value, contents, whole
+from ccdflow.files.values import is_silent
 
 REMEDY = (
     "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "
     "(docs/cameras.md; `make new-camera FRAME=file` proposes one)"
 )
-# What observatories write into a section card that has nothing to say.
-_SILENT = {"UNKNOWN", "UNDEFINED", "N/A", "NA", "NONE", "NULL", "-", "?"}
 # A family's own gain, read noise and saturation stand before the camera's.
 _FAMILY_FIGURES = {
     "gain": ("GAIN", "GTGAIN"),
     "read_noise": ("RDNOISE", "GTRON"),
     "saturation": ("SATURATE",),
 }
+
+
+def section_text(header, keyword, *, file):
+    """Return the text of a section card; None where it is absent, blank or says that it is unknown.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+    file : str
+        Named in the error.
+
+    Raises
+    ------
+    FrameError
+        If a card is there and is no text in quotes: a number, or no FITS.
+    """
+    for content in contents(header, keyword):
+        if is_silent(content.value):
+            continue
+        if not isinstance(content.value, str):
+            raise FrameError(
+                "the card is there, and is no section in quotes",
+                file=file,
+                keyword=keyword,
+                value=content.value,
+                allowed="'[x1:x2,y1:y2]'",
+                remedy=REMEDY,
+            )
+        return content.value
+    return None
 
 
 class HduReader:
@@ -55,13 +85,42 @@ class HduReader:
                 return value
         return None
 
+    def count(self, keyword):
+        """A number of columns or rows; 0 where absent.
+
+        Raises
+        ------
+        FrameError
+            If the card is there and is no whole number from 0 on.
+        """
+        for index in (self.index, 0):
+            for content in contents(self.headers[index], keyword):
+                if is_silent(content.value):
+                    continue
+                number = whole(content.value)
+                if number is None or number < 0:
+                    raise self.contradiction(
+                        "not a number of columns or rows", keyword, content.value,
+                        "a whole number from 0 on",
+                    )  # fmt: skip
+                return number
+        return 0
+
     def text(self, keywords, suffix=""):
-        """The first of these section cards that says something, as (keyword, text), or None."""
+        """The first of these section cards that says something, as (keyword, text), or None.
+
+        Raises
+        ------
+        FrameError
+            If a card is there and is no text: it is not for us to say that it is absent.
+        """
+        hdus = (self.index, 0) if self.alone or self.inherits else (self.index,)
         for keyword in keywords:
             for name in (keyword + suffix, f"{keyword}_{suffix}") if suffix else (keyword,):
-                value = self.value(name, primary=self.alone or self.inherits)
-                if isinstance(value, str) and value.upper() not in _SILENT:
-                    return name, value
+                for index in hdus:
+                    text = section_text(self.headers[index], name, file=self.file)
+                    if text is not None:
+                        return name, text
         return None
 
     def section(self, keywords, suffix=""):

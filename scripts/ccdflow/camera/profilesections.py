@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ccdflow.camera.geometry import Draft, array_shape, card_number, detector_sections, image_hdus
+from ccdflow.camera.hdureader import section_text
 from ccdflow.camera.sections import Region, RegionSpec
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices, number
@@ -110,7 +111,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
     def region(spec_of, what):
         keyword = f"amplifier {spec.name}, {what}"
         if spec_of.form == "keyword":
-            text = card_value(header, spec_of.text)
+            text = section_text(header, spec_of.text, file=file)
             if text is None:
                 raise FrameError(
                     "the card that the camera's profile names is absent",

@@ -13,6 +13,8 @@ PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", 
 OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
 PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
 OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")
+# These are settings of many readouts, too: 'ON', 'YES'.
+_WORDS = ("PRESCAN", "OVERSCAN")
 AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")
 ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
 # More outputs than any chip of ESO has.
@@ -95,7 +97,7 @@ def drafts_from_outputs(reader, position, images, detector):
         If the numbers do not add up to the frame.
     """
     outputs = _outputs(reader, position, images)
-    counts = [[whole(reader.value(output + key)) or 0 for key in ESO] for output in outputs]
+    counts = [[reader.count(output + key) for key in ESO] for output in outputs]
     if not any(map(any, counts)):
         return []
     sides = _sides(reader, outputs)
@@ -116,9 +118,9 @@ def drafts_from_outputs(reader, position, images, detector):
 
 
 def _count(reader, names):
-    """A number of columns; text such as IRAF's OVERSCAN card is none."""
+    """A number of columns; text such as IRAF's OVERSCAN card, or a setting, is none."""
     for name in names:
-        value = whole(reader.value(name))
+        value = whole(reader.value(name)) if name in _WORDS else reader.count(name)
         if value is not None and value > 0:
             return value
     return 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass
 
 from astropy.io.fits.card import Undefined
 from astropy.io.fits.verify import VerifyError
 
 from ccdflow.errors import UserError
+from ccdflow.files.values import Broken, as_number, is_silent
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,141 @@ def bare(keyword):
     return " ".join(words[1:] if words[:1] == ["HIERARCH"] else words)
 
 
+@dataclass(frozen=True)
+class Content:
+    """What one card holds.
+
+    Parameters
+    ----------
+    keyword : str
+    value : str, int, float, bool, complex or Broken
+        `Broken` where the card does not follow FITS.
+    comment : str
+    """
+
+    keyword: str
+    value: object
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A value that was looked for in the headers, and the cards that are there but no use.
+
+    Parameters
+    ----------
+    value : object
+        As the reader of its kind gives it; None where no card is readable.
+    content : Content or None
+        The card it is from.
+    problems : tuple of str
+        A line for each card that came before it and cannot be read.
+    """
+
+    value: object = None
+    content: Content | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def keyword(self):
+        """The card that the value is from; '' where there is none."""
+        return self.content.keyword if self.content else ""
+
+    @property
+    def comment(self):
+        """That card's comment."""
+        return self.content.comment if self.content else ""
+
+
+def contents(header, keyword, occurrence="first"):
+    """Return what the cards of a keyword hold, those that are blank left out.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Not changed.
+    keyword : str
+        As in `CardSpec`.
+    occurrence : str
+        'first' or 'last', where to begin.
+
+    Returns
+    -------
+    list of Content
+    """
+    if keyword not in header:
+        return []
+    found = [_content(keyword, header.cards[(keyword, i)]) for i in range(header.count(keyword))]
+    found = [content for content in found if content is not None]
+    return found[::-1] if occurrence == "last" else found
+
+
+def _content(keyword, card):
+    try:
+        value = card.value
+    except (VerifyError, ValueError):
+        # A property of astropy's card would mend it, which changes the header.
+        return _broken(keyword, card._image)
+    if isinstance(value, str):
+        value = value.strip()
+    if isinstance(value, Undefined) or value is None or value == "":
+        return None
+    if not _has_indicator(card):
+        return _broken(keyword, card._image)
+    return Content(keyword, value, _comment(card))
+
+
+def _has_indicator(card):
+    """Tell whether a card has the sign of equality that FITS wants before a value."""
+    image = card._image
+    return image is None or image[8:10] == "= " or image[:8].upper() == "HIERARCH"
+
+
+def _comment(card):
+    try:
+        return card.comment
+    except (VerifyError, ValueError):
+        return ""
+
+
+def _broken(keyword, image):
+    indicated = "=" in (image if image[:8].upper() == "HIERARCH" else image[:10])
+    text = (image.partition("=")[2] if indicated else image[8:]).strip()
+    comment = ""
+    for sign in () if text.startswith("'") else (" /", "/"):
+        if sign in text:
+            text, _, comment = text.partition(sign)
+            break
+    return Content(keyword, Broken(text.strip()), comment.strip())
+
+
+def with_indicators(text):
+    """Return a header's text with a blank behind each sign of equality that lacks it.
+
+    ``IMAGETYP='bias'`` and ``GAIN=2`` are no cards of FITS, and astropy takes the whole for the
+    keyword or for a comment. The text keeps its length; a card without room stays as it is.
+    """
+    parts = []
+    for start in range(0, len(text), _CARD):
+        card = text[start : start + _CARD]
+        if card[8:10] != "= " and "=" in card[:10]:
+            match = _NO_INDICATOR.fullmatch(card)
+            if match and len(match[2].rstrip()) <= _CARD - 10:
+                card = f"{match[1]:<8}= {match[2].rstrip():<70}"
+        parts.append(card)
+    return "".join(parts)
+
+
+_CARD = 80
+_NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
+
+
 def card_value(header, keyword, occurrence="first"):
     """The value of a card: str, int, float or bool; None where absent, blank or undefined.
 
     A card that does not follow the FITS standard (``GRATING = 1800 l/mm / lines``) counts as
-    absent: astropy can only read it by mending it, which changes the header and warns.
+    absent here; who must not take it for absent asks `contents`. A blank card gives way to another
+    of its keyword.
 
     Parameters
     ----------
@@ -63,17 +195,62 @@ def card_value(header, keyword, occurrence="first"):
     -------
     str, int, float, bool or None
     """
-    if keyword not in header:
+    found = contents(header, keyword, occurrence)
+    return next((one.value for one in found if not isinstance(one.value, Broken)), None)
+
+
+def as_text(content):
+    """Return a card's value as text without needless blanks; None for a card that is no FITS."""
+    if isinstance(content.value, Broken):
         return None
-    index = 0 if occurrence == "first" else header.count(keyword) - 1
-    card = header.cards[(keyword, index)]
-    try:
-        value = card.value
-    except VerifyError:
-        return None
-    if isinstance(value, str):
-        value = value.strip()
-    return None if isinstance(value, Undefined) or value == "" else value
+    return " ".join(str(content.value).split())
+
+
+def read(headers, specs, order, reader, *, problem, silent=()):
+    """Look for a value in several cards, and say which of them are there but cannot be read.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    specs : iterable of CardSpec
+        Tried in order.
+    order : sequence of int
+        HDUs to search for each of them.
+    reader : callable
+        Called with a `Content`; returns its value, or None where it is no use.
+    problem : str
+        What is wrong with such a card, in plain words.
+    silent : container of str
+        Keywords that mean something else in other cameras: they are passed over without a word.
+
+    Returns
+    -------
+    Reading
+    """
+    problems = []
+    for spec in specs:
+        for index in order if spec.hdu is None else hdu_indices(headers, spec.hdu):
+            for content in contents(headers[index], spec.keyword, spec.occurrence):
+                if is_silent(content.value):
+                    continue
+                value = reader(content)
+                if value is not None:
+                    return Reading(value, content, tuple(dict.fromkeys(problems)))
+                if spec.keyword not in silent:
+                    problems.append(unreadable(content, problem))
+    return Reading(None, None, tuple(dict.fromkeys(problems)))
+
+
+def unreadable(content, problem):
+    """Return the line on a card that is there and cannot be read."""
+    return f"{content.keyword}: {problem} (found {shown(content.value)})"
+
+
+def shown(value):
+    """Return a value for a message, of bounded length."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def find(headers, spec, order):
@@ -140,13 +317,8 @@ def as_list(value):
 
 
 def number(value):
-    """The value as a float where it is a number, or text that reads as one; else None."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+    """The value as a finite float where it is a number, or text that reads as one; else None."""
+    return as_number(value)
 
 
 def whole(value):

@@ -17,6 +17,7 @@ from ccdflow.files.promised import (
     image_shape,
     parse_header,
 )
+from ccdflow.files.scaling import scaling_of
 
 _UNSIGNED = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
 
@@ -48,7 +49,7 @@ def array(data, hdu, name=None):
     shape = image_shape(hdu.header, name)
     bitpix = hdu.header["BITPIX"]
     stored = np.frombuffer(data, dtype=DTYPES[bitpix], count=shape[0] * shape[1], offset=hdu.offset)
-    offset = 0 if bitpix < 0 else int(hdu.header.get("BZERO", 0))
+    offset = 0 if bitpix < 0 else int(scaling_of(hdu.header, name).bzero)
     return stored.reshape(shape), offset
 
 
@@ -58,10 +59,10 @@ def is_plain(hdu):
 
 
 def _plain_scaling(header):
-    bzero, bscale = header.get("BZERO", 0), header.get("BSCALE", 1)
-    if bscale != 1 or "BLANK" in header:
+    scaling, bitpix = scaling_of(header), header["BITPIX"]
+    if scaling.bscale != 1 or scaling.blank is not None:
         return False
-    bitpix = header["BITPIX"]
+    bzero = scaling.bzero
     return bzero == 0 or (bitpix in _UNSIGNED and bzero == _UNSIGNED[bitpix][1])
 
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from astropy.io import fits
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value
+from ccdflow.files.cards import card_value, contents, with_indicators
 
 BLOCK = 2880
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
+_CARD = 80
+# What some programs end a card with, or fill one up with, in the place of blanks.
+_ENDINGS = b"\0\r\n\t"
 # A thousand times more than any disk holds, and still a number that arithmetic is quick with.
 _MOST_BYTES = 10**18
 # FITS standard 4.0, section 4.4.1.1.
@@ -90,21 +93,39 @@ def parse_header(text):
     """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return fits.Header.fromstring(readable(text))
+        return fits.Header.fromstring(with_indicators(readable(text)))
 
 
 def readable(text):
-    """Return the bytes of a header as text; bytes that FITS does not allow are question marks."""
+    """Return the bytes of a header as text; bytes that FITS does not allow are question marks.
+
+    Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
+    """
+    if any(byte in text for byte in _ENDINGS):
+        cards = (bytes(text[start : start + _CARD]) for start in range(0, len(text), _CARD))
+        text = b"".join(card.rstrip(_ENDINGS + b" ").ljust(len(card)) for card in cards)
     return text.translate(_ALLOWED).decode("ascii")
 
 
 def ends(block):
-    """Tell whether a block of a header has its END card."""
-    return any(block[i : i + 8] == b"END     " for i in range(0, len(block), 80))
+    """Tell whether a block of a header has its END card, padded with blanks or with zeros."""
+    return any(
+        block[i : i + 8] == b"END     "
+        or (block[i : i + 3] == b"END" and not bytes(block[i + 3 : i + _CARD]).strip(_ENDINGS))
+        for i in range(0, len(block), _CARD)
+    )
+
+
+def _structural(header, keyword):
+    """Return the value of the first card of a keyword, the one that counts, as it is."""
+    found = contents(header, keyword)
+    # Where the first is blank, another behind it is no help: astropy goes by the first.
+    blank = len(found) < header.count(keyword)
+    return found[0].value if found and not blank else None
 
 
 def _number(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
-    value = card_value(header, keyword) if keyword in header else default
+    value = _structural(header, keyword) if keyword in header else default
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise FrameError(
             "missing from the header" if value is None else "not a usable number",
@@ -119,8 +140,9 @@ def _number(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
 
 def data_size(header, name=None):
     """Return the bytes of data that a header promises (FITS standard 4.0, equation 2)."""
+    _check_extension(header, name)
     axes = _number(header, "NAXIS", name, high=MOST_AXES)
-    bitpix = card_value(header, "BITPIX")
+    bitpix = _structural(header, "BITPIX") if "BITPIX" in header else None
     # 16.0 is equal to 16, and no FITS.
     if not isinstance(bitpix, int) or bitpix not in DTYPES:
         raise _no_pixel_type("BITPIX", bitpix, name)
@@ -173,6 +195,20 @@ def _no_pixel_type(keyword, value, name):
     )
 
 
+def _check_extension(header, name):
+    """Refuse an extension that does not say of what kind it is: it may be an image or a table."""
+    kind = _structural(header, "XTENSION") if "XTENSION" in header else ""
+    if not isinstance(kind, str):
+        raise FrameError(
+            "the extension does not say of what kind it is",
+            file=name,
+            keyword="XTENSION",
+            value=kind,
+            allowed="'IMAGE', 'BINTABLE' or another word in quotes",
+            remedy="a card of the header is damaged: copy the file again from where it came from",
+        )
+
+
 def image_header(header):
     """Return the header of the image that compressed tiles hold; any other header as it is."""
     if card_value(header, "ZIMAGE") is not True:
@@ -189,7 +225,7 @@ def image_header(header):
         else:
             # The table's own is not the image's.
             image.remove(keyword[1:], ignore_missing=True)
-        image.remove(keyword, ignore_missing=True)
+        image.remove(keyword, ignore_missing=True, remove_all=True)
     return image
 
 

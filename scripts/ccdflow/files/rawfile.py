@@ -8,6 +8,7 @@ that holds more, or asks for more memory than allowed, is refused first.
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 from contextlib import ExitStack
@@ -38,6 +39,7 @@ from ccdflow.files.promised import (
     parse_header,
     tiled_size,
 )
+from ccdflow.files.unpack import LONGEST_MAGIC, Unpacked, packing_of
 
 __all__ = [
     "BEYOND", "MAX_HEADER", "Changed", "Damaged", "Incomplete", "RawFile", "Unreadable",
@@ -57,7 +59,7 @@ _BESIDE = 2 << 20
 
 
 def open_raw(path, name=None):
-    """Open a raw file, plain or gzip by its content.
+    """Open a raw file, plain or packed by gzip, bzip2 or xz, by its content.
 
     Parameters
     ----------
@@ -118,16 +120,24 @@ class RawFile(io.RawIOBase):
         self.stamp = _stamp(status)
         if not status.st_size:
             raise damaged(name, "the file is empty", Incomplete)
-        self._packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        start = file.read(LONGEST_MAGIC)
+        self._packed = start.startswith(GZIP_MAGIC)
+        self._packing = packing_of(start)
         self._begin(())
 
     def _begin(self, hdus):
         """Go back to the first byte; the headers that come are compared with those of some HDUs."""
         self._file.seek(0)
-        self._source = Inflated(self._file) if self._packed else self._file
+        self._source = self._unpacked()
         self._heads = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
         self._crc = self._length = 0
         self._same_heads = True
+
+    def _unpacked(self):
+        """Return what gives the unpacked bytes of the file, which is at its first."""
+        if self._packing:
+            return Unpacked(self._file, self._name, self._packing)
+        return Inflated(self._file) if self._packed else self._file
 
     def layout(self, *, memory=None, whole=True):
         """Return what the headers tell, inflating no more of the file than they need.
@@ -153,17 +163,22 @@ class RawFile(io.RawIOBase):
         name, size = self._name, self.stamp[0]
         crc, promised = _trailer(self._file, size, name) if self._packed else (None, size)
         self._file.seek(0)
-        stream = Stream(self._file, name, self._packed)
+        source = self._unpacked() if self._packing else self._file
+        stream = Stream(source, name, self._packed)
+        if self._packing:
+            # Neither bzip2 nor xz says in front how much there is.
+            promised = math.inf
         hdus = _read_hdus(stream, promised, memory, name)
         offset = hdus[-1].end
         length = hdus[-1].offset + hdus[-1].size
-        if size > (2 * offset + _BESIDE if self._packed else offset):
+        is_packed = self._packed or self._packing
+        if size > (2 * offset + _BESIDE if is_packed else offset):
             raise too_long(name, offset)
         if self._packed and promised in (length % 2**32, offset % 2**32):
             # Both the trailer and the headers say how long the file is: it need not be inflated.
             actual, checked = max(promised, length), False
         elif not self._packed and not whole:
-            actual, checked = size, False
+            actual, checked = length if self._packing else size, False
         else:
             # Of several gzip members, truncated, or followed by something: only the stream knows.
             actual, checked = stream.finish(offset), True

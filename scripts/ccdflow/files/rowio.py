@@ -9,6 +9,7 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.files import promised, rawfile, whole
+from ccdflow.files.scaling import scaling_of
 
 
 class RowStream:
@@ -33,7 +34,8 @@ class RowStream:
         self._name = name
         self.shape = promised.image_shape(hdu.header, name)
         self.dtype = np.dtype(promised.DTYPES[hdu.header["BITPIX"]])
-        self.offset = 0 if self.dtype.kind == "f" else int(hdu.header.get("BZERO", 0))
+        bzero = scaling_of(hdu.header, name).bzero
+        self.offset = 0 if self.dtype.kind == "f" else int(bzero)
 
     def blocks(self, rows):
         """Yield (first row, stored pixels) for blocks of up to so many rows.

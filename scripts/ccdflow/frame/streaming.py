@@ -14,6 +14,7 @@ import numpy as np
 
 from ccdflow.files import checksum, decoding, promised, rawfile
 from ccdflow.frame import flags, judging, overscan, pixels
+from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
 
@@ -126,6 +127,7 @@ class _Work:
         self._lines = {a.name: [] for a in geometry.amplifiers}
         self._wanted = np.asarray(sample, dtype=int)
         self._sample = []
+        self._negatives = Negatives(rows.dtype.kind == "f" and not recipe.raw)
 
     def reduce(self, first, stored):
         """Reduce a block; None if none of its rows is kept."""
@@ -133,6 +135,7 @@ class _Work:
         if start >= stop:
             return None
         stored = stored[start - first : stop - first]
+        self._negatives.add(stored)
         shape = (stop - start, self._geometry.shape[1])
         size = shape[0] * shape[1] * self._out.itemsize
         buffer = rawfile.scratch.get("product rows", size)
@@ -176,6 +179,7 @@ class _Work:
         self._flags[amplifier.name].append(stored[first :: rows.step, columns].copy())
 
     def result(self):
+        self._negatives.check()
         overscans, found, samples = {}, {}, {}
         for amplifier in self._geometry.amplifiers:
             name = amplifier.name

@@ -78,7 +78,7 @@ def about(context, rows, kind, *, night):
         setup=setup_of(context, first, kind),
         night=night,
         exptime=_middle(rows, "exptime"),
-        filter=first.facts["filter"],
+        filter=" ".join(filter(None, (first.facts["filter"], first.facts["grism"]))),
         set_temperature=_middle(rows, "set_temperature"),
         temperature=_middle(rows, "temperature"),
     )

@@ -12,6 +12,7 @@ from ccdflow.combine import header
 from ccdflow.detector import bias_figures, frame_figures, warnings
 from ccdflow.kinds.combining import claimed_read_noise, hours_of, short
 from ccdflow.kinds.master import Master
+from ccdflow.run.warnings_of_rows import why_no_bias
 
 
 class Bias(Master):
@@ -68,6 +69,13 @@ class Bias(Master):
             "hours": [short(hour) for hour in hours],
             "pairs": [short(pair) for pair in pairs],
         }
+
+    def closing(self, context, records):
+        """Return a run's last lines on combined biases; where there are none, why."""
+        lines = super().closing(context, records)
+        if self.configuration(context)["enabled"]:
+            lines += why_no_bias(context.store)
+        return lines
 
     def said_of(self, work, figures):
         """Return sentences on what is not as it should be in an amplifier."""

@@ -40,7 +40,7 @@ class Flat(Light):
     table = paths.FLAT_QUALITY
     why_moved = "its flats are no such group any more"
     before = ("bias", "dark")
-    always = ("filter",)
+    always = ("filter", "grism")
 
     def lacks(self, context, group):
         """Return why there is no bias for flats whose bias level is still in them, or ''."""

@@ -15,6 +15,7 @@ from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
+from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import frame_warnings
 from ccdflow.kinds.kind import Kind
@@ -371,12 +372,23 @@ def _whole(frame):
         hdu: decoding.array(data, layout.hdus[hdu], name)
         for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
     }
+    _refuse_negatives(frame, stored)
     made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
     parts = frame.header(headers.product_parts, made)
     whole.write_hdus(frame.target, parts)
     _header_sizes[frame.kind] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
     return made, samples
+
+
+def _refuse_negatives(frame, stored):
+    headers_of = frame.layout.headers
+    for hdu, (values, _) in stored.items():
+        negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
+        rows = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
+        # As many rows as are looked at when a frame is reduced while it is inflated.
+        negatives.add(values[min(r.y0 for r in rows) : max(r.y1 for r in rows)])
+        negatives.check(frame.row.file)
 
 
 def _figures(frame, made, samples):

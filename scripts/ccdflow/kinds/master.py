@@ -350,7 +350,8 @@ class Master(Kind):
                 ("part", row.facts["part"]),
                 *((name, str(row.facts[name])) for name in dict.fromkeys(by) if name != "night"),
             ]
-            night = row.night if "night" in by else "all"
+            # Whatever is combined over nights, undated frames stay with those of their folder.
+            night = row.night if "night" in by or row.is_undated else "all"
             key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
             alike.setdefault(key, []).append(row)
         found = {}

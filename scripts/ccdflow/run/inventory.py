@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +24,15 @@ import pandas as pd
 
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
-from ccdflow.camera.facts import night_of
 from ccdflow.camera.geometry import Cards, Geometry
+from ccdflow.camera.nights import undated_night
 from ccdflow.errors import CcdflowError, FrameError, UserError
 from ccdflow.files import notes, rawfile, whole
+from ccdflow.files.scaling import scaling_of
 from ccdflow.run.tracebacks import text_of
 
 # Raise it when a change to the reading of headers alters what the table says.
-READING = 3
+READING = 4
 
 OK = "ok"
 SET_ASIDE = "set aside"
@@ -38,19 +40,22 @@ ARRIVING = "arriving"
 ORPHAN = "orphan"
 
 COLUMNS = (
-    "file", "night", "camera", "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2",
+    "file", "night", "camera", "imagetyp", "type", "filter", "grism", "exptime", "naxis1", "naxis2",
     "biassec", "trimsec", "datasec", "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs",
     "object", "readmode", "window", "fingerprint", "status", "reason",
 )  # fmt: skip
 _FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
     "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
-    "part", "setting", "set_temperature", "temperature",
+    "part", "setting", "grism", "set_temperature", "temperature",
 )  # fmt: skip
 # What only groups are told apart by, and masters chosen by.
 _NOT_SHOWN = {"setting", "set_temperature", "temperature"}
+# What pages show where there is something: pages of before know of none.
+_LATER = ("grism",)
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 UNDATED = "undated"
+_DATED = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 _PLACES = {name: place for place, name in enumerate(_FACTS)}
@@ -91,7 +96,8 @@ class Facts(Mapping):
 
     def shown(self):
         """Return the values that pages show: they are made again when one of these changes."""
-        return tuple(self[name] for name in _FACTS if name not in _NOT_SHOWN)
+        first = (self[name] for name in _FACTS if name not in (*_NOT_SHOWN, *_LATER))
+        return (*first, *([name, self[name]] for name in _LATER if self[name] != ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,8 @@ class Row:
     flags : str
         What was found in its pixels or beside other frames: an amplifier that is saturated
         throughout or dead; that it is a copy; that it does not look like the other biases.
+    warnings : str
+        What of its header is there and cannot be read, and what had to be guessed: a line each.
     """
 
     file: str
@@ -136,6 +144,7 @@ class Row:
     basis: str = ""
     gone: str = ""
     flags: str = ""
+    warnings: str = ""
 
     @property
     def night(self):
@@ -143,11 +152,18 @@ class Row:
         return self.facts["night"] or UNDATED
 
     @property
+    def is_undated(self):
+        """Whether neither a card nor a folder's name tells the date."""
+        return not self.facts["date_obs"] and not _DATED.fullmatch(self.facts["night"])
+
+    @property
     def shown(self):
         """Status and reason as they stand in the table."""
         if self.gone:
             return ORPHAN, f"{self.gone}; its product is kept"
-        return self.status, "; ".join(text for text in (self.reason, self.flags) if text)
+        warnings = (f"warning: {text}" for text in self.warnings.splitlines())
+        said = (self.reason, *warnings, self.flags)
+        return self.status, "; ".join(text for text in said if text)
 
     def as_dict(self):
         """Return a JSON-able form."""
@@ -325,7 +341,7 @@ def look_through(raw):
             file="config/config.yaml",
             keyword="raw",
             value=str(raw),
-            allowed="a folder with *.fits, *.fit or *.fts files, with .gz or .fz or without",
+            allowed="a folder with *.fits, *.fit, *.fts files, with .gz, .fz, .bz2, .xz or without",
             remedy="give your folder of raw frames: --config raw=FOLDER",
         )
     return dict(sorted(found.items())), problems
@@ -541,14 +557,10 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             headers = layout.headers
             camera = cameras_module.identify(headers, settings.cameras, file=file)
             row = replace(row, camera=camera.name, basis=basis.of(camera.name))
-            described = camera.describe(headers, file=file)
-            facts = {name: getattr(described, name) for name in _FACTS}
-            row = replace(row, facts=Facts.of(facts | {"type": facts["type"] or "other"}))
-            cameras_module.refuse_reduced(headers, file=file)
-            how = camera.recipe(settings.reduction)
-            where = camera.geometry(headers, file=file, layout=how.layout)
+            row = _described(row, camera, headers)
+            where, how = _arranged(file, camera, headers, settings)
             geometry, recipe = where.canonical(), how.for_geometry(where).canonical()
-            notes = [described.reason, *where.notes]
+            notes = [row.reason, *where.notes]
             row = replace(row, reason="; ".join(note for note in notes if note))
             if _is_doubtful(before, row) and not layout.checked:
                 raw.read_all(layout, memory=settings.frame_memory)
@@ -586,10 +598,33 @@ def _is_first_verdict(before, row):
     )
 
 
+def _described(row, camera, headers):
+    """Return the row with what its headers say, and what of them cannot be read."""
+    described = camera.describe(headers, file=row.file)
+    facts = {name: getattr(described, name) for name in _FACTS}
+    facts |= {"type": facts["type"] or "other"}
+    return replace(
+        row,
+        facts=Facts.of(facts),
+        reason=described.reason,
+        warnings="\n".join(described.warnings),
+    )
+
+
+def _arranged(file, camera, headers, settings):
+    """Return the geometry and the recipe of a raw frame, or raise `FrameError`."""
+    if not camera.raw:
+        cameras_module.refuse_reduced(headers, file=file)
+    how = camera.recipe(settings.reduction)
+    where = camera.geometry(headers, file=file, layout=how.layout)
+    for hdu, _ in where.raw_shapes:
+        scaling_of(headers[hdu], file)
+    return where, how
+
+
 def unread_row(file, stamp=(), basis=""):
     """Return the row of a file of which nothing but its name is known."""
-    folder = {"night": night_of(None, False, None, None, file)}
-    return Row(file, stamp, Facts.of(folder), basis=basis)
+    return Row(file, stamp, Facts.of({"night": undated_night(file)}), basis=basis)
 
 
 def _unreadable(row, before, error, path):

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from ccdflow import paths, settings
 from ccdflow.camera.cameras import load_cameras
-from ccdflow.camera.facts import is_of_unknown_type
+from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.errors import UserError
 from ccdflow.run import claims, failures, inventory, ledger, plan, removal, tracebacks
 from ccdflow.run.context import Context
 from ccdflow.run.describe import counted, set_aside_lines
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
+from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
 
 # What an interrupted run may leave under a temporary name is another machine's for so long.
 _FOREIGN_PART_AGE = 86400
@@ -134,14 +135,27 @@ def _begin(values, reading, chain, dry, lock, progress, named):
     session = Session(plan.make_plan(context, forced), dry, lock, busy)
     if not dry:
         try:
-            # Those of the last run: what failed then is tried again.
-            shutil.rmtree(results / paths.LOGS, ignore_errors=True)
+            remove_logs(results)
             retire(context, session.plan.retire)
             save(session, claims.removable(files, busy, results))
             remove_parts(results, chain.folders)
         except OSError as error:
             raise _unwritable(results, error) from None
     return session
+
+
+def remove_logs(results):
+    """Remove the logs of jobs that failed in the last run; they are tried again.
+
+    Those of raw files that could not be read stay: such files stay set aside.
+    """
+    for path in (results / paths.LOGS).glob("*"):
+        if path == results / paths.FAILED_READS:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def reading_settings(values):
@@ -431,6 +445,8 @@ def closing_lines(context, failed=()):
     records, made = by_kind(context.ledger), []
     lines = failures.lines(context.results, failed)
     lines += set_aside_lines(context.store, most=20, leave_out={r.product for r in failed})
+    lines += passed_over_lines(context.raw)
+    lines += warning_lines(context.store)
     for kind in context.chain:
         own = records.get(kind.name, [])
         lines += kind.closing(context, own)

@@ -89,14 +89,15 @@ class Steward:
 
     def _begin(self):
         host, dry = self.host, self.host.is_dry
+        asked = [self.product_at(path) for path in host.targets]
         started = session.start(
             self.values,
             chain=self.chain,
             dry=dry,
             progress=self._headers_read,
             forced=self._forced(),
+            asked=frozenset(asked),
         )
-        asked = [self.product_at(path) for path in host.targets]
         for product in asked:
             self._check_product(started.context, product)
         if asked:

@@ -1,0 +1,285 @@
+"""Days, times of day and time zones as acquisition programs write them.
+
+Each function takes a text apart and says what it did not understand; which card counts, and what
+night follows, is decided in `ccdflow.camera.nights`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+# No CCD looked at the sky before: a date from then is that of a clock that was never set.
+FIRST_YEAR = 1976
+_LAST_YEAR = 2099
+# Two digits from here on belong to the twentieth century, those up to the other to ours.
+_LAST_OF_OURS = 59
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
+_YEAR_FIRST = re.compile(r"(?<!\d)((?:19|20)\d\d)([-/_.: ])\s?(\d\d?)\2\s?(\d\d?)(?!\d)")
+_EIGHT_DIGITS = re.compile(r"(?<!\d)((?:19|20)\d\d)([01]\d)([0-3]\d)(?!\d)")
+_DAY_OF_YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)-?([0-3]\d\d)(?!\d)")
+_DAY_FIRST = re.compile(r"(?<!\d)(\d\d?)([-/.])(\d\d?)\2(\d{2,4})(?!\d)")
+_NAMED = re.compile(rf"(?<!\d)(\d\d?)[-_/. ]*{_MONTH}[-_/., ]*(\d{{2,4}})(?![\d:])")
+_NAMED_FIRST = re.compile(rf"{_MONTH}[-_/. ]*(\d\d?),?[-_ ]+((?:19|20)\d\d)(?!\d)")
+_NAMED_MIDDLE = re.compile(rf"(?<!\d)((?:19|20)\d\d)[-_/. ]*{_MONTH}[-_/. ]*(\d\d?)(?!\d)")
+# As C's asctime has it: Sat Jan 28 07:42:26 2000.
+_ASCTIME = re.compile(rf"{_MONTH}\s+(\d\d?)\s+(\d\d?:\d\d:\d\d(?:\.\d*)?)\s+(.*?)((?:19|20)\d\d)$")
+
+_CLOCK = re.compile(
+    r"\+?(\d{1,2})\s*(?:h|:|\s)\s*(\d{1,2})(?:\s*(?:m|:|\s|')\s*(\d{1,2}(?:[.,]\d*)?)\s*(?:s|'')?|\s*m)?",
+    re.IGNORECASE,
+)
+_DASHED = re.compile(r"(\d\d)([-.])(\d\d)\2(\d\d(?:[.,]\d*)?)(?!\d)")
+_DIGITS = re.compile(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)?(?!\d)")
+_NOON = re.compile(r"\s*([ap])\.?m\.?(?![a-z])", re.IGNORECASE)
+_OFFSET = re.compile(r"\s*(?:ut|utc|gmt)?\s*([+-])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", re.IGNORECASE)
+# Zones by name, in hours east; those that two countries use for different zones are not here.
+_ZONES = {
+    "z": 0, "ut": 0, "utc": 0, "gmt": 0, "ut1": 0, "uttime": 0, "hst": -10, "akst": -9, "akdt": -8,
+    "pst": -8, "pdt": -7, "mst": -7, "mdt": -6, "cdt": -5, "edt": -4, "clt": -4, "clst": -3,
+    "brt": -3, "art": -3, "cet": 1, "cest": 2, "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "sast": 2,
+    "msk": 3, "jst": 9, "kst": 9, "awst": 8, "acst": 9.5, "acdt": 10.5, "aest": 10, "aedt": 11,
+    "nzst": 12, "nzdt": 13,
+}  # fmt: skip
+# Scales of time that are within two minutes of UT: of no concern for the night.
+SCALES = frozenset(["ut", "utc", "ut1", "gmt", "z", "zulu", "tai", "tt", "tdb", "tdt", "et", "gps"])
+# The widest that any clock on earth is from UT, with an hour for summer.
+MOST_HOURS = 14.5
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day that stands in a text.
+
+    Parameters
+    ----------
+    day : datetime.date
+    other : datetime.date or None
+        What it would be with day and month exchanged, where nothing tells them apart.
+    rest : str
+        The text behind it: a time of day and a zone, perhaps.
+    """
+
+    day: date
+    other: date | None = None
+    rest: str = ""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A time of day that stands in a text.
+
+    Parameters
+    ----------
+    time : datetime.timedelta
+        Since midnight.
+    zone : datetime.timedelta or None
+        East of Greenwich, where the text says it.
+    remark : str
+        A zone that is not understood; else ''.
+    """
+
+    time: timedelta
+    zone: timedelta | None = None
+    remark: str = ""
+
+
+def read_day(text, *, order=""):
+    """Return the day in a text, or None.
+
+    Parameters
+    ----------
+    text : str
+        Such as 2016-01-16T04:17, 20160116, 16/01/98, 16/01/116 (years since 1900), 16-Jan-2016.
+    order : str
+        'day' or 'month', which comes first where a card's comment says it; '' for the day, as
+        FITS had it before 1999.
+
+    Returns
+    -------
+    Day or None
+        None where there is none, or one before `FIRST_YEAR`.
+    """
+    text = " ".join(str(text or "").lower().split())
+    match = _ASCTIME.search(text)
+    if match:
+        return _day(_year(match[5]), _month(match[1]), match[2], f"{match[3]} {match[4]}")
+    for pattern, places in ((_YEAR_FIRST, (1, 3, 4)), (_EIGHT_DIGITS, (1, 2, 3))):
+        match = pattern.search(text)
+        if match:
+            return _day(*(int(match[place]) for place in places), text[match.end() :])
+    for pattern, (year, month, day) in (
+        (_NAMED_MIDDLE, (1, 2, 3)), (_NAMED, (3, 2, 1)), (_NAMED_FIRST, (3, 1, 2)),
+    ):  # fmt: skip
+        match = pattern.search(text)
+        if match:
+            return _day(_year(match[year]), _month(match[month]), match[day], text[match.end() :])
+    match = _DAY_FIRST.match(text)
+    if match:
+        return _numbers(match, text[match.end() :], order)
+    match = _DAY_OF_YEAR.match(text)
+    if match and 1 <= int(match[2]) <= 366:
+        first = _day(int(match[1]), 1, 1, text[match.end() :])
+        return first and Day(first.day + timedelta(days=int(match[2]) - 1), None, first.rest)
+    return None
+
+
+def day_of_folder(name):
+    """Return the day that a folder's name has, as a datetime.date, or None.
+
+    A name is not written to be read: only years of four digits count, and no day before its month.
+    """
+    text = name.lower()
+    for pattern, (year, month, day) in (
+        (_YEAR_FIRST, (1, 3, 4)), (_EIGHT_DIGITS, (1, 2, 3)), (_NAMED, (3, 2, 1)),
+        (_NAMED_MIDDLE, (1, 2, 3)),
+    ):  # fmt: skip
+        match = pattern.search(text)
+        if match and len(match[year]) == 4:
+            month = int(match[month]) if match[month].isdigit() else _month(match[month])
+            found = _day(int(match[year]), month, match[day], "")
+            if found is not None:
+                return found.day
+    return None
+
+
+def _numbers(match, rest, order):
+    """The day of three numbers, which of them is the month being open."""
+    first, second, year = int(match[1]), int(match[3]), _year(match[4])
+    if order == "month":
+        return _day(year, first, second, rest) or _day(year, second, first, rest)
+    day, exchanged = _day(year, second, first, rest), _day(year, first, second, rest)
+    if day is None or exchanged is None or order == "day" or day == exchanged:
+        return day or exchanged
+    return Day(day.day, exchanged.day, rest)
+
+
+def _day(year, month, day, rest):
+    try:
+        found = date(year, month, int(day))
+    except (TypeError, ValueError):
+        return None
+    return Day(found, None, rest) if FIRST_YEAR <= found.year <= _LAST_YEAR else None
+
+
+def _month(name):
+    return _MONTHS.index(name[:3]) + 1
+
+
+def _year(digits):
+    """The year of two to four digits: three count from 1900, as programs did that never changed."""
+    year = int(digits)
+    if len(digits) == 4:
+        return year
+    if len(digits) == 3:
+        return 1900 + year
+    return 1900 + year if year > _LAST_OF_OURS else 2000 + year
+
+
+def read_clock(text, *, joined=False):
+    """Return the time of day in a text, or None.
+
+    Parameters
+    ----------
+    text : str
+        Such as 04:17:28.5, 4h17m28s, 04 17 28, 041728, 4:17 PM, with Z, UT or an offset behind it.
+    joined : bool
+        Whether it stands behind a date: ``T``, a blank, ``_`` or ``-`` may then come first.
+
+    Returns
+    -------
+    Clock or None
+    """
+    text = str(text or "").strip()
+    if joined:
+        text = re.sub(r"^(?:[tT_:/]|-(?=\d\d?[:h]))\s*", "", text)
+    match = _DASHED.match(text) or _CLOCK.match(text) or _DIGITS.match(text)
+    if match is None or (match.re is _DIGITS and match[3] is None and not joined):
+        return None
+    hours, minutes, seconds = (part for part in match.groups() if part not in ("-", "."))
+    hours, minutes = int(hours), int(minutes)
+    seconds = float((seconds or "0").replace(",", "."))
+    if hours > 24 or minutes > 59 or seconds >= 61:
+        return None
+    rest = text[match.end() :]
+    noon = _NOON.match(rest)
+    if noon:
+        if not 1 <= hours <= 12:
+            return None
+        hours, rest = hours % 12 + 12 * (noon[1].lower() == "p"), rest[noon.end() :]
+    zone, understood = read_zone(rest)
+    remark = "" if understood else f"the time zone {rest.strip()!r} is not understood"
+    return Clock(timedelta(hours=hours, minutes=minutes, seconds=seconds), zone, remark)
+
+
+def read_zone(text):
+    """Return (what a time zone is east of Greenwich, whether the text is understood).
+
+    Parameters
+    ----------
+    text : str
+        Such as -07:00, -0700, Z, UT, UTC+8, MST; '' for none.
+
+    Returns
+    -------
+    zone : datetime.timedelta or None
+    understood : bool
+    """
+    text = text.strip().strip("()[]").strip()
+    if not text:
+        return None, True
+    match = _OFFSET.fullmatch(text)
+    if match:
+        size = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
+        if size <= timedelta(hours=MOST_HOURS):
+            return (-size if match[1] == "-" else size), True
+        return None, False
+    letters = re.sub(r"[^a-z0-9]", "", text.lower())
+    if letters in _ZONES:
+        return timedelta(hours=_ZONES[letters]), True
+    return None, letters in SCALES
+
+
+def clock_of_number(number, comment=""):
+    """Return the time of day that a number is, or None.
+
+    Parameters
+    ----------
+    number : float
+        Hours up to 24, seconds beyond, unless the comment says it; beyond a day's seconds, the
+        digits hhmmss.
+    comment : str
+
+    Returns
+    -------
+    Clock or None
+    """
+    words = comment.lower()
+    if number < 0:
+        return None
+    if re.search(r"hhmmss", words):
+        return read_clock(f"{int(number):06d}")
+    if re.search(r"fraction|\[d\]", words):
+        seconds = number * 86400
+    elif re.search(r"\bsec|\[s\]|\bs of day", words):
+        seconds = number
+    elif re.search(r"\bmin(ute)?s?\b.*(day|midnight)|\[min\]", words):
+        seconds = number * 60
+    elif number <= 24 or re.search(r"\bhours?\b|\[hr?\]", words):
+        seconds = number * 3600
+    else:
+        seconds = number
+    if seconds <= 86401:
+        return Clock(timedelta(seconds=seconds))
+    return read_clock(f"{int(number):06d}") if number < 240000 else None
+
+
+def order_of(comment):
+    """Return which of day and month a comment such as 'dd/mm/yy' puts first: 'day' or 'month'."""
+    words = re.sub(r"[^a-z]", "", comment.lower())
+    if re.search(r"dd?mm?y|days?months?y", words):
+        return "day"
+    return "month" if re.search(r"mm?dd?y|months?days?y", words) else ""

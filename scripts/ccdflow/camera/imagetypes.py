@@ -1,0 +1,254 @@
+"""Of which type a frame is, by the words and numbers that observatories write."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from ccdflow.files.cards import CardSpec, contents, find, hdu_indices, matches, unreadable
+from ccdflow.files.values import Broken, as_number, is_silent
+
+TYPES = ("bias", "dark", "flat", "science", "arc", "other")
+
+# Image types as observatories write them, after case, blanks and punctuation are taken out.
+SYNONYMS = {
+    "bias": (
+        "bias biases biasframe biasimage biasfield zero zeroframe zeros biaszero mbias offset "
+        "offsets offsetframe offsetfield biasexposure zeroexposure zeroimage"
+    ),
+    "dark": "dark darks darkframe darkimage darkfield darkexposure darkflat flatdark dunkelbild",
+    "flat": (
+        "flat flats flatfield flatframe flatimage dome domeflat skyflat twiflat twilight "
+        "twilightflat dflat sflat flatlamp lampflat lampqtz internalflat intflat dmflat "
+        "projectorflat led pixflat flatsky skyflats domeflats flatdome flatfieldimage ledflat "
+        "twilighttwilight wflat plu domelamp lampdome quartz quartzlamp"
+    ),
+    "science": (
+        "science object objects obj objs target light lightframe lights std standard spectrum sci "
+        "stdstar spectrophotometricstandard objectastro expose sky stdflux stdtell lightimage "
+        "nightsky stdtelluric objectframe guidestar sciobj"
+    ),
+    "arc": (
+        "arc arcs comp comps comparison lamp wave wavelamp lampwave wavecal arclamp line arcimage "
+        "compframe lamparc arclamps wavelengthcalibration neon argon xenon krypton helium mercury "
+        "thar cuar hear fear hgar hgne hgcd henear near arne cdar thne hene hgnear hgarne cuhear "
+        "comparisonlamp calibrationlamp arcframe calib"
+    ),
+    "other": (
+        "focus test other acquisition acq acquire align alignment engineering junk pointing "
+        "through slit mask"
+    ),
+}
+_TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
+# Words that say what it is even among others: 'BIAS 1x1', 'Neon lamp 2 s'.
+_STRONG = {
+    **dict.fromkeys(["bias", "biases", "zero", "offset"], "bias"),
+    **dict.fromkeys(["dark", "darks"], "dark"),
+    **dict.fromkeys(["dome", "twilight", "quartz"], "flat"),
+    **dict.fromkeys(
+        [
+            "arc",
+            "arcs",
+            "comp",
+            "comparison",
+            "neon",
+            "argon",
+            "xenon",
+            "krypton",
+            "helium",
+            "mercury",
+            "thar",
+            "cuar",
+            "hear",
+            "fear",
+            "hgar",
+            "hgne",
+            "henear",
+            "wave",
+        ],
+        "arc",
+    ),
+    **dict.fromkeys(["science", "object", "obj", "light", "target", "standard", "std"], "science"),
+    **dict.fromkeys(["focus", "test", "junk", "acquisition", "acq"], "other"),
+}
+# What CCDSoft and TheSky count the types of frames by, in PICTTYPE.
+_NUMBERED = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
+# Cards that may be about something else: their value counts only where it is an image type.
+_SHY = ("FRAME", "PICTTYPE")
+# Names of a target that say that a frame of type science is none.
+_NO_TARGET = {
+    "bias": "bias zero biasframe offset",
+    "dark": "dark darkframe",
+    "flat": "flat flatfield flats domeflat skyflat twilightflat twilight twiflat flatframe "
+    "skyflats domeflats",
+    "arc": "arc arcs comp comparison arclamp thar cuar hear henear neon argon hgar",
+}
+_NO_TARGET = {word: kind for kind, words in _NO_TARGET.items() for word in words.split()}
+
+_UNKNOWN = "unknown image type"
+_UNSAID = "no card says the image type"
+
+
+@dataclass(frozen=True)
+class TypeRule:
+    """When a frame is of a type.
+
+    Parameters
+    ----------
+    type : str
+        One of TYPES.
+    imagetyp : tuple
+        What the image type may be; empty for anything.
+    exptime_min, exptime_max : float or None
+        Bounds of the exposure in seconds, both included.
+    cards : tuple of (CardSpec, tuple)
+        Further cards, and what each may be.
+    files : tuple of str
+        What the file's name may be, as globs regardless of case; empty for anything.
+    """
+
+    type: str
+    imagetyp: tuple = ()
+    exptime_min: float | None = None
+    exptime_max: float | None = None
+    cards: tuple[tuple[CardSpec, tuple], ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def is_of_unknown_type(reason):
+    """Tell from a frame's reason whether its image type was not understood."""
+    return reason.startswith((_UNKNOWN, _UNSAID))
+
+
+def frame_type(reader, rules):
+    """Return the image type as written, as understood, and the reason where it is not understood.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.reader.HeaderReader
+        Its warnings get what looks like another type.
+    rules : tuple of TypeRule
+
+    Returns
+    -------
+    imagetyp, type, reason : str
+    """
+    written = _written(reader)
+    first = written[0][0] if written else ""
+    for rule in rules:
+        if _rule_holds(rule, reader, first):
+            return first, rule.type, ""
+    for text, kind in written:
+        if kind:
+            return text, _looked_at(reader, text, kind), ""
+    if first:
+        return first, "", f"{_UNKNOWN} {first!r}: name it under `types:` in a profile"
+    names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
+    return "", "", f"{_UNSAID} (looked for {names}...): name it in a profile"
+
+
+def _written(reader):
+    """The image types of all cards in their order, as (as written, as understood or '')."""
+    found = []
+    for spec in reader.cards["imagetyp"]:
+        order = reader.order("imagetyp")
+        if spec.hdu is not None:
+            order = hdu_indices(reader.headers, spec.hdu)
+        for index in dict.fromkeys(order):
+            said = contents(reader.headers[index], spec.keyword, spec.occurrence)
+            content = next((one for one in said if not is_silent(one.value)), None)
+            if content is None:
+                continue
+            kind = _kind_of(content)
+            if kind or not (spec.keyword in _SHY or isinstance(content.value, Broken)):
+                found.append((" ".join(str(content.value).split()), kind))
+            elif spec.keyword not in _SHY:
+                reader.warn(unreadable(content, "the text is not in quotes"))
+            # A blank card in the image gives way to the primary's, a filled one does not.
+            break
+    return found
+
+
+def _kind_of(content):
+    number = as_number(content.value)
+    if number is not None and content.keyword in _NUMBERED:
+        return _NUMBERED[content.keyword].get(number, "")
+    return known_type(str(content.value))
+
+
+def known_type(text):
+    """The type that a header's image type stands for by itself, or ''."""
+    letters = _letters(text)
+    if letters in _TYPE_OF:
+        return _TYPE_OF[letters]
+    words = [word for word in re.findall(r"[a-z]+", re.sub(r"\d+x\d+", " ", text.lower()))]
+    if {"dark", "flat"} <= set(words) and not {"field", "fielding"} & set(words):
+        return "dark"
+    # Flats have most names: TWIFLAT2, PROJFLAT, 'dome flat r', and among ESO's 'LAMP,QFLAT'.
+    if "flat" in letters:
+        return "flat"
+    # ESO and others list attributes: 'WAVE,LAMP', 'OBJECT,SKY', 'STD,FLUX'.
+    parts = re.split(r"[,;]", text)
+    kinds = {_TYPE_OF.get(_letters(part)) for part in parts} if len(parts) > 1 else set()
+    kinds |= {_STRONG.get(word) for word in words}
+    kinds |= {_TYPE_OF.get("".join(words))}
+    return next(
+        (kind for kind in ("bias", "dark", "flat", "arc", "science", "other") if kind in kinds), ""
+    )
+
+
+def _looked_at(reader, text, kind):
+    """The type, after a look at what else the header says: a dark of 0 s is a bias."""
+    if kind == "dark" and _is_of_no_time(reader):
+        reader.warn(
+            f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's "
+            f"profile: types: [{{type: dark, imagetyp: {text}}}]"
+        )
+        return "bias"
+    if kind == "science":
+        name = reader.text("object")
+        other = _NO_TARGET.get(_letters(name)) or _NO_TARGET.get(
+            _letters(name).rstrip("0123456789")
+        )
+        if other:
+            reader.warn(
+                f"{text!r} with OBJECT {name!r} is taken for science; if it is of type {other}, "
+                f"write into the camera's profile: types: [{{type: {other}, imagetyp: {text}, "
+                f"cards: {{OBJECT: {name}}}}}]"
+            )
+    return kind
+
+
+def _is_of_no_time(reader):
+    """Whether every card with the exposure says 0, and one does."""
+
+    def number(content):
+        return as_number(content.value)
+
+    found = [value for value, _ in reader.every("exptime", number, "not an exposure in seconds")]
+    return bool(found) and not any(found)
+
+
+def _rule_holds(rule, reader, imagetyp):
+    name = PurePosixPath(reader.file or "")
+    names = (str(name).lower(), name.name.lower())
+    if rule.files and not any(
+        fnmatchcase(one, pattern.lower()) for one in names for pattern in rule.files
+    ):
+        return False
+    if rule.imagetyp and not matches(imagetyp or None, rule.imagetyp):
+        return False
+    if rule.exptime_min is not None or rule.exptime_max is not None:
+        exptime = reader.seconds()
+        if exptime is None or (rule.exptime_min is not None and exptime < rule.exptime_min):
+            return False
+        if rule.exptime_max is not None and exptime > rule.exptime_max:
+            return False
+    order = (0, reader.images[0])
+    return all(matches(find(reader.headers, spec, order), wanted) for spec, wanted in rule.cards)
+
+
+def _letters(text):
+    return re.sub(r"[^a-z0-9]", "", text.lower())

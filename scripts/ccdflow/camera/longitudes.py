@@ -1,0 +1,150 @@
+"""The site's longitude: as a number, as text with a direction, as a place, from sidereal time."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta
+
+from ccdflow.files.values import as_number
+
+# Sound headers agree with their sidereal time to 0.001 degrees; 12 s of its clock are 0.05.
+AGREES = 0.05
+# Metres from the earth's centre that a telescope can be.
+_RADII = (6.33e6, 6.39e6)
+
+_ANGLE = re.compile(
+    r"([+-])?\s*(\d{1,3}(?:\.\d*)?)\s*(?:°|deg(?:rees)?|d|h|:|\s|$)?\s*"
+    r"(?:(\d{1,2}(?:\.\d*)?)\s*(?:'|arcmin|min|m|:|\s|$)?\s*)?"
+    r"(?:(\d{1,2}(?:\.\d*)?)\s*(?:\"|''|arcsec|sec|s|$)?\s*)?",
+    re.IGNORECASE,
+)
+_DIRECTION = re.compile(r"(?<![a-z])(east|west|e|w)(?![a-z])", re.IGNORECASE)
+_WEST_POSITIVE = re.compile(
+    r"west\W{0,3}(is |counts )?(positive|\+|>0)|(positive|\+)\W{0,3}(to |towards )?(the )?w(est)?\b"
+    r"|east\W{0,3}(is )?(negative|-)|(negative|-)\W{0,2}e(ast)?\b"
+)
+_EAST_POSITIVE = re.compile(
+    r"east\W{0,3}(is |counts )?(positive|\+|>0)|(positive|\+)\W{0,3}(to |towards )?(the )?e(ast)?\b"
+    r"|west\W{0,3}(is )?(negative|-)|(negative|-)\W{0,2}w(est)?\b"
+)
+
+
+def read_longitude(value, comment=""):
+    """Return a longitude in degrees, east positive, -180 to 180, or None.
+
+    Parameters
+    ----------
+    value : str, int, float or Broken
+        A number, or text such as ``-122:30:31``, ``122 30 31 W``, ``W 122 30``, ``-8h10m02s``.
+    comment : str
+        The card's: ``degrees west`` turns a number without a sign.
+
+    Returns
+    -------
+    float or None
+    """
+    number = as_number(value)
+    direction = None
+    if number is None:
+        text = str(value).strip()
+        directions = {found.lower()[0] for found in _DIRECTION.findall(text)}
+        text = " ".join(_DIRECTION.sub(" ", text).split()).strip(" ,;")
+        if len(directions) > 1:
+            return None
+        direction = next(iter(directions), None)
+        number = _angle(text)
+        if number is None:
+            return None
+    if abs(number) > 360:
+        return None
+    return around(_turned(number, direction, comment))
+
+
+def _angle(text):
+    number = as_number(text)
+    if number is not None:
+        return number
+    match = _ANGLE.fullmatch(text)
+    if match is None:
+        return None
+    minutes, seconds = float(match[3] or 0), float(match[4] or 0)
+    if minutes >= 60 or seconds >= 60:
+        return None
+    degrees = float(match[2]) + minutes / 60 + seconds / 3600
+    if re.search(r"\d\s*h", text, re.IGNORECASE):
+        degrees *= 15
+    return -degrees if match[1] == "-" else degrees
+
+
+def _turned(degrees, direction, comment):
+    """The angle counted to the east, by a letter beside it or by the card's comment."""
+    if direction is not None:
+        return -abs(degrees) if direction == "w" else degrees
+    words = comment.lower()
+    if _WEST_POSITIVE.search(words) and not _EAST_POSITIVE.search(words):
+        return -degrees
+    says_west = re.search(r"\bwest\b|\bdeg(rees)?\.? w\b|\(w\)|\[w\]", words)
+    if says_west and not re.search(r"\beast\b|\be\b", words):
+        return -abs(degrees)
+    return degrees
+
+
+def of_place(x, y, z):
+    """Return the longitude of a geocentric place in metres, or None if no telescope can be there.
+
+    Parameters
+    ----------
+    x, y, z : float
+        OBSGEO-X, OBSGEO-Y and OBSGEO-Z.
+    """
+    if not _RADII[0] <= math.hypot(x, y, z) <= _RADII[1]:
+        return None
+    return math.degrees(math.atan2(y, x))
+
+
+def of_sidereal_time(sidereal, start):
+    """Return the longitude at which a sidereal time is shown at a time.
+
+    Greenwich mean sidereal time is 280.46061837 + 360.98564736629 d degrees, d days after
+    JD 2451545.0 (Meeus, Astronomical Algorithms, 12.4).
+
+    Parameters
+    ----------
+    sidereal : datetime.timedelta
+    start : datetime.datetime
+        UT.
+
+    Returns
+    -------
+    float
+        Degrees, east positive.
+    """
+    days = (start - datetime(2000, 1, 1, 12)) / timedelta(days=1)
+    degrees = sidereal / timedelta(hours=24) * 360
+    return around(degrees - 280.46061837 - 360.98564736629 * days)
+
+
+def with_sign_of(claimed, implied):
+    """Return a longitude with the sign that a sidereal time agrees with, and whether one does.
+
+    Parameters
+    ----------
+    claimed, implied : float
+        Degrees, east positive: as a card has it, and as `of_sidereal_time` gives it.
+
+    Returns
+    -------
+    longitude : float
+        `claimed` itself where neither sign agrees within `AGREES` degrees.
+    agrees : bool
+    """
+    for longitude in (claimed, -claimed):
+        if abs(around(longitude - implied)) <= AGREES:
+            return longitude, True
+    return claimed, False
+
+
+def around(degrees):
+    """Return an angle in -180 to 180 degrees."""
+    return (degrees + 180) % 360 - 180

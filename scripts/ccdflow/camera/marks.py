@@ -1,0 +1,152 @@
+"""The marks that programs leave in the header of a frame that they reduced."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value, contents, number
+from ccdflow.files.values import Broken
+
+# IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,
+# ESO the product's category.
+_DONE_BY = {
+    "ccdflow": ("CCDFLOW",),
+    "the Space Telescope's pipeline": ("BLEVCORR", "DRIZCORR"),
+    "ccdproc": ("SUBOSCAN", "TRIMIM", "SUBBIAS", "SUBDARK", "FLATCOR", "GAINCOR", "CREATDEV"),
+    "IRAF": (
+        "OVERSCAN", "TRIM", "ZEROCOR", "DARKCOR", "FLATCOR", "CCDPROC", "FIXPIX", "ILLUMCOR",
+        "FRINGCOR", "CCDMEAN",
+    ),
+    "BANZAI": ("L1STATOV", "L1STATTR", "L1STATBI", "L1STATDA", "L1STATFL", "L1IDBIAS"),
+    "DRAGONS or Gemini IRAF": (
+        "PREPARE", "SUBOVER", "TRIMOVER", "TRIMMED", "OVERSEC", "BIASIM", "BIASCORR", "GPREPARE",
+        "GSREDUCE", "GIREDUCE",
+    ),
+    "ESO's pipeline": ("ESO PRO CATG", "ESO PRO REC1 ID", "PRODCATG"),
+    "NOIRLab's pipeline": ("PROCTYPE",),
+    "Goodman's pipeline": ("GSP_OVER", "GSP_TRIM", "GSP_BIAS", "GSP_FLAT"),
+    "MaxIm DL": ("CALSTAT",),
+    "Mira": ("MIRAPROC",),
+    "a program that subtracts biases": (
+        "PROCBIAS", "BIASSUB", "BIAS_SUB", "BIASCOR", "SUBZERO", "ZEROSUB", "OVERSUB", "OSCANSUB",
+    ),
+    "a program that subtracts darks": ("PROCDARK", "DARKSUB", "DARK_SUB"),
+    "a program that divides by flats": (
+        "PROCFLAT", "FLATDIV", "FLATFLD", "FLAT_DIV", "FLATSUB", "FLATCORR",
+    ),
+}  # fmt: skip
+_NOT_DONE = frozenset(
+    [
+        "F",
+        "FALSE",
+        "N",
+        "NO",
+        "NONE",
+        "0",
+        "0.0",
+        "OMIT",
+        "SKIPPED",
+        "PERFORM",
+        "RAW",
+        "N/A",
+        "NA",
+        "-",
+        "OFF",
+        "UNKNOWN",
+        "NULL",
+        "DISABLED",
+        "INCOMPLETE",
+        "PENDING",
+    ]
+) | {"NOT DONE", "NOT APPLIED", "NOT PERFORMED"}
+# OVERSCAN and TRIM are settings of many readouts: only a sentence of a reduction is a mark.
+_SETTINGS = ("OVERSCAN", "TRIM")
+_LOG_LINE = re.compile(
+    r"[a-z]{3} +\d+ +\d+:\d\d|\d{4}-\d\d-\d\dt?\s*\d\d:|with mean|subtract|correct|remov|applied"
+    r"|complete|\bdone\b|section is|trimmed",
+    re.IGNORECASE,
+)
+_STEP = r"(bias|zero|dark|flat|overscan|pedestal|master ?frame)"
+_HISTORY = re.compile(
+    rf"\b{_STEP}\w*[\w\s:/-]{{0,24}}?\b(subtract|correct|remov|divi|calibrat|appli)\w*"
+    rf"|\b(subtract|correct|remov|divid|calibrat)\w*[\w\s:/-]{{0,24}}?\b{_STEP}"
+    r"|\btrimmed to\b|\bccdproc\b.*\bdone\b",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"\b(no|not|none|without|off|false|skip\w*|omit\w*|un(corrected|subtracted|calibrated)|disabled"
+    r"|never|will be|to be|should)\b|\bnon-|[=:]\s*0\b",
+    re.IGNORECASE,
+)
+REMEDY = (
+    "leave it out of the raw folder; if frames of this camera are raw all the same, write "
+    "`raw: true` into its profile"
+)
+
+
+def refuse_reduced(headers, *, file):
+    """Refuse a frame that was reduced already.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    file : str
+
+    Raises
+    ------
+    FrameError
+        If a card of ccdflow, ccdproc, IRAF, BANZAI, DRAGONS, ESO's pipeline, MaxIm and others
+        tells so, or a HISTORY line does.
+    """
+    for header in headers:
+        for program, keywords in _DONE_BY.items():
+            for keyword in keywords:
+                if keyword in header and _says_done(program, keyword, header):
+                    raise already(program, keyword, card_value(header, keyword), file)
+        level = number(card_value(header, "RLEVEL"))
+        if level is not None and level >= 1:
+            raise already("BANZAI", "RLEVEL", level, file)
+        for keyword in ("NCOMBINE", "STACKCNT"):
+            combined = number(card_value(header, keyword))
+            if combined is not None and combined > 1:
+                raise already("a program that combines frames", keyword, combined, file)
+        for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
+            kind = card_value(header, keyword)
+            if isinstance(kind, str) and re.match(r"\W*master", kind.lower()):
+                raise already("a program that makes masters", keyword, kind, file)
+        for line in _history(header):
+            if _HISTORY.search(line) and not _DENIED.search(line):
+                raise already("a program that says so in its log", "HISTORY", line[:60], file)
+
+
+def _history(header):
+    return [str(line) for line in header["HISTORY"]] if "HISTORY" in header else []
+
+
+def _says_done(program, keyword, header):
+    found = contents(header, keyword)
+    if not found:
+        # ccdproc writes a step without arguments as an empty card, others announce steps so.
+        return program == "ccdproc" and keyword in ("SUBOSCAN", "TRIMIM", "SUBBIAS", "SUBDARK")
+    value = found[0].value
+    if keyword in _SETTINGS:
+        # A number of columns, or a flag of the readout; DRAGONS writes a level with a fraction.
+        if isinstance(value, str | Broken):
+            return bool(_LOG_LINE.search(str(value)))
+        return isinstance(value, float) and not value.is_integer()
+    if keyword == "MIRAPROC":
+        return "1" in str(value)
+    return str(value).strip().upper() not in _NOT_DONE
+
+
+def already(program, keyword, value, file):
+    """Return the error for a frame that was reduced already."""
+    return FrameError(
+        f"the frame was reduced already, by {program}",
+        file=file,
+        keyword=keyword,
+        value=value,
+        allowed="a raw frame",
+        remedy=REMEDY,
+    )

@@ -1,0 +1,457 @@
+"""When an exposure began, and of which night it is: from that frame and its profile alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+
+from ccdflow.camera import longitudes
+from ccdflow.camera.dates import (
+    MOST_HOURS,
+    SCALES,
+    clock_of_number,
+    day_of_folder,
+    order_of,
+    read_clock,
+    read_day,
+    read_zone,
+)
+from ccdflow.files.cards import CardSpec, as_text, read
+from ccdflow.files.values import Broken, as_number
+
+_LATITUDES = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
+_PLACE = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
+_MJD_START = datetime(1858, 11, 17)
+# From 1900 to 2100.
+_MJD_RANGE = (15020, 88127)
+_HALF_DAY = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When an exposure began, as far as its header tells.
+
+    Parameters
+    ----------
+    when : datetime.datetime or None
+    exact : bool
+        Whether the time of day is known.
+    local : bool
+        Whether it is the local time, and nothing says how far that is from UT.
+    """
+
+    when: datetime | None = None
+    exact: bool = False
+    local: bool = False
+
+    @property
+    def iso(self):
+        """ISO date and time, as far as known; '' for nothing."""
+        if self.when is None:
+            return ""
+        if not self.exact:
+            return self.when.date().isoformat()
+        return self.when.isoformat(timespec="milliseconds" if self.when.microsecond else "seconds")
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What one card says: a day, a time of day, or both; `local` if not in UT."""
+
+    keyword: str
+    day: object = None
+    other: object = None
+    clock: timedelta | None = None
+    zone: timedelta | None = None
+    local: bool = False
+    remark: str = ""
+
+    def at(self, clock):
+        """The day with a time of day, in UT where the zone is known."""
+        start = datetime(self.day.year, self.day.month, self.day.day)
+        return start + clock - (self.zone or timedelta())
+
+
+def moment_of(reader):
+    """Return when an exposure began.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.reader.HeaderReader
+        Its warnings get what cannot be read, and what had to be guessed.
+
+    Returns
+    -------
+    Moment
+    """
+    system = _time_system(reader)
+    stamps = [stamp for stamp, _ in reader.every("date", _stamp(system), "not a date")]
+    universal = [stamp for stamp in stamps if not stamp.local]
+    local = [stamp for stamp in stamps if stamp.local]
+    if not universal:
+        days = _days(reader)
+        if days is not None and (days % 1 or not local):
+            return Moment(_MJD_START + timedelta(days=days), bool(days % 1))
+        return _local_moment(reader, local, system) if local else Moment()
+    stamp = _told_apart(reader, universal[0])
+    reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
+    clock = stamp.clock
+    if not clock:
+        # A date at midnight to the second is one without a time of day, if another card has that.
+        beside = _clock_beside(reader, stamp, universal[1:], system)
+        if beside is not None:
+            return beside
+    if clock is None:
+        return Moment(datetime(stamp.day.year, stamp.day.month, stamp.day.day))
+    return Moment(stamp.at(clock), True)
+
+
+def _time_system(reader):
+    """What TIMESYS says: 'local', a zone as a timedelta, or None for UT and its like."""
+    reading = reader.read("time_system", as_text, "not a system of time")
+    text = (reading.value or "").lower()
+    if not text or re.sub(r"[^a-z0-9]", "", text) in SCALES or text.startswith("utc("):
+        return None
+    if re.match(r"local|lt$|lct|civil", text):
+        return "local"
+    zone, understood = read_zone(text)
+    if zone is None and not understood:
+        reader.warn(f"{reading.keyword}: {reading.value!r} is not understood: taken for UT")
+    return zone or None
+
+
+def _stamp(system):
+    """Make the reader of cards that hold a day, and perhaps a time of day."""
+
+    def reader(content):
+        if isinstance(content.value, bool | float):
+            return None
+        day = read_day(content.value, order=order_of(content.comment))
+        if day is None:
+            return None
+        clock = read_clock(day.rest, joined=True) if day.rest.strip() else None
+        made = _Stamp(content.keyword, day.day, day.other)
+        if clock is not None:
+            made = replace(made, clock=clock.time, zone=clock.zone, remark=clock.remark)
+        return _placed(made, content, system)
+
+    return reader
+
+
+def _placed(stamp, content, system):
+    """The stamp with what the card's name, its comment and TIMESYS say of its zone."""
+    if stamp.zone is not None or re.search(r"UT|GMT|MJD", content.keyword):
+        return stamp
+    words = content.comment.lower()
+    if re.search(r"\butc?\b|\bgmt\b|universal", words):
+        return stamp
+    if system == "local" or re.search(r"\blocal\b|\blt\b|\bcivil\b", words):
+        return replace(stamp, local=True)
+    return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
+
+
+def _told_apart(reader, stamp):
+    """The stamp with day and month told apart by another card, or with a warning."""
+    if stamp.other is None:
+        return stamp
+    days = _days(reader)
+    if days is not None:
+        known = (_MJD_START + timedelta(days=days)).date()
+        if abs((known - stamp.day).days) <= 1:
+            return stamp
+        if abs((known - stamp.other).days) <= 1:
+            return replace(stamp, day=stamp.other)
+    reader.warn(
+        f"{stamp.keyword}: day and month cannot be told apart: {stamp.day.isoformat()} is meant, "
+        f"or {stamp.other.isoformat()}"
+    )
+    return stamp
+
+
+def _clock_beside(reader, stamp, others, system):
+    """The moment with the time of day of another card, or None where none has it."""
+    for beside in _clocks(reader, system):
+        if beside.local or not (beside.clock or stamp.clock is None):
+            continue
+        reader.warn(beside.remark and f"{beside.keyword}: {beside.remark}: taken for UT")
+        zone = beside.zone if beside.zone is not None else stamp.zone
+        day = stamp.day
+        if beside.day is not None:
+            if abs((beside.day - stamp.day).days) <= 1:
+                day = beside.day
+            else:
+                reader.warn(f"{stamp.keyword} and {beside.keyword} have different days")
+        return Moment(replace(stamp, day=day, zone=zone).at(beside.clock), True)
+    for other in others:
+        if other.clock and abs((other.day - stamp.day).days) <= 1:
+            return Moment(other.at(other.clock), True)
+    days = _days(reader)
+    if days is None or not days % 1:
+        return None
+    known = _MJD_START + timedelta(days=days)
+    if abs((known.date() - stamp.day).days) > 1:
+        reader.warn(f"{stamp.keyword} and the Julian Date are of different days")
+    return Moment(known, True)
+
+
+def _clocks(reader, system):
+    """The stamps of the cards with a time of day: text, numbers, or a date with it."""
+
+    def clock_of(content):
+        value = content.value
+        if isinstance(value, bool):
+            return None
+        day, clock = None, read_clock(value)
+        if clock is None:
+            day = read_day(value)
+            clock = read_clock(day.rest, joined=True) if day else None
+        number = as_number(value)
+        if number is not None and not re.fullmatch(r"\d{6}(\.\d*)?", str(value)):
+            day, clock = None, clock_of_number(number, content.comment)
+        if clock is None:
+            return None
+        made = _Stamp(
+            content.keyword, day and day.day, None, clock.time, clock.zone, False, clock.remark
+        )
+        return _placed(made, content, system)
+
+    return [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
+
+
+def _days(reader):
+    """The Modified Julian Date from MJD or JD cards, or None."""
+
+    def mjd(content):
+        value = as_number(content.value)
+        return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None
+
+    def jd(content):
+        value = as_number(content.value)
+        value = None if value is None else value - 2400000.5
+        return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None
+
+    found = reader.read("mjd", mjd, "not a Modified Julian Date").value
+    other = reader.read("jd", jd, "not a Julian Date").value
+    # A whole number says no more than the date.
+    if other is not None and other % 1 and (found is None or not found % 1):
+        return other
+    return found if found is not None else other
+
+
+def _local_moment(reader, stamps, system):
+    """The moment of a date in local time: in UT where a card has the zone."""
+    stamp = stamps[0]
+    clock = stamp.clock
+    if not clock:
+        clocks = [other for other in _clocks(reader, system) if other.clock is not None]
+        clock = clocks[0].clock if clocks else clock
+    if clock is None:
+        return Moment(datetime(stamp.day.year, stamp.day.month, stamp.day.day), False, True)
+    zone = _zone(reader)
+    if zone is not None:
+        return Moment(replace(stamp, zone=zone).at(clock), True)
+    reader.warn(f"{stamp.keyword} is the local time, and no card has the time zone")
+    return Moment(stamp.at(clock), True, True)
+
+
+# -- the night -------------------------------------------------------------------------------------
+
+
+def night_of(moment, reader, longitude, file):
+    """Return the night: the local date at noon before the exposure.
+
+    Local mean time is UT + longitude / 15 h; half a day is taken off, so that a night has one date.
+
+    Parameters
+    ----------
+    moment : Moment
+    reader : ccdflow.camera.reader.HeaderReader
+        Its warnings get what had to be guessed.
+    longitude : float or None
+        Degrees, east positive, of the camera's profile; None for the header's own.
+    file : str
+        Path relative to the raw folder.
+
+    Returns
+    -------
+    str
+        YYYY-MM-DD; for an undated frame its folder, '' for the raw folder itself.
+    """
+    day = folder_day(file)
+    if moment.exact:
+        return _evening(moment, reader, longitude, day).date().isoformat()
+    if day is not None:
+        reader.warn("no card has the time of the exposure: the night is the folder's date")
+        return day.isoformat()
+    local = _local_time(reader)
+    if local is not None:
+        return (local - _HALF_DAY).date().isoformat()
+    if moment.when is not None:
+        reader.warn("no card has the time of day: the night is the day of the date card")
+        return moment.when.date().isoformat()
+    reader.warn("no card has the date or time: the night is unknown, its folder's name is used")
+    return undated_night(file)
+
+
+def undated_night(file):
+    """Return what stands for the night of a frame whose headers tell no date.
+
+    Parameters
+    ----------
+    file : str
+        Path relative to the raw folder.
+    """
+    day = folder_day(file)
+    folder = PurePosixPath(file).parent.as_posix()
+    if day is not None:
+        return day.isoformat()
+    # The raw folder itself has no name; a folder that is called so must not be taken for it.
+    return {".": "", "undated": "folder undated"}.get(folder, folder)
+
+
+def folder_day(file):
+    """Return the day that the innermost dated folder of a path is named after, or None."""
+    days = map(day_of_folder, reversed(PurePosixPath(file).parent.parts))
+    return next((day for day in days if day is not None), None)
+
+
+def _evening(moment, reader, longitude, day):
+    """The local time of a moment, half a day taken off."""
+    if moment.local:
+        return moment.when - _HALF_DAY
+    east = longitude if longitude is not None else site_longitude(reader, moment.when)
+    if east is not None:
+        return moment.when + timedelta(hours=east / 15) - _HALF_DAY
+    local = _local_time(reader)
+    if local is not None and abs(local - moment.when) <= timedelta(hours=MOST_HOURS):
+        return local - _HALF_DAY
+    zone = _zone(reader)
+    if zone is not None:
+        return moment.when + zone - _HALF_DAY
+    if day is not None:
+        noon = datetime(day.year, day.month, day.day, 12)
+        widest = timedelta(hours=MOST_HOURS)
+        if noon - widest <= moment.when <= noon + timedelta(days=1) + widest:
+            reader.warn("no card has the longitude: the night is the folder's date")
+            return noon
+    reader.warn("no card has the longitude: the night is that of longitude 0")
+    return moment.when - _HALF_DAY
+
+
+def site_longitude(reader, start):
+    """Return the site's longitude from the headers in degrees, east positive; None for none.
+
+    A geocentric place is east by the standard. The sign of any other card is that with which a
+    sidereal time agrees; where it agrees with neither, the sign stays, with a warning.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.reader.HeaderReader
+    start : datetime.datetime
+        UT.
+    """
+    reading = reader.read("longitude", _longitude, "not a longitude in degrees")
+    if reading.keyword == "OBSGEO-L":
+        return reading.value
+    if any(spec.keyword == "OBSGEO-L" for spec in reader.cards["longitude"]):
+        place = _place(reader)
+        if place is not None:
+            return place
+    claimed = reading.value
+    if claimed == 0 and _is_unset(reader):
+        reader.warn(f"{reading.keyword}: longitude and latitude are 0: taken as not set")
+        claimed = None
+    sidereal = reader.read("sidereal", _sidereal, "not a sidereal time")
+    if not sidereal.value:
+        return claimed
+    implied = longitudes.of_sidereal_time(sidereal.value, start)
+    if claimed is None:
+        return implied
+    found, agrees = longitudes.with_sign_of(claimed, implied)
+    if not agrees:
+        off = min(abs(longitudes.around(one - implied)) for one in (claimed, -claimed))
+        reader.warn(
+            f"{sidereal.keyword}: the sidereal time agrees with neither sign of "
+            f"{reading.keyword} ({off:.1f} degrees off): the sign stays"
+        )
+    return found
+
+
+def _longitude(content):
+    comment = "" if content.keyword == "OBSGEO-L" else content.comment
+    return longitudes.read_longitude(content.value, comment)
+
+
+def _sidereal(content):
+    clock = None
+    number = as_number(content.value)
+    if number is not None:
+        in_seconds = re.search(r"\[s\]|\bsec", content.comment.lower())
+        if 24 < number <= 360 and not in_seconds:
+            return timedelta(hours=number / 15)
+        clock = clock_of_number(number, content.comment)
+    elif isinstance(content.value, str | Broken):
+        clock = read_clock(content.value)
+    return None if clock is None else clock.time
+
+
+def _place(reader):
+    numbers = [
+        read(
+            reader.headers, (CardSpec(keyword),), (0, reader.images[0]),
+            lambda content: as_number(content.value), problem="not a number",
+        ).value
+        for keyword in _PLACE
+    ]  # fmt: skip
+    if None in numbers:
+        return None
+    place = longitudes.of_place(*numbers)
+    if place is None and any(numbers):
+        reader.warn(f"{', '.join(_PLACE)}: no telescope is there: not used")
+    return place
+
+
+def _is_unset(reader):
+    latitude = reader.read(
+        "latitude", lambda content: as_number(content.value), "not a latitude", keywords=_LATITUDES
+    )
+    return latitude.value == 0
+
+
+def _local_time(reader):
+    """The local time of DATE-LOC and its like, or None."""
+
+    def local(content):
+        day = read_day(content.value, order=order_of(content.comment))
+        clock = read_clock(day.rest, joined=True) if day else None
+        return None if clock is None else _Stamp(content.keyword, day.day).at(clock.time)
+
+    return reader.read("local_time", local, "not a date and time").value
+
+
+def _zone(reader):
+    """How far the local time is east of UT, from a card such as TIMEZONE, or None."""
+
+    def zone_of(content):
+        number = as_number(content.value)
+        if number is not None:
+            hours = number / 3600 if abs(number) >= 900 else number
+            hours = hours / 60 if abs(hours) > MOST_HOURS else hours
+            hours = -hours if re.search(r"\bwest\b", content.comment.lower()) else hours
+            return timedelta(hours=hours) if abs(hours) <= MOST_HOURS else None
+        if isinstance(content.value, bool):
+            return None
+        text = str(content.value)
+        zone, _ = read_zone(text if re.match(r"\s*[a-zA-Z+-]", text) else f"+{text}")
+        return zone
+
+    reading = reader.read("time_zone", zone_of, "not a time zone")
+    if reading.value is not None and re.match("TIMEZ|TZ$", reading.keyword):
+        sure = re.search(r"east|west|utc|gmt|\but\b", reading.comment.lower())
+        if as_number(reading.content.value) is not None and not sure and reading.value:
+            reader.warn(
+                f"{reading.keyword}: {reading.content.value!r} is read as hours east of Greenwich"
+            )
+    return reading.value

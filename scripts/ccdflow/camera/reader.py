@@ -1,0 +1,120 @@
+"""The values of a frame's headers by their meaning, and what is there but cannot be read."""
+
+from __future__ import annotations
+
+from ccdflow.camera.geometry import image_hdus
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import CardSpec, as_text, contents, hdu_indices, read, unreadable
+from ccdflow.files.values import as_electrons, as_number, as_seconds, is_doubtful, is_silent
+
+# These are about the pixels, so the image's own header comes before the primary.
+OF_THE_IMAGE = (
+    "gain", "read_noise", "saturation", "biassec", "trimsec", "datasec", "ccdsec",
+)  # fmt: skip
+# Cards that other cameras use for something else: no word where they do not hold what is wanted.
+AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
+
+
+class HeaderReader:
+    """Reads the values of one frame and gathers its warnings.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    cards : dict of str to tuple of CardSpec
+        The cards that are tried in order, by what they tell (`ccdflow.camera.facts.KEYWORDS`).
+    file : str
+        Named in errors.
+
+    Attributes
+    ----------
+    warnings : list of str
+        What is there and cannot be read, and what had to be guessed.
+    """
+
+    def __init__(self, headers, cards, *, file):
+        self.headers, self.cards, self.file = headers, cards, file
+        self.images = image_hdus(headers)
+        if not self.images:
+            raise FrameError("the file holds no image", file=file, keyword="NAXIS")
+        self.warnings = []
+        self._known = {}
+
+    def order(self, name):
+        """Return the HDUs in which a value is looked for."""
+        image = self.images[0]
+        return (image, 0) if name in OF_THE_IMAGE else (0, image)
+
+    def warn(self, text):
+        """Add a warning, once."""
+        if text and text not in self.warnings:
+            self.warnings.append(text)
+
+    def read(self, name, reader, problem, *, keywords=None):
+        """Return the first readable value of its cards as a `Reading`; warn of the unreadable.
+
+        Parameters
+        ----------
+        name : str
+            Of `KEYWORDS`.
+        reader : callable
+            Called with a `Content`; None for a value that is no use.
+        problem : str
+            What is then wrong, in plain words.
+        keywords : iterable of str, optional
+            The cards, where `KEYWORDS` does not have them.
+        """
+        if name not in self._known:
+            specs = self.cards[name] if keywords is None else map(CardSpec, keywords)
+            found = read(
+                self.headers, specs, self.order(name), reader, problem=problem, silent=AMBIGUOUS
+            )
+            for text in found.problems:
+                self.warn(f"{text}: {found.keyword} is used" if found.keyword else text)
+            self._known[name] = found
+        return self._known[name]
+
+    def every(self, name, reader, problem):
+        """Return [(value, content)] of all readable cards, in order; warn if none is readable."""
+        found, problems = [], []
+        for spec in self.cards[name]:
+            order = self.order(name) if spec.hdu is None else hdu_indices(self.headers, spec.hdu)
+            for index in dict.fromkeys(order):
+                for content in contents(self.headers[index], spec.keyword, spec.occurrence):
+                    if is_silent(content.value):
+                        continue
+                    value = reader(content)
+                    if value is not None:
+                        found.append((value, content))
+                    elif spec.keyword not in AMBIGUOUS:
+                        problems.append(unreadable(content, problem))
+        for text in problems:
+            self.warn(f"{text}: {found[0][1].keyword} is used" if found else text)
+        return found
+
+    def text(self, name):
+        """Return a value as text; '' where no card has it."""
+        return self.read(name, as_text, "the text is not in quotes").value or ""
+
+    def seconds(self, name="exptime"):
+        """Return the exposure in seconds, or None."""
+
+        def reader(content):
+            value = as_seconds(content.value, content.comment)
+            return value if value is not None and value >= 0 else None
+
+        found = self.read(name, reader, "not an exposure in seconds")
+        if found.content is not None and is_doubtful(found.content.value):
+            text = f"{found.keyword}: the comma of {found.content.value!r} is read as a decimal one"
+            self.warn(text)
+        return found.value
+
+    def electrons(self, name):
+        """Return a gain or a read noise, or None."""
+        reading = self.read(name, lambda c: as_electrons(c.value), "not a number from 0 on")
+        return reading.value
+
+    def number(self, name, problem="not a number"):
+        """Return a number, or None."""
+        return self.read(name, lambda content: as_number(content.value), problem).value

@@ -1,0 +1,84 @@
+"""How stored numbers become values: BZERO, BSCALE and BLANK, read or refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import contents
+from ccdflow.files.values import as_number
+
+_REMEDY = "nobody can say what its pixels are worth: correct the card in a copy of the file"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """value = bzero + bscale * stored.
+
+    Parameters
+    ----------
+    bzero, bscale : float
+    blank : int or None
+        The stored integer that stands for no value.
+    """
+
+    bzero: float = 0.0
+    bscale: float = 1.0
+    blank: int | None = None
+
+
+def scaling_of(header, name=None):
+    """Return how the stored numbers of an image become values.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of an image; its BITPIX is one of FITS.
+    name : str, optional
+        The file, for the error.
+
+    Returns
+    -------
+    Scaling
+
+    Raises
+    ------
+    FrameError
+        If a card is there and is not a number: text, NaN, blank; if BSCALE is 0, or if BLANK of
+        an integer image is not an integer.
+    """
+    bzero = _factor(header, "BZERO", 0.0, name)
+    bscale = _factor(header, "BSCALE", 1.0, name)
+    if bscale == 0:
+        raise _refused("BSCALE", 0, "a number other than 0", name)
+    return Scaling(bzero, bscale, _blank(header, name))
+
+
+def _factor(header, keyword, default, name):
+    if keyword not in header:
+        return default
+    found = contents(header, keyword)
+    value = found[0].value if found else ""
+    number = None if isinstance(value, str) else as_number(value)
+    if number is None or not isinstance(value, int | float) or not math.isfinite(number):
+        raise _refused(keyword, value, "a number, without quotes and with a decimal point", name)
+    return number
+
+
+def _blank(header, name):
+    # BLANK is for integers alone: FITS has NaN for the rest.
+    if "BLANK" not in header or header["BITPIX"] < 0:
+        return None
+    found = contents(header, "BLANK")
+    value = found[0].value if found else ""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _refused("BLANK", value, "an integer", name)
+    return value
+
+
+def _refused(keyword, value, allowed, name):
+    return FrameError(
+        "not a usable number", file=name, keyword=keyword, value=value, allowed=allowed,
+        remedy=_REMEDY,
+    )  # fmt: skip

@@ -1,0 +1,205 @@
+"""Values as people and programs write them: decimal commas, units, Fortran's exponents.
+
+A value that is no use (NaN, infinite, text where a number belongs) is None here. The reader of a
+card tells it apart from a card that is absent, see `ccdflow.files.cards.Reading`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+# Words that say that a value is not known: such a card is as good as absent.
+_SILENT = frozenset(
+    [
+        "unknown",
+        "undefined",
+        "undef",
+        "n/a",
+        "na",
+        "none",
+        "null",
+        "nil",
+        "-",
+        "--",
+        "---",
+        "?",
+        "??",
+        "???",
+        "_null_",
+        "missing",
+        "unavailable",
+        "notavailable",
+        "invalid",
+        "not_set",
+        "notset",
+        "unset",
+    ]
+)
+_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eEdDqQ]([+-]?\d+))?")
+_FRACTION = re.compile(r"(\d+)\s*/\s*(\d+)")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+")
+_THOUSANDS_COMMA = re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+,\d+")
+_NUMBER_AND_UNIT = re.compile(r"(.*?[\d.,])\s*([a-zµ][a-zµ/. ()^-]*[0-9]*)?", re.IGNORECASE)
+
+SECONDS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "sek", "seg"), 1.0),
+    **dict.fromkeys(("ms", "msec", "msecs", "millisec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "µs", "usec", "microsec", "microsecond", "microseconds"), 1e-6),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+}
+ELECTRONS = dict.fromkeys(
+    [
+        "e",
+        "e-",
+        "el",
+        "electron",
+        "electrons",
+        "e/adu",
+        "e-/adu",
+        "electrons/adu",
+        "electron/adu",
+        "e/dn",
+        "e-/dn",
+        "e/count",
+        "e-/count",
+        "e/ct",
+        "e-",
+        "rms",
+        "e",
+        "rms",
+        "e-/px",
+    ],
+    1.0,
+)
+# A unit that a comment gives: '[ms] exposure', 'exposure time in ms', 'integration (ms)'.
+_UNIT_OF_COMMENT = re.compile(r"\[\s*([a-zµ]+)\s*\]|\(\s*([a-zµ]+)\s*\)|\bin ([a-zµ]+)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The text of a card that does not follow FITS: neither in quotes nor a number.
+
+    Parameters
+    ----------
+    text : str
+        As it stands, without the comment.
+    """
+
+    text: str
+
+    def __str__(self):
+        return self.text
+
+    def __repr__(self):
+        return self.text
+
+
+def is_silent(value):
+    """Tell whether a value only says that nothing is known: blank, 'N/A', 'UNKNOWN'."""
+    if value is None:
+        return True
+    if not isinstance(value, str | Broken):
+        return False
+    text = "".join(str(value).lower().split())
+    return not text or text in _SILENT
+
+
+def as_number(value, units=None):
+    """Return a value as a finite float, or None where it is not one.
+
+    Parameters
+    ----------
+    value : str, int, float, bool, Broken or None
+        Text may have a decimal comma (``0,5``), Fortran's exponent (``5.0D-01``), separated
+        thousands where they cannot be mistaken (``1.234,5``), and one of `units` behind it.
+    units : dict of str to float, optional
+        What a unit is worth, by its name in lower case.
+
+    Returns
+    -------
+    float or None
+    """
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        try:
+            return _finite(float(value))
+        except OverflowError:
+            return None
+    if not isinstance(value, str | Broken):
+        return None
+    text = " ".join(str(value).split())
+    bare = _bare_number(text)
+    if bare is not None or not units:
+        return bare
+    match = _NUMBER_AND_UNIT.fullmatch(text)
+    if match is None or match[2] is None:
+        return None
+    worth = units.get(" ".join(match[2].lower().split()).strip("() ."))
+    bare = _bare_number(match[1])
+    return None if worth is None or bare is None else _finite(bare * worth)
+
+
+def is_doubtful(value):
+    """Tell whether a number might be read with a decimal comma or with separated thousands."""
+    text = str(value).strip()
+    return isinstance(value, str | Broken) and bool(
+        re.match(r"[+-]?[1-9]\d{0,2},\d{3}(?!\d|[eEdD])", text)
+    )
+
+
+def as_seconds(value, comment=""):
+    """Return a duration in seconds, or None where it is none.
+
+    Parameters
+    ----------
+    value : str, int, float, bool, Broken or None
+        As for `as_number`; units of time, and fractions (``1/500``) as cameras show them.
+    comment : str
+        The card's comment, which may name the unit: ``[ms]``, ``in ms``.
+    """
+    if isinstance(value, str | Broken):
+        text = str(value).strip()
+        fraction = _FRACTION.match(text)
+        if fraction and int(fraction[2]):
+            text = f"{int(fraction[1]) / int(fraction[2])}{text[fraction.end() :]}"
+        number = as_number(text)
+        if number is None:
+            return as_number(text, SECONDS)
+    else:
+        number = as_number(value)
+    return None if number is None else number * _unit_of(comment)
+
+
+def _unit_of(comment):
+    for match in _UNIT_OF_COMMENT.finditer(comment or ""):
+        worth = SECONDS.get(next(filter(None, match.groups())).lower())
+        if worth is not None:
+            return worth
+    return 1.0
+
+
+def as_electrons(value):
+    """Return a gain or a read noise from 0 on, whatever unit of electrons follows, or None."""
+    number = as_number(value, ELECTRONS)
+    return number if number is not None and number >= 0 else None
+
+
+def _bare_number(text):
+    if _THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
+    elif _THOUSANDS_COMMA.fullmatch(text):
+        text = text.replace(".", "").replace(",", ".")
+    elif text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return None
+    return _finite(float(f"{match[1]}e{match[2] or 0}"))
+
+
+def _finite(number):
+    return number if math.isfinite(number) else None

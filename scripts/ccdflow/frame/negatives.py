@@ -1,0 +1,42 @@
+"""Pixels below 0 in a raw frame of floating point: no converter gives such numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.camera.marks import REMEDY
+from ccdflow.errors import FrameError
+
+# The part of a raw frame's pixels that may be below 0: those of dead and hot spots.
+MOST = 1e-3
+
+
+class Negatives:
+    """Counts the pixels below 0 of a frame that may be given in parts.
+
+    Parameters
+    ----------
+    wanted : bool
+        Whether they count: not for integers, nor where the profile says that frames are raw.
+    """
+
+    def __init__(self, wanted):
+        self._wanted = wanted
+        self._negative = self._size = 0
+
+    def add(self, values):
+        """Count those of an array of any shape, of the stored numbers."""
+        if self._wanted:
+            self._negative += int(np.count_nonzero(values < 0))
+            self._size += values.size
+
+    def check(self, file=None):
+        """Raise `FrameError` if more than a thousandth of the pixels are below 0."""
+        if self._negative > MOST * self._size:
+            raise FrameError(
+                "the frame was reduced already: it is of floating point and has pixels below 0",
+                file=file,
+                value=f"{self._negative} of {self._size}",
+                allowed="a raw frame",
+                remedy=REMEDY,
+            )

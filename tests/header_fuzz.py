@@ -1,0 +1,155 @@
+"""Raw frames by hand, card by card, and headers with odd values or flipped bits in them."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from small_frames import begin
+
+from ccdflow import kinds as kinds_module
+from ccdflow.camera.facts import KEYWORDS
+from ccdflow.run import inventory, ledger
+
+NY, NX, STRIP = 24, 32, 8
+
+# Values as they stand behind the sign of equality, whether FITS allows them or not.
+ODD_VALUES = (
+    "", "'        '", "NaN", "'nan'", "'inf'", "1.0E400", "-1", "0", "1.5", "99999999999999999999",
+    "0,5", "'0,5'", "T", "[1:2,3:4]", "'[1:2,3:4", "'N/A'", "(1, 2)", "'odd text'",
+)  # fmt: skip
+
+# Every card that ccdflow reads, and those of the structure.
+_OTHERS = """
+BITPIX NAXIS NAXIS1 NAXIS2 BZERO BSCALE BLANK EXTEND PCOUNT GCOUNT ZIMAGE INHERIT EXTNAME BIASSEC
+TRIMSEC DATASEC CCDSEC DETSEC AMPSEC DETSIZE CCDSIZE BSEC1 TSEC1 DSEC1 PRESCAN OVERSCAN PREPIX
+POSTPIX COVER ROVER PRELINE NUMAMPS NAMPS CCDSUM BINNING XBINNING CCDBIN1 CCDBIN2 LTV1 LTV2 LTM1_1
+LTM2_2 CRPIX1 CRPIX2 CDELT1 CD1_1 CRVAL1 CTYPE1 INSTRUME DETECTOR CCDNAME CHIPID AMPNAME TRIM
+ZEROCOR CCDPROC NCOMBINE RLEVEL CALSTAT PROCBIAS HISTORY OBSGEO-X OBSGEO-Y OBSGEO-Z BUNIT CHECKSUM
+DATASUM RAWDATE DATE BIASLVL OVERRMS WCSAXES LATITUDE SATURATE GAIN1 RDNOISE1
+"""
+_BY_MEANING = [word for text in KEYWORDS.values() for word in text.split("|")[0].split()[:3]]
+ODD_KEYWORDS = tuple(dict.fromkeys(_OTHERS.split() + _BY_MEANING))[:120]
+
+
+def card(keyword, value="", comment=""):
+    """A card with this text for its value, whether FITS allows it or not."""
+    name = f"{keyword:<8}= " if len(keyword) <= 8 else f"HIERARCH {keyword} = "
+    text = f"{name}{value:<20}" if value.startswith(("'", "[")) else f"{name}{value:>20}"
+    return (text + (f" / {comment}" if comment else "")).ljust(80)[:80]
+
+
+def quoted(text):
+    """A text in quotes, as FITS pads it."""
+    return f"'{text:<8}'"
+
+
+def header(cards, *, end="END"):
+    """Cards as a padded header."""
+    text = "".join(one.ljust(80)[:80] for one in (*cards, end)).encode("latin-1")
+    return text + b" " * (-len(text) % 2880)
+
+
+def top(*, bitpix="16", nx=NX + STRIP, ny=NY, extension=False):
+    """The cards of the structure of an unsigned 16 bit image."""
+    first = card("XTENSION", quoted("IMAGE")) if extension else card("SIMPLE", "T")
+    counts = (card("PCOUNT", "0"), card("GCOUNT", "1")) if extension else ()
+    return [
+        first, card("BITPIX", bitpix), card("NAXIS", "2"), card("NAXIS1", str(nx)),
+        card("NAXIS2", str(ny)), *counts, card("BZERO", "32768"), card("BSCALE", "1"),
+    ]  # fmt: skip
+
+
+def usual(*, kind="object", when="2024-03-10T04:00:00", exptime="5.0", sections=True):
+    """The cards of a sound frame of the camera PROBE in Arizona."""
+    cards = [
+        card("INSTRUME", quoted("PROBE")), card("IMAGETYP", quoted(kind)),
+        card("DATE-OBS", quoted(when)), card("EXPTIME", exptime), card("LONGITUD", "-111.6"),
+    ]  # fmt: skip
+    return cards + (SECTIONS if sections else [])
+
+
+SECTIONS = [
+    card("BIASSEC", quoted(f"[{NX + 1}:{NX + STRIP},1:{NY}]")),
+    card("TRIMSEC", quoted(f"[1:{NX},1:{NY}]")),
+]
+
+
+def pixels(seed, *, light=300.0):
+    """A raw frame, uint16 of (NY, NX + STRIP), the strip at the right."""
+    rng = np.random.default_rng(seed)
+    image = 1000 + 3 * np.sin(np.arange(NY) / 7)[:, None] + rng.normal(0, 4, (NY, NX + STRIP))
+    image[:, :NX] += light
+    return np.rint(image).astype(np.uint16)
+
+
+def reduced(raw):
+    """What the median of each row's strip, subtracted, and trimming make of it, by numpy alone."""
+    values = raw.astype(np.float64)
+    return (values[:, :NX] - np.median(values[:, NX:], axis=1, keepdims=True)).astype(np.float32)
+
+
+def body(raw):
+    """The padded data unit of an unsigned 16 bit image."""
+    data = (raw.astype("i4") - 32768).astype(">i2").tobytes()
+    return data + b"\0" * (-len(data) % 2880)
+
+
+def frame(raw, cards, *, structure=None):
+    """The bytes of a file of one image."""
+    return header([*(structure or top()), *cards]) + body(raw)
+
+
+def three_hdus(seed=7):
+    """The bytes of a file of three HDUs, and the places of its headers: (first byte, length)."""
+    primary = header(
+        [card("SIMPLE", "T"), card("BITPIX", "8"), card("NAXIS", "0"), card("EXTEND", "T"),
+         *usual(kind="bias", exptime="0.0", sections=False)]
+    )  # fmt: skip
+    parts, places = [primary], [(0, len(primary))]
+    for number in (0, 1):
+        section = quoted(f"[{1 + NX * number}:{NX * (number + 1)},1:{NY}]")
+        cards = [card("EXTNAME", quoted(f"A{number}")), *SECTIONS, card("DETSEC", section)]
+        made = header([*top(extension=True), *cards])
+        places.append((sum(map(len, parts)), len(made)))
+        parts += [made, body(pixels(seed + number, light=0))]
+    return b"".join(parts), places
+
+
+@dataclass
+class Outcome:
+    """What became of a folder of frames: status by file, products, and what was not foreseen."""
+
+    status: dict = field(default_factory=dict)
+    reasons: dict = field(default_factory=dict)
+    raised: dict = field(default_factory=dict)
+    lines: list = field(default_factory=list)
+    results: Path | None = None
+
+
+def outcome_of(raw, results):
+    """Read and reduce all frames of a folder, one job after the other, and note what raises."""
+    made = Outcome(results=Path(results))
+    running = begin(raw, results, {})
+    try:
+        for job in running.plan.of_kind("frame"):
+            try:
+                record = kinds_module.make(running.context, job, threads=1)
+            except Exception:
+                made.raised[job.product] = traceback.format_exc()
+                continue
+            ledger.write_record(Path(results), record, job.done)
+    finally:
+        running.lock.close()
+    after = begin(raw, results, {})
+    after.lock.close()
+    for file, row in after.context.store.rows.items():
+        made.status[file], made.reasons[file] = row.shown
+    for text in getattr(after.context.store, "tracebacks", {}).values():
+        made.raised[text[-200:]] = text
+    return made
+
+
+ALLOWED = {inventory.OK, inventory.SET_ASIDE, inventory.ARRIVING}

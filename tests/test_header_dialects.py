@@ -1,0 +1,818 @@
+"""Headers as observatories and programs write them: each kind, and some neighbours of it.
+
+Of each frame it is known what its header means; whatever is not read right must be set aside, or
+left empty with a warning.
+"""
+
+import bz2
+import lzma
+import os
+import re
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from header_fuzz import (
+    NX,
+    NY,
+    SECTIONS,
+    STRIP,
+    body,
+    card,
+    frame,
+    pixels,
+    quoted,
+    reduced,
+    three_hdus,
+    top,
+    usual,
+)
+from small_frames import begin, run_jobs
+
+from ccdflow.run import inventory
+
+
+@pytest.fixture
+def rows_of(tmp_path):
+    """Return a function that writes frames of these cards and gives their rows by name."""
+
+    def read(cards_of, *, cameras=None, profile=None):
+        raw = tmp_path / "raw"
+        for number, (name, cards) in enumerate(cards_of.items()):
+            path = raw / f"{name}.fits"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(frame(pixels(number), cards))
+        cameras = {"probe": profile} if profile else (cameras or {})
+        running = begin(raw, tmp_path / "results", cameras)
+        running.lock.close()
+        rows = running.context.store.rows
+        return {name: rows[f"{name}.fits"] for name in cards_of}
+
+    return read
+
+
+def without(keywords, **options):
+    """The cards of a sound frame without some of them."""
+    return [one for one in usual(**options) if one[:8].rstrip() not in keywords]
+
+
+def of_day(*cards):
+    """The cards of a frame of which these are all that tell its time, in Arizona."""
+    return [*without(("DATE-OBS",)), *cards]
+
+
+def told(row):
+    """What the row warns of."""
+    return row.warnings
+
+
+# -- dates -----------------------------------------------------------------------------------------
+
+# 07:42 UT in Arizona is the evening before.
+DATES = {
+    "2000-01-27": [
+        "28/01/100", "28/01/00", "28/01/2000", "28-01-2000", "28.01.2000", "2000/01/28",
+        "2000-1-28", "2000_01_28", "2000:01:28", "20000128", "28-Jan-2000", "28 January 2000",
+        "Jan 28, 2000", "2000-Jan-28", "28Jan00", "01/28/2000", "2000-028",
+    ],
+    "1996-01-27": ["28/01/96", "28-Jan-96", "1996-01-28", "28jan1996"],
+    "2005-11-02": ["03/11/05", "3/11/2005"],
+    "2025-11-29": ["30/11/125", "30/11/25"],
+}  # fmt: skip
+
+
+def test_days_however_they_are_written(rows_of):
+    cases = {
+        f"{night}-{number}": (night, text)
+        for night, texts in DATES.items()
+        for number, text in enumerate(texts)
+    }
+    rows = rows_of(
+        {
+            name: of_day(card("DATE-OBS", quoted(text)), card("UT", quoted("07:42:26")))
+            for name, (_, text) in cases.items()
+        }
+    )
+    found = {name: (row.night, row.facts["date_obs"][10:]) for name, row in rows.items()}
+    assert found == {name: (night, "T07:42:26") for name, (night, _) in cases.items()}
+    doubtful = {name for name, row in rows.items() if "cannot be told apart" in row.warnings}
+    assert doubtful == {"2005-11-02-0", "2005-11-02-1"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2000-01-28T07:42:26", "2000-01-28 07:42:26", "2000-01-28_07:42:26", "2000-01-28-07:42:26",
+     "20000128T074226", "20000128_074226", "2000-01-28T07:42:26Z", "2000-01-28 07:42:26 UT",
+     "28/01/2000 07:42:26", "28-Jan-2000 07:42:26", "Fri Jan 28 07:42:26 2000",
+     "Fri Jan 28 00:42:26 MST 2000", "2000-01-28T00:42:26-0700", "2000-01-28T00:42:26-07:00",
+     "2000-01-28T09:42:26+02", "2000-01-28 07:42:26 AM", "2000-01-27 11:42:26 PM -0800"],
+)  # fmt: skip
+def test_a_day_with_a_time_of_day_and_a_zone(text, rows_of):
+    (row,) = rows_of({"a": of_day(card("DATE-OBS", quoted(text)))}).values()
+    assert (row.facts["date_obs"], row.night) == ("2000-01-28T07:42:26", "2000-01-27")
+    assert told(row) == ""
+
+
+@pytest.mark.parametrize("text", ["0000-00-00", "1970-01-01T00:00:00", "28/01/70", "99/99/99"])
+def test_a_day_that_cannot_be_is_no_day(text, rows_of):
+    (row,) = rows_of({"a": of_day(card("DATE-OBS", quoted(text)))}).values()
+    assert (row.facts["date_obs"], row.night, row.status) == ("", inventory.UNDATED, "ok")
+    assert f"DATE-OBS: not a date (found '{text}')" in told(row)
+    assert "no card has the date or time" in row.shown[1]
+
+
+def test_a_julian_date_and_a_comment_tell_day_and_month_apart(rows_of):
+    rows = rows_of(
+        {
+            "jd": of_day(card("DATE-OBS", quoted("03/11/05")), card("MJD-OBS", "53440.25")),
+            "comment": of_day(
+                card("DATE-OBS", quoted("03/11/05"), "mm/dd/yy"), card("UT", quoted("06:00:00"))
+            ),
+            "day": of_day(
+                card("DATE-OBS", quoted("03/11/05"), "day/month/year"), card("UT", quoted("06:00"))
+            ),
+        }
+    )
+    assert {name: row.facts["date_obs"] for name, row in rows.items()} == {
+        "jd": "2005-03-11T06:00:00", "comment": "2005-03-11T06:00:00", "day": "2005-11-03T06:00:00",
+    }  # fmt: skip
+    assert {told(row) for row in rows.values()} == {""}
+
+
+# -- times of day ----------------------------------------------------------------------------------
+
+CLOCKS = {
+    "iso": [card("TIME-OBS", quoted("2023-06-01T05:04:58"))],
+    "iso in ut": [card("UT", quoted("2023-06-01T05:04:58"))],
+    "colons": [card("UT", quoted("05:04:58"))],
+    "unquoted": ["UT      = 05:04:58".ljust(80)],
+    "blanks": [card("UT", quoted("05 04 58"))],
+    "letters": [card("UT", quoted("05h04m58s"))],
+    "digits": [card("UT", quoted("050458"))],
+    "dashes": [card("UT", quoted("05-04-58"))],
+    "hours": [card("UT", "5.082778")],
+    "hours as text": [card("UT", quoted("5.082778"))],
+    "seconds": [card("UTSTART", "18298.0", "seconds of the day")],
+    "small seconds": [card("UTSTART", "18298", "[s] since midnight")],
+    "digits as a number": [card("UT", "50458", "hhmmss")],
+    "part of a day": [card("UT", "0.2117824", "fraction of the day")],
+    "an offset": [card("TIME-OBS", quoted("05:04:58 +00:00"))],
+    "pm": [card("UT", quoted("5:04:58 AM"))],
+    "mjd": [card("MJD-OBS", "60096.2117824")],
+    "mjdate": [card("MJDATE", "60096.2117824")],
+    "jd": [card("JD", "2460096.7117824")],
+    "another date": [card("DATE-BEG", quoted("2023-06-01T05:04:58"))],
+}
+
+
+@pytest.mark.parametrize("midnight", [False, True])
+def test_times_of_day_beside_a_date_without(midnight, rows_of):
+    """A date at midnight to the second is one without a time of day."""
+    day = card("DATE-OBS", quoted("2023-06-01T00:00:00" if midnight else "2023-06-01"))
+    rows = rows_of({name: of_day(day, *cards) for name, cards in CLOCKS.items()})
+    found = {name: (row.facts["date_obs"][:18], row.night) for name, row in rows.items()}
+    assert found == dict.fromkeys(CLOCKS, ("2023-06-01T05:04:5", "2023-05-31"))
+    assert {name: told(row) for name, row in rows.items() if row.warnings} == {}
+
+
+def test_the_date_of_the_date_card_stands_where_it_has_a_time(rows_of):
+    cards = [
+        card("DATE-OBS", quoted("2023-06-01T05:04:58")),
+        card("TIME-OBS", quoted("2023-05-30T05:04:58")),
+    ]
+    rows = rows_of({"both": of_day(*cards), "frame": of_day(card("FRAME", cards[0][10:33]))})
+    assert {row.night for row in rows.values()} == {"2023-05-31"}
+
+
+def test_a_time_that_cannot_be_read_is_said(rows_of):
+    cards = (card("DATE-OBS", quoted("2023-06-01")), card("UT", quoted("25:04:58")))
+    (row,) = rows_of({"a": of_day(*cards)}).values()
+    assert (row.facts["date_obs"], row.night) == ("2023-06-01", "2023-06-01")
+    assert "UT: not a time of day (found '25:04:58')" in told(row)
+    assert "no card has the time of day" in told(row)
+
+
+LOCAL = {
+    "with utc": [card("TIMESYS", quoted("LOCAL")), card("DATE-UTC", quoted("2023-06-01T02:04:58"))],
+    "with mjd": [card("TIMESYS", quoted("LT")), card("MJD-OBS", "60096.0867824")],
+    "with a zone": [card("TIMESYS", quoted("local")), card("UTCOFF", "-7")],
+    "a named zone": [card("TIMESYS", quoted("MST"))],
+    "an offset": [card("TIMESYS", quoted("UTC-7"))],
+}
+
+
+def test_local_time_is_brought_to_ut(rows_of):
+    date = card("DATE-OBS", quoted("2023-05-31T19:04:58"))
+    rows = rows_of({name: of_day(date, *cards) for name, cards in LOCAL.items()})
+    found = {name: (row.facts["date_obs"][:18], row.night) for name, row in rows.items()}
+    assert found == dict.fromkeys(LOCAL, ("2023-06-01T02:04:5", "2023-05-31"))
+
+
+def test_local_time_without_a_zone_gives_the_night_and_a_warning(rows_of):
+    for_sure = {
+        "timesys": of_day(
+            card("DATE-OBS", quoted("2023-06-01T02:04:58")), card("TIMESYS", quoted("LOCAL"))
+        ),
+        "comment": of_day(card("DATE-OBS", quoted("2023-06-01T02:04:58"), "local time")),
+    }
+    for row in rows_of(for_sure).values():
+        assert row.night == "2023-05-31"
+        assert "DATE-OBS is the local time, and no card has the time zone" in told(row)
+
+
+# -- the night -------------------------------------------------------------------------------------
+
+# At Siding Spring a night is 09:30 to 18:00 UT of one day.
+PARTS = {"dusk": ("09:30:00", "10T20:30:00"), "dawn": ("18:00:00", "11T05:00:00")}
+PLACES = {
+    "nina": lambda local: [card("DATE-LOC", quoted(f"2024-03-{local}"))],
+    "zone": lambda local: [card("TIMEZONE", "11")],
+    "offset": lambda local: [card("UTCOFF", quoted("+11:00"))],
+    "minutes": lambda local: [card("TZOFFSET", "660")],
+    "20240310": lambda local: [],
+    "site": lambda local: [card("SITELONG", "149.06")],
+    "text": lambda local: [card("SITELONG", quoted("149 03 36 E"))],
+    "geodetic": lambda local: [card("OBSGEO-L", "149.06"), card("LONGITUD", "-149.06")],
+    "geocentric": lambda local: [
+        card("OBSGEO-X", "-4680888.6"), card("OBSGEO-Y", "2805218.4"),
+        card("OBSGEO-Z", "-3292788.1"),
+    ],
+}  # fmt: skip
+
+
+def test_the_night_is_known_by_many_a_card(rows_of):
+    cases = {
+        f"{place}/{part}": [
+            *without(("DATE-OBS", "LONGITUD")),
+            card("DATE-OBS", quoted(f"2024-03-10T{universal}")),
+            *make(local),
+        ]
+        for place, make in PLACES.items()
+        for part, (universal, local) in PARTS.items()
+    }
+    rows = rows_of(cases)
+    assert {name: row.night for name, row in rows.items()} == dict.fromkeys(cases, "2024-03-10")
+    guessed = {name.split("/")[0] for name, row in rows.items() if row.warnings}
+    assert guessed == {"zone", "20240310"}
+
+
+WESTERN = [
+    (quoted("122 30 31 W"), ""), (quoted("W 122 30 31"), ""), (quoted("-122d30m31s"), ""),
+    (quoted("-122:30:31"), ""), ("122.5086", "degrees West"), ("122.5086", "longitude (west +)"),
+    ("-122.5086", "[deg] east positive"), ("237.4914", ""), (quoted("-8h10m02s"), ""),
+    (quoted("-122,5086"), ""), ("-122.5086", "East(+) West(-)"), ("-122 30 31", ""),
+]  # fmt: skip
+
+
+def test_a_longitude_and_its_sign(rows_of):
+    date = card("DATE-OBS", quoted("2024-03-10T19:50:00"))
+    rows = rows_of(
+        {
+            f"l{number}": [*without(("DATE-OBS", "LONGITUD")), date, card("LONGITUD", *written)]
+            for number, written in enumerate(WESTERN)
+        }
+    )
+    # 19:50 UT is before noon at longitude -122, and behind it everywhere east of -117.
+    assert {name: (r.night, told(r)) for name, r in rows.items()} == dict.fromkeys(
+        rows, ("2024-03-09", "")
+    )
+
+
+def test_a_sidereal_time_decides_the_sign_only_where_it_agrees(rows_of):
+    """Its clock is 05:33:59 at longitude -111.6; off by a degree it decides nothing."""
+    date = card("DATE-OBS", quoted("2016-01-16T05:20:00"))
+    base = [*without(("DATE-OBS", "LONGITUD")), date, card("LONGITUD", "111.6")]
+    rows = rows_of(
+        {
+            "agrees": [*base, card("ST", quoted("05:33:59"))],
+            "seconds": [*base, card("LST", "20039.0", "[s] sidereal time")],
+            "off": [*base, card("ST", quoted("05:37:59"))],
+            "other": [*base, card("ST", quoted("17:00:00"))],
+        }
+    )
+    nights = {name: row.night for name, row in rows.items()}
+    assert nights == {"agrees": "2016-01-15", "seconds": "2016-01-15", "off": "2016-01-16",
+                      "other": "2016-01-16"}  # fmt: skip
+    assert told(rows["agrees"]) == told(rows["seconds"]) == ""
+    for name in ("off", "other"):
+        assert re.search(r"agrees with neither sign of LONGITUD \(.* off\)", told(rows[name]))
+
+
+def test_what_is_not_known_of_the_night_is_said(rows_of, tmp_path):
+    date = card("DATE-OBS", quoted("2024-03-10T04:00:00"))
+    rows = rows_of(
+        {
+            "nowhere": [*without(("DATE-OBS", "LONGITUD")), date],
+            "zero": [*without(("DATE-OBS", "LONGITUD")), date, card("SITELONG", "0.0"),
+                     card("SITELAT", "0.0")],
+            "bad": [*without(("DATE-OBS", "LONGITUD")), date, card("LONGITUD", quoted("far off"))],
+        }
+    )  # fmt: skip
+    for row in rows.values():
+        assert row.night == "2024-03-09"
+        assert "no card has the longitude: the night is that of longitude 0" in told(row)
+    assert "longitude and latitude are 0" in told(rows["zero"])
+    assert "LONGITUD: not a longitude in degrees (found 'far off')" in told(rows["bad"])
+
+
+def test_undated_biases_are_combined_within_their_folder_and_that_is_said(tmp_path):
+    raw = tmp_path / "raw"
+    for place in ("one/darks", "two/darks", "undated", "."):
+        for number in range(3):
+            path = raw / place / f"b{number}.fits"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cards = without(("DATE-OBS",), kind="bias", exptime="0.0")
+            path.write_bytes(frame(pixels(hash(place) % 1000 + number, light=0), cards))
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame", "bias"))
+    members = [record.data["members"] for record in run.records.values() if record.kind == "bias"]
+    folders = [{m.rpartition("/")[0] for m in each} for each in members]
+    assert sorted(map(sorted, folders)) == [[""], ["one/darks"], ["two/darks"], ["undated"]]
+    said = [line for line in run.lines if "have no date" in line]
+    assert len(said) == 4
+    assert all(line.startswith("warning: 3 biases of the folder") for line in said)
+    assert all("no card has the date" in r.shown[1] for r in run.context.store.rows.values())
+
+
+# -- numbers ---------------------------------------------------------------------------------------
+
+EXPOSURES = {
+    "number": ([card("EXPTIME", "0.5")], 0.5),
+    "text": ([card("EXPTIME", "'0.5'")], 0.5),
+    "comma": ([card("EXPTIME", "'0,5'")], 0.5),
+    "comma without quotes": ([card("EXPTIME", "0,5")], 0.5),
+    "unit": ([card("EXPTIME", "'0.5 s'")], 0.5),
+    "unit at once": ([card("EXPOSURE", "'0.5sec'")], 0.5),
+    "unit without quotes": ([card("EXPTIME", "0.5 s", "exposure")], 0.5),
+    "ms": ([card("EXPTIME", "'500 ms'")], 0.5),
+    "minutes": ([card("EXPTIME", "'2 min'")], 120.0),
+    "unit of the comment": ([card("EXPTIME", "500", "[ms] exposure")], 0.5),
+    "words of the comment": ([card("EXPTIME", "90000", "exposure time in ms")], 90.0),
+    "fraction": ([card("EXPTIME", "'1/2 s'")], 0.5),
+    "fortran": ([card("EXPTIME", "5.0D-01")], 0.5),
+    "fortran as text": ([card("EXPTIME", "'5.0D-01'")], 0.5),
+    "exp": ([card("EXP", "0.5")], 0.5),
+    "nan first": ([card("EXPTIME", "NaN"), card("EXPOSURE", "0.5")], 0.5),
+    "nan as text first": ([card("EXPTIME", "'nan'"), card("EXPOSURE", "0.5")], 0.5),
+    "nan, then the same card": ([card("EXPTIME", "NaN"), card("EXPTIME", "0.5")], 0.5),
+    "negative first": ([card("EXPTIME", "-1.0"), card("EXPOSURE", "0.5")], 0.5),
+    "blank first": ([card("EXPTIME", "''"), card("EXPTIME", "0.5")], 0.5),
+    "unknown first": ([card("EXPTIME", "'N/A'"), card("ITIME", "0.5")], 0.5),
+    "thousands": ([card("EXPTIME", "'1.234,5'")], 1234.5),
+    "no blank": (["EXPTIME=0.5".ljust(80)], 0.5),
+    "nan": ([card("EXPTIME", "'NaN'")], ""),
+    "infinite": ([card("EXPTIME", "'inf'")], ""),
+    "too much": ([card("EXPTIME", "1.0E400")], ""),
+    "negative": ([card("EXPTIME", "-1")], ""),
+    "absurd": ([card("EXPTIME", "'long'")], ""),
+    "python": ([card("EXPTIME", "'1_000'")], ""),
+    "logical": ([card("EXPTIME", "T")], ""),
+    "absent": ([], ""),
+    "unknown": ([card("EXPTIME", "'UNKNOWN'")], ""),
+}
+
+
+def test_exposures_however_they_are_written(rows_of):
+    rows = rows_of(
+        {name: [*without(("EXPTIME",)), *cards] for name, (cards, _) in EXPOSURES.items()}
+    )
+    found = {name: row.facts["exptime"] for name, row in rows.items()}
+    assert found == {name: want for name, (_, want) in EXPOSURES.items()}
+    assert {row.status for row in rows.values()} == {"ok"}
+    silent = {name for name, row in rows.items() if not row.warnings and found[name] == ""}
+    assert silent == {"absent", "unknown"}
+    assert "EXPTIME: not an exposure in seconds (found NaN): EXPOSURE is used" in told(
+        rows["nan first"]
+    )
+
+
+def test_a_figure_that_cannot_be_read_is_left_empty_with_a_warning(rows_of):
+    cases = {
+        "GAIN": "'inf'", "RDNOISE": "1.0E400", "SATURATE": "'much'", "LTV1": "'nan'",
+        "LTM1_1": "NaN", "FILTER": "1800 l/mm", "READMODE": "fast readout",
+    }  # fmt: skip
+    rows = rows_of({name: [*usual(), card(name, value)] for name, value in cases.items()})
+    for name, row in rows.items():
+        assert row.status == "ok"
+        assert told(row).startswith(f"{name}: ")
+        assert "(found " in told(row)
+    assert rows["GAIN"].facts["gain"] == rows["RDNOISE"].facts["rdnoise"] == ""
+
+
+def test_coordinates_that_are_no_numbers_do_not_reach_the_product(tmp_path):
+    cards = [*usual(), card("LTV1", "'nan'"), card("GAIN", "'inf'"), card("CRPIX1", "1.0E400")]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.fits").write_bytes(frame(pixels(1), cards))
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=("frame",))
+    with run.open("reduced/a.fits") as hdus:
+        assert np.array_equal(hdus[0].data, reduced(pixels(1)))
+        assert hdus[0].header["LTV1"] == 0
+
+
+# -- what is left out and what sets a frame aside --------------------------------------------------
+
+TRIMSEC = SECTIONS[1]
+UNREADABLE = {
+    "no quotes": [f"BIASSEC = [{NX + 1}:{NX + STRIP},1:{NY}]", TRIMSEC],
+    "one quote": [f"BIASSEC = '[{NX + 1}:{NX + STRIP},1:{NY}]", TRIMSEC],
+    "a number": [card("BIASSEC", "16"), TRIMSEC],
+    "a logical": [card("BIASSEC", "T"), TRIMSEC],
+    "no brackets": [card("BIASSEC", quoted(f"{NX + 1}:{NX + STRIP},1:{NY}")), TRIMSEC],
+    "no sign": [f"BIASSEC   '[{NX + 1}:{NX + STRIP},1:{NY}]'", TRIMSEC],
+    "trimsec": [SECTIONS[0], "TRIMSEC = [1:32,1:24]"],
+    "datasec": [SECTIONS[0], card("DATASEC", "NaN")],
+    "detsize": [card("TRIMSEC", quoted("[1:32,1:24]")), card("DETSIZE", "32")],
+    "prescan": [card("PREPIX", quoted("some"))],
+    "overscan": [card("COVER", "NaN")],
+    "eso": ["HIERARCH ESO DET OUT1 NX = 32", "HIERARCH ESO DET OUT1 OVSCX = 'eight'"],
+}
+
+
+def test_a_section_that_is_there_and_unreadable_sets_the_frame_aside(rows_of):
+    rows = rows_of({name: [*usual(sections=False), *cards] for name, cards in UNREADABLE.items()})
+    assert {name: row.status for name, row in rows.items()} == dict.fromkeys(rows, "set aside")
+    for name, row in rows.items():
+        assert re.search(r"BIASSEC|TRIMSEC|DATASEC|DETSIZE|PREPIX|COVER|OVSCX", row.reason), name
+        assert "(found " in row.reason
+
+
+@pytest.mark.parametrize("text", ["''", "'UNKNOWN'", "'none'", "'[0:0,0:0]'"])
+def test_a_section_that_says_nothing_never_leaves_the_level_in_silence(text, rows_of):
+    (row,) = rows_of({"a": [*usual(sections=False), card("BIASSEC", text), TRIMSEC]}).values()
+    assert row.status == "set aside" or "no card names an overscan" in row.reason
+
+
+STRUCTURES = {
+    "bzero text": (["BZERO   = '32768'"], "BZERO"),
+    "bzero empty": (["BZERO   ="], "BZERO"),
+    "bzero comma": (["BZERO   = 32768,0"], "BZERO"),
+    "bzero nan": (["BZERO   = NaN"], "BZERO"),
+    "bzero infinite": (["BZERO   = 1.0E400"], "BZERO"),
+    "bzero logical": (["BZERO   = T"], "BZERO"),
+    "bscale comma": (["BZERO   = 32768", "BSCALE  = 1,000000E+00"], "BSCALE"),
+    "bscale zero": (["BZERO   = 32768", "BSCALE  = 0"], "BSCALE"),
+    "blank nan": (["BZERO   = 32768", "BLANK   = NaN"], "BLANK"),
+    "blank text": (["BZERO   = 32768", "BLANK   = 'none'"], "BLANK"),
+    "bitpix real": (["BITPIX  = 16.0"], "BITPIX"),
+    "bitpix text": (["BITPIX  = '16'"], "BITPIX"),
+    "bitpix odd": (["BITPIX  = 24"], "BITPIX"),
+    "naxis1 real": (["NAXIS1  = 40.0"], "NAXIS1"),
+    "naxis1 negative": (["NAXIS1  = -40"], "NAXIS1"),
+    "naxis twice, blank first": (["NAXIS2  =", "NAXIS2  = 24"], "NAXIS2"),
+}
+
+
+def test_scaling_or_structure_that_is_no_number_sets_the_frame_aside(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name, (cards, _) in STRUCTURES.items():
+        names = {one[:8].rstrip() for one in cards} | {"BSCALE"}
+        kept = [one for one in top() if one[:8].rstrip() not in names]
+        made = [*kept[:4], *cards, *kept[4:]]
+        (raw / f"{name}.fits").write_bytes(frame(pixels(1), usual(), structure=made))
+    (raw / "sound.fits").write_bytes(frame(pixels(2), usual()))
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
+    rows = run.context.store.rows
+    for name, (_, keyword) in STRUCTURES.items():
+        row = rows[f"{name}.fits"]
+        assert (row.status, row.reason.split(":")[0]) == ("set aside", keyword), name
+    with run.open("reduced/sound.fits") as hdus:
+        assert np.array_equal(hdus[0].data, reduced(pixels(2)))
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [["BZERO   = 32768.0", "BSCALE  = 1.0000000"], ["BZERO   = 3.2768E+04", "BSCALE  = 1.E0"],
+     ["BZERO   = 3.2768D+04", "BSCALE  = 1.0D0"]],
+)  # fmt: skip
+def test_scaling_is_a_number_however_it_is_written(scaling, tmp_path):
+    (tmp_path / "raw").mkdir()
+    structure = [*top()[:5], *scaling]
+    made = frame(pixels(1), usual(), structure=structure)
+    (tmp_path / "raw" / "a.fits").write_bytes(made)
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=("frame",))
+    with run.open("reduced/a.fits") as hdus:
+        assert np.array_equal(hdus[0].data, reduced(pixels(1)))
+
+
+END = b"END".ljust(80)
+
+
+def _raw(cards, *, pad=b" ", end=END):
+    text = b"".join(one if isinstance(one, bytes) else one.encode() for one in cards) + end
+    return text + pad * (-len(text) % 2880) + body(pixels(1))
+
+
+BLOCKS = {
+    "zeros behind end": lambda: _raw([*top(), *usual()], pad=b"\0"),
+    "zeros in end": lambda: _raw([*top(), *usual()], pad=b"\0", end=b"END".ljust(80, b"\0")),
+    "carriage returns": lambda: _raw([one[:79] + "\r" for one in (*top(), *usual())]),
+    "line feeds": lambda: _raw([one[:79] + "\n" for one in (*top(), *usual())]),
+    "junk behind end": lambda: _raw([*top(), *usual()], pad=b"x"),
+    "lower case": lambda: _raw([*top(), *(c[:8].lower() + c[8:] for c in usual())]),
+    "no blank": lambda: _raw([*top(), *without(("IMAGETYP",)), "IMAGETYP='object'".ljust(80)]),
+    "blank type first": lambda: _raw([*top(), card("IMAGETYP", quoted("")), *usual()]),
+    "many blanks": lambda: _raw([*top(), *[" " * 80] * 100, *usual()]),
+}
+
+
+def test_blocks_of_a_header_as_they_should_not_be(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name, make in BLOCKS.items():
+        (raw / f"{name}.fits").write_bytes(make())
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
+    for name in BLOCKS:
+        row = run.context.store.rows[f"{name}.fits"]
+        assert (row.status, row.facts["type"], row.facts["exptime"]) == ("ok", "science", 5.0), name
+        with warnings.catch_warnings():
+            # The raw cards stay as they are, whether FITS or not.
+            warnings.simplefilter("ignore")
+            product = fits.getdata(run.results / "reduced" / f"{name}.fits")
+        assert np.array_equal(product, reduced(pixels(1)))
+
+
+@pytest.mark.parametrize(
+    "new", [b"XTENSION= &IMAGE   '", b"XTENSION= IMAGE     ", b"XTENSION= \0IMAGE   '"]
+)
+def test_a_broken_extension_costs_its_own_file_alone(new, tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for number in range(3):
+        data, _ = three_hdus(number)
+        old = b"XTENSION= 'IMAGE   '"
+        (raw / f"m{number}.fits").write_bytes(data.replace(old, new, 1) if number == 1 else data)
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
+    rows = run.context.store.rows
+    assert [rows[f"m{i}.fits"].status for i in range(3)] == ["ok", "set aside", "ok"]
+    assert rows["m1.fits"].reason.startswith("XTENSION")
+    for number in (0, 2):
+        with run.open(f"reduced/m{number}.fits") as hdus:
+            wanted = np.hstack([reduced(pixels(number + i, light=0)) for i in (0, 1)])
+            assert np.array_equal(hdus[0].data, wanted)
+
+
+# -- types and filters -----------------------------------------------------------------------------
+
+TYPES = {
+    "bias": ["Bias Field", "Offset", "BIAS 1x1", "Zero", "bias frame", "OFFSET FRAME"],
+    "dark": ["Dark Field", "DARK 300s", "Flat Dark", "dark frame"],
+    "flat": ["DOME,LAMP", "Dome Flat", "TWILIGHT", "sky flat R", "Quartz lamp"],
+    "science": ["obj", "OBJECT", "Light Frame", "target"],
+    "arc": ["neon", "ThAr", "Neon lamp", "CuAr", "He-Ne-Ar", "HeNeAr", "comp 2s"],
+    "other": ["focus", "TEST", "focus run 3"],
+}
+
+
+@pytest.mark.parametrize("keyword", ["IMAGETYP", "OBSTYPE", "FRAME"])
+def test_words_for_types(keyword, rows_of):
+    cases = {
+        f"{kind}{number}": (kind, text)
+        for kind, texts in TYPES.items()
+        for number, text in enumerate(texts)
+    }
+    rows = rows_of(
+        {
+            name: [*without(("IMAGETYP",)), card(keyword, quoted(text))]
+            for name, (_, text) in cases.items()
+        }
+    )
+    assert {name: row.facts["type"] for name, row in rows.items()} == {
+        name: kind for name, (kind, _) in cases.items()
+    }
+
+
+def test_numbers_of_picttype_and_of_frame(rows_of):
+    kinds = {1: "science", 2: "bias", 3: "dark", 4: "flat", 9: "other"}
+    base = without(("IMAGETYP",))
+    rows = rows_of({str(n): [*base, card("PICTTYPE", str(n))] for n in kinds})
+    assert {name: row.facts["type"] for name, row in rows.items()} == {
+        str(n): kind for n, kind in kinds.items()
+    }
+    # LFC's FRAME is a number of the night.
+    (row,) = rows_of({"lfc": [*usual(), card("FRAME", "14")]}).values()
+    assert (row.facts["type"], told(row)) == ("science", "")
+
+
+def test_a_dark_of_no_time_is_a_bias_and_that_is_said(rows_of, tmp_path):
+    dark = [one for one in without(("EXPTIME", "IMAGETYP"))]
+    dark.append(card("IMAGETYP", quoted("DARK")))
+    cases = {
+        "zero": [*dark, card("EXPTIME", "0.0")],
+        "long": [*dark, card("EXPTIME", "300.0")],
+        "not sure": [*dark, card("EXPTIME", "0.0"), card("EXPOSURE", "300.0")],
+        "unknown": dark,
+    }
+    rows = rows_of(cases)
+    assert {name: row.facts["type"] for name, row in rows.items()} == {
+        "zero": "bias", "long": "dark", "not sure": "dark", "unknown": "dark",
+    }  # fmt: skip
+    assert "types: [{type: dark, imagetyp: DARK}]" in told(rows["zero"])
+    kept = "recognise: {INSTRUME: PROBE}\ntypes: [{type: dark, imagetyp: DARK}]\n"
+    assert rows_of(cases, profile=kept)["zero"].facts["type"] == "dark"
+
+
+def test_science_whose_object_is_a_flat_is_said_with_its_remedy(rows_of):
+    light = [*without(("IMAGETYP",)), card("IMAGETYP", quoted("Light Frame"))]
+    cases = {
+        "flat": [*light, card("OBJECT", quoted("flat"))],
+        "numbered": [*light, card("OBJECT", quoted("SkyFlat 3"))],
+        "star": [*light, card("OBJECT", quoted("Flatiron nebula"))],
+    }
+    rows = rows_of(cases)
+    assert {row.facts["type"] for row in rows.values()} == {"science"}
+    assert {name for name, row in rows.items() if row.warnings} == {"flat", "numbered"}
+    rule = re.search(r"types: \[(.*)\]", told(rows["flat"]))[0]
+    profile = f"recognise: {{INSTRUME: PROBE}}\n{rule}\n"
+    assert rows_of(cases, profile=profile)["flat"].facts["type"] == "flat"
+
+
+def test_a_rule_on_the_name_of_the_file(rows_of):
+    profile = """
+recognise: {INSTRUME: PROBE}
+types:
+  - {type: flat, file: ["flat_*", "calib/*"]}
+"""
+    rows = rows_of(
+        {"flat_1": usual(), "Flat_2": usual(), "calib/a": usual(), "m31": usual()}, profile=profile
+    )
+    assert [row.facts["type"] for row in rows.values()] == ["flat", "flat", "flat", "science"]
+
+
+WHEELS = {
+    "no filter": ([("FILTER", "NO_FILTER"), ("FILTER2", "B")], "B"),
+    "clear": ([("FILTER1", "Clear"), ("FILTER2", "V")], "V"),
+    "open": ([("FILTER1", "OPEN"), ("FILTER2", "R")], "R"),
+    "air": ([("FILTER1", "air"), ("FILTER2", "rp"), ("FILTER3", "air")], "rp"),
+    "second open": ([("FILTER1", "V"), ("FILTER2", "open")], "V"),
+    "both": ([("FILTER1", "V"), ("FILTER2", "ND2")], "V+ND2"),
+    "numbered place": ([("FILTER1", "open1-6"), ("FILTER2", "g_G0301")], "g_G0301"),
+    "brackets": ([("FILTER", "<NO FILTER>"), ("FILTER2", "GG455")], "GG455"),
+    "one": ([("FILTER", "Clear")], "Clear"),
+    "all open": ([("FILTER1", "open"), ("FILTER2", "Clear")], "open"),
+    "blue": ([("BLUFILT", "B")], "B"),
+    "filname": ([("FILNAME", "Halpha")], "Halpha"),
+    "unknown": ([("FILTER", "UNKNOWN"), ("FILTERID", "i")], "i"),
+    "none": ([], ""),
+}
+
+
+def test_filters_of_several_wheels(rows_of):
+    rows = rows_of(
+        {
+            name: [*usual(), *(card(key, quoted(text)) for key, text in cards)]
+            for name, (cards, _) in WHEELS.items()
+        }
+    )
+    assert {name: row.facts["filter"] for name, row in rows.items()} == {
+        name: want for name, (_, want) in WHEELS.items()
+    }
+
+
+def test_the_grism_is_a_column(rows_of, tmp_path):
+    rows = rows_of(
+        {
+            "grism": [*usual(), card("GRISM", quoted("600/4310"))],
+            "grating": [*usual(), card("GRATING", quoted("R300B"))],
+            "none": usual(),
+        }
+    )
+    assert [row.facts["grism"] for row in rows.values()] == ["600/4310", "R300B", ""]
+    table = inventory.read_table(tmp_path / "results" / "inventory.csv")
+    assert sorted(table["grism"]) == ["", "600/4310", "R300B"]
+
+
+# -- marks of a reduction --------------------------------------------------------------------------
+
+SETTINGS = [
+    "OVERSCAN= '[33 40 1 24]'", "OVERSCAN= '[33:40,1:24]'", "OVERSCAN= 'ON      '",
+    "OVERSCAN= 'YES     '", "OVERSCAN= 'Enabled '", "OVERSCAN= T", "OVERSCAN= 16.0",
+    "OVERSCAN= '16'", "OVERSCAN= '16,0'", "OVERSCAN= 'both sides'", "TRIM    = 'YES     '",
+    "BIASLVL = 1000.0", "CALSTAT = '        '", "PROCBIAS= F", "PROCFLAT= 'NO      '",
+    "HISTORY no bias subtracted", "HISTORY dark subtraction: off", "HISTORY taken through flat 3",
+    "NCOMBINE= 1", "MIRAPROC= '00000'",
+]  # fmt: skip
+MARKS = [
+    "OVERSCAN= 'Oct  8 21:19 Overscan section is [33:40,1:24] with mean=1000.'",
+    "OVERSCAN= 'subtracted'", "OVERSCAN= 812.34", "TRIM    = 'Nov 22 14:17 Trim data section'",
+    "CALSTAT = 'B       '", "PROCBIAS= T", "PROCDARK= 'mdark.fits'", "PROCFLAT= 'done'",
+    "BIASSUB = T", "DARKSUB = 'YES     '", "FLATDIV = 1", "MIRAPROC= '10000'", "NCOMBINE= 5",
+    "HISTORY Bias subtracted with master_bias.fits", "HISTORY Flat field correction applied",
+    "HISTORY Calibrated with a master dark", "HISTORY overscan removed and trimmed",
+    "HISTORY Dark Subtraction (Dark 3, 1024 x 1024)", "HISTORY divided by flat",
+]  # fmt: skip
+
+
+def test_settings_of_a_readout_are_no_marks_of_a_reduction(rows_of):
+    rows = rows_of({str(n): [*usual(), one.ljust(80)] for n, one in enumerate(SETTINGS)})
+    wrong = {SETTINGS[int(n)]: row.reason for n, row in rows.items() if row.status != "ok"}
+    assert wrong == {}
+
+
+def test_marks_of_a_reduction_set_aside_unless_the_profile_says_raw(rows_of):
+    cases = {str(n): [*usual(), one.ljust(80)] for n, one in enumerate(MARKS)}
+    rows = rows_of(cases)
+    assert {MARKS[int(n)]: r.reason for n, r in rows.items() if r.status != "set aside"} == {}
+    assert all("reduced already" in row.reason for row in rows.values())
+    assert all("raw: true" in row.reason for row in rows.values())
+    kept = rows_of(cases, profile="recognise: {INSTRUME: PROBE}\nraw: true\n")
+    assert {row.status for row in kept.values()} == {"ok"}
+
+
+def _floats(path, image):
+    made = fits.PrimaryHDU(image.astype(np.float32))
+    made.header["INSTRUME"], made.header["IMAGETYP"] = "PROBE", "bias"
+    made.header["BIASSEC"] = f"[{NX + 1}:{NX + STRIP},1:{NY}]"
+    made.header["TRIMSEC"] = f"[1:{NX},1:{NY}]"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.writeto(path)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_floats_below_0_are_a_mark_of_a_reduction(several, tmp_path):
+    """A second of its kind is reduced while it is read: both ways judge alike."""
+    raw = pixels(3, light=0).astype(float)
+    if several:
+        _floats(tmp_path / "raw" / "a.fits", raw)
+    _floats(tmp_path / "raw" / "raw.fits", raw)
+    _floats(tmp_path / "raw" / "subtracted.fits", raw - 1000)
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=("frame",))
+    rows = run.context.store.rows
+    assert (rows["raw.fits"].status, rows["subtracted.fits"].status) == ("ok", "set aside")
+    assert "floating point and has pixels below 0" in rows["subtracted.fits"].reason
+    profile = {"probe": "recognise: {INSTRUME: PROBE}\nraw: true\n"}
+    run = run_jobs(tmp_path / "raw", tmp_path / "second", profile, kinds=("frame",))
+    with run.open("reduced/subtracted.fits") as hdus:
+        whole = raw.astype(np.float32) - np.float32(1000)
+        assert hdus[0].data == pytest.approx(reduced((raw - 1000).astype(np.float32)), abs=1e-3)
+        assert whole.min() < 0
+
+
+# -- the last lines --------------------------------------------------------------------------------
+
+
+def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for number in range(5):
+        cards = [*usual(), card("GAIN", f"'odd {number}'")]
+        (raw / f"g{number}.fits").write_bytes(frame(pixels(number), cards))
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
+    said = [line for line in run.lines if line.startswith("warning") and "GAIN" in line]
+    assert said == [
+        "warning: g0.fits: GAIN: not a number from 0 on (found 'odd 0') (5 frames, the first of "
+        "them)"
+    ]
+    table = inventory.read_table(tmp_path / "results" / "inventory.csv").set_index("file")
+    wanted = "warning: GAIN: not a number from 0 on (found 'odd 3')"
+    assert wanted in table.loc["g3.fits", "reason"].split("; ")
+    (why,) = [line for line in run.lines if line.startswith("no combined bias")]
+    assert "no frame is of type bias (5 science)" in why
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_files_packed_by_bzip2_and_xz_become_what_the_plain_file_becomes(ending, pack, tmp_path):
+    raw, content = tmp_path / "raw", frame(pixels(1), usual())
+    raw.mkdir()
+    packed = pack(content)
+    (raw / f"a.fits.{ending}").write_bytes(packed)
+    (raw / f"second.fits.{ending}").write_bytes(pack(frame(pixels(2), usual())))
+    half = len(content) // 2880 // 2 * 2880
+    (raw / f"two.fits.{ending}").write_bytes(pack(content[:half]) + pack(content[half:]))
+    (raw / f"cut.fits.{ending}").write_bytes(packed[: len(packed) * 2 // 3])
+    (raw / f"bad.fits.{ending}").write_bytes(packed[:200] + bytes(50) + packed[250:])
+    (raw / f"long.fits.{ending}").write_bytes(pack(content + bytes(1 << 22)))
+    (raw / "b.fits").write_bytes(content)
+    for path in raw.iterdir():
+        os.utime(path, (1.7e9, 1.7e9))
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
+    rows = run.context.store.rows
+    assert rows["b.fits"].fingerprint == rows[f"a.fits.{ending}"].fingerprint
+    for name, seed in (("a", 1), ("two", 1), ("second", 2)):
+        with run.open(f"reduced/{name}.fits") as hdus:
+            assert np.array_equal(hdus[0].data, reduced(pixels(seed)))
+    for name, reason in (
+        ("cut", "ends early"),
+        ("bad", "stream is damaged"),
+        ("long", "holds more"),
+    ):
+        row = rows[f"{name}.fits.{ending}"]
+        assert row.status == "set aside"
+        assert reason in row.reason
+
+
+def test_files_that_are_passed_over_are_counted(tmp_path):
+    raw = tmp_path / "raw"
+    (raw / "n1").mkdir(parents=True)
+    for name in ("a.fits", "._a.fits", "n1/.b.fits.gz", "n1/c.fits.Z", ".DS_Store", "notes.zip"):
+        (raw / name).write_bytes(frame(pixels(1), usual()))
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
+    assert list(run.context.store.rows) == ["a.fits"]
+    assert [line for line in run.lines if line.startswith("passed over")] == [
+        "passed over: 2 files with a leading dot in the name (the first: '._a.fits')",
+        "passed over: 1 file packed in a way that is not read: unpack them, or pack them with gzip "
+        "(the first: 'n1/c.fits.Z')",
+    ]

@@ -1,0 +1,90 @@
+"""Odd values and flipped bits in headers: each file is reduced or set aside, none costs another."""
+
+import os
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from header_fuzz import (
+    ALLOWED,
+    ODD_KEYWORDS,
+    ODD_VALUES,
+    card,
+    frame,
+    outcome_of,
+    pixels,
+    reduced,
+    three_hdus,
+    top,
+    usual,
+)
+
+# Of the bits of the headers, and of keywords and values, every so many in the fast tests.
+BITS = int(os.environ.get("CCDFLOW_BITS", "199"))
+CARDS = int(os.environ.get("CCDFLOW_CARDS", "17"))
+SOUND = 3
+
+
+def _with(keyword, value):
+    """The bytes of a sound frame with this card: in the place of its own, or behind all."""
+    new, structure, cards = card(keyword, value), top(), usual()
+    changed = [
+        [new if one[:8].rstrip() == keyword else one for one in part] for part in (structure, cards)
+    ]
+    if changed == [structure, cards]:
+        changed[1] = [*cards, new]
+    return frame(pixels(0), changed[1], structure=changed[0])
+
+
+def _check(tmp_path, files):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name, content in files:
+        (raw / name).write_bytes(content)
+    for number in range(SOUND):
+        (raw / f"sound{number}.fits").write_bytes(frame(pixels(9000 + number), usual()))
+    made = outcome_of(raw, tmp_path / "results")
+    assert made.raised == {}
+    assert set(made.status.values()) <= ALLOWED
+    for file, status in made.status.items():
+        if status == "ok":
+            assert (tmp_path / "results" / "reduced" / file).exists(), file
+    for number in range(SOUND):
+        product = fits.getdata(tmp_path / "results" / "reduced" / f"sound{number}.fits")
+        assert np.array_equal(product, reduced(pixels(9000 + number)))
+    return made
+
+
+def _cards(step):
+    pairs = [(keyword, value) for keyword in ODD_KEYWORDS for value in ODD_VALUES][::step]
+    return [(f"{n}.fits", _with(keyword, value)) for n, (keyword, value) in enumerate(pairs)]
+
+
+def _bits(step, part=0):
+    data, places = three_hdus()
+    bits = [(at + i, bit) for at, length in places for i in range(length) for bit in range(8)]
+    for number, (place, bit) in enumerate(bits[part::step]):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << bit
+        yield f"{number}.fits", bytes(flipped)
+
+
+def test_odd_values_of_cards(tmp_path):
+    assert (len(ODD_KEYWORDS), len(ODD_VALUES)) == (120, 18)
+    _check(tmp_path, _cards(CARDS))
+
+
+def test_flipped_bits_in_the_headers_of_three_hdus(tmp_path):
+    _check(tmp_path, _bits(BITS))
+
+
+@pytest.mark.torture
+def test_all_odd_values(tmp_path):
+    made = _check(tmp_path, _cards(1))
+    assert len(made.status) == 120 * 18 + SOUND
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("part", range(12))
+def test_every_bit(part, tmp_path):
+    _check(tmp_path, _bits(12, part))
