@@ -47,18 +47,39 @@ def without_grism(found):
     return {**found, "inventory.csv": "".join(cells).encode()}
 
 
+# What an older version did not make; of the pages only those of nights with darks, flats, science.
+NEW = {
+    "combined/2024-03-01/dark_alpha_40x24_5s.fits", "combined/2024-03-01/flat_alpha_40x24_V.fits",
+    "calibrated/2024-03-02/gone.fits", "calibrated/2024-03-02/x{1}.fits",
+    "nights/2024-03-01/masters.png", "nights/2024-03-02/calibrated.png",
+    "nights/2024-03-01/report.html", "nights/2024-03-02/report.html",
+    "dark_quality.csv", "flat_quality.csv", "associations.csv",
+}  # fmt: skip
+
+
 def test_results_of_an_older_version_are_up_to_date(old):
     before = products(old.results)
     plan = old.plan().plan
-    assert plan.jobs == {}, "\n".join(describe(plan))
+    assert set(plan.jobs) == NEW, "\n".join(describe(plan))
     assert plan.retire == []
     assert plan.asked["frame"] == 13
     outcome = old.run()
-    assert outcome.jobs == []
-    assert without_grism(products(old.results)) == before
+    assert set(outcome.jobs) == NEW
+    after = products(old.results)
+    kept = before.keys() - NEW
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     assert outcome.lines[-1].startswith(
-        "14 reduced frames, 2 combined biases, 1 set aside, 1 whose raw file is gone; table: "
+        "14 reduced frames, 2 combined biases, 0 combined darks, 0 combined flats,"
+        " 2 calibrated frames, 1 set aside, 1 whose raw file is gone"
     )
+    assert old.run().jobs == []
+
+
+def test_results_of_an_older_version_stay_as_they_are_without_the_new_kinds(old):
+    before = products(old.results)
+    old.config = {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
+    assert old.run().jobs == []
+    assert products(old.results) == before
 
 
 def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypatch):
@@ -68,6 +89,7 @@ def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypat
     """
     monkeypatch.setattr(judging, "judge", lambda *_: ({}, []))
     before = products(old.results)
+    old.config = {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
     kept = {"inventory.csv", "reduced/2024-03-02/gone.fits", "nights/2024-03-02/before_after.png"}
     for product in before.keys() - kept:
         (old.results / product).unlink()
@@ -166,7 +188,8 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
         assert f"{product} {level}" in plain
     assert "levels of 2 nights are listed" in outcome.lines
     assert outcome.lines[-1].startswith(
-        "6 reduced frames, 2 lists of levels, 2 combined biases, 0 set aside; "
+        "6 reduced frames, 2 lists of levels, 2 combined biases, 0 combined darks, 0 combined flats, "
+        "0 calibrated frames, 0 set aside; "
     )
 
 
@@ -213,7 +236,8 @@ ROOT = Path(__file__).parents[1]
 
 def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     assert [kind.name for kind in kinds.CHAIN] == [
-        "frame", "bias", "picture", "quality", "page", "table", "index",
+        "frame", "bias", "dark", "flat", "science", "picture", "quality", "masters picture",
+        "calibrated picture", "page", "table", "dark table", "flat table", "associations", "index",
     ]  # fmt: skip
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
 
@@ -224,7 +248,7 @@ def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     assert re.search(rf"^rule {kind.rule}:", rules, re.MULTILINE)
     assert all(kind.words)
     assert kind.words[0] != kind.words[1]
-    assert kind.todo in ("reduce", "make", "write")
+    assert kind.todo in ("reduce", "make", "calibrate", "write")
     assert kind.place
     if kind.type:
         assert kind.block in schemas.read("config.schema.json")["properties"]

@@ -115,7 +115,7 @@ def test_products_asked_for_by_name_cut_the_plan_down(begin, values):
     ("told", "kinds"),
     [
         ({"forced": frozenset({"combine"})}, {"bias"}),
-        ({"all_forced": True}, {kind.name for kind in CHAIN} - {"picture"}),
+        ({"all_forced": True}, {"frame", "bias", "quality", "page", "table", "index"}),
     ],
 )
 def test_rules_that_are_forced_are_kinds_of_products(begin, told, kinds):
