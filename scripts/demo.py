@@ -48,8 +48,14 @@ def products(results):
         made[0] = (table, f"{made[0][1]}; {aside} set aside, each with its reason")
     made += _reduced(results / "reduced")
     made += [(path, _combined(path)) for path in sorted(results.glob("combined/*/*.fits"))]
-    if (results / paths.BIAS_QUALITY).is_file():
-        made.append((results / paths.BIAS_QUALITY, "levels and noises of the biases"))
+    made += _calibrated(results / "calibrated")
+    for name, text in (
+        (paths.BIAS_QUALITY, "levels and noises of the biases"),
+        (paths.DARK_QUALITY, "dark current and hot pixels"),
+        (paths.FLAT_QUALITY, "level and signal to noise of the flats"),
+        (paths.ASSOCIATIONS, "which masters each frame was calibrated with, and why"),
+    ):
+        made += [(results / name, text)] * (results / name).is_file()
     for night in sorted(set(frames["night"])):
         picture = results / paths.night_folder(night) / paths.OVERVIEW
         page = results / paths.night_page(night)
@@ -74,6 +80,20 @@ def _reduced(folder):
     return [(folder, f"the reduced frames, overscan subtracted and trimmed: {text}; {size:.0f} MB")]
 
 
+def _calibrated(folder):
+    """Return the calibrated frames, the last thing that is made of pixels."""
+    found = []
+    for path in sorted(folder.rglob("*.fits")):
+        with fits.open(path) as hdus:
+            names = [hdu.name for hdu in hdus[1:]]
+            header = hdus[0].header
+            unit = {"electron": "electrons"}.get(header["BUNIT"], header["BUNIT"])
+            beside = f", with {' and '.join(names)}" if names else ""
+            text = f"a calibrated frame in {unit}{beside}: grade {header['CALGRADE']}"
+        found.append((path, text))
+    return found
+
+
 def _shape(path):
     """Return columns x rows and the type of a product's pixels, as FITS has it."""
     header = fits.getheader(path)
@@ -84,7 +104,9 @@ def _shape(path):
 
 def _combined(path):
     header = fits.getheader(path)
-    return f"the combined bias of {header['NCOMBINE']} frames, {_shape(path)}"
+    kind = path.name.partition("_")[0]
+    of = {"dark": f" of {header.get('EXPTIME', 0):g} s", "flat": f" in {header.get('FILTER')}"}
+    return f"the combined {kind}{of.get(kind, '')}: {header['NCOMBINE']} frames, {_shape(path)}"
 
 
 def message(raw, results):

@@ -50,7 +50,7 @@ def without_grism(found):
 # What an older version did not make; of the pages only those of nights with darks, flats, science.
 NEW = {
     "combined/2024-03-01/dark_alpha_40x24_5s.fits", "combined/2024-03-01/flat_alpha_40x24_V.fits",
-    "calibrated/2024-03-02/gone.fits", "calibrated/2024-03-02/x{1}.fits",
+    "calibrated/2024-03-02/gone.fits", "calibrated/2024-03-02/m31 {1}.fits",
     "nights/2024-03-01/masters.png", "nights/2024-03-02/calibrated.png",
     "nights/2024-03-01/report.html", "nights/2024-03-02/report.html",
     "dark_quality.csv", "flat_quality.csv", "associations.csv",
@@ -65,7 +65,7 @@ def test_results_of_an_older_version_are_up_to_date(old):
     assert plan.asked["frame"] == 13
     outcome = old.run()
     assert set(outcome.jobs) == NEW
-    after = products(old.results)
+    after = without_grism(products(old.results))
     kept = before.keys() - NEW
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     assert outcome.lines[-1].startswith(
@@ -79,7 +79,7 @@ def test_results_of_an_older_version_stay_as_they_are_without_the_new_kinds(old)
     before = products(old.results)
     old.config = {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
     assert old.run().jobs == []
-    assert products(old.results) == before
+    assert without_grism(products(old.results)) == before
 
 
 def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypatch):
@@ -188,8 +188,8 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
         assert f"{product} {level}" in plain
     assert "levels of 2 nights are listed" in outcome.lines
     assert outcome.lines[-1].startswith(
-        "6 reduced frames, 2 lists of levels, 2 combined biases, 0 combined darks, 0 combined flats, "
-        "0 calibrated frames, 0 set aside; "
+        "6 reduced frames, 2 lists of levels, 2 combined biases, 0 combined darks,"
+        " 0 combined flats, 0 calibrated frames, 0 set aside; "
     )
 
 

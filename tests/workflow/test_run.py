@@ -189,7 +189,9 @@ def test_the_demonstration_ends_by_saying_what_was_made(night):
     for part in (
         "inventory.csv\n      the table of all 24 raw frames: 7 bias, 9 dark, 6 flat, 2 science\n",
         "trimmed: 24 of 2048 x 4128 float32; 812 MB\n",
-        "the combined bias of 7 frames, 2048 x 4128 float32\n",
+        "the combined bias: 7 frames, 2048 x 4128 float32\n",
+        "the combined dark of 300 s: 3 frames, 2048 x 4128 float32\n",
+        "a calibrated frame in electrons, with UNCERT and MASK: grade B\n",
         "before_after.png\n",
         "report.html\n",
     ):
