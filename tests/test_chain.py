@@ -58,6 +58,7 @@ NEW = {
 
 
 def test_results_of_an_older_version_are_up_to_date(old):
+    old.config = {"flat": {"enabled": True}}
     before = products(old.results)
     plan = old.plan().plan
     assert set(plan.jobs) == NEW, "\n".join(describe(plan))
