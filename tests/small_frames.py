@@ -185,7 +185,7 @@ def run_jobs(raw, results, cameras, *, kinds=("frame", "bias"), **config):
     running = begin(raw, results, cameras, **config)
     try:
         jobs = running.plan.of_kind(*kinds)
-        done = worker.work(running.context, jobs, threads=2, make=kinds_module.make)
+        done = worker.work(running.context, jobs, threads=1, make=kinds_module.make)
         lines, _ = session.finish(running)
     finally:
         running.lock.close()

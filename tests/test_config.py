@@ -221,8 +221,13 @@ def test_the_former_name_of_a_block_is_understood():
         {"bias": {"minimum": 4}, "limits": {"settle": 5, "combine_memory": 500}}
     )
     assert "combine" not in loaded
-    with pytest.raises(UserError, match="combine: this block is called bias now, and both are"):
-        settings.load({"combine": {"minimum": 4}, "bias": {}})
+    # The file has all keys of bias: and the command line an older name of some.
+    both = settings.load(
+        {"combine": {"minimum": 4, "memory": 500}, "bias": {"minimum": 3, "clip": 4.0}}
+        | {"limits": {"combine_memory": 1000, "settle": 5}}
+    )
+    assert (both["bias"]["minimum"], both["bias"]["clip"]) == (4, 4.0)
+    assert both["limits"]["combine_memory"] == 500
     with pytest.raises(UserError, match=r"bias\.minimun: unknown key"):
         settings.load({"combine": {"minimun": 4}})
     with pytest.raises(UserError, match="combine: unknown key"):

@@ -243,12 +243,13 @@ def test_columns_left_over_are_warned_of(tmp_path):
     frames = [raw(25, seed=seed)[:300, 64:] for seed in range(3)]
     written(tmp_path, frames, {"DATASEC": "[1:64,1:300]"})
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {})
-    (line,) = (line for line in run.lines if line.startswith("warning:"))
+    said = (line for line in run.lines if line.startswith("warning:"))
+    (line,) = (line for line in said if "longitude" not in line)
     assert "(the first of 3 frames): columns 65 to 89 beside the data are in no overscan" in line
     # Two columns at the edge are bad ones.
     written(tmp_path / "other", frames, {"DATASEC": "[3:89,1:300]"})
     other = run_jobs(tmp_path / "other" / "raw", tmp_path / "other" / "results", {})
-    assert not any(line.startswith("warning:") for line in other.lines)
+    assert not any("left over" in line or "in no overscan" in line for line in other.lines)
 
 
 # -- alarms that were false --------------------------------------------------------------------

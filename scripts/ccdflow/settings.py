@@ -76,25 +76,22 @@ def load(config):
 
 
 def _with_new_names(given):
-    """Return settings with former names replaced: ``combine`` is ``bias`` and a limit now."""
+    """Return settings with former names replaced: ``combine`` is ``bias`` and a limit now.
+
+    What is given under a former name goes before the same key under the new one: the configuration
+    file has every key, and a former name can only be the user's own.
+    """
     if not isinstance(given.get("combine"), dict):
         # Not a block: the schema says that there is no such key.
         return given
-    if "bias" in given:
-        raise UserError(
-            "this block is called bias now, and both are given",
-            file=NAME,
-            keyword="combine",
-            remedy="write all of it under bias: (the memory is limits: combine_memory)",
-        )
     renamed = {key: value for key, value in given.items() if key != "combine"}
-    renamed["bias"] = {key: value for key, value in given["combine"].items() if key != "memory"}
-    if "memory" in given["combine"]:
-        limits = renamed.get("limits", {})
-        if not isinstance(limits, dict):
-            return given
-        memory = {"combine_memory": given["combine"]["memory"]}
-        renamed["limits"] = {**memory, **limits}
+    blocks = {"bias": dict(given["combine"])}
+    if "memory" in blocks["bias"]:
+        blocks["limits"] = {"combine_memory": blocks["bias"].pop("memory")}
+    for name, block in blocks.items():
+        before = given.get(name, {})
+        if isinstance(before, dict):
+            renamed[name] = {**before, **block}
     return renamed
 
 
