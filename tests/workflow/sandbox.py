@@ -215,9 +215,7 @@ class Sandbox:
 
     def command(self, *arguments, cores=2, config=()):
         """Return Snakemake's command line."""
-        self.root.joinpath("config.yaml").write_text(
-            yaml.safe_dump({**_CONFIG, **self.given})
-        )
+        self.root.joinpath("config.yaml").write_text(yaml.safe_dump({**_CONFIG, **self.given}))
         folders = [f"{name}={getattr(self, name)}" for name in ("raw", "results", "cameras")]
         return [
             sys.executable, "-m", "snakemake", "--snakefile", str(self.project / "Snakefile"),
