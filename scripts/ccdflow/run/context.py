@@ -35,6 +35,9 @@ class Context:
     wanted : set of str
         Products that are to be where they are after this run, made anew or not; filled in while
         planning, members before what is made of them.
+    unreadable : dict of str to str
+        Why a folder of products (its path ends in ``/``) cannot be looked into; filled in while
+        planning.
     """
 
     settings: dict
@@ -47,6 +50,7 @@ class Context:
     jobs: dict = field(default_factory=dict)
     groups: dict = field(default_factory=dict)
     wanted: set = field(default_factory=set)
+    unreadable: dict = field(default_factory=dict)
     _lookups: dict = field(default_factory=dict, repr=False)
 
     def lookup(self, name, make):
@@ -74,6 +78,13 @@ class Context:
         if job is None:
             return before
         return ledger.read_record(self.results / job.done) or _same(before, job)
+
+    def problem_of(self, product):
+        """Return why a product's folder cannot be looked into, or ''."""
+        for folder, problem in self.unreadable.items():
+            if product.startswith(folder):
+                return f"{folder} {problem}"
+        return ""
 
     def _is_asked_for(self, product):
         """Tell whether the configuration asks for a frame of this type, or it is no frame.
