@@ -182,6 +182,47 @@ def test_a_link_that_leads_nowhere_any_more_is_known_by_its_name_alone(box):
     check_from_scratch(box)
 
 
+# -- results that may not be read ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["reduced/sub", "combined/2024-03-01", "nights/2024-03-01"])
+def test_a_folder_of_products_that_may_not_be_read(box, folder, monkeypatch):
+    """It is named, its products stay as they are, and the rest is made."""
+    box.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL)
+    box.run()
+    before = products(box.results)
+    scandir = os.scandir
+
+    def refused(path):
+        if str(path).endswith(f"results/{folder}"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    box.put("sub/c.fits.gz", 21, camera="alpha", size=SMALL, night="2024-03-02")
+    box.put("d.fits.gz", 22, camera="alpha", size=SMALL, night="2024-03-03")
+    (box.raw / "sub/b.fits.gz").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refused)
+        outcome = box.run()
+    assert outcome.status == 0
+    line = f"{box.results / folder}/: cannot be read (Permission denied); its products were not"
+    assert any(text.startswith(line) for text in outcome.lines)
+    assert "reduced/d.fits" in outcome.jobs
+    assert not any(product.startswith(f"{folder}/") for product in outcome.jobs)
+    now = products(box.results)
+    assert {name: now.get(name) for name in before if name.startswith(folder)} == {
+        name: content for name, content in before.items() if name.startswith(folder)
+    }
+    table = inventory.read_table(box.results / "inventory.csv").set_index("file")
+    is_said = (
+        f"its product was not looked at: {folder}/ cannot be read" in table.reason["sub/c.fits.gz"]
+    )
+    assert is_said == (folder == "reduced/sub")
+    box.run()
+    assert box.run().jobs == []
+    assert (box.results / "reduced/sub/c.fits").is_file()
+
+
 # -- what is written without a trace ---------------------------------------------------------------
 
 

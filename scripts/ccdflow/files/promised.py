@@ -20,6 +20,8 @@ _ENDINGS = b"\0\r\n\t"
 _MOST_BYTES = 10**18
 # FITS standard 4.0, section 4.4.1.1.
 MOST_AXES = 999
+# Of a table, as FITS allows.
+_MOST_COLUMNS = 999
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ def tiled_size(header, name=None):
     if card_value(header, "ZIMAGE") is not True:
         return 0
     axes = _number(header, "ZNAXIS", name, high=MOST_AXES)
+    # astropy counts up to it.
+    _number(header, "TFIELDS", name, high=_MOST_COLUMNS, default=0)
     bitpix = card_value(header, "ZBITPIX")
     pixels = 1 if axes else 0
     for axis in range(1, axes + 1):

@@ -297,10 +297,11 @@ def reduce_frame(context, job):
         misread = isinstance(error, (rawfile.Damaged, rawfile.Incomplete))
         data = {"misread": True} if misread else {}
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
-    except (OSError, MemoryError):
-        # Not the frame's fault: the job fails.
-        raise
     except Exception as error:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
+            # Not the frame's fault: the job fails. An OSError without a number is no system's:
+            # astropy raises it for bytes that it cannot read.
+            raise
         tracebacks.write(context.results, row.file, error)
         reason = rawfile.unforeseen(row.file, error).reason
         return replace(record, status=ledger.SET_ASIDE, reason=reason)

@@ -37,6 +37,9 @@ class Context:
         planning, members before what is made of them.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles; only planning looks at them.
+    unreadable : dict of str to str
+        Why a folder of products (its path ends in ``/``) cannot be looked into; filled in while
+        planning.
     """
 
     settings: dict
@@ -50,6 +53,7 @@ class Context:
     groups: dict = field(default_factory=dict)
     wanted: set = field(default_factory=set)
     cameras: tuple = ()
+    unreadable: dict = field(default_factory=dict)
     _lookups: dict = field(default_factory=dict, repr=False)
 
     def lookup(self, name, make):
@@ -77,6 +81,13 @@ class Context:
         if job is None:
             return before
         return ledger.read_record(self.results / job.done) or _same(before, job)
+
+    def problem_of(self, product):
+        """Return why a product's folder cannot be looked into, or ''."""
+        for folder, problem in self.unreadable.items():
+            if product.startswith(folder):
+                return f"{folder} {problem}"
+        return ""
 
     def _is_asked_for(self, product):
         """Tell whether the configuration asks for a frame of this type, or it is no frame.

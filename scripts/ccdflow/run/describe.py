@@ -29,7 +29,22 @@ def describe(plan):
     -------
     list of str
     """
-    return [*_to_make(plan), *_older_headers(plan), *_to_move(plan), *_beside(plan)]
+    return [
+        *_to_make(plan),
+        *_older_headers(plan),
+        *_to_move(plan),
+        *_beside(plan),
+        *unreadable_lines(plan.context),
+    ]
+
+
+def unreadable_lines(context):
+    """Return a line for each folder of products that cannot be looked into."""
+    return [
+        f"{context.results}/{folder}: {problem}; its products were not looked at, and none is made"
+        " there: check its permissions and its disk"
+        for folder, problem in sorted(context.unreadable.items())
+    ]
 
 
 def _to_make(plan):

@@ -82,13 +82,18 @@ def make_plan(context, forced=frozenset()):
     -------
     Plan
     """
-    stamps = product_stamps(context.results, context.chain)
+    stamps, problems = product_stamps(context.results, context.chain)
+    context.unreadable.update(problems)
     doubtful = set(ledger.settle(context.ledger))
     planner = Planner(Planning.of(context), stamps, doubtful, forced)
     for kind in context.chain:
         kind.plan(planner)
     not_wanted = set(context.ledger) - context.wanted
-    retire = sorted(planner.retire | not_wanted | planner.strays())
+    retire = sorted(
+        product
+        for product in planner.retire | not_wanted | planner.strays()
+        if not context.problem_of(product)
+    )
     leaving = tuple(product for product in retire if stamps.get(product))
     return Plan(
         context,
@@ -152,6 +157,9 @@ class Planner:
         """
         self.asked[kind.name] += 1
         self.context.wanted.add(product)
+        if self.context.unreadable and self.context.problem_of(product):
+            # Nobody knows what is there, and nothing can be put there.
+            return
         key = key or digest(basis)
         why = self._why(kind, product, key, basis)
         if not why and not self.is_forced(kind, product):
@@ -224,7 +232,7 @@ class Planner:
 
 
 def product_stamps(results, chain):
-    """Return {product: stamp} of all that lies in the folders of products.
+    """Find all that lies in the folders of products.
 
     Parameters
     ----------
@@ -233,20 +241,23 @@ def product_stamps(results, chain):
 
     Returns
     -------
-    dict of str to tuple of int
-        () for a file at the top that is not there.
+    stamps : dict of str to tuple of int
+        By product; () for a file at the top that is not there.
+    problems : dict of str to str
+        Why a folder (its path ends in ``/``) cannot be looked into.
     """
-    stamps = {}
+    stamps, problems = {}, {}
     for place in dict.fromkeys(kind.place for kind in chain):
         if place.endswith("/"):
             name = place.rstrip("/")
-            _sweep(os.path.join(results, name), name, stamps)  # noqa: PTH118 - 100,000 of them
+            path = os.path.join(results, name)  # noqa: PTH118 - 100,000 of them
+            _sweep(path, name, stamps, problems)
         else:
             stamps[place] = ledger.stamp_of(Path(results) / place)
-    return stamps
+    return stamps, problems
 
 
-def _sweep(folder, prefix, stamps, above=()):
+def _sweep(folder, prefix, stamps, problems, above=()):
     try:
         here = os.stat(folder)  # noqa: PTH116
         # A link may lead back to where one comes from.
@@ -255,11 +266,14 @@ def _sweep(folder, prefix, stamps, above=()):
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        problems[f"{prefix}/"] = f"cannot be read ({error.strerror or error})"
+        return
     above = (*above, (here.st_dev, here.st_ino))
     with entries:
         for entry in entries:
             name = f"{prefix}/{entry.name}"
             if entry.is_dir():
-                _sweep(entry.path, name, stamps, above)
+                _sweep(entry.path, name, stamps, problems, above)
             elif not entry.name.startswith("."):
                 stamps[name] = ledger.stamp_of(entry)

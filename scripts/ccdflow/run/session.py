@@ -20,7 +20,7 @@ from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.errors import UserError
 from ccdflow.run import claims, failures, inventory, ledger, plan, removal, tracebacks
 from ccdflow.run.context import Context
-from ccdflow.run.describe import counted, set_aside_lines
+from ccdflow.run.describe import counted, set_aside_lines, unreadable_lines
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
 from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
 
@@ -287,7 +287,7 @@ def mark_gone(store, records, gone, results):
     here = {paths.reduced(file) for file in store.rows if file not in missing}
     for file in sorted(missing):
         row, product = store.rows[file], paths.reduced(file)
-        if product not in here and (results / product).exists():
+        if product not in here and _may_be_there(results / product):
             if file in gone and row.gone != _GONE:
                 store.rows[file] = replace(row, gone=_GONE)
             continue
@@ -302,6 +302,17 @@ def mark_gone(store, records, gone, results):
 
 
 _GONE = "the raw file is gone"
+
+
+def _may_be_there(path):
+    """Tell whether there is a file, or nobody can tell that there is none."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def retire(context, products):
@@ -340,6 +351,10 @@ def note_flags(context):
     for kind in reversed(context.chain):
         for product, text in kind.flags(context, records.get(kind.name, [])):
             found.setdefault(product, []).append(text)
+    if context.unreadable:
+        for product in context.products:
+            if problem := context.problem_of(product):
+                found.setdefault(product, []).append(f"its product was not looked at: {problem}")
     if not found and not any(row.flags for row in store.rows.values()):
         return
     for file, row in list(store.rows.items()):
@@ -443,7 +458,7 @@ def closing_lines(context, failed=()):
     """
     counts = Counter(row.shown[0] for row in context.store.rows.values())
     records, made = by_kind(context.ledger), []
-    lines = failures.lines(context.results, failed)
+    lines = unreadable_lines(context) + failures.lines(context.results, failed)
     lines += set_aside_lines(context.store, most=20, leave_out={r.product for r in failed})
     lines += passed_over_lines(context.raw)
     lines += warning_lines(context.store)
