@@ -14,7 +14,6 @@ from astropy.stats import mad_std
 from ccdflow.combine import reading, tiles
 from ccdflow.combine.clipping import estimate, kept_by
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.recipe import MAD_TO_SIGMA
 from ccdflow.combine.stack import (
     CombineRecipe,
     Member,
@@ -24,6 +23,7 @@ from ccdflow.combine.stack import (
     sampled_rows,
 )
 from ccdflow.errors import FrameError, UserError
+from ccdflow.robust import MAD_TO_SIGMA
 
 SHAPE = (17, 23)
 GUIDE = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ccdflow.errors import UserError
+from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 Region = tuple[int, int, int, int]
 
@@ -383,7 +384,7 @@ def _level_and_noise(frame, strip):
         level = float(medians(pixels.ravel(), axis=0))
     if not math.isfinite(noise):
         rest = pixels - medians(pixels, axis=1)[:, None]
-        noise = 1.4826 * float(medians(np.abs(rest).ravel(), axis=0))
+        noise = MAD_TO_SIGMA_SHORT * float(medians(np.abs(rest).ravel(), axis=0))
     return level, noise
 
 
