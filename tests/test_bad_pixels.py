@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 
 from ccdflow.detector.bad_pixels import (
-    COLUMN,
-    HOT,
-    LOW,
-    VARIES,
     dark_mask,
     fit_darks,
     response_mask,
 )
 from ccdflow.errors import UserError
+from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 
 SHAPE, READ_NOISE = (403, 509), 8.0
 TIMES = [7.0] * 3 + [70.0] * 3 + [300.0] * 3
@@ -93,10 +90,10 @@ def test_low_pixels_and_columns_are_found_at_five_sigma():
     truth.ravel()[low[:20]] = 0
     flats = [response * truth * rng.normal(1, error, SHAPE) for _ in range(2)]
     mask = response_mask(flats, [response * error] * 2)
-    assert (mask.ravel()[low] & LOW > 0).mean() >= 0.98
-    assert (mask[:, 77] & COLUMN > 0).all()
+    assert (mask.ravel()[low] & DEAD > 0).mean() >= 0.98
+    assert (mask[:, 77] & BAD_COLUMN > 0).all()
     good = np.ones(SHAPE, bool)
     good.ravel()[low] = False
     good[:, 77] = False
     assert (mask[good] != 0).mean() <= 3e-5
-    assert not (mask[:, :77] & COLUMN).any()
+    assert not (mask[:, :77] & BAD_COLUMN).any()

@@ -119,11 +119,13 @@ def test_read_noise_comes_back_whatever_else_is_in_the_frames(n):
 
 @pytest.mark.parametrize("n", [2, 6])
 def test_error_of_the_read_noise_is_its_scatter(n):
-    estimates = [read_noise(biases(n, shape=(20, 31), hits=0, seed=s)) for s in range(150)]
+    """Of 1000 seeds the scatter is known to 2.2 %; without the correlation it is off by 18 %."""
+    seeds = range(1000)
+    estimates = [read_noise(biases(n, shape=(20, 31), hits=0, seed=s)) for s in seeds]
     values = np.array([e.value for e in estimates])
     error = np.mean([e.error for e in estimates])
-    assert values.std(ddof=1) == pytest.approx(error, rel=0.25)
-    assert abs(values.mean() - 4) < PULL * error / np.sqrt(150)
+    assert values.std(ddof=1) == pytest.approx(error, rel=0.1)
+    assert abs(values.mean() - 4) < PULL * error / np.sqrt(len(seeds))
 
 
 def test_read_noise_needs_a_pair():

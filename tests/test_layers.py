@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ccdflow import maskbits, robust
+
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "scripts" / "ccdflow"
 
@@ -71,3 +73,16 @@ def test_no_circle():
 def test_only_rules_know_snakemake():
     for path in LIBRARY.rglob("*.py"):
         assert not re.search(r"^\s*(from|import) snakemake", path.read_text(), re.MULTILINE), path
+
+
+def test_constants_of_all_are_defined_once():
+    """MAD to sigma in `robust`, bits of masks in `maskbits`; the simulator's truth has its own."""
+    bits = {name for name in vars(maskbits) if name.isupper()}
+    for path in LIBRARY.rglob("*.py"):
+        if path.stem in ("robust", "maskbits") or path.parent.name == "simulate":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, float):
+                assert abs(node.value - robust.MAD_TO_SIGMA) > 1e-4, f"{path}:{node.lineno}"
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                assert node.id not in bits, f"{path}:{node.lineno}"

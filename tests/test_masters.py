@@ -28,13 +28,14 @@ from master_truth import (
 from ccdflow.combine import header, tiles
 from ccdflow.combine.darks import combine_biases, combine_darks
 from ccdflow.combine.flats import amplifier_ratios, combine_flats, flat_levels, normalised
-from ccdflow.combine.masters import HOT, NO_DATA, SATURATED, UNLIT, MasterImage, dark_factors
+from ccdflow.combine.masters import MasterImage, dark_factors
 from ccdflow.combine.stack import CombineRecipe, Member, Subtracted, combine
 from ccdflow.detector.dark_figures import hot_mask
 from ccdflow.detector.frame_figures import Estimate
 from ccdflow.detector.split import half_split
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.headertext import CardList
+from ccdflow.maskbits import HOT, NO_DATA, SATURATED, UNLIT
 
 EPS = float(np.finfo(np.float32).eps)
 

@@ -65,7 +65,6 @@ def night(**changes):
             Frame("kast/b1.fits", "kast_blue", "arc", status="passed by", levels=(949.04, 981.3)),
         ),
         "before_after": (picture("before"),),
-        "overscan": (picture("overscan"),),
         "combined": (
             CombinedBias(
                 "lfc_full", "lfc", "../../combined/a b;c.fits", ("m1.fits", "m2.fits", "m3.fits"),
@@ -111,7 +110,6 @@ def index(**changes):
         ),
         "aside": (Frame(ODD, status="set aside", reason="it is empty"),),
         "trend": (picture("trend"),),
-        "overview": (picture("overview"),),
         "provenance": (("ccdflow", "0.1.0"),),
         "notes": ("Two folders were left out.",),
     }
@@ -199,7 +197,7 @@ def test_every_figure_handed_over_is_on_the_page():
         "median of columns 2056 to 2080", "0.1.0", "8.0.2", "2.4.6", "caption of trend",
     ):  # fmt: skip
         assert shown in text
-    for name in ("before", "overscan", "combined", "quality", "trend"):
+    for name in ("before", "combined", "quality", "trend"):
         assert f"alt of {name}" in Reader(night_page(night())).values("alt")
 
 
@@ -326,7 +324,7 @@ def test_a_picture_that_is_none_is_refused():
     with pytest.raises(UserError, match="no alternative text"):
         night_page(night(combined=(bad,)))
     with pytest.raises(UserError, match=r"no PNG.*All nights"):
-        index_page(index(overview=(Picture(b"", "alt"),)))
+        index_page(index(trend=(Picture(b"", "alt"),)))
 
 
 def test_the_overview_links_every_night_and_adds_up():

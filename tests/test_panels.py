@@ -7,7 +7,6 @@ from ccdflow.errors import UserError
 from ccdflow.pages.panels import (
     FramePanels,
     Strip,
-    describe,
     fits_section,
     shrink,
     strip_groups,
@@ -112,14 +111,6 @@ def test_quadrants_with_overscan_in_the_same_columns_have_a_line_each():
     assert [float(line.mean()) for line in found.lines] == pytest.approx([1000, 1050], abs=2)
 
 
-def test_the_levels_are_those_of_each_row():
-    drift = np.linspace(-20, 20, NY)
-    raw = frame().raw + np.round(drift)[:, None]
-    ((first, levels),) = take_panels(frame(raw=raw), 100).levels
-    assert first == 0
-    assert levels - LEVEL == pytest.approx(drift, abs=5 * 1.25 * NOISE / math.sqrt(25) + 0.5)
-
-
 def test_what_is_taken_holds_on_to_no_pixels_of_the_frame():
     given = frame()
     taken = take_panels(given, 20)
@@ -136,23 +127,6 @@ def test_an_overscan_without_a_finite_pixel_has_no_scale():
 
 def test_sections_are_written_in_fits_counting():
     assert fits_section((0, 4128, 2055, 2080)) == "[2056:2080,1:4128]"
-
-
-def test_the_description_says_what_was_done():
-    said = describe(frame(note="Looked at by eye."))
-    assert "the median of [76:100,1:240] was subtracted, row by row" in said
-    assert "68 × 240 of 100 × 240" in said
-    assert "The header names [69:100,1:239]" in said
-    assert said.endswith("Looked at by eye.")
-    assert "subtracted, column by column" in describe(transposed())
-    assert "subtracted, one level from the whole frame" in describe(frame(along="frame"))
-
-
-def test_the_description_is_silent_where_nothing_was_done():
-    whole = frame(strips=(), reduced=frame().raw)
-    assert describe(whole) == "No overscan was subtracted from this frame."
-    same = frame(header_biassec="[76:100,1:240]", header_region=(0, NY, 75, NX))
-    assert "header" not in describe(same)
 
 
 def test_shrinking_averages_blocks_and_those_cut_at_the_edge():

@@ -6,6 +6,7 @@ import weakref
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ccdflow.errors import UserError
@@ -16,10 +17,8 @@ from ccdflow.pages.pictures import (
     FramePanels,
     Strip,
     TrendPoint,
-    before_after,
     combined_bias_picture,
     night_quality_picture,
-    overscan_picture,
     overview,
     trend_picture,
 )
@@ -27,6 +26,7 @@ from ccdflow.pages.pictures import (
 NY, NX, DATA = 240, 100, 68
 LEVEL, NOISE = 1140.0, 6.0
 LEAK = (300.0, 60.0, 12.0)
+HEADLINE = 50  # pixels that a headline of one line takes, to half of one
 
 
 def frame(*, kind="flat", light=5000.0, **changes):
@@ -96,9 +96,28 @@ def pixels(png):
 
 
 def count(png, colour):
-    """Number of pixels that are a colour, to what the palette of 256 leaves of it."""
-    wanted = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
-    return int((np.abs(pixels(png) - wanted).max(axis=2) <= 6).sum())
+    return int(like(pixels(png), colour).sum())
+
+
+def part(png, left, top, width, height):
+    """Pixels of a part of a picture: inches from its left edge and from below its headline."""
+    y0, y1, x0, x1 = (round(110 * each) for each in (top, top + height, left, left + width))
+    return pixels(png)[y0 + HEADLINE : y1 + HEADLINE, x0:x1]
+
+
+def like(found, colour):
+    """Tell which of some pixels are a colour, to what the palette of 256 leaves of it."""
+    wanted = np.array([round(255 * each) for each in to_rgb(colour)])
+    return np.abs(found - wanted).max(axis=-1) <= 6
+
+
+def drawn_pixels(png, box, shape):
+    """Colours at the centres of the pixels of an image (ny, nx) that is drawn in a box."""
+    found = part(png, *box)
+    ny, nx = shape
+    rows = ((ny - 0.5 - np.arange(ny)) * found.shape[0] / ny).astype(int)  # the first is the lowest
+    columns = ((np.arange(nx) + 0.5) * found.shape[1] / nx).astype(int)
+    return found[rows][:, columns]
 
 
 def chunks(png):
@@ -111,9 +130,7 @@ def chunks(png):
 
 
 DRAWINGS = {
-    "before_after": lambda: before_after(frame()),
     "overview": lambda: overview([frame(), frame(kind="bias", light=0.0)]),
-    "overscan": lambda: overscan_picture([frame(), frame(kind="bias", light=0.0)]),
     "combined": lambda: combined_bias_picture(combined()),
     "quality": lambda: night_quality_picture(amplifiers(), title="night"),
     "trend": lambda: trend_picture(trend(), highlight="2016-01-17"),
@@ -131,7 +148,7 @@ def test_the_same_values_give_the_same_bytes_whatever_the_user_has_set(name):
 
 
 def test_threads_that_draw_at_once_give_the_bytes_of_one_alone():
-    alone = {name: DRAWINGS[name]() for name in ("trend", "overscan", "quality")}
+    alone = {name: DRAWINGS[name]() for name in ("trend", "overview", "quality")}
     found = []
     threads = [
         threading.Thread(target=lambda name=name: found.append((name, DRAWINGS[name]())))
@@ -148,7 +165,7 @@ def test_threads_that_draw_at_once_give_the_bytes_of_one_alone():
 def test_what_is_handed_over_is_not_changed():
     given = frame()
     given.raw.flags.writeable = given.reduced.flags.writeable = False
-    before_after(given)
+    overview([given])
     bias = combined()
     bias.image.flags.writeable = False
     combined_bias_picture(bias)
@@ -158,14 +175,14 @@ BAND = "#ddece6"
 
 
 def test_the_used_overscan_is_marked_and_nothing_where_none_was_used():
-    assert count(before_after(frame()), BAND) > 5000
-    assert count(before_after(frame(strips=())), BAND) == 0
+    assert count(overview([frame()]), BAND) > 5000
+    assert count(overview([frame(strips=())]), BAND) == 0
 
 
 def test_the_headers_section_is_marked_only_where_another_was_used():
-    assert count(before_after(frame()), pictures.CLAIMED) > 200
+    assert count(overview([frame()]), pictures.CLAIMED) > 200
     same = frame(header_biassec="[76:100,1:240]", header_region=(0, NY, 75, NX))
-    assert count(before_after(same), pictures.CLAIMED) == 0
+    assert count(overview([same]), pictures.CLAIMED) == 0
 
 
 @pytest.mark.parametrize(
@@ -174,22 +191,46 @@ def test_the_headers_section_is_marked_only_where_another_was_used():
         np.full((40, 30), np.nan),
         np.full((40, 30), 7, dtype=">i2"),
         np.where(np.eye(40, 30) > 0, np.nan, 5.0),
+        np.add.outer(np.arange(40) ** 2, np.arange(30)).astype(">f4"),
     ],
-    ids=["all NaN", "constant, big-endian", "some NaN"],
+    ids=["all NaN", "constant, big-endian", "some NaN", "rising, big-endian"],
 )
 def test_pixels_of_every_sort_are_drawn(raw):
+    """Each at its place, the first row lowest; blank where they are not finite."""
     strips, data = (Strip((0, 40, 22, 30)),), ((0, 40, 0, 20),)
-    shown = frame(raw=raw, reduced=raw[:, :20] * 1.0, strips=strips, data=data)
-    shown = FramePanels(**{**shown.__dict__, "header_biassec": "", "header_region": None})
-    assert before_after(shown).startswith(b"\x89PNG")
+    given = frame(
+        raw=raw, reduced=raw[:, :20] * 1.0, strips=strips, data=data, header_biassec="",
+        header_region=None,
+    )  # fmt: skip
+    png = overview([given])
+    assert pixels(png).shape[1] == 1320
+    tall = 2.5 * 40 / 30
+    for image, box in ((raw, (0.75, 0.55, 2.5, tall)), (raw[:, :20], (4.4, 0.55, tall / 2, tall))):
+        found = drawn_pixels(png, box, image.shape)
+        finite = np.isfinite(image)
+        np.testing.assert_array_equal(like(found, canvas.FAINT), ~finite)
+        light = found.sum(axis=2).mean(axis=1)
+        if np.unique(image[finite]).size <= 1:
+            assert len(np.unique(found[finite], axis=0)) <= 1
+        else:
+            assert (np.diff(light) >= -6).all()
+            assert light[-1] - light[0] > 400
+    profile = part(png, 8.35, 0.85, 3.4, 3.0)
+    if np.isnan(raw).all():
+        assert count(png, BAND) == 0
+        assert like(profile, pixels(png)[0, 0] / 255).mean() > 0.97  # a sentence, no panel
+    else:
+        assert like(profile, BAND).mean() > 0.2
+        assert (profile.sum(axis=2) < 400).any(axis=0).mean() > 0.9  # the line goes across
 
 
 def test_overscan_of_other_shapes_is_drawn():
     upright = frame()
     turned = transposed(upright)
-    sides = frame(strips=(Strip((0, NY, 0, 10), "L"), Strip((0, NY, 90, NX), "R")))
+    strips = (Strip((0, NY, 0, 10), "L"), Strip((0, NY, 90, NX), "R"))
+    sides = frame(strips=strips, data=((0, NY, 10, DATA),))
     quadrants = frame(strips=(Strip((0, 99, 80, NX), "low"), Strip((99, NY, 80, NX), "high")))
-    drawn = [before_after(given) for given in (upright, turned, sides, quadrants)]
+    drawn = [overview([given]) for given in (upright, turned, sides, quadrants)]
     assert len(set(drawn)) == 4
     assert all(count(png, BAND) > 2000 for png in drawn)
 
@@ -219,15 +260,13 @@ def test_names_that_no_font_has_are_drawn_as_escapes():
     name = "a $x_{1$ \\frac\n\udcff名.fits"
     assert canvas.drawable(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
     given = frame(name=name, header_biassec="[\n$:_", header_region=None)
-    assert before_after(given).startswith(b"\x89PNG")
+    assert overview([given]).startswith(b"\x89PNG")
     assert combined_bias_picture(combined(name=name)).startswith(b"\x89PNG")
 
 
 def test_nothing_to_draw_is_said():
     with pytest.raises(UserError, match="no frame to draw"):
         overview([])
-    with pytest.raises(UserError, match="none of the frames has overscan"):
-        overscan_picture([frame(strips=())])
     with pytest.raises(UserError, match="no amplifier"):
         night_quality_picture([], title="night")
     with pytest.raises(UserError, match="no night"):
@@ -261,11 +300,38 @@ def test_bins_of_values_without_a_step_are_sixty():
     np.testing.assert_allclose(edges, np.linspace(-5.4, 5.4, 61), atol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [(110, 70), (60, 200)])
-def test_tall_and_wide_combined_biases_are_drawn(shape):
+@pytest.mark.parametrize(
+    ("shape", "boxes"),
+    [
+        ((110, 70), ((0.75, 2.7, 4.24), (5.2, 6.6, 1.15), (5.2, 6.6, 1.15), (5.2, 6.6, 1.15))),
+        ((60, 200), ((0.75, 4.3, 1.55), (0.75, 4.9, 2.0), (6.9, 4.9, 2.0), (6.9, 4.9, 2.1))),
+    ],
+    ids=["tall", "wide"],
+)
+def test_tall_and_wide_combined_biases_are_drawn(shape, boxes):
+    """The lower right quarter is bright: in the image, and in the lines along rows and columns."""
     image = np.random.default_rng(2).normal(size=shape)
+    image[: shape[0] // 2, shape[1] // 2 :] += 30
     png = combined_bias_picture(combined(image=image, noises=(), predicted=(math.nan,)))
-    assert png.startswith(b"\x89PNG")
+    tops = (0.35, 0.35, 2.22, 4.1) if shape[0] > shape[1] else (0.35, 3.37, 3.37, 0.35)
+    found, by_column, by_row, spread = (
+        part(png, left, top, *size) for (left, *size), top in zip(boxes, tops, strict=True)
+    )
+    low, right = found.shape[0] // 2, found.shape[1] // 2
+    light = found.sum(axis=2)
+    for dark in (light[:low, :right], light[:low, right:], light[low:, :right]):
+        assert light[low:, right:].mean() - dark.mean() > 400
+    for panel, rises in ((by_column, True), (by_row, False)):
+        marked = panel[..., 2] - panel[..., 0] > 40  # blue
+        assert marked.any(axis=0).mean() > 0.9
+        left, right = (
+            np.nonzero(half)[0].mean() for half in np.array_split(marked, 2, axis=1)
+        )  # rows of the picture, from above
+        assert abs(left - right) > 0.4 * panel.shape[0]
+        assert (left > right) == rises
+    marked = spread[..., 2] - spread[..., 0] > 40
+    assert 0.05 < marked.mean() < 0.5
+    assert marked[-20:-5].any(axis=1).all()  # bars stand on the axis
 
 
 def test_figures_that_are_missing_leave_their_panel_empty():
@@ -275,13 +341,37 @@ def test_figures_that_are_missing_leave_their_panel_empty():
     assert count(bare, canvas.SERIES[0]) == 0
 
 
-def test_many_amplifiers_and_many_nights_are_drawn():
-    assert night_quality_picture(amplifiers(9), title="nine").startswith(b"\x89PNG")
+def test_many_amplifiers_are_drawn():
+    """Two bars an amplifier, of its colour and as long as its structure; room for all of them."""
+    two, nine = (night_quality_picture(amplifiers(n), title="night") for n in (2, 9))
+    assert pixels(two).shape[1] == pixels(nine).shape[1] == 1320
+    # Half an inch for the bars, one more line for the sentence on colours.
+    assert pixels(nine).shape[0] - pixels(two).shape[0] == pytest.approx(110 * (0.5 + 0.17), abs=2)
+    bars = part(nine, 1.65, 3.45, 4.1, 2.7)
+    for number in range(9):
+        colour = 0.4 + 0.6 * np.array(to_rgb(canvas.SERIES[number % 8]))
+        for place, value in ((2 * number, 0.2), (2 * number + 1, 0.3)):
+            rows = np.array([place + 0.3, place + 0.9]) / 18.2 * len(bars)
+            marked = like(bars[slice(*rows.astype(int))], colour).mean(axis=1)
+            assert marked.max() == pytest.approx(value / (1.15 * 0.5), abs=0.02)
+
+
+def test_many_nights_are_drawn():
+    """Each line across its panel at its height, in its colour; a panel without values is empty."""
     points = [
         TrendPoint(f"night {number}", "cam", f"amp{number % 9}", 1.0, math.nan, 2.0)
         for number in range(300)
     ]
-    assert trend_picture(points).startswith(b"\x89PNG")
+    png = trend_picture(points)
+    assert pixels(png).shape[:2] == (pytest.approx(110 * (0.45 + 6.4 + 0.2 + 0.17), abs=1), 1320)
+    levels, noises, ratios = (part(png, 0.75, 0.35 + 2.05 * n, 11.05, 1.35) for n in range(3))
+    for panel, height in ((levels, 0.5), (ratios, 0.78)):
+        for colour in canvas.SERIES:
+            rows, columns = np.nonzero(like(panel, colour))
+            assert np.ptp(columns) > 0.85 * panel.shape[1]
+            assert 1 - rows.mean() / len(panel) == pytest.approx(height, abs=0.03)
+    assert not any(like(noises, colour).any() for colour in canvas.SERIES)
+    assert like(noises, "#ffffff").mean() > 0.9
 
 
 def test_nights_that_are_dates_lie_at_their_days():

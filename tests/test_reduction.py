@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from small_frames import amplifier, geometry, region
 
+from ccdflow import maskbits
 from ccdflow.camera.cameras import Recipe
 from ccdflow.errors import FrameError
-from ccdflow.frame import flags, overscan, reduction
+from ccdflow.frame import overscan, reduction
 
 SHAPE = (23, 40)
 
@@ -218,9 +219,9 @@ def test_gaps_between_amplifiers_are_nan_and_masked():
     assert np.isfinite(np.delete(image, 10, axis=1)).all()
     mask = result.images[0].mask
     wanted = np.zeros((23, 21), np.uint8)
-    wanted[:, 10] = flags.NO_DATA
-    wanted[3, 2] = flags.SATURATED  # of amplifier one the converter's own end
-    wanted[:, 11:] = np.where(values[:, 10:20] >= 32000, flags.SATURATED, 0)[:, ::-1]
+    wanted[:, 10] = maskbits.NO_DATA
+    wanted[3, 2] = maskbits.SATURATED  # of amplifier one the converter's own end
+    wanted[:, 11:] = np.where(values[:, 10:20] >= 32000, maskbits.SATURATED, 0)[:, ::-1]
     assert (wanted[:, 11:] > 0).sum() > 3
     np.testing.assert_array_equal(mask, wanted)
 
@@ -230,11 +231,11 @@ def test_mask_of_floats_tells_what_is_not_finite():
     values[5, 6], values[7, 8] = np.nan, np.inf
     where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23", saturation=1050.0))
     image, result = reduced(values, where, mask=True)
-    wanted = np.where(values[:, :32] >= 1050, flags.SATURATED, 0)
-    wanted[5, 6] = flags.NOT_FINITE
-    wanted[7, 8] = flags.NOT_FINITE | flags.SATURATED
+    wanted = np.where(values[:, :32] >= 1050, maskbits.SATURATED, 0)
+    wanted[5, 6] = maskbits.NOT_FINITE
+    wanted[7, 8] = maskbits.NOT_FINITE | maskbits.SATURATED
     np.testing.assert_array_equal(result.images[0].mask, wanted)
-    assert 20 < np.count_nonzero(wanted == flags.SATURATED) < 200
+    assert 20 < np.count_nonzero(wanted == maskbits.SATURATED) < 200
     assert np.isnan(image[5, 6])
     assert np.isinf(image[7, 8])
 

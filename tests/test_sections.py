@@ -26,7 +26,7 @@ def test_the_regions_of_the_lfc():
 def test_notations_come_back_as_they_went():
     region = Region(2, 40, 3, 17)
     assert Region.from_fits(region.to_fits()) == region
-    assert Region.from_python(region.to_python(), (50, 60)) == region
+    assert Region.from_python("[2:40, 3:17]", (50, 60)) == region
 
 
 @pytest.mark.parametrize(

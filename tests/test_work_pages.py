@@ -10,6 +10,8 @@ from small_frames import bias_cards, biases, run_jobs, write_raw
 from workflow.stand_ins import stand_in, use_stand_ins
 
 from ccdflow.kinds import figures, picture
+from ccdflow.kinds.bias import BIAS
+from ccdflow.run.context import Context
 from ccdflow.run.inventory import read_table
 from ccdflow.run.job import Group
 
@@ -316,3 +318,17 @@ def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
         ("test 1x1", "A"): [pytest.approx(1000, abs=1)] * 2,
         ("test 2x2", "A"): [pytest.approx(1400, abs=1)] * 2,
     }
+
+
+def test_a_page_shows_the_figures_of_thirty_nights_and_none_after_its_own(tmp_path):
+    """So a new night does not draw the pages of all nights before it again."""
+    nights = [f"2020-{month:02}-{day:02}" for month in (3, 4) for day in range(1, 21)]
+    context = Context({}, tmp_path, tmp_path, None, {}, ())
+    for night in reversed(nights):
+        for product in (f"combined/{night}/b.fits", f"combined/{night}/a.fits"):
+            context.groups[product] = Group(product, night, "test", (), (), (night,))
+    for place in (0, 28, 29, 30, 39):
+        found = [group.product for group in BIAS.trend_groups(context, nights[place])]
+        shown = nights[max(0, place - 29) : place + 1]
+        assert found == [f"combined/{night}/{x}.fits" for night in shown for x in "ab"]
+        assert len(shown) == min(place + 1, 30)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdflow.robust import MAD_TO_SIGMA_SHORT
+
 # A column is dark while its noise is below this times the read noise, and a strip as a whole.
 DARKEST = 1.2
 # Amplifiers that share a row differ in their read noise by up to this.
@@ -175,7 +177,7 @@ def column_means(image):
     """The mean of each column after clipping at 5 robust sigma, adu."""
     middle = np.median(image, axis=0)
     off = np.abs(image - middle)
-    spread = 1.4826 * np.median(off, axis=0)
+    spread = MAD_TO_SIGMA_SHORT * np.median(off, axis=0)
     return np.mean(image, axis=0, where=off <= 5 * np.maximum(spread, 1.0), dtype=np.float64)
 
 

@@ -124,10 +124,6 @@ class Region:
         """The FITS section, such as ``[2056:2080,1:4128]``."""
         return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
 
-    def to_python(self):
-        """The Python slice, such as ``[0:4128, 2055:2080]``."""
-        return f"[{self.y0}:{self.y1}, {self.x0}:{self.x1}]"
-
     def within(self, shape):
         """Whether all of it lies in a frame of shape (ny, nx)."""
         return 0 <= self.y0 < self.y1 <= shape[0] and 0 <= self.x0 < self.x1 <= shape[1]

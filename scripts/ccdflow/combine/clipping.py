@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.combine.noise import median_excess
-from ccdflow.combine.recipe import MAD_TO_SIGMA, MEDIAN_OVER_MEAN
+from ccdflow.combine.recipe import MEDIAN_OVER_MEAN
+from ccdflow.robust import MAD_TO_SIGMA
 
 _BRIGHTER = 3.0  # standard errors above the expected light
 

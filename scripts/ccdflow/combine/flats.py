@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ccdflow.combine.masters import UNLIT, checked_bias, dark_factors, mask_of
+from ccdflow.combine.masters import checked_bias, dark_factors, mask_of
 from ccdflow.combine.measuring import levels_of, measured_noise, sample_members
 from ccdflow.combine.recipe import CombineRecipe
 from ccdflow.combine.stack import DEFAULT_MEMORY, Subtracted, check_members, combine
 from ccdflow.errors import FrameError, UserError
+from ccdflow.maskbits import UNLIT
 
 LEAST_RESPONSE = 0.2
 """Pixels of a flat below this are flagged as unlit."""

@@ -9,10 +9,7 @@ import numpy as np
 from ccdflow.combine.preparing import mapped
 from ccdflow.combine.reading import Member
 from ccdflow.errors import UserError
-
-# Bits of the mask of a product; the low three are those of a reduced frame.
-SATURATED, NOT_FINITE, NO_DATA, HOT, LOW = 1, 2, 4, 8, 16
-UNLIT = 128
+from ccdflow.maskbits import NO_DATA
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.combine.recipe import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA
 
 CLIP = 5.0
 _START_VALUES = 20_000

@@ -10,9 +10,7 @@ import numpy as np
 
 from ccdflow.combine.reading import Member
 from ccdflow.errors import FrameError, UserError
-
-SATURATED = 1
-NO_DATA = 4
+from ccdflow.maskbits import SATURATED
 
 
 @dataclass(frozen=True)

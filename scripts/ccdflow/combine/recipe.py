@@ -8,9 +8,6 @@ import numpy as np
 
 from ccdflow.errors import UserError
 
-MAD_TO_SIGMA = 1.482602218505602
-"""Standard deviation of a normal distribution over its MAD (as in `astropy.stats.mad_std`)."""
-
 MEDIAN_OVER_MEAN = np.sqrt(np.pi / 2)
 """Standard error of the median over that of the mean, for many values of a normal distribution."""
 

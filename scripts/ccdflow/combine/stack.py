@@ -15,13 +15,12 @@ import numpy as np
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.preparing import Subtracted, prepare
 from ccdflow.combine.reading import Member, file_reader, locate
-from ccdflow.combine.recipe import MAD_TO_SIGMA, MEDIAN_OVER_MEAN, CombineRecipe
+from ccdflow.combine.recipe import MEDIAN_OVER_MEAN, CombineRecipe
 from ccdflow.combine.tiles import CombineJob, TooLittleMemory, run_tiles, sampled_rows
 from ccdflow.errors import FrameError, UserError
 
 __all__ = [
     "DEFAULT_MEMORY",
-    "MAD_TO_SIGMA",
     "MEDIAN_OVER_MEAN",
     "AmplifierNoise",
     "CombineRecipe",

@@ -16,9 +16,10 @@ import numpy as np
 from ccdflow.combine.clipping import PixelNoise, combine_kept, estimate, kept_by, solve_exactly
 from ccdflow.combine.noise import NoiseModel, median_excess
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.preparing import NO_DATA, Preparation
+from ccdflow.combine.preparing import Preparation
 from ccdflow.combine.recipe import CombineRecipe
 from ccdflow.errors import UserError
+from ccdflow.maskbits import NO_DATA
 
 TILE_BYTES = 4_000_000  # what one thread works on should stay in its level-2 cache
 MIN_WIDTH = 64  # pixels; narrower tiles would be all overhead

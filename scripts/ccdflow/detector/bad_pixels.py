@@ -15,9 +15,7 @@ from numpy.polynomial.legendre import leggrid2d, legvander2d
 from scipy.stats import chi2
 
 from ccdflow.errors import UserError
-
-HOT, LOW, COLUMN, VARIES = 8, 16, 32, 4096
-"""Mask bits: hot or not linear in the dark, low response, bad column, varies between frames."""
+from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 
 FALSE_ALARMS = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
@@ -164,8 +162,8 @@ def response_mask(flats, errors):
     Returns
     -------
     numpy.ndarray
-        (ny, nx), int16: `LOW` where all flats together are 4.5 sigma low, `COLUMN` along columns
-        whose median is.
+        (ny, nx), int16: `DEAD` where all flats together are 4.5 sigma low, `BAD_COLUMN` along
+        columns whose median is.
     """
     contrast, error = 0.0, 0.0
     for flat, each in zip(flats, errors, strict=True):
@@ -178,10 +176,10 @@ def response_mask(flats, errors):
         error = error + weight
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = np.nan_to_num(contrast / np.sqrt(error), nan=-np.inf)
-    mask = np.where(sigma < -_SIGMA, LOW, 0).astype(np.int16)
+    mask = np.where(sigma < -_SIGMA, DEAD, 0).astype(np.int16)
     # The median of n pixels scatters by 1.25 / sqrt(n) of one of them.
     of_column = np.median(sigma, axis=0) / (1.2533 / np.sqrt(len(sigma)))
-    mask[:, of_column < -_SIGMA] |= COLUMN
+    mask[:, of_column < -_SIGMA] |= BAD_COLUMN
     return mask
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.combine.stack import MAD_TO_SIGMA
 from ccdflow.detector.frame_figures import BOXES, DIGITAL_NOISE, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
+from ccdflow.robust import MAD_TO_SIGMA
 
 
 @dataclass(frozen=True)

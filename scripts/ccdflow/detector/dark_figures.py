@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.masters import HOT
 from ccdflow.detector.bias_figures import Estimate, drift
 from ccdflow.detector.frame_figures import BOXES, UNKNOWN, clipped_moments
 from ccdflow.detector.split import half_split
+from ccdflow.maskbits import HOT
 
 HOT_RATE = 5.0
 """Electrons a second above the median of the amplifier from which on a pixel is hot."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.masters import UNLIT
 from ccdflow.detector.bias_figures import Estimate, drift
 from ccdflow.detector.frame_figures import UNKNOWN
 from ccdflow.detector.split import half_split
+from ccdflow.maskbits import UNLIT
 
 COARSE, FINE = 8, 32
 """A flat's shape is measured in 8 x 8 boxes, a spot on it in 32 x 32."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.stack import MAD_TO_SIGMA
 from ccdflow.errors import UserError
+from ccdflow.robust import MAD_TO_SIGMA
 
 BLOCK = 16
 """Pixels on a side of the blocks whose mean is taken out of the differences between frames."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from astropy.io.fits.card import Undefined
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.errors import UserError
 from ccdflow.files.values import Broken, as_number, is_silent
 
 
@@ -325,12 +324,6 @@ def whole(value):
     """The value as an int where it is a whole number, or text that reads as one; else None."""
     found = number(value)
     return int(found) if found is not None and found.is_integer() else None
-
-
-def require(condition, problem, **details):
-    """Raise a UserError unless the condition holds."""
-    if not condition:
-        raise UserError(problem, **details)
 
 
 def _is(value, pattern):

@@ -137,8 +137,3 @@ def _checked_hdu(file, start, size, name):
 def whole_datasum(path):
     """Return the DATASUM of `signature`: '' for a file that is not whole."""
     return signature(path)[0]
-
-
-def is_whole(path):
-    """Tell whether every HDU of a FITS product has the checksum that it says it has."""
-    return bool(whole_datasum(path))

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SATURATED = 1
-NOT_FINITE = 2
-NO_DATA = 4
-HOT = 8
-DEAD = 16
-BAD_COLUMN = 32
-COSMIC = 64
-UNLIT = 128
-UNCALIBRATED = 256
-NOT_LINEAR = 512
-BLEED = 1024
-REPLACED = 2048
-VARIES = 4096
-FLAT_UNRELIABLE = 8192
+from ccdflow.maskbits import (
+    BAD_COLUMN,
+    BLEED,
+    COSMIC,
+    DEAD,
+    FLAT_UNRELIABLE,
+    HOT,
+    NO_DATA,
+    NOT_FINITE,
+    NOT_LINEAR,
+    REPLACED,
+    SATURATED,
+    UNCALIBRATED,
+    UNLIT,
+    VARIES,
+)
 
 MEANING = {
     SATURATED: "saturated",

@@ -17,11 +17,10 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, PlanesWriter, read_rows, read_units
 from ccdflow.frame import bits, calibrated_header, signal
 from ccdflow.frame.calibrate import SCALE_UP, Calibration, check, has_noise, level_is_out
+from ccdflow.robust import MAD_TO_SIGMA
 
 ARITHMETIC = 1
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
-
-MAD_TO_SIGMA = 1.482602218505602
 
 # Pixels in a block, rows of it are even in number; and pixels that are written at once.
 _BLOCK_PIXELS = 1 << 16

@@ -6,10 +6,7 @@ import numpy as np
 
 from ccdflow.errors import FrameError
 from ccdflow.frame.pixels import native
-
-SATURATED = 1
-NOT_FINITE = 2
-NO_DATA = 4
+from ccdflow.maskbits import NOT_FINITE, SATURATED
 
 # Converters with fewer bits than this are not in use any more.
 _FEWEST_BITS = 12

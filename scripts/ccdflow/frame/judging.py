@@ -11,6 +11,8 @@ from itertools import combinations
 
 import numpy as np
 
+from ccdflow.robust import MAD_TO_SIGMA_SHORT
+
 # Rows, and columns of each, that the figures are taken from: of the LFC 1 ms.
 MOST_ROWS, MOST_COLUMNS = 1024, 128
 # Rows that the noise of a pixel, and the profile across a seam, are taken from.
@@ -202,7 +204,7 @@ def _scatter(values, least=0.0):
     if not values.size:
         return float("nan")
     off = np.abs(values - np.median(values))
-    spread = 1.4826 * float(np.median(off))
+    spread = MAD_TO_SIGMA_SHORT * float(np.median(off))
     kept = off[off <= 5 * max(spread, least)] if spread or least else off
     return float(np.sqrt(np.mean(np.square(kept), dtype=np.float64)))
 
@@ -296,7 +298,7 @@ def _of_strip(sample, recipe):
 def _clipped_means(strip):
     middle = np.median(strip, axis=0)
     off = np.abs(strip - middle)
-    spread = 1.4826 * np.median(off, axis=0)
+    spread = MAD_TO_SIGMA_SHORT * np.median(off, axis=0)
     return np.mean(strip, axis=0, where=off <= 5 * np.maximum(spread, 1.0))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ccdflow import maskbits
 from ccdflow.camera.sections import Region
 from ccdflow.files import rawfile
 from ccdflow.frame import flags, judging, overscan, pixels
@@ -120,7 +121,7 @@ def _make_image(stored, place, overscans, recipe):
     ny, nx = place.shape
     buffer = rawfile.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
     out = np.frombuffer(buffer, dtype=dtype).reshape(place.shape)
-    mask = np.full(place.shape, flags.NO_DATA, dtype=np.uint8) if recipe.mask else None
+    mask = np.full(place.shape, maskbits.NO_DATA, dtype=np.uint8) if recipe.mask else None
     if not recipe.trim:
         _fill_whole(stored[place.raw_hdu], place.amplifiers, overscans, out)
     elif sum(amplifier.place.size for amplifier in place.amplifiers) < out.size:

@@ -188,7 +188,6 @@ def frame_panels(context, row):
         for strip in amplifier.overscan
         if amplifier.name in levels
     ]
-    hdus = len(geometry.raw_shapes)
     return pictures.FramePanels(
         name=row.file,
         kind=row.facts["type"],
@@ -197,10 +196,8 @@ def frame_panels(context, row):
         strips=tuple(strips),
         data=tuple(_corners(a.data) for a in own),
         along=own[0].along if strips else "rows",
-        statistic=how_level(recipe),
         header_biassec=row.facts["biassec"],
         header_region=_header_region(row, raw.shape),
-        note=f"The raw frame has {hdus} images; the first is shown." if hdus > 1 else "",
     )
 
 

@@ -37,6 +37,7 @@ from ccdflow.pages.canvas import (
 )  # fmt: skip
 from ccdflow.pages.panels import check_image, middle_half, shrink
 from ccdflow.pages.words import span
+from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 _SHOWN_PIXELS = 620
 _NAMED = 4
@@ -352,7 +353,7 @@ def _draw_histogram(axes, combined):
     values = _sampled(combined.image, 0, 1)
     values = values[np.isfinite(values)]
     centre = float(np.median(values))
-    spread = 1.4826 * float(np.median(np.abs(values - centre)))
+    spread = MAD_TO_SIGMA_SHORT * float(np.median(np.abs(values - centre)))
     predicted = [noise for noise in combined.predicted if math.isfinite(noise) and noise > 0]
     edges = _edges(values, centre, 6 * max(spread, *predicted, 1e-3))
     counts, _ = np.histogram(values, bins=edges)

@@ -131,13 +131,6 @@ class Place:
         self.figure.text(0.15 / WIDTH, where, text, va="top", fontsize=10.5, fontweight="bold")
 
 
-def beside(box, count):
-    """Divide a box into so many beside each other, with room for their numbers."""
-    left, top, width, height = box
-    each = (width - 0.75 * (count - 1)) / max(count, 1)
-    return [(left + number * (each + 0.75), top, each, height) for number in range(count)]
-
-
 def png_bytes(figure):
     """Render to a PNG of 256 colours, none off by more than 6 of 255: a third of the weight."""
     figure.canvas.draw()

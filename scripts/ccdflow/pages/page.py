@@ -267,8 +267,6 @@ class NightPage:
         Every frame of the night, those set aside too, in the order to show.
     before_after : tuple of Picture
         One a frame shown.
-    overscan : tuple of Picture
-        Overscan profiles.
     combined : tuple of CombinedBias
         One a group of biases.
     amplifiers : tuple of AmplifierFigures
@@ -294,7 +292,6 @@ class NightPage:
     night: str
     frames: tuple[Frame, ...] = ()
     before_after: tuple[Picture, ...] = ()
-    overscan: tuple[Picture, ...] = ()
     combined: tuple[CombinedBias, ...] = ()
     amplifiers: tuple[AmplifierFigures, ...] = ()
     quality: tuple[Picture, ...] = ()
@@ -352,8 +349,6 @@ class IndexPage:
         Frames set aside, of all nights and of none.
     trend : tuple of Picture
         Figures over nights.
-    overview : tuple of Picture
-        Other pictures, such as one frame of each type before and after.
     provenance : tuple of (str, str)
         Names and values.
     notes : tuple of str
@@ -365,7 +360,6 @@ class IndexPage:
     nights: tuple[NightLine, ...] = ()
     aside: tuple[Frame, ...] = ()
     trend: tuple[Picture, ...] = ()
-    overview: tuple[Picture, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     title: str = "All nights"
@@ -389,7 +383,7 @@ def night_page(page: NightPage) -> str:
     UserError
         If a picture is no PNG or has no alternative text.
     """
-    pictures = (*page.before_after, *page.overscan, *page.quality, *page.trend)
+    pictures = (*page.before_after, *page.quality, *page.trend)
     parts = (*page.combined, *page.sections)
     combined = [picture for each in parts for picture in each.pictures]
     _check_pictures((*pictures, *combined), page.night)
@@ -424,7 +418,7 @@ def index_page(page: IndexPage) -> str:
     UserError
         If a picture is no PNG or has no alternative text.
     """
-    _check_pictures((*page.trend, *page.overview), page.title)
+    _check_pictures(page.trend, page.title)
     return _template("index.html.j2").render(
         page=page,
         summary=_index_summary(page),

@@ -1,4 +1,4 @@
-"""What a picture of a frame shows, taken from its pixels: small images, profiles, levels.
+"""What a picture of a frame shows, taken from its pixels: small images and profiles.
 
 Regions are Python slices, half-open, ``(y0, y1, x0, x1)``; what is written for people is in FITS
 counting, from 1.
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ccdflow.errors import UserError
+from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 Region = tuple[int, int, int, int]
 
@@ -58,16 +59,12 @@ class FramePanels:
         As of the amplifiers of a geometry. 'rows': each row has its own level, the strips are
         columns beside the image. 'columns': each column has its own, the strips are rows above or
         below it. 'frame': one level for all pixels.
-    statistic : str
-        How a level was made of a strip, in a word or two: 'median', 'mean', 'spline of order 3'.
     header_biassec : str
         The overscan section that the header names, as it stands there; empty where it has none.
     header_region : Region, optional
         The same as a half-open region, where it could be read.
     unit : str
         Unit of the pixels.
-    note : str
-        A sentence to add to the explanation.
     """
 
     name: str
@@ -77,11 +74,9 @@ class FramePanels:
     strips: tuple[Strip, ...] = ()
     data: tuple[Region, ...] = ()
     along: str = "rows"
-    statistic: str = "median"
     header_biassec: str = ""
     header_region: Region | None = None
     unit: str = "adu"
-    note: str = ""
 
 
 def fits_section(region: Region) -> str:
@@ -99,42 +94,6 @@ def fits_section(region: Region) -> str:
     """
     y0, y1, x0, x1 = region
     return f"[{x0 + 1}:{x1},{y0 + 1}:{y1}]"
-
-
-def describe(frame: FramePanels) -> str:
-    """Say in plain words what was done to a frame; also fit for a caption or an alternative text.
-
-    Parameters
-    ----------
-    frame : FramePanels
-        The frame.
-
-    Returns
-    -------
-    str
-        One to four sentences.
-    """
-    if not frame.strips:
-        said = ["No overscan was subtracted from this frame."]
-    else:
-        how = f"{along(frame)} by {along(frame)}"
-        if frame.along == "frame":
-            how = "one level from the whole frame"
-        sections = _listing([fits_section(strip.region) for strip in frame.strips])
-        said = [
-            "The electronics add an offset, the bias level, to every pixel. Overscan pixels see no "
-            f"light, so they measure it: the {frame.statistic} of {sections} was subtracted, "
-            f"{how}."
-        ]
-    if frame.reduced.shape != frame.raw.shape:
-        said.append(
-            f"Only the image pixels were kept: {_size(frame.reduced)} of {_size(frame.raw)}."
-        )
-    if header_differs(frame):
-        said.append(f"The header names {frame.header_biassec} as the overscan instead.")
-    if frame.note:
-        said.append(frame.note)
-    return " ".join(said)
 
 
 def _block_sums(image, step):
@@ -191,11 +150,6 @@ def _upright_strips(frame):
 def across(frame):
     """The word for what is counted across a strip."""
     return "column" if _upright_strips(frame) else "row"
-
-
-def along(frame):
-    """The word for what is counted along a strip."""
-    return "row" if _upright_strips(frame) else "column"
 
 
 def across_range(frame, region):
@@ -258,14 +212,6 @@ def medians(pixels, *, axis):
         return np.median(values, axis=axis)
     masked = np.ma.masked_invalid(values)
     return np.ma.filled(np.ma.median(masked, axis=axis), np.nan)
-
-
-def _listing(names):
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def _size(image):
-    return f"{image.shape[1]} × {image.shape[0]}"
 
 
 # -- what is drawn -------------------------------------------------------------------------------
@@ -334,8 +280,6 @@ class Profile:
     lines : tuple of ndarray
         Typical value of each column in the frame's unit, one line for each range of rows that the
         strips have: four quadrants with overscan in the same columns give two.
-    level : float
-        Level of the first strip.
     limits : tuple of float or None
         Scale that shows the strips and a few times the noise around them; None where they have no
         finite pixel.
@@ -344,7 +288,6 @@ class Profile:
     strips: tuple[Strip, ...]
     columns: np.ndarray = field(repr=False)
     lines: tuple[np.ndarray, ...] = field(repr=False)
-    level: float
     limits: tuple[float, float] | None
 
 
@@ -360,15 +303,12 @@ class Panels:
         Its images.
     profiles : tuple of Profile
         At most three.
-    levels : tuple of (int, ndarray)
-        For each strip, its first row (or column) and the level of each row in it.
     """
 
     frame: FramePanels
     raw: Small
     reduced: Small
     profiles: tuple[Profile, ...]
-    levels: tuple[tuple[int, np.ndarray], ...]
 
 
 def take_panels(frame: FramePanels, limit: int) -> Panels:
@@ -390,38 +330,11 @@ def take_panels(frame: FramePanels, limit: int) -> Panels:
     UserError
         If an image is not two-dimensional or a region does not lie inside the raw frame.
     """
-    hollow, profiles = take_profiles(frame)
-    levels = tuple(
-        (_along_range(frame, strip.region)[0], medians(_strip_pixels(frame, strip.region), axis=1))
-        for strip in frame.strips
-    )
-    raw, reduced = shrink(frame.raw, limit), shrink(frame.reduced, limit)
-    return Panels(hollow, raw, reduced, profiles, levels)
-
-
-def take_profiles(frame: FramePanels) -> tuple[FramePanels, tuple[Profile, ...]]:
-    """Take from a frame the profiles of its strips alone.
-
-    Parameters
-    ----------
-    frame : FramePanels
-        The frame.
-
-    Returns
-    -------
-    hollow : FramePanels
-        The frame, its images replaced by empty ones of the same shape.
-    profiles : tuple of Profile
-        At most three.
-
-    Raises
-    ------
-    UserError
-        As `take_panels`.
-    """
     check_frame(frame)
     hollow = replace(frame, raw=_hollow(frame.raw), reduced=_hollow(frame.reduced))
-    return hollow, tuple(take_profile(frame, group) for group in strip_groups(frame))
+    profiles = tuple(take_profile(frame, group) for group in strip_groups(frame))
+    raw, reduced = shrink(frame.raw, limit), shrink(frame.reduced, limit)
+    return Panels(hollow, raw, reduced, profiles)
 
 
 def _hollow(image):
@@ -460,7 +373,7 @@ def take_profile(frame: FramePanels, strips: list[Strip]) -> Profile:
     measured = [_level_and_noise(frame, strip) for strip in strips]
     inside = np.isin(columns, np.concatenate([np.arange(*span) for span in spans]))
     limits = _limits(measured, np.concatenate(lines), np.tile(inside, len(lines)))
-    return Profile(tuple(strips), columns, lines, measured[0][0], limits)
+    return Profile(tuple(strips), columns, lines, limits)
 
 
 def _level_and_noise(frame, strip):
@@ -471,7 +384,7 @@ def _level_and_noise(frame, strip):
         level = float(medians(pixels.ravel(), axis=0))
     if not math.isfinite(noise):
         rest = pixels - medians(pixels, axis=1)[:, None]
-        noise = 1.4826 * float(medians(np.abs(rest).ravel(), axis=0))
+        noise = MAD_TO_SIGMA_SHORT * float(medians(np.abs(rest).ravel(), axis=0))
     return level, noise
 
 

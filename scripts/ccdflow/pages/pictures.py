@@ -21,7 +21,6 @@ from ccdflow.pages.biaspictures import (
     trend_picture,
 )  # fmt: skip
 from ccdflow.pages.canvas import (
-    BELOW,
     INK,
     LEFT,
     MUTED,
@@ -29,12 +28,10 @@ from ccdflow.pages.canvas import (
     SERIES,
     STEPS,
     WIDTH,
-    beside,
     draw_image,
     drawable,
     drawing,
     label_axes,
-    legend,
     new_figure,
     png_bytes,
     say,
@@ -44,62 +41,21 @@ from ccdflow.pages.panels import (
     Strip,
     across,
     across_range,
-    along,
-    describe,
-    fits_section,
     header_differs,
     take_panels,
-    take_profiles,
 )  # fmt: skip
 
 __all__ = [
-"AmplifierNight", "CombinedPanels", "FramePanels", "Strip", "TrendPoint",
-    "before_after", "combined_bias_picture", "describe", "fits_section", "night_quality_picture",
-    "overscan_picture", "overview", "trend_picture",
+    "AmplifierNight", "CombinedPanels", "FramePanels", "Strip", "TrendPoint",
+    "combined_bias_picture", "night_quality_picture", "overview", "trend_picture",
 ]  # fmt: skip
 
 USED = "#2b8a6b"
 CLAIMED = "#c65d12"
 DATA = "#1f6fa8"
-_SHOWN_PIXELS = 620
 _OVERVIEW_PIXELS = 320
 # A picture of more rows would be higher than what can be drawn, 65536 pixels.
 MOST_FRAMES = 100
-
-
-def before_after(frame: FramePanels, *, title: str | None = None) -> bytes:
-    """Draw one frame raw beside reduced, with the profile of its overscan.
-
-    Parameters
-    ----------
-    frame : FramePanels
-        The frame.
-    title : str, optional
-        Headline; the frame's type and name by default.
-
-    Returns
-    -------
-    bytes
-        A PNG, 1320 pixels wide.
-
-    Raises
-    ------
-    UserError
-        If an image is not two-dimensional or a region does not lie inside the raw frame.
-    """
-    panels = take_panels(frame, _SHOWN_PIXELS)
-    said = describe(frame)
-    if panels.raw.step > 1:
-        said += f" Each point drawn is the mean of {panels.raw.step} × {panels.raw.step} pixels."
-    boxes, height = _layout(panels)
-    with drawing():
-        figure, place = new_figure(title or _headline(frame), said, height=height)
-        _draw_pair(place(boxes["raw"]), place(boxes["reduced"]), panels)
-        for box, profile in zip(boxes["profiles"], panels.profiles, strict=True):
-            _draw_profile(place(box), frame, profile)
-        if panels.levels:
-            _draw_levels(place(boxes["level"]), panels)
-        return png_bytes(figure)
 
 
 def overview(frames: Iterable[FramePanels], *, title: str = "Before and after") -> bytes:
@@ -146,81 +102,7 @@ def overview(frames: Iterable[FramePanels], *, title: str = "Before and after") 
         return png_bytes(figure)
 
 
-def overscan_picture(
-    frames: Iterable[FramePanels], *, title: str = "Overscan, column by column"
-) -> bytes:
-    """Draw the overscan profiles of several frames on one scale, each less its own level.
-
-    Light that leaks from the image into the overscan shows as a tail that bright frames have and
-    biases have not.
-
-    Parameters
-    ----------
-    frames : iterable of FramePanels
-        Frames of one camera, at least one of them with overscan. The marks are the first one's.
-        One for each image type is enough: the lines of hundreds cannot be told apart.
-    title : str, optional
-        Headline.
-
-    Returns
-    -------
-    bytes
-        A PNG, 1320 pixels wide.
-
-    Raises
-    ------
-    UserError
-        If none of the frames has overscan, or one is not fit to be drawn.
-    """
-    drawn = [take_profiles(frame) for frame in frames if frame.strips]
-    if not drawn:
-        raise UserError("none of the frames has overscan", remedy="leave this picture out")
-    first, profiles = drawn[0]
-    explanation = (
-        "Each line is one frame: the typical value of every overscan "
-        f"{across(first)} less the level of the frame. "
-        "A tail that only bright frames have is light leaking out of the image; the green band, "
-        "which was used, should be free of it."
-    )
-    boxes = beside((LEFT, 0.35, WIDTH - LEFT - 0.2, 2.5), len(profiles))
-    with drawing():
-        figure, place = new_figure(title, explanation, height=3.5)
-        for number, box in enumerate(boxes):
-            _draw_profiles_together(place(box), drawn, number)
-        return png_bytes(figure)
-
-
 # -- places --------------------------------------------------------------------------------------
-
-
-def _layout(panels):
-    """Boxes of the panels for one frame, and the height of it all.
-
-    Images that are taller than wide stand at the left, with the profiles at their right; others
-    stand above the profiles.
-    """
-    ratio, profiles = panels.raw.ratio, len(panels.profiles)
-    if ratio >= 1.0 and profiles:
-        width = 2.4 if ratio > 1.3 else 2.9
-        tall = max(4.3, width * ratio)
-        start = 2 * (LEFT + width + SCALE_ROOM) - 0.5
-        wide, height = WIDTH - start - 0.2, (tall - BELOW) / 2
-        profile = (start, 0.35, wide, height)
-        level = (start, 0.35 + height + BELOW, wide, height)
-        second = LEFT + width + SCALE_ROOM
-    else:
-        width = 4.3 if ratio < 1.0 else 2.8
-        level = (6.9, 0.35 + width * ratio + BELOW, 4.9, 2.1)
-        profile = (LEFT, *level[1:])
-        second = 6.9
-    boxes = {
-        "raw": (LEFT, 0.35, width, width * ratio),
-        "reduced": (second, 0.35, width, width * ratio),
-        "profiles": beside(profile, profiles),
-        "level": level,
-    }
-    last = level if profiles else boxes["raw"]
-    return boxes, last[1] + last[3] + 0.6
 
 
 def _overview_width(panels):
@@ -351,48 +233,3 @@ def _say_off_scale(axes, values, low, high, unit):
         transform=axes.transAxes, ha="left" if left else "right", va="top", fontsize=7.5,
         color=MUTED,
     )  # fmt: skip
-
-
-def _draw_levels(axes, panels):
-    """Draw the level of each row (or column) as the strips give it."""
-    frame = panels.frame
-    for number, (first, levels) in enumerate(panels.levels):
-        step = max(1, levels.size // 500)
-        edges = np.arange(0, levels.size, step)
-        counts = np.diff([*edges, levels.size])
-        means = np.add.reduceat(levels, edges) / counts
-        axes.plot(
-            first + 1 + edges + (counts - 1) / 2, means, color=SERIES[(number + 2) % len(SERIES)],
-            linewidth=0.9, label=drawable(frame.strips[number].amplifier) or None,
-        )  # fmt: skip
-    line = along(frame)
-    label_axes(axes, f"Overscan level of each {line}", f"{line} (pixels)", f"level ({frame.unit})")
-    axes.margins(x=0.01)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=STEPS))
-    if len(frame.strips) > 1 and any(strip.amplifier for strip in frame.strips):
-        legend(axes)
-
-
-def _draw_profiles_together(axes, drawn, which):
-    """Draw one profile of the first frame with those of the others at the same place."""
-    first, profiles = drawn[0]
-    marked = profiles[which]
-    place = across_range(first, marked.strips[0].region)
-    _mark_regions(axes, first, marked)
-    limits = []
-    for number, (frame, theirs) in enumerate(drawn):
-        for profile in theirs:
-            if across_range(frame, profile.strips[0].region) != place:
-                continue
-            limits += [value - profile.level for value in profile.limits or ()]
-            axes.step(
-                profile.columns + 1, profile.lines[0] - profile.level, where="mid", linewidth=1.1,
-                color=SERIES[number % len(SERIES)], label=_headline(frame, width=24),
-            )  # fmt: skip
-    if limits:
-        axes.set_ylim(min(limits), max(limits))
-    axes.set_xlim(marked.columns[0] + 0.5, marked.columns[-1] + 1.5)
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=STEPS))
-    label_axes(axes, "", f"{across(first)} (pixels)", f"above the level ({first.unit})")
-    if which == 0:
-        legend(axes)

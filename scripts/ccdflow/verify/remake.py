@@ -14,6 +14,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
+from ccdflow.robust import MAD_TO_SIGMA_SHORT
 from ccdflow.verify.accounts import CannotRemake, product_of
 
 _CHUNK = 1 << 22
@@ -162,7 +163,7 @@ def _scatter(values):
     if count < 2:
         return None
     deviation = np.abs(values - values.mean(axis=1, keepdims=True))
-    kept = deviation[deviation <= 5 * max(1.4826 * np.median(deviation), 1.0)]
+    kept = deviation[deviation <= 5 * max(MAD_TO_SIGMA_SHORT * np.median(deviation), 1.0)]
     return float(np.sqrt(np.mean(kept**2) * count / (count - 1)))
 
 
