@@ -36,7 +36,7 @@ def check_file(path):
 
 @cache
 def _defaults():
-    """Return what the schema says is the value of each key that is left out."""
+    """Return the schema's default of each key."""
     return _defaults_of(schemas.read(SCHEMA))
 
 
@@ -48,12 +48,13 @@ def _defaults_of(schema):
 
 
 def load(config):
-    """Check a configuration and fill in what it leaves out.
+    """Check a configuration and fill in the defaults.
 
     Parameters
     ----------
     config : dict
-        As Snakemake has it: the file with the command line's values put in. Not changed.
+        The values of the configuration file and the command line, as Snakemake passes them. Not
+        changed.
 
     Returns
     -------
@@ -76,9 +77,9 @@ def load(config):
 
 
 def _with_new_names(given):
-    """Return settings with former names replaced: ``combine`` is ``bias`` and a limit now."""
+    """Return settings with former names replaced: ``combine`` is now ``bias`` and a limit."""
     if not isinstance(given.get("combine"), dict):
-        # Not a block: the schema says that there is no such key.
+        # Not a block: the schema reports the unknown key.
         return given
     if "bias" in given:
         raise UserError(
@@ -99,9 +100,9 @@ def _with_new_names(given):
 
 
 def _plain(value, *, nested=False):
-    """Return a value with what ``--config`` makes strings of made good: numbers, booleans, null.
+    """Return a value from ``--config`` with strings turned into numbers, booleans and null.
 
-    At the top Snakemake reads numbers itself; below it makes a string of everything.
+    Snakemake converts numbers at the top level only; in blocks all values are strings.
     """
     if isinstance(value, dict):
         return {key: _plain(item, nested=True) for key, item in value.items()}
@@ -113,9 +114,9 @@ def _plain(value, *, nested=False):
 
 
 def _folder(name, value):
-    """Return a folder's path with ``~`` made good."""
+    """Return a folder's path with ``~`` expanded."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        # 2016_01_16 is 20160116 to Snakemake, and 007 is 7: there is no way back.
+        # Snakemake reads 2016_01_16 as 20160116, and 007 as 7: the text cannot be recovered.
         raise UserError(
             "a folder's name that looks like a number arrives as a number",
             file=NAME,
@@ -170,6 +171,6 @@ def _inside_products(raw, results):
 
 
 def cameras_folder(settings):
-    """Return the folder of camera profiles: from where one stands, else from the project."""
+    """Return the folder of camera profiles: of the current folder, else of the project."""
     folder = Path(settings["cameras"])
     return folder if folder.is_dir() or folder.is_absolute() else ROOT / folder
