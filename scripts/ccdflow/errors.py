@@ -1,10 +1,10 @@
-"""The two errors that ccdflow raises on purpose, each one line that says what to do."""
+"""The two errors that ccdflow raises on purpose; each is one line with a remedy."""
 
 from __future__ import annotations
 
 
 class CcdflowError(Exception):
-    """An error with the parts a reader needs: where, what was found, what is allowed, what to do.
+    """An error in parts: the place, the value found, the values allowed, the remedy.
 
     Parameters
     ----------
@@ -17,9 +17,9 @@ class CcdflowError(Exception):
     value : object, optional
         The value found there.
     allowed : str, optional
-        What would have been right.
+        The values that are allowed.
     remedy : str, optional
-        What the user can do.
+        The remedy.
     """
 
     def __init__(self, problem, *, file=None, keyword=None, value=None, allowed=None, remedy=None):
@@ -33,7 +33,7 @@ class CcdflowError(Exception):
 
     @property
     def reason(self):
-        """The line without the file's name, as it stands in the inventory."""
+        """The line without the file's name, as the inventory shows it."""
         text = self.problem
         if self.keyword is not None:
             text = f"{self.keyword}: {text}"
@@ -50,8 +50,8 @@ class CcdflowError(Exception):
 
 
 class UserError(CcdflowError):
-    """A wrong configuration, camera profile or call: nothing is done."""
+    """A wrong configuration, camera profile or call: no product is made."""
 
 
 class FrameError(CcdflowError):
-    """One frame cannot be reduced: it is set aside with this reason, the rest goes on."""
+    """A frame that cannot be reduced: it is set aside (rejected); all others are reduced."""

@@ -1,4 +1,4 @@
-"""Every path that ccdflow writes, in one place, and the parsers that go with them."""
+"""The paths of all files that ccdflow writes, and the parsers of these paths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
-# Bytes of a file's or folder's name that file systems take.
+# File systems allow this many bytes for the name of a file or folder.
 NAME_MAX = 255
 
 RAW_ENDINGS = (".fits", ".fit", ".fts")
@@ -32,7 +32,7 @@ HEADERS = f"{STATE}/headers.json"
 LEDGER = f"{STATE}/ledger.json"
 DONE = f"{STATE}/done"
 BATCHES = f"{STATE}/batches"
-# Where versions before 0.9 kept them: jobs of theirs may still be at work.
+# Versions before 0.9 kept batches here: their jobs may still run.
 ORDERS = f"{STATE}/orders"
 LOGS = f"{STATE}/logs"
 FAILED_READS = f"{LOGS}/raw"
@@ -42,12 +42,12 @@ _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part"
 
 
 def is_raw_name(name):
-    """Tell whether a file name is that of a raw frame (hidden files are not)."""
+    """Tell whether a file name is that of a raw frame (a hidden file is none)."""
     return not name.startswith(".") and is_fits(name)
 
 
 def is_fits(name):
-    """Tell whether a name is that of a FITS file, packed or not, in capitals or not.
+    """Tell whether a name is that of a FITS file, compressed or not, in capitals or not.
 
     >>> is_fits("reduced/A.FTS"), is_fits("x.fits.fz.gz"), is_fits("report.html")
     (True, True, False)
@@ -59,9 +59,9 @@ def is_fits(name):
 
 
 def is_shown_only(product):
-    """Tell whether a product is a page, picture or table: made of other products alone.
+    """Tell whether a product is a page, picture or table: made only of other products.
 
-    Whatever is not known to be one may be all that is left of a raw file.
+    A name of unknown kind is none: the file may be the last copy of a raw frame.
 
     >>> is_shown_only("nights/2024-03-01/report.html"), is_shown_only("reduced/x.FITS")
     (True, False)
@@ -82,7 +82,7 @@ def is_passed_over(name):
 
 
 def reduced(frame):
-    """Return the product's path for a raw frame, both relative to their roots.
+    """Return the path of a reduced frame; both paths are relative to their roots.
 
     >>> reduced("darks/ccd.013.0.fits.gz")
     'reduced/darks/ccd.013.0.fits'
@@ -105,7 +105,7 @@ def calibrated(frame):
 
 
 def combined(night, group):
-    """Return the path of the combined bias of a group of a night."""
+    """Return the path of the combined bias of a group of one night."""
     return f"combined/{segment(night)}/{plain(group)}.fits"
 
 
@@ -120,12 +120,12 @@ def night_page(night):
 
 
 def set_aside(product):
-    """Return where a product goes whose raw frame has gone bad."""
+    """Return the path to which a product is moved when its raw frame is set aside."""
     return f"set_aside/{product}"
 
 
 def numbered(name, number):
-    """Return a file's name with a number before its ending, not longer than file systems allow.
+    """Return a file's name with a number before its ending, within the limit on names.
 
     >>> numbered("a.fits", 2)
     'a.2.fits'
@@ -139,10 +139,10 @@ def numbered(name, number):
 
 
 def done(product, key, attempt=0):
-    """Return the path of the record that a job leaves for a product made with a key.
+    """Return the path of the record that a job leaves for a product and key.
 
-    Whatever is in a product's name, the record's is plain ASCII without blanks or braces, because
-    Snakemake reads braces in a path as wildcards.
+    The record's name is plain ASCII without blanks or braces, because Snakemake reads braces in a
+    path as wildcards.
 
     >>> done("reduced/a b{1}.fits", "0123456789abcdef")
     '.ccdflow/done/reduced/a%20b%7B1%7D.fits.0123456789abcdef.json'
@@ -161,12 +161,12 @@ def log(product, key):
 
 
 def names_of_record(frame):
-    """Return the names of the folders and the file of the record of a raw frame's product."""
+    """Return the folders' and the file's name of the record of a raw frame's product."""
     return PurePosixPath(done(reduced(frame), "0" * 16, 99)).parts
 
 
 def failed_read(file):
-    """Return the path of the log of a raw file at which something unforeseen was raised."""
+    """Return the path of the log of a raw file whose reading raised an unforeseen error."""
     return f"{FAILED_READS}/{segment(file)}.log"
 
 
@@ -185,15 +185,15 @@ def parse_done(path):
     return unquote(match["product"]), match["key"]
 
 
-# Characters of a folder's name; of a group's, to which more is added.
+# Names are shortened to so many characters: a folder's, and a group's, to which more is added.
 _FOLDER, _GROUP = 96, 120
 
 
 def segment(text):
-    """Return a text as one folder name, which no other text has.
+    """Return a text as one folder name; two texts never share a name.
 
-    Letters, digits and ``._+-`` stay, underscores stand in the place of the rest; what this, or
-    shortening, makes of a text has its digest behind ``@``, which is in no other name.
+    Letters, digits and ``._+-`` stay, any other character becomes an underscore. A text that this
+    or shortening changes gets its digest behind ``@``, a character that no unchanged name has.
 
     >>> segment("2024-03-01"), segment("dark run")
     ('2024-03-01', 'dark_run@88c79125')
@@ -203,7 +203,7 @@ def segment(text):
 
 
 def plain(text):
-    """Return a text as a name of letters, digits and ``._+-``; two texts may have the same.
+    """Return a text as a name of letters, digits and ``._+-``; two texts may share one.
 
     >>> plain("1 MHz")
     '1_MHz'
@@ -221,18 +221,18 @@ def _digest(text):
 
 
 def temporary(path):
-    """Return the name under which a product is written before it gets its own.
+    """Return the temporary name under which a product is written.
 
-    It names the host, process and thread, so that two of them never write to the same.
+    It names the host, process and thread, so that no two of them write to the same file.
     """
     path = Path(path)
     owner = f"{socket.gethostname()}-{os.getpid()}-{threading.get_native_id()}"
-    # File systems allow 255 bytes; the product's own name is only there to be read.
+    # File systems allow 255 bytes; the product's own name only helps a reader.
     name = path.name.encode()[: 240 - len(owner)].decode("utf-8", "ignore")
     return path.with_name(f".{name}.{owner}.part")
 
 
 def owner_of_temporary(path):
-    """Return (host, process) of a temporary name, or None if it is not one."""
+    """Return (host, process) of a temporary name, or None for any other name."""
     match = _PART_PATTERN.fullmatch(Path(path).name)
     return (match["host"], int(match["process"])) if match else None

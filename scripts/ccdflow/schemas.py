@@ -1,4 +1,4 @@
-"""Checking a YAML file's values against a JSON schema: one line names file, key, value, allowed."""
+"""Checks of a YAML file's values against a JSON schema; errors name file, key, value, allowed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def check(values, schema, *, file, words=None):
     schema : str
         File name of the schema.
     file : str or path-like
-        Where the values come from.
+        File of the values.
     words : dict of str to (str, str), optional
-        For parts of the schema, by title, what to say is wrong and what is allowed.
+        For parts of the schema, by title: the words for the fault and for the allowed values.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def _refuse_no_number(values, file, above):
 
 @cache
 def read(schema):
-    """Return a schema of ``config/schemas``; not to be changed.
+    """Return a schema of ``config/schemas``; callers must not change it.
 
     A part that refers to one of the file's ``$defs`` holds what is defined there; what the part
     says itself goes before it, its properties beside those defined there.
@@ -110,7 +110,7 @@ def violation(error, *, file, words):
 
 
 def allowed(schema, error):
-    """Return in words what a schema allows."""
+    """Return the allowed values of a schema in words."""
     if "enum" in schema:
         return ", ".join("null" if value is None else str(value) for value in schema["enum"])
     if "const" in schema:

@@ -36,7 +36,7 @@ def check_file(path):
 
 @cache
 def _defaults():
-    """Return what the schema says is the value of each key that is left out."""
+    """Return the schema's default of each key."""
     return _defaults_of(schemas.read(SCHEMA))
 
 
@@ -48,12 +48,13 @@ def _defaults_of(schema):
 
 
 def load(config):
-    """Check a configuration and fill in what it leaves out.
+    """Check a configuration and fill in the defaults.
 
     Parameters
     ----------
     config : dict
-        As Snakemake has it: the file with the command line's values put in. Not changed.
+        The values of the configuration file and the command line, as Snakemake passes them. Not
+        changed.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def _with_new_names(given):
     file has every key, and a former name can only be the user's own.
     """
     if not isinstance(given.get("combine"), dict):
-        # Not a block: the schema says that there is no such key.
+        # Not a block: the schema reports the unknown key.
         return given
     renamed = {key: value for key, value in given.items() if key != "combine"}
     blocks = {"bias": dict(given["combine"])}
@@ -96,9 +97,9 @@ def _with_new_names(given):
 
 
 def _plain(value, *, nested=False):
-    """Return a value with what ``--config`` makes strings of made good: numbers, booleans, null.
+    """Return a value from ``--config`` with strings turned into numbers, booleans and null.
 
-    At the top Snakemake reads numbers itself; below it makes a string of everything.
+    Snakemake converts numbers at the top level only; in blocks all values are strings.
     """
     if isinstance(value, dict):
         return {key: _plain(item, nested=True) for key, item in value.items()}
@@ -110,9 +111,9 @@ def _plain(value, *, nested=False):
 
 
 def _folder(name, value):
-    """Return a folder's path with ``~`` made good."""
+    """Return a folder's path with ``~`` expanded."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        # 2016_01_16 is 20160116 to Snakemake, and 007 is 7: there is no way back.
+        # Snakemake reads 2016_01_16 as 20160116, and 007 as 7: the text cannot be recovered.
         raise UserError(
             "a folder's name that looks like a number arrives as a number",
             file=NAME,
@@ -167,6 +168,6 @@ def _inside_products(raw, results):
 
 
 def cameras_folder(settings):
-    """Return the folder of camera profiles: from where one stands, else from the project."""
+    """Return the folder of camera profiles: of the current folder, else of the project."""
     folder = Path(settings["cameras"])
     return folder if folder.is_dir() or folder.is_absolute() else ROOT / folder

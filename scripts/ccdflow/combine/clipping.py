@@ -1,7 +1,7 @@
 """The arithmetic of a tile: arrays of shape (n, width), members along the first axis.
 
-What clipping rejects is decided in float64, but only where it has to be: an estimate in the
-members' own type proves for most pixels, with its error bound, that nothing lies beyond the limit.
+The rejection is decided in float64, but only where necessary: for most pixels an estimate in the
+members' own type proves, with its error bound, that no value is beyond the limit.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 _BRIGHTER = 3.0  # standard errors above the expected light
 
-# -- what is known of the noise of some pixels -----------------------------------------------------
+# -- the noise of some pixels
+# ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PixelNoise:
     """The noise of the values of some pixels in each member.
 
-    A value of a member of level L is (charge / L), so that its variance about `centre` is
-    (fixed + slope max(L light + k dark, 0)) / L^2; `light` is the centre, or what is expected of it
-    where the centre is not significantly brighter.
+    A value of a member of level L is (charge / L), so its variance about `centre` is (fixed +
+    slope max(L light + k dark, 0)) / L^2. `light` is the centre, or the expected light if the
+    centre is not significantly brighter.
 
     Parameters
     ----------
     fixed, slope : numpy.ndarray
-        Shape ``(k,)``: variance without light, and what a unit of light adds.
+        Shape ``(k,)``: variance without light, and the variance added by a unit of light.
     levels : numpy.ndarray
         Shape ``(n,)``: level L of each member.
     dark : numpy.ndarray or None
         Shape ``(k,)``: the charge that was subtracted.
     factors : numpy.ndarray or None
-        Shape ``(n,)``: by what the charge was multiplied in each member.
+        Shape ``(n,)``: factor on that charge in each member.
     expected : numpy.ndarray or None
-        Shape ``(k,)``: light of the pixels as their surroundings have it.
+        Shape ``(k,)``: light of the pixels, estimated from their surroundings.
     """
 
     fixed: np.ndarray
@@ -49,7 +50,7 @@ class PixelNoise:
     expected: np.ndarray | None = None
 
     def part(self, columns):
-        """Return the noise of some of the pixels."""
+        """Return the noise of a subset of the pixels."""
         some = {
             name: None if getattr(self, name) is None else getattr(self, name)[columns]
             for name in ("fixed", "slope", "dark", "expected")
@@ -57,7 +58,7 @@ class PixelNoise:
         return replace(self, **some)
 
     def light(self, centre):
-        """Return the light whose noise pixels of this centre have."""
+        """Return the light that sets the noise of pixels with this centre."""
         if self.expected is None:
             return centre
         single = self.fixed + self.slope * np.maximum(self.expected, 0)
@@ -65,7 +66,7 @@ class PixelNoise:
         return np.where(centre > self.expected + reach, centre, self.expected)
 
     def variances(self, centre):
-        """Return the variance of each value, shape ``(n, k)``, where the pixels have `centre`."""
+        """Return the variance of each value, shape ``(n, k)``, for pixels with this `centre`."""
         levels = self.levels[:, None]
         light = self.light(centre) * levels
         if self.dark is not None:
@@ -73,8 +74,8 @@ class PixelNoise:
         return (self.fixed + self.slope * np.maximum(light, 0)) / levels**2
 
     def least_variance(self, low):
-        """Return what no variance is below, shape ``(k,)``, where the centre is `low` or more."""
-        # What is not as expected is brighter.
+        """Return a lower bound of the variances, shape ``(k,)``, for centres above `low`."""
+        # A centre that differs from the expected light is brighter.
         light = np.maximum(low if self.expected is None else self.expected, 0) / self.levels.max()
         if self.dark is not None:
             most = (np.abs(self.factors) / self.levels**2).max()
@@ -82,14 +83,14 @@ class PixelNoise:
         return self.fixed / self.levels.max() ** 2 + self.slope * np.maximum(light, 0)
 
     def of_mean(self, centre, keep=None):
-        """Return the variance of the mean of the values that are kept, shape ``(k,)``.
+        """Return the variance of the mean of the kept values, shape ``(k,)``.
 
         Parameters
         ----------
         centre : numpy.ndarray
             Shape ``(k,)``.
         keep : numpy.ndarray of bool, optional
-            Shape ``(n, k)``; all if not given.
+            Shape ``(n, k)``; default: all values.
         """
         inverse = 1 / self.levels
         factors = inverse**2 * (0 if self.factors is None else self.factors)
@@ -113,7 +114,7 @@ class PixelNoise:
 
 
 def estimate(values, order, recipe, *, want_spread=True, noise=None):
-    """Combine all values of each pixel, and tell where that is proved to be the recipe's result.
+    """Combine all values of each pixel, and tell where the result is proved to be the recipe's.
 
     `values` are overwritten.
 
@@ -125,9 +126,9 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     recipe : ccdflow.combine.recipe.CombineRecipe
         Resolved: not ``auto``.
     want_spread : bool
-        Whether to work out the scatter.
+        Whether to compute the scatter.
     noise : PixelNoise, optional
-        Needed where the recipe clips by noise.
+        Needed if the recipe clips by noise.
 
     Returns
     -------
@@ -136,7 +137,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     spread : numpy.ndarray or None
         Shape ``(width,)``: uncertainty times the root of the number of values.
     proven : numpy.ndarray of bool
-        Shape ``(width,)``: False where a value is not finite or may be beyond the clipping limit.
+        Shape ``(width,)``: False if a value is not finite or may be beyond the clipping limit.
     """
     n = len(values)
     total = np.add.reduce(values, axis=0, dtype=np.float64)
@@ -182,11 +183,11 @@ def _sample_spread(deviations, offset):
 
 
 def _near_each_other(low, high, clip, n, noise):
-    """Whether all values are so near to each other that none is beyond its limit.
+    """Tell whether all values are so close together that none is beyond its limit.
 
-    The centre is one of them, so nothing is further from it than the highest from the lowest;
-    and no limit is below that of the least variance. The difference is off by half a unit in
-    its last place, the limit by a few.
+    The centre is one of the values, so no value is farther from it than the highest is from the
+    lowest; and no limit is smaller than that of the least variance. The difference is off by half
+    a unit in its last place, the limit by a few.
     """
     margin = 1 + 16 * np.finfo(low.dtype).eps
     limit = clip * np.sqrt((1 + 1 / n) * noise.least_variance(low))
@@ -194,10 +195,10 @@ def _near_each_other(low, high, clip, n, noise):
 
 
 def _within_deviations(deviations, centre, mean, clip):
-    """Whether no deviation from the median can be beyond the limit in standard deviations.
+    """Tell whether no deviation from the median can exceed the limit in standard deviations.
 
-    The variance is off by a few units in the last place of the squared largest number; of so many
-    values as members are allowed, the sums add less than that.
+    The variance is off by a few units in the last place of the largest number squared; for as many
+    values as there may be members, the sums add less than that.
     """
     n = len(deviations)
     squares = np.zeros(deviations.shape[1])
@@ -210,11 +211,11 @@ def _within_deviations(deviations, centre, mean, clip):
 
 
 def _clips_nothing(deviations, centre, mad, clip):
-    """Whether no deviation can be beyond the limit, whatever the rounding to the members' type.
+    """Tell whether no deviation can exceed the limit, despite rounding to the members' type.
 
-    Median, deviations and MAD are each off by at most a few units in the last place of the
-    largest number that went in; the margin is several times that. Differences with
-    infinities are NaN, so they prove nothing.
+    Median, deviations and MAD are each off by at most a few units in the last place of the largest
+    input; the margin is several times that. Differences of infinities are NaN, which proves
+    nothing.
     """
     epsilon = np.finfo(deviations.dtype).eps
     largest = np.maximum(deviations[0], deviations[-1])
@@ -224,7 +225,7 @@ def _clips_nothing(deviations, centre, mad, clip):
 
 
 def middle(ordered, dtype):
-    """Median along the first axis of values that are in order."""
+    """Median of sorted values along the first axis."""
     half = len(ordered) // 2
     if len(ordered) % 2:
         return ordered[half].astype(dtype)
@@ -232,11 +233,11 @@ def middle(ordered, dtype):
 
 
 def middle_deviation(deviations, spare):
-    """Median along the first axis of the deviations from the median of values in order.
+    """Median deviation of sorted values from their median, along the first axis.
 
-    The k values nearest to the median are neighbours once they are in order, and the furthest
-    of them is at one of the two ends: so the k-th smallest deviation is the smallest, over all
-    runs of k neighbours, of the larger of the deviations at the two ends.
+    The k values nearest to the median are neighbours in the sorted order, and the farthest of them
+    is at one end: so the k-th smallest deviation is the smallest, over all runs of k neighbours,
+    of the larger deviation of the two ends.
     """
     n, half = len(deviations), len(deviations) // 2
 
@@ -257,10 +258,10 @@ def _median_spread(mad, count):
 
 @dataclass(frozen=True)
 class Exact:
-    """What some pixels become.
+    """The exact results of some pixels.
 
-    `value`, `spread`, `count` have shape ``(k,)``, `keep` and `finite` shape ``(n, k)``; `variance`
-    is that of `value` by the noise model, None without one.
+    `value`, `spread`, `count` have shape ``(k,)``, `keep` and `finite` shape ``(n, k)``;
+    `variance` is the noise model's variance of `value`, None without a model.
     """
 
     value: np.ndarray
@@ -272,17 +273,17 @@ class Exact:
 
     @property
     def clipped(self):
-        """Values of each member that were rejected, shape ``(n,)``."""
+        """Number of rejected values of each member, shape ``(n,)``."""
         return np.count_nonzero(self.finite & ~self.keep, axis=1)
 
     @property
     def invalid(self):
-        """Values of each member that were not finite, shape ``(n,)``."""
+        """Number of values of each member that were not finite, shape ``(n,)``."""
         return np.count_nonzero(~self.finite, axis=1)
 
 
 def solve_exactly(values, recipe, noise=None):
-    """Apply the recipe to `values`, float64 of shape (n, k), with rejection.
+    """Apply the recipe with its rejection to `values`, float64 of shape (n, k).
 
     Parameters
     ----------
@@ -290,7 +291,7 @@ def solve_exactly(values, recipe, noise=None):
     recipe : ccdflow.combine.recipe.CombineRecipe
         Resolved: not ``auto``.
     noise : PixelNoise, optional
-        Needed where the recipe clips by noise.
+        Needed if the recipe clips by noise.
 
     Returns
     -------
@@ -300,7 +301,7 @@ def solve_exactly(values, recipe, noise=None):
 
 
 def kept_by(values, recipe, noise=None):
-    """Return which of the values the recipe keeps, shape ``(n, k)``."""
+    """Return a mask of the values that the recipe keeps, shape ``(n, k)``."""
     keep = np.isfinite(values)
     for _ in range(recipe.iterations if recipe.clip is not None else 0):
         centre, limit = _limits(values, keep, recipe, noise)
@@ -312,12 +313,12 @@ def kept_by(values, recipe, noise=None):
 
 
 def _limits(values, keep, recipe, noise):
-    """Return the centre of each pixel and how far from it a value may be."""
+    """Return the centre of each pixel and the allowed distance of a value from it."""
     if recipe.clip_by == "noise":
         centre = _lower_median(values, keep)
         count = np.maximum(np.count_nonzero(keep, axis=0), 1)
         variances = noise.variances(centre)
-        # The centre is uncertain by about the mean variance over the number of values.
+        # The variance of the centre is about the mean variance over the number of values.
         of_centre = _sum_in_turn(np.where(keep, variances, 0)) / count**2
         return centre, recipe.clip * np.sqrt(variances + of_centre)
     centre, mad = _kept_median(values, keep)
@@ -330,10 +331,10 @@ def _limits(values, keep, recipe, noise):
 
 
 def _lower_median(values, keep):
-    """Median of the kept values, of an even number the lower of the middle two; NaN of none.
+    """Median of the kept values; the lower middle one of an even number; NaN of none.
 
-    It is one of the values, so that a pixel never loses all of them; and where half of them were
-    hit, it is one that was not.
+    It is one of the values, so a pixel never loses all of them; and if half of them were hit by
+    cosmic rays, it is one that was not.
     """
     ordered = np.sort(np.where(keep, values, np.inf), axis=0)
     counts = np.count_nonzero(keep, axis=0)
@@ -343,7 +344,7 @@ def _lower_median(values, keep):
 
 
 def combine_kept(values, keep, recipe, noise=None):
-    """Combine the values that are kept.
+    """Combine the kept values.
 
     Parameters
     ----------
@@ -373,7 +374,7 @@ def combine_kept(values, keep, recipe, noise=None):
 
 
 def _excess(recipe, count):
-    """Variance of what the method makes of so many values, over that of their mean."""
+    """Variance of the method's result for so many values, over the variance of their mean."""
     if recipe.method == "average":
         return 1.0
     table = np.array([median_excess(k) for k in range(int(np.max(count, initial=0)) + 1)])
@@ -381,7 +382,7 @@ def _excess(recipe, count):
 
 
 def _kept_median(values, keep):
-    """Median of the kept values of each pixel and their MAD, NaN where none is kept."""
+    """Median of the kept values of each pixel and their MAD; NaN if none is kept."""
     ordered = np.sort(np.where(keep, values, np.inf), axis=0)
     counts = np.count_nonzero(keep, axis=0)
     centre = np.full(values.shape[1], np.nan)

@@ -23,18 +23,19 @@ def combine_biases(
     memory=DEFAULT_MEMORY,
     dtype=np.float32,
 ):
-    """Combine reduced biases, clipped by their read noise where they are few.
+    """Combine reduced biases; a small number is clipped by the read noise.
 
     Parameters
     ----------
     members : sequence of ccdflow.combine.stack.Member
         Reduced biases of one shape and type.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
-        Read noise and place of each; a read noise that is None is measured.
+        Region and read noise of each; a read noise of None is measured.
     recipe : ccdflow.combine.recipe.CombineRecipe, optional
-        By default an average, clipped at 5 sigma: by noise below ten members, else by MAD.
+        Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
+        MAD.
     mask, ceilings, threads, memory, dtype
-        As for `ccdflow.combine.stack.combine`.
+        See `ccdflow.combine.stack.combine`.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def combine_biases(
     Raises
     ------
     UserError, FrameError
-        As `ccdflow.combine.stack.combine` does.
+        See `ccdflow.combine.stack.combine`.
     """
     options = {"mask": mask, "ceilings": ceilings}
     return _combine(members, amplifiers, recipe, (), options, threads, memory, dtype, light=False)
@@ -62,34 +63,35 @@ def combine_darks(
     memory=DEFAULT_MEMORY,
     dtype=np.float32,
 ):
-    """Combine reduced darks of one exposure, each less the combined bias.
+    """Combine reduced darks of one exposure, after subtracting the combined bias from each.
 
     Parameters
     ----------
     members : sequence of ccdflow.combine.stack.Member
         Reduced darks of one shape, type and exposure time.
     bias : ccdflow.combine.masters.MasterImage or None
-        The combined bias; None only where there is none for a camera whose overscan was subtracted.
+        The combined bias; None only if a camera with overscan subtraction has none.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
-        Gain, read noise and place of each. Read noise that is None is measured.
+        Region, gain and read noise of each. A read noise of None is measured.
     recipe : ccdflow.combine.recipe.CombineRecipe, optional
-        By default an average, clipped at 5 sigma: by noise below ten members, else by MAD.
+        Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
+        MAD.
     mask, ceilings, threads, memory, dtype
-        As for `ccdflow.combine.stack.combine`.
+        See `ccdflow.combine.stack.combine`.
 
     Returns
     -------
     ccdflow.combine.stack.Combined
-        `image` in the members' unit at their own exposure. `uncertainty` is of the darks alone:
-        subtracted from a frame with the same bias, times k, the bias enters with (1 - k)^2 times
-        ``shared["MBNOISE"]``^2, and the dark with k^2 `uncertainty`^2.
+        `image` is in the members' unit, at their own exposure. `uncertainty` is that of the darks
+        alone: if the dark is subtracted from a frame with the same bias, times k, the bias adds (1
+        - k)^2 times ``shared["MBNOISE"]``^2, and the dark adds k^2 `uncertainty`^2.
 
     Raises
     ------
     UserError
-        If `bias` is a dark, or of another shape; and as `ccdflow.combine.stack.combine` does.
+        If `bias` is a dark, or of another shape; see also `ccdflow.combine.stack.combine`.
     FrameError
-        As `ccdflow.combine.stack.combine` does.
+        See `ccdflow.combine.stack.combine`.
     """
     bias = checked_bias(bias, "darks")
     subtract = () if bias is None else (Subtracted(bias.pixels),)

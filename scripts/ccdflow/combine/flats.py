@@ -1,4 +1,4 @@
-"""Combined flats: each member less bias and dark, over its own level; mean 1 in the end."""
+"""Combined flats: each member minus bias and dark, divided by its own level; the mean is 1."""
 
 from __future__ import annotations
 
@@ -43,39 +43,39 @@ def combine_flats(
     members : sequence of ccdflow.combine.stack.Member
         Reduced flats of one shape and type, of any level.
     bias : ccdflow.combine.masters.MasterImage or None
-        The combined bias; None only where there is none for a camera whose overscan was subtracted.
+        The combined bias; None only if a camera with overscan subtraction has none.
     dark : ccdflow.combine.masters.MasterImage or None
-        A combined dark without its bias, scaled to the exposure of each flat; None where the camera
+        A combined dark without its bias, scaled to the exposure of each flat; None if the camera
         needs none or has none.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
-        Gain, read noise and place of each. What is None is measured.
+        Region, gain and read noise of each. Values of None are measured.
     scale : sequence of float, optional
-        Level of each flat; by default the median of its sampled good pixels, all amplifiers
+        Level of each flat; default: the median of its sampled good pixels, all amplifiers
         together. Images of several HDUs need one level for all (`flat_levels`).
     seconds : sequence of float, optional
         Exposure time of each flat, for the dark.
     scale_up : float
-        A dark is lengthened by at most this factor.
+        Largest factor by which a dark may be scaled up.
     recipe : ccdflow.combine.recipe.CombineRecipe, optional
-        By default an average, clipped at 5 sigma: by noise below ten members, one pixel around what
-        is rejected included; else by MAD.
+        Default: an average, clipped at 5 sigma, by noise for fewer than ten members (pixels next
+        to a rejected one are rejected as well), otherwise by MAD.
     mask, ceilings, threads, memory, dtype
-        As for `ccdflow.combine.stack.combine`.
+        See `ccdflow.combine.stack.combine`.
     normalise : bool
-        Whether to make the mean 1, which needs all images of the flat: see `normalised`.
+        Whether to set the mean to 1, which needs all images of the flat: see `normalised`.
 
     Returns
     -------
     ccdflow.combine.stack.Combined
-        `uncertainty` is of the flats alone; ``shared["MBNOISE"]`` and ``shared["MDNOISE"]`` are
-        the rms of what bias and dark leave in it, common to all members.
+        `uncertainty` is that of the flats alone; ``shared["MBNOISE"]`` and ``shared["MDNOISE"]``
+        are the rms contributions of bias and dark, common to all members.
 
     Raises
     ------
     UserError
-        If a master does not fit, a dark holds its bias or would be lengthened too far.
+        If a master is unsuitable, or a dark holds its bias or would be scaled up too far.
     FrameError
-        If a flat has no level above 0; and as `ccdflow.combine.stack.combine` does.
+        If a flat has no level above 0; see also `ccdflow.combine.stack.combine`.
     """
     members = list(members)
     check_members(members)
@@ -106,17 +106,17 @@ def combine_flats(
 
 
 def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, mask=None, ceilings=None):
-    """Return the level of each flat, of one image of its frames.
+    """Return the level of each flat, for one image of its frames.
 
     Parameters
     ----------
     members, bias, dark, seconds, scale_up, mask, ceilings
-        As for `combine_flats`.
+        See `combine_flats`.
 
     Returns
     -------
     numpy.ndarray of float64
-        Shape ``(n,)``; NaN where no value is good.
+        Shape ``(n,)``; NaN if no value is good.
     """
     members = list(members)
     check_members(members)
@@ -158,10 +158,10 @@ def _check_levels(levels, members):
 
 
 def _shared(subtract, bias, dark, levels, rows):
-    """Return what bias and dark leave in the mean of the members, rms.
+    """Return the rms contributions of bias and dark to the mean of the members.
 
-    The mean has sum(1 - k) / L of the bias, which the dark brings back with k, and sum(k / L) of
-    the dark.
+    The bias enters the mean with sum(1 - k) / L, because the dark adds it back k times; the dark
+    enters with sum(k / L).
     """
     factors = np.zeros(len(levels))
     for term in subtract:
@@ -176,15 +176,15 @@ def _shared(subtract, bias, dark, levels, rows):
 
 
 def normalised(images):
-    """Make the mean of the good pixels of a flat 1, over all of its images together.
+    """Set the mean of the good pixels of a flat to 1, over all of its images together.
 
     Amplifiers keep their ratios. Pixels below `LEAST_RESPONSE` of that mean are flagged as unlit,
-    and are not in it.
+    and are excluded from it.
 
     Parameters
     ----------
     images : sequence of ccdflow.combine.stack.Combined
-        The images of one flat, of which the members have the same levels.
+        The images of one flat; their members have the same levels.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def normalised(images):
 
 
 def _mean_of(images):
-    """Return the mean of the good and lit pixels of all images together."""
+    """Return the mean of the good, lit pixels of all images together."""
     mean = float("nan")
     good = [(image.mask == 0) & (image.count > 0) for image in images]
     least = -np.inf
@@ -222,14 +222,14 @@ def _mean_of(images):
 
 
 def _over(image, mean, *, in_place=False):
-    """Divide a flat by a mean; `in_place` where nobody else has the arrays."""
+    """Divide a flat by a mean; `in_place` if no other code holds the arrays."""
     arrays = [image.image, image.uncertainty, image.sample]
     scaled = [
         np.multiply(array, array.dtype.type(1 / mean), out=array if in_place else None)
         for array in arrays
     ]
     mask = image.mask if in_place else image.mask.copy()
-    # NaN is not unlit: nothing is known of it.
+    # A NaN is not unlit: its value is unknown.
     mask.reshape(-1)[np.flatnonzero(scaled[0] < LEAST_RESPONSE)] |= UNLIT
     return replace(
         image,
@@ -243,7 +243,7 @@ def _over(image, mean, *, in_place=False):
 
 
 def amplifier_ratios(flat, amplifiers):
-    """Return the mean of the good pixels of each amplifier of a flat, as its cards say.
+    """Return the mean of the good pixels of each amplifier of a flat, for its cards.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def amplifier_ratios(flat, amplifiers):
     Returns
     -------
     dict of str to float
-        By the names of the amplifiers; NaN where no pixel is good.
+        By the names of the amplifiers; NaN if no pixel is good.
     """
     good = (flat.mask == 0) & (flat.count > 0)
     found = {}

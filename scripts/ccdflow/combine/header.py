@@ -1,4 +1,4 @@
-"""The headers of a combined bias: its members, how it was made of them, and how good it is."""
+"""The headers of combined products: members, method and quality."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList, card_text, printable
 
-# Cards of the members that are about one frame, or about how its array is stored.
+# Cards of the members that describe a single frame, or the storage of its array.
 _OF_ONE_FRAME = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|EXTLEVEL|LONGSTRN|CHECKSUM"
     r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
@@ -24,7 +24,7 @@ _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL")
 
 
 def shared_cards(members):
-    """Return the cards that one HDU has alike in all members; what differs belongs to none.
+    """Return the cards of one HDU that are equal in all members.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def extension_name(member):
 
 
 def unit_of(member):
-    """Return the unit of the pixels of an HDU of a member, ``adu`` where it does not say."""
+    """Return the unit of a member HDU's pixels; ``adu`` if no card gives it."""
     text = member.cards.get("BUNIT", "")[10:].strip()
     return (text[1:].partition("'")[0].strip() if text.startswith("'") else "") or "adu"
 
 
 def is_electrons(unit):
-    """Tell whether a unit is that of electrons, as cameras spell it.
+    """Tell whether a unit is that of electrons, in any of the spellings of cameras.
 
     >>> [is_electrons(unit) for unit in ("electron", "Electrons", "e-", "adu", "")]
     [True, True, True, False, False]
@@ -64,7 +64,7 @@ def is_electrons(unit):
 
 
 def say_of_group(cards, *, key, recipe, members, dates, left_out):
-    """Write what was combined and how, for all images of the product.
+    """Write the members and the method, for all images of the product.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
     members : list of str
         Raw files.
     dates : list of str
-        When they were taken, DATE-OBS of each, in any order.
+        DATE-OBS of each, in any order.
     left_out : list of (str, ccdflow.detector.choosing.LeftOut)
-        Raw files that do not look like the group, and why.
+        Raw files unlike the group, with the reasons.
     """
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
@@ -104,14 +104,14 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
 
 
 def _numbered(name, count):
-    """Return keywords of eight characters: IMCOM001, or IMC00001 where there are over 999."""
+    """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
     if count > 999:
         return [f"{name[:3]}{number:05d}" for number in range(1, count + 1)]
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
 
 def say_of_image(cards, combined, figures, remarks=(), unit="adu"):
-    """Write how one image of the product came out.
+    """Write the quality of one image of the product.
 
     Parameters
     ----------
@@ -119,10 +119,11 @@ def say_of_image(cards, combined, figures, remarks=(), unit="adu"):
         Changed in place.
     combined : ccdflow.combine.stack.Combined
     figures : list of dict
-        Of each of its amplifiers, named as in `ccdflow.detector.bias_figures.AmplifierQuality`,
-        and 'subtracted', whether the members' overscan was.
+        Figures of each of its amplifiers, named as in
+        `ccdflow.detector.bias_figures.AmplifierQuality`, and 'subtracted': whether the members'
+        overscan was subtracted.
     remarks : sequence of str
-        What is not as it should be.
+        Warnings on the image.
     unit : str
         Of the pixels.
     """
@@ -140,14 +141,14 @@ def say_of_image(cards, combined, figures, remarks=(), unit="adu"):
             ("CNOISE", "CNOISE", "combined_noise", "noise of this image, measured"),
             ("CNOISPR", "CNOISP", "predicted_noise", "noise that the read noise predicts"),
         ):
-            # Without overscan the level was not subtracted: it is IMGLEVEL.
+            # Without overscan subtraction the level is IMGLEVEL.
             if math.isfinite(figure[name]) and (figure["subtracted"] or name != "level"):
                 where = keyword if len(figures) == 1 else f"{short}{number:02d}"
                 cards.set(where, figure[name], f"[{unit}] {comment}")
 
 
 def say_of_noise(cards, combined, unit="adu"):
-    """Write what the uncertainty of a combined image leaves out, and how the noise was known.
+    """Write the noise that the uncertainty leaves out, and the origin of the noise model.
 
     Parameters
     ----------
@@ -177,7 +178,7 @@ def say_of_noise(cards, combined, unit="adu"):
 
 
 def say_of_flat(cards, *, levels, signal_to_noise, ratios):
-    """Write how a combined flat came out.
+    """Write the quality of a combined flat.
 
     Parameters
     ----------
@@ -186,7 +187,7 @@ def say_of_flat(cards, *, levels, signal_to_noise, ratios):
     levels : sequence of float
         Levels of the members, in their unit.
     signal_to_noise : float
-        Of a pixel of the flat: what it is divided by can have no better.
+        Of a pixel of the flat: the upper limit for a frame divided by it.
     ratios : dict of str to float
         Mean of each amplifier, as `ccdflow.combine.flats.amplifier_ratios` returns them.
     """
@@ -202,7 +203,7 @@ def say_of_flat(cards, *, levels, signal_to_noise, ratios):
 
 
 def say_of_dark(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
-    """Write how a combined dark came out.
+    """Write the quality of a combined dark.
 
     Parameters
     ----------
@@ -211,13 +212,13 @@ def say_of_dark(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
     seconds : float
         Exposure time of the members.
     rates : sequence of ccdflow.detector.frame_figures.Estimate
-        Median rate of each amplifier, unit a second.
+        Median rate of each amplifier, in `unit` a second.
     hot : int
         Number of hot pixels.
     hot_limit : float
-        Rate above the median from which on a pixel is hot, unit a second.
+        A pixel is hot above this rate over the median, in `unit` a second.
     unit : str
-        ``electron``, or ``adu`` where the gain is not known.
+        ``electron``, or ``adu`` if the gain is unknown.
     """
     cards.set("EXPTIME", float(seconds), "[s] exposure time of each dark")
     for number, rate in enumerate(rates, start=1):

@@ -1,4 +1,4 @@
-"""Combined biases and darks as they are used: what is subtracted from the members of the next."""
+"""Combined biases and darks as masters: images subtracted from the members of later masters."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class MasterImage:
     pixels : numpy.ndarray or ccdflow.combine.reading.Member
         Shape ``(ny, nx)``, in the unit of the frames.
     uncertainty : numpy.ndarray, Member, float or None
-        Its standard error; None where it is not known.
+        Its standard error; None if unknown.
     seconds : float or None
         Exposure time of a dark; None for a bias.
     bias_subtracted : bool
-        Whether a dark is without its bias, as ccdflow's are.
+        Whether the bias was subtracted from a dark, as ccdflow does.
     file : path-like or None
         For messages.
     """
@@ -37,12 +37,12 @@ class MasterImage:
     file: object = None
 
     def rms(self, rows=None):
-        """Return the root of the mean variance of its pixels, NaN where it is not known.
+        """Return the root of the mean variance of its pixels; NaN if unknown.
 
         Parameters
         ----------
         rows : numpy.ndarray of int, optional
-            Which rows to look at; all by default.
+            Rows to use; default: all.
         """
         if self.uncertainty is None:
             return float("nan")
@@ -51,19 +51,19 @@ class MasterImage:
         errors = mapped(self.uncertainty)
         errors = np.asarray(errors if rows is None else errors[rows], dtype=np.float64)
         finite = errors[np.isfinite(errors)]
-        # Hot pixels are noisy, and few: they are not in the noise of the rest.
+        # Hot pixels are noisy, and few: leave them out of the typical noise.
         typical = finite[finite <= 3 * np.median(finite)] if finite.size else finite
         return float(np.sqrt(np.mean(typical**2))) if typical.size else float("nan")
 
 
 def checked_bias(bias, what):
-    """Return a bias that may be subtracted.
+    """Return the bias if it may be subtracted.
 
     Parameters
     ----------
     bias : MasterImage or None
     what : str
-        From which frames, for the message.
+        The frames to subtract it from, for the message.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def checked_bias(bias, what):
 
 
 def dark_factors(dark, seconds, *, scale_up=2.5):
-    """Return by what a dark is multiplied for each of some frames.
+    """Return the factor on a dark for each of some frames.
 
     Parameters
     ----------
@@ -91,17 +91,17 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
     seconds : sequence of float
         Exposure times of the frames.
     scale_up : float
-        A dark is lengthened by at most this factor; 1 forbids it.
+        Largest factor by which a dark may be scaled up; 1 forbids it.
 
     Returns
     -------
     tuple of float
-        1 where the times agree within 0.1 s or 0.1 %.
+        1 if the times agree within 0.1 s or 0.1 %.
 
     Raises
     ------
     UserError
-        If the dark still holds its bias, a time is missing, or it would be lengthened too far.
+        If the dark still holds its bias, a time is missing, or it would be scaled up too far.
     """
     if not dark.bias_subtracted:
         raise UserError(
@@ -141,7 +141,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
 
 
 def mask_of(combined):
-    """Return the mask of a combined image, int16: what no member tells, and what all mask."""
+    """Return the mask of a combined image, int16: no-data pixels, and bits of all members."""
     shape = combined.image.shape
     mask = np.zeros(shape, np.int16) if combined.mask is None else combined.mask.copy()
     if combined.empty:

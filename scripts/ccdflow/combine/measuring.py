@@ -1,4 +1,4 @@
-"""What a sample of the members says before they are combined: their levels, and their noise."""
+"""Levels and noise of the members, measured on a sample of rows before they are combined."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ccdflow.combine.tiles import sampled_rows
 from ccdflow.errors import FrameError
 
 SAMPLE_ROWS = 64
-_LEAST_LIGHT = 100.0  # in the unit of the members: less says nothing about the gain
+_LEAST_LIGHT = 100.0  # in the unit of the members: less light does not determine the gain
 _LEAST_DIFFERENCE = 0.01
 """Measured noise that differs by less than this from the prediction leaves the prediction."""
 
 
 def sample_members(members, *, subtract=(), scale=None, mask=None, mask_bits=-1, ceilings=None):
-    """Read some rows of every member, prepared as they will be combined.
+    """Read some rows of every member, prepared as for the combination.
 
     Parameters
     ----------
     members : sequence of ccdflow.combine.reading.Member
     subtract, scale, mask, mask_bits, ceilings
-        As for `ccdflow.combine.stack.combine`.
+        See `ccdflow.combine.stack.combine`.
 
     Returns
     -------
     rows : numpy.ndarray of int
-        Shape ``(k,)``: which rows.
+        Shape ``(k,)``: indices of the rows.
     sample : numpy.ndarray
         Shape ``(n, k, nx)``; NaN where a member is masked.
     """
@@ -73,12 +73,12 @@ def levels_of(sample):
     Parameters
     ----------
     sample : numpy.ndarray
-        Shape ``(n, k, nx)``, without what has to be subtracted.
+        Shape ``(n, k, nx)``, after all subtractions.
 
     Returns
     -------
     numpy.ndarray of float64
-        Shape ``(n,)``; NaN where no value is finite.
+        Shape ``(n,)``; NaN if no value is finite.
     """
     levels = np.full(len(sample), np.nan)
     for index, frame in enumerate(sample):
@@ -89,12 +89,12 @@ def levels_of(sample):
 
 
 def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True):
-    """Complete the noise model by what pairs of consecutive members differ by.
+    """Complete the noise model from the differences of consecutive members.
 
-    A read noise that is not known is what is left of the differences once light is accounted for; a
-    gain that is not known is what the light adds to the read noise (photon transfer), where there
-    is enough of it. What is known stands, times the measured over the predicted noise of the
-    amplifier, where these differ by more than 1 % and by more than three standard errors.
+    An unknown read noise is the part of the differences that light does not explain; an unknown
+    gain follows from the noise that light adds (photon transfer), if there is enough light. Known
+    values are kept, times measured over predicted noise of the amplifier if the two differ by more
+    than 1 % and more than three standard errors.
 
     Parameters
     ----------
@@ -102,11 +102,11 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True):
     shape : tuple of int
         ``(ny, nx)`` of the members.
     rows, sample
-        As `sample_members` returns them.
+        Results of `sample_members`.
     levels : numpy.ndarray, optional
-        Shape ``(n,)``: what the sample was divided by; 1 by default.
+        Shape ``(n,)``: divisors of the sample; default: 1.
     light : bool
-        Whether the members hold any: biases do not.
+        Whether the members hold light: biases do not.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True):
     Raises
     ------
     FrameError
-        If the noise of an amplifier is neither known nor measured.
+        If the noise of an amplifier is unknown and cannot be measured.
     """
     levels = np.ones(len(sample)) if levels is None else np.asarray(levels, np.float64)
     found = []
@@ -137,7 +137,7 @@ def _measured(amplifier, frames, levels, *, light):
     pulls = _pulls_of_pairs(amplifier, frames, levels)
     factor = float(np.sqrt(np.mean([pull.sigma**2 for pull in pulls])))
     m, pixels = len(pulls), np.mean([pull.count for pull in pulls])
-    # Neighbouring pairs share a frame: their variances are correlated by 1/4.
+    # Neighbouring pairs share a frame, so their variances are correlated by 1/4.
     error = factor * np.sqrt((1 + (m - 1) / (2 * m)) / (2 * pixels * m))
     if abs(factor - 1) <= max(_LEAST_DIFFERENCE, 3 * error):
         return amplifier
@@ -145,7 +145,7 @@ def _measured(amplifier, frames, levels, *, light):
 
 
 def _pulls_of_pairs(amplifier, frames, levels):
-    """Return the moments of the differences of consecutive frames over their predicted noise."""
+    """Return the moments of consecutive differences divided by their predicted noise."""
     boxes = _box_medians(frames) if amplifier.slope else np.zeros(frames.shape[1:])
     pulls = []
     for i, j in pairwise(range(len(frames))):
@@ -160,10 +160,10 @@ _BOX_COLUMNS, _BOX_ROWS = 32, 4
 
 
 def _box_medians(frames):
-    """Return the light of each pixel as its surroundings have it, shape ``(k, nx)``.
+    """Return the light of each pixel, estimated from its surroundings, shape ``(k, nx)``.
 
-    Boxes of a few of the sampled rows by some columns, the median of all frames together: hot
-    pixels are not in it.
+    Median over boxes of a few sampled rows by some columns and over all frames, so that hot pixels
+    have no influence.
     """
     _, k, nx = frames.shape
     light = np.zeros((k, nx))
@@ -176,13 +176,13 @@ def _box_medians(frames):
 
 
 def expected_light(noise, rows, sample):
-    """Return the light of pixels as their surroundings have it, from a sample of the members.
+    """Return the light of pixels, estimated from their surroundings in a sample of the members.
 
     Parameters
     ----------
     noise : NoiseModel
     rows, sample
-        As `sample_members` returns them.
+        Results of `sample_members`.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def expected_light(noise, rows, sample):
         y0, y1, x0, x1 = amplifier.region
         inside = np.flatnonzero((rows >= y0) & (rows < y1))
         light[inside, x0:x1] = _box_medians(sample[:, inside, x0:x1])
-    # Each row has the light of the sampled row nearest to it.
+    # Each row takes the light of the nearest sampled row.
     middles = (rows[1:] + rows[:-1]) / 2
     bands = np.searchsorted(middles, np.arange(ny))
     return ExpectedLight(bands, light)
@@ -226,7 +226,7 @@ def _predicted(amplifier, light, *levels):
 
 
 def _completed(amplifier, pairs, *, light):
-    """Fill in the read noise or gain that is not known."""
+    """Fill in an unknown read noise or gain."""
     bright = np.mean([c * (a + b) / 2 for _, c, a, b in pairs]) > _LEAST_LIGHT
     if amplifier.gain is None and light and bright:
         # Photon transfer: variance = fixed + light / gain, in units of the levels.

@@ -1,4 +1,4 @@
-"""Reduced frames read back as members of a combined bias: headers as text, and where pixels are."""
+"""Reduced frames as members of a combination: headers as text, and the places of the pixels."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ccdflow.files.headertext import is_commentary
 
 @dataclass(frozen=True)
 class ProductHdu:
-    """An HDU of a product as it stands in the file.
+    """An HDU of a product's file.
 
     Attributes
     ----------
     cards : dict of str to str
-        The text of each card by keyword, with the CONTINUE cards that follow it; COMMENT, HISTORY
-        and blank cards are not among them.
+        The text of each card by keyword, with the CONTINUE cards that follow it; without COMMENT,
+        HISTORY and blank cards.
     member : ccdflow.combine.stack.Member or None
-        Where its pixels are; None if it has none.
+        Place of its pixels; None if it has none.
     """
 
     cards: dict
@@ -37,7 +37,7 @@ def read_hdus(path, count):
     ----------
     path : path-like
     count : int
-        How many.
+        Number of HDUs.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def _header_text(file, path):
 
 
 def _end(text):
-    """Return where a header ends that begins a text, None if it goes on."""
+    """Return the end of a header within a text; None if the header goes on."""
     at = text.find(b"END" + b" " * 77)
     while at % 80:
         if at < 0:
@@ -99,7 +99,8 @@ def _hdu(text, path, offset):
             if last in cards:
                 cards[last] += card
             continue
-        # Of cards that stand twice the first is kept, and not continued by the second's.
+        # Of cards with the same keyword the first is kept, without the CONTINUE cards of the
+        # second.
         last = "" if keyword in cards or is_commentary(keyword) else keyword
         if last:
             cards[keyword] = card

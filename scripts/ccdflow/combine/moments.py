@@ -33,7 +33,7 @@ def clipped_moments(values):
     Returns
     -------
     Moments
-        NaN where fewer than two values are finite.
+        NaN for fewer than two finite values.
     """
     values = np.ravel(values)
     values = values[np.isfinite(values)]
@@ -46,7 +46,7 @@ def clipped_moments(values):
         mean, sigma = _moments(values)
     count = 0
     for _ in range(50):
-        # Of whole numbers most may agree: those one off are no outliers.
+        # Most whole numbers may agree: values one off are not outliers.
         kept = values[np.abs(values - mean) <= CLIP * max(sigma, DIGITAL_NOISE)]
         if len(kept) in (0, count):
             break

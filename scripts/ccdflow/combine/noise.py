@@ -1,4 +1,4 @@
-"""The noise of a pixel as gain and read noise of its amplifier predict it."""
+"""The noise of a pixel, predicted from gain and read noise of its amplifier."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRIALS = 40_000
 
 @dataclass(frozen=True)
 class AmplifierNoise:
-    """What is known of the noise of an amplifier's pixels.
+    """Noise parameters of an amplifier.
 
     Parameters
     ----------
@@ -26,14 +26,14 @@ class AmplifierNoise:
     region : tuple of int
         ``(y0, y1, x0, x1)``: its pixels in the image, from 0, ends not included.
     read_noise : float or None
-        Noise of a pixel without light, in the unit of the members (adu, or electrons where `gain`
-        is 1); None where it is not known.
+        Noise of a pixel without light, in the unit of the members (adu, or electrons if `gain` is
+        1); None if unknown.
     gain : float or None
-        Electrons a unit; None where it is not known, and for biases, which hold no light.
+        Electrons per unit; None if unknown, and for biases, which hold no light.
     level_noise : float
-        Noise of the overscan level that was subtracted, same unit: common to the pixels of a row.
+        Noise of the subtracted overscan level, in the same unit: common to the pixels of a row.
     factor : float
-        Measured noise over the noise predicted by the rest.
+        Measured noise over the noise predicted from the other parameters.
     """
 
     name: str
@@ -66,13 +66,13 @@ class AmplifierNoise:
 
     @property
     def slope(self):
-        """Variance that a unit of light adds."""
+        """Variance added by a unit of light."""
         return self.factor**2 / self.gain if self.gain else 0.0
 
 
 @dataclass(frozen=True)
 class ExpectedLight:
-    """Light in bands of rows, the same in all rows of a band.
+    """Expected light in bands of rows; all rows of a band have the same light.
 
     Parameters
     ----------
@@ -97,18 +97,19 @@ class NoiseModel:
     Parameters
     ----------
     amplifiers : tuple of AmplifierNoise
-        Pixels that belong to none have infinite variance.
+        Pixels outside all amplifiers have infinite variance.
     shape : tuple of int
         ``(ny, nx)`` of the image.
     expected : ExpectedLight or None
-        Light of the pixels as their surroundings have it, whose noise is that of all pixels that
-        are not significantly brighter. Their own values would bias it: those that came out high
-        would seem noisier. None for frames with much light, where it makes no difference.
+        Light of the pixels, estimated from their surroundings; it sets the noise of all pixels
+        that are not significantly brighter. A pixel's own value would bias the weights: high
+        values would seem noisier. None for frames with much light, for which it makes no
+        difference.
 
     Raises
     ------
     UserError
-        If an amplifier is not inside the image, or its read noise is not known.
+        If an amplifier is not inside the image, or its read noise is unknown.
     """
 
     amplifiers: tuple[AmplifierNoise, ...]
@@ -134,7 +135,7 @@ class NoiseModel:
 
     @cached_property
     def _patterns(self):
-        """Rows of each kind, shape (bands, nx), and the kind of every row of the image."""
+        """Distinct rows, shape (bands, nx), and the band of every row of the image."""
         edges = {0, self.shape[0]}
         for amplifier in self.amplifiers:
             edges.update(amplifier.region[:2])
@@ -155,7 +156,7 @@ class NoiseModel:
         Parameters
         ----------
         positions : numpy.ndarray of int
-            Places in the image, counted row by row, shape ``(k,)``.
+            Indices of pixels in the image, counted row by row, shape ``(k,)``.
         """
         fixed, slope, bands = self._patterns
         rows, columns = np.divmod(positions, self.shape[1])
@@ -168,13 +169,13 @@ class NoiseModel:
         return tuple(_between(each, bands, start, stop, dtype) for each in (fixed, slope))
 
     def expected_between(self, start, stop):
-        """Return the expected light of the pixels from `start` to `stop`, None without."""
+        """Return the expected light of the pixels from `start` to `stop`, or None."""
         if self.expected is None:
             return None
         return _between(self.expected.light, self.expected.bands, start, stop, np.float64)
 
     def expected_at(self, positions):
-        """Return the expected light of some pixels, None without; `positions` as for `terms_at`."""
+        """Return the expected light of some pixels, or None; `positions` as for `terms_at`."""
         if self.expected is None:
             return None
         return self.expected.at(*np.divmod(positions, self.shape[1]))
@@ -185,7 +186,7 @@ class NoiseModel:
         return fixed[bands[rows]], slope[bands[rows]]
 
     def scaled(self, factors):
-        """Return the model with the measured over the predicted noise of each amplifier."""
+        """Return the model with these ratios of measured to predicted noise, one an amplifier."""
         pairs = zip(self.amplifiers, factors, strict=True)
         return replace(
             self, amplifiers=tuple(replace(a, factor=a.factor * float(f)) for a, f in pairs)
@@ -193,7 +194,7 @@ class NoiseModel:
 
 
 def _between(pattern, bands, start, stop, dtype):
-    """Return the pixels from `start` to `stop` of an image whose rows are those of a pattern."""
+    """Return the pixels from `start` to `stop` of an image with the rows of a pattern."""
     nx = pattern.shape[1]
     first, last = start // nx, -(-stop // nx)
     kinds = bands[first:last]

@@ -1,18 +1,18 @@
-"""The values of each pixel in order: by a sorting network for a few members, else by numpy."""
+"""Sorting of each pixel's values: a sorting network for a few members, otherwise numpy."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_NETWORK_LIMIT = 16  # up to so many members a sorting network beats numpy's sort
+_NETWORK_LIMIT = 16  # up to so many members a sorting network is faster than numpy's sort
 
 
 class Ordering:
-    """Puts the values of each pixel in order, with buffers that are used again.
+    """Sorts the values of each pixel, and reuses its buffers.
 
-    A few members are sorted by a network of minima and maxima of whole rows, which runs at the
-    speed of the cache; its cost a value grows with the square of log n, so many members
-    are transposed and sorted by numpy.
+    A network of minima and maxima of whole rows sorts a few members at the speed of the cache. Its
+    cost for each value grows with the square of log n, so many members are transposed and sorted
+    by numpy.
     """
 
     def __init__(self, n, width, dtype):
@@ -41,7 +41,7 @@ def _sorting_network(n):
     Returns
     -------
     list of tuple of slice
-        Pairs of slices of rows; rows in the same place of a pair are compared and exchanged.
+        Pairs of slices of rows; rows at the same index of a pair are compared and exchanged.
     """
     steps = []
     top = 1 << max((n - 1).bit_length() - 1, 0)
@@ -49,7 +49,7 @@ def _sorting_network(n):
     while block > 0:
         distance, offset, reach = block, 0, top
         while True:
-            # row i is compared with i + distance wherever i & block == offset
+            # Compare row i with row i + distance wherever i & block == offset.
             starts = range(offset, n - distance, 2 * block)
             if len(starts) <= block:
                 steps += [(slice(i, min(i + block, n - distance)), distance) for i in starts]

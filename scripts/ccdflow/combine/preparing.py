@@ -1,4 +1,4 @@
-"""Members as they are combined: masters subtracted, over their own level, bad values left out."""
+"""Members before they are combined: masters subtracted, divided by level, bad values masked."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from ccdflow.maskbits import SATURATED
 
 @dataclass(frozen=True)
 class Subtracted:
-    """A master that is taken from every member before they are combined.
+    """A master that is subtracted from every member before the combination.
 
     Parameters
     ----------
     pixels : numpy.ndarray or ccdflow.combine.reading.Member
-        Shape ``(ny, nx)``, in the unit of the members; a member is mapped, not read.
+        Shape ``(ny, nx)``, in the unit of the members; memory-mapped, not read.
     factors : float or sequence of float
-        By what it is multiplied, for all members or for each.
+        Its factor, one for all members or one for each.
     is_charge : bool
-        Whether it is a signal of electrons, which has noise of its own in each member: true of a
-        dark, not of a bias.
+        Whether it is charge, which adds noise to each member: true of a dark, not of a bias.
     """
 
     pixels: np.ndarray | Member
@@ -34,7 +33,7 @@ class Subtracted:
 
 
 def mapped(source):
-    """Return pixels that lie in a file as an array that is read where it is used.
+    """Return an image in a file as an array whose pixels are read on access.
 
     Parameters
     ----------
@@ -48,7 +47,7 @@ def mapped(source):
     Raises
     ------
     FrameError
-        If the file cannot be read or is cut.
+        If the file cannot be read or is truncated.
     """
     if not isinstance(source, Member):
         return np.asarray(source)
@@ -64,10 +63,10 @@ def mapped(source):
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to the values of each member, the same bits wherever a tile begins.
+    """The preparation of each member's values; the bits do not depend on the tiles.
 
-    A member becomes (raw - masters) / scale in the members' own type, NaN where its mask has one
-    of the bits, or its raw value reaches `ceilings`.
+    A member becomes (raw - masters) / scale in the members' own type. It is NaN where its mask has
+    one of the bits, or its raw value reaches `ceilings`.
 
     Parameters
     ----------
@@ -76,16 +75,16 @@ class Preparation:
     dtype : numpy.dtype
         Native type of the members.
     terms : tuple of (numpy.ndarray, numpy.ndarray, bool)
-        Of each master its pixels, shape ``(ny * nx,)``, its factors, shape ``(n,)``, and whether
+        For each master: its pixels, shape ``(ny * nx,)``, its factors, shape ``(n,)``, and whether
         it is charge.
     scales : numpy.ndarray or None
         Shape ``(n,)``, float64: the level of each member.
     read_mask : callable or None
         ``read(index, start, out)`` fills `out`, int16, with the mask of a member.
     bits : int
-        Which bits of a mask leave a value out.
+        Bits of a mask that exclude a value.
     ceilings : tuple of (float or None) or None
-        The raw value of each member from which on it is saturated.
+        Raw value of each member at which it saturates.
     """
 
     n: int
@@ -98,7 +97,7 @@ class Preparation:
 
     @property
     def changes_values(self):
-        """Whether anything is subtracted or divided by."""
+        """Whether any master is subtracted or any level divided by."""
         return bool(self.terms) or self.scales is not None
 
     @property
@@ -108,7 +107,7 @@ class Preparation:
 
     @property
     def levels(self):
-        """Level of each member, float64, 1 where nothing is divided by."""
+        """Level of each member, float64; 1 if no level is divided by."""
         return np.ones(self.n) if self.scales is None else 1 / self._inverse.astype(np.float64)
 
     @property
@@ -123,7 +122,7 @@ class Preparation:
         values : numpy.ndarray
             Shape ``(n, k)``.
         where : slice or numpy.ndarray of int
-            Which pixels of the image they are.
+            Indices of the pixels in the image.
         """
         for pixels, factors, _ in self.terms:
             part = np.asarray(pixels[where], dtype=self.dtype)
@@ -149,7 +148,7 @@ class Preparation:
     def charge(self, where):
         """Return the charge subtracted from each member: pixels, shape (k,), and factors, (n,).
 
-        None where there is none. Several masters of charge are refused beforehand.
+        None if there is none. Several masters of charge are refused beforehand.
         """
         for pixels, factors, is_charge in self.terms:
             if is_charge:
@@ -169,13 +168,13 @@ def prepare(n, shape, dtype, *, subtract=(), scale=None, mask=None, bits=-1, cei
         Native type of the members.
     subtract : sequence of Subtracted
     scale : sequence of float, optional
-        Level of each member, by which it is divided.
+        Level of each member, its divisor.
     mask : sequence of (Member, numpy.ndarray or None), optional
         Mask of each member, uint8 or int16 of shape ``(ny, nx)``.
     bits : int
-        Which bits of a mask leave a value out; all by default.
+        Bits of a mask that exclude a value; default: all.
     ceilings : sequence of (float or None), optional
-        The raw value of each member from which on it is saturated.
+        Raw value of each member at which it saturates.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where the pixels of frames are, and how runs of them are read."""
+"""The places of frames' pixels in files, and reading of runs of pixels."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from astropy.io import fits
 
 from ccdflow.errors import FrameError
 
-OPEN_FILES = 200  # more members than this are opened for each read: descriptors are limited
+OPEN_FILES = 200  # files of more members are opened for each read: descriptors are limited
 
 
 @dataclass(frozen=True)
 class Member:
-    """Where the pixels of one frame are: an uncompressed big-endian float image in a file.
+    """The place of one frame's pixels: an uncompressed big-endian float image in a file.
 
     Parameters
     ----------
     path : path-like
         The file.
     offset : int
-        Byte where the pixels begin.
+        Offset of the pixels in bytes.
     shape : tuple of int
         ``(ny, nx)``.
     dtype : {'>f4', '>f8'}
@@ -46,7 +46,7 @@ def locate(path, *, hdu=0, mask=False):
     hdu : int or str
         Number or EXTNAME of the image.
     mask : bool
-        Whether it is a mask, of whole numbers.
+        Whether it is a mask of whole numbers.
 
     Returns
     -------
@@ -55,8 +55,8 @@ def locate(path, *, hdu=0, mask=False):
     Raises
     ------
     FrameError
-        If there is no such image, it is no plain two-dimensional float image, or the file ends
-        before the pixels do.
+        If the image is missing, is not a plain two-dimensional float image, or the file ends
+        before its pixels do.
     """
     try:
         with Path(path).open("rb") as file:
@@ -89,7 +89,7 @@ def locate(path, *, hdu=0, mask=False):
 
 
 def _find_hdu(file, wanted):
-    """Return header and offset of the data of the HDU with this number or EXTNAME."""
+    """Return header and data offset of the HDU with this number or EXTNAME."""
     number = 0
     while True:
         try:
@@ -125,7 +125,7 @@ def _pread(descriptor, member, start, out):
 
 
 def file_reader(members, stack):
-    """Return ``read(index, start, out)``; files stay open until `stack` closes, if they are few."""
+    """Return ``read(index, start, out)``; a few files stay open until `stack` closes."""
     if len(members) > OPEN_FILES:
 
         def read(index, start, out):

@@ -1,4 +1,4 @@
-"""How the values of a pixel become one value: the method, and the rule that rejects outliers."""
+"""The recipe by which the values of a pixel are combined: the method, and the rejection rule."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _SIGMA = {
 
 @dataclass(frozen=True)
 class CombineRecipe:
-    """How the values of one pixel become one value.
+    """The method and the rejection rule for the values of one pixel.
 
     Parameters
     ----------
     method : {'average', 'median'}
-        What is made of the values that are left.
+        How the remaining values are combined.
     clip : float or None
         Values further than `clip` sigma from the centre are rejected; None rejects nothing. The
         default is the astropy CCD guide's.
     iterations : int
-        How often clipping is repeated on what is left, at most. `ccdproc.combine` clips once.
+        Largest number of repetitions of the clipping. `ccdproc.combine` clips once.
     clip_by : {'auto', 'noise', 'mad', 'std'}
-        Where sigma comes from. ``noise``: gain and read noise of the amplifier and the scale of the
-        member, about the median (of an even number of values the lower of the two middle ones:
-        what hits a pixel adds charge). ``mad``: 1.4826 MAD of the pixel's values, about their
-        median, as in the guide. ``std``: their standard deviation about the median, as the
-        guide's misspelt argument has it; of fewer than 24 values it rejects none at 5 sigma.
-        ``auto``: by noise where a noise model is given and there are fewer than ten members,
-        whose MAD says too little; else by MAD.
+        Origin of sigma. ``noise``: gain and read noise of the amplifier and the scale of the
+        member, about the median (the lower middle value of an even number: a cosmic ray adds
+        charge). ``mad``: 1.4826 MAD of the pixel's values, about their median, as in the guide.
+        ``std``: their standard deviation about the median, which is the result of the guide's
+        misspelt argument; with fewer than 24 values it rejects none at 5 sigma. ``auto``: by noise
+        if a noise model is given and there are fewer than ten members, whose MAD is too uncertain;
+        otherwise by MAD.
     grow : int
         Pixels within so many rows and columns of a rejected value are rejected in the same member:
-        the faint rim of a star. Where ``auto`` comes to ``mad`` nothing grows: too many of its
+        the faint rim of a star. If ``auto`` selects ``mad``, no rejection grows, because too many
         rejections are chance.
     """
 
@@ -93,19 +93,19 @@ class CombineRecipe:
             )
 
     def resolved(self, n, noise=None):
-        """Return the recipe that `n` members are combined by, without ``auto``.
+        """Return the recipe for `n` members, without ``auto``.
 
         Parameters
         ----------
         n : int
             Number of members.
         noise : ccdflow.combine.noise.NoiseModel or None
-            What is known of their noise.
+            Their noise model, if known.
 
         Raises
         ------
         UserError
-            If clipping by noise is asked for and no noise model is given.
+            If the recipe clips by noise and no noise model is given.
         """
         if self.clip_by == "noise" and self.clip is not None and noise is None:
             raise UserError(

@@ -1,8 +1,8 @@
-"""One image out of many frames: average or median of each pixel, with clipping.
+"""Combination of many frames into one image: average or median of each pixel, with clipping.
 
-Every frame is read once, a run of pixels at a time, by a few threads, within a given memory;
-masters are subtracted and levels divided by on the way, so that no prepared frame is ever written
-or whole in memory. `tiles` holds how, `clipping` the arithmetic, `noise` the model of the noise.
+A few threads read every frame once, a run of pixels at a time, within a given memory. They
+subtract masters and divide by levels on the way, so no prepared frame is ever written or held
+whole in memory. `tiles` holds the procedure, `clipping` the arithmetic, `noise` the noise model.
 """
 
 from __future__ import annotations
@@ -45,43 +45,43 @@ Recipe = CombineRecipe
 
 @dataclass(frozen=True)
 class Combined:
-    """A combined image and what is known of how it came about.
+    """A combined image, with its statistics.
 
     Parameters
     ----------
     image : numpy.ndarray
-        Shape ``(ny, nx)``; NaN only where no member has a value, and only if that was allowed.
+        Shape ``(ny, nx)``; NaN only where no member has a value, and only if allowed.
     count : numpy.ndarray of int16
-        Shape ``(ny, nx)``: number of values behind each pixel; 0 where all are masked.
+        Shape ``(ny, nx)``: number of values combined in each pixel; 0 if all are masked.
     uncertainty : numpy.ndarray of float32 or None
-        Shape ``(ny, nx)``: standard error of `image`. From the noise model: that of the members
-        alone, without the noise of what was subtracted from all of them. Or from the scatter of
-        the values that were kept: for an average s / sqrt(count) with s the sample standard
-        deviation (``ddof=1``; `ccdproc.combine` has ``ddof=0``, smaller by sqrt(1 - 1/count)); for
-        a median sqrt(pi/2) 1.4826 MAD / sqrt(count); NaN where fewer than two values are left.
+        Shape ``(ny, nx)``: standard error of `image`. With the noise model it is that of the
+        members alone, without the noise of the images subtracted from all of them. Otherwise it
+        follows from the scatter of the kept values: for an average s / sqrt(count), with s the
+        sample standard deviation (``ddof=1``; `ccdproc.combine` uses ``ddof=0``, smaller by sqrt(1
+        - 1/count)); for a median sqrt(pi/2) 1.4826 MAD / sqrt(count); NaN if fewer than two values
+        are left.
     clipped : numpy.ndarray of int64
-        Shape ``(n,)``: how many pixels of each member were rejected as outliers.
+        Shape ``(n,)``: number of pixels of each member that were rejected as outliers.
     invalid : numpy.ndarray of int64
-        Shape ``(n,)``: how many pixels of each member were NaN, infinite or masked.
+        Shape ``(n,)``: number of pixels of each member that were NaN, infinite or masked.
     empty : int
-        Number of pixels for which no member has a value.
+        Number of pixels without any value.
     sample : numpy.ndarray
         Shape ``(n, k, nx)``: some rows of every member as they were combined, for figures that
-        need the members one by one; NaN where a member is masked.
+        need single members; NaN where a member is masked.
     sample_rows : numpy.ndarray of int
-        Shape ``(k,)``: which rows, counted from 0.
+        Shape ``(k,)``: indices of these rows, from 0.
     recipe : CombineRecipe
-        How it was combined; its `clip_by` is the one that was used.
+        The recipe used; its `clip_by` is never ``auto``.
     mask : numpy.ndarray of int16 or None
-        Shape ``(ny, nx)``: bits of what is wrong with pixels, where members had masks.
+        Shape ``(ny, nx)``: mask bits of the pixels, if the members had masks.
     noise : NoiseModel or None
-        The noise of the members, with what was measured of it.
+        The noise model of the members, with its measured parameters.
     levels : numpy.ndarray or None
-        Shape ``(n,)``: what the members were divided by.
+        Shape ``(n,)``: divisors of the members.
     shared : dict of str to float
-        Noise that is common to all members, by the keyword of its card: ``MBNOISE`` of the bias,
-        ``MDNOISE`` of the dark that was subtracted, rms in the unit of the image. It is not part
-        of `uncertainty`.
+        Noise common to all members, by the keyword of its card: ``MBNOISE`` of the subtracted
+        bias, ``MDNOISE`` of the dark, rms in the unit of the image. `uncertainty` excludes it.
     """
 
     image: np.ndarray
@@ -119,40 +119,41 @@ def combine(
     """Combine frames pixel by pixel, reading every frame once.
 
     NaN and infinite values count as rejected. With the default recipe, no noise model and finite
-    pixels the image is that of `ccdproc.combine` with the guide's arguments, after the cast to
-    `dtype`. (In a pixel with a NaN ccdproc does not clip at all; here the rest is clipped.)
+    pixels the image equals that of `ccdproc.combine` with the guide's arguments, after the cast to
+    `dtype`. (ccdproc does not clip a pixel with a NaN at all; here its other values are clipped.)
 
     Parameters
     ----------
     members : sequence of Member
-        Where the frames are, all of one shape and type; in the order in which they are added up.
+        Places of the frames, all of one shape and type; they are summed in this order.
     recipe : CombineRecipe, optional
-        The guide's by default.
+        Default: the guide's.
     subtract : sequence of Subtracted
-        Masters that are taken from every member, in this order and in the type of the members.
+        Masters to subtract from every member, in this order and in the type of the members.
     scale : sequence of float, optional
-        Level of each member, by which it is divided then.
+        Level of each member, its divisor after the subtraction.
     mask : sequence of (Member, numpy.ndarray or None), optional
-        Mask of each member: whole numbers, shape ``(ny, nx)``, 0 for a good pixel. A value that is
-        masked is left out; where all are, the image has what the masked values give, count 0.
+        Mask of each member: whole numbers, shape ``(ny, nx)``, 0 for a good pixel. Masked values
+        are left out; where all are masked, the image is the combination of the masked values, with
+        count 0.
     mask_bits : int
-        Which bits of the masks leave a value out; all by default.
+        Bits of the masks that exclude a value; default: all.
     ceilings : sequence of (float or None), optional
-        The value of each member, before anything is subtracted, from which on it is saturated.
+        Value of each member, before any subtraction, at which it saturates.
     noise : NoiseModel, optional
         Noise of the members before they are divided by their levels.
     threads : int
-        How many threads to work with.
+        Number of threads.
     memory : int
-        Bytes that this function may take, results included, whatever the number of frames.
+        Memory limit in bytes, results included, for any number of frames.
     dtype : numpy.dtype
         Type of the image: float32 or float64.
     uncertainty : bool or {'scatter', 'noise'}
-        Whether to work out the uncertainty, and from what; true is ``'scatter'``.
+        Whether to compute the uncertainty, and from what; True means ``'scatter'``.
     allow_empty : bool
-        Pixels without any value are NaN with count 0 if true; if false they are an error.
+        If True, pixels without any value are NaN with count 0; if False they are an error.
     sample_rows : int
-        About how many rows of every member to keep for `Combined.sample`.
+        Approximate number of rows of every member to keep in `Combined.sample`.
 
     Returns
     -------
@@ -161,8 +162,8 @@ def combine(
     Raises
     ------
     UserError
-        If the members or what is done to them do not fit each other, or the memory does not
-        suffice.
+        If the members, or their masters and levels, do not fit together, or the memory is too
+        small.
     FrameError
         If a file cannot be read, or pixels are left without any value.
     """
@@ -198,19 +199,19 @@ def combine(
 
 
 def combine_arrays(stack, recipe=None, *, allow_empty=False, memory=DEFAULT_MEMORY, noise=None):
-    """Combine frames that are in memory already, by the same arithmetic as `combine`.
+    """Combine frames in memory, by the same arithmetic as `combine`.
 
     Parameters
     ----------
     stack : numpy.ndarray
         Shape ``(n, ny, nx)``, float32 or float64.
     recipe, allow_empty, memory, noise
-        As for `combine`.
+        See `combine`.
 
     Returns
     -------
     Combined
-        With a sample of no rows.
+        Its sample has no rows.
     """
     n, ny, nx = stack.shape
     flat = stack.reshape(n, ny * nx)
@@ -254,7 +255,7 @@ def _run(job, threads, memory, *, allow_empty):
         )
     }
     if job.uncertainty == "noise":
-        # Pixels of no amplifier: nothing is known of their noise.
+        # The noise of pixels outside all amplifiers is unknown.
         images["uncertainty"][np.isinf(images["uncertainty"])] = np.nan
     return Combined(
         **images,
@@ -287,7 +288,7 @@ def _checked_noise(noise, shape, uncertainty):
 
 
 def check_members(members):
-    """Raise a `UserError` where members cannot be combined with each other.
+    """Raise a `UserError` if the members cannot be combined with each other.
 
     Parameters
     ----------

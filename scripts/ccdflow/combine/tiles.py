@@ -1,7 +1,7 @@
-"""Tiles of pixels: read, prepared, combined by a few threads within a given memory.
+"""Tiles of pixels: a few threads read, prepare and combine them within a given memory.
 
-Sums run in float64 in the order of the members, so the result depends neither on the number of
-threads nor on the memory.
+Sums run in float64 in the order of the members, so the result depends on neither the number of
+threads nor the memory.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from ccdflow.combine.recipe import CombineRecipe
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
-TILE_BYTES = 4_000_000  # what one thread works on should stay in its level-2 cache
-MIN_WIDTH = 64  # pixels; narrower tiles would be all overhead
+TILE_BYTES = 4_000_000  # a thread's working set; it should fit its level-2 cache
+MIN_WIDTH = 64  # pixels; narrower tiles would be mostly overhead
 _DOUBTFUL_VALUES = 16_000
-_SAMPLE_BYTES = 12_600_000  # 128 rows of 12 LFC frames: as much as quality figures need
+_SAMPLE_BYTES = 12_600_000  # 128 rows of 12 LFC frames: enough for the quality figures
 
 
 class TooLittleMemory(UserError):
-    """The memory allowed does not suffice.
+    """The allowed memory is too small.
 
     Attributes
     ----------
     needed : int
-        Bytes that would.
+        Sufficient memory, in bytes.
     """
 
     def __init__(self, job, memory, needed):
@@ -47,14 +47,14 @@ class TooLittleMemory(UserError):
 
 
 def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
-    """Rows that are kept of each of `n` frames: evenly spread, an odd number of rows apart.
+    """Return the rows to keep of each of `n` frames: evenly spread, an odd number of rows apart.
 
-    An even distance would see only one half of a pattern that alternates from row to row.
+    An even distance would sample only one half of a pattern that alternates from row to row.
 
     Returns
     -------
     numpy.ndarray of int
-        At most about `wanted` rows, fewer where there are very many frames.
+        At most about `wanted` rows, fewer for very many frames.
     """
     affordable = _SAMPLE_BYTES // (n * nx * itemsize)
     wanted = min(wanted, max(affordable, min(16, 5 * affordable)))
@@ -67,10 +67,10 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
 
 @dataclass(frozen=True)
 class CombineJob:
-    """What is to be done, whatever the threads and the memory.
+    """The task of a combination, independent of threads and memory.
 
     ``read(index, start, out)`` fills `out` with the pixels of a member from `start` on; `source`
-    is their type, `dtype` that of the image. `recipe` is resolved; `noise` is needed where it clips
+    is their type, `dtype` that of the image. `recipe` is resolved; `noise` is needed if it clips
     by noise, and for an `uncertainty` of ``"noise"``; other values are ``"scatter"`` and None.
     """
 
@@ -92,16 +92,16 @@ class CombineJob:
 
     @property
     def halo(self):
-        """Rows above and below a tile that are looked at for what grows into it."""
+        """Rows above and below a tile from which a rejection may grow into it."""
         return self.recipe.grow if self.recipe.clip is not None else 0
 
     @property
     def width_step(self):
-        """Tiles are whole rows where rejection grows."""
+        """Width of tiles is a multiple of this: whole rows if rejection grows."""
         return self.shape[1] if self.halo else 1
 
     def rows(self):
-        """Return the rows of the members that are kept."""
+        """Return the rows of the members to keep."""
         itemsize = self.source.itemsize
         return sampled_rows(*self.shape, self.n, wanted=self.sample_rows, itemsize=itemsize)
 
@@ -112,11 +112,11 @@ class CombineJob:
         return self.size * pixel + sample
 
     def doubtful_pixels(self):
-        """How many to solve together: few enough to get their arrays without new pages."""
+        """Number of pixels to solve together: few enough to reuse memory pages."""
         return max(_DOUBTFUL_VALUES // self.n, MIN_WIDTH)
 
     def tile_width(self, threads, memory):
-        """How many pixels a thread takes at a time: what suits its cache, if the memory allows."""
+        """Number of pixels of a tile: as suits a thread's cache, if the memory allows."""
         a_pixel = 3 * self.n * self.source.itemsize + 100
         a_pixel += 2 * self.n * self.preparation.masks + 60 * (self.noise is not None)
         a_pixel += 2 * self.n * bool(self.halo)
@@ -132,12 +132,12 @@ class CombineJob:
         return max(min(allowed, best, self.size) // step * step, least)
 
     def noise_at(self, where):
-        """Return the noise of some pixels, None without a model.
+        """Return the noise of some pixels; None without a model.
 
         Parameters
         ----------
         where : numpy.ndarray of int or slice
-            Places of the pixels, float64 then; a slice, in the type of the members.
+            Indices of the pixels (float64 result), or a slice (result in the type of the members).
         """
         if self.noise is None:
             return None
@@ -153,7 +153,7 @@ class CombineJob:
 
 
 class Totals:
-    """The arrays that all threads fill, each at its own pixels."""
+    """The arrays that all threads fill, each for its own pixels."""
 
     def __init__(self, job):
         self.image = np.empty(job.size, job.dtype)
@@ -168,7 +168,7 @@ class Totals:
         self.empty = 0
 
     def keep_sample(self, values, start, stop):
-        """Copy what `values`, shape (n, width), has of the sampled rows."""
+        """Copy the sampled rows from `values`, shape (n, width)."""
         first, last = np.searchsorted(self.rows, (start // self.nx, -(-stop // self.nx)))
         for k in range(first, last):
             row_start = self.rows[k] * self.nx
@@ -178,7 +178,7 @@ class Totals:
             ]
 
     def put(self, job, where, exact):
-        """Put exact results in place."""
+        """Store exact results."""
         self.image[where] = exact.value
         self.count[where] = exact.count
         if job.uncertainty == "noise":
@@ -219,10 +219,9 @@ def run_tiles(job, threads, memory):
 
 
 class _Worker:
-    """One thread's buffers, used again for every tile, and what it has counted.
+    """One thread's buffers, reused for every tile, and its counts.
 
-    Pixels that need the exact arithmetic are few: they are collected over tiles and
-    solved together.
+    Few pixels need the exact arithmetic: they are collected over tiles and solved together.
     """
 
     def __init__(self, job, width, totals, tiles):
@@ -245,7 +244,7 @@ class _Worker:
         self.empty = 0
 
     def run(self):
-        """Take tiles until there are none; an error leaves none for the other threads."""
+        """Take tiles until none is left; after an error the other threads get none."""
         try:
             with np.errstate(all="ignore"):
                 while (start := _next(self.tiles)) is not None:
@@ -264,8 +263,8 @@ class _Worker:
     def load(self, start, stop):
         """Read and prepare the pixels from `start` to `stop`.
 
-        Tiles keep their width to the last, whose end holds old values: numpy sums along the
-        members in another order where a tile is one pixel wide.
+        All tiles keep the same width, and the end of the last one holds old values: numpy sums
+        along the members in another order if a tile is one pixel wide.
         """
         job, width = self.job, stop - start
         for index, line in enumerate(self.raw):
@@ -279,12 +278,12 @@ class _Worker:
             self.values[self.bits & job.preparation.bits != 0] = np.nan
 
     def put_estimates(self, start, stop, first, last):
-        """Put in place what is proved of the pixels `first` to `last` of those that are loaded.
+        """Store the proved results of the pixels `first` to `last` of those loaded.
 
         Returns
         -------
         numpy.ndarray of int
-            Which of the loaded pixels, all of them looked at, are not proved.
+            Indices of the loaded pixels, all of them checked, that are not proved.
         """
         job, totals, width = self.job, self.totals, stop - start
         noise = self.tile_noise(start, stop)
@@ -308,7 +307,7 @@ class _Worker:
         return np.flatnonzero(~proven[:width])
 
     def tile_noise(self, start, stop):
-        """Return the noise of the loaded pixels, as many as a tile is wide."""
+        """Return the noise of the loaded pixels, at the full width of a tile."""
         noise = self.job.noise_at(slice(start, stop))
         missing = self.values.shape[1] - (stop - start)
         if noise is None or not missing:
@@ -316,7 +315,7 @@ class _Worker:
         return noise.part(np.arange(self.values.shape[1]).clip(max=stop - start - 1))
 
     def prepared(self, columns, start):
-        """Return the values of some of the loaded pixels, float64, not yet masked."""
+        """Return the values of some loaded pixels, float64, before masking."""
         values = np.take(self.raw, columns, axis=1).astype(self.values.dtype)
         if self.job.preparation.changes_values:
             self.job.preparation.apply(values, columns + start)
@@ -337,7 +336,7 @@ class _Worker:
                 self.solve_doubtful()
 
     def solve_doubtful(self):
-        """Put the exact results in place for the pixels that were put off."""
+        """Store the exact results of the collected pixels."""
         if not self.waiting:
             return
         where = self.positions[: self.waiting]
@@ -349,13 +348,13 @@ class _Worker:
         self.waiting = 0
 
     def masked(self, values, bits):
-        """Return values of which those are NaN that their masks leave out."""
+        """Return the values, with NaN where the masks exclude them."""
         if bits is None:
             return values
         return np.where(bits & self.job.preparation.bits != 0, np.nan, values)
 
     def finish(self, where, values, bits, exact, noise):
-        """Put exact results in place and count what was left out."""
+        """Store exact results, and count the excluded values."""
         self.totals.put(self.job, where, exact)
         self.clipped += exact.clipped
         self.invalid += exact.invalid
@@ -368,9 +367,9 @@ class _Worker:
             self.put_masked(where[bad], values[:, bad], bits[:, bad], some)
 
     def put_masked(self, where, values, bits, noise):
-        """Put values in place that all members mask: they stay what they are, with the mask.
+        """Store the values of pixels that all members mask, with their mask.
 
-        They count no good value. What is masked in all members keeps the bits common to all.
+        Their count of good values is 0. Mask bits common to all members are kept.
         """
         finite = np.isfinite(values)
         exact = combine_kept(values, finite, self.job.recipe, noise)
@@ -383,7 +382,7 @@ class _Worker:
 
 
 class _GrowingWorker(_Worker):
-    """A worker whose tiles are whole rows, with some around: a rejection takes its neighbours."""
+    """A worker whose tiles are whole rows with a margin: a rejection extends to neighbours."""
 
     def combine_tile(self, start):
         """Combine the rows from pixel `start` on."""
@@ -398,7 +397,7 @@ class _GrowingWorker(_Worker):
             self.solve_here(columns, low, high, slice(start - low, stop - low))
 
     def solve_here(self, columns, low, high, inner):
-        """Put the exact results in place for some of the pixels loaded from `low` to `high`."""
+        """Store the exact results of some of the pixels loaded from `low` to `high`."""
         values = self.prepared(columns, low).astype(np.float64)
         bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
         masked = self.masked(values, bits)
@@ -416,7 +415,7 @@ class _GrowingWorker(_Worker):
             self.solve_grown(columns[first : first + step], low, rejected, grown)
 
     def solve_grown(self, columns, low, rejected, grown):
-        """Combine what rejection and its growth leave; growth never takes a pixel's last value."""
+        """Combine the values left by rejection and growth; a pixel keeps at least one."""
         values = self.prepared(columns, low).astype(np.float64)
         bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
         masked = self.masked(values, bits)
@@ -428,7 +427,7 @@ class _GrowingWorker(_Worker):
         self.finish(columns + low, values, bits, exact, noise)
 
     def grow(self, rejected):
-        """Return the pixels within the recipe's reach of those rejected, shape (n, width)."""
+        """Return the pixels within the recipe's reach of rejected ones, shape (n, width)."""
         reach = self.job.recipe.grow
         grown = rejected.reshape(self.job.n, -1, self.job.shape[1])
         for axis in (1, 2):

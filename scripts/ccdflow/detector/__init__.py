@@ -1,1 +1,1 @@
-"""What frames say of their detector: figures, which frames belong together, warnings."""
+"""Figures of the detector from frames, the choice of members, and warnings."""

@@ -1,9 +1,9 @@
-"""Bad pixels of a detector, from the darks and flats that a night has anyway.
+"""Bad pixels of a detector, from the darks and flats of an ordinary night.
 
-Darks give a straight line for each pixel: its rate, and what it has at once. A pixel whose rate is
-high is hot; one that follows no line, or varies between frames of one exposure, cannot be
-corrected by a dark at all. Flats give pixels and columns that respond less than their neighbours.
-The bits are those of docs/products.md.
+Darks give a straight line for each pixel: a rate, and an offset at exposure zero. A pixel with a
+high rate is hot; a pixel that follows no line, or varies between frames of one exposure, cannot be
+corrected by a dark. Flats show pixels and columns that respond less than their neighbours. The
+bits are those of docs/products.md.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ FALSE_ALARMS = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
 
 _ROUNDS = 2
-# Side of the blocks whose medians, interpolated, are what a pixel is compared with: a running
-# median of as many pixels takes ten times as long.
+# Side of the blocks whose interpolated medians each pixel is compared with: a running median over
+# as many pixels takes ten times as long.
 _NEIGHBOURS = 8
 _SIGMA = 4.5
-# Blocks on a side, and the degree of the polynomial, that give the illumination of a flat.
+# The illumination of a flat is a polynomial of this degree through so many blocks on a side.
 _BLOCKS, _DEGREE = 24, 6
 
 
@@ -63,11 +63,11 @@ def fit_darks(darks, times, read_noise):
     Parameters
     ----------
     darks : array_like
-        Shape (n, ny, nx), electrons, the bias taken out. Not changed.
+        Shape (n, ny, nx), electrons, bias subtracted. Not changed.
     times : sequence of float
-        Exposures, seconds; two different ones or more.
+        Exposure times in seconds; at least two different ones.
     read_noise : float
-        Electrons, that of the combined bias included.
+        Electrons; includes the noise of the combined bias.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def fit_darks(darks, times, read_noise):
     Raises
     ------
     UserError
-        If all exposures are the same.
+        If all exposures are equal.
 
     Notes
     -----
@@ -104,9 +104,9 @@ def fit_darks(darks, times, read_noise):
 
 
 def _electrons(model, rate, rate_error):
-    """Return the electrons whose photon noise counts: a pixel's own only where it is hot.
+    """Return the electrons that set the photon noise: a pixel's own value only if it is hot.
 
-    A weight that follows the noise of its own pixel would pull the line down.
+    A weight that follows each pixel's own noise would bias the line downwards.
     """
     stands_out = rate > np.median(rate) + 3 * rate_error
     usual = np.median(model, axis=(1, 2), keepdims=True)
@@ -114,7 +114,7 @@ def _electrons(model, rate, rate_error):
 
 
 def _line(times, values, variances):
-    """Return offset, slope and the error of the slope of a weighted line in each pixel."""
+    """Return offset, slope and error of the slope of each pixel's weighted line."""
     weights = 1 / variances
     t = times[:, None, None]
     s, st, stt = weights.sum(axis=0), (weights * t).sum(axis=0), (weights * t * t).sum(axis=0)
@@ -125,20 +125,20 @@ def _line(times, values, variances):
 
 
 def dark_mask(lines, *, hot=0.5):
-    """Return which pixels are bad in the dark.
+    """Return the mask of pixels that are bad in the dark.
 
     Parameters
     ----------
     lines : DarkLines
     hot : float
-        Electrons a second above the median rate from which a pixel is hot, where that is five times
-        its error.
+        A pixel is hot if its rate is this many electrons a second above the median, and at least
+        five times its error.
 
     Returns
     -------
     numpy.ndarray
-        (ny, nx), int16: `HOT` for hot pixels and those that follow no line, `VARIES` for those that
-        scatter more between frames of one exposure than their noise.
+        (ny, nx), int16: `HOT` for hot pixels and those that follow no line, `VARIES` for those
+        that scatter between frames of one exposure by more than their noise.
     """
     mask = np.zeros(lines.rate.shape, dtype=np.int16)
     above = lines.rate - np.median(lines.rate)
@@ -151,13 +151,13 @@ def dark_mask(lines, *, hot=0.5):
 
 
 def response_mask(flats, errors):
-    """Return pixels and columns that respond less than their neighbours.
+    """Return the mask of pixels and columns that respond less than their neighbours.
 
     Parameters
     ----------
     flats, errors : list of numpy.ndarray
         Combined flats and the standard errors of their pixels, each (ny, nx). Filters may differ:
-        what is compared is each pixel with the median of its neighbours.
+        each pixel is compared with the median of its neighbours.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def response_mask(flats, errors):
 
 
 def _neighbours(image):
-    """Return the medians of blocks of an image, interpolated to each of its pixels."""
+    """Return the medians of blocks of an image, interpolated to all pixels."""
     for axis in (0, 1):
         short = -image.shape[axis] % _NEIGHBOURS
         widths = [(0, 0), (0, 0)]
@@ -197,7 +197,7 @@ def _neighbours(image):
 
 
 def _stretched(values, axis):
-    """Return values at the centres of blocks, interpolated to their pixels along an axis."""
+    """Return the values at block centres, interpolated to pixels along one axis."""
     count = values.shape[axis]
     at = np.clip((np.arange(count * _NEIGHBOURS) + 0.5) / _NEIGHBOURS - 0.5, 0, count - 1)
     low = np.minimum(at.astype(int), max(count - 2, 0))
@@ -209,8 +209,8 @@ def _stretched(values, axis):
 def _illumination(flat):
     """Return the smooth illumination of a flat: a polynomial through the medians of its blocks.
 
-    Without it the median of the neighbours of a pixel at the edge, which all lie on one side, would
-    be off by the gradient.
+    Without it, the gradient would bias the comparison at the edges, where all neighbours of a
+    pixel lie on one side.
     """
     ny, nx = flat.shape
     rows, columns = (np.array_split(np.arange(n), min(_BLOCKS, n)) for n in (ny, nx))

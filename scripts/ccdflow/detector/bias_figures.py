@@ -1,4 +1,4 @@
-"""What the members of a combined bias say about the detector, and how good their combination is."""
+"""Figures of the detector from the members of a combined bias, and the quality of the bias."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _TRIALS = 40_000
 def read_noise(frames):
     """Measure the read noise from the differences of consecutive biases.
 
-    What differs from row to row is taken out of each difference first: it is noise of the
-    overscan level, or pick-up, and reported as row structure.
+    Differences between rows are removed from each difference image first: they are noise of the
+    overscan level, or pick-up, and are reported as row structure.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def read_noise(frames):
     Returns
     -------
     Estimate
-        sigma(difference) / sqrt(2), in the root of the mean of squares over all n - 1 pairs. With
-        N pixels and m pairs its standard error is sigma sqrt((1 + (m - 1) / (2 m)) / (2 N m)):
-        neighbouring pairs share a frame, so that their variances are correlated by 1/4.
+        sigma(difference) / sqrt(2), as the root of the mean square over all n - 1 pairs. With N
+        pixels and m pairs its standard error is sigma sqrt((1 + (m - 1) / (2 m)) / (2 N m)):
+        neighbouring pairs share a frame, so their variances are correlated by 1/4.
     """
     return _read_noise(_pair_parts(frames))
 
@@ -64,7 +64,7 @@ def _read_noise(parts):
 
 @dataclass(frozen=True)
 class Structure:
-    """Structure along rows and columns, rms in adu beyond what white noise accounts for.
+    """Structure along rows and columns: rms in adu in excess of white noise.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def structure(image, noise):
 
 
 def member_structure(frames, noise):
-    """Structure of the single frames of a group: the root of the mean square over its members.
+    """Measure the structure of a group's single frames: root mean square over the members.
 
     Parameters
     ----------
@@ -116,23 +116,23 @@ def member_structure(frames, noise):
 
 
 def _root_mean_square(estimates):
-    # The members share their fixed pattern: their errors are not independent.
+    # The members share their fixed pattern, so their errors are not independent.
     value = np.sqrt(np.mean([e.value**2 for e in estimates]))
     return Estimate(float(value), float(np.mean([e.error for e in estimates])))
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Bias level and how it changed through the night.
+    """Bias level and its change through the night.
 
     Parameters
     ----------
     level : Estimate
         Mean, adu.
     slope : Estimate
-        Straight line through the levels, adu an hour; without error from two frames.
+        Slope of a straight line through the levels, adu an hour; two frames give no error.
     span : float
-        Highest less lowest level, adu.
+        Highest minus lowest level, adu.
     """
 
     level: Estimate
@@ -148,12 +148,12 @@ def drift(levels, hours=None):
     levels : sequence of float
         Level of the overscan of each frame before subtraction, adu.
     hours : sequence of float, optional
-        When the frames were taken; NaN where it is not known.
+        Times of the frames in hours; NaN if unknown.
 
     Returns
     -------
     Drift
-        The error of the slope is from the scatter of the levels about the line.
+        The error of the slope follows from the scatter of the levels about the line.
     """
     levels = np.asarray(levels, dtype=np.float64)
     known = np.isfinite(levels)
@@ -187,17 +187,17 @@ def _slope(times, levels):
 
 
 def _without_noise_clipping(recipe):
-    """Return a recipe for values of normal noise alone, of which the noise model rejects none."""
+    """Return a recipe for pure normal noise, of which the noise model would reject nothing."""
     return replace(recipe, clip=None) if recipe.clip_by == "noise" else recipe
 
 
 @lru_cache(maxsize=256)
 def excess_variance(n, recipe):
-    """Variance of what `recipe` makes of `n` normal values, over that of their plain average.
+    """Variance of `recipe`'s result for `n` normal values, over the variance of their average.
 
-    1 for a plain average; for a median it goes to pi/2 for many values; clipping costs much
-    with three or four values, of which two may agree by chance, and little with many. From a
-    seeded simulation, good to 1 % (a median of over 100 to 2 %).
+    1 for a plain average; pi/2 for a median of many values. Clipping costs much with three or four
+    values, of which two may agree by chance, and little with many. From a seeded simulation, good
+    to 1 % (2 % for a median of over 100).
     """
     if n < 3 or (recipe.method == "average" and recipe.clip is None):
         return 1.0
@@ -205,7 +205,7 @@ def excess_variance(n, recipe):
     rng = np.random.default_rng(20160116)
     trials = max(min(_TRIALS, 4_000_000 // n), 4000)
     values = rng.standard_normal((n, 1, trials), dtype=np.float32)
-    # Against the plain average of the same values: the chance excess of both cancels.
+    # Divide by the average of the same values: the chance excess of both cancels.
     squares = [
         np.mean(np.square(combine_arrays(values, r).image), dtype=np.float64)
         for r in (recipe, CombineRecipe("average", None))
@@ -214,7 +214,7 @@ def excess_variance(n, recipe):
 
 
 def noise_prediction(sigma, n, recipe=None):
-    """Noise that the combination of `n` biases should have, from the read noise of one.
+    """Predict the noise of a combination of `n` biases from the read noise of one.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def noise_prediction(sigma, n, recipe=None):
     n : int
         Number of members.
     recipe : CombineRecipe, optional
-        The guide's by default.
+        Default: the recipe of the astropy CCD guide.
 
     Returns
     -------
@@ -239,16 +239,16 @@ def noise_prediction(sigma, n, recipe=None):
 def combined_noise(frames, recipe=None):
     """Measure the noise of a combined bias from two halves of its members.
 
-    The even and the odd members are combined on their own. What is fixed in the detector drops
-    out of their difference, whose variance is the sum of theirs; to that of the whole they are
-    as `noise_prediction` says. What differs from row to row is taken out first, as in `read_noise`.
+    The even and the odd members are combined separately. The detector's fixed pattern cancels in
+    the difference, whose variance is the sum of both variances; `noise_prediction` relates them to
+    the noise of the whole. Differences between rows are removed first, as in `read_noise`.
 
     Parameters
     ----------
     frames : numpy.ndarray
         Shape ``(n, k, nx)``: the same pixels of all members, of one amplifier, in adu.
     recipe : CombineRecipe, optional
-        How they were combined; the guide's by default.
+        Recipe of the combination; default: the guide's.
 
     Returns
     -------
@@ -270,12 +270,12 @@ def combined_noise(frames, recipe=None):
     return Estimate(float(sigma), float(sigma / np.sqrt(2 * part.count)))
 
 
-# -- all of it, for a table ---------------------------------------------------------------------
+# -- one row of the table -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Amplifier:
-    """What is known of an amplifier beforehand.
+    """Given values of an amplifier.
 
     Parameters
     ----------
@@ -284,11 +284,11 @@ class Amplifier:
     region : tuple of int
         ``(y0, y1, x0, x1)``: its pixels in the combined image, from 0, ends not included.
     gain : float or None
-        Electrons an adu.
+        Electrons per adu.
     read_noise : float or None
-        What the header claims, electrons.
+        Read noise in the header, electrons.
     along : {'rows', 'columns', 'frame'}
-        What the overscan was subtracted by: the noise of its level is no noise of the pixels.
+        Levels that the overscan subtraction removed, whose noise is not noise of the pixels.
     """
 
     name: str
@@ -300,10 +300,11 @@ class Amplifier:
 
 @dataclass(frozen=True)
 class AmplifierQuality:
-    """One row of the table of bias quality; NaN where something could not be measured.
+    """One row of the table of bias quality; NaN for figures that could not be measured.
 
-    Units are adu unless the name says electrons; an error is a standard error. `pair_noise` is the
-    read noise from each pair of consecutive frames, and `disagreement` what `disagreement` returns.
+    Units are adu unless the name says electrons; an error is a standard error. `pair_noise` holds
+    the read noise from each pair of consecutive frames, `disagreement` the result of the function
+    of that name.
     """
 
     amplifier: str
@@ -333,16 +334,16 @@ class AmplifierQuality:
 
 
 def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise=np.nan):
-    """Measure all that the table has about one amplifier.
+    """Measure all of the table's figures for one amplifier.
 
     Parameters
     ----------
     combined : ccdflow.combine.stack.Combined
-        The combined bias with the sample of its members.
+        The combined bias, with the sample of its members.
     amplifier : Amplifier
-        Where it is and what is claimed of it.
+        Its region, and the header's gain and read noise.
     levels, hours : sequence of float
-        For `drift`.
+        See `drift`.
     overscan_noise : float
         Noise of the overscan's pixels, adu: no frame has light there.
 
@@ -359,7 +360,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
     inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
     frames = combined.sample[:, inside, x0:x1]
     n = len(frames)
-    # What is measured about rows below is then about columns.
+    # The figures of rows then describe columns.
     turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
     pairs = _pair_parts(turned)
     noise = _read_noise(pairs)
@@ -401,10 +402,10 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
 
 
 def disagreement(frames, noise):
-    """How far frames differ from each other beyond noise, where they do so most.
+    """Return the largest difference between frames beyond noise.
 
-    The variance of each pixel through the frames, less that of white noise, averaged over the boxes
-    of a coarse grid: frames of two kinds have it, in whatever order they were taken.
+    The variance of each pixel through the frames, minus that of white noise, is averaged over the
+    boxes of a coarse grid. Frames of two kinds show an excess, in whatever order they were taken.
 
     Parameters
     ----------
@@ -416,11 +417,11 @@ def disagreement(frames, noise):
     Returns
     -------
     float
-        Standard deviation of the frames about their mean in the worst box, in adu, 0 where it is
-        not significant (6 sigma, as there are many boxes); NaN where there are fewer than three
-        frames or no boxes.
+        Standard deviation of the frames about their mean in the worst box, in adu. 0 if not
+        significant (6 sigma, because there are many boxes); NaN for fewer than three frames or no
+        boxes.
     """
-    # An odd step, for patterns that alternate.
+    # An odd step samples patterns that alternate from row to row.
     frames = frames[:, :: frames.shape[1] // _COMPARED_ROWS | 1]
     n, ny, nx = frames.shape
     if n < 3 or min(ny, nx) < BOXES or not np.isfinite(noise):
@@ -428,7 +429,7 @@ def disagreement(frames, noise):
     total, squares = np.zeros((ny, nx)), np.zeros((ny, nx))
     count = np.zeros((ny, nx), np.int32)
     centre = np.median(frames, axis=0)
-    # A cosmic ray is no disagreement; two kinds of frames are as far from the middle as each other.
+    # A cosmic ray is not a disagreement; frames of two kinds are equally far from the middle.
     reach = np.maximum(CLIP * max(noise, DIGITAL_NOISE), 3 * _middle_distance(frames, centre))
     for frame in frames:
         offset = frame - centre
@@ -456,9 +457,10 @@ def _middle_distance(frames, centre):
 
 
 def _missing(frames):
-    """Return which part of the values is not finite, and by what that raises the noise of a mean.
+    """Return the fraction of values that are not finite, and the factor on the noise of the mean.
 
-    A mean of k values has the noise of one over the root of k, so over many pixels 1 / k counts.
+    A mean of k values has the noise of one value over the root of k, so 1 / k is averaged over the
+    pixels.
     """
     finite = np.isfinite(frames)
     if finite.all():

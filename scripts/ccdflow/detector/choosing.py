@@ -1,4 +1,4 @@
-"""Which frames of a group belong together: frames that are left out, groups that disagree."""
+"""The choice of a group's members: frames to leave out, and groups whose frames disagree."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a frame does not look like its group, and when a group has no common look.
+    """Limits beyond which a frame is left out, or a group disagrees.
 
-    A figure decides by its distance from the group's median, in units of the group's own
-    scatter (1.4826 MAD), which is taken to be at least the floor of that figure: in a small group,
-    or one from a quiet camera, the MAD can be next to nothing.
+    A figure is judged by its distance from the group's median, in units of the group's own scatter
+    (1.4826 MAD). The scatter counts as at least the floor of that figure: in a small group, or
+    with a quiet camera, the MAD can be close to zero.
 
     Parameters
     ----------
     sigma : float
-        A frame further off than `sigma` times that scatter is left out.
+        A frame farther away than `sigma` times that scatter is left out.
     disagree : float
-        A group whose scatter is more than `disagree` floors has no common look; of the level that
-        is `level`, whether the overscan was subtracted or not.
+        The frames of a group disagree if their scatter exceeds so many floors; for the level,
+        `level` floors, whether the overscan was subtracted or not.
     left_out : float
-        Nor has one of which more than this fraction (and more than one frame) is left out.
+        The frames of a group also disagree if more than this fraction (and more than one frame) is
+        left out.
     level, bias_level, structure, rows : float
-        Floors in units of the noise of one frame. The bias level before overscan subtraction
-        may drift; the level after it may not.
+        Floors in units of the noise of one frame. The bias level may drift before overscan
+        subtraction, but not after it.
     subtracted_level : float
-        Floor of the level where the overscan was subtracted, likewise: light is then seen from
-        half the noise on. What the overscan's own noise does to the level comes on top.
+        Floor of the level after overscan subtraction, in the same unit: light is then detected
+        from half the noise upwards. The uncertainty of the level from the overscan's own noise is
+        added.
     noise : float
         Floor as a fraction of the noise of one frame.
     bright : float
@@ -55,20 +57,20 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A frame that does not look like its group, and what decided.
+    """A frame unlike its group, and the figure that showed it.
 
     Parameters
     ----------
     index : int
-        Its place in the list.
+        Its index in the list.
     figure : str
         Name of the figure.
     value : float
         Its value.
     threshold : float
-        The limit that it passed.
+        The limit that the figure exceeds.
     text : str
-        The same in words.
+        The reason in words.
     """
 
     index: int
@@ -80,18 +82,18 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames to combine.
+    """The frames to combine.
 
     Parameters
     ----------
     kept : tuple of int
-        Places in the list, in order.
+        Indices of the frames to combine, in order.
     left_out : tuple of LeftOut
-        The others.
+        The frames left out.
     agrees : bool
-        Whether what is kept may be combined.
+        Whether the kept frames may be combined.
     reason : str
-        Why not; empty if it may.
+        The reason if they may not; otherwise empty.
     """
 
     kept: tuple[int, ...]
@@ -111,7 +113,7 @@ class _Figure:
     """What stands for the floor where the group's own scatter is judged."""
 
     def limits(self, sigma):
-        """Median of the group, its scatter, and how far from the median a frame may be."""
+        """Median and scatter of the group, and the allowed distance from the median."""
         finite = self.values[np.isfinite(self.values)]
         if not len(finite):
             return np.nan, 0.0, np.inf
@@ -121,7 +123,7 @@ class _Figure:
 
 
 def select_members(stats, thresholds=None):
-    """Decide which frames of a group to combine, and whether the group agrees with itself.
+    """Choose the frames of a group to combine, and tell whether they agree.
 
     Parameters
     ----------
@@ -148,7 +150,7 @@ def select_members(stats, thresholds=None):
 
 
 def _selection(figures, count, limits, no_common_shape):
-    """Leave out what is beyond the limits of the figures, the plainest first.
+    """Leave out frames beyond the limits of the figures; the clearest figure comes first.
 
     Parameters
     ----------
@@ -157,7 +159,7 @@ def _selection(figures, count, limits, no_common_shape):
         Number of frames.
     limits : Thresholds or FlatThresholds
     no_common_shape : callable
-        Returns the disagreements of shape, where none was found before.
+        Returns the disagreements in shape; called if no other was found.
 
     Returns
     -------
@@ -187,7 +189,7 @@ def _selection(figures, count, limits, no_common_shape):
 
 
 def _too_many(left_out, count, limits):
-    """Return the disagreement of a group of which too much does not look like the rest."""
+    """Return the disagreement of a group of which too many frames are left out."""
     allowed = max(1, int(limits.left_out * count))
     if len(left_out) <= allowed:
         return []
@@ -199,21 +201,21 @@ def _too_many(left_out, count, limits):
 
 
 def leave_out(selection, more, thresholds=None):
-    """Leave more frames out of a selection.
+    """Leave further frames out of a selection.
 
     Parameters
     ----------
     selection : Selection
     more : sequence of LeftOut
-        Their indices are places among those that were kept.
+        Indices refer to the kept frames.
     thresholds : Thresholds, optional
         The defaults if not given.
 
     Returns
     -------
     Selection
-        One that does not agree if too many frames are left out by now; a frame that has the pixels
-        of another is no sign of that.
+        It disagrees if too many frames are left out by now; a frame with the pixels of another one
+        does not count for that.
     """
     more = [replace(out, index=selection.kept[out.index]) for out in more]
     indices = {out.index for out in more}
@@ -233,21 +235,21 @@ _COPY = "copy"
 
 
 def same_pixels(frames, names):
-    """Find frames that have the pixels of one before them.
+    """Find frames whose pixels equal those of an earlier frame.
 
-    That is a buffer that was read twice, or a copy of which cards were edited.
+    Such a frame is a buffer that was read twice, or a copy with edited cards.
 
     Parameters
     ----------
     frames : numpy.ndarray
         Shape ``(n, k, nx)``: the same pixels of `n` biases.
     names : sequence of str
-        What they are called.
+        Names of the frames.
 
     Returns
     -------
     list of LeftOut
-        None that is the same throughout: it holds nothing to tell by.
+        Constant frames are never among them, because they cannot be told apart.
     """
     first, found = {}, []
     for index, frame in enumerate(frames):
@@ -261,14 +263,14 @@ def same_pixels(frames, names):
     return found
 
 
-_COMPARED_ROWS = 32  # of 50 LFC frames these take 0.3 s
+_COMPARED_ROWS = 32  # so many rows take 0.3 s for 50 LFC frames
 
 
 def unlike_the_rest(frames, thresholds=None):
-    """Find frames that differ from the group's median by more than the others do.
+    """Find frames that differ more from the group's median than the others do.
 
-    That is a frame with another fixed structure, be it one that the figures of the frame alone do
-    not tell from the group's: a readout that slipped by a pixel, or an image that is mirrored.
+    Such a frame has another fixed structure, even if its own figures equal those of the group: a
+    readout that slipped by a pixel, or a mirrored image.
 
     Parameters
     ----------
@@ -280,15 +282,15 @@ def unlike_the_rest(frames, thresholds=None):
     Returns
     -------
     list of LeftOut
-        By the scatter of a frame about the median of all, less what differs from row to row.
+        Judged by the scatter of a frame about the median of all, without differences between rows.
     """
     limits = thresholds or Thresholds()
-    # An odd step, for patterns that alternate.
+    # An odd step samples patterns that alternate from row to row.
     frames = frames[:, :: frames.shape[1] // _COMPARED_ROWS | 1]
     if len(frames) < 3 or min(frames.shape[1:]) < BOXES:
         return []
     with warnings.catch_warnings():
-        # A pixel that is NaN in all frames.
+        # A pixel may be NaN in all frames.
         warnings.simplefilter("ignore", RuntimeWarning)
         middle = np.nanmedian(frames, axis=0)
     spreads = np.array([white_part(frame - middle).sigma for frame in frames])
@@ -306,7 +308,7 @@ def unlike_the_rest(frames, thresholds=None):
 
 
 def _figures(stats, limits):
-    """Yield the figures that decide, the plainest first: it is the one that is reported."""
+    """Yield the figures that decide; the first one beyond its limit is reported."""
     noises = np.array([s.noise for s in stats])
     noise = _group_noise(stats)
     shapes = np.array([s.shape for s in stats])
@@ -331,7 +333,7 @@ def _figures(stats, limits):
 
 
 def _no_common_shape(stats, limits):
-    """Return the disagreement of frames of two kinds, which are all as far from the middle."""
+    """Return the disagreement of frames of two kinds, all equally far from the middle."""
     shapes = np.array([s.shape for s in stats])
     noise = _group_noise(stats)
     if len(stats) < 3 or not np.isfinite(shapes).all():
@@ -339,7 +341,7 @@ def _no_common_shape(stats, limits):
     middle = np.median(shapes, axis=0)
     scatter = MAD_TO_SIGMA * np.median(np.abs(shapes - middle), axis=0)
     rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
-    # A box has the means of a few rows, each as uncertain as its overscan made it.
+    # A box averages a few rows, each with the uncertainty of its overscan level.
     from_rows = float(np.median(rows)) / (FRAME_ROWS / BOXES) ** 0.5 if rows else 0.0
     of_a_box = noise * BOXES / max(min(s.pixels for s in stats), 1) ** 0.5
     most = max(limits.sigma * limits.structure * noise, 3 * np.hypot(from_rows, of_a_box))
@@ -358,7 +360,7 @@ def _group_noise(stats):
 
 
 def _level_floor(stats, limits, noise):
-    """Return the floor of the level: a mean of rows, each as uncertain as its overscan made it."""
+    """Return the floor of the level: a mean of rows with the uncertainty of their overscan."""
     if not all(np.isfinite(s.bias_level) for s in stats):
         return limits.level * noise
     rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
@@ -395,17 +397,17 @@ def _explain(index, figure, centre, reach):
 
 @dataclass(frozen=True)
 class DarkThresholds(Thresholds):
-    """When a dark does not look like its group, in addition to what a bias has.
+    """Limits for darks, in addition to those for biases.
 
     Parameters
     ----------
     dark_level : float
-        Floor of the level as a fraction of the group's: a detector that is not quite as cold. The
-        floor in units of the noise is added in quadrature.
+        Floor of the level as a fraction of the group's level, for a detector that is slightly
+        warmer. The floor in units of the noise is added in quadrature.
     temperature : float
-        A dark further than so many degrees from the group's median is left out.
+        A dark farther than so many degrees from the group's median temperature is left out.
     saturated : float
-        A dark of which more than this fraction is saturated is left out.
+        A dark with more than this fraction of saturated pixels is left out.
     """
 
     dark_level: float = 0.03
@@ -414,17 +416,17 @@ class DarkThresholds(Thresholds):
 
 
 def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
-    """Decide which darks of a group to combine.
+    """Choose the darks of a group to combine.
 
-    Light that leaks into one of them shows in its level and coarse structure, another detector or
-    mode in its noise and structure.
+    A light leak shows in the level and coarse structure; another detector or mode shows in the
+    noise and structure.
 
     Parameters
     ----------
     stats : sequence of FrameStatistics
         One for each dark of the group.
     temperatures : sequence of float, optional
-        Of the detector, degrees; NaN where it is not known, which decides nothing.
+        Detector temperatures, degrees; NaN for an unknown one, which is not judged.
     saturated : sequence of float, optional
         Fraction of saturated pixels of each.
     thresholds : DarkThresholds, optional
@@ -455,7 +457,7 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
 
 
 def _dark_figures(stats, limits):
-    """Yield the figures of biases, of which the level may differ by a part of what it is."""
+    """Yield the figures of biases; the level may differ by a fraction of itself."""
     for figure in _figures(stats, limits):
         if figure.name == "level":
             centre = abs(figure.limits(limits.sigma)[0])
@@ -467,7 +469,7 @@ def _dark_figures(stats, limits):
 
 
 def _beyond_limit(name, values, limit, *, below=False, unit=""):
-    """Return the frames whose value is above (or below) a limit, or not a number if `below`."""
+    """Return the frames with a value above a limit, or (if `below`) below it or NaN."""
     found = []
     for index, value in enumerate(() if values is None else values):
         if not (value >= limit if below else not value > limit):
@@ -495,7 +497,7 @@ def _of_other_temperature(temperatures, tolerance):
 
 
 def _after(first, stats, limits, select):
-    """Leave out what is beyond fixed limits, and select among the rest."""
+    """Leave out frames beyond fixed limits, and select among the rest."""
     out = {}
     for each in first:
         out.setdefault(each.index, each)
@@ -517,19 +519,19 @@ def _after(first, stats, limits, select):
 
 @dataclass(frozen=True)
 class FlatThresholds:
-    """When a flat is not good enough, does not look like its group, or a group has no common look.
+    """Limits for flats: for exposure, likeness to the group, and agreement of the group.
 
     Parameters
     ----------
     sigma, disagree, left_out : float
-        As for `Thresholds`. What is too faint or saturated does not count as unlike its group.
+        See `Thresholds`. A flat that is too faint or saturated does not count as unlike its group.
     signal_to_noise : float
-        A flat of fewer in a pixel is too faint.
+        A flat with fewer electrons in a pixel is too faint.
     saturated : float
-        A flat of which more than this fraction is saturated is left out.
+        A flat with more than this fraction of saturated pixels is left out.
     shape, spot : float
         Floors of the scatter of coarse shapes (rms over 8 x 8 boxes) and of the deepest spot (of
-        32 x 32 boxes), as fractions of the level: skies and lamps differ by as much.
+        32 x 32 boxes), as fractions of the level: skies and lamps differ by that much.
     """
 
     sigma: float = 5.0
@@ -542,7 +544,7 @@ class FlatThresholds:
 
 
 def select_flats(stats, thresholds=None):
-    """Decide which flats of a group to combine.
+    """Choose the flats of a group to combine.
 
     Parameters
     ----------
@@ -581,10 +583,10 @@ def select_flats(stats, thresholds=None):
 
 
 def _flat_figures(stats, limits):
-    """Yield how far the shape of each flat is from the group's, and its deepest spot."""
+    """Yield the distance of each flat's shape from the group's, and its deepest spot."""
     if len(stats) < 3:
         return
-    # A median of a box is as uncertain as pi/2 times the mean of its pixels.
+    # The variance of a box's median is pi/2 times that of its mean.
     worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
     for name, values, floor, boxes, norm in (
         ("shape", [s.shape for s in stats], limits.shape, BOXES, _rms),
@@ -602,7 +604,7 @@ _FINE = 32
 
 
 def _from_the_middle(values):
-    """Return what each flat differs by from the group's median, over it, shape (n, boxes)."""
+    """Return the difference of each flat from the group's median, divided by it: (n, boxes)."""
     values = np.array(values, dtype=np.float64)
     known = np.isfinite(values).all(axis=0)
     if not known.any():
@@ -612,7 +614,7 @@ def _from_the_middle(values):
     return values[:, known][:, lit] / middle[lit] - 1 if lit.any() else None
 
 
-_LIT = 0.2  # of the level; what is darker has no light to tell a shape by
+_LIT = 0.2  # of the level; darker boxes have too little light to compare shapes
 
 
 def _rms(off):
@@ -624,7 +626,7 @@ def _largest(off):
 
 
 def _no_common_flat(stats, limits):
-    """Return the disagreement of flats of two kinds, which are all as far from the middle."""
+    """Return the disagreement of flats of two kinds, all equally far from the middle."""
     off = _from_the_middle([s.shape for s in stats])
     if len(stats) < 3 or off is None:
         return []

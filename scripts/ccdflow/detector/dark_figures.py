@@ -1,4 +1,4 @@
-"""What combined darks say about the detector: rate, hot pixels, glow, drift, agreement."""
+"""Figures of the detector from combined darks: rate, hot pixels, glow, drift, agreement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PERCENTILES = (1, 16, 50, 84, 99, 99.9)
 class DarkFigures:
     """One row of the table of combined darks, of one amplifier.
 
-    Rates are electrons a second, or adu a second where the gain is not known (`unit`).
+    Rates are electrons a second, or adu a second if the gain is unknown (`unit`).
 
     Parameters
     ----------
@@ -34,18 +34,18 @@ class DarkFigures:
     seconds : float
     unit : {'electron', 'adu'}
     rate : Estimate
-        Median over the good pixels. Its error has the noise of the pixels, and the scatter of the
-        members' own levels, whose overscan is uncertain.
+        Median over the good pixels. Its error includes the noise of the pixels and the scatter of
+        the members' levels, which the overscan leaves uncertain.
     percentiles : dict of float to float
-        Rate below which so many per cent of the good pixels lie.
+        Rates below which so many per cent of the good pixels lie.
     hot : int
         Pixels at least `hot_limit` and 5 standard errors above the median.
     hot_limit : float
     glow : Estimate
-        Highest less median of the means of 8 x 8 boxes without hot pixels; 0 where it is within
-        six standard errors.
+        Highest minus median of the means of 8 x 8 boxes without hot pixels; 0 if within six
+        standard errors.
     drift : ccdflow.detector.bias_figures.Drift
-        Levels of the members, in the unit of the frames, and their slope an hour.
+        Levels of the members, in the unit of the frames, and their slope per hour.
     noise_ratio : Estimate
         Measured over predicted noise, from two halves of the members.
     """
@@ -64,24 +64,24 @@ class DarkFigures:
 
 
 def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
-    """Return the mask of a combined dark with its hot pixels, and where they are.
+    """Return the mask of a combined dark with its hot pixels flagged, and their positions.
 
     Parameters
     ----------
     dark : ccdflow.combine.stack.Combined
-        In adu, or electrons where the gains are 1.
+        In adu, or in electrons if the gains are 1.
     seconds : float
         Exposure time of its members.
     hot_rate : float
-        Electrons a second above the median of the amplifier, at least; adu where the gain is not
-        known.
+        Lower limit in electrons a second above the median of the amplifier; adu if the gain is
+        unknown.
     noise : ccdflow.combine.noise.NoiseModel, optional
-        Amplifiers and gains; that of the dark by default.
+        Amplifiers and gains; default: those of the dark.
 
     Returns
     -------
     numpy.ndarray of int16
-        Shape ``(ny, nx)``: `dark.mask` with the bit 8 on hot pixels.
+        Shape ``(ny, nx)``: `dark.mask` with the bit 8 set for hot pixels.
     """
     mask = dark.mask.copy()
     for amplifier in (noise or dark.noise).amplifiers:
@@ -92,7 +92,7 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
         if not good.any():
             continue
         middle = np.median(values[good])
-        # The noise of the typical pixel: that of a hot one is mostly its own light.
+        # Use the noise of a typical pixel: a hot pixel's noise is mostly that of its own light.
         least = np.maximum(limit, HOT_SIGMA * np.median(errors[good]))
         with np.errstate(invalid="ignore"):
             mask[part] |= np.where(values - middle >= least, HOT, 0).astype(np.int16)
@@ -109,18 +109,18 @@ def _part(region):
 
 
 def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
-    """Measure all that the table has about a combined dark.
+    """Measure all of the table's figures for a combined dark.
 
     Parameters
     ----------
     dark : ccdflow.combine.stack.Combined
-        As `ccdflow.combine.darks.combine_darks` returns it.
+        Result of `ccdflow.combine.darks.combine_darks`.
     seconds : float
         Exposure time of its members.
     hours : sequence of float, optional
-        When the members were taken.
+        Times of the members, in hours.
     hot_rate : float
-        As for `hot_mask`.
+        See `hot_mask`.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
 
 
 def member_levels(combined, region):
-    """Return the median of each member's sampled values in a region, NaN where none is finite."""
+    """Return the median of each member's sample in a region; NaN if no value is finite."""
     y0, y1, x0, x1 = region
     inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
     return [
@@ -203,14 +203,14 @@ def _glow(values, good, a_second):
 
 
 def remarks(figures, *, drift_fraction=0.1):
-    """Say what is not as it should be in a combined dark.
+    """Return warnings on a combined dark, in words.
 
     Parameters
     ----------
     figures : DarkFigures
     drift_fraction : float
-        Levels that span more than this fraction of the dark level, and more than the noise of the
-        levels, are said to be.
+        Warn about levels that span more than this fraction of the dark level and more than the
+        noise of the levels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What flats say: level, shape, lamp, and how good a combined flat is."""
+"""Figures of flats: level, shape, lamp, and the quality of a combined flat."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class FlatStatistics:
     Parameters
     ----------
     level : float
-        Median of the good pixels less bias and dark, in electrons where the gain is known.
+        Median of the good pixels minus bias and dark, in electrons if the gain is known.
     saturated : float
         Fraction of its pixels that are saturated.
     signal_to_noise : float
         Of a pixel at this level.
     shape, spots : tuple of float
-        Medians of 8 x 8 and of 32 x 32 boxes over the level, row by row; NaN where no pixel of a
-        box is good.
+        Medians of 8 x 8 and of 32 x 32 boxes divided by the level, row by row; NaN for a box
+        without good pixels.
     noise : float
-        Scatter of a pixel over the level, from gain and read noise.
+        Scatter of a pixel divided by the level, from gain and read noise.
     pixels : int
-        How many pixels were looked at.
+        Number of pixels measured.
     """
 
     level: float
@@ -56,10 +56,10 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, saturated=0.0):
     Parameters
     ----------
     sample : numpy.ndarray
-        Shape ``(k, nx)``: rows of a flat less bias and dark; NaN where it is masked. As
-        `ccdflow.combine.measuring.sample_members` reads them.
+        Shape ``(k, nx)``: rows of a flat minus bias and dark; NaN where masked. See
+        `ccdflow.combine.measuring.sample_members`.
     gain : float or None
-        Electrons a unit, 1 where it is not known.
+        Electrons per unit of the sample; 1 if unknown.
     read_noise : float
         In the unit of the sample.
     saturated : float
@@ -88,13 +88,13 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, saturated=0.0):
 
 
 def _boxes(rows, boxes):
-    """Return the medians of boxes, NaN where there are too few pixels for so many."""
+    """Return the medians of boxes; NaN if there are too few pixels for so many boxes."""
     ny, nx = (size // boxes * boxes for size in rows.shape)
     if not ny or not nx:
         return ()
     parts = rows[:ny, :nx].reshape(boxes, ny // boxes, boxes, nx // boxes).swapaxes(1, 2)
     with warnings.catch_warnings():
-        # A box of which all pixels are masked.
+        # All pixels of a box may be masked.
         warnings.simplefilter("ignore", RuntimeWarning)
         medians = np.nanmedian(parts.reshape(boxes, boxes, -1), axis=2)
     return tuple(float(value) for value in medians.ravel())
@@ -109,18 +109,18 @@ class FlatFigures:
     amplifier : str
     frames : int
     level, lowest, highest : float
-        Median, lowest and highest level of the members in the amplifier, in electrons where the
-        gain is known, else adu (`unit`).
+        Median, lowest and highest level of the members in the amplifier, in electrons if the gain
+        is known, otherwise in adu (`unit`).
     unit : {'electron', 'adu'}
     signal_to_noise : float
-        Median over the good pixels of the combined flat: a pixel of a frame divided by it can have
-        no better.
+        Median over the good pixels of the combined flat: the upper limit for a frame divided by
+        it.
     aperture_cap : float
         The same for the sum of 50 pixels.
     lamp_drift : Estimate
         Slope of the members' level through the night, per cent an hour.
     ratio : float
-        Mean of the amplifier in the flat, of which the whole has 1.
+        Mean of the amplifier, when the mean of the whole flat is 1.
     unlit : int
         Pixels flagged as unlit.
     noise_ratio : Estimate
@@ -142,14 +142,14 @@ class FlatFigures:
 
 
 def measure_flat(flat, *, hours=None):
-    """Measure all that the table has about a combined flat.
+    """Measure all of the table's figures for a combined flat.
 
     Parameters
     ----------
     flat : ccdflow.combine.stack.Combined
-        As `ccdflow.combine.flats.combine_flats` returns it.
+        Result of `ccdflow.combine.flats.combine_flats`.
     hours : sequence of float, optional
-        When the members were taken.
+        Times of the members, in hours.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""What one bias, or any image, says about itself: level, noise, structure, coarse shape.
+"""Figures of a single bias or any other image: level, noise, structure, coarse shape.
 
-Scatter is everywhere the standard deviation after repeated clipping at 5 sigma. It starts from
-the MAD, but does not end there: the MAD of whole numbers is a whole number, which is useless for
-a camera whose noise is about 1 adu.
+Scatter is always the standard deviation after repeated clipping at 5 sigma. The MAD is only the
+first estimate: the MAD of whole numbers is a whole number, which is useless for a camera with a
+noise of about 1 adu.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ccdflow.combine.stack import sampled_rows
 BOXES = 8
 """A frame's coarse shape is measured in so many by so many boxes."""
 
-FRAME_ROWS = 64  # of the LFC these take 7 ms
+FRAME_ROWS = 64  # so many rows take 7 ms for an LFC frame
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured figure and its standard error, NaN where it could not be measured."""
+    """A measured figure and its standard error; NaN if it could not be measured."""
 
     value: float
     error: float
@@ -64,17 +64,17 @@ class FrameStatistics:
     level : float
         Mean of the science pixels after overscan subtraction.
     bias_level : float
-        Level of the overscan before subtraction; NaN where there is none.
+        Level of the overscan before subtraction; NaN if there is none.
     noise : float
-        Scatter from pixel to pixel, from differences of neighbours in a row.
+        Scatter from pixel to pixel, from differences between neighbours in a row.
     row_structure, column_structure : float
-        Scatter of the means of rows and columns beyond what `noise` accounts for.
+        Scatter of the means of rows and columns in excess of `noise`.
     bright : float
         Fraction of the pixels more than 10 `noise` above `level`.
     shape : tuple of float
-        Means of 8 x 8 boxes less `level`, row by row.
+        Means of 8 x 8 boxes minus `level`, row by row.
     pixels : int
-        Number of pixels that were looked at.
+        Number of pixels measured.
     """
 
     level: float
@@ -95,7 +95,7 @@ def frame_statistics(image, overscan=()):
     image : numpy.ndarray
         Shape ``(ny, nx)``, adu; NaN is ignored. At least 8 x 8 pixels.
     overscan : sequence of float or numpy.ndarray
-        Levels of the overscan, in adu, as they were subtracted; empty where there was none.
+        Overscan levels that were subtracted, in adu; empty if there was no overscan.
 
     Returns
     -------
@@ -122,24 +122,24 @@ def frame_statistics(image, overscan=()):
 
 @dataclass(frozen=True)
 class Clean:
-    """An image less its mean level, 0 where `good` is False."""
+    """An image minus its mean level, 0 where `good` is False."""
 
     values: np.ndarray
     good: np.ndarray
     level: float
 
     def means(self, axis):
-        """Return the means along an axis, NaN where nothing is good."""
+        """Return the means along an axis; NaN where no pixel is good."""
         with np.errstate(invalid="ignore"):
             count = np.count_nonzero(self.good, axis=axis)
             return self.values.sum(axis=axis, dtype=np.float64) / count
 
     def excess(self, noise, *, axis):
-        """Scatter of the means along `axis` beyond that of white noise.
+        """Scatter of the means along `axis` in excess of white noise.
 
-        The variance of the means less noise^2 / (values in each). Its error is that of a
-        variance, v sqrt(2 / (k - 1)), handed on through the root; where nothing is left, it is
-        how much would just have been seen.
+        The variance of the means minus noise^2 / (values in each). Its error is that of a
+        variance, v sqrt(2 / (k - 1)), propagated through the root; if no excess is left, the error
+        is the smallest detectable excess.
         """
         means = self.means(axis)
         means = means[np.isfinite(means)]
@@ -154,7 +154,7 @@ class Clean:
         return Estimate(float(value), float(error / (2 * value)))
 
     def boxes(self):
-        """Return the means of the boxes, shape ``(BOXES, BOXES)``, less the mean level."""
+        """Return the means of the boxes minus the mean level, shape ``(BOXES, BOXES)``."""
         starts = [np.arange(BOXES) * size // BOXES for size in self.values.shape]
 
         def sums(array):
@@ -165,7 +165,7 @@ class Clean:
 
 
 def without_outliers(image):
-    """Find the pixels within 5 sigma of the median of their column, and the mean of these."""
+    """Find the pixels within 5 sigma of their column's median, and return them with their mean."""
     if np.isfinite(image).all():
         profile = _column_medians(image)
     else:
@@ -182,7 +182,7 @@ def without_outliers(image):
 
 
 def _column_medians(image):
-    """Return `numpy.median` along the columns; sorting what is near in memory is much faster."""
+    """Return `numpy.median` along the columns; sorting contiguous memory is much faster."""
     ordered = np.sort(np.ascontiguousarray(image.T), axis=1)
     middle = ordered.shape[1] // 2
     if ordered.shape[1] % 2:

@@ -1,9 +1,9 @@
-"""Gain, linearity and saturation of an amplifier, from flats that a night has anyway.
+"""Gain, linearity and saturation of an amplifier, from the flats of an ordinary night.
 
 The photons of a flat scatter by the root of their number. The scatter in adu against the level in
-adu therefore gives the electrons in an adu (Janesick, Photon Transfer, SPIE Press 2007, chapter 5).
-Frames of one exposure are compared pixel by pixel, so that what is fixed in them (vignetting, dust,
-the response of the pixels) takes no part.
+adu therefore gives the electrons per adu (Janesick, Photon Transfer, SPIE Press 2007, chapter 5).
+Frames of one exposure are compared pixel by pixel, so that fixed structure (vignetting, dust, the
+response of the pixels) cancels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLIP = 5.0
 
 @dataclass(frozen=True)
 class Gain:
-    """What the flats of one exposure say of an amplifier's gain.
+    """The gain of an amplifier, from the flats of one exposure.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Gain:
     variance : float
         Variance of a pixel at that level, adu^2, read noise included.
     pixels : int
-        Pixels that were compared.
+        Number of pixels compared.
     """
 
     gain: float
@@ -47,7 +47,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Linearity:
-    """How the level departs from proportionality to the exposure.
+    """The departure of the level from proportionality to the exposure.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Linearity:
     level : float
         Adu.
     shutter : float
-        Seconds that the exposure is longer (or, if negative, shorter) than its card says.
+        Seconds by which the exposure is longer (if negative, shorter) than its card says.
     shutter_error : float
         Seconds.
     """
@@ -75,15 +75,15 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     Parameters
     ----------
     flats : array_like
-        Shape (n, ny, nx), adu above the bias, n from 2 on; pixels that are not finite, such as
-        masked ones, take no part. Not changed.
+        Shape (n, ny, nx), adu above the bias, at least two flats; pixels that are not finite, such
+        as masked ones, are ignored. Not changed.
     read_noise, read_noise_error : float
-        Of one frame, adu, from biases.
+        Read noise of one frame, adu, from biases.
 
     Returns
     -------
     Gain
-        ``gain`` is NaN where the scatter is not above the read noise.
+        ``gain`` is NaN if the scatter is not above the read noise.
 
     Raises
     ------
@@ -130,16 +130,16 @@ def _scatter(differences, good):
     Parameters
     ----------
     differences : numpy.ndarray
-        Of each frame from the mean of all, (n, ny, nx).
+        Differences of each frame from the mean of all, (n, ny, nx).
     good : numpy.ndarray
-        Pixels that count, (ny, nx), bool.
+        Pixels to use, (ny, nx), bool.
     """
     n, ny, nx = differences.shape
     ny, nx = ny - ny % BLOCK, nx - nx % BLOCK
     blocks = differences[:, :ny, :nx].reshape(n, ny // BLOCK, BLOCK, nx // BLOCK, BLOCK)
     kept = np.broadcast_to(good[:ny, :nx].reshape(blocks.shape[1:]), blocks.shape)
     spread = MAD_TO_SIGMA * np.median(np.abs(blocks[kept]))
-    # A pixel that is off in one frame is off in its difference from the mean in all of them.
+    # A pixel that is off in one frame shifts its mean, and so all of its differences.
     kept = kept & (np.abs(blocks) <= CLIP * spread).all(axis=0)
     count = kept.sum(axis=(2, 4), keepdims=True)
     means = np.where(kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
@@ -160,7 +160,7 @@ def combine_gains(gains):
     Returns
     -------
     gain, error : float
-        Electrons per adu; NaN where there is no finite one.
+        Electrons per adu; NaN if none is finite.
     """
     found = [each for each in gains if np.isfinite(each.gain)]
     if not found:
@@ -178,15 +178,15 @@ def measure_linearity(times, levels, errors, at):
     times : sequence of float
         Exposures, seconds.
     levels, errors : sequence of float
-        Mean level of the flats of each, adu above the bias, and its standard error (of which the
-        lamp is the larger part).
+        Mean level of the flats of each exposure, adu above the bias, and its standard error
+        (mostly due to the lamp).
     at : float
-        Level at which the departure is wanted, adu.
+        Level at which the departure is evaluated, adu.
 
     Returns
     -------
     Linearity
-        All NaN where there are fewer than three exposures.
+        All NaN for fewer than three exposures.
 
     Notes
     -----
@@ -223,16 +223,16 @@ def saturation_level(values, *, reach=32, least=10, excess=20.0):
     values : numpy.ndarray
         Raw pixels, whole numbers, adu.
     reach : int
-        Values below the top one that it is compared with.
+        Number of values below the top one that it is compared with.
     least : int
-        Pixels at the top value that count as a pile, at least.
+        Smallest number of pixels at the top value that counts as a pile.
     excess : float
-        How many times the mean count of the values below it.
+        Smallest ratio to the mean count of the values below it.
 
     Returns
     -------
     int or None
-        Adu; None where no pixels pile up.
+        In adu; None if no pixels pile up.
     """
     top = int(values.max())
     near = np.bincount((top - values[values >= top - reach]).ravel().astype(np.int64))

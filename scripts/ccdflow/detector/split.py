@@ -1,4 +1,4 @@
-"""Whether the noise of a combined image is what its uncertainty says: two halves of its members."""
+"""A check of a combined image's uncertainty by the difference of two halves of its members."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ccdflow.detector.frame_figures import UNKNOWN, Estimate, clipped_moments
 
 
 def half_split(combined, region):
-    """Compare the noise that two halves of the members show with the predicted noise.
+    """Compare the noise shown by two halves of the members with the predicted noise.
 
-    The even and the odd members are averaged; all that they have in common drops out of the
+    The even and the odd members are averaged. Everything that they have in common cancels in the
     difference, whose variance the noise model predicts from gain, read noise and levels.
 
     Parameters
@@ -26,7 +26,7 @@ def half_split(combined, region):
     Returns
     -------
     ccdflow.detector.frame_figures.Estimate
-        Measured over predicted, 1 where the uncertainty is right.
+        Measured over predicted noise; 1 if the uncertainty is right.
     """
     y0, y1, x0, x1 = region
     inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
@@ -40,7 +40,8 @@ def half_split(combined, region):
     terms, expected = combined.noise.terms_at(places), combined.noise.expected_at(places)
     noise = PixelNoise(*terms, levels, expected=expected)
     single = noise.variances(combined.image.reshape(-1)[places].astype(np.float64))
-    # The mean of a half: one over its squared number times the variances of its members.
+    # The variance of a half's mean is the sum of its members' variances over the square of their
+    # number.
     variance = sum(half.sum(axis=0) / len(half) ** 2 for half in (single[::2], single[1::2]))
     variance = variance.reshape(len(rows), x1 - x0)
     difference = frames[::2].mean(axis=0) - frames[1::2].mean(axis=0)

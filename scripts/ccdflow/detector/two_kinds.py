@@ -1,4 +1,4 @@
-"""Whether the frames of a group fall into two kinds by what their pixels say."""
+"""A check whether the frames of a group fall into two kinds by their pixels."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from ccdflow.detector.choosing import Thresholds
 from ccdflow.detector.frame_figures import DIGITAL_NOISE
 
-# Fewer frames are no kind of their own.
+# A kind has at least so many frames.
 _FEWEST = 2
 
 
 def two_kinds(statistics, thresholds=None):
-    """Split frames at the widest gap of what they differ most in.
+    """Split frames at the widest gap of the figure in which they differ most.
 
     Parameters
     ----------
@@ -24,8 +24,8 @@ def two_kinds(statistics, thresholds=None):
     Returns
     -------
     (tuple of int, tuple of int) or None
-        Places of the frames of either kind, that of the first frame first. None where the frames
-        are of one kind: no gap is wider than both sides of it.
+        Indices of the frames of each kind, the first frame's kind first. None if the frames are of
+        one kind: no gap is wider than the spread on both sides of it.
     """
     if len(statistics) < 2 * _FEWEST:
         return None
@@ -40,7 +40,7 @@ def two_kinds(statistics, thresholds=None):
     gaps = np.diff(ordered)[_FEWEST - 1 : len(ordered) - _FEWEST]
     at = int(np.argmax(gaps)) + _FEWEST
     widest = max(np.ptp(ordered[:at]), np.ptp(ordered[at:]))
-    # One floor is what frames of one kind differ by.
+    # Frames of one kind may differ by one floor.
     if gaps.max() <= max(widest, 1.0):
         return None
     kinds = [tuple(sorted(map(int, part))) for part in (order[:at], order[at:])]
@@ -48,7 +48,7 @@ def two_kinds(statistics, thresholds=None):
 
 
 def _figures(statistics, limits):
-    """Return the figures of frames in units of their floors, shape (frames, figures)."""
+    """Return the figures of the frames in units of their floors, shape (frames, figures)."""
     noises = np.array([s.noise for s in statistics])
     known = noises[np.isfinite(noises)]
     noise = max(float(np.median(known)), DIGITAL_NOISE) if known.size else DIGITAL_NOISE

@@ -1,4 +1,4 @@
-"""What is not as it should be in a combined bias, in words."""
+"""Warnings on a combined bias, in words."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import CLIP, DIGITAL_NOISE
 
-# From so many adu of noise on, whole adu are as good as any number.
+# Rounding to whole adu is harmless above this noise, in adu.
 _SMOOTH = 4.0
 _TRIALS = 4000
 
 
 def expected_clipping(n, recipe, noise=math.inf):
-    """Return which part of `n` normal values a recipe rejects, from a seeded simulation.
+    """Return the fraction of `n` normal values that a recipe rejects, from a seeded simulation.
 
     Parameters
     ----------
     n : int
     recipe : ccdflow.combine.stack.Recipe
     noise : float
-        Noise of the values in adu: they are whole adu, and of a quiet camera most of them agree, so
-        that the others count as outliers.
+        Noise of the values in adu. The values are whole adu: for a quiet camera most of them
+        agree, and the others count as outliers.
     """
     if n < 3 or recipe.clip is None or recipe.clip_by == "noise":
         return 0.0
@@ -38,10 +38,10 @@ def _simulated(n, recipe, noise):
     values = random.standard_normal((n, 1, _TRIALS), dtype=np.float32)
     if noise is None:
         return _rejected(values, recipe)
-    # What was measured has the noise of rounding in it.
+    # The measured noise includes the noise of rounding.
     values *= math.sqrt(max(noise**2 - DIGITAL_NOISE**2, 0))
-    # A pixel's mean is anywhere between two adu, most of a frame may be at one place, and levels
-    # that were subtracted are whole adu, halves, or any number.
+    # A pixel's mean lies anywhere between two adu, most of a frame may lie at one place, and the
+    # subtracted levels are whole adu, halves, or any number.
     levels = random.random((n, 1, 1), dtype=np.float32)
     halves = np.rint(2 * levels) / 2
     anywhere = random.random(_TRIALS, dtype=np.float32)
@@ -54,18 +54,18 @@ def _rejected(values, recipe):
     return 1 - float(count.mean()) / len(values)
 
 
-# A combined bias whose noise is above the prediction by more than this part of it is said to be,
-# frames that differ by more than this part of the noise, and values rejected beyond expectation.
+# Warn above these: excess noise (fraction of the prediction), difference between frames (fraction
+# of the noise), excess rejection (fraction of the values).
 _NOISY, _DIFFERENT, _CLIPPED = 0.2, 0.5, 0.05
 
 
 def remarks(figures, recipe):
-    """Say what is not as it should be in a combined bias.
+    """Return warnings on a combined bias, in words.
 
     Parameters
     ----------
     figures : dict
-        Of an amplifier, as `AmplifierQuality` names them, and ``cut_off``, see `is_cut_off`.
+        Figures of an amplifier, named as in `AmplifierQuality`, and ``cut_off``, see `is_cut_off`.
     recipe : CombineRecipe
 
     Returns
@@ -109,22 +109,22 @@ _WHOLE_NUMBERS = (
 
 
 def is_cut_off(frames, levels, noise):
-    """Tell whether a camera's converter cuts off what lies below 0.
+    """Tell whether a camera's converter cuts off the values below 0.
 
     Parameters
     ----------
     frames : numpy.ndarray
         Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
     levels : sequence of float
-        What was subtracted from each, adu; 0 where nothing was.
+        Level subtracted from each frame, adu; 0 if none was.
     noise : float
         Read noise, adu.
 
     Returns
     -------
     bool
-        Whether the level is within 1.5 noises of 0, and yet of the values more than one noise below
-        0 there are less than a third of what a normal distribution has there.
+        Whether the level is within 1.5 noises of 0, although fewer values than a third of those of
+        a normal distribution lie more than one noise below 0.
     """
     levels = np.asarray(levels, dtype=np.float64)[:, None, None]
     middle = np.median(levels) + np.nanmedian(frames[:, ::8])

@@ -1,1 +1,1 @@
-"""One frame: its overscan subtracted, trimmed, and a header that tells the truth."""
+"""Reduction and calibration of one frame: pixels, masks, and true headers."""

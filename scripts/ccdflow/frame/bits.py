@@ -1,4 +1,4 @@
-"""The mask bits of calibrated frames, and masks of which few pixels are set."""
+"""The mask bits of calibrated frames, and sparse masks."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _OF_ITS_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 
 
 def of_master(mask):
-    """Return the mask of a master as it concerns a frame: no value there is no calibration here.
+    """Return a master's mask as bits of a frame's; pixels without values have no calibration.
 
     Parameters
     ----------
@@ -72,16 +72,16 @@ def of_master(mask):
 
 @dataclass(frozen=True)
 class Sparse:
-    """A mask as the pixels that are set.
+    """A mask that stores only its set pixels.
 
     Attributes
     ----------
     index : numpy.ndarray
-        int64, (n,): their places in the flattened image, in order.
+        int64, (n,): indices of the set pixels in the flattened image, in order.
     value : numpy.ndarray
         int16, (n,): their bits.
     width : int
-        Columns of the image.
+        Number of columns of the image.
     """
 
     index: np.ndarray
@@ -90,13 +90,13 @@ class Sparse:
 
     @classmethod
     def of(cls, mask):
-        """Return a mask (ny, nx) of int16 as its pixels that are set."""
+        """Return a mask (ny, nx) of int16 as a sparse one."""
         index = np.flatnonzero(mask)
         return cls(index, mask.reshape(-1)[index], mask.shape[1])
 
     @property
     def nbytes(self):
-        """Bytes of memory that it takes."""
+        """Bytes of memory in use."""
         return self.index.nbytes + self.value.nbytes
 
     def put(self, first, block):

@@ -1,12 +1,13 @@
-"""A reduced frame less its bias and dark, over its flat; its variance and its mask. Arrays only.
+"""A reduced frame minus bias and dark, divided by its flat; its variance and mask. Arrays only.
 
-S' = (R - B - k (D - B)) / F, in electrons where the gain of every amplifier is known. A combined
-dark holds D - B: its bias is taken out before it is scaled, and cannot be subtracted twice.
+S' = (R - B - k (D - B)) / F, in electrons if the gain of every amplifier is known. A combined dark
+holds D - B: its bias is subtracted before the dark is scaled, so that it cannot be subtracted
+twice.
 
-The variance of a pixel is that of what is independent of each other: photons and dark current
-(Poisson, from a model, see `ccdflow.frame.signal`), read noise, rounding to whole adu, the level
-of its row, and the masters as they are applied: the bias with (1 - k)^2, as the dark had the same
-one subtracted, the dark with k^2, the flat with (S'/F)^2.
+The variance of a pixel is the sum of independent terms: photons and dark current (Poisson, from a
+model, see `ccdflow.frame.signal`), read noise, rounding to whole adu, the level of its row, and
+the masters as applied: the bias with (1 - k)^2, because the same bias was subtracted from the
+dark, the dark with k^2, the flat with (S'/F)^2.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ _ADU = ("adu", "adus", "dn", "count", "counts")
 SCALE_UP = 2.5
 """A dark is scaled up by no more than this unless the caller says otherwise."""
 
-# Rows that are worked on at a time where a whole image is made.
+# Number of rows processed at a time for a whole image.
 _ROWS = 32
-# Adu by which a saturated pixel may lie below its mean level: rows differ.
+# Adu by which a saturated pixel may lie below the mean level of saturation: rows differ.
 _MARGIN = 3.0
 
 
 @dataclass(frozen=True)
 class Use:
-    """A master as it is applied to a frame.
+    """A master as applied to a frame.
 
     Attributes
     ----------
     master : ccdflow.frame.masters.Master
     scale : float
-        k: the frame's exposure over the dark's, 1 for an equal one.
+        k: the frame's exposure time over the dark's; 1 for equal ones.
     lag : int or None
-        Nights from the master to the frame, negative where the master is later.
+        Nights from the master to the frame; negative if the master is later.
     degrees : float or None
-        The dark's temperature less the frame's.
+        The dark's temperature minus the frame's.
     """
 
     master: object
@@ -53,7 +54,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Chain:
-    """The masters of a frame; None where there is none.
+    """The masters of a frame; None for a missing one.
 
     Attributes
     ----------
@@ -66,17 +67,17 @@ class Chain:
 
     @property
     def uses(self):
-        """The masters that there are, in the order in which they are applied."""
+        """The masters that are not None, in the order in which they are applied."""
         return tuple(use for use in (self.bias, self.dark, self.flat) if use is not None)
 
     @property
     def scale(self):
-        """k, 0 without a dark."""
+        """k; 0 without a dark."""
         return 0.0 if self.dark is None else self.dark.scale
 
     @property
     def bias_share(self):
-        """What the combined bias is multiplied by in the end: 1 - k where the dark had it, too."""
+        """Net factor on the combined bias: 1 - k if it was subtracted from the dark as well."""
         if self.bias is None:
             return 0.0
         same = self.dark is not None and self.dark.master.bias_key == self.bias.master.key
@@ -84,7 +85,7 @@ class Chain:
 
 
 def unit_of(text, readouts):
-    """Return (unit, electrons in an adu of the frame are known) of a calibrated image.
+    """Return the unit of a calibrated image, and whether electrons per adu are known.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def unit_of(text, readouts):
     Returns
     -------
     str
-        'electron' where the frame is in adu and every gain is known, or is so already.
+        'electron' if the frame is in adu and every gain is known, or is in electrons already.
     """
     if text.lower() in ELECTRONS:
         return "electron"
@@ -110,7 +111,7 @@ def has_noise(readouts):
 
 
 def level_is_out(chain, readouts):
-    """Tell whether the bias level is subtracted: by overscan, bias, or a dark with it in."""
+    """Tell whether the bias level is subtracted: by overscan, bias, or a dark that includes it."""
     if chain.bias is not None or all(readout.subtracted for readout in readouts):
         return True
     return chain.dark is not None and not chain.dark.master.bias_key
@@ -120,7 +121,7 @@ def level_is_out(chain, readouts):
 
 
 def check(chain, readouts, *, camera="", unit="adu", scale_up=SCALE_UP, tolerance=0.5, name=None):
-    """Raise `FrameError` where masters cannot be applied to a frame without a fault in the pixels.
+    """Raise `FrameError` if the masters would leave a fault in the frame's pixels.
 
     Parameters
     ----------
@@ -128,15 +129,15 @@ def check(chain, readouts, *, camera="", unit="adu", scale_up=SCALE_UP, toleranc
     readouts : tuple of ccdflow.frame.readout.Readout
         Of all images.
     camera : str
-        The frame's; '' if unknown.
+        Of the frame; '' if unknown.
     unit : str
         BUNIT of the frame.
     scale_up : float
-        The most that a dark may be scaled by.
+        Largest factor by which a dark may be scaled up.
     tolerance : float
-        Degrees by which a dark's temperature may differ.
+        Allowed difference of the dark's temperature, degrees.
     name : str, optional
-        The frame's, for the error.
+        Name of the frame, for the error.
     """
     if chain.dark is not None:
         _check_dark(chain, scale_up, tolerance, name)
@@ -249,7 +250,7 @@ def _check_kin(master, readouts, camera, unit, name):
 
 
 class Calibration:
-    """One image of frames and of their masters, calibrated a block of rows at a time.
+    """The calibration of one image of frames, a block of rows at a time.
 
     Parameters
     ----------
@@ -258,20 +259,20 @@ class Calibration:
     readouts : tuple of ccdflow.frame.readout.Readout
         The amplifiers of this image.
     chain : Chain
-        As `check` approves of.
+        After approval by `check`.
     index : int
-        Which image of the masters.
+        Index of the masters' image.
     unit : str
         BUNIT of the reduced frame.
     noise : bool
-        Whether variances will be asked for: gain and read noise have to be known then.
+        Whether variances are needed; gain and read noise must then be known.
     name : str, optional
-        The frame's, for errors.
+        Name of the frame, for errors.
 
     Raises
     ------
     FrameError
-        If a master has another shape, or noise is wanted and cannot be predicted.
+        If a master has another shape, or noise is needed and cannot be predicted.
     """
 
     def __init__(self, shape, readouts, chain, *, index=0, unit="adu", noise=True, name=None):
@@ -283,7 +284,7 @@ class Calibration:
         self._is_covered = area == shape[0] * shape[1]
         self.chain = chain
         self.unit = unit_of(unit, self.readouts)
-        # What a unit of the reduced frame is in the product, and electrons in a unit of the frame.
+        # The unit of the reduced frame in units of the product, and its value in electrons.
         in_electrons = unit.lower() in ELECTRONS
         self.converts = self.unit == "electron" and not in_electrons
         self._in_electrons = in_electrons
@@ -315,19 +316,19 @@ class Calibration:
         return images[index]
 
     def plane(self, kind):
-        """Return a master's `ccdflow.frame.masters.MasterImage`, None if there is none."""
+        """Return a master's `ccdflow.frame.masters.MasterImage`, or None."""
         return self._by_kind.get(kind)
 
     def factor(self, readout):
-        """Return what a unit of the reduced frame is in the product's."""
+        """Return one unit of the reduced frame in units of the product."""
         return readout.gain if self.converts else 1.0
 
     def photon(self, readout):
-        """Return the product's unit in an electron: variance over signal."""
+        """Return one electron in units of the product: variance over signal."""
         return 1.0 if self.converts or self._in_electrons else 1.0 / readout.gain
 
     def pieces(self, rows):
-        """Yield (readout, slices within the block, slices of the image) of amplifiers in rows.
+        """Yield (readout, slices in the block, slices in the image) of amplifiers in these rows.
 
         Parameters
         ----------
@@ -349,11 +350,11 @@ class Calibration:
         Parameters
         ----------
         rows : slice or numpy.ndarray
-            Which rows of the image.
+            Rows of the image.
         values : numpy.ndarray
-            (k, nx), native float32; what is not finite stays so.
+            (k, nx), native float32; values that are not finite stay so.
         scratch : numpy.ndarray
-            As large; overwritten.
+            Of the same shape; overwritten.
         """
         bias, dark, flat = (self.plane(kind) for kind in ("bias", "dark", "flat"))
         if bias is not None:
@@ -387,19 +388,19 @@ class Calibration:
     # -- noise ---------------------------------------------------------------------------------
 
     def detector_variance(self, rows, out, scratch):
-        """Write the variance that does not depend on the light, before the flat, to ``out``.
+        """Write the variance without light, before the flat, to ``out``.
 
         Parameters
         ----------
         rows : slice
         out, scratch : numpy.ndarray
-            (k, nx), float32; where no amplifier lies, ``out`` becomes 0.
+            (k, nx), float32; ``out`` becomes 0 outside all amplifiers.
         """
         dark = self.plane("dark")
         if dark is None or self.chain.scale != 1:
             self._detector_variance(rows, out, scratch)
             return
-        # The usual dark, of the same exposure: worked out once for all frames.
+        # The usual dark, of the same exposure: computed once for all frames.
         if self._applied is None:
             key = ("applied", self.readouts, self.chain.bias_share, self._in_electrons)
             self._applied = dark.figure(key, self._whole_variance)
@@ -447,14 +448,14 @@ class Calibration:
         return self._of_flat
 
     def noise(self, kind):
-        """Return the median noise of a master: adu, of a flat relative to its value."""
+        """Return the median noise of a master in adu; of a flat, relative to its value."""
         return self.plane(kind).figure(
             ("noise", self.readouts),
             lambda: float(np.median(self._variance(kind)[::8, ::4])) ** 0.5,
         )
 
     def _other_bias(self):
-        """Return the variance of a bias that only the dark had subtracted, adu^2."""
+        """Return the variance of a bias that was subtracted only from the dark, adu^2."""
         dark = self.chain.dark
         if dark is None or not dark.master.bias_key:
             return 0.0
@@ -463,13 +464,13 @@ class Calibration:
         return (dark.scale * dark.master.bias_noise) ** 2
 
     def add_light(self, rows, light, variance, scratch):
-        """Add the photon noise of a signal and the flat's own to a variance before the flat.
+        """Add photon noise and the flat's noise to a variance before the flat.
 
         Parameters
         ----------
         rows : slice
         light : numpy.ndarray
-            (k, nx): the expected signal of the calibrated pixels, not below 0.
+            (k, nx): the expected signal of the calibrated pixels, never negative.
         variance : numpy.ndarray
             (k, nx); changed.
         scratch : numpy.ndarray
@@ -503,7 +504,7 @@ class Calibration:
         ----------
         rows : slice
         image : numpy.ndarray
-            (k + 2, nx), contiguous: these rows calibrated, and the one on either side.
+            (k + 2, nx), contiguous: these rows calibrated, and one row on either side.
         background : ccdflow.frame.signal.Background
         out : numpy.ndarray
             (k, nx).
@@ -524,7 +525,7 @@ class Calibration:
             self._replace(rows, (y, x), around, found, out)
 
     def _replace(self, rows, at, before, after, out):
-        """Put another expected signal into the variance of some pixels."""
+        """Replace the expected signal in the variance of some pixels."""
         old, new = before[at], np.maximum(after, 0)
         photon = np.float32(1.0)
         photons = {self.photon(readout) for readout in self.readouts}
@@ -541,7 +542,7 @@ class Calibration:
         out[at] += (new - old) * photon
 
     def to_error(self, rows, variance):
-        """Turn variances before the flat into standard errors of the product, in place."""
+        """Convert variances before the flat to standard errors of the product, in place."""
         np.sqrt(variance, out=variance)
         flat = self.plane("flat")
         if flat is not None:
@@ -558,7 +559,7 @@ class Calibration:
         reduced : numpy.ndarray
             (k, nx), float32: the reduced pixels.
         stored : numpy.ndarray or None
-            (k, nx): the reduced frame's own mask, if it has one.
+            (k, nx): the reduced frame's own mask, or None.
         out : numpy.ndarray
             (k, nx), int16.
         """
@@ -590,7 +591,7 @@ class Calibration:
                 out[inside][full] |= bits.SATURATED
 
     def _mask_hot(self, rows, out):
-        """Mask pixels that are hot where their dark is scaled up, and so extrapolated."""
+        """Mask hot pixels whose dark is scaled up, and thus extrapolated."""
         exptime = self.chain.dark.master.exptime
         dark = self.plane("dark")
         if not exptime:
@@ -634,14 +635,14 @@ def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=T
     unit : str
         Of the reduced frame.
     noise : bool
-        Whether the standard errors are wanted.
+        Whether to compute the standard errors.
     index : int
-        Which image of the masters.
+        Index of the masters' image.
 
     Returns
     -------
     data : numpy.ndarray
-        (ny, nx), float32, electrons where every gain is known, else adu.
+        (ny, nx), float32, electrons if every gain is known, otherwise adu.
     error : numpy.ndarray or None
         (ny, nx), float32, its standard error.
     flags : numpy.ndarray

@@ -1,7 +1,7 @@
-"""A calibrated frame made from its reduced frame on disk, in one pass of blocks of rows.
+"""Calibration of a reduced frame on disk, in one pass over blocks of rows.
 
-The frame is never whole in memory: a block is read, calibrated and written while it is in the
-processor's cache. The masters are in memory once, for all threads.
+The frame is never held whole in memory: a block is read, calibrated and written while it is in the
+processor's cache. All threads share one copy of the masters.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What came of a frame.
+    """The result of calibrating a frame.
 
     Attributes
     ----------
     images : tuple of dict
         Of each image: ``sky``, ``sky_rms``, ``sky_predicted``, ``saturation`` (in its unit),
         ``bias_noise``, ``dark_noise``, ``flat_noise``, ``level_noise`` (a list, one of each
-        amplifier), ``flags`` (bit: number of pixels, where a mask was made).
+        amplifier), ``flags`` (bit: number of pixels, if a mask was made).
     unit : str
-        'electron', 'adu', or what the frame had.
+        'electron', 'adu', or the unit of the frame.
     words : int
         Checksum sum of the first image, its DATASUM.
     uncertain : str
-        Why there is no uncertainty though it was asked for; '' otherwise.
+        The reason for a missing uncertainty that was requested; otherwise ''.
     """
 
     images: tuple
@@ -73,7 +73,7 @@ def calibrate_file(
     Parameters
     ----------
     path, target : path-like
-        The reduced frame, and the product; the product gets its name when it is whole.
+        The reduced frame, and the product, which gets its name once it is whole.
     chain : ccdflow.frame.calibrate.Chain
         The masters, of a `ccdflow.frame.masters.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
@@ -82,13 +82,13 @@ def calibrate_file(
         CCDFKEY of the product.
     grade : {'A', 'B', 'C'}
     reasons : sequence of str
-        What keeps it from grade A, for HISTORY.
+        Reasons for a grade below A, for HISTORY.
     uncertainty, mask : bool
-        Which extensions to make. Without gain or read noise there is no uncertainty.
+        Extensions to make. Without gain or read noise there is no uncertainty.
     scale_up, tolerance : float
         See `ccdflow.frame.calibrate.check`.
     name : str, optional
-        The frame's, for errors.
+        Name of the frame, for errors.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def calibrate_file(
     FrameError
         If the frame is damaged, or the masters cannot be applied to it.
     OSError
-        If the product cannot be written; what stood there is untouched.
+        If the product cannot be written; an earlier file is untouched.
     """
     name = str(path) if name is None else name
     units = read_units(path, name=name)
@@ -140,7 +140,7 @@ def calibrate_file(
 
 
 def _images(units, readouts, name):
-    """Return the numbers of the HDUs that hold the frame's images."""
+    """Return the indices of the HDUs with the frame's images."""
     found = [
         number
         for number, unit in enumerate(units)
@@ -159,7 +159,7 @@ def _images(units, readouts, name):
 
 
 def _check_done(units, chain, name):
-    """Raise `FrameError` where the frame's header says that a step was done to it already."""
+    """Raise `FrameError` if the frame's header shows that a step was done already."""
     for keyword, kind in _ALREADY:
         if getattr(chain, kind) is None:
             continue
@@ -177,7 +177,7 @@ def _check_done(units, chain, name):
 
 
 def _why_uncertain(readouts, chain):
-    """Return why no uncertainty can be predicted, '' where it can."""
+    """Return the reason why no uncertainty can be predicted; '' if it can be."""
     if not has_noise(readouts):
         return "no UNCERT: gain or read noise of an amplifier is unknown"
     if not level_is_out(chain, readouts):
@@ -207,7 +207,7 @@ def _planes(units, images, first):
 
 
 class _Image:
-    """One image of a frame on its way from file to file."""
+    """One image of a frame during its calibration."""
 
     def __init__(self, file, units, place, name, work, *, noise, mask):
         self.place = place
@@ -225,7 +225,7 @@ class _Image:
         self._mask_unit = masks[0] if masks else None
         self._measure()
 
-    # -- what is known before the pixels are written -----------------------------------------------
+    # -- figures from a sample, before the pixels are written ------------------------------------
 
     def _measure(self):
         """Sample the image: its background, the level and noise of its sky."""
@@ -271,7 +271,7 @@ class _Image:
         return float(np.median(errors))
 
     def _saturation(self):
-        """Return the least value that a saturated pixel can have, in the product's unit."""
+        """Return the smallest possible value of a saturated pixel, in the product's unit."""
         found = [self._saturation_of(readout) for readout in self.work.readouts]
         return min(found) if found and None not in found else None
 
@@ -289,14 +289,14 @@ class _Image:
         return value * self.work.factor(readout)
 
     def _noises(self):
-        """Return what the masters and the level of a row add, as they are applied."""
+        """Return the noise added by the masters, as applied, and by the level of a row."""
         chain, work = self.work.chain, self.work
         levels, found = [], {}
         factor = max(work.factor(readout) for readout in work.readouts)
         if self._noise:
             for kind, scale in (("bias", abs(chain.bias_share)), ("dark", chain.scale)):
                 if work.plane(kind) is not None:
-                    # A bias that cancels is not asked for its noise: that takes a while.
+                    # The noise of a bias is slow to compute, and not needed if the bias cancels.
                     noise = work.noise(kind) if scale else 0.0
                     found[f"{kind}_noise"] = scale * factor * noise
             if work.plane("flat") is not None:
@@ -315,7 +315,7 @@ class _Image:
     # -- planes ------------------------------------------------------------------------------------
 
     def plane(self, first):
-        """Return the plane of the pixels; ``first`` are the cards of the primary HDU, or None."""
+        """Return the plane of the pixels; ``first`` holds the primary HDU's cards, or is None."""
         names = None
         cards = first
         if first is None:
@@ -332,14 +332,14 @@ class _Image:
         return self.planes["image"]
 
     def uncertainty_plane(self):
-        """Return the plane of the standard errors in a list, [] where there is none."""
+        """Return a list of the plane of the standard errors; [] if there is none."""
         if not self._noise:
             return []
         cards = calibrated_header.uncertainty_cards(self.work.unit)
         return self._extension("uncertainty", cards, f"UNCERT{self._suffix}", ">f4")
 
     def mask_plane(self):
-        """Return the plane of the mask in a list, [] where there is none."""
+        """Return a list of the plane of the mask; [] if there is none."""
         if not self._with_mask:
             return []
         return self._extension("mask", calibrated_header.mask_cards(), f"MASK{self._suffix}", ">i2")
@@ -377,7 +377,7 @@ class _Image:
         self._check_sum(buffers)
 
     def _block(self, rows, place, buffers):
-        """Calibrate one block of rows into the chunk that is written next."""
+        """Calibrate one block of rows into the next chunk to write."""
         ny = self.unit.shape[0]
         count = rows.stop - rows.start
         top, bottom = int(rows.start > 0), int(rows.stop < ny)
@@ -406,7 +406,7 @@ class _Image:
             self._count(flags)
 
     def _count(self, flags):
-        """Count the pixels of each bit; few are set, which is much quicker to look at."""
+        """Count the pixels of each bit, only among the few set ones: that is much faster."""
         flat = flags.reshape(-1)
         found, counts = np.unique(flat[np.flatnonzero(flat)], return_counts=True)
         for value, count in zip(found.tolist(), counts.tolist(), strict=True):
@@ -428,7 +428,7 @@ class _Image:
         return stored
 
     def _check_sum(self, buffers):
-        """Raise `FrameError` where the pixels read are not those that the frame's DATASUM is of."""
+        """Raise `FrameError` if the pixels' checksum differs from the frame's DATASUM."""
         claimed = card_value(self.unit.header, "DATASUM")
         if claimed is None or self.unit.dtype != ">f4":
             return
@@ -444,7 +444,7 @@ class _Image:
 
 
 class _Buffers:
-    """A thread's memory for blocks and chunks of one image, used again for the next frame."""
+    """A thread's memory for blocks and chunks of one image, reused for the next frame."""
 
     def __init__(self, image, rows, chunk):
         nx = image.unit.shape[1]
@@ -460,7 +460,7 @@ class _Buffers:
             self.mask = _buffer("stored mask", (rows, nx), image._mask_unit.dtype)
 
     def scratch_of(self, count):
-        """Return scratch for so many rows."""
+        """Return scratch memory for so many rows."""
         return self.scratch[0, : count * self._width].reshape(count, self._width)
 
     def add(self, reduced):
@@ -476,11 +476,11 @@ def _buffer(use, shape, dtype):
 
 
 def _sky(sample):
-    """Return level and noise of the sky in rows of an image: of a median pixel."""
+    """Return level and noise of the sky of a median pixel, from rows of an image."""
     finite = sample[np.isfinite(sample)]
     if not finite.size:
         return {"sky": None, "sky_rms": None}
-    # Neighbours have the same background; stars are few.
+    # Neighbours have the same background, and stars are few.
     steps = (sample[:, 1:] - sample[:, :-1]).ravel()
     steps = np.abs(steps[np.isfinite(steps)])
     rms = MAD_TO_SIGMA * float(np.median(steps)) / 2**0.5 if steps.size else None
@@ -497,7 +497,7 @@ def _middle(image, readout, part):
 
 
 def _top(image, readout, part):
-    """Return the value that next to none of a flat's pixels of an amplifier exceed."""
+    """Return a value that almost no pixel of a flat's amplifier exceeds."""
 
     def make():
         return max(float(np.quantile(image.data[part][::4, ::4], 0.999)), bits.LEAST_FLAT)

@@ -1,4 +1,4 @@
-"""The headers of a calibrated frame: which masters, how applied, how good; and no stale card."""
+"""The headers of a calibrated frame: its masters and their quality, without outdated cards."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _STRUCTURE = re.compile(
     r"|EXTNAME|EXTVER|EXTLEVEL|INHERIT"
 )
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
-# What a frame has under these names is not about this product.
+# Cards of these names in the frame do not describe this product.
 _OWN = re.compile(
     r"(BIAS|DARK|FLAT)(IM|KEY|DT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
     r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL)"
 )
-# The camera's own, about raw pixels: under these names they would be taken for the product's.
+# These cards of the camera describe raw pixels; readers would take them for the product's.
 _RENAMED = {
     "GAIN": "RAWGAIN",
     "EGAIN": "RAWEGAIN",
@@ -37,7 +37,7 @@ _ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
 
 
 def primary_cards(unit, chain, *, key, grade, reasons):
-    """Return the cards of the first HDU: those of the reduced frame, and what was done to it.
+    """Return the cards of the first HDU: the reduced frame's, and those of the calibration.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def primary_cards(unit, chain, *, key, grade, reasons):
         Of the calibrated frame.
     grade : {'A', 'B', 'C'}
     reasons : sequence of str
-        What keeps it from grade A, and what was left out.
+        Reasons for a grade below A, and steps left out.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def _say_of_master(cards, use):
 
 
 def extension_cards(unit):
-    """Return the cards of an image extension, those of the reduced frame, and those that name it.
+    """Return an image extension's cards: those of the reduced frame, and its name.
 
     Returns
     -------
@@ -103,15 +103,15 @@ def extension_cards(unit):
 
 
 def say_of_image(cards, calibration, figures):
-    """Write what is true of one calibrated image.
+    """Write the cards of one calibrated image.
 
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
-        Changed in place; always becomes as long, whatever the figures.
+        Changed in place; its length never depends on the figures.
     calibration : ccdflow.frame.calibrate.Calibration
     figures : dict
-        As `ccdflow.frame.calibrated.calibrate_file` returns them of an image.
+        Figures of an image, as `ccdflow.frame.calibrated.calibrate_file` returns them.
     """
     unit = calibration.unit
     _rename(cards, calibration.converts)

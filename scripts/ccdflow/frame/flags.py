@@ -1,4 +1,4 @@
-"""What is wrong with pixels and amplifiers: masks, and amplifiers saturated throughout or dead."""
+"""Flaws of pixels and amplifiers: masks, and amplifiers that are saturated throughout or dead."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from ccdflow.errors import FrameError
 from ccdflow.frame.pixels import native
 from ccdflow.maskbits import NOT_FINITE, SATURATED
 
-# Converters with fewer bits than this are not in use any more.
+# Converters with fewer bits are no longer in use.
 _FEWEST_BITS = 12
 
 
 def saturation_of(dtype, offset, amplifier):
-    """Return the raw value from which on a pixel is saturated, adu; None if nothing says it.
+    """Return the raw value at which a pixel saturates, adu; None if it is unknown.
 
     Parameters
     ----------
     dtype : numpy.dtype
         Of the stored pixels.
     offset : int
-        What to add to them to have the values.
+        To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier
-        Its own saturation comes first; else it is the highest number that the pixels can hold, if
-        these are as wide as converters are.
+        Its own saturation takes precedence; otherwise it is the highest number that the pixels can
+        hold, if they are as wide as a converter.
     """
     if amplifier.saturation is not None:
         return amplifier.saturation
@@ -40,7 +40,7 @@ def mask_of(stored, offset, amplifier):
     stored : numpy.ndarray
         Its stored pixels, (ny, nx).
     offset : int
-        What to add to have the values.
+        To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns
@@ -60,26 +60,26 @@ def mask_of(stored, offset, amplifier):
 
 
 def sampled(data):
-    """Return the steps over rows and columns by which the pixels of a region are sampled."""
+    """Return the steps over rows and columns for a sample of a region's pixels."""
     step = max(1, min(data.shape) // 64)
     return slice(data.y0, data.y1, step), slice(data.x0, data.x1, step)
 
 
 def flag_of(sample, offset, amplifier):
-    """Return 'saturated' or 'dead' for an amplifier that is so throughout, else ''.
+    """Return 'saturated' or 'dead' for an amplifier that is so throughout; otherwise ''.
 
     Parameters
     ----------
     sample : numpy.ndarray
         Stored pixels of its data region, see `sampled`.
     offset : int
-        What to add to have the values.
+        To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Raises
     ------
     FrameError
-        If none of them is finite.
+        If no pixel is finite.
     """
     values = sample.astype(np.float64) + offset
     values = values[np.isfinite(values)]
@@ -98,6 +98,6 @@ def flag_of(sample, offset, amplifier):
 
 
 def _is_ceiling(value):
-    """Tell whether a value is the highest of a converter: 4095, 65535, 262143 ..."""
+    """Tell whether a value is the highest one of a converter: 4095, 65535, 262143 ..."""
     level = int(value) + 1
     return value == level - 1 and level >= 1 << _FEWEST_BITS and level & (level - 1) == 0

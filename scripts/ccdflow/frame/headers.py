@@ -1,4 +1,4 @@
-"""The header of a reduced frame: what was done, by whom, from what; and no card that is stale."""
+"""The header of a reduced frame: its reduction and origin, without outdated cards."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ccdflow.files.headertext import CardList, is_commentary, printable
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
 
-# Cards that describe how the raw array was stored; those of the product are written anew.
+# Cards on the storage of the raw array; the product gets new ones.
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|BUNIT"
     r"|CHECKSUM|DATASUM|END|NEXTEND|EXTNAME|EXTVER|EXTLEVEL|INHERIT|DATAMIN|DATAMAX"
 )
-# Of compressed tiles: the table's own cards, and those that keep what the image had.
+# Cards of compressed tiles: the table's own, and those that keep the image's.
 _TILES = re.compile(
     r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP"
     r"|Z(IMAGE|TENSION|SIMPLE|EXTEND|CMPTYPE|BLANK|SCALE|ZERO|QUANTIZ|DITHER0|HECKSUM|DATASUM"
     r"|PCOUNT|GCOUNT|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|MASKCMP)"
 )
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
-# Names that only say how an extension is stored.
+# Names that only describe the storage of an extension.
 _NO_NAMES = ("COMPRESSED_IMAGE",)
-# These are the product's own: what a raw frame has under such a name would be taken for ours.
+# Names of the product's own cards: a raw frame's card of such a name would be mistaken for one.
 _OWN = re.compile(
     r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD)\d\d|OSC(STAT|MODEL|ORDER|SIGMA|ITERS)"
     r"|BIASLVL|OVERRMS|AMPBAD|RAWFILE|RAWFP|CCDF(KEY|CAM)|(CCDP|ASTRP|NUMPY)VER"
@@ -45,7 +45,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     file : str
         The raw file, relative to the raw folder.
     fingerprint, key : str
-        Of the raw content, and of the product.
+        Keys of the raw content, and of the product.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def first_header(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     Parameters
     ----------
     layout, geometry, recipe, reduced, file, fingerprint, key
-        As for `product_parts`.
+        See `product_parts`.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def _extension_name(hdu):
 
 
 def _kept(text):
-    """Return the cards of a raw header that are not about how its array was stored."""
+    """Return the cards of a raw header that do not describe the storage of its array."""
     cards = CardList.parse(text)
     tiled = "ZIMAGE" in cards
     cards = cards.without(
@@ -127,8 +127,8 @@ def _kept(text):
             or (tiled and _TILES.fullmatch(keyword))
         )
     )
-    # DATE is when a file was written, which is not true of the product, whose time of making is
-    # not told: the same frame always becomes the same bytes.
+    # DATE is the time when a file was written. It is left out of the product, so that the same
+    # frame always becomes the same bytes.
     if "RAWDATE" in cards:
         cards.drop("DATE")
     cards.rename("DATE", "RAWDATE")
@@ -136,7 +136,7 @@ def _kept(text):
 
 
 def _merged(layout, amplifiers):
-    """Return the primary's cards and those that all the amplifiers' extensions agree on."""
+    """Return the primary's cards and those equal in all the amplifiers' extensions."""
     headers = layout.headers
     cards = _kept(layout.texts[0])
     used = sorted({a.hdu for a in amplifiers} - {0})
@@ -155,7 +155,8 @@ def _merged(layout, amplifiers):
     return cards
 
 
-# -- what was done ---------------------------------------------------------------------------------
+# -- cards of the reduction
+# ------------------------------------------------------------------------
 
 
 def _say_what_was_done(cards, geometry, recipe, reduced, *, file, fingerprint, key):
@@ -176,7 +177,7 @@ def _say_what_was_done(cards, geometry, recipe, reduced, *, file, fingerprint, k
 
 
 def _say_of_image(cards, headers, place, recipe, reduced):
-    """Write what is true of one image: its amplifiers, its unit, and where its pixels lie."""
+    """Write the cards of one image: its amplifiers, its unit, and the places of its pixels."""
     for keyword in {keyword for keyword, _ in cards if _is_stale(keyword, recipe)}:
         cards.drop(keyword)
     _say_of_amplifiers(cards, place.amplifiers, recipe, reduced)
@@ -190,7 +191,7 @@ def _is_stale(keyword, recipe):
 
 
 def _say_of_amplifiers(cards, amplifiers, recipe, reduced):
-    """Write region, level and noise of each amplifier; numbered where there are several."""
+    """Write region, level and noise of each amplifier; numbered if there are several."""
     cards.set("NAMPS", len(amplifiers), "amplifiers in this image")
     many = len(amplifiers) > 1
     for number, amplifier in enumerate(amplifiers, start=1):
@@ -213,7 +214,7 @@ def _say_of_amplifiers(cards, amplifiers, recipe, reduced):
         if recipe.trim:
             say("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
         if amplifier.gain is not None:
-            # Not GAIN: there many cameras write a setting of theirs.
+            # Not GAIN: many cameras write a setting of theirs under that name.
             say("AMPGAIN", "GAIN", amplifier.gain, "[electron/adu]")
         if amplifier.name in reduced.flags:
             flag = reduced.flags[amplifier.name]
@@ -225,7 +226,7 @@ def _rounded(value):
 
 
 def _unit(headers, place):
-    """Return the unit of the pixels: subtracting a level changes none."""
+    """Return the unit of the pixels; subtracting a level does not change it."""
     for hdu in (place.amplifiers[0].hdu, 0):
         unit = card_value(headers[hdu], "BUNIT")
         if isinstance(unit, str) and unit.lower() not in ("adu", "adus", "dn", "counts", "count"):

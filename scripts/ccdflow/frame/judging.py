@@ -1,7 +1,7 @@
-"""Did subtracting the overscan do good? What its strip, the rows and the seams of a frame say.
+"""Checks of the overscan subtraction, from the strips, rows and seams of a frame.
 
 Nothing here changes a pixel or a card of a product: the figures go into the frame's record, and
-what is not as it should be becomes a warning.
+faults become warnings.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 # Rows, and columns of each, that the figures are taken from: of the LFC 1 ms.
 MOST_ROWS, MOST_COLUMNS = 1024, 128
-# Rows that the noise of a pixel, and the profile across a seam, are taken from.
+# Rows from which the noise of a pixel, and the profile across a seam, are taken.
 _FOR_A_PIXEL = 256
-# Fewer rows or columns than these say nothing.
+# Fewer rows or columns allow no judgement.
 _FEWEST = 16
-# Subtraction may add this part of the variance of a pixel to what the pixels of a row share. A
-# median of 16 columns adds pi / 2 / 16 = 0.098 where rows do not drift; known to 0.006 from 1024.
+# Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
+# pixels of a row share. A median of 16 columns adds pi / 2 / 16 = 0.098 if rows do not drift; 1024
+# rows determine it to 0.006.
 ADDED = 0.125
-# A strip may be noisier than the image by this factor, and no more than that from frame to frame.
+# Warn if a strip is noisier than the image, or than in other frames, by more than this factor.
 NOISIER = 1.5
-# Columns of a strip agree within this part of the noise, or 5 standard errors of their means; and
-# those that do not may move the level by this part of the noise, or a fifth of an adu.
+# Columns of a strip agree if they differ by less than _AGREE of the noise, or 5 standard errors of
+# their means. Warn if columns that disagree move the level by more than _MOVED of the noise and
+# _LEAST adu.
 _AGREE, _MOVED, _LEAST = 0.35, 0.15, 0.2
-# Such a part of columns that do not agree is structure, whatever the level does.
+# Warn of structure if more than this fraction of the columns disagree, whatever the level does.
 _STRUCTURE = 1 / 3
-# By how much a step may differ from that of the levels, as a part of it.
+# A step is like that of the levels if the two differ by at most this fraction.
 _LIKE = 0.3
 
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
@@ -37,14 +39,14 @@ GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "s
 
 @dataclass(frozen=True)
 class RowNoise:
-    """What the pixels of a row share, from the differences of neighbouring rows, adu.
+    """Noise shared by the pixels of a row, from differences of neighbouring rows, adu.
 
     Attributes
     ----------
     before, after : float
-        Before the overscan was subtracted and afterwards.
+        Before and after the overscan subtraction.
     by_row : float
-        What it would be with a level for each row.
+        The value that a separate level for each row would give.
     pixel : float
         Noise of a single pixel.
     """
@@ -57,15 +59,15 @@ class RowNoise:
 
 @dataclass(frozen=True)
 class Sample:
-    """What is judged of an amplifier.
+    """The pixels of an amplifier on which the subtraction is judged.
 
     Attributes
     ----------
     lines : numpy.ndarray
-        Shape (n, m), adu, as read: `m` pixels of each of `n` rows (of columns, where the levels
-        are along columns), see `lines_of`.
+        Shape (n, m), adu, as read: `m` pixels of each of `n` rows (columns, if the levels are
+        along columns), see `lines_of`.
     levels, own : numpy.ndarray
-        Shape (n,), adu: what was subtracted from these lines, and the level that each has itself.
+        Shape (n,), adu: the level subtracted from each of these lines, and the line's own level.
     strip : numpy.ndarray
         Shape (n, k), adu: the overscan of the same lines.
     noise : float
@@ -80,7 +82,7 @@ class Sample:
 
 
 def lines_of(data, along):
-    """Return the rows and columns of a frame that are looked at, as slices.
+    """Return the sampled rows and columns of a frame, as slices.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ def lines_of(data, along):
     Returns
     -------
     (slice, slice)
-        Lines next to each other from the middle of the data, and pixels spread over each.
+        Neighbouring lines from the middle of the data, and pixels spread over each line.
     """
     (y0, y1), (x0, x1) = (data.y0, data.y1), (data.x0, data.x1)
     if along != "columns":
@@ -106,21 +108,21 @@ def _middle(start, stop):
 
 
 def sample_of(lines, strips, found, amplifier):
-    """Put together what is judged of an amplifier.
+    """Return the sample of an amplifier.
 
     Parameters
     ----------
     lines : numpy.ndarray
-        What `lines_of` picks of its frame, adu.
+        Pixels of its frame that `lines_of` selects, adu.
     strips : list of numpy.ndarray
-        Its strips, adu, as `ccdflow.frame.overscan.measure` takes them.
+        Its strips, adu, as for `ccdflow.frame.overscan.measure`.
     found : ccdflow.frame.overscan.Overscan
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns
     -------
     Sample
-        Without lines in which a pixel is not finite.
+        Without lines that hold a pixel that is not finite.
     """
     along, data = amplifier.along, amplifier.data
     if along == "frame":
@@ -148,19 +150,19 @@ def _finite(first, *others):
 
 
 def judge(samples, amplifiers, recipe):
-    """Judge what subtracting the overscan did to a frame.
+    """Judge the overscan subtraction of a frame.
 
     Parameters
     ----------
     samples : dict of str to Sample
-        By the name of the amplifier, those of which an overscan was subtracted.
+        By the name of the amplifier, for those with a subtracted overscan.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.cameras.Recipe
 
     Returns
     -------
     rows : dict of str to RowNoise
-        Of those with enough pixels to tell.
+        For amplifiers with enough pixels.
     said : list of (str, str)
         Kind and text of each warning.
     """
@@ -174,7 +176,7 @@ def judge(samples, amplifiers, recipe):
 
 
 def row_noise(sample):
-    """Measure what subtracting the overscan did to the noise that the pixels of a row share.
+    """Measure the effect of the overscan subtraction on the noise shared by a row's pixels.
 
     Parameters
     ----------
@@ -183,7 +185,7 @@ def row_noise(sample):
     Returns
     -------
     RowNoise or None
-        None where there are too few pixels to tell.
+        None if there are too few pixels.
     """
     if min(sample.lines.shape) < _FEWEST:
         return None
@@ -210,14 +212,14 @@ def _scatter(values, least=0.0):
 
 
 def warnings_of(sample, recipe, name=""):
-    """Say what is wrong with an overscan that was subtracted.
+    """Return warnings on an overscan that was subtracted.
 
     Parameters
     ----------
     sample : Sample
     recipe : ccdflow.camera.cameras.Recipe
     name : str
-        The amplifier's name where there are several, else ''.
+        The amplifier's name if there are several; otherwise ''.
 
     Returns
     -------
@@ -255,7 +257,7 @@ def _of_rows(rows, sample, recipe):
 
 def _of_noise(rows, sample):
     if rows is None or rows.pixel < 0.5:
-        # An image without noise is dead or saturated, and that is said elsewhere.
+        # An image without noise is dead or saturated; another warning reports that.
         return
     if sample.noise > NOISIER * rows.pixel:
         yield (
@@ -272,7 +274,7 @@ def _of_strip(sample, recipe):
     if count < _FEWEST or width < 3 or not np.isfinite(sample.noise):
         return
     columns = _clipped_means(strip)
-    # Of a strip with structure the noise about the levels is the structure's.
+    # If a strip has structure, the noise about the levels is that of the structure.
     noise = max(min(sample.noise, _from_row_to_row(strip, least=1.0)), 0.3)
     off = columns - np.median(columns)
     limit = max(_AGREE * noise, 5 * noise / np.sqrt(count))
@@ -306,10 +308,10 @@ def _clipped_means(strip):
 
 
 def seam_warnings(samples, amplifiers):
-    """Say where two amplifiers that share their rows meet elsewhere than where they were split.
+    """Return warnings on two amplifiers that meet elsewhere than at the split between them.
 
-    The columns between the true seam and the split then have the other amplifier's level
-    subtracted: their image steps by the difference of the levels at both, up and down again.
+    The level of the wrong amplifier is then subtracted from the columns between the true seam and
+    the split: their image steps by the difference of the levels at both ends, up and down again.
 
     Parameters
     ----------
@@ -366,7 +368,7 @@ def _step(left, right, left_data, right_data):
             for x in range(span, len(values) - span)
         ]
     )
-    # A column that the other's level was taken from is off by minus or plus the step.
+    # Columns with the other amplifier's level are off by minus or plus the step.
     at_split = sizes[split - span] if span <= split < len(values) - span else 0.0
     if abs(at_split + step) > _LIKE * abs(step):
         return None

@@ -1,9 +1,9 @@
-"""Combined biases, darks and flats as calibrating wants them: read once, shared by all threads.
+"""Combined biases, darks and flats for calibration: each file is read once for all threads.
 
-Pixels are finite here: where a master has no value, a harmless one stands for it and the mask says
-so. Variances are made when they are first asked for: the standard errors of a few values scatter
-by half and more, and would make every error bar wrong that they are added to. They are smoothed by
-what gain and read noise predict.
+Pixels are finite here: a pixel without a value gets a harmless one, and a bit in the mask.
+Variances are computed on first use. Standard errors from a few values scatter by half and more,
+and would spoil every error bar that they enter, so they are smoothed by the prediction from gain
+and read noise.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ BIAS, DARK, FLAT = "bias", "dark", "flat"
 DEFAULT_MEMORY = 700_000_000
 """Bytes of masters that a store keeps; those in use are never let go of."""
 
-# A standard error from values is believed where chance would exceed it once in a million pixels.
+# A standard error from the values is used if chance would exceed it less than once in a million
+# pixels.
 _BELIEVED = 4.75
-# A pixel is its own estimate of the dark signal where it is so many sigma off its surroundings.
+# A pixel is its own estimate of the dark signal if it is so many sigma off its surroundings.
 _OWN_SIGNAL = 4.0
 _READ_ROWS = 256
 _STRIP_PIXELS = 1 << 16
-# Rows of an amplifier from which the level of its measured variances is taken.
+# The level of the measured variances is taken from so many rows of an amplifier.
 _SCALE_ROWS = 128
 
 
@@ -51,20 +52,20 @@ class Master:
     key : str
         Its CCDFKEY.
     frames : int or None
-        Members.
+        Number of members.
     exptime, temperature : float or None
         Seconds, degrees.
     bias_key : str
-        CCDFKEY of the bias that was subtracted from its members, '' if it is still in them.
+        CCDFKEY of the bias that was subtracted from its members; '' if they still hold their bias.
     bias_noise : float
-        Of that bias, adu; only wanted where the frame gets another one.
+        Of that bias, adu; needed only if the frame gets another bias.
     level_subtracted : bool
         Whether the overscan level of its members was subtracted.
     level : float or None
-        Mean adu of one flat.
+        Mean level of one flat, adu.
     camera, unit : str
     gains : tuple of float
-        Electrons per adu of its amplifiers, where its header says so.
+        Electrons per adu of its amplifiers, if its header has them.
     """
 
     kind: str
@@ -84,7 +85,7 @@ class Master:
 
     @property
     def nbytes(self):
-        """Bytes of memory that it takes at the moment."""
+        """Bytes of memory in use."""
         return sum(image.nbytes for image in self.images)
 
 
@@ -95,14 +96,14 @@ class MasterImage:
     Parameters
     ----------
     data : numpy.ndarray
-        (ny, nx), float32, native and finite: adu; of a flat relative to its mean.
+        (ny, nx), float32, native and finite: adu; of a flat, relative to its mean.
     flags : ccdflow.frame.bits.Sparse
-        Its pixels that are not good, as bits of a calibrated frame's mask.
+        Its bad pixels, as bits of a calibrated frame's mask.
     error : callable or None
-        Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None
-        without any.
+        Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None if
+        there are none.
     scatter : bool
-        Whether these are from the scatter of the values behind each pixel.
+        Whether the errors follow from the scatter of each pixel's values.
     """
 
     data: np.ndarray
@@ -114,17 +115,17 @@ class MasterImage:
 
     @property
     def nbytes(self):
-        """Bytes of memory that it takes at the moment."""
+        """Bytes of memory in use."""
         planes = [self.data, *self._planes.values()]
         return self.flags.nbytes + sum(getattr(plane, "nbytes", 0) for plane in planes)
 
     def variance(self, master, readouts):
-        """Return the variance of each pixel: adu^2; of a flat relative to its value squared.
+        """Return the variance of each pixel: adu^2; of a flat, relative to its value squared.
 
         Parameters
         ----------
         master : Master
-            What it belongs to.
+            The master of this image.
         readouts : tuple of ccdflow.frame.readout.Readout
             With gain and read noise.
 
@@ -136,15 +137,15 @@ class MasterImage:
         return self._plane(("variance", readouts), lambda: _variance(self, master, readouts))
 
     def signal(self, master, readouts):
-        """Return a dark's expected signal, adu, (ny, nx) float32: not below 0, noise taken out."""
+        """Return a dark's expected signal, adu, (ny, nx) float32: noise-free, never negative."""
         return self._plane(("signal", readouts), lambda: _signal(self, master, readouts))
 
     def figure(self, name, make):
-        """Return a figure of this image that is worked out once."""
+        """Return a figure of this image that is computed once."""
         return self._plane(name, make)
 
     def forget(self, readouts):
-        """Let go of the planes of variance and signal, which are made again where need be."""
+        """Free the planes of variance and signal; they are computed again if needed."""
         with self._lock:
             for name in ("variance", "signal"):
                 self._planes.pop((name, readouts), None)
@@ -157,12 +158,12 @@ class MasterImage:
 
 
 class MasterStore:
-    """The masters that threads share: each file is read once, the oldest are let go of.
+    """The masters that threads share: each file is read once, the oldest ones are freed.
 
     Parameters
     ----------
     memory : int
-        Bytes to keep.
+        Memory limit in bytes.
     """
 
     def __init__(self, memory=DEFAULT_MEMORY):
@@ -172,19 +173,19 @@ class MasterStore:
         self._locks = {}
 
     def get(self, path, kind, *, name=None):
-        """Return a `Master`, from memory where the file is the one that was read.
+        """Return a `Master`, from memory if the file is unchanged.
 
         Parameters
         ----------
         path : path-like
         kind : {'bias', 'dark', 'flat'}
         name : str, optional
-            For its cards and errors; the path if absent.
+            For its cards and errors; default: the path.
 
         Raises
         ------
         FrameError
-            If it cannot be read, or is no such master.
+            If it cannot be read, or is not such a master.
         """
         name = str(path) if name is None else name
         try:
@@ -226,7 +227,7 @@ def read_master(path, kind, *, name=None):
     path : path-like
     kind : {'bias', 'dark', 'flat'}
     name : str, optional
-        For cards and errors; the path if absent.
+        For cards and errors; default: the path.
 
     Returns
     -------
@@ -252,7 +253,7 @@ def read_master(path, kind, *, name=None):
             error = extensions.get(f"UNCERT{suffix}")
             header = units[0].header if index == 0 else _merged(units[0].header, unit.header)
             read = None if error is None else _later(path, error, name)
-            # What UNCERT was predicted with stands there.
+            # These cards give the parameters of a predicted UNCERT.
             scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
             images.append(
                 image_of(
@@ -265,7 +266,7 @@ def read_master(path, kind, *, name=None):
 
 
 def _is_beside(name, index, units):
-    """Tell whether an extension belongs to an image: its uncertainty, mask or count."""
+    """Tell whether an extension is an image's uncertainty, mask or count."""
     return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
 
 
@@ -284,7 +285,7 @@ def _later(path, unit, name):
 
 
 def _pixels(file, unit, name):
-    """Return an image in native byte order: float32, or the integers that it holds."""
+    """Return an image in native byte order: float32, or integers for an integer image."""
     dtype = np.dtype(unit.dtype)
     out = np.empty(unit.shape, np.float32 if dtype.kind == "f" else dtype.newbyteorder("="))
     buffer = np.empty((min(_READ_ROWS, unit.shape[0]), unit.shape[1]), dtype)
@@ -333,18 +334,18 @@ def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy
     Parameters
     ----------
     pixels : numpy.ndarray
-        (ny, nx), adu, of a flat with mean 1; what is not finite is replaced and flagged.
+        (ny, nx), adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray, optional
         (ny, nx) integers, bits of `ccdflow.frame.bits`.
     error : numpy.ndarray or callable, optional
-        Standard errors, or what returns them.
+        Standard errors, or a function that returns them.
     scatter : bool
         See `MasterImage`.
     name : str
         For errors.
     copy : bool
-        False lets it keep, and change, ``pixels``: native float32 then.
+        If False, ``pixels`` is kept and changed; it must then be native float32.
 
     Returns
     -------
@@ -366,7 +367,7 @@ def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy
     if kind == FLAT:
         _check_flat(data, absent, name)
         flags[~absent & (data < bits.UNLIT_BELOW)] |= bits.UNLIT
-        # Dividing by next to nothing makes infinities of noise: such a pixel is not divided.
+        # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
         absent |= data < bits.LEAST_FLAT
         flags[absent] |= bits.UNCALIBRATED
         data[absent] = 1.0
@@ -380,7 +381,7 @@ def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy
 
 
 def _check_flat(data, absent, name):
-    # Some pixels tell whether it is a flat, and quicker; all of them where these do not.
+    # A sample shows whether it is a flat, and is faster; otherwise use all pixels.
     sample = data[:: max(1, data.shape[0] // 256)]
     lit = sample[sample >= bits.UNLIT_BELOW]
     lit = lit if lit.size else data[~absent & (data >= bits.UNLIT_BELOW)]
@@ -407,7 +408,7 @@ def _check_flat(data, absent, name):
 
 
 def _variance(image, master, readouts):
-    """Return the variances of a master: predicted, scaled and corrected by those measured."""
+    """Return a master's variances: predicted, then scaled and corrected by measured ones."""
     if image.error is None:
         out = np.empty(image.data.shape, np.float32)
         for rows in _strips(out):
@@ -432,14 +433,14 @@ def _variance(image, master, readouts):
 
 
 def _strips(image):
-    """Yield slices of rows that fit into the processor's cache."""
+    """Yield slices of rows that fit in the processor's cache."""
     step = max(1, _STRIP_PIXELS // image.shape[1])
     for first in range(0, image.shape[0], step):
         yield slice(first, min(first + step, image.shape[0]))
 
 
 def _within(readout, rows):
-    """Return the slices of an amplifier in some rows, counted from the first of these."""
+    """Return the slices of an amplifier in some rows, counted from the first of them."""
     region = readout.region
     low, high = max(region.y0, rows.start), max(min(region.y1, rows.stop), rows.start)
     return slice(low - rows.start, high - rows.start), slice(region.x0, region.x1)
@@ -457,7 +458,7 @@ def _freedom(master):
 
 
 def _scale(image, master, readout, error):
-    """Return how much larger the measured variances of an amplifier are than those predicted."""
+    """Return the ratio of measured to predicted variances of an amplifier."""
     region = readout.region
     step = max(1, (region.y1 - region.y0) // _SCALE_ROWS)
     ratios = []
@@ -480,7 +481,7 @@ def _quantile(freedom, normal):
 
 
 def predicted_variance(image, master, readouts, rows):
-    """Return what gain and read noise predict for the variance of a master's pixels.
+    """Return the variance of a master's pixels, predicted from gain and read noise.
 
     Parameters
     ----------
@@ -492,7 +493,7 @@ def predicted_variance(image, master, readouts, rows):
     Returns
     -------
     numpy.ndarray
-        (k, nx), float32, as `MasterImage.variance`; 1 where no amplifier lies.
+        (k, nx), float32, as `MasterImage.variance`; 1 outside all amplifiers.
     """
     frames = max(master.frames or 1, 1)
     out = np.ones(image.data[rows].shape, np.float32)
@@ -508,7 +509,7 @@ def predicted_variance(image, master, readouts, rows):
             light *= np.float32(1 / (readout.gain * frames))
             out[inside] = light + np.float32(one / frames)
             continue
-        # A flat whose level nobody knows: half of 16 bits, of which the scatter takes the rest.
+        # A flat of unknown level: assume half of 16 bits; the scatter corrects the rest.
         level = master.level or 30_000.0
         light = np.maximum(data * np.float32(level), np.float32(1.0))
         noise = light * np.float32(1 / readout.gain) + np.float32(one)
@@ -519,13 +520,14 @@ def predicted_variance(image, master, readouts, rows):
 
 
 def _signal(image, master, readouts):
-    """Return a dark's expected signal: its surroundings', or its own where that is another."""
+    """Return a dark's expected signal: that of its surroundings, or its own if it differs."""
     data, variance = image.data, image.variance(master, readouts)
     out = np.zeros_like(data)
     for readout in readouts:
         part = readout.region.slices
         target, values, limit = out[part], data[part], variance[part]
-        # Of a dark with its bias in, only what stands out is known to be dark current.
+        # In a dark that holds its bias, only the excess over the median is known to be dark
+        # current.
         level = 0.0 if master.bias_key else float(np.median(values[::4]))
         tiles = tiles_of(values.shape[0])
         background = Background(tiles, values[tiles.all_rows] - np.float32(level))

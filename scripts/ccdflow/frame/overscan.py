@@ -13,19 +13,19 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 @dataclass(frozen=True)
 class Overscan:
-    """What the overscan of an amplifier says.
+    """The bias level and noise of an amplifier, from its overscan.
 
     Attributes
     ----------
     levels : numpy.ndarray
-        The level that was subtracted, adu: one a row, one a column, or a single one.
+        The subtracted level, adu: one for each row, one for each column, or a single one.
     level : float
         Mean of ``levels``, adu.
     noise : float
         Standard deviation of an overscan pixel about the level of its row or column, adu, after
-        clipping at 5 sigma; the estimate of the read noise from this frame alone.
+        clipping at 5 sigma; the only estimate of the read noise from this frame alone.
     own : numpy.ndarray
-        The statistic of each row or column itself, adu: ``levels`` where no model smoothed it.
+        The statistic of each row or column itself, adu; equal to ``levels`` without a model.
     """
 
     levels: np.ndarray
@@ -40,8 +40,8 @@ def measure(strips, amplifier, recipe):
     Parameters
     ----------
     strips : list of numpy.ndarray
-        Its strips in native byte order, adu, each as long as its data; not finite pixels count
-        for nothing.
+        Its strips in native byte order, adu, each as long as its data; pixels that are not finite
+        are ignored.
     amplifier : ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.cameras.Recipe
 
@@ -52,7 +52,7 @@ def measure(strips, amplifier, recipe):
     Raises
     ------
     FrameError
-        If a row, column or the whole of it has no finite pixel, or too few to fit the model.
+        If a row, column or the whole strip has no finite pixel, or too few to fit the model.
     """
     own = statistic_along(strips, amplifier.along, recipe)
     levels = _modelled(own, amplifier.along, recipe)
@@ -76,8 +76,8 @@ def levels_along(strips, along, recipe):
     Returns
     -------
     numpy.ndarray
-        One level for each row, each column, or a single one; NaN where no pixel is finite. For
-        integers float64, for floats their own type, as `ccdproc.subtract_overscan` has it.
+        One level for each row, for each column, or a single one; NaN if no pixel is finite.
+        float64 for integers; floats keep their own type, as in `ccdproc.subtract_overscan`.
     """
     return _modelled(statistic_along(strips, along, recipe), along, recipe)
 
@@ -88,12 +88,12 @@ def statistic_along(strips, along, recipe):
     Parameters
     ----------
     strips, along, recipe
-        As in `levels_along`.
+        See `levels_along`.
 
     Returns
     -------
     numpy.ndarray
-        As `levels_along` returns it.
+        See `levels_along`.
     """
     if along == "frame":
         values = np.concatenate([strip.ravel() for strip in strips])[np.newaxis]
@@ -107,7 +107,7 @@ def _modelled(levels, along, recipe):
 
 
 def _statistic(values, name):
-    """Return the median or mean of each row of (n, k) values, NaN where none is finite."""
+    """Return the median or mean of each row of (n, k) values; NaN if none is finite."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         return _statistic_of_finite(values, name)
     if name == "mean":
@@ -124,7 +124,7 @@ def _statistic_of_finite(values, name):
 
 
 def _median(values):
-    """Return what `numpy.median` returns of each row; for integers, many times faster."""
+    """Return the result of `numpy.median` for each row; for integers, many times faster."""
     if values.dtype.kind not in "iu":
         return np.median(values, axis=1)
     ordered = np.sort(values, axis=1)
@@ -149,22 +149,22 @@ def check_levels(levels, amplifier):
 def noise_about_levels(strips, along):
     """Return the standard deviation of overscan pixels about their row's or column's mean, adu.
 
-    The mean of k pixels takes part of the scatter away, which the factor k / (k - 1) gives back;
-    pixels beyond 5 sigma (of the median absolute deviation, but at least of one adu) are left out.
+    The mean of k pixels removes part of the scatter, which the factor k / (k - 1) restores. Pixels
+    beyond 5 sigma (of the median absolute deviation, but at least one adu) are left out.
 
     Parameters
     ----------
     strips, along
-        As in `levels_along`.
+        See `levels_along`.
 
     Returns
     -------
     float
-        NaN where the strip is a single pixel wide.
+        NaN if the strip is a single pixel wide.
     """
     squares = count = 0
     for strip in strips:
-        # float32 holds what 16 bits can; wider numbers may need more.
+        # float32 holds 16-bit numbers exactly; wider numbers may need more.
         values = strip.astype(np.float32 if strip.dtype.itemsize <= 2 else np.float64)
         if along == "columns":
             values = values.T
@@ -173,11 +173,11 @@ def noise_about_levels(strips, along):
         k = values.shape[1]
         if k < 2:
             continue
-        # Outliers draw the mean of a row along, which then drops out whole; of the frame they
-        # would draw the only one.
+        # Outliers shift the mean of a row, which then drops out whole; a frame has only one mean
+        # to lose, so use its median.
         centre = np.nanmedian(values) if along == "frame" else _means(values)
         deviation = np.abs(values - centre)
-        # A sample is enough for the threshold, and quicker.
+        # A sample is enough for the threshold, and faster.
         sample = deviation.ravel()[:: max(1, deviation.size // 20000)]
         spread = MAD_TO_SIGMA_SHORT * float(np.median(sample[np.isfinite(sample)]))
         kept = deviation[deviation <= 5 * max(spread, 1.0)]
@@ -187,7 +187,7 @@ def noise_about_levels(strips, along):
 
 
 def _means(values):
-    """Return the means of rows, of their finite pixels, as a column; NaN where there is none."""
+    """Return the means of the finite pixels of rows, as a column; NaN if there is none."""
     good = np.isfinite(values)
     if good.all():
         return values.mean(axis=1, keepdims=True)
@@ -200,7 +200,7 @@ def _means(values):
 
 
 def smooth(levels, recipe):
-    """Return a polynomial or spline along the levels, deviating ones rejected.
+    """Return a polynomial or spline along the levels, with outliers rejected.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def smooth(levels, recipe):
     recipe : ccdflow.camera.cameras.Recipe
         ``model`` 'polynomial' of degree ``order`` (as `ccdproc.subtract_overscan` fits it with
         ``model=Polynomial1D(order)``), or 'spline': cubic, of ``order`` equal pieces. Levels
-        further than ``reject_sigma`` standard deviations from the fit are left out, up to
+        farther than ``reject_sigma`` standard deviations from the fit are left out, up to
         ``reject_iterations`` times; 0 iterations reject nothing.
 
     Returns
@@ -243,14 +243,14 @@ def smooth(levels, recipe):
 
 
 def _is_beyond(residuals, good, sigma):
-    """Tell which residuals are further than sigma standard deviations from their median."""
+    """Tell which residuals are farther than sigma standard deviations from their median."""
     centre, spread = np.median(residuals[good]), np.std(residuals[good])
     with np.errstate(invalid="ignore"):
         return np.abs(residuals - centre) > sigma * spread
 
 
 def _fit(at, levels, good, recipe):
-    # Imported here: a second of start-up for those who fit no model.
+    # Imported here, because it adds a second to the start of runs that fit no model.
     from astropy.modeling import fitting, models
     from scipy.interpolate import LSQUnivariateSpline
 

@@ -1,7 +1,7 @@
-"""The arithmetic of blocks of pixels: stored integers in, big-endian floats of the product out.
+"""Arithmetic on blocks of pixels: from stored integers to the product's big-endian floats.
 
-It is that of `ccdproc.subtract_overscan` and the cast to the product's type, done on blocks of rows
-that stay in the processor's cache.
+It equals that of `ccdproc.subtract_overscan` and the cast to the product's type, applied to blocks
+of rows that stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import numpy as np
 
 from ccdflow.files import checksum
 
-# A block of rows that fits in the second-level cache with its float32 result.
+# A block of rows of this size fits in the second-level cache with its float32 result.
 BLOCK_BYTES = 1 << 20
-# Up to here float32 holds integers and their halves exactly.
+# float32 holds integers and their halves exactly up to here.
 _EXACT = 2**23
 
 
 def native(part, offset):
-    """Return the values of stored pixels in the type that astropy reads them as.
+    """Return the values of stored pixels in the type that astropy gives them.
 
     Parameters
     ----------
     part : numpy.ndarray
         Stored pixels, any byte order.
     offset : int
-        What to add to have the values: 0, 2**15, 2**31 or 2**63.
+        To be added to the stored pixels: 0, 2**15, 2**31 or 2**63.
     """
     if not offset:
         return part.astype(part.dtype.newbyteorder("="), copy=False)
@@ -41,7 +41,7 @@ def subtract_level(source, offset, level, target, *, exact):
     source : numpy.ndarray
         Stored pixels, (k, nx), any byte order.
     offset : int
-        What to add to have the values.
+        To be added to the stored pixels.
     level : numpy.ndarray or None
         (k, 1), (1, nx) or (1, 1), adu.
     target : numpy.ndarray
@@ -59,9 +59,9 @@ def subtract_level(source, offset, level, target, *, exact):
 
 
 def is_exact(dtype, levels):
-    """Tell whether value minus level is free of rounding in float32, so that any order will do.
+    """Tell whether value minus level is exact in float32, so that the order does not matter.
 
-    16-bit integers less a level that is a multiple of 1/2 (a median of integers) need 18 bits;
+    16-bit integers minus a level that is a multiple of 1/2 (a median of integers) need 18 bits;
     float32 has 24.
     """
     if dtype.kind not in "iu" or dtype.itemsize > 2:
@@ -80,7 +80,7 @@ def subtract_blocks(source, offset, levels, target):
     source : numpy.ndarray
         Stored pixels, (ny, nx), any byte order.
     offset : int
-        What to add to have the values.
+        To be added to the stored pixels.
     levels : numpy.ndarray or None
         (ny, 1), (1, nx) or (1, 1), adu; None to subtract nothing.
     target : numpy.ndarray
@@ -95,7 +95,7 @@ def subtract_blocks(source, offset, levels, target):
 
 
 def to_big_endian(out):
-    """Turn contiguous floats into big-endian in place and return the checksum sum of their words.
+    """Convert contiguous floats to big-endian in place; return the checksum sum of their words.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ def to_big_endian(out):
         See `ccdflow.files.checksum.sum_words`.
     """
     flat = out.reshape(-1)
-    # The native word has the value of the big-endian word that it becomes. A 64-bit number is two
-    # words, whose order does not matter to a sum.
+    # The native word has the value of its big-endian word. A 64-bit number is two words, whose
+    # order does not matter to a sum.
     words = flat.view(np.uint32)
     numbers = flat.view(np.dtype(f"u{out.dtype.itemsize}"))
     swapped = numbers.view(numbers.dtype.newbyteorder(">"))
@@ -118,6 +118,6 @@ def to_big_endian(out):
     for first in range(0, numbers.size, step):
         block = slice(first, first + step)
         total += int(numbers[block].view(words.dtype).sum(dtype=np.uint64))
-        # As `byteswap(inplace=True)`, four times as fast, and other threads run meanwhile.
+        # Same as `byteswap(inplace=True)`, four times as fast, and it lets other threads run.
         np.copyto(swapped[block], numbers[block])
     return checksum.checksum_of(total)

@@ -1,7 +1,7 @@
-"""Sections and coordinates of a trimmed image: what the raw cards said, made true for it.
+"""Sections and coordinates of a trimmed image: cards of the raw frame, converted.
 
-The columns and rows of an amplifier go to the product by x' = x + c, or x' = c - x where they are
-reversed. Each card about pixels is carried along, or taken out where that cannot be done.
+The columns and rows of an amplifier move to the product by x' = x + c, or x' = c - x if they are
+reversed. Each card about pixels is converted, or removed if that is impossible.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value, number
 
-# Sections of the chip or the detector that lie under DATASEC, by NOAO's conventions.
+# Sections of the chip or the detector that correspond to DATASEC, by NOAO's conventions.
 _DETECTOR = ("CCDSEC", "DETSEC", "AMPSEC")
 # Cards about the raw array; RTDATSEC is WHT's, COVER and ROVER are Lick's.
 _RAW_PIXELS = re.compile(
@@ -32,18 +32,18 @@ _WCS = re.compile(
 _DISTORTION = re.compile(r"[AB]P?_(ORDER|\d+_\d+)|CPDIS\d|DP\d|D2IM.*")
 _FIGURE = re.compile(r"(CRPIX|CDELT)\d[A-Z]?|(PC|CD)\d_\d+[A-Z]?")
 _VERSION = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
-# Two solutions are the same if they put a star within this many pixels of one place.
+# Two solutions agree if they place a star within this many pixels of each other.
 _SAME_PIXELS = 0.1
 
 
 @dataclass(frozen=True)
 class Axis:
-    """How the raw columns or rows of an amplifier go to the product, in FITS pixels.
+    """The shift (and reversal) of an amplifier's raw columns or rows, in FITS pixels.
 
     Attributes
     ----------
     sign : int
-        -1 where they are reversed.
+        -1 if they are reversed.
     shift : int
         product = sign * raw + shift.
     """
@@ -66,7 +66,7 @@ def _axis(first, last, place, flipped):
 
 
 def is_about_raw_pixels(keyword):
-    """Tell whether a card's numbers are about the raw array: sections, and numbers of columns."""
+    """Tell whether a card describes the raw array: sections, and numbers of columns."""
     return bool(_RAW_PIXELS.fullmatch(keyword) or _PHYSICAL.fullmatch(keyword))
 
 
@@ -98,10 +98,10 @@ def place(cards, headers, amplifiers, shape):
 
 
 def detector_section(headers, amplifiers, shape, keyword):
-    """Return what CCDSEC, DETSEC or AMPSEC is of a product, or '' where the cards do not tell.
+    """Return a product's CCDSEC, DETSEC or AMPSEC; '' if the cards do not determine it.
 
-    The raw card is about the pixels of DATASEC (of TRIMSEC or the whole array where there is
-    none), which need not be those that were kept; its size over theirs is the binning.
+    The raw card refers to the pixels of DATASEC (or TRIMSEC, or the whole array, if there is
+    none), which may differ from the pixels kept; its size over theirs is the binning.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def _detector_axis(chip, backwards, base, move):
     factor, rest = divmod(chip[1] - chip[0], base[1] - base[0])
     if rest or not factor:
         return None
-    # The raw edge where the product begins, counted from 0, and where that is on the chip.
+    # The raw edge at which the product begins, counted from 0, and its position on the chip.
     edge = -move.shift if move.sign > 0 else move.shift - 1
     along = factor * (edge - base[0])
     if backwards:
@@ -176,7 +176,7 @@ def _base(headers, hdu):
 
 
 def _place_physical(cards, headers, amplifiers):
-    """Write LTV and LTM, so that IRAF's physical coordinates of a pixel stay what they were."""
+    """Write LTV and LTM, so that IRAF's physical coordinates of each pixel are unchanged."""
     moves = {(a.hdu, axes(a)) for a in amplifiers}
     if len(moves) > 1:
         return
@@ -201,7 +201,7 @@ def _number(header, keyword, default):
 
 
 def _place_world(cards, headers, amplifiers):
-    """Carry the world coordinates along where all amplifiers agree on them, or take them out."""
+    """Convert the world coordinates if all amplifiers agree on them; otherwise remove them."""
     solutions = [_moved_world(headers, amplifier) for amplifier in amplifiers]
     if all(solution == {} for solution in solutions):
         return
@@ -224,7 +224,7 @@ def _world_header(headers, amplifier):
 
 
 def _moved_world(headers, amplifier):
-    """Return the world coordinate cards of an amplifier for the product; None if it cannot be."""
+    """Return an amplifier's world coordinate cards for the product; None if impossible."""
     raw = _world_header(headers, amplifier)
     world = {k: card_value(raw, k) for k in dict.fromkeys(raw) if _WCS.fullmatch(k)}
     world = {keyword: value for keyword, value in world.items() if value is not None}
@@ -240,7 +240,7 @@ def _moved_world(headers, amplifier):
         move = moves[axis - 1]
         if move == Axis(1, 0):
             continue
-        # FITS takes a CRPIX that is absent for 0, also of an axis that no card is about.
+        # In FITS an absent CRPIX is 0, also for an axis without any card.
         pixel = f"CRPIX{axis}{version}"
         world[pixel] = move.sign * world.get(pixel, 0.0) + move.shift
         if move.sign < 0:
@@ -271,7 +271,7 @@ def _reverse(world, axis, version):
 
 
 def _agree(one, other):
-    """Tell whether two sets of world coordinate cards are the same within a part of a pixel."""
+    """Tell whether two sets of world coordinate cards agree within a fraction of a pixel."""
     if one is None or other is None or set(one) != set(other):
         return False
     for keyword, value in one.items():

@@ -1,4 +1,4 @@
-"""What the files of products hold: which image is in which HDU."""
+"""The images of product files, and their HDUs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class ProductImage:
     Attributes
     ----------
     hdu : int
-        Its HDU in the product.
+        Index of its HDU in the product.
     raw_hdu : int or None
-        The raw HDU that it is made of; None if it is put together of several.
+        Index of its raw HDU; None if it is assembled from several.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
-        Those it is made of.
+        The amplifiers in it.
     shape : (int, int)
         (ny, nx).
     """
@@ -28,15 +28,15 @@ class ProductImage:
 
     @property
     def suffix(self):
-        """What the names of its other extensions end with: '' in a file's first HDU."""
+        """The end of the names of its other extensions: '' for a file's first HDU."""
         return str(self.hdu) if self.hdu else ""
 
 
 def product_images(geometry, recipe):
-    """Return the images that frames of a geometry become, in the order of the product's HDUs.
+    """Return the product images of a geometry's frames, in the order of the product's HDUs.
 
-    Frames of one image become one in the primary HDU. Of several raw HDUs that are not put
-    together each stays what it was: an extension, or the primary.
+    A frame of one image becomes one in the primary HDU. Each of several raw HDUs that are not
+    assembled keeps its place: an extension, or the primary.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is known of the amplifiers that read a frame: gain, read noise, level and its noise."""
+"""Properties of the amplifiers that read a frame: gain, read noise, level and its noise."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class Readout:
     Attributes
     ----------
     region : ccdflow.camera.sections.Region
-        Where its pixels lie in the image.
+        Region of its pixels in the image.
     name : str
     gain : float or None
-        Electrons per adu; None where nobody knows it.
+        Electrons per adu; None if unknown.
     read_noise : float or None
-        Of a pixel, adu. That measured from pairs of biases goes before the header's.
+        Of a pixel, adu. A value measured from pairs of biases takes precedence over the header's.
     rounding : float
-        Variance that rounding to whole adu adds, adu^2; 0 where ``read_noise`` was measured on
-        rounded pixels and has it in.
+        Variance added by rounding to whole adu, adu^2; 0 if ``read_noise`` was measured on rounded
+        pixels, and thus includes it.
     level : float
-        Mean overscan level that was subtracted, adu; 0 where none was.
+        Mean overscan level that was subtracted, adu; 0 if none was.
     level_variance : float
         Variance of the level of one row (or column), adu^2: common to all its pixels.
     saturation : float or None
-        Raw adu from which on a pixel is saturated.
+        Raw value at which a pixel saturates, adu.
     subtracted : bool
         Whether the frame's overscan level was subtracted.
     """
@@ -58,17 +58,17 @@ def readout_of(
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.cameras.Recipe
-        How the frame was reduced.
+        Recipe of the frame's reduction.
     level : float, optional
         Mean overscan level that was subtracted, adu; None if none was.
     read_noise : float, optional
-        adu; without it the amplifier's own, which is in electrons, over the gain.
+        In adu; default: the amplifier's own, which is in electrons, divided by the gain.
     measured : bool
         Whether ``read_noise`` was measured on rounded pixels.
     gain : float, optional
-        Electrons per adu, before the amplifier's own.
+        Electrons per adu; takes precedence over the amplifier's own.
     saturation : float, optional
-        Raw adu, before the amplifier's own.
+        In raw adu; takes precedence over the amplifier's own.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def readout_of(
 
 
 def level_variance(amplifier, recipe):
-    """Return the variance of an overscan level, in units of the variance of a pixel.
+    """Return the variance of an overscan level, in units of a pixel's variance.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ def level_variance(amplifier, recipe):
     Returns
     -------
     float
-        0.062 for the median of 25 columns. A polynomial of order p along n rows leaves
-        (p + 1) / n of it on the average.
+        0.062 for the median of 25 columns. A polynomial of order p along n rows leaves a fraction
+        (p + 1) / n of it on average.
     """
     along_rows = amplifier.along == "rows"
     if amplifier.along == "frame":

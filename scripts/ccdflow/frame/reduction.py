@@ -1,7 +1,7 @@
 """Overscan subtraction and trimming: arrays in, arrays out.
 
-The arithmetic is that of `ccdproc.subtract_overscan` and `ccdproc.trim_image`, and the tests hold
-it equal to them to the last bit.
+The arithmetic is that of `ccdproc.subtract_overscan` and `ccdproc.trim_image`; the tests compare
+them to the last bit.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from ccdflow.files import rawfile
 from ccdflow.frame import flags, judging, overscan, pixels
 from ccdflow.frame.products import product_images
 
-# Raise it when a change alters any pixel of a product: all frames are then reduced again, and what
-# is combined of them is combined again. tests/test_work_biases.py holds known pixels against it.
+# Increase it when a change alters any pixel of a product: all frames are then reduced again, and
+# their combinations made again. tests/test_work_biases.py compares known pixels with it.
 PIXELS = 1
-# Raise it when a change alters the cards of a product and no pixel: a frame that is there keeps the
-# header it has until it is asked for (`-R reduce`), and a run says how many do.
+# Increase it when a change alters a product's cards and no pixel: an existing frame keeps its
+# header until the user requests a new one (`-R reduce`), and a run reports the number of such
+# frames.
 HEADER = 1
 
 
@@ -31,7 +32,7 @@ class Image:
     Attributes
     ----------
     data : numpy.ndarray
-        Shape (ny, nx), adu, big-endian; a view of a buffer that this thread uses again.
+        Shape (ny, nx), adu, big-endian; a view of a buffer that this thread reuses.
     words : int
         FITS checksum sum of ``data``.
     mask : numpy.ndarray or None
@@ -50,15 +51,15 @@ class Reduced:
     Attributes
     ----------
     images : tuple of Image
-        Those that `ccdflow.frame.products.product_images` foresees.
+        In the order of `ccdflow.frame.products.product_images`.
     overscans : dict of str to ccdflow.frame.overscan.Overscan or None
         For each amplifier's name.
     flags : dict of str to str
-        For amplifiers that are saturated throughout or dead, which of the two.
+        'saturated' or 'dead', for amplifiers that are so throughout.
     rows : dict of str to ccdflow.frame.judging.RowNoise
-        What subtracting the overscan did to the noise that a row shares, by amplifier.
+        Effect of the overscan subtraction on the noise shared by a row, by amplifier.
     warnings : tuple of (str, str)
-        Kind and text of what is not as it should be.
+        Kind and text of each warning.
     """
 
     images: tuple[Image, ...]
@@ -74,7 +75,7 @@ def reduce_frame(stored, geometry, recipe):
     Parameters
     ----------
     stored : dict of int to (numpy.ndarray, int)
-        For each HDU used: the stored pixels (ny, nx) and what to add to them, as
+        For each HDU used: the stored pixels (ny, nx) and the offset to add, as
         `ccdflow.files.decoding.array` returns them. Not changed.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.cameras.Recipe
@@ -82,12 +83,12 @@ def reduce_frame(stored, geometry, recipe):
     Returns
     -------
     Reduced
-        Its arrays are views of buffers that this thread uses again for its next frame.
+        Its arrays are views of buffers that this thread reuses for its next frame.
 
     Raises
     ------
     FrameError
-        If the overscan lacks a finite value for a row or column, or an amplifier has none at all.
+        If the overscan has no finite value for a row or column, or for a whole amplifier.
     """
     overscans, found, samples = {}, {}, {}
     for amplifier in geometry.amplifiers:
@@ -107,7 +108,7 @@ def reduce_frame(stored, geometry, recipe):
 
 
 def _measure(stored, offset, amplifier, recipe):
-    """Return the overscan of an amplifier and what it is judged by; None where there is none."""
+    """Return the overscan of an amplifier and its sample for the checks; None if it has none."""
     if not recipe.subtract or not amplifier.overscan:
         return None, None
     strips = [pixels.native(stored[strip.slices], offset) for strip in amplifier.overscan]
@@ -141,7 +142,7 @@ def _make_image(stored, place, overscans, recipe):
 
 
 def _fill_whole(raw, amplifiers, overscans, out):
-    """Fill a frame that is not trimmed; pixels for which there is no level stay as they are."""
+    """Fill a frame that is not trimmed; pixels without a level are left unchanged."""
     values, offset = raw
     pixels.subtract_blocks(values, offset, None, out)
     for amplifier in amplifiers:
@@ -156,7 +157,7 @@ def _fill_whole(raw, amplifiers, overscans, out):
 
 
 def _reach(amplifier, shape):
-    """Return the part of the frame that a lone amplifier's levels are about."""
+    """Return the part of the frame that a single amplifier's levels apply to."""
     data, (ny, nx) = amplifier.data, shape
     if amplifier.along == "rows":
         return Region(data.y0, data.y1, 0, nx)
@@ -171,7 +172,7 @@ def _turned(part, amplifier):
 
 
 def _levels(found, along):
-    """Return levels as what is subtracted from (ny, nx) pixels, None where there are none."""
+    """Return levels in the shape to subtract from (ny, nx) pixels, or None."""
     if found is None:
         return None
     return found.levels.reshape(-1, 1) if along == "rows" else found.levels.reshape(1, -1)

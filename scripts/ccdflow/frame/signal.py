@@ -1,10 +1,10 @@
-"""The signal that the photon noise of a frame is predicted from: never the noisy pixel alone.
+"""The signal from which the photon noise of a frame is predicted: never one noisy pixel alone.
 
-A variance from a pixel's own counts is small where the noise made the pixel faint: weighted by it,
-every mean comes out too low. The signal of the sky is the median of tiles, interpolated. Where the
-mean of 3 x 3 pixels is significantly above or below that (stars, galaxies, steps), it is a surface
-of second degree through the neighbours. Only where a pixel is off that surface, in the middle of a
-sharp star, does it count itself.
+A variance from a pixel's own counts is small if noise made the pixel faint: means weighted by it
+come out too low. The signal of the sky is the interpolated median of tiles. If the mean of 3 x 3
+pixels differs significantly from it (stars, galaxies, steps), the signal is a surface of second
+degree through the neighbours. The pixel's own value counts only if it is off that surface, in the
+middle of a sharp star.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _ROWS_OF_A_TILE, _COLUMN_STEP = 8, 4
 
 @dataclass(frozen=True)
 class Tiles:
-    """Which rows the tiles are sampled on.
+    """The tiles' rows, and the rows sampled in each.
 
     Attributes
     ----------
     edges : numpy.ndarray
-        First row of each tile, and the end.
+        First row of each tile, and the end of the last.
     rows : list of numpy.ndarray
-        The rows sampled of each.
+        Sampled rows of each tile.
     """
 
     edges: np.ndarray
@@ -52,7 +52,7 @@ class Tiles:
 
 
 def tiles_of(ny):
-    """Return how ``ny`` rows are divided into `Tiles`."""
+    """Return the division of ``ny`` rows into `Tiles`."""
     edges = np.linspace(0, ny, max(1, round(ny / TILE)) + 1).round().astype(int)
     rows = []
     for low, high in pairwise(edges):
@@ -68,7 +68,7 @@ class Background:
     ----------
     tiles : Tiles
     sample : numpy.ndarray
-        (k, nx): the image on ``tiles.all_rows``; NaN counts for nothing.
+        (k, nx): the image on ``tiles.all_rows``; NaN is ignored.
     """
 
     def __init__(self, tiles, sample):
@@ -85,7 +85,7 @@ class Background:
         self._at = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
 
     def rows(self, rows, out):
-        """Write the background of some rows (an array of their numbers) to ``out``, (k, nx)."""
+        """Write the background of some rows (an array of their indices) to ``out``, (k, nx)."""
         place = np.clip(np.interp(rows, self._at, np.arange(len(self._at))), 0, len(self._at) - 1)
         low = np.minimum(place.astype(int), max(len(self._at) - 2, 0))
         part = (place - low).astype(np.float32)
@@ -100,7 +100,7 @@ class Background:
 
 
 def _medians(tiles, width, sample):
-    """Return the median of each tile, (rows of tiles, tiles in a row); NaN without a value."""
+    """Return the median of each tile, (rows of tiles, tiles in a row); NaN for an empty one."""
     count = sample.shape[1] // width
     step = _COLUMN_STEP if width >= TILE // 2 else 1
     median = np.median if np.isfinite(sample).all() else np.nanmedian
@@ -117,16 +117,16 @@ def _medians(tiles, width, sample):
 
 
 def structure(image, background, variance, flat, photon, scratch):
-    """Return the pixels that are significantly off the background, and the signal there.
+    """Return the pixels significantly off the background, and their signal.
 
     Parameters
     ----------
     image : numpy.ndarray
-        (k + 2, nx), contiguous, calibrated: a block of rows and the one on either side.
+        (k + 2, nx), contiguous, calibrated: a block of rows and one row on either side.
     background : numpy.ndarray
-        (k, nx), of the rows in the middle.
+        (k, nx), for the rows in the middle.
     variance : numpy.ndarray
-        (k, nx), that of the pixels with the background as their signal, times ``flat`` squared.
+        (k, nx), the pixels' variance if the background is their signal, times ``flat`` squared.
     flat : numpy.ndarray or None
         (k, nx).
     photon : float
@@ -137,9 +137,9 @@ def structure(image, background, variance, flat, photon, scratch):
     Returns
     -------
     rows, columns : numpy.ndarray
-        Of the block, int.
+        Indices in the block, int.
     light : numpy.ndarray
-        The expected signal there.
+        Their expected signal.
     """
     at, deviation = _candidates(image, background, variance, flat, scratch)
     near = background.reshape(-1)[at]
@@ -154,10 +154,10 @@ def structure(image, background, variance, flat, photon, scratch):
 
 
 def _candidates(image, background, variance, flat, scratch):
-    """Return where (flattened) the mean of 3 x 3 may be significantly off, and by how much.
+    """Return pixels (flattened) whose mean of 3 x 3 may be significantly off, and by how much.
 
-    Rows are taken as if each went on in the next: quicker, and the outermost columns, of which that
-    is not true, are left out.
+    The end of each row is taken as the neighbour of the next one's start, which is faster; the
+    outermost columns, where this is wrong, are left out.
     """
     width = image.shape[1]
     pixels, size = image.reshape(-1), background.size - 2
@@ -170,7 +170,7 @@ def _candidates(image, background, variance, flat, scratch):
     mean *= np.float32(1 / 9)
     mean -= background.reshape(-1)[1:-1]
     np.abs(mean, out=mean)
-    # Some pixels are enough for a limit that finds all but a few and not many more.
+    # A sample gives a limit that finds almost all of them, and few others.
     least = float(np.min(variance[:, ::7]))
     if flat is not None:
         least /= max(float(np.max(flat[:, ::7])), 1e-3) ** 2
@@ -181,10 +181,11 @@ def _candidates(image, background, variance, flat, scratch):
 
 
 def _light(image, at, near, variance, photon):
-    """Return the expected signal of pixels from the 3 x 3 around each.
+    """Return the expected signal of pixels from the 3 x 3 pixels around each.
 
-    A surface of second degree through the eight neighbours knows nothing of the pixel's own noise.
-    Where the pixel is off it, the image is sharper than such a surface: the pixel counts then.
+    A surface of second degree through the eight neighbours is independent of the pixel's own
+    noise. If the pixel is off it, the image is sharper than such a surface, and the pixel's own
+    value is used.
     """
     width = image.shape[1]
     pixels = image.reshape(-1)
@@ -199,7 +200,7 @@ def _light(image, at, near, variance, photon):
     through = np.float32(5 / 9) * own + np.float32(2 / 9) * edge - np.float32(1 / 9) * corner
     expected = variance + np.maximum(around - near, 0) * photon
     sharp = (own - around) ** 2 > np.float32(SHARP**2 * 9 / 4) * expected
-    # In signals, not electrons, a photon is worth ``photon`` times the flat.
+    # In units of the signal, an electron is ``photon`` times the flat.
     bright = through > np.float32(OWN) * photon
     light = np.where(sharp, np.where(bright, own, through), around)
     return np.maximum(light, least)

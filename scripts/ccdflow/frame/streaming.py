@@ -1,9 +1,9 @@
-"""The usual frame, reduced while it is inflated: a block of rows at a time, never whole in memory.
+"""Reduction of usual frames while they are inflated: by blocks of rows, never whole in memory.
 
 A block is inflated, its level subtracted and its result written while it is in the processor's
-cache; nothing of the size of a frame is held. It is the arithmetic of `reduction`, beside this, and
-makes the same bytes; the tests hold the two together. What it cannot do (several HDUs, columns,
-models, flips, masks, compressed tiles) goes the other way.
+cache; no array of a frame's size is held. The arithmetic is that of `reduction` and gives the same
+bytes; the tests compare the two. Unusual frames (several HDUs, columns, models, flips, masks,
+compressed tiles) are left to `reduction`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
 
-# Pixels in a block: 126 rows of the LFC, 0.5 MB as they come and 1 MB as they go.
+# Pixels in a block: 126 rows of the LFC, 0.5 MB of input and 1 MB of output.
 BLOCK_PIXELS = 1 << 18
 
 
@@ -29,9 +29,10 @@ class Streamed:
     Attributes
     ----------
     reduced : ccdflow.frame.reduction.Reduced
-        Its image has shape, type and checksum sum, but stands for the pixels only.
+        Its image has shape, type and checksum sum, but only a placeholder for the pixels.
     sample : numpy.ndarray
-        Some rows of the product, native byte order, as `sampled_rows` of `bias.combine` picks.
+        Some rows of the product, native byte order, as selected by
+        `ccdflow.combine.tiles.sampled_rows`.
     """
 
     reduced: Reduced
@@ -78,14 +79,14 @@ def _is_usual(amplifier):
 
 
 def stream_frame(rows, writer, geometry, recipe, *, sample=()):
-    """Reduce a frame of the usual kind from its rows into its file.
+    """Reduce a usual frame from its rows into its file.
 
     Parameters
     ----------
     rows : ccdflow.files.rowio.RowStream
     writer : ccdflow.files.rowio.Writer
     geometry, recipe
-        As `can_stream` approves of.
+        After approval by `can_stream`.
     sample : sequence of int
         Rows of the product to keep for statistics, in order.
 
@@ -109,7 +110,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=()):
 
 
 class _Work:
-    """What is gathered from block to block."""
+    """Values collected from block to block."""
 
     def __init__(self, rows, geometry, recipe, sample):
         self._offset = rows.offset
@@ -130,7 +131,7 @@ class _Work:
         self._negatives = Negatives(rows.dtype.kind == "f" and not recipe.raw)
 
     def reduce(self, first, stored):
-        """Reduce a block; None if none of its rows is kept."""
+        """Reduce a block; return None if no row of it is kept."""
         start, stop = max(first, self._y0), min(first + len(stored), self._y1)
         if start >= stop:
             return None
@@ -195,7 +196,7 @@ class _Work:
             flag = flags.flag_of(sample, self._offset, amplifier)
             if flag:
                 found[name] = flag
-        # Shape and type without the pixels: they are in the file.
+        # Shape and type without the pixels, which are in the file.
         stand_in = np.broadcast_to(np.zeros((), self._out.newbyteorder(">")), self._geometry.shape)
         image = Image(stand_in, self._words)
         sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)

@@ -1,1 +1,1 @@
-"""A run: what there is, what was made, what is to be made and why."""
+"""A run: the inventory, the plan, the jobs and the ledger of products."""

@@ -1,8 +1,8 @@
 """Batches: parts of a plan that another process makes, on this machine or on a cluster's node.
 
-A batch's file holds all that the process needs to know, so that neither the inventory nor the
-ledger is read there: a first line with its size, for those who only want to know how much it asks
-for, and a second one with the jobs, rows and records.
+A batch's file holds everything its process needs, so that the process reads neither inventory nor
+ledger. The first line holds the batch's size, for readers that want only that; the second line
+holds the jobs, rows and records.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Batch:
     Attributes
     ----------
     name : str
-        Of the night, or of the nights.
+        The night or nights of the batch.
     key : str
         Hash of its jobs.
     products : tuple of str
@@ -48,12 +48,12 @@ class Batch:
 
     @property
     def path(self):
-        """The batch's path relative to the results folder."""
+        """The path of the batch's file, relative to the results folder."""
         return path_of(self.name, self.key)
 
     @property
     def done(self):
-        """The path of the record that says that all of it is done."""
+        """The path of the record that marks the whole batch as done."""
         return paths.done(f"batches/{self.name}", self.key)
 
 
@@ -66,18 +66,18 @@ def path_of(name, key):
 
 
 def split(session, *, each_night, write=True):
-    """Split what a run has to make into batches, and write them.
+    """Split the jobs of a run into batches, and write their files.
 
-    A job that needs products of one batch only is made there; one that needs products of several,
-    in a batch of its own kind and night, which waits for those. Without a cluster that is worth a
-    process only where there are many; the main process makes what is left, and the kinds of no
-    stage.
+    A job that needs products of one batch only joins that batch. A job that needs products of
+    several batches joins a batch of its own kind and night, which waits for them. Without a
+    cluster, batches are used only for many jobs. The main process makes the rest, and all kinds
+    without a stage.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
     each_night : bool
-        A batch for each night (for a cluster), instead of as many nights as make up
+        Make a batch for each night (for a cluster); otherwise gather nights until they hold
         ``frames_per_order`` frames. A night with more frames is split into parts.
     write : bool
         Whether the batches' files are written.
@@ -85,7 +85,7 @@ def split(session, *, each_night, write=True):
     Returns
     -------
     list of Batch
-        Each after those that it waits for.
+        Each batch follows those that it waits for.
     """
     chain = session.context.chain
     most = session.context.settings["frames_per_order"]
@@ -109,9 +109,9 @@ def split(session, *, each_night, write=True):
 
 
 def _place(jobs, whole, parts, home, each_night, most):
-    """Put the jobs of a kind into batches; what stays out is made by the main process.
+    """Put the jobs of a kind into batches; the main process makes those left out.
 
-    A batch waits for such of earlier kinds only, so that no two wait for each other.
+    A batch waits only for batches of earlier kinds, so no two wait for each other.
     """
     apart = {}
     for job in jobs:
@@ -146,7 +146,7 @@ def _parts(whole, most, each_night):
         nights.setdefault(job.night, []).append(job)
     parts, bundle, frames = {}, [], []
     small = sum(len(own) for own in nights.values() if len(own) <= most)
-    # As many bundles as are needed, of much the same size.
+    # Use as few bundles as possible, all of about the same size.
     target = 0 if each_night else small / max(1, math.ceil(small / most))
     for night, own in nights.items():
         if len(own) > most:
@@ -174,14 +174,14 @@ def _name(nights):
 
 
 def write_batch(session, batch, *, queued=False):
-    """Write what another process needs to make a batch: nothing else is read there.
+    """Write the file of a batch: all that its process reads.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
     batch : Batch
     queued : bool
-        Whether a cluster's job may still queue for it when this process has ended.
+        Whether a job of the cluster may still queue for the batch after this process has ended.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def write_batch(session, batch, *, queued=False):
 
 
 def _concerned(context, jobs):
-    """Return the rows and groups that some jobs look at."""
+    """Return the rows and groups that these jobs read."""
     rows, groups = {}, {}
     for job in jobs:
         own, grouped = context.chain.by_name(job.kind).carries(context, job)
@@ -239,12 +239,12 @@ def _head(path):
 
 
 def _body(path):
-    """Return what a batch is about.
+    """Return the contents of a batch's file.
 
     Raises
     ------
     ccdflow.run.claims.Withdrawn
-        If there is no such batch any more.
+        If the batch is gone.
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
@@ -258,7 +258,7 @@ def _body(path):
 def size_of(path):
     """Return the `Size` of a batch; only its first line is read.
 
-    Of one that was withdrawn it is nothing.
+    A withdrawn batch has size zero.
     """
     head = _head(path)
     if not isinstance(head, dict):
@@ -267,13 +267,13 @@ def size_of(path):
 
 
 def before(path):
-    """Return the records of the batches that come before one; only its first line is read."""
+    """Return the records of the batches that come before one; read only its first line."""
     head = _head(path)
     return head["before"] if isinstance(head, dict) else []
 
 
 def read_batch(path, chain):
-    """Return the `Session` of a batch, with the jobs of it that are not done yet.
+    """Return the `Session` of a batch, with its unfinished jobs.
 
     Parameters
     ----------
@@ -284,7 +284,7 @@ def read_batch(path, chain):
     Raises
     ------
     ccdflow.run.claims.Withdrawn
-        If there is no such batch.
+        If the batch is gone.
     """
     data = _body(path)
     settings = data["settings"]
@@ -307,18 +307,18 @@ def read_batch(path, chain):
 
 
 def waits_of(path):
-    """Return the paths (relative to the results folder) of batches that must come to their end."""
+    """Return the paths, relative to the results folder, of batches to wait for."""
     return _body(path)["waits"]
 
 
 # -- making it -------------------------------------------------------------------------------------
 
-# The exit status that says that the disk is full.
+# Exit status for a full disk.
 FULL = 28
 
 
 def make_all(path, *, chain, threads, parent=None, say=print):
-    """Make the products of a batch, once nobody else is at work on it.
+    """Make the products of a batch, once no other process works on it.
 
     Parameters
     ----------
@@ -330,13 +330,13 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     parent : int, optional
         The process that this one must not outlive.
     say : callable
-        Told what happens, a line at a time.
+        Called with one line for each event.
 
     Returns
     -------
     int
-        An exit status: 0 if each job has left a record, or nobody wants the batch any more;
-        `FULL` if the disk is full.
+        Exit status: 0 if each job has left a record or the batch was withdrawn; `FULL` if the disk
+        is full.
     """
     if parent is not None:
         claims.die_with(parent)
@@ -360,7 +360,7 @@ def _make_claimed(path, chain, threads, parent, say):
     context = session.context
     for other in waits_of(path):
         claims.wait_for(context.results / other, say=say)
-    # Whoever has a parent here leaves it to that to say how far it is.
+    # A parent process shows the progress itself.
     meter = _Meter(context, mode="plain" if parent is None else "none")
     reporter = claims.Reporter(path, lambda: meter.progress.count)
     reporter.start()
@@ -385,7 +385,7 @@ def _make_claimed(path, chain, threads, parent, say):
 
 
 class _Meter:
-    """Counts a batch's jobs, those of an earlier attempt among them."""
+    """Counts the finished jobs of a batch, including those of earlier attempts."""
 
     def __init__(self, context, *, mode):
         done = tally(context)
@@ -395,7 +395,7 @@ class _Meter:
         self.progress.elsewhere(done)
 
     def tick(self, record):
-        """Count one more."""
+        """Count one more job."""
         is_frame = record.kind == self._first
         self.progress.tick(aside=is_frame and record.status != ledger.MADE, other=not is_frame)
 
@@ -416,7 +416,7 @@ def tally(context):
 
 
 def close(context, path):
-    """Leave the record that says that a batch is done, if each of its jobs has left one.
+    """Leave the record of a finished batch, if each of its jobs has left one.
 
     Returns
     -------
@@ -434,15 +434,15 @@ def close(context, path):
 
 # -- what a cluster job asks for -------------------------------------------------------------------
 
-# Measured on one core of 2.5 GHz with local disks: seconds a frame (Snakemake's share included), a
-# million pixels, a picture; and for the start of four interpreters.
+# Measured on one core of 2.5 GHz with local disks. Seconds for: a frame (including Snakemake's
+# share), a million pixels, a picture, the start of four interpreters.
 _FRAME, _MEGAPIXEL, _PICTURE, _START = 0.03, 0.03, 1.5, 20.0
-# A shared file system and a slower node may take so much longer.
+# Times are multiplied by this, to allow for shared file systems and slower nodes.
 _MARGIN = 5.0
 _MOST_THREADS = 8
-# MB that the interpreters of a job hold: the executor's two, and the child with its libraries.
+# Memory in MB of a job's interpreters: two of the executor, and the child with its libraries.
 _PROCESSES = 1000
-# A thread is worth it for each so many seconds of work.
+# Seconds of work that justify one more thread.
 _PER_THREAD = 20.0
 
 
@@ -451,29 +451,29 @@ def _work(size):
 
 
 def threads(size):
-    """Return the number of cores that a batch is worth."""
+    """Return the number of cores to ask for."""
     return max(2, min(_MOST_THREADS, math.ceil(_work(size) / _PER_THREAD)))
 
 
 def memory(size, *, attempt=1, combining=1000, threads=2):
-    """Return the MB of memory that a batch asks for.
+    """Return the memory to ask for, in MB.
 
     Parameters
     ----------
     size : Size
     attempt : int
-        Each further attempt asks for as much again.
+        Each further attempt asks for the same amount again.
     combining : float
-        MB that combining is allowed.
+        Memory for combining, in MB.
     threads : int
     """
-    # Bytes a pixel of a frame at work: inflated, as numbers, reduced, and room for a mask.
+    # Bytes for each pixel of a frame: inflated, as numbers, reduced, and a mask.
     frames = threads * size.largest * 16 / 1e6
     together = min(combining, size.combined * size.largest * 8 / 1e6)
     return attempt * math.ceil((_PROCESSES + max(frames, together)) / 100) * 100
 
 
 def runtime(size, *, attempt=1, threads=2):
-    """Return the minutes that a batch asks for; each further attempt asks for as much again."""
+    """Return the minutes to ask for; each further attempt asks for the same amount again."""
     seconds = _START + _work(size) / threads
     return attempt * max(5, math.ceil(_MARGIN * seconds / 60))

@@ -1,8 +1,8 @@
-"""Who is at work on a batch: locks that outlive the main process, and how far each one is.
+"""Locks on batches, which outlive the main process, and the progress of each batch.
 
-A main process that is killed leaves jobs on the cluster. Each holds a lock, which the kernel (or
-the file server) releases when they end, and they show a sign of life, for file systems whose locks
-do not work between machines or are kept after a machine has died.
+A killed main process leaves jobs on the cluster. Each job holds a lock, which the kernel (or the
+file server) releases when the job ends. It also shows a sign of life, for file systems whose locks
+do not work between machines or survive a dead machine.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from pathlib import Path
 
 from ccdflow import paths
 
-# Seconds between two signs of life, and without one until a process is taken for dead.
+# Seconds between two signs of life, and seconds of silence after which a process counts as dead.
 BEAT = 1.0
 SILENCE = 600.0
 _POLL = 1.0
 
 
 class Withdrawn(Exception):
-    """The batch does not hold any more: a later main process has planned anew."""
+    """The batch no longer holds: a later main process has made a new plan."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """How much of a batch is done.
+    """The finished part of a batch.
 
     Attributes
     ----------
     frames, aside, others : int
-        Frames done, those of them that were set aside, and other products.
+        Frames done (including those set aside), frames set aside, and other products.
     """
 
     frames: int = 0
@@ -43,12 +43,12 @@ class Count:
 
 
 def lock_path(batch):
-    """Return the lock file of a batch's file."""
+    """Return the path of a batch's lock file."""
     return Path(batch).with_suffix(".lock")
 
 
 def count_path(batch):
-    """Return the file in which a process says how far it is with a batch."""
+    """Return the path of the file that holds a batch's progress."""
     return Path(batch).with_suffix(".count")
 
 
@@ -58,8 +58,8 @@ def count_path(batch):
 def _try_lock(path):
     """Return the locked file, or None if another process holds it.
 
-    A file system without locks gives the file: two processes then do the same work twice, and
-    write the same bytes.
+    On a file system without locks the file counts as locked: two processes may then do the same
+    work, and both write the same bytes.
     """
     while True:
         file = path.open("a")
@@ -70,7 +70,7 @@ def _try_lock(path):
             return None
         except OSError:
             return file
-        # Whoever held it before may have removed it together with its batch.
+        # An earlier holder may have removed the lock file together with its batch.
         try:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
@@ -80,28 +80,28 @@ def _try_lock(path):
 
 
 def claim(batch, *, say=print, silence=SILENCE, poll=_POLL):
-    """Wait until nobody else works on a batch, and hold it.
+    """Wait until no other process works on a batch, and lock it.
 
     Parameters
     ----------
     batch : path-like
         The batch's file.
     say : callable
-        Told once, in a line, that it has to wait.
+        Called once, with one line, if it has to wait.
     silence : float
-        Seconds without a sign of life after which the holder is taken for dead.
+        Seconds without a sign of life after which the holder counts as dead.
     poll : float
         Seconds between two looks.
 
     Returns
     -------
     file object
-        To be kept until the work is done; the lock goes with the process.
+        Keep it until the work is done; closing it releases the lock.
 
     Raises
     ------
     Withdrawn
-        If the batch is not there (any more).
+        If the batch is gone.
     """
     batch = Path(batch)
     if not batch.is_file():
@@ -116,7 +116,7 @@ def claim(batch, *, say=print, silence=SILENCE, poll=_POLL):
 
 
 def wait_for(batch, *, say=print, silence=SILENCE, poll=_POLL):
-    """Wait until nobody works on a batch any more, without taking it."""
+    """Wait until no process works on a batch, without locking it."""
     if lock_path(batch).exists():
         file = _wait(Path(batch), say, silence, poll)
         if file is not None:
@@ -147,27 +147,26 @@ def _sign_of_life(batch):
 
 
 def withdraw(results, *, ended=False):
-    """Withdraw the batchs that nobody is at work on.
+    """Withdraw the batches that no process works on.
 
-    Only the process that holds the results folder may do this. A cluster job that is still
-    queueing for a batch finds that it was withdrawn: for a while something is left in its
-    place, because Snakemake would wait a minute for a file that is not there.
+    Only the process that holds the results folder may do this. A withdrawn batch leaves a short
+    file in its place for a while, so that a queueing cluster job sees the withdrawal: Snakemake
+    would wait a minute for a file that is absent.
 
     Parameters
     ----------
     results : path-like
     ended : bool
-        Whether the batchs are those of this process, whose jobs have all ended.
+        Whether the batches are those of this process, whose jobs have all ended.
 
     Returns
     -------
     dict of str to set of str
-        Products of the batchs that somebody is at work on, by the batch's path relative to the
-        results folder.
+        Products of the batches still at work, by the batch's path relative to the results folder.
     """
     busy = {}
     folders = [Path(results) / name for name in (paths.BATCHES, paths.ORDERS)]
-    # A lock or count may have lost its batch when a process was killed between the two.
+    # A process killed between two removals may leave a lock or count without its batch.
     found = {path.with_suffix(".json") for each in folders for path in each.glob("[!.]*.*.*")}
     for batch in sorted(found):
         file = _try_lock(lock_path(batch))
@@ -181,13 +180,13 @@ def withdraw(results, *, ended=False):
     return busy
 
 
-# Left in place of a batch, for so many seconds: longer than a job may queue.
+# A withdrawn batch leaves this text for so many seconds: longer than a job may queue.
 WITHDRAWN = '"withdrawn"\n'
 _KEPT = 30 * 86400.0
 
 
 def _withdraw(batch, *, ended):
-    """Take a batch away; one that a cluster's job may queue for says that it was withdrawn."""
+    """Remove a batch; leave a note of the withdrawal if a cluster's job may queue for it."""
     try:
         head = batch.read_text("utf-8").partition("\n")[0]
         if '"queued":true' in head and not ended:
@@ -201,7 +200,7 @@ def _withdraw(batch, *, ended):
 
 
 def products(batch):
-    """Return the products that a batch is about."""
+    """Return the products of a batch."""
     try:
         with Path(batch).open(encoding="utf-8") as file:
             file.readline()
@@ -211,7 +210,7 @@ def products(batch):
 
 
 def removable(files, busy, results):
-    """Return the records' files that no process at work on a batch needs any more.
+    """Return the record files that no process at work on a batch needs.
 
     Parameters
     ----------
@@ -228,11 +227,12 @@ def removable(files, busy, results):
     ]
 
 
-# -- how far it is ---------------------------------------------------------------------------------
+# -- progress
+# --------------------------------------------------------------------------------------
 
 
 class Reporter:
-    """Writes how far this process is with a batch, and thereby that it is alive.
+    """Writes the progress of this process, which is also its sign of life.
 
     Parameters
     ----------
@@ -251,12 +251,12 @@ class Reporter:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self):
-        """Begin to report."""
+        """Start reporting."""
         self.report()
         self._thread.start()
 
     def report(self):
-        """Write the count now. A disk that is full is not this file's matter."""
+        """Write the count now; ignore a full disk here."""
         count = self._count()
         try:
             self._path.write_text(f"{count.frames} {count.aside} {count.others}\n")
@@ -274,7 +274,7 @@ class Reporter:
 
 
 def read_count(batch):
-    """Return the `Count` that a process has written; one of nothing where there is none."""
+    """Return the `Count` that a process has written; an empty one if there is no file."""
     try:
         numbers = [int(word) for word in count_path(batch).read_text().split()]
     except (OSError, ValueError):
@@ -283,7 +283,7 @@ def read_count(batch):
 
 
 def die_with(parent, *, every=1.0):
-    """End this process soon after its parent has: what works for nobody must not go on."""
+    """End this process soon after its parent has ended, so that no work goes on unseen."""
 
     def watch():
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""What planning and jobs work with: the settings, the rows, and what became of each product."""
+"""The context of planning and jobs: the settings, the rows, and the record of each product."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.inventory import HeaderStore
 
-# A plan asks for each of a hundred thousand of them several times.
+# Cached: a plan asks several times for each of a hundred thousand frames.
 reduced = cache(paths.reduced)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What jobs work with.
+    """The context that jobs work with.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Context:
     chain : ccdflow.kinds.kind.Chain
         The kinds of products, in the order in which they are made.
     outdated : frozenset of str
-        Raw files that are gone and whose camera was edited since.
+        Missing raw files whose camera profile was edited since.
     jobs : dict of str to ccdflow.run.job.Job
         By product; filled in while planning.
     groups : dict of str to ccdflow.run.job.Group
@@ -57,23 +57,23 @@ class Context:
     _lookups: dict = field(default_factory=dict, repr=False)
 
     def lookup(self, name, make):
-        """Return what ``make()`` gave the first time: for what does not change in a run."""
+        """Return the first result of ``make()`` for this name; it is constant in a run."""
         if name not in self._lookups:
             self._lookups[name] = make()
         return self._lookups[name]
 
     def planned(self, name, make):
-        """Return what ``make()`` gives; while planning, it is worked out once for each name."""
+        """Return the result of ``make()``; planning keeps the first one for each name."""
         return make()
 
     def will_be_made(self, product):
-        """Tell whether the plan makes a product that is not made yet; only planning knows any."""
+        """Tell whether the plan will make a product; only planning knows of any."""
         return False
 
     def outcome(self, product):
         """Return the record of a product: this run's if it is in the plan, else the ledger's.
 
-        None where there is none: a job that has left no record has failed.
+        None if there is no record: a job without a record has failed.
         """
         if not self._is_asked_for(product):
             return None
@@ -90,9 +90,9 @@ class Context:
         return ""
 
     def _is_asked_for(self, product):
-        """Tell whether the configuration asks for a frame of this type, or it is no frame.
+        """Tell whether the product is no frame, or the configuration asks for its frame type.
 
-        An older product of a frame that is not asked for counts as absent.
+        An older product of a type that is no longer requested counts as absent.
         """
         row = self._by_product().get(product)
         return row is None or is_wanted(row, self.settings)
@@ -105,11 +105,11 @@ class Context:
 
     @property
     def products(self):
-        """The names of all reduced frames that there could be."""
+        """The names of all possible reduced frames."""
         return self._by_product().keys()
 
     def row_of(self, product):
-        """Return the row of the raw frame of a reduced frame."""
+        """Return the row of a reduced frame's raw frame."""
         return self._by_product()[product]
 
     def rows_of(self, night):
@@ -128,9 +128,9 @@ class Context:
 
 @dataclass(frozen=True)
 class Planning(Context):
-    """What planning works with: a product that is in the plan counts as made.
+    """The context of planning: a product in the plan counts as made.
 
-    It shares all it holds with the `Context` that jobs work with.
+    It shares its contents with the `Context` of the jobs.
     """
 
     _planned: dict = field(default_factory=dict, repr=False)
@@ -141,13 +141,13 @@ class Planning(Context):
         return cls(**vars(context))
 
     def planned(self, name, make):
-        """Return what ``make()`` gave the first time for this name."""
+        """Return the first result of ``make()`` for this name."""
         if name not in self._planned:
             self._planned[name] = make()
         return self._planned[name]
 
     def will_be_made(self, product):
-        """Tell whether the plan makes a product."""
+        """Tell whether the plan will make a product."""
         return product in self.jobs
 
     def outcome(self, product):
@@ -161,7 +161,7 @@ class Planning(Context):
 
 
 def _same(before, job):
-    """Return the record of before if it has the job's key: what was lost will be what it was."""
+    """Return the earlier record if its key is the job's: the lost product will be the same."""
     return before if before is not None and before.key == job.key else None
 
 

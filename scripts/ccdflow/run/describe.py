@@ -1,4 +1,4 @@
-"""What a plan comes to, in words."""
+"""A plan in words."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ccdflow import paths
 from ccdflow.run.context import reduced
 from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
 
-# Products to be moved away that are named.
+# At most so many products to be moved away are named.
 _MOST_LINES = 5
 _NOT_WANTED = "it is no such product any more"
 
 
 def counted(number, words):
-    """Return a number with the word for one of them or for several."""
+    """Return a number with its noun, in the singular or plural."""
     return f"{number} {words[number != 1]}"
 
 
 def describe(plan):
-    """Return the lines that say what will be made, and why.
+    """Return the lines on the products to be made, with the reasons.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def _to_make(plan):
 
 
 def _older_headers(plan):
-    """Return the lines on products that keep a header of an older version."""
+    """Return the lines on products that keep an older version of their header."""
     return [
         f"{counted(number, kind.words)} with a header of an older version: "
         f"`-R {kind.rule}` writes it anew; the pixels are as they would be"
@@ -87,7 +87,7 @@ def _all_there_is(plan):
 
 
 def _to_move(plan):
-    """Return the lines on products that leave their place."""
+    """Return the lines on products to be moved or deleted."""
     rows, chain = plan.context.store.rows, plan.context.chain
     moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
     named = set(moved[:_MOST_LINES])
@@ -126,7 +126,7 @@ def _reasons(jobs):
         nights.setdefault(job.why, []).append(job.night)
     reasons = sorted(nights.items(), key=lambda item: (-len(item[1]), item[0]))
     if len({frozenset(found) - {""} for found in nights.values()}) == 1:
-        # All of the same nights.
+        # All products are of the same nights.
         counts = ", ".join(f"{len(found)} {why}" for why, found in reasons)
         return counts + "; " * bool(_some(reasons[0][1])) + _some(reasons[0][1])
     return "; ".join(f"{len(found)} {why}, {_some(found)}".rstrip(", ") for why, found in reasons)
@@ -143,7 +143,7 @@ def _some(nights, most=4):
 
 
 def set_aside_lines(store, most=None, leave_out=frozenset()):
-    """Return a line for each frame that is set aside, arriving or whose raw file is gone.
+    """Return a line for each frame set aside, still arriving, or without its raw file.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
     most : int, optional
         Lines at most; one more says how many are left out.
     leave_out : set of str
-        Reduced frames that are named elsewhere.
+        Reduced frames that other lines name.
     """
     lines = []
     rank = {SET_ASIDE: 0, ORPHAN: 1, ARRIVING: 2}
@@ -173,7 +173,7 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
 
 
 def others(plan):
-    """Return in a few words what a plan makes beside frames, for the line that counts it."""
+    """Return the words for a plan's products other than frames, for the progress line."""
     names = {job.kind for job in plan.jobs.values()}
     kinds = plan.context.chain[1:]
     found = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))

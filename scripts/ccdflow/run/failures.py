@@ -1,8 +1,8 @@
 """A job that failed: its record, its log file, and the remedy that fits the cause.
 
-A job may raise anything: a fault of the disk, want of memory, a fault in ccdflow. Whatever it is
-costs its own product only. The job leaves a record of status ``failed``, so that what depends on
-it is made without it; its product stays as it was, and the next run tries again.
+A job may raise any error: of the disk, of memory, or of ccdflow itself. It costs only its own
+product. The job leaves a record of status ``failed``, so that the products that depend on it are
+made without it; its earlier product stays in place, and the next run tries again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _REPORT = "run again; if it fails again, report it with its log"
 
 
 class DiskFull(Exception):
-    """There is no room for a product: nothing else can be made, either."""
+    """The disk is full: no other product can be made either."""
 
 
 def is_full(error):
@@ -47,7 +47,7 @@ def is_full(error):
 
 
 def remedy_of(error):
-    """Return what the user can do about an error.
+    """Return the remedy for an error.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def words(error):
 
 
 def full(job):
-    """Return the `DiskFull` that ends a run because a job's product found no room."""
+    """Return the `DiskFull` that ends a run because a product found no room."""
     return DiskFull(
         f"{job.product} cannot be written: no space is left; what was finished is whole:"
         " make room, and run again"
@@ -122,7 +122,7 @@ def leave(context, job, error):
 def write_log(results, job, error):
     """Write the traceback of a failed job into its log file.
 
-    A log that cannot be written is no reason to fail once more: the record has the cause.
+    A log that cannot be written is not a further failure: the record has the cause.
     """
     path = results / paths.log(job.product, job.key)
     text = "".join(traceback.format_exception(error))
@@ -140,7 +140,7 @@ def lines(results, records, *, most=10):
     records : iterable of ccdflow.run.ledger.Record
         Those of status ``failed`` are named.
     most : int
-        Jobs that are named; the others are counted.
+        At most so many jobs are named; the others are counted.
 
     Returns
     -------

@@ -1,7 +1,8 @@
-"""What a run asks of Snakemake: the one place that reads what Snakemake does not document.
+"""The options of Snakemake: only this module reads undocumented attributes of Snakemake.
 
-The ``workflow`` object is handed in, so that nothing here imports Snakemake. `NEEDED` names each
-attribute that no document promises, with the reason; `check` names those that a version lacks.
+The caller passes the ``workflow`` object, so that nothing here imports Snakemake. `NEEDED` names
+each attribute that no document promises, with the reason; `check` names those that a version
+lacks.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _VIEWS = {
 
 @dataclass(frozen=True)
 class Host:
-    """What Snakemake was told to do.
+    """The options that Snakemake was given.
 
     Attributes
     ----------
@@ -49,17 +50,17 @@ class Host:
     all_lines : bool
         Whether a dry run names every job.
     makes : bool
-        Whether something is run at all: False for reports and views.
+        Whether any job runs: False for reports and views.
     targets : tuple of str
-        Files that were asked for by name.
+        Files requested by name.
     forced : frozenset of str
         Rules and files to be made again.
     all_forced : bool
-        Whether all is made again.
+        Whether all products are made again.
     given : frozenset of str
         Settings given on the command line.
     latency : float
-        Seconds for which another node's file may stay unseen.
+        Seconds for which a file of another node may stay unseen.
     """
 
     cores: int = 1
@@ -88,7 +89,7 @@ def _has(workflow, name):
 
 
 def _get(workflow, name):
-    """Return an attribute; None as long as Snakemake has not set what holds it."""
+    """Return an attribute, or None while Snakemake has not yet set its owner."""
     value = workflow
     for part in name.split("."):
         value = None if value is None else getattr(value, part)
@@ -96,7 +97,7 @@ def _get(workflow, name):
 
 
 def check(workflow):
-    """Raise `UserError` that names what this version of Snakemake lacks."""
+    """Raise `UserError` that names the attributes this version of Snakemake lacks."""
     if lacking := missing(workflow):
         name = lacking[0]
         raise UserError(
@@ -106,12 +107,12 @@ def check(workflow):
 
 
 def given(workflow):
-    """Return the names of the settings that were given on the command line."""
+    """Return the names of the settings given on the command line."""
     return frozenset(_get(workflow, "config_settings.config") or ())
 
 
 def read(workflow, arguments=()):
-    """Return the `Host` that a workflow runs in; once Snakemake builds its graph of jobs."""
+    """Return the `Host` of a workflow; call it once Snakemake builds its graph of jobs."""
     check(workflow)
     options = workflow.dag_settings
     all_forced = options.forceall or (options.forcetargets and not options.targets)
@@ -137,7 +138,7 @@ def is_main_and_local(workflow):
 
 
 def end_timers(workflow):
-    """Take away the limit of jobs a second, where jobs run on this machine."""
+    """Remove Snakemake's limit on jobs a second, if jobs run on this machine."""
     if workflow.local_exec:
         workflow.scheduling_settings.max_jobs_per_timespan = None
 
@@ -148,7 +149,7 @@ def is_view(arguments):
 
 
 def wants_all_lines(arguments):
-    """Tell whether a dry run is to name every job: ``-np``, Snakemake's own way."""
+    """Tell whether a dry run names every job: ``-np``, Snakemake's own option."""
     return any(re.fullmatch(r"--printshellcmds|-\w*p\w*", argument) for argument in arguments)
 
 

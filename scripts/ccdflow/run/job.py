@@ -1,4 +1,4 @@
-"""What is to be made, of which frames, and how much of it there is."""
+"""Jobs and groups of a plan, and the amount of their work."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ccdflow import paths
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A product that is to be made.
+    """A product to be made.
 
     Attributes
     ----------
     kind, product, key : str
     why : str
-        In the astronomer's words.
+        The kind in the astronomer's words.
     night : str
     needs : tuple of str
-        Products of this plan that come first.
+        Products of this plan that are made before.
     attempt : int
         Makes the record's name new where one with this key lies about.
     spare : tuple of str
@@ -110,12 +110,12 @@ class Group:
     product : str
     night, camera : str
     shared : tuple of (str, str)
-        What the members have in common, beside night and camera.
+        Header values that the members share, besides night and camera.
     files : tuple of str
         Raw files of the members, sorted by time.
     nights : tuple of str
-        Nights of the members, sorted: more than one where groups are not by night. The last of
-        them shows the group on its page.
+        Nights of the members, sorted: more than one if groups are not by night. The page of the
+        last night shows the group.
     kind : str
         The kind of product that the frames are combined to.
     steps : tuple of Step
@@ -133,7 +133,7 @@ class Group:
 
     @property
     def shown(self):
-        """The night on whose page it is."""
+        """The night whose page shows the group."""
         return self.nights[-1] if self.nights else self.night
 
     def as_dict(self):
@@ -142,7 +142,7 @@ class Group:
 
     @classmethod
     def from_dict(cls, values):
-        """Return a group from what `as_dict` and JSON made of it."""
+        """Return the group that `as_dict` and JSON turned into plain values."""
         shared = tuple(map(tuple, values["shared"]))
         files, nights = tuple(values["files"]), tuple(values["nights"])
         steps = tuple(map(Step.from_dict, values.get("steps", ())))
@@ -152,7 +152,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is to do, from which the resources of a cluster job are estimated.
+    """The amount of work, from which the resources of a cluster job are estimated.
 
     Attributes
     ----------

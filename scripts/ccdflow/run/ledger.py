@@ -1,8 +1,8 @@
-"""What was made, with which key, and whether it is still as it was made.
+"""The ledger: which products were made, with which keys, and whether their files are intact.
 
-Each job leaves a record; the main process folds the records into the ledger, which remembers for
-every product its key and the size and times of its file. A file with other times is asked for its
-own checksum, so that copying an archive or touching it makes nothing again, and damage is found.
+Each job leaves a record. The main process folds the records into the ledger, which keeps the key
+of every product and the size and times of its file. If the times differ, the file's own checksum
+is compared: copying or touching an archive makes nothing again, and damage is found.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ SET_ASIDE = "set aside"
 GONE = "gone"
 FAILED = "failed"
 
-# Records of whole batches, now and before: no products.
+# These records are for whole batches, under the present and the former name: no products.
 _BATCHES = ("batch", "order")
 
-# The kernel has written out what is older than this, unless the machine stopped before.
+# Files older than this many seconds are on the disk, unless the machine stopped before.
 _SETTLED = 3600
 
 
 class Kept(Mapping):
-    """A mapping that stays its JSON text until it is looked into; an archive has a million of them.
+    """A mapping that stays JSON text until it is read; an archive has a million of them.
 
     Parameters
     ----------
     text : str
         A JSON object.
     common : dict, optional
-        What many have in common; it stands for what the text does not name.
+        Values shared with other records, for keys that are absent from the text.
     """
 
     __slots__ = ("common", "text")
@@ -73,7 +73,7 @@ def _compact(value):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What became of a product.
+    """The result of a job.
 
     Attributes
     ----------
@@ -82,22 +82,22 @@ class Record:
     kind : str
         frame, bias, picture, page or table.
     key : str
-        Of what it was made from.
+        Key of the product's sources and settings.
     status : str
-        made; refused (nothing was made, for a reason that holds as long as the key);
-        set aside (the raw frame is bad); gone (the raw file changed while it was read);
-        failed (the job raised an error; the next run tries again).
+        made; refused (nothing was made, for a reason that holds as long as the key); set aside
+        (the raw frame is bad); gone (the raw file changed while it was read); failed (the job
+        raised an error; the next run tries again).
     reason : str
     stamp : tuple of int
         Size, mtime and ctime in ns of the product's file.
     content : str
-        DATASUM of a FITS product's first image, CRC-32 of another file.
+        DATASUM of a FITS product's first image, CRC-32 of any other file.
     basis : mapping
-        What the key was made of, to say why a product is made again.
+        The parts of the key, which tell why a product is made again.
     data : mapping
-        Figures that others need: levels, noise, statistics, members.
+        Figures for later jobs: levels, noise, statistics, members.
     boot : str
-        Which start of the machine it was made in; '' once it is known to be on the disk.
+        The start of the machine in which it was made; '' once it is known to be on the disk.
     """
 
     product: str
@@ -118,13 +118,13 @@ class Record:
 
     @classmethod
     def from_dict(cls, values):
-        """Return a record from what `as_dict` made of it."""
+        """Return the record that `as_dict` turned into plain values."""
         return cls(**{**values, "stamp": tuple(values["stamp"])})
 
 
 @cache
 def boot_id():
-    """Return a text that is another one after each start of the machine."""
+    """Return a text that changes with each start of the machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -135,10 +135,10 @@ stamp_of = whole.stamp_of
 
 
 def content_of(path):
-    """Return what stands for a product's content: '' if it is not whole.
+    """Return the checksum of a product's content; '' if the file is not whole.
 
-    For FITS the DATASUM of the first HDU that has data, after all checksums were found right;
-    else the CRC-32 of the file.
+    For FITS it is the DATASUM of the first HDU with data, after all checksums were verified; for
+    other files it is the CRC-32.
     """
     path = Path(path)
     if paths.is_fits(path.name):
@@ -150,10 +150,10 @@ def content_of(path):
 
 
 def is_as_made(results, record):
-    """Tell whether a product's file is, by its own checksum, the one that a record is about.
+    """Tell whether a product's file, by its own checksum, is the one of a record.
 
-    A reduced frame or combined bias must name the record's key, too: pixels alone do not tell one
-    that was made with another setting.
+    A reduced frame or combined bias must also name the record's key: equal pixels can come from
+    other settings.
     """
     path = Path(results) / record.product
     if paths.is_fits(path.name):
@@ -162,12 +162,12 @@ def is_as_made(results, record):
 
 
 def write_record(results, record, path):
-    """Write a record where Snakemake looks for it."""
+    """Write a record at the path that Snakemake expects."""
     whole.write_hdus(Path(results) / path, [_compact(record.as_dict()).encode()])
 
 
 def read_record(path):
-    """Return the record in a file, or None if there is none that can be read."""
+    """Return the record in a file, or None if it cannot be read."""
     try:
         return Record.from_dict(json.loads(Path(path).read_bytes()))
     except (OSError, ValueError, TypeError, KeyError):
@@ -176,21 +176,21 @@ def read_record(path):
 
 # -- the ledger on disk ----------------------------------------------------------------------------
 
-# What no two products have in common.
+# These parts of a basis differ between any two products.
 _OWN = ("file", "fingerprint", "members")
-# The parts of a line: the record's short values, what is its own of its basis, and its data.
+# The parts of a line: the record's short values, its own part of the basis, and its data.
 _SHORT = ("product", "kind", "key", "status", "reason", "stamp", "content", "boot")
 _BETWEEN = "\t"
 
 
 def common(record):
-    """Return what of a record's basis many have in common, without looking into its text."""
+    """Return the part of a record's basis that many records share, without parsing it."""
     is_kept = isinstance(record.basis, Kept)
     return (record.basis.common or {}) if is_kept else record.basis
 
 
 class Ledger(dict):
-    """{product: Record}, and what of it is on the disk; bases and data are texts (`Kept`)."""
+    """{product: Record}, and the lines on the disk; bases and data are texts (`Kept`)."""
 
     def __init__(self, values=()):
         super().__init__()
@@ -211,19 +211,19 @@ class Ledger(dict):
         return replace(record, basis=basis, data=data)
 
     def shared(self, common):
-        """Return the one dict that stands for all that say the same."""
+        """Return the shared copy of an equal dict (interning)."""
         return self._common.setdefault(json.dumps(common, sort_keys=True), common)
 
     @property
     def is_saved(self):
-        """Whether the disk has it as it is."""
+        """Whether the file on the disk equals this ledger."""
         return len(self) == len(self.saved) and all(
             self.saved.get(product) is record for product, record in self.items()
         )
 
 
 def load(results):
-    """Return the `Ledger` of a results folder; an absent or damaged one is an empty one."""
+    """Return the `Ledger` of a results folder; an absent or damaged one counts as empty."""
     ledger = Ledger()
     lines = notes.read_checked(Path(results) / paths.LEDGER)
     first = {} if lines is None else json.loads(next(lines))
@@ -233,7 +233,7 @@ def load(results):
     for line in lines:
         short, own, data = line.split(_BETWEEN)
         *values, index = json.loads(short)
-        # Thousands say the same: one text for all of them.
+        # Share one text between the thousands of equal ones.
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
         product, kind, key, status, reason, stamp, content, boot = values
         basis, data = Kept(own, bases[index]), Kept(texts.setdefault(data, data))
@@ -245,7 +245,7 @@ def load(results):
 
 
 def save(results, ledger):
-    """Write the ledger; only if it changed. Returns whether it was written."""
+    """Write the ledger if it changed. Returns whether it was written."""
     if ledger.is_saved:
         return False
     bases = {id(record.basis.common): record.basis.common for record in ledger.values()}
@@ -264,9 +264,9 @@ def _line(record, places):
 
 
 def unfolded(results):
-    """Yield (path, Record) of all records that jobs have left; None for an unreadable one.
+    """Yield (path, Record) of all records left by jobs; None for an unreadable one.
 
-    A machine that stopped may leave a file that is empty.
+    A stop of the machine may leave an empty file.
     """
     top = Path(results) / paths.DONE
     for folder, _, names in os.walk(top):
@@ -277,7 +277,7 @@ def unfolded(results):
 
 
 def fold(results, ledger, *, verify):
-    """Take the records that jobs have left into the ledger.
+    """Take the records left by jobs into the ledger.
 
     Parameters
     ----------
@@ -285,16 +285,16 @@ def fold(results, ledger, *, verify):
     ledger : Ledger
         Changed in place.
     verify : bool
-        Whether products are asked for their checksum: so for records that an earlier run left,
-        which did not come to its end.
+        Whether to compare the products' checksums: for records that an earlier, interrupted run
+        left.
 
     Returns
     -------
     paths : list of str
-        The records' files, to be removed once the ledger is written.
+        The record files, to be removed once the ledger is written.
     unmade : list of Record
-        Those that are no product: refused, or of a frame that was found to be bad or to change
-        while it was read.
+        Records without a product: refused, or of a raw frame that was bad or changed while it was
+        read.
     """
     files, unmade = [], []
     for path, record in unfolded(results):
@@ -314,11 +314,11 @@ def fold(results, ledger, *, verify):
 
 
 def remove_records(results, files):
-    """Remove records that are in the ledger now, and the folders that this leaves empty."""
+    """Remove records that are now in the ledger, and the folders left empty."""
     for path in files:
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
-    # Snakemake makes an empty log file for a job that has written none.
+    # Snakemake makes an empty log file for a job that writes none.
     logs = (
         Path(folder) / n for folder, _, names in os.walk(Path(results) / paths.LOGS) for n in names
     )
@@ -333,10 +333,10 @@ def remove_records(results, files):
 
 
 def settle(ledger, *, now=None):
-    """Return the products that must show that they survived a stop of the machine.
+    """Return the products that must be verified after a stop of the machine.
 
-    Products made in this start of the machine and older than an hour are on the disk by now, and
-    marked so.
+    Products of this start of the machine that are older than an hour are on the disk by now, and
+    are marked so.
     """
     now = time.time() if now is None else now
     doubtful = []

@@ -1,4 +1,4 @@
-"""How far a run is: a line that is renewed on a terminal, plain lines in a log."""
+"""The progress line: renewed on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from collections import deque
 from ccdflow.run.claims import Count
 
 _EVERY = {"terminal": 0.2, "plain": 15.0}
-# The rate is that of the last so many seconds: what was queueing or starting is soon forgotten.
+# The rate is the mean of this many last seconds, so that a slow start is soon forgotten.
 _WINDOW = 60.0
 
 
 class Progress:
-    """Counts what is done and says so.
+    """Counts finished products and shows the progress.
 
     Parameters
     ----------
     total : int
-        Frames to do.
+        Number of frames to do.
     others : int
-        Other products to make, mentioned when the first is made or no frame is left.
+        Number of other products to make; shown once the first is made or no frame is left.
     what : str, optional
-        What the other products are.
+        Words for the other products.
     mode : {'auto', 'plain', 'none'}
-        auto renews one line if the stream is a terminal.
+        ``auto`` renews one line if the stream is a terminal.
     stream : file object, optional
         Standard error if absent.
     clock : callable, optional
-        Seconds, for tests.
+        Returns seconds; tests replace it.
     """
 
     def __init__(self, total, *, others=0, what="", mode="auto", stream=None, clock=time.monotonic):
@@ -54,7 +54,7 @@ class Progress:
 
     @property
     def count(self):
-        """What is done, here and by other processes."""
+        """The finished products, of this process and others."""
         own, elsewhere = self._own, self._elsewhere
         return Count(
             own.frames + elsewhere.frames,
@@ -72,20 +72,20 @@ class Progress:
             self._renew()
 
     def elsewhere(self, count):
-        """Take over what other processes say that they have done."""
+        """Take over the count of other processes."""
         with self._lock:
             self._elsewhere = count
             self._renew()
 
     def watch(self, count, *, every=None):
-        """Ask now and then how far other processes are.
+        """Read the progress of other processes at intervals.
 
         Parameters
         ----------
         count : callable
             Returns a `Count`.
         every : float, optional
-            Seconds; by default what suits the stream.
+            Seconds; the default depends on the stream.
         """
         if self.style == "none":
             return
@@ -98,7 +98,7 @@ class Progress:
         threading.Thread(target=run, daemon=True).start()
 
     def end(self):
-        """Show how it stands a last time, and leave the line."""
+        """Show the last state, and leave the line."""
         self._ended.set()
         with self._lock:
             if self.style == "terminal" and self._width:
@@ -108,7 +108,7 @@ class Progress:
                 self._width = 0
 
     def line(self, now):
-        """Return the line for a moment."""
+        """Return the line for this moment."""
         count = self.count
         others = f"{count.others} of {self.others} {self.what}"
         if not self.total:
@@ -148,20 +148,20 @@ class Progress:
             self._samples.append((now, count.frames))
         while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW:
             self._samples.popleft()
-        # A log is not told twice that nothing has happened.
+        # A log does not repeat an unchanged line.
         if self.style == "terminal" or text != self._shown:
             self._shown = text
             self._show(text)
 
     def say(self, text):
-        """Write a line of its own."""
+        """Write a separate line."""
         with self._lock:
             self.clear()
             self._stream.write(text + "\n")
             self._stream.flush()
 
     def clear(self):
-        """Take the line away, for a text of somebody else's."""
+        """Clear the line, to make room for another text."""
         with self._lock:
             if self._width:
                 self._stream.write("\r" + " " * self._width + "\r")
@@ -179,7 +179,7 @@ class Progress:
 
 
 def _columns(stream):
-    """Return the width of a terminal: a line that breaks cannot be renewed."""
+    """Return the width of a terminal: a line that wraps cannot be renewed."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError, AttributeError):
@@ -187,7 +187,7 @@ def _columns(stream):
 
 
 def duration(seconds):
-    """Return a length of time in words.
+    """Return a duration in words.
 
     >>> duration(75), duration(7300)
     ('1 min 15 s', '2 h 1 min')

@@ -1,7 +1,7 @@
-"""The one way in which a product leaves its place.
+"""Removal of products: the only way in which a product leaves its place.
 
-What was made of raw pixels may be all that is left of them: it is moved to ``set_aside/``, under
-its own path. Only a page, picture or table, which is made of products that stay, is deleted.
+A product made from raw pixels may be the last copy of them, so it is moved to ``set_aside/``,
+under its own path. Only a page, picture or table, whose sources stay, is deleted.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ccdflow import paths
 
 
 def remove(results, product):
-    """Move a product to ``set_aside/``, or delete what is made of other products alone.
+    """Move a product to ``set_aside/``, or delete one that is made only of other products.
 
-    What was set aside before under this name is kept, too.
+    Earlier files of the same name in ``set_aside/`` are kept.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def remove(results, product):
     Returns
     -------
     Path or None
-        Where it is now; None if it was deleted or is not there.
+        Its new path; None if it was deleted or absent.
 
     Raises
     ------
     OSError
-        If it cannot be moved or deleted; it then stands where it stood.
+        If it cannot be moved or deleted; it then stays in its place.
     """
     path = Path(results) / product
     if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink()):
@@ -51,7 +51,7 @@ def remove(results, product):
 
 
 def _free(results, product):
-    """Return a path below ``set_aside/`` at which nothing stands, its folder made."""
+    """Return a free path below ``set_aside/``, and make its folder."""
     place = results / "set_aside"
     *folders, name = Path(product).parts
     for folder in folders:
@@ -61,7 +61,7 @@ def _free(results, product):
 
 
 def _first(folder, name, suits):
-    """Return ``folder/name``, or the first of ``name.2``, ``name.3`` ... that suits."""
+    """Return ``folder/name``, or the first of ``name.2``, ``name.3`` ... that is suitable."""
     path, number = folder / name, 1
     while not suits(path):
         number += 1

@@ -1,4 +1,4 @@
-"""One run, from its lock to its last line: what the main process does before and after the jobs."""
+"""One run of the main process: its work before and after the jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ccdflow.run.describe import counted, set_aside_lines, unreadable_lines
 from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
 from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
 
-# What an interrupted run may leave under a temporary name is another machine's for so long.
+# Temporary files of other hosts are removed after this many seconds.
 _FOREIGN_PART_AGE = 86400
 
 
@@ -40,12 +40,12 @@ class Session:
     ----------
     plan : ccdflow.run.plan.Plan
     dry : bool
-        Whether nothing may be written.
+        If True, nothing is written.
     lock : file object or None
     busy : dict of str to set of str
-        Products that jobs of an earlier run are still at work on, by the path of their batch.
+        Products still at work in jobs of an earlier run, by the path of their batch.
     failed : list of ccdflow.run.ledger.Record
-        Jobs of this run that failed; known once the run has ended.
+        Failed jobs of this run; known once the run has ended.
     """
 
     plan: plan.Plan
@@ -61,7 +61,7 @@ class Session:
 
 
 def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozenset()):
-    """Begin a run: take the lock, bring inventory and ledger up to date, and plan.
+    """Begin a run: lock the folder, bring inventory and ledger up to date, and plan.
 
     Parameters
     ----------
@@ -70,14 +70,14 @@ def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozen
     chain : ccdflow.kinds.kind.Chain
         The kinds of products: `ccdflow.kinds.CHAIN`.
     dry : bool
-        Plan only; nothing is written, not even the lock.
+        Plan only; write nothing, not even the lock.
     progress : callable, optional
         Called with (headers read, headers to read).
     forced : set of str
-        Kinds of products, and products, that are made again though they are current.
+        Kinds of products, and products, to be made again although they are current.
     asked : set of str
-        Products that are asked for by name. The raw files of these, and of what is made again, are
-        read again where they are set aside.
+        Products requested by name. Their raw files, and those of ``forced``, are read again if
+        they were set aside.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozen
     results = Path(values["results"])
     reading = reading_settings(values)
     with _no_collection(), ExitStack() as stack:
-        # What ends before there is a session lets go of the folder.
+        # Release the lock if the start fails.
         lock = None if dry else stack.enter_context(take_lock(results))
         try:
             session = _begin(values, reading, chain, dry, lock, progress, (forced, asked))
@@ -103,9 +103,9 @@ def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozen
 
 @contextmanager
 def _no_collection():
-    """Spare Python its search for garbage: of an archive's many small notes, none is any.
+    """Switch off garbage collection: an archive's many small notes hold no garbage.
 
-    It would take a third of the time.
+    The search would take a third of the time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -145,9 +145,9 @@ def _begin(values, reading, chain, dry, lock, progress, named):
 
 
 def remove_logs(results):
-    """Remove the logs of jobs that failed in the last run; they are tried again.
+    """Remove the logs of jobs that failed in the last run; this run tries them again.
 
-    Those of raw files that could not be read stay: such files stay set aside.
+    The logs of unreadable raw files stay, because these files stay set aside.
     """
     for path in (results / paths.LOGS).glob("*"):
         if path == results / paths.FAILED_READS:
@@ -159,7 +159,7 @@ def remove_logs(results):
 
 
 def reading_settings(values):
-    """Return what the reading of headers depends on."""
+    """Return the settings that the reading of headers depends on."""
     return inventory.Settings(
         raw=Path(values["raw"]),
         cameras=load_cameras(settings.cameras_folder(values)),
@@ -170,12 +170,12 @@ def reading_settings(values):
 
 
 def take_lock(results):
-    """Hold the results folder for this process; the kernel lets go of it when the process ends.
+    """Lock the results folder for this process; the kernel unlocks it when the process ends.
 
     Raises
     ------
     Busy
-        If another process holds it: who, and since when.
+        If another process holds it: the line names the holder and the time.
     """
     path = results / paths.LOCK
     try:
@@ -222,7 +222,7 @@ def _unwritable(results, error):
 
 
 def _failed(results, error):
-    """Return the one line on what the system refused before anything was made."""
+    """Return the one line on an error of the system before any product was made."""
     if error.errno in _OF_WRITING:
         return _unwritable(results, error)
     return UserError(
@@ -242,7 +242,7 @@ _WHAT_TO_DO = {
 
 
 def take_aside(store, unmade):
-    """Mark the raw frames in the store that jobs found to be bad, or to change.
+    """Mark raw frames in the store that jobs found to be bad or changing.
 
     Parameters
     ----------
@@ -254,23 +254,23 @@ def take_aside(store, unmade):
     for record in unmade:
         row = by_product.get(record.product)
         if row is not None and record.status == ledger.FAILED:
-            # Its header is read again next time, and so it is tried again.
+            # The next run reads its header again, and so tries it again.
             store.rows[row.file] = replace(row, status=ARRIVING, reason=f"failed: {record.reason}")
             continue
         if row is None or row.fingerprint != record.basis.get("fingerprint"):
             continue
         if record.status == ledger.GONE:
-            # Read it again next time, whatever its times.
+            # The next run reads it again, whatever its times.
             row = replace(row, stamp=(), status=ARRIVING, reason=record.reason)
         elif record.status == ledger.SET_ASIDE:
-            # What was misread may have been so only once: the next run reads it to its end.
+            # A reading error may not happen again: the next run reads the file to its end.
             stamp = () if record.data.get("misread") else row.stamp
             row = replace(row, stamp=stamp, status=SET_ASIDE, reason=record.reason)
         store.rows[row.file] = row
 
 
 def mark_gone(store, records, gone, results):
-    """Keep the rows of raw files that are gone as long as there is a product of theirs.
+    """Keep the rows of missing raw files as long as a product of theirs exists.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ def mark_gone(store, records, gone, results):
     records : ccdflow.run.ledger.Ledger
         Changed in place.
     gone : list of str
-        Files that are not there any more; others that cannot be read are marked in the store.
+        Files that are missing; files that cannot be read are marked in the store.
     results : Path
     """
     unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
@@ -294,7 +294,7 @@ def mark_gone(store, records, gone, results):
         if product not in here:
             records.pop(product, None)
         if file in unreadable:
-            # What it was is as little known as to a run from scratch.
+            # The header values of an unread file are as unknown as in a first run.
             unread = inventory.unread_row(file)
             store.rows[file] = replace(unread, status=SET_ASIDE, reason=row.gone)
         else:
@@ -316,7 +316,7 @@ def _may_be_there(path):
 
 
 def retire(context, products):
-    """Move products that do not belong any more among those set aside; nothing is deleted."""
+    """Move products that no longer belong to the set-aside ones; nothing is deleted."""
     for product in products:
         removal.remove(context.results, product)
         record = context.ledger.get(product)
@@ -325,7 +325,7 @@ def retire(context, products):
 
 
 def save(session, files=()):
-    """Write inventory, store and ledger where they changed; then the folded records can go."""
+    """Write inventory, store and ledger if they changed; then remove the folded records."""
     context = session.context
     note_flags(context)
     for file, text in context.store.tracebacks.items():
@@ -337,10 +337,10 @@ def save(session, files=()):
 
 
 def note_flags(context):
-    """Mark frames for what was found in their pixels, or of them beside others.
+    """Mark frames for defects in their pixels, or for differences from other frames.
 
-    Each kind says what it found: an amplifier that is saturated throughout or dead; a frame that is
-    a copy of another, or that is not in the master of its group.
+    Each kind reports its flags: an amplifier that is saturated throughout or dead; a frame that is
+    a copy of another, or that is left out of its group's master.
 
     Parameters
     ----------
@@ -372,7 +372,7 @@ def by_kind(records):
 
 
 def remove_parts(results, folders):
-    """Remove what dead processes left under temporary names, in the folders of products, too."""
+    """Remove temporary files of dead processes, also in the folders of products."""
     host = socket.gethostname()
     for name in (*folders, paths.STATE, "."):
         top = results / name
@@ -402,14 +402,14 @@ def _is_dead(path, host):
 
 
 def finish(session):
-    """End a run: take in what the jobs left, and say what was set aside.
+    """End a run: take in the jobs' records, and name the frames set aside.
 
     Returns
     -------
     lines : list of str
         The last lines of the run.
     failed : bool
-        Whether a job failed, or a frame is set aside and ``strict`` makes a failure of that.
+        Whether a job failed, or a frame is set aside and ``strict`` counts that as a failure.
     """
     context = session.context
     if not session.dry:
@@ -433,7 +433,7 @@ def _take_in(session):
 
 
 def why_failed(session):
-    """Return in a line why a run that came to its end is a failure."""
+    """Return one line on why a completed run counts as a failure."""
     count = len(session.failed)
     if count:
         return f"{count} job{'s' * (count != 1)} failed; all else is made, see the lines above"
@@ -441,20 +441,20 @@ def why_failed(session):
 
 
 def fails(context):
-    """Tell whether a frame is set aside and the configuration makes that a failure."""
+    """Tell whether a frame is set aside and the configuration counts that as a failure."""
     if not context.settings["strict"]:
         return False
     return any(row.status == SET_ASIDE for row in context.store.rows.values())
 
 
 def closing_lines(context, failed=()):
-    """Return the lines that say how things stand.
+    """Return the closing lines of a run.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     failed : list of ccdflow.run.ledger.Record
-        Jobs of this run that failed.
+        Failed jobs of this run.
     """
     counts = Counter(row.shown[0] for row in context.store.rows.values())
     records, made = by_kind(context.ledger), []

@@ -1,7 +1,8 @@
-"""The steward of a run: what the rules ask, from the first target to the last line.
+"""The steward of a run: it answers the rules, from the first target to the last line.
 
-The rules are thin: which records are wanted, what a job needs, make it, end the run. All of that
-is here and knows nothing of Snakemake; a `ccdflow.run.host.Host` says what Snakemake was told.
+The rules are thin: they ask which records are wanted and which records a job needs, have the job
+done, and end the run. All of that is here, without any knowledge of Snakemake; a
+`ccdflow.run.host.Host` holds Snakemake's options.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from ccdflow.run import batches, claims, failures, ledger, session, summary, wor
 from ccdflow.run.describe import describe, others
 from ccdflow.run.progress import Progress
 
-# Jobs of a kind that a dry run names.
+# A dry run names this many jobs of each kind.
 _NAMED = 8
-# A file that is newer than any product: it tells `snakemake --summary` what is out of date.
+# This file is newer than any product: it makes `snakemake --summary` show a product as out of
+# date.
 CHANGED = "/proc/self/status"
 
 
 class JobFailed(Exception):
-    """A job could not even leave a record."""
+    """A job could not leave its record."""
 
 
 class Steward:
@@ -64,10 +66,11 @@ class Steward:
         self._stale = self._drawn = frozenset()
         self._lock = threading.Lock()
 
-    # -- the start ---------------------------------------------------------------------------------
+    # -- the start
+    # ---------------------------------------------------------------------------------
 
     def begin(self, host):
-        """Make the plan and share out what there is to do; once.
+        """Make the plan and split it into batches; a second call does nothing.
 
         Parameters
         ----------
@@ -76,7 +79,7 @@ class Steward:
         Raises
         ------
         UserError
-            If the run cannot begin; what started it is told, too.
+            If the run cannot begin; the program that started the run is told as well.
         """
         if self.session is not None:
             return
@@ -113,17 +116,17 @@ class Steward:
             for line in self.job_lines(None if host.all_lines else _NAMED):
                 print(line, file=self.stream, flush=True)
             return
-        # Snakemake's thread gives way at each system call and waits this long to go on: at the
-        # usual five times longer the cores are idle for a third of the time.
+        # Snakemake's thread yields at each system call and waits this long to go on. With the
+        # usual interval, five times longer, the cores are idle for a third of the time.
         sys.setswitchinterval(0.0003)
         if self.batches:
             # Each count is a file, perhaps on a network.
             self.progress.watch(self._done_elsewhere, every=5.0 if len(self.batches) > 50 else None)
-        # What is there by now stays: no search for garbage among it.
+        # Exempt all present objects from garbage collection.
         gc.freeze()
 
     def _forced(self):
-        """Return the kinds and products that are made again though they are current."""
+        """Return the kinds and products to be made again although they are current."""
         if self.host.all_forced:
             return frozenset(kind.name for kind in self.chain)
         kinds = {name: self.chain.by_rule(name) for name in self.host.forced}
@@ -144,7 +147,7 @@ class Steward:
         )
 
     def _hand_on(self):
-        """Write batches; a full disk is one line."""
+        """Write the batches; a full disk ends the run with one line."""
         each_night = not self.host.is_local
         try:
             self.batches = batches.split(
@@ -172,31 +175,32 @@ class Steward:
             stream=self.stream,
         )
 
-    # -- what rules ask ----------------------------------------------------------------------------
+    # -- questions of the rules
+    # --------------------------------------------------------------------
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
         return os.path.relpath(path, self.results)
 
     def record_of(self, job):
-        """Return the path of a job's record as Snakemake sees it."""
+        """Return the path of a job's record as Snakemake writes it."""
         return f"{self.results}/{job.done}"
 
     def job(self, product):
-        """Return the plan's job of a product, as it stands in its record's name."""
+        """Return the job of a product, whose name is written as in its record's name."""
         return self.session.plan.jobs[unquote(product)]
 
     def raw_frame(self, product):
-        """Return the path of the raw file that a reduced frame is made of."""
+        """Return the path of the raw file of a reduced frame."""
         context = self.session.context
         return str(context.raw / context.row_of(unquote(product)).file)
 
     def needed(self, product):
-        """Return the records of what a job needs and this run makes, itself or in batches."""
+        """Return the records that a job needs and that this run makes, itself or in batches."""
         return self.records_of(self.job(product).needs)
 
     def records_of(self, products):
-        """Return the records of those of some products that this run makes."""
+        """Return the records of those products that this run makes."""
         jobs, records = self.session.plan.jobs, []
         for product in products:
             batch = self._batch_of.get(product)
@@ -207,11 +211,11 @@ class Steward:
         return list(dict.fromkeys(records))
 
     def batch(self, name, key):
-        """Return a batch of this run, or None: another process planned it."""
+        """Return a batch of this run, or None if another process planned it."""
         return next((b for b in self.batches if (b.name, b.key) == (name, key)), None)
 
     def sources(self, product):
-        """Return in words what a product is made of: its raw frame, its members, its night."""
+        """Return the sources of a product in words: its raw frame, its members, its night."""
         job = self.job(product)
         if job.kind == self.chain.first.name:
             return self.session.context.row_of(job.product).file
@@ -221,19 +225,19 @@ class Steward:
         return f"night {job.night}" if job.night else "all nights"
 
     def line(self, product):
-        """Return the line on a job that a dry run and Snakemake's log have."""
+        """Return the line on a job for a dry run and for Snakemake's log."""
         job = self.job(product)
         return f"{self.sources(product)} -> {job.product} ({job.why})"
 
     # -- jobs --------------------------------------------------------------------------------------
 
     def make(self, product, *, threads=1):
-        """Make a product and leave its record, also where its job fails.
+        """Make a product and leave its record, even if its job fails.
 
         Raises
         ------
         JobFailed
-            If there is no room on the disk, or for want of a record that this one waits for.
+            If the disk is full, or a record that this job waits for is missing.
         """
         job = self.job(product)
         self._wait_for_records(job)
@@ -258,7 +262,7 @@ class Steward:
         self.progress.tick(aside=is_frame and record.status != ledger.MADE, other=not is_frame)
 
     def _wait_for_records(self, job):
-        """Wait for the records of what other nodes have made: a network may show them late."""
+        """Wait for the records of other nodes: a network file system may show them late."""
         jobs = self.session.plan.jobs
         late = [self.record_of(jobs[need]) for need in job.needs if need in self._batch_of]
         end = time.monotonic() + self.host.latency
@@ -268,14 +272,14 @@ class Steward:
             time.sleep(0.5)
 
     def check_made(self, path):
-        """Raise `JobFailed` with the reason where a product that was asked for is not there."""
+        """Raise `JobFailed` with the reason if a requested product is missing."""
         if os.path.exists(path):  # noqa: PTH110
             return
         record = self.session.context.outcome(self.product_at(path))
         raise JobFailed(f"{path} was not made: {record.reason if record else 'not asked for'}")
 
     def end_early(self, error):
-        """End a run whose disk is full: with one line, and once the jobs at work have ended."""
+        """End a run whose disk is full: with one line, once the running jobs have ended."""
         with self._lock:
             is_first = self.full is None
             self.full = error
@@ -284,10 +288,10 @@ class Steward:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def heed_signals(self):
-        """Note that the run was told to end; let Snakemake's answer to SIGTERM run in a thread.
+        """Note the signal that ends the run; run Snakemake's answer to SIGTERM in a thread.
 
-        It takes a lock that the scheduler often holds, in the very thread that the signal
-        interrupts: such a run would wait for itself for ever.
+        Snakemake's answer takes a lock that the scheduler often holds, in the very thread that the
+        signal interrupts: the run would wait for itself for ever.
         """
         answers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
@@ -305,11 +309,11 @@ class Steward:
     # -- the end -----------------------------------------------------------------------------------
 
     def make_the_rest(self):
-        """After a failure, make what is written of several nights from what is finished.
+        """After a failure, make the products of several nights from the finished ones.
 
-        To Snakemake, what needs a batch that failed cannot be made. But a page shows the figures
-        of other nights beside its own, and the table and the overview have them all: they are made
-        without the night that failed, and made again when it is there.
+        Snakemake does not run a job that needs a failed batch. But a page shows figures of other
+        nights beside its own, and the table and the overview show all nights: they are made
+        without the failed night now, and made again once it is finished.
         """
         if self.session is None or self.told_to_end or self.full is not None:
             return
@@ -328,7 +332,7 @@ class Steward:
             self.say(outcome.full)
 
     def _is_left(self, job):
-        """Tell whether a job was not done whose night's own products all are."""
+        """Tell whether a job is not done although all products of its own night are."""
         jobs = self.session.plan.jobs
         is_written = self.chain.by_name(job.kind).todo == "write"
         if not is_written or self._is_done(job):
@@ -341,12 +345,12 @@ class Steward:
         return os.path.exists(self.record_of(job))  # noqa: PTH110
 
     def end(self):
-        """Take in what the jobs left and say how things stand; the last lines of a run.
+        """Take in the records of the jobs and write the last lines of a run.
 
         Returns
         -------
         str
-            Why the run is a failure, or ''.
+            The reason why the run failed, or ''.
         """
         if self.session is None or self.is_ended:
             return ""
@@ -383,7 +387,7 @@ class Steward:
             )
 
     def _done_elsewhere(self):
-        """Return how far all batches are."""
+        """Return the progress of all batches."""
         counts = [claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches]
         return claims.Count(
             *(
@@ -395,7 +399,7 @@ class Steward:
     # -- words -------------------------------------------------------------------------------------
 
     def job_lines(self, most=None):
-        """Return what is made of what, a line a job; of each kind so many, None for all."""
+        """Return one line for each job; at most so many of a kind, None for all."""
         lines = []
         for kind in self.chain:
             jobs = self.session.plan.of_kind(kind.name)
@@ -406,11 +410,11 @@ class Steward:
         return lines
 
     def line_of(self, error):
-        """Return an error's line: what was given on the command line is no fault of the file's."""
+        """Return an error's line, without the file if the value is from the command line."""
         return line_of(error, self.host.given if self.host else frozenset())
 
     def say(self, text):
-        """Write a line of ccdflow's own."""
+        """Write one line of ccdflow."""
         if self.progress is not None:
             self.progress.say(f"ccdflow: {text}")
         else:
@@ -421,21 +425,21 @@ class Steward:
             self.say(f"{done} of {total} headers read")
 
     def _sum_up(self, **problem):
-        """Leave what the run came to for who started it."""
+        """Leave the run's result for the program that started it."""
         if not self.host.is_dry:
             summary.end(self.progress.count if self.progress else claims.Count(), **problem)
 
     def hears(self, text):
-        """Take note of what Snakemake says of a batch that failed."""
+        """Note Snakemake's message on a failed batch."""
         self.signals |= set(re.findall(r"died with <Signals\.(\w+)", text))
         if f"exit status {batches.FULL}" in text:
             self.end_early(failures.DiskFull("no space is left: make room, and run again"))
 
     def is_shown(self, text, *, is_warning, event, rule_name):
-        """Tell whether a message of Snakemake's goes to the terminal: warnings and errors.
+        """Tell whether a message of Snakemake goes to the terminal: warnings and errors do.
 
-        Two are hidden: the command line of a batch's process, which has said itself what failed,
-        and the warning that a product asked for by name did not exist yet.
+        Two messages are hidden: the command line of a batch's process (it already reported its
+        error), and the warning that a requested product did not exist yet.
         """
         self.hears(text)
         if self.full is not None or "not present when the DAG was created" in text:
@@ -452,7 +456,7 @@ class Steward:
     # -- views -------------------------------------------------------------------------------------
 
     def view(self, host):
-        """Plan as if all were to be made, for drawings and lists; nothing is written.
+        """Plan as if all products were to be made, for drawings and lists; write nothing.
 
         Returns
         -------
@@ -478,7 +482,7 @@ class Steward:
         return [f"{self.results}/{product}" for product in sorted(self._drawn)]
 
     def view_needs(self, product):
-        """Return (what is older, what is newer) than a product, as views are to see it."""
+        """Return (older file, newer file), by which views see whether a product is current."""
         job = self.job(product)
         needs = [f"{self.results}/{need}" for need in job.needs if need in self._drawn]
         if job.kind == self.chain.first.name:
@@ -496,7 +500,7 @@ def line_of(error, given):
 
 
 def stop(error, *, status=1):
-    """End the process with one line: Snakemake would show where in the Snakefile it was raised."""
+    """End the process with one line: Snakemake would show the place in the Snakefile."""
     print(f"ccdflow: {error}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(status)

@@ -1,7 +1,7 @@
-"""What a run tells the program that started it and asked for that (scripts/daily.py).
+"""The result of a run, left for the program that started it (scripts/daily.py).
 
-It asks by naming a folder in the environment. There the run leaves where its results are, and in
-the end what it came to.
+That program names a folder in the environment. The run writes there its results folder at the
+start and its counts at the end.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _RESULTS, _END = "results", "end.json"
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run told.
+    """The result of a run.
 
     Attributes
     ----------
     results : Path or None
-        Its results folder; None if it did not come so far.
+        Its results folder; None if the run ended before it was known.
     end : dict
-        Frames done, set aside, other products made; ``error`` and ``busy`` if it could not begin.
-        Empty if it did not come to its end.
+        Frames done, set aside, other products made; ``error`` and ``busy`` if the run could not
+        begin. Empty if the run was interrupted.
     """
 
     results: Path | None
@@ -40,19 +40,19 @@ class Summary:
 
 
 def begin(results):
-    """Tell where the results are."""
+    """Write the results folder for the program that started the run."""
     if folder := os.environ.get(FOLDER):
         (Path(folder) / _RESULTS).write_text(str(Path(results).resolve()), "utf-8")
 
 
 def end(count, **problem):
-    """Tell what the run came to.
+    """Write the counts of the run.
 
     Parameters
     ----------
     count : ccdflow.run.claims.Count
     **problem
-        ``error``, the line that says why it could not begin, and ``busy``.
+        ``error``, the line with the reason why the run could not begin, and ``busy``.
     """
     if folder := os.environ.get(FOLDER):
         (Path(folder) / _END).write_text(json.dumps({**vars(count), **problem}))

@@ -1,4 +1,4 @@
-"""Logs of what nobody foresaw: the traceback of a raw file whose reading raised it."""
+"""Logs of unforeseen errors: the traceback of a raw file whose reading failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ccdflow import paths
 
 
 def text_of(file, error):
-    """Return what the log of a raw file holds.
+    """Return the text of a raw file's log.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def text_of(file, error):
 
 
 def write(results, file, error):
-    """Write the log of a raw file; one that cannot be written is no reason to fail.
+    """Write the log of a raw file; ignore a log that cannot be written.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def write(results, file, error):
     file : str
         Path relative to the raw folder.
     error : BaseException or str
-        What was raised, or what `text_of` made of it.
+        The error, or its text by `text_of`.
     """
     text = error if isinstance(error, str) else text_of(file, error)
     path = Path(results) / paths.failed_read(file)

@@ -1,7 +1,7 @@
-"""The executor: it makes the products of a plan's jobs, in a pool of threads.
+"""The executor: it runs the jobs of a plan in a pool of threads.
 
-Batches are done with it, what is left to make when a run ends early, and the tests. A run on one
-machine leaves the order to Snakemake, and takes `attempt` only.
+Batches, the jobs left when a run ends early, and the tests use it. A run on one machine leaves the
+order of jobs to Snakemake, and uses only `attempt`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ccdflow.run import failures, ledger
 
 
 def attempt(context, job, *, make, threads=1):
-    """Make a job's product and leave its record; whatever is raised becomes a record, too.
+    """Make a job's product and leave its record; an error becomes a record as well.
 
     Parameters
     ----------
@@ -24,17 +24,17 @@ def attempt(context, job, *, make, threads=1):
         ``make(context, job, threads=threads)`` puts the product in place and returns its
         `ccdflow.run.ledger.Record`.
     threads : int
-        Cores that the job may use.
+        Cores for the job.
 
     Returns
     -------
     ccdflow.run.ledger.Record
-        Of status ``failed`` where something was raised.
+        Its status is ``failed`` if the job raised an error.
 
     Raises
     ------
     ccdflow.run.failures.DiskFull
-        If there is no room: nothing else can be made, either.
+        If the disk is full: no other product can be made either.
     OSError
         If the record of a failed job cannot be written.
     """
@@ -50,16 +50,16 @@ def attempt(context, job, *, make, threads=1):
 
 @dataclass
 class Outcome:
-    """What the executor did.
+    """The result of a call of the executor.
 
     Attributes
     ----------
     records : dict of str to ccdflow.run.ledger.Record
         By product, in the order in which the jobs ended.
     unrecorded : dict of str to str
-        Products whose jobs could leave no record, and why.
+        Products whose jobs could leave no record, with the reason.
     full : str
-        The line on the full disk that ended it early, or ''.
+        The line on the full disk that ended the work early, or ''.
     """
 
     records: dict = field(default_factory=dict)
@@ -68,26 +68,26 @@ class Outcome:
 
 
 def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
-    """Make the products of some jobs, each after those of them that it needs.
+    """Make the products of these jobs, each after the jobs that it needs.
 
     Parameters
     ----------
     context : ccdflow.run.plan.Context
     jobs : iterable of ccdflow.run.plan.Job
-        In the plan's order; of the jobs that are ready the first one is begun.
+        In the plan's order; the first job that is ready runs next.
     threads : int
-        Jobs at work at the same time.
+        Number of jobs that run at the same time.
     make : callable
-        As for `attempt`.
+        See `attempt`.
     is_wide : callable, optional
-        Tells of a job whether it works with all threads itself; nothing runs beside it then.
+        Tells whether a job uses all threads itself; no other job runs beside it then.
     on_done : callable, optional
         Called with each record, by the thread that made it.
 
     Returns
     -------
     Outcome
-        Not all jobs are in it where the disk was full.
+        If the disk was full, some jobs are missing from it.
     """
     pool = _Pool(context, list(jobs), threads, make, is_wide, on_done)
     workers = [threading.Thread(target=pool.run, daemon=True) for _ in range(threads)]
@@ -101,7 +101,7 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
 
 
 class _Pool:
-    """Jobs that wait, are ready or at work; shared by the threads, under one lock."""
+    """Jobs that wait, are ready or run; the threads share it under one lock."""
 
     def __init__(self, context, jobs, threads, make, is_wide, on_done):
         self.context, self.jobs, self.threads, self.make = context, jobs, threads, make
@@ -121,7 +121,7 @@ class _Pool:
         self.changed = threading.Condition()
 
     def run(self):
-        """Make products until none is left; the work of one thread."""
+        """Make products until none is left (one thread's work)."""
         try:
             while (place := self._next()) is not None:
                 self._do(place)
