@@ -47,6 +47,18 @@ def without_grism(found):
     return {**found, "inventory.csv": "".join(cells).encode()}
 
 
+def without_drawn_from(found):
+    """Products without the hash, in a stand-in, of the values that a picture would be drawn from.
+
+    Values that no picture shows are handed to none any more.
+    """
+    plain = {}
+    for name, content in found.items():
+        text = re.sub(rb"drawn from\0[0-9a-f]{64}....", b"", content, flags=re.DOTALL)
+        plain[name] = re.sub(rb"data:image/png;base64,[A-Za-z0-9+/=]+", b"", text)
+    return plain
+
+
 # What an older version did not make; of the pages only those of nights with darks, flats, science.
 NEW = {
     "combined/2024-03-01/dark_alpha_40x24_5s.fits", "combined/2024-03-01/flat_alpha_40x24_V.fits",
@@ -99,7 +111,8 @@ def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypat
     for product in before.keys() - kept:
         (old.results / product).unlink()
     assert set(old.run().jobs) == before.keys() - kept
-    assert without_grism(products(old.results)) == before
+    after = without_drawn_from(without_grism(products(old.results)))
+    assert after == without_drawn_from(before)
 
 
 # -- a kind of product that is nowhere but here ----------------------------------------------------
