@@ -317,3 +317,18 @@ def test_time_is_shared_among_the_threads():
     assert start == 5
     assert two == pytest.approx(one / 2, rel=0.02, abs=2)
     assert eight == pytest.approx(one / 8, rel=0.05, abs=3)
+
+
+def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
+    session = make_session({"a": 25}, most=10)
+    found = batches.split(session, each_night=True)
+    bias = next(batch for batch in found if "combined/a/bias.fits" in batch.products)
+    again = batches.read_batch(session.context.results / bias.path, CHAIN)
+    first = paths.reduced("a/000.fits.gz")
+    assert first not in again.context.jobs
+    assert again.context.outcome(first) is None
+    job = session.plan.jobs[first]
+    ledger.write_record(session.context.results, Record(first, FRAME, job.key), job.done)
+    assert again.context.outcome(first).key == job.key
+    # They are not its own to count or to close.
+    assert batches.tally(again.context) == Count(0, 0, 0)

@@ -197,6 +197,7 @@ def write_batch(session, batch, *, queued=False):
         "settings": context.settings,
         "waits": [path for path in waits if path != batch.path],
         "jobs": [asdict(job) for job in jobs],
+        "elsewhere": [asdict(job) for job in _elsewhere(session.plan.jobs, jobs, needed)],
         "groups": [group.as_dict() for group in groups],
         "rows": [row.as_dict() for row in rows],
         "shared": {name: context.store.shared[name] for name in sorted(names)},
@@ -215,6 +216,13 @@ def write_batch(session, batch, *, queued=False):
     part.write_text(f"{head}\n{body}\n")
     part.replace(path)
     return path
+
+
+def _elsewhere(whole, jobs, needed):
+    """Return the jobs of other batches whose records these jobs read."""
+    own = {job.product for job in jobs}
+    read = needed.union(*(job.needs for job in jobs)) - own
+    return [whole[product] for product in sorted(read) if product in whole]
 
 
 def _concerned(context, jobs):
@@ -295,9 +303,20 @@ def read_batch(path, chain):
     records = {values["product"]: ledger.Record.from_dict(values) for values in data["records"]}
     groups = {values["product"]: Group.from_dict(values) for values in data["groups"]}
     jobs = {values["product"]: Job.from_dict(values) for values in data["jobs"]}
+    elsewhere = {values["product"]: Job.from_dict(values) for values in data["elsewhere"]}
     store = HeaderStore(rows, data["shared"])
-    raw, results = Path(settings["raw"]), Path(settings["results"])
-    context = Context(settings, raw, results, store, records, chain, jobs=jobs, groups=groups)
+    context = Context(
+        settings,
+        Path(settings["raw"]),
+        Path(settings["results"]),
+        store,
+        records,
+        chain,
+        jobs=jobs,
+        elsewhere=elsewhere,
+        groups=groups,
+    )
+    results = context.results
     undone = {
         product: job
         for product, job in jobs.items()

@@ -30,6 +30,9 @@ class Context:
         Missing raw files whose camera profile was edited since.
     jobs : dict of str to ccdflow.run.job.Job
         By product; filled in while planning.
+    elsewhere : dict of str to ccdflow.run.job.Job
+        By product; jobs that other processes do in this run, in a batch's process those of other
+        batches. Their records count like those of ``jobs``.
     groups : dict of str to ccdflow.run.job.Group
         By product; filled in while planning.
     wanted : set of str
@@ -50,6 +53,7 @@ class Context:
     chain: tuple
     outdated: frozenset = frozenset()
     jobs: dict = field(default_factory=dict)
+    elsewhere: dict = field(default_factory=dict)
     groups: dict = field(default_factory=dict)
     wanted: set = field(default_factory=set)
     cameras: tuple = ()
@@ -77,7 +81,8 @@ class Context:
         """
         if not self._is_asked_for(product):
             return None
-        job, before = self.jobs.get(product), self.ledger.get(product)
+        job = self.jobs.get(product) or self.elsewhere.get(product)
+        before = self.ledger.get(product)
         if job is None:
             return before
         return ledger.read_record(self.results / job.done) or _same(before, job)
