@@ -4,7 +4,7 @@ VENV ?= .venv
 PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 BIN := $(VENV)/bin
-# Made when the environment is complete, so an interrupted installation is taken up again.
+# Made when the environment is complete, so that an interrupted installation is resumed.
 RUNTIME := $(VENV)/.ccdflow-runtime
 DEVELOPER := $(VENV)/.ccdflow-developer
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -16,14 +16,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 ##@ The two to begin with
 
 .PHONY: demo
-demo: $(RUNTIME) ## simulate the CCD guide's night (once), reduce it, and say what was made
+demo: $(RUNTIME) ## simulate the CCD guide's night (once), reduce it, and list the products
 	$(BIN)/python scripts/simulate.py demo/raw
 	$(BIN)/snakemake --cores $(CORES) --config raw=demo/raw results=demo/results
 	$(BIN)/python scripts/demo.py demo/raw demo/results
 
 .PHONY: test
 test: check ## check the style, then run all tests
-	# The long ones first; those on a cluster do little but wait.
+	# Long tests first; those on a cluster mostly wait.
 	$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadfile tests/slurm tests/workflow tests
 
 ##@ Your own frames
@@ -69,7 +69,7 @@ format: $(DEVELOPER) ## format the code
 env: $(DEVELOPER) ## make or renew the environment in VENV (default .venv)
 
 .PHONY: clean
-clean: ## remove the demo, caches and the environment; raw frames and results of yours stay
+clean: ## remove the demo, caches and the environment; your raw frames and results stay
 	rm -rf demo .venv .snakemake .pytest_cache .ruff_cache .hypothesis bench-data
 	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -2,7 +2,7 @@
 
     snakemake --cores 2 --config raw=FOLDER results=FOLDER
 
-docs/architecture.md says how data flows and why it is built so.
+docs/architecture.md describes the flow of data and the reasons for the design.
 """
 
 from snakemake.utils import min_version
@@ -27,7 +27,7 @@ if not IS_VIEW:
 
 
 rule all:
-    """All products of all nights that are not up to date."""
+    """All products of all nights that are not current."""
     default_target: True
     input:
         wanted,

@@ -1,9 +1,9 @@
-"""Nights, or parts of big ones, that are handed on: a cluster's job each, or a process here. The
+"""Batches of nights, or parts of big nights: a job of the cluster, or a process here. The
 output is the record that says that each job of the batch has left its own."""
 
 
 rule night:
-    """Batch: raw frames of a night -> all that is made of them, in one process."""
+    """Batch: raw frames of a night -> all their products, in one process."""
     input:
         file=batch_file,
         before=batches_before,

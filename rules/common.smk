@@ -1,4 +1,4 @@
-"""The adapter: what Snakemake knows goes to the library's steward of the run, and back."""
+"""The adapter between Snakemake and the library's steward of the run."""
 
 import atexit
 import logging
@@ -16,14 +16,14 @@ from ccdflow.run import batches, host, steward, summary
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 
-# Whether another workflow uses this one: `module ccdflow: config:` has its settings then.
+# If another workflow uses this one, `module ccdflow: config:` gives the settings.
 IS_MODULE = host.is_module(workflow, SNAKEFILE)
-# Drawings and lists (--dag, --summary ...) are about products; for a run their records are outputs.
+# Drawings and lists (--dag, --summary ...) show products; a run's outputs are their records.
 IS_VIEW = host.is_view(sys.argv)
 
 
 def or_stop(check, argument):
-    """Return what a function gives; a wrong configuration ends the process with one line."""
+    """Return a function's result; a wrong configuration ends the process with one line."""
     try:
         return check(argument)
     except UserError as error:
@@ -49,17 +49,17 @@ wildcard_constraints:
 
 
 def record(product):
-    """Return the output of a rule: the record that a product leaves; in views the product."""
+    """Return the output of a rule: the record of a product; in views the product itself."""
     return f"{RESULTS}/{product}" if IS_VIEW else f"{RESULTS}/{paths.DONE}/{product}.{{key}}.json"
 
 
 def log_of(product):
-    """Return the log file of a rule: a job that fails writes its traceback there."""
+    """Return the log file of a rule: a failed job writes its traceback there."""
     return f"{RESULTS}/{paths.LOGS}/{product}.{'log' if IS_VIEW else '{key}.log'}"
 
 
 def begin():
-    """Make the plan, when Snakemake asks for the first target."""
+    """Make the plan when Snakemake asks for the first target."""
     try:
         host.end_timers(workflow)
         RUN.begin(host.read(workflow, sys.argv))
@@ -72,7 +72,7 @@ def begin():
 
 
 def wanted(wildcards):
-    """Return the records of all that is not current."""
+    """Return the records of all products that are not current."""
     if IS_VIEW:
         return RUN.view(host.read(workflow))
     if not host.read(workflow).makes:
@@ -86,7 +86,7 @@ def wanted(wildcards):
 
 
 def needed(wildcards):
-    """Return the records of what a job needs; their content decides, not their time."""
+    """Return the records that a job needs; their content decides, not their time."""
     if not IS_VIEW:
         return list(map(ancient, RUN.needed(wildcards.product)))
     before, after = RUN.view_needs(wildcards.product)
@@ -99,7 +99,7 @@ def product(wildcards):
 
 
 def make(wildcards, threads=1):
-    """Make the product of a job, and leave its record, also where the job fails."""
+    """Make the product of a job, and leave its record even if the job fails."""
     try:
         RUN.make(wildcards.product, threads=threads)
     except steward.JobFailed as error:
@@ -107,7 +107,7 @@ def make(wildcards, threads=1):
 
 
 def check_made(path):
-    """Fail, with the reason, where a product that was asked for is not there."""
+    """Fail with the reason if a requested product is missing."""
     try:
         RUN.check_made(path)
     except steward.JobFailed as error:
@@ -115,13 +115,13 @@ def check_made(path):
 
 
 def end():
-    """Say how things stand; a run of which a job failed is a failure."""
+    """Write the last lines; a run with a failed job is a failure."""
     if why := RUN.end():
         raise WorkflowError(why)
 
 
 def end_as_module():
-    """Do what `onsuccess` and `onerror` do: those of a module are not called."""
+    """End the run as `onsuccess` and `onerror` do: Snakemake does not call a module's."""
     RUN.make_the_rest()
     if why := RUN.end():
         steward.stop(why)
@@ -132,7 +132,7 @@ if IS_MODULE:
 
 
 def is_shown(message):
-    """Tell whether a message of Snakemake's is shown; all of them stand in its log file."""
+    """Tell whether a message of Snakemake is shown; its log file has all of them."""
     event = getattr(message, "event", "")
     return RUN.is_shown(
         message.getMessage(),

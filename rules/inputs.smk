@@ -1,10 +1,10 @@
-"""What rules ask for: the functions that give inputs, threads and resources, stage by stage."""
+"""Functions for the inputs, threads and resources of rules, stage by stage."""
 
 
 def raw_frame(wildcards):
-    """Return the raw file of a job; the job looks for it itself.
+    """Return the raw file of a job, as a parameter; the job itself checks it.
 
-    As an input, a raw file that goes away while the run goes on would end all of it.
+    As an input, a raw file that is removed during the run would end the whole run.
     """
     return RUN.raw_frame(wildcards.product)
 
@@ -14,12 +14,12 @@ def raw_if_drawn(wildcards):
     if IS_VIEW:
         return needed(wildcards)
     path = raw_frame(wildcards)
-    # Snakemake would read what is in brackets as a wildcard.
+    # Snakemake would read text in brackets as a wildcard.
     return ancient(path) if RUN.host.is_dry and not set("{}<>") & set(path) else []
 
 
 def sources(wildcards):
-    """Return in words what a product is made of."""
+    """Return the sources of a product in words."""
     return RUN.sources(wildcards.product)
 
 
@@ -55,33 +55,33 @@ def batch_path(wildcards):
 
 
 def batch_file(wildcards):
-    """Return a batch's file as an input; its name says what it holds, so its time does not matter."""
+    """Return a batch's file as an input; its name has the hash, so its time does not matter."""
     is_planned = RUN.batch(wildcards.name, wildcards.key) and RUN.host.is_dry
     return [] if is_planned else ancient(batch_path(wildcards))
 
 
 def batches_before(wildcards):
-    """Return the records of the batches that a batch waits for; a cluster's node asks, too."""
+    """Return the records of the batches that a batch waits for; cluster nodes call this as well."""
     planned = RUN.batch(wildcards.name, wildcards.key)
     before = planned.before if planned else batches.before(batch_path(wildcards))
     return [ancient(f"{RESULTS}/{name}") for name in before]
 
 
 def size_of(wildcards):
-    """Return how much there is to do, without planning: a cluster's node asks, too."""
+    """Return the size of a batch, without planning: cluster nodes call this as well."""
     planned = RUN.batch(wildcards.name, wildcards.key)
     return planned.size if planned else batches.size_of(batch_path(wildcards))
 
 
 def cores_of(wildcards):
-    """Return the cores for a batch: all of them here, on a cluster an estimate."""
+    """Return the cores for a batch: all of them here; on a cluster, an estimate."""
     if host.is_main_and_local(workflow):
         return workflow.cores
     return batches.threads(size_of(wildcards))
 
 
 def memory_of(wildcards, attempt, threads):
-    """Return the MB that a batch asks for."""
+    """Return the memory for a batch, in MB."""
     return batches.memory(
         size_of(wildcards),
         attempt=attempt,
@@ -91,17 +91,17 @@ def memory_of(wildcards, attempt, threads):
 
 
 def minutes_of(wildcards, attempt, threads):
-    """Return the minutes that a batch asks for."""
+    """Return the time limit for a batch, in minutes."""
     return batches.runtime(size_of(wildcards), attempt=attempt, threads=threads)
 
 
 def parent(wildcards):
-    """Return whom a batch must not outlive: here the main process; a cluster's job goes on."""
+    """Return the option that ends a batch with this process; '' on a cluster, whose jobs go on."""
     return "--parent $PPID" if host.is_main_and_local(workflow) else ""
 
 
 def record_by_name(wildcards):
-    """Return the record of a product that is a target of its own, if it is to be made."""
+    """Return the record of a product requested by name, if it is to be made."""
     if not host.read(workflow).makes:
         return []
     begin()
@@ -109,13 +109,13 @@ def record_by_name(wildcards):
 
 
 def category_of(wildcards):
-    """Return the part of a report in which a product is shown."""
+    """Return the part of a report that shows a product."""
     folder, *rest = Path(wildcards.product).parts
     return rest[0] if folder == "nights" else "all nights"
 
 
 def published():
-    """Return the pages, pictures and tables that stand in the results folder."""
+    """Return the pages, pictures and tables in the results folder."""
     top = Path(RESULTS)
     tables = (paths.INVENTORY, paths.BIAS_QUALITY, paths.DARK_QUALITY, paths.FLAT_QUALITY)
     found = [top / name for name in (paths.INDEX_PAGE, *tables, paths.ASSOCIATIONS)]

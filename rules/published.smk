@@ -1,4 +1,4 @@
-"""Products by their own names: as targets of a run, and for `snakemake --report`.
+"""Products by their names: as targets of a run, and for `snakemake --report`.
 
 What makes a product leaves a record, and that is what the other rules are about (why:
 docs/architecture.md). This rule only leads from a name to its record; in views the other rules

@@ -1,4 +1,4 @@
-"""Make the products of a batch: a night, or a part of one, that a run has handed on.
+"""Make the products of a batch: a night, or a part of one.
 
 python scripts/batch.py results/.ccdflow/batches/2016-01-15.0123456789abcdef.json --cores 4
 

@@ -1,7 +1,7 @@
 """Calibrate reduced frames: python scripts/calibrate.py OUT FILE ... --bias B --dark D --flat F.
 
-What the workflow does for every science frame by itself, with the masters that are named here. The
-frames have one image and one amplifier, and are uncompressed, as ccdflow's reduced frames are.
+It applies the bias, dark and flat named on the command line. The frames have one image and one
+amplifier, and are uncompressed, like ccdflow's reduced frames.
 """
 
 from __future__ import annotations

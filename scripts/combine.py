@@ -1,6 +1,6 @@
 """Combine reduced frames into one: python scripts/combine.py OUT FILE FILE ...
 
-What the workflow does for every night and camera by itself, for a handful of files by hand. The
+The workflow does this for every night and camera; the script does it for a few files by hand. The
 frames have to be uncompressed float images of one shape, as ccdflow's reduced frames are.
 """
 

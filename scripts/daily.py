@@ -2,9 +2,9 @@
 
 python scripts/daily.py --cores 4 --config raw=FOLDER results=FOLDER
 
-Takes the arguments of snakemake. Says nothing when there is nothing new, else one line, and:
-exit status 0: all is well, or the last run is still at work, which one line says;
-3: frames were newly set aside, all else is made; 1: the run failed, with its last lines.
+Takes the arguments of snakemake. Prints nothing if there is nothing new, otherwise one line. Exit
+status 0: all is well, or the last run is still at work (one line reports that); 3: frames were
+newly set aside (rejected), everything else is made; 1: the run failed, its last lines are printed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ccdflow.run.progress import duration
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
-# What was reported: a run by hand, or one that was killed, brings the inventory up to date, too.
+# Holds the frames reported so far. The inventory cannot tell: runs by hand update it as well.
 REPORTED = f"{paths.STATE}/reported.json"
 FAILED, ASIDE = 1, 3
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-# Lines of a failed run that are shown, and frames that are named.
+# A report shows so many last lines of a failed run, and names so many frames.
 _LAST_LINES = 15
 _NAMED = 3
 
@@ -55,7 +55,7 @@ def troubled(table):
 
 
 def run(arguments, *, log, folder):
-    """Run snakemake, all its output into a file, and hand on what is to end this program.
+    """Run snakemake with all its output in a file, and pass on signals that end this program.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def run(arguments, *, log, folder):
 
 
 def news(count, before, after, seconds):
-    """Return the line that says what a run came to, or '' where there was nothing new.
+    """Return the line on the result of a run, or '' if there was nothing new.
 
     Parameters
     ----------
@@ -113,12 +113,12 @@ def news(count, before, after, seconds):
 
 
 def newly(status, before, after):
-    """Return the files that have a status now and were not reported to have it."""
+    """Return the files that have a status now and were not reported with it before."""
     return [file for file in after if after[file][0] == status != before.get(file)]
 
 
 def reported(results):
-    """Return {raw file: status} of what earlier reports said; {} where there was none."""
+    """Return {raw file: status} of earlier reports; {} if there was none."""
     try:
         return json.loads((results / REPORTED).read_text("utf-8"))
     except (OSError, ValueError, AttributeError, TypeError):
@@ -126,7 +126,7 @@ def reported(results):
 
 
 def remember(results, after):
-    """Keep what a report has said, so that it is said once."""
+    """Remember the reported frames, so that each is reported once."""
     said = {file: status for file, (status, _) in after.items() if status != ARRIVING}
     try:
         notes.write_atomically(results / REPORTED, json.dumps(said))
@@ -143,7 +143,7 @@ def named(files, after):
 
 
 def daily(arguments):
-    """Run once, and return (the text to print, the exit status, what then was reported).
+    """Run once, and return (the text to print, the exit status, the frames reported).
 
     The last is (results folder, `troubled` frames), or None.
     """
@@ -174,7 +174,7 @@ def daily(arguments):
 
 
 def keep(results, output):
-    """Keep the log of a run that had something to say; returns its path, or None."""
+    """Keep the log of a run with news; return its path, or None."""
     if results is None:
         return None
     path = results / LOG

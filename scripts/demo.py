@@ -1,4 +1,4 @@
-"""Say what a run made, and where: python scripts/demo.py RAW RESULTS, the end of `make demo`."""
+"""List the products of a run: python scripts/demo.py RAW RESULTS, the end of `make demo`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parse(arguments=None):
 
 
 def products(results):
-    """Return what a run made as (path, what it is), in the order a reader wants to see it.
+    """Return a run's products as (path, description), in the order of interest to a reader.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _calibrated(folder):
 
 
 def _shape(path):
-    """Return columns x rows and the type of a product's pixels, as FITS has it."""
+    """Return columns x rows and the type of a product's pixels, by its FITS header."""
     header = fits.getheader(path)
     if not header.get("NAXIS"):
         return "several extensions"
@@ -126,7 +126,7 @@ def message(raw, results):
 
 
 def _environment():
-    """Return the folder of this Python's environment, as short as it can be written here."""
+    """Return the folder of this Python's environment, as a short path."""
     folder, here = Path(sys.prefix), Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 

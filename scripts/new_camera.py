@@ -34,7 +34,7 @@ def read(path):
     """
     try:
         with warnings.catch_warnings():
-            # Cards that are not valid FITS are common, and no concern of the pixels.
+            # Cards that are not valid FITS are common, and do not affect the pixels.
             warnings.simplefilter("ignore", VerifyWarning)
             with fits.open(path, memmap=False) as hdus:
                 images = [hdu.data if hdu.is_image else None for hdu in hdus]
@@ -45,7 +45,7 @@ def read(path):
 
 
 def checked(proposal, headers, *, file):
-    """The geometry that the proposed profile gives its own frame: it must be a valid one."""
+    """Return the geometry of the frame by the proposed profile, which must be valid."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{proposal.name}.yaml"
         path.write_text(proposal.yaml, encoding="utf-8")
@@ -53,7 +53,7 @@ def checked(proposal, headers, *, file):
 
 
 def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
-    """Propose a profile, write it and its picture, and say what was found.
+    """Propose a profile, write it and its picture, and return lines on the findings.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def _known(headers, cameras, file):
 
 
 def brighter(one, other):
-    """Of each pair of images that with more light."""
+    """Return the brighter image of each pair."""
     return [
         a if a is None or np.nanmedian(a) >= np.nanmedian(b) else b
         for a, b in zip(one, other, strict=True)

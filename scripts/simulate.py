@@ -49,7 +49,7 @@ def parse(arguments=None):
 
 
 def run(options):
-    """Write what was asked for and return the line that says so."""
+    """Write the requested frames and return the line that names them."""
     own = {"instrument": options.instrument, "overscan_side": options.overscan_side}
     common = {"seed": options.seed, "workers": options.threads}
     if options.nights is not None:

@@ -3,8 +3,8 @@
 python scripts/verify.py raw=FOLDER results=FOLDER [PRODUCT ...] [--all] [--whole]
 
 Without PRODUCT it takes one frame of each camera, type and night, and every combined frame.
-Verdicts stand in results/verification.csv; what was verified is not verified again as long as
-neither it nor the files that it names have changed. Exit status 1 if anything differs.
+Verdicts are in results/verification.csv. A verified product is not verified again while it and the
+files that it names are unchanged. Exit status 1 if any product differs.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def named(results, words):
 
 
 def run(options):
-    """Verify, say how it came out, and return the exit status."""
+    """Verify the products, print the result, and return the exit status."""
     raw, results, words = folders_and_products(options.words)
     if words:
         products = named(results, words)

@@ -206,8 +206,7 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
         assert f"{product} {level}" in plain
     assert "levels of 2 nights are listed" in outcome.lines
     assert outcome.lines[-1].startswith(
-        "6 reduced frames, 2 lists of levels, 2 combined biases, 0 combined darks,"
-        " 0 combined flats, 0 calibrated frames, 0 set aside; "
+        "6 reduced frames, 2 lists of levels, 2 combined biases, 0 set aside; "
     )
 
 

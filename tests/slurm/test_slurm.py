@@ -60,7 +60,7 @@ def raw(tmp_path_factory):
 def alone(raw, tmp_path_factory, run_workflow):
     """The same nights, made without a cluster."""
     results = tmp_path_factory.mktemp("alone")
-    run = run_workflow(raw, results)
+    run = run_workflow(raw, results, config=["flat={enabled: false}"])
     assert run.status == 0, run.output
     return results
 
@@ -75,7 +75,7 @@ class Run:
         command = [
             sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
             "--profile", str(ROOT / "profiles" / "slurm"), "--directory", str(self.folder), *HASTE,
-            *options, "--config", f"raw={raw}", f"results={results}",
+            *options, "--config", f"raw={raw}", f"results={results}", "flat={enabled: false}",
         ]  # fmt: skip
         with self.log.open("w") as log:
             self.process = subprocess.Popen(

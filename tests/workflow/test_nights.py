@@ -100,7 +100,9 @@ def test_batches_make_the_same_products_as_the_main_process(
     assert "16 of 16 frames" in run.output
     (aside,) = [line for line in run.lines if line.startswith("set aside")]
     assert aside.startswith(f"set aside: {BAD}: ")
-    assert run.lines[-1].startswith("15 reduced frames, 2 combined biases, 1 set aside")
+    assert run.lines[-1].startswith(
+        "15 reduced frames, 2 combined biases, 0 combined flats, 1 set aside"
+    )
     # Neither batches nor records stay behind.
     assert [path.name for path in (tmp_path / ".ccdflow" / "batches").iterdir()] == []
     assert not (tmp_path / ".ccdflow" / "done").exists()

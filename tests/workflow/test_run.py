@@ -38,7 +38,7 @@ class Night:
 
     @property
     def combined(self):
-        (path,) = (self.results / "combined" / "2016-01-15").glob("*.fits")
+        (path,) = (self.results / "combined" / "2016-01-15").glob("bias_*.fits")
         return path
 
 
@@ -59,7 +59,8 @@ def test_the_run_succeeds_and_says_how_things_stand(night):
     assert night.run.status == 0, night.run.output
     assert night.run.lines[0] == "24 of 24 frames to reduce: 24 new; night 2016-01-15"
     assert night.run.lines[-1] == (
-        f"24 reduced frames, 1 combined bias, 0 set aside; table: {night.results}/inventory.csv"
+        "24 reduced frames, 1 combined bias, 3 combined darks, 2 combined flats,"
+        f" 2 calibrated frames, 0 set aside; table: {night.results}/inventory.csv"
     )
 
 

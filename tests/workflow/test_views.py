@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from sandbox import SMALL, Sandbox, products
 
 ROOT = Path(__file__).parents[2]
@@ -125,8 +126,11 @@ def test_as_a_module_of_another_workflow_it_makes_the_same_bytes(box, tmp_path):
     other.mkdir()
     (other / "Snakefile").write_text(MODULE.format(root=ROOT))
     (other / "settings.yaml").write_text(
-        f"raw: {box.raw}\nresults: results\ncameras: {box.cameras}\n"
-        "combine: {minimum: 3}\nlimits: {settle: 0, frame_memory: 50}\n"
+        yaml.safe_dump(
+            {"raw": str(box.raw), "results": "results", "cameras": str(box.cameras)}
+            | {"limits": {"settle": 0, "frame_memory": 50}, "flat": {"enabled": False}}
+            | box.given
+        )
     )
     command = [
         sys.executable, "-m", "snakemake", "--cores", "2",

@@ -33,6 +33,7 @@ class Frame(Kind):
     rule = "reduce"
     words = ("frame", "frames")
     counted = ("reduced frame", "reduced frames")
+    is_always_counted = True
     short = "frames"
     todo = "reduce"
     stage = 1

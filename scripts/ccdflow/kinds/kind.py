@@ -23,6 +23,8 @@ class Kind:
         One of them, and several, in what a run says it will make.
     counted : (str, str) or None
         One of them, and several, in a run's last line; None: not counted there.
+    is_always_counted : bool
+        Whether the last line counts it also where there is none, not even a refused one.
     short : str
         Several of them, in the line that says how far a run is.
     todo : str
@@ -48,6 +50,7 @@ class Kind:
     rule = ""
     words = ("", "")
     counted = None
+    is_always_counted = False
     short = "pages"
     todo = "write"
     stage = 0

@@ -465,7 +465,7 @@ def closing_lines(context, failed=()):
     for kind in context.chain:
         own = records.get(kind.name, [])
         lines += kind.closing(context, own)
-        if kind.counted:
+        if kind.counted and (own or kind.is_always_counted):
             number = sum(record.status == ledger.MADE for record in own)
             made.append(counted(number, kind.counted))
     text = f"{', '.join(made)}, {counts[SET_ASIDE]} set aside"
