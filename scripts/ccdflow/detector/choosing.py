@@ -110,7 +110,7 @@ class _Figure:
     unit: str = " adu"
     one_sided: bool = False
     common: float | None = None
-    """What stands for the floor where the group's own scatter is judged."""
+    """Floor used when judging the group's scatter (default: `floor`)."""
 
     def limits(self, sigma):
         """Median and scatter of the group, and the allowed distance from the median."""
