@@ -90,8 +90,8 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
     cards.set("COMBMETH", recipe.method, "how the values of a pixel became one")
     if recipe.clip is not None:
         cards.set("CLIPSIG", float(recipe.clip), "clipping limit, in sigma about the median")
-        by = "mad" if recipe.clip_by == "auto" else recipe.clip_by
-        cards.set("CLIPDEV", by, _SIGMA_FROM[by])
+        if recipe.clip_by != "auto":
+            say_of_clipping(cards, recipe)
         cards.set("CLIPITER", recipe.iterations, "rounds of clipping at most")
     cards.extend(
         (keyword, card_text(keyword, printable(file)))
@@ -101,6 +101,20 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
     for keyword, (file, why) in zip(names, left_out, strict=True):
         cards.set(keyword, printable(file), "left out")
         cards.add_history(f"ccdflow: {printable(file)} was left out: {printable(why.text)}")
+
+
+def say_of_clipping(cards, recipe):
+    """Write what a sigma of the clipping was.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    recipe : ccdflow.combine.recipe.CombineRecipe
+        The one that was used, `Combined.recipe`: before, ``auto`` may still become either.
+    """
+    if recipe.clip is not None:
+        cards.set("CLIPDEV", recipe.clip_by, _SIGMA_FROM[recipe.clip_by])
 
 
 def _numbered(name, count):

@@ -243,6 +243,7 @@ def _make(work):
         cards = header.shared_cards(hdus)
         if not parts:
             work.kind.say_of_group(work, cards)
+        header.say_of_clipping(cards, combined.recipe)
         texts = work.kind.remarks(work, own, several=len(images) * len(own) > 1)
         if combined.empty:
             texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
@@ -262,7 +263,7 @@ def _make(work):
         **work.kind.more_data(work),
         "quality": figures,
         "remarks": said,
-        "recipe": str(work.kind.recipe(work)),
+        "recipe": str(combined.recipe),
         "rejected": rejected,
         "pixels": len(work.kept) * sum(math.prod(image.shape) for image in images),
     }

@@ -96,6 +96,11 @@ class CombinedAccount:
     iterations : int
     hdus : tuple of int
         Those that hold a combined image.
+    bias : str
+        The combined bias that was subtracted from each member, relative to the results folder; ''
+        for none.
+    bias_key : str
+        Its CCDFKEY.
     """
 
     key: str
@@ -105,6 +110,8 @@ class CombinedAccount:
     deviation: str
     iterations: int
     hdus: tuple
+    bias: str = ""
+    bias_key: str = ""
 
 
 def slices_of(text):
@@ -214,6 +221,10 @@ def account_of_combined(headers):
         If a card that the account needs is not there.
     """
     first = headers[0]
+    if "FLATLVL" in first or "DARKIM" in first:
+        raise CannotRemake(
+            "the header of a combined flat does not name the level that each flat was divided by"
+        )
     try:
         count = first["NCOMBINE"]
         numbered = "IMCOM{:03d}" if count <= 999 else "IMC{:05d}"
@@ -226,6 +237,8 @@ def account_of_combined(headers):
             deviation=first.get("CLIPDEV", ""),
             iterations=first.get("CLIPITER", 1),
             hdus=tuple(number for number, each in enumerate(headers) if "IMGLEVEL" in each),
+            bias=first.get("BIASIM", ""),
+            bias_key=first.get("BIASKEY", ""),
         )
     except KeyError as error:
         raise CannotRemake(f"the header lacks {error.args[0]}") from None

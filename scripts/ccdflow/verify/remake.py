@@ -167,6 +167,20 @@ def _scatter(values):
     return float(np.sqrt(np.mean(kept**2) * count / (count - 1)))
 
 
+def _bias_of(account, results):
+    """Return the path of the bias that was subtracted.
+
+    Raises
+    ------
+    CannotRemake
+        If another bias has its name now.
+    """
+    path = results / account.bias
+    if path.is_file() and fits.getval(path, "CCDFKEY") != account.bias_key:
+        raise CannotRemake(f"its bias {account.bias} was made again since")
+    return path
+
+
 # -- combined frames -------------------------------------------------------------------------------
 
 
@@ -207,14 +221,19 @@ def combine_rows(account, results, hdu, rows):
 
     Returns
     -------
-    numpy.ndarray
+    image : numpy.ndarray
         (ny, nx), float64, adu.
+    largest : float
+        The largest value of a member or its bias, adu: sums are rounded at its scale.
 
     Raises
     ------
     CannotRemake
     """
     members = member_rows([results / product_of(m) for m in account.members], hdu, rows)
+    if account.bias:
+        (bias,) = member_rows([_bias_of(account, results)], hdu, rows)
+        members = [ccdproc.subtract_bias(member, bias, add_keyword=None) for member in members]
     arguments = {"method": account.method}
     if account.clip is not None:
         if account.iterations != 1 or account.deviation not in ("mad", "std"):
@@ -228,6 +247,7 @@ def combine_rows(account, results, hdu, rows):
             "sigma_clip_func": np.ma.median,
             "sigma_clip_dev_func": mad_std if account.deviation == "mad" else np.ma.std,
         }
+    largest = max(float(np.nanmax(np.abs(member.data))) for member in members)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
+        return np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64), largest
