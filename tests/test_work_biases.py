@@ -754,3 +754,12 @@ def test_biases_that_the_converter_cuts_off_are_said_to_be(tmp_path, level, sign
     _, records = combined(tmp_path)
     said = [text for text in records[BIAS].data["remarks"] if "so near 0" in text]
     assert len(said) == (level == 0 and not signed)
+
+
+def test_clipping_by_the_standard_deviation_rejects_nothing_of_nine(tmp_path):
+    """The largest of nine values is 2.7 deviations off: the setting must reach pixels and key."""
+    fill(tmp_path / "raw", with_hits(biases(9)))
+    run, records = combined(tmp_path, bias={"clip_by": "std"})
+    assert records[BIAS].data["rejected"] == 0
+    assert run.open(BIAS)[0].header["CLIPDEV"] == "std"
+    assert records[BIAS].basis["settings"]["clip_by"] == "std"

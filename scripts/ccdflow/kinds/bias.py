@@ -35,6 +35,11 @@ class Bias(Master):
         "combined_noise_error", "predicted_noise", "root_n_noise", "clipped_fraction",
     )  # fmt: skip
 
+    def settings_of(self, block):
+        """Return the settings that the pixels depend on; older keys do not name clipping by MAD."""
+        own = super().settings_of(block)
+        return own if block["clip_by"] == "mad" else {**own, "clip_by": block["clip_by"]}
+
     def measure(self, work, combined, amplifier, unit):
         """Return what the biases say of one amplifier: a row of the table, and what is drawn."""
         place, frames = work.place(amplifier), work.sampled(combined, amplifier)

@@ -113,7 +113,7 @@ class Master(Kind):
         settings = self.configuration(context)
         basis = {
             "arithmetic": self.version,
-            "settings": {name: settings[name] for name in self.settings},
+            "settings": self.settings_of(settings),
             "shared": list(map(list, group.shared)),
             "members": [[file, record.key] for file, record in self.members(context, group)],
         }
@@ -135,6 +135,10 @@ class Master(Kind):
             if record is not None and record.status == ledger.MADE:
                 found.append((file, record))
         return found
+
+    def settings_of(self, block):
+        """Return the settings of a block of the configuration that a master's pixels depend on."""
+        return {name: block[name] for name in self.settings}
 
     def what_changed(self, before, now):
         """Say what makes a master out of date."""
@@ -190,9 +194,11 @@ class Master(Kind):
     def recipe(self, work):
         """Return the recipe by which the values of a pixel become one."""
         settings = work.settings
-        # By MAD until the wiring hands the noise of the amplifiers on.
         return stack.CombineRecipe(
-            settings["method"], settings["clip"], settings["iterations"], clip_by="mad"
+            settings["method"],
+            settings["clip"],
+            settings["iterations"],
+            clip_by=settings["clip_by"],
         )
 
     def combine(self, work, image, members):
