@@ -67,6 +67,7 @@ def write_index(context, job):
             nights=tuple(reversed(lines)),
             aside=tuple(aside),
             trend=trend(context, groups),
+            sections=tuple(s for kind in context.chain if (s := kind.overview(context))),
             provenance=provenance(),
             notes=() if BIAS.configuration(context)["enabled"] else (f"{OFF}.",),
         )

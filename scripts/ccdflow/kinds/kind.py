@@ -169,6 +169,13 @@ class Kind:
         """Return what the overview of all nights depends on for this kind: a dict."""
         return {}
 
+    def overview(self, context):
+        """Return the `ccdflow.pages.page.Section` of the overview for this kind, or None.
+
+        The overview is made again when what `index_basis` returns has changed.
+        """
+        return None
+
 
 class Chain(tuple):
     """Kinds of products in the order in which they are made: each after what it is made of."""

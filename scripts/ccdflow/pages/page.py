@@ -221,7 +221,7 @@ class AmplifierFigures:
 
 @dataclass(frozen=True)
 class Section:
-    """What a kind of product shows on a night's page.
+    """What a kind of product shows on a night's page, or on the overview.
 
     Attributes
     ----------
@@ -349,6 +349,8 @@ class IndexPage:
         Frames set aside, of all nights and of none.
     trend : tuple of Picture
         Figures over nights.
+    sections : tuple of Section
+        Of the kinds of products.
     provenance : tuple of (str, str)
         Names and values.
     notes : tuple of str
@@ -360,6 +362,7 @@ class IndexPage:
     nights: tuple[NightLine, ...] = ()
     aside: tuple[Frame, ...] = ()
     trend: tuple[Picture, ...] = ()
+    sections: tuple[Section, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     title: str = "All nights"
@@ -418,7 +421,8 @@ def index_page(page: IndexPage) -> str:
     UserError
         If a picture is no PNG or has no alternative text.
     """
-    _check_pictures(page.trend, page.title)
+    pictures = [*page.trend, *(item for section in page.sections for item in section.pictures)]
+    _check_pictures(pictures, page.title)
     return _template("index.html.j2").render(
         page=page,
         summary=_index_summary(page),
