@@ -59,6 +59,10 @@ check: $(DEVELOPER) ## formatting and lint of Python and Snakemake code
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 
+.PHONY: docs
+docs: $(DEVELOPER) ## the documentation as a site: docs/_build/index.html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
 .PHONY: format
 format: $(DEVELOPER) ## format the code
 	$(BIN)/ruff format .
@@ -70,7 +74,7 @@ env: $(DEVELOPER) ## make or renew the environment in VENV (default .venv)
 
 .PHONY: clean
 clean: ## remove the demo, caches and the environment; your raw frames and results stay
-	rm -rf demo .venv .snakemake .pytest_cache .ruff_cache .hypothesis bench-data
+	rm -rf demo docs/_build docs/api .venv .snakemake .pytest_cache .ruff_cache .hypothesis bench-data
 	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help

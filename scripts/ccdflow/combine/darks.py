@@ -83,8 +83,8 @@ def combine_darks(
     -------
     ccdflow.combine.stack.Combined
         `image` is in the members' unit, at their own exposure. `uncertainty` is that of the darks
-        alone: if the dark is subtracted from a frame with the same bias, times k, the bias adds (1
-        - k)^2 times ``shared["MBNOISE"]``^2, and the dark adds k^2 `uncertainty`^2.
+        alone: if the dark is subtracted from a frame with the same bias, times k, the dark adds the
+        square of (k `uncertainty`), and the bias that of (1 - k) ``shared["MBNOISE"]``.
 
     Raises
     ------

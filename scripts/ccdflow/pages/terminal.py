@@ -1,0 +1,216 @@
+"""A night in one screen of a terminal, from the rows of the results' tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+# The order of types in which a night is told; others follow by name.
+_TYPES = ("bias", "dark", "flat", "arc", "science")
+_MOST_NAMED = 5
+_LABEL = 12
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Rows of the tables of a results folder, of one night each: dicts of text, as in the files.
+
+    Attributes
+    ----------
+    frames : list of dict
+        Of ``inventory.csv``.
+    biases, darks, flats : list of dict
+        Of ``bias_quality.csv``, ``dark_quality.csv`` and ``flat_quality.csv``.
+    steps : list of dict
+        Of ``associations.csv``.
+    """
+
+    frames: list
+    biases: list = ()
+    darks: list = ()
+    flats: list = ()
+    steps: list = ()
+
+
+def night_text(night, tables, *, page="", width=80):
+    """Return a night in words, for a terminal.
+
+    Parameters
+    ----------
+    night : str
+    tables : Tables
+        Of this night alone.
+    page : str, optional
+        Path of the night's page, for the last line.
+    width : int
+        Columns of the terminal; longer lines are cut.
+
+    Returns
+    -------
+    str
+        Lines, without a newline at the end.
+    """
+    cameras = sorted({row["camera"] for row in tables.frames if row["camera"]})
+    lines = [f"night {night}  {', '.join(cameras) or 'camera unknown'}", _status(tables.frames)]
+    lines += ["", *_frames(tables.frames)]
+    for title, part in (
+        ("masters", _masters(tables)),
+        ("calibrated", _calibrated(tables.steps)),
+        ("warnings", _warnings(tables)),
+        ("set aside", _named(tables.frames, "set aside")),
+        ("incomplete", _named(tables.frames, "arriving")),
+    ):
+        lines += _block(title, part)
+    if page:
+        lines += ["", f"{'page':{_LABEL}}{page}"]
+    return "\n".join(_cut(line, width) if line != lines[-1] else line for line in lines)
+
+
+def _cut(line, width):
+    """Cut a line to the terminal's width.
+
+    >>> _cut("abcdef", 5), _cut("abc", 5)
+    ('abcd…', 'abc')
+    """
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _block(title, lines):
+    if not lines:
+        return []
+    first, *others = lines
+    return ["", f"{title:{_LABEL}}{first}", *(" " * _LABEL + line for line in others)]
+
+
+def _status(frames):
+    total = len(frames)
+    counts = Counter(row["status"] for row in frames)
+    whole = counts.pop("ok", 0)
+    words = {"arriving": "still being written", "orphan": "raw file missing"}
+    others = [f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())]
+    said = f"all {total} readable" if not others else f"{whole} readable, {', '.join(others)}"
+    return f"{total} frame{'s' * (total != 1)}: {said}"
+
+
+def _order(kind):
+    return (_TYPES.index(kind) if kind in _TYPES else len(_TYPES), kind)
+
+
+def _seconds(text):
+    """Return an exposure time to three digits, so that those of one group look alike.
+
+    >>> _seconds("300.062"), _seconds("70.011"), _seconds("0.0"), _seconds("1800"), _seconds("")
+    ('300', '70', '0', '1800', '–')
+    """
+    if not text:
+        return "–"
+    value = float(text)
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _frames(frames):
+    """Return a table of the frames: a line for each type, filter and exposure."""
+    kinds = Counter(
+        (row["type"], _filter(row), _seconds(row["exptime"])) for row in frames if row["type"]
+    )
+    ordered = sorted(kinds, key=lambda key: (*_order(key[0]), key[1], len(key[2]), key[2]))
+    lines = [f"{'type':{_LABEL}}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
+    for key in ordered:
+        kind, light, seconds = key
+        lines.append(
+            f"{kind:{_LABEL}}{light or '–':10}{seconds:>10}{kinds[key]:>8}"
+            f"  {_objects(frames, kind, light, seconds)}".rstrip()
+        )
+    return lines
+
+
+def _filter(row):
+    return row["filter"] if row["type"] in ("flat", "science") else ""
+
+
+def _objects(frames, kind, light, seconds):
+    names = {
+        row["object"]
+        for row in frames
+        if row["type"] == kind == "science"
+        and (_filter(row), _seconds(row["exptime"])) == (light, seconds)
+    }
+    return ", ".join(sorted(names - {""}))
+
+
+def _masters(tables):
+    """Return a line for each combined bias, dark and flat, with its figures."""
+    lines = []
+    for row in _groups(tables.biases):
+        figures = _figures(
+            row, ("level", "level {:.1f} adu"), ("read_noise", "read noise {:.2f} adu")
+        )
+        lines.append(_master("bias", "", row, figures))
+    for row in _groups(tables.darks):
+        # The table's unit is that of the signal, and the rate is a second's.
+        unit = f"{row['unit']}s" if row["unit"] == "electron" else row["unit"]
+        figures = _figures(row, ("rate", f"{{:.3g}} {unit} a second"), ("hot", "{:.0f} hot pixels"))
+        lines.append(_master("dark", f"{_seconds(row['seconds'])} s", row, figures))
+    for row in _groups(tables.flats):
+        figures = _figures(
+            row,
+            ("level", f"{{:.0f}} {row['unit']}" + "s" * (row["unit"] == "electron")),
+            ("signal_to_noise", "signal to noise {:.0f} a pixel"),
+        )
+        lines.append(_master("flat", row["group"].rpartition("_")[2], row, figures))
+    return lines
+
+
+def _groups(rows):
+    """Return the first row of each group: the first amplifier speaks for the others."""
+    return list({row["group"]: row for row in reversed(rows)}.values())[::-1]
+
+
+def _figures(row, *wanted):
+    return ", ".join(text.format(float(row[name])) for name, text in wanted if row.get(name))
+
+
+def _master(kind, of, row, figures):
+    if not row["product"]:
+        return f"{kind} {of}: not made: {row['note'] or 'no reason given'}".replace(" :", ":")
+    count = int(float(row["frames"]))
+    return f"{f'{kind} {of}':<16}{count:>3} frames  {figures}".rstrip()
+
+
+def _calibrated(steps):
+    """Return the numbers of calibrated frames of each grade, and the reasons for less than A."""
+    grades, reasons = {}, {}
+    for row in steps:
+        frame = row["frame"]
+        grades[frame] = max(grades.get(frame, "A"), row["grade"])
+        if row["grade"] > "A":
+            reasons.setdefault(f"{row['step']}: {row['reason']}", set()).add(frame)
+    if not grades:
+        return []
+    counts = Counter(grades.values())
+    numbers = ", ".join(f"{counts[grade]} of grade {grade}" for grade in sorted(counts))
+    worst = sorted(reasons, key=lambda reason: (-len(reasons[reason]), reason))
+    return [
+        f"{len(grades)} frame{'s' * (len(grades) != 1)}: {numbers}",
+        *(f"{len(reasons[reason])} with {reason}" for reason in worst[:_MOST_NAMED]),
+    ]
+
+
+def _warnings(tables):
+    """Return the notes on masters that were made; those on others stand with the master."""
+    rows = [*tables.biases, *tables.darks, *tables.flats]
+    return [
+        f"{group}: {note}"
+        for group, note in dict.fromkeys(
+            (row["group"], row["note"]) for row in rows if row["note"] and row["product"]
+        )
+    ]
+
+
+def _named(frames, status):
+    """Return the names and reasons of frames of a status; the rest is counted."""
+    rows = [row for row in frames if row["status"] == status]
+    lines = [f"{row['file']}: {row['reason']}" for row in rows[:_MOST_NAMED]]
+    if len(rows) > _MOST_NAMED:
+        lines.append(f"and {len(rows) - _MOST_NAMED} more, see inventory.csv")
+    return lines

@@ -1,0 +1,147 @@
+"""A night in one screen of a terminal: scripts/night.py and pages/terminal.py."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import night as script
+from ccdflow.errors import UserError
+from ccdflow.pages import terminal
+
+ROOT = Path(__file__).parents[1]
+
+
+def frame(name, kind, *, filter="", seconds="0.0", status="ok", reason="", **others):
+    row = {"file": name, "night": "2020-01-01", "camera": "cam", "type": kind, "filter": filter}
+    return row | {
+        "exptime": seconds, "object": "", "status": status, "reason": reason, **others,
+    }  # fmt: skip
+
+
+FRAMES = [
+    *(frame(f"b{n}", "bias") for n in range(7)),
+    *(frame(f"f{n}", "flat", filter="g'", seconds=text) for n, text in enumerate(("70.001", "70.011"))),
+    frame("s1", "science", filter="g'", seconds="300.06", object="m 31"),
+    frame("s2", "science", filter="g'", seconds="300.01", object="ngc 1"),
+    frame("x1", "", status="set aside", reason="the file is no FITS file"),
+    frame("y1", "dark", seconds="10", status="arriving", reason="the file is incomplete"),
+]  # fmt: skip
+BIAS = {
+    "night": "2020-01-01", "group": "bias_cam", "frames": "7", "level": "1139.18",
+    "read_noise": "9.99927",
+    "product": "combined/2020-01-01/bias_cam.fits", "note": "",
+}  # fmt: skip
+STEP = {
+    "night": "2020-01-01",
+    "frame": "calibrated/s1.fits",
+    "step": "dark",
+    "reason": "none",
+    "grade": "C",
+}
+
+
+def text(**tables):
+    return terminal.night_text("2020-01-01", terminal.Tables(**({"frames": FRAMES} | tables)))
+
+
+def test_frames_of_one_group_share_a_line_with_their_number():
+    lines = text().splitlines()
+    assert lines[:2] == [
+        "night 2020-01-01  cam",
+        "13 frames: 11 readable, 1 still being written, 1 set aside",
+    ]
+    table = [line.split() for line in lines[4:8]]
+    assert table == [
+        ["bias", "–", "0", "7"],
+        ["dark", "–", "10", "1"],
+        ["flat", "g'", "70", "2"],
+        ["science", "g'", "300", "2", "m", "31,", "ngc", "1"],
+    ]
+
+
+def test_what_is_not_well_is_named_with_its_reason():
+    said = text()
+    assert "set aside   x1: the file is no FITS file\n" in said
+    assert "incomplete  y1: the file is incomplete" in said
+
+
+def test_many_frames_set_aside_are_counted():
+    many = [frame(f"x{n}", "", status="set aside", reason="r") for n in range(9)]
+    said = text(frames=many).splitlines()
+    assert sum(line.endswith(": r") for line in said) == 5
+    assert said[-1].strip() == "and 4 more, see inventory.csv"
+
+
+def test_masters_and_grades():
+    refused = BIAS | {"group": "bias_b", "product": "", "note": "two levels"}
+    said = text(
+        biases=[BIAS | {"note": "noisy"}, BIAS, refused],
+        steps=[STEP, STEP | {"step": "bias", "grade": "A"}, STEP | {"frame": "s2", "grade": "A"}],
+    )
+    assert "bias              7 frames  level 1139.2 adu, read noise 10.00 adu" in said
+    assert "bias: not made: two levels" in said
+    assert "calibrated  2 frames: 1 of grade A, 1 of grade C" in said
+    assert "1 with dark: none" in said
+    assert "warnings    bias_cam: noisy" in said
+    assert said.count("bias_b") == 0
+
+
+def test_lines_are_cut_at_the_width_of_the_terminal():
+    said = terminal.night_text("2020-01-01", terminal.Tables(FRAMES), width=30, page="p" * 50)
+    *lines, last = said.splitlines()
+    assert max(map(len, lines)) == 30
+    assert last.endswith("p" * 50)
+
+
+def results(tmp_path):
+    with (tmp_path / "inventory.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, FRAMES[7])
+        table.writeheader()
+        for row in FRAMES[:9]:
+            table.writerow({name: row[name] for name in FRAMES[7]})
+            table.writerow({name: row[name] for name in FRAMES[7]} | {"night": "2019-12-31"})
+    return tmp_path
+
+
+def test_the_last_night_is_the_default(tmp_path, capsys):
+    folder = results(tmp_path)
+    assert script.main([f"results={folder}"]) == 0
+    assert capsys.readouterr().out.startswith("night 2020-01-01  cam\n9 frames: all 9 readable\n")
+    assert script.main([f"results={folder}", "2019-12-31"]) == 0
+    assert capsys.readouterr().out.startswith("night 2019-12-31  cam\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "results: is not given"),
+        (["results=/nix"], "there is no inventory"),
+        (["results=HERE", "2020"], "allowed: 2019-12-31 to 2020-01-01, 2 in all"),
+        (["results=HERE", "a", "b"], "more than one night"),
+    ],
+)
+def test_a_wrong_call_is_one_line(tmp_path, capsys, words, said):
+    folder = results(tmp_path)
+    assert script.main([word.replace("HERE", str(folder)) for word in words]) == 1
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, ROOT / "scripts" / "night.py", f"results={results(tmp_path)}"]
+    process = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_results_are_a_folder_with_an_inventory():
+    with pytest.raises(UserError, match="results"):
+        script.results_and_night(["2020-01-01"])

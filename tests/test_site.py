@@ -1,0 +1,28 @@
+"""The documentation as a site: it is built without a warning and without a network."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d",
+         tmp_path / "doctrees", DOCS, tmp_path / "site"],
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert process.stderr == ""
+    assert process.returncode == 0
+    for document in DOCS.glob("*.md"):
+        assert (tmp_path / "site" / f"{document.stem}.html").is_file()
+    page = (tmp_path / "site" / "api" / "ccdflow.frame.reduction.html").read_text("utf-8")
+    assert "(ny, nx)" in page
+    assert "Parameters" in page
+
+
+def test_every_document_is_in_the_contents_of_the_site():
+    contents = (DOCS / "index.md").read_text("utf-8").splitlines()
+    assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= set(contents)
