@@ -38,7 +38,7 @@ if not IS_MODULE and Path(ccdflow_settings.NAME).is_file():
 
 
 SETTINGS = or_stop(ccdflow_settings.load, config)
-RUN = steward.Steward(SETTINGS, CHAIN)
+RUN = steward.Steward(SETTINGS, CHAIN, notices=ccdflow_settings.notices(config))
 RESULTS = RUN.results
 if workflow.is_main_process:
     summary.begin(RESULTS)

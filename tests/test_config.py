@@ -213,6 +213,18 @@ def test_every_camera_of_the_project_passes_its_schema(path):
     schemas.check(yaml.safe_load(path.read_text("utf-8")), "camera.schema.json", file=path)
 
 
+def test_the_former_name_of_a_number_is_understood_with_a_warning():
+    assert settings.load({"frames_per_order": 7, "frames_per_batch": 2000})["frames_per_batch"] == 7
+    (line,) = settings.notices({"frames_per_order": 7, "frames_per_batch": 2000, "strict": True})
+    assert line == (
+        "warning: the setting `frames_per_order` is called `frames_per_batch` now; "
+        "its value is used, write the new name"
+    )
+    assert settings.notices(settings.load({"frames_per_order": 7})) == []
+    with pytest.raises(UserError, match=r"frames_per_batch: .*0"):
+        settings.load({"frames_per_order": 0})
+
+
 def test_the_former_name_of_a_block_is_understood():
     """`combine:` became `bias:`, and its memory a limit of all that is combined."""
     given = {"combine": {"minimum": 4, "memory": 500}, "limits": {"settle": 5}}

@@ -14,6 +14,11 @@ SCHEMA = "config.schema.json"
 NAME = "config/config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("raw", "results", "cameras")
+_FORMER_FRAMES = "frames_per_order"
+_FORMER = {
+    "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",
+    _FORMER_FRAMES: "`frames_per_batch`",
+}
 _WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -76,12 +81,32 @@ def load(config):
     return settings
 
 
-def _with_new_names(given):
-    """Return settings with former names replaced: ``combine`` is ``bias`` and a limit now.
+def notices(config):
+    """Return a line for each setting that is given under its former name.
 
-    What is given under a former name goes before the same key under the new one: the configuration
-    file has every key, and a former name can only be the user's own.
+    Parameters
+    ----------
+    config : dict
+        As for `load`.
     """
+    return [
+        f"warning: the setting `{former}` is called {now} now; "
+        "its value is used, write the new name"
+        for former, now in _FORMER.items()
+        if former in config
+    ]
+
+
+def _with_new_names(given):
+    """Return settings with former names replaced.
+
+    A value under a former name wins over the same key under its new name: the configuration file
+    has every key, and a former name can only be the user's own.
+    """
+    if _FORMER_FRAMES in given:
+        given = {key: value for key, value in given.items() if key != _FORMER_FRAMES} | {
+            "frames_per_batch": given[_FORMER_FRAMES]
+        }
     if not isinstance(given.get("combine"), dict):
         # Not a block: the schema reports the unknown key.
         return given

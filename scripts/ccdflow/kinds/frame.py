@@ -38,7 +38,7 @@ class Frame(Kind):
     todo = "reduce"
     stage = 1
     place = "reduced/"
-    why_moved = "the raw file is gone, and it is damaged"
+    why_moved = "raw file missing, and the product is damaged"
 
     def has_name(self, product):
         """Tell whether a path is that of a reduced frame."""
