@@ -640,7 +640,7 @@ amplifiers: [{data: {fits: "[1:10,1:9]"}, overscan: {fits: "[11:12,1:8]"}%s}]
             'recognise: {A: b}\noverscan: none\namplifiers: [{overscan: {fits: "[1:2,*]"}}]',
             r"overscan: an amplifier has an overscan, and the camera has none",
         ),
-        ("recognise: {A: b}\nrecognise: {A: c}", r"stands twice"),
+        ("recognise: {A: b}\nrecognise: {A: c}", r"given twice"),
         ("recognise: [", r"not valid YAML"),
         ("7", r"holds no profile"),
         ("", r"holds no profile"),

@@ -10,7 +10,7 @@ from ccdflow.run.inventory import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
 # At most so many products to be moved away are named.
 _MOST_LINES = 5
-_NOT_WANTED = "it is no such product any more"
+_NOT_WANTED = "no frame or setting asks for it any longer"
 
 
 def counted(number, words):
@@ -73,7 +73,7 @@ def _older_headers(plan):
     """Return the lines on products that keep an older version of their header."""
     return [
         f"{counted(number, kind.words)} with a header of an older version: "
-        f"`-R {kind.rule}` writes it anew; the pixels are as they would be"
+        f"`-R {kind.rule}` writes it anew; the pixels would be the same"
         for kind in plan.context.chain
         if (number := plan.older_headers.get(kind.name))
     ]

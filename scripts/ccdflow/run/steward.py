@@ -145,8 +145,8 @@ class Steward:
         raise UserError(
             f"there is no such product: {row.shown[1]}" if row else "there is no such product",
             file=f"{self.results}/{product}",
-            allowed=f"a file of {paths.INVENTORY} below {self.results}/reduced, packing dropped,"
-            " or what is made of them",
+            allowed=f"a file of {paths.INVENTORY} below {self.results}/reduced, without .gz or the"
+            " like, or a product made of these",
         )
 
     def _hand_on(self):
@@ -271,7 +271,7 @@ class Steward:
         end = time.monotonic() + self.host.latency
         while late := [path for path in late if not os.path.exists(path)]:  # noqa: PTH110
             if time.monotonic() > end:
-                raise JobFailed(f"{job.product}: {late[0]} is not to be seen; raise --latency-wait")
+                raise JobFailed(f"{job.product}: {late[0]} has not appeared; raise --latency-wait")
             time.sleep(0.5)
 
     def check_made(self, path):
