@@ -1,10 +1,15 @@
 """The new night, every morning: for cron or a systemd timer (docs/daily.md).
 
-python scripts/daily.py --cores 4 --config raw=FOLDER results=FOLDER
+python scripts/daily.py raw=FOLDER results=FOLDER --cores 4
 
-Takes the arguments of snakemake. Prints nothing if there is nothing new, otherwise one line. Exit
-status 0: all is well, or the last run is still at work (one line reports that); 3: frames were
-newly set aside (rejected), everything else is made; 1: the run failed, its last lines are printed.
+Takes the arguments of snakemake; settings need no --config before them. Prints nothing if there is
+nothing new, otherwise one line. Exit status 0: all is well, or the last run is still at work (one
+line reports that); 3: frames were newly set aside (rejected), everything else is made; 1: the run
+failed, its last lines are printed.
+
+Example, after `make demo`:
+
+python scripts/daily.py raw=demo/raw results=demo/results --cores 2
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ccdflow import paths
+from ccdflow import paths, schemas, settings
 from ccdflow.files import notes
 from ccdflow.run import summary
 from ccdflow.run.inventory import ARRIVING, RAW_MISSING, SET_ASIDE
@@ -196,9 +201,24 @@ def keep(results, output):
     return path
 
 
+def parse(arguments):
+    """Return the arguments of snakemake: settings without --config get one.
+
+    Parameters
+    ----------
+    arguments : list of str
+    """
+    if {"--config", "-C"} & set(arguments):
+        return list(arguments)
+    names = schemas.read(settings.SCHEMA)["properties"]
+    own = [word for word in arguments if word.partition("=")[0] in names and "=" in word]
+    rest = [word for word in arguments if word not in own]
+    return [*rest, "--config", *own] if own else rest
+
+
 def main():
-    """Run with the command line's arguments."""
-    arguments = sys.argv[1:]
+    """Run the command line and return its exit status."""
+    arguments = parse(sys.argv[1:])
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0
