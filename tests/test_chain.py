@@ -264,7 +264,10 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
 @pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)
 def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     rules = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    assert re.search(rf"^rule {kind.rule}:", rules, re.MULTILINE)
+    own = re.search(rf"^rule {kind.rule}:\n(.*?)(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL)
+    assert re.match(r' +""".* -> .*"""\n', own[1])
+    # On a cluster only the rule `night` is a job; all others run where the run was started.
+    assert "    localrule: True\n" in own[1]
     assert all(kind.words)
     assert kind.words[0] != kind.words[1]
     assert kind.todo in ("reduce", "make", "calibrate", "write")

@@ -7,7 +7,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from ccdflow import schemas, yamltext
+from ccdflow import paths, schemas, yamltext
 from ccdflow.errors import UserError
 
 SCHEMA = "config.schema.json"
@@ -52,7 +52,7 @@ def _defaults_of(schema):
     }
 
 
-def load(config):
+def load(config, *, folders=()):
     """Check a configuration and fill in the defaults.
 
     Parameters
@@ -60,6 +60,9 @@ def load(config):
     config : dict
         The values of the configuration file and the command line, as Snakemake passes them. Not
         changed.
+    folders : sequence of str
+        The folders of products in the results folder, in which raw frames may not lie:
+        ``CHAIN.folders``.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def load(config):
     schemas.check(given, SCHEMA, file=NAME)
     settings = _merged(_defaults(), given)
     schemas.check(settings, SCHEMA, file=NAME)
-    _check_folders(settings)
+    _check_folders(settings, (*folders, "set_aside", paths.STATE))
     return settings
 
 
@@ -159,7 +162,7 @@ def _merged(defaults, given):
     return merged
 
 
-def _check_folders(settings):
+def _check_folders(settings, folders):
     if set("{}<>") & set(settings["results"]):
         raise UserError(
             "Snakemake would take the brackets in this path for wildcards",
@@ -177,7 +180,7 @@ def _check_folders(settings):
             value=settings["results"],
             allowed=f"a folder that is not inside {settings['raw']}",
         )
-    if results in raw.parents and _inside_products(raw, results):
+    if results in raw.parents and raw.relative_to(results).parts[0] in folders:
         raise UserError(
             "the raw folder lies where products are written",
             file=NAME,
@@ -185,11 +188,6 @@ def _check_folders(settings):
             value=settings["raw"],
             allowed=f"a folder outside {settings['results']}",
         )
-
-
-def _inside_products(raw, results):
-    first = raw.relative_to(results).parts[0]
-    return first in ("reduced", "combined", "calibrated", "nights", "set_aside", ".ccdflow")
 
 
 def cameras_folder(settings):
