@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.camera.cameras import Recipe
+from ccdflow.camera.cameras import ReductionRecipe
 from ccdflow.camera.geometry import Geometry
 from ccdflow.combine.stack import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
@@ -235,7 +235,7 @@ class _Frame:
     target: Path
     layout: promised.RawLayout
     geometry: Geometry
-    recipe: Recipe
+    recipe: ReductionRecipe
     memory: int
     key: str
     is_sampled: bool

@@ -218,8 +218,8 @@ class HeaderStore:
         return self._geometries[name]
 
     def recipe(self, name):
-        """Return the `ccdflow.camera.cameras.Recipe` of a name, as in ``Row.recipe``."""
-        return cameras_module.Recipe(**self.shared[name])
+        """Return the `ccdflow.camera.cameras.ReductionRecipe` of a name, as in ``Row.recipe``."""
+        return cameras_module.ReductionRecipe(**self.shared[name])
 
     def keep(self, value):
         """Remember a JSON-able value and return its name."""
