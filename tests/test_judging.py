@@ -8,8 +8,7 @@ import pytest
 from small_frames import LFC_LIKE, amplifier, bias_cards, geometry, run_jobs, write_raw
 
 from ccdflow.camera.cameras import ReductionRecipe, load_cameras
-from ccdflow.combine.stack import CombineRecipe
-from ccdflow.combine.stack import combine_arrays
+from ccdflow.combine.stack import CombineRecipe, combine_arrays
 from ccdflow.detector.warnings import expected_clipping, remarks
 from ccdflow.frame import judging, reduction
 from ccdflow.settings import ROOT
