@@ -17,9 +17,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .PHONY: demo
 demo: $(RUNTIME) ## simulate the CCD guide's night (once), reduce it, and list the products
-	$(BIN)/python scripts/simulate.py demo/raw
+	$(BIN)/python scripts/simulate.py raw=demo/raw
 	$(BIN)/snakemake --cores $(CORES) --config raw=demo/raw results=demo/results
-	$(BIN)/python scripts/demo.py demo/raw demo/results
+	$(BIN)/python scripts/demo.py raw=demo/raw results=demo/results
 
 .PHONY: test
 test: check ## check the style, then run all tests

@@ -72,10 +72,10 @@ def _calibrated(place, number):
 
 def _ccdflow(*more):
     def command(place):
-        masters = [f"--{kind}={place.out / kind}.fits" for kind in ("bias", "dark", "flat")]
+        masters = [f"{kind}={place.out / kind}.fits" for kind in ("bias", "dark", "flat")]
         frames = sorted(place.frames.glob("science_*.fits"))
         script = ROOT / "scripts" / "calibrate.py"
-        return [sys.executable, script, place.out / "calibrated", *frames, *masters, *more]
+        return [sys.executable, script, f"out={place.out / 'calibrated'}", *frames, *masters, *more]
 
     return command
 

@@ -44,7 +44,7 @@ def ccdflow_command(folder):
     return [
         sys.executable,
         ROOT / "scripts" / "combine.py",
-        folder / "ccdflow.fits",
+        f"out={folder / 'ccdflow.fits'}",
         *sorted(folder.glob("red*.fits")),
     ]
 

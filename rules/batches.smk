@@ -1,5 +1,6 @@
 """Batches of nights, or parts of big nights: a job of the cluster, or a process here. The
-output is the record that says that each job of the batch has left its own."""
+output is the record that says that each job of the batch has left its own. All other rules are
+local: what is not made of one night alone need not queue."""
 
 
 rule night:

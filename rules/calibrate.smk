@@ -12,6 +12,7 @@ rule calibrate:
         log_of("{product}"),
     wildcard_constraints:
         product=r"calibrated/.+",
+    localrule: True
     params:
         frame=sources,
         calibrated=product,
@@ -31,6 +32,7 @@ rule associations_table:
         log_of("{product}"),
     wildcard_constraints:
         product=r"associations\.csv",
+    localrule: True
     params:
         frames=sources,
         table=product,

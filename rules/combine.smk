@@ -12,6 +12,7 @@ rule combine:
         log_of("{product}"),
     wildcard_constraints:
         product=r"combined/[^/]+/bias.+",
+    localrule: True
     threads: all_cores
     params:
         members=sources,
@@ -32,6 +33,7 @@ rule quality_table:
         log_of("{product}"),
     wildcard_constraints:
         product=r"bias_quality\.csv",
+    localrule: True
     params:
         figures=sources,
         table=product,

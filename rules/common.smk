@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 SNAKEFILE = Path(workflow.snakefile).absolute().parents[1] / "Snakefile"
@@ -37,8 +38,8 @@ if not IS_MODULE and Path(ccdflow_settings.NAME).is_file():
     configfile: ccdflow_settings.NAME
 
 
-SETTINGS = or_stop(ccdflow_settings.load, config)
-RUN = steward.Steward(SETTINGS, CHAIN)
+SETTINGS = or_stop(partial(ccdflow_settings.load, folders=CHAIN.folders), config)
+RUN = steward.Steward(SETTINGS, CHAIN, notices=ccdflow_settings.notices(config))
 RESULTS = RUN.results
 if workflow.is_main_process:
     summary.begin(RESULTS)

@@ -12,6 +12,7 @@ rule combine_darks:
         log_of("{product}"),
     wildcard_constraints:
         product=r"combined/[^/]+/dark.+",
+    localrule: True
     threads: all_cores
     params:
         members=sources,
@@ -32,6 +33,7 @@ rule dark_table:
         log_of("{product}"),
     wildcard_constraints:
         product=r"dark_quality\.csv",
+    localrule: True
     params:
         figures=sources,
         table=product,

@@ -12,6 +12,7 @@ rule combine_flats:
         log_of("{product}"),
     wildcard_constraints:
         product=r"combined/[^/]+/flat.+",
+    localrule: True
     threads: all_cores
     params:
         members=sources,
@@ -32,6 +33,7 @@ rule flat_table:
         log_of("{product}"),
     wildcard_constraints:
         product=r"flat_quality\.csv",
+    localrule: True
     params:
         figures=sources,
         table=product,

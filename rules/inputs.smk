@@ -27,28 +27,6 @@ def all_cores(wildcards):
     return workflow.cores
 
 
-# On a cluster a night is a job. What is not made of one night alone is made where the run was
-# started, so that it need not queue.
-localrules:
-    all,
-    reduce,
-    combine,
-    combine_darks,
-    combine_flats,
-    calibrate,
-    quality_table,
-    dark_table,
-    flat_table,
-    associations_table,
-    picture,
-    quality_picture,
-    masters_picture,
-    calibrated_picture,
-    page,
-    index_page,
-    product,
-
-
 def batch_path(wildcards):
     """Return the file of a batch."""
     return f"{RESULTS}/{batches.path_of(wildcards.name, wildcards.key)}"
@@ -117,7 +95,7 @@ def category_of(wildcards):
 def published():
     """Return the pages, pictures and tables in the results folder."""
     top = Path(RESULTS)
-    tables = (paths.INVENTORY, paths.BIAS_QUALITY, paths.DARK_QUALITY, paths.FLAT_QUALITY)
-    found = [top / name for name in (paths.INDEX_PAGE, *tables, paths.ASSOCIATIONS)]
+    files = (kind.place for kind in CHAIN if not kind.place.endswith("/"))
+    found = [top / name for name in (paths.INVENTORY, *files)]
     found += sorted(top.glob("nights/*/*.html")) + sorted(top.glob("nights/*/*.png"))
     return [str(path) for path in found if path.is_file()]

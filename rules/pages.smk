@@ -12,6 +12,7 @@ rule picture:
         log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/before_after\.png",
+    localrule: True
     params:
         frames=sources,
         picture=product,
@@ -31,6 +32,7 @@ rule quality_picture:
         log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/bias_quality\.png",
+    localrule: True
     params:
         biases=sources,
         picture=product,
@@ -50,6 +52,7 @@ rule masters_picture:
         log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/masters\.png",
+    localrule: True
     params:
         masters=sources,
         picture=product,
@@ -69,6 +72,7 @@ rule calibrated_picture:
         log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/calibrated\.png",
+    localrule: True
     params:
         frames=sources,
         picture=product,
@@ -88,6 +92,7 @@ rule page:
         log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/report\.html",
+    localrule: True
     params:
         shown=sources,
         page=product,
@@ -107,6 +112,7 @@ rule index_page:
         log_of("{product}"),
     wildcard_constraints:
         product=r"report\.html",
+    localrule: True
     params:
         pages=sources,
         overview=product,

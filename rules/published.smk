@@ -15,6 +15,7 @@ rule product:
     log:
         f"{RESULTS}/{paths.LOGS}/{{product}}.log",
     wildcard_constraints:
-        product=r"(reduced|combined|calibrated|nights)/.+|[^/.]+\.(csv|html)",
+        product=rf"({'|'.join(CHAIN.folders)})/.+|[^/.]+\.(csv|html)",
+    localrule: True
     run:
         check_made(output[0])

@@ -12,6 +12,7 @@ rule reduce:
         log_of("{product}"),
     wildcard_constraints:
         product=r"reduced/.+",
+    localrule: True
     params:
         raw=raw_frame,
         reduced=product,

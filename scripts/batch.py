@@ -1,9 +1,12 @@
 """Make the products of a batch: a night, or a part of one.
 
-python scripts/batch.py results/.ccdflow/batches/2016-01-15.0123456789abcdef.json --cores 4
+python scripts/batch.py BATCH [--cores N]
 
 The run that wrote the batch starts this, as a process of its own or as a cluster's job; by hand it
-does the same. Exit status 0: each product was made or has left a record of why it was not.
+does the same. Example:
+
+python scripts/batch.py results/.ccdflow/batches/2016-01-15.0123456789abcdef.json --cores 4
+ Exit status 0: each product was made or has left a record of why it was not.
 """
 
 from __future__ import annotations
@@ -20,15 +23,20 @@ def say(text):
     print(f"ccdflow: {text}", file=sys.stderr, flush=True)
 
 
-def main():
-    """Run with the command line's arguments."""
+def parse(arguments=None):
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("batch", help="the batch's file below results/.ccdflow/batches")
     parser.add_argument("--cores", type=int, default=2, help="threads (default: 2)")
     parser.add_argument("--parent", type=int, help="end when this process has ended")
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Run the command line and return its exit status."""
+    options = parse(arguments)
     return batches.make_all(
         options.batch, chain=CHAIN, threads=options.cores, parent=options.parent, say=say
     )

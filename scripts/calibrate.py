@@ -1,7 +1,11 @@
-"""Calibrate reduced frames: python scripts/calibrate.py OUT FILE ... --bias B --dark D --flat F.
+"""Calibrate reduced frames by hand, with the bias, dark and flat that are named.
 
-It applies the bias, dark and flat named on the command line. The frames have one image and one
-amplifier, and are uncompressed, like ccdflow's reduced frames.
+python scripts/calibrate.py out=FOLDER [bias=FILE] [dark=FILE] [flat=FILE] FRAME ...
+
+The frames have one image and one amplifier, and are uncompressed, like ccdflow's reduced frames.
+Example, after `make demo` and the example of combine.py:
+
+python scripts/calibrate.py out=demo/by-hand bias=demo/bias.fits demo/results/reduced/ccd.037.0.fits
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from ccdflow import commandline
 from ccdflow.camera.sections import Region
-from ccdflow.errors import CcdflowError, FrameError, UserError
+from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import card_value, number
 from ccdflow.files.planes import read_units
 from ccdflow.frame.calibrate import Chain, Use
@@ -23,16 +28,16 @@ from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.readout import Readout
 from ccdflow.kinds.matching import EXACT_PART, EXACT_SECONDS
 
+MASTERS = ("bias", "dark", "flat")
+
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = commandline.parser(
+        __doc__, words="out=FOLDER bias=FILE dark=FILE flat=FILE FRAME", names=("out", *MASTERS)
     )
-    parser.add_argument("out", type=Path, help="folder of the products")
-    parser.add_argument("files", nargs="+", type=Path, help="reduced frames")
-    for kind in ("bias", "dark", "flat"):
-        parser.add_argument(f"--{kind}", type=Path, help=f"combined {kind}")
+    for kind in MASTERS:
+        parser.add_argument(f"--{kind}", type=Path, help=argparse.SUPPRESS)
     parser.add_argument(
         "--bias-is-out",
         action="store_true",
@@ -42,16 +47,22 @@ def parse(arguments=None):
     parser.add_argument("--read-noise", type=float, help="electrons; else card RDNOISE")
     parser.add_argument("--saturation", type=float, help="raw adu from which a pixel is saturated")
     parser.add_argument("--image-only", action="store_true", help="neither UNCERT nor MASK")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    return parser.parse_args(arguments)
+    parser.add_argument("--cores", "--threads", type=int, default=len(os.sched_getaffinity(0)))
+    options = commandline.parse(parser, arguments)
+    for kind in MASTERS:
+        if kind in options.given:
+            setattr(options, kind, Path(options.given[kind]))
+    return options
 
 
-def calibrate(path, options, store):
+def calibrate(path, out, options, store):
     """Calibrate one frame.
 
     Parameters
     ----------
     path : pathlib.Path
+    out : pathlib.Path
+        The folder of the product.
     options : argparse.Namespace
     store : ccdflow.frame.masters.MasterStore
 
@@ -63,7 +74,7 @@ def calibrate(path, options, store):
     if unit.shape is None:
         raise FrameError("no image in its first HDU", file=path)
     uses = {}
-    for kind in ("bias", "dark", "flat"):
+    for kind in MASTERS:
         master = getattr(options, kind)
         if master is not None:
             found = store.get(master, kind)
@@ -72,7 +83,7 @@ def calibrate(path, options, store):
             uses[kind] = Use(found, scale_of(unit.header, found, path) if kind == "dark" else 1.0)
     return calibrate_file(
         path,
-        options.out / path.name,
+        out / path.name,
         Chain(**uses),
         [[readout_of(unit, options)]],
         uncertainty=not options.image_only,
@@ -115,23 +126,20 @@ def readout_of(unit, options):
 def run(options):
     """Calibrate the files and return the line that says so."""
     if options.bias_is_out and options.bias is None:
-        raise UserError("--bias-is-out needs the bias that is out", keyword="--bias")
+        raise UserError("--bias-is-out needs that bias", keyword="bias", remedy="write bias=FILE")
+    out = commandline.path(options, "out", old_form=True)
+    if not options.words:
+        raise UserError("no frame is given", remedy="name the reduced frames")
     store = MasterStore()
-    with ThreadPoolExecutor(options.threads) as pool:
-        jobs = [pool.submit(calibrate, path, options, store) for path in options.files]
+    with ThreadPoolExecutor(options.cores) as pool:
+        jobs = [pool.submit(calibrate, Path(path), out, options, store) for path in options.words]
         done = [job.result() for job in jobs]
-    return f"{options.out}: {len(done)} frames, in {done[0].unit}"
+    return f"{out}: {len(done)} frame{'s' * (len(done) != 1)}, in {done[0].unit}"
 
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    options = parse(arguments)
-    try:
-        print(run(options))
-    except CcdflowError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return commandline.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

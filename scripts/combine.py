@@ -1,12 +1,16 @@
-"""Combine reduced frames into one: python scripts/combine.py OUT FILE FILE ...
+"""Combine reduced frames into one, by hand.
+
+python scripts/combine.py out=FILE FRAME FRAME ...
 
 The workflow does this for every night and camera; the script does it for a few files by hand. The
 frames have to be uncompressed float images of one shape, as ccdflow's reduced frames are.
+Example, after `make demo`:
+
+python scripts/combine.py out=demo/bias.fits demo/results/reduced/ccd.00[1-6].0.fits
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -14,20 +18,16 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from ccdflow import __version__
+from ccdflow import __version__, commandline
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_MEMORY, CombineRecipe, combine, locate
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow.errors import UserError
 from ccdflow.files import checksum, promised, whole
 
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path, help="file to write; may not be there yet")
-    parser.add_argument("files", nargs="+", help="reduced frames")
+    parser = commandline.parser(__doc__, words="out=FILE FRAME", names=("out",))
     parser.add_argument("--hdu", type=int, default=0, help="number of the image's HDU")
     parser.add_argument("--method", default="average", choices=("average", "median"))
     parser.add_argument(
@@ -44,37 +44,42 @@ def parse(arguments=None):
     )
     parser.add_argument("--read-noise", type=float, help="of a pixel, in the unit of the frames")
     parser.add_argument("--gain", type=float, help="electrons a unit of the frames; not for biases")
-    parser.add_argument("--iterations", type=int, default=1, help="clip so many times at most")
+    parser.add_argument("--iterations", type=int, default=1, help="rounds of clipping at most")
     parser.add_argument(
-        "--memory", type=float, default=DEFAULT_MEMORY / 1e6, metavar="MB", help="ceiling in 10^6 B"
+        "--memory", type=float, default=DEFAULT_MEMORY / 1e6, metavar="MB", help="memory at most"
     )
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT where it is there")
-    return parser.parse_args(arguments)
+    parser.add_argument("--cores", "--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the file where it is there"
+    )
+    return commandline.parse(parser, arguments)
 
 
 def run(options):
     """Combine the files, write the result and return the line that says so."""
-    if options.out.exists() and not options.overwrite:
-        raise UserError("is there already", file=options.out, remedy="--overwrite replaces it")
+    out = commandline.path(options, "out", what="FILE", old_form=True)
+    if not options.words:
+        raise UserError("no frame is given", remedy="name the reduced frames")
+    if out.exists() and not options.overwrite:
+        raise UserError("is there already", file=out, remedy="--overwrite replaces it")
     recipe = CombineRecipe(
         method=options.method,
         clip=options.clip or None,
         iterations=options.iterations,
         clip_by=options.clip_by,
     )
-    members = [locate(path, hdu=options.hdu) for path in options.files]
+    members = [locate(path, hdu=options.hdu) for path in options.words]
     result = combine(
         members,
         recipe,
         noise=noise_of(options, members[0].shape),
-        threads=options.threads,
+        threads=options.cores,
         memory=int(options.memory * 1e6),
         uncertainty=False,
     )
-    write(options.out, result, options.files)
+    write(out, result, options.words)
     return (
-        f"{options.out}: {len(options.files)} frames, {result.recipe}; "
+        f"{out}: {len(options.words)} frames, {result.recipe}; "
         f"{int(result.clipped.sum())} values rejected"
     )
 
@@ -118,13 +123,7 @@ def write(path, result, files):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    options = parse(arguments)
-    try:
-        print(run(options))
-    except CcdflowError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return commandline.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

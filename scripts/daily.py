@@ -1,10 +1,15 @@
 """The new night, every morning: for cron or a systemd timer (docs/daily.md).
 
-python scripts/daily.py --cores 4 --config raw=FOLDER results=FOLDER
+python scripts/daily.py raw=FOLDER results=FOLDER --cores 4
 
-Takes the arguments of snakemake. Prints nothing if there is nothing new, otherwise one line. Exit
-status 0: all is well, or the last run is still at work (one line reports that); 3: frames were
-newly set aside (rejected), everything else is made; 1: the run failed, its last lines are printed.
+Takes the arguments of snakemake; settings need no --config before them. Prints nothing if there is
+nothing new, otherwise one line. Exit status 0: all is well, or the last run is still at work (one
+line reports that); 3: frames were newly set aside (rejected), everything else is made; 1: the run
+failed, its last lines are printed.
+
+Example, after `make demo`:
+
+python scripts/daily.py raw=demo/raw results=demo/results --cores 2
 """
 
 from __future__ import annotations
@@ -19,16 +24,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from ccdflow import paths
+from ccdflow import paths, schemas, settings
 from ccdflow.files import notes
 from ccdflow.run import summary
-from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
+from ccdflow.run.inventory import ARRIVING, RAW_MISSING, SET_ASIDE
 from ccdflow.run.progress import duration
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
 # Holds the frames reported so far. The inventory cannot tell: runs by hand update it as well.
 REPORTED = f"{paths.STATE}/reported.json"
+# Statuses as earlier versions reported them.
+_FORMER = {"orphan": RAW_MISSING}
 FAILED, ASIDE = 1, 3
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
 # A report shows so many last lines of a failed run, and names so many frames.
@@ -50,7 +57,7 @@ def troubled(table):
         return {
             row["file"]: (row["status"], row["reason"])
             for row in csv.DictReader(file)
-            if row["status"] in (SET_ASIDE, ARRIVING, ORPHAN)
+            if row["status"] in (SET_ASIDE, ARRIVING, RAW_MISSING)
         }
 
 
@@ -88,28 +95,34 @@ def news(count, before, after, seconds):
     Parameters
     ----------
     count : dict
-        Frames done, set aside, and other products made.
+        Frames done and set aside, other products made, and the words for those (``what``).
     before : dict
         What was reported before, see `reported`.
     after : dict
         As `troubled` returns it.
     seconds : float
     """
-    aside, gone = (newly(status, before, after) for status in (SET_ASIDE, ORPHAN))
+    aside, gone = (newly(status, before, after) for status in (SET_ASIDE, RAW_MISSING))
     made = count["frames"] - count["aside"]
     if not (made or count["others"] or aside or gone):
         return ""
     parts = [f"{made} frame{'s' * (made != 1)} reduced"]
     if count["others"]:
-        parts.append(f"{count['others']} combined biases, pictures and pages made")
+        parts.append(f"{others_made(count)} made")
     if aside:
         parts.append(f"{len(aside)} set aside ({named(aside, after)})")
     if gone:
-        parts.append(f"{len(gone)} whose raw file is gone")
+        parts.append(f"{len(gone)} {RAW_MISSING}")
     arriving = sum(status == ARRIVING for status, _ in after.values())
     if arriving:
         parts.append(f"{arriving} left for the next run")
     return f"ccdflow: {', '.join(parts)}, in {duration(seconds)}"
+
+
+def others_made(count):
+    """Return the number of products other than frames, with the words that the run had for them."""
+    number = count["others"]
+    return "1 other product" if number == 1 else f"{number} {count.get('what') or 'other products'}"
 
 
 def newly(status, before, after):
@@ -120,7 +133,8 @@ def newly(status, before, after):
 def reported(results):
     """Return {raw file: status} of earlier reports; {} if there was none."""
     try:
-        return json.loads((results / REPORTED).read_text("utf-8"))
+        statuses = json.loads((results / REPORTED).read_text("utf-8"))
+        return {file: _FORMER.get(status, status) for file, status in statuses.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
@@ -187,9 +201,24 @@ def keep(results, output):
     return path
 
 
+def parse(arguments):
+    """Return the arguments of snakemake: settings without --config get one.
+
+    Parameters
+    ----------
+    arguments : list of str
+    """
+    if {"--config", "-C"} & set(arguments):
+        return list(arguments)
+    names = schemas.read(settings.SCHEMA)["properties"]
+    own = [word for word in arguments if word.partition("=")[0] in names and "=" in word]
+    rest = [word for word in arguments if word not in own]
+    return [*rest, "--config", *own] if own else rest
+
+
 def main():
-    """Run with the command line's arguments."""
-    arguments = sys.argv[1:]
+    """Run the command line and return its exit status."""
+    arguments = parse(sys.argv[1:])
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0

@@ -1,25 +1,29 @@
-"""List the products of a run: python scripts/demo.py RAW RESULTS, the end of `make demo`."""
+"""List the products of a run, with a line on each: the end of `make demo`.
+
+Example, after `make demo`:
+
+python scripts/demo.py raw=demo/raw results=demo/results
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from pathlib import Path
 
 from astropy.io import fits
 
-from ccdflow import paths
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow import commandline, paths
+from ccdflow.errors import UserError
 from ccdflow.run import inventory
 
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("raw", type=Path, help="folder of raw frames")
-    parser.add_argument("results", type=Path, help="folder of what was made of them")
-    return parser.parse_args(arguments)
+    parser = commandline.parser(
+        __doc__, words="raw=FOLDER results=FOLDER", names=("raw", "results")
+    )
+    return commandline.parse(parser, arguments)
 
 
 def products(results):
@@ -131,15 +135,16 @@ def _environment():
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
+def run(options):
+    """Return the closing message for the folders of the command line."""
+    raw, results = (commandline.path(options, name, old_form=True) for name in options.names)
+    commandline.no_more_words(options)
+    return f"\n{message(raw, results)}"
+
+
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    options = parse(arguments)
-    try:
-        print(f"\n{message(options.raw, options.results)}")
-    except CcdflowError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return commandline.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,11 @@
-"""Propose a camera profile from one frame, or better from a bias and a flat.
+"""Propose a camera profile from one raw frame, or better from a bias and a flat.
 
-python scripts/new_camera.py FRAME [SECOND] [--out PROFILE.yaml] [--picture PICTURE.png]
+python scripts/new_camera.py FRAME [FRAME] [out=PROFILE.yaml] [picture=PICTURE.png]
+
+Without out= the profile goes into the current folder, under the camera's name; the picture beside
+it. Example, after `make demo`:
+
+python scripts/new_camera.py demo/raw/ccd.001.0.fits.gz demo/raw/ccd.014.0.fits.gz out=demo/lfc.yaml
 """
 
 from __future__ import annotations
@@ -16,10 +21,11 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
+from ccdflow import commandline
 from ccdflow.camera.cameras import identify, load_camera, load_cameras, refuse_reduced
 from ccdflow.camera.proposal_picture import proposal_picture
 from ccdflow.camera.propose import propose
-from ccdflow.errors import CcdflowError, FrameError, UserError
+from ccdflow.errors import FrameError, UserError
 
 CAMERAS = Path(__file__).resolve().parents[1] / "config" / "cameras"
 
@@ -30,7 +36,7 @@ def read(path):
     Raises
     ------
     UserError
-        If it can not be read as FITS.
+        If it cannot be read as FITS.
     """
     try:
         with warnings.catch_warnings():
@@ -41,7 +47,7 @@ def read(path):
                 return [hdu.header for hdu in hdus], images
     except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"can not be read as FITS: {reason}", file=path) from error
+        raise UserError(f"cannot be read as FITS: {reason}", file=path) from error
 
 
 def checked(proposal, headers, *, file):
@@ -73,7 +79,7 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
     Raises
     ------
     UserError
-        If the profile is there already, or the files can not be read or used.
+        If the profile is there already, or the files cannot be read or used.
     """
     headers, images = read(frame)
     other = None
@@ -96,7 +102,9 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
     out = out or Path(f"{proposal.name}.yaml")
     picture = picture or out.with_suffix(".png")
     if out.exists():
-        raise UserError("the file is there already", file=out, remedy="give another with --out")
+        raise UserError(
+            "the file is there already", file=out, remedy="give another: out=PROFILE.yaml"
+        )
     shown = images if other is None else brighter(images, other)
     out.write_text(proposal.yaml, encoding="utf-8")
     title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
@@ -133,21 +141,36 @@ def brighter(one, other):
     ]
 
 
+def parse(arguments=None):
+    """Return the parsed command line."""
+    parser = commandline.parser(
+        __doc__, words="FRAME [FRAME] out=FILE picture=FILE", names=("out", "picture")
+    )
+    for name in ("out", "picture"):
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    options = commandline.parse(parser, arguments)
+    for name in options.names:
+        value = options.given.get(name, getattr(options, name))
+        setattr(options, name, value and Path(value))
+    return options
+
+
+def run(options):
+    """Propose a profile for the frames of the command line, and return the lines on it."""
+    if len(options.words) not in (1, 2):
+        raise UserError(
+            "one or two frames are needed",
+            value=" ".join(options.words) or "none",
+            remedy="name a bias and a flat, or one of them",
+        )
+    first, second = map(Path, [*options.words, *options.words][:2])
+    second = second if len(options.words) == 2 else None
+    return "\n".join(new_camera(first, second, out=options.out, picture=options.picture))
+
+
 def main(arguments=None):
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("frame", type=Path, help="a raw frame: a flat, or a bias")
-    parser.add_argument("second", type=Path, nargs="?", help="the other of the two")
-    parser.add_argument("--out", type=Path, help="the profile to write (default: NAME.yaml here)")
-    parser.add_argument("--picture", type=Path, help="the PNG to write (default: beside --out)")
-    options = parser.parse_args(arguments)
-    try:
-        lines = new_camera(options.frame, options.second, out=options.out, picture=options.picture)
-    except CcdflowError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print("\n".join(lines))
-    return 0
+    """Run the command line and return its exit status."""
+    return commandline.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

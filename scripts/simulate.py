@@ -1,26 +1,25 @@
 """Simulate raw frames: the guide's LFC night, a run of biases, or an archive of nights.
 
-python scripts/simulate.py FOLDER [--scale 0.0625]    the guide's night
-python scripts/simulate.py FOLDER --biases 200        LFC biases
-python scripts/simulate.py FOLDER --nights 100        an archive of tiny frames
+python scripts/simulate.py raw=FOLDER                 the guide's night
+python scripts/simulate.py raw=FOLDER --biases 200    LFC biases
+python scripts/simulate.py raw=FOLDER --nights 100    an archive of tiny frames
+
+The folder is made; frames that are there are not written again. Example, 2 MB:
+
+python scripts/simulate.py raw=demo/small --scale 0.0625
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import replace
 
-from ccdflow import simulate
-from ccdflow.errors import UserError
+from ccdflow import commandline, simulate
 
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", help="folder to write the frames to")
+    parser = commandline.parser(__doc__, words="raw=FOLDER", names=("raw",))
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--biases", type=int, metavar="N", help="write N biases")
     kind.add_argument("--nights", type=int, metavar="N", help="write N nights of tiny frames")
@@ -41,27 +40,29 @@ def parse(arguments=None):
     parser.add_argument("--darks-date", help="UT date of the frames in darks/ (default: --date)")
     parser.add_argument("--instrument", default="LFC", help="value of the INSTRUME card")
     parser.add_argument("--overscan-side", default="right", choices=("right", "left"))
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cores", "--threads", type=int, default=2, help="threads (default: 2)")
     parser.add_argument(
         "--overwrite", action="store_true", help="write all frames, over whatever is there"
     )
-    return parser.parse_args(arguments)
+    return commandline.parse(parser, arguments)
 
 
 def run(options):
     """Write the requested frames and return the line that names them."""
+    folder = commandline.path(options, "raw", old_form=True)
+    commandline.no_more_words(options)
     own = {"instrument": options.instrument, "overscan_side": options.overscan_side}
-    common = {"seed": options.seed, "workers": options.threads}
+    common = {"seed": options.seed, "workers": options.cores}
     if options.nights is not None:
         count = simulate.simulate_archive(
-            options.folder,
+            folder,
             nights=options.nights,
             frames_per_night=options.frames_per_night,
             first_date=options.date,
             camera=replace(simulate.ARCHIVE_CAMERA, **own).scaled(options.scale),
             **common,
         )
-        return f"{count} simulated frames were added to {options.folder}"
+        return f"{count} simulated frames were added to {folder}"
     common |= {
         "scale": options.scale,
         "camera": replace(simulate.LFC, **own),
@@ -69,28 +70,19 @@ def run(options):
         "overwrite": options.overwrite,
     }
     if options.biases is not None:
-        truth = simulate.simulate_biases(options.folder, options.biases, **common)
+        truth = simulate.simulate_biases(folder, options.biases, **common)
     else:
-        truth = simulate.simulate_night(options.folder, darks_date=options.darks_date, **common)
+        truth = simulate.simulate_night(folder, darks_date=options.darks_date, **common)
     size = f"{truth.camera['naxis1']} x {truth.camera['naxis2']}"
     return (
-        f"{len(truth.frames)} simulated frames of {size} are in {options.folder}; "
+        f"{len(truth.frames)} simulated frames of {size} are in {folder}; "
         f"what was injected is in {simulate.TRUTH_FILE} and {simulate.TRUTH_ARRAYS} there"
     )
 
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    options = parse(arguments)
-    try:
-        print(run(options))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename or options.folder}: {error.strerror}", file=sys.stderr)
-        return 1
-    return 0
+    return commandline.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 python scripts/verify.py raw=FOLDER results=FOLDER [PRODUCT ...] [--all] [--whole]
 
+Example, after `make demo`:
+
+python scripts/verify.py raw=demo/raw results=demo/results reduced/ccd.001.0.fits
+
 Without PRODUCT it takes one frame of each camera, type and night, and every combined frame.
 Verdicts are in results/verification.csv. A verified product is not verified again while it and the
 files that it names are unchanged. Exit status 1 if any product differs.
@@ -9,45 +13,25 @@ files that it names are unchanged. Exit status 1 if any product differs.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from pathlib import Path
 
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow import commandline
+from ccdflow.errors import UserError
 from ccdflow.verify import table, verdicts
 
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = commandline.parser(
+        __doc__, words="raw=FOLDER results=FOLDER PRODUCT", names=("raw", "results")
     )
-    parser.add_argument("words", nargs="*", metavar="raw=FOLDER results=FOLDER PRODUCT ...")
     parser.add_argument("--all", action="store_true", help="every product, not a sample")
     parser.add_argument(
         "--whole", action="store_true", help="all rows of combined frames, not bands of them"
     )
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
-    return parser.parse_args(arguments)
-
-
-def folders_and_products(words):
-    """Return the folders given as ``raw=`` and ``results=``, and the other words.
-
-    Raises
-    ------
-    UserError
-        If a folder is not given or not there.
-    """
-    given = dict(word.split("=", 1) for word in words if word.startswith(("raw=", "results=")))
-    for name in ("raw", "results"):
-        if name not in given:
-            raise UserError("is not given", keyword=name, remedy=f"write {name}=FOLDER")
-        if not Path(given[name]).is_dir():
-            raise UserError("is not a folder", keyword=name, value=given[name])
-    rest = [word for word in words if not word.startswith(("raw=", "results="))]
-    return Path(given["raw"]), Path(given["results"]), rest
+    return commandline.parse(parser, arguments)
 
 
 def named(results, words):
@@ -67,27 +51,23 @@ def named(results, words):
 
 
 def run(options):
-    """Verify the products, print the result, and return the exit status."""
-    raw, results, words = folders_and_products(options.words)
-    if words:
-        products = named(results, words)
+    """Verify the products, and return the lines on them and the exit status."""
+    raw, results = (commandline.path(options, name, must_exist=True) for name in options.names)
+    if options.words:
+        products = named(results, options.words)
     else:
         products = table.products_of(results) if options.all else table.sample_of(results)
     found, fresh = table.verify_products(
         products, raw=raw, results=results, whole=options.whole, threads=options.cores
     )
-    for line in table.lines_of(found, fresh):
-        print(f"ccdflow: {line}")
-    return int(any(verdict.verdict == verdicts.DIFFERS for verdict in found))
+    lines = [f"ccdflow: {line}" for line in table.lines_of(found, fresh)]
+    differs = any(verdict.verdict == verdicts.DIFFERS for verdict in found)
+    return "\n".join(lines), int(differs)
 
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    try:
-        return run(parse(arguments))
-    except CcdflowError as error:
-        print(f"ccdflow: {error}", file=sys.stderr)
-        return 1
+    return commandline.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

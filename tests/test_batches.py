@@ -66,7 +66,7 @@ def make_session(tmp_path):
             job(PAGE, f"nights/{night}/report.html", night, [product, picture, quality])
         job(INDEX, "report.html", "", list(groups))
         settings = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "r é"), "bias": {}}
-        settings |= {"types": "all", "frames_per_order": most}
+        settings |= {"types": "all", "frames_per_batch": most}
         context = Context(
             settings, Path(settings["raw"]), Path(settings["results"]), store, records, CHAIN,
             jobs=jobs, groups=groups,

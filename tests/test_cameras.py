@@ -12,7 +12,7 @@ from astropy.io import fits
 from ccdflow.camera import facts, imagetypes, nights
 from ccdflow.camera.cameras import (
     SCHEMA,
-    Recipe,
+    ReductionRecipe,
     generic_camera,
     identify,
     load_camera,
@@ -640,7 +640,7 @@ amplifiers: [{data: {fits: "[1:10,1:9]"}, overscan: {fits: "[11:12,1:8]"}%s}]
             'recognise: {A: b}\noverscan: none\namplifiers: [{overscan: {fits: "[1:2,*]"}}]',
             r"overscan: an amplifier has an overscan, and the camera has none",
         ),
-        ("recognise: {A: b}\nrecognise: {A: c}", r"stands twice"),
+        ("recognise: {A: b}\nrecognise: {A: c}", r"given twice"),
         ("recognise: [", r"not valid YAML"),
         ("7", r"holds no profile"),
         ("", r"holds no profile"),
@@ -670,7 +670,7 @@ def test_schema_and_code_know_the_same_names():
     sections = {"biassec", "trimsec", "datasec", "ccdsec"}
     assert set(schema["keywords"]["properties"]) == set(facts.KEYWORDS) - sections
     assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == imagetypes.TYPES
-    settings = {field.name for field in fields(Recipe)} - {"layout", "raw"}
+    settings = {field.name for field in fields(ReductionRecipe)} - {"layout", "raw"}
     assert set(schema["reduction"]["properties"]) == settings
 
 
@@ -886,7 +886,10 @@ def test_what_a_model_does_not_use_is_not_in_the_key():
     camera = generic_camera([header()])
     one, other = camera.recipe({"order": 3}), camera.recipe({"order": 5})
     assert one.canonical() == other.canonical()
-    one, other = camera.recipe({"order": 3, "model": "spline"}), Recipe(order=5, model="spline")
+    one, other = (
+        camera.recipe({"order": 3, "model": "spline"}),
+        ReductionRecipe(order=5, model="spline"),
+    )
     assert one.canonical() != other.canonical()
     with pytest.raises(UserError, match="sigma_clip: not a setting"):
         camera.recipe({"sigma_clip": 3})

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ccdflow import kinds, schemas, settings
+from ccdflow import schemas, settings
 from ccdflow.errors import UserError
+from ccdflow.kinds import CHAIN
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "config" / "config.yaml"
@@ -198,9 +199,13 @@ def test_results_inside_raw_by_a_link_are_refused(tmp_path):
         settings.load({"raw": str(tmp_path / "raw"), "results": str(tmp_path / "link" / "made")})
 
 
-def test_raw_frames_where_products_are_written_are_refused(tmp_path):
+@pytest.mark.parametrize("folder", [*CHAIN.folders, "set_aside", ".ccdflow"])
+def test_raw_frames_where_products_are_written_are_refused(tmp_path, folder):
+    given = {"raw": str(tmp_path / folder / "night"), "results": str(tmp_path)}
     with pytest.raises(UserError, match=r"raw: the raw folder lies where products are written"):
-        settings.load({"raw": str(tmp_path / "reduced"), "results": str(tmp_path)})
+        settings.load(given, folders=CHAIN.folders)
+    beside = {**given, "raw": str(tmp_path / "raw")}
+    assert settings.load(beside, folders=CHAIN.folders)["raw"] == str(tmp_path / "raw")
 
 
 def test_raw_beside_the_products_is_allowed(tmp_path):
@@ -211,6 +216,18 @@ def test_raw_beside_the_products_is_allowed(tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "cameras").glob("*.yaml")), ids=str)
 def test_every_camera_of_the_project_passes_its_schema(path):
     schemas.check(yaml.safe_load(path.read_text("utf-8")), "camera.schema.json", file=path)
+
+
+def test_the_former_name_of_a_number_is_understood_with_a_warning():
+    assert settings.load({"frames_per_order": 7, "frames_per_batch": 2000})["frames_per_batch"] == 7
+    (line,) = settings.notices({"frames_per_order": 7, "frames_per_batch": 2000, "strict": True})
+    assert line == (
+        "warning: the setting `frames_per_order` is called `frames_per_batch` now; "
+        "its value is used, write the new name"
+    )
+    assert settings.notices(settings.load({"frames_per_order": 7})) == []
+    with pytest.raises(UserError, match=r"frames_per_batch: .*0"):
+        settings.load({"frames_per_order": 0})
 
 
 def test_the_former_name_of_a_block_is_understood():
@@ -235,7 +252,7 @@ def test_the_former_name_of_a_block_is_understood():
 
 
 def test_blocks_of_masters_are_of_one_schema():
-    for kind in kinds.CHAIN:
+    for kind in CHAIN:
         if kind.type:
             part = dict(SCHEMA["properties"][kind.block])
             names = set(part["properties"])

@@ -28,13 +28,13 @@ def test_nothing_new_is_silence():
 
 def test_one_line_says_what_was_made_and_which_frames_were_not():
     after = {f"n/{name}.fits": ("set aside", "no image") for name in "abcde"}
-    after |= {"n/x.fits": ("arriving", "truncated"), "n/y.fits": ("orphan", "gone")}
+    after |= {"n/x.fits": ("arriving", "truncated"), "n/y.fits": ("raw file missing", "gone")}
     before = {"n/e.fits": "set aside"}
-    count = {"frames": 12, "aside": 2, "others": 4}
+    count = {"frames": 12, "aside": 2, "others": 4, "what": "combined darks and pages"}
     assert daily.news(count, before, after, 75.0) == (
-        "ccdflow: 10 frames reduced, 4 combined biases, pictures and pages made, "
+        "ccdflow: 10 frames reduced, 4 combined darks and pages made, "
         "4 set aside (n/a.fits: no image; n/b.fits: no image; n/c.fits: no image; and 1 more), "
-        "1 whose raw file is gone, 1 left for the next run, in 1 min 15 s"
+        "1 raw file missing, 1 left for the next run, in 1 min 15 s"
     )
 
 
@@ -121,6 +121,15 @@ def test_a_frame_set_aside_is_reported_once_and_again_after_it_was_mended(tmp_pa
     # Mended, and bad once more: news.
     assert morning(tmp_path, {"n/b.fits": "set aside"}) == []
     assert morning(tmp_path, bad) == ["n/a.fits"]
+
+
+def test_what_an_earlier_version_reported_is_no_news(tmp_path):
+    path = tmp_path / daily.REPORTED
+    path.parent.mkdir(parents=True)
+    path.write_text('{"n/a.fits": "orphan", "n/b.fits": "set aside"}', encoding="utf-8")
+    before = daily.reported(tmp_path)
+    after = {"n/a.fits": ("raw file missing", ""), "n/b.fits": ("set aside", "no image")}
+    assert daily.news(COUNT, before, after, 3.0) == ""
 
 
 def test_what_ends_the_daily_run_ends_the_workflow(tmp_path):

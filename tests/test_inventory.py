@@ -203,7 +203,7 @@ def test_a_file_that_cannot_be_read_is_tried_again(box):
         read, gone = update(box, store)
         assert (read, gone) == ([ALL[0], "n1/never.fits"], [])
         was, never = store.rows[ALL[0]], store.rows["n1/never.fits"]
-        assert was.shown[0] == "orphan"
+        assert was.shown[0] == "raw file missing"
         assert was.shown[1].startswith("cannot be read (No such file or directory)")
         assert was.geometry
         assert never.shown[0] == "set aside"

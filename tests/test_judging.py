@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from small_frames import LFC_LIKE, amplifier, bias_cards, geometry, run_jobs, write_raw
 
-from ccdflow.camera.cameras import Recipe, load_cameras
-from ccdflow.combine.stack import Recipe as CombineRecipe
-from ccdflow.combine.stack import combine_arrays
+from ccdflow.camera.cameras import ReductionRecipe, load_cameras
+from ccdflow.combine.stack import CombineRecipe, combine_arrays
 from ccdflow.detector.warnings import expected_clipping, remarks
 from ccdflow.frame import judging, reduction
 from ccdflow.settings import ROOT
 
-BY_ROW, SMOOTHED = Recipe(), Recipe(model="polynomial")
+BY_ROW, SMOOTHED = ReductionRecipe(), ReductionRecipe(model="polynomial")
 NY, NX = 1024, 128
 
 
@@ -163,17 +162,17 @@ def test_a_step_of_the_sky_is_no_seam():
 )
 def test_the_width_of_the_strip_alone_decides(strips, along, wanted):
     where = geometry((206, 80), amplifier("1:64,1:200", strips, along=along))
-    recipe = Recipe(model="auto").for_geometry(where)
+    recipe = ReductionRecipe(model="auto").for_geometry(where)
     assert (recipe.model, recipe.order) == wanted
     for model in (None, "polynomial", "spline"):
-        assert Recipe(model=model).for_geometry(where).model == model
-    assert Recipe(model="auto", subtract=False).for_geometry(where).model is None
+        assert ReductionRecipe(model=model).for_geometry(where).model == model
+    assert ReductionRecipe(model="auto", subtract=False).for_geometry(where).model is None
 
 
 @pytest.mark.parametrize(("ny", "order"), [(8, 0), (20, 1), (40, 2), (200, 3)])
 def test_short_strips_get_fewer_orders(ny, order):
     where = geometry((ny, 72), amplifier(f"1:64,1:{ny}", f"65:70,1:{ny}"))
-    recipe = Recipe(model="auto").for_geometry(where)
+    recipe = ReductionRecipe(model="auto").for_geometry(where)
     assert recipe.order == order
     frame = np.full((ny, 72), 1000, dtype=np.uint16)
     frame[:, :64] += 7

@@ -88,8 +88,7 @@ def test_what_other_processes_do_counts():
     clock.now += 20
     progress.elsewhere(Count(99, 2, 4))
     assert stream.getvalue().splitlines()[-1] == (
-        "ccdflow: 100 of 100 frames, 2.5 a second, 2 set aside; "
-        "4 of 5 combined biases, pictures and pages"
+        "ccdflow: 100 of 100 frames, 2.5 a second, 2 set aside; 4 of 5 other products"
     )
 
 
@@ -145,7 +144,7 @@ def test_a_run_without_frames_counts_what_else_it_makes():
     progress = Progress(0, others=2, stream=stream)
     for _ in range(2):
         progress.tick(other=True)
-    assert stream.getvalue() == "ccdflow: 2 of 2 combined biases, pictures and pages\n"
+    assert stream.getvalue() == "ccdflow: 2 of 2 other products\n"
 
 
 def test_a_run_with_nothing_to_do_has_no_line():

@@ -451,7 +451,7 @@ def test_the_command_names_what_is_no_frame(tmp_path, capsys):
     path = tmp_path / "notes.fits"
     path.write_text("not a frame")
     assert new_camera.main([str(path), "--out", str(tmp_path / "a.yaml")]) == 1
-    assert "notes.fits: can not be read as FITS" in capsys.readouterr().err
+    assert "notes.fits: cannot be read as FITS" in capsys.readouterr().err
     assert new_camera.main([str(tmp_path / "absent.fits")]) == 1
     assert "absent.fits" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path]

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from small_frames import amplifier, geometry, region
 
 from ccdflow import maskbits
-from ccdflow.camera.cameras import Recipe
+from ccdflow.camera.cameras import ReductionRecipe
 from ccdflow.errors import FrameError
 from ccdflow.frame import overscan, reduction
 
@@ -43,7 +43,7 @@ def reduced(values, where, **recipe):
     """The image of a frame, native and its own copy, and all that came with it."""
     given_pixels, offset = stored(values)
     before = given_pixels.copy()
-    result = reduction.reduce_frame({0: (given_pixels, offset)}, where, Recipe(**recipe))
+    result = reduction.reduce_frame({0: (given_pixels, offset)}, where, ReductionRecipe(**recipe))
     np.testing.assert_array_equal(given_pixels, before)
     (image,) = result.images
     assert image.data.dtype.byteorder in ">"
@@ -301,11 +301,11 @@ def drifting(rows=400, *, noise=0.5, seed=2):
 def test_a_model_follows_the_drift_and_not_the_outliers(model, order):
     strip, truth = drifting()
     strip[120:124] += 300
-    recipe = Recipe(statistic="mean", model=model, order=order, reject_iterations=5)
+    recipe = ReductionRecipe(statistic="mean", model=model, order=order, reject_iterations=5)
     levels = overscan.levels_along([strip], "rows", recipe)
     # 400 levels of noise 0.5 / 3 and at most six coefficients: rms 0.02.
     assert np.sqrt(np.mean((levels - truth) ** 2)) < 0.04
-    spoilt = Recipe(statistic="mean", model=model, order=order, reject_iterations=0)
+    spoilt = ReductionRecipe(statistic="mean", model=model, order=order, reject_iterations=0)
     assert abs(overscan.levels_along([strip], "rows", spoilt) - truth).max() > 3
 
 
@@ -317,7 +317,7 @@ def test_rejection_ends_after_as_many_rounds_as_are_allowed():
     worst = [
         abs(
             overscan.levels_along(
-                [strip], "rows", Recipe(statistic="mean", model="polynomial", order=2,
+                [strip], "rows", ReductionRecipe(statistic="mean", model="polynomial", order=2,
                                         reject_iterations=rounds),
             ) - truth
         ).max()
@@ -329,7 +329,7 @@ def test_rejection_ends_after_as_many_rounds_as_are_allowed():
 def test_too_few_levels_for_a_model_are_refused():
     strip, _ = drifting(5)
     with pytest.raises(FrameError, match=r"too few good rows for a spline of order 3.*7 or more"):
-        overscan.levels_along([strip], "rows", Recipe(model="spline", order=3))
+        overscan.levels_along([strip], "rows", ReductionRecipe(model="spline", order=3))
 
 
 @pytest.mark.parametrize("along", ["rows", "columns", "frame"])

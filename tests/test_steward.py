@@ -37,9 +37,9 @@ def begin(values):
     """Return a steward that has begun, and what it says; the lock goes with the test."""
     begun = []
 
-    def make(*, frames_per_order=1000, **told):
+    def make(*, frames_per_batch=1000, **told):
         run = steward.Steward(
-            {**values, "frames_per_order": frames_per_order}, CHAIN, stream=io.StringIO()
+            {**values, "frames_per_batch": frames_per_batch}, CHAIN, stream=io.StringIO()
         )
         begun.append(run)
         run.begin(Host(**told))
@@ -127,8 +127,17 @@ def test_rules_that_are_forced_are_kinds_of_products(begin, told, kinds):
     assert {job.kind for job in again.session.plan.jobs.values()} == kinds
 
 
+def test_a_former_name_of_a_setting_is_reported_first(values):
+    said = io.StringIO()
+    notices = settings.notices({"frames_per_order": 7})
+    steward.Steward(values, CHAIN, notices=notices, stream=said).begin(Host(is_dry=True))
+    first, second = said.getvalue().splitlines()[:2]
+    assert first == f"ccdflow: {notices[0]}"
+    assert " to reduce: " in second
+
+
 def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
-    run = begin(frames_per_order=7)
+    run = begin(frames_per_batch=7)
     assert [batch.name for batch in run.batches] == ["2020-02-29", "2020-03-01"]
     own = set(run.targets) - {f"{run.results}/{batch.done}" for batch in run.batches}
     assert own == {

@@ -586,7 +586,7 @@ def test_every_member_has_its_card(count):
     files = [f"night/b{number}.fits" for number in range(count)]
     out = choosing.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
     combined_header.say_of_group(
-        cards, key="k", recipe=stack.Recipe(), members=files,
+        cards, key="k", recipe=stack.CombineRecipe(), members=files,
         dates=[""] * count, left_out=[("ä.fits", out)],
     )  # fmt: skip
     header = fits.Header.fromstring(cards.to_bytes(0))

@@ -20,7 +20,7 @@ BAD = {
     "deep maps": ("{a: " * 30 + "1" + "}" * 30, "nested deeper than 20 levels"),
     "python": ("a: !!python/object/apply:os.getcwd []\n", "a tag"),
     "own tag": ("a: !x 1\n", "a tag"),
-    "twice": ("a: 1\na: 2\n", "the key 'a' stands twice"),
+    "twice": ("a: 1\na: 2\n", "the key 'a' is given twice"),
     "a list as key": ("? [a]\n: 1\n", "unhashable|found"),
     "no date": ("a: 2024-13-45\n", "month must be in"),
     "digits": ("a: " + "9" * 6000 + "\n", "not valid YAML"),

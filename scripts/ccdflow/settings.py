@@ -7,13 +7,18 @@ import os
 from functools import cache
 from pathlib import Path
 
-from ccdflow import schemas, yamltext
+from ccdflow import paths, schemas, yamltext
 from ccdflow.errors import UserError
 
 SCHEMA = "config.schema.json"
 NAME = "config/config.yaml"
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("raw", "results", "cameras")
+_FORMER_FRAMES = "frames_per_order"
+_FORMER = {
+    "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",
+    _FORMER_FRAMES: "`frames_per_batch`",
+}
 _WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -47,7 +52,7 @@ def _defaults_of(schema):
     }
 
 
-def load(config):
+def load(config, *, folders=()):
     """Check a configuration and fill in the defaults.
 
     Parameters
@@ -55,6 +60,9 @@ def load(config):
     config : dict
         The values of the configuration file and the command line, as Snakemake passes them. Not
         changed.
+    folders : sequence of str
+        The folders of products in the results folder, in which raw frames may not lie:
+        ``CHAIN.folders``.
 
     Returns
     -------
@@ -72,16 +80,36 @@ def load(config):
     schemas.check(given, SCHEMA, file=NAME)
     settings = _merged(_defaults(), given)
     schemas.check(settings, SCHEMA, file=NAME)
-    _check_folders(settings)
+    _check_folders(settings, (*folders, "set_aside", paths.STATE))
     return settings
 
 
-def _with_new_names(given):
-    """Return settings with former names replaced: ``combine`` is ``bias`` and a limit now.
+def notices(config):
+    """Return a line for each setting that is given under its former name.
 
-    What is given under a former name goes before the same key under the new one: the configuration
-    file has every key, and a former name can only be the user's own.
+    Parameters
+    ----------
+    config : dict
+        As for `load`.
     """
+    return [
+        f"warning: the setting `{former}` is called {now} now; "
+        "its value is used, write the new name"
+        for former, now in _FORMER.items()
+        if former in config
+    ]
+
+
+def _with_new_names(given):
+    """Return settings with former names replaced.
+
+    A value under a former name wins over the same key under its new name: the configuration file
+    has every key, and a former name can only be the user's own.
+    """
+    if _FORMER_FRAMES in given:
+        given = {key: value for key, value in given.items() if key != _FORMER_FRAMES} | {
+            "frames_per_batch": given[_FORMER_FRAMES]
+        }
     if not isinstance(given.get("combine"), dict):
         # Not a block: the schema reports the unknown key.
         return given
@@ -134,7 +162,7 @@ def _merged(defaults, given):
     return merged
 
 
-def _check_folders(settings):
+def _check_folders(settings, folders):
     if set("{}<>") & set(settings["results"]):
         raise UserError(
             "Snakemake would take the brackets in this path for wildcards",
@@ -152,7 +180,7 @@ def _check_folders(settings):
             value=settings["results"],
             allowed=f"a folder that is not inside {settings['raw']}",
         )
-    if results in raw.parents and _inside_products(raw, results):
+    if results in raw.parents and raw.relative_to(results).parts[0] in folders:
         raise UserError(
             "the raw folder lies where products are written",
             file=NAME,
@@ -160,11 +188,6 @@ def _check_folders(settings):
             value=settings["raw"],
             allowed=f"a folder outside {settings['results']}",
         )
-
-
-def _inside_products(raw, results):
-    first = raw.relative_to(results).parts[0]
-    return first in ("reduced", "combined", "calibrated", "nights", "set_aside", ".ccdflow")
 
 
 def cameras_folder(settings):

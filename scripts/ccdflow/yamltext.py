@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} stands twice", problem_mark=node.start_mark
+                    problem=f"the key {key!r} is given twice", problem_mark=node.start_mark
                 )
         return super().construct_mapping(node, deep=deep)
 
@@ -89,4 +89,4 @@ def _refuse_more_than_values(text, file):
             problem = f"nested deeper than {_DEPTH} levels"
         if problem:
             line = event.start_mark.line + 1
-            raise UserError(f"not what a value needs in line {line}: {problem}", file=file)
+            raise UserError(f"not a plain value in line {line}: {problem}", file=file)

@@ -16,7 +16,7 @@ def test_batches_make_the_same_bytes(run_workflow, tmp_path):
     (tmp_path / "cameras").mkdir()
     (tmp_path / "cameras" / "simcam.yaml").write_text(chain.profile)
     found = []
-    for name, more in (("whole", ()), ("batches", ("frames_per_order=4",))):
+    for name, more in (("whole", ()), ("batches", ("frames_per_batch=4",))):
         folder = f"cameras={tmp_path / 'cameras'}"
         run = run_workflow(tmp_path / "raw", tmp_path / name, config=[folder, *more])
         assert run.status == 0, run.output

@@ -259,7 +259,7 @@ def test_raw_file_gone_while_the_run_goes_on(box, monkeypatch):
     again = box.run()
     assert (
         again.lines[0]
-        == f"orphan: {FIRST}/alpha1.fits.gz: the raw file is gone; its product is kept"
+        == f"raw file missing: {FIRST}/alpha1.fits.gz: it was deleted or moved; its product is kept"
     )
     assert (box.results / product).read_bytes() == content
     assert box.run().jobs == []

@@ -19,7 +19,7 @@ from ccdflow import simulate
 ROOT = Path(__file__).parents[2]
 NIGHTS = {"2016-01-15": 12, "2016-01-16": 4}
 # Two parts of the first night, and the other; or a night each.
-PARTS, WHOLE = "frames_per_order=8", "frames_per_order=13"
+PARTS, WHOLE = "frames_per_batch=8", "frames_per_batch=13"
 BAD = "2016-01-16/ccd.003.0.fits.gz"
 
 

@@ -251,7 +251,7 @@ def test_default_recipe_edited(box):
     [
         {"strict": True},
         {"progress": "none"},
-        {"frames_per_order": 7},
+        {"frames_per_batch": 7},
         {"limits": {"settle": 5, "frame_memory": 100}},
         {
             "bias": {"minimum": 2},
@@ -359,14 +359,17 @@ def test_raw_deleted(box):
     gone = frame(FIRST, "alpha", 0)
     (box.raw / gone).unlink()
     outcome, said = check(box, [])
-    assert outcome.lines[0] == f"orphan: {gone}: the raw file is gone; its product is kept"
-    assert outcome.lines[-1].endswith(
-        "1 whose raw file is gone; table: " + str(box.results / "inventory.csv")
+    assert (
+        outcome.lines[0]
+        == f"raw file missing: {gone}: it was deleted or moved; its product is kept"
     )
-    assert "1 without a raw file" in said
+    assert outcome.lines[-1].endswith(
+        "1 raw file missing; table: " + str(box.results / "inventory.csv")
+    )
+    assert "beside them: 1 raw file missing" in said
     table = inventory.read_table(box.results / "inventory.csv").set_index("file")
-    assert table.loc[gone, "status"] == "orphan"
-    assert table.loc[gone, "reason"] == "the raw file is gone; its product is kept"
+    assert table.loc[gone, "status"] == "raw file missing"
+    assert table.loc[gone, "reason"] == "it was deleted or moved; its product is kept"
     # The rest of its night goes on, and it is still a member of its group.
     box.put(frame(FIRST, "alpha", 8), 8, camera="alpha", night=FIRST)
     later = shown(SECOND, "report.html")
@@ -403,7 +406,7 @@ def test_raw_deleted_and_its_product_damaged(box, how):
         moved={paths.set_aside(paths.reduced(gone))},
     )
     moved = f"{paths.reduced(gone)} to be moved into set_aside/"
-    assert f"{moved}: the raw file is gone, and it is damaged" in said
+    assert f"{moved}: raw file missing, and the product is damaged" in said
     assert (box.results / paths.set_aside(paths.reduced(gone))).is_file()
     assert f"'{gone}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
     check(box, [])
@@ -725,8 +728,9 @@ def test_the_rows_by_snakemake(tmp_path):
     content[10000] ^= 1
     (box.results / damaged).write_bytes(content)
     outcome, _ = check(box, {lost, damaged}, run=by_snakemake)
-    assert f"orphan: {frame(FIRST, 'beta', 0)}: the raw file is gone; its product is kept" in (
-        outcome.lines
+    assert (
+        f"raw file missing: {frame(FIRST, 'beta', 0)}: it was deleted or moved; its product is kept"
+        in (outcome.lines)
     )
 
     # A new frame that is bad, found while it is inflated; that is a failure if one wants it so.

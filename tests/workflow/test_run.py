@@ -184,7 +184,9 @@ def test_the_demonstration_ends_by_saying_what_was_made(night):
 
     script = Path(__file__).parents[2] / "scripts" / "demo.py"
     said = subprocess.run(
-        [sys.executable, script, night.raw, night.results], capture_output=True, text=True
+        [sys.executable, script, f"raw={night.raw}", f"results={night.results}"],
+        capture_output=True,
+        text=True,
     )
     assert said.returncode == 0, said.stderr
     for part in (

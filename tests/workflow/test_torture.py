@@ -71,7 +71,7 @@ def test_a_fault_at_every_place(tmp_path, tell, kind):
 def test_kills(tmp_path, tell, how):
     """SIGKILL at random moments; once of a run that hands its frames on to other processes."""
     alone = how != "all"
-    box = Sandbox(tmp_path / "box", {"frames_per_order": 8} if alone else {})
+    box = Sandbox(tmp_path / "box", {"frames_per_batch": 8} if alone else {})
     fill(box, frames=8)
     counts = kill_runs(box, kills=KILLS // 2, seed=SEED + alone, alone=alone)
     assert counts["kills"] >= KILLS // 2

@@ -44,7 +44,7 @@ __all__ = [
     "Camera",
     "FrameFacts",
     "Geometry",
-    "Recipe",
+    "ReductionRecipe",
     "Region",
     "generic_camera",
     "identify",
@@ -73,7 +73,7 @@ def _across_and_along(amplifier):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ReductionRecipe:
     """How a camera's frames are reduced.
 
     Parameters
@@ -122,7 +122,7 @@ class Recipe:
 
         Returns
         -------
-        Recipe
+        ReductionRecipe
             Without 'auto': no model where all strips have `WIDE_ENOUGH` columns or more, else a
             polynomial of the order that is set, or of less where the strip is short.
         """
@@ -315,29 +315,29 @@ class Camera:
         Parameters
         ----------
         defaults : dict
-            The configuration's settings, by the names of `Recipe`; not changed.
+            The configuration's settings, by the names of `ReductionRecipe`; not changed.
 
         Returns
         -------
-        Recipe
+        ReductionRecipe
 
         Raises
         ------
         UserError
-            If a setting is not one of `Recipe`.
+            If a setting is not one of `ReductionRecipe`.
         """
         settings = dict(defaults) | dict(self.reduction)
         if self.layout is not None:
             settings["layout"] = self.layout
         if self.raw:
             settings["raw"] = True
-        known = [field.name for field in fields(Recipe)]
+        known = [field.name for field in fields(ReductionRecipe)]
         for name in settings:
             if name not in known:
                 raise UserError(
                     "not a setting of the reduction", keyword=name, allowed=", ".join(known)
                 )
-        return Recipe(**settings)
+        return ReductionRecipe(**settings)
 
 
 def load_cameras(folder):

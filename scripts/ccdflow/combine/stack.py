@@ -27,7 +27,6 @@ __all__ = [
     "Combined",
     "Member",
     "NoiseModel",
-    "Recipe",
     "Subtracted",
     "TooLittleMemory",
     "combine",
@@ -38,9 +37,6 @@ __all__ = [
 
 DEFAULT_MEMORY = 1_000_000_000
 _MAX_MEMBERS = np.iinfo(np.int16).max
-
-Recipe = CombineRecipe
-"""The name until all callers use `CombineRecipe`."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def expected_clipping(n, recipe, noise=math.inf):
     Parameters
     ----------
     n : int
-    recipe : ccdflow.combine.stack.Recipe
+    recipe : ccdflow.combine.recipe.CombineRecipe
     noise : float
         Noise of the values in adu. The values are whole adu: for a quiet camera most of them
         agree, and the others count as outliers.

@@ -157,7 +157,7 @@ def judge(samples, amplifiers, recipe):
     samples : dict of str to Sample
         By the name of the amplifier, for those with a subtracted overscan.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.cameras.Recipe
+    recipe : ccdflow.camera.cameras.ReductionRecipe
 
     Returns
     -------
@@ -217,7 +217,7 @@ def warnings_of(sample, recipe, name=""):
     Parameters
     ----------
     sample : Sample
-    recipe : ccdflow.camera.cameras.Recipe
+    recipe : ccdflow.camera.cameras.ReductionRecipe
     name : str
         The amplifier's name if there are several; otherwise ''.
 

@@ -57,8 +57,8 @@ def readout_of(
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.cameras.Recipe
-        Recipe of the frame's reduction.
+    recipe : ccdflow.camera.cameras.ReductionRecipe
+        How the frame was reduced.
     level : float, optional
         Mean overscan level that was subtracted, adu; None if none was.
     read_noise : float, optional
@@ -100,7 +100,7 @@ def level_variance(amplifier, recipe):
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.cameras.Recipe
+    recipe : ccdflow.camera.cameras.ReductionRecipe
 
     Returns
     -------

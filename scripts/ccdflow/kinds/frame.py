@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.camera.cameras import Recipe
+from ccdflow.camera.cameras import ReductionRecipe
 from ccdflow.camera.geometry import Geometry
 from ccdflow.combine.stack import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
@@ -38,7 +38,7 @@ class Frame(Kind):
     todo = "reduce"
     stage = 1
     place = "reduced/"
-    why_moved = "the raw file is gone, and it is damaged"
+    why_moved = "raw file missing, and the product is damaged"
 
     def has_name(self, product):
         """Tell whether a path is that of a reduced frame."""
@@ -235,7 +235,7 @@ class _Frame:
     target: Path
     layout: promised.RawLayout
     geometry: Geometry
-    recipe: Recipe
+    recipe: ReductionRecipe
     memory: int
     key: str
     is_sampled: bool

@@ -58,7 +58,7 @@ class Kind:
     header = 1
     place = ""
     type = ""
-    why_moved = "it is no such product any more"
+    why_moved = "no frame or setting asks for it any longer"
 
     def __repr__(self):
         return f"<kind {self.name}>"

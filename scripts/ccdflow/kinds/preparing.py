@@ -71,7 +71,7 @@ class Members:
         Parameters
         ----------
         image : ccdflow.frame.products.ProductImage
-        reduction : ccdflow.camera.cameras.Recipe
+        reduction : ccdflow.camera.cameras.ReductionRecipe
 
         Returns
         -------
@@ -167,7 +167,7 @@ def amplifier_noise(amplifier, reduction, measured=None):
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    reduction : ccdflow.camera.cameras.Recipe
+    reduction : ccdflow.camera.cameras.ReductionRecipe
     measured : float, optional
         Read noise from pairs of biases, adu.
 

@@ -78,7 +78,7 @@ def split(session, *, each_night, write=True):
     session : ccdflow.run.session.Session
     each_night : bool
         Make a batch for each night (for a cluster); otherwise gather nights until they hold
-        ``frames_per_order`` frames. A night with more frames is split into parts.
+        ``frames_per_batch`` frames. A night with more frames is split into parts.
     write : bool
         Whether the batches' files are written.
 
@@ -88,7 +88,7 @@ def split(session, *, each_night, write=True):
         Each batch follows those that it waits for.
     """
     chain = session.context.chain
-    most = session.context.settings["frames_per_order"]
+    most = session.context.settings["frames_per_batch"]
     parts = _parts(session.plan, most, each_night)
     home = {job.product: name for name, own in parts.items() for job in own}
     for kind in chain[1:]:

@@ -6,11 +6,11 @@ from collections import Counter
 
 from ccdflow import paths
 from ccdflow.run.context import reduced
-from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
+from ccdflow.run.inventory import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
 # At most so many products to be moved away are named.
 _MOST_LINES = 5
-_NOT_WANTED = "it is no such product any more"
+_NOT_WANTED = "no frame or setting asks for it any longer"
 
 
 def counted(number, words):
@@ -73,7 +73,7 @@ def _older_headers(plan):
     """Return the lines on products that keep an older version of their header."""
     return [
         f"{counted(number, kind.words)} with a header of an older version: "
-        f"`-R {kind.rule}` writes it anew; the pixels are as they would be"
+        f"`-R {kind.rule}` writes it anew; the pixels would be the same"
         for kind in plan.context.chain
         if (number := plan.older_headers.get(kind.name))
     ]
@@ -114,7 +114,7 @@ def _beside(plan):
     words = {
         SET_ASIDE: "set aside",
         ARRIVING: "left for the next run",
-        ORPHAN: "without a raw file",
+        RAW_MISSING: RAW_MISSING,
     }
     aside = [f"{counts[status]} {text}" for status, text in words.items() if counts[status]]
     return [f"beside them: {', '.join(aside)}"] if aside else []
@@ -154,7 +154,7 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
         Reduced frames that other lines name.
     """
     lines = []
-    rank = {SET_ASIDE: 0, ORPHAN: 1, ARRIVING: 2}
+    rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING: 2}
     rows = [
         row
         for row in store.rows.values()

@@ -37,7 +37,10 @@ READING = 4
 OK = "ok"
 SET_ASIDE = "set aside"
 ARRIVING = "arriving"
-ORPHAN = "orphan"
+RAW_MISSING = "raw file missing"
+ORPHAN = RAW_MISSING  # kinds/page.py uses this name
+# `Row.gone` of such a file. A file that is there but cannot be read has the reason in its place.
+GONE = "it was deleted or moved"
 
 COLUMNS = (
     "file", "night", "camera", "imagetyp", "type", "filter", "grism", "exptime", "naxis1", "naxis2",
@@ -160,7 +163,7 @@ class Row:
     def shown(self):
         """Status and reason as they stand in the table."""
         if self.gone:
-            return ORPHAN, f"{self.gone}; its product is kept"
+            return RAW_MISSING, f"{self.gone}; its product is kept"
         warnings = (f"warning: {text}" for text in self.warnings.splitlines())
         said = (self.reason, *warnings, self.flags)
         return self.status, "; ".join(text for text in said if text)
@@ -215,8 +218,8 @@ class HeaderStore:
         return self._geometries[name]
 
     def recipe(self, name):
-        """Return the `ccdflow.camera.cameras.Recipe` of a name, as in ``Row.recipe``."""
-        return cameras_module.Recipe(**self.shared[name])
+        """Return the `ccdflow.camera.cameras.ReductionRecipe` of a name, as in ``Row.recipe``."""
+        return cameras_module.ReductionRecipe(**self.shared[name])
 
     def keep(self, value):
         """Remember a JSON-able value and return its name."""

@@ -37,7 +37,7 @@ class Progress:
     def __init__(self, total, *, others=0, what="", mode="auto", stream=None, clock=time.monotonic):
         self.total = total
         self.others = others
-        self.what = what or "combined biases, pictures and pages"
+        self.what = what or "other products"
         self._own = Count()
         self._elsewhere = Count()
         self._stream = sys.stderr if stream is None else stream

@@ -21,7 +21,7 @@ from ccdflow.errors import UserError
 from ccdflow.run import claims, failures, inventory, ledger, plan, removal, tracebacks
 from ccdflow.run.context import Context
 from ccdflow.run.describe import counted, set_aside_lines, unreadable_lines
-from ccdflow.run.inventory import ARRIVING, ORPHAN, SET_ASIDE
+from ccdflow.run.inventory import ARRIVING, GONE, RAW_MISSING, SET_ASIDE
 from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
 
 # Temporary files of other hosts are removed after this many seconds.
@@ -288,8 +288,8 @@ def mark_gone(store, records, gone, results):
     for file in sorted(missing):
         row, product = store.rows[file], paths.reduced(file)
         if product not in here and _may_be_there(results / product):
-            if file in gone and row.gone != _GONE:
-                store.rows[file] = replace(row, gone=_GONE)
+            if file in gone and row.gone != GONE:
+                store.rows[file] = replace(row, gone=GONE)
             continue
         if product not in here:
             records.pop(product, None)
@@ -299,9 +299,6 @@ def mark_gone(store, records, gone, results):
             store.rows[file] = replace(unread, status=SET_ASIDE, reason=row.gone)
         else:
             del store.rows[file]
-
-
-_GONE = "the raw file is gone"
 
 
 def _may_be_there(path):
@@ -478,6 +475,6 @@ def closing_lines(context, failed=()):
     arriving = counts[ARRIVING] - sum(record.kind == first for record in failed)
     if arriving > 0:
         text += f", {arriving} left for the next run"
-    if counts[ORPHAN]:
-        text += f", {counts[ORPHAN]} whose raw file is gone"
+    if counts[RAW_MISSING]:
+        text += f", {counts[RAW_MISSING]} {RAW_MISSING}"
     return [*lines, f"{text}; table: {context.results / paths.INVENTORY}"]

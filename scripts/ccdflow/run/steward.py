@@ -44,13 +44,16 @@ class Steward:
         Settings, as `ccdflow.settings.load` returns them.
     chain : ccdflow.kinds.kind.Chain
         The kinds of products.
+    notices : sequence of str
+        Lines on the settings, to be written before all others.
     stream : file object, optional
         Standard error if absent.
     """
 
-    def __init__(self, values, chain, *, stream=None):
+    def __init__(self, values, chain, *, notices=(), stream=None):
         self.values = values
         self.chain = chain
+        self.notices = notices
         self.results = str(Path(values["results"]))
         self.stream = sys.stderr if stream is None else stream
         self.host = None
@@ -105,11 +108,11 @@ class Steward:
             self._check_product(started.context, product)
         if asked:
             started.plan.keep_only(asked)
-        for line in describe(started.plan):
+        for line in [*self.notices, *describe(started.plan)]:
             self.say(line)
         self.session = started
         frames = len(started.plan.of_kind(self.chain.first.name))
-        if frames > self.values["frames_per_order"] or not host.is_local:
+        if frames > self.values["frames_per_batch"] or not host.is_local:
             self._hand_on()
         self._count()
         if dry:
@@ -142,8 +145,8 @@ class Steward:
         raise UserError(
             f"there is no such product: {row.shown[1]}" if row else "there is no such product",
             file=f"{self.results}/{product}",
-            allowed=f"a file of {paths.INVENTORY} below {self.results}/reduced, packing dropped,"
-            " or what is made of them",
+            allowed=f"a file of {paths.INVENTORY} below {self.results}/reduced, without .gz or the"
+            " like, or a product made of these",
         )
 
     def _hand_on(self):
@@ -268,7 +271,7 @@ class Steward:
         end = time.monotonic() + self.host.latency
         while late := [path for path in late if not os.path.exists(path)]:  # noqa: PTH110
             if time.monotonic() > end:
-                raise JobFailed(f"{job.product}: {late[0]} is not to be seen; raise --latency-wait")
+                raise JobFailed(f"{job.product}: {late[0]} has not appeared; raise --latency-wait")
             time.sleep(0.5)
 
     def check_made(self, path):
@@ -426,8 +429,11 @@ class Steward:
 
     def _sum_up(self, **problem):
         """Leave the run's result for the program that started it."""
-        if not self.host.is_dry:
-            summary.end(self.progress.count if self.progress else claims.Count(), **problem)
+        if self.host.is_dry:
+            return
+        if self.session is not None:
+            problem["what"] = others(self.session.plan)
+        summary.end(self.progress.count if self.progress else claims.Count(), **problem)
 
     def hears(self, text):
         """Note Snakemake's message on a failed batch."""

@@ -26,8 +26,8 @@ class Summary:
     results : Path or None
         Its results folder; None if the run ended before it was known.
     end : dict
-        Frames done, set aside, other products made; ``error`` and ``busy`` if the run could not
-        begin. Empty if the run was interrupted.
+        Frames done, set aside, other products made and the words for these (``what``); ``error``
+        and ``busy`` if the run could not begin. Empty if the run was interrupted.
     """
 
     results: Path | None
@@ -45,17 +45,18 @@ def begin(results):
         (Path(folder) / _RESULTS).write_text(str(Path(results).resolve()), "utf-8")
 
 
-def end(count, **problem):
+def end(count, **more):
     """Write the counts of the run.
 
     Parameters
     ----------
     count : ccdflow.run.claims.Count
-    **problem
-        ``error``, the line with the reason why the run could not begin, and ``busy``.
+    **more
+        ``what``, the words for the other products; ``error``, the line with the reason why the run
+        could not begin, and ``busy``.
     """
     if folder := os.environ.get(FOLDER):
-        (Path(folder) / _END).write_text(json.dumps({**vars(count), **problem}))
+        (Path(folder) / _END).write_text(json.dumps({**vars(count), **more}))
 
 
 def read(folder):

@@ -1,0 +1,170 @@
+"""The command lines of `scripts/`: the same words for the same things, and one way to end.
+
+Folders and files are given as ``NAME=VALUE`` (``raw=FOLDER results=FOLDER``), as in Snakemake's
+``--config``; numbers and choices are options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ccdflow.errors import CcdflowError, UserError
+
+
+def parser(doc, *, words, names=None):
+    """Return a parser whose help is a script's docstring.
+
+    Parameters
+    ----------
+    doc : str
+        The docstring: a sentence, the usage, an example.
+    words : str
+        The words after the script's name, as the usage shows them.
+    names : sequence of str, optional
+        Names that ``NAME=VALUE`` may have. Without them the script takes no such words.
+    """
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("words", nargs="*", metavar=words, help=argparse.SUPPRESS)
+    made.set_defaults(names=tuple(names or ()))
+    return made
+
+
+def parse(made, arguments=None):
+    """Parse a command line, and split its words into settings and the rest.
+
+    Returns
+    -------
+    argparse.Namespace
+        With ``given``, the settings by their names, and ``words``, the other words.
+
+    Raises
+    ------
+    UserError
+        If a setting is unknown, given twice or empty.
+    """
+    options = made.parse_intermixed_args(arguments)
+    options.given, options.words = split_words(options.words, allowed=options.names)
+    return options
+
+
+def split_words(words, *, allowed):
+    """Return the settings given as ``NAME=VALUE``, and the other words.
+
+    Parameters
+    ----------
+    words : list of str
+    allowed : sequence of str
+        Names that a setting may have. A word with another name is not a setting unless it looks
+        like one and names no file.
+
+    Returns
+    -------
+    given : dict of str to str
+    rest : list of str
+
+    Raises
+    ------
+    UserError
+        If a setting is unknown, given twice or empty.
+    """
+    given, rest = {}, []
+    for word in words:
+        name, is_setting, value = word.partition("=")
+        if not is_setting or (name not in allowed and (not name.isidentifier() or _is_file(word))):
+            rest.append(word)
+        elif name not in allowed:
+            raise UserError("unknown word", keyword=name, allowed=_as_words(allowed))
+        elif not value or name in given:
+            problem = "is given twice" if value else "has no value"
+            raise UserError(problem, keyword=name, remedy=f"write {name}=VALUE once")
+        else:
+            given[name] = value
+    return given, rest
+
+
+def _is_file(word):
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _as_words(names):
+    return " ".join(f"{name}=..." for name in names) or "no NAME=VALUE here"
+
+
+def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
+    """Return the path that a setting gives.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        As `parse` returns it. A word that is used up is taken out of ``words``.
+    name : str
+    what : str
+        What the value is, in the remedy.
+    old_form : bool
+        Whether the first other word may take its place, as in earlier versions.
+    must_exist : bool
+        Whether it has to be a folder that exists.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    UserError
+        If it is not given, or is no folder.
+    """
+    value = options.given.get(name)
+    if value is None and old_form and options.words:
+        value = options.words.pop(0)
+    if value is None:
+        raise UserError("is not given", keyword=name, remedy=f"write {name}={what}")
+    if must_exist and not Path(value).is_dir():
+        raise UserError("is not a folder", keyword=name, value=value)
+    return Path(value)
+
+
+def no_more_words(options):
+    """Raise `UserError` if words are left that the script has no use for."""
+    if options.words:
+        raise UserError(
+            "is not understood", value=options.words[0], allowed=_as_words(options.names)
+        )
+
+
+def run(work, parse_all, arguments=None):
+    """Run a script: print its lines, or its error as one line.
+
+    Parameters
+    ----------
+    work : callable
+        Takes the options; returns the text to print, or (text, exit status).
+    parse_all : callable
+        Takes the arguments and returns the options.
+    arguments : list of str, optional
+
+    Returns
+    -------
+    int
+        Exit status: 1 for an error.
+    """
+    try:
+        said = work(parse_all(arguments))
+    except CcdflowError as error:
+        print(f"ccdflow: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"ccdflow: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    text, status = said if isinstance(said, tuple) else (said, 0)
+    print(text)
+    return status

@@ -1,0 +1,124 @@
+"""The scripts are one family: their words, their help, their examples, their table."""
+
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from snakemake.cli import parse_args
+
+from ccdflow import commandline
+from ccdflow.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+
+
+def examples(name):
+    """Return the arguments of each example in a script's docstring."""
+    doc = importlib.import_module(name).__doc__
+    _, found, text = doc.partition("Example")
+    assert found, f"{name}.py shows no example"
+    lines = re.findall(rf"^python scripts/{name}\.py (.*)$", text, re.MULTILINE)
+    assert lines, f"the example of {name}.py is no command line"
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_has_the_purpose_and_the_example(name):
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / f"{name}.py", "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    doc = importlib.import_module(name).__doc__
+    assert doc.strip() in done.stdout
+    assert "==SUPPRESS==" not in done.stdout
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_examples_are_understood(name):
+    for arguments in examples(name):
+        options = importlib.import_module(name).parse(arguments)
+        if name == "daily":
+            # Its arguments are those of snakemake.
+            _, options = parse_args(options)
+            assert options.config == ["raw=demo/raw", "results=demo/results"]
+            assert str(options.cores) == "2"
+        for word in arguments:
+            setting, is_setting, value = word.partition("=")
+            if is_setting and name != "daily":
+                assert options.given[setting] == value
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in ("daily", "batch")])
+def test_an_unknown_word_is_one_line(name, capsys):
+    assert importlib.import_module(name).main(["resluts=there"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("ccdflow: resluts: unknown word; allowed: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("verify", "raw: is not given; write raw=FOLDER"),
+        ("demo", "raw: is not given; write raw=FOLDER"),
+        ("simulate", "raw: is not given; write raw=FOLDER"),
+        ("combine", "out: is not given; write out=FILE"),
+        ("calibrate", "out: is not given; write out=FOLDER"),
+        ("new_camera", "one or two frames are needed (found 'none')"),
+    ],
+)
+def test_a_missing_word_is_one_line(name, missing, capsys):
+    assert importlib.import_module(name).main([]) == 1
+    assert capsys.readouterr().err.startswith(f"ccdflow: {missing}")
+
+
+def test_the_readme_has_each_script_with_its_words():
+    text = (ROOT / "README.md").read_text("utf-8").partition("## Scripts")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)\.py` \| (.*?) \|", text, re.MULTILINE))
+    assert sorted(rows) == SCRIPTS
+    for name in SCRIPTS:
+        if name in ("daily", "batch"):
+            continue
+        known = importlib.import_module(name).parse([]).names
+        assert tuple(re.findall(r"(\w+)=", rows[name])) == known, name
+
+
+def test_settings_and_other_words_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x=1.fits").touch()
+    allowed = ("raw", "results")
+    words = ["raw=a=b", "x=1.fits", "reduced/y=2.fits", "results=r"]
+    given, rest = commandline.split_words(words, allowed=allowed)
+    assert given == {"raw": "a=b", "results": "r"}
+    assert rest == ["x=1.fits", "reduced/y=2.fits"]
+    for wrong, reason in (
+        (["raw=a", "raw=b"], "raw: is given twice"),
+        (["raw="], "raw: has no value"),
+        (["row=a"], "row: unknown word; allowed: raw=... results=..."),
+    ):
+        with pytest.raises(UserError, match=re.escape(reason)):
+            commandline.split_words(wrong, allowed=allowed)
+
+
+def test_settings_of_the_daily_run_may_stand_anywhere():
+    daily = importlib.import_module("daily")
+    given = ["raw=a", "--cores", "2", "strict=true", "-n"]
+    assert daily.parse(given) == ["--cores", "2", "-n", "--config", "raw=a", "strict=true"]
+    usual = ["--cores", "2", "--config", "raw=a"]
+    assert daily.parse(usual) == usual
+    assert daily.parse(["--cores", "2"]) == ["--cores", "2"]
+
+
+def test_the_former_forms_still_work(tmp_path, capsys):
+    simulate = importlib.import_module("simulate")
+    former = [str(tmp_path / "raw"), "--biases", "2", "--scale", "0.01", "--threads", "1"]
+    assert simulate.main(former) == 0
+    assert len(list((tmp_path / "raw").glob("*.fits.gz"))) == 2
+    demo = importlib.import_module("demo")
+    assert demo.main([str(tmp_path / "raw"), str(tmp_path / "results")]) == 1
+    assert "there is no inventory" in capsys.readouterr().err
