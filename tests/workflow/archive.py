@@ -55,7 +55,7 @@ class Model(RuleBasedStateMachine):
         use_stand_ins(self.patch)
         self.root = Path(os.environ["CCDFLOW_TORTURE"]) / f"archive-{os.getpid()}"
         shutil.rmtree(self.root, ignore_errors=True)
-        self.box = Sandbox(self.root / "box", {"flat": {"enabled": True}})
+        self.box = Sandbox(self.root / "box", {kind: {"minimum": 2} for kind in ("dark", "flat")})
         # What each raw file holds: (content, whether it is whole).
         self.files = {}
         # From what each reduced frame was made, and its bytes.
@@ -191,8 +191,9 @@ class Model(RuleBasedStateMachine):
         self.check_from_scratch()
 
     # A rule of many others is seldom drawn; what a run finds is what all this is about.
-    run_again, and_again, once_more, and_on = (
-        rule(cores=st.just(cores))(lambda self, cores: self.run(cores)) for cores in (1, 2, 3, 4)
+    again_1, again_2, again_3, again_4, again_5, again_6, again_7, again_8, again_9 = (
+        rule(cores=st.just(cores))(lambda self, cores: self.run(cores))
+        for cores in (1, 2, 3, 4, 1, 2, 3, 1, 2)
     )
 
     def check_run(self, outcome, *, killed=False, skipped=()):
@@ -259,8 +260,11 @@ class Model(RuleBasedStateMachine):
         for name, content in wanted.items():
             assert found[name] == content, f"{name} is not as a run from scratch makes it"
         type(self).compared += 1
-        made = {"/".join(name.split("/")[::2])[:16] for name in wanted if "/" in name}
-        type(self).kinds_made |= {name.partition("_")[0] for name in made}
+        folders = {tuple(name.split("/")[:3]) for name in wanted if "/" in name}
+        type(self).kinds_made |= {
+            places[-1].partition("_")[0] if places[0] == "combined" else places[0]
+            for places in folders
+        }
 
     def clean(self):
         """Return a sandbox with the same raw frames and no results."""

@@ -24,13 +24,16 @@ class Archive(OddEvents):
 
     # -- events on raw files -----------------------------------------------------------------------
 
-    @initialize(counts=st.lists(st.integers(2, 4), min_size=2, max_size=2))
-    def begin(self, counts):
-        for night, count in zip(NIGHTS, counts, strict=False):
+    @initialize(biases=st.integers(2, 4), others=st.integers(1, 3))
+    def begin(self, biases, others):
+        """Two nights of both cameras, with everything that a calibrated frame needs."""
+        numbers = {"BIAS": biases, "DARK": others, "FLAT": others, "OBJECT": 1}
+        for night in NIGHTS[:2]:
             for camera in CAMERAS:
-                for number in range(count):
-                    kind = KINDS[(number + count) % len(KINDS)] if number > 2 else "BIAS"
-                    self.put(f"{night}/{camera}{number}.fits.gz", (number, kind, camera, night))
+                kinds = [kind for kind, count in numbers.items() for _ in range(count)]
+                for number, kind in enumerate(kinds):
+                    content = (number, kind, camera, night)
+                    self.put(f"{night}/{camera}{number}.fits.gz", content)
         self.run(2)
 
     @rule(

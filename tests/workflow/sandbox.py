@@ -228,10 +228,11 @@ class Sandbox:
             "--configfile", str(self.root / "config.yaml"), "--config", *folders, *config,
         ]  # fmt: skip
 
-    def start(self, *arguments, cores=2, config=(), faults=None, **options):
+    def start(self, *arguments, cores=2, config=(), faults=None, code="", env=(), **options):
         """Start Snakemake in a group of its own; pictures are stand-ins.
 
-        ``faults`` is {product: error that its job raises, as Python writes it}.
+        ``faults`` is {product: error that its job raises, as Python writes it}; ``code`` is run
+        when the first job begins; ``env`` is added to the environment.
         """
         (self.root / "work").mkdir(exist_ok=True)
         here = Path(__file__).parent
@@ -242,7 +243,8 @@ class Sandbox:
             encoding="utf-8", errors="backslashreplace",
             env={
                 **os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}",
-                "CCDFLOW_TEST_FAULTS": json.dumps(faults or {}),
+                "CCDFLOW_TEST_FAULTS": json.dumps(faults or {}), "CCDFLOW_TEST_CODE": code,
+                **dict(env),
             },
             **options,
         )  # fmt: skip
