@@ -10,6 +10,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import write_text
 from ccdflow.run import ledger
+from ccdflow.run.context import reduced
 from ccdflow.run.inventory import digest
 
 COLUMNS = (
@@ -34,8 +35,11 @@ class Associations(Kind):
             planner.keep(self.place)
             return
         needs = [group.product for group in _groups(context)]
+        # A master that is refused while the run goes on gives way to another, or to none.
+        is_open = any(map(context.will_be_made, _sources(context)))
         if needs:
-            planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+            basis = self.basis(context, None)
+            planner.want(self, self.place, "", basis, needs=needs, is_open=is_open)
 
     def basis(self, context, job):
         """Return what the table depends on: each line of it."""
@@ -59,6 +63,14 @@ def _groups(context):
             key=lambda group: group.product,
         ),
     )
+
+
+def _sources(context):
+    """Yield the reduced frames and masters of all calibrated frames."""
+    for group in _groups(context):
+        yield from map(reduced, group.files)
+        for step in group.steps:
+            yield from (use.product for use in step.uses)
 
 
 def _lines(context):
