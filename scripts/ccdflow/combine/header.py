@@ -216,6 +216,24 @@ def say_of_flat(cards, *, levels, signal_to_noise, ratios):
             cards.set(f"FLATR{number:02d}", float(f"{ratio:.7g}"), "mean of an amplifier here")
 
 
+def say_of_gains(cards, gains, unit="adu"):
+    """Write the gains that the flats show.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    gains : sequence of (float or None)
+        Of each amplifier, electrons per `unit`; NaN or None where it is not measured.
+    unit : str
+        Of the members.
+    """
+    for number, gain in enumerate(gains, start=1):
+        if gain is not None and math.isfinite(gain):
+            keyword = "GAINMEAS" if len(gains) == 1 else f"GAINME{number:02d}"
+            cards.set(keyword, float(f"{gain:.6g}"), f"[electron/{unit}] gain from pairs of flats")
+
+
 def say_of_dark(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
     """Write the quality of a combined dark.
 

@@ -506,13 +506,13 @@ def predicted_variance(image, master, readouts, rows):
         data = image.data[rows][inside]
         if master.kind == DARK:
             light = np.maximum(data, 0)
-            light *= np.float32(1 / (readout.gain * frames))
+            light *= np.float32(1 / (readout.photon_gain * frames))
             out[inside] = light + np.float32(one / frames)
             continue
         # A flat of unknown level: assume half of 16 bits; the scatter corrects the rest.
         level = master.level or 30_000.0
         light = np.maximum(data * np.float32(level), np.float32(1.0))
-        noise = light * np.float32(1 / readout.gain) + np.float32(one)
+        noise = light * np.float32(1 / readout.photon_gain) + np.float32(one)
         light *= light
         noise /= light
         out[inside] = noise * np.float32(1 / frames)

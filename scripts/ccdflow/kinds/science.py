@@ -17,7 +17,7 @@ from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
-from ccdflow.kinds.preparing import measured_read_noise
+from ccdflow.kinds.preparing import measured_gain, measured_read_noise
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.inventory import OK, SET_ASIDE, digest
@@ -345,8 +345,10 @@ class Calibration:
         """Return what is known of the amplifiers of each image of the frame."""
         store = self.context.store
         geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
-        use = self._found.get("bias")
-        bias = None if use is None else self.context.outcome(use.product)
+        bias, flat = (
+            None if use is None else self.context.outcome(use.product)
+            for use in map(self._found.get, ("bias", "flat"))
+        )
         levels = self.frame.data["levels"]
 
         def readout(amplifier):
@@ -357,6 +359,7 @@ class Calibration:
                 level=levels.get(amplifier.name),
                 read_noise=noise,
                 measured=noise is not None,
+                measured_gain=measured_gain(flat, amplifier),
             )
 
         return [
