@@ -172,17 +172,52 @@ def test_refuse_sets_a_frame_aside_with_what_was_wanted_and_what_there_is(tmp_pa
     assert plan_of(tmp_path, chain, calibrate={"missing": "refuse"})[1] == {}
 
 
-def test_a_camera_without_gain_is_calibrated_in_adu_without_uncertainty(tmp_path):
-    chain = take(tmp_path)
-    profile = simulate.profile(chain.detector, gain=False)
-    done = run(tmp_path, chain, profile)
+def test_a_camera_without_gain_is_in_adu_and_its_errors_are_of_the_gain_that_flats_show(tmp_path):
+    chain = take(tmp_path, biases=20, darks=((60.0, 12), (20.0, 12)), flats=(("g", 12), ("r", 12)))
+    done = run(tmp_path, chain, simulate.profile(chain.detector, gain=False))
+    spreads = []
+    for file in chain.of("science"):
+        hdus = done.open(f"calibrated/{file}")
+        assert hdus[0].header["BUNIT"] == "adu"
+        for number, amplifier in enumerate(chain.detector.amplifiers, start=1):
+            gain = hdus[0].header[f"GAINME{number:02d}"]
+            assert gain == pytest.approx(amplifier.gain, rel=0.05)
+        good = chain.good(file) & (hdus["MASK"].data == 0)
+        spreads.append(pull(hdus, chain.perfect(file, unit="adu"), good))
+    assert abs(np.concatenate(spreads).mean()) < 0.04
+    assert np.concatenate(spreads).std() == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_camera_without_gain_and_flats_has_no_uncertainty(tmp_path):
+    chain = take(tmp_path, flats=())
+    done = run(tmp_path, chain, simulate.profile(chain.detector, gain=False))
     hdus = done.open(SCIENCE)
     assert hdus[0].header["BUNIT"] == "adu"
     assert [hdu.name for hdu in hdus] == ["PRIMARY", "MASK"]
-    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
-    ratio = np.median(hdus[0].data[good] / chain.perfect("science_g1.fits", unit="adu")[good])
-    assert ratio == pytest.approx(1.0, abs=0.01)
     assert any(line.startswith("calibrated without UNCERT: 3 of 3 ") for line in done.lines)
+
+
+@pytest.mark.parametrize("part", [0.85, 1.2])
+def test_a_wrong_gain_is_warned_of_and_the_errors_are_right_all_the_same(tmp_path, part):
+    """The profile's gain is off by a fifth or less: electrons are, and pulls are not."""
+    chain = take(tmp_path, biases=20, darks=((60.0, 12), (20.0, 12)), flats=(("g", 12), ("r", 12)))
+    profile = chain.profile
+    for amplifier in chain.detector.amplifiers:
+        wrong = f"gain: {amplifier.gain * part:.4f}"
+        assert profile.count(f"gain: {amplifier.gain}\n") == 1
+        profile = profile.replace(f"gain: {amplifier.gain}\n", f"{wrong}\n")
+    done = run(tmp_path, chain, profile)
+    spreads = []
+    for file in chain.of("science"):
+        hdus = done.open(f"calibrated/{file}")
+        assert hdus[0].header["BUNIT"] == "electron"
+        good = chain.good(file) & (hdus["MASK"].data == 0)
+        spreads.append(pull(hdus, chain.perfect(file) * part, good))
+    assert abs(np.concatenate(spreads).mean()) < 0.04
+    assert np.concatenate(spreads).std() == pytest.approx(1.0, abs=0.02)
+    assert sum("profile or header say" in line for line in done.lines) >= 1
+    remarks = done.records[FLATS["g"]].data["remarks"]
+    assert [text.startswith("amplifier") for text in remarks] == [True, True]
 
 
 # -- configuration ---------------------------------------------------------------------------------

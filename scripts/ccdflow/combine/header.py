@@ -117,6 +117,22 @@ def say_of_clipping(cards, recipe):
         cards.set("CLIPDEV", recipe.clip_by, _SIGMA_FROM[recipe.clip_by])
 
 
+def say_of_clipping_noise(cards, noises, unit="adu"):
+    """Write the noise of a value by which each amplifier was clipped.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    noises : sequence of float
+        Of each amplifier: sigma of the clipping is it times sqrt(1 + 1 / number of values).
+    unit : str
+    """
+    for number, noise in enumerate(noises, start=1):
+        keyword = "CLIPRN" if len(noises) == 1 else f"CLIPRN{number:02d}"
+        cards.set(keyword, float(f"{noise:.9g}"), f"[{unit}] noise of a value, for clipping")
+
+
 def _numbered(name, count):
     """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
     if count > 999:
