@@ -666,7 +666,10 @@ def test_the_truth_of_the_simulated_night_comes_back(simulated):
 FRAME_PIXELS = {1: "eb9fbdbc9323376766ec80d5b262f3895d4bad17e28da37305dfff87ef2a24a9"}
 FRAME_CARDS = {1: "09a7efd8f131feff40c20b4041673479b3b043ca3c2a2a71f405549ed31e27df"}
 # 2: other biases are left out; of these none was.
-COMBINED_BYTES = {4: "955d0a4de2479c4c633dc57e200916be8ba4eb5dce62000e50f7c93ee2826e00"}
+COMBINED_BYTES = {
+    3: "2a292476dcbd49252f5aae8da4c0c20625041c5f9375f841ac80b46cec4eb3b3",
+    4: "955d0a4de2479c4c633dc57e200916be8ba4eb5dce62000e50f7c93ee2826e00",
+}
 # These say with what, not what, was made.
 _NOT_BYTES = {"CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER", "CCDFKEY", "RAWFP", "CHECKSUM"}
 
@@ -715,6 +718,9 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
         "reduced frames have other cards than before: raise HEADER in "
         f"scripts/ccdflow/frame/reduction.py, and write the hash {cards!r} beside it here"
     )
+    run, records = combined(tmp_path, TWO, reduction={"mask": True},
+                      bias={"uncertainty": True, "count": True, "clip_by": "mad"})  # fmt: skip
+    assert COMBINED_BYTES[records[BIAS].basis["arithmetic"]] == content_of(run.open(BIAS))
     assert COMBINED_BYTES.get(KIND.version) == bias, (
         "combined biases have other bytes than before: raise `version` in "
         "scripts/ccdflow/kinds/bias.py, unless PIXELS of the frames was raised, "

@@ -16,6 +16,9 @@ from ccdflow.kinds.master import Master
 from ccdflow.kinds.preparing import amplifier_noise
 from ccdflow.run.warnings_of_rows import why_no_bias
 
+_CLIPPED_BY_MAD = 3
+"""The version of combined biases whose recipe says ``mad``; the others have `Bias.version`."""
+
 
 class Bias(Master):
     """A combined bias."""
@@ -36,6 +39,17 @@ class Bias(Master):
         "combined_row_structure", "combined_column_structure", "combined_noise",
         "combined_noise_error", "predicted_noise", "root_n_noise", "clipped_fraction",
     )  # fmt: skip
+
+    def group_basis(self, context, group):
+        """Return what a combined bias depends on.
+
+        Clipped by MAD it has the bytes that it had before the noise could decide, and its old key.
+        """
+        basis = super().group_basis(context, group)
+        if self.configuration(context)["clip_by"] == "mad":
+            basis["arithmetic"] = _CLIPPED_BY_MAD
+            del basis["settings"]["clip_by"]
+        return basis
 
     def recipe(self, work):
         """Return the recipe: the deviations of a few biases are too uncertain to clip by them."""
