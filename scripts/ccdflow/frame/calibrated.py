@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.errors import FrameError
+from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import checksum, rawfile
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, PlanesWriter, read_rows, read_units
@@ -150,7 +150,7 @@ def _images(units, readouts, name):
         and not (number and unit.name.rstrip("0123456789") in ("MASK", "UNCERT", "COUNT"))
     ]
     if not found or len(found) != len(readouts):
-        raise FrameError(
+        raise DamagedError(
             "the reduced frame has another number of images than its camera",
             file=name,
             value=len(found),
@@ -435,7 +435,7 @@ class _Image:
             return
         total = checksum.checksum_of(buffers.words)
         if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:
-            raise FrameError(
+            raise DamagedError(
                 "the reduced frame's pixels are not what its checksum says",
                 file=self._name,
                 keyword="DATASUM",

@@ -106,10 +106,7 @@ class Flat(Light):
         return sample_members(members.members(image), subtract=tuple(subtract), **options)[1]
 
     def _scale_up(self, members):
-        # Exposures of one group differ: its dark was chosen for the middle one.
-        seconds = [value for value in members.seconds if value is not None]
-        spread = max(seconds) / float(np.median(seconds)) if seconds and min(seconds) > 0 else 1.0
-        return members.context.settings["calibrate"]["scale_up"] * max(spread, 1.0)
+        return members.context.settings["calibrate"]["scale_up"]
 
     def combined_images(self, work, found):
         """Yield each image of the combined flat; the mean of all of them together is 1."""

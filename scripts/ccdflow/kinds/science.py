@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from ccdflow import paths
-from ccdflow.errors import FrameError
+from ccdflow.errors import DamagedError, FrameError
 from ccdflow.frame import calibrate
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
 from ccdflow.frame.masters import MasterStore
@@ -26,8 +26,6 @@ from ccdflow.run.ledger import Record
 
 # Frames that are named at the end of a run.
 _MOST_LINES = 10
-# Errors that a damaged file makes: what is read is made again, and then the frame.
-_DAMAGE = ("make it again", "reduce it again", "check its disk")
 _LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
 
 _STORE = MasterStore()
@@ -304,9 +302,10 @@ class Calibration:
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
             done = self._calibrate(record.key)
+        except DamagedError:
+            # What is read is made again, and then the frame.
+            raise
         except FrameError as error:
-            if error.remedy in _DAMAGE:
-                raise
             return replace(record, status=ledger.REFUSED, reason=error.reason)
         return replace(
             record,
