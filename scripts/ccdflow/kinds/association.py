@@ -91,6 +91,12 @@ def _middle(rows, name):
     return float(np.median(values)) if values else None
 
 
+def _longest(rows):
+    """Return the longest exposure time of some rows, None where none says any."""
+    values = [value for row in rows if isinstance(value := row.facts["exptime"], int | float)]
+    return max((float(value) for value in values if math.isfinite(value)), default=None)
+
+
 # -- the masters -----------------------------------------------------------------------------------
 
 
@@ -154,7 +160,8 @@ class _Shelves:
 
     def step(self, rows, night):
         """Return the `Step` of frames of a night."""
-        frame = self._about(rows, night)
+        # A dark that is long enough for the longest member is for all of them.
+        frame = replace(self._about(rows, night), exptime=_longest(rows))
         if frame.setup not in self._noises:
             self._noises[frame.setup] = noise_of(self._context, rows[0])
         choice = self._masters.choose(self.kind.name, frame)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from ccdflow import paths
-from ccdflow.errors import FrameError
+from ccdflow.errors import DamagedError, FrameError
 from ccdflow.frame import calibrate
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
 from ccdflow.frame.masters import MasterStore
@@ -17,7 +17,7 @@ from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
-from ccdflow.kinds.preparing import measured_read_noise
+from ccdflow.kinds.preparing import measured_gain, measured_read_noise
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.inventory import OK, SET_ASIDE, digest
@@ -26,8 +26,6 @@ from ccdflow.run.ledger import Record
 
 # Frames that are named at the end of a run.
 _MOST_LINES = 10
-# Errors that a damaged file makes: what is read is made again, and then the frame.
-_DAMAGE = ("make it again", "reduce it again", "check its disk")
 _LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
 
 _STORE = MasterStore()
@@ -304,9 +302,10 @@ class Calibration:
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
             done = self._calibrate(record.key)
+        except DamagedError:
+            # What is read is made again, and then the frame.
+            raise
         except FrameError as error:
-            if error.remedy in _DAMAGE:
-                raise
             return replace(record, status=ledger.REFUSED, reason=error.reason)
         return replace(
             record,
@@ -345,8 +344,10 @@ class Calibration:
         """Return what is known of the amplifiers of each image of the frame."""
         store = self.context.store
         geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
-        use = self._found.get("bias")
-        bias = None if use is None else self.context.outcome(use.product)
+        bias, flat = (
+            None if use is None else self.context.outcome(use.product)
+            for use in map(self._found.get, ("bias", "flat"))
+        )
         levels = self.frame.data["levels"]
 
         def readout(amplifier):
@@ -357,6 +358,7 @@ class Calibration:
                 level=levels.get(amplifier.name),
                 read_noise=noise,
                 measured=noise is not None,
+                measured_gain=measured_gain(flat, amplifier),
             )
 
         return [
