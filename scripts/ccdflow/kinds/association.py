@@ -170,6 +170,10 @@ class _Shelves:
             uses.setdefault(candidate.master.product, _use(candidate, frame))
         return Step(self.kind.name, tuple(uses.values()), choice.needed, missing)
 
+    def passed_over(self, rows, night, nights):
+        """Return [(master, why)] of the masters of some nights that a frame may not take."""
+        return self._masters.passed_over(self.kind.name, self._about(rows, night), nights)
+
 
 def noise_of(context, row):
     """Return the `matching.Noise` of a frame's detector, from profile and header."""
@@ -191,13 +195,8 @@ def noise_of(context, row):
 
 def _use(candidate, frame):
     master = candidate.master.about
-    degrees = None
-    if candidate.master.kind == matching.DARK:
-        pairs = (
-            (master.set_temperature, frame.set_temperature),
-            (master.temperature, frame.temperature),
-        )
-        degrees = next((a - b for a, b in pairs if None not in (a, b)), None)
+    is_dark = candidate.master.kind == matching.DARK
+    degrees = matching.temperatures_apart(master, frame) if is_dark else None
     return Use(
         candidate.master.product,
         candidate.lag,
@@ -227,6 +226,24 @@ def step_of(context, kind, rows, night):
     """
     shelves = context.lookup(("shelves", kind.name), lambda: _Shelves(context, kind))
     return shelves.step(rows, night)
+
+
+def passed_over(context, name, group, nights):
+    """Return [(`matching.Master`, why)] of the masters of some nights that a frame may not take.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+        After the plan was made.
+    name : {'bias', 'dark', 'flat'}
+    group : ccdflow.run.job.Group
+        A frame.
+    nights : set of str
+    """
+    kind = context.chain.by_name(name)
+    shelves = context.lookup(("shelves", name), lambda: _Shelves(context, kind))
+    rows = [context.store.rows[file] for file in group.files]
+    return shelves.passed_over(rows, group.night, nights)
 
 
 # -- what becomes of them --------------------------------------------------------------------------

@@ -5,12 +5,17 @@ from __future__ import annotations
 import pandas as pd
 
 from ccdflow import paths
+from ccdflow.kinds import plan_words, planned
 from ccdflow.kinds.association import taken, why_missing
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import write_text
+from ccdflow.pages.page import Section
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
+
+# Nights that a dry run has a paragraph for.
+_NIGHTS = 3
 
 COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
@@ -47,8 +52,77 @@ class Associations(Kind):
         text = table.to_csv(index=False, lineterminator="\n")
         return write_text(context, job, self.basis(context, job), text)
 
+    # -- what is said of it ------------------------------------------------------------------------
+
+    def foretold(self, context):
+        """Return a paragraph for each of the last nights whose frames are calibrated.
+
+        Those of this run; where nothing is to be calibrated, those of the last night.
+        """
+        nights = {}
+        for group in _groups(context):
+            if context.will_be_made(group.product):
+                nights.setdefault(group.night, []).append(group)
+        if not nights:
+            groups = _groups(context)
+            last = max((group.night for group in groups), default="")
+            nights = {last: [group for group in groups if group.night == last]} if last else {}
+        return plan_words.paragraphs(context, nights, most=_NIGHTS)
+
+    def page_basis(self, context, night):
+        """Return what the section on a night's masters depends on: how they were chosen."""
+        lines = [[table_line(line) for line in block.taken] for block in _blocks(context, night)]
+        return {"associations": [self.version, digest(lines)]} if lines else {}
+
+    def section(self, context, night):
+        """Return the section on which master each frame of a night took, and on its noise."""
+        blocks = _blocks(context, night)
+        if not blocks:
+            return None
+        wishes = [text for block in blocks for text in plan_words.wish_lines(block)]
+        said = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
+        noises = [
+            line.partition(": ") for block in blocks for line in plan_words.noise_lines(block)
+        ]
+        return Section(
+            "masters",
+            "Which master, and what the noise is made of",
+            (said,) if said else (),
+            (
+                "Among the masters of the same setup, of this night and earlier ones, that of the"
+                " least predicted variance is taken; a later one only where there is no other.",
+                *(
+                    (f"Further frames that would gain most: {'; '.join(wishes)}.",)
+                    if wishes
+                    else ()
+                ),
+            ),
+            facts=tuple((name, text) for name, _, text in noises),
+            headings=plan_words.HEADINGS,
+            rows=plan_words.table_rows(blocks),
+        )
+
 
 ASSOCIATIONS = Associations()
+
+
+def _blocks(context, night):
+    if not SCIENCE.configuration(context)["enabled"]:
+        return []
+    return planned.blocks_of(context, night)
+
+
+def table_line(line):
+    """Return what a line of a night's table says, as plain values."""
+    use, rival = line.use, line.rival
+    return [
+        [group.product for group in line.groups],
+        line.kind,
+        "" if use is None else [use.product, use.scale, use.variance, list(use.remarks)],
+        line.missing,
+        line.place,
+        "" if rival is None else [rival.product, line.why_lost],
+    ]
 
 
 def _groups(context):

@@ -15,6 +15,8 @@ from functools import cache
 
 import numpy as np
 
+from ccdflow.kinds import match_words
+
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 
 EXACT_SECONDS, EXACT_PART = 0.1, 1e-3
@@ -257,9 +259,48 @@ class Masters:
 
     # -- refusals, in words ------------------------------------------------------------------------
 
+    def passed_over(self, kind, frame, nights):
+        """Return the masters of some nights that a frame may not take, and why.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : Frame
+        nights : set of str
+
+        Returns
+        -------
+        list of (Master, str)
+        """
+        found = []
+        for master in self._by_kind[kind]:
+            if master.about.night in nights and (why := self.why_not(kind, frame, master)):
+                found.append((master, why))
+        return found
+
+    def why_not(self, kind, frame, master):
+        """Return in a few words which criterion a master does not meet; '' if it meets all."""
+        about = master.about
+        if about.setup != frame.setup:
+            return match_words.how(about, frame)
+        if kind == FLAT and about.filter != frame.filter:
+            return "other filter"
+        if kind != DARK:
+            return ""
+        off = temperatures_apart(about, frame)
+        if off is not None and abs(off) > self.rules.temperature_tolerance:
+            return f"{abs(off):.3g} C {'warmer' if off > 0 else 'colder'}"
+        if frame.exptime is None or not about.exptime:
+            return "an exposure is unknown"
+        scale = frame.exptime / about.exptime
+        is_exact = is_same_exposure(about.exptime, frame.exptime)
+        if scale > self.rules.scale_up and not is_exact:
+            return f"would be scaled up {scale:.2g} times"
+        return ""
+
     def _why_none(self, kind, frame):
         """Return which criterion no master meets, and the masters that come nearest."""
-        wanted = _wanted_words(kind, frame)
+        wanted = match_words.wanted_words(kind, frame)
         if not self._by_kind[kind]:
             return f"no {kind} {wanted}: there is none at all"
         same = [m for m in self._by_kind[kind] if m.about.setup == frame.setup]
@@ -268,13 +309,14 @@ class Masters:
             others = [m for m in others if m.about.filter == frame.filter]
         parts = [self._what_there_is(kind, same)] if same else []
         if others and (kind == FLAT or not same):
-            nearest = min(others, key=lambda m: (_distance(m.about, frame), m.product))
-            parts.append(f"nearest {_words_of(nearest, kind)} with {_how(nearest.about, frame)}")
+            nearest = min(others, key=lambda m: (match_words.distance(m.about, frame), m.product))
+            words, how = match_words.words_of(nearest, kind), match_words.how(nearest.about, frame)
+            parts.append(f"nearest {words} with {how}")
         return f"no {kind} {wanted}: {'; '.join(parts)}"
 
     def _what_there_is(self, kind, masters):
         """Return the masters of the frame's own setup, and what a dark has to keep to."""
-        text = f"there are {_some_masters(masters, kind)}"
+        text = f"there are {match_words.some_masters(masters, kind)}"
         if kind == DARK:
             text += (
                 f"; allowed: scaled up {self.rules.scale_up:g} times at most, and a temperature"
@@ -362,6 +404,20 @@ def _scales(shelf, kind, frame):
     return scale, exact, ~exact & (scale > 1)
 
 
+def is_same_exposure(one, other):
+    """Tell whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %."""
+    return abs(one - other) <= max(EXACT_SECONDS, EXACT_PART * abs(other))
+
+
+def temperatures_apart(about, frame):
+    """Return by how many degrees a master is warmer than a frame, None where nobody knows."""
+    pairs = (
+        (about.set_temperature, frame.set_temperature),
+        (about.temperature, frame.temperature),
+    )
+    return next((theirs - ours for theirs, ours in pairs if None not in (theirs, ours)), None)
+
+
 def _temperature_difference(shelf, frame):
     """Return by how many degrees each master differs: NaN where one of the two is unknown.
 
@@ -386,7 +442,7 @@ def _predicted(shelf, kind, frame, noise, scale, apart):
 def _candidate(shelf, index, lags, own, scale, exact, up, known, variance):
     remarks = []
     if not own[index]:
-        remarks.append(_lag_words(lags[index]))
+        remarks.append(match_words.lag_words(lags[index]))
     if not exact[index]:
         how = "up" if up[index] else "down"
         remarks.append(f"scaled {how} by {scale[index]:.3g}")
@@ -402,71 +458,3 @@ def _candidate(shelf, index, lags, own, scale, exact, up, known, variance):
         grade,
         tuple(remarks),
     )
-
-
-def _lag_words(lag):
-    """Return how many nights before or after the frame's a master was taken.
-
-    >>> _lag_words(1.0), _lag_words(-57.0), _lag_words(float("nan"))
-    ('1 night before', '57 nights later', 'of another night without a date')
-    """
-    if np.isnan(lag):
-        return "of another night without a date"
-    count = abs(int(lag))
-    return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
-
-
-# -- words -----------------------------------------------------------------------------------------
-
-# What of a setup is too long to be named.
-_UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
-
-
-def _differences(theirs, ours):
-    """Return (name, their value, our value) of everything in which two setups differ."""
-    mine, yours = dict(ours), dict(theirs)
-    return [
-        (name, yours.get(name, ""), mine.get(name, ""))
-        for name in {**mine, **yours}
-        if yours.get(name, "") != mine.get(name, "")
-    ]
-
-
-def _distance(about, frame):
-    return len(_differences(about.setup, frame.setup))
-
-
-def _how(about, frame):
-    """Return in words in which criteria another setup differs from a frame's."""
-    return ", ".join(
-        f"another {_UNSAID[name]}"
-        if name in _UNSAID
-        else f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
-        for name, theirs, ours in _differences(about.setup, frame.setup)
-    )
-
-
-def _wanted_words(kind, frame):
-    words = " ".join(value for name, value in frame.setup if value and name not in _UNSAID)
-    if kind == FLAT:
-        return f"in {frame.filter or 'an unnamed filter'} of {words}"
-    if kind == DARK:
-        seconds = "unknown exposure" if frame.exptime is None else f"{frame.exptime:g} s"
-        return f"for {seconds} of {words}"
-    return f"of {words}"
-
-
-def _words_of(master, kind):
-    about = master.about
-    what = {FLAT: about.filter or "unnamed filter", DARK: f"{about.exptime or 0:g} s"}.get(kind, "")
-    if kind == DARK:
-        degrees = about.set_temperature
-        degrees = about.temperature if degrees is None else degrees
-        what += "" if degrees is None else f" at {degrees:g} C"
-    return f"{what} ({master.frames}, {about.night})".strip()
-
-
-def _some_masters(masters, kind, most=6):
-    words = [_words_of(master, kind) for master in masters]
-    rest = len(words) - most
-    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
