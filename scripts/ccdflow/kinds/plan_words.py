@@ -63,7 +63,7 @@ def paragraph(block):
         name = _who(line, block) if several else ""
         grade = line.use.grade if line.use else "C" if line.needed else "A"
         end = f"   grade {grade}" if grade != "A" else ""
-        lines.append(f"  {line.kind:<5} {what:<26} {name}{how}{end}")
+        lines.append(f"  {line.kind:<5} {what:<30} {name}{how}{end}")
     lines += [f"  noise {text}" for text in noise_lines(block, _MOST)]
     if block.passed_over:
         said = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
