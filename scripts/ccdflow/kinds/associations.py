@@ -44,7 +44,11 @@ class Associations(Kind):
 
     def basis(self, context, job):
         """Return what the table depends on: each line of it."""
-        return {"version": self.version, "lines": digest(list(_lines(context)))}
+        lines = (
+            [group.product, group.night, _is_refused(context, group), *_digests(context, group)]
+            for group in _groups(context)
+        )
+        return {"version": self.version, "lines": digest(list(lines))}
 
     def make(self, context, job, *, threads):
         """Write the table."""
@@ -71,8 +75,13 @@ class Associations(Kind):
 
     def page_basis(self, context, night):
         """Return what the section on a night's masters depends on: how they were chosen."""
-        lines = [[table_line(line) for line in block.taken] for block in _blocks(context, night)]
-        return {"associations": [self.version, digest(lines)]} if lines else {}
+        if not SCIENCE.configuration(context)["enabled"]:
+            return {}
+        found = [
+            [group.product, *_digests(context, group, planned.step_line)]
+            for group in SCIENCE.night_groups(context, night)
+        ]
+        return {"associations": [self.version, digest(found)]} if found else {}
 
     def section(self, context, night):
         """Return the section on which master each frame of a night took, and on its noise."""
@@ -112,19 +121,6 @@ def _blocks(context, night):
     return planned.blocks_of(context, night)
 
 
-def table_line(line):
-    """Return what a line of a night's table says, as plain values."""
-    use, rival = line.use, line.rival
-    return [
-        [group.product for group in line.groups],
-        line.kind,
-        "" if use is None else [use.product, use.scale, use.variance, list(use.remarks)],
-        line.missing,
-        line.place,
-        "" if rival is None else [rival.product, line.why_lost],
-    ]
-
-
 def _groups(context):
     return context.lookup(
         ("groups", SCIENCE.name),
@@ -135,10 +131,25 @@ def _groups(context):
     )
 
 
+def _is_refused(context, group):
+    record = context.outcome(group.product)
+    return record is not None and record.status == ledger.REFUSED
+
+
+def _digests(context, group, line=None):
+    """Return the hash of what is said of each step of a frame; thousands have the same steps."""
+    line = line or _step_line
+    return [
+        context.planned(
+            ("said", line.__name__, id(step)), lambda step=step: (digest(line(context, step)), step)
+        )[0]
+        for step in group.steps
+    ]
+
+
 def _lines(context):
     for group in _groups(context):
-        record = context.outcome(group.product)
-        is_refused = record is not None and record.status == ledger.REFUSED
+        is_refused = _is_refused(context, group)
         for step in group.steps:
             line = _step_line(context, step)
             if is_refused and not step.missing:

@@ -9,7 +9,7 @@ docs/calibration.md gives the rule in the user's words.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 
@@ -198,7 +198,7 @@ def day_of(night):
 
 @dataclass(frozen=True)
 class _Shelf:
-    """Masters of one kind, setup and filter, in columns."""
+    """Masters of one kind, setup and filter, in columns; their exposures and temperatures once."""
 
     masters: tuple
     days: np.ndarray
@@ -207,6 +207,30 @@ class _Shelf:
     exptimes: np.ndarray
     set_points: np.ndarray
     sensors: np.ndarray
+    exposures: tuple
+    temperatures: tuple
+    _warm: dict = field(default_factory=dict)
+
+    def exposure_flags(self, seconds, rules):
+        """Return which of the exposures are equal to another one, or may be scaled to it."""
+        reach = max(EXACT_SECONDS, EXACT_PART * abs(seconds))
+        return tuple(
+            (
+                abs(own - seconds) <= reach,
+                own > 0 and (seconds / own > 1) + (seconds / own > rules.scale_up),
+            )
+            for own in self.exposures
+        )
+
+    def warm(self, frame, rules):
+        """Return which of the temperatures are another than a frame's, and which nobody knows."""
+        question = frame.set_temperature, frame.temperature
+        if question not in self._warm:
+            with np.errstate(invalid="ignore"):
+                off = _temperature_difference(*self.temperatures, frame)
+                flags = (off > rules.temperature_tolerance) + 2 * np.isfinite(off)
+            self._warm[question] = flags.tobytes()
+        return self._warm[question]
 
 
 class Masters:
@@ -243,18 +267,22 @@ class Masters:
         -------
         Choice
         """
-        question = (kind, frame)
-        if question not in self._answers:
-            self._answers[question] = self._choose(kind, frame)
-        return self._answers[question]
-
-    def _choose(self, kind, frame):
-        noise = self._noise(frame.setup)
-        if kind == DARK and not _needs_dark(frame, noise):
+        if kind == DARK and not _needs_dark(frame, self._noise(frame.setup)):
             return Choice(kind, needed=False)
         shelf = self._shelves.get(_shelf_name(kind, frame))
-        found = () if shelf is None else _ranked(shelf, kind, frame, noise, self.rules)
-        missing = "" if found else self._why_none(kind, frame)
+        question, seconds = _question(shelf, kind, frame, self.rules)
+        if question not in self._answers:
+            self._answers[question] = self._choose(shelf, kind, frame, seconds)
+        choice = self._answers[question]
+        if seconds == frame.exptime or all(each.scale == 1 for each in choice.candidates):
+            return choice
+        found = tuple(_rescaled(candidate, frame.exptime) for candidate in choice.candidates)
+        return replace(choice, candidates=found)
+
+    def _choose(self, shelf, kind, frame, seconds):
+        noise = self._noise(frame.setup)
+        found = () if shelf is None else _ranked(shelf, kind, frame, noise, self.rules, seconds)
+        missing = "" if found else self._why_none(kind, replace(frame, exptime=seconds))
         return Choice(kind, found, missing=missing)
 
     # -- refusals, in words ------------------------------------------------------------------------
@@ -331,15 +359,63 @@ def _shelf_name(kind, about):
 
 def _shelf(masters):
     abouts = [master.about for master in masters]
+    exptimes = _column([about.exptime for about in abouts])
+    degrees = [
+        _column([about.set_temperature for about in abouts]),
+        _column([about.temperature for about in abouts]),
+    ]
     return _Shelf(
         tuple(masters),
         _column([day_of(about.night) for about in abouts]),
         np.array([about.night for about in abouts]),
         _column([master.frames for master in masters]),
-        _column([about.exptime for about in abouts]),
-        _column([about.set_temperature for about in abouts]),
-        _column([about.temperature for about in abouts]),
+        exptimes,
+        *degrees,
+        tuple(np.unique(exptimes[np.isfinite(exptimes)]).tolist()),
+        tuple(np.unique(degrees, axis=1)),
     )
+
+
+def _question(shelf, kind, frame, rules):
+    """Return what a frame's answer depends on, and the exposure for which masters are ranked.
+
+    Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
+    the same answer: what counts is which masters are exact, may be scaled, are of the temperature.
+    All that a scaled dark adds goes with the square of the exposure, so that the order is the same.
+
+    Returns
+    -------
+    question : tuple
+    seconds : float or None
+    """
+    if kind != DARK:
+        return (kind, frame.setup, frame.night, frame.filter if kind == FLAT else ""), None
+    seconds = frame.exptime
+    asked = (kind, frame.setup, frame.night)
+    if shelf is None or seconds is None:
+        return (*asked, seconds), seconds
+    # The rounding is the frame's own: what else there is in the archive does not change it.
+    rounded = float(f"{seconds:.4g}")
+    return (
+        *asked,
+        rounded,
+        shelf.exposure_flags(seconds, rules),
+        shelf.warm(frame, rules),
+    ), rounded
+
+
+def _rescaled(candidate, seconds):
+    """Return a scaled candidate as it is for an exposure."""
+    if candidate.scale == 1:
+        return candidate
+    scale = seconds / candidate.master.about.exptime
+    how = "up" if scale > 1 else "down"
+    remarks = (
+        f"scaled {how} by {scale:.3g}" if remark.startswith("scaled ") else remark
+        for remark in candidate.remarks
+    )
+    variance = candidate.variance * (scale / candidate.scale) ** 2
+    return replace(candidate, scale=scale, variance=variance, remarks=tuple(remarks))
 
 
 def _column(values):
@@ -362,21 +438,24 @@ def _number(value):
     return _NO_NUMBER if value is None else float(value)
 
 
-def _ranked(shelf, kind, frame, noise, rules):
-    """Return the candidates on a shelf that a frame may take, the best first."""
+def _ranked(shelf, kind, frame, noise, rules, seconds):
+    """Return the candidates on a shelf that a frame may take, the best first.
+
+    They are scaled for an exposure of ``seconds``.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         lags = _number(day_of(frame.night)) - shelf.days
         own = shelf.nights == frame.night
         lags[own] = 0
         apart = np.nan_to_num(np.abs(lags))
-        scale, exact, up = _scales(shelf, kind, frame)
+        scale, exact, up = _scales(shelf, kind, frame, seconds)
         usable, known = np.ones(len(own), bool), np.ones(len(own), bool)
         if kind == DARK:
-            off = _temperature_difference(shelf, frame)
+            off = _temperature_difference(shelf.set_points, shelf.sensors, frame)
             known = np.isfinite(off)
             usable = np.isfinite(scale) & ~(off > rules.temperature_tolerance)
-            usable &= ~up | (scale <= rules.scale_up)
-        variance = _predicted(shelf, kind, frame, noise, scale, apart)
+            usable &= ~up | (_number(frame.exptime) / shelf.exptimes <= rules.scale_up)
+        variance = _predicted(shelf, kind, noise, scale, apart, seconds)
     later = ~own & ~(lags >= 0)
     is_last = later & (rules.direction != "nearest")
     tier = is_last + np.where(up, _EARLIER_SCALED_UP, _EARLIER)
@@ -386,22 +465,30 @@ def _ranked(shelf, kind, frame, noise, rules):
         np.arange(len(own)), apart, variance, first_by, strange, ~exact,
         ~own & rules.same_night, tier,
     )  # fmt: skip
-    order = [index for index in np.lexsort(keys) if usable[index]][:MOST_CANDIDATES]
+    some = np.flatnonzero(usable)
+    order = some[np.lexsort([key[some] for key in keys])][:MOST_CANDIDATES]
     return tuple(
         _candidate(shelf, index, lags, own, scale, exact, up, known, variance) for index in order
     )
 
 
-def _scales(shelf, kind, frame):
-    """Return each master's scale, whether it needs none, and whether it is scaled up."""
+def _scales(shelf, kind, frame, seconds):
+    """Return each master's scale, whether it needs none, and whether it is scaled up.
+
+    The scale is that for ``seconds``, the rest that of the frame itself.
+    """
     count = len(shelf.masters)
     if kind != DARK:
         return np.ones(count), np.ones(count, bool), np.zeros(count, bool)
     wanted = _number(frame.exptime)
-    exact = np.abs(shelf.exptimes - wanted) <= max(EXACT_SECONDS, EXACT_PART * abs(wanted))
-    scale = np.where(exact, 1.0, wanted / shelf.exptimes)
+    exact = _is_exact(shelf.exptimes, wanted)
+    scale = np.where(exact, 1.0, _number(seconds) / shelf.exptimes)
     scale[~exact & ~(shelf.exptimes > 0)] = _NO_NUMBER
-    return scale, exact, ~exact & (scale > 1)
+    return scale, exact, ~exact & (wanted / shelf.exptimes > 1)
+
+
+def _is_exact(exptimes, seconds):
+    return np.abs(exptimes - seconds) <= max(EXACT_SECONDS, EXACT_PART * abs(seconds))
 
 
 def is_same_exposure(one, other):
@@ -418,24 +505,24 @@ def temperatures_apart(about, frame):
     return next((theirs - ours for theirs, ours in pairs if None not in (theirs, ours)), None)
 
 
-def _temperature_difference(shelf, frame):
+def _temperature_difference(set_points, sensors, frame):
     """Return by how many degrees each master differs: NaN where one of the two is unknown.
 
     Set points are compared where both have one: a sensor moves by a step of its converter.
     """
-    by_set_point = np.abs(shelf.set_points - _number(frame.set_temperature))
-    by_sensor = np.abs(shelf.sensors - _number(frame.temperature))
+    by_set_point = np.abs(set_points - _number(frame.set_temperature))
+    by_sensor = np.abs(sensors - _number(frame.temperature))
     return np.where(np.isfinite(by_set_point), by_set_point, by_sensor)
 
 
-def _predicted(shelf, kind, frame, noise, scale, apart):
+def _predicted(shelf, kind, noise, scale, apart, seconds):
     """Return the variance that each master is predicted to add to a pixel."""
     if kind == FLAT:
         return 1 / (shelf.frames * noise.flat_level) + noise.flat_ageing * apart
     if kind == BIAS:
         return noise.read_noise**2 / shelf.frames + noise.bias_ageing * apart
     one = noise.read_noise**2 + noise.dark_rate * shelf.exptimes
-    ageing = noise.dark_ageing * _number(frame.exptime) ** 2
+    ageing = noise.dark_ageing * _number(seconds) ** 2
     return scale**2 * one / shelf.frames + ageing * apart
 
 

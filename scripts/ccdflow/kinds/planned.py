@@ -217,6 +217,16 @@ def _lines(context, kind, groups):
     return [_taken(context, kind, found) for found in alike.values()]
 
 
+def step_line(context, step):
+    """Return what a page says of a step, as plain values."""
+    use = taken(context, step)
+    if use is None:
+        return [step.kind, step.needed, why_missing(context, step)]
+    rival, why = _rival(context, step, use)
+    said = [step.kind, use.product, use.lag, use.scale, use.variance, list(use.remarks)]
+    return [*said, step.uses.index(use), "" if rival is None else rival.product, why]
+
+
 def _taken(context, kind, found):
     groups = tuple(group for group, *_ in found)
     _, step, use, missing = found[0]
