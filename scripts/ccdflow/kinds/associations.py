@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pandas as pd
 
 from ccdflow import paths
-from ccdflow.kinds import plan_words, planned
+from ccdflow.kinds import coverage, plan_words, planned
 from ccdflow.kinds.association import taken, why_missing
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import write_text
-from ccdflow.pages.page import Section
+from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
 
 # Nights that a dry run has a paragraph for.
 _NIGHTS = 3
+# Holes that the overview names.
+_HOLES = 8
 
 COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
@@ -83,6 +87,33 @@ class Associations(Kind):
         ]
         return {"associations": [self.version, digest(found)]} if found else {}
 
+    def index_basis(self, context):
+        """Return what the matrix of the overview depends on."""
+        if not SCIENCE.configuration(context)["enabled"] or not _groups(context):
+            return {}
+        return {"coverage": [self.version, digest(_coverage(context).values())]}
+
+    def overview(self, context):
+        """Return the section on which frames there are of each night, and what is missing."""
+        if not self.index_basis(context):
+            return None
+        found = _coverage(context)
+        said = _coverage_words(found)
+        draw = import_module("ccdflow.pages.coverage").coverage_picture
+        before = f" {found.earlier} nights before them are not shown." if found.earlier else ""
+        more = f" {found.left_out} rarer kinds of frames are left out." if found.left_out else ""
+        png = draw(
+            list(found.nights),
+            list(found.labels),
+            found.cells,
+            title=f"Frames of the last {len(found.nights)} nights",
+            explanation="A number: frames of the night. o: frames of the night took a master of"
+            f" another one. x: they have none.{before}{more}",
+        )
+        return Section(
+            "coverage", "Coverage", (said,), (said,), pictures=(Picture(png, f"Coverage: {said}"),)
+        )
+
     def section(self, context, night):
         """Return the section on which master each frame of a night took, and on its noise."""
         blocks = _blocks(context, night)
@@ -113,6 +144,20 @@ class Associations(Kind):
 
 
 ASSOCIATIONS = Associations()
+
+
+def _coverage(context):
+    return context.planned(("coverage",), lambda: coverage.coverage_of(context))
+
+
+def _coverage_words(found):
+    """Return sentences on the holes of a `ccdflow.kinds.coverage.Coverage`."""
+    missing = found.holes(coverage.MISSING)
+    if not missing:
+        return f"No frame of the last {len(found.nights)} nights lacks a master."
+    some = ", ".join(f"{label} ({night})" for label, night in missing[:_HOLES])
+    rest = f" and {len(missing) - _HOLES} more" if missing[_HOLES:] else ""
+    return f"Missing: {some}{rest}."
 
 
 def _blocks(context, night):

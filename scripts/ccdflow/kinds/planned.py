@@ -187,9 +187,13 @@ def _block(context, night, setup, groups, *, foretell):
 def name_of(context, group):
     """Return filter, grism and exposure of a frame: ``g' 300.062 s``."""
     facts = context.store.rows[group.files[0]].facts
-    seconds = facts["exptime"]
-    time = f"{_rounded(seconds):g} s" if isinstance(seconds, int | float) else "unknown exposure"
+    time = seconds_words(facts["exptime"])
     return " ".join(filter(None, (facts["filter"], facts["grism"], time)))
+
+
+def seconds_words(seconds):
+    """Return an exposure in words: ``300.1 s``."""
+    return f"{_rounded(seconds):g} s" if isinstance(seconds, int | float) else "unknown exposure"
 
 
 def _rounded(seconds):
