@@ -63,13 +63,14 @@ def without_drawn_from(found):
     return plain
 
 
-# What an older version did not make; of the pages only those of nights with darks, flats, science.
+# What an older version did not make; of the pages those of nights with darks, flats, science,
+# and the overview, which shows what is missing.
 NEW = {
     "combined/2024-03-01/dark_alpha_40x24_5s.fits", "combined/2024-03-01/flat_alpha_40x24_V.fits",
     "calibrated/2024-03-02/gone.fits", "calibrated/2024-03-02/m31 {1}.fits",
     "nights/2024-03-01/masters.png", "nights/2024-03-02/calibrated.png",
     "nights/2024-03-01/report.html", "nights/2024-03-02/report.html",
-    "dark_quality.csv", "flat_quality.csv", "associations.csv",
+    "dark_quality.csv", "flat_quality.csv", "associations.csv", "report.html",
 }  # fmt: skip
 
 

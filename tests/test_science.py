@@ -166,7 +166,7 @@ def test_refuse_sets_a_frame_aside_with_what_was_wanted_and_what_there_is(tmp_pa
     assert done.records[SCIENCE].status == ledger.MADE
     refused = done.records["calibrated/science_r1.fits"]
     assert refused.status == ledger.REFUSED
-    assert refused.reason.startswith("no flat in r of simcam 103x101 1 1: there are g (4, ")
+    assert refused.reason.startswith("no flat in r of simcam 103x101 1x1: there are g (4, ")
     assert not (done.results / "calibrated/science_r1.fits").exists()
     assert any(line.startswith("not calibrated: calibrated/science_r1.fits: no flat in r ")
                for line in done.lines)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cached_property
 
@@ -20,7 +21,7 @@ from ccdflow.kinds.master import masters_carried
 from ccdflow.kinds.preparing import measured_gain, measured_read_noise
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
-from ccdflow.run.inventory import OK, SET_ASIDE, digest
+from ccdflow.run.inventory import CANONICAL, OK, SET_ASIDE, digest, digest_of
 from ccdflow.run.job import Group, Size
 from ccdflow.run.ledger import Record
 
@@ -85,10 +86,18 @@ class Science(Kind):
             product, row.night, row.camera, (), (row.file,), (row.night,), self.name, steps
         )
         context.groups[product] = group
-        needs, spare = association.needs_of(context, steps)
-        basis = Calibration(context, group).basis
+        needs, spare = context.planned(
+            ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
+        )
+        frame = context.outcome(reduced(row.file)).key
+        # Frames of the same steps, camera and recipe differ in their reduced frame alone.
+        alike = ("calibration", row.recipe, row.geometry, *map(id, steps))
+        likewise = context.planned(alike, lambda: _Alike(Calibration(context, group).basis))
         needs = [reduced(row.file), *needs]
-        planner.want(self, product, row.night, basis, needs=needs, spare=spare)
+        planner.want(
+            self, product, row.night, likewise.basis(frame),
+            needs=needs, spare=spare, key=likewise.key(frame),
+        )  # fmt: skip
 
     def _steps(self, context, row):
         kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
@@ -195,6 +204,31 @@ def _lacking(what, made, why):
     number = f"{len(found)} of {len(made)} calibrated frames"
     where = "" if len({text for _, text in found}) == 1 else f" ({found[0][0]})"
     return [f"calibrated {what}: {number}{where}: {found[0][1]}"]
+
+
+class _Alike:
+    """What frames of the same steps depend on, all but the reduced frame.
+
+    Parameters
+    ----------
+    basis : dict
+        Of one of them.
+    """
+
+    _PLACE = "\0"
+
+    def __init__(self, basis):
+        self._basis = basis
+        text = json.dumps({**basis, "frame": self._PLACE}, **CANONICAL)
+        self._before, self._after = text.split(json.dumps(self._PLACE))
+
+    def basis(self, frame):
+        """Return the basis of one whose reduced frame has a key."""
+        return {**self._basis, "frame": frame}
+
+    def key(self, frame):
+        """Return the hash of that basis, as `ccdflow.run.inventory.digest` gives it."""
+        return digest_of(f"{self._before}{json.dumps(frame)}{self._after}")
 
 
 def _is_made(context, row):

@@ -54,6 +54,11 @@ class Plan:
         """Return the jobs of some kinds, given by name."""
         return [job for job in self.jobs.values() if job.kind in kinds]
 
+    def foretold(self):
+        """Return the lines of a dry run on what the plan means, of all kinds."""
+        context = Planning.of(self.context)
+        return [line for kind in context.chain for line in kind.foretold(context)]
+
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""
         self.is_part = True
