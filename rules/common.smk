@@ -66,9 +66,10 @@ def begin():
         RUN.begin(host.read(workflow, sys.argv))
     except UserError as error:
         steward.stop(RUN.line_of(error))
-    if RUN.targets and SETTINGS["progress"] != "none":
-        for handler in snakemake_logger.handlers:
-            if type(handler) is not logging.FileHandler:
+    for handler in snakemake_logger.handlers:
+        if type(handler) is not logging.FileHandler:
+            handler.addFilter(is_no_crash)
+            if RUN.targets and SETTINGS["progress"] != "none":
                 handler.addFilter(is_shown)
 
 
@@ -128,8 +129,18 @@ def end_as_module():
         steward.stop(why)
 
 
-if IS_MODULE:
-    atexit.register(end_as_module)
+def end_after_a_crash():
+    """Take in the records of the finished jobs: Snakemake does not call `onerror`."""
+    if RUN.is_crashed:
+        RUN.end()
+
+
+atexit.register(end_as_module if IS_MODULE else end_after_a_crash)
+
+
+def is_no_crash(message):
+    """Tell whether a message is shown as it is: a traceback becomes one line."""
+    return not RUN.has_crashed(message.getMessage())
 
 
 def is_shown(message):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import string
+import time
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from small_frames import begin
 
 from ccdflow import kinds as kinds_module
 from ccdflow.camera.facts import KEYWORDS
-from ccdflow.run import inventory, ledger
+from ccdflow.run import inventory, ledger, session, worker
 
 NY, NX, STRIP = 24, 32, 8
 
@@ -150,6 +155,110 @@ def outcome_of(raw, results):
     for text in getattr(after.context.store, "tracebacks", {}).values():
         made.raised[text[-200:]] = text
     return made
+
+
+# -- random headers through whole runs -------------------------------------------------------------
+
+KINDS = ("bias", "dark", "flat", "object")
+_WORDS = ("bias", "dark", "flat", "object", "light", "zero", "twilight", "focus", "?", "BIAS FRAME")
+
+
+def random_frame(seed):
+    """Return the bytes of a file with a random header: sound but for one to six odd things."""
+    chance = random.Random(seed)
+    kind = chance.choice(KINDS)
+    exptime = "0.0" if kind == "bias" else chance.choice(("5.0", "5.0", "60.0"))
+    day = chance.choice((9, 10, 10, 10, 11))
+    when = f"2024-03-{day:02d}T{chance.randrange(24):02d}:{chance.randrange(60):02d}:00"
+    structure = top(bitpix=chance.choice(("16",) * 9 + ("16.0", "-32", "8", "64", "17")))
+    cards = usual(kind=kind, when=when, exptime=exptime, sections=chance.random() < 0.8)
+    for _ in range(chance.randint(1, 6)):
+        _spoil(chance, structure if chance.random() < 0.15 else cards)
+    content = bytearray(
+        frame(pixels(seed, light=0 if kind == "bias" else 300), cards, structure=structure)
+    )
+    if chance.random() < 0.25:
+        for _ in range(chance.choice((1, 1, 8))):
+            content[chance.randrange(2880 * 2)] ^= 1 << chance.randrange(8)
+    if chance.random() < 0.05:
+        del content[chance.randrange(len(content)) :]
+    return bytes(content)
+
+
+def _spoil(chance, cards):
+    """Change a list of cards in one random way."""
+    place = chance.randrange(1, len(cards)) if len(cards) > 1 else 0
+    keyword = chance.choice(ODD_KEYWORDS)
+    how = chance.randrange(9)
+    if how == 0:
+        del cards[place]
+    elif how == 1:
+        cards.insert(place, cards[chance.randrange(len(cards))])
+    elif how == 2:
+        cards[place] = card(cards[place][:8].rstrip(), chance.choice(ODD_VALUES))
+    elif how == 3:
+        cards.append(card(keyword, chance.choice(ODD_VALUES)))
+    elif how == 4:
+        cards.append(card(keyword, quoted(chance.choice(_WORDS)), "odd"))
+    elif how == 5:
+        number = chance.choice((chance.uniform(-1e3, 1e5), 10.0 ** chance.randint(-320, 308)))
+        cards.append(card(keyword, f"{number:.6G}"))
+    elif how == 6:
+        text = "".join(chance.choices(string.printable[:95], k=chance.randrange(1, 70)))
+        cards.append(card(keyword, text))
+    elif how == 7:
+        cards.append(card(keyword, quoted("long text &"[: chance.randrange(1, 12)])))
+        cards += [f"CONTINUE  '{'x' * 60}&'"] * chance.choice((1, 5, 40))
+    else:
+        cards.append("".join(chr(chance.randrange(256)) for _ in range(80)))
+
+
+@dataclass
+class Cost:
+    """CPU seconds of each file's header and of each job, by name."""
+
+    headers: dict = field(default_factory=dict)
+    jobs: dict = field(default_factory=dict)
+
+    @contextmanager
+    def measured(self):
+        """Measure what is read and made inside."""
+        read, make = inventory.read_row, kinds_module.make
+
+        def read_row(file, *arguments):
+            began = time.thread_time()
+            try:
+                return read(file, *arguments)
+            finally:
+                self.headers[file] = time.thread_time() - began
+
+        def make_one(context, job, *, threads=1):
+            began = time.thread_time()
+            try:
+                return make(context, job, threads=threads)
+            finally:
+                self.jobs[job.product] = time.thread_time() - began
+
+        with (
+            mock.patch.object(inventory, "read_row", read_row),
+            mock.patch.object(kinds_module, "make", make_one),
+        ):
+            yield
+
+
+def whole_run(raw, results, cost, **config):
+    """Run everything, as the workflow does; return (records by product, closing lines)."""
+    with cost.measured():
+        running = begin(raw, results, {}, **config)
+        try:
+            done = worker.work(
+                running.context, running.plan.jobs.values(), threads=1, make=kinds_module.make
+            )
+            lines, _ = session.finish(running)
+        finally:
+            running.lock.close()
+    assert (done.unrecorded, done.full) == ({}, "")
+    return done.records, lines, running.context
 
 
 ALLOWED = {inventory.OK, inventory.SET_ASIDE, inventory.ARRIVING}

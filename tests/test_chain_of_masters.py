@@ -188,12 +188,12 @@ def test_without_biases_no_dark_is_made_and_the_reason_says_which_was_wanted(tmp
     for product in DARKS.values():
         record = done.records[product]
         assert record.status == ledger.REFUSED
-        assert record.reason == "no bias of simcam 103x101 1 1: there is none at all"
+        assert record.reason == "no bias of simcam 103x101 1x1: there is none at all"
         assert not (done.results / product).exists()
     flat = done.records[FLATS["g"]]
     assert flat.status == ledger.MADE
     assert (
-        "without bias: no bias of simcam 103x101 1 1: there is none at all"
+        "without bias: no bias of simcam 103x101 1x1: there is none at all"
         in (flat.data["without"])
     )
     assert "BIASIM" not in done.open(FLATS["g"])[0].header

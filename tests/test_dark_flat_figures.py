@@ -1,5 +1,7 @@
 """Figures of combined darks and flats are those injected; what does not belong is left out."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from master_truth import (
@@ -18,6 +20,7 @@ from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import combine_flats
 from ccdflow.combine.masters import MasterImage
 from ccdflow.combine.measuring import sample_members
+from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import Subtracted
 from ccdflow.detector import dark_figures
 from ccdflow.detector.choosing import (
@@ -27,7 +30,7 @@ from ccdflow.detector.choosing import (
     select_flats,
 )
 from ccdflow.detector.dark_figures import measure_dark
-from ccdflow.detector.flat_figures import flat_statistics, measure_flat
+from ccdflow.detector.flat_figures import flat_statistics, measure_flat, measured_gain
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.errors import UserError
 
@@ -286,3 +289,33 @@ def test_a_flat_of_zeros_or_nan_is_too_faint(value):
     assert selection.kept == ()
     assert not selection.agrees
     assert "signal to noise in a pixel is 0, below the limit of 30" in selection.reason
+
+
+@pytest.mark.parametrize(("gain", "level"), [(1.2, 20_000), (0.5, 40_000), (4.0, 3_000)])
+@pytest.mark.parametrize("width", [9.0, 0.3])
+def test_the_gain_is_that_of_the_lit_pixels_however_the_light_falls_off(gain, level, width):
+    """A spectrum lights a part of the rows: the mean of all levels is not that of any pixel."""
+    random, shape = np.random.default_rng(4), (128, 512)
+    light = np.exp(-np.square(np.linspace(-1, 1, shape[1]) / width)) * random.normal(1, 0.02, shape)
+    frames, levels = [], level * np.array([1.0, 1.04, 0.97, 1.1])
+    for one in levels:
+        electrons = random.poisson(light * one * gain)
+        electrons[::17, ::13] += random.poisson(50_000, (8, 40))
+        frames.append(np.rint(electrons / gain + random.normal(0, 8, shape)) / one)
+    members = SimpleNamespace(
+        sample=np.array(frames, np.float32), levels=levels, sample_rows=9 * np.arange(128)
+    )
+    found = measured_gain(members, AmplifierNoise("A", (0, 9 * 128, 0, 512), 8.0))
+    assert found.value == pytest.approx(gain, rel=0.03)
+    assert abs(found.value - gain) < 6 * found.error
+    assert found.error < 0.02 * gain
+
+
+def test_too_little_light_tells_no_gain():
+    random = np.random.default_rng(4)
+    levels = np.full(3, 300.0)
+    sample = (random.poisson(300, (3, 64, 64)) + random.normal(0, 8, (3, 64, 64))) / 300
+    members = SimpleNamespace(sample=sample, levels=levels, sample_rows=np.arange(64))
+    assert np.isnan(measured_gain(members, AmplifierNoise("A", (0, 64, 0, 64), 8.0)).value)
+    one = SimpleNamespace(sample=sample[:1], levels=levels[:1], sample_rows=np.arange(64))
+    assert np.isnan(measured_gain(one, AmplifierNoise("A", (0, 64, 0, 64), 1.0)).value)

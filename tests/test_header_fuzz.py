@@ -7,17 +7,23 @@ import pytest
 from astropy.io import fits
 from header_fuzz import (
     ALLOWED,
+    KINDS,
     ODD_KEYWORDS,
     ODD_VALUES,
+    Cost,
     card,
     frame,
     outcome_of,
     pixels,
+    random_frame,
     reduced,
     three_hdus,
     top,
     usual,
+    whole_run,
 )
+
+from ccdflow.run import ledger
 
 # Of the bits of the headers, and of keywords and values, every so many in the fast tests.
 BITS = int(os.environ.get("CCDFLOW_BITS", "199"))
@@ -88,3 +94,57 @@ def test_all_odd_values(tmp_path):
 @pytest.mark.parametrize("part", range(12))
 def test_every_bit(part, tmp_path):
     _check(tmp_path, _bits(12, part))
+
+
+# -- random headers through whole runs -------------------------------------------------------------
+
+HEADERS = int(os.environ.get("CCDFLOW_HEADERS", "60"))
+_IN_A_RUN = 100
+
+
+def _random_runs(tmp_path, count, first=0):
+    """Run everything on random headers, a hundred at a time beside sound frames of each type."""
+    cost, statuses = Cost(), []
+    for start in range(first, first + count, _IN_A_RUN):
+        raw, results = tmp_path / f"raw{start}", tmp_path / f"results{start}"
+        raw.mkdir()
+        for seed in range(start, min(start + _IN_A_RUN, first + count)):
+            (raw / f"{seed:05d}.fits").write_bytes(random_frame(seed))
+        sound = {}
+        for number, kind in enumerate(KINDS * 3):
+            image = pixels(90_000 + number, light=0 if kind == "bias" else 300)
+            exptime = "0.0" if kind == "bias" else "5.0"
+            cards = usual(kind=kind, exptime=exptime, when=f"2024-03-10T04:{number:02d}:00")
+            (raw / f"sound{number:02d}.fits").write_bytes(frame(image, cards))
+            sound[f"sound{number:02d}.fits"] = image
+        records, _, context = whole_run(raw, results, cost)
+        assert not [record for record in records.values() if record.status == ledger.FAILED]
+        for name, image in sound.items():
+            assert np.array_equal(fits.getdata(results / "reduced" / name), reduced(image)), name
+        rows = context.store.rows
+        assert {row.shown[0] for row in rows.values()} <= ALLOWED
+        assert len(rows) == len(list(raw.iterdir()))
+        statuses += [row.shown[0] for file, row in rows.items() if file not in sound]
+        assert (results / "report.html").is_file()
+    return cost, statuses
+
+
+def test_random_headers_through_whole_runs(tmp_path):
+    _, statuses = _random_runs(tmp_path, HEADERS)
+    # Most are reduced in spite of it: they are no mere rubbish.
+    assert HEADERS / 4 < statuses.count("ok") < HEADERS
+
+
+@pytest.mark.torture
+def test_two_thousand_random_headers_through_whole_runs(tmp_path, capfd):
+    cost, statuses = _random_runs(tmp_path, 2000, first=10_000)
+    slowest = {
+        what: max(((seconds, name) for name, seconds in taken.items() if "sound" not in name))
+        for what, taken in (("header", cost.headers), ("job", cost.jobs))
+    }
+    assert len(statuses) == 2000
+    with capfd.disabled():
+        print(
+            f"\ntorture: {len(statuses)} random headers, {statuses.count('ok')} reduced; CPU of the"
+            " slowest " + ", ".join(f"{what} {s:.3f} s ({n})" for what, (s, n) in slowest.items())
+        )

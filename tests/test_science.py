@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from datetime import datetime
 
@@ -165,24 +166,59 @@ def test_refuse_sets_a_frame_aside_with_what_was_wanted_and_what_there_is(tmp_pa
     assert done.records[SCIENCE].status == ledger.MADE
     refused = done.records["calibrated/science_r1.fits"]
     assert refused.status == ledger.REFUSED
-    assert refused.reason.startswith("no flat in r of simcam 103x101 1 1: there are g (4, ")
+    assert refused.reason.startswith("no flat in r of simcam 103x101 1x1: there are g (4, ")
     assert not (done.results / "calibrated/science_r1.fits").exists()
     assert any(line.startswith("not calibrated: calibrated/science_r1.fits: no flat in r ")
                for line in done.lines)  # fmt: skip
     assert plan_of(tmp_path, chain, calibrate={"missing": "refuse"})[1] == {}
 
 
-def test_a_camera_without_gain_is_calibrated_in_adu_without_uncertainty(tmp_path):
-    chain = take(tmp_path)
-    profile = simulate.profile(chain.detector, gain=False)
-    done = run(tmp_path, chain, profile)
+def test_a_camera_without_gain_is_in_adu_and_its_errors_are_of_the_gain_that_flats_show(tmp_path):
+    chain = take(tmp_path, biases=20, darks=((60.0, 12), (20.0, 12)), flats=(("g", 12), ("r", 12)))
+    done = run(tmp_path, chain, simulate.profile(chain.detector, gain=False))
+    spreads = []
+    for file in chain.of("science"):
+        hdus = done.open(f"calibrated/{file}")
+        assert hdus[0].header["BUNIT"] == "adu"
+        for number, amplifier in enumerate(chain.detector.amplifiers, start=1):
+            gain = hdus[0].header[f"GAINME{number:02d}"]
+            assert gain == pytest.approx(amplifier.gain, rel=0.05)
+        good = chain.good(file) & (hdus["MASK"].data == 0)
+        spreads.append(pull(hdus, chain.perfect(file, unit="adu"), good))
+    assert abs(np.concatenate(spreads).mean()) < 0.04
+    assert np.concatenate(spreads).std() == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_camera_without_gain_and_flats_has_no_uncertainty(tmp_path):
+    chain = take(tmp_path, flats=())
+    done = run(tmp_path, chain, simulate.profile(chain.detector, gain=False))
     hdus = done.open(SCIENCE)
     assert hdus[0].header["BUNIT"] == "adu"
     assert [hdu.name for hdu in hdus] == ["PRIMARY", "MASK"]
-    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
-    ratio = np.median(hdus[0].data[good] / chain.perfect("science_g1.fits", unit="adu")[good])
-    assert ratio == pytest.approx(1.0, abs=0.01)
     assert any(line.startswith("calibrated without UNCERT: 3 of 3 ") for line in done.lines)
+
+
+@pytest.mark.parametrize("part", [0.85, 1.2])
+def test_a_wrong_gain_is_warned_of_and_the_errors_are_right_all_the_same(tmp_path, part):
+    """The profile's gain is off by a fifth or less: electrons are, and pulls are not."""
+    chain = take(tmp_path, biases=20, darks=((60.0, 12), (20.0, 12)), flats=(("g", 12), ("r", 12)))
+    profile = chain.profile
+    for amplifier in chain.detector.amplifiers:
+        wrong = f"gain: {amplifier.gain * part:.4f}"
+        assert profile.count(f"gain: {amplifier.gain}\n") == 1
+        profile = profile.replace(f"gain: {amplifier.gain}\n", f"{wrong}\n")
+    done = run(tmp_path, chain, profile)
+    spreads = []
+    for file in chain.of("science"):
+        hdus = done.open(f"calibrated/{file}")
+        assert hdus[0].header["BUNIT"] == "electron"
+        good = chain.good(file) & (hdus["MASK"].data == 0)
+        spreads.append(pull(hdus, chain.perfect(file) * part, good))
+    assert abs(np.concatenate(spreads).mean()) < 0.04
+    assert np.concatenate(spreads).std() == pytest.approx(1.0, abs=0.02)
+    assert sum("profile or header say" in line for line in done.lines) >= 1
+    remarks = done.records[FLATS["g"]].data["remarks"]
+    assert [text.startswith("amplifier") for text in remarks] == [True, True]
 
 
 # -- configuration ---------------------------------------------------------------------------------
@@ -286,20 +322,50 @@ def test_a_night_before_it_that_brings_what_was_missing_does(tmp_path):
     }
 
 
-def test_a_product_deleted_or_damaged_is_made_again_alone(tmp_path):
+def test_a_product_deleted_is_made_again_alone(tmp_path):
     chain = take(tmp_path)
     done = run(tmp_path, chain)
     whole = (done.results / SCIENCE).read_bytes()
     (done.results / SCIENCE).unlink()
-    other = done.results / "calibrated/science_r1.fits"
-    other.write_bytes(other.read_bytes()[:-2880] + bytes(2880))
-    _, jobs = plan_of(tmp_path, chain)
-    assert jobs == {SCIENCE: "product missing"} or jobs == {
-        SCIENCE: "product missing",
-        "calibrated/science_r1.fits": "product damaged",
-    }
+    assert plan_of(tmp_path, chain)[1] == {SCIENCE: "product missing"}
     run(tmp_path, chain)
     assert (done.results / SCIENCE).read_bytes() == whole
+
+
+@pytest.mark.parametrize("fault", ["cut", "flipped"])
+def test_a_product_damaged_is_made_again_alone(tmp_path, fault):
+    chain = take(tmp_path)
+    done = run(tmp_path, chain)
+    path = done.results / "calibrated/science_r1.fits"
+    whole = path.read_bytes()
+    changed = bytearray(whole[:-2880] if fault == "cut" else whole)
+    changed[len(whole) // 2] ^= 1
+    path.write_bytes(changed)
+    later = path.stat().st_mtime_ns + 2_000_000_000
+    os.utime(path, ns=(later, later))
+    assert plan_of(tmp_path, chain)[1] == {"calibrated/science_r1.fits": "product damaged"}
+    run(tmp_path, chain)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
+def test_a_master_damaged_is_made_again_and_what_took_it_stays(tmp_path, kind):
+    """The same members make the same bytes: nothing after it has to be made again."""
+    chain = take(tmp_path)
+    done = run(tmp_path, chain)
+    product = {"bias": BIAS, "dark": DARKS[60], "flat": FLATS["g"]}[kind]
+    whole = (done.results / product).read_bytes()
+    changed = bytearray(whole)
+    changed[len(whole) // 2] ^= 1
+    (done.results / product).write_bytes(changed)
+    later = (done.results / product).stat().st_mtime_ns + 2_000_000_000
+    os.utime(done.results / product, ns=(later, later))
+    assert plan_of(tmp_path, chain)[1] == {product: "product damaged"}
+    again = run(tmp_path, chain)
+    assert (done.results / product).read_bytes() == whole
+    assert {
+        p for p, r in again.records.items() if r.kind in ("bias", "dark", "flat", "science")
+    } == {product}
 
 
 def test_one_frame_by_name_pulls_only_what_it_needs(tmp_path):

@@ -15,7 +15,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
-from small_frames import bias_cards, biases, run_jobs, write_raw
+from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
 from ccdflow.combine import header as combined_header
@@ -74,7 +74,7 @@ def with_hits(frames, hits=30, seed=4):
 
 def test_it_equals_what_ccdproc_combines_with_the_guides_arguments(tmp_path):
     fill(tmp_path / "raw", with_hits(biases(9)))
-    run, records = combined(tmp_path)
+    run, records = combined(tmp_path, bias={"clip_by": "mad"})
     frames = [CCDData(frame.astype("f4"), unit=units.adu) for frame in reduced_stack(run)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -139,7 +139,7 @@ def test_the_header_card_for_card(tmp_path):
         ("DATE-END", "2020-03-01T02:04:00"),
         ("COMBMETH", "average"),
         ("CLIPSIG", 5.0),
-        ("CLIPDEV", "mad"),
+        ("CLIPDEV", "noise"),
         ("CLIPITER", 1),
         *((f"IMCOM00{n + 1}", f"b{i}.fits.gz") for n, i in enumerate((0, 1, 2, 4))),
         ("IMOUT001", "b3.fits.gz"),
@@ -152,6 +152,7 @@ def test_the_header_card_for_card(tmp_path):
         ("RNOISE", figures["read_noise"]),
         ("CNOISE", figures["combined_noise"]),
         ("CNOISPR", figures["predicted_noise"]),
+        ("CLIPRN", pytest.approx(4.3, rel=0.06)),
         ("CHECKSUM", header["CHECKSUM"]),
         ("DATASUM", header["DATASUM"]),
     ]
@@ -665,7 +666,10 @@ def test_the_truth_of_the_simulated_night_comes_back(simulated):
 FRAME_PIXELS = {1: "eb9fbdbc9323376766ec80d5b262f3895d4bad17e28da37305dfff87ef2a24a9"}
 FRAME_CARDS = {1: "09a7efd8f131feff40c20b4041673479b3b043ca3c2a2a71f405549ed31e27df"}
 # 2: other biases are left out; of these none was.
-COMBINED_BYTES = {3: "2a292476dcbd49252f5aae8da4c0c20625041c5f9375f841ac80b46cec4eb3b3"}
+COMBINED_BYTES = {
+    3: "2a292476dcbd49252f5aae8da4c0c20625041c5f9375f841ac80b46cec4eb3b3",
+    4: "955d0a4de2479c4c633dc57e200916be8ba4eb5dce62000e50f7c93ee2826e00",
+}
 # These say with what, not what, was made.
 _NOT_BYTES = {"CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER", "CCDFKEY", "RAWFP", "CHECKSUM"}
 
@@ -714,6 +718,9 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
         "reduced frames have other cards than before: raise HEADER in "
         f"scripts/ccdflow/frame/reduction.py, and write the hash {cards!r} beside it here"
     )
+    run, records = combined(tmp_path, TWO, reduction={"mask": True},
+                      bias={"uncertainty": True, "count": True, "clip_by": "mad"})  # fmt: skip
+    assert COMBINED_BYTES[records[BIAS].basis["arithmetic"]] == content_of(run.open(BIAS))
     assert COMBINED_BYTES.get(KIND.version) == bias, (
         "combined biases have other bytes than before: raise `version` in "
         "scripts/ccdflow/kinds/bias.py, unless PIXELS of the frames was raised, "
@@ -763,3 +770,60 @@ def test_clipping_by_the_standard_deviation_rejects_nothing_of_nine(tmp_path):
     assert records[BIAS].data["rejected"] == 0
     assert run.open(BIAS)[0].header["CLIPDEV"] == "std"
     assert records[BIAS].basis["settings"]["clip_by"] == "std"
+
+
+def big_biases(n, hits, seed=3):
+    """Biases of 200 x 300 science pixels with `hits` of 60 adu, each in a pixel of its own."""
+    shape = (200, 320)
+    frames = list(biases(n, shape, wide=300, seed=seed))
+    places = np.random.default_rng(seed).permutation(200 * 300)[:hits]
+    for number, place in enumerate(places):
+        frames[number % n][place // 300, place % 300] += np.uint16(60)
+    return frames
+
+
+WIDE = LFC_LIKE.format(name="TESTCAM").replace("0:64", "0:300").replace("66:", "302:")
+
+
+@pytest.mark.parametrize("n", [3, 4, 9])
+@pytest.mark.parametrize("noise", ["profile", "unknown", "wrong"])
+def test_of_a_few_biases_each_hit_and_no_good_value_is_lost(tmp_path, n, noise):
+    """60,000 pixels; the noise of 15 sigma hits is known, measured, or corrected."""
+    profile = {"profile": WIDE, "unknown": WIDE.replace("    read_noise: 6.0\n", ""),
+               "wrong": WIDE.replace("read_noise: 6.0", "read_noise: 2.0")}[noise]  # fmt: skip
+    fill(tmp_path / "raw", big_biases(n, 300))
+    run, records = combined(tmp_path, profile, bias={"count": True})
+    (record,) = (r for r in records.values() if r.kind == "bias")
+    assert record.data["rejected"] == 300
+    hdus = run.open(record.product)
+    assert np.count_nonzero(hdus["COUNT"].data < n) == 300
+    assert hdus[0].header["CLIPDEV"] == "noise"
+    assert hdus[0].header["CLIPRN"] == pytest.approx(4.15, rel=0.02)
+
+
+def test_the_guides_clipping_by_setting_loses_good_values_of_three(tmp_path):
+    fill(tmp_path / "raw", big_biases(3, 0))
+    _, records = combined(tmp_path, WIDE, bias={"clip_by": "mad"})
+    (record,) = (r for r in records.values() if r.kind == "bias")
+    assert 0.15 < record.data["rejected"] / 60_000 < 0.35
+    _, records = combined(tmp_path, WIDE, bias={"clip_by": "noise"})
+    assert next(r for r in records.values() if r.kind == "bias").data["rejected"] == 0
+
+
+def test_from_ten_biases_on_the_deviations_decide(tmp_path):
+    fill(tmp_path / "raw", big_biases(10, 100))
+    run, records = combined(tmp_path, WIDE)
+    header = run.open(next(p for p, r in records.items() if r.kind == "bias"))[0].header
+    assert header["CLIPDEV"] == "mad"
+    assert "CLIPRN" not in header
+
+
+@pytest.mark.parametrize("value", [1000, 0])
+def test_biases_that_are_one_number_everywhere_are_combined_to_it(tmp_path, value):
+    """A dead converter: nothing scatters, and nothing is rejected."""
+    frames = [np.full((40, 72), value, np.uint16) for _ in range(3)]
+    for number, frame in enumerate(frames):
+        frame[number, 5] += 1  # not copies of each other
+    fill(tmp_path / "raw", frames)
+    _, records = combined(tmp_path)
+    assert (records[BIAS].status, records[BIAS].data["rejected"]) == ("made", 0)

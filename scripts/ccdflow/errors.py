@@ -55,3 +55,7 @@ class UserError(CcdflowError):
 
 class FrameError(CcdflowError):
     """A frame that cannot be reduced: it is set aside (rejected); all others are reduced."""
+
+
+class DamagedError(FrameError):
+    """A product that cannot be read as it was written: it is made again, and then what needs it."""

@@ -1,185 +1,95 @@
-"""What may happen to an archive, in any order, and what must be true after each run.
-
-A model beside the real folders knows what every raw file holds and from what every product was
-made; from that it says which frames a run has to reduce. After each run the next one must find
-nothing to do, nothing else may have been written, and the products must be those of a run from
-scratch, byte for byte.
-"""
+"""What may happen to an archive, in any order: the events; `archive.Model` is what must hold."""
 
 from __future__ import annotations
 
 import gzip
 import os
 import shutil
-from pathlib import Path
 
-import pytest
+from archive import ANY, CAMERAS, KINDS, MASTERS, NIGHTS, pick
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sandbox import SMALL, Sandbox, products, snapshot
-from stand_ins import use_stand_ins
+from hypothesis.stateful import initialize, precondition, rule
+from odd_events import OddEvents
+from sandbox import snapshot
 
 from ccdflow import paths
 from ccdflow.frame import reduction
-from ccdflow.run import inventory, ledger
-from ccdflow.run.describe import describe
 
-NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
-CAMERAS = ("alpha", "beta")
-KINDS = ("BIAS", "BIAS", "BIAS", "FLAT")
 # Region of the science pixels, and what else a profile can say of the pixels or not of them.
 REGIONS = ("[:, :-8]", "[2:, :-8]", "[:, 4:-8]")
 
-_any = st.integers(0, 10**6)
 
-
-def pick(values, number):
-    """Return one of some values."""
-    values = sorted(values)
-    return values[number % len(values)]
-
-
-class Archive(RuleBasedStateMachine):
+class Archive(OddEvents):
     """Events on an archive, each followed by a run, or by none."""
-
-    events = 0
-    runs = 0
-    jobs = 0
-
-    def __init__(self):
-        super().__init__()
-        self.patch = pytest.MonkeyPatch()
-        use_stand_ins(self.patch)
-        self.root = Path(os.environ["CCDFLOW_TORTURE"]) / f"archive-{os.getpid()}"
-        shutil.rmtree(self.root, ignore_errors=True)
-        self.box = Sandbox(self.root / "box")
-        # What each raw file holds: (content, whether it is whole).
-        self.files = {}
-        # From what each reduced frame was made, and its bytes.
-        self.made = {}
-        self.deleted = {}
-        # Made by a run that was killed.
-        self.pending = set()
-        self.arithmetic = reduction.PIXELS
-
-    def teardown(self):
-        """Leave nothing behind."""
-        self.patch.undo()
-        shutil.rmtree(self.root, ignore_errors=True)
-
-    # -- what frames are made of -------------------------------------------------------------------
-
-    def identity(self, file):
-        """Return what a reduced frame depends on."""
-        seed, kind, camera, night = self.files[file][0]
-        profile = self.box.profiles[camera]
-        how = {"statistic": "median", "dtype": "float32"}
-        how |= self.box.config.get("reduction", {}) | profile.get("reduction", {})
-        # Without a model, what it would reject plays no part.
-        how.pop("reject_sigma", None)
-        return (
-            file,
-            seed,
-            kind,
-            camera,
-            night,
-            str(profile["amplifiers"]),
-            str(how),
-            self.arithmetic,
-        )
-
-    def is_wanted(self, file):
-        """Tell whether the configuration asks for a frame."""
-        types = self.box.config.get("types", "all")
-        return types == "all" or self.files[file][0][1].lower() in types
-
-    def due(self):
-        """Return the products that the next run has to reduce, and those it may try in vain."""
-        due, maybe = set(), set()
-        for file, (_, whole) in self.files.items():
-            product = paths.reduced(file)
-            if not self.is_wanted(file) or self.twin(file):
-                continue
-            if not whole:
-                maybe.add(product)
-            elif self.made.get(product) != self.identity(file):
-                due.add(product)
-        return due, maybe
-
-    def twin(self, file):
-        """Tell whether another raw file would become the same product."""
-        return sum(paths.reduced(other) == paths.reduced(file) for other in self.files) > 1
 
     # -- events on raw files -----------------------------------------------------------------------
 
-    @initialize(counts=st.lists(st.integers(2, 4), min_size=2, max_size=2))
-    def begin(self, counts):
-        for night, count in zip(NIGHTS, counts, strict=False):
+    @initialize(biases=st.integers(2, 4), others=st.integers(1, 3))
+    def begin(self, biases, others):
+        """Two nights of both cameras, with everything that a calibrated frame needs."""
+        numbers = {"BIAS": biases, "DARK": others, "FLAT": others, "OBJECT": 1}
+        for night in NIGHTS[:2]:
             for camera in CAMERAS:
-                for number in range(count):
-                    self.put(f"{night}/{camera}{number}.fits.gz", (number, "BIAS", camera, night))
+                kinds = [kind for kind, count in numbers.items() for _ in range(count)]
+                for number, kind in enumerate(kinds):
+                    content = (number, kind, camera, night)
+                    self.put(f"{night}/{camera}{number}.fits.gz", content)
         self.run(2)
-
-    def put(self, file, content, *, whole=True):
-        """Write a raw file of the model's content, and note it."""
-        seed, kind, camera, night = content
-        packed = file.endswith(".gz")
-        written = self.box.put(
-            file, seed, kind=kind, camera=camera, night=night, packed=packed, size=SMALL
-        )
-        self.files[file] = (content, whole)
-        return written
 
     @rule(
         night=st.sampled_from(NIGHTS),
         camera=st.sampled_from(CAMERAS),
         kind=st.sampled_from(KINDS),
-        seed=_any,
+        seed=ANY,
     )
     def add(self, night, camera, kind, seed):
         number = sum(file.startswith(f"{night}/{camera}") for file in self.files)
         file = f"{night}/{camera}{number}.fits.gz"
-        if number < 6 and file not in self.files:
+        if number < 12 and file not in self.files:
             self.put(file, (seed, kind, camera, night))
 
-    @precondition(lambda self: self.files)
-    @rule(number=_any, seed=_any)
+    @precondition(lambda self: self.readable())
+    @rule(number=ANY, seed=ANY)
     def change(self, number, seed):
-        file = pick(self.files, number)
+        file = pick(self.readable(), number)
         _, kind, camera, night = self.files[file][0]
         self.put(file, (seed, kind, camera, night))
 
     @rule()
     def touch_all(self):
-        for file in self.files:
+        for file in self.readable():
             os.utime(self.box.raw / file, (1.7e9, 1.7e9))
 
     @rule()
     def copy_and_back(self):
         other = self.box.root / "other disk"
-        shutil.copytree(self.box.raw, other, copy_function=shutil.copy)
+        shut, self.shut = self.shut, set()
+        shutil.copytree(self.box.raw, other, copy_function=shutil.copy, symlinks=True)
+        self.shut = shut
         shutil.rmtree(self.box.raw)
         other.rename(self.box.raw)
 
     @precondition(lambda self: len(self.files) > 4)
-    @rule(number=_any)
+    @rule(number=ANY)
     def delete(self, number):
         file = pick(self.files, number)
         (self.box.raw / file).unlink()
+        self.links.pop(file, None)
+        self.shut.discard(file)
         self.deleted[file] = self.files.pop(file)
 
     @precondition(lambda self: self.deleted)
-    @rule(number=_any)
+    @rule(number=ANY)
     def bring_back(self, number):
         file = pick(self.deleted, number)
         content, _ = self.deleted.pop(file)
         if file not in self.files:
             self.put(file, content)
 
-    @precondition(lambda self: self.files)
-    @rule(number=_any, how=st.sampled_from(("flip", "cut", "empty", "text", "end", "later")))
+    @precondition(lambda self: self.readable())
+    @rule(number=ANY, how=st.sampled_from(("flip", "cut", "empty", "text", "end", "later")))
     def damage(self, number, how):
-        file = pick(self.files, number)
+        file = pick(self.readable(), number)
         path = self.box.raw / file
         content = bytearray(path.read_bytes())
         if len(content) < 100:
@@ -193,7 +103,8 @@ class Archive(RuleBasedStateMachine):
         else:
             content = {"cut": content[: len(content) * 2 // 3], "empty": b"", "text": b"no"}[how]
         self.box.write(file, bytes(content))
-        whole = how in ("flip", "later", "end") and not file.endswith(".gz")
+        self.links.pop(file, None)
+        whole = how in ("flip", "later", "end") and not file.lower().endswith(".gz")
         if whole:
             # Without a checksum it is another frame, and cannot be told from one.
             path.unlink()
@@ -201,24 +112,25 @@ class Archive(RuleBasedStateMachine):
         else:
             self.files[file] = (self.files[file][0], False)
 
-    @precondition(lambda self: any(not whole for _, whole in self.files.values()))
-    @rule(number=_any, seed=_any)
+    @precondition(lambda self: set(self.readable()) - set(self.readable(whole=True)))
+    @rule(number=ANY, seed=ANY)
     def repair(self, number, seed):
-        file = pick([file for file, (_, whole) in self.files.items() if not whole], number)
+        file = pick(set(self.readable()) - set(self.readable(whole=True)), number)
         _, kind, camera, night = self.files[file][0]
         self.put(file, (seed, kind, camera, night))
 
-    @precondition(lambda self: any(whole for _, whole in self.files.values()))
-    @rule(number=_any, keep=st.booleans())
+    @precondition(lambda self: self.readable(whole=True))
+    @rule(number=ANY, keep=st.booleans())
     def unpack(self, number, keep):
-        file = pick([file for file, (_, whole) in self.files.items() if whole], number)
-        if file.endswith(".gz"):
+        file = pick(self.readable(whole=True), number)
+        if file.lower().endswith(".gz"):
             path = self.box.raw / file
-            other = file.removesuffix(".gz")
+            other = file[: -len(".gz")]
             self.box.write(other, gzip.decompress(path.read_bytes()))
             self.files[other] = self.files[file]
             if not keep:
                 path.unlink()
+                self.links.pop(file, None)
                 del self.files[file]
 
     # -- events on settings ------------------------------------------------------------------------
@@ -241,18 +153,27 @@ class Archive(RuleBasedStateMachine):
     def edit_description(self, camera, text):
         self.box.profile(camera, **{**self.box.profiles[camera], "description": text})
 
-    @rule(types=st.sampled_from(("all", ["bias"], ["flat"])))
+    @rule(types=st.sampled_from(("all", "all", ["bias"], ["bias", "dark", "science"], ["flat"])))
     def edit_types(self, types):
         self.box.config["types"] = types
 
     @rule(
-        enabled=st.booleans(), minimum=st.sampled_from((2, 3)), clip=st.sampled_from((5.0, None)),
-        count=st.booleans(),
+        kind=st.sampled_from(MASTERS), enabled=st.sampled_from((True, True, False)),
+        minimum=st.sampled_from((2, 3)), clip=st.sampled_from((5.0, None)), count=st.booleans(),
     )  # fmt: skip
-    def edit_combine(self, enabled, minimum, clip, count):
-        self.box.config["bias"] = {
+    def edit_combine(self, kind, enabled, minimum, clip, count):
+        self.box.config[kind] = {
             "enabled": enabled, "minimum": minimum, "clip": clip, "count": count,
         }  # fmt: skip
+
+    @rule(
+        enabled=st.sampled_from((True, True, False)),
+        direction=st.sampled_from(("causal", "nearest")),
+        missing=st.sampled_from(("degrade", "refuse")),
+        uncertainty=st.booleans(),
+    )
+    def edit_calibrate(self, **values):
+        self.box.config["calibrate"] = values
 
     @rule(per_type=st.sampled_from((0, 1, "all")))
     def edit_pictures(self, per_type):
@@ -280,14 +201,14 @@ class Archive(RuleBasedStateMachine):
         ]
 
     @precondition(lambda self: self.standing())
-    @rule(number=_any)
+    @rule(number=ANY)
     def delete_product(self, number):
         name = pick(self.standing(), number)
         (self.box.results / name).unlink()
         self.forget(name)
 
     @precondition(lambda self: self.standing())
-    @rule(number=_any, place=_any, cut=st.booleans())
+    @rule(number=ANY, place=ANY, cut=st.booleans())
     def damage_product(self, number, place, cut):
         name = pick(self.standing(), number)
         path = self.box.results / name
@@ -302,7 +223,7 @@ class Archive(RuleBasedStateMachine):
         self.forget(name)
 
     @precondition(lambda self: self.standing())
-    @rule(number=_any)
+    @rule(number=ANY)
     def touch_product(self, number):
         os.utime(self.box.results / pick(self.standing(), number), (1.6e9, 1.6e9))
 
@@ -340,110 +261,3 @@ class Archive(RuleBasedStateMachine):
         else:
             self.box.results.rename(other)
         other.rename(self.box.results)
-
-    # -- runs --------------------------------------------------------------------------------------
-
-    @rule(done=st.integers(0, 30), cores=st.sampled_from((1, 3)))
-    def killed_run(self, done, cores):
-        if not self.files:
-            return
-        self.check_run(self.box.run(cores=cores, stop_after=done), killed=True)
-
-    @rule(cores=st.sampled_from((1, 3)))
-    def run(self, cores):
-        """Run, and hold what it did against what it had to do."""
-        if not self.files:
-            return
-        before = snapshot(self.box.results)
-        noted = snapshot(self.box.results, state=True)
-        dry = self.box.plan()
-        assert snapshot(self.box.results, state=True) == noted, "-n wrote something"
-        said = describe(dry.plan)
-        outcome = self.box.run(cores=cores)
-        assert outcome.jobs == list(dry.plan.jobs), "-n said something else than what was done"
-        self.check_run(outcome)
-        self.check_words(said, dry.plan)
-        self.check_untouched(before, outcome, dry.plan)
-        self.check_again()
-        self.check_from_scratch()
-
-    # A rule of many others is seldom drawn; what a run finds is what all this is about.
-    run_again, and_again, once_more, and_on = (
-        rule(cores=st.just(cores))(lambda self, cores: self.run(cores)) for cores in (1, 2, 3, 4)
-    )
-
-    def check_run(self, outcome, *, killed=False):
-        """The frames that were reduced are those that had to be."""
-        type(self).runs += 1
-        type(self).jobs += len(outcome.jobs)
-        due, maybe = self.due()
-        frames = {product for product in outcome.jobs if product.startswith("reduced/")}
-        assert frames <= due | maybe, f"{frames - due - maybe} for nothing"
-        assert killed or due <= frames, f"{due - frames} not made"
-        self.pending = frames if killed else set()
-        for file in self.files:
-            product = paths.reduced(file)
-            if product in frames and product in due:
-                self.made[product] = self.identity(file)
-            elif product in maybe or self.twin(file):
-                self.made.pop(product, None)
-
-    def check_words(self, said, made):
-        """The lines before the jobs name every reason, and are few."""
-        assert len(said) <= 12
-        text = "\n".join(said)
-        for job in made.jobs.values():
-            assert job.why in text
-        if not made.jobs:
-            assert said[0].startswith("nothing to do")
-
-    def check_untouched(self, before, outcome, made):
-        """Nothing was written but by the jobs, and nothing lost but by being set aside."""
-        after = snapshot(self.box.results)
-        for name in before.changed(after):
-            own = name == "inventory.csv" or name.startswith("set_aside/")
-            assert own or name in outcome.jobs, f"{name} was written for nothing"
-        for name in before.lost(after):
-            assert name in made.retire or name in outcome.jobs, f"{name} is lost"
-
-    def check_again(self):
-        """The next run has nothing to do, and writes nothing."""
-        before = snapshot(self.box.results, state=True)
-        assert list(self.box.plan().plan.jobs) == []
-        assert snapshot(self.box.results, state=True) == before
-
-    def check_from_scratch(self):
-        """A run from scratch makes the same bytes, where no raw file is gone."""
-        store = inventory.load_store(self.box.results)
-        if any(row.gone for row in store.rows.values()):
-            return
-        clean = self.box.clean()
-        clean.run(cores=2)
-        wanted, found = products(clean.results), products(self.box.results)
-        unasked = set(found) - set(wanted)
-        for name in unasked:
-            assert self.is_unasked(name), f"{name} is left over"
-            del found[name]
-        assert found.keys() == wanted.keys()
-        for name, content in wanted.items():
-            assert found[name] == content, f"{name} is not as a run from scratch makes it"
-
-    def is_unasked(self, product):
-        """Tell whether a product stays because the configuration does not ask for such now."""
-        config = self.box.config
-        if product.startswith("combined/"):
-            types = config.get("types", "all")
-            enabled = config.get("bias", {}).get("enabled", True)
-            return not enabled or (types != "all" and "bias" not in types)
-        own = [file for file in self.files if paths.reduced(file) == product]
-        return not any(map(self.is_wanted, own))
-
-    @invariant()
-    def all_is_whole(self):
-        """No product has a temporary name, and none under its own is half-written."""
-        type(self).events += 1
-        if not self.box.results.is_dir():
-            return
-        records = ledger.load(self.box.results)
-        assert not [p for p in self.box.results.rglob("*.part")]
-        assert all(record.status != ledger.GONE for record in records.values())

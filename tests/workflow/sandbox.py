@@ -46,10 +46,13 @@ _PROFILE = {
 _CONFIG = {"limits": {"settle": 0, "frame_memory": 50}, "flat": {"enabled": False}}
 
 
-def frame_bytes(seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=MEDIUM, note=""):
+def frame_bytes(
+    seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=MEDIUM, note="", light=300
+):
     """Return a raw frame as FITS bytes: bias level, drift from row to row, noise.
 
-    ``size`` is rows, science columns and overscan columns; ``seed`` gives the pixels.
+    ``size`` is rows, science columns and overscan columns; ``seed`` gives the pixels. A frame that
+    is no bias has ``light`` in its science pixels; one of night '' has no date.
     """
     ny, nx, strip = size
     rng = np.random.default_rng(seed)
@@ -57,12 +60,14 @@ def frame_bytes(seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=M
     if size == LARGE:
         level += rng.integers(0, 40000, level.shape)
     if kind != "BIAS":
-        level[:, :nx] += 300
+        level[:, :nx] += light
     header = fits.Header()
     cards = {
         "INSTRUME": camera, "IMAGETYP": kind, "EXPTIME": 0.0 if kind == "BIAS" else 5.0,
         "DATE-OBS": f"{night}T22:00:00", "OBJECT": kind.lower(), "FILTER": "V", "NOTE": note,
     }  # fmt: skip
+    if not night:
+        del cards["DATE-OBS"]
     for keyword, value in cards.items():
         header[keyword] = value
     hdu = fits.PrimaryHDU(level.astype(np.uint16), header)
@@ -223,10 +228,11 @@ class Sandbox:
             "--configfile", str(self.root / "config.yaml"), "--config", *folders, *config,
         ]  # fmt: skip
 
-    def start(self, *arguments, cores=2, config=(), faults=None, **options):
+    def start(self, *arguments, cores=2, config=(), faults=None, code="", env=(), **options):
         """Start Snakemake in a group of its own; pictures are stand-ins.
 
-        ``faults`` is {product: error that its job raises, as Python writes it}.
+        ``faults`` is {product: error that its job raises, as Python writes it}; ``code`` is run
+        when the first job begins; ``env`` is added to the environment.
         """
         (self.root / "work").mkdir(exist_ok=True)
         here = Path(__file__).parent
@@ -237,7 +243,8 @@ class Sandbox:
             encoding="utf-8", errors="backslashreplace",
             env={
                 **os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}",
-                "CCDFLOW_TEST_FAULTS": json.dumps(faults or {}),
+                "CCDFLOW_TEST_FAULTS": json.dumps(faults or {}), "CCDFLOW_TEST_CODE": code,
+                **dict(env),
             },
             **options,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from kills import kill_runs
 from sandbox import SMALL, Sandbox, own_lines, products, snapshot
 from stand_ins import use_stand_ins
 
-from ccdflow.run import session
+from ccdflow.run import lock as lock_module
 
 FIRST, SECOND = "2024-03-01", "2024-03-02"
 HERE = Path(__file__).parent
@@ -97,7 +97,7 @@ def test_kill_9_and_the_same_command_again(tmp_path):
 
 def test_two_runs_at_once(box):
     """The second says so and stops, whatever it was to do; a dry run may look."""
-    lock = session.take_lock(box.results)
+    lock = lock_module.take(box.results)
     try:
         box.raw.joinpath(FIRST, "alpha0.fits.gz").touch()
         before = snapshot(box.results, state=True)
@@ -112,7 +112,7 @@ def test_two_runs_at_once(box):
         assert line.endswith("wait until it has finished, or give another results folder")
         assert "Traceback" not in second.output
         assert snapshot(box.results, state=True) == before
-        with pytest.raises(session.Busy):
+        with pytest.raises(lock_module.Busy):
             box.run()
         assert len(box.plan().plan.jobs) > 10
     finally:

@@ -117,6 +117,22 @@ def say_of_clipping(cards, recipe):
         cards.set("CLIPDEV", recipe.clip_by, _SIGMA_FROM[recipe.clip_by])
 
 
+def say_of_clipping_noise(cards, noises, unit="adu"):
+    """Write the noise of a value by which each amplifier was clipped.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    noises : sequence of float
+        Of each amplifier: sigma of the clipping is it times sqrt(1 + 1 / number of values).
+    unit : str
+    """
+    for number, noise in enumerate(noises, start=1):
+        keyword = "CLIPRN" if len(noises) == 1 else f"CLIPRN{number:02d}"
+        cards.set(keyword, float(f"{noise:.9g}"), f"[{unit}] noise of a value, for clipping")
+
+
 def _numbered(name, count):
     """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
     if count > 999:
@@ -214,6 +230,24 @@ def say_of_flat(cards, *, levels, signal_to_noise, ratios):
     for number, ratio in enumerate(ratios.values(), start=1):
         if len(ratios) > 1 and math.isfinite(ratio):
             cards.set(f"FLATR{number:02d}", float(f"{ratio:.7g}"), "mean of an amplifier here")
+
+
+def say_of_gains(cards, gains, unit="adu"):
+    """Write the gains that the flats show.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    gains : sequence of (float or None)
+        Of each amplifier, electrons per `unit`; NaN or None where it is not measured.
+    unit : str
+        Of the members.
+    """
+    for number, gain in enumerate(gains, start=1):
+        if gain is not None and math.isfinite(gain):
+            keyword = "GAINMEAS" if len(gains) == 1 else f"GAINME{number:02d}"
+            cards.set(keyword, float(f"{gain:.6g}"), f"[electron/{unit}] gain from pairs of flats")
 
 
 def say_of_dark(cards, *, seconds, rates, hot, hot_limit, unit="electron"):

@@ -132,7 +132,7 @@ def _measured(amplifier, frames, levels, *, light):
     pairs = [_moments_of_pair(frames, levels, i, j) for i, j in pairwise(range(len(frames)))]
     pairs = [pair for pair in pairs if pair[0].count > 1 and pair[0].sigma > 0]
     if not pairs:
-        return _without_pairs(amplifier)
+        return _without_pairs(amplifier, are_equal=not light and len(frames) > 1)
     amplifier = _completed(amplifier, pairs, light=light)
     pulls = _pulls_of_pairs(amplifier, frames, levels)
     factor = float(np.sqrt(np.mean([pull.sigma**2 for pull in pulls])))
@@ -141,7 +141,9 @@ def _measured(amplifier, frames, levels, *, light):
     error = factor * np.sqrt((1 + (m - 1) / (2 * m)) / (2 * pixels * m))
     if abs(factor - 1) <= max(_LEAST_DIFFERENCE, 3 * error):
         return amplifier
-    return replace(amplifier, factor=amplifier.factor * factor)
+    # Frames that hardly scatter are rounded all the same.
+    least = min(1.0, DIGITAL_NOISE / amplifier.fixed**0.5)
+    return replace(amplifier, factor=amplifier.factor * max(factor, least))
 
 
 def _pulls_of_pairs(amplifier, frames, levels):
@@ -200,9 +202,12 @@ def expected_light(noise, rows, sample):
     return ExpectedLight(bands, light)
 
 
-def _without_pairs(amplifier):
+def _without_pairs(amplifier, *, are_equal):
     if amplifier.read_noise is not None:
         return amplifier
+    if are_equal:
+        # Biases that are the same number everywhere: their noise is that of rounding.
+        return replace(amplifier, read_noise=DIGITAL_NOISE)
     raise FrameError(
         f"the read noise of amplifier {amplifier.name} is neither known nor to be measured",
         keyword="read_noise",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,11 +94,15 @@ def _find_hdu(file, wanted):
     number = 0
     while True:
         try:
-            header = fits.Header.fromfile(file)
+            # Odd cards of the raw frame are in its product, and each would be warned of again.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                header = fits.Header.fromfile(file)
+                name = header.get("EXTNAME")
         except EOFError:
             raise EOFError(f"there is no HDU {wanted!r}") from None
         offset = file.tell()
-        if wanted in (number, header.get("EXTNAME")):
+        if wanted in (number, name):
             return header, offset
         file.seek(offset + header.data_size_padded)
         number += 1

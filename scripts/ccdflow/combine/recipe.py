@@ -114,9 +114,15 @@ class CombineRecipe:
                 value=self.clip_by,
                 allowed="'auto', 'mad' or 'std' where they are not known",
             )
+        if self.clip_by == "auto" and noise is None:
+            return replace(self, clip_by="mad", grow=0)
+        return self.of_number(n)
+
+    def of_number(self, n):
+        """Return the recipe for `n` members whose noise is known, without ``auto``."""
         if self.clip_by != "auto":
             return self
-        if noise is not None and n < FEW:
+        if n < FEW:
             return replace(self, clip_by="noise")
         return replace(self, clip_by="mad", grow=0)
 

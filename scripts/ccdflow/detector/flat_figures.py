@@ -20,6 +20,15 @@ APERTURE = 50
 """Pixels of the aperture for which it is told what the flat caps."""
 
 
+GAIN_DIFFERS = 0.05
+"""Relative difference of a measured gain from that of the profile or header that is warned of."""
+
+_GAIN_FRAMES, _GAIN_ROWS, _GAIN_BLOCK, _GAIN_PIXELS = 4, 64, (2, 32), 1000
+_GAIN_LIGHT = 20.0  # photon over read variance, at a gain of 1
+_GAIN_CLIP, _GAIN_ROUNDS, _GAIN_ERROR, _GAIN_SIGMAS = 5.0, 3, 0.02, 5.0
+_MEDIAN_OF_SQUARE = 0.45494
+
+
 @dataclass(frozen=True)
 class FlatStatistics:
     """Figures by which a flat is compared with others of its group.
@@ -125,6 +134,9 @@ class FlatFigures:
         Pixels flagged as unlit.
     noise_ratio : Estimate
         Measured over predicted noise, from two halves of the members.
+    measured_gain : Estimate
+        Electrons per unit of the members, from the scatter between them; unknown where it is not
+        within 2 %.
     """
 
     amplifier: str
@@ -139,6 +151,7 @@ class FlatFigures:
     ratio: float
     unlit: int
     noise_ratio: Estimate
+    measured_gain: Estimate
 
 
 def measure_flat(flat, *, hours=None):
@@ -180,7 +193,99 @@ def _measure(flat, amplifier, hours):
         ratio=ratio,
         unlit=int(np.count_nonzero(mask & UNLIT)),
         noise_ratio=half_split(flat, amplifier.region),
+        measured_gain=measured_gain(flat, amplifier),
     )
+
+
+def measured_gain(flat, amplifier):
+    """Measure the gain of an amplifier from the scatter between the first flats of a group.
+
+    Each pixel is compared with itself in the next flat, at its own level: the light may fall off as
+    it likes, and pixels whose read noise matters are left out.
+
+    Parameters
+    ----------
+    flat : ccdflow.combine.stack.Combined
+        With a sample of its members, each over its own level.
+    amplifier : ccdflow.combine.noise.AmplifierNoise
+        With its read noise.
+
+    Returns
+    -------
+    ccdflow.detector.frame_figures.Estimate
+        Electrons per unit of the members. Unknown where there are too few flats, pixels or
+        electrons for an error of 2 %.
+    """
+    y0, y1, x0, x1 = amplifier.region
+    inside = np.flatnonzero((flat.sample_rows >= y0) & (flat.sample_rows < y1))
+    inside = inside[:: max(1, len(inside) // _GAIN_ROWS)]
+    frames = flat.sample[:_GAIN_FRAMES, inside, x0:x1].astype(np.float64)
+    levels = flat.levels[: len(frames)]
+    square = amplifier.read_noise**2
+    pairs = [
+        _of_pair(*frames[i : i + 2], 1 / levels[i : i + 2], square) for i in range(len(frames) - 1)
+    ]
+    if not pairs:
+        return UNKNOWN
+    squares, photons, fixed = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    if squares.size < _GAIN_PIXELS:
+        return UNKNOWN
+    inverse = float(np.median(squares / photons)) / _MEDIAN_OF_SQUARE
+    for _ in range(_GAIN_ROUNDS):
+        kept = squares <= _GAIN_CLIP**2 * (inverse * photons + fixed)
+        inverse = float(np.mean(((squares - fixed) / photons)[kept]))
+        if not inverse > 0:
+            return UNKNOWN
+    # Pairs of consecutive flats share one: their variances are correlated by a quarter.
+    part = math.sqrt(2 * 1.5 / max(np.count_nonzero(kept), 1))
+    return Estimate(1 / inverse, part / inverse) if part <= _GAIN_ERROR else UNKNOWN
+
+
+def _of_pair(first, second, inverse_levels, square):
+    """Return squared differences of the pixels of two flats, and the parts of their variance.
+
+    Returns
+    -------
+    squares, photons, fixed : numpy.ndarray
+        Shape ``(k,)``, of the pixels with enough light: the expectation of the first is the second
+        over the gain, plus the third.
+    """
+    rows, columns = (size // step for size, step in zip(first.shape, _GAIN_BLOCK, strict=True))
+    if not rows or not columns:
+        return (np.empty(0),) * 3
+
+    def blocks(values):
+        part = values[: rows * _GAIN_BLOCK[0], : columns * _GAIN_BLOCK[1]]
+        part = part.reshape(rows, _GAIN_BLOCK[0], columns, _GAIN_BLOCK[1])
+        return part.swapaxes(1, 2).reshape(rows * columns, -1)
+
+    difference, light = blocks(first - second), blocks(first + second) / 2
+    whole = np.isfinite(difference).all(axis=1)
+    difference, light = difference[whole], light[whole]
+    count = difference.shape[1]
+    difference = (difference - difference.mean(axis=1, keepdims=True)) * (
+        count / (count - 1)
+    ) ** 0.5
+    photons = light * inverse_levels.sum()
+    fixed = square * np.square(inverse_levels).sum()
+    lit = photons > _GAIN_LIGHT * max(fixed, np.square(inverse_levels).sum())
+    # A block in which a pixel is too faint, or stands out, is left out whole with its mean.
+    usual = np.abs(difference).max(axis=1) <= _GAIN_CLIP * 2 * np.median(np.abs(difference), axis=1)
+    chosen = lit.all(axis=1) & usual
+    photons, squares = photons[chosen].ravel(), np.square(difference[chosen]).ravel()
+    return squares, photons, np.full(squares.shape, fixed)
+
+
+def gain_differs(gain, measured, error):
+    """Tell whether a measured gain is not that of the profile or header.
+
+    >>> gain_differs(1.10, 1.19, 0.004), gain_differs(1.19, 1.175, 0.004)
+    (True, False)
+    >>> gain_differs(1.10, 1.19, 0.05), gain_differs(1.10, float("nan"), float("nan"))
+    (False, False)
+    """
+    apart = abs(measured - gain)
+    return apart > GAIN_DIFFERS * gain and apart > _GAIN_SIGMAS * error
 
 
 def _lamp(levels, hours):

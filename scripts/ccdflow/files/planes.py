@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.errors import FrameError
+from ccdflow.errors import DamagedError
 from ccdflow.files import checksum, promised
 from ccdflow.files.cards import card_value
 from ccdflow.files.headertext import CardList
@@ -84,11 +84,11 @@ def read_units(path, *, name=None):
                 units.append(_unit(file, at, name))
                 at = units[-1].offset + -(-units[-1].size // BLOCK) * BLOCK
     except OSError as error:
-        raise FrameError(
+        raise DamagedError(
             f"cannot be read ({error.strerror})", file=name, remedy="make it again"
         ) from None
     if at != size or not units:
-        raise FrameError("the product is cut", file=name, value=size, remedy="make it again")
+        raise DamagedError("the product is cut", file=name, value=size, remedy="make it again")
     return units
 
 
@@ -98,7 +98,7 @@ def _unit(file, start, name):
     while (end := _end_of_header(text)) is None:
         more = file.read(_HEADER_BYTES)
         if not more:
-            raise FrameError("the product is cut", file=name, remedy="make it again")
+            raise DamagedError("the product is cut", file=name, remedy="make it again")
         text += more
     text = promised.readable(text[:end])
     header = promised.parse_header(text.encode("ascii"))
@@ -106,7 +106,7 @@ def _unit(file, start, name):
     if not card_value(header, "NAXIS"):
         return Unit(header, cards, start + end, None, "")
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0 or "ZIMAGE" in header:
-        raise FrameError(
+        raise DamagedError(
             "its pixels are scaled or compressed",
             file=name,
             keyword="BSCALE",
@@ -152,10 +152,10 @@ def read_rows(file, unit, first, buffer, *, name):
         while view:
             got = os.preadv(file, [view], at)
             if not got:
-                raise FrameError("the product is cut", file=name, remedy="make it again")
+                raise DamagedError("the product is cut", file=name, remedy="make it again")
             view, at = view[got:], at + got
     except OSError as error:
-        raise FrameError(
+        raise DamagedError(
             f"cannot be read ({error.strerror})", file=name, remedy="check its disk"
         ) from None
 

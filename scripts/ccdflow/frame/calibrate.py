@@ -107,7 +107,7 @@ def unit_of(text, readouts):
 
 def has_noise(readouts):
     """Tell whether gain and read noise of every amplifier are known."""
-    return bool(readouts) and all(r.gain and r.read_noise is not None for r in readouts)
+    return bool(readouts) and all(r.photon_gain and r.read_noise is not None for r in readouts)
 
 
 def level_is_out(chain, readouts):
@@ -325,7 +325,10 @@ class Calibration:
 
     def photon(self, readout):
         """Return one electron in units of the product: variance over signal."""
-        return 1.0 if self.converts or self._in_electrons else 1.0 / readout.gain
+        if self._in_electrons:
+            return 1.0
+        # A gain that was measured tells the noise; the pixels keep the profile's or header's.
+        return self.factor(readout) / readout.photon_gain
 
     def pieces(self, rows):
         """Yield (readout, slices in the block, slices in the image) of amplifiers in these rows.
@@ -597,7 +600,7 @@ class Calibration:
         if not exptime:
             return
         for readout, inside, of_image in self.pieces(rows):
-            gain = 1.0 if self._in_electrons else readout.gain
+            gain = 1.0 if self._in_electrons else readout.photon_gain
             if gain is not None:
                 hot = dark.data[of_image] * np.float32(gain / exptime) > bits.HOT_RATE
                 out[inside][hot] |= bits.HOT

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.errors import FrameError
+from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import checksum, rawfile
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, PlanesWriter, read_rows, read_units
@@ -19,13 +19,15 @@ from ccdflow.frame import bits, calibrated_header, signal
 from ccdflow.frame.calibrate import SCALE_UP, Calibration, check, has_noise, level_is_out
 from ccdflow.robust import MAD_TO_SIGMA
 
-ARITHMETIC = 1
+ARITHMETIC = 2
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
 # Pixels in a block, rows of it are even in number; and pixels that are written at once.
 _BLOCK_PIXELS = 1 << 16
 _CHUNK_PIXELS = 1 << 20
-_SKY_ROWS = 64
+_SKY_ROWS, _SKY_LAG = 64, 4
+# Differences beyond so many sigma are of stars; the variance of a normal distribution cut there.
+_SKY_CLIP, _SKY_KEPT, _SKY_ROUNDS = 3.0, 0.97334, 4
 _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 
@@ -148,7 +150,7 @@ def _images(units, readouts, name):
         and not (number and unit.name.rstrip("0123456789") in ("MASK", "UNCERT", "COUNT"))
     ]
     if not found or len(found) != len(readouts):
-        raise FrameError(
+        raise DamagedError(
             "the reduced frame has another number of images than its camera",
             file=name,
             value=len(found),
@@ -234,10 +236,9 @@ class _Image:
         if self._noise:
             tiles = signal.tiles_of(ny)
             self.background = signal.Background(tiles, self._sample(tiles.all_rows))
-        rows = np.unique(np.linspace(0, ny - 1, min(ny, _SKY_ROWS)).round().astype(int))
-        sky = self._sample(rows)
+        rows = _sky_rows(ny)
         self.figures = {
-            **_sky(sky),
+            **_sky(self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))),
             "sky_predicted": self._predict(rows) if self._noise else None,
             "saturation": self._saturation(),
             **self._noises(),
@@ -434,7 +435,7 @@ class _Image:
             return
         total = checksum.checksum_of(buffers.words)
         if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:
-            raise FrameError(
+            raise DamagedError(
                 "the reduced frame's pixels are not what its checksum says",
                 file=self._name,
                 keyword="DATASUM",
@@ -475,16 +476,47 @@ def _buffer(use, shape, dtype):
     return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)
 
 
-def _sky(sample):
-    """Return level and noise of the sky of a median pixel, from rows of an image."""
-    finite = sample[np.isfinite(sample)]
-    if not finite.size:
+def _sky_rows(ny):
+    """Return the indices of rows, evenly spread, each of which has a row after it."""
+    return np.unique(np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS // 2)).round().astype(int))
+
+
+def _sky(first, second):
+    """Return level and noise of the sky of a median pixel.
+
+    The noise is that of differences between a pixel and one some columns away in the next row: the
+    two have the same background, but neither the level of a row (which differences within a row
+    do not show, though it is in UNCERT) nor read noise in common (the EFOSC2's is correlated by
+    -0.1 from one column to the next, which makes differences of neighbours 3 % too large).
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        (k, nx): rows of an image, and the row after each.
+    """
+    values = np.concatenate([first, second])
+    values = values[np.isfinite(values)]
+    if not values.size:
         return {"sky": None, "sky_rms": None}
-    # Neighbours have the same background, and stars are few.
-    steps = (sample[:, 1:] - sample[:, :-1]).ravel()
-    steps = np.abs(steps[np.isfinite(steps)])
-    rms = MAD_TO_SIGMA * float(np.median(steps)) / 2**0.5 if steps.size else None
-    return {"sky": float(np.median(finite)), "sky_rms": rms}
+    lag = min(_SKY_LAG, first.shape[1] - 1)
+    steps = (second[:, lag:] - first[:, : first.shape[1] - lag]).ravel()
+    steps = steps[np.isfinite(steps)]
+    rms = _clipped_rms(steps) / 2**0.5 if steps.size else None
+    return {"sky": float(np.median(values)), "sky_rms": rms}
+
+
+def _clipped_rms(steps):
+    """Return the standard deviation of differences about 0, stars left out.
+
+    The median absolute deviation is a start only: of whole numbers it is one itself.
+    """
+    squares = np.square(steps, dtype=np.float64)
+    sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5
+    sigma = sigma or float(np.mean(squares)) ** 0.5
+    for _ in range(_SKY_ROUNDS):
+        kept = squares[squares <= (_SKY_CLIP * sigma) ** 2]
+        sigma = (float(np.mean(kept)) / _SKY_KEPT) ** 0.5
+    return sigma
 
 
 def _middle(image, readout, part):

@@ -134,6 +134,12 @@ def say_of_image(cards, calibration, figures):
     ):
         if figures.get(name) is not None:
             cards.set(keyword, _short(figures[name]), comment)
+    readouts = calibration.readouts
+    for number, readout in enumerate(readouts, start=1):
+        if readout.measured_gain is not None:
+            keyword = "GAINMEAS" if len(readouts) == 1 else f"GAINME{number:02d}"
+            gain = _short(readout.measured_gain)
+            cards.set(keyword, gain, "[electron/adu] of flats, for noise")
     levels = figures.get("level_noise") or ()
     for number, noise in enumerate(levels, start=1):
         keyword = "OSCNOISE" if len(levels) == 1 else f"OSCNOI{number:02d}"

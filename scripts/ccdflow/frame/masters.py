@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.errors import FrameError
+from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files.cards import card_value, number
 from ccdflow.files.planes import read_rows, read_units
 from ccdflow.frame import bits
@@ -191,7 +191,7 @@ class MasterStore:
         try:
             status = Path(path).stat()
         except OSError as error:
-            raise FrameError(
+            raise DamagedError(
                 f"the combined {kind} cannot be read ({os.strerror(error.errno)})",
                 file=name,
                 remedy="make it again",
@@ -261,7 +261,7 @@ def read_master(path, kind, *, name=None):
                 )
             )
     if not images:
-        raise FrameError(f"the combined {kind} holds no image", file=name, remedy="make it again")
+        raise DamagedError(f"the combined {kind} holds no image", file=name, remedy="make it again")
     return _described(kind, tuple(images), header, name)
 
 
@@ -360,7 +360,7 @@ def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy
     flags = np.zeros(data.shape, np.int16) if mask is None else bits.of_master(mask)
     absent = ~np.isfinite(data)
     if absent.all():
-        raise FrameError(
+        raise DamagedError(
             f"the combined {kind} holds no finite value", file=name, remedy="make it again"
         )
     flags[absent] |= bits.UNCALIBRATED
@@ -506,13 +506,13 @@ def predicted_variance(image, master, readouts, rows):
         data = image.data[rows][inside]
         if master.kind == DARK:
             light = np.maximum(data, 0)
-            light *= np.float32(1 / (readout.gain * frames))
+            light *= np.float32(1 / (readout.photon_gain * frames))
             out[inside] = light + np.float32(one / frames)
             continue
         # A flat of unknown level: assume half of 16 bits; the scatter corrects the rest.
         level = master.level or 30_000.0
         light = np.maximum(data * np.float32(level), np.float32(1.0))
-        noise = light * np.float32(1 / readout.gain) + np.float32(one)
+        noise = light * np.float32(1 / readout.photon_gain) + np.float32(one)
         light *= light
         noise /= light
         out[inside] = noise * np.float32(1 / frames)

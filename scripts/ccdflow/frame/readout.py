@@ -22,7 +22,11 @@ class Readout:
         Region of its pixels in the image.
     name : str
     gain : float or None
-        Electrons per adu; None if unknown.
+        Electrons per adu by the profile or header, which the pixels are multiplied by; None if
+        unknown.
+    measured_gain : float or None
+        Electrons per adu from pairs of flats, where `gain` is unknown or differs from it
+        significantly: the noise of the photons is computed with it.
     read_noise : float or None
         Of a pixel, adu. A value measured from pairs of biases takes precedence over the header's.
     rounding : float
@@ -41,6 +45,7 @@ class Readout:
     region: Region
     name: str = "A"
     gain: float | None = None
+    measured_gain: float | None = None
     read_noise: float | None = None
     rounding: float = ROUNDING
     level: float = 0.0
@@ -48,9 +53,22 @@ class Readout:
     saturation: float | None = None
     subtracted: bool = True
 
+    @property
+    def photon_gain(self):
+        """Electrons per adu that the noise of photons shows, or None."""
+        return self.measured_gain or self.gain
+
 
 def readout_of(
-    amplifier, recipe, *, level=None, read_noise=None, measured=False, gain=None, saturation=None
+    amplifier,
+    recipe,
+    *,
+    level=None,
+    read_noise=None,
+    measured=False,
+    gain=None,
+    measured_gain=None,
+    saturation=None,
 ):
     """Return the `Readout` of an amplifier of a geometry.
 
@@ -67,6 +85,8 @@ def readout_of(
         Whether ``read_noise`` was measured on rounded pixels.
     gain : float, optional
         Electrons per adu; takes precedence over the amplifier's own.
+    measured_gain : float, optional
+        See `Readout`.
     saturation : float, optional
         In raw adu; takes precedence over the amplifier's own.
 
@@ -85,6 +105,7 @@ def readout_of(
         region=amplifier.place if recipe.trim else amplifier.data,
         name=amplifier.name,
         gain=gain,
+        measured_gain=measured_gain,
         read_noise=read_noise,
         rounding=0.0 if measured else ROUNDING,
         level=0.0 if level is None else level,

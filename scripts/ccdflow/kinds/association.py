@@ -22,6 +22,10 @@ STEPS = (matching.BIAS, matching.DARK, matching.FLAT)
 
 # What of an amplifier tells how noisy it is, and not where it lies.
 _NOT_LAYOUT = ("read_noise", "saturation")
+# Values of a header in which a frame and its masters must agree, if masters are grouped by them.
+_IN_SETUP = ("ccdsum", "window", "readmode", "gain")
+_OF_BIAS = (*_IN_SETUP, "part", "setting")
+_OF_FLAT = (*_OF_BIAS, "filter", "grism")
 
 
 # -- the frame -------------------------------------------------------------------------------------
@@ -40,16 +44,21 @@ def setup_of(context, row, kind):
     -------
     tuple of (str, str)
     """
+    facts = row.facts
+    own = tuple(facts[name] for name in (*_IN_SETUP, "part"))
+    return context.lookup(
+        ("setup", kind.name, row.camera, row.geometry, row.recipe, own),
+        lambda: _setup(context, row, kind),
+    )
+
+
+def _setup(context, row, kind):
     by = kind.configuration(context)["group_by"]
     geometry = context.store.shared[row.geometry]
     values = [
         ("camera", row.camera),
         ("size", "{1}x{0}".format(*geometry["shape"])),
-        *(
-            (name, str(row.facts[name]))
-            for name in ("ccdsum", "window", "readmode", "gain")
-            if name in by
-        ),
+        *((name, str(row.facts[name])) for name in _IN_SETUP if name in by),
         ("part", row.facts["part"]),
         ("layout", _layout(context, row)),
     ]
@@ -88,7 +97,15 @@ def _middle(rows, name):
     """Return the median of what rows say, None where none says anything."""
     values = [value for row in rows if isinstance(value := row.facts[name], int | float)]
     values = [value for value in values if math.isfinite(value)]
+    if len(values) == 1:
+        return float(values[0])
     return float(np.median(values)) if values else None
+
+
+def _longest(rows):
+    """Return the longest exposure time of some rows, None where none says any."""
+    values = [value for row in rows if isinstance(value := row.facts["exptime"], int | float)]
+    return max((float(value) for value in values if math.isfinite(value)), default=None)
 
 
 # -- the masters -----------------------------------------------------------------------------------
@@ -107,7 +124,7 @@ class _Shelves:
     def __init__(self, context, kind):
         self.kind = kind
         self._context = context
-        self._noises = {}
+        self._noises, self._steps = {}, {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._telling = self._cards_that_tell()
@@ -153,8 +170,20 @@ class _Shelves:
         return replace(frame, setup=(*frame.setup, (identity.SETTING, said)))
 
     def step(self, rows, night):
-        """Return the `Step` of frames of a night."""
-        frame = self._about(rows, night)
+        """Return the `Step` of frames of a night: of bias and flat one for all that are alike."""
+        if self.kind.name == matching.DARK or len(rows) > 1:
+            return self._step(rows, night)
+        row, facts = rows[0], rows[0].facts
+        names = _OF_FLAT if self.kind.name == matching.FLAT else _OF_BIAS
+        own = [facts[name] for name in names]
+        alike = (night, row.camera, row.geometry, row.recipe, *own)
+        if alike not in self._steps:
+            self._steps[alike] = self._step(rows, night)
+        return self._steps[alike]
+
+    def _step(self, rows, night):
+        # A dark that is long enough for the longest member is for all of them.
+        frame = replace(self._about(rows, night), exptime=_longest(rows))
         if frame.setup not in self._noises:
             self._noises[frame.setup] = noise_of(self._context, rows[0])
         choice = self._masters.choose(self.kind.name, frame)
@@ -165,10 +194,20 @@ class _Shelves:
                 f"no {self.kind.name}: {product} would be of {few.best.master.frames} frames,"
                 f" fewer than the minimum of {self.minimum}"
             )
-        uses = {}
-        for candidate in choice.candidates:
-            uses.setdefault(candidate.master.product, _use(candidate, frame))
-        return Step(self.kind.name, tuple(uses.values()), choice.needed, missing)
+        # A frame that has the same choice and temperature has the same step.
+        alike = (id(choice), frame.set_temperature, frame.temperature, missing)
+        if alike not in self._steps:
+            uses = {}
+            for candidate in choice.candidates:
+                uses.setdefault(candidate.master.product, _use(candidate, frame))
+            step = Step(self.kind.name, tuple(uses.values()), choice.needed, missing)
+            # The choice is kept, so that its id stays its own.
+            self._steps[alike] = step, choice
+        return self._steps[alike][0]
+
+    def passed_over(self, rows, night, nights):
+        """Return [(master, why)] of the masters of some nights that a frame may not take."""
+        return self._masters.passed_over(self.kind.name, self._about(rows, night), nights)
 
 
 def noise_of(context, row):
@@ -191,13 +230,8 @@ def noise_of(context, row):
 
 def _use(candidate, frame):
     master = candidate.master.about
-    degrees = None
-    if candidate.master.kind == matching.DARK:
-        pairs = (
-            (master.set_temperature, frame.set_temperature),
-            (master.temperature, frame.temperature),
-        )
-        degrees = next((a - b for a, b in pairs if None not in (a, b)), None)
+    is_dark = candidate.master.kind == matching.DARK
+    degrees = matching.temperatures_apart(master, frame) if is_dark else None
     return Use(
         candidate.master.product,
         candidate.lag,
@@ -229,11 +263,34 @@ def step_of(context, kind, rows, night):
     return shelves.step(rows, night)
 
 
+def passed_over(context, name, group, nights):
+    """Return [(`matching.Master`, why)] of the masters of some nights that a frame may not take.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+        After the plan was made.
+    name : {'bias', 'dark', 'flat'}
+    group : ccdflow.run.job.Group
+        A frame.
+    nights : set of str
+    """
+    kind = context.chain.by_name(name)
+    shelves = context.lookup(("shelves", name), lambda: _Shelves(context, kind))
+    rows = [context.store.rows[file] for file in group.files]
+    return shelves.passed_over(rows, group.night, nights)
+
+
 # -- what becomes of them --------------------------------------------------------------------------
 
 
 def taken(context, step):
     """Return the `Use` of the first master of a step that is there or will be; None for none."""
+    # The step is kept beside its answer, so that its id stays its own.
+    return context.planned(("taken", id(step)), lambda: (step, _taken(context, step)))[1]
+
+
+def _taken(context, step):
     for use in step.uses:
         record = context.outcome(use.product)
         if record is not None and record.status == ledger.MADE:

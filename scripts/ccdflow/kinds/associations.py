@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pandas as pd
 
 from ccdflow import paths
+from ccdflow.kinds import coverage, plan_words, planned
 from ccdflow.kinds.association import taken, why_missing
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import write_text
+from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
+from ccdflow.run.context import reduced
 from ccdflow.run.inventory import digest
+
+# Nights that a dry run has a paragraph for.
+_NIGHTS = 3
+# Holes that the overview names.
+_HOLES = 8
 
 COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
@@ -34,12 +44,19 @@ class Associations(Kind):
             planner.keep(self.place)
             return
         needs = [group.product for group in _groups(context)]
+        # A master that is refused while the run goes on gives way to another, or to none.
+        is_open = any(map(context.will_be_made, _sources(context)))
         if needs:
-            planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+            basis = self.basis(context, None)
+            planner.want(self, self.place, "", basis, needs=needs, is_open=is_open)
 
     def basis(self, context, job):
         """Return what the table depends on: each line of it."""
-        return {"version": self.version, "lines": digest(list(_lines(context)))}
+        lines = (
+            [group.product, group.night, _is_refused(context, group), *_digests(context, group)]
+            for group in _groups(context)
+        )
+        return {"version": self.version, "lines": digest(list(lines))}
 
     def make(self, context, job, *, threads):
         """Write the table."""
@@ -47,8 +64,110 @@ class Associations(Kind):
         text = table.to_csv(index=False, lineterminator="\n")
         return write_text(context, job, self.basis(context, job), text)
 
+    # -- what is said of it ------------------------------------------------------------------------
+
+    def foretold(self, context):
+        """Return a paragraph for each of the last nights whose frames are calibrated.
+
+        Those of this run; where nothing is to be calibrated, those of the last night.
+        """
+        nights = {}
+        for group in _groups(context):
+            if context.will_be_made(group.product):
+                nights.setdefault(group.night, []).append(group)
+        if not nights:
+            groups = _groups(context)
+            last = max((group.night for group in groups), default="")
+            nights = {last: [group for group in groups if group.night == last]} if last else {}
+        return plan_words.paragraphs(context, nights, most=_NIGHTS)
+
+    def page_basis(self, context, night):
+        """Return what the section on a night's masters depends on: how they were chosen."""
+        if not SCIENCE.configuration(context)["enabled"]:
+            return {}
+        found = [
+            [group.product, *_digests(context, group, planned.step_line)]
+            for group in SCIENCE.night_groups(context, night)
+        ]
+        return {"associations": [self.version, digest(found)]} if found else {}
+
+    def index_basis(self, context):
+        """Return what the matrix of the overview depends on."""
+        if not SCIENCE.configuration(context)["enabled"] or not _groups(context):
+            return {}
+        return {"coverage": [self.version, digest(_coverage(context).values())]}
+
+    def overview(self, context):
+        """Return the section on which frames there are of each night, and what is missing."""
+        if not self.index_basis(context):
+            return None
+        found = _coverage(context)
+        said = _coverage_words(found)
+        draw = import_module("ccdflow.pages.coverage").coverage_picture
+        before = f" {found.earlier} nights before them are not shown." if found.earlier else ""
+        more = f" {found.left_out} rarer kinds of frames are left out." if found.left_out else ""
+        png = draw(
+            list(found.nights),
+            list(found.labels),
+            found.cells,
+            title=f"Frames of the last {len(found.nights)} nights",
+            explanation="A number: frames of the night. o: frames of the night took a master of"
+            f" another one. x: they have none.{before}{more}",
+        )
+        return Section(
+            "coverage", "Coverage", (said,), (said,), pictures=(Picture(png, f"Coverage: {said}"),)
+        )
+
+    def section(self, context, night):
+        """Return the section on which master each frame of a night took, and on its noise."""
+        blocks = _blocks(context, night)
+        if not blocks:
+            return None
+        wishes = [text for block in blocks for text in plan_words.wish_lines(block)]
+        said = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
+        noises = [
+            line.partition(": ") for block in blocks for line in plan_words.noise_lines(block)
+        ]
+        return Section(
+            "masters",
+            "Which master, and what the noise is made of",
+            (said,) if said else (),
+            (
+                "Among the masters of the same setup, of this night and earlier ones, that of the"
+                " least predicted variance is taken; a later one only where there is no other.",
+                *(
+                    (f"Further frames that would gain most: {'; '.join(wishes)}.",)
+                    if wishes
+                    else ()
+                ),
+            ),
+            facts=tuple((name, text) for name, _, text in noises),
+            headings=plan_words.HEADINGS,
+            rows=plan_words.table_rows(blocks),
+        )
+
 
 ASSOCIATIONS = Associations()
+
+
+def _coverage(context):
+    return context.planned(("coverage",), lambda: coverage.coverage_of(context))
+
+
+def _coverage_words(found):
+    """Return sentences on the holes of a `ccdflow.kinds.coverage.Coverage`."""
+    missing = found.holes(coverage.MISSING)
+    if not missing:
+        return f"No frame of the last {len(found.nights)} nights lacks a master."
+    some = ", ".join(f"{label} ({night})" for label, night in missing[:_HOLES])
+    rest = f" and {len(missing) - _HOLES} more" if missing[_HOLES:] else ""
+    return f"Missing: {some}{rest}."
+
+
+def _blocks(context, night):
+    if not SCIENCE.configuration(context)["enabled"]:
+        return []
+    return planned.blocks_of(context, night)
 
 
 def _groups(context):
@@ -61,10 +180,33 @@ def _groups(context):
     )
 
 
+def _sources(context):
+    """Yield the reduced frames and masters of all calibrated frames."""
+    for group in _groups(context):
+        yield from map(reduced, group.files)
+        for step in group.steps:
+            yield from (use.product for use in step.uses)
+
+
+def _is_refused(context, group):
+    record = context.outcome(group.product)
+    return record is not None and record.status == ledger.REFUSED
+
+
+def _digests(context, group, line=None):
+    """Return the hash of what is said of each step of a frame; thousands have the same steps."""
+    line = line or _step_line
+    return [
+        context.planned(
+            ("said", line.__name__, id(step)), lambda step=step: (digest(line(context, step)), step)
+        )[0]
+        for step in group.steps
+    ]
+
+
 def _lines(context):
     for group in _groups(context):
-        record = context.outcome(group.product)
-        is_refused = record is not None and record.status == ledger.REFUSED
+        is_refused = _is_refused(context, group)
         for step in group.steps:
             line = _step_line(context, step)
             if is_refused and not step.missing:

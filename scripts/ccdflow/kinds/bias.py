@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
 from ccdflow import paths
 from ccdflow.combine import header
+from ccdflow.combine.measuring import measured_noise, sample_members
 from ccdflow.detector import bias_figures, frame_figures, warnings
 from ccdflow.kinds.combining import claimed_read_noise, hours_of, short
 from ccdflow.kinds.master import Master
+from ccdflow.kinds.preparing import amplifier_noise
 from ccdflow.run.warnings_of_rows import why_no_bias
+
+_CLIPPED_BY_MAD = 3
+"""The version of combined biases whose recipe says ``mad``; the others have `Bias.version`."""
 
 
 class Bias(Master):
@@ -24,10 +29,10 @@ class Bias(Master):
     counted = words
     short = "combined biases"
     stage = 2
-    version = 3
+    version = 4
     type = "bias"
     block = "bias"
-    settings = ("minimum", "method", "clip", "iterations", "uncertainty", "count")
+    settings = ("minimum", "method", "clip", "clip_by", "iterations", "uncertainty", "count")
     table = paths.BIAS_QUALITY
     why_moved = "its biases are no such group any more"
     of_the_combined = (
@@ -35,10 +40,31 @@ class Bias(Master):
         "combined_noise_error", "predicted_noise", "root_n_noise", "clipped_fraction",
     )  # fmt: skip
 
-    def settings_of(self, block):
-        """Return the settings that the pixels depend on; older keys do not name clipping by MAD."""
-        own = super().settings_of(block)
-        return own if block["clip_by"] == "mad" else {**own, "clip_by": block["clip_by"]}
+    def group_basis(self, context, group):
+        """Return what a combined bias depends on.
+
+        Clipped by MAD it has the bytes that it had before the noise could decide, and its old key.
+        """
+        basis = super().group_basis(context, group)
+        if self.configuration(context)["clip_by"] == "mad":
+            basis["arithmetic"] = _CLIPPED_BY_MAD
+            del basis["settings"]["clip_by"]
+        return basis
+
+    def recipe(self, work):
+        """Return the recipe: the deviations of a few biases are too uncertain to clip by them."""
+        count, recipe = len(work.kept), super().recipe(work)
+        # A single bias shows no noise, and has nothing to reject.
+        return recipe.of_number(count) if count > 1 else replace(recipe, clip_by="mad")
+
+    def noise(self, work, image, members):
+        """Return the noise model by which biases are clipped, None where they are not."""
+        recipe = self.recipe(work)
+        if recipe.clip is None or recipe.clip_by != "noise":
+            return None
+        rows, sample = sample_members(members)
+        amplifiers = [amplifier_noise(each, work.reduction) for each in image.amplifiers]
+        return measured_noise(amplifiers, members[0].shape, rows, sample, light=False)
 
     def measure(self, work, combined, amplifier, unit):
         """Return what the biases say of one amplifier: a row of the table, and what is drawn."""
@@ -74,6 +100,13 @@ class Bias(Master):
             "hours": [short(hour) for hour in hours],
             "pairs": [short(pair) for pair in pairs],
         }
+
+    def say_of_image(self, cards, combined, figures, texts, unit):
+        """Write how one image came out, and the noise that it was clipped by."""
+        super().say_of_image(cards, combined, figures, texts, unit)
+        if combined.noise is not None:
+            noises = [each.fixed**0.5 for each in combined.noise.amplifiers]
+            header.say_of_clipping_noise(cards, noises, unit)
 
     def closing(self, context, records):
         """Return a run's last lines on combined biases; where there are none, why."""

@@ -34,6 +34,7 @@ class Flat(Light):
     counted = words
     short = "combined flats"
     stage = 4
+    version = 2
     type = "flat"
     block = "flat"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")
@@ -105,10 +106,7 @@ class Flat(Light):
         return sample_members(members.members(image), subtract=tuple(subtract), **options)[1]
 
     def _scale_up(self, members):
-        # Exposures of one group differ: its dark was chosen for the middle one.
-        seconds = [value for value in members.seconds if value is not None]
-        spread = max(seconds) / float(np.median(seconds)) if seconds and min(seconds) > 0 else 1.0
-        return members.context.settings["calibrate"]["scale_up"] * max(spread, 1.0)
+        return members.context.settings["calibrate"]["scale_up"]
 
     def combined_images(self, work, found):
         """Yield each image of the combined flat; the mean of all of them together is 1."""
@@ -190,6 +188,8 @@ class Flat(Light):
         inverse = {name: 1 / factor for name, factor in factors.items()}
         members = self._times(work, image, combined, inverse) if factors else combined
         found = flat_figures.measure_flat(members, hours=hours_of(work.dates))
+        in_electrons = header.is_electrons(unit)
+        gains = [1.0 if in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)
         return [
             {
@@ -207,9 +207,12 @@ class Flat(Light):
                 "unlit": each.unlit,
                 "noise_ratio": short(each.noise_ratio.value),
                 "noise_ratio_error": short(each.noise_ratio.error),
-                "said": [],
+                "gain": math.nan if gain is None else gain,
+                "measured_gain": short(each.measured_gain.value),
+                "measured_gain_error": short(each.measured_gain.error),
+                "said": _said_of_gain(gain, each.measured_gain, unit),
             }
-            for each in found
+            for each, gain in zip(found, gains, strict=True)
         ]
 
     def say_of_image(self, cards, combined, figures, texts, unit):
@@ -225,6 +228,18 @@ class Flat(Light):
             signal_to_noise=worst,
             ratios=amplifier_ratios(combined, combined.noise.amplifiers),
         )
+        header.say_of_gains(cards, [each["measured_gain"] for each in figures], unit)
 
 
 FLAT = Flat()
+
+
+def _said_of_gain(gain, measured, unit):
+    """Return the sentences on a gain that the flats contradict."""
+    if gain is None or not flat_figures.gain_differs(gain, measured.value, measured.error):
+        return []
+    return [
+        f"the flats show a gain of {measured.value:.4g} +- {measured.error:.2g} electrons per"
+        f" {unit}, profile or header say {gain:.4g}: UNCERT is made with what the flats show; if"
+        " you trust it, write `gain:` into the camera's profile"
+    ]

@@ -57,7 +57,8 @@ class Frame(Kind):
         for product, record in context.ledger.items():
             # The notes on the raw file may be lost.
             is_orphan = record.kind == self.name and product not in context.products
-            if is_orphan and product not in planner.retire:
+            may_be_there = planner.stamps.get(product) or context.problem_of(product)
+            if is_orphan and may_be_there and product not in planner.retire:
                 planner.keep(product)
 
     def _plan_row(self, planner, row):

@@ -145,6 +145,16 @@ class Kind:
         """Return a run's last lines on this kind; the records are all of this kind."""
         return []
 
+    def foretold(self, context):
+        """Return the lines of a dry run on what the plan means for this kind, below the counts.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Planning
+            After the plan was made.
+        """
+        return []
+
     def shown(self, context, night):
         """Return the products that a night's page shows, or needs to have been made before."""
         return []

@@ -217,12 +217,24 @@ class Master(Kind):
         return stack.combine(
             members,
             self.recipe(work),
+            noise=self.noise(work, image, members),
             threads=work.threads,
             memory=work.memory,
             dtype=np.dtype(work.reduction.dtype),
             uncertainty=work.settings["uncertainty"],
             allow_empty=True,
         )
+
+    def noise(self, work, image, members):
+        """Return the `ccdflow.combine.noise.NoiseModel` of the members, None where none is needed.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.combining.Work
+        image : ccdflow.frame.products.ProductImage
+        members : list of ccdflow.combine.stack.Member
+        """
+        return None
 
     def combined_images(self, work, found):
         """Yield (image, HDUs of the members, what they are combined to) of each image.

@@ -9,11 +9,13 @@ docs/calibration.md gives the rule in the user's words.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 
 import numpy as np
+
+from ccdflow.kinds import match_words
 
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 
@@ -196,7 +198,7 @@ def day_of(night):
 
 @dataclass(frozen=True)
 class _Shelf:
-    """Masters of one kind, setup and filter, in columns."""
+    """Masters of one kind, setup and filter, in columns; their exposures and temperatures once."""
 
     masters: tuple
     days: np.ndarray
@@ -205,6 +207,30 @@ class _Shelf:
     exptimes: np.ndarray
     set_points: np.ndarray
     sensors: np.ndarray
+    exposures: tuple
+    temperatures: tuple
+    _warm: dict = field(default_factory=dict)
+
+    def exposure_flags(self, seconds, rules):
+        """Return which of the exposures are equal to another one, or may be scaled to it."""
+        reach = max(EXACT_SECONDS, EXACT_PART * abs(seconds))
+        return tuple(
+            (
+                abs(own - seconds) <= reach,
+                own > 0 and (seconds / own > 1) + (seconds / own > rules.scale_up),
+            )
+            for own in self.exposures
+        )
+
+    def warm(self, frame, rules):
+        """Return which of the temperatures are another than a frame's, and which nobody knows."""
+        question = frame.set_temperature, frame.temperature
+        if question not in self._warm:
+            with np.errstate(invalid="ignore"):
+                off = _temperature_difference(*self.temperatures, frame)
+                flags = (off > rules.temperature_tolerance) + 2 * np.isfinite(off)
+            self._warm[question] = flags.tobytes()
+        return self._warm[question]
 
 
 class Masters:
@@ -241,25 +267,68 @@ class Masters:
         -------
         Choice
         """
-        question = (kind, frame)
-        if question not in self._answers:
-            self._answers[question] = self._choose(kind, frame)
-        return self._answers[question]
-
-    def _choose(self, kind, frame):
-        noise = self._noise(frame.setup)
-        if kind == DARK and not _needs_dark(frame, noise):
+        if kind == DARK and not _needs_dark(frame, self._noise(frame.setup)):
             return Choice(kind, needed=False)
         shelf = self._shelves.get(_shelf_name(kind, frame))
-        found = () if shelf is None else _ranked(shelf, kind, frame, noise, self.rules)
-        missing = "" if found else self._why_none(kind, frame)
+        question, seconds = _question(shelf, kind, frame, self.rules)
+        if question not in self._answers:
+            self._answers[question] = self._choose(shelf, kind, frame, seconds)
+        choice = self._answers[question]
+        if seconds == frame.exptime or all(each.scale == 1 for each in choice.candidates):
+            return choice
+        found = tuple(_rescaled(candidate, frame.exptime) for candidate in choice.candidates)
+        return replace(choice, candidates=found)
+
+    def _choose(self, shelf, kind, frame, seconds):
+        noise = self._noise(frame.setup)
+        found = () if shelf is None else _ranked(shelf, kind, frame, noise, self.rules, seconds)
+        missing = "" if found else self._why_none(kind, replace(frame, exptime=seconds))
         return Choice(kind, found, missing=missing)
 
     # -- refusals, in words ------------------------------------------------------------------------
 
+    def passed_over(self, kind, frame, nights):
+        """Return the masters of some nights that a frame may not take, and why.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : Frame
+        nights : set of str
+
+        Returns
+        -------
+        list of (Master, str)
+        """
+        found = []
+        for master in self._by_kind[kind]:
+            if master.about.night in nights and (why := self.why_not(kind, frame, master)):
+                found.append((master, why))
+        return found
+
+    def why_not(self, kind, frame, master):
+        """Return in a few words which criterion a master does not meet; '' if it meets all."""
+        about = master.about
+        if about.setup != frame.setup:
+            return match_words.how(about, frame)
+        if kind == FLAT and about.filter != frame.filter:
+            return "other filter"
+        if kind != DARK:
+            return ""
+        off = temperatures_apart(about, frame)
+        if off is not None and abs(off) > self.rules.temperature_tolerance:
+            return f"{abs(off):.3g} C {'warmer' if off > 0 else 'colder'}"
+        if frame.exptime is None or not about.exptime:
+            return "an exposure is unknown"
+        scale = frame.exptime / about.exptime
+        is_exact = is_same_exposure(about.exptime, frame.exptime)
+        if scale > self.rules.scale_up and not is_exact:
+            return f"would be scaled up {scale:.2g} times"
+        return ""
+
     def _why_none(self, kind, frame):
         """Return which criterion no master meets, and the masters that come nearest."""
-        wanted = _wanted_words(kind, frame)
+        wanted = match_words.wanted_words(kind, frame)
         if not self._by_kind[kind]:
             return f"no {kind} {wanted}: there is none at all"
         same = [m for m in self._by_kind[kind] if m.about.setup == frame.setup]
@@ -268,13 +337,14 @@ class Masters:
             others = [m for m in others if m.about.filter == frame.filter]
         parts = [self._what_there_is(kind, same)] if same else []
         if others and (kind == FLAT or not same):
-            nearest = min(others, key=lambda m: (_distance(m.about, frame), m.product))
-            parts.append(f"nearest {_words_of(nearest, kind)} with {_how(nearest.about, frame)}")
+            nearest = min(others, key=lambda m: (match_words.distance(m.about, frame), m.product))
+            words, how = match_words.words_of(nearest, kind), match_words.how(nearest.about, frame)
+            parts.append(f"nearest {words} with {how}")
         return f"no {kind} {wanted}: {'; '.join(parts)}"
 
     def _what_there_is(self, kind, masters):
         """Return the masters of the frame's own setup, and what a dark has to keep to."""
-        text = f"there are {_some_masters(masters, kind)}"
+        text = f"there are {match_words.some_masters(masters, kind)}"
         if kind == DARK:
             text += (
                 f"; allowed: scaled up {self.rules.scale_up:g} times at most, and a temperature"
@@ -289,15 +359,63 @@ def _shelf_name(kind, about):
 
 def _shelf(masters):
     abouts = [master.about for master in masters]
+    exptimes = _column([about.exptime for about in abouts])
+    degrees = [
+        _column([about.set_temperature for about in abouts]),
+        _column([about.temperature for about in abouts]),
+    ]
     return _Shelf(
         tuple(masters),
         _column([day_of(about.night) for about in abouts]),
         np.array([about.night for about in abouts]),
         _column([master.frames for master in masters]),
-        _column([about.exptime for about in abouts]),
-        _column([about.set_temperature for about in abouts]),
-        _column([about.temperature for about in abouts]),
+        exptimes,
+        *degrees,
+        tuple(np.unique(exptimes[np.isfinite(exptimes)]).tolist()),
+        tuple(np.unique(degrees, axis=1)),
     )
+
+
+def _question(shelf, kind, frame, rules):
+    """Return what a frame's answer depends on, and the exposure for which masters are ranked.
+
+    Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
+    the same answer: what counts is which masters are exact, may be scaled, are of the temperature.
+    All that a scaled dark adds goes with the square of the exposure, so that the order is the same.
+
+    Returns
+    -------
+    question : tuple
+    seconds : float or None
+    """
+    if kind != DARK:
+        return (kind, frame.setup, frame.night, frame.filter if kind == FLAT else ""), None
+    seconds = frame.exptime
+    asked = (kind, frame.setup, frame.night)
+    if shelf is None or seconds is None:
+        return (*asked, seconds), seconds
+    # The rounding is the frame's own: what else there is in the archive does not change it.
+    rounded = float(f"{seconds:.4g}")
+    return (
+        *asked,
+        rounded,
+        shelf.exposure_flags(seconds, rules),
+        shelf.warm(frame, rules),
+    ), rounded
+
+
+def _rescaled(candidate, seconds):
+    """Return a scaled candidate as it is for an exposure."""
+    if candidate.scale == 1:
+        return candidate
+    scale = seconds / candidate.master.about.exptime
+    how = "up" if scale > 1 else "down"
+    remarks = (
+        f"scaled {how} by {scale:.3g}" if remark.startswith("scaled ") else remark
+        for remark in candidate.remarks
+    )
+    variance = candidate.variance * (scale / candidate.scale) ** 2
+    return replace(candidate, scale=scale, variance=variance, remarks=tuple(remarks))
 
 
 def _column(values):
@@ -320,21 +438,24 @@ def _number(value):
     return _NO_NUMBER if value is None else float(value)
 
 
-def _ranked(shelf, kind, frame, noise, rules):
-    """Return the candidates on a shelf that a frame may take, the best first."""
+def _ranked(shelf, kind, frame, noise, rules, seconds):
+    """Return the candidates on a shelf that a frame may take, the best first.
+
+    They are scaled for an exposure of ``seconds``.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         lags = _number(day_of(frame.night)) - shelf.days
         own = shelf.nights == frame.night
         lags[own] = 0
         apart = np.nan_to_num(np.abs(lags))
-        scale, exact, up = _scales(shelf, kind, frame)
+        scale, exact, up = _scales(shelf, kind, frame, seconds)
         usable, known = np.ones(len(own), bool), np.ones(len(own), bool)
         if kind == DARK:
-            off = _temperature_difference(shelf, frame)
+            off = _temperature_difference(shelf.set_points, shelf.sensors, frame)
             known = np.isfinite(off)
             usable = np.isfinite(scale) & ~(off > rules.temperature_tolerance)
-            usable &= ~up | (scale <= rules.scale_up)
-        variance = _predicted(shelf, kind, frame, noise, scale, apart)
+            usable &= ~up | (_number(frame.exptime) / shelf.exptimes <= rules.scale_up)
+        variance = _predicted(shelf, kind, noise, scale, apart, seconds)
     later = ~own & ~(lags >= 0)
     is_last = later & (rules.direction != "nearest")
     tier = is_last + np.where(up, _EARLIER_SCALED_UP, _EARLIER)
@@ -344,49 +465,71 @@ def _ranked(shelf, kind, frame, noise, rules):
         np.arange(len(own)), apart, variance, first_by, strange, ~exact,
         ~own & rules.same_night, tier,
     )  # fmt: skip
-    order = [index for index in np.lexsort(keys) if usable[index]][:MOST_CANDIDATES]
+    some = np.flatnonzero(usable)
+    order = some[np.lexsort([key[some] for key in keys])][:MOST_CANDIDATES]
     return tuple(
         _candidate(shelf, index, lags, own, scale, exact, up, known, variance) for index in order
     )
 
 
-def _scales(shelf, kind, frame):
-    """Return each master's scale, whether it needs none, and whether it is scaled up."""
+def _scales(shelf, kind, frame, seconds):
+    """Return each master's scale, whether it needs none, and whether it is scaled up.
+
+    The scale is that for ``seconds``, the rest that of the frame itself.
+    """
     count = len(shelf.masters)
     if kind != DARK:
         return np.ones(count), np.ones(count, bool), np.zeros(count, bool)
     wanted = _number(frame.exptime)
-    exact = np.abs(shelf.exptimes - wanted) <= max(EXACT_SECONDS, EXACT_PART * abs(wanted))
-    scale = np.where(exact, 1.0, wanted / shelf.exptimes)
+    exact = _is_exact(shelf.exptimes, wanted)
+    scale = np.where(exact, 1.0, _number(seconds) / shelf.exptimes)
     scale[~exact & ~(shelf.exptimes > 0)] = _NO_NUMBER
-    return scale, exact, ~exact & (scale > 1)
+    return scale, exact, ~exact & (wanted / shelf.exptimes > 1)
 
 
-def _temperature_difference(shelf, frame):
+def _is_exact(exptimes, seconds):
+    return np.abs(exptimes - seconds) <= max(EXACT_SECONDS, EXACT_PART * abs(seconds))
+
+
+def is_same_exposure(one, other):
+    """Tell whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %."""
+    return abs(one - other) <= max(EXACT_SECONDS, EXACT_PART * abs(other))
+
+
+def temperatures_apart(about, frame):
+    """Return by how many degrees a master is warmer than a frame, None where nobody knows."""
+    pairs = (
+        (about.set_temperature, frame.set_temperature),
+        (about.temperature, frame.temperature),
+    )
+    return next((theirs - ours for theirs, ours in pairs if None not in (theirs, ours)), None)
+
+
+def _temperature_difference(set_points, sensors, frame):
     """Return by how many degrees each master differs: NaN where one of the two is unknown.
 
     Set points are compared where both have one: a sensor moves by a step of its converter.
     """
-    by_set_point = np.abs(shelf.set_points - _number(frame.set_temperature))
-    by_sensor = np.abs(shelf.sensors - _number(frame.temperature))
+    by_set_point = np.abs(set_points - _number(frame.set_temperature))
+    by_sensor = np.abs(sensors - _number(frame.temperature))
     return np.where(np.isfinite(by_set_point), by_set_point, by_sensor)
 
 
-def _predicted(shelf, kind, frame, noise, scale, apart):
+def _predicted(shelf, kind, noise, scale, apart, seconds):
     """Return the variance that each master is predicted to add to a pixel."""
     if kind == FLAT:
         return 1 / (shelf.frames * noise.flat_level) + noise.flat_ageing * apart
     if kind == BIAS:
         return noise.read_noise**2 / shelf.frames + noise.bias_ageing * apart
     one = noise.read_noise**2 + noise.dark_rate * shelf.exptimes
-    ageing = noise.dark_ageing * _number(frame.exptime) ** 2
+    ageing = noise.dark_ageing * _number(seconds) ** 2
     return scale**2 * one / shelf.frames + ageing * apart
 
 
 def _candidate(shelf, index, lags, own, scale, exact, up, known, variance):
     remarks = []
     if not own[index]:
-        remarks.append(_lag_words(lags[index]))
+        remarks.append(match_words.lag_words(lags[index]))
     if not exact[index]:
         how = "up" if up[index] else "down"
         remarks.append(f"scaled {how} by {scale[index]:.3g}")
@@ -402,71 +545,3 @@ def _candidate(shelf, index, lags, own, scale, exact, up, known, variance):
         grade,
         tuple(remarks),
     )
-
-
-def _lag_words(lag):
-    """Return how many nights before or after the frame's a master was taken.
-
-    >>> _lag_words(1.0), _lag_words(-57.0), _lag_words(float("nan"))
-    ('1 night before', '57 nights later', 'of another night without a date')
-    """
-    if np.isnan(lag):
-        return "of another night without a date"
-    count = abs(int(lag))
-    return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
-
-
-# -- words -----------------------------------------------------------------------------------------
-
-# What of a setup is too long to be named.
-_UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
-
-
-def _differences(theirs, ours):
-    """Return (name, their value, our value) of everything in which two setups differ."""
-    mine, yours = dict(ours), dict(theirs)
-    return [
-        (name, yours.get(name, ""), mine.get(name, ""))
-        for name in {**mine, **yours}
-        if yours.get(name, "") != mine.get(name, "")
-    ]
-
-
-def _distance(about, frame):
-    return len(_differences(about.setup, frame.setup))
-
-
-def _how(about, frame):
-    """Return in words in which criteria another setup differs from a frame's."""
-    return ", ".join(
-        f"another {_UNSAID[name]}"
-        if name in _UNSAID
-        else f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
-        for name, theirs, ours in _differences(about.setup, frame.setup)
-    )
-
-
-def _wanted_words(kind, frame):
-    words = " ".join(value for name, value in frame.setup if value and name not in _UNSAID)
-    if kind == FLAT:
-        return f"in {frame.filter or 'an unnamed filter'} of {words}"
-    if kind == DARK:
-        seconds = "unknown exposure" if frame.exptime is None else f"{frame.exptime:g} s"
-        return f"for {seconds} of {words}"
-    return f"of {words}"
-
-
-def _words_of(master, kind):
-    about = master.about
-    what = {FLAT: about.filter or "unnamed filter", DARK: f"{about.exptime or 0:g} s"}.get(kind, "")
-    if kind == DARK:
-        degrees = about.set_temperature
-        degrees = about.temperature if degrees is None else degrees
-        what += "" if degrees is None else f" at {degrees:g} C"
-    return f"{what} ({master.frames}, {about.night})".strip()
-
-
-def _some_masters(masters, kind, most=6):
-    words = [_words_of(master, kind) for master in masters]
-    rest = len(words) - most
-    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -10,6 +10,7 @@ import numpy as np
 from ccdflow.combine.masters import MasterImage
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.reading import locate
+from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.headertext import printable
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds import association
@@ -147,6 +148,31 @@ def measured_read_noise(record, name):
     for figures in record.data.get("quality", ()) if record is not None else ():
         if figures["amplifier"] == name and _number(figures["read_noise"]):
             return figures["read_noise"]
+    return None
+
+
+def measured_gain(record, amplifier):
+    """Return the gain of an amplifier from the flats of a combined flat, where it is needed.
+
+    Parameters
+    ----------
+    record : ccdflow.run.ledger.Record or None
+        Of the combined flat.
+    amplifier : ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    float or None
+        Electrons per adu; None where the profile or header give a gain that the flats bear out, or
+        the flats tell none.
+    """
+    for figures in record.data.get("quality", ()) if record is not None else ():
+        measured = _number(figures.get("measured_gain"))
+        if figures["amplifier"] != amplifier.name or not measured:
+            continue
+        error = figures["measured_gain_error"]
+        if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
+            return measured
     return None
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cached_property
 
 from ccdflow import paths
-from ccdflow.errors import FrameError
+from ccdflow.errors import DamagedError, FrameError
 from ccdflow.frame import calibrate
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
 from ccdflow.frame.masters import MasterStore
@@ -17,17 +18,15 @@ from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
-from ccdflow.kinds.preparing import measured_read_noise
+from ccdflow.kinds.preparing import measured_gain, measured_read_noise
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
-from ccdflow.run.inventory import OK, SET_ASIDE, digest
+from ccdflow.run.inventory import CANONICAL, OK, SET_ASIDE, digest, digest_of
 from ccdflow.run.job import Group, Size
 from ccdflow.run.ledger import Record
 
 # Frames that are named at the end of a run.
 _MOST_LINES = 10
-# Errors that a damaged file makes: what is read is made again, and then the frame.
-_DAMAGE = ("make it again", "reduce it again", "check its disk")
 _LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
 
 _STORE = MasterStore()
@@ -87,10 +86,18 @@ class Science(Kind):
             product, row.night, row.camera, (), (row.file,), (row.night,), self.name, steps
         )
         context.groups[product] = group
-        needs, spare = association.needs_of(context, steps)
-        basis = Calibration(context, group).basis
+        needs, spare = context.planned(
+            ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
+        )
+        frame = context.outcome(reduced(row.file)).key
+        # Frames of the same steps, camera and recipe differ in their reduced frame alone.
+        alike = ("calibration", row.recipe, row.geometry, *map(id, steps))
+        likewise = context.planned(alike, lambda: _Alike(Calibration(context, group).basis))
         needs = [reduced(row.file), *needs]
-        planner.want(self, product, row.night, basis, needs=needs, spare=spare)
+        planner.want(
+            self, product, row.night, likewise.basis(frame),
+            needs=needs, spare=spare, key=likewise.key(frame),
+        )  # fmt: skip
 
     def _steps(self, context, row):
         kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
@@ -199,6 +206,31 @@ def _lacking(what, made, why):
     return [f"calibrated {what}: {number}{where}: {found[0][1]}"]
 
 
+class _Alike:
+    """What frames of the same steps depend on, all but the reduced frame.
+
+    Parameters
+    ----------
+    basis : dict
+        Of one of them.
+    """
+
+    _PLACE = "\0"
+
+    def __init__(self, basis):
+        self._basis = basis
+        text = json.dumps({**basis, "frame": self._PLACE}, **CANONICAL)
+        self._before, self._after = text.split(json.dumps(self._PLACE))
+
+    def basis(self, frame):
+        """Return the basis of one whose reduced frame has a key."""
+        return {**self._basis, "frame": frame}
+
+    def key(self, frame):
+        """Return the hash of that basis, as `ccdflow.run.inventory.digest` gives it."""
+        return digest_of(f"{self._before}{json.dumps(frame)}{self._after}")
+
+
 def _is_made(context, row):
     record = context.outcome(reduced(row.file))
     return record is not None and record.status == ledger.MADE
@@ -304,9 +336,10 @@ class Calibration:
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
             done = self._calibrate(record.key)
+        except DamagedError:
+            # What is read is made again, and then the frame.
+            raise
         except FrameError as error:
-            if error.remedy in _DAMAGE:
-                raise
             return replace(record, status=ledger.REFUSED, reason=error.reason)
         return replace(
             record,
@@ -345,8 +378,10 @@ class Calibration:
         """Return what is known of the amplifiers of each image of the frame."""
         store = self.context.store
         geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
-        use = self._found.get("bias")
-        bias = None if use is None else self.context.outcome(use.product)
+        bias, flat = (
+            None if use is None else self.context.outcome(use.product)
+            for use in map(self._found.get, ("bias", "flat"))
+        )
         levels = self.frame.data["levels"]
 
         def readout(amplifier):
@@ -357,6 +392,7 @@ class Calibration:
                 level=levels.get(amplifier.name),
                 read_noise=noise,
                 measured=noise is not None,
+                measured_gain=measured_gain(flat, amplifier),
             )
 
         return [

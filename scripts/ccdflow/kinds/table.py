@@ -30,7 +30,8 @@ DARK_COLUMNS = (
 )  # fmt: skip
 FLAT_COLUMNS = (
     "amplifier", "frames", "unit", "level", "lowest", "highest", "signal_to_noise", "aperture_cap",
-    "lamp_drift", "lamp_drift_error", "ratio", "unlit", "noise_ratio", "noise_ratio_error",
+    "lamp_drift", "lamp_drift_error", "ratio", "unlit", "noise_ratio", "noise_ratio_error", "gain",
+    "measured_gain", "measured_gain_error",
 )  # fmt: skip
 
 
@@ -105,6 +106,7 @@ class FlatTable(MasterTable):
     name = "flat table"
     rule = "flat_table"
     words = ("table of flats", "tables of flats")
+    version = 2
     place = paths.FLAT_QUALITY
     master = FLAT
     columns = FLAT_COLUMNS

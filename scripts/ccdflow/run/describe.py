@@ -47,6 +47,27 @@ def unreadable_lines(context):
     ]
 
 
+def unknown_lines(context):
+    """Return a line on reduced frames of which no row is left: the notes on their headers are lost.
+
+    The raw file is gone or has another name, and the notes that knew it are lost.
+    """
+    first = context.chain.first
+    unknown = sorted(
+        product
+        for product, record in context.ledger.items()
+        if first.has_name(product) and record.stamp and product not in context.products
+    )
+    if not unknown:
+        return []
+    names = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
+    return [
+        f"no raw file is known for {counted(len(unknown), first.counted)} ({names}): kept, in no"
+        " table and no combination, as the notes on the headers were lost; bring the raw file back,"
+        " or delete the product"
+    ]
+
+
 def _to_make(plan):
     jobs = {}
     for job in plan.jobs.values():

@@ -239,7 +239,15 @@ class HeaderStore:
 
 def digest(value):
     """Return 16 hexadecimal digits that stand for a JSON-able value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return digest_of(json.dumps(value, **CANONICAL))
+
+
+# How a value is written before its hash is taken.
+CANONICAL = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": True}
+
+
+def digest_of(text):
+    """Return 16 hexadecimal digits that stand for a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -54,6 +54,11 @@ class Plan:
         """Return the jobs of some kinds, given by name."""
         return [job for job in self.jobs.values() if job.kind in kinds]
 
+    def foretold(self):
+        """Return the lines of a dry run on what the plan means, of all kinds."""
+        context = Planning.of(self.context)
+        return [line for kind in context.chain for line in kind.foretold(context)]
+
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""
         self.is_part = True
@@ -138,7 +143,7 @@ class Planner:
             if kind.has_name(product):
                 self.keep(product)
 
-    def want(self, kind, product, night, basis, *, needs=(), spare=(), key=""):
+    def want(self, kind, product, night, basis, *, needs=(), spare=(), key="", is_open=False):
         """Put a product into the plan if it is not current.
 
         Parameters
@@ -154,6 +159,9 @@ class Planner:
             name does without them.
         key : str
             The hash of the basis, where the caller has it by a shorter way.
+        is_open : bool
+            Whether a product of this run that may be refused decides what it shows: it is made
+            although its key is the same while planning.
         """
         self.asked[kind.name] += 1
         self.context.wanted.add(product)
@@ -162,6 +170,8 @@ class Planner:
             return
         key = key or digest(basis)
         why = self._why(kind, product, key, basis)
+        if not why and is_open:
+            why = "what it shows may change"
         if not why and not self.is_forced(kind, product):
             self._note_header(kind, product)
             return

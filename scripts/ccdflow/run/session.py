@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import gc
 import os
 import shutil
 import socket
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ccdflow import paths, settings
 from ccdflow.camera.cameras import load_cameras
 from ccdflow.camera.imagetypes import is_of_unknown_type
-from ccdflow.errors import UserError
-from ccdflow.run import claims, failures, inventory, ledger, plan, removal, tracebacks
+from ccdflow.run import claims, failures, inventory, ledger, lock, plan, removal, tracebacks
 from ccdflow.run.context import Context
-from ccdflow.run.describe import counted, set_aside_lines, unreadable_lines
+from ccdflow.run.describe import counted, set_aside_lines, unknown_lines, unreadable_lines
 from ccdflow.run.inventory import ARRIVING, GONE, RAW_MISSING, SET_ASIDE
 from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
 
 # Temporary files of other hosts are removed after this many seconds.
 _FOREIGN_PART_AGE = 86400
-
-
-class Busy(UserError):
-    """Another run is at work in the results folder."""
 
 
 @dataclass
@@ -90,13 +83,14 @@ def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozen
     """
     results = Path(values["results"])
     reading = reading_settings(values)
+    lock.check_places(results)
     with _no_collection(), ExitStack() as stack:
         # Release the lock if the start fails.
-        lock = None if dry else stack.enter_context(take_lock(results))
+        held = None if dry else stack.enter_context(lock.take(results))
         try:
-            session = _begin(values, reading, chain, dry, lock, progress, (forced, asked))
+            session = _begin(values, reading, chain, dry, held, progress, (forced, asked))
         except OSError as error:
-            raise _failed(results, error) from None
+            raise lock.failed(results, error) from None
         stack.pop_all()
     return session
 
@@ -116,7 +110,7 @@ def _no_collection():
             gc.enable()
 
 
-def _begin(values, reading, chain, dry, lock, progress, named):
+def _begin(values, reading, chain, dry, held, progress, named):
     forced, asked = named
     again = None if chain.first.name in forced else frozenset(forced) | frozenset(asked)
     results = Path(values["results"])
@@ -132,7 +126,7 @@ def _begin(values, reading, chain, dry, lock, progress, named):
         values, Path(values["raw"]), results, store, records, chain, outdated,
         cameras=reading.cameras,
     )  # fmt: skip
-    session = Session(plan.make_plan(context, forced), dry, lock, busy)
+    session = Session(plan.make_plan(context, forced), dry, held, busy)
     if not dry:
         try:
             remove_logs(results)
@@ -140,7 +134,7 @@ def _begin(values, reading, chain, dry, lock, progress, named):
             save(session, claims.removable(files, busy, results))
             remove_parts(results, chain.folders)
         except OSError as error:
-            raise _unwritable(results, error) from None
+            raise lock.unwritable(results, error) from None
     return session
 
 
@@ -167,78 +161,6 @@ def reading_settings(values):
         frame_memory=int(values["limits"]["frame_memory"] * 1e6),
         settle=values["limits"]["settle"],
     )
-
-
-def take_lock(results):
-    """Lock the results folder for this process; the kernel unlocks it when the process ends.
-
-    Raises
-    ------
-    Busy
-        If another process holds it: the line names the holder and the time.
-    """
-    path = results / paths.LOCK
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError as error:
-        raise _unwritable(results, error) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with file:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-        raise Busy(
-            f"another run is at work here ({holder})",
-            file=str(results),
-            remedy="wait until it has finished, or give another results folder",
-        ) from None
-    except OSError as error:
-        file.close()
-        raise UserError(
-            f"the file system of the results folder cannot lock files ({error.strerror})",
-            file=str(path),
-            remedy="keep the results on another disk: two runs at once would do damage",
-        ) from None
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    try:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
-        file.flush()
-    except OSError as error:
-        with suppress(OSError):
-            file.close()
-        raise _unwritable(results, error) from None
-    return file
-
-
-def _unwritable(results, error):
-    return UserError(
-        f"the results folder cannot be written ({error.strerror or error})",
-        file=str(results),
-        remedy=f"{_WHAT_TO_DO.get(error.errno, _CHECK)}; what is there is as it was",
-    )
-
-
-def _failed(results, error):
-    """Return the one line on an error of the system before any product was made."""
-    if error.errno in _OF_WRITING:
-        return _unwritable(results, error)
-    return UserError(
-        f"cannot be read ({error.strerror or error})",
-        file=str(error.filename or results),
-        remedy="check its permissions and its disk, and run again; what is there is as it was",
-    )
-
-
-_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_CHECK = "check its permissions and its disk"
-_WHAT_TO_DO = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on its disk"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check its permissions"),
-    errno.EIO: "check its disk",
-}
 
 
 def take_aside(store, unmade):
@@ -408,13 +330,18 @@ def finish(session):
     failed : bool
         Whether a job failed, or a frame is set aside and ``strict`` counts that as a failure.
     """
-    context = session.context
+    context, moved = session.context, []
     if not session.dry:
+        if session.lock is not None and not lock.is_in_place(session.lock, context.results):
+            moved = [
+                f"{context.results / paths.STATE} was moved or replaced while the run went on;"
+                " the next run makes again the products whose records went with it"
+            ]
         try:
             _take_in(session)
         except OSError as error:
-            raise _unwritable(context.results, error) from None
-    said = closing_lines(context, session.failed)
+            raise lock.unwritable(context.results, error) from None
+    said = moved + closing_lines(context, session.failed)
     return said, bool(session.failed) or fails(context)
 
 
@@ -459,6 +386,7 @@ def closing_lines(context, failed=()):
     lines += set_aside_lines(context.store, most=20, leave_out={r.product for r in failed})
     lines += passed_over_lines(context.raw)
     lines += warning_lines(context.store)
+    lines += unknown_lines(context)
     for kind in context.chain:
         own = records.get(kind.name, [])
         lines += kind.closing(context, own)

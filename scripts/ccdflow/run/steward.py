@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.run import batches, claims, failures, ledger, session, summary, worker
+from ccdflow.run import batches, claims, failures, ledger, lock, session, summary, worker
 from ccdflow.run.describe import describe, others
 from ccdflow.run.progress import Progress
 
@@ -29,6 +29,13 @@ _NAMED = 8
 # This file is newer than any product: it makes `snakemake --summary` show a product as out of
 # date.
 CHANGED = "/proc/self/status"
+# Snakemake's words, for what it does beside the jobs.
+_TRACEBACK = "Traceback (most recent call last)"
+_NO_FOLDER = "Failed to create output directory"
+_OF_MISSING_RECORDS = (
+    "MissingOutputException", "Exiting because a job execution failed",
+    "WorkflowError:\nAt least one job did not complete",
+)  # fmt: skip
 
 
 class JobFailed(Exception):
@@ -61,7 +68,7 @@ class Steward:
         self.progress = None
         self.batches = []
         self.targets = []
-        self.is_ended = False
+        self.is_ended = self.is_crashed = False
         self.told_to_end = False
         self.full = None
         self.signals = set()
@@ -90,7 +97,7 @@ class Steward:
         try:
             self._begin()
         except UserError as error:
-            self._sum_up(error=self.line_of(error), busy=isinstance(error, session.Busy))
+            self._sum_up(error=self.line_of(error), busy=isinstance(error, lock.Busy))
             raise
 
     def _begin(self):
@@ -116,6 +123,8 @@ class Steward:
             self._hand_on()
         self._count()
         if dry:
+            for line in started.plan.foretold():
+                print(line, file=self.stream, flush=True)
             for line in self.job_lines(None if host.all_lines else _NAMED):
                 print(line, file=self.stream, flush=True)
             return
@@ -440,6 +449,31 @@ class Steward:
         self.signals |= set(re.findall(r"died with <Signals\.(\w+)", text))
         if f"exit status {batches.FULL}" in text:
             self.end_early(failures.DiskFull("no space is left: make room, and run again"))
+
+    def has_crashed(self, text):
+        """Tell whether a message is of a crash of Snakemake itself; say it in one line.
+
+        Snakemake prepares each job: it removes old records and makes folders. An error there ends
+        the run with a traceback, which its log file keeps. That records are missing because their
+        folder was moved is said once, at the end.
+        """
+        if self._is_moved() and text.startswith(_OF_MISSING_RECORDS):
+            return True
+        if not text.startswith(_TRACEBACK) and _NO_FOLDER not in text:
+            return False
+        cause = text.strip().splitlines()[-1]
+        number = re.search(r"\[Errno (\d+)\]", cause)
+        error = OSError(int(number[1]), "") if number else RuntimeError()
+        self.say(
+            f"the run ended early ({cause}); what was finished is whole;"
+            f" {failures.remedy_of(error)}"
+        )
+        self.is_crashed = True
+        return True
+
+    def _is_moved(self):
+        held = self.session.lock if self.session else None
+        return held is not None and not lock.is_in_place(held, self.results)
 
     def is_shown(self, text, *, is_warning, event, rule_name):
         """Tell whether a message of Snakemake goes to the terminal: warnings and errors do.

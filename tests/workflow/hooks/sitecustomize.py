@@ -1,7 +1,8 @@
 """Read by every Python started with this folder in PYTHONPATH: stand-ins and faults for a test.
 
 Pictures take no time: a test that runs Snakemake itself and is not about pictures need not wait
-for them. The jobs of the products that CCDFLOW_TEST_FAULTS names raise an error.
+for them. The jobs of the products that CCDFLOW_TEST_FAULTS names raise an error; the text in
+CCDFLOW_TEST_CODE is run when the first job begins.
 """
 
 import importlib.machinery
@@ -22,8 +23,12 @@ def fail_on_purpose(module):
     """Make the jobs of some products raise: {product: text of the error, as Python writes it}."""
     faults = json.loads(os.environ.get("CCDFLOW_TEST_FAULTS", "{}"))
     attempt = module.attempt
+    code = [os.environ.get("CCDFLOW_TEST_CODE", "")]
 
     def attempt_or_fail(context, job, *, make, threads=1):
+        while code:
+            exec(code.pop(), {"context": context, "job": job})
+
         def make_or_fail(context, job, *, threads=1):
             if job.product in faults:
                 raise eval(faults[job.product])

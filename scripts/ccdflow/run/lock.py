@@ -1,0 +1,116 @@
+"""The lock on a results folder, and the one line where the folder cannot be used."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.errors import UserError
+
+
+class Busy(UserError):
+    """Another run is at work in the results folder."""
+
+
+def take(results):
+    """Lock the results folder for this process; the kernel unlocks it when the process ends.
+
+    Raises
+    ------
+    Busy
+        If another process holds it: the line names the holder and the time.
+    """
+    path = results / paths.LOCK
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise unwritable(results, error) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+        raise Busy(
+            f"another run is at work here ({holder})",
+            file=str(results),
+            remedy="wait until it has finished, or give another results folder",
+        ) from None
+    except OSError as error:
+        file.close()
+        raise UserError(
+            f"the file system of the results folder cannot lock files ({error.strerror})",
+            file=str(path),
+            remedy="keep the results on another disk: two runs at once would do damage",
+        ) from None
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        file.flush()
+    except OSError as error:
+        with suppress(OSError):
+            file.close()
+        raise unwritable(results, error) from None
+    return file
+
+
+def is_in_place(file, results):
+    """Tell whether the lock's file is still where the next run would look for it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), (Path(results) / paths.LOCK).stat())
+    except OSError:
+        return False
+
+
+def unwritable(results, error):
+    """Return the one line on a results folder that cannot be written."""
+    is_in_the_way = error.errno in _IN_THE_WAY and error.filename
+    return UserError(
+        f"the results folder cannot be written ({error.strerror or error})",
+        file=str(error.filename if is_in_the_way else results),
+        remedy=f"{_WHAT_TO_DO.get(error.errno, _CHECK)}; what is there is as it was",
+    )
+
+
+def failed(results, error):
+    """Return the one line on an error of the system before any product was made."""
+    if error.errno in _OF_WRITING:
+        return unwritable(results, error)
+    return UserError(
+        f"cannot be read ({error.strerror or error})",
+        file=str(error.filename or results),
+        remedy="check its permissions and its disk, and run again; what is there is as it was",
+    )
+
+
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
+_CHECK = "check its permissions and its disk"
+_WHAT_TO_DO = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on its disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check its permissions"),
+    **dict.fromkeys(_IN_THE_WAY, "a file or folder is in the way: move it"),
+    errno.EIO: "check its disk",
+}
+
+
+def check_places(results):
+    """Raise `UserError` if a file stands where a folder of notes has to be, or the reverse.
+
+    Snakemake makes the folders of records and logs itself, and ends with a traceback if it cannot.
+    """
+    folders = (paths.STATE, paths.DONE, paths.LOGS, paths.BATCHES)
+    files = (paths.LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY)
+    for name in (*folders, *files):
+        path = results / name
+        if os.path.lexists(path) and path.is_dir() != (name in folders):
+            number = errno.ENOTDIR if name in folders else errno.EISDIR
+            raise unwritable(results, OSError(number, os.strerror(number), str(path)))

@@ -1,0 +1,301 @@
+"""The model of an archive: what each raw file holds, and from what each product was made.
+
+From that it says which frames a run has to reduce. After each run the next one must find nothing to
+do, nothing else may have been written, and the products must be those of a run from scratch, byte
+for byte. `events.Archive` adds the events.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from sandbox import SMALL, Sandbox, products, snapshot
+from stand_ins import use_stand_ins
+
+from ccdflow import paths
+from ccdflow.files import rawfile
+from ccdflow.frame import reduction
+from ccdflow.run import inventory, ledger
+from ccdflow.run.describe import describe
+
+NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
+CAMERAS = ("alpha", "beta")
+# The type that the configuration knows, by the header's word.
+TYPES = {"BIAS": "bias", "DARK": "dark", "FLAT": "flat", "OBJECT": "science"}
+KINDS = ("BIAS", "BIAS", "DARK", "DARK", "FLAT", "FLAT", "OBJECT")
+LIGHT = {"FLAT": 20000, "OBJECT": 500}
+MASTERS = ("bias", "dark", "flat")
+
+ANY = st.integers(0, 10**6)
+
+
+def pick(values, number):
+    """Return one of some values."""
+    values = sorted(values)
+    return values[number % len(values)]
+
+
+class Model(RuleBasedStateMachine):
+    """An archive, its runs, and what must hold after each."""
+
+    events = 0
+    runs = 0
+    jobs = 0
+    compared = 0
+    kinds_made = frozenset()
+
+    def __init__(self):
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        use_stand_ins(self.patch)
+        self.root = Path(os.environ["CCDFLOW_TORTURE"]) / f"archive-{os.getpid()}"
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.box = Sandbox(self.root / "box", {kind: {"minimum": 2} for kind in ("dark", "flat")})
+        # What each raw file holds: (content, whether it is whole).
+        self.files = {}
+        # From what each reduced frame was made, and its bytes.
+        self.made = {}
+        self.deleted = {}
+        # Made by a run that was killed.
+        self.pending = set()
+        # Products of which nobody knows from which content they were made.
+        self.unsure = set()
+        # Targets of links, by raw file; None for a target that was removed.
+        self.links = {}
+        # Raw files and folders without permission to read.
+        self.shut = set()
+        self.arithmetic = reduction.PIXELS
+        self._refuse_what_is_shut()
+
+    def teardown(self):
+        """Leave nothing behind."""
+        self.patch.undo()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _refuse_what_is_shut(self):
+        """Refuse to open what is shut, also for root, who may read everything."""
+        scandir, opener = os.scandir, rawfile._open_at_once
+
+        def check(path):
+            tops = {str(self.box.raw): 0, str(self.box.raw).replace("/box/", "/box-clean/"): 0}
+            for top in tops if self.shut else ():
+                if os.path.relpath(path, top) in self.shut:
+                    raise PermissionError(13, "Permission denied", str(path))
+
+        def refused(path="."):
+            if isinstance(path, str):
+                check(path)
+            return scandir(path)
+
+        def opened(path, flags):
+            check(path)
+            return opener(path, flags)
+
+        self.patch.setattr(os, "scandir", refused)
+        self.patch.setattr(rawfile, "_open_at_once", opened)
+
+    # -- what frames are made of -------------------------------------------------------------------
+
+    def identity(self, file):
+        """Return what a reduced frame depends on."""
+        content = self.files[file][0]
+        profile = self.box.profiles[content[2]]
+        how = {"statistic": "median", "dtype": "float32"}
+        how |= self.box.config.get("reduction", {}) | profile.get("reduction", {})
+        # Without a model, what it would reject plays no part.
+        how.pop("reject_sigma", None)
+        return (file, *content, str(profile["amplifiers"]), str(how), self.arithmetic)
+
+    def asks_for(self, kind):
+        """Tell whether the configuration asks for frames of a type."""
+        types = self.box.config.get("types", "all")
+        return types == "all" or kind in types
+
+    def is_wanted(self, file):
+        """Tell whether the configuration asks for a frame."""
+        return self.asks_for(TYPES[self.files[file][0][1]])
+
+    def is_hidden(self, file):
+        """Tell whether a file is in a folder that may not be read."""
+        return any(f"{file}/".startswith(f"{name}/") and name != file for name in self.shut)
+
+    def is_readable(self, file):
+        """Tell whether a file can be read."""
+        shut = file in self.shut or self.is_hidden(file)
+        return not shut and self.links.get(file, "") is not None and file.isprintable()
+
+    def readable(self, *, whole=False):
+        """Return the files that can be read, or those of them that are whole."""
+        return [
+            file
+            for file, (_, is_whole) in self.files.items()
+            if self.is_readable(file) and (is_whole or not whole)
+        ]
+
+    def due(self):
+        """Return the products that the next run has to reduce, and those it may try in vain."""
+        due, maybe = set(), set()
+        for file, (_, whole) in self.files.items():
+            product = paths.reduced(file)
+            if not self.is_wanted(file) or self.twin(file) or not self.is_readable(file):
+                continue
+            if not whole or product in self.unsure:
+                maybe.add(product)
+            elif self.made.get(product) != self.identity(file):
+                due.add(product)
+        return due, maybe
+
+    def twin(self, file):
+        """Tell whether another raw file would become the same product."""
+        others = [other for other in self.files if not self.is_hidden(other)]
+        return sum(paths.reduced(other) == paths.reduced(file) for other in others) > 1
+
+    def put(self, file, content, *, whole=True):
+        """Write a raw file of the model's content, and note it."""
+        seed, kind, camera, night = content
+        self.box.put(
+            file, seed, kind=kind, camera=camera, night=night, size=SMALL,
+            packed=file.lower().endswith(".gz"), light=LIGHT.get(kind, 300),
+        )  # fmt: skip
+        self.files[file] = (content, whole)
+        self.links.pop(file, None)
+
+    # -- runs --------------------------------------------------------------------------------------
+
+    @rule(done=st.integers(0, 40), cores=st.sampled_from((1, 3)))
+    def killed_run(self, done, cores):
+        if self.readable():
+            self.check_run(self.box.run(cores=cores, stop_after=done), killed=True)
+
+    @rule(cores=st.sampled_from((1, 3)))
+    def run(self, cores):
+        """Run, and hold what it did against what it had to do."""
+        if not self.readable():
+            return
+        before = snapshot(self.box.results)
+        noted = snapshot(self.box.results, state=True)
+        dry = self.box.plan()
+        assert snapshot(self.box.results, state=True) == noted, "-n wrote something"
+        said = describe(dry.plan)
+        outcome = self.box.run(cores=cores)
+        assert outcome.jobs == list(dry.plan.jobs), "-n said something else than what was done"
+        self.check_run(outcome)
+        self.check_words(said, dry.plan)
+        self.check_untouched(before, outcome, dry.plan)
+        self.check_again()
+        self.check_from_scratch()
+
+    # A rule of many others is seldom drawn; what a run finds is what all this is about.
+    again_1, again_2, again_3, again_4, again_5, again_6, again_7, again_8, again_9 = (
+        rule(cores=st.just(cores))(lambda self, cores: self.run(cores))
+        for cores in (1, 2, 3, 4, 1, 2, 3, 1, 2)
+    )
+
+    def check_run(self, outcome, *, killed=False, skipped=()):
+        """The frames that were reduced are those that had to be.
+
+        ``skipped`` are products that this run could not look at.
+        """
+        type(self).runs += 1
+        type(self).jobs += len(outcome.jobs)
+        due, maybe = self.due()
+        frames = {product for product in outcome.jobs if product.startswith("reduced/")}
+        assert frames <= due | maybe, f"{frames - due - maybe} for nothing"
+        assert killed or due - set(skipped) <= frames, f"{due - frames} not made"
+        self.pending = frames if killed else set()
+        for file, (_, whole) in self.files.items():
+            product = paths.reduced(file)
+            if product in skipped:
+                continue
+            is_due = product in due and product in frames
+            if is_due or (not killed and whole and product in self.unsure & maybe):
+                self.made[product] = self.identity(file)
+            elif product in maybe or (self.twin(file) and self.is_readable(file)):
+                self.made.pop(product, None)
+        if not killed:
+            self.unsure -= maybe - set(skipped)
+
+    def check_words(self, said, made):
+        """The lines before the jobs name every reason, and are few."""
+        assert len(said) <= 20
+        text = "\n".join(said)
+        for job in made.jobs.values():
+            assert job.why in text
+        if not made.jobs:
+            assert said[0].startswith("nothing to do")
+
+    def check_untouched(self, before, outcome, made):
+        """Nothing was written but by the jobs, and nothing lost but by being set aside."""
+        after = snapshot(self.box.results)
+        for name in before.changed(after):
+            own = name == "inventory.csv" or name.startswith("set_aside/")
+            assert own or name in outcome.jobs, f"{name} was written for nothing"
+        for name in before.lost(after):
+            assert name in made.retire or name in outcome.jobs, f"{name} is lost"
+
+    def check_again(self):
+        """The next run has nothing to do, and writes nothing."""
+        before = snapshot(self.box.results, state=True)
+        assert list(self.box.plan().plan.jobs) == []
+        assert snapshot(self.box.results, state=True) == before
+
+    def check_from_scratch(self):
+        """A run from scratch makes the same bytes, where no raw file is gone."""
+        store = inventory.load_store(self.box.results)
+        if any(row.gone for row in store.rows.values()):
+            return
+        clean = self.clean()
+        clean.run(cores=2)
+        wanted, found = products(clean.results), products(self.box.results)
+        unasked = set(found) - set(wanted)
+        for name in unasked:
+            assert self.is_unasked(name), f"{name} is left over"
+            del found[name]
+        assert found.keys() == wanted.keys()
+        for name, content in wanted.items():
+            assert found[name] == content, f"{name} is not as a run from scratch makes it"
+        type(self).compared += 1
+        folders = {tuple(name.split("/")[:3]) for name in wanted if "/" in name}
+        type(self).kinds_made |= {
+            places[-1].partition("_")[0] if places[0] == "combined" else places[0]
+            for places in folders
+        }
+
+    def clean(self):
+        """Return a sandbox with the same raw frames and no results."""
+        shut, self.shut = self.shut, set()
+        try:
+            return self.box.clean()
+        finally:
+            self.shut = shut
+
+    def is_unasked(self, product):
+        """Tell whether a product stays because the configuration does not ask for such now."""
+        config = self.box.config
+        folder, _, rest = product.partition("/")
+        if folder == "combined":
+            kind = rest.rpartition("/")[2].partition("_")[0]
+            return not self.asks_for(kind) or not config.get(kind, {}).get("enabled", True)
+        if product.endswith("_quality.csv"):
+            kind = product.removesuffix("_quality.csv")
+            return not self.asks_for(kind) or not config.get(kind, {}).get("enabled", True)
+        is_calibrated = folder == "calibrated" or product == paths.ASSOCIATIONS
+        if is_calibrated and not config.get("calibrate", {}).get("enabled", True):
+            return True
+        own = [file for file in self.files if paths.reduced(file) == f"reduced/{rest}"]
+        return not any(map(self.is_wanted, own))
+
+    @invariant()
+    def all_is_whole(self):
+        """No product has a temporary name, and none under its own is half-written."""
+        type(self).events += 1
+        if not self.box.results.is_dir():
+            return
+        records = ledger.load(self.box.results)
+        assert not [p for p in self.box.results.rglob("*.part")]
+        assert all(record.status != ledger.GONE for record in records.values())

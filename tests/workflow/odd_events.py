@@ -1,0 +1,218 @@
+"""Events that are odd: links, permissions, names, and files replaced while they are read."""
+
+from __future__ import annotations
+
+import os
+
+from archive import ANY, CAMERAS, KINDS, LIGHT, NIGHTS, Model, pick
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+from sandbox import SMALL, frame_bytes, products
+
+from ccdflow import paths
+from ccdflow.files import rawfile
+
+# Two that differ in a blank, one that is a link to elsewhere, one that is not UTF-8, one with a
+# line break: of the last two no frame can be reduced.
+FOLDERS = (
+    "dark run", "dark_run", "nächte ½", "it's {a} [b]", "2024-03-02/deep er", "UPPER.FITS",
+    "linked", os.fsdecode(b"n\xff"), "two\nlines",
+)  # fmt: skip
+ENDINGS = (".FITS", ".fit", ".FTS", ".FIT.GZ", ".fits.fz.gz", ".Fits.gz")
+
+
+class OddEvents(Model):
+    """An archive to which odd things happen."""
+
+    # -- names -------------------------------------------------------------------------------------
+
+    @rule(
+        folder=st.sampled_from((*FOLDERS, *NIGHTS)),
+        ending=st.sampled_from(ENDINGS),
+        camera=st.sampled_from(CAMERAS),
+        kind=st.sampled_from(KINDS),
+        dated=st.booleans(),
+        seed=ANY,
+    )
+    def add_odd_name(self, folder, ending, camera, kind, dated, seed):
+        place = self.box.raw / folder
+        if folder == "linked" and not place.is_symlink():
+            (self.box.root / "elsewhere").mkdir(exist_ok=True)
+            place.symlink_to(self.box.root / "elsewhere")
+        number = sum(file.startswith(f"{folder}/") for file in self.files)
+        file = f"{folder}/{camera}{number}{ending}"
+        if number < 5 and file not in self.files:
+            self.put(file, (seed, kind, camera, NIGHTS[0] if dated else ""))
+
+    # -- links -------------------------------------------------------------------------------------
+
+    def disk(self):
+        """Return the folder to which links lead."""
+        folder = self.box.root / "disk"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def lead_to(self, file, content, seed, *, through):
+        """Make a raw file a link to a new file with some bytes, perhaps by way of another link."""
+        target = self.disk() / f"{seed}-{len(list(self.disk().iterdir()))}"
+        target.write_bytes(content)
+        if through:
+            first = target.with_name(f"{target.name}.link")
+            first.symlink_to(target)
+        path = self.box.raw / file
+        path.unlink()
+        path.symlink_to(first if through else target)
+        self.links[file] = target
+
+    @precondition(lambda self: self.readable())
+    @rule(number=ANY, seed=ANY, through=st.booleans())
+    def link(self, number, seed, through):
+        """The same bytes by way of a link."""
+        file = pick(self.readable(), number)
+        self.lead_to(file, (self.box.raw / file).read_bytes(), seed, through=through)
+
+    @precondition(lambda self: self.linked())
+    @rule(number=ANY, seed=ANY, through=st.booleans())
+    def retarget(self, number, seed, through):
+        """The link leads to another frame."""
+        file = pick(self.linked(), number)
+        _, kind, camera, night = self.files[file][0]
+        self.put(file, (seed, kind, camera, night))
+        self.lead_to(file, (self.box.raw / file).read_bytes(), seed, through=through)
+
+    @precondition(lambda self: self.linked() and len(self.readable()) > 3)
+    @rule(number=ANY)
+    def break_link(self, number):
+        file = pick(self.linked(), number)
+        self.links[file].unlink()
+        self.links[file] = None
+
+    def linked(self):
+        """Return the files that are links and can be read."""
+        return [file for file in self.readable() if self.links.get(file)]
+
+    @precondition(lambda self: None in self.links.values())
+    @rule(number=ANY)
+    def mend_link(self, number):
+        file = pick([file for file, target in self.links.items() if target is None], number)
+        target = (self.box.raw / file).readlink()
+        target = target.readlink() if target.is_symlink() else target
+        # What it led to was whole, or is now.
+        self.put(file, self.files[file][0])
+        (self.box.raw / file).rename(target)
+        (self.box.raw / file).symlink_to(target)
+        self.links[file] = target
+
+    # -- permissions -------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.readable()) > 3)
+    @rule(number=ANY)
+    def shut_file(self, number):
+        """Take the permission to read a file; its time of change is another one then."""
+        file = pick(self.readable(), number)
+        (self.box.raw / file).chmod(0o200)
+        self.shut.add(file)
+
+    @precondition(lambda self: self.folders())
+    @rule(number=ANY)
+    def shut_folder(self, number):
+        self.shut.add(pick(self.folders(), number))
+
+    def folders(self):
+        """Return the folders without which there still is something to read."""
+        readable = self.readable()
+        tops = {file.partition("/")[0] for file in readable}
+        return [top for top in tops if any(not file.startswith(f"{top}/") for file in readable)]
+
+    @precondition(lambda self: self.shut)
+    @rule(number=ANY)
+    def open_up(self, number):
+        """Give a permission back."""
+        name = pick(self.shut, number)
+        (self.box.raw / name).chmod(0o755 if (self.box.raw / name).is_dir() else 0o644)
+        self.shut.discard(name)
+
+    @precondition(lambda self: self.shut or None in self.links.values() or self.deleted)
+    @rule(cores=st.sampled_from((1, 3)))
+    def mend_all(self, cores):
+        """Give all permissions, mend all links, bring back what was deleted; and run."""
+        while self.shut:
+            self.open_up(0)
+        while None in self.links.values():
+            self.mend_link(0)
+        while self.deleted:
+            self.bring_back(0)
+        self.run(cores)
+
+    @precondition(lambda self: self.readable() and self.reduced_folders())
+    @rule(number=ANY)
+    def results_shut_in_a_run(self, number):
+        """A folder of reduced frames that may not be read: its products stay as they are."""
+        name = pick(self.reduced_folders(), number)
+        before = products(self.box.results)
+        scandir = os.scandir
+
+        def refused(path="."):
+            if str(path) == str(self.box.results / name):
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        self.patch.setattr(os, "scandir", refused)
+        try:
+            outcome = self.box.run()
+        finally:
+            self.patch.setattr(os, "scandir", scandir)
+        now = products(self.box.results)
+        skipped = {product for product in before if product.startswith(f"{name}/")}
+        assert {product: now.get(product) for product in skipped} == {
+            product: before[product] for product in skipped
+        }
+        own = {paths.reduced(file) for file in self.files}
+        skipped |= {product for product in own if product.startswith(f"{name}/")}
+        assert not skipped & set(outcome.jobs)
+        self.check_run(outcome, skipped=skipped)
+
+    def reduced_folders(self):
+        """Return the folders of reduced frames."""
+        top = self.box.results / "reduced"
+        return [f"reduced/{path.name}" for path in top.glob("*") if path.is_dir()]
+
+    # -- while a run goes on -----------------------------------------------------------------------
+
+    @precondition(lambda self: self.readable(whole=True))
+    @rule(number=ANY, seed=ANY, when=st.integers(1, 3), cores=st.sampled_from((1, 3)))
+    def replace_while_it_is_read(self, number, seed, when, cores):
+        """Another frame takes a file's name just before it is opened for the n-th time."""
+        file = pick(self.readable(whole=True), number)
+        _, kind, camera, night = self.files[file][0]
+        path, product = self.box.raw / file, paths.reduced(file)
+        new = frame_bytes(
+            seed, kind=kind, camera=camera, night=night, size=SMALL, light=LIGHT.get(kind, 300)
+        )
+        if file.lower().endswith(".gz"):
+            import gzip
+
+            new = gzip.compress(new, 1, mtime=0)
+        os.utime(path)
+        opener, count = rawfile._open_at_once, []
+
+        def opened(name, flags):
+            if str(name) == str(path):
+                count.append(name)
+                if len(count) == when:
+                    self.box.write(file, new)
+            return opener(name, flags)
+
+        self.patch.setattr(rawfile, "_open_at_once", opened)
+        try:
+            outcome = self.box.run(cores=cores, keep_going=True)
+        finally:
+            self.patch.setattr(rawfile, "_open_at_once", opener)
+        self.unsure.add(product)
+        self.check_run(outcome)
+        if len(count) < when:
+            self.box.write(file, new)
+        self.made.pop(product, None)
+        self.unsure.add(product)
+        self.files[file] = ((seed, kind, camera, night), True)
+        self.links.pop(file, None)

@@ -1,0 +1,177 @@
+"""Folders and disks that let ccdflow down: one line each, no traceback, the next run mends all."""
+
+from __future__ import annotations
+
+import pytest
+from sandbox import SMALL, Sandbox, products
+
+# Run when the first job begins.
+REMOVING_FAILS = """
+import os, pathlib
+def guarded(function):
+    def removed(path, *arguments, **options):
+        if "/.ccdflow/done/" in str(path):
+            raise OSError(5, "Input/output error", str(path))
+        return function(path, *arguments, **options)
+    return removed
+os.unlink, os.remove = guarded(os.unlink), guarded(os.remove)
+pathlib.Path.unlink = guarded(pathlib.Path.unlink)
+"""
+FOLDERS_FAIL = """
+import os
+makedirs = os.makedirs
+def refused(path, *arguments, **options):
+    if "/.ccdflow/" in str(path):
+        raise OSError(28, "No space left on device", str(path))
+    return makedirs(path, *arguments, **options)
+os.makedirs = refused
+"""
+MOVED_AT_ONCE = 'import os; os.rename(f"{context.results}/.ccdflow", f"{context.results}/../away")'
+# In the middle of the third job.
+MOVED_LATER = """
+import os
+from ccdflow.run import ledger
+write, count = ledger.write_record, []
+def moved(results, record, path):
+    write(results, record, path)
+    count.append(path)
+    if len(count) == 3:
+        os.rename(f"{results}/.ccdflow", f"{results}/../away")
+ledger.write_record = moved
+"""
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    box = Sandbox(tmp_path_factory.mktemp("whole") / "box", {"bias": {"minimum": 2}})
+    fill(box)
+    box.snakemake()
+    return products(box.results)
+
+
+@pytest.fixture
+def box(tmp_path):
+    made = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
+    fill(made)
+    return made
+
+
+def fill(box):
+    for number in range(4):
+        box.put(f"n/a{number}.fits.gz", number, size=SMALL)
+
+
+def own(run):
+    """The lines that say something other than what is made, and no line of anybody else."""
+    own = [line for line in run.output.splitlines() if line.startswith("ccdflow: ")]
+    after = run.output.partition("Building DAG of jobs...\n")[2].strip().splitlines()
+    others = [line for line in after if line and line not in own]
+    assert not [line for line in others if not line.startswith("WorkflowError") and line[0] != " "]
+    assert "Traceback" not in run.output
+    return run.lines
+
+
+def check_next(box, reference):
+    again = box.snakemake()
+    assert again.status == 0, again.output
+    assert products(box.results) == reference
+    assert box.snakemake("-n").lines[0].startswith("nothing to do")
+
+
+@pytest.mark.parametrize("code", [REMOVING_FAILS, FOLDERS_FAIL], ids=["remove", "make"])
+def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(box, reference, code):
+    run = box.snakemake(code=code)
+    assert run.status == 1
+    line, remedy = {
+        REMOVING_FAILS: ("OSError: [Errno 5] Input/output error: '", "check the disk"),
+        FOLDERS_FAIL: ("OSError: [Errno 28] No space left on device: '", "make room"),
+    }[code]
+    (said,) = [text for text in own(run) if text.startswith("the run ended early (")]
+    assert line in said
+    assert f"what was finished is whole; {remedy}" in said
+    check_next(box, reference)
+
+
+@pytest.mark.parametrize("code", [MOVED_AT_ONCE, MOVED_LATER], ids=["at once", "later"])
+def test_notes_moved_while_the_run_goes_on(box, reference, code):
+    run = box.snakemake(code=code)
+    line = f"{box.results}/.ccdflow was moved or replaced while the run went on; the next run makes"
+    assert [text.startswith(line) for text in own(run)].count(True) == 1
+    assert run.status == (code == MOVED_LATER)
+    check_next(box, reference)
+
+
+def test_a_home_that_cannot_be_written_costs_nothing(box, reference):
+    home = {"HOME": "/proc/none", "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "", "MPLCONFIGDIR": ""}
+    run = box.snakemake(env=home)
+    assert run.status == 0, run.output
+    assert "/proc/none" not in run.output
+    assert products(box.results) == reference
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".ccdflow", ".ccdflow/done", ".ccdflow/logs", ".ccdflow/batches"],
+)
+def test_a_file_where_a_folder_of_notes_has_to_be(box, reference, name):
+    path = box.results / name
+    path.parent.mkdir(parents=True)
+    path.write_text("in the way")
+    run = box.snakemake()
+    assert run.status == 1
+    (line,) = own(run)
+    assert line.startswith(
+        f"{path}: the results folder cannot be written (Not a directory); a file"
+    )
+    assert path.read_text() == "in the way"
+    path.unlink()
+    check_next(box, reference)
+
+
+@pytest.mark.parametrize("name", ["ledger.json", "headers.json", "lock", "../inventory.csv"])
+def test_a_folder_where_a_file_of_notes_has_to_be(box, reference, name):
+    path = box.results / ".ccdflow" / name
+    path.mkdir(parents=True)
+    (path / "mine").write_text("in the way")
+    run = box.snakemake()
+    assert run.status == 1
+    text = "the results folder cannot be written (Is a directory); a file or folder is in the way"
+    assert [text in line for line in own(run)].count(True) == 1
+    assert (path / "mine").read_text() == "in the way"
+    path.rename(box.root / "elsewhere")
+    check_next(box, reference)
+
+
+@pytest.mark.parametrize("which", ["raw", "results"])
+def test_a_file_where_raw_or_results_have_to_be(box, reference, which):
+    path = getattr(box, which)
+    if which == "raw":
+        path.rename(box.root / "kept")
+    path.write_text("in the way")
+    run = box.snakemake()
+    assert run.status == 1
+    assert len(own(run)) == 1
+    assert str(path) in run.lines[0]
+    path.unlink()
+    if which == "raw":
+        (box.root / "kept").rename(path)
+    check_next(box, reference)
+
+
+def test_notes_on_headers_lost_and_a_raw_file_renamed(box):
+    """The product of the old name is named, counts nowhere, and goes once it is deleted."""
+    box.run()
+    (box.results / ".ccdflow" / "headers.json").unlink()
+    (box.raw / "n/a1.fits.gz").rename(box.raw / "n/z.fits.gz")
+    outcome = box.run()
+    assert "reduced/n/z.fits" in outcome.jobs
+    text = "no raw file is known for 1 reduced frame (reduced/n/a1.fits): kept, in no table"
+    assert [line.startswith(text) for line in outcome.lines].count(True) == 1
+    assert (box.results / "reduced/n/a1.fits").is_file()
+    again = box.run()
+    assert again.jobs == []
+    (box.results / "reduced/n/a1.fits").unlink()
+    assert not [line for line in box.run().lines if "no raw file is known" in line]
+    clean = box.clean()
+    clean.run()
+    assert products(clean.results) == products(box.results)
