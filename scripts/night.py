@@ -1,22 +1,23 @@
 """Print a night in one screen of a terminal.
 
-python scripts/night.py results=FOLDER [NIGHT]
+python scripts/night.py results=FOLDER [night=NIGHT]
 
 Without NIGHT it prints the last one. Everything is read from the tables in the results folder, so
 it works where there is no browser, and while a run is at work.
+
+Example, after `make demo`:
+
+python scripts/night.py results=demo/results
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
-import os
 import shutil
 import sys
-from pathlib import Path
 
-from ccdflow import paths
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow import commandline, paths
+from ccdflow.errors import UserError
 from ccdflow.pages import terminal
 
 _TABLES = {
@@ -30,35 +31,10 @@ _TABLES = {
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    made = commandline.parser(
+        __doc__, words="results=FOLDER [night=NIGHT]", names=("results", "night")
     )
-    parser.add_argument("words", nargs="*", metavar="results=FOLDER NIGHT")
-    return parser.parse_args(arguments)
-
-
-def results_and_night(words):
-    """Return the folder given as ``results=``, and the night, or None for the last one.
-
-    Raises
-    ------
-    UserError
-        If there is no such folder, or there are several nights.
-    """
-    given = [word.removeprefix("results=") for word in words if word.startswith("results=")]
-    nights = [word for word in words if not word.startswith(("results=", "raw="))]
-    if not given:
-        raise UserError("is not given", keyword="results", remedy="write results=FOLDER")
-    results = Path(given[-1])
-    if not (results / paths.INVENTORY).is_file():
-        raise UserError(
-            "there is no inventory: nothing was made here",
-            file=str(results),
-            remedy="run snakemake with this results folder first",
-        )
-    if len(nights) > 1:
-        raise UserError("more than one night", value=" ".join(nights), allowed="one or none")
-    return results, nights[0] if nights else None
+    return commandline.parse(made, arguments)
 
 
 def rows_of(path):
@@ -105,28 +81,29 @@ def tables_of(results, night):
     )
 
 
-def main(arguments=None):
-    """Run the command line and return its exit status."""
-    options = parse(arguments)
-    try:
-        results, night = results_and_night(options.words)
-        night, tables = tables_of(results, night)
-    except CcdflowError as error:
-        print(error, file=sys.stderr)
-        return 1
+def show(options):
+    """Return the text on the night that is asked for."""
+    results = commandline.path(options, "results")
+    if not (results / paths.INVENTORY).is_file():
+        raise UserError(
+            "there is no inventory: nothing was made here",
+            file=str(results),
+            remedy="run snakemake with this results folder first",
+        )
+    asked = options.given.get("night")
+    if asked is None and options.words:
+        asked = options.words.pop(0)
+    commandline.no_more_words(options)
+    night, tables = tables_of(results, asked)
     page = results / paths.night_page(night)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
-    try:
-        print(
-            terminal.night_text(
-                night, tables, page=str(page) if page.is_file() else "", width=width
-            )
-        )
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader, `head` for one, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    shown = str(page) if page.is_file() else ""
+    return terminal.night_text(night, tables, page=shown, width=width)
+
+
+def main(arguments=None):
+    """Run the command line and return its exit status."""
+    return commandline.run(show, parse, arguments)
 
 
 if __name__ == "__main__":

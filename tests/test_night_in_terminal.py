@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import night as script
-from ccdflow.errors import UserError
 from ccdflow.pages import terminal
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +23,8 @@ def frame(name, kind, *, filter="", seconds="0.0", status="ok", reason="", **oth
 
 FRAMES = [
     *(frame(f"b{n}", "bias") for n in range(7)),
-    *(frame(f"f{n}", "flat", filter="g'", seconds=text) for n, text in enumerate(("70.001", "70.011"))),
+    frame("f1", "flat", filter="g'", seconds="70.001"),
+    frame("f2", "flat", filter="g'", seconds="70.011"),
     frame("s1", "science", filter="g'", seconds="300.06", object="m 31"),
     frame("s2", "science", filter="g'", seconds="300.01", object="ngc 1"),
     frame("x1", "", status="set aside", reason="the file is no FITS file"),
@@ -118,10 +118,10 @@ def test_the_last_night_is_the_default(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "results: is not given"),
+        ([], "results: is not given; write results=FOLDER"),
         (["results=/nix"], "there is no inventory"),
         (["results=HERE", "2020"], "allowed: 2019-12-31 to 2020-01-01, 2 in all"),
-        (["results=HERE", "a", "b"], "more than one night"),
+        (["results=HERE", "a", "b"], "is not understood (found 'b')"),
     ],
 )
 def test_a_wrong_call_is_one_line(tmp_path, capsys, words, said):
@@ -140,8 +140,3 @@ def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
     process = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (process.returncode, process.stderr) == (0, "")
-
-
-def test_results_are_a_folder_with_an_inventory():
-    with pytest.raises(UserError, match="results"):
-        script.results_and_night(["2020-01-01"])

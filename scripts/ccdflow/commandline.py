@@ -7,6 +7,7 @@ Folders and files are given as ``NAME=VALUE`` (``raw=FOLDER results=FOLDER``), a
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -166,5 +167,9 @@ def run(work, parse_all, arguments=None):
         print(f"ccdflow: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     text, status = said if isinstance(said, tuple) else (said, 0)
-    print(text)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # The reader, `head` for one, has seen enough. Python would print an error at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status

@@ -86,7 +86,7 @@ def _status(frames):
     total = len(frames)
     counts = Counter(row["status"] for row in frames)
     whole = counts.pop("ok", 0)
-    words = {"arriving": "still being written", "orphan": "raw file missing"}
+    words = {"arriving": "still being written"}
     others = [f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())]
     said = f"all {total} readable" if not others else f"{whole} readable, {', '.join(others)}"
     return f"{total} frame{'s' * (total != 1)}: {said}"
