@@ -1,0 +1,69 @@
+"""Draw docs/night.png, the picture in the README: a frame of the guide's night, raw and calibrated.
+
+python docs/draw_picture.py
+
+It needs the products of `make demo`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from astropy.io import fits
+from astropy.visualization import AsinhStretch, ImageNormalize, ZScaleInterval
+
+ROOT = Path(__file__).resolve().parents[1]
+RAW = ROOT / "demo/raw/ccd.043.0.fits.gz"
+CALIBRATED = ROOT / "demo/results/calibrated/ccd.043.0.fits"
+# A picture's pixel is the mean of so many pixels squared.
+BLOCK = 4
+# Rows that are shown: half of the frame.
+ROWS = 2064
+
+
+def smaller(image):
+    """Return the means of blocks of an image, (ny / BLOCK, nx / BLOCK)."""
+    ny, nx = (length // BLOCK for length in image.shape)
+    blocks = image[: ny * BLOCK, : nx * BLOCK].astype(np.float32)
+    return blocks.reshape(ny, BLOCK, nx, BLOCK).mean((1, 3))
+
+
+def limits(image):
+    """Return the lowest and highest value that are told apart."""
+    low, high = ZScaleInterval(contrast=0.1).get_limits(image)
+    return low, high
+
+
+def panel(axes, image, title, below):
+    """Draw one image, its brightest values compressed."""
+    low, high = limits(image[:, : image.shape[1] * 97 // 100])
+    norm = ImageNormalize(vmin=low, vmax=high, stretch=AsinhStretch(0.3))
+    axes.imshow(image, origin="lower", cmap="gray", norm=norm, interpolation="none")
+    axes.set_title(title, fontsize=13)
+    axes.set_xlabel(below, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def main():
+    """Draw the picture."""
+    raw = fits.getdata(RAW)[:ROWS]
+    with fits.open(CALIBRATED) as hdus:
+        image, error = hdus[0].data[:ROWS], hdus["UNCERT"].data[:ROWS]
+        sky = hdus[0].header["SKYLVL"]
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.9), layout="constrained")
+    panel(axes[0], smaller(raw), "raw", "adu; the overscan is on the right")
+    panel(axes[1], smaller(image), "calibrated", f"electrons; sky {sky:.0f}")
+    below = f"electrons; {np.median(error):.1f} at the sky"
+    panel(axes[2], smaller(error), "uncertainty of each pixel", below)
+    figure.savefig(ROOT / "docs/night.png", dpi=90, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
