@@ -12,7 +12,16 @@ from astropy.io import fits
 
 ROOT = Path(__file__).parents[2]
 # In this order: calibrate.py takes what combine.py made.
-ORDER = ("demo", "verify", "combine", "calibrate", "new_camera", "simulate", "daily")
+ORDER = (
+    "demo",
+    "verify",
+    "combine",
+    "calibrate",
+    "new_camera",
+    "simulate",
+    "daily",
+    "architecture",
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +29,7 @@ def folder(tmp_path_factory):
     """A folder as `make demo` leaves it, with frames of 160 x 258."""
     top = tmp_path_factory.mktemp("examples")
     (top / "scripts").symlink_to(ROOT / "scripts")
+    (top / "docs").mkdir()
     run(top, "scripts/simulate.py", "raw=demo/raw", "--scale", "0.0625")
     snakemake = ("-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2")
     run(top, *snakemake, "--config", "raw=demo/raw", "results=demo/results")
@@ -56,6 +66,8 @@ def test_each_example_runs(folder):
     assert "Profile: demo/lfc.yaml" in said["new_camera"]
     assert said["simulate"].startswith("24 simulated frames of 160 x 258 are in demo/small")
     assert said["daily"] == ""
+    drawn = (folder / "docs" / "architecture.svg").read_text("utf-8")
+    assert drawn == (ROOT / "docs" / "architecture.svg").read_text("utf-8")
     bias = fits.getdata(folder / "demo" / "bias.fits")
     reduced, header = fits.getdata(
         folder / "demo" / "results" / "reduced" / "ccd.037.0.fits", header=True
