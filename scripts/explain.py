@@ -1,22 +1,22 @@
 """Tell the story of a product: raw frame, what was subtracted and divided, which masters and why.
 
-python scripts/explain.py FILE [raw=FOLDER] [results=FOLDER]
-python scripts/explain.py FILE raw=FOLDER --what-if MASTER [--picture what_if.png]
+python scripts/explain.py [raw=FOLDER] [results=FOLDER] FILE
+python scripts/explain.py raw=FOLDER FILE --what-if MASTER [--picture what_if.png]
 
 FILE is any product in a results folder. With raw=FOLDER it says what the next run would change.
 --what-if makes a picture and three numbers of what another combined bias, dark or flat would do to
-a calibrated frame; it writes no product. Example:
+a calibrated frame; it writes no product. Example, after `make demo`:
 
-python scripts/explain.py results/calibrated/ccd.037.0.fits raw=/data/lfc
+python scripts/explain.py raw=demo/raw demo/results/calibrated/ccd.037.0.fits
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow import commandline
+from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN, story
 from ccdflow.run import looking
 from ccdflow.run.context import Planning
@@ -24,20 +24,21 @@ from ccdflow.run.context import Planning
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = commandline.parser(
+        __doc__,
+        words="raw=FOLDER results=FOLDER cameras=FOLDER FILE",
+        names=("raw", "results", "cameras"),
     )
-    parser.add_argument("words", nargs="+", metavar="FILE raw=FOLDER results=FOLDER")
     parser.add_argument("--what-if", metavar="MASTER", help="another combined bias, dark or flat")
     parser.add_argument(
         "--picture", type=Path, default=Path("what_if.png"), help="where --what-if draws it"
     )
-    return parser.parse_args(arguments)
+    return commandline.parse(parser, arguments)
 
 
 def run(options):
     """Return the lines of the story."""
-    given, files = looking.split_words(options.words)
+    given, files = options.given, options.words
     if len(files) != 1:
         raise UserError("one file is explained at a time", value=" ".join(files) or "none")
     file = Path(files[0])
@@ -53,8 +54,8 @@ def run(options):
         look = looking.look({**given, "results": str(results)}, chain=CHAIN)
         context = Planning.of(look.context)
     if options.what_if is None:
-        return story.tell(results, product, context)
-    return what_if(context, results, product, options)
+        return "\n".join(story.tell(results, product, context))
+    return "\n".join(what_if(context, results, product, options))
 
 
 def what_if(context, results, product, options):
@@ -76,12 +77,7 @@ def what_if(context, results, product, options):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    try:
-        print("\n".join(run(parse(arguments))))
-    except CcdflowError as error:
-        print(f"ccdflow: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return commandline.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

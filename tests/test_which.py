@@ -377,7 +377,7 @@ def _amplifiers(done):
 def test_the_scripts_help_has_an_example():
     for name in ("tonight", "explain"):
         module = script(name)
-        assert "Example:\n\npython scripts/" in module.__doc__
+        assert f"Example, after `make demo`:\n\npython scripts/{name}.py" in module.__doc__
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS
     assert plan_words.HEADINGS[4:6] == ("Runner-up", "Why it lost")

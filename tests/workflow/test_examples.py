@@ -13,15 +13,9 @@ from astropy.io import fits
 ROOT = Path(__file__).parents[2]
 # In this order: calibrate.py takes what combine.py made.
 ORDER = (
-    "demo",
-    "verify",
-    "combine",
-    "calibrate",
-    "new_camera",
-    "simulate",
-    "daily",
-    "architecture",
-)
+    "demo", "verify", "combine", "calibrate", "new_camera", "simulate", "daily", "architecture",
+    "tonight", "explain",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +59,8 @@ def test_each_example_runs(folder):
     assert said["calibrate"] == "demo/by-hand: 1 frame, in electron\n"
     assert "Profile: demo/lfc.yaml" in said["new_camera"]
     assert said["simulate"].startswith("24 simulated frames of 160 x 258 are in demo/small")
+    assert "2016-01-15" in said["tonight"]
+    assert "ccd.037.0.fits" in said["explain"]
     assert said["daily"] == ""
     drawn = (folder / "docs" / "architecture.svg").read_text("utf-8")
     assert drawn == (ROOT / "docs" / "architecture.svg").read_text("utf-8")
