@@ -241,7 +241,7 @@ class Camera:
         return len(self.recognise), sum(condition.exact for condition in self.recognise)
 
     def describe(self, headers, *, file):
-        """What the headers say about a frame.
+        """Return the header values of a frame.
 
         Parameters
         ----------

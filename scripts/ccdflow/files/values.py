@@ -116,7 +116,7 @@ def as_number(value, units=None):
         Text may have a decimal comma (``0,5``), Fortran's exponent (``5.0D-01``), separated
         thousands where they cannot be mistaken (``1.234,5``), and one of `units` behind it.
     units : dict of str to float, optional
-        What a unit is worth, by its name in lower case.
+        The value of each unit, by its name in lower case.
 
     Returns
     -------
