@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from ccdproc import ImageFileCollection
 from small_frames import begin
-from test_chain_of_masters import BIAS, DARKS, FLATS, NIGHT, edit, pull, run, take
+from test_chain_of_masters import BIAS, DARKS, FLATS, NIGHT, pull, run, take
 
 from ccdflow import kinds, simulate
 from ccdflow.run import ledger
@@ -402,14 +402,6 @@ def test_a_frame_gone_bad_takes_its_calibrated_frame_out_of_the_way(tmp_path):
     assert not (done.results / SCIENCE).exists()
     assert (done.results / "set_aside" / SCIENCE).is_file()
     assert (done.results / "calibrated/science_g2.fits").is_file()
-
-
-def test_a_header_that_says_a_step_was_done_is_refused_in_one_line(tmp_path):
-    chain = take(tmp_path)
-    edit(tmp_path / "raw/science_g1.fits", FLATFLD="done", ZEROCOR="Zero.fits")
-    done = run(tmp_path, chain)
-    assert done.records.get(SCIENCE) is None or done.records[SCIENCE].status == ledger.REFUSED
-    assert done.records["calibrated/science_g2.fits"].status == ledger.MADE
 
 
 def test_cores_and_order_do_not_matter(tmp_path):
