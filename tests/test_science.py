@@ -53,6 +53,35 @@ def test_calibrated_frames_are_the_truth_within_their_errors(tmp_path):
     assert np.concatenate(spreads).std() == pytest.approx(1.0, abs=0.02)
 
 
+def test_halves_of_every_master_differ_by_their_uncertainties(tmp_path):
+    """Two runs, each with every other frame of a night: what has a master in common cancels."""
+    chain = take(
+        tmp_path, folder="all", biases=12, darks=((60.0, 12),), flats=(("g", 12),), science=()
+    )  # fmt: skip
+    halves = []
+    for half in range(2):
+        folder = tmp_path / f"half{half}"
+        (folder / "raw").mkdir(parents=True)
+        for kind in ("bias", "dark", "flat"):
+            for file in chain.of(kind)[half::2]:
+                (folder / "raw" / file).symlink_to(tmp_path / "raw/all" / file)
+        halves.append(run(folder, chain, bias={"uncertainty": True}))
+    good = chain.detector.defects() == 0
+    for product in (BIAS, DARKS[60], FLATS["g"]):
+        one, other = (done.open(product) for done in halves)
+        variance = sum(hdus["UNCERT"].data.astype(float) ** 2 for hdus in (one, other))
+        if product == BIAS:
+            # Of so few values the scatter is that of each pixel: its mean over the amplifier.
+            for part in (np.s_[:, :52], np.s_[:, 52:]):
+                variance[part] = variance[part].mean()
+        variance += sum(hdus[0].header.get("MBNOISE", 0.0) ** 2 for hdus in (one, other))
+        variance += sum(hdus[0].header.get("MDNOISE", 0.0) ** 2 for hdus in (one, other))
+        off = (one[0].data.astype(float) - other[0].data) / np.sqrt(variance)
+        for part in (np.s_[:, :52], np.s_[:, 52:]):
+            ratio = off[part][good[part]].std()
+            assert 0.97 < ratio < 1.03, (product, part, ratio)
+
+
 def test_ccdproc_and_astropy_open_them(tmp_path):
     done = run(tmp_path, take(tmp_path))
     with warnings.catch_warnings():
