@@ -280,7 +280,14 @@ class Calibration:
         uses = {kind: use for kind, use in self._found.items() if use is not None}
         if not self.is_level_out:
             uses.pop("flat", None)
+        if self.is_dark_left_out:
+            uses.pop("dark")
         return uses
+
+    @cached_property
+    def is_dark_left_out(self):
+        """Whether the dark does more harm than good, and the configuration leaves such ones out."""
+        return self.settings["skip_harmful"] and association.harms(self.context, self._found)
 
     @cached_property
     def missing(self):
@@ -293,12 +300,15 @@ class Calibration:
     @property
     def grade(self):
         """A, B or C."""
-        return "C" if self.missing else max([use.grade for use in self.uses.values()], default="A")
+        grades = [use.grade for use in self.uses.values()]
+        grades += ["B"] if self.is_dark_left_out else []
+        return "C" if self.missing else max(grades, default="A")
 
     @property
     def reasons(self):
         """What keeps it from grade A, for its header: what others there are does not matter."""
         said = [f"no {kind}" for kind in self.missing]
+        said += ["dark left out: more noise than structure"] if self.is_dark_left_out else []
         return [*said, *(f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks)]
 
     @cached_property
