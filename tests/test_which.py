@@ -201,6 +201,22 @@ def test_a_later_night_changes_nothing_that_an_older_page_says_of_its_masters(tm
     assert ASSOCIATIONS.page_basis(after.context, "2024-03-09") != basis
 
 
+def test_another_rule_makes_again_only_what_takes_another_master(tmp_path):
+    """Fifty biases of the day before are better; `same_night` takes the six of the night."""
+    take(tmp_path, folder="first", biases=50, seed=1)
+    chain = take(tmp_path, evening=datetime(2024, 3, 2, 17), folder="second", seed=2)
+    run(tmp_path, chain)
+    own = {f"calibrated/second/science_{name}.fits" for name in ("g1", "g2", "r1")}
+    running = begin(
+        tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile},
+        calibrate={"same_night": True},
+    )  # fmt: skip
+    running.lock.close()
+    jobs = {p for p, job in running.plan.jobs.items() if job.kind == "science"}
+    assert jobs == own
+    assert {job.product for job in running.plan.of_kind("frame", "bias")} == set()
+
+
 def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path):
     take(tmp_path, folder="first")
     chain = take(
