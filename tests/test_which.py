@@ -14,8 +14,10 @@ from small_frames import begin
 from test_chain_of_masters import BIAS, DARKS, FLATS, edit, run, take
 
 from ccdflow import kinds, paths, settings, simulate
-from ccdflow.kinds import coverage, plan_words, planned, what_if
+from ccdflow.detector.ageing import ageing_of
+from ccdflow.kinds import ageing, coverage, plan_words, planned, what_if
 from ccdflow.kinds.associations import ASSOCIATIONS
+from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
 from ccdflow.run import session
 from ccdflow.run.context import Planning
 
@@ -397,3 +399,19 @@ def test_the_scripts_help_has_an_example():
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS
     assert plan_words.HEADINGS[4:6] == ("Runner-up", "Why it lost")
+
+
+def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profile(tmp_path):
+    """Five nights of a steady detector: none is seen in biases and flats, within the errors."""
+    for day in (1, 2, 4, 7, 11):
+        chain = take(tmp_path, evening=datetime(2024, 3, day, 17), folder=f"n{day}", seed=1)
+    done = run(tmp_path, chain)
+    section = SCIENCE_KIND.overview(done.context)
+    rows = {row[0].split()[0]: row for row in section.rows}
+    assert set(rows) == {"bias", "dark", "flat"}
+    assert {row[1][:9] for row in section.rows} == {"1 to 10 d"}
+    for series in ageing.series_of(done.context):
+        slope, error = ageing_of(series.pairs)
+        assert len(series.pairs) == 10
+        assert abs(slope) < 5 * error
+    assert section.pictures[0].png.startswith(b"\x89PNG")
