@@ -77,9 +77,9 @@ def structure_function(samples, variances, days, temperatures=None):
 def ageing_of(pairs):
     """Return the variance that a day adds, and its standard error.
 
-    A walk at random grows in proportion to the days: a line through the origin, weighted by the
-    errors of the pairs and by what they scatter about it. Pairs share masters, so that the error
-    is that of so many independent pairs as there are masters.
+    A walk at random grows in proportion to the days. The line has an offset of its own: noise that
+    was taken off too little, or too much, is there at no lag as well. Pairs share masters, so that
+    the error is that of as many independent pairs as there are masters.
 
     Parameters
     ----------
@@ -96,9 +96,13 @@ def ageing_of(pairs):
     days = np.array([pair.days for pair in apart], float)
     excess = np.array([pair.excess for pair in apart])
     # A walk itself scatters in proportion to the days.
-    weights = 1 / days**2
-    slope = float((weights * days * excess).sum() / (weights * days**2).sum())
+    weights = 1 / (days + np.median(days)) ** 2
+    middle, mean = np.average([days, excess], axis=1, weights=weights)
+    spread = float((weights * (days - middle) ** 2).sum())
+    if spread == 0:
+        return math.nan, math.nan
+    slope = float((weights * (days - middle) * (excess - mean)).sum()) / spread
+    left = excess - mean - slope * (days - middle)
+    one = float((weights**2 * (days - middle) ** 2 * left**2).sum()) / spread**2
     masters = (1 + math.sqrt(1 + 8 * len(pairs))) / 2
-    scatter = (excess - slope * days) / days
-    error = float(scatter.std(ddof=1)) / math.sqrt(max(masters - 1, 1))
-    return slope, error
+    return slope, math.sqrt(one * len(apart) / max(masters - 2, 1))
