@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The budget of a pixel's noise against drawn pixels, and which further frames gain most."""
-=======
-"""The budget of a pixel's noise against pixels drawn from it; which further frames gain most."""
->>>>>>> 5baac0d (The overview measures how masters age, with the line for the profile; it changes no choice)
 
 from dataclasses import replace
 

@@ -362,7 +362,7 @@ def test_what_if_makes_a_picture_and_three_numbers_and_no_product(made, capsys, 
     before = {path: path.stat().st_mtime_ns for path in done.results.rglob("*")}
     words = [str(done.results / SCIENCE), f"raw={folder / 'raw'}", f"cameras={folder / 'cameras'}"]
     png = tmp_path / "what_if.png"
-    what = ["--what-if", DARKS[20], "--picture", str(png)]
+    what = ["--what-if", DARKS[20], f"picture={png}"]
     assert script("explain").main([*words, *what]) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[1:]] == ["level", "scatter", "noise", "picture"]
@@ -395,7 +395,7 @@ def _amplifiers(done):
 def test_the_scripts_help_has_an_example():
     for name in ("tonight", "explain"):
         module = script(name)
-        assert "Example:\n\npython scripts/" in module.__doc__
+        assert "Example, after `make demo`:\n\npython scripts/" in module.__doc__
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS
     assert plan_words.HEADINGS[4:6] == ("Runner-up", "Why it lost")
