@@ -2,11 +2,13 @@
 
 python scripts/tonight.py raw=FOLDER [results=FOLDER] [night=2016-01-16]
 
-Reads headers only, and writes nothing. It needs no result; where there are results, headers read
-before are not read again, and the noise is that of the measured sky. Without `night=` it takes the
-last night. Example, after `make demo`:
+Example, after `make demo`:
 
 python scripts/tonight.py raw=demo/raw results=demo/results
+
+Reads headers only, and writes nothing. It needs no result; where there are results, headers read
+before are not read again, and the noise is that of the measured sky. Without `night=` it takes the
+last night.
 """
 
 from __future__ import annotations
@@ -18,14 +20,12 @@ from ccdflow.kinds import CHAIN, tonight
 from ccdflow.run import looking
 from ccdflow.run.context import Planning
 
+NAMES = ("raw", "results", "night", "cameras")
+
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(
-        __doc__,
-        words="raw=FOLDER results=FOLDER night=NIGHT cameras=FOLDER",
-        names=("raw", "results", "night", "cameras"),
-    )
+    parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
     return commandline.parse(parser, arguments)
 
 
