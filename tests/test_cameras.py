@@ -734,6 +734,15 @@ def test_two_instruments_never_share_a_name():
     assert generic_camera([header(INSTRUME="LFC")], taken=taken).name == "lfc-generic-generic"
 
 
+def test_a_frame_of_another_size_than_the_profiles_is_refused(tmp_path):
+    text = 'recognise: {INSTRUME: P}\nsize: [16, null]\namplifiers: [{name: A, data: "[1:9,:]"}]'
+    camera = profile(
+        tmp_path, text.replace('"[1:9,:]"', '{fits: "[1:9,1:9]"}') + "\noverscan: none"
+    )
+    with pytest.raises(FrameError, match=r"not of the size.*found '12 x 9'.*allowed: 16 x any"):
+        camera.geometry([header(12, 9, INSTRUME="P")], file="a")
+
+
 def test_two_profiles_of_one_name_are_refused(tmp_path):
     for ending in ("yaml", "yml"):
         (tmp_path / f"lfc.{ending}").write_text("recognise: {INSTRUME: LFC}\noverscan: none\n")
