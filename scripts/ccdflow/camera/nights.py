@@ -307,8 +307,11 @@ def undated_night(file):
     folder = PurePosixPath(file).parent.as_posix()
     if day is not None:
         return day.isoformat()
-    # The raw folder itself has no name; a folder that is called so must not be taken for it.
-    return {".": "", "undated": "folder undated"}.get(folder, folder)
+    # The raw folder itself has no name; a folder that is called so must not be taken for it, nor
+    # for one that is called as this one is here.
+    if re.fullmatch("(folder )*undated", folder):
+        return f"folder {folder}"
+    return "" if folder == "." else folder
 
 
 def folder_day(file):

@@ -112,7 +112,7 @@ class HeaderReader:
 
     def electrons(self, name):
         """Return a gain or a read noise, or None."""
-        reading = self.read(name, lambda c: as_electrons(c.value), "not a number from 0 on")
+        reading = self.read(name, lambda c: as_electrons(c.value), "not a number from 0 to 1e6")
         return reading.value
 
     def number(self, name, problem="not a number"):

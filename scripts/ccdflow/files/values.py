@@ -183,9 +183,15 @@ def _unit_of(comment):
 
 
 def as_electrons(value):
-    """Return a gain or a read noise from 0 on, whatever unit of electrons follows, or None."""
+    """Return a gain or a read noise, whatever unit of electrons follows, or None.
+
+    No detector has a gain or a read noise beyond a million: what is computed of such a number would
+    overflow.
+    """
     number = as_number(value, ELECTRONS)
-    return number if number is not None and number >= 0 else None
+    if number is None or not (number == 0 or 1e-6 <= number <= 1e6):
+        return None
+    return number
 
 
 def _bare_number(text):
