@@ -7,7 +7,6 @@ of ../shared/peers/calibration. Many frames are links to few: reading costs all 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -372,39 +371,28 @@ def report(results, options, work):
     chosen = typical(results)
     programs = [("iraf", measure.iraf_version()), ("siril", ["siril-cli", "--version"])]
     ny, nx = options.shape
-    return "\n".join(
-        [
-            "# Calibrating science frames",
-            "",
-            "Written by `make bench` (benchmarks/calibrating.py); every run is in calibrating.csv.",
-            f"{options.count} frames of {nx} x {ny}, float32, in the page cache before each run.",
-            "Times are wall times of whole commands, the median run where there are several.",
-            "",
-            measure.bars_table(bars(chosen)),
-            "",
-            table(results, chosen),
-            "",
-            EXPLANATION,
-            "",
-            measure.markdown(["machine", ""], measure.machine(work)),
-            "",
-            measure.markdown(["version", ""], measure.versions(programs)),
-            "",
-        ]
+    head = [
+        "# Calibrating science frames",
+        "",
+        "Written by `make bench` (benchmarks/calibrating.py); every run is in calibrating.csv.",
+        f"{options.count} frames of {nx} x {ny}, float32, in the page cache before each run.",
+        "Times are wall times of whole commands, the median run where there are several.",
+    ]
+    return measure.page(
+        head,
+        measure.bars_table(bars(chosen)),
+        table(results, chosen),
+        EXPLANATION,
+        work=work,
+        programs=programs,
     )
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = measure.parser(__doc__, CONTENDERS, repeats=3)
     parser.add_argument("--count", type=int, default=COUNT, help="science frames")
     parser.add_argument("--shape", type=int, nargs=2, default=SHAPE)
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; slow ones run once")
-    parser.add_argument("--only", nargs="+", choices=[c.name for c in CONTENDERS])
     parser.add_argument("--peers", type=Path, default=CALIBRATION)
-    parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
-    )
     return parser.parse_args()
 
 
@@ -420,9 +408,7 @@ def run(options):
         only=options.only,
     )  # fmt: skip
     text = report(results, options, work)
-    (options.out / "calibrating.md").write_text(text)
-    measure.write_csv(options.out / "calibrating.csv", [result.as_row() for result in results])
-    print(text)
+    measure.write(options.out, "calibrating", text, results)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,10 @@ are all read once before each command. What each makes is compared with ccdproc'
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import measure
 import numpy as np
@@ -351,38 +349,27 @@ def report(results, options, work):
         ("iraf", measure.iraf_version()),
         ("siril", ["siril-cli", "--version"]),
     ]
-    return "\n".join(
-        [
-            "# Combining LFC-size biases",
-            "",
-            "Written by `make bench` (benchmarks/combining.py); every run is in combining.csv.",
-            "2048 x 4128, float32, in the page cache before each run. Times are wall times of",
-            "whole commands, the median run where there are several.",
-            "",
-            measure.bars_table(bars(chosen, options.counts, options.memory_count)),
-            "",
-            table(results, chosen),
-            "",
-            EXPLANATION,
-            "",
-            measure.markdown(["machine", ""], measure.machine(work)),
-            "",
-            measure.markdown(["version", ""], measure.versions(programs)),
-            "",
-        ]
+    head = [
+        "# Combining LFC-size biases",
+        "",
+        "Written by `make bench` (benchmarks/combining.py); every run is in combining.csv.",
+        "2048 x 4128, float32, in the page cache before each run. Times are wall times of",
+        "whole commands, the median run where there are several.",
+    ]
+    return measure.page(
+        head,
+        measure.bars_table(bars(chosen, options.counts, options.memory_count)),
+        table(results, chosen),
+        EXPLANATION,
+        work=work,
+        programs=programs,
     )
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = measure.parser(__doc__, CONTENDERS, repeats=3, slow="ccdproc runs once")
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--memory-count", type=int, default=MEMORY_COUNT, help="0: left out")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; ccdproc runs once")
-    parser.add_argument("--only", nargs="+", choices=[c.name for c in CONTENDERS])
-    parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
-    )
     return parser.parse_args()
 
 
@@ -397,9 +384,7 @@ def run(options):
         only=options.only,
     )
     text = report(results, options, work)
-    (options.out / "combining.md").write_text(text)
-    measure.write_csv(options.out / "combining.csv", [result.as_row() for result in results])
-    print(text)
+    measure.write(options.out, "combining", text, results)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ pixel, and only then is its time believed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -345,37 +344,28 @@ def report(results, frames, work):
         "the time a frame, start-up included.\n"
         for run in fewer
     )
-    return "\n".join(
-        [
-            f"# {len(frames)} LFC-size frames",
-            "",
-            "Written by `make bench` (benchmarks/frames.py); every run is in frames.csv.",
-            f"2080 x 4128, uint16, gzip, {size:.1f} MB each; in the page cache before each run. "
-            "Times are wall times of whole commands, the median run where there are several.",
-            note,
-            measure.bars_table(bars(chosen)),
-            "",
-            table(results, chosen),
-            "",
-            measure.markdown(["machine", ""], measure.machine(work)),
-            "",
-            measure.markdown(["version", ""], measure.versions(programs)),
-            "",
-        ]
+    head = [
+        f"# {len(frames)} LFC-size frames",
+        "",
+        "Written by `make bench` (benchmarks/frames.py); every run is in frames.csv.",
+        f"2080 x 4128, uint16, gzip, {size:.1f} MB each; in the page cache before each run. "
+        "Times are wall times of whole commands, the median run where there are several.",
+        note,
+    ]
+    return measure.page(
+        head,
+        measure.bars_table(bars(chosen)),
+        table(results, chosen),
+        work=work,
+        programs=programs,
     )
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = measure.parser(__doc__, CONTENDERS, repeats=3, slow="slow contenders run once")
     parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; slow contenders run once")
     parser.add_argument(
         "--slow-frames", type=int, help="give the guide's loop and one-process only so many"
-    )
-    parser.add_argument("--only", nargs="+", choices=[c.name for c in CONTENDERS])
-    parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
     )
     return parser.parse_args()
 
@@ -394,9 +384,7 @@ def run(options):
         only=options.only,
     )
     text = report(results, frames, work)
-    (options.out / "frames.md").write_text(text)
-    measure.write_csv(options.out / "frames.csv", [result.as_row() for result in results])
-    print(text)
+    measure.write(options.out, "frames", text, results)
 
 
 if __name__ == "__main__":

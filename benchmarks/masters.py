@@ -6,7 +6,6 @@ Whole commands on the same simulated reduced frames of LFC size, 12 biases, 9 da
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -307,37 +306,29 @@ def report(results, options, work):
     programs = [("iraf", measure.iraf_version())]
     if measure.tool("siril-cli") is not None:
         programs.append(("siril", ["siril-cli", "--version"]))
-    return "\n".join(
-        [
-            "# Combined bias, dark and flat",
-            "",
-            "Written by `make bench` (benchmarks/masters.py); every run is in masters.csv.",
-            f"{options.counts[0]} biases, {options.counts[1]} darks, {options.counts[2]} flats of"
-            f" {options.shape[1]} x {options.shape[0]} pixels, float32, in the page cache. Times",
-            "are of whole commands, the median run where there are several. The last columns are",
-            "the median distance from the floor's plain means, in units of the noise of a master.",
-            "",
-            measure.bars_table(bars(chosen)),
-            "",
-            table(results, chosen),
-            "",
-            measure.markdown(["machine", ""], measure.machine(work)),
-            "",
-            measure.markdown(["version", ""], measure.versions(programs)),
-            "",
-        ]
+    head = [
+        "# Combined bias, dark and flat",
+        "",
+        "Written by `make bench` (benchmarks/masters.py); every run is in masters.csv.",
+        f"{options.counts[0]} biases, {options.counts[1]} darks, {options.counts[2]} flats of"
+        f" {options.shape[1]} x {options.shape[0]} pixels, float32, in the page cache. Times",
+        "are of whole commands, the median run where there are several. The last columns are",
+        "the median distance from the floor's plain means, in units of the noise of a master.",
+    ]
+    return measure.page(
+        head,
+        measure.bars_table(bars(chosen)),
+        table(results, chosen),
+        work=work,
+        programs=programs,
     )
 
 
 def arguments(given=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = measure.parser(__doc__, CONTENDERS, repeats=5, slow="ccdproc runs once")
     parser.add_argument("--shape", type=int, nargs=2, default=SHAPE, metavar=("NY", "NX"))
     parser.add_argument("--counts", type=int, nargs=3, default=COUNTS)
-    parser.add_argument("--repeats", type=int, default=5, help="rounds; ccdproc runs once")
-    parser.add_argument("--only", nargs="+", choices=[c.name for c in CONTENDERS])
     parser.add_argument("--peers", type=Path, default=CALIBRATION)
-    parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     return parser.parse_args(given)
 
 
@@ -356,9 +347,7 @@ def run(options):
         peers=options.peers.resolve(),
     )
     text = report(results, options, work)
-    (options.out / "masters.md").write_text(text)
-    measure.write_csv(options.out / "masters.csv", [result.as_row() for result in results])
-    print(text)
+    measure.write(options.out, "masters", text, results)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ memory over the processes of its tree (pages shared between them count once for 
 
 from __future__ import annotations
 
+import argparse
 import csv
 import datetime
 import importlib.metadata
@@ -343,6 +344,58 @@ class Bar:
 def bars_table(bars):
     """Return the Markdown table of what was to be reached."""
     return markdown(["bar", "to reach", "measured", "verdict"], [bar.row() for bar in bars])
+
+
+def parser(doc, contenders, *, repeats, slow="slow ones run once"):
+    """Return a benchmark's parser with the options that all of them have.
+
+    Parameters
+    ----------
+    doc : str
+        Docstring of the benchmark.
+    contenders : sequence
+        With the attribute ``name``.
+    repeats : int
+        Rounds, if nothing is given.
+    slow : str
+        The contenders that run once.
+    """
+    made = argparse.ArgumentParser(description=doc.splitlines()[0])
+    made.add_argument("--repeats", type=int, default=repeats, help=f"rounds; {slow}")
+    made.add_argument("--only", nargs="+", choices=[each.name for each in contenders])
+    made.add_argument("--work", type=Path, default=ROOT / "bench-data")
+    made.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
+    )
+    return made
+
+
+def page(head, *tables, work, programs):
+    """Return a benchmark's page: its head, its tables, machine and versions.
+
+    Parameters
+    ----------
+    head : list of str
+    tables : str
+    work : Path
+        A folder on the disk that was measured.
+    programs : list of (str, list of str)
+        As for `versions`.
+    """
+    parts = [
+        "\n".join(head),
+        *tables,
+        markdown(["machine", ""], machine(work)),
+        markdown(["version", ""], versions(programs)),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def write(out, name, text, results):
+    """Write a benchmark's page and its table of all runs, and print the page."""
+    (out / f"{name}.md").write_text(text)
+    write_csv(out / f"{name}.csv", [result.as_row() for result in results])
+    print(text)
 
 
 def markdown(head, rows):

@@ -1,43 +1,42 @@
 """Tell the story of a product: raw frame, what was subtracted and divided, which masters and why.
 
 python scripts/explain.py FILE [raw=FOLDER] [results=FOLDER]
-python scripts/explain.py FILE raw=FOLDER --what-if MASTER [--picture what_if.png]
+python scripts/explain.py FILE raw=FOLDER --what-if MASTER [picture=what_if.png]
+
+Example, after `make demo`:
+
+python scripts/explain.py demo/results/calibrated/ccd.037.0.fits raw=demo/raw
 
 FILE is any product in a results folder. With raw=FOLDER it says what the next run would change.
 --what-if makes a picture and three numbers of what another combined bias, dark or flat would do to
-a calibrated frame; it writes no product. Example:
-
-python scripts/explain.py results/calibrated/ccd.037.0.fits raw=/data/lfc
+a calibrated frame; it writes no product.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow import commandline
+from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN, story
 from ccdflow.run import looking
 from ccdflow.run.context import Planning
 
+NAMES = ("raw", "results", "picture", "cameras")
+
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("words", nargs="+", metavar="FILE raw=FOLDER results=FOLDER")
+    parser = commandline.parser(__doc__, words="FILE raw=FOLDER results=FOLDER", names=NAMES)
     parser.add_argument("--what-if", metavar="MASTER", help="another combined bias, dark or flat")
-    parser.add_argument(
-        "--picture", type=Path, default=Path("what_if.png"), help="where --what-if draws it"
-    )
-    return parser.parse_args(arguments)
+    return commandline.parse(parser, arguments)
 
 
 def run(options):
     """Return the lines of the story."""
-    given, files = looking.split_words(options.words)
+    given, files = dict(options.given), options.words
+    picture = Path(given.pop("picture", "what_if.png"))
     if len(files) != 1:
         raise UserError("one file is explained at a time", value=" ".join(files) or "none")
     file = Path(files[0])
@@ -53,35 +52,30 @@ def run(options):
         look = looking.look({**given, "results": str(results)}, chain=CHAIN)
         context = Planning.of(look.context)
     if options.what_if is None:
-        return story.tell(results, product, context)
-    return what_if(context, results, product, options)
+        return "\n".join(story.tell(results, product, context))
+    return "\n".join(what_if(context, results, product, options.what_if, picture))
 
 
-def what_if(context, results, product, options):
+def what_if(context, results, product, master, picture):
     """Return the three numbers, and draw the picture."""
     if context is None:
         raise UserError("--what-if needs the raw folder", keyword="raw", remedy="write raw=FOLDER")
-    from ccdflow.kinds import what_if
+    # It draws: the story alone need not wait for that.
+    from ccdflow.kinds import what_if as trying
 
-    master = Path(options.what_if)
-    master = results / master if not master.is_file() else master
-    found = what_if.try_master(context, product, master)
-    png = what_if.picture(found, product=product, master=master.name)
+    master = Path(master) if Path(master).is_file() else results / master
+    found = trying.try_master(context, product, master)
+    png = trying.picture(found, product=product, master=master.name)
     try:
-        options.picture.write_bytes(png)
+        picture.write_bytes(png)
     except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", file=options.picture) from None
-    return [f"{product} with {master.name}:", *found.lines(), f"  picture  {options.picture}"]
+        raise UserError(f"cannot be written ({error.strerror})", file=picture) from None
+    return [f"{product} with {master.name}:", *found.lines(), f"  picture  {picture}"]
 
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    try:
-        print("\n".join(run(parse(arguments))))
-    except CcdflowError as error:
-        print(f"ccdflow: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return commandline.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import random
 import string
 import time
 import traceback
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,7 +249,9 @@ class Cost:
 
 def whole_run(raw, results, cost, **config):
     """Run everything, as the workflow does; return (records by product, closing lines)."""
-    with cost.measured():
+    # Of absurd numbers numpy warns, and goes on.
+    with cost.measured(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
         running = begin(raw, results, {}, **config)
         try:
             done = worker.work(

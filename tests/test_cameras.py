@@ -711,10 +711,43 @@ def test_recognition_by_number_list_hdu_and_occurrence(tmp_path):
 
 
 def test_generic_cameras_have_speaking_names(tmp_path):
-    assert generic_camera([header(), header(INSTRUME="Si 1110 / red")]).name == "si-1110-red"
+    assert generic_camera([header(), header(INSTRUME="Si 1110")]).name == "si_1110"
     assert generic_camera([header(DETECTOR="E2V")]).name == "e2v"
+    assert generic_camera([header(INSTRUME="GMOS-N")]).name == "gmos-n"
     lfc = profile(tmp_path, "recognise: {INSTRUME: LFC, CHIPID: 3}", "lfc")
     assert identify([header(INSTRUME="LFC", CHIPID=0)], [lfc], file="a").name == "lfc-generic"
+
+
+def test_two_instruments_never_share_a_name():
+    """Blanks, slashes, a name as of a profile's, none: each is a camera of its own."""
+    texts = [
+        "TEST CAM", "TEST/CAM", "TEST-CAM", "TEST_CAM", "TEST  CAM", "TEST.CAM", "TESTCAM", "???",
+        "!!!", "unknown", "lfc-generic", "test-cam-cb6dde66",
+    ]  # fmt: skip
+    lfc = frozenset({"lfc"})
+    names = [generic_camera([header(INSTRUME=text)], taken=lfc).name for text in texts]
+    names += [generic_camera([made], taken=lfc).name for made in (header(), header(INSTRUME="LFC"))]
+    assert len(set(names)) == len(names)
+    assert names[-2:] == ["unknown", "lfc-generic"]
+    assert generic_camera([header(INSTRUME="TestCam")]).name == names[6] == "testcam"
+    taken = frozenset({"lfc", "lfc-generic"})
+    assert generic_camera([header(INSTRUME="LFC")], taken=taken).name == "lfc-generic-generic"
+
+
+def test_a_frame_of_another_size_than_the_profiles_is_refused(tmp_path):
+    text = 'recognise: {INSTRUME: P}\nsize: [16, null]\namplifiers: [{name: A, data: "[1:9,:]"}]'
+    camera = profile(
+        tmp_path, text.replace('"[1:9,:]"', '{fits: "[1:9,1:9]"}') + "\noverscan: none"
+    )
+    with pytest.raises(FrameError, match=r"not of the size.*found '12 x 9'.*allowed: 16 x any"):
+        camera.geometry([header(12, 9, INSTRUME="P")], file="a")
+
+
+def test_two_profiles_of_one_name_are_refused(tmp_path):
+    for ending in ("yaml", "yml"):
+        (tmp_path / f"lfc.{ending}").write_text("recognise: {INSTRUME: LFC}\noverscan: none\n")
+    with pytest.raises(UserError, match=r"lfc\.yml: two profiles are of one camera: lfc\.yaml"):
+        load_cameras(tmp_path)
 
 
 # -- types ------------------------------------------------------------------------------------

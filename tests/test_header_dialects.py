@@ -760,11 +760,11 @@ def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tm
     run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
     said = [line for line in run.lines if line.startswith("warning") and "GAIN" in line]
     assert said == [
-        "warning: g0.fits: GAIN: not a number from 0 on (found 'odd 0') (5 frames, the first of "
-        "them)"
+        "warning: g0.fits: GAIN: not a number from 0 to 1e6 (found 'odd 0') (5 frames, the first of"
+        " them)"
     ]
     table = inventory.read_table(tmp_path / "results" / "inventory.csv").set_index("file")
-    wanted = "warning: GAIN: not a number from 0 on (found 'odd 3')"
+    wanted = "warning: GAIN: not a number from 0 to 1e6 (found 'odd 3')"
     assert wanted in table.loc["g3.fits", "reason"].split("; ")
     (why,) = [line for line in run.lines if line.startswith("no combined bias")]
     assert "no frame is of type bias (5 science)" in why

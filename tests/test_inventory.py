@@ -11,7 +11,7 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
-from ccdflow.run import inventory, session
+from ccdflow.run import inventory, rawfolder, session
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_raw_folder_without_frames(box):
         with pytest.raises(
             UserError, match=r"raw: (there is no such folder|the folder holds no raw)"
         ):
-            inventory.list_raw(box.root / folder)
+            rawfolder.list_raw(box.root / folder)
         (box.root / "empty").mkdir(exist_ok=True)
         (box.root / "empty" / "notes.txt").touch()
 
@@ -243,7 +243,7 @@ def test_raw_folder_without_frames(box):
 def test_links_are_followed_but_not_in_circles(box):
     (box.raw / "n1/again").symlink_to(box.raw)
     (box.raw / "linked").symlink_to(box.raw / "n1/deep")
-    found = inventory.list_raw(box.raw)
+    found = rawfolder.list_raw(box.raw)
     assert sorted(found) == ["linked/er/beta.FIT", *ALL]
 
 
@@ -283,3 +283,37 @@ def test_any_header_becomes_a_row(box, cards):
     assert row.status == "ok" or row.reason
     assert row.night
     inventory.table(store)
+
+
+# -- links that lead to too much -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["/proc/self", "/proc", "/sys"])
+def test_a_link_into_the_kernels_trees_is_not_followed(box, target):
+    (box.raw / "odd").symlink_to(target)
+    found, problems = rawfolder.look_through(box.raw)
+    tree = "/" + target.split("/")[1]
+    assert problems == {
+        "odd/": f"leads into {tree}; it is not followed: remove the link, or lead it to the folder"
+        " of the frames"
+    }
+    assert found
+    assert not [name for name in found if name.startswith("odd/")]
+
+
+def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box, monkeypatch):
+    """Each of five folders leads to all: hundreds of ways through them."""
+    monkeypatch.setattr(rawfolder, "_MOST_LINKED", 50)
+    before = rawfolder.list_raw(box.raw)
+    for number in range(5):
+        place = box.root / "away" / str(number)
+        place.mkdir(parents=True)
+        (place / "x.fits").write_bytes(b"x")
+        for other in range(5):
+            (place / f"to{other}").symlink_to(box.root / "away" / str(other))
+    (box.raw / "first").symlink_to(box.root / "away" / "0")
+    (box.raw / "second").symlink_to(box.root / "away")
+    found, problems = rawfolder.look_through(box.raw)
+    assert sorted(problems) == ["first/", "second/"]
+    assert problems["first/"].startswith("leads into a tree of more than 50 folders")
+    assert found == before

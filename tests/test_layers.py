@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import architecture
 from ccdflow import maskbits, robust
+from ccdflow.kinds import CHAIN
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "scripts" / "ccdflow"
@@ -56,6 +58,22 @@ def test_a_package_imports_only_what_it_may_know(package):
         if path.is_file() and imports_of(path) - allowed
     }
     assert wrong == {}
+
+
+def test_the_drawing_is_up_to_date():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    drawn = (ROOT / "docs" / "architecture.svg").read_text("utf-8")
+    command = "python scripts/architecture.py out=docs/architecture.svg"
+    assert architecture.svg(text) == drawn, f"draw it again: {command}"
+    assert command in text
+    for kind in CHAIN:
+        assert f">rule {kind.rule}</text>" in drawn
+
+
+def test_arrows_that_follow_from_others_are_left_out():
+    needs = {"a": set(), "b": {"a"}, "c": {"a", "b"}, "d": {"a"}}
+    assert architecture.reduced(needs) == {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"a"}}
+    assert architecture.rows_of(needs) == [["a"], ["b", "d"], ["c"]]
 
 
 def test_no_circle():

@@ -214,7 +214,7 @@ def test_too_faint_a_frame_leaves_it_to_the_header():
     proposal = propose(headers, arrays, file="a.fits")
     assert [seen.amplifiers[0][1].to_fits() for seen in proposal.seen] == ["[7:68,1:150]"] * 2
     assert {seen.amplifiers[0][2][0].to_fits() for seen in proposal.seen} == {"[69:80,1:150]"}
-    assert "What follows is the header's" in proposal.findings[0]
+    assert "The values below are the header's" in proposal.findings[0]
     assert "The header alone gives the same" in proposal.findings[-1]
 
 

@@ -14,8 +14,10 @@ from small_frames import begin
 from test_chain_of_masters import BIAS, DARKS, FLATS, edit, run, take
 
 from ccdflow import kinds, paths, settings, simulate
-from ccdflow.kinds import coverage, plan_words, planned, what_if
+from ccdflow.detector.ageing import ageing_of
+from ccdflow.kinds import ageing, coverage, plan_words, planned, what_if
 from ccdflow.kinds.associations import ASSOCIATIONS
+from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
 from ccdflow.run import session
 from ccdflow.run.context import Planning
 
@@ -201,6 +203,22 @@ def test_a_later_night_changes_nothing_that_an_older_page_says_of_its_masters(tm
     assert ASSOCIATIONS.page_basis(after.context, "2024-03-09") != basis
 
 
+def test_another_rule_makes_again_only_what_takes_another_master(tmp_path):
+    """Fifty biases of the day before are better; `same_night` takes the six of the night."""
+    take(tmp_path, folder="first", biases=50, seed=1)
+    chain = take(tmp_path, evening=datetime(2024, 3, 2, 17), folder="second", seed=2)
+    run(tmp_path, chain)
+    own = {f"calibrated/second/science_{name}.fits" for name in ("g1", "g2", "r1")}
+    running = begin(
+        tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile},
+        calibrate={"same_night": True},
+    )  # fmt: skip
+    running.lock.close()
+    jobs = {p for p, job in running.plan.jobs.items() if job.kind == "science"}
+    assert jobs == own
+    assert {job.product for job in running.plan.of_kind("frame", "bias")} == set()
+
+
 def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path):
     take(tmp_path, folder="first")
     chain = take(
@@ -344,7 +362,7 @@ def test_what_if_makes_a_picture_and_three_numbers_and_no_product(made, capsys, 
     before = {path: path.stat().st_mtime_ns for path in done.results.rglob("*")}
     words = [str(done.results / SCIENCE), f"raw={folder / 'raw'}", f"cameras={folder / 'cameras'}"]
     png = tmp_path / "what_if.png"
-    what = ["--what-if", DARKS[20], "--picture", str(png)]
+    what = ["--what-if", DARKS[20], f"picture={png}"]
     assert script("explain").main([*words, *what]) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[1:]] == ["level", "scatter", "noise", "picture"]
@@ -377,7 +395,25 @@ def _amplifiers(done):
 def test_the_scripts_help_has_an_example():
     for name in ("tonight", "explain"):
         module = script(name)
-        assert "Example:\n\npython scripts/" in module.__doc__
+        assert "Example, after `make demo`:\n\npython scripts/" in module.__doc__
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS
     assert plan_words.HEADINGS[4:6] == ("Runner-up", "Why it lost")
+
+
+def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profile(tmp_path):
+    """Five nights of a steady detector: the noise is taken off, and no ageing is seen."""
+    steady = simulate.draw_detector((101, 103), seed=1, shutter=0.0)
+    for day in (1, 2, 4, 7, 11):
+        evening = datetime(2024, 3, day, 17)
+        chain = take(tmp_path, evening=evening, folder=f"n{day}", seed=day, detector=steady)
+    done = run(tmp_path, chain)
+    section = SCIENCE_KIND.overview(done.context)
+    assert {row[0].split()[0] for row in section.rows} == {"bias", "dark", "flat"}
+    assert {row[1][:9] for row in section.rows} == {"1 to 10 d"}
+    for series in ageing.series_of(done.context):
+        slope, error = ageing_of(series.pairs)
+        assert len(series.pairs) == 10
+        assert abs(slope) < 4 * error
+    assert {row[3] for row in section.rows} == {"none is seen"}
+    assert section.pictures[0].png.startswith(b"\x89PNG")

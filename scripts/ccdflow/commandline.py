@@ -107,7 +107,7 @@ def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
         As `parse` returns it. A word that is used up is taken out of ``words``.
     name : str
     what : str
-        What the value is, in the remedy.
+        The word for the value in the remedy.
     old_form : bool
         Whether the first other word may take its place, as in earlier versions.
     must_exist : bool

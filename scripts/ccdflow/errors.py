@@ -9,7 +9,7 @@ class CcdflowError(Exception):
     Parameters
     ----------
     problem : str
-        What is wrong, in plain words.
+        The problem, in plain words.
     file : str or path-like, optional
         The file the problem is in.
     keyword : str, optional

@@ -12,7 +12,10 @@ from astropy.io import fits
 
 ROOT = Path(__file__).parents[2]
 # In this order: calibrate.py takes what combine.py made.
-ORDER = ("demo", "verify", "combine", "calibrate", "new_camera", "simulate", "daily")
+ORDER = (
+    "demo", "verify", "combine", "calibrate", "new_camera", "simulate", "daily", "architecture",
+    "tonight", "explain",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +23,7 @@ def folder(tmp_path_factory):
     """A folder as `make demo` leaves it, with frames of 160 x 258."""
     top = tmp_path_factory.mktemp("examples")
     (top / "scripts").symlink_to(ROOT / "scripts")
+    (top / "docs").mkdir()
     run(top, "scripts/simulate.py", "raw=demo/raw", "--scale", "0.0625")
     snakemake = ("-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2")
     run(top, *snakemake, "--config", "raw=demo/raw", "results=demo/results")
@@ -55,7 +59,11 @@ def test_each_example_runs(folder):
     assert said["calibrate"] == "demo/by-hand: 1 frame, in electron\n"
     assert "Profile: demo/lfc.yaml" in said["new_camera"]
     assert said["simulate"].startswith("24 simulated frames of 160 x 258 are in demo/small")
+    assert "2016-01-15" in said["tonight"]
+    assert "ccd.037.0.fits" in said["explain"]
     assert said["daily"] == ""
+    drawn = (folder / "docs" / "architecture.svg").read_text("utf-8")
+    assert drawn == (ROOT / "docs" / "architecture.svg").read_text("utf-8")
     bias = fits.getdata(folder / "demo" / "bias.fits")
     reduced, header = fits.getdata(
         folder / "demo" / "results" / "reduced" / "ccd.037.0.fits", header=True

@@ -13,10 +13,11 @@ from sandbox import LARGE, ROOT, Sandbox, frame_bytes, products, snapshot
 from stand_ins import use_stand_ins
 
 from ccdflow import paths
+from ccdflow.errors import UserError
 from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
 from ccdflow.kinds import picture
-from ccdflow.run import inventory, session
+from ccdflow.run import inventory
 from ccdflow.run.describe import describe
 
 FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"
@@ -467,10 +468,10 @@ def test_raw_folder_not_there(box):
     """A disk that is not mounted is no archive whose frames are gone."""
     before = snapshot(box.results)
     box.raw.rename(box.root / "away")
-    with pytest.raises(session.UserError, match=r"raw: there is no such folder"):
+    with pytest.raises(UserError, match=r"raw: there is no such folder"):
         box.run()
     box.raw.mkdir()
-    with pytest.raises(session.UserError, match=r"raw: the folder holds no raw frame"):
+    with pytest.raises(UserError, match=r"raw: the folder holds no raw frame"):
         box.run()
     assert snapshot(box.results) == before
 

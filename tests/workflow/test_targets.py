@@ -52,7 +52,7 @@ def test_a_product_by_its_name_is_made_with_what_it_needs_and_nothing_else(
     before = snapshot(results / "reduced")
     again = run_workflow(raw, results, f"{results}/{COMBINED}")
     assert again.status == 0, again.output
-    assert again.lines[0] == "nothing to do: what was asked for is up to date"
+    assert again.lines[0] == "nothing to do: all products asked for are up to date"
     assert snapshot(results / "reduced") == before
 
 

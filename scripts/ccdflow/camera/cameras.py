@@ -7,6 +7,7 @@ camera, which works from the header cards alone.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -241,7 +242,7 @@ class Camera:
         return len(self.recognise), sum(condition.exact for condition in self.recognise)
 
     def describe(self, headers, *, file):
-        """What the headers say about a frame.
+        """Return the header values of a frame.
 
         Parameters
         ----------
@@ -362,6 +363,14 @@ def load_cameras(folder):
     if not folder.is_dir():
         raise UserError("the folder of camera profiles is missing", file=folder)
     paths = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    by_name = {}
+    for path in paths:
+        if by_name.setdefault(path.stem, path) != path:
+            raise UserError(
+                f"two profiles are of one camera: {by_name[path.stem].name} is there as well",
+                file=path,
+                remedy="remove or rename one of them",
+            )
     return tuple(load_camera(path) for path in paths)
 
 
@@ -488,12 +497,38 @@ def generic_camera(headers, *, taken=frozenset()):
     Camera
     """
     specs = [CardSpec(keyword) for keyword in ("INSTRUME", "DETECTOR", "CAMERA", "CCDNAME")]
-    text = str(find_first(headers, specs, range(len(headers))) or "unknown")
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unknown"
+    found = find_first(headers, specs, range(len(headers)))
+    text = None if found is None or not str(found).strip() else str(found)
+    name = _name_of(text) if text is not None else "unknown"
     return Camera(
-        name=f"{name}-generic" if name in taken else name,
+        name=_free(name, taken),
         cards=tuple(facts.default_cards().items()),
     )
+
+
+def _free(name, taken):
+    while name in taken:
+        name += "-generic"
+    return name
+
+
+def _name_of(text):
+    """Return the name of a camera that has no profile; two texts never share one.
+
+    Capitals do not count. A text of letters, digits and hyphens stays, and one with single blanks
+    has underscores in their place. Any other gets eight digits of its own, as does a text that
+    looks like one of these or like the name of a camera beside a profile.
+
+    >>> _name_of("GMOS-N"), _name_of("Test Cam"), _name_of("test/cam")
+    ('gmos-n', 'test_cam', 'test-cam-cb6dde66')
+    """
+    text = text.strip().lower()
+    plain = text.replace(" ", "_")
+    is_taken = text == "unknown" or re.search(r"-([0-9a-f]{8}|generic)$", text)
+    if re.fullmatch(r"[a-z0-9-]+( [a-z0-9-]+)*", text) and not is_taken:
+        return plain
+    own = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", text).strip("-"), own)))
 
 
 def check_profile(profile, *, file):

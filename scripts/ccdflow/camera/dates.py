@@ -1,6 +1,6 @@
 """Days, times of day and time zones as acquisition programs write them.
 
-Each function takes a text apart and says what it did not understand; which card counts, and what
+Each function parses a text and reports the part it did not understand; which card counts, and what
 night follows, is decided in `ccdflow.camera.nights`.
 """
 
@@ -58,7 +58,7 @@ class Day:
     ----------
     day : datetime.date
     other : datetime.date or None
-        What it would be with day and month exchanged, where nothing tells them apart.
+        The date with day and month exchanged, where nothing tells them apart.
     rest : str
         The text behind it: a time of day and a zone, perhaps.
     """
@@ -216,7 +216,7 @@ def read_clock(text, *, joined=False):
 
 
 def read_zone(text):
-    """Return (what a time zone is east of Greenwich, whether the text is understood).
+    """Return (offset of a time zone east of Greenwich, whether the text is understood).
 
     Parameters
     ----------

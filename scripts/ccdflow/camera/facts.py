@@ -1,4 +1,4 @@
-"""What the headers say about a frame: its type, exposure, filter, time and night."""
+"""Header values of a frame: its type, exposure, filter, time and night."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _PLACEMENT = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """What the headers say about a frame; '' or None for what they do not say.
+    """Header values of a frame; '' or None for those that are absent.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class FrameFacts:
     set_temperature, temperature : float or None
         Set point of the cooler, and the sensor's own; in degrees, as the header has them.
     warnings : tuple of str
-        What is there and cannot be read, and what had to be guessed.
+        Warnings: cards that cannot be read, and values that were guessed.
     """
 
     imagetyp: str = ""
@@ -186,7 +186,7 @@ def describe(headers, cards, rules, *, longitude, file):
         window=reader.text("window"),
         part=part_of(headers, reader.images),
         setting=setting_of(headers, reader.images),
-        # Many write text here, and no frame needs them: what is no number is not known.
+        # Many programs write text here, and no frame needs it: anything but a number is ignored.
         set_temperature=as_number(reader.text("set_temperature")),
         temperature=as_number(reader.text("temperature")),
     )

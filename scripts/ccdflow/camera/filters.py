@@ -6,7 +6,7 @@ import re
 
 from ccdflow.files.cards import as_text
 
-# What stands in a wheel's card where the light goes through without a filter.
+# Values of a filter wheel's card for an open position.
 _OPEN = re.compile(
     r"(no|none|without|empty|open|clear|clr|air|free|hole|blank|nofilter|nofilt|out|unfiltered"
     r"|luminance(clear)?)(filter|filt|slot|position|pos)?[0-9]*",

@@ -23,7 +23,7 @@ BINNING_PAIRS = (
     ("BIN-FCT1", "BIN-FCT2"),
     ("CDELT1U", "CDELT2U"),
     ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
-    # Known since: they come after those above, so that what was read before is read as before.
+    # Added later: after those above, so that headers read before give the same values.
     ("HBIN", "VBIN"),
     ("CCDBINX", "CCDBINY"),
     ("DET-BIN1", "DET-BIN2"),
@@ -140,7 +140,7 @@ class Geometry:
     extension_shapes : tuple of (int, (int, int))
         With layout 'extensions', the (ny, nx) of the product for each HDU; else empty.
     notes : tuple of str
-        What was decided beyond the letter of the cards, for the log and the inventory.
+        Decisions that the cards alone do not settle, for the log and the inventory.
     """
 
     camera: str

@@ -60,10 +60,10 @@ class HduReader:
     index : int
         The HDU.
     alone : bool
-        Whether it is the file's only image: then sections in the primary are about it too.
+        Whether it is the file's only image: then sections in the primary header apply to it.
     cards : Cards
     notes : list of str
-        Added to: what was decided beyond the letter of the cards.
+        Changed in place: each decision that the cards alone do not settle is added.
     file : str
     """
 

@@ -45,7 +45,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     -------
     drafts : list of Draft
     notes : list of str
-        What was decided beyond the letter of the cards.
+        Decisions that the cards alone do not settle.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from ccdflow.files.cards import card_value, number
 
-# The name of what a group's members share because others of its night do not.
+# The name for values that a group's members share and other frames of its night do not.
 SETTING = "setting"
 
 _DEVICE = r"(?:CAM(?:ERA)?|CCD|DET(?:ECTOR)?|CHIP|SENSOR|DEV(?:ICE)?|HEAD|CONTROLLER|CTRL)"
@@ -187,8 +187,8 @@ def told_apart(groups, by, *, but=()):
     groups : dict of tuple to list of ccdflow.run.inventory.Row
         By (night, camera, shared, ...), `shared` a tuple of (name, value).
     by : sequence of str
-        What frames must agree in by the configuration: where it leaves out window, ccdsum, readmode
-        or gain, cards about them tell nothing apart.
+        Values in which frames must agree, by the configuration. Where it leaves out window, ccdsum,
+        readmode or gain, cards on these do not separate groups.
     but : tuple of str
         Kinds of cards that tell nothing apart, such as ``temperature``.
 
@@ -221,7 +221,7 @@ _NAMED = 2
 
 
 def name_of(said):
-    """Return what a group's file name says of the cards in which it differs from others.
+    """Return the part of a group's file name for the cards in which it differs from others.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def value_of(text):
 
 
 def _apart(left, right):
-    """Return what the values of two sides are, or None where they are not apart."""
+    """Return the values of two sides, or None if they overlap."""
     if len(set(left)) == len(set(right)) == 1:
         pair = tuple(str(side[0]) if side[0] != "" else "absent" for side in (left, right))
         return pair if pair[0] != pair[1] else None

@@ -42,7 +42,7 @@ SYNONYMS = {
     ),
 }
 _TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
-# Words that say what it is even among others: 'BIAS 1x1', 'Neon lamp 2 s'.
+# Words that tell the type even among other words: 'BIAS 1x1', 'Neon lamp 2 s'.
 _STRONG = {
     **dict.fromkeys(["bias", "biases", "zero", "offset"], "bias"),
     **dict.fromkeys(["dark", "darks"], "dark"),
@@ -73,7 +73,7 @@ _STRONG = {
     **dict.fromkeys(["science", "object", "obj", "light", "target", "standard", "std"], "science"),
     **dict.fromkeys(["focus", "test", "junk", "acquisition", "acq"], "other"),
 }
-# What CCDSoft and TheSky count the types of frames by, in PICTTYPE.
+# The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
 _NUMBERED = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
 # Cards that may be about something else: their value counts only where it is an image type.
 _SHY = ("FRAME", "PICTTYPE")
@@ -100,13 +100,13 @@ class TypeRule:
     type : str
         One of TYPES.
     imagetyp : tuple
-        What the image type may be; empty for anything.
+        Allowed image types; empty: any.
     exptime_min, exptime_max : float or None
         Bounds of the exposure in seconds, both included.
     cards : tuple of (CardSpec, tuple)
         Further cards, and what each may be.
     files : tuple of str
-        What the file's name may be, as globs regardless of case; empty for anything.
+        Allowed file names, as globs regardless of case; empty: any.
     """
 
     type: str
@@ -179,7 +179,7 @@ def _kind_of(content):
 
 
 def known_type(text):
-    """The type that a header's image type stands for by itself, or ''."""
+    """The type that a header's image type means by itself, or ''."""
     letters = _letters(text)
     if letters in _TYPE_OF:
         return _TYPE_OF[letters]

@@ -57,7 +57,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Axis:
-    """What was seen along one axis of an image.
+    """Levels and noise along one axis of an image.
 
     Parameters
     ----------
@@ -91,11 +91,11 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
     image : numpy.ndarray
         Shape (rows, columns), float, adu.
     name : str
-        What its columns are called.
+        The word for its columns.
     read_noise : float, optional
         Adu; without it that of the quietest columns.
     level_error : float
-        By what each column is off as a whole, rms, adu: of what was subtracted from it before.
+        Offsets of whole columns, rms, adu: left by an earlier subtraction.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def without_drift(image, strip, read_noise):
     image : numpy.ndarray
         The same where there is no drift to speak of.
     error : float
-        By what a row is off as a whole, rms, adu.
+        Offsets of whole rows, rms, adu.
     """
     levels = np.median(image[:, slice(*strip)], axis=1)
     # The median of k pixels is 1.25 times as noisy as their mean.
@@ -242,7 +242,7 @@ def _edge(outward, level, least):
     if inside <= least:
         return None
     before = np.concatenate([[0.0], light[:-1]])
-    # Where the light first rises to half of what it is inside: at the edge of data, at once.
+    # The place where light first rises to half of its level inside: at the edge of data, at once.
     reached = np.flatnonzero(light >= ABRUPT * inside)
     if not len(reached):
         return None
@@ -264,7 +264,7 @@ def _nearest(x, groups):
 
 
 def complement(ranges, length):
-    """What ranges leave of 0 to length."""
+    """The parts of 0 to length that the ranges leave."""
     ends = [0, *(end for pair in sorted(ranges) for end in pair), length]
     pairs = zip(ends[::2], ends[1::2], strict=True)
     return [(first, last) for first, last in pairs if last > first]

@@ -58,7 +58,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class _Stamp:
-    """What one card says: a day, a time of day, or both; `local` if not in UT."""
+    """The content of one card: a day, a time of day, or both; `local` if not in UT."""
 
     keyword: str
     day: object = None
@@ -109,7 +109,7 @@ def moment_of(reader):
 
 
 def _time_system(reader):
-    """What TIMESYS says: 'local', a zone as a timedelta, or None for UT and its like."""
+    """The meaning of TIMESYS: 'local', a zone as a timedelta, or None for UT and its like."""
     reading = reader.read("time_system", as_text, "not a system of time")
     text = (reading.value or "").lower()
     if not text or re.sub(r"[^a-z0-9]", "", text) in SCALES or text.startswith("utc("):
@@ -141,7 +141,7 @@ def _stamp(system):
 
 
 def _placed(stamp, content, system):
-    """The stamp with what the card's name, its comment and TIMESYS say of its zone."""
+    """The stamp with the time zone that the card's name, its comment and TIMESYS give."""
     if stamp.zone is not None or re.search(r"UT|GMT|MJD", content.keyword):
         return stamp
     words = content.comment.lower()
@@ -296,7 +296,7 @@ def night_of(moment, reader, longitude, file):
 
 
 def undated_night(file):
-    """Return what stands for the night of a frame whose headers tell no date.
+    """Return the name used as the night of a frame whose headers tell no date.
 
     Parameters
     ----------
@@ -307,8 +307,11 @@ def undated_night(file):
     folder = PurePosixPath(file).parent.as_posix()
     if day is not None:
         return day.isoformat()
-    # The raw folder itself has no name; a folder that is called so must not be taken for it.
-    return {".": "", "undated": "folder undated"}.get(folder, folder)
+    # The raw folder itself has no name; a folder that is called so must not be taken for it, nor
+    # for one that is called as this one is here.
+    if re.fullmatch("(folder )*undated", folder):
+        return f"folder {folder}"
+    return "" if folder == "." else folder
 
 
 def folder_day(file):

@@ -1,4 +1,4 @@
-"""The picture beside a proposed camera profile: what the pixels show, and what was made of it."""
+"""The picture beside a proposed camera profile: the image with the regions found."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _draw_levels(panel, seen, axis):
 
 
 def _draw_strip(panel, seen, axis):
-    """The strips and their surroundings from near: what is used, and what is left out."""
+    """The strips and their surroundings enlarged: used and unused parts."""
     if not axis.strips:
         panel.set_axis_off()
         text = "No overscan was found:\nlight does not end abruptly at any columns or rows."

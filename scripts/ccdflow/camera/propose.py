@@ -1,4 +1,4 @@
-"""A camera profile from what the pixels of a frame show (`light`), and what was found."""
+"""A camera profile from the pixels of a frame (`light`), and the findings in words."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ccdflow.files.cards import find_first
 
 BRIGHT = (
     "This frame is bright, {level:.0f} adu with the noise of light, and that ends nowhere "
-    "abruptly: no overscan shows in it. What follows is the header's."
+    "abruptly: no overscan shows in it. The values below are the header's."
 )
 # A frame with more than this, adu, and this noise holds light: no bias is so.
 _BRIGHT, _NOISE_OF_LIGHT = 3000.0, 15.0
@@ -44,13 +44,13 @@ BLANK = (
 SAME = "The header alone gives the same: this camera needs no amplifiers in a profile."
 TOO_FAINT = (
     "There is no light in this frame, or too little next to any dark columns or rows, to tell "
-    "where the overscan is: better give a flat as well. What follows is the header's."
+    "where the overscan is: better give a flat as well. The values below are the header's."
 )
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen in the image of one HDU.
+    """Findings in the image of one HDU.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Proposal:
     yaml : str
         The profile.
     findings : tuple of str
-        What was found, a sentence each.
+        The findings, a sentence each.
     seen : tuple of Seen
         One for each image HDU.
     """
@@ -145,7 +145,7 @@ def propose(headers, arrays, *, other=None, file):
 
 
 def _header_geometry(camera, headers, file):
-    """What the header alone gives: the geometry or None, and the error or None."""
+    """The geometry by the header alone or None, and the error or None."""
     try:
         return camera.geometry(headers, file=file, layout="extensions"), None
     except FrameError as error:
@@ -153,7 +153,7 @@ def _header_geometry(camera, headers, file):
 
 
 def look(headers, index, flat, *, dark=None, kind="", said=()):
-    """See what the pixels of one image say.
+    """Examine the pixels of one image.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
     kind : str
         The type of frame that `flat` is, as far as known.
     said : tuple of ccdflow.camera.geometry.Amplifier
-        What the header alone gives for this HDU.
+        The geometry by the header alone for this HDU.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
     rows = see_axis(upright, "rows", read_noise=read_noise or least, level_error=error)
     lit = widest_of(rows.lit)
     if rows.strips:
-        # Once more without the rows that no light reaches: they dilute what a column shows.
+        # Once more without the rows that no light reaches: they dilute the signal of a column.
         columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least)
     if read_noise is None and not columns.strips and not rows.strips:
         # Nothing is known to be dark, so nothing is known to have faded.
@@ -232,7 +232,7 @@ def _image(image, shape, file):
 
 
 def _blank(index, flat, columns, claimed, said):
-    """What there is to say of an image that is saturated or dead throughout."""
+    """The finding on an image that is saturated or dead throughout."""
     rows = see_axis(flat.T, "rows")
     columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
     whole = Region(0, flat.shape[0], 0, flat.shape[1])
@@ -524,7 +524,7 @@ def _step_at(levels, block, near):
     return at, float(steps[best])
 
 
-# -- what is said -----------------------------------------------------------------------------
+# -- findings in words -----------------------------------------------------------------------------
 
 
 def _claimed(headers, index, shape):
@@ -594,7 +594,7 @@ def _ends(axis, region):
 
 
 def _about(axis, strip, used):
-    """What a strip holds, and what of it the overscans `used` take."""
+    """The finding on a strip: its level and noise, and the part that the overscans `used` take."""
     text = (
         f"{axis.name.capitalize()} {strip.start + 1} to {strip.stop} hold the level alone: "
         f"{strip.level:.1f} adu, noise {np.median(axis.noises[strip.start : strip.stop]):.1f} adu"
@@ -655,7 +655,7 @@ def _about_claims(amplifiers, claimed, *, has_light):
 
 
 def _wrong(bias, strips, data):
-    """What is wrong with a BIASSEC."""
+    """The problem of a BIASSEC, in words."""
     wrong = []
     beside = [strip for strip in strips if strip.overlaps(bias)]
     if not beside:
@@ -742,7 +742,7 @@ def _alike(seen):
 
 
 def _common(regions):
-    """What regions share, None where there are none or they differ by more than a few pixels."""
+    """The common region, None where there is none or they differ by more than a few pixels."""
     if not regions:
         return None
     ends = np.array([[r.y0, r.y1, r.x0, r.x1] for r in regions])
@@ -754,7 +754,7 @@ def _common(regions):
 
 
 def _against_header(geometry, refusal, seen):
-    """What would become of the frame without a profile."""
+    """The finding on the frame without a profile."""
     if refusal is not None:
         return [f"Without a profile the frame is set aside: {refusal.reason}."]
     ours = {(one.hdu, data, strips) for one in seen for _, data, strips in one.amplifiers}
@@ -851,14 +851,14 @@ def _size(seen):
 
 
 def _quoted(text):
-    """A value in YAML, with what a glob would take for a pattern made to match itself."""
+    """A value in YAML; characters of a glob pattern are escaped."""
     plain = "".join(f"[{c}]" if c in "*?[" else c for c in text)
     escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _gaps(facts, headers, camera):
-    """Comments for what the header does not tell."""
+    """Comments for values that the header lacks."""
     lines = []
     if not facts.type:
         lines += [f"# {line}" for line in _wrapped(facts.reason)]

@@ -1,4 +1,4 @@
-"""The values of a frame's headers by their meaning, and what is there but cannot be read."""
+"""Values of a frame's headers by their meaning, and warnings on cards that cannot be read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ccdflow.files.values import as_electrons, as_number, as_seconds, is_doubtfu
 OF_THE_IMAGE = (
     "gain", "read_noise", "saturation", "biassec", "trimsec", "datasec", "ccdsec",
 )  # fmt: skip
-# Cards that other cameras use for something else: no word where they do not hold what is wanted.
+# Cards with other uses on other cameras: no warning if their value cannot be read.
 AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
 
 
@@ -30,7 +30,7 @@ class HeaderReader:
     Attributes
     ----------
     warnings : list of str
-        What is there and cannot be read, and what had to be guessed.
+        Warnings: cards that cannot be read, and values that were guessed.
     """
 
     def __init__(self, headers, cards, *, file):
@@ -61,7 +61,7 @@ class HeaderReader:
         reader : callable
             Called with a `Content`; None for a value that is no use.
         problem : str
-            What is then wrong, in plain words.
+            The problem in that case, in plain words.
         keywords : iterable of str, optional
             The cards, where `KEYWORDS` does not have them.
         """
@@ -112,7 +112,7 @@ class HeaderReader:
 
     def electrons(self, name):
         """Return a gain or a read noise, or None."""
-        reading = self.read(name, lambda c: as_electrons(c.value), "not a number from 0 on")
+        reading = self.read(name, lambda c: as_electrons(c.value), "not a number from 0 to 1e6")
         return reading.value
 
     def number(self, name, problem="not a number"):

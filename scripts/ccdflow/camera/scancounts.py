@@ -13,7 +13,7 @@ PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", 
 OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
 PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
 OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")
-# These are settings of many readouts, too: 'ON', 'YES'.
+# Many readouts use these words for settings: 'ON', 'YES'.
 _WORDS = ("PRESCAN", "OVERSCAN")
 AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")
 ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
@@ -28,7 +28,7 @@ def drafts_from_counts(reader, given, said, detector):
     ----------
     reader : HduReader
     given : Region or None
-        What TRIMSEC or DATASEC says, which must agree.
+        TRIMSEC or DATASEC, which must agree.
     said : (str, str) or None
         That card and its text.
     detector : tuple of (str, Section)

@@ -239,7 +239,7 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     text, shape, file, keyword, error
         As in `Region.from_fits`; ``-*`` is a whole axis backwards.
     remedy : str, optional
-        What to do about it, for the error.
+        The remedy, for the error.
 
     Returns
     -------

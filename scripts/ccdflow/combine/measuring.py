@@ -135,6 +135,9 @@ def _measured(amplifier, frames, levels, *, light):
         return _without_pairs(amplifier, are_equal=not light and len(frames) > 1)
     amplifier = _completed(amplifier, pairs, light=light)
     pulls = _pulls_of_pairs(amplifier, frames, levels)
+    if not pulls:
+        # Nearly all values are equal: what is left after clipping does not scatter.
+        return amplifier
     factor = float(np.sqrt(np.mean([pull.sigma**2 for pull in pulls])))
     m, pixels = len(pulls), np.mean([pull.count for pull in pulls])
     # Neighbouring pairs share a frame, so their variances are correlated by 1/4.

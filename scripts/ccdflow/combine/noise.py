@@ -46,9 +46,9 @@ class AmplifierNoise:
     def __post_init__(self):
         for keyword, value, least in (
             ("read_noise", self.read_noise, 0.0),
-            ("gain", self.gain, np.finfo(np.float32).tiny),
+            ("gain", self.gain, float(np.finfo(np.float32).tiny)),
             ("level_noise", self.level_noise, 0.0),
-            ("factor", self.factor, np.finfo(np.float32).tiny),
+            ("factor", self.factor, float(np.finfo(np.float32).tiny)),
         ):
             if value is not None and not least <= value < np.inf:
                 raise UserError(

@@ -324,7 +324,10 @@ def _figures(stats, limits):
     yield _Figure("level", values("level"), _level_floor(stats, limits, noise), common=common)
     yield _Figure("bias level", values("bias_level"), limits.bias_level * noise)
     yield _Figure("noise", noises, limits.noise * noise)
-    yield _Figure("fraction of bright pixels", values("bright"), limits.bright, "", True)
+    # Bright pixels are counted in a sample: their number scatters by its root.
+    counted = np.median(values("bright")) / max(min(s.pixels for s in stats), 1)
+    bright = max(limits.bright, counted**0.5)
+    yield _Figure("fraction of bright pixels", values("bright"), bright, "", True)
     yield _Figure("coarse structure", unlike, limits.structure * noise, one_sided=True)
     yield _Figure("row structure", values("row_structure"), limits.rows * noise, one_sided=True)
     yield _Figure(

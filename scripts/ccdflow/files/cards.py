@@ -47,7 +47,7 @@ def bare(keyword):
 
 @dataclass(frozen=True)
 class Content:
-    """What one card holds.
+    """The content of one card.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Reading:
 
 
 def contents(header, keyword, occurrence="first"):
-    """Return what the cards of a keyword hold, those that are blank left out.
+    """Return the contents of a keyword's cards, blank ones left out.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def read(headers, specs, order, reader, *, problem, silent=()):
     reader : callable
         Called with a `Content`; returns its value, or None where it is no use.
     problem : str
-        What is wrong with such a card, in plain words.
+        The problem of such a card, in plain words.
     silent : container of str
         Keywords that mean something else in other cameras: they are passed over without a word.
 
@@ -260,7 +260,7 @@ def find(headers, spec, order):
     headers : list of astropy.io.fits.Header
         One for each HDU.
     spec : CardSpec
-        What is looked for; its own `hdu` comes before `order`.
+        The card to look for; its own `hdu` comes before `order`.
     order : sequence of int
         HDUs to search.
 
@@ -285,7 +285,7 @@ def find_first(headers, specs, order):
 
 
 def hdu_indices(headers, hdu):
-    """The HDUs an index or EXTNAME stands for: one, or none where the file has no such HDU."""
+    """The HDUs of an index or EXTNAME: one, or none where the file has no such HDU."""
     if isinstance(hdu, int):
         return (hdu,) if 0 <= hdu < len(headers) else ()
     wanted = hdu.strip().upper()

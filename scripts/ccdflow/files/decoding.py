@@ -37,7 +37,7 @@ def array(data, hdu, name=None):
     stored : numpy.ndarray
         Shape (ny, nx). For integers with the FITS unsigned offset the *stored* signed values.
     offset : int
-        What to add to the stored integers to have the values: 0, 2**15, 2**31 ...
+        Number added to the stored integers to get the values: 0, 2**15, 2**31 ...
 
     Raises
     ------

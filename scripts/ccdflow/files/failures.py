@@ -1,4 +1,4 @@
-"""What can be wrong with a raw file, each an error with its remedy."""
+"""The faults of a raw file, each an error with its remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ccdflow.errors import FrameError
 
 
 class Incomplete(FrameError):
-    """The file ends before what it promises: it may still be being written."""
+    """The file is shorter than its headers promise: it may still be being written."""
 
 
 class Damaged(FrameError):
@@ -20,7 +20,7 @@ class Damaged(FrameError):
 
 
 class Unreadable(FrameError):
-    """The file cannot be opened or read: nothing is known of what it holds."""
+    """The file cannot be opened or read: its content is unknown."""
 
 
 class Changed(FrameError):

@@ -94,12 +94,12 @@ class CardList:
         ----------
         keyword : str
         value : str, int, float or bool
-            Text may hold what is ASCII and printable, see `printable`.
+            Text may hold printable ASCII characters, see `printable`.
         comment : str
             Left out where the card has no room for it.
         """
         if isinstance(value, float):
-            value += 0.0  # -0.0 equals 0.0, and what is remembered of one would stand for the other
+            value += 0.0  # -0.0 equals 0.0: the cache would return one for the other
         new = (keyword, card_text(keyword, value, comment))
         places = [place for place, card in enumerate(self._cards) if card[0] == keyword]
         if not places:

@@ -22,7 +22,7 @@ _NO_ZERO = re.compile(rb"[^\0]")
 class Stream:
     """The inflated bytes of a raw file, read forwards, never more than `CHUNK` of them at a time.
 
-    However much a few bytes of gzip inflate to, no more than what is asked for is held.
+    A few bytes of gzip may inflate to gigabytes; only the bytes asked for are held.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Stream:
         self._file = file
         self._path = path
         self._inflate = None
-        # What was read of a packed file, and how much of it was inflated.
+        # Bytes read of a packed file, and bytes inflated from them.
         self._block, self._place = b"", 0
         self._buffer = bytearray()
         self._start = 0

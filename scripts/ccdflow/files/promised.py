@@ -1,4 +1,4 @@
-"""What the headers of a FITS file promise: HDUs, their sizes and where they stand."""
+"""The content that the headers of a FITS file promise: HDUs, their sizes and places."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = 2880
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 _CARD = 80
-# What some programs end a card with, or fill one up with, in the place of blanks.
+# Characters that some programs put at the end of a card in place of blanks.
 _ENDINGS = b"\0\r\n\t"
 # A thousand times more than any disk holds, and still a number that arithmetic is quick with.
 _MOST_BYTES = 10**18
@@ -62,7 +62,7 @@ class Hdu:
 
 @dataclass(frozen=True)
 class RawLayout:
-    """What the first blocks of a raw file tell.
+    """The layout by the first blocks of a raw file.
 
     Attributes
     ----------

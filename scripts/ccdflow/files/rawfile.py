@@ -54,7 +54,7 @@ _MAX_HEADERS = 16 << 20
 _MOST_HDUS = 2000
 # Bytes looked for behind the promised end: those of a damaged stream lead to its checksum.
 BEYOND = 1 << 16
-# Bytes that a gzip file may have beside twice what it promises: no compression needs more.
+# A gzip file may be this many bytes larger than twice its promised content.
 _BESIDE = 2 << 20
 
 
@@ -140,7 +140,7 @@ class RawFile(io.RawIOBase):
         return Inflated(self._file) if self._packed else self._file
 
     def layout(self, *, memory=None, whole=True):
-        """Return what the headers tell, inflating no more of the file than they need.
+        """Return the layout by the headers, inflating no more of the file than they need.
 
         Parameters
         ----------

@@ -20,7 +20,7 @@ class Scaling:
     ----------
     bzero, bscale : float
     blank : int or None
-        The stored integer that stands for no value.
+        The stored integer of pixels without a value.
     """
 
     bzero: float = 0.0

@@ -116,7 +116,7 @@ def as_number(value, units=None):
         Text may have a decimal comma (``0,5``), Fortran's exponent (``5.0D-01``), separated
         thousands where they cannot be mistaken (``1.234,5``), and one of `units` behind it.
     units : dict of str to float, optional
-        What a unit is worth, by its name in lower case.
+        The value of each unit, by its name in lower case.
 
     Returns
     -------
@@ -183,9 +183,15 @@ def _unit_of(comment):
 
 
 def as_electrons(value):
-    """Return a gain or a read noise from 0 on, whatever unit of electrons follows, or None."""
+    """Return a gain or a read noise, whatever unit of electrons follows, or None.
+
+    No detector has a gain or a read noise beyond a million: what is computed of such a number would
+    overflow.
+    """
     number = as_number(value, ELECTRONS)
-    return number if number is not None and number >= 0 else None
+    if number is None or not (number == 0 or 1e-6 <= number <= 1e6):
+        return None
+    return number
 
 
 def _bare_number(text):

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow.camera import identity
+from ccdflow.detector import benefit
 from ccdflow.kinds import matching
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
@@ -296,6 +297,42 @@ def _taken(context, step):
         if record is not None and record.status == ledger.MADE:
             return use
     return None
+
+
+def harms(context, uses):
+    """Tell whether the dark of a frame adds more noise than it takes structure away.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    uses : dict of str to ccdflow.run.job.Use or None
+        The masters that the frame takes.
+
+    Returns
+    -------
+    bool
+        False where it is not known, as before the dark is made.
+    """
+    dark = uses.get(matching.DARK)
+    record = None if dark is None else context.outcome(dark.product)
+    if record is None or record.status != ledger.MADE:
+        return False
+    return benefit.harms(
+        record.data.get("quality", ()), scale=dark.scale, bias_variance=_of_bias(context, uses)
+    )
+
+
+def _of_bias(context, uses):
+    """Return the variance of the combined bias of a frame, electrons^2 (adu^2 without a gain)."""
+    bias = uses.get(matching.BIAS)
+    record = None if bias is None else context.outcome(bias.product)
+    quality = record.data.get("quality", ()) if record is not None else ()
+    found = [
+        (each["predicted_noise"] * (gain if (gain := each["gain"]) == gain and gain else 1.0)) ** 2
+        for each in quality
+        if each["predicted_noise"] == each["predicted_noise"]
+    ]
+    return max(found, default=0.0)
 
 
 def needs_of(context, steps):

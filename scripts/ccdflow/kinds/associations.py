@@ -7,7 +7,7 @@ from importlib import import_module
 import pandas as pd
 
 from ccdflow import paths
-from ccdflow.kinds import coverage, plan_words, planned
+from ccdflow.kinds import association, coverage, plan_words, planned
 from ccdflow.kinds.association import taken, why_missing
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.science import SCIENCE
@@ -80,6 +80,19 @@ class Associations(Kind):
             last = max((group.night for group in groups), default="")
             nights = {last: [group for group in groups if group.night == last]} if last else {}
         return plan_words.paragraphs(context, nights, most=_NIGHTS)
+
+    def closing(self, context, records):
+        """Return the lines on darks that do more harm than good."""
+        if not SCIENCE.configuration(context)["enabled"]:
+            return []
+        frames = _harmful_darks(context, _groups(context))
+        lines = [
+            f"dark does harm: {dark}: {_harm_words(context, dark)}; {len(products)}"
+            f" frame{'s' * (len(products) != 1)} with it"
+            for dark, products in sorted(frames.items())
+        ]
+        rest = len(lines) - _HOLES
+        return lines[:_HOLES] + ([f"... and {rest} more such darks"] if rest > 0 else [])
 
     def page_basis(self, context, night):
         """Return what the section on a night's masters depends on: how they were chosen."""
@@ -162,6 +175,41 @@ def _coverage_words(found):
     some = ", ".join(f"{label} ({night})" for label, night in missing[:_HOLES])
     rest = f" and {len(missing) - _HOLES} more" if missing[_HOLES:] else ""
     return f"Missing: {some}{rest}."
+
+
+def _harmful_darks(context, groups):
+    """Return {dark: frames} of the darks that do more harm than good to some frames."""
+    answers, found = {}, {}
+    for group in groups:
+        uses = {step.kind: taken(context, step) for step in group.steps}
+        dark, bias = uses.get("dark"), uses.get("bias")
+        if dark is None:
+            continue
+        question = dark.product, dark.scale, getattr(bias, "product", "")
+        if question not in answers:
+            answers[question] = association.harms(context, uses)
+        if answers[question]:
+            found.setdefault(dark.product, []).append(group.product)
+    return found
+
+
+def _harm_words(context, dark):
+    """Return what a dark adds and takes away, and what to do about it."""
+    figures = context.outcome(dark).data["quality"]
+    added = max(each["added"] for each in figures)
+    structure = max(0.0, *(each["structure"] for each in figures))
+    unit = "e2" if figures[0]["unit"] == "electron" else "adu2"
+    is_out = SCIENCE.configuration(context)["skip_harmful"]
+    what = "it was left out" if is_out else "`calibrate: skip_harmful: true` leaves it out"
+    return (
+        f"it adds {added:.3g} {unit} of noise a pixel and takes {structure:.2g} of structure away;"
+        f" {what}, more darks make it useful"
+    )
+
+
+def _harm_sentences(context, night):
+    darks = _harmful_darks(context, SCIENCE.night_groups(context, night))
+    return [f"The dark {dark} does harm: {_harm_words(context, dark)}." for dark in sorted(darks)]
 
 
 def _blocks(context, night):

@@ -12,7 +12,7 @@ from ccdflow.combine import header
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
-from ccdflow.detector import choosing, dark_figures
+from ccdflow.detector import benefit, choosing, dark_figures
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.kinds import selecting
 from ccdflow.kinds.association import about, why_missing
@@ -139,8 +139,10 @@ class Dark(Light):
             hours=hours_of(work.dates),
             hot_rate=work.settings["hot_rate"],
         )
+        benefits = benefit.of_amplifiers(combined)
         return [
             {
+                **{name: short(value) for name, value in own.items()},
                 "amplifier": each.amplifier,
                 "frames": each.frames,
                 "seconds": each.seconds,
@@ -157,7 +159,7 @@ class Dark(Light):
                 "noise_ratio_error": short(each.noise_ratio.error),
                 "said": dark_figures.remarks(each),
             }
-            for each in found
+            for each, own in zip(found, benefits, strict=True)
         ]
 
     def say_of_image(self, cards, combined, figures, texts, unit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cached_property
+from importlib import import_module
 
 from ccdflow import paths
 from ccdflow.errors import DamagedError, FrameError
@@ -13,12 +14,13 @@ from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
-from ccdflow.kinds import association
+from ccdflow.kinds import ageing, association
 from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
 from ccdflow.kinds.preparing import measured_gain, measured_read_noise
+from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.inventory import CANONICAL, OK, SET_ASIDE, digest, digest_of
@@ -184,8 +186,35 @@ class Science(Kind):
         return lines + _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
 
     def index_basis(self, context):
-        """Return what the overview depends on: nothing of calibrated frames is on it."""
-        return {}
+        """Return what the overview depends on: the masters whose ageing it shows."""
+        if not self.configuration(context)["enabled"]:
+            return {}
+        found = ageing.basis_of(context)
+        return {"ageing": [self.version, digest(found)]} if found else {}
+
+    def overview(self, context):
+        """Return the section on how masters age: what to write into a camera's profile."""
+        found = ageing.series_of(context) if self.index_basis(context) else []
+        if not found:
+            return None
+        draw = import_module("ccdflow.pages.ageing").ageing_picture
+        png = draw(
+            [(each.name, ageing.UNITS[each.kind], each.points(), each.in_use) for each in found],
+            title="How masters depart from one another",
+            explanation="Each point is two masters: the variance of their difference beyond their"
+            " noise. Dashed: the ageing that masters are chosen with.",
+        )
+        return Section(
+            "ageing",
+            "Ageing of masters",
+            paragraphs=(
+                "What the archive says changes no choice by itself: write the value into the"
+                " camera's profile if you agree with it.",
+            ),
+            headings=("Masters", "Between them", "A day adds", "For the profile", "In use"),
+            rows=tuple(each.cells() for each in found),
+            pictures=(Picture(png, "Difference of masters against the days between them"),),
+        )
 
 
 SCIENCE = Science()
@@ -280,7 +309,14 @@ class Calibration:
         uses = {kind: use for kind, use in self._found.items() if use is not None}
         if not self.is_level_out:
             uses.pop("flat", None)
+        if self.is_dark_left_out:
+            uses.pop("dark")
         return uses
+
+    @cached_property
+    def is_dark_left_out(self):
+        """Whether the dark does more harm than good, and the configuration leaves such ones out."""
+        return self.settings["skip_harmful"] and association.harms(self.context, self._found)
 
     @cached_property
     def missing(self):
@@ -293,12 +329,15 @@ class Calibration:
     @property
     def grade(self):
         """A, B or C."""
-        return "C" if self.missing else max([use.grade for use in self.uses.values()], default="A")
+        grades = [use.grade for use in self.uses.values()]
+        grades += ["B"] if self.is_dark_left_out else []
+        return "C" if self.missing else max(grades, default="A")
 
     @property
     def reasons(self):
         """What keeps it from grade A, for its header: what others there are does not matter."""
         said = [f"no {kind}" for kind in self.missing]
+        said += ["dark left out: more noise than structure"] if self.is_dark_left_out else []
         return [*said, *(f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks)]
 
     @cached_property

@@ -102,7 +102,7 @@ def _older_headers(plan):
 
 def _all_there_is(plan):
     if plan.is_part:
-        return "what was asked for is"
+        return "all products asked for are"
     first = plan.context.chain.first
     return f"{counted(plan.asked.get(first.name, 0), first.words)} reduced and"
 

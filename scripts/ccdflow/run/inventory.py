@@ -26,13 +26,14 @@ from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.geometry import Cards, Geometry
 from ccdflow.camera.nights import undated_night
-from ccdflow.errors import CcdflowError, FrameError, UserError
+from ccdflow.errors import CcdflowError, FrameError
 from ccdflow.files import notes, rawfile, whole
 from ccdflow.files.scaling import scaling_of
+from ccdflow.run.rawfolder import look_through
 from ccdflow.run.tracebacks import text_of
 
 # Raise it when a change to the reading of headers alters what the table says.
-READING = 4
+READING = 5
 
 OK = "ok"
 SET_ASIDE = "set aside"
@@ -302,103 +303,6 @@ def save(results, store):
 
 def _same(rows, others):
     return len(rows) == len(others) and all(others.get(name) is row for name, row in rows.items())
-
-
-# -- the raw folder ------------------------------------------------------------------------------
-
-
-def list_raw(raw):
-    """Return {relative path: stamp} of all raw frames below a folder, as `look_through` does."""
-    return look_through(raw)[0]
-
-
-def look_through(raw):
-    """Find all raw frames below a folder, links followed.
-
-    Parameters
-    ----------
-    raw : path-like
-
-    Returns
-    -------
-    found : dict of str to tuple
-        The stamp of each frame by its path relative to the folder; () for a link that leads
-        nowhere.
-    problems : dict of str to str
-        Why a folder (its path ends in ``/``) or a link could not be looked into.
-
-    Raises
-    ------
-    UserError
-        If the folder is missing, cannot be read, or holds no raw frame.
-    """
-    raw = Path(raw)
-    try:
-        is_there = raw.is_dir()
-    except OSError as error:
-        raise _no_raw_folder(raw, f"cannot be read ({os.strerror(error.errno)})") from None
-    if not is_there:
-        raise _no_raw_folder(raw, "there is no such folder")
-    found, problems, open_ = {}, {}, [("", frozenset())]
-    while open_:
-        prefix, above = open_.pop()
-        _list_folder(raw, prefix, above, found, problems, open_)
-    if not found and problems:
-        name, problem = min(problems.items())
-        raise UserError(problem, file=str(raw / name), value=str(raw))
-    if not found:
-        raise UserError(
-            "the folder holds no raw frame",
-            file="config/config.yaml",
-            keyword="raw",
-            value=str(raw),
-            allowed="a folder with *.fits, *.fit, *.fts files, with .gz, .fz, .bz2, .xz or without",
-            remedy="give your folder of raw frames: --config raw=FOLDER",
-        )
-    return dict(sorted(found.items())), problems
-
-
-def _no_raw_folder(raw, problem):
-    return UserError(
-        problem,
-        file="config/config.yaml",
-        keyword="raw",
-        value=str(raw),
-        remedy="give your folder of raw frames: --config raw=FOLDER",
-    )
-
-
-def _list_folder(raw, prefix, above, found, problems, open_):
-    """Note the frames of a folder, and the folders in it that are to be looked through."""
-    folder = os.path.join(raw, prefix)  # noqa: PTH118 - 100,000 of them
-    try:
-        status = os.stat(folder)  # noqa: PTH116
-        if (status.st_dev, status.st_ino) in above:
-            return
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        problems[prefix or "/"] = _cannot_be_read(error)
-        return
-    above = above | {(status.st_dev, status.st_ino)}
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        name = prefix + entry.name
-        try:
-            is_folder = entry.is_dir()
-        except OSError as error:
-            # A link to itself.
-            problems[name] = _cannot_be_read(error)
-            continue
-        if is_folder:
-            open_.append((name + "/", above))
-        elif paths.is_raw_name(entry.name):
-            found[name] = whole.stamp_of(entry)
-
-
-def _cannot_be_read(error):
-    problem = f"cannot be read ({os.strerror(error.errno) if error.errno else error})"
-    return f"{problem}; check its permissions and its disk"
 
 
 # -- bringing it up to date ----------------------------------------------------------------------

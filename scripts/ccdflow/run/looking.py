@@ -5,43 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ccdflow import settings, yamltext
-from ccdflow.errors import UserError
 from ccdflow.run import session
-
-# Settings that a script takes as words.
-_ALLOWED = ("raw", "results", "cameras")
-
-
-def split_words(words, *, allowed=_ALLOWED):
-    """Return the settings given as ``NAME=VALUE``, and the other words.
-
-    Parameters
-    ----------
-    words : list of str
-    allowed : tuple of str
-        Names that a setting may have.
-
-    Returns
-    -------
-    given : dict of str to str
-    rest : list of str
-
-    Raises
-    ------
-    UserError
-        If a name is given twice, or without a value.
-    """
-    given, rest = {}, []
-    for word in words:
-        name, is_setting, value = word.partition("=")
-        if not is_setting or name not in allowed:
-            rest.append(word)
-        elif not value or name in given:
-            problem = "is given twice" if value else "has no value"
-            raise UserError(problem, keyword=name, remedy=f"write {name}=VALUE once")
-        else:
-            given[name] = value
-    return given, rest
 
 
 def settings_of(given):

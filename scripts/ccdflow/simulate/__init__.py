@@ -25,7 +25,7 @@ charge      full well and bleeding, traps, an amplifier's curve
 exposing    `expose`: from light to adu
 plans       `night`: exposures after a plan, written with headers and truth
 camera      `Camera`: the guide's
-log         what the guide's observer asked for
+log         the exposures of the guide's observing log
 guide       pixels of the guide's frames
 headers     header cards and FITS bytes
 truth       truth of the guide's folders

@@ -1,4 +1,4 @@
-"""What happens to charge on its way out: traps, the full well, bleeding, an amplifier's curve."""
+"""Effects on charge on its way out: traps, the full well, bleeding, an amplifier's curve."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def trap(electrons, traps):
-    """Take from each pixel what the traps below it hold back.
+    """Take from each pixel the charge that the traps below it hold back.
 
     Parameters
     ----------
@@ -22,12 +22,12 @@ def trap(electrons, traps):
 
 
 def spill(electrons, full_well):
-    """Let what a pixel can not hold run along its column, half up and half down.
+    """Let charge above the full well run along its column, half up and half down.
 
     Parameters
     ----------
     electrons : numpy.ndarray
-        Shape (ny, nx); changed in place. What runs over an edge is gone.
+        Shape (ny, nx); changed in place. Charge that runs over an edge is lost.
     full_well : float
         Electrons that one pixel holds.
     """

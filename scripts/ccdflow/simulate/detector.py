@@ -1,4 +1,4 @@
-"""What is the same in every frame of a detector: amplifiers, dark current, response, faults."""
+"""Properties that all frames of a detector share: amplifiers, dark current, response, faults."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ _no_quads = partial(np.empty, (0, 4))
 
 @dataclass(frozen=True)
 class Detector:
-    """What is the same in every frame.
+    """The properties that all frames share.
 
     Rows and columns are zero-based and count science pixels. Lists of pixels are float64.
 
@@ -128,7 +128,7 @@ class Detector:
     dead_time : numpy.ndarray or float
         Seconds, shape (ny, nx): by how much less than the exposure time light reaches a pixel.
     full_well : float
-        Electrons; what is above runs along the column.
+        Electrons; charge above runs along the column.
     saturation : int
         The converter's last step, in adu.
     """

@@ -38,7 +38,7 @@ class Exposure:
     blinking : numpy.ndarray
         bool, shape (n,): which of the blinking pixels are on.
     electrons : numpy.ndarray
-        What was drawn, before traps, wells and amplifiers: float64, shape (ny, nx).
+        The drawn electrons, before traps, wells and amplifiers: float64, shape (ny, nx).
     saturated : numpy.ndarray
         bool, shape (ny, nx): at the full well, or at the converter's last step.
     level : numpy.ndarray

@@ -1,4 +1,4 @@
-"""The guide's frames: what is drawn for each, and its pixels, fast enough for a whole night."""
+"""The guide's frames: the random values of each, and its pixels, fast enough for a night."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SKY = {"g'": 1.5, "i'": 5.0}
 
 @dataclass(frozen=True)
 class Realisation:
-    """What was drawn for one frame, but for the noise of its pixels.
+    """The random values of one frame, without the noise of its pixels.
 
     `level` is the mean of the bias level in adu; `drift` that of each row less `level`, float64
     of shape (ny,); `signal` the light in electrons in a pixel of response 1; `stars` of shape

@@ -59,7 +59,7 @@ def simulate_night(
     Returns
     -------
     Truth
-        What was injected, as `read_truth` gives it.
+        The injected truth, as `read_truth` gives it.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def simulate_archive(
 ):
     """Write many nights of tiny frames, a folder a night, one day apart.
 
-    What is there already stays as it is: the same call with more nights or more frames a night
+    Existing frames stay as they are: the same call with more nights or more frames a night
     adds those and nothing else. No truth of single frames is written; `realise` gives it again.
 
     Parameters

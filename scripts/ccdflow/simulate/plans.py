@@ -70,12 +70,12 @@ class Shot:
     temperature : float, optional
         Of the detector, degrees Celsius (default: the detector's own).
     set_temperature : float, optional
-        What the cooling was told, degrees Celsius (default: `temperature`).
+        Set point of the cooling, degrees Celsius (default: `temperature`).
     dust : tuple of Dust
     cosmic_rays : float
         Per pixel and second.
     object : str
-        What the header calls the target.
+        Name of the target in the header.
     cards : dict
         More header cards, or others: keyword and value. None leaves a card out.
     detector : Detector, optional

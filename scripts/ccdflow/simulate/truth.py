@@ -1,4 +1,4 @@
-"""Truth of the guide's folders: what was injected, written beside the frames and read back.
+"""Truth of the guide's folders: the injected values, written beside the frames and read back.
 
 ``truth.json`` holds parameters, the camera, and what was drawn for each frame. ``truth.npz`` holds
 arrays; science pixels are counted from 0, and ``<file>`` is a frame's path in the folder.
@@ -42,12 +42,12 @@ TRUTH_ARRAYS = "truth.npz"
 
 @dataclass(frozen=True)
 class Truth:
-    """What was injected into a simulated folder.
+    """The injected truth of a simulated folder.
 
     Parameters
     ----------
     parameters : dict
-        What the simulator was called with.
+        The arguments of the simulator.
     camera : dict
         Scalars of the camera, and its true regions as FITS sections: `overscan` (usable), `data`,
         `leaked` (columns, counted from 1).
@@ -116,7 +116,7 @@ class Truth:
 
 
 def read_truth(folder):
-    """Read what was injected into a simulated folder.
+    """Read the injected truth of a simulated folder.
 
     Parameters
     ----------

@@ -1,0 +1,223 @@
+"""Draw docs/architecture.svg: the kinds of products and what each is made of, and the layers.
+
+python scripts/architecture.py out=FILE
+
+The kinds are those of `ccdflow.kinds.CHAIN`, as a plan of the guide's simulated night joins them;
+the layers are those of the table in docs/architecture.md. Arrows that follow from others are left
+out. Example:
+
+python scripts/architecture.py out=docs/architecture.svg
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from html import escape
+from itertools import pairwise
+from pathlib import Path
+
+from ccdflow import commandline, settings, simulate
+from ccdflow.kinds import CHAIN
+from ccdflow.run import session
+
+RAW, RULES, SCRIPTS = "raw frames", "rules", "scripts"
+WIDTH, BOX_HEIGHT, GAP, ROW = 1000, 44, 18, 84
+_STYLE = """
+text { font: 13px sans-serif; text-anchor: middle; fill: #1d2733; }
+.small { font-size: 11px; fill: #51606f; }
+.title { font-size: 17px; font-weight: bold; text-anchor: start; }
+rect.box { fill: #eef3f8; stroke: #4a6b8a; stroke-width: 1.2; }
+rect.master { fill: #fdf1dd; stroke: #a9772b; }
+rect.shown { fill: #eaf5ea; stroke: #4d8a57; }
+path { fill: none; stroke: #7d8b99; stroke-width: 1.3; marker-end: url(#end); }
+"""
+
+
+def parse(arguments=None):
+    """Return the parsed command line."""
+    parser = commandline.parser(__doc__, words="out=FILE", names=("out",))
+    return commandline.parse(parser, arguments)
+
+
+def kinds_needed():
+    """Return {kind: kinds that it is made of}, from a plan of the guide's night.
+
+    Returns
+    -------
+    dict of str to set of str
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        raw, results = Path(folder, "raw"), Path(folder, "results")
+        simulate.simulate_night(raw, scale=0.0625)
+        given = {"raw": str(raw), "results": str(results), "progress": "none"}
+        plan = session.start(settings.load(given), chain=CHAIN, dry=True).plan
+    found = {kind.name: set() for kind in CHAIN}
+    for job in plan.jobs.values():
+        found[job.kind] |= {plan.jobs[need].kind for need in job.needs if need in plan.jobs}
+    return {RAW: set(), **found, CHAIN.first.name: {RAW}}
+
+
+def layers_needed(text):
+    """Return {package: packages that it may import}, from the document's table.
+
+    Parameters
+    ----------
+    text : str
+        docs/architecture.md.
+    """
+    table = text.partition("Inside the library")[2].partition("\n\n| ")[2].partition("\n\n")[0]
+    found = {}
+    for line in table.splitlines()[2:]:
+        names, _, allowed = line.strip("| ").split(" | ")
+        first, *_ = names = re.findall(r"`(\w+)/?`", names)
+        # The ground floor is one row of single modules.
+        own = "errors, paths, settings ..." if len(names) > 1 else first
+        found[own] = set(re.findall(r"`(\w+)/?`", allowed))
+    ground = next(iter(found))
+    above = {
+        name: {each for each in needs if each in found} | {ground} for name, needs in found.items()
+    }
+    above[ground] = set()
+    return {**above, SCRIPTS: set(above), RULES: {"kinds", "run"}}
+
+
+def reduced(needs):
+    """Return a graph without the arrows that follow from others."""
+
+    def reach(name):
+        return set().union(*({each} | reach(each) for each in needs[name]))
+
+    return {
+        name: {each for each in own if not any(each in reach(other) for other in own - {each})}
+        for name, own in needs.items()
+    }
+
+
+def rows_of(needs):
+    """Return the names in rows: each is below all that it needs."""
+    depth = {}
+
+    def depth_of(name):
+        if name not in depth:
+            depth[name] = 1 + max(map(depth_of, needs[name]), default=-1)
+        return depth[name]
+
+    rows = [[] for _ in range(1 + max(map(depth_of, needs)))]
+    for name in needs:
+        rows[depth[name]].append(name)
+    return rows
+
+
+def drawn(needs, labels, *, top):
+    """Return (SVG elements, height) of a graph; its arrows lead down, from source to product.
+
+    Parameters
+    ----------
+    needs : dict of str to set of str
+    labels : dict of str to (str, str)
+        The second line of a box, and its class.
+    top : int
+        Where the first row begins.
+    """
+    rows, places = rows_of(needs), {}
+    for number, row in enumerate(rows):
+        width = min(172, (WIDTH - GAP) / len(row) - GAP)
+        start = (WIDTH - len(row) * (width + GAP) + GAP) / 2
+        for column, name in enumerate(row):
+            places[name] = (start + column * (width + GAP), top + number * ROW, width)
+    arrows, boxes = [], []
+    for name, (x, y, width) in places.items():
+        arrows += [arrow(rows, places, source, name) for source in sorted(needs[name])]
+        second, look = labels.get(name, ("", ""))
+        boxes.append(
+            f'<rect class="box {look}" x="{x:.0f}" y="{y}" width="{width:.0f}"'
+            f' height="{BOX_HEIGHT}" rx="6"/>'
+            f'<text x="{x + width / 2:.0f}" y="{y + (19 if second else 27)}">{escape(name)}</text>'
+            f'<text class="small" x="{x + width / 2:.0f}" y="{y + 35}">{escape(second)}</text>'
+        )
+    return arrows + boxes, len(rows) * ROW
+
+
+def arrow(rows, places, source, name):
+    """Return the path from one box down to another, between the boxes of the rows passed.
+
+    Parameters
+    ----------
+    rows : list of list of str
+    places : dict of str to (float, int, float)
+        Left edge, upper edge and width of each box.
+    source, name : str
+    """
+    (x0, y0, from_width), (x1, y1, width) = places[source], places[name]
+    start, end = x0 + from_width / 2, x1 + width / 2
+    points = [(start, y0 + BOX_HEIGHT)]
+    for row in rows:
+        y = places[row[0]][1]
+        if y0 < y < y1:
+            at = start + (end - start) * (y - y0) / (y1 - y0)
+            edges = [places[each][0] - GAP / 2 for each in row]
+            edges.append(places[row[-1]][0] + places[row[-1]][2] + GAP / 2)
+            at = min(edges, key=lambda edge: abs(edge - at))
+            points += [(at, y), (at, y + BOX_HEIGHT)]
+    points.append((end, y1 - 4))
+    path = f"M{points[0][0]:.0f},{points[0][1]}"
+    for (xa, ya), (xb, yb) in pairwise(points):
+        middle = (ya + yb) / 2
+        path += f" C{xa:.0f},{middle:.0f} {xb:.0f},{middle:.0f} {xb:.0f},{yb}"
+    return f'<path d="{path}"/>'
+
+
+def labels_of_kinds():
+    """Return the second line and the class of each kind's box: its rule, and its sort."""
+    return {
+        kind.name: (
+            f"rule {kind.rule}",
+            "master" if kind.type else "shown" * (kind.todo == "write"),
+        )
+        for kind in CHAIN
+    }
+
+
+def svg(text):
+    """Return the drawing, for the text of docs/architecture.md."""
+    kinds, height = drawn(reduced(kinds_needed()), labels_of_kinds(), top=60)
+    layers = reduced(layers_needed(text))
+    lines = {RULES: ("Snakemake", ""), SCRIPTS: ("command lines", "")}
+    below, more = drawn(layers, lines, top=height + 110)
+    total = height + more + 110
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" role="img">',
+            "<title>ccdflow: kinds of products and layers of the code</title>",
+            f"<style>{_STYLE}</style>",
+            '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
+            ' markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" style="fill:#7d8b99;'
+            'stroke:none;marker-end:none"/></marker></defs>',
+            f'<rect width="{WIDTH}" height="{total}" fill="#fff"/>',
+            '<text class="title" x="20" y="34">What is made of what: ccdflow.kinds.CHAIN</text>',
+            *kinds,
+            f'<text class="title" x="20" y="{height + 84}">Who imports whom: arrows lead to the'
+            " importing package</text>",
+            *below,
+            "</svg>\n",
+        ]
+    )
+
+
+def run(options):
+    """Write the drawing and return the line that names it."""
+    out = commandline.path(options, "out", what="FILE")
+    commandline.no_more_words(options)
+    out.write_text(svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8")), "utf-8")
+    return f"{out}: {len(CHAIN)} kinds of products"
+
+
+def main(arguments=None):
+    """Run the command line and return its exit status."""
+    return commandline.run(run, parse, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

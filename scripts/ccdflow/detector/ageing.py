@@ -1,0 +1,108 @@
+"""How much masters depart from one another with the days between: their structure function."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from ccdflow.combine.moments import clipped_moments
+
+# Fewer pairs of different nights make no slope.
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two masters of one kind.
+
+    Attributes
+    ----------
+    days : int
+        Between them.
+    degrees : float
+        Difference of their temperatures; NaN where one is not known.
+    excess, error : float
+        Variance of their difference less that of their noises, and its standard error.
+    """
+
+    days: int
+    degrees: float
+    excess: float
+    error: float
+
+
+def structure_function(samples, variances, days, temperatures=None):
+    """Return the `Pair` of each two masters.
+
+    Parameters
+    ----------
+    samples : sequence of numpy.ndarray
+        (k, nx): the same rows of each master. NaN does not count, nor what a clip at 5 sigma
+        leaves out: a hot pixel that came in between is no ageing of the others.
+    variances : sequence of float
+        Of the noise of a pixel of each.
+    days : sequence of int
+        When each was taken.
+    temperatures : sequence of float, optional
+        Degrees.
+
+    Returns
+    -------
+    list of Pair
+    """
+    degrees = [math.nan] * len(days) if temperatures is None else temperatures
+    found = []
+    for one, other in combinations(range(len(samples)), 2):
+        difference = samples[one].astype(np.float64) - samples[other]
+        values = difference[np.isfinite(difference)]
+        if values.size < 2:
+            continue
+        moments = clipped_moments(values)
+        kept = values[np.abs(values - moments.mean) <= 5 * moments.sigma]
+        variance = float(kept.var())
+        found.append(
+            Pair(
+                abs(int(days[one] - days[other])),
+                abs(degrees[one] - degrees[other]),
+                variance - variances[one] - variances[other],
+                variance * math.sqrt(2 / kept.size),
+            )
+        )
+    return found
+
+
+def ageing_of(pairs):
+    """Return the variance that a day adds, and its standard error.
+
+    A walk at random grows in proportion to the days. The line has an offset of its own: noise that
+    was taken off too little, or too much, is there at no lag as well. Pairs share masters, so that
+    the error is that of as many independent pairs as there are masters.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+
+    Returns
+    -------
+    (float, float)
+        NaN where there are too few pairs of different nights.
+    """
+    apart = [pair for pair in pairs if pair.days > 0]
+    if len(apart) < _FEWEST:
+        return math.nan, math.nan
+    days = np.array([pair.days for pair in apart], float)
+    excess = np.array([pair.excess for pair in apart])
+    # A walk itself scatters in proportion to the days.
+    weights = 1 / (days + np.median(days)) ** 2
+    middle, mean = np.average([days, excess], axis=1, weights=weights)
+    spread = float((weights * (days - middle) ** 2).sum())
+    if spread == 0:
+        return math.nan, math.nan
+    slope = float((weights * (days - middle) * (excess - mean)).sum()) / spread
+    left = excess - mean - slope * (days - middle)
+    one = float((weights**2 * (days - middle) ** 2 * left**2).sum()) / spread**2
+    masters = (1 + math.sqrt(1 + 8 * len(pairs))) / 2
+    return slope, math.sqrt(one * len(apart) / max(masters - 2, 1))

@@ -1,0 +1,108 @@
+"""Does a combined dark help: the structure that it takes away against the noise that it adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.combine.moments import clipped_moments
+
+# A dark is called harmful if it is so by this many standard errors.
+_SIGMAS = 3.0
+
+
+@dataclass(frozen=True)
+class Benefit:
+    """What subtracting a dark does to the variance of a pixel, electrons^2 (or adu^2).
+
+    Attributes
+    ----------
+    structure, error : float
+        Variance from pixel to pixel that is in the dark itself, and its standard error. Its mean
+        level and its hot pixels do not count: a background takes the one, the mask the others.
+    noise : float
+        Variance of its own noise.
+    """
+
+    structure: float
+    error: float
+    noise: float
+
+
+def benefit_of(image, errors, good, *, gain=1.0):
+    """Return the `Benefit` of a part of a combined dark.
+
+    Parameters
+    ----------
+    image, errors : numpy.ndarray
+        (ny, nx): pixels and their standard errors, adu.
+    good : numpy.ndarray
+        (ny, nx), bool: pixels that count.
+    gain : float
+        Electrons per adu.
+
+    Returns
+    -------
+    Benefit
+    """
+    values, own = image[good].astype(np.float64), errors[good].astype(np.float64)
+    if values.size < 2:
+        return Benefit(np.nan, np.nan, np.nan)
+    middle = clipped_moments(values).mean
+    squares = (values - middle) ** 2
+    noise = float(np.mean(own**2))
+    error = float(squares.std() / np.sqrt(values.size))
+    return Benefit(float(squares.mean() - noise) * gain**2, error * gain**2, noise * gain**2)
+
+
+def harms(figures, *, scale=1.0, bias_variance=0.0):
+    """Tell whether a dark adds more noise to a frame than it takes structure away.
+
+    Parameters
+    ----------
+    figures : iterable of dict
+        Of each amplifier: ``structure``, ``structure_error`` and ``added``, as of `Benefit`.
+    scale : float
+        What the dark is multiplied by.
+    bias_variance : float
+        Of the combined bias: it cancels, or nearly so, where a dark is subtracted.
+
+    Returns
+    -------
+    bool
+        False where it is not known.
+    """
+    found = [each for each in figures if each.get("added") is not None]
+    if not found:
+        return False
+    gained = bias_variance * (1 - (1 - scale) ** 2)
+    return all(
+        scale**2 * (each["structure"] + _SIGMAS * each["structure_error"]) + gained
+        < scale**2 * each["added"]
+        for each in found
+    )
+
+
+def of_amplifiers(dark):
+    """Return the figures of each amplifier of a combined dark that `harms` takes.
+
+    Parameters
+    ----------
+    dark : ccdflow.combine.stack.Combined
+        With the mask of its hot pixels.
+
+    Returns
+    -------
+    list of dict
+        ``structure``, ``structure_error``, ``added``: electrons^2, adu^2 without a gain.
+    """
+    found = []
+    for amplifier in dark.noise.amplifiers:
+        y0, y1, x0, x1 = amplifier.region
+        part = slice(y0, y1), slice(x0, x1)
+        image, errors = dark.image[part], dark.uncertainty[part]
+        good = (dark.mask[part] == 0) & np.isfinite(image) & np.isfinite(errors)
+        own = benefit_of(image, errors, good, gain=amplifier.gain or 1.0)
+        found.append({"structure": own.structure, "structure_error": own.error, "added": own.noise})
+    return found

@@ -1,0 +1,172 @@
+"""The search for raw frames in the raw folder: links are followed, within bounds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.errors import UserError
+from ccdflow.files import whole
+
+# Folders below each other, and folders that one link leads to: more are taken for an endless tree.
+_DEEPEST = 100
+_MOST_LINKED = 10_000
+# The kernel's own trees: files there are no files, and links lead to everywhere.
+_SYSTEMS = ("/proc", "/sys")
+
+
+def list_raw(raw):
+    """Return {relative path: stamp} of all raw frames below a folder, as `look_through` does."""
+    return look_through(raw)[0]
+
+
+def look_through(raw):
+    """Find all raw frames below a folder, links followed.
+
+    A link into the kernel's own trees is not followed, and one that leads to very many folders, or
+    folders very deep, is left there: each is a problem in one line.
+
+    Parameters
+    ----------
+    raw : path-like
+
+    Returns
+    -------
+    found : dict of str to tuple
+        The stamp of each frame by its path relative to the folder; () for a link that leads
+        nowhere.
+    problems : dict of str to str
+        Why a folder (its path ends in ``/``) or a link could not be looked into.
+
+    Raises
+    ------
+    UserError
+        If the folder is missing, cannot be read, or holds no raw frame.
+    """
+    raw = Path(raw)
+    try:
+        is_there = raw.is_dir()
+    except OSError as error:
+        raise _no_raw_folder(raw, f"cannot be read ({os.strerror(error.errno)})") from None
+    if not is_there:
+        raise _no_raw_folder(raw, "there is no such folder")
+    walk = _Walk(raw)
+    walk.go()
+    found, problems = walk.found, walk.problems
+    if not found and problems:
+        name, problem = min(problems.items())
+        raise UserError(problem, file=str(raw / name), value=str(raw))
+    if not found:
+        raise UserError(
+            "the folder holds no raw frame",
+            file="config/config.yaml",
+            keyword="raw",
+            value=str(raw),
+            allowed="a folder with *.fits, *.fit, *.fts files, with .gz, .fz, .bz2, .xz or without",
+            remedy="give your folder of raw frames: --config raw=FOLDER",
+        )
+    return dict(sorted(found.items())), problems
+
+
+def _no_raw_folder(raw, problem):
+    return UserError(
+        problem,
+        file="config/config.yaml",
+        keyword="raw",
+        value=str(raw),
+        remedy="give your folder of raw frames: --config raw=FOLDER",
+    )
+
+
+class _Walk:
+    """A walk through a folder: frames found, and folders that cannot be looked into.
+
+    Parameters
+    ----------
+    raw : pathlib.Path
+    """
+
+    def __init__(self, raw):
+        self.raw = raw
+        self.found, self.problems = {}, {}
+        # Folders yet to be looked into: path, those above it, and the link that led there.
+        self.open = [("", frozenset(), "")]
+        # By link, the number of folders that it led to.
+        self.linked = {}
+        self.systems = _devices()
+
+    def go(self):
+        """Look into each folder."""
+        while self.open:
+            prefix, above, link = self.open.pop()
+            if link and self.problems.get(link, "").startswith(_ENDLESS):
+                continue
+            self.look(prefix, above, link)
+
+    def look(self, prefix, above, link):
+        """Note the frames of a folder, and the folders in it that are to be looked into."""
+        folder = os.path.join(self.raw, prefix)  # noqa: PTH118 - 100,000 of them
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in above:
+                return
+            if link and self.is_too_much(prefix, status, above, link):
+                return
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            self.problems[prefix or "/"] = _cannot_be_read(error)
+            return
+        above = above | {(status.st_dev, status.st_ino)}
+        for entry in entries:
+            if not entry.name.startswith("."):
+                self.note(entry, prefix, above, link)
+
+    def is_too_much(self, prefix, status, above, link):
+        """Tell whether a link leads where nobody keeps frames, or to too much; note the problem."""
+        if status.st_dev in self.systems:
+            self.problems[link] = f"leads into {self.systems[status.st_dev]}; {_REMOVE}"
+            return True
+        self.linked[link] = self.linked.get(link, 0) + 1
+        if self.linked[link] <= _MOST_LINKED and len(above) <= _DEEPEST:
+            return False
+        self.problems[link] = (
+            f"{_ENDLESS} of more than {_MOST_LINKED} folders, or {_DEEPEST} below each other;"
+            f" {_REMOVE}"
+        )
+        self.found = {name: at for name, at in self.found.items() if not name.startswith(link)}
+        return True
+
+    def note(self, entry, prefix, above, link):
+        """Note a frame, or a folder that is to be looked into."""
+        name = prefix + entry.name
+        try:
+            is_folder = entry.is_dir()
+            is_link = is_folder and entry.is_symlink()
+        except OSError as error:
+            # A link to itself.
+            self.problems[name] = _cannot_be_read(error)
+            return
+        if is_folder:
+            own = link or (f"{name}/" if is_link else "")
+            self.open.append((f"{name}/", above, own))
+        elif paths.is_raw_name(entry.name):
+            self.found[name] = whole.stamp_of(entry)
+
+
+_ENDLESS = "leads into a tree"
+_REMOVE = "it is not followed: remove the link, or lead it to the folder of the frames"
+
+
+def _devices():
+    """Return {device: path} of the kernel's own trees."""
+    found = {}
+    for path in _SYSTEMS:
+        if os.path.ismount(path):
+            found[os.stat(path).st_dev] = path  # noqa: PTH116
+    return found
+
+
+def _cannot_be_read(error):
+    problem = f"cannot be read ({os.strerror(error.errno) if error.errno else error})"
+    return f"{problem}; check its permissions and its disk"

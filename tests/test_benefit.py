@@ -1,0 +1,102 @@
+"""Does a dark help: on injected structure and noise, and through the whole chain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_chain_of_masters import BIAS, DARKS, run, take
+
+from ccdflow import simulate
+from ccdflow.detector.benefit import benefit_of, harms
+
+SCIENCE = "calibrated/science_g1.fits"
+
+
+@pytest.mark.parametrize(("structure", "noise"), [(0.0, 6.0), (3.0, 6.0), (9.0, 6.0)])
+def test_structure_and_noise_are_told_apart(structure, noise):
+    rng = np.random.default_rng(3)
+    shape = (150, 201)
+    image = 40 + rng.normal(0, structure, shape) + rng.normal(0, noise, shape)
+    good = np.ones(shape, bool)
+    good[:, 17] = False
+    image[:, 17] += 1e5
+    found = benefit_of(image, np.full(shape, noise), good, gain=1.5)
+    assert found.noise == pytest.approx(36 * 1.5**2)
+    assert abs(found.structure - structure**2 * 1.5**2) < 4 * found.error
+    assert found.error < 3.0
+    figures = {"structure": found.structure, "structure_error": found.error, "added": found.noise}
+    assert harms([figures]) == (structure < noise)
+
+
+def test_a_dark_that_is_as_good_as_none_does_no_harm():
+    even = {"structure": 36.0, "structure_error": 0.5, "added": 36.0}
+    assert not harms([even])
+    # The bias cancels where there is a dark: without, its noise is back.
+    worse = {"structure": 0.0, "structure_error": 0.1, "added": 36.0}
+    assert harms([worse])
+    assert not harms([worse], bias_variance=40.0)
+    assert harms([worse], bias_variance=20.0)
+    # One amplifier that it helps is enough to keep it; what is not known does no harm.
+    assert not harms([worse, {**worse, "structure": 90.0}])
+    assert not harms([])
+    assert not harms([{"rate": 1.0}])
+
+
+def clean():
+    """Return a cold detector: no glow, no hot pixel, nothing for a dark to take away."""
+    amplifiers = [
+        simulate.Amplifier(columns=(0, 52), gain=1.2, read_noise=9.0),
+        simulate.Amplifier(columns=(52, 103), gain=1.55, read_noise=9.0),
+    ]
+    detector = simulate.draw_detector(
+        (101, 103), shutter=0.0, amplifiers=amplifiers, hot=0, filling=0, blinking=0, traps=0,
+        dead_columns=0, low=0, dead=0,
+    )  # fmt: skip
+    return replace(detector, glow=None)
+
+
+def noise_of(done, chain):
+    truth = chain.perfect("science_g1.fits")
+    sky = chain.good("science_g1.fits") & (np.abs(truth / np.median(truth) - 1) < 0.05)
+    return (done.open(SCIENCE)[0].data - truth)[sky].std()
+
+
+def test_a_harmful_dark_is_named_and_left_out_on_request(tmp_path):
+    """Three darks of a cold detector beside thirty biases: with them the frame is noisier."""
+    chain = take(tmp_path, detector=clean(), biases=30, darks=((60.0, 3),), temperature=-140.0)
+    done = run(tmp_path, chain)
+    lines = [line for line in done.lines if line.startswith("dark does harm: ")]
+    assert len(lines) == 1
+    assert f"{DARKS[60]}: it adds " in lines[0]
+    assert "`calibrate: skip_harmful: true` leaves it out" in lines[0]
+    before = noise_of(done, chain)
+    header = done.open(SCIENCE)[0].header
+    assert "DARKIM" in header
+
+    done = run(tmp_path, chain, calibrate={"skip_harmful": True})
+    header = done.open(SCIENCE)[0].header
+    assert "DARKIM" not in header
+    assert header["BIASIM"] == BIAS
+    assert header["CALGRADE"] == "B"
+    assert "dark left out: more noise than structure" in "; ".join(map(str, header["HISTORY"]))
+    assert noise_of(done, chain) < before - 0.3
+    assert "it was left out" in next(line for line in done.lines if "dark does harm" in line)
+    again = run(tmp_path, chain, calibrate={"skip_harmful": True})
+    assert again.records == {}
+
+
+def test_a_run_from_scratch_leaves_it_out_as_well(tmp_path):
+    """The dark is not made when the run is planned; the frame is what a second run would make."""
+    chain = take(tmp_path, detector=clean(), biases=30, darks=((60.0, 3),), temperature=-140.0)
+    done = run(tmp_path, chain, calibrate={"skip_harmful": True})
+    assert "DARKIM" not in done.open(SCIENCE)[0].header
+    assert run(tmp_path, chain, calibrate={"skip_harmful": True}).records == {}
+
+
+def test_a_dark_with_glow_and_hot_pixels_is_kept(tmp_path):
+    chain = take(tmp_path, biases=12, darks=((60.0, 9),))
+    done = run(tmp_path, chain, calibrate={"skip_harmful": True})
+    assert "DARKIM" in done.open(SCIENCE)[0].header
+    assert not [line for line in done.lines if line.startswith("dark does harm")]

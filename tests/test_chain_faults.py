@@ -1,0 +1,211 @@
+"""Bad calibration frames and headers: each is a line and a row, and costs nobody else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from test_chain_of_masters import BIAS, DARKS, FLATS, edit, pull, run, take
+
+from ccdflow import simulate
+from ccdflow.run import ledger
+
+SCIENCE = ["calibrated/science_g1.fits", "calibrated/science_g2.fits", "calibrated/science_r1.fits"]
+
+
+def grades(done):
+    return {product: done.records[product].data["grade"] for product in SCIENCE}
+
+
+def row_of(done, file):
+    table = pd.read_csv(done.results / "inventory.csv", keep_default_na=False).set_index("file")
+    return table.loc[file]
+
+
+def no_nan_made(done):
+    """No master and no calibrated frame of this run has a value that is not finite."""
+    for product, record in done.records.items():
+        if record.kind in ("bias", "dark", "flat", "science") and record.status == ledger.MADE:
+            hdus = done.open(product)
+            assert np.isfinite(hdus[0].data).all(), product
+            assert all(np.isfinite(hdu.data).all() for hdu in hdus if hdu.name == "UNCERT"), product
+
+
+def as_float(path, change):
+    """Rewrite a raw frame as float32, changed."""
+    with fits.open(path) as hdus:
+        data, cards = hdus[0].data.astype(np.float32), hdus[0].header.copy()
+    change(data)
+    fits.writeto(path, data, cards, overwrite=True)
+
+
+def everywhere(data):
+    data[:, :103] = np.nan
+
+
+def somewhere(data):
+    data[10:30, 20:40] = np.nan
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark60_", "flat_g"])
+def test_one_frame_that_is_nan_is_set_aside_and_costs_nothing(tmp_path, kind):
+    chain = take(tmp_path)
+    as_float(tmp_path / f"raw/{kind}2.fits", everywhere)
+    done = run(tmp_path, chain)
+    row = row_of(done, f"{kind}2.fits")
+    assert row.status == "set aside"
+    assert "holds no finite value" in row.reason
+    assert sum(line.startswith(f"set aside: {kind}2.fits: ") for line in done.lines) == 1
+    assert set(grades(done).values()) == {"A"}
+    no_nan_made(done)
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark60_", "flat_g"])
+def test_nan_in_a_part_of_a_frame_is_left_out_of_its_master(tmp_path, kind):
+    chain = take(tmp_path)
+    as_float(tmp_path / f"raw/{kind}2.fits", somewhere)
+    done = run(tmp_path, chain, **{kind.split("_")[0].rstrip("0123456789"): {"count": True}})
+    product = {"bias": BIAS, "dark60_": DARKS[60], "flat_g": FLATS["g"]}[kind]
+    members = done.records[product].data["members"]
+    if f"{kind}2.fits" in members:
+        count = done.open(product)["COUNT"].data
+        assert (count[10:30, 20:40] <= len(members) - 1).all()
+    assert set(grades(done).values()) == {"A"}
+    no_nan_made(done)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_flats_of_zeros_or_nan_make_no_flat_and_are_said(tmp_path, value):
+    chain = take(tmp_path)
+    for number in range(1, 5):
+        as_float(tmp_path / f"raw/flat_r{number}.fits", lambda data: data[:, :103].fill(value))
+    done = run(tmp_path, chain)
+    assert done.records[FLATS["r"]].status == ledger.REFUSED
+    assert grades(done) == dict(zip(SCIENCE, "AAC", strict=True))
+    assert "no flat" in done.records[SCIENCE[2]].data["missing"]["flat"]
+    assert sum(line.startswith(f"no combined flat: {FLATS['r']}: ") for line in done.lines) == 1
+    assert all(row_of(done, f"flat_r{n}.fits").reason for n in range(1, 5))
+    no_nan_made(done)
+
+
+@pytest.mark.parametrize("seconds", [-5.0, None, 2.0**31, 3e9])
+def test_a_dark_of_an_impossible_exposure_is_a_row_and_costs_nothing(tmp_path, seconds):
+    chain = take(tmp_path)
+    edit(tmp_path / "raw/dark60_4.fits", EXPTIME=seconds)
+    done = run(tmp_path, chain)
+    assert done.records[DARKS[60]].data["members"] == [f"dark60_{n}.fits" for n in (1, 2, 3)]
+    assert "in no combined dark: it has " in row_of(done, "dark60_4.fits").reason
+    assert set(grades(done).values()) == {"A"}
+
+
+def test_a_dark_of_0_s_is_said_and_left_out_of_the_biases(tmp_path):
+    """It is taken for a bias, as those of the EFOSC2 are; its hot pixels show that it is none."""
+    chain = take(tmp_path)
+    edit(tmp_path / "raw/dark60_4.fits", EXPTIME=0.0)
+    done = run(tmp_path, chain)
+    assert any("dark60_4.fits: 'DARK' of 0 s is taken for a bias" in line for line in done.lines)
+    assert done.records[BIAS].data["members"] == [f"bias{n}.fits" for n in range(1, 7)]
+    assert "left out of its combined bias" in row_of(done, "dark60_4.fits").reason
+    assert set(grades(done).values()) == {"A"}
+
+
+def test_all_darks_without_an_exposure_are_no_dark_and_every_frame_is_calibrated(tmp_path):
+    chain = take(tmp_path, darks=((60.0, 3),))
+    for number in (1, 2, 3):
+        edit(tmp_path / f"raw/dark60_{number}.fits", EXPTIME=None)
+    done = run(tmp_path, chain)
+    assert not [r for r in done.records.values() if r.kind == "dark"]
+    assert set(grades(done).values()) == {"C"}
+    for number in (1, 2, 3):
+        assert "no exposure time" in row_of(done, f"dark60_{number}.fits").reason
+
+
+def test_a_frame_without_an_exposure_takes_no_dark_and_says_so(tmp_path):
+    chain = take(tmp_path)
+    edit(tmp_path / "raw/science_g1.fits", EXPTIME=None)
+    done = run(tmp_path, chain)
+    assert grades(done) == dict(zip(SCIENCE, "CAA", strict=True))
+    assert "unknown exposure" in done.records[SCIENCE[0]].data["missing"]["dark"]
+    assert "DARKIM" not in done.open(SCIENCE[0])[0].header
+
+
+def test_two_filters_in_one_card_are_a_filter_of_their_own(tmp_path):
+    chain = take(tmp_path, flats=(("g", 6), ("r", 4)))
+    for number in (1, 2, 3):
+        edit(tmp_path / f"raw/flat_g{number}.fits", FILTER="g,r")
+    done = run(tmp_path, chain)
+    both = FLATS["g"].replace("_g.fits", "_g_r.fits")
+    members = {p: r.data["members"] for p, r in done.records.items() if r.kind == "flat"}
+    assert members == {
+        both: [f"flat_g{n}.fits" for n in (1, 2, 3)],
+        FLATS["g"]: [f"flat_g{n}.fits" for n in (4, 5, 6)],
+        FLATS["r"]: [f"flat_r{n}.fits" for n in (1, 2, 3, 4)],
+    }
+    assert done.open(SCIENCE[0])[0].header["FLATIM"] == FLATS["g"]
+    assert done.open(SCIENCE[2])[0].header["FLATIM"] == FLATS["r"]
+
+
+def test_masters_of_another_shape_are_not_taken_and_named(tmp_path):
+    """A second camera format in the same night: no frame takes what does not fit it."""
+    small = simulate.draw_detector((101, 103), shutter=0.0)
+    chain = take(tmp_path, folder="one", detector=small, flats=(("r", 4),))
+    large = simulate.draw_detector((121, 103), shutter=0.0)
+    take(tmp_path, folder="two", detector=large, science=(), darks=(), flats=(("g", 4),))
+    done = run(tmp_path, chain)
+    record = done.records["calibrated/one/science_g1.fits"]
+    assert record.data["grade"] == "C"
+    assert "no flat in g" in record.data["missing"]["flat"]
+    assert "size 103x121 instead of 103x101" in record.data["missing"]["flat"]
+    header = done.open("calibrated/one/science_r1.fits")[0].header
+    assert header["CALGRADE"] == "A"
+    assert header["FLATIM"] == FLATS["r"]
+
+
+def test_flats_of_unlike_exposures_never_take_a_dark_that_is_too_short_for_one_of_them(tmp_path):
+    """The longest of 4, 4, 4 and 80 s is beyond 2.5 times 20 s: the 60 s dark is taken, scaled."""
+    chain = take(tmp_path)
+    edit(tmp_path / "raw/flat_g4.fits", EXPTIME=80.0)
+    done = run(tmp_path, chain)
+    assert done.open(FLATS["g"])[0].header["DARKIM"] == DARKS[60]
+    assert done.open(FLATS["r"])[0].header["DARKIM"] in DARKS.values()
+    edit(tmp_path / "raw/flat_r4.fits", EXPTIME=400.0)
+    again = run(tmp_path, chain)
+    assert "DARKIM" not in again.open(FLATS["r"])[0].header
+    assert any(
+        "scaled up 2.5 times at most" in text for text in again.records[FLATS["r"]].data["without"]
+    )
+
+
+def test_a_header_that_says_a_step_was_done_is_refused_in_one_line(tmp_path):
+    chain = take(tmp_path)
+    edit(tmp_path / "raw/science_g1.fits", FLATFLD="done", ZEROCOR="Zero.fits")
+    done = run(tmp_path, chain)
+    assert SCIENCE[0] not in done.records
+    lines = [line for line in done.lines if "science_g1.fits" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        "set aside: science_g1.fits: ZEROCOR: the frame was reduced already, by IRAF"
+    )
+    assert row_of(done, "science_g1.fits").status == "set aside"
+    assert [done.records[p].data["grade"] for p in SCIENCE[1:]] == ["A", "A"]
+
+
+def test_amplifiers_of_very_unlike_gain(tmp_path):
+    """Electrons are the truth across the seam, and so are the errors."""
+    amplifiers = (
+        simulate.Amplifier(columns=(0, 52), gain=0.7, read_noise=5.0),
+        simulate.Amplifier(columns=(52, 103), gain=2.8, read_noise=6.5),
+    )
+    detector = simulate.draw_detector((101, 103), shutter=0.0, amplifiers=amplifiers)
+    chain = take(tmp_path, detector=detector, biases=20, darks=((60.0, 9),), flats=(("g", 9),),
+                 science=(("g", 60.0, 2),))  # fmt: skip
+    done = run(tmp_path, chain)
+    hdus = done.open(SCIENCE[0])
+    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    for part in (np.s_[:, :52], np.s_[:, 52:]):
+        inside = np.zeros(good.shape, bool)
+        inside[part] = True
+        spread = pull(hdus, chain.perfect("science_g1.fits"), good & inside)
+        assert spread.std() == pytest.approx(1.0, abs=0.04)
+        assert abs(spread.mean()) < 0.1
