@@ -1,0 +1,129 @@
+"""Make a release: version, changelog and citation agree, and a tag names them.
+
+python scripts/release.py VERSION
+
+Example, which changes nothing and says whether a release of this version could be made:
+
+python scripts/release.py 0.1.0 --check
+
+Without `--check` it writes the version into the library and into CITATION.cff, dates the first
+section of CHANGELOG.md, commits these three and tags the commit `vVERSION`. It pushes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from ccdflow import commandline
+from ccdflow.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY, CITATION, CHANGES = "scripts/ccdflow/__init__.py", "CITATION.cff", "CHANGELOG.md"
+_VERSION = r"\d+\.\d+\.\d+"
+
+
+def parse(arguments=None):
+    """Return the parsed command line."""
+    parser = commandline.parser(__doc__, words="VERSION")
+    parser.add_argument("--check", action="store_true", help="say whether it could be made")
+    return commandline.parse(parser, arguments)
+
+
+def git(root, *arguments):
+    """Run git in a folder and return its output."""
+    done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"git {arguments[0]}: {done.stderr.strip()}", file=str(root))
+    return done.stdout.strip()
+
+
+def released(text, version, day):
+    """Return the changelog with its first section dated.
+
+    Parameters
+    ----------
+    text : str
+    version : str
+    day : datetime.date
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    UserError
+        If the first section is of another version, or dated already.
+    """
+    heading = re.search(r"^## (.*)$", text, re.MULTILINE)
+    wanted = f"{version}, not released yet"
+    if heading is None or heading[1] != wanted:
+        raise UserError(
+            "the first section is of something else",
+            file=CHANGES,
+            value=heading and heading[1],
+            allowed=wanted,
+            remedy=f"begin it with '## {wanted}'",
+        )
+    return text[: heading.start()] + f"## {version}, {day}" + text[heading.end() :]
+
+
+def replaced(text, pattern, version, *, name):
+    """Return a file's text with its version replaced.
+
+    Raises
+    ------
+    UserError
+        If the file does not name one version, in one place.
+    """
+    text, count = re.subn(pattern, rf"\g<1>{version}\g<2>", text, flags=re.MULTILINE)
+    if count != 1:
+        raise UserError("names no version, or several", file=name, value=count, allowed="one")
+    return text
+
+
+def texts(root, version, day):
+    """Return {file: its text in the release}."""
+    read = {name: (root / name).read_text("utf-8") for name in (LIBRARY, CITATION, CHANGES)}
+    return {
+        LIBRARY: replaced(
+            read[LIBRARY], rf'^(__version__ = "){_VERSION}(")$', version, name=LIBRARY
+        ),
+        CITATION: replaced(read[CITATION], rf"^(version: ){_VERSION}()$", version, name=CITATION),
+        CHANGES: released(read[CHANGES], version, day),
+    }
+
+
+def release(options, *, root=ROOT, day=None):
+    """Make the release, or say that it could be made; return the text to print."""
+    version = options.words.pop(0) if options.words else ""
+    commandline.no_more_words(options)
+    if not re.fullmatch(_VERSION, version):
+        raise UserError("is no version", keyword="VERSION", value=version, allowed="1.2.3")
+    new = texts(root, version, day or datetime.datetime.now(datetime.UTC).date())
+    tag = f"v{version}"
+    if git(root, "tag", "--list", tag):
+        raise UserError("is there already", keyword="tag", value=tag)
+    if options.check:
+        return f"{tag} can be released: git has no such tag, and version and changelog agree"
+    if git(root, "status", "--porcelain"):
+        raise UserError("there are changes that are not committed", file=str(root))
+    for name, text in new.items():
+        (root / name).write_text(text, "utf-8")
+    git(root, "add", *new)
+    git(root, "commit", "--message", f"Release {version}")
+    git(root, "tag", "--annotate", tag, "--message", f"ccdflow {version}")
+    return f"{tag} is committed and tagged; to publish it: git push --follow-tags"
+
+
+def main(arguments=None):
+    """Run the command line and return its exit status."""
+    return commandline.run(release, parse, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
