@@ -249,9 +249,9 @@ class Cost:
 
 def whole_run(raw, results, cost, **config):
     """Run everything, as the workflow does; return (records by product, closing lines)."""
-    # Of absurd numbers numpy warns, and goes on.
+    # numpy and astropy warn of absurd numbers and cards, and go on.
     with cost.measured(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore")
         running = begin(raw, results, {}, **config)
         try:
             done = worker.work(
