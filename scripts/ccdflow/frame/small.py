@@ -10,11 +10,11 @@ import numpy as np
 
 from ccdflow.files.inflate import scratch
 
-SIDE = 320
+SIDE = 256
 """The longer side of a small image has at most so many pixels."""
 
 ROWS = 2
-"""Rows of each square that are looked at: two of the LFC's thirteen take 1 % of a frame's time."""
+"""Rows of each square that are looked at: two of the LFC's seventeen are enough to see stars."""
 
 
 def step_of(shape):

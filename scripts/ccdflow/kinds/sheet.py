@@ -144,10 +144,8 @@ def write_sheet(context, job):
         pictures = []
         for product, key in zip(products, keys, strict=True):
             unit = context.outcome(product).data.get("unit", "adu")
-            shown = take(context, row, product, key, unit)
-            path = paths.small_picture(job.night, product)
-            content = (context.results / path).read_bytes()
-            name = path.rpartition("/")[2]
+            shown, content = take(context, row, product, key, unit)
+            name = paths.small_picture(job.night, product).rpartition("/")[2]
             files[name] = [len(content), zlib.crc32(content)]
             pictures.append({"product": product, "file": name, **asdict(shown)})
         frames[row.file] = {

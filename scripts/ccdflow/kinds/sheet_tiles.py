@@ -27,6 +27,7 @@ from ccdflow.run.inventory import ARRIVING
 _UP = "../.."
 # The highest value of most converters, and how near to it counts as saturated.
 _TOP, _NEAR = 65535, 0.99
+_HOTTEST = 100.0
 _OLD_MARKS = {"raw file is gone", REDUCED}
 
 
@@ -134,7 +135,12 @@ class NightTiles:
             "Median full width at half maximum of the brightest stars",
             self._width,
         )
-        yield "Temperature", "°C", "Of the detector, as the header has it", self._temperature
+        yield (
+            "Temperature",
+            self._degrees(),
+            "Of the detector, as the header has it",
+            self._temperature,
+        )
 
     def _panel(self, name, unit, hint, value_of):
         points = []
@@ -179,6 +185,11 @@ class NightTiles:
 
     def _width(self, frame):
         return self.listed.get(frame.file, {}).get("width")
+
+    def _degrees(self):
+        """Return the unit of the headers' temperatures: no detector works at 100 °C."""
+        found = [value for frame in self.frames if (value := self._temperature(frame)) is not None]
+        return "K" if found and max(found) > _HOTTEST else "°C"
 
     def _temperature(self, frame):
         try:

@@ -55,7 +55,9 @@ def take(context, row, product, key, unit="adu"):
 
     Returns
     -------
-    ccdflow.pages.smallpicture.Shown
+    shown : ccdflow.pages.smallpicture.Shown
+    content : bytes
+        The picture itself.
 
     Raises
     ------
@@ -64,13 +66,14 @@ def take(context, row, product, key, unit="adu"):
     """
     path = context.results / paths.small_picture(row.night, product)
     with suppress(FileNotFoundError):
-        shown = read_shown(path.read_bytes())
+        content = path.read_bytes()
+        shown = read_shown(content)
         if shown is not None and shown.key == key:
-            return shown
+            return shown, content
     with first_image(context, row, product) as pixels:
         content = small_picture(small_image(pixels), key=key, unit=unit)
     whole.write_hdus(path, [content])
-    return read_shown(content)
+    return read_shown(content), content
 
 
 @contextmanager

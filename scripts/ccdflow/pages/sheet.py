@@ -129,7 +129,7 @@ def sheet_section(tiles):
     Section
     """
     ordered = sorted(tiles, key=lambda tile: (tile.time or "~", tile.file))
-    names = sorted({tile.kind for tile in ordered}, key=lambda kind: Tile("", kind).place)
+    names = sorted({tile.kind for tile in ordered}, key=lambda kind: (Tile("", kind).place, kind))
     kinds = tuple((kind, sum(tile.kind == kind for tile in ordered)) for kind in names)
     sheet = Sheet(tuple(ordered), kinds)
     said = ()
@@ -259,6 +259,6 @@ def strip_section(panels):
         return None
     room = max(0.02 * (max(hours) - min(hours)), 1 / 60)
     kinds = {point.kind for panel in panels for point in panel.points}
-    kinds = tuple(sorted(kinds, key=lambda kind: Tile("", kind).place))
+    kinds = tuple(sorted(kinds, key=lambda kind: (Tile("", kind).place, kind)))
     strip = Strip(panels, min(hours) - room, max(hours) + room, kinds)
     return Section("clock", "Through the night", template="strip.html.j2", content=strip, order=20)
