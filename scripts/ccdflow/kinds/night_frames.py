@@ -8,9 +8,9 @@ from ccdflow import paths
 from ccdflow.kinds.bias import BIAS
 from ccdflow.pages import values as page
 from ccdflow.run import ledger
-from ccdflow.run.inventory import ARRIVING, OK, ORPHAN, SET_ASIDE
+from ccdflow.run.inventory import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
-_STATUS = {ORPHAN: "raw file is gone", SET_ASIDE: page.SET_ASIDE}
+_STATUS = {RAW_MISSING: "raw file missing", SET_ASIDE: page.SET_ASIDE}
 NOT_NOW = {ledger.FAILED: "failed", ledger.GONE: "left for the next run"}
 
 
@@ -20,7 +20,7 @@ def page_frames(context, night, prefix):
     left_out = _left_out(BIAS.night_groups(context, night), context)
     for row in context.rows_of(night):
         product = paths.reduced(row.file)
-        record = context.outcome(product) if row.status in (OK, ORPHAN) else None
+        record = context.outcome(product) if row.status in (OK, RAW_MISSING) else None
         status, reason = _STATUS.get(row.status, ""), row.reason
         made = record is not None and record.status == ledger.MADE
         if record is not None and record.status == ledger.SET_ASIDE:

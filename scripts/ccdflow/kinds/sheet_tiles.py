@@ -28,7 +28,7 @@ _UP = "../.."
 # The highest value of most converters, and how near to it counts as saturated.
 _TOP, _NEAR = 65535, 0.99
 _HOTTEST = 100.0
-_OLD_MARKS = {"raw file is gone", REDUCED}
+_OLD_MARKS = {"raw file missing", REDUCED}
 
 
 class NightTiles:
