@@ -89,12 +89,14 @@
     show();
     if (!large.open) large.showModal();
   });
-  by("close").addEventListener("click", () => large.close());
-  large.addEventListener("click", (event) => { if (event.target === large) large.close(); });
-  large.addEventListener("close", () => {
+  const back = () => {
     const tile = list.querySelector(`[data-open="${now}"]`);
     if (tile) tile.focus();
-  });
+  };
+  const shut = () => { large.close(); back(); };
+  by("close").addEventListener("click", shut);
+  large.addEventListener("click", (event) => { if (event.target === large) shut(); });
+  large.addEventListener("close", back);
   by("before").addEventListener("click", () => step(-1));
   by("next").addEventListener("click", () => step(1));
   by("scales").addEventListener("click", (event) => {
