@@ -82,6 +82,26 @@ rule calibrated_picture:
         make(wildcards)  # ccdflow.kinds.calibrated_pictures.SCIENCE_PICTURE.make
 
 
+rule contact_sheet:
+    """Reduced and calibrated frames of a night -> their small pictures, and the list of these."""
+    input:
+        needed,
+    output:
+        record("{product}"),
+    log:
+        log_of("{product}"),
+    wildcard_constraints:
+        product=r"nights/[^/]+/frames\.json",
+    localrule: True
+    params:
+        frames=sources,
+        sheet=product,
+    message:
+        "{params.frames} -> {params.sheet}"
+    run:
+        make(wildcards)  # ccdflow.kinds.sheet.SHEET.make
+
+
 rule page:
     """Frames, combined biases and pictures of a night -> its page."""
     input:

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ccdflow.errors import UserError
-from ccdflow.pages import biaspictures, canvas, pictures
+from ccdflow.pages import biaspictures, canvas, pictures, trendpicture
 from ccdflow.pages.pictures import (
     AmplifierNight,
     CombinedPanels,
@@ -375,5 +375,5 @@ def test_many_nights_are_drawn():
 
 
 def test_nights_that_are_dates_lie_at_their_days():
-    assert biaspictures.positions(["2016-01-16", "2016-01-18"]) == [735979.0, 735981.0]
-    assert biaspictures.positions(["2016-01-16", "run 3"]) == [0.0, 1.0]
+    assert trendpicture.positions(["2016-01-16", "2016-01-18"]) == [735979.0, 735981.0]
+    assert trendpicture.positions(["2016-01-16", "run 3"]) == [0.0, 1.0]

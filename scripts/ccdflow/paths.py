@@ -25,6 +25,9 @@ FLAT_QUALITY = "flat_quality.csv"
 ASSOCIATIONS = "associations.csv"
 OVERVIEW = "before_after.png"
 INDEX_PAGE = "report.html"
+SHEET = "frames.json"
+# The folder of a night's small pictures, in the night's folder.
+SMALL = "frames"
 
 STATE = ".ccdflow"
 LOCK = f"{STATE}/lock"
@@ -35,6 +38,8 @@ BATCHES = f"{STATE}/batches"
 # Versions before 0.9 kept batches here: their jobs may still run.
 ORDERS = f"{STATE}/orders"
 LOGS = f"{STATE}/logs"
+# What the last run did, as a script that the overview reads.
+LAST_RUN = f"{STATE}/last_run.js"
 FAILED_READS = f"{LOGS}/raw"
 
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")
@@ -68,7 +73,7 @@ def is_shown_only(product):
     """
     path = PurePosixPath(product)
     if path.parts[0] == "nights":
-        return path.suffix in (".html", ".png", ".csv")
+        return path.suffix in (".html", ".png", ".csv") or path.name == SHEET
     tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS)
     return str(path) in (*tables, OVERVIEW, INDEX_PAGE)
 
@@ -117,6 +122,25 @@ def night_folder(night):
 def night_page(night):
     """Return the path of a night's page."""
     return f"{night_folder(night)}/report.html"
+
+
+def small_picture(night, product):
+    """Return the path of the small picture of a frame.
+
+    >>> small_picture("2024-03-01", "calibrated/a/b.fits")
+    'nights/2024-03-01/frames/calibrated_a_b.fits@4a717244.png'
+    """
+    return f"{night_folder(night)}/{SMALL}/{segment(product)}.png"
+
+
+def is_of_small_pictures(folder):
+    """Tell whether a folder of the results is one of small pictures, of any night.
+
+    >>> is_of_small_pictures("nights/2024-03-01/frames"), is_of_small_pictures("reduced/a/frames")
+    (True, False)
+    """
+    parts = PurePosixPath(folder).parts
+    return len(parts) == 3 and parts[0] == "nights" and parts[2] == SMALL
 
 
 def set_aside(product):

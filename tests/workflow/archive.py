@@ -234,9 +234,20 @@ class Model(RuleBasedStateMachine):
         after = snapshot(self.box.results)
         for name in before.changed(after):
             own = name == "inventory.csv" or name.startswith("set_aside/")
-            assert own or name in outcome.jobs, f"{name} was written for nothing"
+            by = {name, *self.lists(name)}
+            is_small = paths.is_of_small_pictures(Path(name).parent)
+            by |= {job for job in outcome.jobs if is_small and job.startswith("reduced/")}
+            assert own or by & set(outcome.jobs), f"{name} was written for nothing"
         for name in before.lost(after):
-            assert name in made.retire or name in outcome.jobs, f"{name} is lost"
+            by = {name, *self.lists(name)}
+            assert by & {*made.retire, *outcome.jobs}, f"{name} is lost"
+
+    @staticmethod
+    def lists(name):
+        """Return the list that a small picture is a part of: () for any other file."""
+        folder = Path(name).parent
+        is_small = paths.is_of_small_pictures(folder)
+        return (str(folder.with_name(paths.SHEET)),) if is_small else ()
 
     def check_again(self):
         """The next run has nothing to do, and writes nothing."""

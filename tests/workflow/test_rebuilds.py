@@ -87,19 +87,39 @@ def box(original, tmp_path, monkeypatch):
     return own
 
 
-def check(box, expected, *, lost=(), moved=(), unmade=(), run=None):
+def nights_of(products):
+    """The nights of reduced frames: the list of a night's small pictures follows its frames."""
+    return {name.split("/")[1] for name in products if name.startswith("reduced/")}
+
+
+def small(products):
+    """The small pictures of reduced frames."""
+    return {
+        paths.small_picture(name.split("/")[1], name)
+        for name in products
+        if name.startswith("reduced/")
+    }
+
+
+def check(box, expected, *, lost=(), moved=(), unmade=(), run=None, lists=None):
     """Run, and hold what ran and what was written to what was expected; then nothing is to do.
 
-    Returns the outcome of the run, and what `snakemake -n` would have said before it.
+    The list of a night's small pictures is made where one of its frames is, or is lost; in other
+    cases ``lists`` are the nights for which it is made. Returns the outcome of the run, and what
+    `snakemake -n` would have said before it.
     """
     before = snapshot(box.results)
+    drawn = small(set(expected) - set(unmade))
+    nights = nights_of([*expected, *lost]) if lists is None else lists
+    lost = {*lost, *(small([*lost, *unmade]) & set(before.stamps))}
+    expected = {*expected, *(f"nights/{night}/{paths.SHEET}" for night in nights)}
     dry = box.plan().plan
     outcome = (run or box.run)()
     after = snapshot(box.results)
     assert sorted(outcome.jobs) == sorted(expected)
     assert sorted(dry.jobs) == sorted(expected)
     written = {name for name in before.changed(after) if name != "inventory.csv"}
-    assert written == (set(expected) - set(unmade)) | set(moved)
+    assert written == (set(expected) - set(unmade)) | set(moved) | drawn
     assert set(before.lost(after)) == set(lost)
     assert list(box.plan().plan.jobs) == []
     return outcome, "\n".join(describe(dry))
@@ -312,9 +332,12 @@ def test_fewer_types(box):
     box.config["types"] = ["flat"]
     left = {name for name in PAGES if not name.endswith("bias_quality.png")}
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
-    check(box, left | TABLES, lost=lost)
+    nights = (FIRST, SECOND)
+    biases = small(reduced(*(name for name in ALL if name[2] != 3)))
+    check(box, left | TABLES, lost=lost | biases, lists=nights)
     box.config["types"] = "all"
-    check(box, PAGES | TABLES)
+    # No frame is reduced for its small picture.
+    check(box, PAGES | TABLES, moved=biases, lists=nights)
     check_from_scratch(box)
 
 
@@ -385,8 +408,11 @@ def test_raw_deleted(box):
 
 def test_raw_deleted_and_its_product_too(box):
     (box.raw / frame(FIRST, "alpha", 1)).unlink()
-    (box.results / paths.reduced(frame(FIRST, "alpha", 1))).unlink()
-    check(box, of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES)
+    product = paths.reduced(frame(FIRST, "alpha", 1))
+    (box.results / product).unlink()
+    lost = small([product])
+    expected = of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES
+    check(box, expected, lost=lost, lists={FIRST})
     check_from_scratch(box)
 
 
@@ -506,7 +532,7 @@ PRODUCTS = [
 def test_product_deleted(box, product):
     content = (box.results / product).read_bytes()
     (box.results / product).unlink()
-    _, said = check(box, [product])
+    _, said = check(box, [product], lists=())
     assert (box.results / product).read_bytes() == content
     assert "1 product missing" in said
 
@@ -521,9 +547,33 @@ def test_product_damaged(box, product, how):
     path.write_bytes({"cut": bad[: len(bad) // 2], "empty": b""}.get(how, bad))
     if how == "times kept":
         os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-    _, said = check(box, [product])
+    _, said = check(box, [product], lists=())
     assert path.read_bytes() == content
     assert "1 product damaged" in said
+
+
+@pytest.mark.parametrize("how", ["one", "cut", "foreign", "all", "list"])
+def test_small_pictures_deleted_or_damaged(box, how):
+    """They come back by the night's list alone: no frame is reduced, and no page made, again."""
+    folder = box.results / "nights" / FIRST / paths.SMALL
+    sheet = f"nights/{FIRST}/{paths.SHEET}"
+    before = products(box.results)
+    one, *_ = sorted(folder.iterdir())
+    if how == "one":
+        one.unlink()
+    elif how == "cut":
+        one.with_suffix(".part").write_bytes(one.read_bytes()[:-20])
+        one.with_suffix(".part").replace(one)
+    elif how == "foreign":
+        (folder / "of_somebody.png").write_bytes(b"else")
+    elif how == "all":
+        shutil.rmtree(folder)
+    else:
+        (box.results / sheet).unlink()
+    assert list(box.plan().plan.jobs) == [sheet]
+    assert box.run().jobs == [sheet]
+    assert products(box.results) == before
+    assert box.run().jobs == []
 
 
 def test_products_touched(box):
@@ -543,7 +593,7 @@ def test_product_of_another_setting_put_back(box):
     assert new[-4 * 200 * 100 :] == old[-4 * 200 * 100 :]
     assert new != old
     (box.results / product).write_bytes(old)
-    check(box, [product])
+    check(box, [product], lists=())
     assert (box.results / product).read_bytes() == new
 
 
@@ -560,7 +610,7 @@ def test_own_notes_lost(box, name, how):
     else:
         path.write_bytes(content[: len(content) // 2] if how == "cut" else content)
     outcome = box.run()
-    everything = set(before) - {"inventory.csv"}
+    everything = {n for n in before if "/frames/" not in n} - {"inventory.csv"}
     assert set(outcome.jobs) == (everything if name == paths.LEDGER else set())
     assert products(box.results) == before
     assert box.run().jobs == []
@@ -728,7 +778,7 @@ def test_the_rows_by_snakemake(tmp_path):
     content = bytearray((box.results / damaged).read_bytes())
     content[10000] ^= 1
     (box.results / damaged).write_bytes(content)
-    outcome, _ = check(box, {lost, damaged}, run=by_snakemake)
+    outcome, _ = check(box, {lost, damaged}, run=by_snakemake, lists=())
     assert (
         f"raw file missing: {frame(FIRST, 'beta', 0)}: it was deleted or moved; its product is kept"
         in (outcome.lines)

@@ -78,7 +78,7 @@ def _is_usual(amplifier):
     return amplifier.along in ("rows", "none") and beside and not flipped
 
 
-def stream_frame(rows, writer, geometry, recipe, *, sample=()):
+def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
     """Reduce a usual frame from its rows into its file.
 
     Parameters
@@ -89,6 +89,8 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=()):
         After approval by `can_stream`.
     sample : sequence of int
         Rows of the product to keep for statistics, in order.
+    small : ccdflow.frame.small.SmallImage, optional
+        Is handed all rows of the product.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=()):
     FrameError
         If the raw file is damaged, or an amplifier holds no finite value.
     """
-    work = _Work(rows, geometry, recipe, sample)
+    work = _Work(rows, geometry, recipe, sample, small)
     size = max(1, BLOCK_PIXELS // rows.shape[1])
     for first, stored in rows.blocks(size):
         block = work.reduce(first, stored)
@@ -112,7 +114,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=()):
 class _Work:
     """Values collected from block to block."""
 
-    def __init__(self, rows, geometry, recipe, sample):
+    def __init__(self, rows, geometry, recipe, sample, small):
         self._offset = rows.offset
         self._dtype = rows.dtype
         self._geometry = geometry
@@ -128,6 +130,7 @@ class _Work:
         self._lines = {a.name: [] for a in geometry.amplifiers}
         self._wanted = np.asarray(sample, dtype=int)
         self._sample = []
+        self._small = small
         self._negatives = Negatives(rows.dtype.kind == "f" and not recipe.raw)
 
     def reduce(self, first, stored):
@@ -147,6 +150,8 @@ class _Work:
         wanted = self._wanted[(self._wanted >= row) & (self._wanted < row + shape[0])]
         if wanted.size:
             self._sample.append(out[wanted - row])
+        if self._small is not None:
+            self._small.add(row, out)
         self._words = checksum.checksum_of(self._words, pixels.to_big_endian(out))
         self.written += size
         return buffer

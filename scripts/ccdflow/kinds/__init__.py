@@ -19,12 +19,13 @@ from ccdflow.kinds.page import PAGE
 from ccdflow.kinds.picture import PICTURE
 from ccdflow.kinds.quality import QUALITY
 from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.sheet import SHEET
 from ccdflow.kinds.table import DARK_TABLE, FLAT_TABLE, TABLE
 
 CHAIN = Chain(
     (
-        FRAME, BIAS, DARK, FLAT, SCIENCE, PICTURE, QUALITY, MASTERS_PICTURE, SCIENCE_PICTURE, PAGE,
-        TABLE, DARK_TABLE, FLAT_TABLE, ASSOCIATIONS, INDEX,
+        FRAME, BIAS, DARK, FLAT, SCIENCE, PICTURE, QUALITY, MASTERS_PICTURE, SCIENCE_PICTURE,
+        SHEET, PAGE, TABLE, DARK_TABLE, FLAT_TABLE, ASSOCIATIONS, INDEX,
     )
 )  # fmt: skip
 

@@ -7,7 +7,6 @@ from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 
 from ccdflow.frame.products import product_images
@@ -17,7 +16,7 @@ from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.picture import NightPicture
 from ccdflow.kinds.science import SCIENCE, Calibration
 from ccdflow.kinds.writing import write_text
-from ccdflow.pages.page import Picture, Section
+from ccdflow.pages.values import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.inventory import digest
@@ -33,10 +32,13 @@ class CalibrationPicture(NightPicture):
     Attributes
     ----------
     title, explanation, alt : str
+    scale : {'linear', 'asinh'}
+        Of the images.
     """
 
     stage = 6
     title = explanation = alt = ""
+    scale = "linear"
 
     def drawn(self, context, night):
         """Return the groups whose products are drawn, if they are made."""
@@ -67,7 +69,7 @@ class CalibrationPicture(NightPicture):
     def _basis(self, context, night):
         made = self._made(context, night)
         return {
-            "version": picture.PICTURES,
+            "version": picture.PICTURES + self.version - 1,
             "products": [[g.product, context.outcome(g.product).key] for g in made],
         }
 
@@ -87,6 +89,7 @@ class CalibrationPicture(NightPicture):
             (self.row(context, group) for group in made),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
+            scale=self.scale,
         )
         return write_text(context, job, basis, png)
 
@@ -166,8 +169,10 @@ class SciencePicture(CalibrationPicture):
     rule = "calibrated_picture"
     words = ("picture of calibrated frames", "pictures of calibrated frames")
     file = "calibrated.png"
+    version = 2
+    scale = "asinh"
     title = "Before and after calibrating"
-    explanation = "Left: the reduced frame. Right: less bias and dark, over the flat. Each has a scale of its own."  # noqa: E501
+    explanation = "Left: the reduced frame. Right: less bias and dark, over the flat. Each has an asinh scale of its own, so that faint structure and bright stars are seen."  # noqa: E501
     alt = "One frame of each filter, reduced and calibrated"
 
     def drawn(self, context, night):
@@ -229,9 +234,9 @@ def _first_image(context, group):
 
 
 def _pixels(context, product, hdu):
-    with fits.open(context.results / product, memmap=False) as hdus:
-        data = hdus[hdu].data
-        return data.astype(data.dtype.newbyteorder("=")).astype(np.float32)
+    """Return the pixels of an image as a memory map: they are read where they are shrunk."""
+    with fits.open(context.results / product, memmap=True) as hdus:
+        return hdus[hdu].data
 
 
 def _count(groups, kind):

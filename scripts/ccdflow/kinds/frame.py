@@ -17,8 +17,10 @@ from ccdflow.files import decoding, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
+from ccdflow.frame.small import SmallImage, small_image
 from ccdflow.kinds import frame_warnings
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.small_pictures import is_drawn, leave
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.inventory import ARRIVING, OK, SET_ASIDE, Row, digest
@@ -240,6 +242,7 @@ class _Frame:
     memory: int
     key: str
     is_sampled: bool
+    is_drawn: bool
 
     @property
     def kind(self):
@@ -329,16 +332,19 @@ def _reduce(context, job, row, raw):
             memory,
             job.key,
             is_sampled=row.facts["type"] in context.chain.combined_types,
+            is_drawn=is_drawn(context),
         )
         done = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
             done = _stream(frame)
-        made, samples = done or _whole(frame)
+        made, samples, small = done or _whole(frame)
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
             # It is not the file whose header was read.
             raise rawfile.Changed(row.file) from None
         raise
+    if small is not None:
+        leave(context, row, job, small)
     return frame.target, made, _figures(frame, made, samples)
 
 
@@ -358,12 +364,14 @@ def _stream(frame):
     with rowio.Writer(frame.target, size) as writer:
         fingerprint = frame.row.fingerprint
         rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
+        shape = frame.geometry.shape
+        small = SmallImage(shape) if frame.is_drawn else None
         streamed = streaming.stream_frame(
-            rows, writer, frame.geometry, frame.recipe, sample=frame.rows(frame.geometry.shape)
+            rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small=small
         )
         if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
             return None
-    return streamed.reduced, [streamed.sample]
+    return streamed.reduced, [streamed.sample], None if small is None else small.result()
 
 
 def _whole(frame):
@@ -381,7 +389,8 @@ def _whole(frame):
     whole.write_hdus(frame.target, parts)
     _header_sizes[frame.kind] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
-    return made, samples
+    small = small_image(made.images[0].data) if frame.is_drawn else None
+    return made, samples, small
 
 
 def _refuse_negatives(frame, stored):

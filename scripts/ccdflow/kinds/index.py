@@ -9,9 +9,11 @@ from ccdflow.kinds import page as night_page
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.page import OFF, page_frames, provenance, trend
+from ccdflow.kinds.night_frames import page_frames
+from ccdflow.kinds.page import provenance
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
+from ccdflow.pages.values import REDUCED, SET_ASIDE
 from ccdflow.run import ledger
 
 
@@ -59,17 +61,15 @@ def write_index(context, job):
     lines, aside = [], []
     for night in nights:
         frames = page_frames(context, night, ".")
-        aside += [frame for frame in frames if frame.status == page.SET_ASIDE]
+        aside += [frame for frame in frames if frame.status == SET_ASIDE]
         lines.append(_night_line(context, night, frames, BIAS.night_groups(context, night)))
-    groups = sorted(BIAS.groups(context), key=lambda group: (group.shown, group.product))
     content = page.index_page(
         page.IndexPage(
             nights=tuple(reversed(lines)),
             aside=tuple(aside),
-            trend=trend(context, groups),
             sections=tuple(s for kind in context.chain if (s := kind.overview(context))),
             provenance=provenance(),
-            notes=() if BIAS.configuration(context)["enabled"] else (f"{OFF}.",),
+            last_run=paths.LAST_RUN,
         )
     )
     return write_text(context, job, basis, content)
@@ -83,9 +83,9 @@ def _night_line(context, night, frames, groups):
         page=paths.night_page(night),
         cameras=tuple(sorted({frame.camera for frame in frames if frame.camera})),
         kinds=tuple(sorted(Counter(frame.kind for frame in frames if frame.kind).items())),
-        reduced=statuses[page.REDUCED],
-        set_aside=statuses[page.SET_ASIDE],
-        other=len(frames) - statuses[page.REDUCED] - statuses[page.SET_ASIDE],
+        reduced=statuses[REDUCED],
+        set_aside=statuses[SET_ASIDE],
+        other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
         combined=sum(record is not None and record.status == ledger.MADE for record in outcomes),
         groups=len(groups),
     )

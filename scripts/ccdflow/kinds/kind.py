@@ -175,6 +175,11 @@ class Kind:
         """
         return None
 
+    def sections(self, context, night):
+        """Return all sections of a night's page for this kind, where it has several: a list."""
+        section = self.section(context, night)
+        return [] if section is None else [section]
+
     def index_basis(self, context):
         """Return what the overview of all nights depends on for this kind: a dict."""
         return {}

@@ -16,6 +16,8 @@ from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME, shown_nights
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.writing import write_text
+from ccdflow.pages.framesections import pictures_section
+from ccdflow.pages.values import Picture
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.inventory import OK, digest
@@ -104,8 +106,22 @@ class FramesPicture(NightPicture):
         """Return the picture's key."""
         return {"picture": getattr(context.outcome(self.product(night)), "key", "")}
 
+    def section(self, context, night):
+        """Return the section on frames before and after they were reduced."""
+        alt = "One frame of each image type: raw, reduced, and the profile of its overscan"
+        return pictures_section(file_picture(context, self.product(night), alt))
+
 
 PICTURE = FramesPicture()
+
+
+def file_picture(context, product, alt):
+    """Return a picture that another job has drawn, or nothing if it was not to be drawn."""
+    path = context.results / product
+    record = context.outcome(product)
+    if record is None or record.status != ledger.MADE or not path.is_file():
+        return ()
+    return (Picture(path.read_bytes(), alt),)
 
 
 def drawn_frames(context, night, *, gone=False):
@@ -217,13 +233,15 @@ def read_raw(context, row, hdu):
         layout = raw.layout(whole=False)
         data = raw.read_all(layout, memory=memory, fingerprint=row.fingerprint)
     stored, offset = decoding.array(data, layout.hdus[hdu], row.file)
-    return stored.astype(np.float32) + offset
+    image = stored.astype(np.float32)
+    image += offset
+    return image
 
 
 def first_image(context, product, geometry, recipe):
     """Return the first image of a product, (ny, nx), native byte order."""
     hdu = product_images(geometry, recipe)[0].hdu
-    with fits.open(context.results / product, memmap=False) as hdus:
+    with fits.open(context.results / product, memmap=True) as hdus:
         data = hdus[hdu].data
         return data.astype(data.dtype.newbyteorder("="))
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ccdflow.kinds import picture
 from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias_sections import OFF, bias_sections, trend
 from ccdflow.kinds.figures import names_of, night_figures
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.picture import NightPicture, drawing
 from ccdflow.kinds.writing import write_text
+from ccdflow.pages.biassections import trend_section
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
+
+# Nights of the trend on the overview.
+_MOST_NIGHTS = 366
 
 
 class QualityPicture(NightPicture):
@@ -48,6 +54,19 @@ class QualityPicture(NightPicture):
     def shown(self, context, night):
         """Return the picture of a night that has groups of biases."""
         return [self.product(night)] if BIAS.night_groups(context, night) else []
+
+    def sections(self, context, night):
+        """Return the sections on combined biases, on noise, and on the trend."""
+        return bias_sections(context, night, self.product(night))
+
+    def overview(self, context):
+        """Return the trend over the last nights."""
+        groups = sorted(BIAS.groups(context), key=lambda group: (group.shown, group.product))
+        nights = sorted({group.shown for group in groups})[-_MOST_NIGHTS:]
+        shown = [group for group in groups if group.shown in nights]
+        section = trend_section(trend(context, shown))
+        said = () if BIAS.configuration(context)["enabled"] else (f"{OFF}.",)
+        return replace(section, said=said)
 
 
 QUALITY = QualityPicture()

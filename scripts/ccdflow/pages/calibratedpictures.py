@@ -29,7 +29,7 @@ class ImageRow:
     images: tuple = field(repr=False)
 
 
-def image_rows(rows, *, title, explanation):
+def image_rows(rows, *, title, explanation, scale="linear"):
     """Draw pairs of images, a row each.
 
     Parameters
@@ -38,6 +38,8 @@ def image_rows(rows, *, title, explanation):
         At least one; one at a time is held in memory, if they come from a generator.
     title, explanation : str
         Headline, and the text below all.
+    scale : {'linear', 'asinh'}, optional
+        Of all images, see `ccdflow.pages.canvas.draw_image`.
 
     Returns
     -------
@@ -62,7 +64,8 @@ def image_rows(rows, *, title, explanation):
             place.heading(headline, top)
             for number, (small, unit, what) in enumerate(own):
                 left = LEFT + number * (widest + LEFT + SCALE_ROOM)
-                draw_image(place((left, top + 0.5, widest, height)), small, unit, what)
+                box = place((left, top + 0.5, widest, height))
+                draw_image(box, small, unit, what, scale=scale)
             top += height + 1.0
         return png_bytes(figure)
 

@@ -16,7 +16,7 @@ from functools import cache
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import FuncNorm, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import MaxNLocator
@@ -70,6 +70,8 @@ _SHADES = 48
 SHADES = LinearSegmentedColormap.from_list(
     "ccdflow", ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3"), N=_SHADES
 )
+# Values that an asinh scale is taken from.
+_FEWEST = 16
 _SHOWN_PERCENT = (3.0, 96.0)
 
 
@@ -138,7 +140,7 @@ def png_bytes(figure):
     stream = io.BytesIO()
     small = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     small.putpalette(_with_exact_ground(small.getpalette()))
-    small.save(stream, format="PNG", optimize=True, dpi=(_DPI, _DPI))
+    small.save(stream, format="PNG", compress_level=6, dpi=(_DPI, _DPI))
     return stream.getvalue()
 
 
@@ -248,7 +250,49 @@ def _scale(values):
     return (low, high) if high - low > least else (low - 0.5, high + 0.5)
 
 
-def draw_image(axes, image, unit, title, *, ratio=None):
+@dataclass(frozen=True)
+class _Asinh:
+    """A scale that is even about the typical value, and shows stars of any brightness."""
+
+    centre: float
+    width: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values):
+        """Return the scale of an image; None where it has too few values for one."""
+        known = np.sort(values[np.isfinite(values)])
+        if known.size < _FEWEST:
+            return None
+        low, centre, high = (known[int(part * (known.size - 1))] for part in (0.16, 0.5, 0.84))
+        width = float(high - low) / 2
+        least, most = float(known[int(0.002 * known.size)]), float(known[-1])
+        if width <= 1e-6 * max(abs(least), abs(most)) or most <= least:
+            return None
+        return cls(float(centre), width, max(least, float(centre) - 10 * width), most)
+
+    def norm(self):
+        """Return it for matplotlib."""
+        inverse = lambda x: self.centre + self.width * np.sinh(x)  # noqa: E731
+        return FuncNorm(
+            (lambda v: np.arcsinh((v - self.centre) / self.width), inverse), self.low, self.high
+        )
+
+    def ticks(self):
+        """Return about six values that lie evenly, written with two digits."""
+        ends = np.arcsinh((np.array([self.low, self.high]) - self.centre) / self.width)
+        values = self.centre + self.width * np.sinh(np.linspace(*ends, 6))
+        digits = [2 - math.ceil(math.log10(max(abs(each), self.width))) for each in values]
+        near = 1 - math.floor(math.log10(self.width))
+        rounded = [
+            round(each, near if abs(each - self.centre) < 3 * self.width else places)
+            for each, places in zip(values.tolist(), digits, strict=True)
+        ]
+        return sorted({each for each in rounded if self.low <= each <= self.high})
+
+
+def draw_image(axes, image, unit, title, *, ratio=None, scale="linear"):
     """Draw an image with its colour scale beside it.
 
     Parameters
@@ -261,6 +305,9 @@ def draw_image(axes, image, unit, title, *, ratio=None):
         What stands above the colour scale, and above the image.
     ratio : float, optional
         Height over width as drawn; the image's own by default.
+    scale : {'linear', 'asinh'}, optional
+        'linear' leaves a few values at each end out; 'asinh' shows faint structure and the
+        brightest stars in one.
     """
     ratio = ratio or image.ratio
     small, step = image.values, image.step
@@ -268,12 +315,14 @@ def draw_image(axes, image, unit, title, *, ratio=None):
     low, high = _scale(small)
     ny, nx = image.shape
     rows, columns = small.shape
+    curved = _Asinh.of(small) if scale == "asinh" else None
+    if curved is not None:
+        low, high = curved.low, curved.high
     drawn = axes.imshow(
         small,
         origin="lower",
         cmap=SHADES,
-        vmin=low,
-        vmax=high,
+        norm=Normalize(low, high) if curved is None else curved.norm(),
         extent=(0.5, 0.5 + columns * step, 0.5, 0.5 + rows * step),
         aspect="auto",
         interpolation="auto",
@@ -292,7 +341,12 @@ def draw_image(axes, image, unit, title, *, ratio=None):
     ends = (bool(np.nanmin(small) < low), bool(np.nanmax(small) > high)) if not blank else ()
     colours = axes.figure.colorbar(drawn, cax=bar, extend=beyond.get(ends, "neither"))
     colours.outline.set_visible(False)
-    colours.locator = MaxNLocator(5)
+    if curved is None:
+        colours.locator = MaxNLocator(5)
+    else:
+        colours.set_ticks(curved.ticks())
+        colours.minorticks_off()
+        bar.yaxis.set_major_formatter(lambda value, _: f"{value:.10g}".replace("-", "−"))
     bar.set_title(unit, fontsize=8, color=MUTED, loc="left")
 
 

@@ -97,8 +97,14 @@ def fits_section(region: Region) -> str:
 
 
 def _block_sums(image, step):
-    by_rows = np.add.reduceat(image, np.arange(0, image.shape[0], step), axis=0, dtype=float)
-    return np.add.reduceat(by_rows, np.arange(0, image.shape[1], step), axis=1)
+    ny, nx = image.shape
+    by_rows = np.zeros((-(-ny // step), nx))
+    # Whole rows at a time, which is ten times faster than `reduceat` along the columns.
+    with np.errstate(invalid="ignore"):
+        for first in range(min(step, ny)):
+            own = image[first::step]
+            by_rows[: len(own)] += own
+    return np.add.reduceat(by_rows, np.arange(0, nx, step), axis=1)
 
 
 def _block_counts(shape, step):
@@ -257,10 +263,11 @@ def shrink(image: np.ndarray, limit: int) -> Small:
     Small
     """
     step = max(1, math.ceil(max(image.shape) / limit))
-    finite = np.isfinite(image)
-    if finite.all():
-        means = _block_sums(image, step) / _block_counts(image.shape, step)
+    sums = _block_sums(image, step)
+    if np.isfinite(sums).all():
+        means = sums / _block_counts(image.shape, step)
     else:
+        finite = np.isfinite(image)
         counts = _block_sums(finite, step)
         sums = _block_sums(np.where(finite, image, 0), step)
         means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)

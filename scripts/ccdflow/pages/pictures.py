@@ -15,10 +15,8 @@ from ccdflow.errors import UserError
 from ccdflow.pages.biaspictures import (
     AmplifierNight,
     CombinedPanels,
-    TrendPoint,
     combined_bias_picture,
     night_quality_picture,
-    trend_picture,
 )  # fmt: skip
 from ccdflow.pages.canvas import (
     INK,
@@ -44,6 +42,7 @@ from ccdflow.pages.panels import (
     header_differs,
     take_panels,
 )  # fmt: skip
+from ccdflow.pages.trendpicture import TrendPoint, trend_picture
 
 __all__ = [
     "AmplifierNight", "CombinedPanels", "FramePanels", "Strip", "TrendPoint",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+KINDS = ("bias", "dark", "flat", "arc", "science", "other")
+_PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
+
 
 def figure(value: float, digits: int = 4) -> str:
     """Write a figure with so many significant digits, all digits before the point kept.
@@ -48,3 +51,45 @@ def span(values, digits=3):
     known = [value for value in values if math.isfinite(value)]
     ends = [figure(end(known), digits) for end in (min, max)] if known else []
     return " to ".join(dict.fromkeys(ends))
+
+
+def by_kind(frames):
+    """Group frames by image type: [(type, frames)], the known types in the order of work first."""
+    grouped = {}
+    for frame in frames:
+        grouped.setdefault(frame.kind, []).append(frame)
+    return in_order(grouped.items())
+
+
+def in_order(kinds):
+    """Sort pairs of image type and something: the known types in the order of work, then others."""
+    known = {kind: number for number, kind in enumerate(KINDS)}
+    return sorted(kinds, key=lambda pair: (known.get(pair[0], len(known)), pair[0]))
+
+
+def kind_name(kind):
+    """Return an image type in words."""
+    return kind or "of unknown type"
+
+
+def number_of(kind, number):
+    """Write how many frames of a type: 6 biases, 1 science frame, 3 of unknown type."""
+    if kind in _PLURALS:
+        return count(number, kind, _PLURALS[kind])
+    return count(number, f"{kind} frame") if kind else f"{number} of unknown type"
+
+
+def unique(names):
+    """Return the names that are not empty, each once, in their order."""
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def listing(names):
+    """Write names as a sentence has them: a, b and c."""
+    names = list(names)
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def count(number, one, many=None):
+    """Write a number with its noun."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

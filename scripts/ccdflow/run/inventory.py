@@ -39,7 +39,6 @@ OK = "ok"
 SET_ASIDE = "set aside"
 ARRIVING = "arriving"
 RAW_MISSING = "raw file missing"
-ORPHAN = RAW_MISSING  # kinds/page.py uses this name
 # `Row.gone` of such a file. A file that is there but cannot be read has the reason in its place.
 GONE = "it was deleted or moved"
 

@@ -284,6 +284,8 @@ def _sweep(folder, prefix, stamps, problems, above=()):
         for entry in entries:
             name = f"{prefix}/{entry.name}"
             if entry.is_dir():
-                _sweep(entry.path, name, stamps, problems, above)
+                # A night's list of small pictures knows their folder.
+                if not (len(above) == 2 and paths.is_of_small_pictures(name)):
+                    _sweep(entry.path, name, stamps, problems, above)
             elif not entry.name.startswith("."):
                 stamps[name] = ledger.stamp_of(entry)

@@ -42,6 +42,9 @@ def remove(results, product):
     target = None
     if paths.is_shown_only(product):
         path.unlink()
+        if path.name == paths.SHEET:
+            # The small pictures that it lists.
+            shutil.rmtree(path.with_name(paths.SMALL), ignore_errors=True)
     else:
         target = _free(Path(results), product)
         _move(path, target)

@@ -15,7 +15,17 @@ from pathlib import Path
 from ccdflow import paths, settings
 from ccdflow.camera.cameras import load_cameras
 from ccdflow.camera.imagetypes import is_of_unknown_type
-from ccdflow.run import claims, failures, inventory, ledger, lock, plan, removal, tracebacks
+from ccdflow.run import (
+    claims,
+    failures,
+    inventory,
+    last_run,
+    ledger,
+    lock,
+    plan,
+    removal,
+    tracebacks,
+)
 from ccdflow.run.context import Context
 from ccdflow.run.describe import counted, set_aside_lines, unknown_lines, unreadable_lines
 from ccdflow.run.inventory import ARRIVING, GONE, RAW_MISSING, SET_ASIDE
@@ -354,6 +364,8 @@ def _take_in(session):
     retire(context, [record.product for record in unmade if record.status not in kept])
     busy = claims.withdraw(context.results, ended=True)
     save(session, claims.removable(files, busy, context.results))
+    if session.plan.jobs:
+        last_run.write(session)
 
 
 def why_failed(session):

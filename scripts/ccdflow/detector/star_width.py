@@ -1,0 +1,131 @@
+"""The width of the brightest stars of an image: robust, and no photometry."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ccdflow.robust import MAD_TO_SIGMA
+
+BOX = 12
+"""Pixels on each side of a star that are looked at."""
+
+_CANDIDATES = 60
+_ENOUGH = 3
+# A cosmic ray has fewer pixels above half of its peak, a galaxy or a blend is not round.
+_FEWEST_PIXELS = 5
+_ROUND = 1.6
+# Peaks over the noise of a pixel.
+_BRIGHT = 12.0
+
+
+def star_width(image, *, step, small, top=math.inf):
+    """Measure the median full width at half maximum of the brightest stars.
+
+    A width is that of a disc with as many pixels as the star has above half of its peak; the
+    stars are looked for in a small image, and only their boxes are read.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (ny, nx); may be a memory map.
+    step : int
+        Pixels of the image along a pixel of the small one.
+    small : numpy.ndarray
+        The small image, finite or NaN.
+    top : float, optional
+        Peaks from this value on are left out as saturated.
+
+    Returns
+    -------
+    width : float
+        Pixels; NaN where fewer than three stars were found.
+    stars : int
+        Their number.
+    """
+    widths = []
+    for y, x in _brightest(small):
+        middle = (int((y + 0.5) * step), int((x + 0.5) * step))
+        width = _width(image, middle, step, top)
+        if width is not None:
+            widths.append(width)
+    if len(widths) < _ENOUGH:
+        return math.nan, len(widths)
+    return float(np.median(widths)), len(widths)
+
+
+def _brightest(small):
+    """Return rows and columns of the brightest pixels that are no neighbours of brighter ones."""
+    known = np.where(np.isfinite(small), small, -np.inf)
+    finite = small[np.isfinite(small)]
+    if finite.size < 9:
+        return []
+    middle = float(np.median(finite))
+    limit = middle + 5 * MAD_TO_SIGMA * float(np.median(np.abs(finite - middle)))
+    inner = known[1:-1, 1:-1]
+    is_peak = inner > limit
+    for dy in (0, 1, 2):
+        for dx in (0, 1, 2):
+            if (dy, dx) != (1, 1):
+                ny, nx = known.shape
+                is_peak &= inner >= known[dy : ny - 2 + dy, dx : nx - 2 + dx]
+    rows, columns = np.nonzero(is_peak)
+    order = np.argsort(-inner[rows, columns], kind="stable")[:_CANDIDATES]
+    return list(zip((rows[order] + 1).tolist(), (columns[order] + 1).tolist(), strict=True))
+
+
+def _width(image, middle, step, top):
+    """Return the width of the star near a place; None where there is none that can be measured."""
+    near = _box(image, middle, BOX + step)
+    if near is None:
+        return None
+    values, y0, x0 = near
+    y, x = np.unravel_index(int(np.nanargmax(values)), values.shape)
+    box = _box(image, (y0 + int(y), x0 + int(x)), BOX)
+    if box is None:
+        return None
+    values = box[0]
+    if not np.isfinite(values).all():
+        return None
+    edge = np.concatenate(
+        [values[:2].ravel(), values[-2:].ravel(), values[:, :2].ravel(), values[:, -2:].ravel()]
+    )
+    sky = float(np.median(edge))
+    noise = MAD_TO_SIGMA * float(np.median(np.abs(edge - sky)))
+    peak = float(values[BOX, BOX])
+    if peak >= top or peak < values.max() or peak - sky < _BRIGHT * max(noise, 1e-9):
+        return None
+    rows, columns = np.nonzero(_together(values > sky + (peak - sky) / 2))
+    if rows.size < _FEWEST_PIXELS or rows.size > BOX * BOX:
+        return None
+    spreads = sorted(np.linalg.eigvalsh(np.cov(rows, columns) + np.eye(2) / 12))
+    if math.sqrt(spreads[1] / spreads[0]) > _ROUND:
+        return None
+    return 2 * math.sqrt(rows.size / math.pi)
+
+
+def _together(mask):
+    """Return the pixels of a mask that hang together with its middle."""
+    found = np.zeros_like(mask)
+    found[BOX, BOX] = mask[BOX, BOX]
+    while True:
+        grown = found.copy()
+        grown[1:] |= found[:-1]
+        grown[:-1] |= found[1:]
+        grown[:, 1:] |= found[:, :-1]
+        grown[:, :-1] |= found[:, 1:]
+        grown &= mask
+        if (grown == found).all():
+            return found
+        found = grown
+
+
+def _box(image, middle, reach):
+    """Return the pixels about a place, and their first row and column; None at an edge."""
+    y0, x0 = middle[0] - reach, middle[1] - reach
+    size = 2 * reach + 1
+    if y0 < 0 or x0 < 0 or y0 + size > image.shape[0] or x0 + size > image.shape[1]:
+        return None
+    values = np.asarray(image[y0 : y0 + size, x0 : x0 + size], dtype=np.float64)
+    return (values, y0, x0) if np.isfinite(values).any() else None

@@ -1,0 +1,200 @@
+"""The list of a night's small pictures, which is whole only if the pictures are."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from contextlib import suppress
+from dataclasses import asdict, replace
+
+from ccdflow import paths
+from ccdflow.detector.star_width import star_width
+from ccdflow.frame.small import small_image, step_of
+from ccdflow.kinds.frame import FRAME, shown_nights
+from ccdflow.kinds.picture import NightPicture
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.sheet_tiles import NightTiles
+from ccdflow.kinds.small_pictures import first_image, is_drawn, take
+from ccdflow.kinds.writing import write_text
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.inventory import OK
+
+_LIGHT = ("science",)
+
+
+class Sheet(NightPicture):
+    """The small pictures of a night's frames, reduced and calibrated, and their list."""
+
+    name = "sheet"
+    rule = "contact_sheet"
+    words = ("contact sheet", "contact sheets")
+    stage = 6
+    file = paths.SHEET
+
+    def plan(self, planner):
+        """Want the list of each night that has frames, with all its pictures."""
+        context = planner.context
+        for night in shown_nights(context):
+            for product in self.shown(context, night):
+                if not self._is_whole(context, product):
+                    # A list of pictures that are not there is none.
+                    planner.stamps.pop(product, None)
+                planner.want(
+                    self,
+                    product,
+                    night,
+                    sheet_basis(context, night),
+                    needs=self._needs(context, night),
+                )
+
+    def _needs(self, context, night):
+        groups = SCIENCE.night_groups(context, night)
+        return [*FRAME.shown(context, night), *(group.product for group in groups)]
+
+    def _is_whole(self, context, product):
+        """Tell whether the pictures of a list are there; their folder's time says it for most."""
+        record = context.ledger.get(product)
+        if record is None or record.status != ledger.MADE:
+            return True
+        folder = _folder(context, product)
+        time = _time_of(folder)
+        if time == record.data.get("folder"):
+            return True
+        try:
+            found = json.loads((context.results / product).read_bytes())
+        except (OSError, ValueError):
+            return False
+        sizes = {each.name: each.stat().st_size for each in _scan(folder)}
+        if sizes != {name: size for name, (size, _) in found["files"].items()}:
+            return False
+        data = {**record.data, "folder": time}
+        context.ledger[product] = replace(record, basis=dict(record.basis), data=data)
+        return True
+
+    def basis(self, context, job):
+        """Return what the list of a night depends on."""
+        return sheet_basis(context, job.night)
+
+    def make(self, context, job, *, threads):
+        """Make the pictures that are missing, remove those of no frame, and write the list."""
+        return write_sheet(context, job)
+
+    def carries(self, context, job):
+        """Return the rows of the night, and the groups of its calibrated frames."""
+        return context.rows_of(job.night), SCIENCE.night_groups(context, job.night)
+
+    def shown(self, context, night):
+        """Return the list of a night that has frames to draw."""
+        is_wanted = is_drawn(context) and FRAME.shown(context, night)
+        return [self.product(night)] if is_wanted else []
+
+    def page_basis(self, context, night):
+        """Return the key of the list."""
+        keys = [getattr(context.outcome(each), "key", "") for each in self.shown(context, night)]
+        return {self.name: keys} if keys else {}
+
+    def sections(self, context, night):
+        """Return the contact sheet, and the strip of time."""
+        listed = {}
+        for product in self.shown(context, night):
+            with suppress(OSError):
+                listed = json.loads((context.results / product).read_bytes())["frames"]
+        tiles = NightTiles(context, night, listed)
+        found = (tiles.sheet(), tiles.strip())
+        return [section for section in found if section is not None]
+
+
+SHEET = Sheet()
+
+
+def sheet_basis(context, night):
+    """Return what the list of a night depends on: its frames, reduced and calibrated."""
+    lines = []
+    for row, *products in _drawn(context, night):
+        lines.append([row.file, *(context.outcome(product).key for product in products)])
+    return {"version": SHEET.version, "frames": lines}
+
+
+def _drawn(context, night):
+    """Yield the rows of a night with the products that have pictures: one or two."""
+    calibrated = {group.files[0]: group.product for group in SCIENCE.night_groups(context, night)}
+    for row in context.rows_of(night):
+        products = [reduced(row.file)] if row.status == OK else []
+        if row.file in calibrated:
+            products.append(calibrated[row.file])
+        made = [each for each in products if _is_made(context, each)]
+        if made and made[0] == products[0]:
+            yield row, *made
+
+
+def _is_made(context, product):
+    record = context.outcome(product)
+    return record is not None and record.status == ledger.MADE
+
+
+def write_sheet(context, job):
+    """Make the pictures that are missing, remove those of no frame, and write the list."""
+    basis = sheet_basis(context, job.night)
+    before = _listed_before(context, job.product)
+    frames, files = {}, {}
+    for row, *products in _drawn(context, job.night):
+        keys = [context.outcome(product).key for product in products]
+        pictures = []
+        for product, key in zip(products, keys, strict=True):
+            unit = context.outcome(product).data.get("unit", "adu")
+            shown, content = take(context, row, product, key, unit)
+            name = paths.small_picture(job.night, product).rpartition("/")[2]
+            files[name] = [len(content), zlib.crc32(content)]
+            pictures.append({"product": product, "file": name, **asdict(shown)})
+        frames[row.file] = {
+            "pictures": pictures,
+            **_width(context, row, products[-1], keys[-1], before),
+        }
+    folder = _folder(context, job.product)
+    for entry in _scan(folder):
+        if entry.name not in files and not entry.name.startswith("."):
+            os.unlink(entry.path)  # noqa: PTH108
+    text = json.dumps({"frames": frames, "files": files}, separators=(",", ":"))
+    record = write_text(context, job, basis, text)
+    return replace(record, data={"folder": _time_of(folder)})
+
+
+def _width(context, row, product, key, before):
+    """Return the width of the stars of a frame of the sky, measured before or now; {} for none."""
+    if row.facts["type"] not in _LIGHT:
+        return {}
+    known = before.get(row.file, {})
+    if known.get("measured") == key:
+        return {name: known[name] for name in ("measured", "width", "stars")}
+    with first_image(context, row, product) as pixels:
+        small = small_image(pixels)
+        width, stars = star_width(pixels, step=step_of(pixels.shape), small=small)
+    return {"measured": key, "width": round(width, 2) if width == width else None, "stars": stars}
+
+
+def _listed_before(context, product):
+    try:
+        return json.loads((context.results / product).read_bytes())["frames"]
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _folder(context, product):
+    return (context.results / product).with_name(paths.SMALL)
+
+
+def _scan(folder):
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def _time_of(folder):
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

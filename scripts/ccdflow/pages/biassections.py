@@ -1,0 +1,130 @@
+"""Sections on the biases of a night: what was combined, what they say, and the trend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ccdflow.pages.values import Section
+from ccdflow.pages.words import count, span
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What the section on combined biases shows.
+
+    Attributes
+    ----------
+    groups : tuple of ccdflow.pages.values.CombinedBias
+    elsewhere : str
+        A sentence on where combined biases of the night's frames are, if not here.
+    """
+
+    groups: tuple = ()
+    elsewhere: str = ""
+
+    @property
+    def pictures(self):
+        """All pictures of it."""
+        return [picture for group in self.groups for picture in group.pictures]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the section on noise shows.
+
+    Attributes
+    ----------
+    amplifiers : tuple of ccdflow.pages.values.AmplifierFigures
+    elsewhere : str
+        As of `Combined`.
+    """
+
+    amplifiers: tuple = field(default=())
+    elsewhere: str = ""
+
+
+def combined_section(groups, *, elsewhere="", biases=0):
+    """Return the section on the combined biases of a night.
+
+    Parameters
+    ----------
+    groups : sequence of ccdflow.pages.values.CombinedBias
+        Also those of which none was made.
+    elsewhere : str, optional
+        A sentence on where they are, if not here.
+    biases : int, optional
+        Number of biases of the night.
+
+    Returns
+    -------
+    Section
+    """
+    return Section(
+        "combined",
+        "Combined bias",
+        tuple(_said(groups, elsewhere, biases)),
+        template="bias.html.j2",
+        content=Combined(tuple(groups), elsewhere),
+        order=45,
+    )
+
+
+def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
+    """Return the section on what biases say of each amplifier, with its pictures.
+
+    Parameters
+    ----------
+    amplifiers : sequence of ccdflow.pages.values.AmplifierFigures
+    pictures : sequence of ccdflow.pages.values.Picture
+    elsewhere : str, optional
+        As of `combined_section`.
+    said : sequence of str, optional
+        Sentences for the summary.
+
+    Returns
+    -------
+    Section
+    """
+    return Section(
+        "amplifiers",
+        "Noise figures",
+        tuple(said),
+        pictures=tuple(pictures),
+        template="noise.html.j2",
+        content=Figures(tuple(amplifiers), elsewhere),
+        order=46,
+    )
+
+
+def trend_section(pictures, *, alone="There is no other night to compare with yet."):
+    """Return the section on figures over the nights; a sentence where there are none."""
+    return Section(
+        "trend",
+        "Trend over the nights",
+        paragraphs=() if pictures else (alone,),
+        pictures=tuple(pictures),
+        order=80,
+        name="Trend",
+    )
+
+
+def _said(groups, elsewhere, biases):
+    if not groups and elsewhere:
+        return [elsewhere]
+    if not groups:
+        return ["No biases were combined." if biases else "The night has no biases to combine."]
+    said = []
+    for each in groups:
+        if each.not_made:
+            said.append(f"{each.name}: no combined bias was made, because {each.not_made}.")
+            continue
+        line = f"{each.name}: {count(len(each.members), 'bias', 'biases')} combined"
+        if noise := span(each.noises):
+            line += f", noise of a pixel {noise} adu"
+            if predicted := span(each.predicted):
+                line += f" (predicted {predicted} adu)"
+        if each.left_out:
+            line += f"; {len(each.left_out)} left out"
+        said.append(line + ".")
+        said += [f"{each.name}: {text}." for text in each.remarks]
+    return [*said, elsewhere] if elsewhere else said

@@ -1,0 +1,126 @@
+"""The calendar of the overview: nights as squares, a year at a time, by how complete they are."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date
+
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
+UNDATED = "Without a date"
+
+
+@dataclass(frozen=True)
+class Day:
+    """One night of the calendar.
+
+    Attributes
+    ----------
+    day : int
+        Of the month.
+    page : str
+        Path of the night's page; empty where it has none.
+    level : int
+        0 (nothing is reduced) to 4 (all is made).
+    words : str
+        What is told of it.
+    """
+
+    day: int
+    page: str
+    level: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Year:
+    """One year of the calendar.
+
+    Attributes
+    ----------
+    name : str
+        The year, or `UNDATED`.
+    months : tuple of (str, tuple of Day)
+        Those that have nights, with their nights.
+    nights : tuple of NightLine
+        All nights of the year, the last one first.
+    frames : int
+        Number of frames.
+    """
+
+    name: str
+    months: tuple = ()
+    nights: tuple = ()
+    frames: int = 0
+
+
+def calendar(nights):
+    """Sort the nights of an overview into years.
+
+    Parameters
+    ----------
+    nights : sequence of ccdflow.pages.page.NightLine
+
+    Returns
+    -------
+    list of Year
+        The last one first; nights whose name is no date come at the end.
+    """
+    years = defaultdict(list)
+    for line in nights:
+        day = _date(line.night)
+        years[str(day.year) if day else ""].append((day, line))
+    ranked = sorted(years, key=lambda name: (name != "", name), reverse=True)
+    return [_year(name, years[name]) for name in ranked]
+
+
+def _year(name, found):
+    months = defaultdict(list)
+    for day, line in found:
+        if day is not None:
+            months[day.month].append(Day(day.day, line.page, level(line), words(line)))
+    return Year(
+        name or UNDATED,
+        tuple(
+            (MONTHS[month - 1], tuple(sorted(months[month], key=lambda each: each.day)))
+            for month in sorted(months)
+        ),
+        tuple(line for _, line in found),
+        sum(line.frames for _, line in found),
+    )
+
+
+def _date(night):
+    try:
+        return date.fromisoformat(night)
+    except ValueError:
+        return None
+
+
+def level(line):
+    """Return how complete a night is: 0 (nothing is reduced), then quarters, 4 (all is made).
+
+    Parameters
+    ----------
+    line : ccdflow.pages.page.NightLine
+        Complete is a night whose frames are all reduced, and whose groups are all combined.
+    """
+    wanted = line.frames + line.groups
+    done = line.reduced + line.combined
+    if not done or not wanted:
+        return 0
+    return 4 if done == wanted else max(1, min(3, math.floor(4 * done / wanted)))
+
+
+def words(line):
+    """Return in words what became of a night."""
+    text = f"{line.night}: {line.reduced} of {line.frames} frames reduced"
+    if line.set_aside:
+        text += f", {line.set_aside} set aside"
+    if line.groups:
+        text += f", {line.combined} of {line.groups} masters"
+    return text

@@ -1,0 +1,132 @@
+"""Sections on the frames of a night: the table, those set aside, how all was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccdflow.pages.values import REDUCED, SET_ASIDE, Section
+from ccdflow.pages.words import by_kind, count, listing, number_of, unique
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """The frames of a night.
+
+    Attributes
+    ----------
+    groups : list of (str, list of ccdflow.pages.values.Frame)
+        By image type.
+    cameras : list of str
+        Those that took them.
+    """
+
+    groups: list
+    cameras: list
+
+
+def frames_section(frames):
+    """Return the section with a table of every frame.
+
+    Parameters
+    ----------
+    frames : sequence of ccdflow.pages.values.Frame
+        Those set aside, too, in the order to show.
+
+    Returns
+    -------
+    Section
+    """
+    cameras = unique(frame.camera for frame in frames)
+    return Section(
+        "frames",
+        "Frames of the night",
+        tuple(_said(frames, cameras)),
+        template="frames.html.j2",
+        content=FrameTable(by_kind(frames), cameras),
+        order=30,
+        name="Frames",
+    )
+
+
+def aside_section(frames):
+    """Return the section on the frames that are set aside; arguments as of `frames_section`."""
+    aside = [frame for frame in frames if frame.status == SET_ASIDE]
+    return Section(
+        "aside",
+        "Set aside, and why",
+        template="aside.html.j2",
+        content=aside,
+        order=35,
+        name="Set aside",
+    )
+
+
+def pictures_section(pictures):
+    """Return the section with the picture of frames before and after they were reduced."""
+    missing = () if pictures else ("No frame of this night was drawn.",)
+    return Section(
+        "pictures", "Before and after", paragraphs=missing, pictures=tuple(pictures), order=40
+    )
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the products of a night were made.
+
+    Attributes
+    ----------
+    recipes : tuple of (str, str)
+        Camera and, in a sentence, what was done to its frames.
+    provenance : tuple of (str, str)
+        Names and values: versions of ccdflow, astropy, numpy.
+    """
+
+    recipes: tuple = ()
+    provenance: tuple = ()
+
+
+def provenance_section(recipes, provenance):
+    """Return the section on how the products were made; see `Made`."""
+    content = Made(tuple(recipes), tuple(provenance))
+    return Section(
+        "provenance", "How it was made", template="made.html.j2", content=content, order=90
+    )
+
+
+def _said(frames, cameras):
+    """Say in plain sentences what the night was and what was made of it."""
+    if not frames:
+        return ["No frame of this night was found."]
+    kinds = [number_of(kind, len(own)) for kind, own in by_kind(frames)]
+    taken = f"{count(len(frames), 'frame')}"
+    if cameras:
+        taken += f", taken with {listing(cameras)}"
+    done, aside = _number(frames, REDUCED), _number(frames, SET_ASIDE)
+    said = [f"{taken}: {listing(kinds)}.", _what_was_done(frames, done)]
+    said.append(
+        f"{count(aside, 'frame')} set aside, each with its reason below."
+        if aside
+        else "No frame had to be set aside."
+    )
+    if other := len(frames) - done - aside:
+        statuses = unique(
+            frame.status for frame in frames if frame.status not in (REDUCED, SET_ASIDE)
+        )
+        said.append(f"{count(other, 'frame')} not reduced ({listing(statuses)}).")
+    return said
+
+
+def _what_was_done(frames, done):
+    if not done:
+        return "No frame was reduced."
+    subtracted = sum(bool(frame.levels) for frame in frames if frame.status == REDUCED)
+    text = "the bias level that the overscan measures was taken off"
+    if not subtracted:
+        text = "no overscan was subtracted"
+    elif subtracted < done:
+        text += f" {subtracted} of them, from the others no overscan was subtracted"
+    return f"{count(done, 'frame')} reduced: {text}."
+
+
+def _number(frames, status):
+    return sum(frame.status == status for frame in frames)

@@ -1,0 +1,137 @@
+"""Templates of pages, and what they write figures with."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ccdflow.errors import UserError
+from ccdflow.pages.words import count, figure, kind_name, number_of, span
+
+
+def _fixed(values, places):
+    """Write the figures of all amplifiers with so many places after the point."""
+    shown = [f"{value:.{places}f}" if math.isfinite(value) else "–" for value in values]
+    return " / ".join(shown).replace("-", "−") if shown else "–"
+
+
+def _with_error(value, error):
+    """Write a value with its error, to two digits of the error."""
+    # An error of nothing is one by chance: three levels that lie on a line.
+    if not (math.isfinite(value) and math.isfinite(error) and error > 1e-6 * abs(value)):
+        return figure(value)
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
+
+
+def _seconds(value):
+    """Write an exposure time to the millisecond, without zeros at its end."""
+    return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
+
+
+_FIGURE = re.compile(r"[−-]?\d[\d.]*(e[−+-]?\d+)?( ± [\d.e−+-]+)?( %)?")
+
+
+def is_figure(text):
+    """Tell whether a cell of a table is a number, with its error or alone."""
+    return _FIGURE.fullmatch(text) is not None
+
+
+def visible(text: object) -> str:
+    """Write what cannot be printed (line breaks, controls, undecodable bytes) as escapes.
+
+    Parameters
+    ----------
+    text : object
+        Shown as ``str`` gives it.
+
+    Returns
+    -------
+    str
+        Printable characters only, always fit for UTF-8.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in str(text)
+    )
+
+
+def href(path):
+    """Write a relative path as a reference; bytes of a name that are no UTF-8 stay what they are.
+
+    A leading ``./`` keeps the beginning of a name from being read as a scheme or as a host.
+    """
+    quoted = quote(path, safe="/", errors="surrogateescape")
+    return quoted if quoted.startswith(("./", "../")) else f"./{quoted}"
+
+
+def _data_uri(png):
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _png_size(png):
+    """Width and height in pixels, from the header of a PNG."""
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+
+
+def check_pictures(pictures, where):
+    """Refuse pictures that are no PNG, or say nothing to those who do not see them."""
+    for picture in pictures:
+        if not picture.png.startswith(b"\x89PNG\r\n\x1a\n"):
+            raise UserError(
+                "a picture of the page is no PNG",
+                keyword=picture.title or picture.alt,
+                value=picture.png[:8],
+                remedy=f"look at what drew the pictures of {where}",
+            )
+        if not picture.alt.strip():
+            raise UserError(
+                "a picture of the page has no alternative text",
+                keyword=picture.title or None,
+                remedy=f"say in a sentence what the pictures of {where} show",
+            )
+
+
+@cache
+def _environment():
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_shown,
+    )
+    environment.filters |= {
+        "figure": figure,
+        "fixed": _fixed,
+        "seconds": _seconds,
+        "span": span,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
+        "with_error": _with_error,
+        "number_of": number_of,
+        "href": href,
+        "data_uri": _data_uri,
+        "png_size": _png_size,
+        "kind_name": kind_name,
+        "count": count,
+        "is_figure": is_figure,
+    }
+    return environment
+
+
+def _shown(value):
+    """Make every value that a template writes printable; markup made by the templates stays."""
+    return visible(value) if type(value) is str else value
+
+
+def template(name):
+    """Return a template by the name of its file."""
+    return _environment().get_template(name)

@@ -1,0 +1,52 @@
+"use strict";
+// What the last run did, and the disk, from the script that it left beside the overview.
+{
+  const told = window.ccdflowLastRun;
+  const place = document.getElementById("last-run");
+  const add = (parent, name, text) => {
+    const made = document.createElement(name);
+    if (text !== undefined) made.textContent = text;
+    parent.append(made);
+    return made;
+  };
+  const table = (heads, rows) => {
+    const scroll = add(place, "div");
+    scroll.className = "scroll";
+    const made = add(scroll, "table");
+    const head = add(add(made, "thead"), "tr");
+    for (const [text, title] of heads) {
+      const cell = add(head, "th", text);
+      cell.scope = "col";
+      cell.title = title;
+    }
+    const body = add(made, "tbody");
+    for (const row of rows) {
+      const line = add(body, "tr");
+      row.forEach((text, number) => {
+        const cell = add(line, number ? "td" : "th", String(text));
+        if (!number) cell.scope = "row";
+        if (typeof text === "number") cell.className = "number";
+      });
+    }
+  };
+  if (told) {
+    place.textContent = "";
+    add(place, "p", `The last run that had something to do ended on ${told.ended}` +
+      (told.failed.length ? `; ${told.failed.length} jobs failed.` : "; no job failed."));
+    table(
+      [["Products", "Kind of product"], ["Number", "Number of jobs"], ["Why", "Why they were made"]],
+      told.made,
+    );
+    if (told.failed.length) {
+      table([["Failed", "Product"], ["Reason", "Why it was not made"]], told.failed);
+    }
+    const megabytes = (bytes) => Number((bytes / 1e6).toFixed(1));
+    const all = told.disk.reduce((sum, line) => sum + line[2], 0);
+    add(place, "p", `The products take ${megabytes(all)} MB of disk, small pictures not counted.`);
+    table(
+      [["Folder", "Below the results folder"], ["Files", "Number of products"],
+        ["MB", "Megabytes"]],
+      told.disk.map(([folder, files, bytes]) => [folder, files, megabytes(bytes)]),
+    );
+  }
+}

@@ -1,0 +1,57 @@
+"""What the last run did, and the disk that the products take: a script that the overview reads.
+
+The overview itself says nothing of time, so that the same values give the same bytes. A browser
+that reads it from a file may load a script beside it, but no other file.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+
+from ccdflow import paths
+from ccdflow.files import whole
+from ccdflow.run import ledger
+
+
+def write(session):
+    """Write what a run that has ended did.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    context = session.context
+    text = json.dumps(told(session), separators=(",", ":"), ensure_ascii=True)
+    path = context.results / paths.LAST_RUN
+    whole.write_hdus(path, [f"window.ccdflowLastRun={text};\n".encode("ascii")])
+
+
+def told(session):
+    """Return what the script says: when, products made and why, jobs that failed, disk used."""
+    context = session.context
+    made = Counter((job.kind, job.why) for job in session.plan.jobs.values())
+    words = {kind.name: kind.words for kind in context.chain}
+    return {
+        "ended": time.strftime("%Y-%m-%d %H:%M"),
+        "made": [[words[kind][number != 1], number, why] for (kind, why), number in made.items()],
+        "failed": [[record.product, record.reason] for record in session.failed],
+        "disk": disk_used(context),
+    }
+
+
+def disk_used(context):
+    """Return [[folder, files, bytes]] of the products, as their records have it."""
+    files, sizes = Counter(), Counter()
+    for product, record in context.ledger.items():
+        if record.status == ledger.MADE and record.stamp:
+            top = product.partition("/")[0] if "/" in product else "."
+            files[top] += 1
+            sizes[top] += record.stamp[0]
+    return [[top, files[top], sizes[top]] for top in sorted(sizes, key=lambda top: -sizes[top])]

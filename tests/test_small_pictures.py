@@ -1,0 +1,233 @@
+"""Small pictures of frames, made by every way to the same bytes, and the widths of stars."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.visualization import ZScaleInterval
+from PIL import Image
+from small_frames import biases, run_jobs, write_raw
+
+from ccdflow import paths
+from ccdflow.detector.star_width import star_width
+from ccdflow.frame.small import ROWS, SIDE, SmallImage, small_image, step_of
+from ccdflow.pages.sheet import Panel, Point, Strip, Tile, sheet_section, strip_section
+from ccdflow.pages.smallpicture import read_shown, small_picture
+from ccdflow.run import last_run
+
+RNG = np.random.default_rng(4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (40, 64), (321, 100), (700, 1000), (1000, 333)])
+@pytest.mark.parametrize("block", [1, 7, 126, 5000])
+def test_a_small_image_is_the_mean_of_its_rows_and_blocks_change_no_bit(shape, block):
+    frame = RNG.normal(100, 5, shape).astype(np.float32)
+    small = SmallImage(shape)
+    for first in range(0, shape[0], block):
+        small.add(first, frame[first : first + block])
+    found = small.result()
+    np.testing.assert_array_equal(found, small_image(frame.astype(">f4")))
+    step = step_of(shape)
+    assert max(found.shape) <= SIDE
+    assert found.shape == tuple(math.ceil(length / step) for length in shape)
+    offsets = [n * step // min(ROWS, step) for n in range(min(ROWS, step))]
+    for y in {0, found.shape[0] // 2, found.shape[0] - 1}:
+        rows = [y * step + each for each in offsets if y * step + each < shape[0]]
+        for x in {0, found.shape[1] - 1}:
+            wanted = frame[rows, x * step : (x + 1) * step].mean(dtype=float)
+            assert found[y, x] == pytest.approx(wanted, rel=1e-5)
+
+
+def grey_of(content):
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize(("centre", "noise"), [(0.0, 1.0), (30_000.0, 90.0), (-5.0, 0.02)])
+def test_greys_give_the_values_back(centre, noise):
+    """To an eleventh of the noise about the sky, and to an eleventh of itself for a star."""
+    image = RNG.normal(centre, noise, (60, 50)).astype(np.float32)
+    image[10, 20] = centre + 2000 * noise
+    image[0, 0] = np.nan
+    content = small_picture(image, key="abc", unit="electron")
+    shown = read_shown(content)
+    assert (shown.key, shown.unit, shown.width, shown.height) == ("abc", "electron", 50, 60)
+    grey = grey_of(content)[::-1].astype(float)
+    assert grey[0, 0] == 0
+    steps = shown.low + (grey - 1) / 254 * (shown.high - shown.low)
+    values = shown.centre + shown.scale * np.sinh(steps)
+    off = np.abs(values - image)[1:]
+    allowed = 0.09 * np.hypot(image[1:] - shown.centre, shown.scale) + 1e-3 * noise
+    assert (off <= allowed).all()
+    assert shown.scale == pytest.approx(noise, rel=0.1)
+    assert content == small_picture(image, key="abc", unit="electron")
+
+
+def test_zscale_is_that_of_astropy():
+    image = RNG.normal(400, 12, (90, 80)).astype(np.float32)
+    image += np.linspace(0, 80, 90)[:, None].astype(np.float32)
+    image[::13, ::11] += 5000
+    low, high = read_shown(small_picture(image, key="")).zscale
+    wanted = ZScaleInterval(n_samples=7200).get_limits(image)
+    assert (low, high) == pytest.approx(wanted, abs=0.05 * (wanted[1] - wanted[0]))
+
+
+@pytest.mark.parametrize("image", [np.zeros((5, 4)), np.full((5, 4), np.nan), np.eye(1)])
+def test_an_image_without_noise_has_its_picture(image):
+    content = small_picture(image.astype(np.float32), key="k")
+    assert grey_of(content).shape == image.shape
+    assert all(np.isfinite(each) for each in (read_shown(content).low, read_shown(content).high))
+
+
+def test_a_picture_that_is_cut_damaged_or_foreign_says_nothing():
+    content = small_picture(np.eye(9, dtype=np.float32), key="k")
+    assert read_shown(content).key == "k"
+    for length in range(len(content)):
+        assert read_shown(content[:length]) is None
+    at = content.index(b'"key":"k"') + 7
+    assert read_shown(content[:at] + b"x" + content[at + 1 :]) is None
+    stream = io.BytesIO()
+    Image.new("L", (3, 3)).save(stream, "PNG")
+    assert read_shown(stream.getvalue()) is None
+
+
+# -- the width of stars ----------------------------------------------------------------------------
+
+
+def sky(stars, *, fwhm=4.0, shape=(700, 900), long=1.0, flux=4000.0, noise=8.0):
+    """A sky with gaussian stars at random places."""
+    rng = np.random.default_rng(8)
+    image = rng.normal(200, noise, shape)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    sigma = fwhm / 2.3548
+    for _ in range(stars):
+        y0, x0 = rng.uniform(30, np.array(shape) - 30)
+        around = (np.abs(y - y0) < 25 * long) & (np.abs(x - x0) < 25)
+        shape_ = np.exp(-((((y - y0) / long) ** 2 + (x - x0) ** 2) / (2 * sigma**2)))
+        image[around] += (flux * shape_)[around]
+    return image.astype(np.float32)
+
+
+@pytest.mark.parametrize("fwhm", [3.0, 4.5, 7.0])
+def test_the_width_of_gaussian_stars(fwhm):
+    image = sky(40, fwhm=fwhm)
+    width, stars = star_width(image, step=step_of(image.shape), small=small_image(image))
+    assert width == pytest.approx(fwhm, rel=0.08)
+    assert stars >= 15
+
+
+def test_cosmic_rays_trails_and_an_empty_sky_have_no_width():
+    hits = sky(0)
+    hits[tuple(RNG.integers(30, 600, (2, 200)))] += 9000
+    for image in (hits, sky(0), sky(12, long=4.0)):
+        width, stars = star_width(image, step=step_of(image.shape), small=small_image(image))
+        assert math.isnan(width)
+        assert stars < 3
+
+
+# -- in a run --------------------------------------------------------------------------------------
+
+PROFILE = """\
+recognise: {INSTRUME: TESTCAM}
+site: {longitude: 0.0}
+amplifiers:
+  - {name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}, gain: 1.5, read_noise: 6.0}
+"""  # noqa: E501
+ALL = ("frame", "bias", "dark", "flat", "science", "sheet", "page", "index")
+
+
+def night(tmp_path, **config):
+    """Four biases of another time each, a science frame with stars, and one that is cut."""
+    raw = tmp_path / "raw"
+    cards = {"INSTRUME": "TESTCAM", "DATE-OBS": "2020-02-29T22:10:00", "CCD-TEMP": -90.5}
+    for number, frame in enumerate(biases(5, (200, 72))):
+        kind = "BIAS" if number < 4 else "LIGHT"
+        more = {"IMAGETYP": kind, "EXPTIME": 0.0 if number < 4 else 30.0, "OBJECT": kind.lower()}
+        frame = frame.astype(float)
+        if number == 4:
+            frame[:, :64] += 60.0
+        own = cards | more | {"DATE-OBS": f"2020-02-29T22:1{number}:00"}
+        write_raw(raw / f"f{number}.fits", (frame.astype(np.uint16), own))
+    (raw / "bad.fits").write_bytes((raw / "f0.fits").read_bytes()[:9000])
+    config = {"pictures": {"per_type": 1}, "limits": {"settle": 0}} | config
+    return run_jobs(raw, tmp_path / "results", {"test": PROFILE}, kinds=ALL, **config)
+
+
+def test_the_picture_that_a_frames_job_leaves_is_that_of_its_product(tmp_path):
+    run = night(tmp_path)
+    folder = run.results / "nights/2020-02-29/frames"
+    names = {path.name for path in folder.iterdir()}
+    for number in range(5):
+        product = f"reduced/f{number}.fits"
+        path = run.results / paths.small_picture("2020-02-29", product)
+        record = run.context.outcome(product)
+        with fits.open(run.results / product) as hdus:
+            wanted = small_picture(small_image(hdus[0].data), key=record.key)
+        assert path.read_bytes() == wanted
+        names.discard(path.name)
+    (left,) = names
+    assert left.startswith("calibrated_f4.fits")
+
+
+def test_without_pictures_there_are_none(tmp_path):
+    run = night(tmp_path, pictures={"per_type": 0})
+    assert [path.name for path in (run.results / "nights/2020-02-29").iterdir()] == ["report.html"]
+    assert "Contact sheet" not in (run.results / "nights/2020-02-29/report.html").read_text()
+
+
+def test_the_sheet_marks_what_is_odd_and_the_strip_has_what_drifts(tmp_path):
+    text = (night(tmp_path).results / "nights/2020-02-29/report.html").read_text()
+    for panel in ("Bias level", "Noise", "Sky", "Temperature"):
+        assert f"<b>{panel}</b>" in text
+    assert "Width of stars" not in text
+    sky_ = float(text.split("<b>Sky</b> ")[1].split(" adu a second")[0])
+    # 60 adu and the slope of 3 adu along the rows, in 30 s.
+    assert sky_ == pytest.approx(63 / 30, abs=0.05)
+    assert "<b>Temperature</b> −90.5000 °C" in text
+    marks = re.findall(r'class="mark" title="([^"]*)">([^<]*)<', text)
+    assert Counter(word for _, word in marks) == {"warning": 5, "grade C": 1}
+    (why,) = [title for title, word in marks if word == "grade C"]
+    assert "no flat" in why
+
+
+def test_what_the_last_run_did(tmp_path):
+    run = night(tmp_path)
+    text = (run.results / paths.LAST_RUN).read_text()
+    assert text.startswith("window.ccdflowLastRun={")
+    assert '["frames",5,"new"]' in text
+    disk = {top: (files, size) for top, files, size in last_run.disk_used(run.context)}
+    made = list((run.results / "reduced").iterdir())
+    assert disk["reduced"] == (5, sum(path.stat().st_size for path in made))
+
+
+# -- what the page is handed -----------------------------------------------------------------------
+
+
+def test_the_strip_has_its_clock_and_scales():
+    points = [Point(22.0, 5.0, "bias", "a"), Point(26.0, 9.0, "flat", "b", 1)]
+    panel = Panel("Level", "adu", "what", tuple(points))
+    strip = strip_section([panel, Panel("Nothing", "", "", ())]).content
+    assert isinstance(strip, Strip)
+    assert [each.name for each in strip.panels] == ["Level"]
+    assert strip.kinds == ("bias", "flat")
+    assert [strip.x(point) for point in points] == pytest.approx([19.2, 980.8], abs=0.1)
+    assert [strip.y(panel, point) for point in points] == pytest.approx([93.1, 6.9], abs=0.1)
+    assert [text for _, text in strip.ticks] == ["22:00", "23:00", "00:00", "01:00", "02:00"]
+    assert panel.span == "5.00 to 9.00"
+    assert strip_section([]) is None
+
+
+def test_the_sheet_is_in_the_order_of_time_and_its_data_harm_no_page():
+    tiles = [Tile("z</script>.fits", "bias", time="2"), Tile("a.fits", "new", time="1"), Tile("b")]
+    section = sheet_section(tiles)
+    assert [tile.file for tile in section.content.tiles] == ["a.fits", "z</script>.fits", "b"]
+    assert [tile.name for tile in section.content.tiles] == ["a", "script>", "b"]
+    assert section.content.kinds == (("bias", 1), ("", 1), ("new", 1))
+    assert "<" not in section.content.data
+    assert asdict(tiles[0])["marks"] == ()
