@@ -23,6 +23,7 @@ BIAS_QUALITY = "bias_quality.csv"
 DARK_QUALITY = "dark_quality.csv"
 FLAT_QUALITY = "flat_quality.csv"
 ASSOCIATIONS = "associations.csv"
+VERIFICATION = "verification.csv"
 OVERVIEW = "before_after.png"
 INDEX_PAGE = "report.html"
 

@@ -17,7 +17,7 @@ from ccdflow.files import decoding, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
-from ccdflow.kinds import frame_warnings
+from ccdflow.kinds import frame_warnings, verification
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
@@ -141,7 +141,12 @@ class Frame(Kind):
             for row in context.rows_of(night)
             if row.status != ARRIVING
         ]
-        return {"frames": frames_digest(context, night), "facts": digest(facts)}
+        verified = verification.page_basis(context, night)
+        return {"frames": frames_digest(context, night), "facts": digest(facts), **verified}
+
+    def section(self, context, night):
+        """Return what was verified of a night's products, or None."""
+        return verification.section(context, night)
 
     def index_basis(self, context):
         """Return what the overview depends on: the frames of all nights."""
