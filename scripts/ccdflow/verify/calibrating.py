@@ -157,7 +157,7 @@ def wrong_errors(error, again, header):
         floor[place] = noise
     floor = floor * again.factor
     finite = np.isfinite(again.image) & (again.factor > 0)
-    if not (error[finite] >= floor[finite] * (1 - 1e-3)).all():
+    if not (error[finite] >= floor[finite] * (1 - 5e-3)).all():
         return "standard errors are below the read noise"
     if not np.isfinite(error[finite]).all():
         return "standard errors are not finite"

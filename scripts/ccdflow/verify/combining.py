@@ -21,6 +21,7 @@ from ccdflow.robust import MAD_TO_SIGMA
 from ccdflow.verify.accounts import CannotRemake, product_of
 
 _BOX = 32
+_ON_LIMIT = 5e-4
 _NEAR_LIMIT = 0.03
 """Part of a limit within which a value may be rejected or kept: light is known to that."""
 
@@ -208,12 +209,22 @@ def _by_ccdproc(stack, masked, account, scale):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         members = [CCDData(values, unit=units.adu) for values in stack]
+        for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
+            if name in arguments and (account.masters or account.levels):
+                arguments[name] *= 1 - _ON_LIMIT
         image = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
         # ccdproc does not clip a pixel in which a value is missing.
         odd = (masked | ~np.isfinite(stack)).any(axis=0)
         if odd.any():
             image[odd] = _without(stack[:, odd], masked[:, odd], account)
-    return Again(image, image.copy(), scale, "ccdproc")
+        if account.clip is None or not (account.masters or account.levels):
+            return Again(image, image.copy(), scale, "ccdproc")
+        # The product's members were float32: a value on the limit may be on its other side.
+        for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
+            arguments[name] *= (1 + _ON_LIMIT) / (1 - _ON_LIMIT)
+        other = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
+        other[odd] = image[odd]
+    return Again(image, other, scale, "ccdproc")
 
 
 def _without(values, masked, account):

@@ -32,7 +32,8 @@ VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
 COMBINED_EPS = 2
 """float32 steps by which a combined pixel may differ: sums run in another order."""
 _BANDS, _BAND_ROWS = 16, 8
-_ERROR_PART, _DARK_ERROR_PART = 1e-3, 0.2
+_OF_ERROR, _OF_DARK_ERROR = (0.999, 1.001), (0.7, 1.5)
+"""Of the noise model's standard error; the light around a dark's pixel is known only roughly."""
 _KINDS = {"reduced": "frame", "combined": "combined", "calibrated": "calibrated"}
 _COMMENTARY = ("COMMENT", "HISTORY")
 
@@ -255,10 +256,9 @@ def _check_errors(hdus, hdu, part, again, account, gains):
     for place, factor in gains:
         bounds[:, :, place[1]] *= factor
     is_lit = any(model.gain for model in account.models[hdu]) and not account.levels
-    reach = _DARK_ERROR_PART if is_lit else _ERROR_PART
+    least, most = _OF_DARK_ERROR if is_lit else _OF_ERROR
     with np.errstate(invalid="ignore"):
-        within = (error >= bounds[0] * (1 - reach)) & (error <= bounds[1] * (1 + reach))
-    # The light of the surroundings of a dark's pixel is known less well than the pixel's own.
+        within = (error >= bounds[0] * least) & (error <= bounds[1] * most)
     wrong = ~within & np.isfinite(bounds[1]) & (again.image == again.other)
     if wrong.any():
         raise _Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
