@@ -2,8 +2,9 @@
 
 
 rule verify:
-    threads: all_cores
     """Products, and what their headers name -> verification.csv. It makes no product."""
+    localrule: True
+    threads: all_cores
     params:
         program=f"{SNAKEFILE.parent}/scripts/verify.py",
         folders=[f"raw={SETTINGS['raw']}", f"results={RESULTS}"],

@@ -354,7 +354,11 @@ def _places(header):
 
 def models_of(header):
     """Return the `ModelAccount` of each amplifier of an image; () where the header has none."""
-    places = [(p, t) for p, t in _places(header) if f"MODRN{t}" in header]
+    every = _places(header)
+    if all(f"CLIPRN{tail}" in header for _, tail in every):
+        # Biases hold no light: one number is all of their noise.
+        return tuple(ModelAccount(p, header[f"CLIPRN{tail}"], 0.0, 1.0, None) for p, tail in every)
+    places = [(p, t) for p, t in every if f"MODRN{t}" in header]
     return tuple(
         ModelAccount(
             place,
