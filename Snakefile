@@ -19,6 +19,7 @@ include: "rules/flats.smk"
 include: "rules/calibrate.smk"
 include: "rules/pages.smk"
 include: "rules/batches.smk"
+include: "rules/verify.smk"
 
 
 if not IS_VIEW:

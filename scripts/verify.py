@@ -6,7 +6,8 @@ Example, after `make demo`:
 
 python scripts/verify.py raw=demo/raw results=demo/results reduced/ccd.001.0.fits
 
-Without PRODUCT it takes one frame of each camera, type and night, and every combined frame.
+Without PRODUCT it takes one reduced, one calibrated and one combined frame of each camera, type and
+night. `snakemake verify` does the same.
 Verdicts are in results/verification.csv. A verified product is not verified again while it and the
 files that it names are unchanged. Exit status 1 if any product differs.
 """

@@ -84,6 +84,7 @@ def test_a_frame_of_one_amplifier_card_for_card(tmp_path):
         ("OSCSTAT", "median"),
         ("NAMPS", 1),
         ("OVERSCAN", "[67:72,1:40]"),
+        ("OSCAXIS", "rows"),
         ("BIASLVL", float(f"{levels.mean():.6g}")),
         ("OVERRMS", pytest.approx(4.0, rel=0.15)),
         ("TRIM", "[1:64,1:40]"),
@@ -122,6 +123,8 @@ reduction: {model: spline, order: 2}
         "AMPNAM01": "left",
         "DATSEC01": "[1:30,1:40]",
         "OVERSC01": "[65:68,1:40]",
+        "OSCAXI01": "rows",
+        "OSCAXI02": "rows",
         "TRIM01": "[3:32,1:40]",
         "GAIN01": 1.2,
         "AMPNAM02": "the right",
@@ -267,7 +270,8 @@ def test_compressed_tiles_become_what_the_plain_frame_becomes(tmp_path):
     got, _ = made(tmp_path / "tiled", name="raw.fits.fz", profile=profile)
     wanted, _ = made(tmp_path / "plain", name="raw.fits")
     np.testing.assert_array_equal(got[0].data, wanted[0].data)
-    other = {"RAWFILE", "RAWFP", "CCDFKEY", *SUMS}
+    assert got[0].header["AMPHDU"] == 1
+    other = {"RAWFILE", "RAWFP", "CCDFKEY", "AMPHDU", *SUMS}
     assert {k: v for k, v in values(got[0].header) if k not in other} == {
         k: v for k, v in values(wanted[0].header) if k not in other
     }

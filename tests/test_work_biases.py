@@ -125,6 +125,7 @@ def test_the_header_card_for_card(tmp_path):
         ("OSCSTAT", "median"),
         ("NAMPS", 1),
         ("OVERSCAN", "[67:72,1:40]"),
+        ("OSCAXIS", "rows"),
         ("TRIM", "[1:64,1:40]"),
         ("AMPGAIN", 1.5),
         ("DATASEC", "[1:64,1:40]"),
@@ -664,11 +665,15 @@ def test_the_truth_of_the_simulated_night_comes_back(simulated):
 
 # Pixels and own cards of the frames below, and both of what they are combined to, by version.
 FRAME_PIXELS = {1: "eb9fbdbc9323376766ec80d5b262f3895d4bad17e28da37305dfff87ef2a24a9"}
-FRAME_CARDS = {1: "09a7efd8f131feff40c20b4041673479b3b043ca3c2a2a71f405549ed31e27df"}
-# 2: other biases are left out; of these none was.
+FRAME_CARDS = {
+    1: "09a7efd8f131feff40c20b4041673479b3b043ca3c2a2a71f405549ed31e27df",
+    # 2: axis of the overscan, HDU, flip and saturation of an amplifier.
+    2: "9faa042dac22cc7c83f04c342b3a9d4590c2a5d4c7a3456c372d83d24d13647b",
+}
+# 2: other biases are left out; of these none was. HEADER 2 of the frames: OSCAXIS is shared.
 COMBINED_BYTES = {
-    3: "2a292476dcbd49252f5aae8da4c0c20625041c5f9375f841ac80b46cec4eb3b3",
-    4: "955d0a4de2479c4c633dc57e200916be8ba4eb5dce62000e50f7c93ee2826e00",
+    3: "33afd208b3f755cbec646cb76cb607164b2f34983287270a9b729a9f2f08c96a",
+    4: "35b9d22cb6947cf6672a6c84ad89a639b8e231853ddacba04d99871a6c21289b",
 }
 # These say with what, not what, was made.
 _NOT_BYTES = {"CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER", "CCDFKEY", "RAWFP", "CHECKSUM"}

@@ -21,6 +21,8 @@ _SIGMA_FROM = {
     "noise": "sigma from gain and read noise",
 }
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL")
+# Of more than 999 members.
+_LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 
 
 def shared_cards(members):
@@ -136,7 +138,7 @@ def say_of_clipping_noise(cards, noises, unit="adu"):
 def _numbered(name, count):
     """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
     if count > 999:
-        return [f"{name[:3]}{number:05d}" for number in range(1, count + 1)]
+        return [f"{_LONG.get(name, name[:3])}{number:05d}" for number in range(1, count + 1)]
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
 
@@ -202,6 +204,7 @@ def say_of_noise(cards, combined, unit="adu"):
             ("MODRN", amplifier.read_noise, f"[{unit}] read noise that UNCERT is made with"),
             ("MODGN", amplifier.gain, f"[electron/{unit}] gain that UNCERT is made with"),
             ("MODFC", amplifier.factor, "measured over predicted noise, in UNCERT"),
+            ("MODLN", amplifier.level_noise or None, f"[{unit}] noise of a row's level, in UNCERT"),
         ):
             if value is not None:
                 cards.set(f"{keyword}{suffix}", float(f"{value:.6g}"), comment)
@@ -221,6 +224,8 @@ def say_of_flat(cards, *, levels, signal_to_noise, ratios):
     ratios : dict of str to float
         Mean of each amplifier, as `ccdflow.combine.flats.amplifier_ratios` returns them.
     """
+    for keyword, level in zip(_numbered("IMLVL", len(levels)), levels, strict=True):
+        cards.set(keyword, float(f"{level:.9g}"), "level that this flat was divided by")
     cards.set("FLATLVL", float(f"{np.median(levels):.6g}"), "median level of the flats combined")
     cards.set("FLATMIN", float(f"{np.min(levels):.6g}"), "lowest level of the flats combined")
     cards.set("FLATMAX", float(f"{np.max(levels):.6g}"), "highest level of the flats combined")
@@ -248,6 +253,20 @@ def say_of_gains(cards, gains, unit="adu"):
         if gain is not None and math.isfinite(gain):
             keyword = "GAINMEAS" if len(gains) == 1 else f"GAINME{number:02d}"
             cards.set(keyword, float(f"{gain:.6g}"), f"[electron/{unit}] gain from pairs of flats")
+
+
+def say_of_factors(cards, factors):
+    """Write the factor on the dark for each member of a flat.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    factors : sequence of float
+        () if no dark was subtracted.
+    """
+    for keyword, factor in zip(_numbered("IMDRK", len(factors)), factors, strict=True):
+        cards.set(keyword, float(f"{factor:.9g}"), "factor on the dark for this flat")
 
 
 def say_of_dark(cards, *, seconds, rates, hot, hot_limit, unit="electron"):

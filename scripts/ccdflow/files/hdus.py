@@ -17,7 +17,7 @@ def versions():
     """Return the versions that products name, as (keyword, version, comment)."""
     return (
         ("CCDFLOW", __version__, "reduced by ccdflow, version"),
-        ("CCDPVER", version("ccdproc"), "ccdproc, whose arithmetic it is, version"),
+        ("CCDPVER", version("ccdproc"), "equal to this ccdproc by test: docs/verify.md"),
         ("ASTRPVER", version("astropy"), "astropy version"),
         ("NUMPYVER", version("numpy"), "numpy version"),
     )

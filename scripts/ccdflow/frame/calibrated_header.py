@@ -83,7 +83,8 @@ def _say_of_master(cards, use):
     if use.lag is not None:
         cards.set(f"{name}DT", int(use.lag), "[d] nights from it to this frame")
     if master.kind == "dark":
-        cards.set("DARKSCAL", _short(use.scale), "the dark less its bias was multiplied by it")
+        scale = float(f"{use.scale:.9g}")
+        cards.set("DARKSCAL", scale, "the dark less its bias was multiplied by it")
         if use.degrees is not None:
             cards.set(
                 "DARKDTMP", _short(use.degrees), "[deg C] the dark's temperature less this one's"
@@ -140,6 +141,10 @@ def say_of_image(cards, calibration, figures):
             keyword = "GAINMEAS" if len(readouts) == 1 else f"GAINME{number:02d}"
             gain = _short(readout.measured_gain)
             cards.set(keyword, gain, "[electron/adu] of flats, for noise")
+    readouts = readouts if figures.get("sky_predicted") is not None else ()
+    for number, readout in enumerate(readouts, start=1):
+        keyword = "MODRN" if len(readouts) == 1 else f"MODRN{number:02d}"
+        cards.set(keyword, _short(readout.read_noise), "[adu] read noise that UNCERT is made with")
     levels = figures.get("level_noise") or ()
     for number, noise in enumerate(levels, start=1):
         keyword = "OSCNOISE" if len(levels) == 1 else f"OSCNOI{number:02d}"

@@ -27,7 +27,8 @@ _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 _NO_NAMES = ("COMPRESSED_IMAGE",)
 # Names of the product's own cards: a raw frame's card of such a name would be mistaken for one.
 _OWN = re.compile(
-    r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD)\d\d|OSC(STAT|MODEL|ORDER|SIGMA|ITERS)"
+    r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT)(\d\d)?|AMPFLIP"
+    r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS)"
     r"|BIASLVL|OVERRMS|AMPBAD|RAWFILE|RAWFP|CCDF(KEY|CAM)|(CCDP|ASTRP|NUMPY)VER"
 )
 
@@ -207,12 +208,21 @@ def _say_of_amplifiers(cards, amplifiers, recipe, reduced):
         if overscan is not None:
             used = " ".join(strip.to_fits() for strip in amplifier.overscan)
             say("OVERSCAN", "OVERSC", used, "raw pixels of the overscan used")
+            say("OSCAXIS", "OSCAXI", amplifier.along, "what of the image has a level of its own")
             level = _rounded(overscan.level)
             say("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")
             noise = _rounded(overscan.noise)
             say("OVERRMS", "OVRRMS", noise, "[adu] noise of an overscan pixel")
         if recipe.trim:
             say("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
+        if amplifier.hdu:
+            say("AMPHDU", "AMPHDU", amplifier.hdu, "HDU of the raw file, the first is 0")
+        if recipe.trim and (flip := "x" * amplifier.flip_x + "y" * amplifier.flip_y):
+            say("AMPFLIP", "AMPFLP", flip, "axes along which raw pixels were reversed")
+        if amplifier.saturation is not None:
+            say(
+                "AMPSAT", "AMPSAT", float(amplifier.saturation), "[adu] raw value that is saturated"
+            )
         if amplifier.gain is not None:
             # Not GAIN: many cameras write a setting of theirs under that name.
             say("AMPGAIN", "GAIN", amplifier.gain, "[electron/adu]")

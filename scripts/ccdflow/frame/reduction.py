@@ -22,7 +22,7 @@ PIXELS = 1
 # Increase it when a change alters a product's cards and no pixel: an existing frame keeps its
 # header until the user requests a new one (`-R reduce`), and a run reports the number of such
 # frames.
-HEADER = 1
+HEADER = 2
 
 
 @dataclass(frozen=True)

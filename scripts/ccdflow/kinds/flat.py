@@ -230,6 +230,19 @@ class Flat(Light):
         )
         header.say_of_gains(cards, [each["measured_gain"] for each in figures], unit)
 
+    def say_of_group(self, work, cards):
+        """Write how often the dark was subtracted from each flat, too."""
+        super().say_of_group(work, cards)
+        header.say_of_factors(cards, self._dark_factors(work))
+
+    def _dark_factors(self, work):
+        """Return the factor on the dark of each flat; () where none is subtracted."""
+        members = self.of(work)
+        _, dark = self.masters_of(members, work.images[0])
+        if dark is None:
+            return ()
+        return dark_factors(dark, members.seconds, scale_up=self._scale_up(members))
+
 
 FLAT = Flat()
 

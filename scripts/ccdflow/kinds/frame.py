@@ -18,7 +18,7 @@ from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small import SmallImage, small_image
-from ccdflow.kinds import frame_warnings
+from ccdflow.kinds import frame_warnings, verification
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.small_pictures import is_drawn, leave
 from ccdflow.run import ledger, tracebacks
@@ -143,7 +143,12 @@ class Frame(Kind):
             for row in context.rows_of(night)
             if row.status != ARRIVING
         ]
-        return {"frames": frames_digest(context, night), "facts": digest(facts)}
+        verified = verification.page_basis(context, night)
+        return {"frames": frames_digest(context, night), "facts": digest(facts), **verified}
+
+    def section(self, context, night):
+        """Return what was verified of a night's products, or None."""
+        return verification.section(context, night)
 
     def index_basis(self, context):
         """Return what the overview depends on: the frames of all nights."""

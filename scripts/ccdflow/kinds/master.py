@@ -65,6 +65,7 @@ class Master(Kind):
     memory_setting = "limits: combine_memory"
     todo = "make"
     place = "combined/"
+    header = 2
 
     @property
     def one(self):

@@ -45,6 +45,7 @@ class Science(Kind):
     todo = "calibrate"
     stage = 5
     version = ARITHMETIC
+    header = 2
     place = "calibrated/"
     why_moved = "its reduced frame is not there any more"
 
@@ -442,6 +443,7 @@ class Calibration:
     def _data(self, done):
         figures = ("sky", "sky_rms", "sky_predicted")
         return {
+            "header": SCIENCE.header,
             "grade": self.grade,
             "reasons": self.reasons,
             "missing": self.missing,

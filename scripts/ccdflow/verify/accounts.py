@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from astropy.io import fits
@@ -96,11 +96,12 @@ class CombinedAccount:
     iterations : int
     hdus : tuple of int
         Those that hold a combined image.
-    bias : str
-        The combined bias that was subtracted from each member, relative to the results folder; ''
-        for none.
-    bias_key : str
-        Its CCDFKEY.
+    masters : dict of str to Master
+        'bias' and 'dark', as far as they were subtracted from each member.
+    levels : tuple of float
+        That each member of a flat was divided by; () for none.
+    models : dict of int to tuple of ModelAccount
+        The noise model of each image, as far as the header has one.
     """
 
     key: str
@@ -110,8 +111,73 @@ class CombinedAccount:
     deviation: str
     iterations: int
     hdus: tuple
-    bias: str = ""
-    bias_key: str = ""
+    masters: dict
+    levels: tuple = ()
+    models: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Master:
+    """A master that a header names.
+
+    Attributes
+    ----------
+    name, key : str
+        Relative to the results folder; its CCDFKEY.
+    factors : tuple of float
+        On the master, for each member or the frame; () for 1.
+    """
+
+    name: str
+    key: str
+    factors: tuple = ()
+
+
+@dataclass(frozen=True)
+class ModelAccount:
+    """The noise of an amplifier as a header gives it: variance = fixed + slope x light, adu.
+
+    Attributes
+    ----------
+    place : (slice, slice)
+    read_noise, level_noise, factor : float
+    gain : float or None
+        Electrons per adu; None where no light counts.
+    """
+
+    place: tuple
+    read_noise: float
+    level_noise: float
+    factor: float
+    gain: float | None
+
+    @property
+    def fixed(self):
+        """Variance without light; rounding to whole adu is the least."""
+        return self.factor**2 * (max(self.read_noise, 12**-0.5) ** 2 + self.level_noise**2)
+
+    @property
+    def slope(self):
+        """Variance that a unit of light adds."""
+        return self.factor**2 / self.gain if self.gain else 0.0
+
+
+@dataclass(frozen=True)
+class CalibratedAccount:
+    """How a calibrated frame was made.
+
+    Attributes
+    ----------
+    key, reduced_key : str
+    masters : dict of str to Master
+        'bias', 'dark', 'flat', as far as they were applied.
+    unit : str
+    """
+
+    key: str
+    reduced_key: str
+    masters: dict
+    unit: str
 
 
 def slices_of(text):
@@ -164,7 +230,7 @@ def account_of_frame(headers):
             model=first.get("OSCMODEL", ""),
             order=first.get("OSCORDER", 0),
             images={
-                number: _amplifiers(header, first)
+                number: _amplifiers(header)
                 for number, header in enumerate(headers)
                 if "NAMPS" in header
             },
@@ -173,17 +239,22 @@ def account_of_frame(headers):
         raise CannotRemake(f"the header lacks {error.args[0]}") from None
 
 
-def _amplifiers(header, first):
+def _amplifiers(header):
     count = header["NAMPS"]
     tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
-    return tuple(_amplifier(header, first, tail) for tail in tails)
+    return tuple(_amplifier(header, tail) for tail in tails)
 
 
-def _amplifier(header, first, tail):
+def _amplifier(header, tail):
     """Return one amplifier; ``tail`` is '' where it is alone, else its two digits."""
 
     def card(name, absent=None):
-        numbered = {"OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS"}
+        numbered = {
+            "OSCAXIS": "OSCAXI",
+            "OVERSCAN": "OVERSC",
+            "BIASLVL": "BIASLV",
+            "OVERRMS": "OVRRMS",
+        }
         keyword = name if not tail else f"{numbered.get(name, name)[:6]}{tail}"
         return header.get(keyword, absent)
 
@@ -195,7 +266,7 @@ def _amplifier(header, first, tail):
         name=card("AMPNAM", "") or "",
         hdu=card("AMPHDU", 0),
         strips=strips,
-        axis=first.get("OSCAXIS", "rows"),
+        axis=card("OSCAXIS") or "rows",
         kept=slices_of(kept) if kept else None,
         place=place,
         flip=(card("AMPFLIP") if not tail else header.get(f"AMPFLP{tail}")) or "",
@@ -221,14 +292,16 @@ def account_of_combined(headers):
         If a card that the account needs is not there.
     """
     first = headers[0]
-    if "FLATLVL" in first or "DARKIM" in first:
-        raise CannotRemake(
-            "the header of a combined flat does not name the level that each flat was divided by"
-        )
     try:
         count = first["NCOMBINE"]
-        numbered = "IMCOM{:03d}" if count <= 999 else "IMC{:05d}"
-        members = tuple(first[numbered.format(number)] for number in range(1, count + 1))
+        members = _series(first, "IMCOM", "IMC", count)
+        images = tuple(number for number, each in enumerate(headers) if "IMGLEVEL" in each)
+        of_flat = [headers[number] for number in images if "FLATLVL" in headers[number]]
+        levels = _series(of_flat[0], "IMLVL", "IML", count) if of_flat else ()
+        masters = masters_of(first)
+        if "dark" in masters:
+            factors = _series(first, "IMDRK", "IMD", count)
+            masters["dark"] = replace(masters["dark"], factors=factors)
         return CombinedAccount(
             key=first["CCDFKEY"],
             members=tuple(unquote(name, errors="surrogateescape") for name in members),
@@ -236,10 +309,87 @@ def account_of_combined(headers):
             clip=first.get("CLIPSIG"),
             deviation=first.get("CLIPDEV", ""),
             iterations=first.get("CLIPITER", 1),
-            hdus=tuple(number for number, each in enumerate(headers) if "IMGLEVEL" in each),
-            bias=first.get("BIASIM", ""),
-            bias_key=first.get("BIASKEY", ""),
+            hdus=images,
+            masters=masters,
+            levels=levels,
+            models={number: models_of(headers[number]) for number in images},
         )
+    except KeyError as error:
+        raise CannotRemake(f"the header lacks {error.args[0]}") from None
+
+
+def _series(header, name, long, count):
+    """Return the values of numbered cards; `long` is the keyword of more than 999 of them."""
+    numbered = f"{name}{{:03d}}" if count <= 999 else f"{long}{{:05d}}"
+    return tuple(header[numbered.format(number)] for number in range(1, count + 1))
+
+
+def masters_of(header, names=("bias", "dark")):
+    """Return {'bias' or 'dark' or 'flat': `Master`} of those that a header names."""
+    return {
+        name: Master(
+            unquote(header[f"{name.upper()}IM"], errors="surrogateescape"),
+            header[f"{name.upper()}KEY"],
+        )
+        for name in names
+        if f"{name.upper()}IM" in header
+    }
+
+
+def gains_of(header):
+    """Return [((slice, slice), gain or None)] of the amplifiers of an image of a product."""
+    return [
+        (place, header.get(f"GAIN{tail}" if tail else "AMPGAIN")) for place, tail in _places(header)
+    ]
+
+
+def _places(header):
+    whole = (slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"]))
+    count = header.get("NAMPS", 1)
+    if count == 1:
+        return [(whole, "")]
+    tails = [f"{number:02d}" for number in range(1, count + 1)]
+    return [(slices_of(header[f"DATSEC{tail}"]), tail) for tail in tails]
+
+
+def models_of(header):
+    """Return the `ModelAccount` of each amplifier of an image; () where the header has none."""
+    every = _places(header)
+    if all(f"CLIPRN{tail}" in header for _, tail in every):
+        # Biases hold no light: one number is all of their noise.
+        return tuple(ModelAccount(p, header[f"CLIPRN{tail}"], 0.0, 1.0, None) for p, tail in every)
+    places = [(p, t) for p, t in every if f"MODRN{t}" in header]
+    return tuple(
+        ModelAccount(
+            place,
+            header[f"MODRN{tail}"],
+            header.get(f"MODLN{tail}", 0.0),
+            header.get(f"MODFC{tail}", 1.0),
+            header.get(f"MODGN{tail}"),
+        )
+        for place, tail in places
+    )
+
+
+def account_of_calibrated(headers):
+    """Return the `CalibratedAccount` of a calibrated frame.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+
+    Raises
+    ------
+    CannotRemake
+        If a card that the account needs is not there.
+    """
+    first = headers[0]
+    try:
+        masters = masters_of(first, ("bias", "dark", "flat"))
+        if "dark" in masters:
+            masters["dark"] = replace(masters["dark"], factors=(float(first["DARKSCAL"]),))
+        unit = next(header["BUNIT"] for header in headers if "BUNIT" in header)
+        return CalibratedAccount(first["CCDFKEY"], first["REDKEY"], masters, unit)
     except KeyError as error:
         raise CannotRemake(f"the header lacks {error.args[0]}") from None
 
@@ -254,9 +404,9 @@ def read_headers(content):
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("ignore")
             with fits.open(io.BytesIO(content), lazy_load_hdus=False) as hdus:
                 return [hdu.header.copy() for hdu in hdus]
     except Exception as error:
-        # Whatever astropy raises or warns of, the file is not as it was written.
+        # Whatever astropy raises, the file is not as it was written.
         raise CannotRemake(f"its headers cannot be read: {error}") from None

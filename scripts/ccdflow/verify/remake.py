@@ -12,10 +12,9 @@ import numpy as np
 from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData
-from astropy.stats import mad_std
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
-from ccdflow.verify.accounts import CannotRemake, product_of
+from ccdflow.verify.accounts import CannotRemake
 
 _CHUNK = 1 << 22
 
@@ -155,99 +154,30 @@ def overscan_figures(account, raw_folder):
             values = levels_of(raw[amplifier.hdu], amplifier, account).data.astype(np.float64)
             values = values.T if amplifier.axis == "columns" else values
             middle = np.median if account.statistic == "median" else np.mean
-            yield amplifier, float(np.mean(middle(values, axis=1))), _scatter(values)
-
-
-def _scatter(values):
-    count = values.shape[1]
-    if count < 2:
-        return None
-    deviation = np.abs(values - values.mean(axis=1, keepdims=True))
-    kept = deviation[deviation <= 5 * max(MAD_TO_SIGMA_SHORT * np.median(deviation), 1.0)]
-    return float(np.sqrt(np.mean(kept**2) * count / (count - 1)))
-
-
-def _bias_of(account, results):
-    """Return the path of the bias that was subtracted.
-
-    Raises
-    ------
-    CannotRemake
-        If another bias has its name now.
-    """
-    path = results / account.bias
-    if path.is_file() and fits.getval(path, "CCDFKEY") != account.bias_key:
-        raise CannotRemake(f"its bias {account.bias} was made again since")
-    return path
-
-
-# -- combined frames -------------------------------------------------------------------------------
-
-
-def bands(rows, count, height):
-    """Return slices of rows spread over an image: all of it where that is no more."""
-    if count * height >= rows:
-        return [slice(0, rows)]
-    starts = np.linspace(0, rows - height, count).round().astype(int)
-    return [slice(int(start), int(start) + height) for start in starts]
-
-
-def member_rows(paths, hdu, rows):
-    """Return the same rows of all members, each as CCDData in adu.
-
-    Raises
-    ------
-    CannotRemake
-        If a member is gone.
-    """
-    found = []
-    for path in paths:
-        if not path.is_file():
-            raise CannotRemake(f"its member {path.name} is missing")
-        with fits.open(path) as opened:
-            found.append(CCDData(np.array(opened[hdu].section[rows, :]), unit=units.adu))
-    return found
-
-
-def combine_rows(account, results, hdu, rows):
-    """Combine the rows of a combined frame's members again.
-
-    Parameters
-    ----------
-    account : ccdflow.verify.accounts.CombinedAccount
-    results : Path
-    hdu : int
-    rows : slice
-
-    Returns
-    -------
-    image : numpy.ndarray
-        (ny, nx), float64, adu.
-    largest : float
-        The largest value of a member or its bias, adu: sums are rounded at its scale.
-
-    Raises
-    ------
-    CannotRemake
-    """
-    members = member_rows([results / product_of(m) for m in account.members], hdu, rows)
-    if account.bias:
-        (bias,) = member_rows([_bias_of(account, results)], hdu, rows)
-        members = [ccdproc.subtract_bias(member, bias, add_keyword=None) for member in members]
-    arguments = {"method": account.method}
-    if account.clip is not None:
-        if account.iterations != 1 or account.deviation not in ("mad", "std"):
-            raise CannotRemake(
-                f"ccdproc does not clip {account.iterations} times by {account.deviation}"
+            level = float(np.mean(middle(values, axis=1)))
+            pixels = raw[amplifier.hdu].data
+            yield (
+                amplifier,
+                level,
+                _noise_of([pixels[strip] for strip in amplifier.strips], amplifier),
             )
-        arguments |= {
-            "sigma_clip": True,
-            "sigma_clip_low_thresh": account.clip,
-            "sigma_clip_high_thresh": account.clip,
-            "sigma_clip_func": np.ma.median,
-            "sigma_clip_dev_func": mad_std if account.deviation == "mad" else np.ma.std,
-        }
-    largest = max(float(np.nanmax(np.abs(member.data))) for member in members)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64), largest
+
+
+def _noise_of(strips, amplifier):
+    """Return the scatter of the pixels of strips about the mean of their row or column."""
+    squares = count = 0
+    for strip in strips:
+        values = strip.astype(np.float64)
+        if amplifier.axis == "frame":
+            values = values.reshape(1, -1)
+        values = values.T if amplifier.axis == "columns" else values
+        number = values.shape[1]
+        if number < 2:
+            continue
+        # One mean for all pixels would follow the outliers.
+        centre = np.median(values) if amplifier.axis == "frame" else values.mean(1, keepdims=True)
+        deviation = np.abs(values - centre)
+        kept = deviation[deviation <= 5 * max(MAD_TO_SIGMA_SHORT * np.median(deviation), 1.0)]
+        squares += float((kept**2).sum()) * number / (number - 1)
+        count += kept.size
+    return (squares / count) ** 0.5 if count else None

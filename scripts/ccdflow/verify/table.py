@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import ccdproc
+from astropy.io import fits
 
+from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import whole as whole_files
 from ccdflow.verify.accounts import CannotRemake, product_of, raw_file, read_headers
 from ccdflow.verify.verdicts import CANNOT, DIFFERS, VERIFIED, Verdict, verify
 
-NAME = "verification.csv"
+NAME = paths.VERIFICATION
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,20 @@ class Entry:
     content : str
         CRC-32 of the product and the sizes and times of the files that it names: a product with the
         same content is not verified again.
+    key : str
+        CCDFKEY of the product.
     ccdproc : str
         Version that it was compared with.
     """
 
     verdict: Verdict
     content: str
+    key: str
     ccdproc: str
 
 
-_COLUMNS = [field.name for field in fields(Verdict)] + ["content", "ccdproc"]
+_MASTERS = ("BIASIM", "DARKIM", "FLATIM")
+_COLUMNS = [field.name for field in fields(Verdict)] + ["content", "key", "ccdproc"]
 
 
 def products_of(results):
@@ -47,14 +53,14 @@ def products_of(results):
     results = Path(results)
     return sorted(
         path.relative_to(results).as_posix()
-        for folder in ("reduced", "combined")
+        for folder in ("reduced", "combined", "calibrated")
         for path in (results / folder).rglob("*")
         if path.is_file() and not path.name.startswith(".")
     )
 
 
 def sample_of(results):
-    """Return one product of each camera, type and night, and every combined frame.
+    """Return one reduced, calibrated and combined frame of each camera, type and night.
 
     Which one it is depends on the hash of its name alone, so that the same archive gives the same
     sample on every machine.
@@ -75,8 +81,24 @@ def sample_of(results):
                 continue
             kind = row["camera"], row["type"], row["night"]
             chosen[kind] = min(chosen.get(kind, product), product, key=_draw)
-    combined = [name for name in products_of(results) if name.startswith("combined/")]
-    return sorted(chosen.values()) + combined
+            calibrated = "calibrated/" + product.removeprefix("reduced/")
+            if (results / calibrated).is_file():
+                kind = "calibrated", *kind
+                chosen[kind] = min(chosen.get(kind, calibrated), calibrated, key=_draw)
+    for product in products_of(results):
+        if product.startswith("combined/"):
+            _, night, name = product.split("/", 2)
+            kind = "combined", _camera_of(results / product), name.partition("_")[0], night
+            chosen[kind] = min(chosen.get(kind, product), product, key=_draw)
+    return sorted(chosen.values())
+
+
+def _camera_of(path):
+    try:
+        return fits.getval(path, "CCDFCAM")
+    except (OSError, KeyError):
+        # Its verdict says what is wrong with it.
+        return ""
 
 
 def _draw(product):
@@ -96,12 +118,23 @@ def _sources(product, content, raw, results):
         first = read_headers(content)[0]
     except CannotRemake:
         return []
-    if product.startswith("reduced/"):
-        named = [Path(raw) / raw_file(first)] if "RAWFILE" in first else []
-    else:
-        members = [value for keyword, value in first.items() if keyword.startswith("IMC")]
-        named = [Path(results) / product_of(str(member)) for member in members]
+    named = [Path(results) / first[keyword] for keyword in _MASTERS if keyword in first]
+    if product.startswith("combined/"):
+        members = [first[keyword] for keyword in first if keyword.startswith("IMC")]
+        named += [Path(results) / product_of(str(member)) for member in members]
+    elif "RAWFILE" in first:
+        source = raw_file(first)
+        is_reduced = product.startswith("reduced/")
+        named.append(Path(raw) / source if is_reduced else Path(results) / product_of(source))
     return [(p.name, *_stamp(p)) for p in named]
+
+
+def _key_of(path):
+    """Return a product's CCDFKEY; '' where it has none that can be read."""
+    try:
+        return str(read_headers(path.read_bytes())[0].get("CCDFKEY", ""))
+    except CannotRemake:
+        return ""
 
 
 def _stamp(path):
@@ -126,7 +159,9 @@ def _entry(row):
     numbers = {"pixels": int(row["pixels"]), "seconds": float(row["seconds"])}
     largest = float(row["largest"] or "nan")
     texts = {name: row[name] for name in ("product", "kind", "compared", "verdict", "reason")}
-    return Entry(Verdict(**texts, **numbers, largest=largest), row["content"], row["ccdproc"])
+    return Entry(
+        Verdict(**texts, **numbers, largest=largest), row["content"], row["key"], row["ccdproc"]
+    )
 
 
 def write_table(results, entries):
@@ -137,7 +172,12 @@ def write_table(results, entries):
     for product in sorted(entries):
         entry = entries[product]
         writer.writerow(
-            {**asdict(entry.verdict), "content": entry.content, "ccdproc": entry.ccdproc}
+            {
+                **asdict(entry.verdict),
+                "content": entry.content,
+                "key": entry.key,
+                "ccdproc": entry.ccdproc,
+            }
         )
     text = out.getvalue().encode("utf-8", "surrogateescape")
     whole_files.write_hdus(Path(results) / NAME, [text])
@@ -171,7 +211,8 @@ def verify_products(products, *, raw, results, whole=False, threads=2):
         if before is not None and _still_holds(before, content, whole):
             return product, before, False
         verdict = verify(product, raw=raw, results=results, whole=whole)
-        return product, Entry(verdict, content, ccdproc.__version__), True
+        key = _key_of(Path(results) / product)
+        return product, Entry(verdict, content, key, ccdproc.__version__), True
 
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(work, products))
