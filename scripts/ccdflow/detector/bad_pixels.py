@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial.legendre import legvander, legvander2d
 from scipy.stats import chi2
 
-from ccdflow.detector.columns import bad_columns
+from ccdflow.detector.columns import ROWS, bad_columns
 from ccdflow.errors import UserError
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 from ccdflow.robust import MAD_TO_SIGMA
@@ -221,8 +221,8 @@ def sample_rows(ny):
 
 
 def strips(shape):
-    """Yield slices of the rows of an image that are fitted at once."""
-    step = max(1, _STRIP_PIXELS // shape[1])
+    """Yield slices of the rows of an image that are fitted at once: whole parts of columns."""
+    step = max(ROWS, _STRIP_PIXELS // shape[1] // ROWS * ROWS)
     for first in range(0, shape[0], step):
         yield slice(first, min(first + step, shape[0]))
 
@@ -313,7 +313,12 @@ def response_mask(flats, errors):
         (ny, nx), int16: `DEAD` where all flats together are 4.5 sigma low, `BAD_COLUMN` along
         columns, or parts of them, that are.
     """
-    sigma = _contrast(flats, errors)
+    return response_mask_of(zip(flats, errors, strict=True))
+
+
+def response_mask_of(pairs):
+    """Return the mask of `response_mask` of an iterable of (flat, errors), one at a time."""
+    sigma = _contrast(pairs)
     # The response of good pixels differs, too: by as much as the median pixel shows.
     usual = float(np.median(np.abs(sigma[::4, ::4][np.isfinite(sigma[::4, ::4])])))
     sigma *= np.float32(1 / max(1.0, MAD_TO_SIGMA * usual))
@@ -323,12 +328,14 @@ def response_mask(flats, errors):
     return mask
 
 
-def _contrast(flats, errors):
+def _contrast(pairs):
     """Return by how many sigma each pixel is off its neighbours; -inf where no flat tells."""
-    shape = flats[0].shape
-    total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for flat, error in zip(flats, errors, strict=True):
+    total = weights = None
+    for flat, error in pairs:
         flat = np.asarray(flat, np.float32)
+        shape = flat.shape
+        if total is None:
+            total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         smooth = _illumination(flat)
         with np.errstate(divide="ignore", invalid="ignore"):
             smooth *= _neighbours(flat / smooth)[: shape[0], : shape[1]]

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from ccdflow.robust import MAD_TO_SIGMA
 
-_ROWS = 32
+ROWS = 32
 """Rows of the smallest part of a column that is looked at."""
 
 _LENGTHS = (1, 4, 16, 64)
@@ -31,7 +31,7 @@ def bad_columns(sigma):
     Returns
     -------
     numpy.ndarray
-        (ny, nx), bool: whole parts of `_ROWS` rows.
+        (ny, nx), bool: whole parts of `ROWS` rows.
     """
     return expand(flagged(sums_of(sigma)), len(sigma))
 
@@ -39,7 +39,7 @@ def bad_columns(sigma):
 def sums_of(sigma):
     """Return the sums over parts of columns of some rows, (number of parts, nx) float32."""
     clipped = np.clip(sigma, -_MOST, _MOST)
-    return np.add.reduceat(clipped, np.arange(0, len(sigma), _ROWS), axis=0)
+    return np.add.reduceat(clipped, np.arange(0, len(sigma), ROWS), axis=0)
 
 
 def flagged(sums):
@@ -53,7 +53,7 @@ def flagged(sums):
     found = np.zeros(sums.shape, bool)
     for length in dict.fromkeys(min(length, len(sums)) for length in _LENGTHS):
         starts = np.arange(0, len(sums), length)
-        total = np.add.reduceat(sums, starts, axis=0) / np.sqrt(_ROWS * length)
+        total = np.add.reduceat(sums, starts, axis=0) / np.sqrt(ROWS * length)
         total = total - ndimage.median_filter(total, size=(1, min(_AROUND, sums.shape[1])))
         scatter = MAD_TO_SIGMA * np.median(np.abs(total), axis=1, keepdims=True)
         high = total > _SIGMA * np.maximum(scatter, 1.0)
@@ -63,4 +63,4 @@ def flagged(sums):
 
 def expand(parts, ny):
     """Return the pixels of parts of columns, (ny, nx) bool."""
-    return np.repeat(parts, _ROWS, axis=0)[:ny]
+    return np.repeat(parts, ROWS, axis=0)[:ny]

@@ -35,7 +35,7 @@ class CalibrationPicture(NightPicture):
     title, explanation, alt : str
     """
 
-    stage = 6
+    stage = 7
     title = explanation = alt = ""
 
     def drawn(self, context, night):

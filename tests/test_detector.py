@@ -1,0 +1,119 @@
+"""What the nights of a simulated camera say of its detector, through the workflow's jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import begin, run_jobs
+
+from ccdflow.kinds import CHAIN
+from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT
+
+KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
+DARKS = ((20.0, 3), (60.0, 3), (180.0, 3))
+
+
+def take(tmp_path, day, *, seed=1, **options):
+    """Take a night of March 2024 into a folder of its own."""
+    options = {"darks": DARKS, "flats": (("g", 4), ("r", 4)), "lamp_drift": 0.002} | options
+    with mock.patch.object(small_chain, "EVENING", datetime(2024, 3, day, 17)):
+        return small_chain.make(tmp_path / f"raw/n{day}", seed=seed, **options)
+
+
+def run(tmp_path, chain, profile=None, results="results", **config):
+    return run_jobs(
+        tmp_path / "raw", tmp_path / results, {"simcam": profile or chain.profile}, kinds=KINDS,
+        **config,
+    )  # fmt: skip
+
+
+def left_to_make(tmp_path, chain, results="results"):
+    session = begin(tmp_path / "raw", tmp_path / results, {"simcam": chain.profile})
+    left = sorted(job.product for job in session.plan.jobs.values() if job.kind in KINDS)
+    session.lock.close()
+    return left
+
+
+def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
+    chain = take(tmp_path, 1)
+    done = run(tmp_path, chain)
+    hdus = done.open("calibrated/n1/science_g1.fits")
+    mask, detector = hdus["MASK"].data, chain.detector
+    hot = detector.hot_pixels[detector.hot_pixels[:, 2] > 1]
+    rows, columns = hot[:, :2].astype(int).T
+    assert (mask[rows, columns] & HOT != 0).mean() >= 0.99
+    rows, columns = detector.filling_pixels[:, :2].astype(int).T
+    assert (mask[rows, columns] & HOT != 0).all()
+    for column in detector.dead_columns:
+        assert (mask[:, column] & (BAD_COLUMN | DEAD) != 0).all()
+    header = hdus[0].header
+    measured = "detector/simcam/2024-03-01/pixels_103x101_1x1.fits"
+    assert header["BPMIM"] == measured
+    assert header["BPMKEY"] == done.records[measured].key
+    assert header["BPMNTS"] == 1
+    assert left_to_make(tmp_path, chain) == []
+
+
+def test_the_table_has_the_injected_gain_and_read_noise(tmp_path):
+    chain = take(tmp_path, 1, biases=8)
+    done = run(tmp_path, chain)
+    table = pd.read_csv(done.results / "detector.csv")
+    assert list(table.amplifier) == [a for a in ("A1", "A2")] or len(table) == 2
+    for (_, line), amplifier in zip(table.iterrows(), chain.detector.amplifiers, strict=True):
+        assert abs(line.gain - amplifier.gain) < 4 * line.gain_error
+        assert line.gain_error < 0.05 * line.gain
+        assert abs(line.read_noise - amplifier.read_noise) < 4 * line.read_noise_error + 0.03
+
+
+def test_a_night_at_the_end_changes_no_older_frame_and_from_scratch_is_the_same(tmp_path):
+    chain = take(tmp_path, 1)
+    run(tmp_path, chain)
+    before = {p: p.read_bytes() for p in (tmp_path / "results/calibrated").rglob("*.fits")}
+    take(tmp_path, 2, seed=2, detector=chain.detector)
+    again = run(tmp_path, chain)
+    assert not [
+        p for p in again.records if "/n1/" in p or p.startswith("detector/simcam/2024-03-01")
+    ]
+    assert {p: p.read_bytes() for p in before} == before
+    assert "detector/simcam/bad_pixels_all_103x101_1x1.fits" in again.records
+    fresh = run(tmp_path, chain, results="fresh")
+    for path in (tmp_path / "fresh").rglob("*.fits"):
+        other = tmp_path / "results" / path.relative_to(tmp_path / "fresh")
+        assert path.read_bytes() == other.read_bytes(), path
+    assert fresh.open("calibrated/n2/science_g1.fits")[0].header["BPMNTS"] == 2
+
+
+def test_the_map_has_the_first_and_last_night_of_each_pixel(tmp_path):
+    chain = take(tmp_path, 1)
+    take(tmp_path, 2, seed=2, detector=chain.detector)
+    done = run(tmp_path, chain)
+    with fits.open(done.results / "detector/simcam/bad_pixels_all_103x101_1x1.fits") as hdus:
+        table, mask = hdus["PIXELS"].data, hdus["MASK"].data
+        row, column, _ = chain.detector.hot_pixels[np.argmax(chain.detector.hot_pixels[:, 2])]
+        one = table[(table["X"] == column + 1) & (table["Y"] == row + 1)]
+        assert (one["FIRST"][0], one["LAST"][0]) == ("2024-03-01", "2024-03-02")
+        assert (one["SEEN"][0], one["LOOKED"][0]) == (2, 2)
+        assert mask[int(row), int(column)] & HOT
+        once = table[(table["SEEN"] == 1) & (table["LOOKED"] == 2)]
+        assert (once["BITS"] == 0).all()
+
+
+def test_a_measured_gain_makes_electrons(tmp_path):
+    detector = small_chain.simulate.draw_detector(
+        (101, 103), seed=4, shutter=0.0,
+        amplifiers=(small_chain.simulate.Amplifier(columns=(0, 103), gain=2.0, read_noise=7.0),),
+    )  # fmt: skip
+    chain = take(tmp_path, 1, detector=detector)
+    lines = [x for x in chain.profile.splitlines() if "gain" not in x]
+    profile = "\n".join([*lines, "gain: measured", ""])
+    done = run(tmp_path, chain, profile=profile)
+    header = done.open("calibrated/n1/science_g1.fits")[0].header
+    assert header["BUNIT"] == "electron"
+    assert header["GAINMEAS"] == pytest.approx(2.0, rel=0.04)
+    assert "UNCERT" in [hdu.name for hdu in done.open("calibrated/n1/science_g1.fits")]
