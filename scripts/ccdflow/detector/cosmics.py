@@ -16,6 +16,7 @@ _STAR = 4.0
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
 _FACTORS = (1, 2, 4)
 _ROUNDS = 4
+_PIXELS = 5
 
 
 def find_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STARS):
@@ -81,4 +82,5 @@ def _is_beside_stars(hits, under, guard):
     count, others = np.count_nonzero(under), np.count_nonzero(~under)
     expected = count * np.count_nonzero(hits & ~under) / max(others, 1)
     found = np.count_nonzero(hits & under)
-    return bool(found <= expected + guard * count + 3 * np.sqrt(expected + 1))
+    # A hit has several pixels: its neighbours are flagged with it.
+    return bool(found <= expected + guard * count + 3 * np.sqrt(_PIXELS * (expected + 1)))
