@@ -3,7 +3,7 @@ the job's record: a product that cannot be made anew stays as it was (rules/redu
 
 
 rule measure_detector:
-    """Combined darks and flats of a night, and their members -> bad pixels, gain of each amplifier."""
+    """Combined darks and flats of a night, and their members -> bad pixels and gains."""
     input:
         needed,
     output:
@@ -12,6 +12,7 @@ rule measure_detector:
         log_of("{product}"),
     wildcard_constraints:
         product=r"detector/[^/]+/[^/]+/pixels_.+",
+    localrule: True
     params:
         masters=sources,
         measured=product,
@@ -31,6 +32,7 @@ rule bad_pixels:
         log_of("{product}"),
     wildcard_constraints:
         product=r"detector/[^/]+/bad_pixels_[^/]+",
+    localrule: True
     params:
         nights=sources,
         map=product,
@@ -50,6 +52,7 @@ rule detector_table:
         log_of("{product}"),
     wildcard_constraints:
         product=r"detector\.csv",
+    localrule: True
     params:
         measured=sources,
         table=product,

@@ -140,7 +140,7 @@ def test_the_gain_of_efosc2_is_that_of_its_spectral_flats_by_hand(tmp_path):
     )  # fmt: skip
     (line,) = pd.read_csv(tmp_path / "results/detector.csv").itertuples()
     bias = np.mean([fits.getdata(EFOSC / n)[:1024, :1024].astype(float) for n in names], axis=0)
-    one, two = (fits.getdata(EFOSC / n)[:1024, :1024] - bias for n in flats)
+    one, two = (fits.getdata(EFOSC / n)[:1024, :1024] - bias for n in flats[:2])
     two *= one.mean() / two.mean()
     middle = (one + two) / 2
     part = (middle > 9500) & (middle < 10_500)
