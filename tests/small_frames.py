@@ -160,7 +160,8 @@ def begin(raw, results, cameras, **config):
     cameras : dict of str to str
         Profiles' texts by camera.
     **config
-        Settings, as in ``config/config.yaml``; but the level is one a row, as the strips of these
+        Settings, as in ``config/config.yaml``; but no detector is measured, and the level is one a
+        row, as the strips of these
         small frames are narrow and the expected pixels are worked out so.
 
     Returns
@@ -173,7 +174,7 @@ def begin(raw, results, cameras, **config):
         (folder / f"{name}.yaml").write_text(text)
     values = settings.load(
         {"raw": str(raw), "results": str(results), "cameras": str(folder)}
-        | {"pictures": {"per_type": 0}}
+        | {"pictures": {"per_type": 0}, "detector": {"enabled": False}}
         | config
         | {"reduction": {"model": None} | config.get("reduction", {})}
     )

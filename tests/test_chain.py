@@ -267,9 +267,9 @@ ROOT = Path(__file__).parents[1]
 
 def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     assert [kind.name for kind in kinds.CHAIN] == [
-        "frame", "bias", "dark", "flat", "science", "picture", "quality", "masters picture",
-        "calibrated picture", "sheet", "page", "table", "dark table", "flat table", "associations",
-        "index",
+        "frame", "bias", "dark", "flat", "detector", "science", "picture", "quality",
+        "masters picture", "calibrated picture", "sheet", "page", "table", "dark table",
+        "flat table", "associations", "bad pixels", "detector table", "index",
     ]  # fmt: skip
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
 

@@ -24,6 +24,7 @@ DARK_QUALITY = "dark_quality.csv"
 FLAT_QUALITY = "flat_quality.csv"
 ASSOCIATIONS = "associations.csv"
 VERIFICATION = "verification.csv"
+DETECTOR = "detector.csv"
 OVERVIEW = "before_after.png"
 INDEX_PAGE = "report.html"
 SHEET = "frames.json"
@@ -75,7 +76,7 @@ def is_shown_only(product):
     path = PurePosixPath(product)
     if path.parts[0] == "nights":
         return path.suffix in (".html", ".png", ".csv") or path.name == SHEET
-    tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS)
+    tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS, DETECTOR)
     return str(path) in (*tables, OVERVIEW, INDEX_PAGE)
 
 
@@ -113,6 +114,20 @@ def calibrated(frame):
 def combined(night, group):
     """Return the path of the combined bias of a group of one night."""
     return f"combined/{segment(night)}/{plain(group)}.fits"
+
+
+def measured_detector(camera, night, group):
+    """Return the path of what a night says of a detector."""
+    return f"detector/{segment(camera)}/{segment(night)}/pixels_{plain(group)}.fits"
+
+
+def bad_pixels(camera, group, epoch):
+    """Return the path of the map of bad pixels of an epoch of a detector.
+
+    >>> bad_pixels("lfc", "2048x4128_1x1", "")
+    'detector/lfc/bad_pixels_all_2048x4128_1x1.fits'
+    """
+    return f"detector/{segment(camera)}/bad_pixels_{epoch or 'all'}_{plain(group)}.fits"
 
 
 def night_folder(night):

@@ -307,6 +307,7 @@ def _amplifiers(placed):
             gain=draft.gain,
             read_noise=draft.read_noise,
             saturation=draft.saturation,
+            linear=draft.linear,
         )
         for draft in placed
     )

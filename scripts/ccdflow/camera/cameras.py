@@ -57,6 +57,8 @@ __all__ = [
 SCHEMA = "camera.schema.json"
 
 
+# The gain is that of the photon transfer, not of a card.
+MEASURED = "measured"
 # Let the width of the strip decide whether the level along it is smoothed.
 AUTO = "auto"
 # The median of n columns has pi / (2 n) of the variance of a pixel, and all pixels of its row share
@@ -204,6 +206,12 @@ class Camera:
         Whether frames are raw, whatever marks of a reduction they carry.
     gain, read_noise : float or None
         Electrons per adu, electrons: of all amplifiers, before what their cards say.
+    measures_gain : bool
+        Whether the gain of frames is the measured one, whatever their cards say.
+    linear : float or None
+        Raw adu above which the response of all amplifiers is not linear any more.
+    epochs : tuple of str
+        Nights, sorted, from which on the camera is another one: it was opened or changed.
     dark_rate : float or None
         Electrons a second in a pixel, if it is known.
     ageing : tuple of (str, float)
@@ -224,8 +232,15 @@ class Camera:
     raw: bool = False
     gain: float | None = None
     read_noise: float | None = None
+    measures_gain: bool = False
+    linear: float | None = None
+    epochs: tuple[str, ...] = ()
     dark_rate: float | None = None
     ageing: tuple[tuple[str, float], ...] = ()
+
+    def epoch_of(self, night):
+        """Return the night with which the epoch of a night began; '' before the first of them."""
+        return max((epoch for epoch in self.epochs if epoch <= night), default="")
 
     def sizes_met(self, headers):
         """How many numbers of `size` an image of the file has; -1 where none has them all."""
@@ -296,9 +311,11 @@ class Camera:
             drafts, notes = drafts_from_header(headers, cards, overscan=self.overscan, file=file)
         own = {
             name: value
-            for name in ("gain", "read_noise")
+            for name in ("gain", "read_noise", "linear")
             if (value := getattr(self, name)) is not None
         }
+        if self.measures_gain:
+            own["gain"] = None
         return resolve(
             [replace(draft, **own) for draft in drafts] if own else drafts,
             headers,
@@ -432,7 +449,10 @@ def load_camera(path):
         layout=profile.get("layout"),
         reduction=tuple(sorted(profile.get("reduction", {}).items())),
         raw=profile.get("raw", False),
-        gain=profile.get("gain"),
+        gain=None if profile.get("gain") == MEASURED else profile.get("gain"),
+        measures_gain=profile.get("gain") == MEASURED,
+        linear=profile.get("linear"),
+        epochs=tuple(sorted(map(str, profile.get("epochs", ())))),
         read_noise=profile.get("read_noise"),
         dark_rate=profile.get("dark_rate"),
         ageing=tuple(sorted(profile.get("ageing", {}).items())),

@@ -74,6 +74,8 @@ class Amplifier:
         Electrons.
     saturation : float or None
         Raw adu at which a pixel counts as saturated.
+    linear : float or None
+        Raw adu above which the response is not linear any more.
     """
 
     name: str
@@ -87,10 +89,11 @@ class Amplifier:
     gain: float | None = None
     read_noise: float | None = None
     saturation: float | None = None
+    linear: float | None = None
 
     def canonical(self):
         """A plain dict with all that products depend on."""
-        return {
+        plain = {
             "along": self.along,
             "data": self.data.to_fits(),
             "flip": [self.flip_x, self.flip_y],
@@ -102,6 +105,7 @@ class Amplifier:
             "read_noise": self.read_noise,
             "saturation": self.saturation,
         }
+        return plain if self.linear is None else {**plain, "linear": self.linear}
 
     @classmethod
     def from_canonical(cls, canonical):
@@ -229,7 +233,7 @@ class Draft:
 
     Parameters
     ----------
-    name, hdu, data, overscan, along, flip_x, flip_y, gain, read_noise, saturation
+    name, hdu, data, overscan, along, flip_x, flip_y, gain, read_noise, saturation, linear
         As in `Amplifier`; `along` None to see it from where the strips lie.
     place : Region or None
         In the product image, where the profile says it.
@@ -255,6 +259,7 @@ class Draft:
     gain: float | None = None
     read_noise: float | None = None
     saturation: float | None = None
+    linear: float | None = None
     lengthen: bool = False
 
 

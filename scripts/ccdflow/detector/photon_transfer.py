@@ -21,6 +21,9 @@ BLOCK = 16
 CLIP = 5.0
 """Differences beyond so many sigma are cosmic rays, or pixels that do not follow the others."""
 
+# Parts of the levels of the pixels, each with its own limit and gain.
+_LEVELS = 8
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -93,8 +96,8 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     Notes
     -----
     Each frame is scaled to the mean level L. The sum of squared differences from the mean of the
-    frames, over n - 1, then has the expectation L^2/g <1/l> + R^2 <(L/l)^2>, with the levels l of
-    the frames, the gain g and the read noise R.
+    frames, over n - 1, then has the expectation s/g <L/l> + R^2 <(L/l)^2> in pixels of signal s,
+    with the levels l of the frames, the gain g and the read noise R.
     """
     flats = np.asarray(flats, dtype=np.float64)
     if flats.ndim != 3 or len(flats) < 2 or min(flats.shape[1:]) < BLOCK:
@@ -112,42 +115,61 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         )
     level = levels.mean()
     scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]
-    variance, pixels, freedom = _scatter(scaled - scaled.mean(axis=0), good)
-    part_of_noise = np.mean((level / levels) ** 2)
-    photons = variance - read_noise**2 * part_of_noise
-    if photons <= 0:
-        return Gain(np.nan, np.nan, float(level), variance, pixels)
-    gain = np.mean(level**2 / levels) / photons
-    of_variance = variance * np.sqrt(2 / freedom)
-    of_read_noise = 2 * read_noise * read_noise_error * part_of_noise
-    error = gain * np.hypot(of_variance, of_read_noise) / photons
-    return Gain(float(gain), float(error), float(level), variance, pixels)
+    share = np.mean((level / levels) ** 2)
+    found = []
+    for own, variance, pixels, freedom in _scatter(scaled, good):
+        photons = variance - read_noise**2 * share
+        if photons <= 0:
+            found.append(Gain(np.nan, np.nan, float(own), variance, pixels))
+            continue
+        gain = own * np.mean(level / levels) / photons
+        of_variance = variance * np.sqrt(2 / freedom)
+        of_read_noise = 2 * read_noise * read_noise_error * share
+        error = gain * np.hypot(of_variance, of_read_noise) / photons
+        found.append(Gain(float(gain), float(error), float(own), variance, pixels))
+    pixels = sum(each.pixels for each in found)
+    variance = sum(each.variance * each.pixels for each in found) / max(pixels, 1)
+    return Gain(*combine_gains(found), float(level), float(variance), pixels)
 
 
-def _scatter(differences, good):
-    """Return the variance of a frame's pixel, the pixels, and the degrees of freedom.
+def _scatter(scaled, good):
+    """Yield (level, variance, pixels, degrees of freedom) of each part of the levels.
+
+    Pixels of one level have one noise: where a spectrum or a vignette is on the flats, a limit for
+    all pixels would leave out the bright ones.
 
     Parameters
     ----------
-    differences : numpy.ndarray
-        Differences of each frame from the mean of all, (n, ny, nx).
+    scaled : numpy.ndarray
+        Frames scaled to one level, (n, ny, nx).
     good : numpy.ndarray
         Pixels to use, (ny, nx), bool.
     """
-    n, ny, nx = differences.shape
+    n, ny, nx = scaled.shape
     ny, nx = ny - ny % BLOCK, nx - nx % BLOCK
-    blocks = differences[:, :ny, :nx].reshape(n, ny // BLOCK, BLOCK, nx // BLOCK, BLOCK)
-    kept = np.broadcast_to(good[:ny, :nx].reshape(blocks.shape[1:]), blocks.shape)
-    spread = MAD_TO_SIGMA * np.median(np.abs(blocks[kept]))
+    scaled, good = scaled[:, :ny, :nx], good[:ny, :nx]
+    middle = scaled.mean(axis=0)
+    shape = n, ny // BLOCK, BLOCK, nx // BLOCK, BLOCK
+    blocks = (scaled - middle).reshape(shape)
+    edges = np.quantile(middle[good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
+    parts = np.searchsorted(edges, middle).reshape(shape[1:])
+    good = good.reshape(shape[1:])
+    spread = np.zeros(shape[1:])
+    for part in range(_LEVELS):
+        own = good & (parts == part)
+        if own.any():
+            spread[own] = MAD_TO_SIGMA * np.median(np.abs(blocks[:, own]))
     # A pixel that is off in one frame shifts its mean, and so all of its differences.
-    kept = kept & (np.abs(blocks) <= CLIP * spread).all(axis=0)
-    count = kept.sum(axis=(2, 4), keepdims=True)
+    kept = good & (np.abs(blocks) <= CLIP * spread).all(axis=0)
+    count = kept.sum(axis=(1, 3), keepdims=True)
     means = np.where(kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
-    squares = np.where(kept, (blocks - means) ** 2, 0).sum()
-    pixels = int(count[0].sum())
-    blocks_used = int((count[0] > 0).sum())
-    freedom = (n - 1) * (pixels - blocks_used)
-    return float(squares / freedom), pixels, freedom
+    squares = np.where(kept, (blocks - means) ** 2, 0).sum(axis=0)
+    freedom = kept * (n - 1) * (1 - 1 / np.maximum(count, 1))
+    for part in range(_LEVELS):
+        own = kept & (parts == part)
+        if (total := float(freedom[own].sum())) > 0:
+            level = float(middle.reshape(shape[1:])[own].mean())
+            yield level, float(squares[own].sum() / total), int(own.sum()), total
 
 
 def combine_gains(gains):

@@ -229,6 +229,20 @@ class PlanesWriter:
         self._write_all(data, plane.start + plane.header_size + plane.written)
         plane.written += len(data)
 
+    def read(self, plane, first, stop):
+        """Return rows of a plane that were written, (k, nx) in native byte order."""
+        step = plane.shape[1] * plane.dtype.itemsize
+        start = plane.start + plane.header_size + first * step
+        content = bytearray((stop - first) * step)
+        view = memoryview(content)
+        while view:
+            got = os.preadv(self._file, [view], start)
+            if not got:
+                raise RuntimeError(f"{self._path}: rows {first} to {stop} are not written yet")
+            view, start = view[got:], start + got
+        rows = np.frombuffer(content, plane.dtype).reshape(stop - first, plane.shape[1])
+        return rows.astype(plane.dtype.newbyteorder("="))
+
     def finish(self):
         """Write the padding and the headers, and give the file its name."""
         for plane in self._planes:

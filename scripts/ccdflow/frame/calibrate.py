@@ -579,6 +579,7 @@ class Calibration:
             for _, inside, _ in self.pieces(rows):
                 covered[inside] = True
             out[~covered] |= bits.NO_DATA
+        self._find_not_linear(rows, reduced, out)
         for image in self._images:
             image.flags.put(rows.start, out)
         if self.chain.scale > 1:
@@ -592,6 +593,14 @@ class Calibration:
             full = reduced[inside] >= np.float32(top)
             if full.any():
                 out[inside][full] |= bits.SATURATED
+
+    def _find_not_linear(self, rows, reduced, out):
+        """Flag pixels beyond the linear range that are not saturated."""
+        for readout, inside, _ in self.pieces(rows):
+            if readout.linear is not None:
+                beyond = reduced[inside] > np.float32(readout.linear - readout.level)
+                beyond &= (out[inside] & bits.SATURATED) == 0
+                out[inside][beyond] |= bits.NOT_LINEAR
 
     def _mask_hot(self, rows, out):
         """Mask hot pixels whose dark is scaled up, and thus extrapolated."""

@@ -15,8 +15,9 @@ from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import checksum, rawfile
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, PlanesWriter, read_rows, read_units
-from ccdflow.frame import bits, calibrated_header, signal
+from ccdflow.frame import bits, calibrated_header, saturation, signal
 from ccdflow.frame.calibrate import SCALE_UP, Calibration, check, has_noise, level_is_out
+from ccdflow.frame.extras import Extras
 from ccdflow.robust import MAD_TO_SIGMA
 
 ARITHMETIC = 2
@@ -68,6 +69,7 @@ def calibrate_file(
     mask=True,
     scale_up=SCALE_UP,
     tolerance=0.5,
+    extras=None,
     name=None,
 ):
     """Calibrate one reduced frame into a product: image, UNCERT, MASK.
@@ -89,6 +91,8 @@ def calibrate_file(
         Extensions to make. Without gain or read noise there is no uncertainty.
     scale_up, tolerance : float
         See `ccdflow.frame.calibrate.check`.
+    extras : ccdflow.frame.extras.Extras, optional
+        Bad pixels, the search for cosmic rays, the shutter.
     name : str, optional
         Name of the frame, for errors.
 
@@ -104,6 +108,7 @@ def calibrate_file(
         If the product cannot be written; an earlier file is untouched.
     """
     name = str(path) if name is None else name
+    extras = extras or Extras()
     units = read_units(path, name=name)
     places = _images(units, readouts, name)
     everyone = tuple(readout for image in readouts for readout in image)
@@ -124,9 +129,12 @@ def calibrate_file(
             work = Calibration(
                 shape, amplifiers, chain, index=number, unit=unit, noise=noise, name=name
             )
-            images.append(_Image(file.fileno(), units, place, name, work, noise=noise, mask=mask))
+            own = extras.of_image(number)
+            images.append(
+                _Image(file.fileno(), units, place, name, work, noise=noise, mask=mask, extras=own)
+            )
         first = calibrated_header.primary_cards(
-            units[0], chain, key=key, grade=grade, reasons=reasons
+            units[0], chain, key=key, grade=grade, reasons=reasons, extras=extras
         )
         planes = _planes(units, images, first)
         with PlanesWriter(target, planes) as writer:
@@ -211,7 +219,7 @@ def _planes(units, images, first):
 class _Image:
     """One image of a frame during its calibration."""
 
-    def __init__(self, file, units, place, name, work, *, noise, mask):
+    def __init__(self, file, units, place, name, work, *, noise, mask, extras):
         self.place = place
         self.unit = units[place]
         self.work = work
@@ -221,6 +229,7 @@ class _Image:
         self._name = name
         self._noise = noise
         self._with_mask = mask
+        self._extras = extras
         suffix = str(place) if place else ""
         self._suffix = suffix
         masks = [u for u in units[1:] if u.name == f"MASK{suffix}" and u.shape == self.unit.shape]
@@ -245,6 +254,8 @@ class _Image:
         }
         if self._with_mask:
             self.figures["flags"] = dict.fromkeys(bits.MEANING, 0)
+            if self._extras.find_cosmics is not None and self._noise:
+                self.figures["cosmics_kept"] = True
 
     def _sample(self, rows):
         """Return some rows, calibrated, (k, nx) float32."""
@@ -374,8 +385,30 @@ class _Image:
                     high = min(low + rows, stop)
                     self._block(slice(low, high), slice(low - start, high - start), buffers)
                 for use, plane in self.planes.items():
-                    writer.write(plane, buffers.out[use][: stop - start])
+                    if use != "mask":
+                        writer.write(plane, buffers.out[use][: stop - start])
         self._check_sum(buffers)
+        if self._with_mask:
+            self._finish_mask(writer, buffers.out["mask"], chunk)
+
+    def _finish_mask(self, writer, mask, chunk):
+        """Flag what only the whole image shows, count the flags and write the mask."""
+
+        def pixels(first, stop, use="image"):
+            return writer.read(self.planes[use], first, stop)
+
+        saturation.flag_neighbours(mask, pixels)
+        if "cosmics_kept" in self.figures:
+            ny = self.unit.shape[0]
+            hits, is_kept = self._extras.find_cosmics(
+                pixels(0, ny), pixels(0, ny, "uncertainty"), mask
+            )
+            mask[hits] |= bits.COSMIC
+            self.figures["cosmics_kept"] = is_kept
+        for start in range(0, len(mask), chunk):
+            part = mask[start : start + chunk]
+            self._count(part)
+            writer.write(self.planes["mask"], part)
 
     def _block(self, rows, place, buffers):
         """Calibrate one block of rows into the next chunk to write."""
@@ -391,9 +424,11 @@ class _Image:
         np.copyto(filled, stored)
         reduced = filled[top : top + count]
         buffers.add(reduced)
-        flags = buffers.out["mask"][place] if self._with_mask else None
+        flags = buffers.out["mask"][rows] if self._with_mask else None
         if flags is not None:
             self.work.mask(rows, reduced, self._stored_mask(rows, buffers), flags)
+            if self._extras.bad_pixels is not None:
+                self._extras.bad_pixels.put(rows.start, flags)
         around = slice(rows.start - top, rows.stop + bottom)
         self.work.apply(around, filled, buffers.scratch_of(len(filled)))
         if self._noise:
@@ -403,8 +438,6 @@ class _Image:
             if not bottom:
                 values[-1] = values[-2]
             self._errors(rows, values, buffers.out["uncertainty"][place], flags, buffers)
-        if flags is not None:
-            self._count(flags)
 
     def _count(self, flags):
         """Count the pixels of each bit, only among the few set ones: that is much faster."""
@@ -455,7 +488,11 @@ class _Buffers:
         self._width = nx
         self.scratch = _buffer("scratch", (3, (rows + 2) * nx), np.float32)
         types = {"image": np.float32, "uncertainty": np.float32, "mask": np.int16}
-        self.out = {use: _buffer(use, (chunk, nx), types[use]) for use in image.planes}
+        # What touches a pixel is known when the whole image is: the mask is written last.
+        rows_of = {"mask": image.unit.shape[0]}
+        self.out = {
+            use: _buffer(use, (rows_of.get(use, chunk), nx), types[use]) for use in image.planes
+        }
         self.mask = None
         if image._mask_unit is not None:
             self.mask = _buffer("stored mask", (rows, nx), image._mask_unit.dtype)

@@ -18,7 +18,8 @@ _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 # Cards of these names in the frame do not describe this product.
 _OWN = re.compile(
     r"(BIAS|DARK|FLAT)(IM|KEY|DT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
-    r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL)"
+    r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|COSMICS"
+    r"|BPM(IM|KEY|NTS)|GAINMEAS|SHUTCOR"
 )
 # These cards of the camera describe raw pixels; readers would take them for the product's.
 _RENAMED = {
@@ -36,7 +37,7 @@ _SHORT_MEANING = {
 _ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
 
 
-def primary_cards(unit, chain, *, key, grade, reasons):
+def primary_cards(unit, chain, *, key, grade, reasons, extras=None):
     """Return the cards of the first HDU: the reduced frame's, and those of the calibration.
 
     Parameters
@@ -49,6 +50,8 @@ def primary_cards(unit, chain, *, key, grade, reasons):
     grade : {'A', 'B', 'C'}
     reasons : sequence of str
         Reasons for a grade below A, and steps left out.
+    extras : ccdflow.frame.extras.Extras, optional
+        What else was applied, and its cards.
 
     Returns
     -------
@@ -63,6 +66,8 @@ def primary_cards(unit, chain, *, key, grade, reasons):
         cards.set("REDKEY", reduced_key, "CCDFKEY of the reduced frame")
     for use in chain.uses:
         _say_of_master(cards, use)
+    for keyword, value, comment in () if extras is None else extras.cards:
+        cards.set(keyword, printable(value) if isinstance(value, str) else value, comment)
     cards.set("CALGRADE", grade, "A own night and exact, B older or scaled, C incomplete")
     for reason in reasons:
         cards.add_history(f"ccdflow: grade {grade}: {printable(reason)}")
@@ -156,6 +161,10 @@ def say_of_image(cards, calibration, figures):
     ):
         if "flags" in figures:
             cards.set(keyword, int(figures["flags"][bit]), f"pixels {_SHORT_MEANING[bit]}")
+    if "cosmics_kept" in figures:
+        cards.set("NCOSMIC", int(figures["flags"][bits.COSMIC]), "pixels hit by cosmic rays")
+        said = "found" if figures["cosmics_kept"] else "discarded"
+        cards.set("COSMICS", said, "discarded: too many pixels of stars were flagged")
 
 
 def _rename(cards, converted):

@@ -40,6 +40,8 @@ class Readout:
         Raw value at which a pixel saturates, adu.
     subtracted : bool
         Whether the frame's overscan level was subtracted.
+    linear : float or None
+        Raw value above which the response is not linear, adu.
     """
 
     region: Region
@@ -52,6 +54,7 @@ class Readout:
     level_variance: float = 0.0
     saturation: float | None = None
     subtracted: bool = True
+    linear: float | None = None
 
     @property
     def photon_gain(self):
@@ -112,6 +115,7 @@ def readout_of(
         level_variance=variance,
         saturation=amplifier.saturation if saturation is None else saturation,
         subtracted=level is not None,
+        linear=amplifier.linear,
     )
 
 

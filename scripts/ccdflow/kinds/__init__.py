@@ -8,9 +8,12 @@ the chain and knows no kind by name.
 from __future__ import annotations
 
 from ccdflow.kinds.associations import ASSOCIATIONS
+from ccdflow.kinds.badpixels import BAD_PIXELS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.calibrated_pictures import MASTERS_PICTURE, SCIENCE_PICTURE
 from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.detector import DETECTOR
+from ccdflow.kinds.detector_table import DETECTOR_TABLE
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.index import INDEX
@@ -24,8 +27,9 @@ from ccdflow.kinds.table import DARK_TABLE, FLAT_TABLE, TABLE
 
 CHAIN = Chain(
     (
-        FRAME, BIAS, DARK, FLAT, SCIENCE, PICTURE, QUALITY, MASTERS_PICTURE, SCIENCE_PICTURE,
-        SHEET, PAGE, TABLE, DARK_TABLE, FLAT_TABLE, ASSOCIATIONS, INDEX,
+        FRAME, BIAS, DARK, FLAT, DETECTOR, SCIENCE, PICTURE, QUALITY, MASTERS_PICTURE,
+        SCIENCE_PICTURE, SHEET, PAGE, TABLE, DARK_TABLE, FLAT_TABLE, ASSOCIATIONS, BAD_PIXELS,
+        DETECTOR_TABLE, INDEX,
     )
 )  # fmt: skip
 

@@ -36,7 +36,7 @@ class CalibrationPicture(NightPicture):
         Of the images.
     """
 
-    stage = 6
+    stage = 7
     title = explanation = alt = ""
     scale = "linear"
 

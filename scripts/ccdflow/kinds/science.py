@@ -15,6 +15,7 @@ from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
 from ccdflow.kinds import ageing, association
+from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
@@ -43,7 +44,7 @@ class Science(Kind):
     counted = ("calibrated frame", "calibrated frames")
     short = "calibrated frames"
     todo = "calibrate"
-    stage = 5
+    stage = 6
     version = ARITHMETIC
     header = 2
     place = "calibrated/"
@@ -86,7 +87,15 @@ class Science(Kind):
         context = planner.context
         steps = self._steps(context, row)
         group = Group(
-            product, row.night, row.camera, (), (row.file,), (row.night,), self.name, steps
+            product,
+            row.night,
+            row.camera,
+            detectors.how_measured(context, row),
+            (row.file,),
+            (row.night,),
+            self.name,
+            steps,
+            detectors.pixels_for(context, row),
         )
         context.groups[product] = group
         needs, spare = context.planned(
@@ -95,8 +104,9 @@ class Science(Kind):
         frame = context.outcome(reduced(row.file)).key
         # Frames of the same steps, camera and recipe differ in their reduced frame alone.
         alike = ("calibration", row.recipe, row.geometry, *map(id, steps))
+        alike = (*alike, row.facts["readmode"], row.facts["gain"], group.pixels)
         likewise = context.planned(alike, lambda: _Alike(Calibration(context, group).basis))
-        needs = [reduced(row.file), *needs]
+        needs = [reduced(row.file), *needs, *group.pixels]
         planner.want(
             self, product, row.night, likewise.basis(frame),
             needs=needs, spare=spare, key=likewise.key(frame),
@@ -131,6 +141,8 @@ class Science(Kind):
             return "another step is missing"
         if before.get("settings") != now["settings"]:
             return "settings changed"
+        if before.get("detector") != now.get("detector"):
+            return "what is known of its detector changed"
         return "new arithmetic"
 
     # -- the job -----------------------------------------------------------------------------------
@@ -142,7 +154,9 @@ class Science(Kind):
     def carries(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""
         group = context.groups[job.product]
-        return [context.store.rows[group.files[0]]], [group, *masters_carried(context, group)]
+        before = [context.groups[p] for p in group.pixels if p in context.groups]
+        masters = masters_carried(context, group)
+        return [context.store.rows[group.files[0]]], [group, *masters, *before]
 
     def size(self, context, job):
         """Return the size of one frame."""
@@ -347,10 +361,19 @@ class Calibration:
         return bool(self.missing) and self.settings["missing"] == "refuse"
 
     @cached_property
+    def extra(self):
+        """What the frame gets of the measurements of its detector."""
+        return detectors.Measured(self.context, self.group, self.row, self.settings)
+
+    @cached_property
     def basis(self):
         """What its key is the hash of."""
-        names = ("uncertainty", "mask")
+        names = ["uncertainty", "mask"]
+        if self.settings["cosmic_rays"]:
+            names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
+        measured = self.extra.basis
         return {
+            **({"detector": measured} if measured else {}),
             "arithmetic": SCIENCE.version,
             "frame": getattr(self.frame, "key", ""),
             "masters": [
@@ -411,8 +434,14 @@ class Calibration:
             mask=self.settings["mask"],
             scale_up=self.settings["scale_up"],
             tolerance=self.settings["temperature_tolerance"],
+            extras=self.extra.extras([image.shape for image in self._images]),
             name=self.group.product,
         )
+
+    @property
+    def _images(self):
+        store = self.context.store
+        return product_images(store.geometry(self.row.geometry), store.recipe(self.row.recipe))
 
     def readouts(self):
         """Return what is known of the amplifiers of each image of the frame."""
@@ -426,13 +455,15 @@ class Calibration:
 
         def readout(amplifier):
             noise = measured_read_noise(bias, amplifier.name)
+            gain = self.extra.gain(amplifier)
             return readout_of(
                 amplifier,
                 recipe,
                 level=levels.get(amplifier.name),
                 read_noise=noise,
                 measured=noise is not None,
-                measured_gain=measured_gain(flat, amplifier),
+                gain=gain,
+                measured_gain=measured_gain(flat, amplifier) if gain is None else None,
             )
 
         return [

@@ -120,6 +120,8 @@ class Group:
         The kind of product that the frames are combined to.
     steps : tuple of Step
         The masters that are applied to the frames, as they were chosen while planning.
+    pixels : tuple of str
+        The measurements of the detector that tell which pixels of a frame are bad, newest first.
     """
 
     product: str
@@ -130,6 +132,7 @@ class Group:
     nights: tuple = ()
     kind: str = "bias"
     steps: tuple = ()
+    pixels: tuple = ()
 
     @property
     def shown(self):
@@ -147,6 +150,7 @@ class Group:
         files, nights = tuple(values["files"]), tuple(values["nights"])
         steps = tuple(map(Step.from_dict, values.get("steps", ())))
         own = {"shared": shared, "files": files, "nights": nights, "steps": steps}
+        own["pixels"] = tuple(values.get("pixels", ()))
         return cls(**{**values, **own})
 
 

@@ -1,0 +1,72 @@
+"""The neighbours of saturated pixels: charge that spills over, and columns that bleed."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ccdflow.maskbits import BLEED, SATURATED
+from ccdflow.robust import MAD_TO_SIGMA
+
+_RING = np.ones((3, 3), bool)
+# A column bleeds from a run of so many saturated pixels on, as far as it stands out by so many
+# standard deviations from the columns at this distance on both sides.
+_RUN, _EXCESS, _APART = 3, 5.0, 6
+# Rows that are looked at beyond the ends of a run at once.
+_STRIDE = 64
+
+
+def flag_neighbours(mask, pixels):
+    """Flag the neighbours of saturated pixels, and the columns that bleed from them, in place.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        (ny, nx), int16; gets the bit `BLEED`. A saturated pixel has its own bit only.
+    pixels : callable
+        Takes the first row and the one after the last; returns their pixels, (k, nx).
+    """
+    rows = np.flatnonzero((mask & SATURATED).any(axis=1))
+    if not rows.size or rows.size * mask.shape[1] < np.count_nonzero(mask[rows] & SATURATED) * 2:
+        # Half of the pixels of these rows: an amplifier that is saturated throughout.
+        return
+    first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))
+    full = (mask[first:stop] & SATURATED) != 0
+    near = ndimage.binary_dilation(full, _RING) & ~full
+    mask[first:stop][near] |= BLEED
+    for column, low, high in _runs(full, first):
+        _bleed(mask, pixels, column, low, -1)
+        _bleed(mask, pixels, column, high - 1, 1)
+
+
+def _runs(full, first):
+    """Yield (column, first row, row after the last) of runs along the columns."""
+    columns = np.flatnonzero(full.sum(axis=0) >= _RUN)
+    for column in columns.tolist():
+        steps = np.diff(np.concatenate([[0], full[:, column].astype(np.int8), [0]]))
+        starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+        for low, high in zip(starts.tolist(), ends.tolist(), strict=True):
+            if high - low >= _RUN:
+                yield column, first + low, first + high
+
+
+def _bleed(mask, pixels, column, end, way):
+    """Flag a column from the end of a run on, as long as it is brighter than its surroundings."""
+    ny, nx = mask.shape
+    sides = [c for c in (column - _APART, column + _APART) if 0 <= c < nx]
+    row = end + way
+    while 0 <= row < ny:
+        low, high = (
+            (row, min(row + _STRIDE, ny)) if way > 0 else (max(row - _STRIDE + 1, 0), row + 1)
+        )
+        block = pixels(low, high)[::way]
+        around = block[:, sides].max(axis=1)
+        scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(np.diff(block[:, ::8], axis=1))) / 2**0.5
+        with np.errstate(invalid="ignore"):
+            out = ~(block[:, column] - around > _EXCESS * max(float(scatter), 1e-6))
+        length = int(np.argmax(out)) if out.any() else len(out)
+        at = row + way * np.arange(length)
+        mask[at, column] |= np.where(mask[at, column] & SATURATED, 0, BLEED).astype(np.int16)
+        if length < len(out):
+            return
+        row += way * length

@@ -1,0 +1,128 @@
+"""The map of bad pixels of a detector in an epoch, with the nights in which each was seen bad."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow import paths
+from ccdflow.detector.history import combine_nights
+from ccdflow.kinds import pixel_tables
+from ccdflow.kinds.detector import DETECTOR, measurements_of, pixels_of
+from ccdflow.kinds.kind import Kind
+from ccdflow.run import ledger
+from ccdflow.run.inventory import digest
+from ccdflow.run.job import Group
+
+
+class BadPixels(Kind):
+    """The map of bad pixels of an epoch."""
+
+    name = "bad pixels"
+    rule = "bad_pixels"
+    words = ("map of bad pixels", "maps of bad pixels")
+    short = "maps of bad pixels"
+    todo = "make"
+    place = "detector/"
+    why_moved = "there are no such darks or flats any more"
+
+    def has_name(self, product):
+        """Tell whether a path is that of a map."""
+        return product.startswith(self.place) and product.count("/") == 2
+
+    def plan(self, planner):
+        """Want the map of each detector and epoch."""
+        context = planner.context
+        if not DETECTOR.is_enabled(context) or not DETECTOR.groups(context):
+            planner.keep_all_of(self)
+            return
+        for group in self._make_groups(context):
+            context.groups[group.product] = group
+            basis = self._basis(context, group)
+            planner.want(self, group.product, "", basis, needs=group.pixels)
+
+    def _make_groups(self, context):
+        alike = {}
+        for group in DETECTOR.groups(context):
+            epoch = dict(group.shared)["epoch"]
+            alike.setdefault((pixels_of(group.shared), epoch), []).append(group)
+        for (pixels, epoch), groups in alike.items():
+            camera, size, ccdsum, window, part = pixels
+            parts = [size, ccdsum.strip().replace(" ", "x"), window]
+            parts += [digest(part)[:6]] if part else []
+            product = paths.bad_pixels(camera, "_".join(filter(None, parts)), epoch)
+            nights = tuple(sorted({group.night for group in groups}))
+            members = tuple(group.product for group in groups)
+            shared = (("size", size), ("epoch", epoch))
+            yield Group(product, nights[-1], camera, shared, (), nights, self.name, pixels=members)
+
+    def basis(self, context, job):
+        """Return what a map depends on: the measurements of all its nights."""
+        return self._basis(context, context.groups[job.product])
+
+    def _basis(self, context, group):
+        names = ("nights", "share")
+        made = measurements_of(context, group.pixels)
+        return {
+            "version": self.version,
+            "nights": sorted([record.product, record.key] for record in made),
+            "settings": {name: context.settings["detector"][name] for name in names},
+        }
+
+    def make(self, context, job, *, threads):
+        """Write the map: an image of the mask as it is on the last night, and a table."""
+        group = context.groups[job.product]
+        basis = self._basis(context, group)
+        record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
+        made = measurements_of(context, group.pixels)
+        if not made:
+            reason = "no night's darks or flats could tell"
+            return ledger.Record(
+                job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
+            )
+        shapes = [tuple(shape) for shape in made[0].data["shapes"]]
+        seen = [
+            pixel_tables.read_seen(
+                context.results / r.product, r.data["night"], r.data["looked"], shapes
+            )
+            for r in made
+        ]
+        newest = sorted({r.data["night"] for r in made})[-context.settings["detector"]["nights"] :]
+        share = context.settings["detector"]["share"]
+        images, tables = [], []
+        for number, shape in enumerate(shapes):
+            nights = [one[number] for one in seen]
+            now = combine_nights([n for n in nights if n.night in newest], share=share)
+            mask = np.zeros(shape, np.int16)
+            mask.reshape(-1)[now.index] = now.bits
+            images.append((f"MASK{number or ''}", mask))
+            tables.append((number, shape, combine_nights(nights, share=share), mask))
+        cards = [
+            ("CCDFCAM", group.camera, "camera"),
+            ("EPOCH", dict(group.shared)["epoch"] or "all", "night with which this epoch began"),
+            ("NNIGHTS", len(group.nights), "nights with darks or flats"),
+            ("NIGHT", made[-1].data["night"], "the mask is that of this night"),
+        ]
+        return pixel_tables.write_hdus(context, record, cards, _columns(tables), images)
+
+
+BAD_PIXELS = BadPixels()
+
+
+def _columns(tables):
+    names = ("IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED")
+    formats = ("I", "J", "J", "I", "10A", "10A", "J", "J")
+    parts = {name: [] for name in names}
+    for number, (_, nx), history, mask in tables:
+        y, x = np.divmod(history.index, nx)
+        nights = np.array([night[:10] for night in history.nights], dtype="U10")
+        values = (
+            np.full(x.size, number), x + 1, y + 1, mask.reshape(-1)[history.index],
+            nights[history.first], nights[history.last], history.seen, history.looked,
+        )  # fmt: skip
+        for name, array in zip(names, values, strict=True):
+            parts[name].append(array)
+    return [
+        fits.Column(name, form, array=np.concatenate(parts[name]))
+        for name, form in zip(names, formats, strict=True)
+    ]

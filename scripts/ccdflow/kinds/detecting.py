@@ -1,0 +1,425 @@
+"""The measurement of a detector from the masters of a night and their members, as a job does it."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from ccdflow.detector.bad_pixels import (
+    DarkFit,
+    dark_mask,
+    response_mask_of,
+    sample_rows,
+    strips,
+)
+from ccdflow.detector.columns import expand, flagged, sums_of
+from ccdflow.detector.transfer import Transfer, band_rows, measure_transfer
+from ccdflow.errors import FrameError
+from ccdflow.files.planes import read_rows, read_units
+from ccdflow.frame.products import product_images
+from ccdflow.frame.readout import ROUNDING
+from ccdflow.kinds import association
+from ccdflow.maskbits import (
+    BAD_COLUMN,
+    DEAD,
+    HOT,
+    NO_DATA,
+    NOT_FINITE,
+    SATURATED,
+    UNLIT,
+    VARIES,
+)
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+
+# Above this part of low pixels a flat has structure of its own: a spectrum, stars.
+_MOST_LOW = 0.02
+# A gain or read noise that is off by more than this part, and so many errors, is warned of.
+_OFF, _ERRORS = 0.05, 3.0
+# Adu of read noise where nobody knows it.
+_READ_NOISE = 5.0
+_UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a night says of a detector.
+
+    Attributes
+    ----------
+    masks : list of (int, (int, int), numpy.ndarray, numpy.ndarray)
+        Of each image: its index, its shape, the mask of the darks and that of the flats.
+    figures : list of dict
+        Of each amplifier.
+    looked : list of str
+        'dark', 'flat': what could tell of bad pixels.
+    remarks : list of str
+    """
+
+    masks: list
+    figures: list
+    looked: list
+    remarks: list = field(default_factory=list)
+
+
+class Night:
+    """The masters of a night that one detector took in one way.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of the measurement.
+    """
+
+    def __init__(self, context, group):
+        self.context = context
+        self.group = group
+        made = {"dark": [], "flat": []}
+        for step in group.steps:
+            for use in step.uses:
+                record = context.outcome(use.product)
+                if record is not None and record.status == ledger.MADE:
+                    made[step.kind].append(record)
+        self.darks, self.flats = made["dark"], made["flat"]
+
+    @cached_property
+    def row(self):
+        """The row of one of the members: all have the same amplifiers."""
+        return self.context.row_of(reduced(self._files[0]))
+
+    @property
+    def _files(self):
+        return [f for record in (*self.darks, *self.flats) for f in record.data["members"]]
+
+    @cached_property
+    def images(self):
+        """The images that each frame has."""
+        store = self.context.store
+        return product_images(store.geometry(self.row.geometry), self.recipe)
+
+    @property
+    def recipe(self):
+        """The recipe by which the members were reduced."""
+        return self.context.store.recipe(self.row.recipe)
+
+    def place(self, amplifier):
+        """Return the region of an amplifier in an image."""
+        return amplifier.place if self.recipe.trim else amplifier.data
+
+    def bias_of(self, record):
+        """Return the record of the bias that was subtracted from the members of a master."""
+        group = self.context.groups[record.product]
+        for step in group.steps:
+            if step.kind == "bias" and (use := association.taken(self.context, step)):
+                return self.context.outcome(use.product)
+        return None
+
+    def seconds(self, record):
+        """Return the exposure time of each member of a master."""
+        rows = [self.context.row_of(reduced(file)) for file in record.data["members"]]
+        return [float(row.facts["exptime"]) for row in rows]
+
+    # -- all of it ---------------------------------------------------------------------------------
+
+    def measure(self, hot_rate):
+        """Return what is `Found`.
+
+        Parameters
+        ----------
+        hot_rate : float
+            Electrons a second above the median from which on a pixel is hot.
+        """
+        masks, figures, remarks, looked = [], [], [], set()
+        for number, image in enumerate(self.images):
+            dark, flat = (np.zeros(image.shape, np.int16) for _ in range(2))
+            transfers = {a.name: self._transfer(image, a) for a in image.amplifiers}
+            if self._flat_mask(image, flat, remarks):
+                looked.add("flat")
+            rates = {}
+            for amplifier in image.amplifiers:
+                rate = self._dark_mask(image, amplifier, transfers, hot_rate, dark)
+                rates[amplifier.name] = math.nan if rate is None else rate
+                if rate is not None:
+                    looked.add("dark")
+            masks.append((number, image.shape, dark, flat))
+            for amplifier in image.amplifiers:
+                own = self._figures(amplifier, transfers[amplifier.name], dark, flat)
+                figures.append(own | {"dark_rate": rates[amplifier.name]})
+                remarks += self._remarks(own, len(figures) > 1 or len(image.amplifiers) > 1)
+        return Found(masks, figures, sorted(looked), remarks)
+
+    # -- flats -------------------------------------------------------------------------------------
+
+    def read_noise(self, amplifier, record=None):
+        """Return the read noise of an amplifier, adu, its error, and whether it was measured."""
+        for master in (*self.darks, *self.flats) if record is None else (record,):
+            bias = self.bias_of(master)
+            for figures in bias.data.get("quality", ()) if bias is not None else ():
+                value, error = figures["read_noise"], figures["read_noise_error"]
+                if figures["amplifier"] == amplifier.name and value and math.isfinite(value):
+                    return value, error if math.isfinite(error) else 0.0, True
+        if amplifier.read_noise and amplifier.gain:
+            value = math.hypot(amplifier.read_noise / amplifier.gain, ROUNDING**0.5)
+            return value, 0.1 * value, False
+        return _READ_NOISE, _READ_NOISE, False
+
+    def _transfer(self, image, amplifier):
+        usable = [r for r in self.flats if self._level_is_out(r, amplifier)]
+        usable = [r for r in usable if len(r.data["members"]) > 1]
+        if not usable:
+            return Transfer()
+        noise, error, _ = self.read_noise(amplifier)
+        place = self.place(amplifier)
+        if min(place.y1 - place.y0, place.x1 - place.x0) < 16:
+            return Transfer()
+        rows = band_rows(place.y0, place.y1)
+
+        def groups():
+            for record in usable:
+                with _Stack(self, record, image) as stack:
+                    values = stack.rows(rows)[:, :, place.x0 : place.x1]
+                yield self.seconds(record), values
+
+        return measure_transfer(groups(), noise, error)
+
+    def _level_is_out(self, record, amplifier):
+        is_subtracted = self.recipe.subtract and bool(amplifier.overscan)
+        return is_subtracted or self.bias_of(record) is not None
+
+    def _flat_mask(self, image, mask, remarks):
+        """Flag what the flats show; return whether they could tell."""
+
+        def pairs():
+            for record in self.flats:
+                path = self.context.results / record.product
+                pixels = _whole(path, image.hdu)
+                errors = _whole(path, f"UNCERT{image.suffix}")
+                errors[(_whole(path, f"MASK{image.suffix}") & _UNUSABLE) != 0] = np.inf
+                errors[~(errors > 0) | ~np.isfinite(pixels)] = np.inf
+                yield np.nan_to_num(pixels, nan=1.0), errors
+
+        if not self.flats:
+            return False
+        found = response_mask_of(pairs())
+        low = np.count_nonzero(found & DEAD) / found.size
+        if low > _MOST_LOW:
+            remarks.append(
+                f"{100 * low:.2g} % of the pixels of its flats are lower than their neighbours:"
+                " a spectrum, or structure as fine as pixels; they tell of no bad pixels"
+            )
+            return False
+        mask |= found
+        return True
+
+    # -- darks -------------------------------------------------------------------------------------
+
+    def _dark_mask(self, image, amplifier, transfers, hot_rate, mask):
+        """Flag what the darks show of an amplifier; return its rate, None where they tell none."""
+        records = self._of_one_temperature()
+        if not records:
+            return None
+        gain = amplifier.gain or transfers[amplifier.name].gain
+        gain = gain if math.isfinite(gain) else 1.0
+        place = self.place(amplifier)
+        if len({round(r.data["seconds"], 3) for r in records}) < 2:
+            return self._hot_only(image, place, records[0], gain, hot_rate, mask)
+        noise = self.read_noise(amplifier)[0] * gain
+        times = [t for record in records for t in [record.data["seconds"]] * _count(record)]
+        with ExitStack() as open_:
+            stacks = [open_.enter_context(_Stack(self, r, image)) for r in records]
+
+            def read(rows):
+                parts = [stack.rows(rows)[:, :, place.x0 : place.x1] for stack in stacks]
+                values = np.concatenate(parts)
+                values *= np.float32(gain)
+                return values
+
+            shape = place.y1 - place.y0, place.x1 - place.x0
+            fit = DarkFit(read(sample_rows(shape[0]) + place.y0), times, noise, drop_hits=True)
+            sums = []
+            for part in strips(shape):
+                lines = fit.lines(read(np.arange(part.start, part.stop) + place.y0))
+                rows = slice(part.start + place.y0, part.stop + place.y0)
+                mask[rows, place.x0 : place.x1] |= dark_mask(
+                    lines, hot=hot_rate, level=fit.rate, scales=fit.scales
+                )
+                sigma = (lines.rate - fit.rate) / (lines.rate_error * fit.scales[0])
+                sums.append(sums_of(np.nan_to_num(sigma, nan=0.0).astype(np.float32)))
+        self._flag_columns(mask, place, np.concatenate(sums))
+        return fit.rate
+
+    def _of_one_temperature(self):
+        """Return the darks of the temperature that has most exposures, shortest first."""
+        found = {}
+        for record in self.darks:
+            shared = dict(self.context.groups[record.product].shared)
+            found.setdefault(shared.get("temperature", ""), []).append(record)
+        best = max(found.values(), key=len, default=[])
+        return sorted(best, key=lambda record: record.data["seconds"])
+
+    def _hot_only(self, image, place, record, gain, hot_rate, mask):
+        """Flag pixels that are hot in the one combined dark that there is."""
+        path, seconds = self.context.results / record.product, record.data["seconds"]
+        part = place.slices
+        factor = np.float32(gain / seconds)
+        rate = _whole(path, image.hdu)[part] * factor
+        error = _whole(path, f"UNCERT{image.suffix}")[part] * factor
+        level = float(np.nanmedian(rate))
+        usual = float(np.nanmedian(error))
+        with np.errstate(invalid="ignore"):
+            hot = rate - level > np.maximum(hot_rate, 5 * np.fmax(error, usual))
+        mask[part][hot | ~np.isfinite(rate)] |= HOT
+        sigma = np.nan_to_num((rate - level) / usual, nan=0.0).astype(np.float32)
+        self._flag_columns(mask, place, sums_of(sigma))
+        return level
+
+    @staticmethod
+    def _flag_columns(mask, place, sums):
+        columns = expand(flagged(sums), place.y1 - place.y0)
+        mask[place.slices][columns] |= BAD_COLUMN
+
+    # -- what is said of them ----------------------------------------------------------------------
+
+    def _figures(self, amplifier, transfer, dark, flat):
+        """Return the figures of an amplifier."""
+        noise, error, is_measured = self.read_noise(amplifier)
+        part = self.place(amplifier).slices
+        both = dark[part] | flat[part]
+        gain = transfer.gain if math.isfinite(transfer.gain) else amplifier.gain or math.nan
+        facts = self.row.facts
+        return {
+            "amplifier": amplifier.name,
+            "flats": transfer.frames,
+            "level": transfer.level,
+            "gain": transfer.gain,
+            "gain_error": transfer.gain_error,
+            "gain_used": amplifier.gain or math.nan,
+            "gain_header": _number(facts["gain"]),
+            "read_noise": noise * gain if is_measured else math.nan,
+            "read_noise_error": _error_of(noise, error, transfer) if is_measured else math.nan,
+            "read_noise_used": amplifier.read_noise or math.nan,
+            "read_noise_header": _number(facts["rdnoise"]),
+            "departure": transfer.departure,
+            "departure_error": transfer.departure_error,
+            "full_well": transfer.full_well,
+            "hot": int(np.count_nonzero(both & HOT)),
+            "varies": int(np.count_nonzero(both & VARIES)),
+            "low": int(np.count_nonzero(both & DEAD)),
+            "columns": int(np.count_nonzero(both & BAD_COLUMN)),
+        }
+
+    def _remarks(self, figures, several):
+        """Return sentences on gain and read noise that are not what header or profile say."""
+        where = f"amplifier {figures['amplifier']}: " if several else ""
+        found = []
+        for name, unit, digits in (
+            ("gain", "electrons per adu", 3),
+            ("read_noise", "electrons", 2),
+        ):
+            value, error = figures[name], figures[f"{name}_error"]
+            if not (math.isfinite(value) and math.isfinite(error)):
+                continue
+            used = figures[f"{name}_used"]
+            claims = [("in use", used)]
+            header = figures[f"{name}_header"]
+            if not math.isfinite(used) or abs(header - used) > 1e-3 * abs(used):
+                claims.append(("the header's", header))
+            words = name.replace("_", " ")
+            for who, claim in claims:
+                off = abs(value - claim)
+                if math.isfinite(claim) and off > max(_OFF * value, _ERRORS * error):
+                    found.append(
+                        f"{where}{words} {value:.{digits}f} ± {error:.{digits}f} {unit} is"
+                        f" measured, {claim:g} is {who}"
+                    )
+            if name == "gain" and not math.isfinite(used):
+                found.append(
+                    f"{where}neither profile nor header has a gain: the measured"
+                    f" {value:.3f} ± {error:.3f} electrons per adu is used"
+                )
+        return found
+
+
+def _error_of(noise, error, transfer):
+    """Return the error of a read noise in electrons."""
+    if not math.isfinite(transfer.gain):
+        return math.nan
+    return math.hypot(error * transfer.gain, noise * transfer.gain_error)
+
+
+def _number(value):
+    is_number = isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return float(value) if is_number else math.nan
+
+
+def _count(record):
+    return len(record.data["members"])
+
+
+class _Stack:
+    """The members of a master, less its bias: rows of all of them at a time."""
+
+    def __init__(self, night, record, image):
+        results = night.context.results
+        self._paths = [results / reduced(file) for file in record.data["members"]]
+        self._image = image
+        self._masks = f"MASK{image.suffix}"
+        bias = night.bias_of(record)
+        self._bias = None if bias is None else _whole(results / bias.product, image.hdu)
+
+    def __enter__(self):
+        self._open = ExitStack()
+        self._files = []
+        for path in self._paths:
+            units = read_units(path)
+            file = self._open.enter_context(path.open("rb", buffering=0))
+            mask = next((unit for unit in units if unit.name == self._masks), None)
+            self._files.append((file.fileno(), units[self._image.hdu], mask, str(path)))
+        return self
+
+    def __exit__(self, *error):
+        self._open.close()
+
+    def rows(self, rows):
+        """Return some rows, (n, k, nx) float32; NaN where a member's mask has any bit."""
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+        nx = self._image.shape[1]
+        out = np.empty((len(self._files), len(rows), nx), np.float32)
+        for values, (file, unit, mask, name) in zip(out, self._files, strict=True):
+            at = 0
+            for run in runs:
+                part = values[at : at + len(run)]
+                part[...] = _rows(file, unit, run, name)
+                if mask is not None:
+                    part[_rows(file, mask, run, name) != 0] = np.nan
+                at += len(run)
+            if self._bias is not None:
+                values -= self._bias[rows]
+        return out
+
+
+def _rows(file, unit, run, name):
+    stored = np.empty((len(run), unit.shape[1]), unit.dtype)
+    read_rows(file, unit, int(run[0]), stored, name=name)
+    return stored
+
+
+def _whole(path, which):
+    """Return an image of a product, of an HDU's index or name: native float32, or int16."""
+    units = read_units(path)
+    if isinstance(which, int):
+        unit = units[which]
+    else:
+        unit = next((each for each in units if each.name == which), None)
+    if unit is None:
+        raise FrameError(
+            f"the master has no extension {which}", file=str(path), remedy="make it again"
+        )
+    with path.open("rb", buffering=0) as file:
+        stored = _rows(file.fileno(), unit, np.arange(unit.shape[0]), str(path))
+    return stored.astype(np.float32 if stored.dtype.kind == "f" else np.int16)

@@ -1,0 +1,417 @@
+"""What a night's darks and flats say of a detector: its bad pixels, and the gain of amplifiers."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property, partial
+
+import numpy as np
+
+from ccdflow import paths
+from ccdflow.camera.cameras import MEASURED
+from ccdflow.detector.cosmics import find_cosmics
+from ccdflow.frame.extras import Extras
+from ccdflow.kinds import detecting, pixel_tables
+from ccdflow.kinds.combining import short
+from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.master import masters_carried
+from ccdflow.pages.page import Section
+from ccdflow.run import ledger
+from ccdflow.run.inventory import digest
+from ccdflow.run.job import Group, Size, Step, Use
+
+_SETUP = ("ccdsum", "window", "readmode", "gain")
+# What names the pixels of a frame: gain and speed of the readout make no other pixels.
+_PIXELS = ("camera", "size", "ccdsum", "window", "part")
+
+
+def setup_of(context, row):
+    """Return what frames that one detector took in one way share: a tuple of (name, value)."""
+    geometry = context.store.shared[row.geometry]
+    values = [
+        ("camera", row.camera),
+        ("size", "{1}x{0}".format(*geometry["shape"])),
+        *((name, str(row.facts[name])) for name in _SETUP),
+        ("part", row.facts["part"]),
+    ]
+    return tuple((name, "" if value == "None" else value) for name, value in values)
+
+
+def pixels_of(setup):
+    """Return the part of a setup, or of what a group shares, that names its pixels."""
+    found = dict(setup)
+    return tuple(found[name] for name in _PIXELS)
+
+
+def name_of(setup):
+    """Return the name of a setup in the names of products."""
+    found = dict(setup)
+    parts = [found["size"], found["ccdsum"].strip().replace(" ", "x"), found["window"]]
+    parts += [found.get("readmode", ""), found.get("gain", "") and f"g{found['gain']}"]
+    parts += [digest(found["part"])[:6]] if found["part"] else []
+    return "_".join(filter(None, parts))
+
+
+class NightDetector(Kind):
+    """What the darks and flats of a night say of a detector."""
+
+    name = "detector"
+    rule = "measure_detector"
+    words = ("measurement of a detector", "measurements of detectors")
+    short = "measurements of detectors"
+    todo = "make"
+    stage = 5
+    place = "detector/"
+    why_moved = "there are no such darks or flats any more"
+
+    def has_name(self, product):
+        """Tell whether a path is that of the measurement of a night."""
+        return product.startswith(self.place) and product.count("/") == 3
+
+    def is_enabled(self, context):
+        """Tell whether the configuration asks for measurements."""
+        return context.settings["detector"]["enabled"]
+
+    # -- planning ----------------------------------------------------------------------------------
+
+    def plan(self, planner):
+        """Want the measurement of each detector in each night with darks or flats."""
+        context = planner.context
+        if not self.is_enabled(context) or not (
+            DARK.is_enabled(context) or FLAT.is_enabled(context)
+        ):
+            planner.keep_all_of(self)
+            return
+        context.groups.update(self._make_groups(context))
+        for group in self.groups(context):
+            basis = self._basis(context, group)
+            masters = [use.product for step in group.steps for use in step.uses]
+            planner.want(self, group.product, group.night, basis, needs=masters)
+
+    def groups(self, context):
+        """Return all measurements, as groups, sorted by night and product."""
+
+        def make():
+            own = [group for group in context.groups.values() if group.kind == self.name]
+            return sorted(own, key=lambda group: (group.night, group.product))
+
+        return context.lookup(("groups", self.name), make)
+
+    def _make_groups(self, context):
+        found = {}
+        for kind in (DARK, FLAT):
+            if not kind.is_enabled(context):
+                continue
+            for master in kind.groups(context):
+                row = context.store.rows[master.files[0]]
+                setup = setup_of(context, row)
+                found.setdefault((master.shown, setup), []).append(master)
+        groups = {}
+        for (night, setup), masters in found.items():
+            camera = dict(setup)["camera"]
+            product = paths.measured_detector(camera, night, name_of(setup))
+            steps = tuple(
+                Step(
+                    kind.name,
+                    tuple(Use(m.product, 0, 1.0, 0.0, "A") for m in masters if m.kind == kind.name),
+                )
+                for kind in (DARK, FLAT)
+            )
+            shared = (*setup, ("epoch", epoch_of(context, camera, night)))
+            files = tuple(sorted({file for m in masters for file in m.files}))
+            groups[product] = Group(
+                product, night, camera, shared, files, (night,), self.name, steps
+            )
+        return groups
+
+    def basis(self, context, job):
+        """Return what a measurement depends on: its masters as they turned out."""
+        return self._basis(context, context.groups[job.product])
+
+    def _basis(self, context, group):
+        masters = [
+            [record.product, record.key, record.status]
+            for step in group.steps
+            for use in step.uses
+            if (record := context.outcome(use.product)) is not None
+        ]
+        settings = {"hot_rate": context.settings["detector"]["hot_rate"]}
+        return {"arithmetic": self.version, "settings": settings, "masters": masters}
+
+    def what_changed(self, before, now):
+        """Say what makes a measurement out of date."""
+        return "its masters changed" if before["masters"] != now["masters"] else "settings changed"
+
+    # -- the job -----------------------------------------------------------------------------------
+
+    def make(self, context, job, *, threads):
+        """Measure a detector from the masters of a night and their members."""
+        group = context.groups[job.product]
+        basis = self._basis(context, group)
+        record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
+        night = detecting.Night(context, group)
+        if not night.darks and not night.flats:
+            reason = "no combined dark or flat was made of this night's frames"
+            return ledger.Record(
+                job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
+            )
+        found = night.measure(context.settings["detector"]["hot_rate"])
+        record = ledger.Record(
+            job.product,
+            self.name,
+            record.key,
+            basis=basis,
+            data={
+                "night": group.night,
+                "looked": found.looked,
+                "shapes": [list(shape) for _, shape, _, _ in found.masks],
+                "quality": [{k: short(v) for k, v in each.items()} for each in found.figures],
+                "remarks": found.remarks,
+            },
+        )
+        cards = [
+            ("CCDFCAM", group.camera, "camera"),
+            ("NIGHT", group.night, "night whose darks and flats tell"),
+            ("LOOKED", " ".join(found.looked), "what of the night could tell"),
+        ]
+        return pixel_tables.write_hdus(context, record, cards, pixel_tables.columns_of(found.masks))
+
+    def carries(self, context, job):
+        """Return the members of its masters, the masters, and theirs."""
+        group = context.groups[job.product]
+        masters = masters_carried(context, group)
+        before = [each for master in masters for each in masters_carried(context, master)]
+        return [context.store.rows[file] for file in group.files], [group, *masters, *before]
+
+    def size(self, context, job):
+        """Return the size of a measurement: that of one frame to combine for each member."""
+        group = context.groups[job.product]
+        ny, nx = map(int, reversed(dict(group.shared)["size"].split("x")))
+        return Size(combined=len(group.files), largest=ny * nx, pixels=len(group.files) * ny * nx)
+
+    # -- what is said of it ------------------------------------------------------------------------
+
+    def night_groups(self, context, night):
+        """Return the measurements of a night."""
+        by_night = context.lookup(("by night", self.name), lambda: _by_night(self.groups(context)))
+        return by_night.get(night, [])
+
+    def shown(self, context, night):
+        """Return the measurements that a night's page shows."""
+        return [group.product for group in self.night_groups(context, night)]
+
+    def closing(self, context, records):
+        """Return what is not as header or profile have it, of the newest night of each setup."""
+        newest = {}
+        for record in sorted(records, key=lambda r: r.data.get("night", "")):
+            group = context.groups.get(record.product)
+            if record.status == ledger.MADE and group is not None:
+                newest[group.shared] = record
+        return [
+            f"detector: {record.product}: {text}"
+            for record in newest.values()
+            for text in record.data["remarks"]
+        ]
+
+    def section(self, context, night):
+        """Return what a night's flats and darks say of each amplifier."""
+        rows, said = [], []
+        for group in self.night_groups(context, night):
+            record = context.outcome(group.product)
+            if record is None or record.status != ledger.MADE:
+                continue
+            said += record.data["remarks"]
+            for each in record.data["quality"]:
+                rows.append(
+                    (
+                        f"{group.camera} {each['amplifier']}",
+                        _with_error(each["gain"], each["gain_error"]),
+                        _number(each["gain_used"]),
+                        _with_error(each["read_noise"], each["read_noise_error"]),
+                        _with_error(100 * each["departure"], 100 * each["departure_error"]),
+                        _number(each["full_well"]),
+                        str(each["hot"]), str(each["varies"]), str(each["low"]),
+                        str(each["columns"]),
+                    )
+                )  # fmt: skip
+        if not rows:
+            return None
+        headings = (
+            "Amplifier", "Gain, e-/adu", "Gain in use", "Read noise, e-", "Not linear, %",
+            "Full well, adu", "Hot", "Varying", "Low", "In bad columns",
+        )  # fmt: skip
+        text = (
+            "Gain by photon transfer from flats of one exposure, read noise from pairs of biases;"
+            " departure from linearity at half of the full well. The last four columns count"
+            " pixels."
+        )
+        return Section(
+            "detector", "The detector", tuple(said), (text,), headings=headings, rows=tuple(rows)
+        )
+
+
+def _by_night(groups):
+    found = {}
+    for group in groups:
+        found.setdefault(group.night, []).append(group)
+    return found
+
+
+def _number(value):
+    return f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else ""
+
+
+def _with_error(value, error):
+    if not (isinstance(value, float) and math.isfinite(value)):
+        return ""
+    if not math.isfinite(error) or error <= 0:
+        return _number(value)
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def epoch_of(context, camera, night):
+    """Return the night with which the epoch of a camera began, '' where it has had one only."""
+    profile = next((each for each in context.cameras if each.name == camera), None)
+    return "" if profile is None else profile.epoch_of(night)
+
+
+DETECTOR = NightDetector()
+
+
+def pixels_for(context, row):
+    """Return the measurements that tell which pixels of a frame are bad, newest first.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    row : ccdflow.run.inventory.Row
+        Of the frame.
+
+    Returns
+    -------
+    tuple of str
+        Those of the newest nights up to that of the frame, in its epoch; where there are none,
+        those of the next night.
+    """
+    if not DETECTOR.is_enabled(context):
+        return ()
+
+    def make():
+        found = {}
+        for group in DETECTOR.groups(context):
+            key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
+            found.setdefault(key, {}).setdefault(group.night, []).append(group.product)
+        return found
+
+    setup = setup_of(context, row)
+    key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
+    nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, {})
+    before = sorted(night for night in nights if night <= row.night)
+    most = context.settings["detector"]["nights"]
+    chosen = before[-most:] if before else sorted(nights)[:1]
+    return tuple(product for night in reversed(chosen) for product in nights[night])
+
+
+def measurements_of(context, products):
+    """Return the records of those measurements that were made, oldest first."""
+    records = [context.outcome(product) for product in products]
+    made = [r for r in records if r is not None and r.status == ledger.MADE]
+    return sorted(made, key=lambda r: (r.data.get("night", ""), r.product))
+
+
+def how_measured(context, row):
+    """Return what of a camera's profile a job needs to know: (("gain", "measured"),) or ()."""
+    profile = next((each for each in context.cameras if each.name == row.camera), None)
+    return (("gain", MEASURED),) if profile is not None and profile.measures_gain else ()
+
+
+class Measured:
+    """What a frame gets of the measurements of its detector.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of the frame.
+    row : ccdflow.run.inventory.Row
+    settings : dict
+        The block ``calibrate`` of the configuration.
+    """
+
+    def __init__(self, context, group, row, settings):
+        self._context = context
+        self._group = group
+        self._row = row
+        self._settings = settings
+
+    @cached_property
+    def records(self):
+        """The measurements that were made, oldest first."""
+        return measurements_of(self._context, self._group.pixels)
+
+    @cached_property
+    def basis(self):
+        """What the frame's key holds of them; [] for nothing."""
+        return [[record.product, record.key] for record in self.records]
+
+    def gain(self, amplifier):
+        """Return the measured gain of an amplifier, None where that in use is not measured.
+
+        Where an image has several amplifiers, their flat, made without gains, has the ratios of
+        their adu, and the mean of their gains turns a frame over it into electrons.
+        """
+        if amplifier.gain is not None:
+            return None
+        found = self._gains()
+        if amplifier.name not in found:
+            return None
+        return float(np.mean(list(found.values())))
+
+    def _gains(self):
+        """Return {amplifier: gain}: the mean over nights of the same readout, by their errors."""
+        setup, sums = setup_of(self._context, self._row), {}
+        for record in self.records:
+            group = self._context.groups.get(record.product)
+            if group is None or group.shared[: len(setup)] != setup:
+                continue
+            for each in record.data["quality"]:
+                if math.isfinite(each["gain"]) and each["gain_error"] > 0:
+                    weight = each["gain_error"] ** -2
+                    total = sums.setdefault(each["amplifier"], [0.0, 0.0])
+                    total[0] += weight * each["gain"]
+                    total[1] += weight
+        return {name: total / weights for name, (total, weights) in sums.items()}
+
+    def extras(self, shapes):
+        """Return the `ccdflow.frame.extras.Extras` of a frame.
+
+        Parameters
+        ----------
+        shapes : list of (int, int)
+            (ny, nx) of its images.
+        """
+        cards, masks = [], ()
+        usable = [r for r in self.records if r.data["shapes"] == [list(s) for s in shapes]]
+        if usable:
+            share = self._context.settings["detector"]["share"]
+            masks = pixel_tables.masks_of(self._context, usable, shapes, share)
+            newest = usable[-1]
+            cards += [
+                ("BPMIM", newest.product, "newest measurement of bad pixels"),
+                ("BPMKEY", newest.key, "its CCDFKEY"),
+                ("BPMNTS", len(usable), "measurements that tell which pixels are bad"),
+            ]
+        geometry = self._context.store.geometry(self._row.geometry)
+        gains = {g for a in geometry.amplifiers if (g := self.gain(a)) is not None}
+        if gains:
+            cards.append(("GAINMEAS", short(gains.pop()), "[electron/adu] measured, and used here"))
+        return Extras(masks, self._find_cosmics(), tuple(cards))
+
+    def _find_cosmics(self):
+        own = self._settings
+        if not own["cosmic_rays"]:
+            return None
+        return partial(find_cosmics, sigma=own["cosmic_sigma"], contrast=own["cosmic_contrast"])

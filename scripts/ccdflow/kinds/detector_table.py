@@ -1,0 +1,66 @@
+"""The table of what all nights say of the detectors: a row a night, camera and amplifier."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ccdflow import paths
+from ccdflow.kinds.detector import DETECTOR, name_of
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.writing import write_text
+from ccdflow.run import ledger
+from ccdflow.run.inventory import digest
+
+COLUMNS = (
+    "amplifier", "flats", "level", "gain", "gain_error", "gain_used", "gain_header", "read_noise",
+    "read_noise_error", "read_noise_used", "read_noise_header", "departure", "departure_error",
+    "full_well", "dark_rate", "hot", "varies", "low", "columns",
+)  # fmt: skip
+
+
+class DetectorTable(Kind):
+    """The table of the measurements of all detectors."""
+
+    name = "detector table"
+    rule = "detector_table"
+    words = ("table of detectors", "tables of detectors")
+    short = "tables"
+    place = paths.DETECTOR
+
+    def plan(self, planner):
+        """Want the table where there are measurements; leave it as it is where none is made."""
+        context = planner.context
+        if not DETECTOR.is_enabled(context):
+            planner.keep(self.place)
+            return
+        needs = [group.product for group in DETECTOR.groups(context)]
+        if needs:
+            planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+
+    def basis(self, context, job):
+        """Return what the table depends on: all measurements."""
+        outcomes = [(g.product, context.outcome(g.product)) for g in DETECTOR.groups(context)]
+        lines = [[product, r.key, r.status] for product, r in outcomes if r is not None]
+        return {"version": self.version, "nights": digest(sorted(lines))}
+
+    def make(self, context, job, *, threads):
+        """Write the table."""
+        columns = ["night", "camera", "setup", *COLUMNS, "product", "note"]
+        rows = []
+        for group in DETECTOR.groups(context):
+            record = context.outcome(group.product)
+            if record is None or record.status != ledger.MADE:
+                continue
+            note = "; ".join(record.data["remarks"])
+            for each in record.data["quality"]:
+                own = {name: each[name] for name in COLUMNS}
+                rows.append(
+                    {"night": group.night, "camera": group.camera, "setup": name_of(group.shared)}
+                    | own
+                    | {"product": group.product, "note": note}
+                )
+        text = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
+        return write_text(context, job, self.basis(context, job), text)
+
+
+DETECTOR_TABLE = DetectorTable()

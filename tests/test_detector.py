@@ -1,0 +1,152 @@
+"""What the nights of a simulated camera say of its detector, through the workflow's jobs."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import begin, run_jobs
+
+from ccdflow.kinds import CHAIN
+from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT
+
+KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
+DARKS = ((20.0, 3), (60.0, 3), (180.0, 3))
+
+
+def take(tmp_path, day, *, seed=1, **options):
+    """Take a night of March 2024 into a folder of its own."""
+    options = {"darks": DARKS, "flats": (("g", 4), ("r", 4)), "lamp_drift": 0.002} | options
+    with mock.patch.object(small_chain, "EVENING", datetime(2024, 3, day, 17)):
+        return small_chain.make(tmp_path / f"raw/n{day}", seed=seed, **options)
+
+
+def run(tmp_path, chain, profile=None, results="results", **config):
+    return run_jobs(
+        tmp_path / "raw", tmp_path / results, {"simcam": profile or chain.profile}, kinds=KINDS,
+        detector={}, **config,
+    )  # fmt: skip
+
+
+def left_to_make(tmp_path, chain, results="results"):
+    session = begin(tmp_path / "raw", tmp_path / results, {"simcam": chain.profile}, detector={})
+    left = sorted(job.product for job in session.plan.jobs.values() if job.kind in KINDS)
+    session.lock.close()
+    return left
+
+
+def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
+    chain = take(tmp_path, 1)
+    done = run(tmp_path, chain)
+    hdus = done.open("calibrated/n1/science_g1.fits")
+    mask, detector = hdus["MASK"].data, chain.detector
+    hot = detector.hot_pixels[detector.hot_pixels[:, 2] > 1]
+    rows, columns = hot[:, :2].astype(int).T
+    assert (mask[rows, columns] & HOT != 0).mean() >= 0.99
+    rows, columns = detector.filling_pixels[:, :2].astype(int).T
+    assert (mask[rows, columns] & HOT != 0).all()
+    for column in detector.dead_columns:
+        assert (mask[:, column] & (BAD_COLUMN | DEAD) != 0).all()
+    header = hdus[0].header
+    measured = "detector/simcam/2024-03-01/pixels_103x101_1x1.fits"
+    assert header["BPMIM"] == measured
+    assert header["BPMKEY"] == done.records[measured].key
+    assert header["BPMNTS"] == 1
+    assert left_to_make(tmp_path, chain) == []
+
+
+def test_the_table_has_the_injected_gain_and_read_noise(tmp_path):
+    chain = take(tmp_path, 1, biases=8)
+    done = run(tmp_path, chain)
+    table = pd.read_csv(done.results / "detector.csv")
+    assert len(table) == 2
+    for (_, line), amplifier in zip(table.iterrows(), chain.detector.amplifiers, strict=True):
+        assert abs(line.gain - amplifier.gain) < 4 * line.gain_error
+        assert line.gain_error < 0.05 * line.gain
+        assert abs(line.read_noise - amplifier.read_noise) < 4 * line.read_noise_error + 0.03
+
+
+def test_a_night_at_the_end_changes_no_older_frame_and_from_scratch_is_the_same(tmp_path):
+    chain = take(tmp_path, 1)
+    run(tmp_path, chain)
+    before = {p: p.read_bytes() for p in (tmp_path / "results/calibrated").rglob("*.fits")}
+    take(tmp_path, 2, seed=2, detector=chain.detector)
+    again = run(tmp_path, chain)
+    assert not [
+        p for p in again.records if "/n1/" in p or p.startswith("detector/simcam/2024-03-01")
+    ]
+    assert {p: p.read_bytes() for p in before} == before
+    assert "detector/simcam/bad_pixels_all_103x101_1x1.fits" in again.records
+    fresh = run(tmp_path, chain, results="fresh")
+    for path in (tmp_path / "fresh").rglob("*.fits"):
+        other = tmp_path / "results" / path.relative_to(tmp_path / "fresh")
+        assert path.read_bytes() == other.read_bytes(), path
+    assert fresh.open("calibrated/n2/science_g1.fits")[0].header["BPMNTS"] == 2
+
+
+def test_the_map_has_the_first_and_last_night_of_each_pixel(tmp_path):
+    chain = take(tmp_path, 1)
+    take(tmp_path, 2, seed=2, detector=chain.detector)
+    done = run(tmp_path, chain)
+    with fits.open(done.results / "detector/simcam/bad_pixels_all_103x101_1x1.fits") as hdus:
+        table, mask = hdus["PIXELS"].data, hdus["MASK"].data
+        row, column, _ = chain.detector.hot_pixels[np.argmax(chain.detector.hot_pixels[:, 2])]
+        one = table[(table["X"] == column + 1) & (table["Y"] == row + 1)]
+        assert (one["FIRST"][0], one["LAST"][0]) == ("2024-03-01", "2024-03-02")
+        assert (one["SEEN"][0], one["LOOKED"][0]) == (2, 2)
+        assert mask[int(row), int(column)] & HOT
+        once = table[(table["SEEN"] == 1) & (table["LOOKED"] == 2)]
+        assert (once["BITS"] == 0).all()
+
+
+def test_a_measured_gain_makes_electrons(tmp_path):
+    detector = small_chain.simulate.draw_detector(
+        (101, 103), seed=4, shutter=0.0,
+        amplifiers=(small_chain.simulate.Amplifier(columns=(0, 103), gain=2.0, read_noise=7.0),),
+    )  # fmt: skip
+    chain = take(tmp_path, 1, detector=detector)
+    lines = [x for x in chain.profile.splitlines() if "gain" not in x]
+    profile = "\n".join([*lines, "gain: measured", ""])
+    done = run(tmp_path, chain, profile=profile)
+    header = done.open("calibrated/n1/science_g1.fits")[0].header
+    assert header["BUNIT"] == "electron"
+    assert header["GAINMEAS"] == pytest.approx(2.0, rel=0.04)
+    assert "UNCERT" in [hdu.name for hdu in done.open("calibrated/n1/science_g1.fits")]
+
+
+ROOT = Path(__file__).parents[1]
+EFOSC = ROOT.parent / "shared" / "data" / "efosc2_2022"
+
+
+@pytest.mark.skipif(not EFOSC.is_dir(), reason=f"no real frames in {EFOSC}")
+def test_the_gain_of_efosc2_is_that_of_its_spectral_flats_by_hand(tmp_path):
+    """A limit on the scatter for all pixels of a spectrum gave 1.59; by hand it is 1.2."""
+    names = [p.name for p in sorted(EFOSC.iterdir()) if "2022-01-26T19:0" in p.name]
+    flats = [p.name for p in sorted(EFOSC.iterdir()) if "T19:18" in p.name or "T19:21" in p.name]
+    (tmp_path / "raw").mkdir()
+    for name in (*names, *flats):
+        shutil.copy(EFOSC / name, tmp_path / "raw" / name)
+    profile = (ROOT / "config/cameras/efosc2.yaml").read_text()
+    run_jobs(
+        tmp_path / "raw", tmp_path / "results", {"efosc2": profile}, kinds=KINDS,
+        detector={}, flat={"minimum": 2},
+    )  # fmt: skip
+    (line,) = pd.read_csv(tmp_path / "results/detector.csv").itertuples()
+    bias = np.mean([fits.getdata(EFOSC / n)[:1024, :1024].astype(float) for n in names], axis=0)
+    one, two = (fits.getdata(EFOSC / n)[:1024, :1024] - bias for n in flats[:2])
+    two *= one.mean() / two.mean()
+    middle = (one + two) / 2
+    part = (middle > 9500) & (middle < 10_500)
+    part &= np.abs(one - two) < 5 * np.std((one - two)[part])
+    difference = (one - two)[part]
+    by_hand = middle[part].mean() / (np.var(difference) / 2 - (12.2 / 1.19) ** 2)
+    assert by_hand == pytest.approx(1.19, rel=0.03)
+    assert line.gain == pytest.approx(by_hand, rel=0.03)
+    assert line.read_noise == pytest.approx(12.2, rel=0.03)
