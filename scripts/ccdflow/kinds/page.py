@@ -55,7 +55,7 @@ class NightPage(Kind):
     def sections(self, context, night):
         """Return the sections on the night's frames, and on how all was made."""
         frames = page_frames(context, night, _FROM_NIGHT)
-        cameras = sorted({row.camera for row in context.rows_of(night) if row.camera})
+        cameras = _cameras(context, night)
         recipes = [(camera, _recipes(context, night, camera)) for camera in cameras]
         return [
             frames_section(frames),
@@ -97,7 +97,7 @@ def write_page(context, job):
     content = page.night_page(
         page.NightPage(
             night=night,
-            cameras=tuple(sorted({r.camera for r in context.rows_of(night) if r.camera})),
+            cameras=tuple(_cameras(context, night)),
             sections=tuple(sections),
             notes=(
                 *_flagged(context, night),
@@ -108,6 +108,12 @@ def write_page(context, job):
         )
     )
     return write_text(context, job, basis, content)
+
+
+def _cameras(context, night):
+    """Return the cameras of a night's frames: a frame that still arrives is not shown."""
+    rows = context.rows_of(night)
+    return sorted({row.camera for row in rows if row.camera and row.status != ARRIVING})
 
 
 def _flagged(context, night):
