@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow.camera.sections import Region
 from ccdflow.frame.calibrate import Chain, Use
 from ccdflow.frame.masters import Master, image_of
-from ccdflow.frame.readout import Readout, median_variance
+from ccdflow.frame.readout import Readout, median_rounding, median_variance
 
 SHAPE = (300, 410)
 SEAM = 210
@@ -73,7 +73,8 @@ def readouts(shape=SHAPE, *, overscan=OVERSCAN, **more):
             name,
             gain=gain,
             read_noise=noise,
-            level_variance=share * (noise**2 + 1 / 12),
+            level_variance=share * (noise**2 + 1 / 12)
+            + (median_rounding(overscan) if share else 0),
             **more,
         )
         for part, name, gain, noise in zip(

@@ -29,7 +29,7 @@ from ccdflow.errors import FrameError
 from ccdflow.frame import bits
 from ccdflow.frame.calibrate import Chain, Use, calibrate_arrays
 from ccdflow.frame.masters import Master, image_of
-from ccdflow.frame.readout import Readout, median_variance
+from ccdflow.frame.readout import Readout, median_rounding, median_variance
 
 LEVELS = (0, 30, 400, 5_000, 40_000)  # electrons
 SEEDS = range(16)
@@ -202,6 +202,19 @@ def test_a_bias_left_in_would_be_seen(bright):
 def test_variance_of_a_median(count):
     values = np.random.default_rng(count).normal(size=(400_000, count))
     assert np.median(values, axis=1).var() == pytest.approx(median_variance(count), rel=0.01)
+
+
+@pytest.mark.parametrize("noise", [1.5, 4.0])
+@pytest.mark.parametrize("count", [5, 6, 16, 24, 25, 64])
+def test_variance_of_a_median_of_whole_numbers(count, noise):
+    random = np.random.default_rng(count)
+    levels = (0.0, 0.13, 0.37, 0.5, 0.8)
+    found = [
+        np.median(np.rint(random.normal(level, noise, (40_000, count))), axis=1).var()
+        for level in levels
+    ]
+    predicted = median_variance(count) * (noise**2 + 1 / 12) + median_rounding(count)
+    assert np.mean(found) == pytest.approx(predicted, abs=0.02 + 0.006 * predicted)
 
 
 def test_measured_read_noise_holds_the_rounding():

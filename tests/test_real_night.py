@@ -23,7 +23,7 @@ from ccdflow.run import ledger
 HEADERS = Path(__file__).parent / "data" / "reducer_night.json.xz"
 KINDS = ("frame", "bias", "dark", "flat", "science", "associations")
 ROWS, COLUMNS = 24, 1542
-NIGHT, CAMERA = "2013-07-03", "apogee-usb-net_1536x24_1x1_Monochrome"
+NIGHT = "2013-07-03"
 
 # Written down from the names and exposures alone, before anything was run.
 BIASES = {f"flood-flat-{n:03d}bias.fit" for n in range(1, 11)}
@@ -78,11 +78,20 @@ def night(tmp_path_factory):
     return run_jobs(folder / "raw", folder / "results", {}, kinds=KINDS)
 
 
-def product(kind, what=""):
-    return f"combined/{NIGHT}/{kind}_{CAMERA}{what and '_' + what}.fits"
+@pytest.fixture(scope="module")
+def product(night):
+    """Name a master by its kind and exposure or filter, whatever the camera is called."""
+
+    def name(kind, what=""):
+        ending = re.escape(f"{what and '_' + what}.fits")
+        pattern = rf"combined/{NIGHT}/{kind}_apogee-usb-net[^_]*_1536x24_1x1_Monochrome{ending}"
+        (found,) = (each for each in night.records if re.fullmatch(pattern, each))
+        return found
+
+    return name
 
 
-def test_every_calibration_frame_is_in_the_group_it_belongs_to(night):
+def test_every_calibration_frame_is_in_the_group_it_belongs_to(night, product):
     found = {
         p: set(r.data["members"])
         for p, r in night.records.items()
@@ -96,14 +105,14 @@ def test_every_calibration_frame_is_in_the_group_it_belongs_to(night):
     assert sum(map(len, found.values())) == 110
 
 
-def test_every_flat_has_the_dark_of_its_own_exposure(night):
+def test_every_flat_has_the_dark_of_its_own_exposure(night, product):
     for band, seconds in DARK_OF_FLAT.items():
         cards = night.open(product("flat", band))[0].header
         assert cards["BIASIM"] == product("bias")
         assert cards["DARKIM"] == product("dark", f"{seconds}s")
 
 
-def test_every_frame_has_its_bias_its_dark_and_the_flat_of_its_filter(night):
+def test_every_frame_has_its_bias_its_dark_and_the_flat_of_its_filter(night, product):
     table = pd.read_csv(night.results / "associations.csv").set_index(["frame", "step"])
     assert len(table) == 40 * 3
     for band, seconds in DARK_OF_FRAME.items():

@@ -103,7 +103,7 @@ def readout_of(
     variance = 0.0
     if level is not None and read_noise is not None:
         rounding = 0.0 if measured else ROUNDING
-        variance = level_variance(amplifier, recipe) * (read_noise**2 + rounding)
+        variance = level_variance(amplifier, recipe, read_noise**2 + rounding)
     return Readout(
         region=amplifier.place if recipe.trim else amplifier.data,
         name=amplifier.name,
@@ -119,8 +119,30 @@ def readout_of(
     )
 
 
-def level_variance(amplifier, recipe):
-    """Return the variance of an overscan level, in units of a pixel's variance.
+def level_variance(amplifier, recipe, pixel):
+    """Return the variance of an overscan level, adu^2.
+
+    Parameters
+    ----------
+    amplifier : ccdflow.camera.geometry.Amplifier
+    recipe : ccdflow.camera.cameras.ReductionRecipe
+    pixel : float
+        Variance of an overscan pixel, rounding included, adu^2.
+
+    Returns
+    -------
+    float
+        The share of a level, and the rounding of a median of whole adu.
+    """
+    share = level_share(amplifier, recipe)
+    if recipe.statistic == "mean":
+        return share * pixel
+    count = _pixels_of_a_level(amplifier)
+    return share * (pixel + median_rounding(count) / median_variance(count))
+
+
+def level_share(amplifier, recipe):
+    """Return the variance of an overscan level, in units of a pixel's variance, without rounding.
 
     Parameters
     ----------
@@ -133,17 +155,19 @@ def level_variance(amplifier, recipe):
         0.062 for the median of 25 columns. A polynomial of order p along n rows leaves a fraction
         (p + 1) / n of it on average.
     """
-    along_rows = amplifier.along == "rows"
-    if amplifier.along == "frame":
-        count = sum(strip.size for strip in amplifier.overscan)
-    else:
-        count = sum(strip.shape[int(along_rows)] for strip in amplifier.overscan)
+    count = _pixels_of_a_level(amplifier)
     one = mean_variance(count) if recipe.statistic == "mean" else median_variance(count)
     if recipe.model is None or amplifier.along == "frame":
         return one
-    rows = amplifier.data.shape[0 if along_rows else 1]
+    rows = amplifier.data.shape[0 if amplifier.along == "rows" else 1]
     terms = recipe.order + (3 if recipe.model == "spline" else 1)
     return one * min(1.0, terms / rows)
+
+
+def _pixels_of_a_level(amplifier):
+    if amplifier.along == "frame":
+        return sum(strip.size for strip in amplifier.overscan)
+    return sum(strip.shape[int(amplifier.along == "rows")] for strip in amplifier.overscan)
 
 
 def mean_variance(count):
@@ -163,3 +187,19 @@ def median_variance(count):
         return 0.0
     beyond = 1.4 - 0.52 / count if count % 2 == 0 else 0.43 + 0.22 / (count + 0.5)
     return float(np.pi / 2 / (count + beyond))
+
+
+def median_rounding(count):
+    """Return the variance that whole adu add to the median of so many pixels, adu^2.
+
+    That of an odd number of pixels is a whole number, that of an even one at times a half. Fits to
+    simulations, good to 0.02 adu^2.
+
+    >>> [round(median_rounding(count), 3) for count in (1, 6, 24, 25)]
+    [0.0, 0.025, 0.042, 0.075]
+    """
+    if count < 2:
+        return 0.0
+    if count % 2:
+        return 0.9 * ROUNDING
+    return ROUNDING * min(0.3 + 0.2 * (count - 6) / 18, 0.6) if count > 6 else 0.3 * ROUNDING

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.frame.products import product_images
-from ccdflow.frame.readout import level_variance
+from ccdflow.frame.readout import level_share
 from ccdflow.kinds import association, budget, match_words, matching
 from ccdflow.kinds.association import noise_of, setup_of, taken, why_missing
 from ccdflow.kinds.budget import Applied, Exposure
@@ -326,7 +326,7 @@ def _noise(context, name, groups, *, foretell):
             exptime=seconds,
             read_noise=_figure(records.get("bias"), "read_noise_electrons") or noise.read_noise,
             dark_rate=_rate(records.get("dark"), noise),
-            level_share=level_variance(amplifier, recipe) if has_level else 0.0,
+            level_share=level_share(amplifier, recipe) if has_level else 0.0,
             sky=sky,
             response=_response(context, group, uses.get("flat")),
             masters={

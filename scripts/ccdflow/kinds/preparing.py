@@ -208,7 +208,7 @@ def amplifier_noise(amplifier, reduction, measured=None):
     level = 0.0
     if noise is not None and amplifier.overscan and reduction.subtract:
         single = noise**2 + (0.0 if measured else ROUNDING)
-        level = math.sqrt(level_variance(amplifier, reduction) * single)
+        level = math.sqrt(level_variance(amplifier, reduction, single))
     return AmplifierNoise(
         amplifier.name, (place.y0, place.y1, place.x0, place.x1), noise, amplifier.gain, level
     )
