@@ -15,7 +15,6 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -29,6 +28,7 @@ from ccdflow.camera.nights import undated_night
 from ccdflow.errors import CcdflowError, FrameError
 from ccdflow.files import notes, rawfile, whole
 from ccdflow.files.scaling import scaling_of
+from ccdflow.run import reading
 from ccdflow.run.rawfolder import look_through
 from ccdflow.run.tracebacks import text_of
 
@@ -330,7 +330,7 @@ class Settings:
     settle: float
 
 
-def update(store, settings, *, now=None, progress=None, again=frozenset()):
+def update(store, settings, *, now=None, progress=None, again=frozenset(), cores=1):
     """Bring the store up to date with the raw folder.
 
     Parameters
@@ -344,6 +344,8 @@ def update(store, settings, *, now=None, progress=None, again=frozenset()):
         Called with (read so far, to read).
     again : set of str, optional
         Products whose raw files are read again where they are set aside; None for all.
+    cores : int
+        How many processes may read headers.
 
     Returns
     -------
@@ -360,23 +362,40 @@ def update(store, settings, *, now=None, progress=None, again=frozenset()):
         or _is_asked_for_again(store.rows[file], again)
     ]
 
-    def read(file):
+    def known(file):
         before = store.rows.get(file)
-        if before is not None and before.stamp == _OLDER and not before.gone:
-            before = None
-        return read_row(file, found[file], before, settings, basis, now, store.tracebacks)
+        is_read_anew = before is not None and before.stamp == _OLDER and not before.gone
+        return None if is_read_anew else before
 
-    with ThreadPoolExecutor(4) as pool:
-        for count, (row, geometry, recipe) in enumerate(pool.map(read, stale), start=1):
-            if geometry is not None:
-                row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))
-            store.add(row)
-            if progress is not None:
-                progress(count, len(stale))
+    files = [(file, found[file], known(file)) for file in stale]
+    rows = reading.read_all(_Reader(settings, basis, now), files, cores=cores)
+    for count, (row, geometry, recipe, traceback) in enumerate(rows, start=1):
+        if geometry is not None:
+            row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))
+        store.add(row)
+        store.tracebacks.update(traceback)
+        if progress is not None:
+            progress(count, len(stale))
     for file, problem in problems.items():
         store.add(replace(unread_row(file), status=SET_ASIDE, reason=problem))
     _refuse_twins(store, found)
     return sorted(set(store.rows) - set(found) - set(problems))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the rows of files; other processes can be given it."""
+
+    settings: Settings
+    basis: _Basis
+    now: float
+
+    def __call__(self, known):
+        """Return (row, geometry, recipe, tracebacks) of (file, stamp, the row before or None)."""
+        tracebacks = {}
+        file, stamp, before = known
+        found = read_row(file, stamp, before, self.settings, self.basis, self.now, tracebacks)
+        return *found, tracebacks
 
 
 def _is_asked_for_again(row, again):
