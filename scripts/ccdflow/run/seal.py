@@ -48,8 +48,8 @@ class Seal:
         The start of the machine for which it holds; '' for any.
     until : float
         Seconds since the epoch until which it holds; 0 for ever.
-    described, closing : list of str
-        The lines on what is to be made; the last lines.
+    described, foretold, closing : list of str
+        The lines on what is to be made; those of a dry run on what it means; the last lines.
     is_failure : bool
         Whether frames set aside make the run a failure.
     """
@@ -59,6 +59,7 @@ class Seal:
     boot: str
     until: float
     described: list
+    foretold: list
     closing: list
     is_failure: bool
 
@@ -199,19 +200,20 @@ def holds(results, now_found):
     return found if is_same and is_of_now else None
 
 
-def leave(context, before, described, closing, is_failure):
+def leave(plan, before, *, described, closing, is_failure):
     """Leave a seal after a run that found nothing to do, unless the next one may find something.
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
-        Its inventory and ledger are as they are on the disk.
+    plan : ccdflow.run.plan.Plan
+        An empty one; its inventory and ledger are as they are on the disk.
     before : str
         The `state` from before the plan was made.
     described, closing : list of str
         What the run said.
     is_failure : bool
     """
+    context = plan.context
     if not before or context.unreadable or any(map(_is_read_again, context.store.rows.values())):
         return
     made = context.ledger.values()
@@ -220,7 +222,8 @@ def leave(context, before, described, closing, is_failure):
     boot = ledger.boot_id() if doubted else ""
     until = max(doubted) / 1e9 + ledger.SETTLED if doubted else 0
     stamps = _stamps(context.results)
-    found = Seal(before, stamps, boot, until, list(described), list(closing), is_failure)
+    said = {"described": described, "foretold": plan.foretold(), "closing": closing}
+    found = Seal(before, stamps, boot, until, **said, is_failure=is_failure)
     text = json.dumps(asdict(found), separators=(",", ":"))
     with suppress(OSError):
         # Without a seal the next run plans, which costs time and nothing else.

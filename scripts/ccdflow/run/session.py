@@ -75,6 +75,10 @@ class Session:
         """Return the lines on what is to be made."""
         return self.seal.described if self.seal else describe(self.plan)
 
+    def foretold(self):
+        """Return the lines of a dry run on what the plan means."""
+        return self.seal.foretold if self.seal else self.plan.foretold()
+
     @property
     def context(self):
         """The run's context."""
@@ -409,7 +413,9 @@ def finish(session):
     said = moved + closing_lines(context, session.failed)
     is_failure = bool(session.failed) or fails(context)
     if described and not session.failed and not moved:
-        seal.leave(context, session.state, described, said, is_failure)
+        seal.leave(
+            whole_plan, session.state, described=described, closing=said, is_failure=is_failure
+        )
     return said, is_failure
 
 

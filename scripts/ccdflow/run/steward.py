@@ -125,7 +125,7 @@ class Steward:
             self._hand_on()
         self._count()
         if dry:
-            for line in started.plan.foretold():
+            for line in started.foretold():
                 print(line, file=self.stream, flush=True)
             for line in self.job_lines(None if host.all_lines else _NAMED):
                 print(line, file=self.stream, flush=True)
