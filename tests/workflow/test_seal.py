@@ -129,6 +129,16 @@ def test_whatever_changes_breaks_it(box, change):
     assert held(box) is None
 
 
+@pytest.mark.parametrize("target", ["/proc", "/"])
+def test_a_link_that_leads_everywhere_is_not_followed(box, target):
+    """Nor is there a seal: the frames behind a link that is not followed are looked for again."""
+    (box.raw / "away").symlink_to(target)
+    assert held(box) is None
+    box.run()
+    assert box.run().jobs == []
+    assert held(box) is None
+
+
 def test_a_release_or_a_new_version_breaks_it(box, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("ccdflow.__version__", "99.0")

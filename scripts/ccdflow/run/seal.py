@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from pathlib import Path
 import ccdflow
 from ccdflow import paths
 from ccdflow.files import notes, whole
-from ccdflow.run import inventory, ledger
+from ccdflow.run import inventory, ledger, rawfolder
 
 # What lies here is as it was when nothing was to be done.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY)
@@ -129,15 +130,22 @@ def _code():
 
 def _look(top, entry_of, found):
     """Add names, sizes and times of all files below a folder to a hash; links are followed."""
-    open_ = [(os.fspath(top), ())]
+    # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
+    systems, linked = rawfolder.devices(), Counter()
+    open_ = [(os.fspath(top), (), "")]
     while open_:
-        folder, above = open_.pop()
+        folder, above, link = open_.pop()
+        linked[link] += bool(link)
+        if linked[link] > rawfolder.MOST_LINKED or len(above) > rawfolder.DEEPEST:
+            raise _Unknown
         entries, below = [], []
         try:
             here = os.stat(folder)  # noqa: PTH116
             if (here.st_dev, here.st_ino) in above:
                 # A link may lead back to where one comes from.
                 continue
+            if link and here.st_dev in systems:
+                raise _Unknown
             listed = os.scandir(folder)
         except (FileNotFoundError, NotADirectoryError):
             found.update(b"no folder")
@@ -146,13 +154,14 @@ def _look(top, entry_of, found):
         with listed:
             for entry in listed:
                 if entry.is_dir():
-                    below.append((entry.path, above))
+                    own = link or (entry.path if entry.is_symlink() else "")
+                    below.append((entry.path, above, own))
                 elif (said := entry_of(entry)) is not None:
                     entries.append(said)
         entries.sort()
         below.sort()
         # The names of folders tell where entries are, and folders without entries count as well.
-        found.update(repr((entries, [os.path.basename(path) for path, _ in below])).encode())  # noqa: PTH119
+        found.update(repr((entries, [os.path.basename(path) for path, *_ in below])).encode())  # noqa: PTH119
         open_ += below
 
 
