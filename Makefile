@@ -43,7 +43,7 @@ bench: $(RUNTIME) ## speed beside the guide's loop, IRAF, Siril and others: 20 m
 	$(BIN)/python benchmarks/calibrating.py
 
 .PHONY: bench-scale
-bench-scale: $(RUNTIME) ## archives of up to 100,000 tiny frames
+bench-scale: $(RUNTIME) ## archives of up to a million tiny frames
 	$(BIN)/python benchmarks/scale.py
 
 .PHONY: torture

@@ -4,10 +4,14 @@ For archives of 10 and 100 nights of 100 frames: the first run; a run with nothi
 frame; one new night; and that night by itself in an archive of its own. Frames are 96 x 48, so that
 what is measured is the bookkeeping around them.
 
+With nothing to do there are two runs, one that plans and one by the seal that it leaves; and the
+floor, which is `scandir` and `stat` of the same files by Python.
+
 Of the archive of 1,000 nights only the bookkeeping is measured: one night is really reduced, and
 all others are given copies of its products and records under their own names and keys
 (`seed_archive`); then come the same steps but the first run, and before all `snakemake -n`, which
-shows what inventory and plan of 100,000 new frames cost.
+shows what inventory and plan of 100,000 new frames cost. Of 10,000 nights only the run with nothing
+to do is measured (`million`).
 """
 
 from __future__ import annotations
@@ -18,9 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import measure
+import million
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
-from ccdflow import kinds, settings
+from ccdflow import kinds
 from ccdflow.run import ledger, session
 from ccdflow.run.context import Planning
 from ccdflow.simulate import simulate_archive
@@ -122,6 +127,30 @@ class Archive:
         self.steps.append(step)
         return step
 
+    def add_floor(self):
+        """Measure what the file system alone takes to tell names and times of all files."""
+        measured = million.floor(self.raw, self.results, log=self.logs / "scale-floor.log")
+        step = Step(
+            name="floor: scandir, stat", nights=self.nights, frames=self.frames(), made=0,
+            measured=measured,
+        )  # fmt: skip
+        print(f"{step.frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
+        self.steps.append(step)
+
+
+def huge_steps(work, nights):
+    """Measure an archive whose bookkeeping is simulated: `million.sealed_archive`."""
+    frames = nights * FRAMES_PER_NIGHT
+    found = million.sealed_archive(work / "scale", nights, run_ccdflow, work / "logs")
+    names = ("nothing to do", "floor: scandir, stat")
+    steps = [
+        Step(name=name, nights=nights, frames=frames, made=0, measured=measured)
+        for name, measured in zip(names, found, strict=True)
+    ]
+    for step in steps:
+        print(f"{frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
+    return steps
+
 
 def run_ccdflow(raw, results, *, log, extra=()):
     """Run the project's own command on a folder and return its Measurement."""
@@ -133,6 +162,8 @@ def run_ccdflow(raw, results, *, log, extra=()):
         "--config",
         f"raw={raw}",
         f"results={results}",
+        # No file counts as young: each archive is made a moment before.
+        "limits={settle: 0}",
     ]
     return measure.run(command, log=log, cwd=ROOT, environment=measure.with_environment())
 
@@ -159,7 +190,7 @@ def seed_archive(archive, template, template_night):
     made = {}
     for product, record in ledger.load(template.results).items():
         made[product] = (record, json.dumps(dict(record.data)))
-    values = settings.load({"raw": str(archive.raw), "results": str(archive.results)})
+    values = million.values_of(archive.raw, archive.results)
     run = session.start(values, chain=kinds.CHAIN, dry=False)
     planning = Planning.of(run.context)
     sources, records = {}, []
@@ -218,7 +249,9 @@ def archive_steps(work, nights, *, seeded=False):
         seed_archive(archive, alone, new)
     else:
         archive.run("first run", made=nights * FRAMES_PER_NIGHT - 1)
+    archive.run("nothing to do, planned", made=0)
     archive.run("nothing to do", made=0)
+    archive.add_floor()
     archive.add_frame(late_night, late)
     archive.run("one late frame", made=1)
     archive.add_night(new)
@@ -256,6 +289,22 @@ def cost(step):
 
 def wall(step):
     return None if step is None else step.measured.wall
+
+
+def sealed_bars(steps):
+    """Return what was to be reached where there is nothing to do, beside the floor."""
+    found = []
+    for frames, seconds, memory in ((100_000, 3, 250), (1_000_000, 18, 1000)):
+        nights = frames // FRAMES_PER_NIGHT
+        step = find(steps, "nothing to do", nights)
+        lowest = find(steps, "floor: scandir, stat", nights)
+        name, peak = f"nothing to do, {frames:,}", step and step.measured.peak_main / MEGABYTE
+        found += [
+            Bar(name, seconds, wall(step), at_least=False, unit="s"),
+            Bar(f"{name}, memory", memory, peak, at_least=False, unit="MB"),
+            Bar(f"{name}, over the floor", 3, ratio(wall(step), wall(lowest)), at_least=False),
+        ]
+    return found
 
 
 def bars(steps, *, nights, few, many):
@@ -325,6 +374,7 @@ def table(steps):
 def report(steps, options, work):
     """Return the page that goes to benchmarks/scale.md."""
     found = bars(steps, nights=options.nights, few=options.few, many=options.many)
+    found += sealed_bars(steps)
     return "\n".join(
         [
             "# An archive of nights, tiny frames",
@@ -354,6 +404,12 @@ def arguments():
     parser.add_argument(
         "--many", type=int, default=1000, help="nights of the archive that is seeded; 0: none"
     )
+    parser.add_argument(
+        "--huge",
+        type=int,
+        default=10000,
+        help="nights of the archive whose bookkeeping is simulated; 0: none",
+    )
     parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
@@ -368,6 +424,8 @@ def run(options):
     steps = []
     for nights in filter(None, (options.few, options.nights, options.many)):
         steps += archive_steps(work, nights, seeded=nights == options.many)
+    if options.huge:
+        steps += huge_steps(work, options.huge)
     text = report(steps, options, work)
     (options.out / "scale.md").write_text(text)
     measure.write_csv(options.out / "scale.csv", [step.as_row() for step in steps])

@@ -303,7 +303,7 @@ def test_a_link_into_the_kernels_trees_is_not_followed(box, target):
 
 def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box, monkeypatch):
     """Each of five folders leads to all: hundreds of ways through them."""
-    monkeypatch.setattr(rawfolder, "_MOST_LINKED", 50)
+    monkeypatch.setattr(rawfolder, "MOST_LINKED", 50)
     before = rawfolder.list_raw(box.raw)
     for number in range(5):
         place = box.root / "away" / str(number)

@@ -35,6 +35,7 @@ STATE = ".ccdflow"
 LOCK = f"{STATE}/lock"
 HEADERS = f"{STATE}/headers.json"
 LEDGER = f"{STATE}/ledger.json"
+SEAL = f"{STATE}/seal.json"
 DONE = f"{STATE}/done"
 BATCHES = f"{STATE}/batches"
 # Versions before 0.9 kept batches here: their jobs may still run.

@@ -205,8 +205,11 @@ class Sandbox:
         ``stop_after`` ends it so many jobs on, without a word, as a kill does. With ``keep_going``
         a job that cannot write costs only what needs it.
         """
-        work = session.start(self.values(), chain=kinds.CHAIN, dry=False, forced=forced)
+        values = self.values()
+        work = session.start(values, chain=kinds.CHAIN, dry=False, forced=forced, sealed=True)
         try:
+            if work.seal:
+                self._check_seal(work)
             jobs = list(work.plan.jobs.values())[:stop_after]
             done = worker.work(
                 work.context, jobs, threads=cores, make=make, is_wide=is_wide(work.context)
@@ -221,6 +224,13 @@ class Sandbox:
             work.lock.close()
         lines = [f"{product}: {error}" for product, error in failed.items()] + lines
         return Outcome([job.product for job in jobs], lines, int(is_failure or bool(failed)))
+
+    def _check_seal(self, work):
+        """Plan in full beside a seal that holds: there is nothing to do, and the same is said."""
+        full = session.start(self.values(), chain=kinds.CHAIN, dry=True)
+        assert (full.plan.jobs, full.plan.leaving) == ({}, ())
+        assert (full.describe(), full.foretold()) == (work.describe(), work.foretold())
+        assert session.finish(full) == session.finish(work)
 
     def command(self, *arguments, cores=2, config=()):
         """Return Snakemake's command line."""

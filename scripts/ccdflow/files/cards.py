@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from astropy.io.fits.card import Undefined
+from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
 from ccdflow.files.values import Broken, as_number, is_silent
@@ -107,14 +108,46 @@ def contents(header, keyword, occurrence="first"):
     -------
     list of Content
     """
-    if keyword not in header:
-        return []
-    found = [_content(keyword, header.cards[(keyword, i)]) for i in range(header.count(keyword))]
+    found = [_content(keyword, card) for card in _cards(header, keyword)]
     found = [content for content in found if content is not None]
     return found[::-1] if occurrence == "last" else found
 
 
+# What astropy takes for a keyword as it stands.
+_PLAIN = re.compile(r"[A-Z0-9_-]{1,8}")
+
+
+@lru_cache(maxsize=4096)
+def _is_plain(keyword):
+    return _PLAIN.fullmatch(keyword) is not None
+
+
+def _cards(header, keyword):
+    """Return the cards of a keyword.
+
+    A frame is asked for hundreds of keywords, and has few of them: an ordinary one is looked up as
+    it is, in a tenth of the time that astropy takes to normalize it first.
+    """
+    if _is_plain(keyword):
+        return [header._cards[place] for place in header._keyword_indices.get(keyword, ())]
+    if keyword not in header:
+        return []
+    return [header.cards[(keyword, i)] for i in range(header.count(keyword))]
+
+
 def _content(keyword, card):
+    image = card._image
+    is_usual = image is not None and image[8:10] == "= " and not card._modified
+    return _parsed_image(keyword, image) if is_usual else _parsed(keyword, card)
+
+
+@lru_cache(maxsize=1 << 14)
+def _parsed_image(keyword, image):
+    """Return what a card of a file holds: thousands of frames have most of their cards alike."""
+    return _parsed(keyword, Card.fromstring(image))
+
+
+def _parsed(keyword, card):
     try:
         value = card.value
     except (VerifyError, ValueError):

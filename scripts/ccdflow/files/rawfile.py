@@ -188,6 +188,17 @@ class RawFile(io.RawIOBase):
         fingerprint = "" if crc is None else _fingerprint(crc, actual)
         return RawLayout(tuple(hdus), fingerprint, length, checked)
 
+    def bytes_checksum(self):
+        """Return the CRC-32 of the file's bytes as they are, packed: a tenth of inflating them."""
+        crc, buffer = 0, memoryview(bytearray(BEYOND))
+        with reading(self._name):
+            self._file.seek(0)
+            while count := self._file.readinto(buffer):
+                crc = isal_zlib.crc32(buffer[:count], crc)
+            if _stamp(os.fstat(self._file.fileno())) != self.stamp:
+                raise Changed(self._name)
+        return f"{crc:08x}"
+
     def rewind(self, layout):
         """Go back to the first byte, to read the file that a layout is of."""
         self._begin(layout.hdus)

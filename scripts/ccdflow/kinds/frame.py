@@ -85,6 +85,11 @@ class Frame(Kind):
         """The version of the header."""
         return reduction.HEADER
 
+    @property
+    def versions(self):
+        """The versions of pixels and header."""
+        return [reduction.PIXELS, self.header]
+
     def header_of(self, record):
         """Return the version of the header that a frame was given."""
         return ledger.common(record).get("header", 1)

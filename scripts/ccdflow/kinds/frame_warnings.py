@@ -42,8 +42,10 @@ def found(rows, record_of):
         record = record_of(paths.reduced(row.file))
         if record is None:
             continue
-        said[row.file] += map(tuple, record.data.get("warnings", ()))
-        noises[row.file] = row, record.data.get("noises", {})
+        # A record's data are JSON text until they are read.
+        data = dict(record.data)
+        said[row.file] += map(tuple, data.get("warnings", ()))
+        noises[row.file] = row, data.get("noises", {})
     for file, texts in _unlike_biases(noises).items():
         said[file] = [each for each in said[file] if each[0] != NOISE]
         said[file] += [(NOISE, text) for text in texts]

@@ -63,7 +63,24 @@ class Kind:
     def __repr__(self):
         return f"<kind {self.name}>"
 
+    @property
+    def versions(self):
+        """The numbers that a change of code raises: with others, everything is planned anew."""
+        return [self.version, self.header]
+
     # -- planning ----------------------------------------------------------------------------------
+
+    def looks_at(self, settings):
+        """Return the paths of files that planning looks at besides raw files, profiles, products.
+
+        As long as they and all else are as they were, a run that found nothing to do is not planned
+        again (`ccdflow.run.seal`).
+
+        Parameters
+        ----------
+        settings : dict
+        """
+        return ()
 
     def has_name(self, product):
         """Tell whether a path relative to the results folder is that of a product of this kind."""

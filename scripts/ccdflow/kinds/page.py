@@ -32,6 +32,11 @@ class NightPage(Kind):
     words = ("night's page", "nights' pages")
     place = "nights/"
 
+    @property
+    def versions(self):
+        """The versions of pages and pictures."""
+        return [PAGES, picture.PICTURES]
+
     def has_name(self, product):
         """Tell whether a path is that of the page of a night."""
         return is_of_night(product, Path(paths.INDEX_PAGE).name)

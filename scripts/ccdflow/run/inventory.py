@@ -15,7 +15,6 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -29,6 +28,7 @@ from ccdflow.camera.nights import undated_night
 from ccdflow.errors import CcdflowError, FrameError
 from ccdflow.files import notes, rawfile, whole
 from ccdflow.files.scaling import scaling_of
+from ccdflow.run import reading
 from ccdflow.run.rawfolder import look_through
 from ccdflow.run.tracebacks import text_of
 
@@ -133,6 +133,9 @@ class Row:
         throughout or dead; that it is a copy; that it does not look like the other biases.
     warnings : str
         What of its header is there and cannot be read, and what had to be guessed: a line each.
+    packed : str
+        CRC-32 of the file's bytes as they are, of a file that the next run reads again because it
+        is young; else ''.
     """
 
     file: str
@@ -148,6 +151,7 @@ class Row:
     gone: str = ""
     flags: str = ""
     warnings: str = ""
+    packed: str = ""
 
     @property
     def night(self):
@@ -330,7 +334,7 @@ class Settings:
     settle: float
 
 
-def update(store, settings, *, now=None, progress=None, again=frozenset()):
+def update(store, settings, *, now=None, progress=None, again=frozenset(), cores=1):
     """Bring the store up to date with the raw folder.
 
     Parameters
@@ -344,6 +348,8 @@ def update(store, settings, *, now=None, progress=None, again=frozenset()):
         Called with (read so far, to read).
     again : set of str, optional
         Products whose raw files are read again where they are set aside; None for all.
+    cores : int
+        How many processes may read headers.
 
     Returns
     -------
@@ -360,23 +366,40 @@ def update(store, settings, *, now=None, progress=None, again=frozenset()):
         or _is_asked_for_again(store.rows[file], again)
     ]
 
-    def read(file):
+    def known(file):
         before = store.rows.get(file)
-        if before is not None and before.stamp == _OLDER and not before.gone:
-            before = None
-        return read_row(file, found[file], before, settings, basis, now, store.tracebacks)
+        is_read_anew = before is not None and before.stamp == _OLDER and not before.gone
+        return None if is_read_anew else before
 
-    with ThreadPoolExecutor(4) as pool:
-        for count, (row, geometry, recipe) in enumerate(pool.map(read, stale), start=1):
-            if geometry is not None:
-                row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))
-            store.add(row)
-            if progress is not None:
-                progress(count, len(stale))
+    files = [(file, found[file], known(file)) for file in stale]
+    rows = reading.read_all(_Reader(settings, basis, now), files, cores=cores)
+    for count, (row, geometry, recipe, traceback) in enumerate(rows, start=1):
+        if geometry is not None:
+            row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))
+        store.add(row)
+        store.tracebacks.update(traceback)
+        if progress is not None:
+            progress(count, len(stale))
     for file, problem in problems.items():
         store.add(replace(unread_row(file), status=SET_ASIDE, reason=problem))
     _refuse_twins(store, found)
     return sorted(set(store.rows) - set(found) - set(problems))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the rows of files; other processes can be given it."""
+
+    settings: Settings
+    basis: _Basis
+    now: float
+
+    def __call__(self, known):
+        """Return (row, geometry, recipe, tracebacks) of (file, stamp, the row before or None)."""
+        tracebacks = {}
+        file, stamp, before = known
+        found = read_row(file, stamp, before, self.settings, self.basis, self.now, tracebacks)
+        return *found, tracebacks
 
 
 def _is_asked_for_again(row, again):
@@ -476,8 +499,8 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             geometry, recipe = where.canonical(), how.for_geometry(where).canonical()
             notes = [row.reason, *where.notes]
             row = replace(row, reason="; ".join(note for note in notes if note))
-            if _is_doubtful(before, row) and not layout.checked:
-                raw.read_all(layout, memory=settings.frame_memory)
+            if not layout.checked:
+                row = _checked(raw, layout, before, row, now, settings)
     except rawfile.Unreadable as error:
         return _unreadable(row, before, error, settings.raw / file), None, None
     except (rawfile.Incomplete, rawfile.Changed) as error:
@@ -499,6 +522,22 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         # is no verdict: it is read once more.
         row = replace(row, stamp=())
     return row, geometry, recipe
+
+
+def _checked(raw, layout, before, row, now, settings):
+    """Return the row once the file's pixels are known to be what its headers promise, or new.
+
+    A young file is read again by the next run. If its bytes are then the same as now, they need not
+    be inflated once more.
+    """
+    is_young = _is_young(row.stamp, now, settings)
+    was_young = before is not None and before.stamp == () and before.packed != ""
+    if is_young or was_young:
+        row = replace(row, packed=raw.bytes_checksum())
+    is_as_it_was = was_young and before.status == OK and before.packed == row.packed
+    if _is_doubtful(before, row) and not is_as_it_was:
+        raw.read_all(layout, memory=settings.frame_memory)
+    return row if is_young else replace(row, packed="")
 
 
 def _is_first_verdict(before, row):
@@ -606,10 +645,7 @@ def _refuse_twins(store, found):
     by_product = {}
     for file in found:
         by_product.setdefault(paths.reduced(file), []).append(file)
-    inside = {}
-    for file in store.rows:
-        for folder in PurePosixPath(paths.reduced(file)).parents:
-            inside.setdefault(str(folder), file)
+    inside = _folders(store.rows)
     for product, files in by_product.items():
         for file in files:
             others = [other for other in files if other != file]
@@ -619,6 +655,17 @@ def _refuse_twins(store, found):
             if others and row.status != ARRIVING and not row.gone:
                 reason = f"{_TWIN} {', '.join(others)}; move one of them out of the raw folder"
                 store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
+
+
+def _folders(files):
+    """Return {folder of products: the first file whose product is below it}."""
+    first, inside = {}, {}
+    for file in files:
+        first.setdefault(file.rpartition("/")[0], file)
+    for file in first.values():
+        for folder in PurePosixPath(paths.reduced(file)).parents:
+            inside.setdefault(str(folder), file)
+    return inside
 
 
 def copies(rows):

@@ -33,7 +33,7 @@ FAILED = "failed"
 _BATCHES = ("batch", "order")
 
 # Files older than this many seconds are on the disk, unless the machine stopped before.
-_SETTLED = 3600
+SETTLED = 3600
 
 
 class Kept(Mapping):
@@ -345,6 +345,6 @@ def settle(ledger, *, now=None):
             continue
         if record.boot != boot_id():
             doubtful.append(product)
-        elif abs(now - record.stamp[2] / 1e9) > _SETTLED:
+        elif abs(now - record.stamp[2] / 1e9) > SETTLED:
             ledger[product] = replace(record, boot="")
     return doubtful

@@ -10,8 +10,8 @@ from ccdflow.errors import UserError
 from ccdflow.files import whole
 
 # Folders below each other, and folders that one link leads to: more are taken for an endless tree.
-_DEEPEST = 100
-_MOST_LINKED = 10_000
+DEEPEST = 100
+MOST_LINKED = 10_000
 # The kernel's own trees: files there are no files, and links lead to everywhere.
 _SYSTEMS = ("/proc", "/sys")
 
@@ -94,7 +94,7 @@ class _Walk:
         self.open = [("", frozenset(), "")]
         # By link, the number of folders that it led to.
         self.linked = {}
-        self.systems = _devices()
+        self.systems = devices()
 
     def go(self):
         """Look into each folder."""
@@ -128,10 +128,10 @@ class _Walk:
             self.problems[link] = f"leads into {self.systems[status.st_dev]}; {_REMOVE}"
             return True
         self.linked[link] = self.linked.get(link, 0) + 1
-        if self.linked[link] <= _MOST_LINKED and len(above) <= _DEEPEST:
+        if self.linked[link] <= MOST_LINKED and len(above) <= DEEPEST:
             return False
         self.problems[link] = (
-            f"{_ENDLESS} of more than {_MOST_LINKED} folders, or {_DEEPEST} below each other;"
+            f"{_ENDLESS} of more than {MOST_LINKED} folders, or {DEEPEST} below each other;"
             f" {_REMOVE}"
         )
         self.found = {name: at for name, at in self.found.items() if not name.startswith(link)}
@@ -158,7 +158,7 @@ _ENDLESS = "leads into a tree"
 _REMOVE = "it is not followed: remove the link, or lead it to the folder of the frames"
 
 
-def _devices():
+def devices():
     """Return {device: path} of the kernel's own trees."""
     found = {}
     for path in _SYSTEMS:

@@ -24,10 +24,17 @@ from ccdflow.run import (
     lock,
     plan,
     removal,
+    seal,
     tracebacks,
 )
 from ccdflow.run.context import Context
-from ccdflow.run.describe import counted, set_aside_lines, unknown_lines, unreadable_lines
+from ccdflow.run.describe import (
+    counted,
+    describe,
+    set_aside_lines,
+    unknown_lines,
+    unreadable_lines,
+)
 from ccdflow.run.inventory import ARRIVING, GONE, RAW_MISSING, SET_ASIDE
 from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
 
@@ -49,6 +56,11 @@ class Session:
         Products still at work in jobs of an earlier run, by the path of their batch.
     failed : list of ccdflow.run.ledger.Record
         Failed jobs of this run; known once the run has ended.
+    seal : ccdflow.run.seal.Seal or None
+        Where one holds there is nothing to do; neither inventory nor ledger was read, and the
+        context has none.
+    state : str
+        What a seal would be of: `ccdflow.run.seal.state`, from before the plan was made.
     """
 
     plan: plan.Plan
@@ -56,6 +68,16 @@ class Session:
     lock: object = None
     busy: dict = field(default_factory=dict)
     failed: list = field(default_factory=list)
+    seal: object = None
+    state: str = ""
+
+    def describe(self):
+        """Return the lines on what is to be made."""
+        return self.seal.described if self.seal else describe(self.plan)
+
+    def foretold(self):
+        """Return the lines of a dry run on what the plan means."""
+        return self.seal.foretold if self.seal else self.plan.foretold()
 
     @property
     def context(self):
@@ -63,7 +85,10 @@ class Session:
         return self.plan.context
 
 
-def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozenset()):
+def start(
+    values, *, chain, dry, progress=None, forced=frozenset(), asked=frozenset(), sealed=False,
+    cores=1,
+):  # fmt: skip
     """Begin a run: lock the folder, bring inventory and ledger up to date, and plan.
 
     Parameters
@@ -81,6 +106,11 @@ def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozen
     asked : set of str
         Products requested by name. Their raw files, and those of ``forced``, are read again if
         they were set aside.
+    sealed : bool
+        Whether a seal that holds is enough (`ccdflow.run.seal`): the plan is empty then, and so is
+        its context. Without this everything is read and planned.
+    cores : int
+        How many processes may read headers.
 
     Returns
     -------
@@ -98,7 +128,17 @@ def start(values, *, chain, dry, progress=None, forced=frozenset(), asked=frozen
         # Release the lock if the start fails.
         held = None if dry else stack.enter_context(lock.take(results))
         try:
-            session = _begin(values, reading, chain, dry, held, progress, (forced, asked))
+            state = ""
+            if sealed and not forced and not asked:
+                state = seal.state(values, reading.cameras, chain)
+            found = seal.holds(results, state)
+            if found is not None:
+                session = _sealed(values, reading, chain, dry, held, found)
+            else:
+                session = _begin(
+                    values, reading, chain, dry, held, progress, (forced, asked), cores
+                )
+                session.state = state
         except OSError as error:
             raise lock.failed(results, error) from None
         stack.pop_all()
@@ -120,7 +160,22 @@ def _no_collection():
             gc.enable()
 
 
-def _begin(values, reading, chain, dry, held, progress, named):
+def _sealed(values, reading, chain, dry, held, found):
+    """Return the session of a run that has nothing to do, without inventory and ledger."""
+    results = Path(values["results"])
+    empty = Context(
+        values, Path(values["raw"]), results, inventory.HeaderStore(), ledger.Ledger(), chain,
+        cameras=reading.cameras,
+    )  # fmt: skip
+    if not dry:
+        try:
+            remove_logs(results)
+        except OSError as error:
+            raise lock.unwritable(results, error) from None
+    return Session(plan.Plan(empty, {}, []), dry, held, seal=found)
+
+
+def _begin(values, reading, chain, dry, held, progress, named, cores):
     forced, asked = named
     again = None if chain.first.name in forced else frozenset(forced) | frozenset(asked)
     results = Path(values["results"])
@@ -129,7 +184,7 @@ def _begin(values, reading, chain, dry, held, progress, named):
     records = ledger.load(results)
     files, unmade = ledger.fold(results, records, verify=True)
     take_aside(store, unmade)
-    gone = inventory.update(store, reading, progress=progress, again=again)
+    gone = inventory.update(store, reading, progress=progress, again=again, cores=cores)
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated(store, reading))
     context = Context(
@@ -340,7 +395,11 @@ def finish(session):
     failed : bool
         Whether a job failed, or a frame is set aside and ``strict`` counts that as a failure.
     """
-    context, moved = session.context, []
+    if session.seal:
+        return session.seal.closing, session.seal.is_failure
+    context, moved, whole_plan = session.context, [], session.plan
+    is_idle = not (whole_plan.jobs or whole_plan.retire or session.busy or session.dry)
+    described = session.describe() if session.state and is_idle else []
     if not session.dry:
         if session.lock is not None and not lock.is_in_place(session.lock, context.results):
             moved = [
@@ -352,7 +411,12 @@ def finish(session):
         except OSError as error:
             raise lock.unwritable(context.results, error) from None
     said = moved + closing_lines(context, session.failed)
-    return said, bool(session.failed) or fails(context)
+    is_failure = bool(session.failed) or fails(context)
+    if described and not session.failed and not moved:
+        seal.leave(
+            whole_plan, session.state, described=described, closing=said, is_failure=is_failure
+        )
+    return said, is_failure
 
 
 def _take_in(session):

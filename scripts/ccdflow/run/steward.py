@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.run import batches, claims, failures, ledger, lock, session, summary, worker
-from ccdflow.run.describe import describe, others
+from ccdflow.run.describe import others
 from ccdflow.run.progress import Progress
 
 # A dry run names this many jobs of each kind.
@@ -110,12 +110,14 @@ class Steward:
             progress=self._headers_read,
             forced=self._forced(),
             asked=frozenset(asked),
+            sealed=True,
+            cores=host.cores,
         )
         for product in asked:
             self._check_product(started.context, product)
         if asked:
             started.plan.keep_only(asked)
-        for line in [*self.notices, *describe(started.plan)]:
+        for line in [*self.notices, *started.describe()]:
             self.say(line)
         self.session = started
         frames = len(started.plan.of_kind(self.chain.first.name))
@@ -123,7 +125,7 @@ class Steward:
             self._hand_on()
         self._count()
         if dry:
-            for line in started.plan.foretold():
+            for line in started.foretold():
                 print(line, file=self.stream, flush=True)
             for line in self.job_lines(None if host.all_lines else _NAMED):
                 print(line, file=self.stream, flush=True)

@@ -1,0 +1,103 @@
+"""A million frames with nothing to do, and the floor: what the file system takes to tell of them.
+
+The bookkeeping is simulated: names of raw frames and of all products are hard links to a few files,
+and the seal is left as a run leaves it that finds nothing to do (`ccdflow.run.seal`). What is
+measured is `snakemake` on that archive. A plan of a million frames is not: it needs 11 GB.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from pathlib import Path
+
+import measure
+
+from ccdflow import kinds, paths, settings
+from ccdflow.run import inventory, ledger, plan, seal, session
+from ccdflow.run.context import Context
+
+FRAMES, CALIBRATED = 100, 75
+SAID = "nothing to do: a simulated archive"
+_FLOOR = """
+import os, sys
+count, open_ = 0, sys.argv[1:]
+while open_:
+    with os.scandir(open_.pop()) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                open_.append(entry.path)
+            else:
+                entry.stat()
+                count += 1
+print(count)
+"""
+
+
+def values_of(raw, results):
+    """Return the settings of a benchmark's run: no file counts as young."""
+    return settings.load({"raw": str(raw), "results": str(results), "limits": {"settle": 0}})
+
+
+def fill(raw, results, nights):
+    """Give an archive the names of raw frames and products of so many nights."""
+    for number in range(nights):
+        night = f"night{number:05}"
+        frames = [f"{place:03}.fits" for place in range(FRAMES)]
+        _link(raw / night, frames)
+        _link(results / "reduced" / night, frames)
+        _link(results / "calibrated" / night, frames[:CALIBRATED])
+        _link(results / "combined" / night, ["bias.fits", "dark.fits", "flat.fits"])
+        _link(results / "nights" / night, ["report.html", "before_after.png", "bias_quality.png"])
+
+
+_numbers = itertools.count()
+
+
+def _link(folder, names):
+    """Make a folder of names for one file of its own."""
+    folder.mkdir(parents=True)
+    source = folder.parents[1] / f".source{next(_numbers)}"
+    source.write_bytes(b"x")
+    for name in names:
+        os.link(source, folder / name)
+    source.unlink()
+
+
+def leave_seal(raw, results):
+    """Leave the seal of a run that has found nothing to do."""
+    values = values_of(raw, results)
+    for name in (paths.HEADERS, paths.LEDGER, paths.INVENTORY):
+        path = results / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("simulated\n")
+    context = Context(values, raw, results, inventory.HeaderStore(), ledger.Ledger(), kinds.CHAIN)
+    state = seal.state(values, session.reading_settings(values).cameras, kinds.CHAIN)
+    empty = plan.Plan(context, {}, [])
+    seal.leave(empty, state, described=[SAID], closing=[], is_failure=False)
+
+
+def floor(raw, results, *, log):
+    """Return the Measurement of scandir and stat of all files, and nothing else, by Python."""
+    command = [sys.executable, "-c", _FLOOR, str(raw), str(results)]
+    return measure.run(command, log=log)
+
+
+def sealed_archive(folder, nights, run_ccdflow, logs):
+    """Measure a run with nothing to do, and the floor, on an archive of so many nights.
+
+    Returns
+    -------
+    run, floor : measure.Measurement
+    """
+    raw, results = measure.empty(folder / "raw"), measure.empty(folder / "results")
+    fill(raw, results, nights)
+    leave_seal(raw, results)
+    log = Path(logs) / f"scale-{nights * FRAMES}-sealed.log"
+    found = run_ccdflow(raw, results, log=log)
+    if SAID not in log.read_text():
+        raise measure.BenchmarkError(f"the seal did not hold: see {log}")
+    lowest = floor(raw, results, log=Path(logs) / "scale-floor.log")
+    measure.empty(folder)
+    return found, lowest

@@ -1,0 +1,248 @@
+"""The seal of an archive: proof that there is nothing to do, from the names and times of its files.
+
+A run that finds nothing to do leaves a seal: a hash of all that its plan was made of, and the
+lines that it said. The next run looks at names, sizes and times of all files, and at nothing inside
+them. If the hash is the same, so is the plan: the run says the same lines and ends, and opens
+neither inventory nor ledger. If anything differs, the run plans as if there were no seal.
+
+The hash is of the state before the plan was made. A file that changes while the plan is made has
+another time when the next run looks at it, and the seal does not hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import ccdflow
+from ccdflow import paths
+from ccdflow.files import notes, whole
+from ccdflow.run import inventory, ledger, rawfolder
+
+# What lies here is as it was when nothing was to be done.
+_NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY)
+# What lies here is work of an earlier run that is not taken in yet.
+_UNFINISHED = (paths.DONE, paths.BATCHES, paths.ORDERS)
+
+
+class _Unknown(Exception):
+    """Something cannot be looked at, or is to be cleared up: a plan has to tell what is to do."""
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a run leaves that has found nothing to do.
+
+    Attributes
+    ----------
+    state : str
+        Hash of settings, profiles, code, and of names, sizes and times of raw files and products.
+    notes : list of list of int
+        Size and times of inventory, ledger and table.
+    boot : str
+        The start of the machine for which it holds; '' for any.
+    until : float
+        Seconds since the epoch until which it holds; 0 for ever.
+    described, foretold, closing : list of str
+        The lines on what is to be made; those of a dry run on what it means; the last lines.
+    is_failure : bool
+        Whether frames set aside make the run a failure.
+    """
+
+    state: str
+    notes: list
+    boot: str
+    until: float
+    described: list
+    foretold: list
+    closing: list
+    is_failure: bool
+
+
+def state(values, cameras, chain):
+    """Return a hash of all that a plan is made of, or '' where there is work left over.
+
+    Parameters
+    ----------
+    values : dict
+        Settings.
+    cameras : tuple of ccdflow.camera.cameras.Camera
+        The profiles.
+    chain : ccdflow.kinds.kind.Chain
+
+    Returns
+    -------
+    str
+        '' if a folder or file cannot be looked at, or an earlier run has left work or temporary
+        files: only a plan tells what is to be done then.
+    """
+    results, found = Path(values["results"]), hashlib.blake2b(digest_size=16)
+    try:
+        for name in _UNFINISHED:
+            _refuse_files(results / name)
+        said = [values, [repr(camera) for camera in cameras], _code(), inventory.READING]
+        said += [[kind.name, kind.versions] for kind in chain]
+        found.update(json.dumps(said, sort_keys=True).encode())
+        _look(values["raw"], _raw_entry, found)
+        for place in dict.fromkeys(kind.place for kind in chain):
+            if place.endswith("/"):
+                _look(results / place.rstrip("/"), _product_entry, found)
+            else:
+                found.update(repr((place, whole.stamp_of(results / place))).encode())
+        for folder in (results, results / paths.STATE):
+            for name in os.listdir(folder):  # noqa: PTH208
+                _refuse_part(name)
+        for path in (path for kind in chain for path in kind.looks_at(values)):
+            found.update(repr((str(path), whole.stamp_of(path))).encode())
+    except (_Unknown, OSError):
+        return ""
+    return found.hexdigest()
+
+
+def _refuse_files(folder):
+    for _, _, names in os.walk(folder):
+        if names:
+            raise _Unknown
+
+
+def _refuse_part(name):
+    if name.startswith(".") and name.endswith(".part"):
+        raise _Unknown
+
+
+def _code():
+    """Return names, sizes and times of the library's own files: another release plans anew."""
+    top = Path(__file__).parents[1]
+    found = []
+    for folder, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(names):
+            path = os.path.join(folder, name)  # noqa: PTH118
+            found.append([os.path.relpath(path, top), whole.stamp_of(path)[:2]])
+    return [ccdflow.__version__, found]
+
+
+def _look(top, entry_of, found):
+    """Add names, sizes and times of all files below a folder to a hash; links are followed."""
+    # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
+    systems, linked = rawfolder.devices(), Counter()
+    open_ = [(os.fspath(top), (), "")]
+    while open_:
+        folder, above, link = open_.pop()
+        linked[link] += bool(link)
+        if linked[link] > rawfolder.MOST_LINKED or len(above) > rawfolder.DEEPEST:
+            raise _Unknown
+        entries, below = [], []
+        try:
+            here = os.stat(folder)  # noqa: PTH116
+            if (here.st_dev, here.st_ino) in above:
+                # A link may lead back to where one comes from.
+                continue
+            if link and here.st_dev in systems:
+                raise _Unknown
+            listed = os.scandir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            found.update(b"no folder")
+            continue
+        above = (*above, (here.st_dev, here.st_ino))
+        with listed:
+            for entry in listed:
+                if entry.is_dir():
+                    own = link or (entry.path if entry.is_symlink() else "")
+                    below.append((entry.path, above, own))
+                elif (said := entry_of(entry)) is not None:
+                    entries.append(said)
+        entries.sort()
+        below.sort()
+        # The names of folders tell where entries are, and folders without entries count as well.
+        found.update(repr((entries, [os.path.basename(path) for path, *_ in below])).encode())  # noqa: PTH119
+        open_ += below
+
+
+def _raw_entry(entry):
+    """Return what of a file in the raw folder a plan is made of, or None."""
+    name = entry.name
+    if paths.is_raw_name(name):
+        status = entry.stat()
+        return (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return (name,) if paths.is_passed_over(name) else None
+
+
+def _product_entry(entry):
+    name = entry.name
+    if name.startswith("."):
+        _refuse_part(name)
+        return None
+    status = entry.stat()
+    return (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+# -- on the disk -----------------------------------------------------------------------------------
+
+
+def holds(results, now_found):
+    """Return the `Seal` of a results folder if it holds for a state, else None.
+
+    Parameters
+    ----------
+    results : path-like
+    now_found : str
+        As `state` returns it.
+    """
+    lines = notes.read_checked(Path(results) / paths.SEAL)
+    if not now_found or lines is None:
+        return None
+    try:
+        found = Seal(**json.loads(next(lines)))
+    except (StopIteration, ValueError, TypeError):
+        return None
+    is_same = found.state == now_found and found.notes == _stamps(results)
+    is_of_now = found.boot in ("", ledger.boot_id()) and (
+        not found.until or time.time() < found.until
+    )
+    return found if is_same and is_of_now else None
+
+
+def leave(plan, before, *, described, closing, is_failure):
+    """Leave a seal after a run that found nothing to do, unless the next one may find something.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+        An empty one; its inventory and ledger are as they are on the disk.
+    before : str
+        The `state` from before the plan was made.
+    described, closing : list of str
+        What the run said.
+    is_failure : bool
+    """
+    context = plan.context
+    if not before or context.unreadable or any(map(_is_read_again, context.store.rows.values())):
+        return
+    made = context.ledger.values()
+    # Products made since the start of the machine may not be on the disk if it stops.
+    doubted = [record.stamp[2] for record in made if record.boot and record.stamp]
+    boot = ledger.boot_id() if doubted else ""
+    until = max(doubted) / 1e9 + ledger.SETTLED if doubted else 0
+    stamps = _stamps(context.results)
+    said = {"described": described, "foretold": plan.foretold(), "closing": closing}
+    found = Seal(before, stamps, boot, until, **said, is_failure=is_failure)
+    text = json.dumps(asdict(found), separators=(",", ":"))
+    with suppress(OSError):
+        # Without a seal the next run plans, which costs time and nothing else.
+        notes.write_checked(context.results / paths.SEAL, [text])
+
+
+def _is_read_again(row):
+    """Tell whether the next run reads a raw file again although nothing of it has changed."""
+    return not row.gone and (row.stamp == () or row.status == inventory.ARRIVING)
+
+
+def _stamps(results):
+    return [list(whole.stamp_of(Path(results) / name)) for name in _NOTES]
