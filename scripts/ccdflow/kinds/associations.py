@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import pandas as pd
 
 from ccdflow import paths
@@ -11,7 +9,7 @@ from ccdflow.kinds import association, coverage, plan_words, planned
 from ccdflow.kinds.association import taken, why_missing
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.writing import write_text
+from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
@@ -116,7 +114,7 @@ class Associations(Kind):
             return None
         found = _coverage(context)
         said = _coverage_words(found)
-        draw = import_module("ccdflow.pages.coverage").coverage_picture
+        draw = drawing_module("coverage").coverage_picture
         before = f" {found.earlier} nights before them are not shown." if found.earlier else ""
         more = f" {found.left_out} rarer kinds of frames are left out." if found.left_out else ""
         png = draw(

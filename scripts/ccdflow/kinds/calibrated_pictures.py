@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from importlib import import_module
 from pathlib import Path
 
 from astropy.io import fits
@@ -15,7 +14,7 @@ from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.picture import NightPicture
 from ccdflow.kinds.science import SCIENCE, Calibration
-from ccdflow.kinds.writing import write_text
+from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.values import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
@@ -85,7 +84,7 @@ class CalibrationPicture(NightPicture):
             return ledger.Record(
                 job.product, self.name, digest(basis), ledger.REFUSED, "none was made", basis=basis
             )
-        png = import_module("ccdflow.pages.calibratedpictures").image_rows(
+        png = drawing_module("calibratedpictures").image_rows(
             (self.row(context, group) for group in made),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
@@ -224,7 +223,7 @@ MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
 
 
 def _row(headline, *images):
-    return import_module("ccdflow.pages.calibratedpictures").ImageRow(headline, images)
+    return drawing_module("calibratedpictures").ImageRow(headline, images)
 
 
 def _first_image(context, group):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib import import_module
 
 import numpy as np
 from astropy.io import fits
@@ -15,7 +14,7 @@ from ccdflow.files import decoding, rawfile
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME, shown_nights
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.writing import write_text
+from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.framesections import pictures_section
 from ccdflow.pages.values import Picture
 from ccdflow.run import ledger
@@ -162,7 +161,7 @@ def picture_basis(context, night, *, gone=False):
 
 def drawing():
     """Return the module that draws, loaded only where there is something to draw: 0.4 s."""
-    return import_module("ccdflow.pages.pictures")
+    return drawing_module("pictures")
 
 
 def draw_frames(context, job):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cached_property
-from importlib import import_module
 
 from ccdflow import paths
 from ccdflow.errors import DamagedError, FrameError
@@ -21,6 +20,7 @@ from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
 from ccdflow.kinds.preparing import measured_gain, measured_read_noise
+from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
@@ -212,7 +212,7 @@ class Science(Kind):
         found = ageing.series_of(context) if self.index_basis(context) else []
         if not found:
             return None
-        draw = import_module("ccdflow.pages.ageing").ageing_picture
+        draw = drawing_module("ageing").ageing_picture
         png = draw(
             [(each.name, ageing.UNITS[each.kind], each.points(), each.in_use) for each in found],
             title="How masters depart from one another",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from importlib import import_module
+
 from ccdflow.files import whole
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
@@ -37,3 +40,16 @@ def write_text(context, job, basis, content):
         content=ledger.content_of(target),
         basis=basis,
     )
+
+
+_LOADING = threading.RLock()
+
+
+def drawing_module(name):
+    """Return a module of `ccdflow.pages` that draws; loading it takes 0.4 s, so it is done late.
+
+    One thread at a time: Python hands out half-loaded modules where threads import what imports
+    each other, as the parts of matplotlib do.
+    """
+    with _LOADING:
+        return import_module(f"ccdflow.pages.{name}")
