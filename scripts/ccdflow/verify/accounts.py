@@ -390,6 +390,8 @@ def account_of_calibrated(headers):
         If a card that the account needs is not there.
     """
     first = headers[0]
+    if any("SHUTCOR" in header for header in headers):
+        raise CannotRemake("it is corrected for the shutter, which ccdproc does not do")
     try:
         masters = masters_of(first, ("bias", "dark", "flat"))
         if "dark" in masters:
