@@ -180,6 +180,12 @@ class CalibratedAccount:
     unit: str
 
 
+def _lacking(error):
+    """Return the error of a header without a card, from what the missing card raised."""
+    keyword = re.sub(r"^Keyword '(.*)' not found\.$", r"\1", str(error.args[0]))
+    return CannotRemake(f"the header lacks {keyword}: it is of an older version, or no product's")
+
+
 def slices_of(text):
     """Return the numpy slices of a FITS section.
 
@@ -236,7 +242,7 @@ def account_of_frame(headers):
             },
         )
     except KeyError as error:
-        raise CannotRemake(f"the header lacks {error.args[0]}") from None
+        raise _lacking(error) from None
 
 
 def _amplifiers(header):
@@ -315,7 +321,7 @@ def account_of_combined(headers):
             models={number: models_of(headers[number]) for number in images},
         )
     except KeyError as error:
-        raise CannotRemake(f"the header lacks {error.args[0]}") from None
+        raise _lacking(error) from None
 
 
 def _series(header, name, long, count):
@@ -384,6 +390,8 @@ def account_of_calibrated(headers):
         If a card that the account needs is not there.
     """
     first = headers[0]
+    if any("SHUTCOR" in header for header in headers):
+        raise CannotRemake("it is corrected for the shutter, which ccdproc does not do")
     try:
         masters = masters_of(first, ("bias", "dark", "flat"))
         if "dark" in masters:
@@ -391,7 +399,7 @@ def account_of_calibrated(headers):
         unit = next(header["BUNIT"] for header in headers if "BUNIT" in header)
         return CalibratedAccount(first["CCDFKEY"], first["REDKEY"], masters, unit)
     except KeyError as error:
-        raise CannotRemake(f"the header lacks {error.args[0]}") from None
+        raise _lacking(error) from None
 
 
 def read_headers(content):

@@ -135,10 +135,13 @@ def _read(path, hdu, kind):
     return CCDData(data, unit=units.adu), flags
 
 
-def wrong_bits(mask, again, *, scaled_up):
-    """Return how many pixels lack a bit that a master sets, or have one that nothing sets."""
+def wrong_bits(mask, again, *, is_open):
+    """Return how many pixels lack a bit that a master sets, or have one that nothing sets.
+
+    With `is_open` others than the masters make hot pixels: a dark scaled up, or bad pixels.
+    """
     lacking = (mask & again.mask) != again.mask
-    certain = UNLIT | 2 | (0 if scaled_up else HOT)
+    certain = UNLIT | 2 | (0 if is_open else HOT)
     surplus = (mask & ~again.mask & certain) != 0
     return int(np.count_nonzero(lacking | surplus))
 

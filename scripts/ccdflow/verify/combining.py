@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import ccdproc
 import numpy as np
@@ -70,9 +71,48 @@ def rows_of(path, hdu, rows, what):
     """
     if not path.is_file():
         raise CannotRemake(f"its {what} {path.name} is missing")
+    place = _places(path).images[hdu]
+    pixels = np.memmap(path, place.dtype, "r", offset=place.offset, shape=place.shape)
+    return np.array(pixels[rows], dtype=place.dtype.newbyteorder("="))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the pixels of an HDU are in its file: products are stored as they are, unscaled."""
+
+    offset: int
+    shape: tuple
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Places of the HDUs by index and by name, and the value at which each HDU is saturated."""
+
+    images: dict
+    ceilings: dict
+
+
+def _places(path):
+    """Return the `_Places` of a product; its headers are read once for all bands of rows."""
+    status = path.stat()
+    return _read_places(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _read_places(path, size, time):
+    images, ceilings = {}, {}
     with fits.open(path) as opened:
-        found = np.array(opened[hdu].section[rows, :])
-    return found.astype(found.dtype.newbyteorder("="))
+        for number, hdu in enumerate(opened):
+            header = hdu.header
+            if header["NAXIS"] != 2:
+                continue
+            letter = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}[header["BITPIX"]]
+            shape = header["NAXIS2"], header["NAXIS1"]
+            images[number] = _Place(hdu.fileinfo()["datLoc"], shape, np.dtype(letter))
+            images.setdefault(hdu.name, images[number])
+            ceilings[number] = _ceiling(header)
+    return _Places(images, ceilings)
 
 
 def master_file(master, kind, results):
@@ -166,6 +206,13 @@ def _masks(paths, hdu, rows, values, account):
     masked = np.zeros((len(paths), *values[0].shape), bool)
     if not account.masters and not account.levels:
         return masked
+    for number, path in enumerate(paths):
+        name = f"MASK{hdu}" if hdu else "MASK"
+        if name in _places(path).images:
+            masked[number] = rows_of(path, name, rows, "member") != 0
+        if (ceiling := _places(path).ceilings[hdu]) is not None:
+            masked[number] |= values[number] >= ceiling
+    return masked
     for number, path in enumerate(paths):
         with fits.open(path) as opened:
             names = [each.name for each in opened]

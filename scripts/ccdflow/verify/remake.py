@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import ccdproc
@@ -16,35 +18,60 @@ from astropy.nddata import CCDData
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 from ccdflow.verify.accounts import CannotRemake
 
-_CHUNK = 1 << 22
+
+@dataclass(frozen=True)
+class Raw:
+    """A raw file, read and unpacked once.
+
+    Attributes
+    ----------
+    fingerprint : str
+        CRC-32 and length of its unpacked bytes, as RAWFP has them.
+    images : dict of int to astropy.nddata.CCDData
+        Pixels of the HDUs that are used, adu.
+    first : astropy.io.fits.Header
+        Of its first HDU.
+    """
+
+    fingerprint: str
+    images: dict
+    first: object
 
 
-def fingerprint_of(path):
-    """Return CRC-32 and length of a raw file's unpacked bytes, as RAWFP has them."""
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
-    crc = length = 0
-    with opened(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            crc, length = zlib.crc32(chunk, crc), length + len(chunk)
-    return f"{crc:08x}-{length:x}"
+def read_raw(account, folder):
+    """Read the raw file of a reduced frame.
 
+    Parameters
+    ----------
+    account : ccdflow.verify.accounts.FrameAccount
+    folder : Path
 
-def read_raw(path, hdus):
-    """Return {HDU: CCDData in adu} of a raw file.
+    Returns
+    -------
+    Raw
 
     Raises
     ------
     CannotRemake
         If the file is gone or cannot be read.
     """
+    path = Path(folder) / account.raw
     if not path.is_file():
         raise CannotRemake("the raw file is missing")
+    used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
     try:
+        content = path.read_bytes()
+        if path.name.lower().endswith(".gz"):
+            content = gzip.decompress(content)
+        fingerprint = f"{zlib.crc32(content):08x}-{len(content):x}"
+        if fingerprint != account.fingerprint:
+            return Raw(fingerprint, {}, None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with fits.open(path, memmap=False) as opened:
-                return {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in hdus}
-    except (OSError, ValueError, IndexError, TypeError) as error:
+            with fits.open(io.BytesIO(content), memmap=False) as opened:
+                images = {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in used}
+                return Raw(fingerprint, images, opened[0].header)
+    except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
         raise CannotRemake(f"the raw file cannot be read: {error}") from None
 
 
@@ -108,13 +135,14 @@ def _turned(image, flip):
     return image[:: -1 if "y" in flip else 1, :: -1 if "x" in flip else 1]
 
 
-def remake_frame(account, raw_folder):
+def remake_frame(account, raw):
     """Make a reduced frame again.
 
     Parameters
     ----------
     account : ccdflow.verify.accounts.FrameAccount
-    raw_folder : Path
+    raw : dict of int to astropy.nddata.CCDData
+        `Raw.images`.
 
     Returns
     -------
@@ -126,9 +154,6 @@ def remake_frame(account, raw_folder):
     ------
     CannotRemake
     """
-    path = Path(raw_folder) / account.raw
-    used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
-    raw = read_raw(path, used)
     images = {}
     for hdu, amplifiers in account.images.items():
         rows = max(a.place[0].stop for a in amplifiers)
@@ -139,14 +164,12 @@ def remake_frame(account, raw_folder):
     return images
 
 
-def overscan_figures(account, raw_folder):
+def overscan_figures(account, raw):
     """Yield (amplifier, level, noise) as the raw pixels give them, adu.
 
     The level is the mean of what is subtracted; the noise is the scatter of overscan pixels about
     the mean of their row or column, without those beyond five sigma of the median deviation.
     """
-    used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
-    raw = read_raw(Path(raw_folder) / account.raw, used)
     for amplifiers in account.images.values():
         for amplifier in amplifiers:
             if not amplifier.strips or amplifier.level is None:

@@ -167,22 +167,18 @@ def _sum_of_words(content):
 
 def _verify_frame(headers, path, raw):
     account = account_of_frame(headers)
-    source = raw / account.raw
-    if not source.is_file():
-        raise CannotRemake("the raw file is missing")
-    found = remake.fingerprint_of(source)
-    if found != account.fingerprint:
-        raise _Differs(f"RAWFP is {account.fingerprint}, and the raw file has {found}")
+    source = remake.read_raw(account, raw)
+    if source.fingerprint != account.fingerprint:
+        raise _Differs(f"RAWFP is {account.fingerprint}, and the raw file has {source.fingerprint}")
     expected = product_of(account.raw)
     if not path.as_posix().endswith(expected):
         raise _Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
     pixels = 0
     with fits.open(path, memmap=False) as hdus:
-        for hdu, image in remake.remake_frame(account, raw).items():
+        for hdu, image in remake.remake_frame(account, source.images).items():
             pixels += _same_bits(hdus[hdu].data, image)
-    _check_overscan(account, raw)
-    with fits.open(source) as opened:
-        _same_cards(headers[0], opened[0].header, OF_REDUCED)
+    _check_overscan(account, source.images)
+    _same_cards(headers[0], source.first, OF_REDUCED)
     return {"compared": "bit for bit with ccdproc", "pixels": pixels, "largest": 0.0}
 
 
@@ -361,7 +357,7 @@ def _verify_calibrated(headers, path, results):
                 if wrong := calibrating.wrong_errors(error, again, headers[hdu]):
                     raise _Differs(wrong)
             if f"MASK{suffix}" in names:
-                _check_mask(hdus[f"MASK{suffix}"].data, again, account, headers[hdu])
+                _check_mask(hdus[f"MASK{suffix}"].data, again, account, headers[hdu], headers[0])
     how = ", its standard errors within what the header's terms give" if errors else ""
     return {
         "compared": f"{COMBINED_EPS} steps of float32 with ccdproc{how}",
@@ -388,14 +384,17 @@ def _check_sky(header, image):
         return
     if abs(said[0] - level) > 0.2 * noise:
         raise _Differs(f"SKYLVL is {level:.6g}, and its card has {said[0]}")
-    if abs(said[1] / noise - 1) > 0.2:
+    # Of an image whose noise differs from place to place, two measures differ.
+    if not 1 / 3 < said[1] / noise < 3:
         raise _Differs(f"SKYRMS is {noise:.6g}, and its card has {said[1]}")
 
 
-def _check_mask(mask, again, account, header):
+def _check_mask(mask, again, account, header, first):
     dark = account.masters.get("dark")
     up = dark is not None and dark.factors[0] > 1
-    if wrong := calibrating.wrong_bits(mask, again, scaled_up=up):
+    # What the bad pixels of several nights say is in the mask as well, and names one file only.
+    is_open = up or "BPMIM" in first
+    if wrong := calibrating.wrong_bits(mask, again, is_open=is_open):
         raise _Differs(f"{wrong} pixels of the mask have other bits than the masters give")
     for keyword, count in calibrating.counts_of(mask).items():
         _same_figure(header, keyword, count)
