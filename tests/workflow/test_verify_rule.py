@@ -1,0 +1,53 @@
+"""`snakemake verify`: status, table, and the page, which changes once and only if it was asked."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from sandbox import SMALL, Sandbox
+
+NIGHT = "2024-03-01"
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory):
+    """Six biases of one night, reduced and combined."""
+    made = Sandbox(tmp_path_factory.mktemp("verify") / "box", {"combine": {"minimum": 3}})
+    for number in range(6):
+        made.put(f"{number}.fits.gz", number, night=NIGHT, kind="BIAS", size=SMALL)
+    run = made.snakemake()
+    assert run.status == 0, run.output
+    return made
+
+
+def table(box):
+    with (box.results / "verification.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sample_then_all_then_the_page_once(box):
+    page = box.results / f"nights/{NIGHT}/report.html"
+    before = page.read_bytes()
+    run = box.snakemake("verify")
+    assert run.status == 0, run.output
+    assert "2 of 2 products verified with ccdproc" in run.output
+    assert {line["verdict"] for line in table(box)} == {"verified"}
+    run = box.snakemake("verify", config=("verify_all=true",))
+    assert "7 of 7 products verified" in run.output
+    assert "(5 now, the others before)" in run.output
+    # Verifying makes no product; the next run shows the verdicts, and the one after has nothing.
+    assert page.read_bytes() == before
+    assert box.snakemake().status == 0
+    assert "7 of 7 products that were looked at are verified" in page.read_text()
+    assert "nothing to do" in box.snakemake().output
+
+
+def test_a_difference_ends_with_status_1(box):
+    path = box.results / "reduced/3.fits"
+    content = bytearray(path.read_bytes())
+    content[-3000] ^= 1
+    path.write_bytes(content)
+    run = box.snakemake("verify", config=("verify_all=true",))
+    assert run.status != 0
+    assert "differs: reduced/3.fits: the checksum of HDU 0 is wrong" in run.output
