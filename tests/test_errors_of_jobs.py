@@ -54,7 +54,8 @@ def archive(tmp_path_factory):
 
 def go(chain, raw, results, *, make=kinds_module.make):
     """Run all jobs; return (records, closing lines, jobs)."""
-    running = begin(raw, results, {"simcam": chain.profile}, pictures={"per_type": 1})
+    settings = {"pictures": {"per_type": 1}, "detector": {"enabled": True}}
+    running = begin(raw, results, {"simcam": chain.profile}, **settings)
     try:
         jobs = dict(running.plan.jobs)
         done = worker.work(running.context, jobs.values(), threads=2, make=make)
