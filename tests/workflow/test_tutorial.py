@@ -1,0 +1,92 @@
+"""docs/tutorial.md: every command runs as it stands, and prints what the tutorial shows."""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "tutorial.md"
+BLOCKS = re.findall(r"```(console|pycon)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+ELLIPSIS = "..."
+
+
+def commands(block):
+    """Return [(command, the lines that are shown of its output)] of a block."""
+    found = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def differences(shown, said):
+    """Return the shown lines that were not said, in their order; ``...`` leaves any number out."""
+    said, missing, is_free = iter(said), [], False
+    for line in shown:
+        if line == ELLIPSIS:
+            is_free = True
+            continue
+        found = next((other for other in said if other == line or not is_free), None)
+        if found != line:
+            missing.append((line, found))
+        is_free = False
+    rest = [] if shown and shown[-1] == ELLIPSIS else [line for line in said if line]
+    return [*missing, *(("", line) for line in rest)]
+
+
+@pytest.mark.parametrize(
+    ("shown", "said", "count"),
+    [
+        (["a", "b"], ["a", "b"], 0),
+        (["a", ELLIPSIS, "c"], ["a", "x", "y", "c"], 0),
+        (["a", "c"], ["a", "b", "c"], 2),
+        ([ELLIPSIS, "z"], ["a", "b"], 1),
+        (["a"], ["a", "b"], 1),
+    ],
+)
+def test_lines_are_compared_in_their_order(shown, said, count):
+    assert len(differences(shown, said)) == count
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with what a reader's checkout has, and nothing made in it."""
+    top = tmp_path_factory.mktemp("tutorial")
+    (top / "scripts").symlink_to(ROOT / "scripts")
+    return top
+
+
+def test_the_tutorial_says_what_its_commands_say(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    wrong = []
+    for kind, block in BLOCKS:
+        if kind == "pycon":
+            run = doctest.DocTestRunner(verbose=False)
+            test = doctest.DocTestParser().get_doctest(block, {}, "tutorial", str(PAGE), 0)
+            with warnings.catch_warnings():
+                # astropy remarks that it fills in MJD-OBS.
+                warnings.simplefilter("ignore")
+                assert run.run(test).failed == 0
+            continue
+        for command, shown in commands(block):
+            # The reader stands in the project's folder, this test in one of its own.
+            line = re.sub(r"^snakemake ", f"snakemake --snakefile {ROOT}/Snakefile ", command)
+            done = subprocess.run(
+                ["/bin/bash", "-c", line],
+                capture_output=True, text=True, check=False,
+                env={**os.environ, "PATH": path, "COLUMNS": "200"},
+            )  # fmt: skip
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            said = (done.stderr + done.stdout).splitlines()
+            wrong += [(command, *found) for found in differences(shown, said)]
+    assert wrong == []
+    assert len(BLOCKS) == 10
