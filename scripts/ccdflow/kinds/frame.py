@@ -128,6 +128,21 @@ class Frame(Kind):
             for text in frame_warnings.table_texts(texts):
                 yield reduced(file), text
 
+    def told(self, context, record):
+        """Return type, filter, exposure, level and noise of a frame, or why it is set aside."""
+        row = context.row_of(record.product)
+        facts = row.facts
+        seconds = f"{facts['exptime']:.4g} s" if isinstance(facts["exptime"], float | int) else ""
+        words = [row.file, facts["type"], facts["filter"], seconds, facts["object"]]
+        about = "  ".join(str(word) for word in words if word)
+        if record.status != ledger.MADE:
+            return f"{about}: {record.status}: {record.reason}"
+        figures = _of_amplifiers("level", record.data["levels"], 1)
+        figures += _of_amplifiers("noise", record.data["noises"], 2)
+        warnings = [f"warning: {text}" for text in row.warnings.splitlines()]
+        warnings += [f"amplifier {a} is {f} throughout" for a, f in record.data["flags"].items()]
+        return "; ".join(["  ".join([about, *figures]), *warnings])
+
     def closing(self, context, records):
         """Return the lines on frames in which something is not as it should be."""
         said = frame_warnings.found(*_rows_and_records(context, records))
@@ -451,3 +466,13 @@ def _statistics(frame, image, sample, levels):
 
 def _native(image):
     return image.astype(image.dtype.newbyteorder("="))
+
+
+def _of_amplifiers(name, values, digits):
+    """Return a figure of all amplifiers in words, as a list; [] where none was measured.
+
+    >>> _of_amplifiers("level", {"A": 1138.83, "B": 20.04}, 1), _of_amplifiers("level", {}, 1)
+    (['level 1138.8, 20.0 adu'], [])
+    """
+    numbers = [f"{value:.{digits}f}" for value in values.values() if value is not None]
+    return [f"{name} {', '.join(numbers)} adu"] if numbers else []

@@ -158,6 +158,10 @@ class Kind:
         """
         return ()
 
+    def told(self, context, record):
+        """Return the line on a product that was just made, for who watches; '' for none."""
+        return ""
+
     def closing(self, context, records):
         """Return a run's last lines on this kind; the records are all of this kind."""
         return []

@@ -183,6 +183,22 @@ class Science(Kind):
         """Return the calibrated frames of a night."""
         return [group.product for group in self.night_groups(context, night)]
 
+    def told(self, context, record):
+        """Return the sky, its noise and the grade of a calibrated frame, or why there is none."""
+        if record.status != ledger.MADE:
+            return f"{record.product}: not calibrated: {record.reason}"
+        data, figures = record.data, []
+        for image in data["images"]:
+            if image["sky"] is not None:
+                figures.append(f"sky {image['sky']:.4g} {data['unit']}")
+            if image["sky_rms"] is not None:
+                figures.append(f"noise {image['sky_rms']:.3g}")
+            if image["sky_predicted"] is not None:
+                figures.append(f"(predicted {image['sky_predicted']:.3g})")
+        said = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
+        grade = f"grade {data['grade']}" + (f": {said}" if said else "")
+        return "  ".join([record.product, *figures, grade])
+
     def closing(self, context, records):
         """Return the lines on frames that were not calibrated, or lack a step."""
         if not self.configuration(context)["enabled"]:

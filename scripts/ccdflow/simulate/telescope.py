@@ -1,0 +1,44 @@
+"""A telescope for tests and demonstrations: frames of a night arrive one by one, half first."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+
+def observe(source, raw, *, every, wait=time.sleep):
+    """Write the frames of a folder into another one at a given pace, each in two halves.
+
+    Frames come in the order of their times of change, then of their names. A file is there under
+    its own name while it is still incomplete, as many telescopes write it.
+
+    Parameters
+    ----------
+    source : path-like
+        Folder with raw frames.
+    raw : path-like
+        Folder in which they arrive; made if it is missing.
+    every : float
+        Seconds from one frame to the next; half of it lies between the halves of a frame.
+    wait : callable
+        Takes seconds.
+
+    Yields
+    ------
+    pathlib.Path
+        Each frame, once it is complete.
+    """
+    source, raw = Path(source), Path(raw)
+    files = [path for path in source.rglob("*") if path.is_file() and ".fit" in path.name.lower()]
+    for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path)):
+        target = raw / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes()
+        half = len(content) // 2
+        with target.open("wb") as file:
+            file.write(content[:half])
+            file.flush()
+            wait(every / 2)
+            file.write(content[half:])
+        yield target
+        wait(every / 2)

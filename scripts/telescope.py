@@ -1,0 +1,42 @@
+"""Let the frames of a folder arrive in another one, as at a telescope: to try watch.py.
+
+python scripts/telescope.py source=FOLDER raw=FOLDER [--every SECONDS]
+
+Example, after `make demo`:
+
+python scripts/telescope.py source=demo/raw raw=demo/tonight --every 0.1
+
+Each frame is written in two halves.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ccdflow import commandline
+from ccdflow.simulate.telescope import observe
+
+
+def parse(arguments=None):
+    """Return the parsed command line."""
+    parser = commandline.parser(__doc__, words="source=FOLDER raw=FOLDER", names=("source", "raw"))
+    parser.add_argument("--every", type=float, default=5.0, help="seconds a frame (default: 5)")
+    return commandline.parse(parser, arguments)
+
+
+def run(options):
+    """Let the frames arrive; return the last line."""
+    source = commandline.path(options, "source", must_exist=True)
+    raw = commandline.path(options, "raw")
+    commandline.no_more_words(options)
+    count = sum(1 for _ in observe(source, raw, every=options.every))
+    return f"{count} frame{'s' * (count != 1)} arrived in {raw}"
+
+
+def main(arguments=None):
+    """Run the command line and return its exit status."""
+    return commandline.run(run, parse, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

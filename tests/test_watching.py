@@ -1,0 +1,187 @@
+"""Watching a raw folder: products are those of a run, problems are one line, nothing is lost."""
+
+import errno
+import fcntl
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+import small_chain
+from small_frames import begin
+from workflow.sandbox import products
+
+from ccdflow import kinds, paths
+from ccdflow.run import ledger, session, watching, worker
+from ccdflow.simulate.telescope import observe
+
+SETTINGS = {"pictures": {"per_type": 0}, "detector": {"enabled": False}}
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """A night of raw frames, and the settings that reduce it."""
+    top = tmp_path_factory.mktemp("night")
+    chain = small_chain.make(top / "raw", biases=3, darks=((60.0, 3),), flats=(("g", 3),),
+                             science=(("g", 60.0, 2),))  # fmt: skip
+    return top, chain
+
+
+@dataclass
+class Told:
+    """Lines that a watch said."""
+
+    lines: list = field(default_factory=list)
+
+    def __call__(self, line):
+        self.lines.append(line)
+
+
+def settings_of(raw, results, chain):
+    """Return the settings for a watch; no run is left at work."""
+    raw.mkdir(parents=True, exist_ok=True)
+    (raw / "none.fits").write_bytes(b"")
+    started = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)
+    started.lock.close()
+    (raw / "none.fits").unlink()
+    return started.context.settings
+
+
+def watch_of(values, told, **others):
+    return watching.Watch(values, chain=kinds.CHAIN, cores=2, say=told, pause=0.02, **others)
+
+
+def from_scratch(raw, results, chain):
+    """Return the products of one run over all frames."""
+    results.parent.mkdir(exist_ok=True)
+    running = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)
+    worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
+    session.finish(running)
+    running.lock.close()
+    return products(results)
+
+
+def wait_until(is_so, seconds=60):
+    """Wait for something that another thread does."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.02)
+
+
+def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_path):
+    top, chain = night
+    raw, results, told, rounds = tmp_path / "raw", tmp_path / "results", Told(), []
+    values = settings_of(raw, results, chain)
+    watched = watch_of(values, told, after=rounds.append)
+    thread = threading.Thread(target=watched.run)
+    thread.start()
+    count = len(list(observe(top / "raw", raw, every=0.1)))
+    calibrated = sorted(name for name in products_named(raw, "calibrated"))
+    wait_until(lambda: all((results / name).is_file() for name in calibrated) and is_idle(watched))
+    watched.end()
+    thread.join(60)
+    assert count == 11
+    assert len(rounds) > 2
+    after = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)
+    after.lock.close()
+    assert after.plan.jobs == {}
+    assert products(results) == from_scratch(raw, tmp_path / "other" / "results", chain)
+    said = [line for line in told.lines if line.startswith("calibrated/")]
+    assert all("sky" in line and "grade" in line for line in said)
+    assert len({line.partition("  ")[0] for line in said}) == 2
+    assert not any("traceback" in line.lower() for line in told.lines)
+
+
+def products_named(raw, folder):
+    return [f"{folder}/{path.name.removesuffix('.gz')}" for path in raw.rglob("*science*")] or [
+        f"{folder}/{path.name.removesuffix('.gz')}" for path in raw.rglob("s*.fits*")
+    ]
+
+
+def is_idle(watched):
+    """Tell whether no round comes any more: nothing is new for a while."""
+    before = dict(watched._seen)
+    time.sleep(0.5)
+    return watched._seen == before and not watched._again
+
+
+def test_another_run_at_work_is_waited_for_and_said_once(night, tmp_path):
+    top, chain = night
+    values = settings_of(top / "raw", tmp_path / "results", chain)
+    told = Told()
+    watched = watch_of(values, told)
+    with (tmp_path / "results" / paths.LOCK).open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for _ in range(3):
+            assert watched.round().problem.startswith("another run is at work here")
+    assert len(told.lines) == 1
+    assert told.lines[0].startswith("waiting: another run is at work here")
+    done = watched.round()
+    assert done.problem == ""
+    assert sum(record.kind == "science" for record in done.records) == 2
+    assert watched.round().records == []
+
+
+def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(night, tmp_path):
+    top, chain = night
+    raw, told = tmp_path / "raw", Told()
+    values = settings_of(raw, tmp_path / "results", chain)
+    raw.rmdir()
+    watched = watch_of(values, told)
+    thread = threading.Thread(target=watched.run)
+    thread.start()
+    wait_until(lambda: told.lines)
+    time.sleep(0.2)
+    assert len(told.lines) == 1
+    assert "there is no such folder" in told.lines[0]
+    shutil.copytree(top / "raw", raw)
+    wait_until(lambda: any("grade" in line for line in told.lines))
+    watched.end()
+    thread.join(60)
+
+
+def test_a_full_disk_is_said_and_the_next_round_goes_on(night, tmp_path, monkeypatch):
+    top, chain = night
+    values = settings_of(top / "raw", tmp_path / "results", chain)
+    told, make = Told(), type(kinds.CHAIN).make
+
+    def full(self, context, job, *, threads=1):
+        if job.kind == "science":
+            raise OSError(errno.ENOSPC, "No space left on device", job.product)
+        return make(self, context, job, threads=threads)
+
+    monkeypatch.setattr(type(kinds.CHAIN), "make", full)
+    watched = watch_of(values, told)
+    assert "no space is left" in watched.round().problem
+    assert sum(line.startswith("waiting: ") for line in told.lines) == 1
+    monkeypatch.setattr(type(kinds.CHAIN), "make", make)
+    made = [record for record in watched.round().records if record.status == ledger.MADE]
+    assert {record.product for record in made if record.kind == "science"} == {
+        name for name in products(tmp_path / "results") if name.startswith("calibrated/")
+    }
+
+
+def test_a_bad_frame_has_a_line_and_costs_no_other(night, tmp_path):
+    top, chain = night
+    raw, told = tmp_path / "raw", Told()
+    shutil.copytree(top / "raw", raw)
+    (raw / "bad.fits").write_bytes(b"no FITS file at all" * 200)
+    values = settings_of(raw, tmp_path / "results", chain) | {}
+    values["limits"] = values["limits"] | {"settle": 0}
+    watch_of(values, told).round()
+    found = products(tmp_path / "results")
+    assert sum(name.startswith("calibrated/") for name in found) == 2
+    assert b"bad.fits," in found["inventory.csv"]
+    assert b"set aside" in found["inventory.csv"]
+
+
+def test_the_live_page_shows_the_night_and_is_no_product(night, tmp_path):
+    watching.live_page(tmp_path, "nights/2020-01-01/report.html")
+    first = (tmp_path / "live.js").read_text()
+    watching.live_page(tmp_path, "nights/2020-01-01/report.html")
+    second = (tmp_path / "live.js").read_text()
+    assert first.startswith('live("nights/2020-01-01/report.html", ')
+    assert first != second
+    assert kinds.CHAIN.kind_of("live.html") is None
