@@ -13,8 +13,8 @@ from astropy.io import fits
 ROOT = Path(__file__).parents[2]
 # In this order: calibrate.py takes what combine.py made, and a page shows what verify.py found.
 ORDER = (
-    "demo", "daily", "watch", "telescope", "night", "tonight", "explain", "verify", "combine", "calibrate",
-    "new_camera", "simulate", "architecture",
+    "demo", "daily", "watch", "telescope", "night", "tonight", "explain", "verify", "combine",
+    "calibrate", "new_camera", "simulate", "architecture",
 )  # fmt: skip
 
 
