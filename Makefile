@@ -61,6 +61,7 @@ check: $(DEVELOPER) ## formatting and lint of Python and Snakemake code
 
 .PHONY: docs
 docs: $(DEVELOPER) ## the documentation as a site: docs/_build/index.html
+	rm -rf docs/api
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 
 .PHONY: format

@@ -216,9 +216,9 @@ def parse(arguments):
     return [*rest, "--config", *own] if own else rest
 
 
-def main():
+def main(arguments=None):
     """Run the command line and return its exit status."""
-    arguments = parse(sys.argv[1:])
+    arguments = parse(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -267,7 +268,12 @@ class _Frame:
     memory: int
     key: str
     is_sampled: bool
-    is_drawn: bool
+    leave: object
+
+    @property
+    def is_drawn(self):
+        """Whether a small picture is made of it."""
+        return self.leave is not None
 
     @property
     def kind(self):
@@ -357,19 +363,17 @@ def _reduce(context, job, row, raw):
             memory,
             job.key,
             is_sampled=row.facts["type"] in context.chain.combined_types,
-            is_drawn=is_drawn(context),
+            leave=partial(leave, context, row, job) if is_drawn(context) else None,
         )
         done = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
             done = _stream(frame)
-        made, samples, small = done or _whole(frame)
+        made, samples = done or _whole(frame)
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
             # It is not the file whose header was read.
             raise rawfile.Changed(row.file) from None
         raise
-    if small is not None:
-        leave(context, row, job, small)
     return frame.target, made, _figures(frame, made, samples)
 
 
@@ -394,9 +398,12 @@ def _stream(frame):
         streamed = streaming.stream_frame(
             rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small=small
         )
+        # Before the product: between its name and its record as little as possible is done.
+        if small is not None:
+            frame.leave(small.result())
         if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
             return None
-    return streamed.reduced, [streamed.sample], None if small is None else small.result()
+    return streamed.reduced, [streamed.sample]
 
 
 def _whole(frame):
@@ -411,11 +418,12 @@ def _whole(frame):
     _refuse_negatives(frame, stored)
     made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
     parts = frame.header(headers.product_parts, made)
+    if frame.is_drawn:
+        frame.leave(small_image(made.images[0].data))
     whole.write_hdus(frame.target, parts)
     _header_sizes[frame.kind] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
-    small = small_image(made.images[0].data) if frame.is_drawn else None
-    return made, samples, small
+    return made, samples
 
 
 def _refuse_negatives(frame, stored):
