@@ -105,7 +105,11 @@ def check(archive, tmp_path, kind, raised):
     shutil.rmtree(tmp_path / "results")
 
 
-@pytest.mark.parametrize(("kind", "error"), PAIRS)
+# The kinds of pixels and what shows them; the others are in the long form.
+SOON = [pair for number, pair in enumerate(PAIRS) if number < 6 or number % 3 == 0]
+
+
+@pytest.mark.parametrize(("kind", "error"), SOON)
 def test_what_a_job_raises_costs_only_what_is_made_of_it(archive, tmp_path, kind, error):
     check(archive, tmp_path, kind, ERRORS[error])
 
