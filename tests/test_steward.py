@@ -169,6 +169,34 @@ def test_after_a_failure_pages_are_made_of_what_is_finished(begin):
     assert "nights/2020-03-01/report.html" not in made
 
 
+def test_nothing_is_made_after_the_last_line(begin):
+    run = begin()
+    make_all(run)
+    assert run.end() == ""
+    said, done = run.stream.getvalue(), run.progress.count
+    # The records are in the ledger now, so that each job looks as if it had not run.
+    run.make_the_rest()
+    assert (run.stream.getvalue(), run.progress.count) == (said, done)
+    assert not any((run.session.context.results / job.done).exists()
+                   for job in run.session.plan.jobs.values())  # fmt: skip
+
+
+def test_a_linked_snakefile_is_no_module(tmp_path):
+    project, linked = tmp_path / "project", tmp_path / "linked"
+    project.mkdir()
+    linked.mkdir()
+    (project / "Snakefile").touch()
+    (linked / "Snakefile").symlink_to(project / "Snakefile")
+    (tmp_path / "folder").symlink_to(project)
+    for used, snakefile in (
+        (linked, linked / "Snakefile"),
+        (project, project / "Snakefile"),
+        (project, tmp_path / "folder" / "Snakefile"),
+    ):
+        assert not host.is_module(SimpleNamespace(basedir=str(used)), snakefile)
+    assert host.is_module(SimpleNamespace(basedir=str(linked)), project / "Snakefile")
+
+
 def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
     run, sent = begin(), []
     monkeypatch.setattr(steward.os, "kill", lambda process, number: sent.append(number))

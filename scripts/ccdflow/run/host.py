@@ -154,5 +154,8 @@ def wants_all_lines(arguments):
 
 
 def is_module(workflow, snakefile):
-    """Tell whether another workflow uses this one as a module."""
-    return Path(workflow.basedir).resolve() != Path(snakefile).resolve().parent
+    """Tell whether another workflow uses this one as a module.
+
+    A Snakefile that is a link is none: its folder counts, not the folder that it leads to.
+    """
+    return Path(workflow.basedir).resolve() != Path(snakefile).parent.resolve()

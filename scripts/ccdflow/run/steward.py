@@ -329,7 +329,7 @@ class Steward:
         nights beside its own, and the table and the overview show all nights: they are made
         without the failed night now, and made again once it is finished.
         """
-        if self.session is None or self.told_to_end or self.full is not None:
+        if self.session is None or self.is_ended or self.told_to_end or self.full is not None:
             return
         jobs = self.session.plan.jobs
         outcome = worker.work(
