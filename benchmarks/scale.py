@@ -292,7 +292,7 @@ def wall(step):
 
 
 def sealed_bars(steps):
-    """Return what was to be reached where there is nothing to do, beside the floor."""
+    """Return the bars of a run with nothing to do: each with the figure measured, and the floor."""
     found = []
     for frames, seconds, memory in ((100_000, 3, 250), (1_000_000, 18, 1000)):
         nights = frames // FRAMES_PER_NIGHT

@@ -119,6 +119,9 @@ def message(raw, results):
     for path, text in products(results):
         name = f"{path}/" if path.is_dir() else str(path)
         lines += [f"  {name}", f"      {text}"]
+    index = results / paths.INDEX_PAGE
+    if index.is_file():
+        lines += ["", f"Open {index} in a browser: it leads to all of them."]
     lines += [
         "",
         "The same of your own frames, with 2 cores:",

@@ -76,7 +76,7 @@ def run(options):
     size = f"{truth.camera['naxis1']} x {truth.camera['naxis2']}"
     return (
         f"{len(truth.frames)} simulated frames of {size} are in {folder}; "
-        f"what was injected is in {simulate.TRUTH_FILE} and {simulate.TRUTH_ARRAYS} there"
+        f"the injected truth is in {simulate.TRUTH_FILE} and {simulate.TRUTH_ARRAYS} there"
     )
 
 

@@ -18,7 +18,9 @@ import sys
 import time
 
 from ccdflow import commandline, paths
+from ccdflow.files import notes
 from ccdflow.kinds import CHAIN
+from ccdflow.pages import live
 from ccdflow.run import looking, watching
 
 NAMES = ("raw", "results", "cameras")
@@ -48,7 +50,9 @@ def watch(options):
 
     def after(done):
         if done.nights:
-            watching.live_page(results, paths.night_page(done.nights[-1]))
+            script = live.live_script(paths.night_page(done.nights[-1]), time.time_ns())
+            notes.write_atomically(results / live.SCRIPT, script)
+            notes.write_atomically(results / live.PAGE, live.live_page())
 
     watched = watching.Watch(
         values, chain=CHAIN, cores=options.cores, say=say, pause=options.pause, after=after

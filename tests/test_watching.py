@@ -13,6 +13,7 @@ from small_frames import begin
 from workflow.sandbox import products
 
 from ccdflow import kinds, paths
+from ccdflow.pages import live
 from ccdflow.run import ledger, session, watching, worker
 from ccdflow.simulate.telescope import observe
 
@@ -78,7 +79,7 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_p
     thread = threading.Thread(target=watched.run)
     thread.start()
     count = len(list(observe(top / "raw", raw, every=0.1)))
-    calibrated = sorted(name for name in products_named(raw, "calibrated"))
+    calibrated = [f"calibrated/science_g{number}.fits" for number in (1, 2)]
     wait_until(lambda: all((results / name).is_file() for name in calibrated) and is_idle(watched))
     watched.end()
     thread.join(60)
@@ -92,12 +93,6 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_p
     assert all("sky" in line and "grade" in line for line in said)
     assert len({line.partition("  ")[0] for line in said}) == 2
     assert not any("traceback" in line.lower() for line in told.lines)
-
-
-def products_named(raw, folder):
-    return [f"{folder}/{path.name.removesuffix('.gz')}" for path in raw.rglob("*science*")] or [
-        f"{folder}/{path.name.removesuffix('.gz')}" for path in raw.rglob("s*.fits*")
-    ]
 
 
 def is_idle(watched):
@@ -177,11 +172,21 @@ def test_a_bad_frame_has_a_line_and_costs_no_other(night, tmp_path):
     assert b"set aside" in found["inventory.csv"]
 
 
-def test_the_live_page_shows_the_night_and_is_no_product(night, tmp_path):
-    watching.live_page(tmp_path, "nights/2020-01-01/report.html")
-    first = (tmp_path / "live.js").read_text()
-    watching.live_page(tmp_path, "nights/2020-01-01/report.html")
-    second = (tmp_path / "live.js").read_text()
-    assert first.startswith('live("nights/2020-01-01/report.html", ')
-    assert first != second
-    assert kinds.CHAIN.kind_of("live.html") is None
+def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(night, tmp_path):
+    top, chain = night
+    values = settings_of(top / "raw", tmp_path / "results", chain)
+    told = Told()
+
+    def full(done):
+        raise OSError(errno.ENOSPC, "No space left on device", "live.js")
+
+    watched = watch_of(values, told, after=full)
+    assert sum(record.kind == "science" for record in watched.round().records) == 2
+    assert told.lines[-1] == "waiting: live.js: No space left on device"
+
+
+def test_the_live_page_leads_to_the_night_and_is_no_product():
+    script = live.live_script("nights/2020-01-01/report.html", 7)
+    assert script == 'live("nights/2020-01-01/report.html", 7);\n'
+    assert f'script.src = "{live.SCRIPT}?"' in live.live_page()
+    assert kinds.CHAIN.kind_of(live.PAGE) is kinds.CHAIN.kind_of(live.SCRIPT) is None

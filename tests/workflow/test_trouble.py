@@ -88,7 +88,7 @@ def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(box, ref
     }[code]
     (said,) = [text for text in own(run) if text.startswith("the run ended early (")]
     assert line in said
-    assert f"what was finished is whole; {remedy}" in said
+    assert f"all finished products are whole; {remedy}" in said
     check_next(box, reference)
 
 

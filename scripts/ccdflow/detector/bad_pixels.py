@@ -24,7 +24,7 @@ FALSE_ALARMS = 1e-6
 
 # A value this many sigma above all others of its exposure is a hit; the only one is a cosmic ray.
 _HIT = 6.0
-# Rows whose medians stand for the whole image, and pixels that are fitted at once.
+# Rows from which the median of the whole image is taken, and pixels that are fitted at once.
 _SAMPLE_ROWS, _STRIP_PIXELS = 128, 1 << 17
 # Fits of a pixel that stands out, each with the weights of the one before.
 _ROUNDS = 2
@@ -116,7 +116,7 @@ class DarkFit:
             (lines.scatter, lines.scatter_freedom),
         ):
             found.append(float(np.nanmedian(values)) / chi2.median(freedom) if freedom else 1.0)
-        # Within the scatter of a median nothing is said against the noise.
+        # A difference within the scatter of a median is no fault of the noise.
         return tuple(scale if scale > 1.05 else 1.0 for scale in found)
 
     def lines(self, darks):

@@ -62,7 +62,7 @@ class Associations(Kind):
         text = table.to_csv(index=False, lineterminator="\n")
         return write_text(context, job, self.basis(context, job), text)
 
-    # -- what is said of it ------------------------------------------------------------------------
+    # -- lines, sections, flags --------------------------------------------------------------------
 
     def foretold(self, context):
         """Return a paragraph for each of the last nights whose frames are calibrated.

@@ -191,7 +191,7 @@ class NightDetector(Kind):
         ny, nx = map(int, reversed(dict(group.shared)["size"].split("x")))
         return Size(combined=len(group.files), largest=ny * nx, pixels=len(group.files) * ny * nx)
 
-    # -- what is said of it ------------------------------------------------------------------------
+    # -- lines, sections, flags --------------------------------------------------------------------
 
     def night_groups(self, context, night):
         """Return the measurements of a night."""

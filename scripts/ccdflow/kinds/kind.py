@@ -1,4 +1,4 @@
-"""A kind of product: what it is called, what is wanted, how it is made, what is said of it."""
+"""A kind of product: its names, the products wanted, their making, its lines and sections."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Kind:
         """Return the `ccdflow.run.job.Size` of a job."""
         return Size()
 
-    # -- what is said of it ------------------------------------------------------------------------
+    # -- lines, sections, flags --------------------------------------------------------------------
 
     def flags(self, context, records):
         """Yield (reduced frame, text) of what the inventory says of frames beside their status.

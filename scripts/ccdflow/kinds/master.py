@@ -462,7 +462,7 @@ class Master(Kind):
             )
         ]
 
-    # -- what is said of it ------------------------------------------------------------------------
+    # -- lines, sections, flags --------------------------------------------------------------------
 
     def flags(self, context, records):
         """Yield the copies among the frames, and those that are not in the master."""

@@ -164,7 +164,7 @@ class Science(Kind):
         pixels = raw_pixels(context, row)
         return Size(frames=1, largest=pixels, pixels=pixels)
 
-    # -- what is said of it ------------------------------------------------------------------------
+    # -- lines, sections, flags --------------------------------------------------------------------
 
     def night_groups(self, context, night):
         """Return the frames of a night that are calibrated, as groups, sorted by product."""

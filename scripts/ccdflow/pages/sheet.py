@@ -171,7 +171,7 @@ class Panel:
     Attributes
     ----------
     name, unit, hint : str
-        What is shown, its unit, and what is said of it on hovering.
+        The figure, its unit, and its text on hovering.
     points : tuple of Point
     """
 

@@ -79,7 +79,7 @@ def words(error):
 def full(job):
     """Return the `DiskFull` that ends a run because a product found no room."""
     return DiskFull(
-        f"{job.product} cannot be written: no space is left; what was finished is whole:"
+        f"{job.product} cannot be written: no space is left; all finished products are whole:"
         " make room, and run again"
     )
 

@@ -171,7 +171,7 @@ class Steward:
             raise UserError(
                 f"a batch cannot be written ({failures.words(error)})",
                 file=self.results,
-                remedy=f"{failures.remedy_of(error)}; what was finished is whole",
+                remedy=f"{failures.remedy_of(error)}; all finished products are whole",
             ) from None
         self._batch_of = {product: batch for batch in self.batches for product in batch.products}
 
@@ -386,7 +386,7 @@ class Steward:
 
     def _interruptions(self):
         if self.told_to_end:
-            yield "the run was told to end; what was finished is whole: run again for the rest"
+            yield "the run was told to end; all finished products are whole: run again for the rest"
         undone = [each for each in self.batches if not Path(self.results, each.done).is_file()]
         if not undone:
             return
@@ -467,7 +467,7 @@ class Steward:
         number = re.search(r"\[Errno (\d+)\]", cause)
         error = OSError(int(number[1]), "") if number else RuntimeError()
         self.say(
-            f"the run ended early ({cause}); what was finished is whole;"
+            f"the run ended early ({cause}); all finished products are whole;"
             f" {failures.remedy_of(error)}"
         )
         self.is_crashed = True

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.run import failures, ledger, lock, rawfolder, session, worker
@@ -136,7 +135,10 @@ class Watch:
         is_open = done.problem or done.arriving
         self._again = time.monotonic() + _PATIENCE if is_open else 0.0
         if any(record.status == ledger.MADE for record in done.records):
-            self.after(done)
+            try:
+                self.after(done)
+            except OSError as error:
+                self._complain(f"{error.filename}: {error.strerror}")
         return done
 
     def _round(self, done):
@@ -167,12 +169,11 @@ class Watch:
             done.problem = outcome.full
             done.problem = done.problem or "; ".join(outcome.unrecorded.values())
         done.nights = sorted({job.night for job in jobs if job.night})
-        lines, _ = session.finish(running)
+        session.finish(running)
         if jobs:
             for line in failures.lines(context.results, running.failed):
                 self.say(line)
             self._sum_up(done, time.monotonic() - began)
-        return lines
 
     def _tell(self, context, record):
         """Say the line on a product, where its kind has one."""
@@ -192,57 +193,3 @@ class Watch:
                 parts.append(f"{made} {kind.counted[made != 1]}")
         if parts:
             self.say(f"made: {', '.join(parts)}, in {seconds:.1f} s")
-
-
-def live_page(results, page):
-    """Write the page that shows a night's page and renews it, beside the overview.
-
-    It is no product: `snakemake` neither makes nor needs it.
-
-    Parameters
-    ----------
-    results : path-like
-    page : str
-        Path of the night's page, relative to the results folder.
-    """
-    folder = Path(results)
-    (folder / "live.js").write_text(f'live("{page}", {time.time_ns()});\n', "utf-8")
-    target = folder / "live.html"
-    if not target.is_file() or target.read_text("utf-8") != _LIVE:
-        target.write_text(_LIVE, "utf-8")
-
-
-_LIVE = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>ccdflow: tonight</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-html, body { height: 100%; margin: 0; }
-iframe { border: 0; width: 100%; height: 100%; }
-</style>
-</head>
-<body>
-<iframe title="The page of the night"></iframe>
-<script>
-let shown = 0;
-function live(page, time) {
-  if (time === shown) return;
-  shown = time;
-  const frame = document.querySelector("iframe");
-  let place = 0;
-  try { place = frame.contentWindow.scrollY; } catch (error) { place = 0; }
-  frame.onload = () => { try { frame.contentWindow.scrollTo(0, place); } catch (error) { } };
-  frame.src = encodeURI(page) + "?" + time;
-}
-function look() {
-  const script = document.createElement("script");
-  script.src = "live.js?" + Date.now();
-  script.onload = script.onerror = () => script.remove();
-  document.body.append(script);
-}
-look();
-setInterval(look, 2000);
-</script>
-</body>
-</html>
-"""
