@@ -51,6 +51,19 @@ def test_hot_pixels_are_found_and_good_ones_are_not(hot):
     assert (dark_mask(lines)[rate == 0.01] & VARIES > 0).sum() <= 2
 
 
+def test_a_glowing_corner_is_not_hot_but_hot_pixels_in_it_are():
+    rng = np.random.default_rng(5)
+    y, x = np.indices(SHAPE)
+    rate = 0.01 + 5 * np.exp(-np.hypot(y, x) / 60)
+    places = rng.permutation(rate.size)[:600]
+    hot = np.zeros(SHAPE, bool)
+    hot.ravel()[places] = True
+    found = dark_mask(fit_darks(darks(rng, rate + 3 * hot), TIMES, READ_NOISE)) & HOT > 0
+    assert (rate > 0.51).sum() > 5000
+    assert found[hot].mean() >= 0.99
+    assert found[~hot].sum() <= 2
+
+
 def test_pixels_that_follow_no_line_or_vary_are_told_apart():
     rng = np.random.default_rng(2)
     rate = np.full(SHAPE, 0.02)

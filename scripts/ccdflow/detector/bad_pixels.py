@@ -271,8 +271,8 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0)):
     ----------
     lines : DarkLines
     hot : float
-        A pixel is hot if its rate is this many electrons a second above the level, and at least
-        five times its error.
+        A pixel is hot if its rate is this many electrons a second above its surroundings
+        (`surroundings`), and at least five times its error.
     level : float, optional
         Rate of a usual pixel; the median of the lines if absent.
     scales : tuple of float
@@ -285,7 +285,9 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0)):
         that scatter between frames of one exposure by more than their noise.
     """
     mask = np.zeros(lines.rate.shape, dtype=np.int16)
-    above = lines.rate - (np.median(lines.rate) if level is None else level)
+    above = lines.rate - surroundings(
+        lines.rate, float(np.nanmedian(lines.rate)) if level is None else level
+    )
     mask[above > np.maximum(hot, 5 * scales[0] * lines.rate_error)] |= HOT
     if lines.misfit_freedom:
         limit = scales[1] * chi2.isf(FALSE_ALARMS, lines.misfit_freedom)
@@ -295,6 +297,25 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0)):
         mask[lines.scatter > limit] |= VARIES
     mask[~np.isfinite(lines.rate)] |= HOT
     return mask
+
+
+def surroundings(rate, level):
+    """Return the rate of usual pixels around each pixel: that of an amplifier that glows is higher.
+
+    Parameters
+    ----------
+    rate : numpy.ndarray
+        Shape (ny, nx), electrons a second.
+    level : float
+        Rate of a usual pixel of the whole amplifier.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx): the median of the neighbours, at least `level`.
+    """
+    ny, nx = rate.shape
+    return np.maximum(_neighbours(np.nan_to_num(rate, nan=level))[:ny, :nx], level)
 
 
 def response_mask(flats, errors):

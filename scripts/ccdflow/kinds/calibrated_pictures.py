@@ -16,6 +16,7 @@ from ccdflow.kinds.picture import NightPicture
 from ccdflow.kinds.science import SCIENCE, Calibration
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.values import Picture, Section
+from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.inventory import digest
@@ -245,7 +246,7 @@ def _count(groups, kind):
 
 def _number(value, digits=4):
     is_known = isinstance(value, int | float) and math.isfinite(value)
-    return f"{value:.{digits}g}" if is_known else "-"
+    return figure(value, digits) if is_known else "–"
 
 
 def _master_lines(context, group):
@@ -258,7 +259,7 @@ def _master_lines(context, group):
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
     notes = "; ".join([*record.data.get("without", ()), *record.data.get("remarks", ()), *outs])
     for each in record.data["quality"]:
-        ratio = f"{_number(each['noise_ratio'])} ± {_number(each['noise_ratio_error'], 2)}"
+        ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
         yield name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio, notes
 
 
@@ -266,7 +267,7 @@ def _figures_of(group, each):
     unit = {"electron": "e-"}.get(each["unit"], each["unit"])
     if group.kind == DARK.name:
         return (
-            f"{_number(each['rate'])} ± {_number(each['rate_error'], 2)} {unit}/s,"
+            f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"
             f" {each['hot']} hot pixels, glow {_number(each['glow'], 3)} {unit}/s"
         )
     return (

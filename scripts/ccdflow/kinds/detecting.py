@@ -15,6 +15,7 @@ from ccdflow.detector.bad_pixels import (
     response_mask_of,
     sample_rows,
     strips,
+    surroundings,
 )
 from ccdflow.detector.columns import expand, flagged, sums_of
 from ccdflow.detector.transfer import Transfer, band_rows, measure_transfer
@@ -33,6 +34,7 @@ from ccdflow.maskbits import (
     UNLIT,
     VARIES,
 )
+from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 
@@ -272,7 +274,8 @@ class Night:
         level = float(np.nanmedian(rate))
         usual = float(np.nanmedian(error))
         with np.errstate(invalid="ignore"):
-            hot = rate - level > np.maximum(hot_rate, 5 * np.fmax(error, usual))
+            above = rate - surroundings(rate, level)
+            hot = above > np.maximum(hot_rate, 5 * np.fmax(error, usual))
         mask[part][hot | ~np.isfinite(rate)] |= HOT
         sigma = np.nan_to_num((rate - level) / usual, nan=0.0).astype(np.float32)
         self._flag_columns(mask, place, sums_of(sigma))
@@ -317,10 +320,7 @@ class Night:
         """Return sentences on gain and read noise that are not what header or profile say."""
         where = f"amplifier {figures['amplifier']}: " if several else ""
         found = []
-        for name, unit, digits in (
-            ("gain", "electrons per adu", 3),
-            ("read_noise", "electrons", 2),
-        ):
+        for name, unit in (("gain", "electrons per adu"), ("read_noise", "electrons")):
             value, error = figures[name], figures[f"{name}_error"]
             if not (math.isfinite(value) and math.isfinite(error)):
                 continue
@@ -334,13 +334,13 @@ class Night:
                 off = abs(value - claim)
                 if math.isfinite(claim) and off > max(_OFF * value, _ERRORS * error):
                     found.append(
-                        f"{where}{words} {value:.{digits}f} ± {error:.{digits}f} {unit} is"
+                        f"{where}{words} {with_error(value, error)} {unit} is"
                         f" measured, {claim:g} is {who}"
                     )
             if name == "gain" and not math.isfinite(used):
                 found.append(
                     f"{where}neither profile nor header has a gain: the measured"
-                    f" {value:.3f} ± {error:.3f} electrons per adu is used"
+                    f" {with_error(value, error)} electrons per adu is used"
                 )
         return found
 

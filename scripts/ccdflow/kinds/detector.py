@@ -18,6 +18,7 @@ from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
 from ccdflow.pages.page import Section
+from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
 from ccdflow.run.job import Group, Size, Step, Use
@@ -222,7 +223,7 @@ class NightDetector(Kind):
             record = context.outcome(group.product)
             if record is None or record.status != ledger.MADE:
                 continue
-            said += record.data["remarks"]
+            said += [f"The detector: {text}." for text in record.data["remarks"]]
             for each in record.data["quality"]:
                 rows.append(
                     (
@@ -264,12 +265,7 @@ def _number(value):
 
 
 def _with_error(value, error):
-    if not (isinstance(value, float) and math.isfinite(value)):
-        return ""
-    if not math.isfinite(error) or error <= 0:
-        return _number(value)
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    return with_error(value, error) if isinstance(value, float) and math.isfinite(value) else ""
 
 
 def epoch_of(context, camera, night):

@@ -68,7 +68,7 @@ def section(context, night):
         anchor="verified",
         title="Made again by ccdproc",
         said=(text,),
-        paragraphs=(f"All verdicts are in {paths.VERIFICATION}.",),
+        paragraphs=(f"{text} All verdicts are in {paths.VERIFICATION}.",),
         headings=("product", "verdict", "why") if others else (),
         rows=tuple(others[:_MOST]),
     )

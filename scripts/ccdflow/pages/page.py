@@ -185,7 +185,8 @@ def index_page(page: IndexPage) -> str:
 def _said(sections):
     """Return the sentences of sections: first what the night was, then what stands above it."""
     ranked = sorted(sections, key=lambda section: section.order < _FRAMES)
-    return [text for section in ranked for text in section.said]
+    said = [text for section in ranked for text in section.said]
+    return [text if text.endswith((".", ":")) else f"{text}." for text in said]
 
 
 def in_place(sections):

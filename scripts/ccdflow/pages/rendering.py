@@ -12,22 +12,13 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ccdflow.errors import UserError
-from ccdflow.pages.words import count, figure, kind_name, number_of, span
+from ccdflow.pages.words import count, figure, kind_name, number_of, span, with_error
 
 
 def _fixed(values, places):
     """Write the figures of all amplifiers with so many places after the point."""
     shown = [f"{value:.{places}f}" if math.isfinite(value) else "–" for value in values]
     return " / ".join(shown).replace("-", "−") if shown else "–"
-
-
-def _with_error(value, error):
-    """Write a value with its error, to two digits of the error."""
-    # An error of nothing is one by chance: three levels that lie on a line.
-    if not (math.isfinite(value) and math.isfinite(error) and error > 1e-6 * abs(value)):
-        return figure(value)
-    places = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
 
 
 def _seconds(value):
@@ -115,7 +106,7 @@ def _environment():
         "seconds": _seconds,
         "span": span,
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
-        "with_error": _with_error,
+        "with_error": with_error,
         "number_of": number_of,
         "href": href,
         "data_uri": _data_uri,

@@ -33,6 +33,19 @@ def figure(value: float, digits: int = 4) -> str:
     return f"{value:.{max(0, digits - 1 - size)}f}".replace("-", "−")
 
 
+def with_error(value, error):
+    """Write a value with its error, to two digits of the error.
+
+    >>> with_error(3.41234, 0.00123), with_error(1.5, float("nan"))
+    ('3.4123 ± 0.0012', '1.500')
+    """
+    # An error of nothing is one by chance: three levels that lie on a line.
+    if not (math.isfinite(value) and math.isfinite(error) and error > 1e-6 * abs(value)):
+        return figure(value)
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
+
+
 def span(values, digits=3):
     """Write figures in short: the one there is, or the least and the largest; '' for none.
 
