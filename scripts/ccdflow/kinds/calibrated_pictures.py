@@ -139,6 +139,13 @@ class MastersPicture(CalibrationPicture):
             (error, unit, "Standard error"),
         )
 
+    def page_basis(self, context, night):
+        """Return the picture's key, and why masters lack others: their own keys do not hold it."""
+        groups = self.drawn(context, night)
+        without = [[g.product, said] for g in groups if (said := _without(context, g))]
+        more = {"without": without} if without else {}
+        return super().page_basis(context, night) | more
+
     def section(self, context, night):
         """Return the section on a night's darks and flats."""
         groups = self.drawn(context, night)
@@ -257,10 +264,16 @@ def _master_lines(context, group):
         yield name, str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
         return
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
-    notes = "; ".join([*record.data.get("without", ()), *record.data.get("remarks", ()), *outs])
+    without = [f"without {kind}: {why}" for kind, why in _without(context, group).items()]
+    notes = "; ".join([*without, *record.data.get("remarks", ()), *outs])
     for each in record.data["quality"]:
         ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
         yield name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio, notes
+
+
+def _without(context, group):
+    """Return {kind: why} of the masters that a dark or flat was combined without."""
+    return context.chain.by_name(group.kind).without(context, group)
 
 
 def _figures_of(group, each):

@@ -210,10 +210,9 @@ class Science(Kind):
         ]
         made = [record for record in records if record.status == ledger.MADE]
         lines = lines[:_MOST_LINES] + _more(lines)
+        why = _why_missing(context)
         for kind in STEPS:
-            lines += _lacking(
-                f"without {kind}", made, lambda r, kind=kind: r.data["missing"].get(kind)
-            )
+            lines += _lacking(f"without {kind}", made, lambda r, kind=kind: why(r).get(kind))
         return lines + _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
 
     def index_basis(self, context):
@@ -254,6 +253,26 @@ SCIENCE = Science()
 def _more(lines):
     rest = len(lines) - _MOST_LINES
     return [f"... and {rest} more, see {paths.ASSOCIATIONS}"] if rest > 0 else []
+
+
+def _why_missing(context):
+    """Return what gives {kind: why a calibrated frame lacks it}; thousands have the same steps.
+
+    The reasons name other products and change with them: a frame's own record names the kinds.
+    """
+    known = {}
+
+    def why(record):
+        group = context.groups.get(record.product)
+        if group is None or not record.data["missing"]:
+            return {}
+        row = context.store.rows[group.files[0]]
+        alike = (row.recipe, row.geometry, *map(id, group.steps))
+        if alike not in known:
+            known[alike] = Calibration(context, group).missing
+        return known[alike]
+
+    return why
 
 
 def _lacking(what, made, why):
@@ -465,7 +484,7 @@ class Calibration:
         geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
         bias, flat = (
             None if use is None else self.context.outcome(use.product)
-            for use in map(self._found.get, ("bias", "flat"))
+            for use in map(self.uses.get, ("bias", "flat"))
         )
         levels = self.frame.data["levels"]
 
@@ -493,7 +512,7 @@ class Calibration:
             "header": SCIENCE.header,
             "grade": self.grade,
             "reasons": self.reasons,
-            "missing": self.missing,
+            "missing": sorted(self.missing),
             "uncertain": done.uncertain,
             "unit": done.unit,
             "images": [{name: image.get(name) for name in figures} for image in done.images],
