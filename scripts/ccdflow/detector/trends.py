@@ -29,10 +29,12 @@ _REACH, _DAYS, _FEW = 30, 45.0, 8
 _RUNNING, _ALONE = 7, 4.0
 # Days between nights from which their wandering is taken, at least.
 _LAG = 20.0
-# More steps than this are not looked for.
-_MOST = 50
-# The scatter is known as well as from this part of the nights, were they normal.
-_EFFICIENCY = 0.4
+# More steps than this are not looked for, nor further after so many that are none.
+_MOST, _TRIES = 50, 5
+# Deviations beyond 3 sigma are outliers; what is left of a normal distribution is narrower.
+_CLIP, _OF_CLIPPED = 3.0, 1.0136
+# The scatter is known as well as from this part of the nights.
+_EFFICIENCY = 0.6
 _MOST_ALIKE = 0.95
 
 
@@ -94,24 +96,40 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=_LIMIT)
         return []
     series = _Nights(days[place], values[place], own[place], floor)
     found = [series.event(*each) for each in series.cut(limit, least)]
-    return [_dated(event, place, values, series.scatter) for event in found]
+    return [_among_all(event, place, values, series.scatter) for event in found]
 
 
 def _in_company(values, errors, floor):
-    """Return which values do not stand alone: they are near the median of the nights about them."""
+    """Return which values do not stand alone: most nights before, after or about them are alike."""
+    limit = _ALONE * np.hypot(np.maximum(_scatter(values), floor), errors)
     reach = _RUNNING // 2
-    padded = np.pad(values, reach, constant_values=np.nan)
-    middle = np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, _RUNNING), axis=1)
-    scatter = np.maximum(_scatter(values), floor)
-    return np.abs(values - middle) <= _ALONE * np.hypot(scatter, errors)
+    about = np.pad(values, reach, constant_values=np.nan)
+    about = np.lib.stride_tricks.sliding_window_view(about, _RUNNING)
+    # Beside a step, the nights of one side alone are alike.
+    ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST)
+    first, last = slice(0, len(ahead)), slice(len(values) - len(ahead), None)
+    kept = np.zeros(values.size, bool)
+    for part, windows in ((slice(None), about), (first, ahead), (last, ahead)):
+        middle = np.nanmedian(windows, axis=1)
+        alike = np.abs(windows - middle[:, None]) <= limit[part, None]
+        most = 2 * alike.sum(axis=1) > np.isfinite(windows).sum(axis=1)
+        kept[part] |= most & (np.abs(values[part] - middle) <= limit[part])
+    return kept
 
 
 def _scatter(values):
     """Return the standard deviation from night to night, whatever drifts: from differences."""
-    return MAD_TO_SIGMA * float(np.median(np.abs(np.diff(values)))) / math.sqrt(2)
+    return _deviation(np.diff(values)) / math.sqrt(2)
 
 
-def _dated(event, place, values, scatter):
+def _deviation(values):
+    """Return the standard deviation about 0 of those values that are no outliers."""
+    size = np.abs(values)
+    limit = _CLIP * MAD_TO_SIGMA * float(np.median(size))
+    return _OF_CLIPPED * math.sqrt(float(np.mean(size[size <= limit] ** 2)))
+
+
+def _among_all(event, place, values, scatter):
     """Return an event by the indices of all nights; its first one may have been left out.
 
     Parameters
@@ -124,8 +142,9 @@ def _dated(event, place, values, scatter):
     scatter : float
     """
     first, last = int(place[event.first]), int(place[event.last_before])
-    while first - 1 > last and abs(values[first - 1] - event.after) < _ALONE * scatter:
-        first -= 1
+    between = np.arange(last + 1, first)
+    alike = between[np.abs(values[between] - event.after) < _ALONE * scatter]
+    first = int(alike[0]) if alike.size else first
     known = [night for night in range(last, first) if math.isfinite(values[night])]
     return replace(event, first=first, last_before=known[-1])
 
@@ -141,7 +160,9 @@ class _Fit:
 
     def of(self, night):
         """Return the numbers of one night."""
-        return tuple(float(each[night]) for each in (self.step, self.before, self.after))
+        return tuple(
+            float(each[night]) for each in (self.step, self.variance, self.before, self.after)
+        )
 
 
 class _Nights:
@@ -165,55 +186,67 @@ class _Nights:
         self.freedom = _EFFICIENCY * len(values)
 
     def cut(self, limit, least):
-        """Return (night, fit, inflation) of each step, the largest found first, by night.
+        """Return (night, fit, sigma, error) of each step, by night.
 
-        Errors are taken anew with each step, as what it leaves: a walk at random is made of steps,
-        and one of them taken out it walks as before.
+        The largest step is tried first. Errors are those of what it leaves: a walk at random is
+        made of steps, and one of them taken out it walks as before.
         """
-        cuts = []
-        while len(cuts) < _MOST:
-            fit = self._fit(cuts)
-            sigma = np.where(np.abs(fit.step) >= least, self._sigma(fit, cuts), 0.0)
-            best = int(np.argmax(sigma))
-            if not sigma[best] >= limit:
+        cuts, tried = [], []
+        while len(cuts) < _MOST and len(tried) < _TRIES:
+            fit = self._fit(*self._window(cuts))
+            size = np.abs(fit.step) / np.sqrt(fit.variance)
+            size[~(np.abs(fit.step) >= least)] = 0.0
+            for one in tried:
+                size[max(one - FEWEST, 0) : one + FEWEST] = 0.0
+            best = int(np.argmax(size))
+            if not size[best] >= limit:
                 break
-            tried = sorted([*cuts, best])
-            if not self._sigma(fit, tried)[best] >= limit:
-                break
-            cuts = tried
-        return self._settle(cuts, limit, least)
+            dated = self._dated(best, cuts)
+            more = sorted({*cuts, dated})
+            if len(more) > len(cuts) and self._judged(dated, more, least)[2] >= limit:
+                cuts = more
+            else:
+                tried.append(best)
+        return self._settled(cuts, limit, least)
 
-    def _settle(self, cuts, limit, least):
-        """Return the fits of cuts, each placed anew between its neighbours; what is none goes."""
-        found = {}
+    def _settled(self, cuts, limit, least):
+        """Return what `cut` does, each step dated anew between its neighbours, and judged."""
         for cut in list(cuts):
             others = [each for each in cuts if each != cut]
-            fit = self._fit(others)
-            sigma = np.where(np.abs(fit.step) >= least, self._sigma(fit, cuts), 0.0)
-            low = max((each for each in others if each < cut), default=0)
-            high = min((each for each in others if each > cut), default=sigma.size)
-            best = low + int(np.argmax(sigma[low:high]))
-            cuts = others
-            if sigma[best] >= limit:
-                cuts = sorted([*others, best])
-                found[best] = (best, fit.of(best), sigma[best], self._error(fit, cuts)[best])
-        return [found[cut] for cut in cuts]
+            cuts = sorted({*others, self._dated(cut, others)})
+        found = [self._judged(cut, cuts, least) for cut in cuts]
+        return [each for each in found if each[2] >= limit]
+
+    def _dated(self, cut, others):
+        """Return the night that parts those about a cut best: with it, least is left of them."""
+        low, high = (np.full(self.values.size, each[cut]) for each in self._window(others))
+        fit = self._fit(low, high)
+        return int(np.argmax(np.nan_to_num(fit.step**2 / fit.variance, nan=0.0)))
+
+    def _judged(self, cut, cuts, least):
+        """Return (night, fit, sigma, error) of one of several cuts; no sigma where it is small."""
+        fit = self._fit(*self._window([each for each in cuts if each != cut]))
+        step, variance, _, _ = own = fit.of(cut)
+        left = self._without(cuts)
+        gaps = np.diff(self.days)
+        waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)
+        error = math.sqrt(variance * self._inflation(left) ** 2 + self._wander(left) * waited)
+        sigma = self._sigma(abs(step) / error) if abs(step) >= least else 0.0
+        return cut, own, sigma, error
 
     def event(self, cut, fit, sigma, error):
         """Return the `Event` of a cut, by the indices of these nights."""
-        step, before, after = fit
+        step, _, before, after = fit
         return Event(
             cut, cut - 1, float(step), float(error),
             float(before + self.middle), float(after + self.middle), float(sigma),
         )  # fmt: skip
 
-    def _fit(self, cuts):
-        """Return the `_Fit` with each night as the first of a new state.
+    def _fit(self, low, high):
+        """Return the `_Fit` with each night as the first of a new state, to nights low up to high.
 
-        Of the nights near it on each side, no further than the next cut; NaN where a side has fewer
-        than `FEWEST` nights.
+        NaN where a side has fewer than `FEWEST` nights.
         """
-        low, high = self._window(cuts)
         index = np.arange(low.size)
         before, after = self._sums(low, index), self._sums(index, high)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -260,28 +293,20 @@ class _Nights:
 
     # -- errors ------------------------------------------------------------------------------------
 
-    def _sigma(self, fit, cuts):
-        """Return the step of each night in standard errors, as those of a normal distribution.
+    def _sigma(self, t):
+        """Return a step in standard errors as that of a normal distribution.
 
         The scatter is known from as many nights only: Student's t to a normal deviate by Wallace
         (1959, Ann. Math. Stat. 30, 1121).
         """
-        t = np.nan_to_num(np.abs(fit.step) / self._error(fit, cuts), nan=0.0)
         n = self.freedom
-        return (8 * n + 1) / (8 * n + 3) * np.sqrt(n * np.log1p(t**2 / n))
-
-    def _error(self, fit, cuts):
-        """Return the standard error of the step of each night."""
-        left = self._without(cuts)
-        gaps = np.diff(self.days, prepend=self.days[0])
-        wandered = self._wander(left) * np.maximum(gaps - np.median(gaps), 0.0)
-        return np.sqrt(fit.variance * self._inflation(left) ** 2 + wandered)
+        return (8 * n + 1) / (8 * n + 3) * math.sqrt(n * math.log1p(t**2 / n))
 
     def _without(self, cuts):
         """Return the values, the steps at some nights taken out."""
         left = self.values.copy()
         for cut in cuts:
-            fit = self._fit([each for each in cuts if each != cut])
+            fit = self._fit(*self._window([each for each in cuts if each != cut]))
             left[cut:] -= np.nan_to_num(fit.step[cut])
         return left
 
@@ -291,10 +316,8 @@ class _Nights:
         n, t, y, tt, ty = running[:, high] - running[:, low]
         slope = (ty - t * y / n) / np.maximum(tt - t * t / n, 1e-300)
         smooth = y / n + slope * (self.days - t / n)
-        scatter = MAD_TO_SIGMA * float(np.median(np.abs(left - smooth)))
-        if scatter <= self.scatter:
-            return 1.0
-        alike = min(1 - (self.scatter / scatter) ** 2, _MOST_ALIKE)
+        alike = 1 - (self.scatter / max(_deviation(left - smooth), self.scatter)) ** 2
+        alike = min(max(alike - self.values.size**-0.5, 0.0), _MOST_ALIKE)
         return math.sqrt(1 + alike) / (1 - alike)
 
     def _wander(self, left):
@@ -304,5 +327,5 @@ class _Nights:
         if pairs.size < FEWEST:
             return 0.0
         apart = self.days[later[pairs]] - self.days[pairs]
-        moved = MAD_TO_SIGMA * float(np.median(np.abs(left[later[pairs]] - left[pairs])))
+        moved = _deviation(left[later[pairs]] - left[pairs])
         return max(moved**2 - 2 * self.scatter**2, 0.0) / float(np.median(apart))
