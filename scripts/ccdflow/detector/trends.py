@@ -1,4 +1,4 @@
-"""Steps in a figure of the detector over the nights: found, dated, and told from drift and chance.
+"""Steps in figures of the detector over the nights: found, dated, told from drift and chance.
 
 Each night may be the first of a new state. A straight line with a step at that night is fitted to
 the nights about it (the regression of two phases with a common trend: Wang 2003, J. Climate 16,
@@ -61,6 +61,61 @@ class Event:
     before: float
     after: float
     sigma: float
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A figure that is followed over the nights.
+
+    Attributes
+    ----------
+    name, words, unit : str
+    least : float
+        Part of its median that a step has at least: smaller ones change no calibrated frame.
+    steady : float
+        Part of its median by which it differs from night to night in any case.
+    is_number : bool
+        Whether it counts pixels: it differs by its root as well.
+    is_level : bool
+        Whether its zero means nothing: the parts are those of the read noise.
+    """
+
+    name: str
+    words: str
+    unit: str
+    least: float
+    steady: float
+    is_number: bool = False
+    is_level: bool = False
+
+    def steps(self, days, values, errors=None, *, noise=math.nan):
+        """Return the `Event` of each step in it over the nights of one epoch; see `find_steps`.
+
+        Parameters
+        ----------
+        days, values, errors : sequence of float
+        noise : float, optional
+            The read noise, in the unit of the level.
+        """
+        values = np.asarray(values, float)
+        known = values[np.isfinite(values)]
+        if not known.size:
+            return []
+        scale = abs(float(noise if self.is_level else np.median(known)))
+        scale = scale if math.isfinite(scale) else 1.0
+        floor = self.steady * scale
+        if self.is_number:
+            floor = max(floor, math.sqrt(max(scale, 1.0)))
+        return find_steps(days, values, errors, least=self.least * scale, floor=floor)
+
+
+TRENDS = (
+    Trend("level", "bias level", "adu", 0.5, 0.02, is_level=True),
+    Trend("read_noise", "read noise", "adu", 0.02, 0.001),
+    Trend("gain", "gain", "e-/adu", 0.02, 0.001),
+    Trend("dark_rate", "dark rate", "e-/s", 0.05, 0.002),
+    Trend("hot", "hot pixels", "pixels", 0.1, 0.01, is_number=True),
+)
 
 
 def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=_LIMIT):
