@@ -234,7 +234,7 @@ class _Nights:
         self.days, self.middle = days - days.mean(), float(np.median(values))
         self.values = values - self.middle
         typical = float(np.median(errors))
-        least = max(floor, typical, 1e-9 * abs(self.middle), 1e-300)
+        least = max(floor, typical, 1e-9 * abs(self.middle), 1e-9)
         self.scatter = max(_scatter(values), least)
         between = max(self.scatter**2 - typical**2, 0.0)
         self.weights = 1 / np.maximum(between + errors**2, (0.1 * self.scatter) ** 2)

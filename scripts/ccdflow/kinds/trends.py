@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import PurePath
 
 import pandas as pd
 
@@ -84,7 +85,7 @@ class Trends(Kind):
         if not DETECTOR.is_enabled(context):
             return []
         return [
-            f"trends: {_said(event)}: {_advice(context, event)}"
+            f"trends: {_said(event)}: {_advice(context, event, in_full=True)}"
             for record in records
             if record.status == ledger.MADE
             for event in record.data["events"]
@@ -226,14 +227,15 @@ def _change(step):
     return f"{text} ({100 * step['change'] / step['before']:+.0f} %)"
 
 
-def _advice(context, event):
-    """Return what to put into the profile, were the camera opened or changed."""
+def _advice(context, event, *, in_full=False):
+    """Return what to put into the profile; a page names it without its folder, which may move."""
     camera = next((each for each in context.cameras if each.name == event["camera"]), None)
     epochs = sorted({event["night"], *(camera.epochs if camera else ())})
     line = "epochs: [" + ", ".join(f'"{epoch}"' for epoch in epochs) + "]"
     if camera is None or not camera.path:
         return f"if the camera was changed then, write a profile for it, with the line {line}"
-    return f"if the camera was changed then, put into {camera.path} the line {line}"
+    path = camera.path if in_full else PurePath(camera.path).name
+    return f"if the camera was changed then, put into {path} the line {line}"
 
 
 def _cells(step):
@@ -252,32 +254,39 @@ def _cells(step):
 
 def _pictures(context, series, events):
     """Return a picture for each camera that has several nights."""
-    draw = drawing_module("steppicture")
-    epochs, found = _epochs(context), []
+    found = []
     for camera in sorted({each.camera for each in series})[:_CAMERAS]:
         own = [each for each in series if each.camera == camera and len(each.points) > 1]
-        lines = {
-            trend: [
-                draw.Line(each.name, {night: point[0] for night, point in each.points.items()})
-                for each in own
-                if each.figure == trend.name
-            ]
-            for trend in TRENDS
-        }
-        panels = [
-            draw.FigurePanel(trend.words, trend.unit, tuple(own), is_level=trend.is_level)
-            for trend, own in lines.items()
-            if own
-        ]
-        if not panels:
-            continue
-        said = [event for event in events if event["camera"] == camera]
-        nights = {night for each in own for night in each.points}
-        marks = [event["night"] for event in said if event["night"] >= min(nights)]
-        begun = [night for night in epochs.get(camera, ()) if night >= min(nights)]
-        png = draw.step_picture(panels, title=f"{camera}: its figures", steps=marks, epochs=begun)
-        alt = f"{listing([each.words for each in panels])} of {camera} over"
-        alt = f"{alt} {count(len(nights), 'night')}, {min(nights)} to {max(nights)}. "
-        alt += f"Steps on {listing(marks)}." if marks else "No step."
-        found.append(Picture(png, alt[0].upper() + alt[1:]))
+        if own:
+            steps = [s for event in events if event["camera"] == camera for s in event["steps"]]
+            found.append(_picture(camera, own, steps, _epochs(context).get(camera, ())))
     return found
+
+
+def _picture(camera, series, steps, epochs):
+    """Return the picture of the figures of one camera."""
+    draw = drawing_module("steppicture")
+    nights = sorted({night for each in series for night in each.points})
+    steps = [step for step in steps if step["night"] >= nights[0]]
+    panels = []
+    for trend in TRENDS:
+        lines = [
+            draw.Line(each.name, {night: point[0] for night, point in each.points.items()})
+            for each in series
+            if each.figure == trend.name
+        ]
+        marks = tuple(unique(step["night"] for step in steps if step["figure"] == trend.name))
+        if lines:
+            panels.append(
+                draw.FigurePanel(
+                    trend.words, trend.unit, tuple(lines), marks, is_level=trend.is_level
+                )
+            )
+    begun = [night for night in epochs if night >= nights[0]]
+    png = draw.step_picture(panels, title=f"{camera}: figures over the nights", epochs=begun)
+    said = [
+        f"{panel.words} with {listing(panel.steps)}" if panel.steps else f"{panel.words}, no step"
+        for panel in panels
+    ]
+    alt = f"Figures of {camera} over {count(len(nights), 'night')}, {nights[0]} to {nights[-1]}."
+    return Picture(png, f"{alt} Steps: {'; '.join(said)}.")

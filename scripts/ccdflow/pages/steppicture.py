@@ -51,6 +51,8 @@ class FigurePanel:
     ----------
     words, unit : str
     lines : tuple of Line
+    steps : tuple of str
+        First nights of the steps in it.
     is_level : bool
         Whether lines are drawn less their median; else over it.
     """
@@ -58,6 +60,7 @@ class FigurePanel:
     words: str
     unit: str
     lines: tuple
+    steps: tuple = ()
     is_level: bool = False
 
 
@@ -65,7 +68,6 @@ def step_picture(
     panels: Sequence[FigurePanel],
     *,
     title: str = "Figures of the detector",
-    steps: Sequence[str] = (),
     epochs: Sequence[str] = (),
 ) -> bytes:
     """Draw figures over the nights, a panel each, and mark nights.
@@ -76,8 +78,8 @@ def step_picture(
         At least one.
     title : str, optional
         Headline.
-    steps, epochs : sequence of str, optional
-        First nights of steps, and of the epochs of the profile.
+    epochs : sequence of str, optional
+        First nights of the epochs of the profile.
 
     Returns
     -------
@@ -92,7 +94,8 @@ def step_picture(
     nights = {night for panel in panels for line in panel.lines for night in line.values}
     if not nights:
         raise UserError("there is no night to draw", remedy="leave this picture out")
-    nights = sorted(nights | set(steps) | set(epochs))
+    nights |= {night for panel in panels for night in panel.steps} | set(epochs)
+    nights = sorted(nights)
     where = dict(zip(nights, positions(nights), strict=True))
     explanation = (
         "Each figure over its median, which the legend names; the bias level less its median. Red:"
@@ -107,7 +110,7 @@ def step_picture(
             _draw_lines(axes, panel, where)
             night_ticks(axes, where)
             _mark(axes, where, epochs, color=MUTED, linestyle="--")
-            _mark(axes, where, steps, color=_STEP, named=True)
+            _mark(axes, where, panel.steps, color=_STEP, named=True)
             legend(axes)
         return png_bytes(figure)
 
