@@ -128,8 +128,8 @@ def test_steady_cameras_have_less_than_one_false_alarm_a_year_of_nights():
 
 @pytest.mark.torture
 @pytest.mark.parametrize(("nights", "cameras"), [(60, 600), (365, 300), (3650, 10)])
-def test_steady_cameras_have_less_than_a_tenth_of_a_false_alarm_a_year(nights, cameras):
-    assert false_alarms(cameras, nights=nights, seed=nights) < 0.1 * cameras * nights / 365
+def test_steady_cameras_have_less_than_a_fifth_of_a_false_alarm_a_year(nights, cameras):
+    assert false_alarms(cameras, nights=nights, seed=nights) < 0.2 * cameras * nights / 365
 
 
 @pytest.mark.torture
@@ -304,7 +304,7 @@ def test_a_step_is_a_row_a_line_and_a_section_and_gone_with_its_epoch(archive):
     # The line is put into the profile.
     epoch = line.partition("the line ")[2]
     accepted = f"{PROFILE}{epoch}\n"
-    assert to_make(folder, run.results, accepted) >= {"events.csv", "report.html"}
+    assert to_make(folder, run.results, accepted) == {"events.csv", "report.html"}
     before = {path: path.read_bytes() for path in (run.results / "reduced").rglob("*.fits")}
     again = make(folder, run.results, accepted)
     assert said(again) == []

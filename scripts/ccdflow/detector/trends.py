@@ -21,7 +21,9 @@ from ccdflow.robust import MAD_TO_SIGMA
 FEWEST = 5
 """Nights on each side of a step: fewer may be bad nights in a row."""
 
-_LIMIT = 5.5
+LIMIT = 5.0
+"""Standard errors that a step has at least."""
+
 # The line is fitted to so many nights on each side, of so many days; but of more days for a few.
 # The seasons bend what is longer.
 _REACH, _DAYS, _FEW = 30, 45.0, 8
@@ -118,7 +120,7 @@ TRENDS = (
 )
 
 
-def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=_LIMIT):
+def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     """Return the steps in a figure over the nights, oldest first.
 
     Parameters

@@ -8,7 +8,7 @@ from pathlib import PurePath
 import pandas as pd
 
 from ccdflow import paths
-from ccdflow.detector.trends import FEWEST, TRENDS
+from ccdflow.detector.trends import FEWEST, LIMIT, TRENDS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.combining import short
 from ccdflow.kinds.detector import DETECTOR
@@ -117,8 +117,8 @@ class Trends(Kind):
             "Steps in the detector",
             tuple(f"{_said(event)}." for event in recent),
             (
-                f"A step is a change that stays for {FEWEST} nights or more, 5.5 standard errors"
-                " beyond drift and scatter. One that is real begins an epoch of the camera's"
+                f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
+                " errors beyond drift and scatter. One that is real begins an epoch of the camera's"
                 " profile; then it is no step any more.",
                 *([] if events else ["No step is seen."]),
                 *(f"{_said(event)}: {_advice(context, event)}." for event in reversed(events)),
