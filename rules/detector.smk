@@ -60,3 +60,23 @@ rule detector_table:
         "{params.measured} -> {params.table}"
     run:
         make(wildcards)  # ccdflow.kinds.detector_table.DETECTOR_TABLE.make
+
+
+rule trends:
+    """Biases and detectors of all nights -> events.csv: steps in their figures, with dates."""
+    input:
+        needed,
+    output:
+        record("{product}"),
+    log:
+        log_of("{product}"),
+    wildcard_constraints:
+        product=r"events\.csv",
+    localrule: True
+    params:
+        measured=sources,
+        events=product,
+    message:
+        "{params.measured} -> {params.events}"
+    run:
+        make(wildcards)  # ccdflow.kinds.trends.TRENDS_TABLE.make

@@ -293,7 +293,7 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     assert [kind.name for kind in kinds.CHAIN] == [
         "frame", "bias", "dark", "flat", "detector", "science", "picture", "quality",
         "masters picture", "calibrated picture", "sheet", "page", "table", "dark table",
-        "flat table", "associations", "bad pixels", "detector table", "index",
+        "flat table", "associations", "bad pixels", "detector table", "trends", "index",
     ]  # fmt: skip
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
 

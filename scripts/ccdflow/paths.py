@@ -25,6 +25,7 @@ FLAT_QUALITY = "flat_quality.csv"
 ASSOCIATIONS = "associations.csv"
 VERIFICATION = "verification.csv"
 DETECTOR = "detector.csv"
+EVENTS = "events.csv"
 OVERVIEW = "before_after.png"
 INDEX_PAGE = "report.html"
 SHEET = "frames.json"
@@ -77,7 +78,7 @@ def is_shown_only(product):
     path = PurePosixPath(product)
     if path.parts[0] == "nights":
         return path.suffix in (".html", ".png", ".csv") or path.name == SHEET
-    tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS, DETECTOR)
+    tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS, DETECTOR, EVENTS)
     return str(path) in (*tables, OVERVIEW, INDEX_PAGE)
 
 
