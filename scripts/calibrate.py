@@ -20,6 +20,7 @@ from pathlib import Path
 from ccdflow import commandline
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
+from ccdflow.files import packed
 from ccdflow.files.cards import card_value, number
 from ccdflow.files.planes import read_units
 from ccdflow.frame.calibrate import Chain, Use
@@ -46,6 +47,12 @@ def parse(arguments=None):
     parser.add_argument("--gain", type=float, help="electrons per adu; else card AMPGAIN or GAIN")
     parser.add_argument("--read-noise", type=float, help="electrons; else card RDNOISE")
     parser.add_argument("--saturation", type=float, help="raw adu from which a pixel is saturated")
+    parser.add_argument(
+        "--compress",
+        choices=(packed.LOSSLESS, packed.QUANTISED),
+        default="",
+        help="docs/products.md",
+    )
     parser.add_argument("--image-only", action="store_true", help="neither UNCERT nor MASK")
     parser.add_argument("--cores", "--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = commandline.parse(parser, arguments)
@@ -88,6 +95,7 @@ def calibrate(path, out, options, store):
         [[readout_of(unit, options)]],
         uncertainty=not options.image_only,
         mask=not options.image_only,
+        compress=options.compress,
     )
 
 

@@ -15,6 +15,7 @@ from astropy.io import fits
 
 from ccdflow import commandline, paths
 from ccdflow.errors import UserError
+from ccdflow.files import packed
 from ccdflow.run import inventory
 
 
@@ -89,8 +90,8 @@ def _calibrated(folder):
     found = []
     for path in sorted(folder.rglob("*.fits")):
         with fits.open(path) as hdus:
-            names = [hdu.name for hdu in hdus[1:]]
-            header = hdus[0].header
+            first, *others = packed.as_plain(hdus)
+            names, header = [hdu.name for hdu in others], first.header
             unit = {"electron": "electrons"}.get(header["BUNIT"], header["BUNIT"])
             beside = f", with {' and '.join(names)}" if names else ""
             text = f"a calibrated frame in {unit}{beside}: grade {header['CALGRADE']}"

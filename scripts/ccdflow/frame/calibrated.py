@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.errors import DamagedError, FrameError
-from ccdflow.files import checksum, rawfile
+from ccdflow.files import checksum, packed, rawfile
 from ccdflow.files.cards import card_value
-from ccdflow.files.planes import Plane, PlanesWriter, read_rows, read_units
+from ccdflow.files.planes import Plane, read_rows, read_units
 from ccdflow.frame import bits, calibrated_header, saturation, signal
 from ccdflow.frame.calibrate import SCALE_UP, Calibration, check, has_noise, level_is_out
 from ccdflow.frame.extras import Extras
@@ -70,6 +70,7 @@ def calibrate_file(
     scale_up=SCALE_UP,
     tolerance=0.5,
     extras=None,
+    compress="",
     name=None,
 ):
     """Calibrate one reduced frame into a product: image, UNCERT, MASK.
@@ -93,6 +94,8 @@ def calibrate_file(
         See `ccdflow.frame.calibrate.check`.
     extras : ccdflow.frame.extras.Extras, optional
         Bad pixels, the search for cosmic rays, the shutter.
+    compress : {'', 'lossless', 'quantised'}
+        Whether the product is of compressed tiles, see `ccdflow.files.packed`.
     name : str, optional
         Name of the frame, for errors.
 
@@ -137,7 +140,7 @@ def calibrate_file(
             units[0], chain, key=key, grade=grade, reasons=reasons, extras=extras
         )
         planes = _planes(units, images, first)
-        with PlanesWriter(target, planes) as writer:
+        with packed.writer(target, planes, compress=compress) as writer:
             for image in images:
                 image.run(writer)
             writer.finish()
@@ -372,7 +375,7 @@ class _Image:
 
         Parameters
         ----------
-        writer : ccdflow.files.planes.PlanesWriter
+        writer : ccdflow.files.planes.PlanesWriter or ccdflow.files.packed.PackedWriter
         """
         ny, nx = self.unit.shape
         rows = max(2, _BLOCK_PIXELS // nx // 2 * 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from astropy.io import fits
 
+from ccdflow.files import packed
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import picture
 from ccdflow.kinds.dark import DARK
@@ -243,7 +244,7 @@ def _first_image(context, group):
 def _pixels(context, product, hdu):
     """Return the pixels of an image as a memory map: they are read where they are shrunk."""
     with fits.open(context.results / product, memmap=True) as hdus:
-        return hdus[hdu].data
+        return (hdus if isinstance(hdu, str) else packed.as_plain(hdus))[hdu].data
 
 
 def _count(groups, kind):

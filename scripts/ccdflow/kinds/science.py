@@ -8,6 +8,7 @@ from functools import cached_property
 
 from ccdflow import paths
 from ccdflow.errors import DamagedError, FrameError
+from ccdflow.files import packed
 from ccdflow.frame import calibrate
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
 from ccdflow.frame.masters import MasterStore
@@ -400,12 +401,19 @@ class Calibration:
         """What the frame gets of the measurements of its detector."""
         return detectors.Measured(self.context, self.group, self.row, self.settings)
 
+    @property
+    def compress(self):
+        """How its file is compressed: '' (not at all), lossless or quantised."""
+        wanted = self.settings["compress"]
+        return packed.LOSSLESS if wanted is True else wanted or ""
+
     @cached_property
     def basis(self):
         """What its key is the hash of."""
         names = ["uncertainty", "mask"]
         if self.settings["cosmic_rays"]:
             names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
+        packing = {"compress": self.compress} if self.compress else {}
         measured = self.extra.basis
         return {
             **({"detector": measured} if measured else {}),
@@ -421,7 +429,7 @@ class Calibration:
             ],
             # What else there is changes no pixel; a frame that is refused says it.
             "missing": self.missing if self.is_refused else sorted(self.missing),
-            "settings": {name: self.settings[name] for name in names},
+            "settings": {**{name: self.settings[name] for name in names}, **packing},
         }
 
     def make(self):
@@ -470,6 +478,7 @@ class Calibration:
             scale_up=self.settings["scale_up"],
             tolerance=self.settings["temperature_tolerance"],
             extras=self.extra.extras([image.shape for image in self._images]),
+            compress=self.compress,
             name=self.group.product,
         )
 

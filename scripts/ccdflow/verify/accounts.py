@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 from astropy.io import fits
 
+from ccdflow.files.packed import as_plain
+
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 _PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 
@@ -403,7 +405,7 @@ def account_of_calibrated(headers):
 
 
 def read_headers(content):
-    """Return the headers of the HDUs in a FITS file's bytes.
+    """Return the headers of the HDUs in a FITS file's bytes, those of images where they are packed.
 
     Raises
     ------
@@ -414,7 +416,7 @@ def read_headers(content):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(io.BytesIO(content), lazy_load_hdus=False) as hdus:
-                return [hdu.header.copy() for hdu in hdus]
+                return [hdu.header.copy() for hdu in as_plain(hdus)]
     except Exception as error:
         # Whatever astropy raises, the file is not as it was written.
         raise CannotRemake(f"its headers cannot be read: {error}") from None

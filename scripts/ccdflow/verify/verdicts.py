@@ -14,6 +14,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
+from ccdflow.files.packed import as_plain
 from ccdflow.maskbits import HOT
 from ccdflow.verify import calibrating, combining, remake
 from ccdflow.verify.accounts import (
@@ -140,7 +141,9 @@ def _check_sums(content):
         # Cards of the camera that break the standard are kept as they are.
         warnings.simplefilter("ignore")
         try:
-            with fits.open(io.BytesIO(content), lazy_load_hdus=False) as hdus:
+            with fits.open(
+                io.BytesIO(content), lazy_load_hdus=False, disable_image_compression=True
+            ) as hdus:
                 headers = [hdu.header for hdu in hdus]
                 places = [hdu.fileinfo() for hdu in hdus]
         except Exception as error:
@@ -339,10 +342,11 @@ def _verify_calibrated(headers, path, results):
     if not source.is_file():
         raise CannotRemake("its reduced frame is missing")
     pixels, largest, errors = 0, 0.0, False
-    with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as hdus:
+    with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
+        hdus = as_plain(opened)
+        named = {each.name: each for each in hdus}
         if frame[0].header["CCDFKEY"] != account.reduced_key:
             raise CannotRemake(f"its reduced frame {expected} was replaced by another")
-        names = [each.name for each in hdus]
         images = [n for n, header in enumerate(headers) if "NAMPS" in header]
         gains = [gain for n in images for _, gain in gains_of(frame[n].header)]
         for hdu in sorted({0, *images}):
@@ -356,12 +360,12 @@ def _verify_calibrated(headers, path, results):
             largest = max(largest, _same_calibrated(image, again, headers[hdu], account))
             pixels += image.size
             _check_sky(headers[hdu], hdus[hdu].data.astype("f4"))
-            if f"UNCERT{suffix}" in names:
-                error, errors = hdus[f"UNCERT{suffix}"].data, True
+            if f"UNCERT{suffix}" in named:
+                error, errors = named[f"UNCERT{suffix}"].data, True
                 if wrong := calibrating.wrong_errors(error, again, headers[hdu]):
                     raise _Differs(wrong)
-            if f"MASK{suffix}" in names:
-                _check_mask(hdus[f"MASK{suffix}"].data, again, account, headers[hdu], headers[0])
+            if f"MASK{suffix}" in named:
+                _check_mask(named[f"MASK{suffix}"].data, again, account, headers[hdu], headers[0])
     how = ", its standard errors within what the header's terms give" if errors else ""
     return {
         "compared": f"{COMBINED_EPS} steps of float32 with ccdproc{how}",
@@ -377,7 +381,9 @@ def _same_calibrated(image, again, header, account):
         name = account.masters[kind].name if kind in account.masters else None
         if name is not None and unquote(str(header.get(keyword))) != name:
             raise _Differs(f"{keyword} is not {name}")
-    return _within(image, again.image, np.float32, COMBINED_EPS, np.abs(again.terms))
+    # A number that is stored in steps is off by half a step at most.
+    step = header.get("QUANSTEP", 0.0) * (1 + 1e-5)
+    return _within(image, again.image, np.float32, COMBINED_EPS, np.abs(again.terms), more=step / 2)
 
 
 def _check_sky(header, image):
@@ -404,15 +410,15 @@ def _check_mask(mask, again, account, header, first):
         _same_figure(header, keyword, count)
 
 
-def _within(image, again, dtype, steps, scale=1.0):
-    """Return the largest difference, where none is beyond some steps of the numbers' type."""
+def _within(image, again, dtype, steps, scale=1.0, *, more=0.0):
+    """Return the largest difference, if none is beyond steps of the numbers' type, and `more`."""
     if image.shape != again.shape:
         raise _Differs(f"its shape is {image.shape}, and ccdproc gives {again.shape}")
     empty = np.isnan(image)
     if (empty != np.isnan(again)).any():
         raise _Differs("pixels without a value are not those that ccdproc gives")
     difference = np.where(empty, 0, np.abs(image - again))
-    limit = steps * np.finfo(dtype).eps * np.maximum(np.abs(again), scale)
+    limit = steps * np.finfo(dtype).eps * np.maximum(np.abs(again), scale) + more
     wrong = int((difference > np.where(empty, 1, limit)).sum())
     if wrong:
         raise _Differs(f"{wrong} pixels differ", float(difference.max()), image.size)
