@@ -23,10 +23,9 @@ from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import card_value, number
 from ccdflow.files.planes import read_units
 from ccdflow.frame.calibrated import calibrate_file
-from ccdflow.frame.chain import AppliedMaster, MasterChain
+from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS, AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.readout import Readout
-from ccdflow.kinds.matching import EXACT_PART, EXACT_SECONDS
 
 MASTERS = ("bias", "dark", "flat")
 
