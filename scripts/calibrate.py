@@ -23,11 +23,10 @@ from ccdflow.errors import FrameError, UserError
 from ccdflow.files import packed
 from ccdflow.files.cards import card_value, number
 from ccdflow.files.planes import read_units
-from ccdflow.frame.calibrate import Chain, Use
 from ccdflow.frame.calibrated import calibrate_file
+from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS, AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.readout import Readout
-from ccdflow.kinds.matching import EXACT_PART, EXACT_SECONDS
 
 MASTERS = ("bias", "dark", "flat")
 
@@ -87,11 +86,13 @@ def calibrate(path, out, options, store):
             found = store.get(master, kind)
             if options.bias_is_out and kind != "bias":
                 found = replace(found, bias_key=uses["bias"].master.key, level_subtracted=True)
-            uses[kind] = Use(found, scale_of(unit.header, found, path) if kind == "dark" else 1.0)
+            uses[kind] = AppliedMaster(
+                found, scale_of(unit.header, found, path) if kind == "dark" else 1.0
+            )
     return calibrate_file(
         path,
         out / path.name,
-        Chain(**uses),
+        MasterChain(**uses),
         [[readout_of(unit, options)]],
         uncertainty=not options.image_only,
         mask=not options.image_only,

@@ -15,8 +15,9 @@ def write_hdus(path, parts):
     Parameters
     ----------
     path : path-like
-    parts : list of bytes-like
-        Headers and data units in order, each padded to 2880 bytes.
+    parts : list
+        Headers and data units in order, each padded to 2880 bytes: bytes-like, or an iterable of
+        such.
 
     Raises
     ------
@@ -29,13 +30,21 @@ def write_hdus(path, parts):
     try:
         with part.open("wb", buffering=0) as file:
             for data in parts:
-                write_all(file, memoryview(data).cast("B"))
+                for piece in _pieces(data):
+                    write_all(file, piece)
         part.replace(path)
     except BaseException:
         # A disk that cannot be written may not let go of the file either: the next run does it.
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def _pieces(data):
+    try:
+        return (memoryview(data).cast("B"),)
+    except TypeError:
+        return data
 
 
 def write_all(file, data):

@@ -16,11 +16,12 @@ from ccdflow.files import checksum, packed, rawfile
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, read_rows, read_units
 from ccdflow.frame import bits, calibrated_header, saturation, signal
-from ccdflow.frame.calibrate import SCALE_UP, Calibration, check, has_noise, level_is_out
+from ccdflow.frame.calibrate import ImageCalibration
+from ccdflow.frame.chain import SCALE_UP, check, has_noise, level_is_out
 from ccdflow.frame.extras import Extras
 from ccdflow.robust import MAD_TO_SIGMA
 
-ARITHMETIC = 2
+ARITHMETIC = 3
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
 # Pixels in a block, rows of it are even in number; and pixels that are written at once.
@@ -79,7 +80,7 @@ def calibrate_file(
     ----------
     path, target : path-like
         The reduced frame, and the product, which gets its name once it is whole.
-    chain : ccdflow.frame.calibrate.Chain
+    chain : ccdflow.frame.chain.MasterChain
         The masters, of a `ccdflow.frame.masters.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         Of each image of the frame, its amplifiers.
@@ -91,7 +92,7 @@ def calibrate_file(
     uncertainty, mask : bool
         Extensions to make. Without gain or read noise there is no uncertainty.
     scale_up, tolerance : float
-        See `ccdflow.frame.calibrate.check`.
+        See `ccdflow.frame.chain.check`.
     extras : ccdflow.frame.extras.Extras, optional
         Bad pixels, the search for cosmic rays, the shutter.
     compress : {'', 'lossless', 'quantised'}
@@ -129,7 +130,7 @@ def calibrate_file(
         images = []
         for number, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
             shape = units[place].shape
-            work = Calibration(
+            work = ImageCalibration(
                 shape, amplifiers, chain, index=number, unit=unit, noise=noise, name=name
             )
             own = extras.of_image(number)
@@ -268,22 +269,17 @@ class _Image:
             read_rows(self._file, self.unit, row, stored[number : number + 1], name=self._name)
         values = stored.astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
-            self.work.apply(rows, values, np.empty_like(values))
+            self.work.apply(rows, values)
         return values
 
     def _predict(self, rows):
         """Return the median standard error of some rows at the background's level."""
-        shape = (1, self.unit.shape[1])
-        light, scratch = np.empty(shape, np.float32), np.empty((2, *shape), np.float32)
-        errors = np.empty((len(rows), shape[1]), np.float32)
-        for number, row in enumerate(rows):
-            here, error = slice(row, row + 1), errors[number : number + 1]
-            self.work.detector_variance(here, error, scratch[0])
-            self.background.rows(np.array([row]), light)
-            np.maximum(light, 0, out=light)
-            self.work.add_light(here, light, error, scratch)
-            self.work.to_error(here, error)
-        return float(np.median(errors))
+        shape = (len(rows), self.unit.shape[1])
+        light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
+        self.background.rows(rows, light)
+        np.maximum(light, 0, out=light)
+        self.work.noise.of_light(rows, light, variance, scratch)
+        return float(np.median(np.sqrt(variance, out=variance)))
 
     def _saturation(self):
         """Return the smallest possible value of a saturated pixel, in the product's unit."""
@@ -312,10 +308,10 @@ class _Image:
             for kind, scale in (("bias", abs(chain.bias_share)), ("dark", chain.scale)):
                 if work.plane(kind) is not None:
                     # The noise of a bias is slow to compute, and not needed if the bias cancels.
-                    noise = work.noise(kind) if scale else 0.0
+                    noise = work.noise.median(kind) if scale else 0.0
                     found[f"{kind}_noise"] = scale * factor * noise
             if work.plane("flat") is not None:
-                found["flat_noise"] = work.noise("flat")
+                found["flat_noise"] = work.noise.median("flat")
             shares = 1.0
             for kind, share in (("bias", chain.bias_share), ("dark", chain.scale)):
                 use = getattr(chain, kind)
@@ -385,14 +381,17 @@ class _Image:
             for start in range(0, ny, chunk):
                 stop = min(start + chunk, ny)
                 for low in range(start, stop, rows):
-                    high = min(low + rows, stop)
-                    self._block(slice(low, high), slice(low - start, high - start), buffers)
-                for use, plane in self.planes.items():
-                    if use != "mask":
-                        writer.write(plane, buffers.out[use][: stop - start])
+                    self._block(slice(low, min(low + rows, stop)), start, buffers)
+                count = stop - start
+                edge = buffers.image[count : count + 2].copy()
+                writer.write(self.planes["image"], buffers.image[1 : 1 + count])
+                if self._noise:
+                    writer.write(self.planes["uncertainty"], buffers.errors[:count])
+                # The rows of the chunk are not in the processor's byte order any more.
+                buffers.image[:2] = edge
         self._check_sum(buffers)
         if self._with_mask:
-            self._finish_mask(writer, buffers.out["mask"], chunk)
+            self._finish_mask(writer, buffers.mask, chunk)
 
     def _finish_mask(self, writer, mask, chunk):
         """Flag what only the whole image shows, count the flags and write the mask."""
@@ -413,34 +412,44 @@ class _Image:
             self._count(part)
             writer.write(self.planes["mask"], part)
 
-    def _block(self, rows, place, buffers):
-        """Calibrate one block of rows into the next chunk to write."""
+    def _block(self, rows, start, buffers):
+        """Calibrate one block of rows into the chunk that begins at row ``start``.
+
+        Where there are errors, the row after the block is calibrated as well: the signal of a pixel
+        is estimated from its neighbours.
+        """
         ny = self.unit.shape[0]
-        count = rows.stop - rows.start
-        top, bottom = int(rows.start > 0), int(rows.stop < ny)
+        self._apply(slice(buffers.done, min(rows.stop + int(self._noise), ny)), start, buffers)
         if not self._noise:
-            top = bottom = 0
-        stored = buffers.stored[: count + top + bottom]
-        read_rows(self._file, self.unit, rows.start - top, stored, name=self._name)
-        values = buffers.values[: count + 2] if self._noise else buffers.out["image"][place]
-        filled = values[1 - top : 1 + count + bottom] if self._noise else values
-        np.copyto(filled, stored)
-        reduced = filled[top : top + count]
-        buffers.add(reduced)
-        flags = buffers.out["mask"][rows] if self._with_mask else None
-        if flags is not None:
-            self.work.mask(rows, reduced, self._stored_mask(rows, buffers), flags)
+            return
+        image, first = buffers.image, rows.start - start
+        if rows.start == 0:
+            image[0] = image[1]
+        if rows.stop == ny:
+            image[ny - start + 1] = image[ny - start]
+        count = rows.stop - rows.start
+        variance = buffers.errors[first : first + count]
+        scratch = buffers.scratch_of(count + 2)
+        around = image[first : first + count + 2]
+        self.work.noise.write(rows, around, self.background, variance, scratch)
+        if self._with_mask:
+            self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
+        np.sqrt(variance, out=variance)
+
+    def _apply(self, rows, start, buffers):
+        """Read rows of the reduced frame, add them to its checksum, flag and calibrate them."""
+        stored = buffers.stored[: rows.stop - rows.start]
+        read_rows(self._file, self.unit, rows.start, stored, name=self._name)
+        values = buffers.image[rows.start - start + 1 : rows.stop - start + 1]
+        np.copyto(values, stored)
+        buffers.add(values)
+        if self._with_mask:
+            flags = buffers.mask[rows]
+            self.work.mask(rows, values, self._stored_mask(rows, buffers), flags)
             if self._extras.bad_pixels is not None:
                 self._extras.bad_pixels.put(rows.start, flags)
-        around = slice(rows.start - top, rows.stop + bottom)
-        self.work.apply(around, filled, buffers.scratch_of(len(filled)))
-        if self._noise:
-            buffers.out["image"][place] = reduced
-            if not top:
-                values[0] = values[1]
-            if not bottom:
-                values[-1] = values[-2]
-            self._errors(rows, values, buffers.out["uncertainty"][place], flags, buffers)
+        self.work.apply(rows, values)
+        buffers.done = rows.stop
 
     def _count(self, flags):
         """Count the pixels of each bit, only among the few set ones: that is much faster."""
@@ -451,16 +460,10 @@ class _Image:
                 if value & bit:
                     self.figures["flags"][bit] += count
 
-    def _errors(self, rows, values, errors, flags, buffers):
-        self.work.variance(rows, values, self.background, errors, buffers.scratch)
-        if flags is not None:
-            self.work.mask_extrapolated(rows, errors, flags)
-        self.work.to_error(rows, errors)
-
     def _stored_mask(self, rows, buffers):
         if self._mask_unit is None:
             return None
-        stored = buffers.mask[: rows.stop - rows.start]
+        stored = buffers.stored_mask[: rows.stop - rows.start]
         read_rows(self._file, self._mask_unit, rows.start, stored, name=self._name)
         return stored
 
@@ -481,28 +484,31 @@ class _Image:
 
 
 class _Buffers:
-    """A thread's memory for blocks and chunks of one image, reused for the next frame."""
+    """A thread's memory for blocks and chunks of one image, reused for the next frame.
+
+    ``image`` has the chunk's rows from its second row on, and the rows before and after the chunk;
+    ``done`` is the first row that is not calibrated yet.
+    """
 
     def __init__(self, image, rows, chunk):
-        nx = image.unit.shape[1]
-        self.words = 0
-        self.stored = _buffer("stored", (rows + 2, nx), image.unit.dtype)
-        self.values = _buffer("values", (rows + 2, nx), np.float32)
-        self._width = nx
-        self.scratch = _buffer("scratch", (3, (rows + 2) * nx), np.float32)
-        types = {"image": np.float32, "uncertainty": np.float32, "mask": np.int16}
-        # What touches a pixel is known when the whole image is: the mask is written last.
-        rows_of = {"mask": image.unit.shape[0]}
-        self.out = {
-            use: _buffer(use, (rows_of.get(use, chunk), nx), types[use]) for use in image.planes
-        }
-        self.mask = None
+        ny, self._width = image.unit.shape
+        self.words = self.done = 0
+        width = self._width
+        self.stored = _buffer("stored", (rows + 1, width), image.unit.dtype)
+        self.image = _buffer("image", (chunk + 2, width), np.float32)
+        self.errors = self.mask = self.stored_mask = None
+        if image._noise:
+            self._scratch = _buffer("scratch", (3, (rows + 2) * width), np.float32)
+            self.errors = _buffer("errors", (chunk, width), np.float32)
+        if image._with_mask:
+            # What touches a pixel is known when the whole image is: the mask is written last.
+            self.mask = _buffer("mask", (ny, width), np.int16)
         if image._mask_unit is not None:
-            self.mask = _buffer("stored mask", (rows, nx), image._mask_unit.dtype)
+            self.stored_mask = _buffer("stored mask", (rows + 1, width), image._mask_unit.dtype)
 
     def scratch_of(self, count):
-        """Return scratch memory for so many rows."""
-        return self.scratch[0, : count * self._width].reshape(count, self._width)
+        """Return scratch memory for so many rows, (3, count nx)."""
+        return self._scratch[:, : count * self._width]
 
     def add(self, reduced):
         """Add reduced pixels to their checksum."""

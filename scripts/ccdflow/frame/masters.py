@@ -8,6 +8,7 @@ and read noise.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections import OrderedDict
@@ -34,6 +35,8 @@ _BELIEVED = 4.75
 _OWN_SIGNAL = 4.0
 _READ_ROWS = 256
 _STRIP_PIXELS = 1 << 16
+# Planes of one sort that are kept for the exposures of a night.
+_KEPT_PLANES = 2
 # The level of the measured variances is taken from so many rows of an amplifier.
 _SCALE_ROWS = 128
 
@@ -104,19 +107,23 @@ class MasterImage:
         there are none.
     scatter : bool
         Whether the errors follow from the scatter of each pixel's values.
+    number : int
+        Its own in this process.
     """
 
     data: np.ndarray
     flags: bits.Sparse
     error: object = None
     scatter: bool = True
+    number: int = field(default_factory=itertools.count().__next__)
     _planes: dict = field(default_factory=dict, repr=False)
+    _recent: OrderedDict = field(default_factory=OrderedDict, repr=False)
     _lock: object = field(default_factory=threading.RLock, repr=False)
 
     @property
     def nbytes(self):
         """Bytes of memory in use."""
-        planes = [self.data, *self._planes.values()]
+        planes = [self.data, *self._planes.values(), *self._recent.values()]
         return self.flags.nbytes + sum(getattr(plane, "nbytes", 0) for plane in planes)
 
     def variance(self, master, readouts):
@@ -143,6 +150,17 @@ class MasterImage:
     def figure(self, name, make):
         """Return a figure of this image that is computed once."""
         return self._plane(name, make)
+
+    def recent(self, name, make):
+        """Return a plane that depends on how this image is applied; the last few ones are kept."""
+        with self._lock:
+            if name not in self._recent:
+                self._recent[name] = make()
+            self._recent.move_to_end(name)
+            kinds = [other for other in self._recent if other[0] == name[0]]
+            for old in kinds[:-_KEPT_PLANES]:
+                del self._recent[old]
+            return self._recent[name]
 
     def forget(self, readouts):
         """Free the planes of variance and signal; they are computed again if needed."""
@@ -534,7 +552,7 @@ def _signal(image, master, readouts):
         for rows in _strips(values):
             block = values[rows] - np.float32(level)
             around = np.empty(block.shape, np.float32)
-            background.rows(np.arange(rows.start, rows.stop), around)
+            background.rows(rows, around)
             own = np.square(block - around) > np.float32(_OWN_SIGNAL**2) * limit[rows]
             target[rows] = np.maximum(np.where(own, block, around), 0)
     return out

@@ -14,11 +14,11 @@ from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
 from ccdflow.detector import benefit, choosing, dark_figures
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
+from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS
 from ccdflow.kinds import selecting
 from ccdflow.kinds.association import about, why_missing
 from ccdflow.kinds.combining import hours_of, short
 from ccdflow.kinds.light import Light
-from ccdflow.kinds.matching import EXACT_PART, EXACT_SECONDS
 from ccdflow.kinds.preparing import Members
 from ccdflow.run.context import reduced
 from ccdflow.run.inventory import OK

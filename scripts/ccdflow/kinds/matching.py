@@ -15,12 +15,10 @@ from functools import cache
 
 import numpy as np
 
+from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS
 from ccdflow.kinds import match_words
 
 BIAS, DARK, FLAT = "bias", "dark", "flat"
-
-EXACT_SECONDS, EXACT_PART = 0.1, 1e-3
-"""Exposures that differ by less than the larger of these are equal: 0.1 s, or 0.1 %."""
 
 MOST_CANDIDATES = 5
 """A frame looks at so many masters of each kind, at most, where the first ones are refused."""

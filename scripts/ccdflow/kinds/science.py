@@ -9,8 +9,8 @@ from functools import cached_property
 from ccdflow import paths
 from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import packed
-from ccdflow.frame import calibrate
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
+from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
@@ -457,7 +457,7 @@ class Calibration:
     def _calibrate(self, key):
         context = self.context
         uses = {
-            kind: calibrate.Use(
+            kind: AppliedMaster(
                 _STORE.get(context.results / use.product, kind, name=use.product),
                 use.scale,
                 use.lag,
@@ -468,7 +468,7 @@ class Calibration:
         return calibrate_file(
             context.results / reduced(self.row.file),
             context.results / self.group.product,
-            calibrate.Chain(**uses),
+            MasterChain(**uses),
             self.readouts(),
             key=key,
             grade=self.grade,
