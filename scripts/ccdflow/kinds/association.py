@@ -14,7 +14,7 @@ import numpy as np
 
 from ccdflow.camera import identity
 from ccdflow.detector import benefit
-from ccdflow.kinds import matching
+from ccdflow.kinds import match_words, matching
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
 from ccdflow.run.job import Step, Use
@@ -26,7 +26,7 @@ _NOT_LAYOUT = ("read_noise", "saturation")
 # Values of a header in which a frame and its masters must agree, if masters are grouped by them.
 _IN_SETUP = ("ccdsum", "window", "readmode", "gain")
 _OF_BIAS = (*_IN_SETUP, "part", "setting")
-_OF_FLAT = (*_OF_BIAS, "filter", "grism")
+_OF_FLAT = (*_OF_BIAS, "filter", "grism", "optics")
 
 
 # -- the frame -------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ def setup_of(context, row, kind):
     tuple of (str, str)
     """
     facts = row.facts
-    own = tuple(facts[name] for name in (*_IN_SETUP, "part"))
+    own = tuple(facts[name] for name in (*_IN_SETUP, "part", *_optics(kind)))
     return context.lookup(
         ("setup", kind.name, row.camera, row.geometry, row.recipe, own),
         lambda: _setup(context, row, kind),
@@ -59,11 +59,33 @@ def _setup(context, row, kind):
     values = [
         ("camera", row.camera),
         ("size", "{1}x{0}".format(*geometry["shape"])),
-        *((name, str(row.facts[name])) for name in _IN_SETUP if name in by),
+        *((name, spelled(context, name, row.facts[name])) for name in _IN_SETUP if name in by),
+        *((name, row.facts[name]) for name in _optics(kind) if row.facts[name]),
         ("part", row.facts["part"]),
         ("layout", _layout(context, row)),
     ]
     return tuple((name, "" if value == "None" else value) for name, value in values)
+
+
+def _optics(kind):
+    return ("optics",) if kind.name == matching.FLAT else ()
+
+
+def spelled(context, name, value):
+    """Return a value in the spelling that the first night of the archive has for it.
+
+    Programs write ``Slow`` and ``SLOW`` for one mode; a night that is added renames nothing.
+    """
+    text = " ".join(str(value).split())
+    if name != "readmode" or not text:
+        return text
+
+    def make():
+        rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
+        texts = dict.fromkeys(" ".join(str(row.facts[name]).split()) for row in rows)
+        return {each.casefold(): each for each in reversed(texts)}
+
+    return context.lookup(("spelled", name), make).get(text.casefold(), text)
 
 
 def _layout(context, row):
@@ -81,11 +103,22 @@ def _layout(context, row):
     return context.lookup(("layout", row.geometry, row.recipe), make)
 
 
+def epoch_of(context, camera, night):
+    """Return the night with which the epoch of a camera began, '' where it has had one only."""
+    profile = context.lookup(
+        ("profile", camera), lambda: next((c for c in context.cameras if c.name == camera), None)
+    )
+    return "" if profile is None else profile.epoch_of(night)
+
+
 def about(context, rows, kind, *, night):
     """Return the `matching.Frame` of a frame, or of what the members of a group have in common."""
     first = rows[0]
+    setup = setup_of(context, first, kind)
+    if epoch := epoch_of(context, first.camera, night):
+        setup = (*setup, (match_words.EPOCH, epoch))
     return matching.Frame(
-        setup=setup_of(context, first, kind),
+        setup=setup,
         night=night,
         exptime=_middle(rows, "exptime"),
         filter=" ".join(filter(None, (first.facts["filter"], first.facts["grism"]))),
@@ -128,7 +161,7 @@ class _Shelves:
         self._noises, self._steps = {}, {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
-        self._telling = self._cards_that_tell()
+        self._telling, self._common = self._cards_that_tell()
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             rows = [context.store.rows[file] for file in group.files]
@@ -140,10 +173,17 @@ class _Shelves:
         self._few = matching.Masters(few, rules(context), self._noises.get)
 
     def _cards_that_tell(self):
-        """Return {setup: keywords} of the settings in which masters of one setup differ.
+        """Return the cards in which masters differ, and those in which a frame must agree.
 
-        A card that all have alike tells nothing, whatever it says; the temperature is compared
-        within its tolerance.
+        A card that all have alike tells no master from another, whatever it says; the temperature
+        is compared within its tolerance.
+
+        Returns
+        -------
+        telling : dict of tuple to list of str
+            Keywords by setup.
+        common : dict of tuple to dict of str to str
+            Cards that all have alike, by setup.
         """
         texts = {}
         for group in self.groups.values():
@@ -151,24 +191,36 @@ class _Shelves:
                 row = self._context.store.rows[file]
                 setup = setup_of(self._context, row, self.kind)
                 texts.setdefault(setup, {})[row.facts["setting"]] = None
-        return {
-            setup: [
-                name
-                for name in identity.differing(own)
-                if not identity.is_of(name, ("temperature",))
-            ]
-            for setup, own in texts.items()
-        }
+        by = self.kind.configuration(self._context)["group_by"]
+        telling, common = {}, {}
+        for setup, own in texts.items():
+            differing = identity.differing(own)
+            telling[setup] = [n for n in differing if not identity.is_of(n, ("temperature",))]
+            common[setup] = {
+                name: value
+                for name, value in identity.cards_of(next(iter(own))).items()
+                if name not in differing and identity.is_decisive(name, by)
+            }
+        return telling, common
 
     def _about(self, rows, night):
         """Return what a frame or master is about, the settings among it that tell masters apart."""
         frame = about(self._context, rows, self.kind, night=night)
-        names = self._telling.get(frame.setup)
-        if not names:
-            return frame
-        cards = identity.cards_of(rows[0].facts["setting"])
-        said = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
-        return replace(frame, setup=(*frame.setup, (identity.SETTING, said)))
+        setup, setting = setup_of(self._context, rows[0], self.kind), rows[0].facts["setting"]
+        more = self._context.lookup(
+            ("telling", self.kind.name, setup, setting), lambda: self._more(setup, setting)
+        )
+        return replace(frame, setup=(*frame.setup, *more)) if more else frame
+
+    def _more(self, setup, setting):
+        """Return what the cards of a frame add to its setup."""
+        cards = identity.cards_of(setting)
+        said = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
+        more = ((identity.SETTING, ", ".join(said)),) if said else ()
+        for name, value in self._common.get(setup, {}).items():
+            if cards.get(name, value) != value:
+                more += ((f"{name} {value}", cards[name]),)
+        return more
 
     def step(self, rows, night):
         """Return the `Step` of frames of a night: of bias and flat one for all that are alike."""

@@ -12,6 +12,7 @@ from ccdflow.camera.cameras import MEASURED
 from ccdflow.detector.cosmics import find_cosmics
 from ccdflow.frame.extras import Extras
 from ccdflow.kinds import detecting, pixel_tables
+from ccdflow.kinds.association import epoch_of
 from ccdflow.kinds.combining import short
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
@@ -266,12 +267,6 @@ def _number(value):
 
 def _with_error(value, error):
     return with_error(value, error) if isinstance(value, float) and math.isfinite(value) else ""
-
-
-def epoch_of(context, camera, night):
-    """Return the night with which the epoch of a camera began, '' where it has had one only."""
-    profile = next((each for each in context.cameras if each.name == camera), None)
-    return "" if profile is None else profile.epoch_of(night)
 
 
 DETECTOR = NightDetector()

@@ -22,6 +22,9 @@ BIAS, DARK, FLAT = "bias", "dark", "flat"
 EXACT_SECONDS, EXACT_PART = 0.1, 1e-3
 """Exposures that differ by less than the larger of these are equal: 0.1 s, or 0.1 %."""
 
+STRAY = 2.0
+"""Degrees: of frames with one set point whose sensors differ by more, one was not kept at it."""
+
 MOST_CANDIDATES = 5
 """A frame looks at so many masters of each kind, at most, where the first ones are refused."""
 
@@ -498,21 +501,28 @@ def is_same_exposure(one, other):
 
 def temperatures_apart(about, frame):
     """Return by how many degrees a master is warmer than a frame, None where nobody knows."""
-    pairs = (
-        (about.set_temperature, frame.set_temperature),
-        (about.temperature, frame.temperature),
+    set_point, sensor = (
+        None if None in pair else pair[0] - pair[1]
+        for pair in (
+            (about.set_temperature, frame.set_temperature),
+            (about.temperature, frame.temperature),
+        )
     )
-    return next((theirs - ours for theirs, ours in pairs if None not in (theirs, ours)), None)
+    if set_point is None or sensor is None:
+        return sensor if set_point is None else set_point
+    return max(set_point, sensor, key=abs) if abs(sensor) > STRAY else set_point
 
 
 def _temperature_difference(set_points, sensors, frame):
     """Return by how many degrees each master differs: NaN where one of the two is unknown.
 
-    Set points are compared where both have one: a sensor moves by a step of its converter.
+    Set points are compared where both have one: a sensor moves by a step of its converter. Where
+    it moves by more, the cooler did not reach its set point.
     """
     by_set_point = np.abs(set_points - _number(frame.set_temperature))
     by_sensor = np.abs(sensors - _number(frame.temperature))
-    return np.where(np.isfinite(by_set_point), by_set_point, by_sensor)
+    farther = np.where(by_sensor > STRAY, np.fmax(by_set_point, by_sensor), by_set_point)
+    return np.where(np.isfinite(by_set_point), farther, by_sensor)
 
 
 def _predicted(shelf, kind, noise, scale, apart, seconds):
