@@ -25,8 +25,9 @@ STEPS = (matching.BIAS, matching.DARK, matching.FLAT)
 _NOT_LAYOUT = ("read_noise", "saturation")
 # Values of a header in which a frame and its masters must agree, if masters are grouped by them.
 _IN_SETUP = ("ccdsum", "window", "readmode", "gain")
-_OF_BIAS = (*_IN_SETUP, "part", "setting")
-_OF_FLAT = (*_OF_BIAS, "filter", "grism", "optics")
+_DEGREES = ("set_temperature", "temperature")
+# Frames of a night that agree in these take the same masters, but for the exposure of the dark.
+_ALIKE = (*_IN_SETUP, "part", "setting", "filter", "grism", "optics")
 
 
 # -- the frame -------------------------------------------------------------------------------------
@@ -129,17 +130,21 @@ def about(context, rows, kind, *, night):
 
 def _middle(rows, name):
     """Return the median of what rows say, None where none says anything."""
-    values = [value for row in rows if isinstance(value := row.facts[name], int | float)]
-    values = [value for value in values if math.isfinite(value)]
-    if len(values) == 1:
-        return float(values[0])
-    return float(np.median(values)) if values else None
+    values = [value for row in rows if (value := _number(row.facts[name])) is not None]
+    if len(values) <= 1:
+        return values[0] if values else None
+    return float(np.median(values))
+
+
+def _number(value):
+    """Return what a row says as a number, None where it says none."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _longest(rows):
     """Return the longest exposure time of some rows, None where none says any."""
-    values = [value for row in rows if isinstance(value := row.facts["exptime"], int | float)]
-    return max((float(value) for value in values if math.isfinite(value)), default=None)
+    values = [value for row in rows if (value := _number(row.facts["exptime"])) is not None]
+    return max(values, default=None)
 
 
 # -- the masters -----------------------------------------------------------------------------------
@@ -158,7 +163,7 @@ class _Shelves:
     def __init__(self, context, kind):
         self.kind = kind
         self._context = context
-        self._noises, self._steps = {}, {}
+        self._noises, self._steps, self._alike = {}, {}, {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._telling, self._common = self._cards_that_tell()
@@ -223,22 +228,29 @@ class _Shelves:
         return more
 
     def step(self, rows, night):
-        """Return the `Step` of frames of a night: of bias and flat one for all that are alike."""
-        if self.kind.name == matching.DARK or len(rows) > 1:
-            return self._step(rows, night)
-        row, facts = rows[0], rows[0].facts
-        names = _OF_FLAT if self.kind.name == matching.FLAT else _OF_BIAS
-        own = [facts[name] for name in names]
-        alike = (night, row.camera, row.geometry, row.recipe, *own)
-        if alike not in self._steps:
-            self._steps[alike] = self._step(rows, night)
-        return self._steps[alike]
-
-    def _step(self, rows, night):
+        """Return the `Step` of the members of a master."""
         # A dark that is long enough for the longest member is for all of them.
         frame = replace(self._about(rows, night), exptime=_longest(rows))
+        return self._step(frame, rows[0])
+
+    def frame_step(self, row, alike):
+        """Return the `Step` of a frame; `alike` is all that counts but exposure and temperature."""
+        if alike not in self._alike:
+            frame = self._about([row], row.night)
+            self._alike[alike] = frame, self._step(frame, row)
+        frame, step = self._alike[alike]
+        if self.kind.name != matching.DARK:
+            return step
+        # Darks are chosen by exposure and temperature as well, in which all else may be alike.
+        own = [_number(row.facts[name]) for name in ("exptime", *_DEGREES)]
+        if own == [frame.exptime, frame.set_temperature, frame.temperature]:
+            return step
+        return self._step(matching.Frame(frame.setup, frame.night, own[0], "", *own[1:]), row)
+
+    def _step(self, frame, row):
+        """Return the `Step` of a frame; one object for all frames that have the same answer."""
         if frame.setup not in self._noises:
-            self._noises[frame.setup] = noise_of(self._context, rows[0])
+            self._noises[frame.setup] = noise_of(self._context, row)
         choice = self._masters.choose(self.kind.name, frame)
         missing = choice.missing
         if missing and (few := self._few.choose(self.kind.name, frame)).candidates:
@@ -247,12 +259,11 @@ class _Shelves:
                 f"no {self.kind.name}: {product} would be of {few.best.master.frames} frames,"
                 f" fewer than the minimum of {self.minimum}"
             )
-        # A frame that has the same choice and temperature has the same step.
-        alike = (id(choice), frame.set_temperature, frame.temperature, missing)
+        alike = (id(choice), missing)
         if alike not in self._steps:
             uses = {}
             for candidate in choice.candidates:
-                uses.setdefault(candidate.master.product, _use(candidate, frame))
+                uses.setdefault(candidate.master.product, _use(candidate))
             step = Step(self.kind.name, tuple(uses.values()), choice.needed, missing)
             # The choice is kept, so that its id stays its own.
             self._steps[alike] = step, choice
@@ -281,10 +292,16 @@ def noise_of(context, row):
     )
 
 
-def _use(candidate, frame):
-    master = candidate.master.about
+def degrees_apart(use, row):
+    """Return by how many degrees a dark is warmer than a frame, None where nobody knows."""
+    if not use.degrees:
+        return None
+    return matching.degrees_apart(use.degrees, [_number(row.facts[name]) for name in _DEGREES])
+
+
+def _use(candidate):
+    about = candidate.master.about
     is_dark = candidate.master.kind == matching.DARK
-    degrees = matching.temperatures_apart(master, frame) if is_dark else None
     return Use(
         candidate.master.product,
         candidate.lag,
@@ -292,12 +309,12 @@ def _use(candidate, frame):
         candidate.variance,
         candidate.grade,
         candidate.remarks,
-        degrees,
+        (about.set_temperature, about.temperature) if is_dark else (),
     )
 
 
 def step_of(context, kind, rows, night):
-    """Return the masters of a kind for frames of one setup, the best one first.
+    """Return the masters of a kind for the members of a master, the best one first.
 
     Parameters
     ----------
@@ -305,15 +322,39 @@ def step_of(context, kind, rows, night):
     kind : ccdflow.kinds.master.Master
         All its groups are known.
     rows : sequence of ccdflow.run.inventory.Row
-        One for a frame; the members of a group.
     night : str
 
     Returns
     -------
     ccdflow.run.job.Step
     """
-    shelves = context.lookup(("shelves", kind.name), lambda: _Shelves(context, kind))
-    return shelves.step(rows, night)
+    return _shelves(context, kind).step(rows, night)
+
+
+def steps_of(context, kinds, row):
+    """Return the masters of some kinds for a frame, the best one of each kind first.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    kinds : sequence of ccdflow.kinds.master.Master
+        All their groups are known.
+    row : ccdflow.run.inventory.Row
+
+    Returns
+    -------
+    tuple of ccdflow.run.job.Step
+        The same objects for frames that have the same answer.
+    """
+    facts = row.facts
+    alike = (row.night, row.camera, row.geometry, row.recipe, *[facts[name] for name in _ALIKE])
+    names = ("shelves", *[kind.name for kind in kinds])
+    shelves = context.lookup(names, lambda: [_shelves(context, kind) for kind in kinds])
+    return tuple([shelf.frame_step(row, alike) for shelf in shelves])
+
+
+def _shelves(context, kind):
+    return context.lookup(("shelf", kind.name), lambda: _Shelves(context, kind))
 
 
 def passed_over(context, name, group, nights):
@@ -329,9 +370,8 @@ def passed_over(context, name, group, nights):
     nights : set of str
     """
     kind = context.chain.by_name(name)
-    shelves = context.lookup(("shelves", name), lambda: _Shelves(context, kind))
     rows = [context.store.rows[file] for file in group.files]
-    return shelves.passed_over(rows, group.night, nights)
+    return _shelves(context, kind).passed_over(rows, group.night, nights)
 
 
 # -- what becomes of them --------------------------------------------------------------------------

@@ -297,13 +297,20 @@ def pixels_for(context, row):
             found.setdefault(key, {}).setdefault(group.night, []).append(group.product)
         return found
 
-    setup = setup_of(context, row)
+    own = tuple(row.facts[name] for name in (*_SETUP, "part"))
+    setup = context.lookup(
+        ("detector's setup", row.camera, row.geometry, own), lambda: setup_of(context, row)
+    )
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
-    nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, {})
-    before = sorted(night for night in nights if night <= row.night)
-    most = context.settings["detector"]["nights"]
-    chosen = before[-most:] if before else sorted(nights)[:1]
-    return tuple(product for night in reversed(chosen) for product in nights[night])
+
+    def choose():
+        nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, {})
+        before = sorted(night for night in nights if night <= row.night)
+        most = context.settings["detector"]["nights"]
+        chosen = before[-most:] if before else sorted(nights)[:1]
+        return tuple(product for night in reversed(chosen) for product in nights[night])
+
+    return context.lookup(("pixels for", row.night, *key), choose)
 
 
 def measurements_of(context, products):

@@ -213,17 +213,20 @@ class _Shelf:
     exposures: tuple
     temperatures: tuple
     _warm: dict = field(default_factory=dict)
+    _flags: dict = field(default_factory=dict)
 
     def exposure_flags(self, seconds, rules):
         """Return which of the exposures are equal to another one, or may be scaled to it."""
-        reach = max(EXACT_SECONDS, EXACT_PART * abs(seconds))
-        return tuple(
-            (
-                abs(own - seconds) <= reach,
-                own > 0 and (seconds / own > 1) + (seconds / own > rules.scale_up),
+        if seconds not in self._flags:
+            reach = max(EXACT_SECONDS, EXACT_PART * abs(seconds))
+            self._flags[seconds] = tuple(
+                (
+                    abs(own - seconds) <= reach,
+                    own > 0 and (seconds / own > 1) + (seconds / own > rules.scale_up),
+                )
+                for own in self.exposures
             )
-            for own in self.exposures
-        )
+        return self._flags[seconds]
 
     def warm(self, frame, rules):
         """Return which of the temperatures are another than a frame's, and which nobody knows."""
@@ -279,8 +282,11 @@ class Masters:
         choice = self._answers[question]
         if seconds == frame.exptime or all(each.scale == 1 for each in choice.candidates):
             return choice
-        found = tuple(_rescaled(candidate, frame.exptime) for candidate in choice.candidates)
-        return replace(choice, candidates=found)
+        question = (*question, frame.exptime)
+        if question not in self._answers:
+            found = tuple(_rescaled(each, frame.exptime) for each in choice.candidates)
+            self._answers[question] = replace(choice, candidates=found)
+        return self._answers[question]
 
     def _choose(self, shelf, kind, frame, seconds):
         noise = self._noise(frame.setup)
@@ -464,15 +470,27 @@ def _ranked(shelf, kind, frame, noise, rules, seconds):
     tier = is_last + np.where(up, _EARLIER_SCALED_UP, _EARLIER)
     first_by = np.where(is_last, apart, 0.0)
     strange = np.isnan(lags)
-    keys = (
-        np.arange(len(own)), apart, variance, first_by, strange, ~exact,
-        ~own & rules.same_night, tier,
-    )  # fmt: skip
-    some = np.flatnonzero(usable)
-    order = some[np.lexsort([key[some] for key in keys])][:MOST_CANDIDATES]
+    order = _first(
+        np.flatnonzero(usable),
+        (tier, ~own & rules.same_night, ~exact, strange, first_by, variance, apart),
+    )
     return tuple(
         _candidate(shelf, index, lags, own, scale, exact, up, known, variance) for index in order
     )
+
+
+def _first(some, keys):
+    """Return the indices that come first by some keys, the most important key first."""
+    for key in keys:
+        if len(some) <= MOST_CANDIDATES:
+            break
+        values = key[some]
+        last = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
+        some = some[values <= last]
+        if values.min() < last:
+            # Later keys decide among equals only.
+            break
+    return some[np.lexsort([some, *(key[some] for key in reversed(keys))])][:MOST_CANDIDATES]
 
 
 def _scales(shelf, kind, frame, seconds):
@@ -501,16 +519,27 @@ def is_same_exposure(one, other):
 
 def temperatures_apart(about, frame):
     """Return by how many degrees a master is warmer than a frame, None where nobody knows."""
-    set_point, sensor = (
-        None if None in pair else pair[0] - pair[1]
-        for pair in (
-            (about.set_temperature, frame.set_temperature),
-            (about.temperature, frame.temperature),
-        )
+    return degrees_apart(
+        (about.set_temperature, about.temperature), (frame.set_temperature, frame.temperature)
     )
-    if set_point is None or sensor is None:
-        return sensor if set_point is None else set_point
-    return max(set_point, sensor, key=abs) if abs(sensor) > STRAY else set_point
+
+
+def degrees_apart(master, frame):
+    """Return by how many degrees a master is warmer than a frame, None where nobody knows.
+
+    Parameters
+    ----------
+    master, frame : sequence of (float or None)
+        Set point and sensor.
+    """
+    (set_point, sensor), (own_set_point, own_sensor) = master, frame
+    off = None if sensor is None or own_sensor is None else sensor - own_sensor
+    if set_point is None or own_set_point is None:
+        return off
+    by_set_point = set_point - own_set_point
+    if off is None or abs(off) <= STRAY:
+        return by_set_point
+    return max(by_set_point, off, key=abs)
 
 
 def _temperature_difference(set_points, sensors, frame):
