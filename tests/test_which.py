@@ -219,6 +219,27 @@ def test_another_rule_makes_again_only_what_takes_another_master(tmp_path):
     assert {job.product for job in running.plan.of_kind("frame", "bias")} == set()
 
 
+def test_an_added_epoch_makes_again_what_took_a_master_from_before_it(tmp_path):
+    """Its darks and flats had the fifty biases of the night before; nothing older is touched."""
+    take(tmp_path, folder="first", biases=50, seed=1)
+    chain = take(tmp_path, evening=datetime(2024, 3, 2, 17), folder="second", seed=2)
+    run(tmp_path, chain)
+    masters = ("frame", "bias", "dark", "flat", "science")
+
+    def planned_with(epochs):
+        profile = chain.profile + f"epochs: {epochs}\n"
+        running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": profile})
+        running.lock.close()
+        return {job.product for job in running.plan.of_kind(*masters)}
+
+    assert planned_with('["2024-03-01"]') == set()
+    assert planned_with('["2024-03-03"]') == set()
+    assert planned_with('["2024-03-02"]') == {
+        *(f"calibrated/second/science_{name}.fits" for name in ("g1", "g2", "r1")),
+        *(p.replace("2024-03-01", "2024-03-02") for p in (*DARKS.values(), *FLATS.values())),
+    }
+
+
 def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path):
     take(tmp_path, folder="first")
     chain = take(

@@ -11,7 +11,7 @@ from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
 from ccdflow.camera.reader import HeaderReader
-from ccdflow.files.cards import CardSpec, card_value
+from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.values import as_number
 
 # Cards that are tried in order, where a profile does not name its own.
@@ -53,6 +53,8 @@ KEYWORDS = {
     "window": "WINDOW ROI SUBFRAME WINSEC1 DETWIN1 ROISEC",
     # Empty: `ccdflow.camera.geometry.binning` knows the usual cards and how they belong together.
     "binning": "",
+    # Empty: only a profile names the cards, all of them together.
+    "optics": "",
     "biassec": "BIASSEC",
     "trimsec": "TRIMSEC",
     "datasec": "DATASEC",
@@ -80,6 +82,8 @@ class FrameFacts:
     reason : str
         Why `type` is '', for the inventory; else ''.
     object, filter, grism : str
+    optics : str
+        Cards that the profile names, such as that of a rotator: 'ROTANGLE 90, PUPIL OPEN'.
     exptime : float or None
         Seconds.
     naxis1, naxis2 : int or None
@@ -111,6 +115,7 @@ class FrameFacts:
     object: str = ""
     filter: str = ""
     grism: str = ""
+    optics: str = ""
     exptime: float | None = None
     naxis1: int | None = None
     naxis2: int | None = None
@@ -173,6 +178,7 @@ def describe(headers, cards, rules, *, longitude, file):
         object=reader.text("object"),
         filter=filter_of(reader),
         grism=reader.text("grism"),
+        optics=optics_of(reader),
         exptime=exptime,
         naxis1=headers[image].get("NAXIS1"),
         naxis2=headers[image].get("NAXIS2"),
@@ -213,6 +219,18 @@ def _look_at_placement(reader):
             "not a number: it is not used",
             keywords=(keyword,),
         )
+
+
+def optics_of(reader):
+    """Return what a frame and its flats must have alike by the profile; '' for nothing."""
+    found = reader.every("optics", as_text, "the text is not in quotes")
+    return ", ".join(f"{content.keyword} {_alike(text)}" for text, content in found)
+
+
+def _alike(text):
+    """Return a value in one spelling: ``90`` for ``90.0``."""
+    value = as_number(text)
+    return " ".join(text.upper().split()) if value is None else f"{value + 0.0:g}"
 
 
 def part_of(headers, images):

@@ -76,10 +76,11 @@ _SET_POINT = re.compile(
     rf"|{_DEVICE}[-_]?S?T?(?:EM?P?)?[-_]?(?:SET|SETP|SETPT|SP)|{_DEVICE}[-_]?SET[-_]?T(?:EMP)?"
     r"|CCDSTEMP|COOL(?:ER)?[-_]?(?:SET|SP|TEMP|TARG\w*)|TARG(?:ET)?[-_]?(?:TEMP|T)|REQTEMP|TEMPTARG"
 )
+_COADDS = re.compile(r"(?:N|NUM|NO|TOT|TOTAL)?[-_]?CO[-_]?ADD(?:S|ED)?|ESO DET NDIT|NDIT|COADDONE")
 _KINDS = {
     "place": _PLACE, "shift": _SHIFT, "section": _SECTION, "binning": _BINNING,
     "device": _DEVICE_NAME, "level": _LEVEL, "gain": _GAIN, "readout": _READOUT,
-    "temperature": _SET_POINT,
+    "temperature": _SET_POINT, "coadds": _COADDS,
 }  # fmt: skip
 # Whole degrees: a set point that is written with the noise of its converter is one all the same.
 _DEGREES = 1.0
@@ -177,6 +178,26 @@ _ABOUT = {
 def is_of(keyword, kinds):
     """Tell whether a card is of one of some kinds of settings, such as ``temperature``."""
     return _kind(keyword) in kinds
+
+
+# Serial numbers: other names of a device may be those of a kind of exposure (CCDTYPE).
+_SERIAL = re.compile(r".*(?:SER|SN|S/N|UID).*|(?:CAM(?:ERA)?|CCD|DET|CHIP|SENSOR)[-_]?ID")
+
+
+def is_decisive(keyword, by):
+    """Tell whether frames that both have a card, with other values, are of no use to each other.
+
+    Parameters
+    ----------
+    keyword : str
+    by : sequence of str
+        As for `told_apart`.
+    """
+    kind = _kind(keyword)
+    if kind == "device":
+        return bool(_SERIAL.fullmatch(keyword))
+    is_meant = kind in ("gain", "readout", "level", "coadds") and "TIME" not in keyword
+    return is_meant and _ABOUT.get(kind) in (None, *by)
 
 
 def told_apart(groups, by, *, but=()):

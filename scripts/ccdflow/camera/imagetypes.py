@@ -42,6 +42,13 @@ SYNONYMS = {
     ),
 }
 _TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
+# Words for the light of a flat: that of the sky, and that of a lamp.
+_LIGHTS = {
+    "sky": re.compile(r"sky|twi(?:l|f|ght)?|dusk|dawn|sflat"),
+    "lamp": re.compile(
+        r"dome|dmf|dflat|lamp|\bled\b|ledflat|quartz|qtz|qflat|intern|intflat|proj|screen"
+    ),
+}
 # Words that tell the type even among other words: 'BIAS 1x1', 'Neon lamp 2 s'.
 _STRONG = {
     **dict.fromkeys(["bias", "biases", "zero", "offset"], "bias"),
@@ -176,6 +183,21 @@ def _kind_of(content):
     if number is not None and content.keyword in _NUMBERED:
         return _NUMBERED[content.keyword].get(number, "")
     return known_type(str(content.value))
+
+
+def light_of(*texts):
+    """Return the light of a flat, ``sky`` or ``lamp``, after the first text that says it; else ''.
+
+    Parameters
+    ----------
+    *texts : str
+        Image type and object, as headers have them.
+    """
+    for text in texts:
+        found = [name for name, words in _LIGHTS.items() if words.search(text.lower())]
+        if len(found) == 1:
+            return found[0]
+    return ""
 
 
 def known_type(text):

@@ -12,6 +12,7 @@ from ccdflow.camera.cameras import MEASURED
 from ccdflow.detector.cosmics import find_cosmics
 from ccdflow.frame.extras import Extras
 from ccdflow.kinds import detecting, pixel_tables
+from ccdflow.kinds.association import epoch_of
 from ccdflow.kinds.combining import short
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
@@ -268,12 +269,6 @@ def _with_error(value, error):
     return with_error(value, error) if isinstance(value, float) and math.isfinite(value) else ""
 
 
-def epoch_of(context, camera, night):
-    """Return the night with which the epoch of a camera began, '' where it has had one only."""
-    profile = next((each for each in context.cameras if each.name == camera), None)
-    return "" if profile is None else profile.epoch_of(night)
-
-
 DETECTOR = NightDetector()
 
 
@@ -302,13 +297,20 @@ def pixels_for(context, row):
             found.setdefault(key, {}).setdefault(group.night, []).append(group.product)
         return found
 
-    setup = setup_of(context, row)
+    own = tuple(row.facts[name] for name in (*_SETUP, "part"))
+    setup = context.lookup(
+        ("detector's setup", row.camera, row.geometry, own), lambda: setup_of(context, row)
+    )
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
-    nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, {})
-    before = sorted(night for night in nights if night <= row.night)
-    most = context.settings["detector"]["nights"]
-    chosen = before[-most:] if before else sorted(nights)[:1]
-    return tuple(product for night in reversed(chosen) for product in nights[night])
+
+    def choose():
+        nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, {})
+        before = sorted(night for night in nights if night <= row.night)
+        most = context.settings["detector"]["nights"]
+        chosen = before[-most:] if before else sorted(nights)[:1]
+        return tuple(product for night in reversed(chosen) for product in nights[night])
+
+    return context.lookup(("pixels for", row.night, *key), choose)
 
 
 def measurements_of(context, products):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow import paths
+from ccdflow.camera.imagetypes import light_of
 from ccdflow.combine import header
 from ccdflow.combine.flats import (
     amplifier_ratios,
@@ -41,7 +42,19 @@ class Flat(Light):
     table = paths.FLAT_QUALITY
     why_moved = "its flats are no such group any more"
     before = ("bias", "dark")
-    always = ("filter", "grism")
+    always = ("filter", "grism", "optics")
+
+    def split(self, context, rows):
+        """Yield flats of the sky and those of a lamp where there are both: their shapes differ."""
+        lights = {}
+        for row in rows:
+            light = light_of(row.facts["imagetyp"], row.facts["object"])
+            lights.setdefault(light, []).append(row)
+        if len(lights) == 1 or not {"sky", "lamp"} <= set(lights):
+            yield (), rows
+            return
+        for light, part in lights.items():
+            yield ((("light", light),) if light else ()), part
 
     def lacks(self, context, group):
         """Return why there is no bias for flats whose bias level is still in them, or ''."""

@@ -17,6 +17,9 @@ def lag_words(lag):
     return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
 
 
+EPOCH = "epoch"
+"""The name in a setup of the night from which on a camera is another one."""
+
 # What of a setup is too long to be named.
 UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
 
@@ -73,12 +76,22 @@ def distance(about, frame):
 
 def how(about, frame):
     """Return in words in which criteria another setup differs from a frame's."""
-    return ", ".join(
-        f"another {UNSAID[name]}"
-        if name in UNSAID
-        else f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
-        for name, theirs, ours in differences(about.setup, frame.setup)
-    )
+    return ", ".join(_how(*each) for each in differences(about.setup, frame.setup))
+
+
+def _how(name, theirs, ours):
+    if name in UNSAID:
+        return f"another {UNSAID[name]}"
+    if name == EPOCH:
+        return f"epoch {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
+    if " " in name:
+        # A card in which all masters agree: they have none of it in their setup.
+        return f"{name} instead of {ours or theirs}"
+    return f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
+
+
+def _in_epoch(epoch, other):
+    return f"from {epoch} on" if epoch else f"before {other}"
 
 
 def setup_words(setup):
@@ -87,6 +100,8 @@ def setup_words(setup):
 
 
 def _said(name, value):
+    if name == EPOCH:
+        return f"from {value} on"
     if name == "ccdsum":
         return "x".join(value.split())
     return f"g{value}" if name == "gain" and value[0].isdigit() else value

@@ -103,25 +103,27 @@ class Science(Kind):
             ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
         )
         frame = context.outcome(reduced(row.file)).key
-        # Frames of the same steps, camera and recipe differ in their reduced frame alone.
+        # Frames of the same steps, camera and recipe differ in their reduced frame and temperature.
         alike = ("calibration", row.recipe, row.geometry, *map(id, steps))
         alike = (*alike, row.facts["readmode"], row.facts["gain"], group.pixels)
-        likewise = context.planned(alike, lambda: _Alike(Calibration(context, group).basis))
+        likewise = context.planned(alike, lambda: _Alike(Calibration(context, group)))
+        own = (frame, likewise.degrees(row))
         needs = [reduced(row.file), *needs, *group.pixels]
         planner.want(
-            self, product, row.night, likewise.basis(frame),
-            needs=needs, spare=spare, key=likewise.key(frame),
+            self, product, row.night, likewise.basis(*own),
+            needs=needs, spare=spare, key=likewise.key(*own),
         )  # fmt: skip
 
     def _steps(self, context, row):
-        kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
-        if row.facts["type"] in kinds:
-            # A dark is calibrated without a dark, and what comes after it.
-            kinds = kinds[: kinds.index(row.facts["type"])]
-        return tuple(
-            association.step_of(context, context.chain.by_name(kind), [row], row.night)
-            for kind in kinds
-        )
+        def make():
+            kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
+            if row.facts["type"] in kinds:
+                # A dark is calibrated without a dark, and what comes after it.
+                kinds = kinds[: kinds.index(row.facts["type"])]
+            return [context.chain.by_name(kind) for kind in kinds]
+
+        kinds = context.lookup(("steps of", row.facts["type"]), make)
+        return association.steps_of(context, kinds, row)
 
     def _products(self, context):
         return context.lookup(
@@ -287,28 +289,44 @@ def _lacking(what, made, why):
 
 
 class _Alike:
-    """What frames of the same steps depend on, all but the reduced frame.
+    """What frames of the same steps depend on, but for the reduced frame and its temperature.
 
     Parameters
     ----------
-    basis : dict
+    calibration : Calibration
         Of one of them.
     """
 
-    _PLACE = "\0"
+    _FRAME, _DEGREES = "\0", "\1"
 
-    def __init__(self, basis):
-        self._basis = basis
-        text = json.dumps({**basis, "frame": self._PLACE}, **CANONICAL)
-        self._before, self._after = text.split(json.dumps(self._PLACE))
+    def __init__(self, calibration):
+        self._dark = calibration.uses.get("dark")
+        self._basis = calibration.basis
+        basis = self.basis(self._FRAME, self._DEGREES)
+        text = json.dumps(basis, **CANONICAL)
+        self._before, _, rest = text.partition(json.dumps(self._FRAME))
+        self._between, _, self._after = rest.partition(json.dumps(self._DEGREES))
 
-    def basis(self, frame):
+    def degrees(self, row):
+        """Return by how many degrees the dark is warmer than a frame, None where nobody knows."""
+        return None if self._dark is None else association.degrees_apart(self._dark, row)
+
+    def basis(self, frame, degrees):
         """Return the basis of one whose reduced frame has a key."""
-        return {**self._basis, "frame": frame}
+        how = [_at(each, degrees) if each[0] == "dark" else each for each in self._basis["how"]]
+        return {**self._basis, "frame": frame, "how": how}
 
-    def key(self, frame):
+    def key(self, frame, degrees):
         """Return the hash of that basis, as `ccdflow.run.inventory.digest` gives it."""
-        return digest_of(f"{self._before}{json.dumps(frame)}{self._after}")
+        text = f"{self._before}{json.dumps(frame)}{self._between}"
+        return digest_of(
+            text if self._dark is None else f"{text}{json.dumps(degrees)}{self._after}"
+        )
+
+
+def _at(how, degrees):
+    kind, scale, lag, _, *rest = how
+    return [kind, scale, lag, degrees, *rest]
 
 
 def _is_made(context, row):
@@ -377,6 +395,10 @@ class Calibration:
             found["flat"] = _LEVEL_IN
         return {kind: text for kind, text in found.items() if text}
 
+    def degrees(self, use):
+        """Return by how many degrees a dark is warmer than the frame, None where nobody knows."""
+        return association.degrees_apart(use, self.row)
+
     @property
     def grade(self):
         """A, B or C."""
@@ -424,7 +446,7 @@ class Calibration:
                 for kind, use in self.uses.items()
             ],
             "how": [
-                [kind, use.scale, use.lag, use.degrees, use.grade, list(use.remarks)]
+                [kind, use.scale, use.lag, self.degrees(use), use.grade, list(use.remarks)]
                 for kind, use in self.uses.items()
             ],
             # What else there is changes no pixel; a frame that is refused says it.
@@ -461,7 +483,7 @@ class Calibration:
                 _STORE.get(context.results / use.product, kind, name=use.product),
                 use.scale,
                 use.lag,
-                use.degrees,
+                self.degrees(use),
             )
             for kind, use in self.uses.items()
         }

@@ -105,7 +105,7 @@ def try_master(context, product, master):
     uses = {
         kind: AppliedMaster(
             store.get(context.results / use.product, kind, name=use.product),
-            use.scale, use.lag, use.degrees,
+            use.scale, use.lag, work.degrees(use),
         )
         for kind, use in work.uses.items()
     }  # fmt: skip
