@@ -22,6 +22,26 @@ rule measure_detector:
         make(wildcards)  # ccdflow.kinds.detector.DETECTOR.make
 
 
+rule map_shutter:
+    """Flats of several exposures of a night -> the dead time of the shutter across the image."""
+    input:
+        needed,
+    output:
+        record("{product}"),
+    log:
+        log_of("{product}"),
+    wildcard_constraints:
+        product=r"detector/[^/]+/[^/]+/shutter_.+",
+    localrule: True
+    params:
+        flats=sources,
+        map=product,
+    message:
+        "{params.flats} -> {params.map}"
+    run:
+        make(wildcards)  # ccdflow.kinds.shutter.SHUTTER.make
+
+
 rule bad_pixels:
     """Bad pixels of all nights of an epoch -> map, with the first and last night of each."""
     input:

@@ -291,7 +291,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     assert [kind.name for kind in kinds.CHAIN] == [
-        "frame", "bias", "dark", "flat", "detector", "science", "picture", "quality",
+        "frame", "bias", "dark", "flat", "detector", "shutter", "science", "picture", "quality",
         "masters picture", "calibrated picture", "sheet", "page", "table", "dark table",
         "flat table", "associations", "bad pixels", "detector table", "trends", "index",
     ]  # fmt: skip

@@ -123,6 +123,21 @@ def measured_detector(camera, night, group):
     return f"detector/{segment(camera)}/{segment(night)}/pixels_{plain(group)}.fits"
 
 
+def shutter_map(camera, night, group):
+    """Return the path of the map of a shutter's dead time that a night's flats show."""
+    return f"detector/{segment(camera)}/{segment(night)}/shutter_{plain(group)}.fits"
+
+
+def is_of_night(product, start):
+    """Tell whether a path is that of what a night says of a detector, by how its name starts.
+
+    >>> is_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
+    True
+    """
+    parts = product.split("/")
+    return len(parts) == 4 and parts[0] == "detector" and parts[3].startswith(start)
+
+
 def bad_pixels(camera, group, epoch):
     """Return the path of the map of bad pixels of an epoch of a detector.
 

@@ -19,7 +19,7 @@ _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 _OWN = re.compile(
     r"(BIAS|DARK|FLAT)(IM|KEY|DT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
     r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|COSMICS"
-    r"|BPM(IM|KEY|NTS)|GAINMEAS|SHUTCOR"
+    r"|BPM(IM|KEY|NTS)|GAINMEAS|SHUT(COR|KEY|MEAN)"
 )
 # These cards of the camera describe raw pixels; readers would take them for the product's.
 _RENAMED = {

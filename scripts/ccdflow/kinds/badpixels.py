@@ -103,7 +103,7 @@ class BadPixels(Kind):
             ("NNIGHTS", len(group.nights), "nights with darks or flats"),
             ("NIGHT", made[-1].data["night"], "the mask is that of this night"),
         ]
-        return pixel_tables.write_hdus(context, record, cards, _columns(tables), images)
+        return pixel_tables.write_hdus(context, record, cards, images, _columns(tables))
 
 
 BAD_PIXELS = BadPixels()

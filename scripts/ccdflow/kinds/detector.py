@@ -70,7 +70,7 @@ class NightDetector(Kind):
 
     def has_name(self, product):
         """Tell whether a path is that of the measurement of a night."""
-        return product.startswith(self.place) and product.count("/") == 3
+        return paths.is_of_night(product, "pixels_")
 
     def is_enabled(self, context):
         """Tell whether the configuration asks for measurements."""
@@ -178,7 +178,8 @@ class NightDetector(Kind):
             ("NIGHT", group.night, "night whose darks and flats tell"),
             ("LOOKED", " ".join(found.looked), "what of the night could tell"),
         ]
-        return pixel_tables.write_hdus(context, record, cards, pixel_tables.columns_of(found.masks))
+        columns = pixel_tables.columns_of(found.masks)
+        return pixel_tables.write_hdus(context, record, cards, columns=columns)
 
     def carries(self, context, job):
         """Return the members of its masters, the masters, and theirs."""
@@ -348,7 +349,8 @@ class Measured:
     @cached_property
     def records(self):
         """The measurements that were made, oldest first."""
-        return measurements_of(self._context, self._group.pixels)
+        found = measurements_of(self._context, self._group.pixels)
+        return [record for record in found if record.kind == DETECTOR.name]
 
     @cached_property
     def basis(self):

@@ -20,6 +20,7 @@ from ccdflow.combine.masters import dark_factors
 from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
 from ccdflow.detector import choosing, flat_figures
+from ccdflow.detector.one_exposure import select_flats_of_one_exposure
 from ccdflow.kinds.association import taken, why_missing
 from ccdflow.kinds.combining import hours_of, short
 from ccdflow.kinds.light import Light
@@ -88,7 +89,10 @@ class Flat(Light):
         return bias, dark
 
     def select(self, context, group, found):
-        """Return the flats that look alike, bright enough and not saturated."""
+        """Return the flats that look alike, bright enough and not saturated.
+
+        Where those of several exposures do not, those of one.
+        """
         if not found:
             return choosing.Selection((), (), True, "")
         members = Members(context, group, found)
@@ -96,17 +100,20 @@ class Flat(Light):
         image = images[0]
         sample = self._sample(members, image, reduction)
         noises = members.noises(image, reduction)
-        return choosing.select_flats(
-            [
-                flat_figures.flat_statistics(
-                    frame,
-                    gain=noises[0].gain,
-                    read_noise=noises[0].read_noise or 0.0,
-                    saturated=float(np.isnan(frame).mean()),
-                )
-                for frame in sample
-            ]
-        )
+        stats = [
+            flat_figures.flat_statistics(
+                frame,
+                gain=noises[0].gain,
+                read_noise=noises[0].read_noise or 0.0,
+                saturated=float(np.isnan(frame).mean()),
+            )
+            for frame in sample
+        ]
+        whole = choosing.select_flats(stats)
+        if whole.agrees or None in members.seconds:
+            return whole
+        least = self.configuration(context)["minimum"]
+        return select_flats_of_one_exposure(stats, members.seconds, least) or whole
 
     def _sample(self, members, image, reduction):
         """Return some rows of an image of each flat, less bias and dark."""

@@ -14,7 +14,7 @@ from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
-from ccdflow.kinds import ageing, association
+from ccdflow.kinds import ageing, association, shutter_correction
 from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
@@ -91,12 +91,15 @@ class Science(Kind):
             product,
             row.night,
             row.camera,
-            detectors.how_measured(context, row),
+            (
+                *detectors.how_measured(context, row),
+                *shutter_correction.how_corrected(context, row),
+            ),
             (row.file,),
             (row.night,),
             self.name,
             steps,
-            detectors.pixels_for(context, row),
+            (*detectors.pixels_for(context, row), *shutter_correction.map_for(context, row)),
         )
         context.groups[product] = group
         needs, spare = context.planned(
@@ -159,7 +162,9 @@ class Science(Kind):
         group = context.groups[job.product]
         before = [context.groups[p] for p in group.pixels if p in context.groups]
         masters = masters_carried(context, group)
-        return [context.store.rows[group.files[0]]], [group, *masters, *before]
+        rows = [context.store.rows[group.files[0]]]
+        rows += shutter_correction.rows_needed(context, group)
+        return rows, [group, *masters, *before]
 
     def size(self, context, job):
         """Return the size of one frame."""
@@ -411,7 +416,8 @@ class Calibration:
         """What keeps it from grade A, for its header: what others there are does not matter."""
         said = [f"no {kind}" for kind in self.missing]
         said += ["dark left out: more noise than structure"] if self.is_dark_left_out else []
-        return [*said, *(f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks)]
+        said += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
+        return [*said, *filter(None, [self.shutter.why_not])]
 
     @cached_property
     def is_refused(self):
@@ -430,13 +436,20 @@ class Calibration:
         return packed.LOSSLESS if wanted is True else wanted or ""
 
     @cached_property
+    def shutter(self):
+        """How its shutter is corrected."""
+        use = self.uses.get("flat")
+        flat = None if use is None else self.context.outcome(use.product)
+        return shutter_correction.Correction(self.context, self.group, self.row, flat)
+
+    @cached_property
     def basis(self):
         """What its key is the hash of."""
         names = ["uncertainty", "mask"]
         if self.settings["cosmic_rays"]:
             names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
         packing = {"compress": self.compress} if self.compress else {}
-        measured = self.extra.basis
+        measured = self.extra.basis + self.shutter.basis
         return {
             **({"detector": measured} if measured else {}),
             "arithmetic": SCIENCE.version,
@@ -487,6 +500,10 @@ class Calibration:
             )
             for kind, use in self.uses.items()
         }
+        extras = self.extra.extras([image.shape for image in self._images])
+        if self.shutter.is_made:
+            uses["flat"] = replace(uses["flat"], master=self.shutter.applied(uses["flat"].master))
+            extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
         return calibrate_file(
             context.results / reduced(self.row.file),
             context.results / self.group.product,
@@ -499,7 +516,7 @@ class Calibration:
             mask=self.settings["mask"],
             scale_up=self.settings["scale_up"],
             tolerance=self.settings["temperature_tolerance"],
-            extras=self.extra.extras([image.shape for image in self._images]),
+            extras=extras,
             compress=self.compress,
             name=self.group.product,
         )

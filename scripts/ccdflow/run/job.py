@@ -124,7 +124,8 @@ class Group:
     steps : tuple of Step
         The masters that are applied to the frames, as they were chosen while planning.
     pixels : tuple of str
-        The measurements of the detector that tell which pixels of a frame are bad, newest first.
+        The measurements of the detector that tell which pixels of a frame are bad, newest first,
+        and that of its shutter where it is corrected.
     """
 
     product: str
