@@ -17,7 +17,7 @@ from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, read
 from ccdproc import ImageFileCollection
 
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, planes
+from ccdflow.files import checksum, planes, whole
 from ccdflow.frame import bits, calibrated
 from ccdflow.frame import masters as master_files
 from ccdflow.frame.calibrate import calibrate_arrays
@@ -289,10 +289,10 @@ def test_a_full_disk_leaves_the_old_product(night, tmp_path, monkeypatch):
     _, target = run(night, tmp_path)
     before = target.read_bytes()
 
-    def full(file, data, at):
+    def full(part, data, place):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(planes.os, "pwrite", full)
+    monkeypatch.setattr(whole.Part, "write_at", full)
     with pytest.raises(OSError, match="No space"):
         run(night, tmp_path)
     assert target.read_bytes() == before
