@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ccdflow import commandline
+from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files import packed
@@ -86,9 +87,10 @@ def calibrate(path, out, options, store):
             found = store.get(master, kind)
             if options.bias_is_out and kind != "bias":
                 found = replace(found, bias_key=uses["bias"].master.key, level_subtracted=True)
-            uses[kind] = AppliedMaster(
-                found, scale_of(unit.header, found, path) if kind == "dark" else 1.0
-            )
+            uses[kind] = AppliedMaster(found)
+            if kind == "dark":
+                scale = scale_of(unit.header, found, path)
+                uses[kind] = AppliedMaster(found, scale, degrees=degrees_of(unit.header, master))
     return calibrate_file(
         path,
         out / path.name,
@@ -114,6 +116,26 @@ def scale_of(header, dark, path):
     if abs(seconds - dark.exptime) <= max(EXACT_SECONDS, EXACT_PART * abs(seconds)):
         return 1.0
     return seconds / dark.exptime
+
+
+def degrees_of(header, dark):
+    """Return a dark's temperature minus a frame's; None where a header has none.
+
+    Set points are compared with set points, sensors with sensors.
+    """
+    other = read_units(dark)[0].header
+    for name in ("set_temperature", "temperature"):
+        mine, its = (
+            next(
+                (value for key in KEYWORDS[name].split()
+                 if (value := number(card_value(cards, key))) is not None),
+                None,
+            )
+            for cards in (header, other)
+        )  # fmt: skip
+        if mine is not None and its is not None:
+            return its - mine
+    return None
 
 
 def readout_of(unit, options):
