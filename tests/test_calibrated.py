@@ -329,6 +329,55 @@ def test_masters_that_do_not_fit_are_one_line(night, tmp_path, problem):
     assert not (tmp_path / "o.fits").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "dark", "flat", "without"),
+    [
+        ("still holds its bias, which would be subtracted twice", {"BIASKEY": None}, {}, ""),
+        ("and its bias with it", {"BIASKEY": None, "EXPTIME": 600.0}, {}, "bias"),
+        ("scaled up beyond the limit", {"EXPTIME": 100.0}, {}, ""),
+        ("of another temperature", {"SET-TEMP": None, "CCD-TEMP": -97.0}, {}, ""),
+        ("of another temperature", {"SET-TEMP": -90.0, "CCD-TEMP": -100.0}, {}, ""),
+        ("the flat still holds its bias level", {}, {"BIASKEY": None}, ""),
+        ("the flat is not normalised", {}, {"factor": 25_000}, ""),
+        ("the flat holds no lit pixel", {}, {"factor": 0}, ""),
+        ("exposure time of frame or dark is missing", {"EXPTIME": None}, {}, ""),
+        ("exposure time of frame or dark is missing", {"EXPTIME": 0.0}, {}, ""),
+        ("", {"SET-TEMP": -100.2, "CCD-TEMP": -92.0}, {}, ""),
+        ("", {}, {}, ""),
+    ],
+)
+def test_by_hand_what_physics_forbids_is_one_line(tmp_path, capsys, words, dark, flat, without):
+    """Masters that somebody made elsewhere, by the command line: nothing is written."""
+    import calibrate
+
+    shape = (12, 16)
+    about = {"BUNIT": "adu", "NCOMBINE": 9, "BIASKEY": "b"}
+    cards = {
+        "bias": {"CCDFKEY": "b", "BIASKEY": None},
+        "dark": {"EXPTIME": 300.0, "SET-TEMP": -100.0, "CCD-TEMP": -100.0} | dark,
+        "flat": {"FLATLVL": 2e4} | flat,
+    }
+    given = []
+    for kind, level in (("bias", 2.0), ("dark", 5.0), ("flat", 1.0)):
+        own = {k: v for k, v in (about | cards[kind]).items() if v is not None}
+        pixels = np.full(shape, level * own.pop("factor", 1), np.float32)
+        path = write(tmp_path / f"{kind}.fits", (pixels, own))
+        given += [f"{kind}={path}"] * (kind != without)
+    frame = {"BUNIT": "adu", "EXPTIME": 300.0, "GAIN": 1.5, "RDNOISE": 6.0, "SET-TEMP": -100.0}
+    frame["CCD-TEMP"] = -100.0
+    path = write(tmp_path / "s.fits", (np.full(shape, 107, np.float32), frame))
+    status = calibrate.main([f"out={tmp_path / 'out'}", str(path), *given])
+    said = capsys.readouterr().err
+    if words:
+        assert status == 1
+        assert words in said
+        assert said.count("\n") == 1
+        assert not (tmp_path / "out/s.fits").exists()
+    else:
+        assert (status, said) == (0, "")
+        assert (fits.getdata(tmp_path / "out/s.fits") == np.float32(100 * 1.5)).all()
+
+
 # -- shared masters --------------------------------------------------------------------------------
 
 

@@ -132,7 +132,7 @@ def test_a_late_frame(archive, late):
     shutil.copy2(archive.root / f"late/{late}.fits", archive.root / "raw/n2")
     expected = of(2, f"reduced {late}", *AGAIN[late]) | TABLES_AGAIN[late] | {"associations.csv"}
     if "pixels" in AGAIN[late]:
-        # The map of all nights, their table, and the steps in its figures.
+        # The map of all nights, their table, and its steps.
         expected |= MAP | {"detector.csv", "events.csv"}
     archive.makes(expected)
 
