@@ -13,7 +13,7 @@ from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
-from ccdflow.kinds import ageing, association
+from ccdflow.kinds import ageing, association, helping
 from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
@@ -216,7 +216,13 @@ class Science(Kind):
             lines += _lacking(
                 f"without {kind}", made, lambda r, kind=kind: r.data["missing"].get(kind)
             )
-        return lines + _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
+        lines += _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
+        return lines + helping.lines(made)
+
+    def section(self, context, night):
+        """Return the section on what the masters did to the frames of a night."""
+        records = [context.outcome(group.product) for group in self.night_groups(context, night)]
+        return helping.section(filter(None, records))
 
     def index_basis(self, context):
         """Return what the overview depends on: the masters whose ageing it shows."""
@@ -436,7 +442,7 @@ class Calibration:
             reason = "; ".join(self.missing.values())
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
-            done = self._calibrate(record.key)
+            done, helps = self._calibrate(record.key)
         except DamagedError:
             # What is read is made again, and then the frame.
             raise
@@ -446,7 +452,7 @@ class Calibration:
             record,
             stamp=ledger.stamp_of(self.context.results / record.product),
             content=str(done.words),
-            data=self._data(done),
+            data={**self._data(done), "helps": helps},
         )
 
     def _calibrate(self, key):
@@ -460,11 +466,12 @@ class Calibration:
             )
             for kind, use in self.uses.items()
         }
-        return calibrate_file(
+        chain, readouts = calibrate.Chain(**uses), self.readouts()
+        done = calibrate_file(
             context.results / reduced(self.row.file),
             context.results / self.group.product,
-            calibrate.Chain(**uses),
-            self.readouts(),
+            chain,
+            readouts,
             key=key,
             grade=self.grade,
             reasons=self.reasons,
@@ -475,6 +482,15 @@ class Calibration:
             extras=self.extra.extras([image.shape for image in self._images]),
             name=self.group.product,
         )
+        helps = helping.measure(
+            context.results / reduced(self.row.file),
+            chain,
+            readouts,
+            places=[image.hdu for image in self._images],
+            unit=done.unit,
+            name=self.group.product,
+        )
+        return done, helps
 
     @property
     def _images(self):
