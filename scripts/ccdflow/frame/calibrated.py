@@ -20,7 +20,7 @@ from ccdflow.frame.calibrate import SCALE_UP, Calibration, check, has_noise, lev
 from ccdflow.frame.extras import Extras
 from ccdflow.robust import MAD_TO_SIGMA
 
-ARITHMETIC = 2
+ARITHMETIC = 3
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
 # Pixels in a block, rows of it are even in number; and pixels that are written at once.

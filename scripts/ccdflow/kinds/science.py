@@ -19,7 +19,7 @@ from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
-from ccdflow.kinds.preparing import measured_gain, measured_read_noise
+from ccdflow.kinds.preparing import measured_read_noise
 from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
@@ -509,15 +509,14 @@ class Calibration:
 
         def readout(amplifier):
             noise = measured_read_noise(bias, amplifier.name)
-            gain = self.extra.gain(amplifier)
             return readout_of(
                 amplifier,
                 recipe,
                 level=levels.get(amplifier.name),
                 read_noise=noise,
                 measured=noise is not None,
-                gain=gain,
-                measured_gain=measured_gain(flat, amplifier) if gain is None else None,
+                gain=self.extra.gain(amplifier),
+                measured_gain=self.extra.gain_of_noise(amplifier, flat),
             )
 
         return [
