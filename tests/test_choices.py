@@ -202,6 +202,15 @@ def test_darks_two_months_off_against_scaled_ones_of_the_own_night(archive, own,
     assert archive.chosen(file) == {**OWN, "dark": night, "grade": "B"}
 
 
+def test_a_dark_that_is_too_short_by_a_trifle_is_not_stretched(archive):
+    """0.5 s of readout in 300 s: the dark of the night is right, not that of two months later."""
+    archive.calibrations(NIGHT)
+    archive.calibrations("2024-05-10", dark=300.5)
+    file = archive.take("science", NIGHT, exptime=300.5)
+    assert archive.chosen(file) == {**OWN, "grade": "B"}
+    assert archive.chosen(file, calibrate={"scale_up": 1})["dark"] == "2024-05-10"
+
+
 def test_a_night_is_not_split_at_midnight(archive):
     archive.take("bias", NIGHT, 5, time="17")
     archive.take("flat", NIGHT, 5, exptime=3.0, time="18")

@@ -121,6 +121,22 @@ def test_a_measured_gain_makes_electrons(tmp_path):
     assert "UNCERT" in [hdu.name for hdu in done.open("calibrated/n1/science_g1.fits")]
 
 
+def test_the_gain_of_the_noise_is_that_of_the_table_of_detectors(tmp_path):
+    """The profile's gain is 10 % off: pixels keep it, UNCERT and header have the measured one."""
+    detector = small_chain.simulate.draw_detector(
+        (101, 103), seed=4, shutter=0.0,
+        amplifiers=(small_chain.simulate.Amplifier(columns=(0, 103), gain=2.0, read_noise=7.0),),
+    )  # fmt: skip
+    chain = take(tmp_path, 1, detector=detector)
+    lines = [x for x in chain.profile.splitlines() if "gain" not in x]
+    done = run(tmp_path, chain, profile="\n".join([*lines, "gain: 1.8", ""]))
+    header = done.open("calibrated/n1/science_g1.fits")[0].header
+    (line,) = pd.read_csv(done.results / "detector.csv").itertuples()
+    assert (line.gain_used, header["AMPGAIN"]) == (1.8, 1.8)
+    assert header["GAINMEAS"] == pytest.approx(line.gain, rel=1e-3)
+    assert line.gain == pytest.approx(2.0, rel=0.03)
+
+
 ROOT = Path(__file__).parents[1]
 EFOSC = ROOT.parent / "shared" / "data" / "efosc2_2022"
 

@@ -142,6 +142,12 @@ def test_the_paragraph_of_the_guides_night(guide, tmp_path):
     assert f"12 darks of 300 s of this night (-{100 * (1 - then / now):.0f} % of read" in wishes
 
 
+def test_the_paragraph_says_which_frames_are_refused(guide, tmp_path):
+    context = look(guide, tmp_path / "none", calibrate={"missing": "refuse"}, flat={"minimum": 4})
+    text = "\n".join(plan_words.paragraphs(context, {"2016-01-15": []}, most=3))
+    assert "not calibrated: 2 of 2, as `calibrate: missing: refuse` wants whole frames" in text
+
+
 def test_many_nights_have_a_paragraph_for_the_last_ones_and_counts(tmp_path):
     for day in range(1, 7):
         chain = take(tmp_path, evening=datetime(2024, 3, day, 17), folder=f"n{day}", seed=day)

@@ -10,8 +10,9 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.camera.cameras import MEASURED
 from ccdflow.detector.cosmics import find_cosmics
+from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.frame.extras import Extras
-from ccdflow.kinds import detecting, pixel_tables
+from ccdflow.kinds import detecting, pixel_tables, preparing
 from ccdflow.kinds.association import epoch_of
 from ccdflow.kinds.combining import short
 from ccdflow.kinds.dark import DARK
@@ -365,13 +366,37 @@ class Measured:
         """
         if amplifier.gain is not None:
             return None
-        found = self._gains()
+        found = self._gains
         if amplifier.name not in found:
             return None
-        return float(np.mean(list(found.values())))
+        return float(np.mean([gain for gain, _ in found.values()]))
 
+    def gain_of_noise(self, amplifier, flat):
+        """Return the measured gain by which UNCERT is made, None where that in use is borne out.
+
+        Parameters
+        ----------
+        amplifier : ccdflow.camera.geometry.Amplifier
+        flat : ccdflow.run.ledger.Record or None
+            Of the frame's combined flat, whose gain is taken where no night's is measured.
+
+        Returns
+        -------
+        float or None
+            Electrons per adu.
+        """
+        if self.gain(amplifier) is not None:
+            return None
+        if amplifier.name not in self._gains:
+            return preparing.measured_gain(flat, amplifier)
+        measured, error = self._gains[amplifier.name]
+        if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
+            return measured
+        return None
+
+    @cached_property
     def _gains(self):
-        """Return {amplifier: gain}: the mean over nights of the same readout, by their errors."""
+        """{amplifier: (gain, error)}: the mean over nights of the same readout, by their errors."""
         setup, sums = setup_of(self._context, self._row), {}
         for record in self.records:
             group = self._context.groups.get(record.product)
@@ -383,7 +408,7 @@ class Measured:
                     total = sums.setdefault(each["amplifier"], [0.0, 0.0])
                     total[0] += weight * each["gain"]
                     total[1] += weight
-        return {name: total / weights for name, (total, weights) in sums.items()}
+        return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
 
     def extras(self, shapes):
         """Return the `ccdflow.frame.extras.Extras` of a frame.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+STRETCHED = 1.01
+"""A dark that has to be scaled up by less is as good as one that is scaled down."""
+
 
 def lag_words(lag):
     """Return how many nights before or after the frame's a master was taken.
@@ -47,7 +50,7 @@ def why_lost(best, other, rules):
     -------
     str
     """
-    if other.scale > 1 >= best.scale:
+    if other.scale > STRETCHED >= best.scale:
         return f"would be scaled up {other.scale:.3g} times"
     if rules.direction != "nearest" and _is_later(other):
         if not _is_later(best):

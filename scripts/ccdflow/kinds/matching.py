@@ -17,6 +17,7 @@ import numpy as np
 
 from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS
 from ccdflow.kinds import match_words
+from ccdflow.kinds.match_words import STRETCHED
 
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 
@@ -220,7 +221,7 @@ class _Shelf:
             self._flags[seconds] = tuple(
                 (
                     abs(own - seconds) <= reach,
-                    own > 0 and (seconds / own > 1) + (seconds / own > rules.scale_up),
+                    own > 0 and (seconds / own > STRETCHED) + (seconds / own > rules.scale_up),
                 )
                 for own in self.exposures
             )
@@ -416,13 +417,17 @@ def _rescaled(candidate, seconds):
     if candidate.scale == 1:
         return candidate
     scale = seconds / candidate.master.about.exptime
-    how = "up" if scale > 1 else "down"
     remarks = (
-        f"scaled {how} by {scale:.3g}" if remark.startswith("scaled ") else remark
+        scaled_words(scale) if remark.startswith("scaled ") else remark
         for remark in candidate.remarks
     )
     variance = candidate.variance * (scale / candidate.scale) ** 2
     return replace(candidate, scale=scale, variance=variance, remarks=tuple(remarks))
+
+
+def scaled_words(scale):
+    """Return how a dark is scaled: ``scaled down by 0.5``."""
+    return f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
 def _column(values):
@@ -461,7 +466,7 @@ def _ranked(shelf, kind, frame, noise, rules, seconds):
             off = _temperature_difference(shelf.set_points, shelf.sensors, frame)
             known = np.isfinite(off)
             usable = np.isfinite(scale) & ~(off > rules.temperature_tolerance)
-            usable &= ~up | (_number(frame.exptime) / shelf.exptimes <= rules.scale_up)
+            usable &= exact | (_number(frame.exptime) / shelf.exptimes <= rules.scale_up)
         variance = _predicted(shelf, kind, noise, scale, apart, seconds)
     later = ~own & ~(lags >= 0)
     is_last = later & (rules.direction != "nearest")
@@ -492,7 +497,7 @@ def _first(some, keys):
 
 
 def _scales(shelf, kind, frame, seconds):
-    """Return each master's scale, whether it needs none, and whether it is scaled up.
+    """Return each master's scale, whether it needs none, and whether it is stretched.
 
     The scale is that for ``seconds``, the rest that of the frame itself.
     """
@@ -503,7 +508,7 @@ def _scales(shelf, kind, frame, seconds):
     exact = _is_exact(shelf.exptimes, wanted)
     scale = np.where(exact, 1.0, _number(seconds) / shelf.exptimes)
     scale[~exact & ~(shelf.exptimes > 0)] = _NO_NUMBER
-    return scale, exact, ~exact & (wanted / shelf.exptimes > 1)
+    return scale, exact, ~exact & (wanted / shelf.exptimes > STRETCHED)
 
 
 def _is_exact(exptimes, seconds):
@@ -568,8 +573,7 @@ def _candidate(shelf, index, lags, own, scale, exact, up, known, variance):
     if not own[index]:
         remarks.append(match_words.lag_words(lags[index]))
     if not exact[index]:
-        how = "up" if up[index] else "down"
-        remarks.append(f"scaled {how} by {scale[index]:.3g}")
+        remarks.append(scaled_words(scale[index]))
     if not known[index]:
         remarks.append("temperature unknown")
     grade = "C" if up[index] else "B" if remarks else "A"

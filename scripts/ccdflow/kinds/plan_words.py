@@ -57,6 +57,11 @@ def paragraph(block):
     """Return the lines of a `ccdflow.kinds.planned.Block`."""
     types = ", ".join(f"{count} {name}" for name, count in block.types)
     lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
+    if block.refused:
+        lines.append(
+            f"  not calibrated: {block.refused} of {len(block.groups)}, as `calibrate: missing:"
+            " refuse` wants whole frames only"
+        )
     several = len(block.frames) > 1
     for line in block.taken:
         what, how = master_words(line), how_words(line, block)

@@ -14,13 +14,13 @@ from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
-from ccdflow.kinds import ageing, association, shutter_correction
+from ccdflow.kinds import ageing, association, helping, shutter_correction
 from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
-from ccdflow.kinds.preparing import measured_gain, measured_read_noise
+from ccdflow.kinds.preparing import measured_read_noise
 from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
@@ -221,7 +221,13 @@ class Science(Kind):
         why = _why_missing(context)
         for kind in STEPS:
             lines += _lacking(f"without {kind}", made, lambda r, kind=kind: why(r).get(kind))
-        return lines + _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
+        lines += _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
+        return lines + helping.lines(made)
+
+    def section(self, context, night):
+        """Return the section on what the masters did to the frames of a night."""
+        records = [context.outcome(group.product) for group in self.night_groups(context, night)]
+        return helping.section(filter(None, records))
 
     def index_basis(self, context):
         """Return what the overview depends on: the masters whose ageing it shows."""
@@ -476,7 +482,7 @@ class Calibration:
             reason = "; ".join(self.missing.values())
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
-            done = self._calibrate(record.key)
+            done, helps = self._calibrate(record.key)
         except DamagedError:
             # What is read is made again, and then the frame.
             raise
@@ -486,7 +492,7 @@ class Calibration:
             record,
             stamp=ledger.stamp_of(self.context.results / record.product),
             content=str(done.words),
-            data=self._data(done),
+            data={**self._data(done), "helps": helps},
         )
 
     def _calibrate(self, key):
@@ -504,11 +510,12 @@ class Calibration:
         if self.shutter.is_made:
             uses["flat"] = replace(uses["flat"], master=self.shutter.applied(uses["flat"].master))
             extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
-        return calibrate_file(
+        chain, readouts = MasterChain(**uses), self.readouts()
+        done = calibrate_file(
             context.results / reduced(self.row.file),
             context.results / self.group.product,
-            MasterChain(**uses),
-            self.readouts(),
+            chain,
+            readouts,
             key=key,
             grade=self.grade,
             reasons=self.reasons,
@@ -520,6 +527,15 @@ class Calibration:
             compress=self.compress,
             name=self.group.product,
         )
+        helps = helping.measure(
+            context.results / reduced(self.row.file),
+            chain,
+            readouts,
+            places=[image.hdu for image in self._images],
+            unit=done.unit,
+            name=self.group.product,
+        )
+        return done, helps
 
     @property
     def _images(self):
@@ -538,15 +554,14 @@ class Calibration:
 
         def readout(amplifier):
             noise = measured_read_noise(bias, amplifier.name)
-            gain = self.extra.gain(amplifier)
             return readout_of(
                 amplifier,
                 recipe,
                 level=levels.get(amplifier.name),
                 read_noise=noise,
                 measured=noise is not None,
-                gain=gain,
-                measured_gain=measured_gain(flat, amplifier) if gain is None else None,
+                gain=self.extra.gain(amplifier),
+                measured_gain=self.extra.gain_of_noise(amplifier, flat),
             )
 
         return [
