@@ -154,6 +154,7 @@ DAYS = np.arange(200.0)
         (DAYS, np.full(200, math.nan)),
         (DAYS, np.where(DAYS == 100, math.inf, 7.0)),
         (DAYS, np.cumsum(WHITE)),
+        (DAYS, np.where(DAYS < 60, 10 * WHITE, WHITE)),
         (DAYS + 150 * (DAYS >= 100), WHITE + 10 * np.sin(2 * np.pi * DAYS / 365)),
         (30 * DAYS, WHITE + 20 * np.sin(2 * np.pi * 30 * DAYS / 365.25)),
         (DAYS[:9], WHITE[:9] + 100 * (DAYS[:9] >= 5)),
@@ -161,8 +162,8 @@ DAYS = np.arange(200.0)
     ],
     ids=[
         "scatter", "ageing", "season", "a bad night", "pairs of bad nights", "nothing but zeros",
-        "nothing known", "an infinite value", "a walk at random", "a gap of 150 nights",
-        "a night a month", "too few nights", "none",
+        "nothing known", "an infinite value", "a walk at random", "noise that ends",
+        "a gap of 150 nights", "a night a month", "too few nights", "none",
     ],
 )  # fmt: skip
 def test_what_is_no_step(days, values):
