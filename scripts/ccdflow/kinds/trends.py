@@ -70,7 +70,7 @@ class Trends(Kind):
 
     def what_changed(self, before, now):
         """Say what makes the table out of date."""
-        return "epochs changed" if before["epochs"] != now["epochs"] else "its nights changed"
+        return "other epochs" if before["epochs"] != now["epochs"] else "its nights changed"
 
     def make(self, context, job, *, threads):
         """Find the steps, and write them: a row for each amplifier and figure."""
