@@ -182,11 +182,14 @@ def test_a_small_step_is_none_however_sure_it_is():
     assert len(find_steps(days, values)) == 1
 
 
-def test_few_hot_pixels_scatter_by_their_root():
+def test_few_hot_pixels_scatter_by_one_at_least():
     rng = np.random.default_rng(10)
-    days, few = np.arange(100), rng.poisson(2, 100).astype(float)
-    few[50:] = few[50:] % 3
+    days, few = np.arange(100), np.full(100, 8.0)
+    few[50:] = 9
     assert BY_NAME["hot"].steps(days, few) == []
+    few[50:] = 15
+    assert [event.first for event in BY_NAME["hot"].steps(days, few)] == [50]
+    assert BY_NAME["hot"].steps(days, rng.poisson(2, 100)) == []
     many = rng.poisson(np.where(days < 50, 300, 400)).astype(float)
     assert [event.first for event in BY_NAME["hot"].steps(days, many)] == [50]
 

@@ -79,7 +79,7 @@ class Trend:
     steady : float
         Part of its median by which it differs from night to night in any case.
     is_number : bool
-        Whether it counts pixels: it differs by its root as well.
+        Whether it counts pixels: it differs by one at least.
     is_level : bool
         Whether its zero means nothing: the parts are those of the read noise.
     """
@@ -109,7 +109,8 @@ class Trend:
         scale = scale if math.isfinite(scale) else 1.0
         floor = self.steady * scale
         if self.is_number:
-            floor = max(floor, math.sqrt(max(scale, 1.0)))
+            # The same pixels are hot every night: the number scatters by less than its root.
+            floor = max(floor, 1.0)
         return find_steps(days, values, errors, least=self.least * scale, floor=floor)
 
 
