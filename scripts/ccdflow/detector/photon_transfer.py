@@ -132,6 +132,15 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     return Gain(*combine_gains(found), float(level), float(variance), pixels)
 
 
+def _shape_of_noise(blocks, middle, good, read_noise):
+    """Return what the noise of pixels is in proportion to, by their level and the read noise."""
+    least = max(read_noise, 1e-3)
+    squares = np.median(np.abs(blocks[:, good]), axis=0) ** 2
+    bright = middle[good] >= np.median(middle[good])
+    a_level = MAD_TO_SIGMA**2 * np.median(squares[bright]) / max(np.median(middle[good][bright]), 1)
+    return np.sqrt(np.maximum(middle, 0) * a_level + least**2)
+
+
 def _scatter(scaled, good, read_noise):
     """Yield (level, variance, pixels, degrees of freedom) of each part of the levels.
 
@@ -175,15 +184,6 @@ def _scatter(scaled, good, read_noise):
         if (total := float(freedom[own].sum())) > 0:
             level = float(middle.reshape(shape[1:])[own].mean())
             yield level, float(squares[own].sum() / total), int(own.sum()), total
-
-
-def _shape_of_noise(blocks, middle, good, read_noise):
-    """Return what the noise of pixels is in proportion to, by their level and the read noise."""
-    least = max(read_noise, 1e-3)
-    squares = np.median(np.abs(blocks[:, good]), axis=0) ** 2
-    bright = middle[good] >= np.median(middle[good])
-    a_level = MAD_TO_SIGMA**2 * np.median(squares[bright]) / max(np.median(middle[good][bright]), 1)
-    return np.sqrt(np.maximum(middle, 0) * a_level + least**2)
 
 
 def combine_gains(gains):
