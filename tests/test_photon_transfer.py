@@ -56,6 +56,21 @@ def test_a_gradient_that_moves_between_frames_does_not_count_as_noise():
     assert found.gain == pytest.approx(1.7, abs=4 * found.error + 0.02)
 
 
+@pytest.mark.parametrize("lit", [0.15, 0.5, 0.9, 0.97])
+def test_the_lit_part_of_a_flat_tells_the_gain_beside_a_slit(lit):
+    """Levels from nothing to full in one part: the noise of the dark pixels is no limit there."""
+    rng = np.random.default_rng(6)
+    rows = np.linspace(0, 1, SHAPE[0])[:, None]
+    response = np.clip((lit - rows) / 0.04, 0.01, 1) * rng.normal(1, 0.01, SHAPE)
+    found = [
+        measure_gain(rng.poisson(40_000 * response, (2, *SHAPE)) / 1.7 + noise, 3.5)
+        for noise in rng.normal(0, 3.5, (6, 2, *SHAPE))
+    ]
+    gain, error = combine_gains(found)
+    assert gain == pytest.approx(1.7, abs=3 * error)
+    assert all(each.pixels > 0.999 * np.prod(SHAPE) for each in found)
+
+
 def test_masked_pixels_take_no_part():
     frames = flats(np.random.default_rng(4))
     clean = measure_gain(frames, 3.5)

@@ -154,6 +154,7 @@ DAYS = np.arange(200.0)
         (DAYS, np.full(200, math.nan)),
         (DAYS, np.where(DAYS == 100, math.inf, 7.0)),
         (DAYS, np.cumsum(WHITE)),
+        (DAYS, np.where(DAYS < 60, 10 * WHITE, WHITE)),
         (DAYS + 150 * (DAYS >= 100), WHITE + 10 * np.sin(2 * np.pi * DAYS / 365)),
         (30 * DAYS, WHITE + 20 * np.sin(2 * np.pi * 30 * DAYS / 365.25)),
         (DAYS[:9], WHITE[:9] + 100 * (DAYS[:9] >= 5)),
@@ -161,8 +162,8 @@ DAYS = np.arange(200.0)
     ],
     ids=[
         "scatter", "ageing", "season", "a bad night", "pairs of bad nights", "nothing but zeros",
-        "nothing known", "an infinite value", "a walk at random", "a gap of 150 nights",
-        "a night a month", "too few nights", "none",
+        "nothing known", "an infinite value", "a walk at random", "noise that ends",
+        "a gap of 150 nights", "a night a month", "too few nights", "none",
     ],
 )  # fmt: skip
 def test_what_is_no_step(days, values):
@@ -181,11 +182,14 @@ def test_a_small_step_is_none_however_sure_it_is():
     assert len(find_steps(days, values)) == 1
 
 
-def test_few_hot_pixels_scatter_by_their_root():
+def test_few_hot_pixels_scatter_by_one_at_least():
     rng = np.random.default_rng(10)
-    days, few = np.arange(100), rng.poisson(2, 100).astype(float)
-    few[50:] = few[50:] % 3
+    days, few = np.arange(100), np.full(100, 8.0)
+    few[50:] = 9
     assert BY_NAME["hot"].steps(days, few) == []
+    few[50:] = 15
+    assert [event.first for event in BY_NAME["hot"].steps(days, few)] == [50]
+    assert BY_NAME["hot"].steps(days, rng.poisson(2, 100)) == []
     many = rng.poisson(np.where(days < 50, 300, 400)).astype(float)
     assert [event.first for event in BY_NAME["hot"].steps(days, many)] == [50]
 

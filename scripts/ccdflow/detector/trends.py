@@ -35,6 +35,8 @@ _LAG = 20.0
 _MOST, _TRIES = 50, 5
 # Deviations beyond 3 sigma are outliers; what is left of a normal distribution is narrower.
 _CLIP, _OF_CLIPPED = 3.0, 1.0136
+# Nights of a part that may scatter more than the rest, and how many times as much it does then.
+_PART, _MORE = 30, 1.4
 # The scatter is known as well as from this part of the nights.
 _EFFICIENCY = 0.6
 _MOST_ALIKE = 0.95
@@ -77,7 +79,7 @@ class Trend:
     steady : float
         Part of its median by which it differs from night to night in any case.
     is_number : bool
-        Whether it counts pixels: it differs by its root as well.
+        Whether it counts pixels: it differs by one at least.
     is_level : bool
         Whether its zero means nothing: the parts are those of the read noise.
     """
@@ -107,7 +109,8 @@ class Trend:
         scale = scale if math.isfinite(scale) else 1.0
         floor = self.steady * scale
         if self.is_number:
-            floor = max(floor, math.sqrt(max(scale, 1.0)))
+            # The same pixels are hot every night: the number scatters by less than its root.
+            floor = max(floor, 1.0)
         return find_steps(days, values, errors, least=self.least * scale, floor=floor)
 
 
@@ -147,7 +150,9 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     known = np.flatnonzero(np.isfinite(values))
     if known.size < 2 * FEWEST:
         return []
-    own = np.zeros(values.size) if errors is None else np.nan_to_num(np.asarray(errors, float))
+    own = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
+    is_told = np.isfinite(own)
+    own = np.where(is_told, own, np.median(own[is_told]) if is_told.any() else 0.0)
     place = known[_in_company(values[known], own[known], floor)]
     if place.size < 2 * FEWEST:
         return []
@@ -158,7 +163,7 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
 
 def _in_company(values, errors, floor):
     """Return which values do not stand alone: most nights before, after or about them are alike."""
-    limit = _ALONE * np.hypot(np.maximum(_scatter(values), floor), errors)
+    limit = _ALONE * np.hypot(np.maximum(_scatters(values), floor), errors)
     reach = _RUNNING // 2
     about = np.pad(values, reach, constant_values=np.nan)
     about = np.lib.stride_tricks.sliding_window_view(about, _RUNNING)
@@ -177,6 +182,20 @@ def _in_company(values, errors, floor):
 def _scatter(values):
     """Return the standard deviation from night to night, whatever drifts: from differences."""
     return _deviation(np.diff(values)) / math.sqrt(2)
+
+
+def _scatters(values):
+    """Return the scatter at each night, (n,): that of all nights, or of a part that has more."""
+    whole, size = _scatter(values), values.size
+    parts = max(size // _PART, 1)
+    if parts == 1:
+        return np.full(size, whole)
+    changes = np.abs(np.diff(values, prepend=values[0]))[: parts * _PART].reshape(parts, _PART)
+    own = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
+    # A part in which it changes has that of its neighbours.
+    own = np.max([own[:-2], own[1:-1], own[2:]], axis=0)
+    own = np.where(own > _MORE * whole, own, whole)
+    return np.append(np.repeat(own, _PART), np.full(size % _PART, own[-1]))
 
 
 def _deviation(values):
@@ -238,7 +257,8 @@ class _Nights:
         typical = float(np.median(errors))
         least = max(floor, typical, 1e-9 * abs(self.middle), 1e-9)
         self.scatter = max(_scatter(values), least)
-        between = max(self.scatter**2 - typical**2, 0.0)
+        scatters = np.maximum(_scatters(values), self.scatter)
+        between = np.maximum(scatters**2 - typical**2, 0.0)
         self.weights = 1 / np.maximum(between + errors**2, (0.1 * self.scatter) ** 2)
         self.freedom = _EFFICIENCY * len(values)
 

@@ -32,6 +32,8 @@ _TOGETHER = 3
 RECENT = 30
 # Nights of the picture, and cameras that have one.
 _NIGHTS, _CAMERAS = 366, 6
+# The newest events, which the overview names; all are in the table.
+_SHOWN = 20
 
 
 class Trends(Kind):
@@ -70,7 +72,7 @@ class Trends(Kind):
 
     def what_changed(self, before, now):
         """Say what makes the table out of date."""
-        return "epochs changed" if before["epochs"] != now["epochs"] else "its nights changed"
+        return "other epochs" if before["epochs"] != now["epochs"] else "its nights changed"
 
     def make(self, context, job, *, threads):
         """Find the steps, and write them: a row for each amplifier and figure."""
@@ -110,7 +112,9 @@ class Trends(Kind):
         pictures = _pictures(context, series_of(context, since=nights[0]), events)
         if not pictures and not events:
             return None
-        rows = [_cells(step) for event in reversed(events) for step in event["steps"]]
+        hidden = len(events) > _SHOWN
+        shown = list(reversed(events[-_SHOWN:]))
+        rows = [_cells(step) for event in shown for step in event["steps"]]
         recent = [event for event in events if event["after"] <= RECENT]
         return Section(
             "steps",
@@ -121,7 +125,8 @@ class Trends(Kind):
                 " errors beyond drift and scatter. One that is real begins an epoch of the camera's"
                 " profile; then it is no step any more.",
                 *([] if events else ["No step is seen."]),
-                *(f"{_said(event)}: {_advice(context, event)}." for event in reversed(events)),
+                *(f"{_said(event)}: {_advice(context, event)}." for event in shown),
+                *([f"The {len(events) - _SHOWN} before them are in {self.place}."] * hidden),
             ),
             headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors")
             * bool(rows),
