@@ -7,7 +7,9 @@ python scripts/demo.py raw=demo/raw results=demo/results
 
 from __future__ import annotations
 
+import os
 import sys
+import webbrowser
 from collections import Counter
 from pathlib import Path
 
@@ -120,9 +122,6 @@ def message(raw, results):
     for path, text in products(results):
         name = f"{path}/" if path.is_dir() else str(path)
         lines += [f"  {name}", f"      {text}"]
-    index = results / paths.INDEX_PAGE
-    if index.is_file():
-        lines += ["", f"Open {index} in a browser: it leads to all of them."]
     lines += [
         "",
         "The same of your own frames, with 2 cores:",
@@ -130,6 +129,9 @@ def message(raw, results):
         f"  . {_environment()}/bin/activate",
         "  snakemake --cores 2 --config raw=FOLDER results=FOLDER",
     ]
+    index = results / paths.INDEX_PAGE
+    if index.is_file():
+        lines += ["", f"Open {index} in a browser: it leads to all of them."]
     return "\n".join(lines)
 
 
@@ -146,9 +148,36 @@ def run(options):
     return f"\n{message(raw, results)}"
 
 
+def offer(index):
+    """Ask whether to open the overview, where somebody sits at a terminal with a browser.
+
+    Parameters
+    ----------
+    index : Path
+        The page.
+
+    Returns
+    -------
+    bool
+        Whether it was opened: never by itself, and never in CI.
+    """
+    is_asked = sys.stdin.isatty() and sys.stdout.isatty() and not os.environ.get("CI")
+    if not is_asked or not index.is_file():
+        return False
+    try:
+        browser = webbrowser.get()
+        answer = input("Open it now? [y/N] ")
+    except (webbrowser.Error, EOFError, KeyboardInterrupt):
+        return False
+    return answer.strip().lower() in ("y", "yes") and browser.open(index.resolve().as_uri())
+
+
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    status = commandline.run(run, parse, arguments)
+    if status == 0:
+        offer(commandline.path(parse(arguments), "results", old_form=True) / paths.INDEX_PAGE)
+    return status
 
 
 if __name__ == "__main__":

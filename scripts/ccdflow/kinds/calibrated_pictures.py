@@ -154,7 +154,7 @@ class MastersPicture(CalibrationPicture):
             return None
         lines = [line for group in groups for line in _master_lines(context, group)]
         return Section(
-            "masters",
+            "darks-and-flats",
             "Combined darks and flats",
             (f"{_count(groups, DARK)} and {_count(groups, FLAT)}.",),
             headings=(
