@@ -61,7 +61,7 @@ def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None
     unit : ccdflow.files.planes.Unit
         The HDU of the image.
     amplifiers : sequence of ccdflow.frame.readout.Readout
-    chain : ccdflow.frame.calibrate.Chain
+    chain : ccdflow.frame.chain.MasterChain
     index : int
         Index of the masters' image.
     factor : callable, optional

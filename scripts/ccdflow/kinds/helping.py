@@ -87,7 +87,7 @@ def measure(path, chain, readouts, *, places, unit, name):
     ----------
     path : path-like
         The reduced frame.
-    chain : ccdflow.frame.calibrate.Chain
+    chain : ccdflow.frame.chain.MasterChain
         The masters as they were applied.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         The amplifiers of each image.
