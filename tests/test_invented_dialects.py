@@ -30,6 +30,8 @@ def test_a_filter_is_known_by_the_name_of_its_card():
     # The listed card counts, and an open one of the list gives way.
     assert facts_of(("FILTER", "R"), ("MYFLTID", "none at all")).filter == "R"
     assert facts_of(("FILTER", "Open"), ("ESO INS FILT5 NAME", "Ha")).filter == "Ha"
+    for text in ("CF-CLEAR1", "WaveplateOut", "Open (Lyot)", "No Filter"):
+        assert facts_of(("USFLTNM", text)).filter == "", text
     assert facts_of(("FLATFILE", "f.fits"), ("FILTSYS", "SDSS"), ("INSFLID", 5)).filter == ""
 
 
