@@ -1,10 +1,13 @@
 """Headers invented after real instruments: values known by the kind of a card's name."""
 
+import numpy as np
 import pytest
 from astropy.io import fits
+from small_frames import run_jobs
 
 from ccdflow.camera.facts import default_cards, describe
 from ccdflow.camera.geometry import card_number
+from ccdflow.frame.masters import read_master
 
 
 def header_of(*cards, nx=64, ny=48):
@@ -30,6 +33,8 @@ def test_a_filter_is_known_by_the_name_of_its_card():
     # The listed card counts, and an open one of the list gives way.
     assert facts_of(("FILTER", "R"), ("MYFLTID", "none at all")).filter == "R"
     assert facts_of(("FILTER", "Open"), ("ESO INS FILT5 NAME", "Ha")).filter == "Ha"
+    for text in ("CF-CLEAR1", "WaveplateOut", "Open (Lyot)", "No Filter"):
+        assert facts_of(("USFLTNM", text)).filter == "", text
     assert facts_of(("FLATFILE", "f.fits"), ("FILTSYS", "SDSS"), ("INSFLID", 5)).filter == ""
 
 
@@ -115,3 +120,42 @@ def test_words_of_one_instrument_in_one_word():
     assert facts_of(("OBSMODE", "OsirisSkyFlat")).type == "flat"
     assert facts_of(("OBSMODE", "IMAGING"), ("IMAGETYP", "zero")).type == "bias"
     assert facts_of(("NDFCLASS", "MFFFF")).type == "flat"
+
+
+def write_extensions(path, kind, number, *, light, strips=False):
+    """A file of two images of unlike sizes, and perhaps their overscans as images of their own."""
+    rng = np.random.default_rng(number)
+    primary = fits.PrimaryHDU(
+        header=fits.Header(
+            {"INSTRUME": "MOSAIC", "IMAGETYP": kind, "EXPTIME": 5.0 * bool(light),
+             "DATE-OBS": f"2024-03-10T04:{number:02d}:00", "LONGITUD": -111.6, "FILTER": "V"}
+        )
+    )  # fmt: skip
+    hdus = [primary]
+    for name, shape, level, scale in (("Q1", (48, 64), 300, 1), ("Q2", (40, 56), 400, 3)):
+        data = level + light * scale + np.sqrt(light * scale + 9) * rng.standard_normal(shape)
+        hdus.append(fits.ImageHDU(np.rint(data).astype(np.uint16), name=name))
+    for name in ("OVERSCAN1", "OVERSCAN2") if strips else ():
+        hdus.append(fits.ImageHDU(np.full((48, 10), 300, np.uint16), name=name))
+    fits.HDUList(hdus).writeto(path)
+
+
+@pytest.mark.parametrize("strips", [False, True])
+def test_each_of_several_images_has_its_own_uncertainty_and_mask(strips, tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for n in range(3):
+        write_extensions(raw / f"b{n}.fits", "bias", n, light=0, strips=strips)
+        write_extensions(raw / f"f{n}.fits", "flat", n + 10, light=10_000, strips=strips)
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame", "bias", "flat"))
+    said = [line for line in run.lines if "OVERSCAN1, OVERSCAN2: overscan in an image" in line]
+    assert bool(said) == strips
+    (flat,) = (tmp_path / "results" / "combined").rglob("flat*.fits")
+    with fits.open(flat) as hdus:
+        names = [hdu.name for hdu in hdus[1:]]
+        # Images first, as in a reduced frame: an image has one index in all products.
+        assert names == ["Q1", "Q2", "UNCERT1", "MASK1", "UNCERT2", "MASK2"]
+        errors = [hdus[name].data.copy() for name in ("UNCERT1", "UNCERT2")]
+    for image, error in zip(read_master(flat, "flat").images, errors, strict=True):
+        assert image.data.shape == error.shape
+        assert np.allclose(image.error(), error)

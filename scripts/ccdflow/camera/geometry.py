@@ -277,13 +277,22 @@ def image_hdus(headers):
     Nor does a mask of bad pixels beside an image: no amplifier reads it out.
     """
     images = [index for index, header in enumerate(headers) if _is_image(header)]
-    no_masks = [index for index in images if not is_mask(headers[index])]
-    return tuple(no_masks or images)
+    frames = [i for i in images if not (is_mask(headers[i]) or is_overscan(headers[i]))]
+    return tuple(frames or images)
 
 
 def is_mask(header):
     """Tell by its EXTNAME whether an extension is a mask of bad pixels."""
     return _MASK.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
+
+
+_OVERSCAN = re.compile(r".*(?:over-?scan|ovr?scn?\b|oscan|pre-?scan).*", re.IGNORECASE)
+
+
+def is_overscan(header):
+    """Tell by name or description whether an extension is the overscan of another one."""
+    said = (card_value(header, name) for name in ("EXTNAME", "EXTDESC", "DESC", "HDUNAME"))
+    return any(isinstance(text, str) and _OVERSCAN.fullmatch(text) for text in said)
 
 
 def _is_image(header):

@@ -35,7 +35,7 @@ class Dark(Light):
     counted = words
     short = "combined darks"
     stage = 3
-    version = 2
+    version = 3
     type = "dark"
     block = "dark"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")

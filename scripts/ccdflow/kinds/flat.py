@@ -36,7 +36,7 @@ class Flat(Light):
     counted = words
     short = "combined flats"
     stage = 4
-    version = 2
+    version = 3
     type = "flat"
     block = "flat"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")
