@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from ccdflow.detector.history import Seen, combine_nights
 from ccdflow.files import whole
+from ccdflow.files.headertext import card_text, printable
 from ccdflow.frame.extras import sparse
 from ccdflow.run import ledger
 
@@ -37,7 +38,8 @@ def write_hdus(context, record, cards, images=(), columns=None):
     primary = fits.PrimaryHDU()
     primary.header["CCDFKEY"] = (record.key, "what this product depends on")
     for keyword, value, comment in cards:
-        primary.header[keyword] = (value, comment)
+        value = printable(value) if isinstance(value, str) else value
+        primary.header.extend(fits.Header.fromstring(card_text(keyword, value, comment)))
     hdus = fits.HDUList([primary])
     hdus += [fits.ImageHDU(pixels, name=name) for name, pixels in images]
     if columns is not None:
