@@ -167,11 +167,11 @@ def test_the_page_has_the_masters_the_runner_up_and_why_it_lost(tmp_path):
     chain = take(tmp_path, darks=((60.0, 4), (90.0, 3)), science=(("g", 60.0, 2),))
     done = run(tmp_path, chain)
     section = ASSOCIATIONS.section(done.context, "2024-03-01")
-    rows = {row[1]: row for row in section.rows}
-    assert rows["dark"][2] == "4 x 60 s of 03-01"
-    assert rows["dark"][4].endswith("_90s")
-    assert rows["dark"][5] == "would be scaled by 0.667"
-    assert rows["flat"][4:6] == ("-", "-")
+    rows = {row[0]: row for row in section.rows}
+    assert rows["dark"][1] == "4 x 60 s of 03-01"
+    assert rows["dark"][5].endswith("_90s")
+    assert rows["dark"][6] == "would be scaled by 0.667"
+    assert rows["flat"][5:7] == ("-", "-")
     (noise,) = section.facts
     skies = [_sky(done, f"calibrated/science_g{n}.fits") for n in (1, 2)]
     assert noise[0] == "g 60 s"
@@ -425,7 +425,7 @@ def test_the_scripts_help_has_an_example():
         assert "Example, after `make demo`:\n\npython scripts/" in module.__doc__
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS
-    assert plan_words.HEADINGS[4:6] == ("Runner-up", "Why it lost")
+    assert plan_words.HEADINGS[5:7] == ("Runner-up", "Why it lost")
 
 
 def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profile(tmp_path):

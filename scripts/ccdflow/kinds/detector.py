@@ -403,7 +403,7 @@ class Measured:
             group = self._context.groups.get(record.product)
             if group is None or group.shared[: len(setup)] != setup:
                 continue
-            for each in record.data["quality"]:
+            for each in record.data.get("quality", ()):
                 if math.isfinite(each["gain"]) and each["gain_error"] > 0:
                     weight = each["gain_error"] ** -2
                     total = sums.setdefault(each["amplifier"], [0.0, 0.0])
