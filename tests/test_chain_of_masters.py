@@ -288,3 +288,14 @@ def test_gains_and_faults_do_not_matter_to_a_camera_of_one_amplifier(tmp_path):
     good = chain.good("science_g1.fits")
     spread = pull(hdus, chain.perfect("science_g1.fits"), good)
     assert spread.std() == pytest.approx(1.0, abs=0.05)
+
+
+def test_flats_that_are_saturated_throughout_make_none_and_give_way(tmp_path):
+    """Those of the night before are taken: a flat of saturated pixels alone is none."""
+    take(tmp_path, evening=datetime(2024, 2, 29, 17), folder="before", science=(), seed=3)
+    chain = take(tmp_path, folder="own", flat_level=1e6)
+    done = run(tmp_path, chain)
+    assert done.records[FLATS["g"]].status == ledger.REFUSED
+    assert done.records[FLATS["g"]].reason == "all of them are saturated throughout"
+    header = done.open("calibrated/own/science_g1.fits")[0].header
+    assert header["FLATIM"] == FLATS["g"].replace("2024-03-01", "2024-02-29")

@@ -24,6 +24,8 @@ _LAG = 4
 _CLIP = 4.0
 # A bias that stays in by less than this cancels with its dark.
 _LEAST_SHARE = 0.01
+# As in the mask of a calibrated frame.
+_UNLIT = 0.2
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,9 @@ def effects(frame, masters, factors=1.0, shares=None):
         kind: image * factors * scale for kind, (image, scale) in masters.items() if kind != "flat"
     }
     flat = masters["flat"][0] if "flat" in masters else None
+    if flat is not None:
+        # What is not lit has no response to divide by.
+        flat = np.where(flat < _UNLIT, np.float32(np.nan), flat)
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = _Sample(light if flat is None else light / flat)
@@ -145,8 +150,9 @@ class _Sample:
 
 
 def _effect(ours, theirs):
-    noise, noise_without, of_noise = _compared(ours.steps, theirs.steps)
-    spread, spread_without, of_structure = _compared(ours.boxes, theirs.boxes)
+    # A hot pixel counts in neither; a glow that the master takes away counts, a star in both not.
+    noise, noise_without, of_noise = _compared(ours.steps, theirs.steps, np.logical_and)
+    spread, spread_without, of_structure = _compared(ours.boxes, theirs.boxes, np.logical_or)
     # The median of n values is as noisy as pi / (2 n) of one.
     own = np.pi / 2 / ours.size
     return Effect(
@@ -159,11 +165,18 @@ def _effect(ours, theirs):
     )
 
 
-def _compared(ours, theirs):
-    """Return the means of two kinds of squares, and the standard error of their difference."""
+def _compared(ours, theirs, both):
+    """Return the means of two kinds of squares, and the standard error of their difference.
+
+    Parameters
+    ----------
+    ours, theirs : numpy.ndarray
+    both : callable
+        Makes of what is no outlier in each what counts.
+    """
     usable = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[usable], theirs[usable]
-    kept = (ours <= _limit(ours)) & (theirs <= _limit(theirs))
+    kept = both(ours <= _limit(ours), theirs <= _limit(theirs))
     if not kept.any():
         return (float("nan"),) * 3
     ours, theirs = ours[kept], theirs[kept]

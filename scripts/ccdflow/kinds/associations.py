@@ -140,7 +140,7 @@ class Associations(Kind):
             line.partition(": ") for block in blocks for line in plan_words.noise_lines(block)
         ]
         return Section(
-            "masters",
+            "choices",
             "Which master, and what the noise is made of",
             (said,) if said else (),
             (

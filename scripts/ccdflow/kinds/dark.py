@@ -72,6 +72,8 @@ class Dark(Light):
         """Return the darks that look alike: level, structure, noise, temperature."""
         if not found:
             return choosing.Selection((), (), True, "")
+        if nothing := selecting.none_usable(context, found):
+            return nothing
         members = Members(context, group, found)
         statistics, saturated = self._statistics(members)
 

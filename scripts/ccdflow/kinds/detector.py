@@ -403,7 +403,6 @@ class Measured:
             group = self._context.groups.get(record.product)
             if group is None or group.shared[: len(setup)] != setup:
                 continue
-            # One that is yet to be made again has no figures.
             for each in record.data.get("quality", ()):
                 if math.isfinite(each["gain"]) and each["gain_error"] > 0:
                     weight = each["gain_error"] ** -2
@@ -421,7 +420,7 @@ class Measured:
             (ny, nx) of its images.
         """
         cards, masks = [], ()
-        usable = [r for r in self.records if r.data.get("shapes") == [list(s) for s in shapes]]
+        usable = [r for r in self.records if r.data["shapes"] == [list(s) for s in shapes]]
         if usable:
             share = self._context.settings["detector"]["share"]
             masks = pixel_tables.masks_of(self._context, usable, shapes, share)

@@ -21,6 +21,7 @@ from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
 from ccdflow.detector import choosing, flat_figures
 from ccdflow.detector.one_exposure import select_flats_of_one_exposure
+from ccdflow.kinds import selecting
 from ccdflow.kinds.association import taken, why_missing
 from ccdflow.kinds.combining import hours_of, short
 from ccdflow.kinds.light import Light
@@ -95,6 +96,8 @@ class Flat(Light):
         """
         if not found:
             return choosing.Selection((), (), True, "")
+        if nothing := selecting.none_usable(context, found):
+            return nothing
         members = Members(context, group, found)
         reduction, images = self.reduced_as(context, members.rows[0])
         image = images[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import PurePosixPath
 
 from ccdflow.files.cards import card_value
@@ -80,7 +80,7 @@ class Help:
         )
 
 
-def measure(path, chain, readouts, *, places, unit, name):
+def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
     """Return what each master does to a frame, for its record.
 
     Parameters
@@ -95,6 +95,8 @@ def measure(path, chain, readouts, *, places, unit, name):
         The HDU of each image.
     unit : str
         Of the calibrated frame.
+    is_spectrum : bool
+        Whether the structure of frame and flat is that of light through a grism: it is no fault.
     name : str
         Of the frame, for errors.
 
@@ -118,6 +120,8 @@ def measure(path, chain, readouts, *, places, unit, name):
             name=name,
         )
         for kind, effect in own.items():
+            if kind == "flat" and is_spectrum:
+                effect = replace(effect, structure=0.0, structure_without=0.0, structure_error=0.0)
             found[kind].append(astuple(effect))
     averages = {kind: _mean(values) for kind, values in found.items()}
     return {
@@ -173,7 +177,7 @@ def lines(records):
     return said[:_MOST] + ([f"... and {rest} more such masters"] if rest > 0 else [])
 
 
-def section(records):
+def section(context, records):
     """Return the section of a night's page on what its masters did to its frames, or None."""
     found = helps_of(records)
     if not found:
@@ -191,18 +195,30 @@ def section(records):
             " frames. A bias that cancels with its dark is not in the table.",
         ),
         headings=(
-            "Master", "Frames", "Noise with", "without", "Structure with", "without", "Verdict",
+            "Master", "Verdict", "Noise with", "Noise without", "Structure with",
+            "Structure without", "Frames",
         ),
-        rows=tuple(_cells(each) for each in found),
+        rows=tuple(_cells(each, context.groups.get(each.product)) for each in found),
     )  # fmt: skip
 
 
-def _cells(each):
+def _cells(each, group):
     own = each.effect
     return (
-        PurePosixPath(each.product).name,
-        str(each.frames),
+        _words(each, group),
+        each.verdict,
         *(f"{value**0.5:.4g}" for value in (own.noise, own.noise_without)),
         *(f"{value**0.5:.3g}" for value in (own.structure, own.structure_without)),
-        each.verdict,
+        str(each.frames),
     )
+
+
+def _words(each, group):
+    """Return a master in words: ``dark 300 s of 2016-01-15``; a few, for narrow windows."""
+    if group is None:
+        return PurePosixPath(each.product).name
+    shared = dict(group.shared)
+    seconds = shared.get("exptime")
+    what = (shared.get("filter"), shared.get("grism"), seconds and f"{float(seconds):g} s")
+    light = (shared.get("light"), shared.get("optics"))
+    return " ".join(filter(None, (each.kind, *what, *light, "of", group.shown)))

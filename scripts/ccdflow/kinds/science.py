@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from ccdflow import paths
+from ccdflow.camera.filters import is_open
 from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import packed
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
@@ -227,7 +228,7 @@ class Science(Kind):
     def section(self, context, night):
         """Return the section on what the masters did to the frames of a night."""
         records = [context.outcome(group.product) for group in self.night_groups(context, night)]
-        return helping.section(filter(None, records))
+        return helping.section(context, filter(None, records))
 
     def index_basis(self, context):
         """Return what the overview depends on: the masters whose ageing it shows."""
@@ -533,6 +534,7 @@ class Calibration:
             readouts,
             places=[image.hdu for image in self._images],
             unit=done.unit,
+            is_spectrum=bool(grism := self.row.facts["grism"]) and not is_open(grism),
             name=self.group.product,
         )
         return done, helps
