@@ -1,14 +1,18 @@
 """Pages of a simulated night with everything on them: hints, headings, names, axe finds nothing."""
 
 import html.parser
+import re
 from collections import Counter
 
 import pytest
 import small_chain
+from astropy.io import fits
 from browser import AXE, CHROMIUM, act
 from small_frames import run_jobs
 
 from ccdflow.kinds import CHAIN
+
+SATURATED = "science_g1.fits"
 
 
 class Headings(html.parser.HTMLParser):
@@ -44,6 +48,9 @@ def pages(tmp_path_factory):
     """The page of the tiny night and the overview, with sections of all kinds: [path, path]."""
     top = tmp_path_factory.mktemp("pages")
     chain = small_chain.make(top / "raw")
+    # The core of a star, smaller than a pixel of the small picture of a large frame.
+    with fits.open(chain.raw / SATURATED, mode="update") as hdus:
+        hdus[0].data[50:53, 20:24] = 65535
     done = run_jobs(
         chain.raw, top / "results", {"simcam": chain.profile},
         kinds=[kind.name for kind in CHAIN], pictures={"per_type": 1}, detector={"enabled": True},
@@ -81,3 +88,17 @@ def test_a_page_of_everything_fits_and_axe_finds_no_fault(pages):
     for page in pages:
         scripts = (AXE,) if AXE.is_file() else ()
         assert act(page, look, scripts=scripts) == [[], 1300, []]
+
+
+def test_a_frame_with_a_saturated_star_is_marked_with_the_number_of_its_pixels(pages):
+    tiles = re.findall(r"<li data-kind.*?</li>", pages[0].read_text("utf-8"))
+    marked = {
+        name[1]: why[1]
+        for tile in tiles
+        if (why := re.search(r'title="([^"]*)">saturated<', tile))
+        and (name := re.search(r'class="name">([^<]*)<', tile))
+    }
+    with fits.open(pages[0].parents[2] / f"calibrated/{SATURATED}") as hdus:
+        count = int((hdus["MASK"].data & 1).astype(bool).sum())
+    assert count >= 12
+    assert marked == {"science_g1": f"{count} pixels of it"}

@@ -100,7 +100,7 @@ def write_page(context, job):
     basis = page_basis(context, night)
     sections = [section for kind in context.chain for section in kind.sections(context, night)]
     content = page.night_page(
-        page.NightPage(
+        page.NightContent(
             night=night,
             cameras=tuple(_cameras(context, night)),
             sections=tuple(sections),

@@ -23,6 +23,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
 from ccdflow.kinds.preparing import measured_read_noise
 from ccdflow.kinds.writing import drawing_module
+from ccdflow.maskbits import SATURATED
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
@@ -341,6 +342,12 @@ def _at(how, degrees):
     return [kind, scale, lag, degrees, *rest]
 
 
+def _saturated(images):
+    """Return the number of saturated pixels of a frame as figures; {} without a mask."""
+    counts = [image["flags"][SATURATED] for image in images if "flags" in image]
+    return {"saturated": sum(counts)} if counts else {}
+
+
 def _is_made(context, row):
     record = context.outcome(reduced(row.file))
     return record is not None and record.status == ledger.MADE
@@ -581,4 +588,5 @@ class Calibration:
             "uncertain": done.uncertain,
             "unit": done.unit,
             "images": [{name: image.get(name) for name in figures} for image in done.images],
+            **_saturated(done.images),
         }
