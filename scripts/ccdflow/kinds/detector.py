@@ -64,6 +64,7 @@ class NightDetector(Kind):
     short = "measurements of detectors"
     todo = "make"
     stage = 5
+    version = 2
     place = "detector/"
     why_moved = "there are no such darks or flats any more"
 

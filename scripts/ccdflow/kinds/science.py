@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from ccdflow import paths
+from ccdflow.detector import cosmics
 from ccdflow.errors import DamagedError, FrameError
 from ccdflow.frame import calibrate
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
@@ -403,6 +404,7 @@ class Calibration:
         measured = self.extra.basis + self.shutter.basis
         return {
             **({"detector": measured} if measured else {}),
+            **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
             "arithmetic": SCIENCE.version,
             "frame": getattr(self.frame, "key", ""),
             "masters": [
