@@ -187,7 +187,10 @@ def _scatter(scaled, good, read_noise):
 
 
 def combine_gains(gains):
-    """Return the mean of gains from several exposures, weighted by their errors.
+    """Return the mean of gains from several exposures, weighted by their relative errors.
+
+    What is averaged is the noise over the signal, one over the gain, which scatters about its true
+    value; a gain that came out low by chance has a small error of its own, and would draw the mean.
 
     Parameters
     ----------
@@ -196,14 +199,16 @@ def combine_gains(gains):
     Returns
     -------
     gain, error : float
-        Electrons per adu; NaN if none is finite.
+        Electrons per adu; NaN if none is finite. The error is one standard error.
     """
     found = [each for each in gains if np.isfinite(each.gain)]
     if not found:
         return np.nan, np.nan
-    weights = np.array([each.error**-2 for each in found])
     values = np.array([each.gain for each in found])
-    return float((weights * values).sum() / weights.sum()), float(weights.sum() ** -0.5)
+    weights = np.array([each.error for each in found], dtype=np.float64)
+    weights = (values / weights) ** 2
+    gain = weights.sum() / (weights / values).sum()
+    return float(gain), float(gain * weights.sum() ** -0.5)
 
 
 def measure_linearity(times, levels, errors, at):

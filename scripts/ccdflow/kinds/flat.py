@@ -72,6 +72,9 @@ class Flat(Light):
         basis = super().group_basis(context, group)
         if self._dark_use(context, group) is not None:
             basis["scale_up"] = context.settings["calibrate"]["scale_up"]
+        if len({context.store.rows[file].facts["exptime"] for file in group.files}) > 1:
+            # Those of one exposure are combined where all together do not agree.
+            basis["exposures"] = "one where all do not agree"
         return basis
 
     def _dark_use(self, context, group):

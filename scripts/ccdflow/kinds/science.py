@@ -8,6 +8,7 @@ from functools import cached_property
 
 from ccdflow import paths
 from ccdflow.camera.filters import is_open
+from ccdflow.detector import cosmics
 from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import packed
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
@@ -466,6 +467,7 @@ class Calibration:
         measured = self.extra.basis + self.shutter.basis
         return {
             **({"detector": measured} if measured else {}),
+            **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
             "arithmetic": SCIENCE.version,
             "frame": getattr(self.frame, "key", ""),
             "masters": [
