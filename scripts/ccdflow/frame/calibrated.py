@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.errors import DamagedError, FrameError
-from ccdflow.files import checksum, packed, rawfile
+from ccdflow.files import checksum, packed
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, read_rows, read_units
-from ccdflow.frame import bits, calibrated_header, saturation, signal
+from ccdflow.frame import bits, calibrated_header, saturation, signal, sky
+from ccdflow.frame.buffers import Buffers
 from ccdflow.frame.calibrate import ImageCalibration
 from ccdflow.frame.chain import SCALE_UP, check, has_noise, level_is_out
 from ccdflow.frame.extras import Extras
-from ccdflow.robust import MAD_TO_SIGMA
 
 ARITHMETIC = 3
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
@@ -27,9 +27,6 @@ ARITHMETIC = 3
 # Pixels in a block, rows of it are even in number; and pixels that are written at once.
 _BLOCK_PIXELS = 1 << 16
 _CHUNK_PIXELS = 1 << 20
-_SKY_ROWS, _SKY_LAG = 64, 4
-# Differences beyond so many sigma are of stars; the variance of a normal distribution cut there.
-_SKY_CLIP, _SKY_KEPT, _SKY_ROUNDS = 3.0, 0.97334, 4
 _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 
@@ -231,13 +228,13 @@ class _Image:
         self.figures = {}
         self._file = file
         self._name = name
-        self._noise = noise
-        self._with_mask = mask
+        self.has_noise = noise
+        self.has_mask = mask
         self._extras = extras
         suffix = str(place) if place else ""
         self._suffix = suffix
         masks = [u for u in units[1:] if u.name == f"MASK{suffix}" and u.shape == self.unit.shape]
-        self._mask_unit = masks[0] if masks else None
+        self.mask_unit = masks[0] if masks else None
         self._measure()
 
     # -- figures from a sample, before the pixels are written ------------------------------------
@@ -246,19 +243,19 @@ class _Image:
         """Sample the image: its background, the level and noise of its sky."""
         ny, _ = self.unit.shape
         self.background = None
-        if self._noise:
+        if self.has_noise:
             tiles = signal.tiles_of(ny)
             self.background = signal.Background(tiles, self._sample(tiles.all_rows))
-        rows = _sky_rows(ny)
+        rows = sky.sampled(ny)
         self.figures = {
-            **_sky(self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))),
-            "sky_predicted": self._predict(rows) if self._noise else None,
+            **sky.level_and_noise(self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))),
+            "sky_predicted": self._predict(rows) if self.has_noise else None,
             "saturation": self._saturation(),
             **self._noises(),
         }
-        if self._with_mask:
+        if self.has_mask:
             self.figures["flags"] = dict.fromkeys(bits.MEANING, 0)
-            if self._extras.find_cosmics is not None and self._noise:
+            if self._extras.find_cosmics is not None and self.has_noise:
                 self.figures["cosmics_kept"] = True
 
     def _sample(self, rows):
@@ -304,7 +301,7 @@ class _Image:
         chain, work = self.work.chain, self.work
         levels, found = [], {}
         factor = max(work.factor(readout) for readout in work.readouts)
-        if self._noise:
+        if self.has_noise:
             for kind, scale in (("bias", abs(chain.bias_share)), ("dark", chain.scale)):
                 if work.plane(kind) is not None:
                     # The noise of a bias is slow to compute, and not needed if the bias cancels.
@@ -344,14 +341,14 @@ class _Image:
 
     def uncertainty_plane(self):
         """Return a list of the plane of the standard errors; [] if there is none."""
-        if not self._noise:
+        if not self.has_noise:
             return []
         cards = calibrated_header.uncertainty_cards(self.work.unit)
         return self._extension("uncertainty", cards, f"UNCERT{self._suffix}", ">f4")
 
     def mask_plane(self):
         """Return a list of the plane of the mask; [] if there is none."""
-        if not self._with_mask:
+        if not self.has_mask:
             return []
         return self._extension("mask", calibrated_header.mask_cards(), f"MASK{self._suffix}", ">i2")
 
@@ -376,7 +373,7 @@ class _Image:
         ny, nx = self.unit.shape
         rows = max(2, _BLOCK_PIXELS // nx // 2 * 2)
         chunk = max(rows, _CHUNK_PIXELS // nx // rows * rows)
-        buffers = _Buffers(self, rows, min(chunk, ny))
+        buffers = Buffers(self, rows, min(chunk, ny))
         with np.errstate(invalid="ignore", over="ignore"):
             for start in range(0, ny, chunk):
                 stop = min(start + chunk, ny)
@@ -385,12 +382,12 @@ class _Image:
                 count = stop - start
                 edge = buffers.image[count : count + 2].copy()
                 writer.write(self.planes["image"], buffers.image[1 : 1 + count])
-                if self._noise:
+                if self.has_noise:
                     writer.write(self.planes["uncertainty"], buffers.errors[:count])
                 # The rows of the chunk are not in the processor's byte order any more.
                 buffers.image[:2] = edge
         self._check_sum(buffers)
-        if self._with_mask:
+        if self.has_mask:
             self._finish_mask(writer, buffers.mask, chunk)
 
     def _finish_mask(self, writer, mask, chunk):
@@ -419,8 +416,8 @@ class _Image:
         is estimated from its neighbours.
         """
         ny = self.unit.shape[0]
-        self._apply(slice(buffers.done, min(rows.stop + int(self._noise), ny)), start, buffers)
-        if not self._noise:
+        self._apply(slice(buffers.done, min(rows.stop + int(self.has_noise), ny)), start, buffers)
+        if not self.has_noise:
             return
         image, first = buffers.image, rows.start - start
         if rows.start == 0:
@@ -432,7 +429,7 @@ class _Image:
         scratch = buffers.scratch_of(count + 2)
         around = image[first : first + count + 2]
         self.work.noise.write(rows, around, self.background, variance, scratch)
-        if self._with_mask:
+        if self.has_mask:
             self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
         np.sqrt(variance, out=variance)
 
@@ -443,7 +440,7 @@ class _Image:
         values = buffers.image[rows.start - start + 1 : rows.stop - start + 1]
         np.copyto(values, stored)
         buffers.add(values)
-        if self._with_mask:
+        if self.has_mask:
             flags = buffers.mask[rows]
             self.work.mask(rows, values, self._stored_mask(rows, buffers), flags)
             if self._extras.bad_pixels is not None:
@@ -461,10 +458,10 @@ class _Image:
                     self.figures["flags"][bit] += count
 
     def _stored_mask(self, rows, buffers):
-        if self._mask_unit is None:
+        if self.mask_unit is None:
             return None
         stored = buffers.stored_mask[: rows.stop - rows.start]
-        read_rows(self._file, self._mask_unit, rows.start, stored, name=self._name)
+        read_rows(self._file, self.mask_unit, rows.start, stored, name=self._name)
         return stored
 
     def _check_sum(self, buffers):
@@ -481,88 +478,6 @@ class _Image:
                 value=claimed,
                 remedy="reduce it again",
             )
-
-
-class _Buffers:
-    """A thread's memory for blocks and chunks of one image, reused for the next frame.
-
-    ``image`` has the chunk's rows from its second row on, and the rows before and after the chunk;
-    ``done`` is the first row that is not calibrated yet.
-    """
-
-    def __init__(self, image, rows, chunk):
-        ny, self._width = image.unit.shape
-        self.words = self.done = 0
-        width = self._width
-        self.stored = _buffer("stored", (rows + 1, width), image.unit.dtype)
-        self.image = _buffer("image", (chunk + 2, width), np.float32)
-        self.errors = self.mask = self.stored_mask = None
-        if image._noise:
-            self._scratch = _buffer("scratch", (3, (rows + 2) * width), np.float32)
-            self.errors = _buffer("errors", (chunk, width), np.float32)
-        if image._with_mask:
-            # What touches a pixel is known when the whole image is: the mask is written last.
-            self.mask = _buffer("mask", (ny, width), np.int16)
-        if image._mask_unit is not None:
-            self.stored_mask = _buffer("stored mask", (rows + 1, width), image._mask_unit.dtype)
-
-    def scratch_of(self, count):
-        """Return scratch memory for so many rows, (3, count nx)."""
-        return self._scratch[:, : count * self._width]
-
-    def add(self, reduced):
-        """Add reduced pixels to their checksum."""
-        self.words += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
-
-
-def _buffer(use, shape, dtype):
-    dtype = np.dtype(dtype)
-    count = int(np.prod(shape))
-    memory = rawfile.scratch.get(("calibrated", use), count * dtype.itemsize)
-    return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)
-
-
-def _sky_rows(ny):
-    """Return the indices of rows, evenly spread, each of which has a row after it."""
-    return np.unique(np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS // 2)).round().astype(int))
-
-
-def _sky(first, second):
-    """Return level and noise of the sky of a median pixel.
-
-    The noise is that of differences between a pixel and one some columns away in the next row: the
-    two have the same background, but neither the level of a row (which differences within a row
-    do not show, though it is in UNCERT) nor read noise in common (the EFOSC2's is correlated by
-    -0.1 from one column to the next, which makes differences of neighbours 3 % too large).
-
-    Parameters
-    ----------
-    first, second : numpy.ndarray
-        (k, nx): rows of an image, and the row after each.
-    """
-    values = np.concatenate([first, second])
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return {"sky": None, "sky_rms": None}
-    lag = min(_SKY_LAG, first.shape[1] - 1)
-    steps = (second[:, lag:] - first[:, : first.shape[1] - lag]).ravel()
-    steps = steps[np.isfinite(steps)]
-    rms = _clipped_rms(steps) / 2**0.5 if steps.size else None
-    return {"sky": float(np.median(values)), "sky_rms": rms}
-
-
-def _clipped_rms(steps):
-    """Return the standard deviation of differences about 0, stars left out.
-
-    The median absolute deviation is a start only: of whole numbers it is one itself.
-    """
-    squares = np.square(steps, dtype=np.float64)
-    sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5
-    sigma = sigma or float(np.mean(squares)) ** 0.5
-    for _ in range(_SKY_ROUNDS):
-        kept = squares[squares <= (_SKY_CLIP * sigma) ** 2]
-        sigma = (float(np.mean(kept)) / _SKY_KEPT) ** 0.5
-    return sigma
 
 
 def _middle(image, readout, part):
