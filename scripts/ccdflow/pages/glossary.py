@@ -68,10 +68,10 @@ OF_SECTIONS = {
     },
     "steps": {
         "First night": "The first night after the step",
-        "Amplifier": "Camera and amplifier",
-        "Figure": "What has changed, and its unit",
-        "Before": "Mean of the figure before the step, and its error",
-        "After": "Mean of the figure after it, and its error",
+        "Amplifier": "Camera, amplifier and setup",
+        "Figure": "The figure that has changed",
+        "Before": "The figure before the step, with its unit",
+        "After": "The figure after it, with its unit",
         "Errors": "Size of the step in its standard errors",
     },
     "ageing": {
