@@ -10,10 +10,9 @@ from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from ccdflow.maskbits import HOT, SATURATED, UNCALIBRATED, UNLIT
-from ccdflow.robust import MAD_TO_SIGMA
 from ccdflow.verify.accounts import CannotRemake, gains_of
 from ccdflow.verify.combining import master_file
+from ccdflow.verify.meanings import HOT, MAD_TO_SIGMA, SATURATED, UNCALIBRATED, UNLIT
 
 _LEAST_FLAT, _UNLIT_BELOW = 1e-3, 0.2
 _OF_FRAMES = 1 | 2 | 4

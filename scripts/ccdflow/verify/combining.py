@@ -18,8 +18,8 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
-from ccdflow.robust import MAD_TO_SIGMA
 from ccdflow.verify.accounts import CannotRemake, product_of
+from ccdflow.verify.meanings import MAD_TO_SIGMA
 
 _BOX = 32
 _ON_LIMIT = 5e-4

@@ -15,8 +15,8 @@ from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from ccdflow.robust import MAD_TO_SIGMA_SHORT
 from ccdflow.verify.accounts import CannotRemake
+from ccdflow.verify.meanings import MAD_TO_SIGMA
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _noise_of(strips, amplifier):
         # One mean for all pixels would follow the outliers.
         centre = np.median(values) if amplifier.axis == "frame" else values.mean(1, keepdims=True)
         deviation = np.abs(values - centre)
-        kept = deviation[deviation <= 5 * max(MAD_TO_SIGMA_SHORT * np.median(deviation), 1.0)]
+        kept = deviation[deviation <= 5 * max(MAD_TO_SIGMA * np.median(deviation), 1.0)]
         squares += float((kept**2).sum()) * number / (number - 1)
         count += kept.size
     return (squares / count) ** 0.5 if count else None

@@ -14,7 +14,6 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.maskbits import HOT
 from ccdflow.verify import calibrating, combining, remake
 from ccdflow.verify.accounts import (
     CannotRemake,
@@ -26,6 +25,7 @@ from ccdflow.verify.accounts import (
     raw_file,
     read_headers,
 )
+from ccdflow.verify.meanings import HOT
 
 VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
 
