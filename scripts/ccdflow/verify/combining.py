@@ -213,16 +213,6 @@ def _masks(paths, hdu, rows, values, account):
         if (ceiling := _places(path).ceilings[hdu]) is not None:
             masked[number] |= values[number] >= ceiling
     return masked
-    for number, path in enumerate(paths):
-        with fits.open(path) as opened:
-            names = [each.name for each in opened]
-            header = opened[hdu].header
-            name = f"MASK{hdu}" if hdu else "MASK"
-            if name in names:
-                masked[number] = np.array(opened[name].section[rows, :]) != 0
-        if (ceiling := _ceiling(header)) is not None:
-            masked[number] |= values[number] >= ceiling
-    return masked
 
 
 def _ceiling(header):
