@@ -64,8 +64,10 @@ class FrameAccount:
         Across the overscan; '' where none was subtracted.
     model : str
         Along it; '' where each row or column has its own level.
-    order : int
-        Of the model.
+    order, iterations : int
+        Of the model: degree or number of pieces, and rounds of rejection.
+    sigma : float
+        Limit of rejection, in standard deviations about the median.
     images : dict of int to tuple of AmplifierAccount
         For each HDU of the product that holds an image.
     """
@@ -76,6 +78,8 @@ class FrameAccount:
     statistic: str
     model: str
     order: int
+    sigma: float
+    iterations: int
     images: dict
 
 
@@ -235,6 +239,8 @@ def account_of_frame(headers):
             statistic=first.get("OSCSTAT", ""),
             model=first.get("OSCMODEL", ""),
             order=first.get("OSCORDER", 0),
+            sigma=first["OSCSIGMA"] if "OSCMODEL" in first else 0.0,
+            iterations=first["OSCITERS"] if "OSCMODEL" in first else 0,
             images={
                 number: _amplifiers(header)
                 for number, header in enumerate(headers)

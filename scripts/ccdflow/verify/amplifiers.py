@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from ccdflow.verify.accounts import slices_of
+from ccdflow.verify.comparing import Differs
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
@@ -95,6 +96,19 @@ def readouts_of(header, first, reduced, bias):
             )
         )
     return found
+
+
+def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, factor=1.0):
+    """Raise unless a card has the noise of a level: to 6 %, and to a part of its rounding.
+
+    How often the median of very many pixels is a whole number depends on their noise; the product
+    takes 0.6 of the rounding of one pixel where it may be all of it.
+    """
+    noise = level_noise(header, tail, read_noise, rounding)
+    is_frame = card(header, "OSCAXIS", tail) == "frame"
+    apart = abs((said / factor) ** 2 - noise**2)
+    if apart > 0.12 * noise**2 + (0.5 * ROUNDING if is_frame else 0.002):
+        raise Differs(f"{keyword} is {noise * factor:.6g}, and its card has {said}")
 
 
 def level_noise(header, tail, read_noise, rounding):

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from ccdflow.verify import combining, measuring
 from ccdflow.verify.accounts import CannotRemake, account_of_combined, gains_of, product_of
-from ccdflow.verify.amplifiers import ROUNDING, card, level_noise, number, place_of, tails_of
+from ccdflow.verify.amplifiers import ROUNDING, card, check_level_noise, number, place_of, tails_of
 from ccdflow.verify.comparing import (
     OF_COMBINED,
     Differs,
@@ -333,8 +333,9 @@ def _check_model(made, bias):
         if gain is not None:
             same_value(f"MODGN{tail}", model.gain, gain)
         if number(header.get(f"MODLN{tail}")) is not None:
-            noise = level_noise(header, tail, model.read_noise, 0.0 if measured else ROUNDING)
-            same_value(f"MODLN{tail}", model.level_noise, noise, part=0.06, least=0.02)
+            rounding = 0.0 if measured else ROUNDING
+            own = (f"MODLN{tail}", model.level_noise, header, tail, model.read_noise, rounding)
+            check_level_noise(*own)
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         if len(frames) < 2 or not frames.size:

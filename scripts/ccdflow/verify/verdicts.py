@@ -6,25 +6,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.verify import remake
 from ccdflow.verify.accounts import (
     CannotRemake,
-    account_of_frame,
-    product_of,
     read_headers,
 )
 from ccdflow.verify.calibrated import verify_calibrated
 from ccdflow.verify.combined import verify_combined
 from ccdflow.verify.comparing import (
-    OF_REDUCED,
     Differs,
     check_sums,
-    same_bits,
-    same_cards,
 )
+from ccdflow.verify.frames import verify_frame
 
 VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
 
@@ -90,7 +84,7 @@ def verify(product, *, raw, results, whole=False):
         check_sums(content)
         headers = read_headers(content)
         if kind == "frame":
-            fields = _verify_frame(headers, results / product, raw)
+            fields = verify_frame(headers, results / product, raw)
         elif kind == "calibrated":
             fields = verify_calibrated(headers, results / product, results)
         else:
@@ -104,30 +98,3 @@ def verify(product, *, raw, results, whole=False):
         # Its sums are right, and its cards are no account of anything.
         fields = {"verdict": DIFFERS, "reason": f"its header cannot be followed: {error!r}"}
     return Verdict(product, kind, **fields, seconds=round(time.perf_counter() - began, 3))
-
-
-def _verify_frame(headers, path, raw):
-    account = account_of_frame(headers)
-    source = remake.read_raw(account, raw)
-    if source.fingerprint != account.fingerprint:
-        raise Differs(f"RAWFP is {account.fingerprint}, and the raw file has {source.fingerprint}")
-    expected = product_of(account.raw)
-    if not path.as_posix().endswith(expected):
-        raise Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
-    pixels = 0
-    with fits.open(path, memmap=False) as hdus:
-        for hdu, image in remake.remake_frame(account, source.images).items():
-            pixels += same_bits(hdus[hdu].data, image)
-    _check_overscan(account, source.images)
-    same_cards(headers[0], source.first, OF_REDUCED)
-    return {"compared": "bit for bit with ccdproc", "pixels": pixels, "largest": 0.0}
-
-
-def _check_overscan(account, raw):
-    """Compare the level and the noise in the header with those of the raw overscan."""
-    for amplifier, level, noise in remake.overscan_figures(account, raw):
-        where = f" of amplifier {amplifier.name}" if amplifier.name else ""
-        if abs(amplifier.level - level) > 1e-5 * abs(level) + 1e-9:
-            raise Differs(f"the level{where} is {level:.6g}, and its card has {amplifier.level}")
-        if noise and amplifier.noise is not None and abs(amplifier.noise / noise - 1) > 5e-3:
-            raise Differs(f"the noise{where} is {noise:.6g}, and its card has {amplifier.noise}")
