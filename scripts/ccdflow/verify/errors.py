@@ -13,6 +13,7 @@ from ccdflow.verify.planes import light_of
 _BLOCK = 1 << 16
 EXACT, LOOSE = 2e-5, 0.05
 """Relative: cards have six digits; where a bias has errors from the scatter of its values."""
+_ROUNDED = 4 * float(np.finfo(np.float32).eps)
 _NEAR = 5e-3
 """How near its limit a decision on a pixel's light may go either way: pixels are float32."""
 
@@ -196,15 +197,19 @@ def wrong_in(errors, padded, rows, noise, smooth):
             before.reshape(-1)[at], lit, flat.reshape(-1)[at], part, photon.reshape(-1)[at]
         )
 
+    # The product exchanges the light of these pixels: float32 is rounded at the larger variance.
+    replaced = variance.reshape(-1)[found.at].copy()
     variance.reshape(-1)[found.at] = of(found.light)
+    limit = np.full(variance.shape, EXACT)
+    limit.reshape(-1)[found.at] += _ROUNDED * replaced / variance.reshape(-1)[found.at]
     with np.errstate(invalid="ignore"):
         expected = np.sqrt(variance) / flat
-        off = np.abs(errors - expected) > EXACT * expected
+        off = np.abs(errors - expected) > limit * expected
     off |= ~np.isfinite(errors) & np.isfinite(expected)
     # A decision near its limit may have gone the other way.
     maybe = off.reshape(-1)[found.at] & (found.near < _NEAR)
     for lights in found.others:
         again = np.sqrt(of(lights)) / flat.reshape(-1)[found.at]
-        good = np.abs(errors.reshape(-1)[found.at] - again) <= EXACT * again
+        good = np.abs(errors.reshape(-1)[found.at] - again) <= limit.reshape(-1)[found.at] * again
         off.reshape(-1)[found.at[maybe & good]] = False
     return off, expected
