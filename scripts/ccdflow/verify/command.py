@@ -23,7 +23,7 @@ def named(results, words):
             raise UserError(
                 "there is no such product",
                 file=results / product,
-                allowed=f"a file below {results}/reduced or {results}/combined",
+                allowed=f"a FITS file below {results}, as `ls {results}/reduced` has them",
             )
         products.append(product)
     return products

@@ -18,11 +18,18 @@ from ccdflow.verify.comparing import (
     Differs,
     check_sums,
 )
+from ccdflow.verify.detector import verify_detector
 from ccdflow.verify.frames import verify_frame
 
 VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
 
-_KINDS = {"reduced": "frame", "combined": "combined", "calibrated": "calibrated"}
+KINDS = {
+    "reduced": "frame",
+    "combined": "combined",
+    "calibrated": "calibrated",
+    "detector": "detector",
+}
+"""What the products in a folder of the results are verified as."""
 
 
 _UNUSABLE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, VerifyError)
@@ -37,7 +44,7 @@ class Verdict:
     ----------
     product : str
         Relative to the results folder.
-    kind : {'frame', 'combined', 'calibrated'}
+    kind : {'frame', 'combined', 'calibrated', 'detector'}
     compared : str
         Against what, and how closely.
     pixels : int
@@ -77,18 +84,14 @@ def verify(product, *, raw, results, whole=False):
     Verdict
     """
     began = time.perf_counter()
-    kind = _KINDS[product.partition("/")[0]]
+    folder = product.partition("/")[0]
+    kind = KINDS.get(folder, folder)
     raw, results = Path(raw), Path(results)
     try:
         content = (results / product).read_bytes()
         check_sums(content)
         headers = read_headers(content)
-        if kind == "frame":
-            fields = verify_frame(headers, results / product, raw)
-        elif kind == "calibrated":
-            fields = verify_calibrated(headers, results / product, results)
-        else:
-            fields = verify_combined(headers, results / product, results, whole)
+        fields = _verify_as(kind, headers, results / product, raw, results, whole)
     except CannotRemake as error:
         fields = {"verdict": CANNOT, "reason": str(error)}
     except Differs as error:
@@ -98,3 +101,15 @@ def verify(product, *, raw, results, whole=False):
         # Its sums are right, and its cards are no account of anything.
         fields = {"verdict": DIFFERS, "reason": f"its header cannot be followed: {error!r}"}
     return Verdict(product, kind, **fields, seconds=round(time.perf_counter() - began, 3))
+
+
+def _verify_as(kind, headers, path, raw, results, whole):
+    if kind == "frame":
+        return verify_frame(headers, path, raw)
+    if kind == "calibrated":
+        return verify_calibrated(headers, path, results)
+    if kind == "combined":
+        return verify_combined(headers, path, results, whole)
+    if kind == "detector":
+        return verify_detector(headers, path, results)
+    raise CannotRemake(f"nothing verifies the products in {kind}/")
