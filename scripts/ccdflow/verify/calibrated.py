@@ -199,7 +199,7 @@ def _check_dark(first, reduced, dark, scale):
         same_figure({"DARKSCAL": scale}, "DARKSCAL", 1.0 if is_equal else frame / own, part=1e-2)
     degrees = number(reduced.get("CCD-TEMP")), number(dark.get("CCD-TEMP"))
     if "DARKDTMP" in first and None not in degrees:
-        same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=1.0)
+        same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
 
 
 def _check_mask(mask, image, frame, hdu, header, first):

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import ccdproc
 import numpy as np
 from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData
-from astropy.stats import mad_std
+from astropy.stats import mad_std, sigma_clip
 
 from ccdflow.verify.accounts import CannotRemake, product_of
 from ccdflow.verify.meanings import MAD_TO_SIGMA
@@ -316,24 +316,30 @@ def _by_ccdproc(stack, masked, account, scale, *, counts):
 
 
 def _repeatedly(stack, masked, account, scale):
-    """Clip and combine by `ccdproc.Combiner`: its rejection is called once more for each round."""
-    images = []
+    """Clip by `astropy.stats.sigma_clip` and combine by `ccdproc.Combiner`.
+
+    Its own `sigma_clipping` calls the same, but for one round: it forgets what an earlier one left
+    out.
+    """
+    images, good = [], _good(stack, masked)
+    spread = partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd
     for sign in (-1, 1):
         limit = account.clip * (1 + sign * _ON_LIMIT)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            good = _good(stack, masked)
+            clipped = sigma_clip(
+                np.where(good, stack, np.nan),
+                sigma=limit,
+                axis=0,
+                maxiters=account.iterations,
+                # By names it takes values in again that an earlier round left out.
+                cenfunc=np.nanmedian,
+                stdfunc=spread,
+            )
             combiner = ccdproc.Combiner([
-                CCDData(values, mask=~inside, unit=units.adu)
-                for values, inside in zip(stack, good, strict=True)
+                CCDData(values, mask=out, unit=units.adu)
+                for values, out in zip(stack, np.ma.getmaskarray(clipped), strict=True)
             ])  # fmt: skip
-            for _ in range(account.iterations):
-                combiner.sigma_clipping(
-                    low_thresh=limit,
-                    high_thresh=limit,
-                    func=np.ma.median,
-                    dev_func=mad_std if account.deviation == "mad" else np.ma.std,
-                )
             mean = account.method == "average"
             made = combiner.average_combine() if mean else combiner.median_combine()
             image = np.where(good.any(axis=0), np.asarray(made.data, dtype=np.float64), np.nan)
@@ -342,7 +348,8 @@ def _repeatedly(stack, masked, account, scale):
             image[none] = _without(stack[:, none], masked[:, none], account)
         images.append(image)
     kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
-    return Again(*images, scale, "ccdproc", *_left_out(stack, masked, kept))
+    by = "ccdproc and repeated clipping by astropy"
+    return Again(*images, scale, by, *_left_out(stack, masked, kept))
 
 
 def _left_out(stack, masked, kept):

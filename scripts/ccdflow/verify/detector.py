@@ -60,12 +60,13 @@ def _verify_map(first, hdus, results):
     for number, hdu in enumerate(images):
         shape = hdu.data.shape
         mask = np.zeros(shape, np.int16)
-        index, bits, *_ = _history([n for n in nights if n[0] in newest], number, shape, first)
+        recent = [night for night in nights if night[0] in newest]
+        index, bits, *_ = history(recent, number, shape, first["BPSHARE"])
         mask.reshape(-1)[index] = bits
         wrong = int(np.count_nonzero(mask != hdu.data))
         if wrong:
             raise Differs(f"{wrong} pixels of {hdu.name} are not what the nights' tables give")
-        index, _, *columns = _history(nights, number, shape, first)
+        index, _, *columns = history(nights, number, shape, first["BPSHARE"])
         own = table[at : at + index.size]
         y, x = np.divmod(index, shape[1])
         expected = {"IMAGE": np.full(index.size, number), "X": x + 1, "Y": y + 1}
@@ -92,7 +93,7 @@ def _measurement(first, number, results):
         return str(own["NIGHT"]), str(own["LOOKED"]).split(), hdus["PIXELS"].data.copy()
 
 
-def _history(nights, number, shape, first):
+def history(nights, number, shape, share):
     """Return the pixels that were ever bad, their bits, first and last night, counts."""
     places = []
     for _, _, lines in nights:
@@ -117,7 +118,7 @@ def _history(nights, number, shape, first):
             newest[is_bad[night]] = bad[night][is_bad[night]]
             begun[is_bad[night]] = np.minimum(begun[is_bad[night]], night)
             last[is_bad[night]] = np.maximum(last[is_bad[night]], night)
-        bits |= np.where(often >= first["BPSHARE"] * counted - 1e-9, newest, 0).astype(np.int16)
+        bits |= np.where(often >= share * counted - 1e-9, newest, 0).astype(np.int16)
         more = often > seen
         seen[more], looked[more] = often[more], counted[more]
     names = np.array([name[:10] for name, *_ in nights], dtype="U10")
