@@ -1,5 +1,6 @@
 """docs/verify.md: the lines that a stranger types work as they stand."""
 
+import ast
 import contextlib
 import io
 import re
@@ -45,3 +46,10 @@ def test_the_lines_for_a_calibrated_frame_print_true(tmp_path, monkeypatch, line
     assert said_by(lines[1]) == "True"
     # One adu more in a pixel of the flat, and they differ.
     assert said_by(lines[1].replace("norm_value=1)", "norm_value=1.00001)")) == "False"
+
+
+def test_each_product_takes_ten_lines(lines):
+    for block in lines:
+        statements = ast.parse(block).body
+        assert len(statements) <= 10
+    assert len(lines[1].split("\n")) <= 11
