@@ -1,6 +1,5 @@
 """docs/verify.md: the lines that a stranger types work as they stand."""
 
-import ast
 import contextlib
 import io
 import re
@@ -49,7 +48,4 @@ def test_the_lines_for_a_calibrated_frame_print_true(tmp_path, monkeypatch, line
 
 
 def test_each_product_takes_ten_lines(lines):
-    for block in lines:
-        statements = ast.parse(block).body
-        assert len(statements) <= 10
-    assert len(lines[1].split("\n")) <= 11
+    assert [len(block.splitlines()) <= 10 for block in lines] == [True, True]

@@ -302,7 +302,7 @@ def _by_ccdproc(stack, masked, account, scale, *, counts):
         if odd.any():
             image[odd] = _without(stack[:, odd], masked[:, odd], account)
         if account.clip is None or not (account.masters or account.levels):
-            kept = kept_by_scatter(stack, masked, account)
+            kept = kept_by_scatter(stack, masked, account) if counts else np.True_
             return Again(
                 image, image.copy(), scale, "ccdproc", *_left_out(stack, masked, [kept] * 2)
             )
