@@ -22,6 +22,26 @@ rule measure_detector:
         make(wildcards)  # ccdflow.kinds.detector.DETECTOR.make
 
 
+rule map_shutter:
+    """Flats of several exposures of a night -> the dead time of the shutter across the image."""
+    input:
+        needed,
+    output:
+        record("{product}"),
+    log:
+        log_of("{product}"),
+    wildcard_constraints:
+        product=r"detector/[^/]+/[^/]+/shutter_.+",
+    localrule: True
+    params:
+        flats=sources,
+        map=product,
+    message:
+        "{params.flats} -> {params.map}"
+    run:
+        make(wildcards)  # ccdflow.kinds.shutter.SHUTTER.make
+
+
 rule bad_pixels:
     """Bad pixels of all nights of an epoch -> map, with the first and last night of each."""
     input:
@@ -60,3 +80,23 @@ rule detector_table:
         "{params.measured} -> {params.table}"
     run:
         make(wildcards)  # ccdflow.kinds.detector_table.DETECTOR_TABLE.make
+
+
+rule trends:
+    """Biases and detectors of all nights -> events.csv: steps in their figures, with dates."""
+    input:
+        needed,
+    output:
+        record("{product}"),
+    log:
+        log_of("{product}"),
+    wildcard_constraints:
+        product=r"events\.csv",
+    localrule: True
+    params:
+        measured=sources,
+        events=product,
+    message:
+        "{params.measured} -> {params.events}"
+    run:
+        make(wildcards)  # ccdflow.kinds.trends.TRENDS_TABLE.make

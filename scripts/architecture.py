@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ccdflow import commandline, settings, simulate
+from ccdflow.files import whole
 from ccdflow.kinds import CHAIN
 from ccdflow.run import session
 
@@ -210,7 +211,7 @@ def run(options):
     """Write the drawing and return the line that names it."""
     out = commandline.path(options, "out", what="FILE")
     commandline.no_more_words(options)
-    out.write_text(svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8")), "utf-8")
+    whole.write_text(out, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8")))
     return f"{out}: {len(CHAIN)} kinds of products"
 
 

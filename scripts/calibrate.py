@@ -3,6 +3,7 @@
 python scripts/calibrate.py out=FOLDER [bias=FILE] [dark=FILE] [flat=FILE] FRAME ...
 
 The frames have one image and one amplifier, and are uncompressed, like ccdflow's reduced frames.
+A master of the whole chip is cut to the window of a frame.
 Example, after `make demo` and the example of combine.py:
 
 python scripts/calibrate.py out=demo/by-hand bias=demo/bias.fits demo/results/reduced/ccd.037.0.fits
@@ -18,15 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from ccdflow import commandline
+from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
+from ccdflow.files import packed
 from ccdflow.files.cards import card_value, number
 from ccdflow.files.planes import read_units
-from ccdflow.frame.calibrate import Chain, Use
+from ccdflow.frame import cutting
 from ccdflow.frame.calibrated import calibrate_file
+from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS, AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.readout import Readout
-from ccdflow.kinds.matching import EXACT_PART, EXACT_SECONDS
 
 MASTERS = ("bias", "dark", "flat")
 
@@ -46,6 +49,12 @@ def parse(arguments=None):
     parser.add_argument("--gain", type=float, help="electrons per adu; else card AMPGAIN or GAIN")
     parser.add_argument("--read-noise", type=float, help="electrons; else card RDNOISE")
     parser.add_argument("--saturation", type=float, help="raw adu from which a pixel is saturated")
+    parser.add_argument(
+        "--compress",
+        choices=(packed.LOSSLESS, packed.QUANTISED),
+        default="",
+        help="docs/products.md",
+    )
     parser.add_argument("--image-only", action="store_true", help="neither UNCERT nor MASK")
     parser.add_argument("--cores", "--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = commandline.parse(parser, arguments)
@@ -73,22 +82,53 @@ def calibrate(path, out, options, store):
     unit = read_units(path)[0]
     if unit.shape is None:
         raise FrameError("no image in its first HDU", file=path)
-    uses = {}
+    uses, reasons = {}, []
     for kind in MASTERS:
         master = getattr(options, kind)
         if master is not None:
-            found = store.get(master, kind)
+            found, said = master_for(unit, store, kind, master, file=str(path))
+            reasons += said
             if options.bias_is_out and kind != "bias":
                 found = replace(found, bias_key=uses["bias"].master.key, level_subtracted=True)
-            uses[kind] = Use(found, scale_of(unit.header, found, path) if kind == "dark" else 1.0)
+            uses[kind] = AppliedMaster(found)
+            if kind == "dark":
+                scale = scale_of(unit.header, found, path)
+                uses[kind] = AppliedMaster(found, scale, degrees=degrees_of(unit.header, master))
     return calibrate_file(
         path,
         out / path.name,
-        Chain(**uses),
+        MasterChain(**uses),
         [[readout_of(unit, options)]],
+        grade="B" if reasons else "A",
+        reasons=reasons,
         uncertainty=not options.image_only,
         mask=not options.image_only,
+        compress=options.compress,
     )
+
+
+def master_for(unit, store, kind, path, *, file):
+    """Return a master, cut where the frame is a window of it, and a list of what was done.
+
+    Parameters
+    ----------
+    unit : ccdflow.files.planes.Unit
+        The frame's first HDU.
+    store : ccdflow.frame.masters.MasterStore
+    kind : {'bias', 'dark', 'flat'}
+    path : pathlib.Path
+        Of the master.
+    file : str
+        Name of the frame, for errors.
+    """
+    other = read_units(path)[0]
+    is_smaller = other.shape is not None and other.shape != unit.shape
+    if not is_smaller or any(a > b for a, b in zip(unit.shape, other.shape, strict=True)):
+        return store.get(path, kind), []
+    region = cutting.window_in(unit, other, file=file, name=str(path))
+    found = store.get(path, kind, region=region)
+    cutting.check_cut(found, unit.header, file=file)
+    return found, [f"{kind} cut to its pixels {region.to_fits()}"]
 
 
 def scale_of(header, dark, path):
@@ -105,6 +145,26 @@ def scale_of(header, dark, path):
     if abs(seconds - dark.exptime) <= max(EXACT_SECONDS, EXACT_PART * abs(seconds)):
         return 1.0
     return seconds / dark.exptime
+
+
+def degrees_of(header, dark):
+    """Return a dark's temperature minus a frame's; None where a header has none.
+
+    Set points are compared with set points, sensors with sensors.
+    """
+    other = read_units(dark)[0].header
+    for name in ("set_temperature", "temperature"):
+        mine, its = (
+            next(
+                (value for key in KEYWORDS[name].split()
+                 if (value := number(card_value(cards, key))) is not None),
+                None,
+            )
+            for cards in (header, other)
+        )  # fmt: skip
+        if mine is not None and its is not None:
+            return its - mine
+    return None
 
 
 def readout_of(unit, options):

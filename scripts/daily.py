@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 from ccdflow import paths, schemas, settings
-from ccdflow.files import notes
+from ccdflow.files import notes, whole
 from ccdflow.run import summary
 from ccdflow.run.inventory import ARRIVING, RAW_MISSING, SET_ASIDE
 from ccdflow.run.progress import duration
@@ -193,8 +193,7 @@ def keep(results, output):
         return None
     path = results / LOG
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(output, encoding="utf-8", errors="backslashreplace")
+        whole.write_text(path, output)
     except OSError as error:
         print(f"ccdflow: the log cannot be kept ({error})", file=sys.stderr)
         return None

@@ -7,7 +7,9 @@ python scripts/demo.py raw=demo/raw results=demo/results
 
 from __future__ import annotations
 
+import os
 import sys
+import webbrowser
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from astropy.io import fits
 
 from ccdflow import commandline, paths
 from ccdflow.errors import UserError
+from ccdflow.files import packed
 from ccdflow.run import inventory
 
 
@@ -89,8 +92,8 @@ def _calibrated(folder):
     found = []
     for path in sorted(folder.rglob("*.fits")):
         with fits.open(path) as hdus:
-            names = [hdu.name for hdu in hdus[1:]]
-            header = hdus[0].header
+            first, *others = packed.as_plain(hdus)
+            names, header = [hdu.name for hdu in others], first.header
             unit = {"electron": "electrons"}.get(header["BUNIT"], header["BUNIT"])
             beside = f", with {' and '.join(names)}" if names else ""
             text = f"a calibrated frame in {unit}{beside}: grade {header['CALGRADE']}"
@@ -119,9 +122,6 @@ def message(raw, results):
     for path, text in products(results):
         name = f"{path}/" if path.is_dir() else str(path)
         lines += [f"  {name}", f"      {text}"]
-    index = results / paths.INDEX_PAGE
-    if index.is_file():
-        lines += ["", f"Open {index} in a browser: it leads to all of them."]
     lines += [
         "",
         "The same of your own frames, with 2 cores:",
@@ -129,6 +129,9 @@ def message(raw, results):
         f"  . {_environment()}/bin/activate",
         "  snakemake --cores 2 --config raw=FOLDER results=FOLDER",
     ]
+    index = results / paths.INDEX_PAGE
+    if index.is_file():
+        lines += ["", f"Open {index} in a browser: it leads to all of them."]
     return "\n".join(lines)
 
 
@@ -145,9 +148,36 @@ def run(options):
     return f"\n{message(raw, results)}"
 
 
+def offer(index):
+    """Ask whether to open the overview, where somebody sits at a terminal with a browser.
+
+    Parameters
+    ----------
+    index : Path
+        The page.
+
+    Returns
+    -------
+    bool
+        Whether it was opened: never by itself, and never in CI.
+    """
+    is_asked = sys.stdin.isatty() and sys.stdout.isatty() and not os.environ.get("CI")
+    if not is_asked or not index.is_file():
+        return False
+    try:
+        browser = webbrowser.get()
+        answer = input("Open it now? [y/N] ")
+    except (webbrowser.Error, EOFError, KeyboardInterrupt):
+        return False
+    return answer.strip().lower() in ("y", "yes") and browser.open(index.resolve().as_uri())
+
+
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    status = commandline.run(run, parse, arguments)
+    if status == 0:
+        offer(commandline.path(parse(arguments), "results", old_form=True) / paths.INDEX_PAGE)
+    return status
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
+from ccdflow.files import whole
 from ccdflow.kinds import CHAIN, story
 from ccdflow.run import looking
 from ccdflow.run.context import Planning
@@ -67,7 +68,7 @@ def what_if(context, results, product, master, picture):
     found = trying.try_master(context, product, master)
     png = trying.picture(found, product=product, master=master.name)
     try:
-        picture.write_bytes(png)
+        whole.write_hdus(picture, [png])
     except OSError as error:
         raise UserError(f"cannot be written ({error.strerror})", file=picture) from None
     return [f"{product} with {master.name}:", *found.lines(), f"  picture  {picture}"]

@@ -26,6 +26,7 @@ from ccdflow.camera.cameras import identify, load_camera, load_cameras, refuse_r
 from ccdflow.camera.proposal_picture import proposal_picture
 from ccdflow.camera.propose import propose
 from ccdflow.errors import FrameError, UserError
+from ccdflow.files import whole
 
 CAMERAS = Path(__file__).resolve().parents[1] / "config" / "cameras"
 
@@ -54,7 +55,7 @@ def checked(proposal, headers, *, file):
     """Return the geometry of the frame by the proposed profile, which must be valid."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{proposal.name}.yaml"
-        path.write_text(proposal.yaml, encoding="utf-8")
+        whole.write_text(path, proposal.yaml)
         return load_camera(path).geometry(headers, file=file)
 
 
@@ -106,9 +107,10 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
             "the file is there already", file=out, remedy="give another: out=PROFILE.yaml"
         )
     shown = images if other is None else brighter(images, other)
-    out.write_text(proposal.yaml, encoding="utf-8")
+    whole.write_text(out, proposal.yaml)
     title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
-    picture.write_bytes(proposal_picture(proposal, shown, title=f"Where is the overscan? {title}"))
+    png = proposal_picture(proposal, shown, title=f"Where is the overscan? {title}")
+    whole.write_hdus(picture, [png])
     lines = [f"- {finding}" for finding in proposal.findings]
     if taken:
         lines.append(

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
+from ccdflow.files import whole
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY, CITATION, CHANGES = "scripts/ccdflow/__init__.py", "CITATION.cff", "CHANGELOG.md"
@@ -113,7 +114,7 @@ def release(options, *, root=ROOT, day=None):
     if git(root, "status", "--porcelain"):
         raise UserError("there are changes that are not committed", file=str(root))
     for name, text in new.items():
-        (root / name).write_text(text, "utf-8")
+        whole.write_text(root / name, text)
     git(root, "add", *new)
     git(root, "commit", "--message", f"Release {version}")
     git(root, "tag", "--annotate", tag, "--message", f"ccdflow {version}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.camera.sections import Region
-from ccdflow.frame.calibrate import Chain, Use
+from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import Master, image_of
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
 
@@ -131,11 +131,11 @@ def masters(sky, random, *, frames=None, overscan=OVERSCAN, k_flat=5 / DARK_TIME
 def chain(made, *, k=1.0, without=()):
     """Return a chain of masters."""
     uses = {
-        kind: Use(master, k if kind == "dark" else 1.0)
+        kind: AppliedMaster(master, k if kind == "dark" else 1.0)
         for kind, master in made.items()
         if kind not in without
     }
-    return Chain(**uses)
+    return MasterChain(**uses)
 
 
 def sums(values, size=10):

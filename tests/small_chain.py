@@ -133,10 +133,10 @@ def make(
         Default: two amplifiers, faults of every kind, no shutter dead time.
     biases : int
     darks : sequence of (exposure in seconds, number)
-    flats : sequence of (filter, number)
+    flats : sequence of (filter, number) or (filter, number, exposure in seconds)
     science : sequence of (filter, exposure in seconds, number)
     flat_exptime, flat_level : float
-        Seconds; electrons in the centre of a flat.
+        Seconds, where none are given; electrons in the centre of a flat.
     lamp_drift : float
         Part by which each flat is brighter than the one before.
     sky : float
@@ -172,11 +172,13 @@ def make(
     for exptime, count in darks:
         one = {"kind": "dark", "exptime": exptime} | dark
         shots += [(f"dark{exptime:g}_", n, one) for n in range(count)]
-    for band, count in flats:
+    for band, count, *own in flats:
+        exptime = own[0] if own else flat_exptime
+        name = f"flat_{band}" + (f"{exptime:g}_" if own else "")
         for n in range(count):
             light = replace(lamp, rate=lamp.rate * (1 + lamp_drift) ** n)
-            one = {"kind": "flat", "exptime": flat_exptime, "filter": band, "sky": light} | common
-            shots.append((f"flat_{band}", n, one))
+            one = {"kind": "flat", "exptime": exptime, "filter": band, "sky": light} | common
+            shots.append((name, n, one))
     for band, exptime, count in science:
         one = {"kind": "science", "exptime": exptime, "filter": band, "sky": field_of_stars}
         shots += [(f"science_{band}", n, one | common) for n in range(count)]

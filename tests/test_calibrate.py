@@ -27,7 +27,8 @@ from calibration_truth import (
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.frame import bits
-from ccdflow.frame.calibrate import Chain, Use, calibrate_arrays
+from ccdflow.frame.calibrate import calibrate_arrays
+from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import Master, image_of
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
 
@@ -226,7 +227,7 @@ def test_measured_read_noise_holds_the_rounding():
     measured = float(values.std())
     for read_noise, rounding in ((noise, 1 / 12), (measured, 0.0)):
         known = Readout(whole, gain=2.0, read_noise=read_noise, rounding=rounding)
-        data, error, _ = calibrate_arrays(values, (known,), Chain())
+        data, error, _ = calibrate_arrays(values, (known,), MasterChain())
         assert (data / error).std() == pytest.approx(1, abs=0.01)
 
 
@@ -282,7 +283,10 @@ def test_the_guide_s_dark_with_its_bias_in_is_the_same_as_bias_and_dark():
     bias, dark = made["bias"].images[0].data, made["dark"].images[0].data
     whole = replace(made["dark"], images=(image_of(dark + bias, "dark"),), bias_key="")
     guide, _, _ = calibrate_arrays(
-        reduced, readouts(), Chain(dark=Use(whole), flat=Use(made["flat"])), noise=False
+        reduced,
+        readouts(),
+        MasterChain(dark=AppliedMaster(whole), flat=AppliedMaster(made["flat"])),
+        noise=False,
     )
     ours, _, _ = calibrate_arrays(reduced, readouts(), chain(made), noise=False)
     assert np.allclose(guide, ours, rtol=0, atol=0.01)
@@ -316,7 +320,7 @@ def test_chain_of_flats_only():
     made = masters(sky, random)
     flat = replace(made["flat"], bias_key="")
     reduced = expose(900.0 * sky.flat, sky.bias, random)
-    data, error, mask = calibrate_arrays(reduced, readouts(), Chain(flat=Use(flat)))
+    data, error, mask = calibrate_arrays(reduced, readouts(), MasterChain(flat=AppliedMaster(flat)))
     assert ((data - 900) / error)[mask == 0].std() == pytest.approx(1, abs=0.01)
 
 
@@ -359,10 +363,10 @@ def test_masks_of_frame_and_masters_are_all_there():
     bias[2, 2] = np.nan
     flat = np.ones(shape)
     flat[3, 3], flat[3, 4], flat[3, 5], flat[3, 6] = 0.1, 0.0, np.nan, -1
-    uses = Chain(
-        Use(simple("bias", bias)),
-        Use(simple("dark", np.zeros(shape), mask=dark_mask)),
-        Use(simple("flat", flat)),
+    uses = MasterChain(
+        AppliedMaster(simple("bias", bias)),
+        AppliedMaster(simple("dark", np.zeros(shape), mask=dark_mask)),
+        AppliedMaster(simple("flat", flat)),
     )
     data, error, mask = calibrate_arrays(reduced, one_readout(), uses, mask=stored)
     assert np.isfinite(data).all()
@@ -383,7 +387,7 @@ def test_saturation_and_what_is_not_finite_are_found_without_a_stored_mask():
     known = one_readout(level=1000.0, saturation=65535.0)
     with np.errstate(all="raise"):
         data, _, mask = calibrate_arrays(
-            reduced, known, Chain(Use(simple("bias", np.ones((6, 8)))))
+            reduced, known, MasterChain(AppliedMaster(simple("bias", np.ones((6, 8)))))
         )
     assert mask[1, 2] == bits.SATURATED
     assert mask[3, 4] == mask[5, 7] & bits.NOT_FINITE == bits.NOT_FINITE
@@ -395,7 +399,7 @@ def test_a_dark_scaled_up_masks_hot_pixels_and_where_it_dominates():
     dark, error = np.zeros(shape), np.full(shape, 0.5)
     dark[1, 1], error[2, 2] = 1100, 40.0
     made = simple("dark", dark, error=error, exptime=100.0)
-    uses = Chain(Use(simple("bias", np.zeros(shape))), Use(made, 2.0))
+    uses = MasterChain(AppliedMaster(simple("bias", np.zeros(shape))), AppliedMaster(made, 2.0))
     _, _, mask = calibrate_arrays(np.full(shape, 10, np.float32), one_readout(), uses)
     assert mask[1, 1] & bits.HOT
     assert mask[2, 2] == bits.UNCALIBRATED
@@ -407,22 +411,22 @@ def test_a_dark_scaled_up_masks_hot_pixels_and_where_it_dominates():
 
 def interlocks():
     flat, zero = np.ones((6, 8)), np.zeros((6, 8))
-    bias = Use(simple("bias", zero))
+    bias = AppliedMaster(simple("bias", zero))
     with_bias = simple("dark", zero, bias_key="")
     plain = simple("dark", zero)
     lit = simple("flat", flat)
-    yield "subtracted twice", Chain(bias, Use(with_bias)), {}
-    yield "its bias with it", Chain(None, Use(with_bias, 0.5)), {}
-    yield "scaled up beyond the limit", Chain(bias, Use(plain, 2.6)), {}
-    yield "cannot be scaled", Chain(bias, Use(plain, float("nan"))), {}
-    yield "cannot be scaled", Chain(bias, Use(plain, 0.0)), {}
-    yield "another temperature", Chain(bias, Use(plain, 1.0, degrees=-3.0)), {}
+    yield "subtracted twice", MasterChain(bias, AppliedMaster(with_bias)), {}
+    yield "its bias with it", MasterChain(None, AppliedMaster(with_bias, 0.5)), {}
+    yield "scaled up beyond the limit", MasterChain(bias, AppliedMaster(plain, 2.6)), {}
+    yield "cannot be scaled", MasterChain(bias, AppliedMaster(plain, float("nan"))), {}
+    yield "cannot be scaled", MasterChain(bias, AppliedMaster(plain, 0.0)), {}
+    yield "another temperature", MasterChain(bias, AppliedMaster(plain, 1.0, degrees=-3.0)), {}
     pedestal = replace(lit, bias_key="", level_subtracted=False)
-    yield "flat still holds its bias level", Chain(bias, flat=Use(pedestal)), {}
-    yield "divided by the flat", Chain(flat=Use(lit)), {"subtracted": False}
-    yield "another unit", Chain(Use(replace(bias.master, unit="electron"))), {}
-    yield "another gain", Chain(Use(replace(bias.master, gains=(1.0,)))), {}
-    yield "another shape", Chain(Use(simple("bias", np.zeros((8, 6))))), {}
+    yield "flat still holds its bias level", MasterChain(bias, flat=AppliedMaster(pedestal)), {}
+    yield "divided by the flat", MasterChain(flat=AppliedMaster(lit)), {"subtracted": False}
+    yield "another unit", MasterChain(AppliedMaster(replace(bias.master, unit="electron"))), {}
+    yield "another gain", MasterChain(AppliedMaster(replace(bias.master, gains=(1.0,)))), {}
+    yield "another shape", MasterChain(AppliedMaster(simple("bias", np.zeros((8, 6))))), {}
 
 
 @pytest.mark.parametrize(("words", "uses", "more"), list(interlocks()))
@@ -441,7 +445,7 @@ def test_a_flat_that_is_none_is_refused(value):
 def test_noise_without_gain_is_refused():
     known = (replace(one_readout()[0], gain=None),)
     with pytest.raises(FrameError, match="gain or read noise is unknown"):
-        calibrate_arrays(np.ones((6, 8), np.float32), known, Chain())
+        calibrate_arrays(np.ones((6, 8), np.float32), known, MasterChain())
 
 
 def test_nothing_handed_in_is_changed():

@@ -17,11 +17,12 @@ from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, read
 from ccdproc import ImageFileCollection
 
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, planes
+from ccdflow.files import checksum, planes, whole
 from ccdflow.frame import bits, calibrated
 from ccdflow.frame import masters as master_files
-from ccdflow.frame.calibrate import Chain, Use, calibrate_arrays
+from ccdflow.frame.calibrate import calibrate_arrays
 from ccdflow.frame.calibrated import calibrate_file
+from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 
 
@@ -172,7 +173,7 @@ def test_every_card_is_documented(night, tmp_path):
     names = set(re.findall(r"`([A-Za-z0-9_-]+)`", text))
     _, path, paths, *_ = night
     used = uses(paths, MasterStore(), k=0.4)
-    used = Chain(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
+    used = MasterChain(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
     known = [readouts(level=1000.0, saturation=65535.0)]
     calibrate_file(path, tmp_path / "o.fits", used, known, key="k", grade="B", reasons=("old",))
     structure = r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|EXTNAME|HISTORY|COMMENT|"
@@ -288,10 +289,10 @@ def test_a_full_disk_leaves_the_old_product(night, tmp_path, monkeypatch):
     _, target = run(night, tmp_path)
     before = target.read_bytes()
 
-    def full(file, data, at):
+    def full(part, data, place):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(planes.os, "pwrite", full)
+    monkeypatch.setattr(whole.Part, "write_at", full)
     with pytest.raises(OSError, match="No space"):
         run(night, tmp_path)
     assert target.read_bytes() == before
@@ -319,13 +320,62 @@ def test_masters_that_do_not_fit_are_one_line(night, tmp_path, problem):
         write(path, (np.zeros((400, 300), np.float32), {"BUNIT": "adu"}))
 
     def calibrate():
-        use = Use(MasterStore().get(path, "bias"))
-        calibrate_file(frame, tmp_path / "o.fits", Chain(use), [readouts()], name="s1.fits")
+        use = AppliedMaster(MasterStore().get(path, "bias"))
+        calibrate_file(frame, tmp_path / "o.fits", MasterChain(use), [readouts()], name="s1.fits")
 
     with pytest.raises(FrameError, match=words.get(problem, "another shape")) as error:
         calibrate()
     assert "\n" not in str(error.value)
     assert not (tmp_path / "o.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "dark", "flat", "without"),
+    [
+        ("still holds its bias, which would be subtracted twice", {"BIASKEY": None}, {}, ""),
+        ("and its bias with it", {"BIASKEY": None, "EXPTIME": 600.0}, {}, "bias"),
+        ("scaled up beyond the limit", {"EXPTIME": 100.0}, {}, ""),
+        ("of another temperature", {"SET-TEMP": None, "CCD-TEMP": -97.0}, {}, ""),
+        ("of another temperature", {"SET-TEMP": -90.0, "CCD-TEMP": -100.0}, {}, ""),
+        ("the flat still holds its bias level", {}, {"BIASKEY": None}, ""),
+        ("the flat is not normalised", {}, {"factor": 25_000}, ""),
+        ("the flat holds no lit pixel", {}, {"factor": 0}, ""),
+        ("exposure time of frame or dark is missing", {"EXPTIME": None}, {}, ""),
+        ("exposure time of frame or dark is missing", {"EXPTIME": 0.0}, {}, ""),
+        ("", {"SET-TEMP": -100.2, "CCD-TEMP": -92.0}, {}, ""),
+        ("", {}, {}, ""),
+    ],
+)
+def test_by_hand_what_physics_forbids_is_one_line(tmp_path, capsys, words, dark, flat, without):
+    """Masters that somebody made elsewhere, by the command line: nothing is written."""
+    import calibrate
+
+    shape = (12, 16)
+    about = {"BUNIT": "adu", "NCOMBINE": 9, "BIASKEY": "b"}
+    cards = {
+        "bias": {"CCDFKEY": "b", "BIASKEY": None},
+        "dark": {"EXPTIME": 300.0, "SET-TEMP": -100.0, "CCD-TEMP": -100.0} | dark,
+        "flat": {"FLATLVL": 2e4} | flat,
+    }
+    given = []
+    for kind, level in (("bias", 2.0), ("dark", 5.0), ("flat", 1.0)):
+        own = {k: v for k, v in (about | cards[kind]).items() if v is not None}
+        pixels = np.full(shape, level * own.pop("factor", 1), np.float32)
+        path = write(tmp_path / f"{kind}.fits", (pixels, own))
+        given += [f"{kind}={path}"] * (kind != without)
+    frame = {"BUNIT": "adu", "EXPTIME": 300.0, "GAIN": 1.5, "RDNOISE": 6.0, "SET-TEMP": -100.0}
+    frame["CCD-TEMP"] = -100.0
+    path = write(tmp_path / "s.fits", (np.full(shape, 107, np.float32), frame))
+    status = calibrate.main([f"out={tmp_path / 'out'}", str(path), *given])
+    said = capsys.readouterr().err
+    if words:
+        assert status == 1
+        assert words in said
+        assert said.count("\n") == 1
+        assert not (tmp_path / "out/s.fits").exists()
+    else:
+        assert (status, said) == (0, "")
+        assert (fits.getdata(tmp_path / "out/s.fits") == np.float32(100 * 1.5)).all()
 
 
 # -- shared masters --------------------------------------------------------------------------------
@@ -351,6 +401,32 @@ def test_threads_share_masters_and_make_the_same_bytes(night, tmp_path, monkeypa
     assert sorted(reads) == ["bias", "dark", "flat"]
     assert len(set(made[::2])) == len(set(made[1::2])) == 1
     assert made[0] != made[1]
+
+
+@pytest.mark.parametrize("k", [1.0, 0.4])
+def test_planes_of_masters_are_shared_by_frames_of_other_levels(night, tmp_path, k):
+    """Each frame has an overscan level of its own: the noise of its masters has not."""
+    store, sizes = MasterStore(), []
+    for level in (1000.0, 1000.7, 1003.2):
+        used = uses(night[2], store, k=k)
+        target = tmp_path / f"{level}.fits"
+        calibrate_file(night[1], target, used, [readouts(level=level)], key="k")
+        sizes.append(sum(use.master.nbytes for use in used.uses))
+    assert len(set(sizes)) == 1
+    used = uses(night[2], MasterStore(), k=k)
+    calibrate_file(night[1], tmp_path / "alone.fits", used, [readouts(level=1003.2)], key="k")
+    assert (tmp_path / "alone.fits").read_bytes() == target.read_bytes()
+
+
+def test_few_exposures_keep_planes_of_a_master(night, tmp_path):
+    """A night of many exposure times takes no memory for each of them."""
+    store, sizes = MasterStore(), []
+    for number, k in enumerate((0.9, 0.8, 0.7, 0.6, 0.9)):
+        used = uses(night[2], store, k=k)
+        calibrate_file(night[1], tmp_path / f"{number}.fits", used, [readouts()], key="k")
+        sizes.append(sum(use.master.nbytes for use in used.uses))
+    assert sizes[1] == sizes[2] == sizes[4]
+    assert (tmp_path / "0.fits").read_bytes() == (tmp_path / "4.fits").read_bytes()
 
 
 def test_a_master_made_anew_is_read_anew_and_old_ones_go(night, tmp_path):

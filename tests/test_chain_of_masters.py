@@ -192,9 +192,8 @@ def test_without_biases_no_dark_is_made_and_the_reason_says_which_was_wanted(tmp
         assert not (done.results / product).exists()
     flat = done.records[FLATS["g"]]
     assert flat.status == ledger.MADE
-    assert (
-        "without bias: no bias of simcam 103x101 1x1: there is none at all"
-        in (flat.data["without"])
+    assert "without bias: no bias of simcam 103x101 1x1: there is none at all" in "\n".join(
+        done.lines
     )
     assert "BIASIM" not in done.open(FLATS["g"])[0].header
 
@@ -289,3 +288,14 @@ def test_gains_and_faults_do_not_matter_to_a_camera_of_one_amplifier(tmp_path):
     good = chain.good("science_g1.fits")
     spread = pull(hdus, chain.perfect("science_g1.fits"), good)
     assert spread.std() == pytest.approx(1.0, abs=0.05)
+
+
+def test_flats_that_are_saturated_throughout_make_none_and_give_way(tmp_path):
+    """Those of the night before are taken: a flat of saturated pixels alone is none."""
+    take(tmp_path, evening=datetime(2024, 2, 29, 17), folder="before", science=(), seed=3)
+    chain = take(tmp_path, folder="own", flat_level=1e6)
+    done = run(tmp_path, chain)
+    assert done.records[FLATS["g"]].status == ledger.REFUSED
+    assert done.records[FLATS["g"]].reason == "all of them are saturated throughout"
+    header = done.open("calibrated/own/science_g1.fits")[0].header
+    assert header["FLATIM"] == FLATS["g"].replace("2024-03-01", "2024-02-29")

@@ -11,7 +11,7 @@ from browser import AXE, act, needs_axe, needs_chromium
 
 from ccdflow.pages.biassections import noise_section
 from ccdflow.pages.framesections import aside_section, frames_section, provenance_section
-from ccdflow.pages.page import IndexPage, NightLine, NightPage, index_page, night_page
+from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page
 from ccdflow.pages.sheet import (
     Panel,
     Point,
@@ -21,7 +21,7 @@ from ccdflow.pages.sheet import (
     strip_section,
 )
 from ccdflow.pages.smallpicture import read_shown, small_picture
-from ccdflow.pages.values import AmplifierFigures, Frame
+from ccdflow.pages.values import AmplifierFigures, ShownFrame
 
 KINDS = ("bias", "flat", "science")
 ODD = "a <b>&\"' {{x}}.fits"
@@ -62,11 +62,13 @@ def night(folder, number):
         for n, tile in enumerate(own[:-1])
     )
     frames = [
-        Frame(tile.file, "cam", tile.kind, exptime=float(n), levels=(1000.0 - n,), noises=(4.0,))
+        ShownFrame(
+            tile.file, "cam", tile.kind, exptime=float(n), levels=(1000.0 - n,), noises=(4.0,)
+        )
         for n, tile in enumerate(own[:-1])
     ]
-    frames.append(Frame(ODD, "cam", "science", "set aside", "it is empty"))
-    page = NightPage(
+    frames.append(ShownFrame(ODD, "cam", "science", "set aside", "it is empty"))
+    page = NightContent(
         "2024-03-01",
         ("cam",),
         (
@@ -277,7 +279,9 @@ def overview(folder, number):
                   f"nights/{n}/report.html", ("cam",), (("bias", 10),), 10 - n % 2, n % 2, 0, 1, 1)
         for n in range(number)
     )  # fmt: skip
-    aside = tuple(Frame(f"f{n}.fits", "cam", "bias", "set aside", "it is empty") for n in range(9))
+    aside = tuple(
+        ShownFrame(f"f{n}.fits", "cam", "bias", "set aside", "it is empty") for n in range(9)
+    )
     page = IndexPage(nights, aside, last_run=".ccdflow/last_run.js", provenance=(("ccdflow", "1"),))
     (folder / ".ccdflow").mkdir()
     (folder / ".ccdflow/last_run.js").write_text(

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from ccdflow import simulate
 from ccdflow.detector.cosmics import find_cosmics
 
 SHAPE, SKY, READ_NOISE = (400, 430), 200.0, 6.0
@@ -29,22 +31,60 @@ def scene(seed, fwhm, *, hits=300, least=5.0):
     return image.astype(np.float32), errors.astype(np.float32), stars, where, energy
 
 
-@pytest.mark.parametrize("fwhm", [3.0, 5.0])
-def test_hits_are_found_and_stars_are_left_alone(fwhm):
+def check(fwhm, seeds):
+    """Ten seeds give 95.6 to 96.5 % of the hits from 5 sigma on, and at most 3e-6 of the light."""
     found, lost, light = [], 0.0, 0.0
-    for seed in (1, 2):
+    for seed in seeds:
         image, errors, stars, where, energy = scene(seed, fwhm)
         before = image.copy()
         hits, is_kept = find_cosmics(image, errors, np.zeros(SHAPE, np.int16))
         assert is_kept
         assert (image == before).all()
-        found += hits.ravel()[where[energy > 8 * errors.ravel()[where]]].tolist()
+        found += hits.ravel()[where[energy > 5 * errors.ravel()[where]]].tolist()
         clean = np.ones(image.size, bool)
         clean[where] = False
         lost += stars.ravel()[hits.ravel() & clean].sum()
         light += stars.sum()
     assert np.mean(found) >= 0.95
     assert lost / light < 1e-4
+
+
+# Seeds 0 and 4 have two stars side by side, whose light hides their sharpness from L.A.Cosmic.
+@pytest.mark.parametrize("fwhm", [1.5, 2.0, 3.0, 5.0])
+def test_hits_are_found_and_stars_are_left_alone(fwhm):
+    check(fwhm, (0, 2, 4))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("fwhm", [1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0])
+def test_hits_and_stars_of_ten_seeds(fwhm):
+    check(fwhm, range(10))
+
+
+@pytest.mark.parametrize("fwhm", [2.0, 4.0])
+def test_tracks_of_rays_are_found_and_are_no_stars(fwhm):
+    """Tracks of many pixels stand out in a median of 3 x 3 as well: no reason to give up."""
+    shape = (200, 215)
+    detector = simulate.draw_detector(
+        shape, shutter=0.0, hot=0, filling=0, blinking=0, low=0, dead=0, dead_columns=0, traps=0,
+        dust=0, amplifiers=1,
+    )  # fmt: skip
+    stars = simulate.draw_stars(shape, 20, flux=(50, 5000), seed=1, margin=8)
+    sky = simulate.Sky(3.0, stars=stars, fwhm=fwhm, beta=3.0)
+    rng = np.random.default_rng(1)
+    taken = simulate.expose(
+        detector, "science", 60, rng=rng, filter="g", sky=sky, cosmic_rays=1.5e-5
+    )
+    image = (taken.electrons / taken.response + rng.normal(0, 6, shape)).astype(np.float32)
+    errors = np.sqrt(taken.light + taken.dark + taken.glow + 36).astype(np.float32)
+    charge = np.zeros(shape)
+    np.add.at(charge, tuple(taken.cosmics[:, :2].astype(int).T), taken.cosmics[:, 2])
+    light = taken.incident - taken.incident.min()
+    hits, is_kept = find_cosmics(image, errors, np.zeros(shape, np.int16))
+    assert is_kept
+    assert hits[(charge > 5 * errors) & (light < 18)].mean() >= 0.95
+    near = ndimage.binary_dilation(charge > 0, np.ones((5, 5)))
+    assert light[hits & ~near].sum() < 1e-3 * light.sum()
 
 
 def test_masked_pixels_are_no_hits():
@@ -56,8 +96,14 @@ def test_masked_pixels_are_no_hits():
 
 
 def test_a_result_that_flags_stars_is_discarded():
-    """Stars of a FWHM of 1.5 pixels are as sharp as hits."""
-    image, errors, *_ = scene(2, 1.5)
-    hits, is_kept = find_cosmics(image, errors, np.zeros(SHAPE, np.int16))
+    """Four stars tell no width; of a FWHM of 1.5 pixels they are sharper than stars are then."""
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:100, :100]
+    truth = np.full((100, 100), SKY)
+    for at in ((20.3, 20.2), (20.1, 70.4), (70.2, 20.3), (70.4, 70.1)):
+        truth += 3e4 * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 2 / 0.637**2)
+    image = (rng.poisson(truth) + rng.normal(0, READ_NOISE, truth.shape)).astype(np.float32)
+    errors = np.sqrt(truth + READ_NOISE**2).astype(np.float32)
+    hits, is_kept = find_cosmics(image, errors, np.zeros(truth.shape, np.int16))
     assert not is_kept
     assert not hits.any()

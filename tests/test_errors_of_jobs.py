@@ -43,7 +43,8 @@ def _system(number):
 def archive(tmp_path_factory):
     """A night with everything, and its jobs by kind and what each needs."""
     top = tmp_path_factory.mktemp("archive")
-    chain = small_chain.make(top / "raw", biases=3, darks=((60.0, 3),), flats=(("g", 3),),
+    chain = small_chain.make(top / "raw", biases=3, darks=((60.0, 3),),
+                             flats=(("g", 2, 4.0), ("g", 1, 3.0)),
                              science=(("g", 60.0, 2),))  # fmt: skip
     (top / "whole").mkdir()
     records, _, jobs = go(chain, top / "raw", top / "whole" / "results")

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import warnings
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -530,6 +531,40 @@ def test_a_comment_that_has_no_room_is_left_out():
     text = card_text("OVERSCAN", "[1:2,3:4] " * 20, "comment")
     assert len(text) % 80 == 0
     assert fits.Card.fromstring(text).value == ("[1:2,3:4] " * 20).rstrip()
+
+
+@pytest.mark.parametrize("value", [1.0, 123456, True, "text", -1.2345678901234e-101])
+def test_no_comment_is_cut(value):
+    """It is left out where there is no room, or its unit is."""
+    for size in range(1, 80):
+        for unit in ("", "[adu] ", "[photons per second and square arcsecond] "):
+            text = card_text("KEY", value, f"{unit}{'c' * size}")
+            assert len(text) == 80
+            said = text.partition(" / ")[2].rstrip()
+            assert said in (f"{unit}{'c' * size}", "c" * size, "")
+            room = 80 - max(30, len(card_text("KEY", value).rstrip())) - 3
+            assert len(said) == max(n for n in (0, size, len(unit) + size) if n <= room)
+
+
+@pytest.mark.parametrize("length", range(60, 75))
+def test_a_doubled_quote_is_not_cut_in_two(length):
+    """Each piece of a text that goes on is a whole string of FITS."""
+    value = printable("x" * length + "'a''b" * 30)
+    text = card_text("RAWFILE", value)
+    cards = [text[start : start + 80] for start in range(0, len(text), 80)]
+    pieces = [re.fullmatch(r"'((?:[^']|'')*)' *", card[10:])[1] for card in cards]
+    assert {card[:8].strip() for card in cards[1:]} == {"CONTINUE"}
+    assert all(piece.endswith("&") for piece in pieces[:-1])
+    whole = "".join(piece[:-1] for piece in pieces[:-1]) + pieces[-1]
+    assert whole.replace("''", "'") == value
+    assert fits.Card.fromstring(text).value == value
+
+
+@pytest.mark.parametrize("name", ["dogs' run/a.fits", "a'/b.fits", "a&", "''  '/x", "it's & so"])
+def test_what_astropy_takes_for_the_end_of_a_text_is_written_as_a_number(name):
+    text = card_text("RAWFILE", printable(name))
+    assert unquote(fits.Card.fromstring(text).value) == name
+    assert printable("it's & so") == "it's & so"
 
 
 def test_equal_numbers_of_different_types_are_different_cards():

@@ -313,3 +313,18 @@ def test_a_clash_of_profiles_costs_the_frames_it_concerns_only(tmp_path):
     run = run_jobs(tmp_path / "raw", tmp_path / "results", cameras)
     assert run.context.store.rows["a.fits"].camera == "two"
     assert run.records["reduced/a.fits"].status == "made"
+
+
+@pytest.mark.parametrize(
+    ("k", "rows", "fewest", "most"),
+    [(6, 200, 50, 50), (10, 1000, 50, 50), (16, 60, 0, 3), (16, 1000, 0, 1), (25, 60, 0, 1)],
+)
+def test_a_strip_of_16_columns_is_wide_enough_and_10_are_not(k, rows, fewest, most):
+    rng = np.random.default_rng(k + rows)
+    said = 0
+    for _ in range(50):
+        lines, strip = (np.rint(1000 + 4 * rng.standard_normal((rows, n))) for n in (128, k))
+        levels = np.median(strip, axis=1)
+        _, warnings = judging.warnings_of(judging.Sample(lines, levels, levels, strip, 4.0), BY_ROW)
+        said += judging.GREW in [kind for kind, _ in warnings]
+    assert fewest <= said <= most

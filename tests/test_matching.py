@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from ccdflow.kinds import matching
 from ccdflow.kinds.matching import BIAS, DARK, FLAT, Frame, Master, Masters, Noise, Rules, day_of
 
 LFC = (("camera", "lfc"), ("binning", "1x1"), ("gain", "g1.1"))
@@ -93,6 +94,10 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
     assert (found.master, found.grade) == (cold, "A")
     assert best(DARK, [warm], frame=wanted) is None
     assert best(DARK, [warm], frame=frame()).remarks == ("temperature unknown",)
+    # The cooler failed: the sensor is far from the set point that the header still claims.
+    failed = frame(set_temperature=-20.0, temperature=-5.0)
+    assert best(DARK, [cold], frame=failed) is None
+    assert matching.temperatures_apart(cold.about, failed) == pytest.approx(-14.2)
 
 
 def test_a_short_exposure_needs_no_dark():
@@ -167,11 +172,17 @@ def archive(rng, masters=12):
 
 
 def apart(first, second):
-    if first.set_temperature is not None and second.set_temperature is not None:
-        return abs(first.set_temperature - second.set_temperature)
-    if first.temperature is not None and second.temperature is not None:
-        return abs(first.temperature - second.temperature)
-    return None
+    both = [
+        abs(one - other)
+        for one, other in (
+            (first.set_temperature, second.set_temperature),
+            (first.temperature, second.temperature),
+        )
+        if one is not None and other is not None
+    ]
+    if len(both) == 2 and both[1] <= 2:
+        return both[0]
+    return max(both, default=None)
 
 
 def by_the_rule(kind, masters, asked, noise, rules):

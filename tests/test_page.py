@@ -20,9 +20,9 @@ from ccdflow.pages.framesections import (
     pictures_section,
     provenance_section,
 )
-from ccdflow.pages.page import IndexPage, NightLine, NightPage, index_page, night_page
+from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page
 from ccdflow.pages.rendering import visible
-from ccdflow.pages.values import AmplifierFigures, CombinedBias, Frame, LeftOut, Picture
+from ccdflow.pages.values import AmplifierFigures, CombinedBias, LeftOutBias, Picture, ShownFrame
 from ccdflow.pages.words import figure
 
 ODD = "a <b>&\"' {{x}}\n\t\udcff;é名.fits.gz"
@@ -47,7 +47,7 @@ def picture(name):
 
 def frames(number, kind="bias", **values):
     return tuple(
-        Frame(f"{kind}/{each:03d}.fits.gz", **({"camera": "lfc", "kind": kind} | values))
+        ShownFrame(f"{kind}/{each:03d}.fits.gz", **({"camera": "lfc", "kind": kind} | values))
         for each in range(number)
     )
 
@@ -58,14 +58,16 @@ def night(**changes):
         "frames": (
             *frames(6, levels=(1140.234,), noises=(11.128,), exptime=0.0),
             *frames(3, "flat", filter="g'", exptime=70.001, object="flat_g"),
-            Frame(ODD, "lfc", status="set aside", reason="the gzip stream ends early"),
-            Frame("kast/b1.fits", "kast_blue", "arc", status="passed by", levels=(949.04, 981.3)),
+            ShownFrame(ODD, "lfc", status="set aside", reason="the gzip stream ends early"),
+            ShownFrame(
+                "kast/b1.fits", "kast_blue", "arc", status="passed by", levels=(949.04, 981.3)
+            ),
         ),
         "before_after": (picture("before"),),
         "combined": (
             CombinedBias(
                 "lfc_full", "lfc", "../../combined/a b;c.fits", ("m1.fits", "m2.fits", "m3.fits"),
-                (LeftOut("bias/003.fits.gz", "level unlike the others", "level", 1190.5, 12.25),),
+                (LeftOutBias("bias/003.fits.gz", "level unlike the others", "level", 1190.5, 12.25),),  # noqa: E501
                 recipe="average, clipped at 5 sigma", group="1x1, whole frame", noises=(4.9612,),
                 predicted=(4.9051,), rejected=1234, pixels=42270720,
                 pictures=(picture("combined"),),
@@ -94,7 +96,7 @@ def assembled(
     recipes=(), provenance=(), notes=(), index="",
 ):  # fmt: skip
     """A page with the sections that the kinds make of these values."""
-    return NightPage(
+    return NightContent(
         night,
         tuple(words.unique(frame.camera for frame in frames)),
         (
@@ -127,7 +129,7 @@ def index(**changes):
             ),
             NightLine("run: 3", "nights/run: 3/report.html", (), (("", 1),), 0, 1),
         ),
-        "aside": (Frame(ODD, status="set aside", reason="it is empty"),),
+        "aside": (ShownFrame(ODD, status="set aside", reason="it is empty"),),
         "sections": (trend_section((picture("trend"),)),),
         "provenance": (("ccdflow", "0.1.0"),),
         "notes": ("Two folders were left out.",),
@@ -282,7 +284,9 @@ def test_names_are_shown_as_they_are_and_do_no_harm():
                 provenance=((harm, harm),),
                 combined=(CombinedBias(harm, harm, harm, not_made=harm),),
                 amplifiers=(AmplifierFigures(harm, harm),),
-                frames=(Frame(harm, harm, harm, harm, harm, harm, harm, time=harm, product=harm),),
+                frames=(
+                    ShownFrame(harm, harm, harm, harm, harm, harm, harm, time=harm, product=harm),
+                ),
             )
         )
     )
@@ -302,7 +306,7 @@ def test_names_are_shown_as_they_are_and_do_no_harm():
     ],
 )
 def test_links_lead_to_files_whatever_their_names(path, reference):
-    page = Reader(night_page(night(frames=(Frame("x", product=path),), combined=())))
+    page = Reader(night_page(night(frames=(ShownFrame("x", product=path),), combined=())))
     assert reference in page.values("href")
 
 

@@ -6,7 +6,7 @@ import pytest
 from ccdflow.errors import UserError
 from ccdflow.pages.panels import (
     FramePanels,
-    Strip,
+    OverscanStrip,
     fits_section,
     shrink,
     strip_groups,
@@ -31,7 +31,7 @@ def frame(**changes):
         "kind": "flat",
         "raw": raw,
         "reduced": raw[:, :DATA] - np.float32(LEVEL),
-        "strips": (Strip((0, NY, 75, NX)),),
+        "strips": (OverscanStrip((0, NY, 75, NX)),),
         "data": ((0, NY, 0, DATA),),
         "header_biassec": "[69:100,1:239]",
         "header_region": (0, 239, DATA, NX),
@@ -45,7 +45,7 @@ def transposed():
     return frame(
         raw=upright.raw.T,
         reduced=upright.reduced.T,
-        strips=(Strip((75, NX, 0, NY)),),
+        strips=(OverscanStrip((75, NX, 0, NY)),),
         data=((0, DATA, 0, NY),),
         along="columns",
         header_region=(DATA, NX, 0, 239),
@@ -75,7 +75,7 @@ def test_the_scale_shows_the_noise_and_the_end_of_the_leak_but_not_the_image():
 
 def test_the_profile_of_integers_is_finer_than_one_unit():
     raw = np.round(np.random.default_rng(3).normal(1000.4, NOISE, (4000, 12))).astype(np.uint16)
-    given = frame(raw=raw, strips=(Strip((0, 4000, 4, 12)),), data=(), header_region=None)
+    given = frame(raw=raw, strips=(OverscanStrip((0, 4000, 4, 12)),), data=(), header_region=None)
     error = 5 * 1.2 * NOISE / math.sqrt(4000)
     assert profile(given).lines[0] == pytest.approx(1000.4, abs=error)
 
@@ -97,7 +97,7 @@ def test_a_strip_of_rows_has_the_profile_of_the_same_strip_in_columns(along):
     ],
 )
 def test_strips_far_apart_are_not_drawn_together(spans, groups):
-    given = frame(strips=tuple(Strip((0, NY, x0, x1)) for x0, x1 in spans))
+    given = frame(strips=tuple(OverscanStrip((0, NY, x0, x1)) for x0, x1 in spans))
     found = [[strip.region[2] for strip in group] for group in strip_groups(given)]
     assert found == groups
 
@@ -105,7 +105,7 @@ def test_strips_far_apart_are_not_drawn_together(spans, groups):
 def test_quadrants_with_overscan_in_the_same_columns_have_a_line_each():
     raw = np.random.default_rng(8).normal(1000, NOISE, (80, 40))
     raw[40:] += 50
-    strips = (Strip((0, 40, 30, 40), "low"), Strip((40, 80, 30, 40), "high"))
+    strips = (OverscanStrip((0, 40, 30, 40), "low"), OverscanStrip((40, 80, 30, 40), "high"))
     given = frame(raw=raw, reduced=raw[:, :30], strips=strips, data=(), header_region=None)
     (found,) = take_panels(given, 100).profiles
     assert [float(line.mean()) for line in found.lines] == pytest.approx([1000, 1050], abs=2)
@@ -154,7 +154,7 @@ def test_shrinking_to_a_limit_that_is_not_reached_changes_nothing():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"strips": (Strip((0, 241, 75, 100)),)}, r"not lie inside.*'\[76:100,1:241\]'"),
+        ({"strips": (OverscanStrip((0, 241, 75, 100)),)}, r"not lie inside.*'\[76:100,1:241\]'"),
         ({"data": ((0, 240, 9, 9),)}, r"not lie inside.*'\[10:9,1:240\]'"),
         ({"along": "rowwise"}, r"'rowwise'.*allowed: 'rows', 'columns' or 'frame'"),
         ({"raw": np.zeros((2, 3, 4))}, r"raw frame is no image.*\(2, 3, 4\)"),

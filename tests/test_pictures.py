@@ -15,7 +15,7 @@ from ccdflow.pages.pictures import (
     AmplifierNight,
     CombinedPanels,
     FramePanels,
-    Strip,
+    OverscanStrip,
     TrendPoint,
     combined_bias_picture,
     night_quality_picture,
@@ -42,7 +42,7 @@ def frame(*, kind="flat", light=5000.0, **changes):
         "kind": kind,
         "raw": raw,
         "reduced": reduced,
-        "strips": (Strip((0, NY, 75, NX)),),
+        "strips": (OverscanStrip((0, NY, 75, NX)),),
         "data": ((0, NY, 0, DATA),),
         "header_biassec": "[69:100,1:239]",
         "header_region": (0, 239, DATA, NX),
@@ -55,7 +55,7 @@ def transposed(upright):
     turn = [(x0, x1, y0, y1) for y0, y1, x0, x1 in (upright.strips[0].region, upright.data[0])]
     return FramePanels(
         name=upright.name, kind=upright.kind, raw=upright.raw.T, reduced=upright.reduced.T,
-        strips=(Strip(turn[0]),), data=(turn[1],), along="columns",
+        strips=(OverscanStrip(turn[0]),), data=(turn[1],), along="columns",
     )  # fmt: skip
 
 
@@ -197,7 +197,7 @@ def test_the_headers_section_is_marked_only_where_another_was_used():
 )
 def test_pixels_of_every_sort_are_drawn(raw):
     """Each at its place, the first row lowest; blank where they are not finite."""
-    strips, data = (Strip((0, 40, 22, 30)),), ((0, 40, 0, 20),)
+    strips, data = (OverscanStrip((0, 40, 22, 30)),), ((0, 40, 0, 20),)
     given = frame(
         raw=raw, reduced=raw[:, :20] * 1.0, strips=strips, data=data, header_biassec="",
         header_region=None,
@@ -227,9 +227,11 @@ def test_pixels_of_every_sort_are_drawn(raw):
 def test_overscan_of_other_shapes_is_drawn():
     upright = frame()
     turned = transposed(upright)
-    strips = (Strip((0, NY, 0, 10), "L"), Strip((0, NY, 90, NX), "R"))
+    strips = (OverscanStrip((0, NY, 0, 10), "L"), OverscanStrip((0, NY, 90, NX), "R"))
     sides = frame(strips=strips, data=((0, NY, 10, DATA),))
-    quadrants = frame(strips=(Strip((0, 99, 80, NX), "low"), Strip((99, NY, 80, NX), "high")))
+    quadrants = frame(
+        strips=(OverscanStrip((0, 99, 80, NX), "low"), OverscanStrip((99, NY, 80, NX), "high"))
+    )
     drawn = [overview([given]) for given in (upright, turned, sides, quadrants)]
     assert len(set(drawn)) == 4
     assert all(count(png, BAND) > 2000 for png in drawn)

@@ -50,3 +50,51 @@ def test_ci_runs_what_the_readme_names():
     assert script.stat().st_mode & 0o111
     assert script.read_text().splitlines()[-1] == "exec make test"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
+
+
+def rows_of(text, begin):
+    """Return the rows of the first table whose heading begins so, as lists of cells."""
+    lines = text[text.index(f"| {begin}") :].partition("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    return cells[0], cells[2:]
+
+
+TABLES = {
+    "frames": (
+        "200 frames of 8 million pixels, 2 cores",
+        "s a frame",
+        {"ccdflow: o": "ccdflow", "IRAF": "iraf", "the loop": "guide", "one Snake": "one-process"},
+    ),
+    "masters": (
+        "combined bias, dark and flat of 30",
+        "wall s",
+        {"ccdflow": "ccdflow", "Siril": "siril", "IRAF": "iraf", "ccdproc": "ccdproc"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks(name):
+    begin, column, names = TABLES[name]
+    measured = (ROOT / f"benchmarks/{name}.md").read_text("utf-8")
+    heads, rows = rows_of(measured, "contender")
+    seconds = {row[0]: float(row[heads.index(column)].partition(" ")[0]) for row in rows}
+    _, shown = rows_of((ROOT / "README.md").read_text("utf-8"), begin)
+    assert len(shown) == len(names)
+    for what, value, times in shown:
+        own = next(mine for start, mine in names.items() if what.startswith(start))
+        # Two digits are shown, of figures that are rounded themselves.
+        assert float(value) == pytest.approx(seconds[own], rel=0.02), what
+        ratio = seconds[own] / seconds["ccdflow"]
+        assert float(times) == pytest.approx(ratio, rel=0.03), what
+    assert {"ccdflow", *seconds} >= set(names.values())
+
+
+def test_the_sizes_of_compressed_frames_in_the_documents_are_those_of_the_benchmark():
+    _, rows = rows_of((ROOT / "benchmarks/compressing.md").read_text("utf-8"), "a calibrated frame")
+    measured = {row[0].removeprefix("compress: "): row for row in rows}
+    _, shown = rows_of((ROOT / "docs/products.md").read_text("utf-8"), "the guide's night, 2048")
+    assert len(shown) == 3
+    for name, size, write, read in shown:
+        row = measured[{"uncompressed": "plain"}.get(name, name.strip("`"))]
+        assert [size, write, read] == [row[1], *row[3:]], name

@@ -18,6 +18,7 @@ from test_chain_of_masters import BIAS, DARKS, FLATS, NIGHT, pull, run, take
 from ccdflow import kinds, simulate
 from ccdflow.run import ledger
 from ccdflow.run.describe import describe
+from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"
 
@@ -444,3 +445,39 @@ def test_cores_and_order_do_not_matter(tmp_path):
     assert {p: (again.results / p).read_bytes() for p in before} == before
     with fits.open(done.results / SCIENCE) as hdus:
         assert hdus[0].header["REDKEY"] == done.records["reduced/science_g1.fits"].key
+
+
+# -- compressed files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compress", [True, "quantised"])
+def test_compressed_frames_are_the_same_pixels_and_are_made_again_alone(tmp_path, compress):
+    chain = take(tmp_path)
+    plain = run(tmp_path, chain)
+    frames = {f"calibrated/{file}" for file in chain.of("science")}
+    before = {product: plain.open(product) for product in frames}
+    settings = {"calibrate": {"compress": compress}}
+    assert set(plan_of(tmp_path, chain, **settings)[1]) == frames
+    done = run(tmp_path, chain, **settings)
+    assert plan_of(tmp_path, chain, **settings)[1] == {}
+    if compress is True:
+        assert plan_of(tmp_path, chain, calibrate={"compress": "lossless"})[1] == {}
+    for product in frames:
+        path = done.results / product
+        # Names and places of images are the plain file's, but that the first one is the second HDU.
+        after = done.open(product)
+        assert [hdu.name for hdu in after[2:]] == [hdu.name for hdu in before[product][1:]]
+        for old, new in zip(before[product], after[1:], strict=True):
+            if compress is True or new.name == "MASK":
+                assert np.array_equal(old.data, new.data, equal_nan=new.name != "MASK")
+            else:
+                off = np.abs(old.data - new.data)
+                assert 0 < np.nanmax(off) <= 0.51 * new.header["QUANSTEP"]
+                assert new.header["QUANSTEP"] < 0.2 * np.nanmedian(before[product]["UNCERT"].data)
+        assert verdicts.verify(product, raw=chain.raw.parent, results=done.results).reason == ""
+        ccd = CCDData.read(path, hdu=1)
+        assert (str(ccd.unit), ccd.uncertainty.uncertainty_type) == ("electron", "std")
+        assert ccd.mask.any()
+    found = ImageFileCollection(done.results / "calibrated")
+    assert list(found.summary["calgrade"]) == ["A", "A", "A"]
+    assert set(plan_of(tmp_path, chain)[1]) == frames

@@ -4,6 +4,7 @@ import importlib
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from snakemake.cli import parse_args
@@ -122,3 +123,44 @@ def test_the_former_forms_still_work(tmp_path, capsys):
     demo = importlib.import_module("demo")
     assert demo.main([str(tmp_path / "raw"), str(tmp_path / "results")]) == 1
     assert "there is no inventory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("terminal", "ci", "browser", "answer", "opened"),
+    [
+        (True, "", True, "y", True),
+        (True, "", True, "Yes ", True),
+        (True, "", True, "", False),
+        (True, "", True, "n", False),
+        (True, "", True, None, False),
+        (True, "1", True, "y", False),
+        (False, "", True, "y", False),
+        (True, "", False, "y", False),
+    ],
+)
+def test_the_demo_opens_its_page_only_where_somebody_says_so(
+    tmp_path, monkeypatch, terminal, ci, browser, answer, opened
+):
+    demo = importlib.import_module("demo")
+    index, seen = tmp_path / "report.html", []
+    index.write_text("")
+
+    def get():
+        if not browser:
+            raise demo.webbrowser.Error("there is none")
+        return SimpleNamespace(open=lambda page: seen.append(page) or True)
+
+    def ask(_):
+        if answer is None:
+            raise EOFError
+        return answer
+
+    monkeypatch.setenv("CI", ci)
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(demo.sys, stream, SimpleNamespace(isatty=lambda: terminal))
+    monkeypatch.setattr(demo.webbrowser, "get", get)
+    monkeypatch.setattr("builtins.input", ask)
+    is_open = demo.offer(index)
+    monkeypatch.undo()
+    assert (is_open, seen) == (opened, [index.as_uri()] * opened)
+    assert demo.offer(tmp_path / "none.html") is False

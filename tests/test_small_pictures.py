@@ -18,7 +18,7 @@ from small_frames import biases, run_jobs, write_raw
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.frame.small import ROWS, SIDE, SmallImage, small_image, step_of
-from ccdflow.pages.sheet import Panel, Point, Strip, Tile, sheet_section, strip_section
+from ccdflow.pages.sheet import Panel, Point, Tile, TimePanels, sheet_section, strip_section
 from ccdflow.pages.smallpicture import read_shown, small_picture
 from ccdflow.run import last_run
 
@@ -213,7 +213,7 @@ def test_the_strip_has_its_clock_and_scales():
     points = [Point(22.0, 5.0, "bias", "a"), Point(26.0, 9.0, "flat", "b", 1)]
     panel = Panel("Level", "adu", "what", tuple(points))
     strip = strip_section([panel, Panel("Nothing", "", "", ())]).content
-    assert isinstance(strip, Strip)
+    assert isinstance(strip, TimePanels)
     assert [each.name for each in strip.panels] == ["Level"]
     assert strip.kinds == ("bias", "flat")
     assert [strip.x(point) for point in points] == pytest.approx([19.2, 980.8], abs=0.1)

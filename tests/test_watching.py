@@ -84,7 +84,8 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_p
     watched.end()
     thread.join(60)
     assert count == 11
-    assert len(rounds) > 2
+    # A slow machine sees several frames at once, never all: the first is there before the last.
+    assert len(rounds) > 1
     after = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)
     after.lock.close()
     assert after.plan.jobs == {}

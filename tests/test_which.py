@@ -102,18 +102,20 @@ def test_the_masters_of_efosc2(tmp_path):
           those of 01-26, two nights before, and not those of 01-29, the day after: an earlier
           night goes before a later one. The g images take the g flats of their own night.
     """
-    name = "efosc2_1024x1024_2x2_read_L_port_Fast"
     context = look(EFOSC2, tmp_path / "none")
-    grism, green = f"flat_{name}_Free_Gr_3.fits", f"flat_{name}_g_782_Free.fits"
-    for night, flat, days, frames in (
-        ("2022-01-26", (grism, 0, 1.0, "A"), 0, 2),
-        ("2022-01-27", (green, 0, 1.0, "A"), 1, 6),
-        ("2022-01-28", (grism, 2, 1.0, "B"), 2, 1),
+    for night, light, flat, days, frames in (
+        ("2022-01-26", "Gr_3", (0, 1.0, "A"), 0, 2),
+        ("2022-01-27", "g_782", (0, 1.0, "A"), 1, 6),
+        ("2022-01-28", "Gr_3", (2, 1.0, "B"), 2, 1),
     ):
         found = masters(context, night)
         assert len(found) == frames
-        bias = (f"bias_{name}.fits", days, 1.0, "B" if days else "A")
-        assert list(found.values()) == [{"bias": bias, "dark": None, "flat": flat}] * frames
+        for taken in found.values():
+            assert taken["dark"] is None
+            assert taken["bias"][0].startswith("bias_efosc2_1024x1024_2x2_read_L_port_Fast")
+            assert taken["bias"][1:] == (days, 1.0, "B" if days else "A")
+            assert light in taken["flat"][0]
+            assert taken["flat"][1:] == flat
     flat = context.groups["calibrated/EFOSC.2022-01-29T01:12:03.548.fits"].steps[2]
     assert "2022-01-26" in flat.uses[0].product
 
@@ -142,6 +144,12 @@ def test_the_paragraph_of_the_guides_night(guide, tmp_path):
     assert f"12 darks of 300 s of this night (-{100 * (1 - then / now):.0f} % of read" in wishes
 
 
+def test_the_paragraph_says_which_frames_are_refused(guide, tmp_path):
+    context = look(guide, tmp_path / "none", calibrate={"missing": "refuse"}, flat={"minimum": 4})
+    text = "\n".join(plan_words.paragraphs(context, {"2016-01-15": []}, most=3))
+    assert "not calibrated: 2 of 2, as `calibrate: missing: refuse` wants whole frames" in text
+
+
 def test_many_nights_have_a_paragraph_for_the_last_ones_and_counts(tmp_path):
     for day in range(1, 7):
         chain = take(tmp_path, evening=datetime(2024, 3, day, 17), folder=f"n{day}", seed=day)
@@ -161,11 +169,11 @@ def test_the_page_has_the_masters_the_runner_up_and_why_it_lost(tmp_path):
     chain = take(tmp_path, darks=((60.0, 4), (90.0, 3)), science=(("g", 60.0, 2),))
     done = run(tmp_path, chain)
     section = ASSOCIATIONS.section(done.context, "2024-03-01")
-    rows = {row[1]: row for row in section.rows}
-    assert rows["dark"][2] == "4 x 60 s of 03-01"
-    assert rows["dark"][4].endswith("_90s")
-    assert rows["dark"][5] == "would be scaled by 0.667"
-    assert rows["flat"][4:6] == ("-", "-")
+    rows = {row[0]: row for row in section.rows}
+    assert rows["dark"][1] == "4 x 60 s of 03-01"
+    assert rows["dark"][5].endswith("_90s")
+    assert rows["dark"][6] == "would be scaled by 0.667"
+    assert rows["flat"][5:7] == ("-", "-")
     (noise,) = section.facts
     skies = [_sky(done, f"calibrated/science_g{n}.fits") for n in (1, 2)]
     assert noise[0] == "g 60 s"
@@ -217,6 +225,27 @@ def test_another_rule_makes_again_only_what_takes_another_master(tmp_path):
     jobs = {p for p, job in running.plan.jobs.items() if job.kind == "science"}
     assert jobs == own
     assert {job.product for job in running.plan.of_kind("frame", "bias")} == set()
+
+
+def test_an_added_epoch_makes_again_what_took_a_master_from_before_it(tmp_path):
+    """Its darks and flats had the fifty biases of the night before; nothing older is touched."""
+    take(tmp_path, folder="first", biases=50, seed=1)
+    chain = take(tmp_path, evening=datetime(2024, 3, 2, 17), folder="second", seed=2)
+    run(tmp_path, chain)
+    masters = ("frame", "bias", "dark", "flat", "science")
+
+    def planned_with(epochs):
+        profile = chain.profile + f"epochs: {epochs}\n"
+        running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": profile})
+        running.lock.close()
+        return {job.product for job in running.plan.of_kind(*masters)}
+
+    assert planned_with('["2024-03-01"]') == set()
+    assert planned_with('["2024-03-03"]') == set()
+    assert planned_with('["2024-03-02"]') == {
+        *(f"calibrated/second/science_{name}.fits" for name in ("g1", "g2", "r1")),
+        *(p.replace("2024-03-01", "2024-03-02") for p in (*DARKS.values(), *FLATS.values())),
+    }
 
 
 def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path):
@@ -398,7 +427,7 @@ def test_the_scripts_help_has_an_example():
         assert "Example, after `make demo`:\n\npython scripts/" in module.__doc__
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS
-    assert plan_words.HEADINGS[4:6] == ("Runner-up", "Why it lost")
+    assert plan_words.HEADINGS[5:7] == ("Runner-up", "Why it lost")
 
 
 def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profile(tmp_path):

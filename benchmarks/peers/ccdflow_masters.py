@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -57,25 +58,32 @@ def main():
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
-    def made(name, combine, **more):
-        frames, header = members(options.frames, name)
-        result = combine(
-            frames,
-            amplifiers=amplifier_of(frames[0].shape, header),
-            threads=options.threads,
-            **more,
-        )
-        save(options.out / f"combined_{name}.fits", result, errors=options.errors)
-        return result, header["EXPTIME"]
+    # A master is written while the next one is combined, as the workflow's jobs do it.
+    with ThreadPoolExecutor(1) as writer:
+        written = []
 
-    first, _ = made("bias", combine_biases)
-    bias = MasterImage(first.image, uncertainty=first.uncertainty)
-    second, seconds = made("dark", combine_darks, bias=bias)
-    dark = MasterImage(
-        second.image, uncertainty=second.uncertainty, seconds=seconds, bias_subtracted=True
-    )
-    flats, header = members(options.frames, "flat")
-    made("flat", combine_flats, bias=bias, dark=dark, seconds=[header["EXPTIME"]] * len(flats))
+        def made(name, combine, **more):
+            frames, header = members(options.frames, name)
+            result = combine(
+                frames,
+                amplifiers=amplifier_of(frames[0].shape, header),
+                threads=options.threads,
+                **more,
+            )
+            path = options.out / f"combined_{name}.fits"
+            written.append(writer.submit(save, path, result, errors=options.errors))
+            return result, header["EXPTIME"]
+
+        first, _ = made("bias", combine_biases)
+        bias = MasterImage(first.image, uncertainty=first.uncertainty)
+        second, seconds = made("dark", combine_darks, bias=bias)
+        dark = MasterImage(
+            second.image, uncertainty=second.uncertainty, seconds=seconds, bias_subtracted=True
+        )
+        flats, header = members(options.frames, "flat")
+        made("flat", combine_flats, bias=bias, dark=dark, seconds=[header["EXPTIME"]] * len(flats))
+        for job in written:
+            job.result()
 
 
 if __name__ == "__main__":

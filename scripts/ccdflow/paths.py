@@ -25,6 +25,7 @@ FLAT_QUALITY = "flat_quality.csv"
 ASSOCIATIONS = "associations.csv"
 VERIFICATION = "verification.csv"
 DETECTOR = "detector.csv"
+EVENTS = "events.csv"
 OVERVIEW = "before_after.png"
 INDEX_PAGE = "report.html"
 SHEET = "frames.json"
@@ -77,7 +78,7 @@ def is_shown_only(product):
     path = PurePosixPath(product)
     if path.parts[0] == "nights":
         return path.suffix in (".html", ".png", ".csv") or path.name == SHEET
-    tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS, DETECTOR)
+    tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS, DETECTOR, EVENTS)
     return str(path) in (*tables, OVERVIEW, INDEX_PAGE)
 
 
@@ -120,6 +121,21 @@ def combined(night, group):
 def measured_detector(camera, night, group):
     """Return the path of what a night says of a detector."""
     return f"detector/{segment(camera)}/{segment(night)}/pixels_{plain(group)}.fits"
+
+
+def shutter_map(camera, night, group):
+    """Return the path of the map of a shutter's dead time that a night's flats show."""
+    return f"detector/{segment(camera)}/{segment(night)}/shutter_{plain(group)}.fits"
+
+
+def is_of_night(product, start):
+    """Tell whether a path is that of what a night says of a detector, by how its name starts.
+
+    >>> is_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
+    True
+    """
+    parts = product.split("/")
+    return len(parts) == 4 and parts[0] == "detector" and parts[3].startswith(start)
 
 
 def bad_pixels(camera, group, epoch):

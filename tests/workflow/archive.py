@@ -40,6 +40,24 @@ def pick(values, number):
     return values[number % len(values)]
 
 
+def check_records(box, clean, products):
+    """What is noted of a product is a function of its key, as its bytes are.
+
+    Pages, tables and later runs show it. The fate of a product that was not taken, for example,
+    would be that of the run that made it.
+    """
+    old, new = ledger.load(box.results), ledger.load(clean.results)
+    for product, record in new.items():
+        before = old.get(product)
+        # A list of small pictures keeps the times of their folder.
+        is_of_times = Path(product).name == paths.SHEET
+        if (product in products or record.status == ledger.REFUSED) and not is_of_times:
+            assert before is not None, f"{product} has no record"
+            # As text, in which NaN equals NaN.
+            one, other = (str((r.key, r.status, r.reason, dict(r.data))) for r in (before, record))
+            assert one == other, f"{product} is noted otherwise:\n{one}\n{other}"
+
+
 class Model(RuleBasedStateMachine):
     """An archive, its runs, and what must hold after each."""
 
@@ -273,6 +291,7 @@ class Model(RuleBasedStateMachine):
         assert found.keys() == wanted.keys()
         for name, content in wanted.items():
             assert found[name] == content, f"{name} is not as a run from scratch makes it"
+        check_records(self.box, clean, set(wanted))
         type(self).compared += 1
         folders = {tuple(name.split("/")[:3]) for name in wanted if "/" in name}
         type(self).kinds_made |= {

@@ -68,7 +68,7 @@ def failures(run):
     return [line for line in run.lines if line.startswith("failed: ")]
 
 
-@pytest.mark.parametrize("cores", [2, 8])
+@pytest.mark.parametrize("cores", [2, pytest.param(8, marks=pytest.mark.torture)])
 def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, box):
     # Of each night one, among them biases, the first frame of all and the last.
     places = [(0, 0), (1, 1), (2, 50), (3, 99), (4, 2), (5, 98), (5, 99), (0, 3)]

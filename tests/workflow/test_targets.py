@@ -78,7 +78,8 @@ def test_a_product_that_there_cannot_be_is_one_line(raw, tmp_path, run_workflow)
                    "quality_table": 1, "index_page": 1, "combine_darks": 3, "combine_flats": 2,
                    "calibrate": 2, "masters_picture": 1, "calibrated_picture": 1, "dark_table": 1,
                    "contact_sheet": 1, "flat_table": 1, "associations_table": 1,
-                   "measure_detector": 1, "bad_pixels": 1, "detector_table": 1}),
+                   "measure_detector": 1, "bad_pixels": 1, "detector_table": 1,
+                   "trends": 1}),
     ],
 )  # fmt: skip
 def test_what_is_forced_is_made_again_to_the_same_bytes(

@@ -208,6 +208,8 @@ class Camera:
         Electrons per adu, electrons: of all amplifiers, before what their cards say.
     measures_gain : bool
         Whether the gain of frames is the measured one, whatever their cards say.
+    measures_shutter : bool
+        Whether calibrated frames are corrected for the dead time of the shutter.
     linear : float or None
         Raw adu above which the response of all amplifiers is not linear any more.
     epochs : tuple of str
@@ -233,6 +235,7 @@ class Camera:
     gain: float | None = None
     read_noise: float | None = None
     measures_gain: bool = False
+    measures_shutter: bool = False
     linear: float | None = None
     epochs: tuple[str, ...] = ()
     dark_rate: float | None = None
@@ -451,6 +454,7 @@ def load_camera(path):
         raw=profile.get("raw", False),
         gain=None if profile.get("gain") == MEASURED else profile.get("gain"),
         measures_gain=profile.get("gain") == MEASURED,
+        measures_shutter=profile.get("shutter") == MEASURED,
         linear=profile.get("linear"),
         epochs=tuple(sorted(map(str, profile.get("epochs", ())))),
         read_noise=profile.get("read_noise"),

@@ -11,14 +11,15 @@ from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
 from ccdflow.camera.reader import HeaderReader
-from ccdflow.files.cards import CardSpec, card_value
+from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.values import as_number
 
 # Cards that are tried in order, where a profile does not name its own.
 KEYWORDS = {
     # Keck's archive knows better than the instrument, whose OBSTYPE is often left at 'dark'.
     "imagetyp": "KOAIMTYP IMAGETYP OBSTYPE IMGTYPE IMAGETYPE FRAMETYP IMTYPE IMG_TYPE EXPTYPE "
-    "OBS_TYPE OBS-TYPE FLAVOR DATA-TYP CCDTYPE FRAME PICTTYPE|ESO DPR TYPE",
+    "OBS_TYPE OBS-TYPE FLAVOR DATA-TYP CCDTYPE NDFCLASS FRAME PICTTYPE OBSMODE OBS_MODE"
+    "|ESO DPR TYPE",
     "object": "OBJECT OBJNAME TARGNAME TARGET|ESO OBS TARG NAME",
     "filter": "FILTER FILTERS FILTNAM FILTER1 FILTER01 FILTNAME FILTERID FILT1 FILTER2 FILTER02 "
     "FILTER3 FILTER03 FILTER4 FILT2 FILNAME BLUFILT REDFILT FILTERN FILT_NAM FILT_ID FILTNM "
@@ -32,7 +33,7 @@ KEYWORDS = {
     "date": "DATE-OBS DATE_OBS DATEOBS DATE-BEG UTDATE UT-DATE UT_DATE DATE-UTC DATE_UTC UTCDATE "
     "DATE-STR DATESTRT DATE-AVG FRAME",
     "time": "UT UTSTART UTCSTART TIME-OBS TIME_OBS TIMEOBS UTC-OBS UTCOBS UT-TIME UTC UTOBS "
-    "TIME-BEG TIME-STR TM-START UTSHUT UT-OBS UT_TIME TIME TIME-UTC",
+    "TIME-BEG TIME-STR TM-START TM_START UTSHUT UT-OBS UT_TIME TIME TIME-UTC",
     "mjd": "MJD-OBS MJD MJD_OBS MJDOBS MJD-STR MJD-BEG MJDATE MJD-AVG MJD-MID|MJD START",
     "jd": "JD JD-OBS JD-BEG JULDATE JULIAN JD_UTC",
     "time_system": "TIMESYS",
@@ -41,9 +42,13 @@ KEYWORDS = {
     "TIMEZ TZ",
     "sidereal": "ST LST LST-OBS STSTART SIDEREAL SIDTIME LST-BEG",
     "longitude": "OBSGEO-L LONGITUD SITELONG LONGITUDE LONG-OBS OBSLONG OBS-LONG GEOLON TELLONG "
-    "LONG SITE-LON GEOLONG LON-OBS OBS_LONG|ESO TEL GEOLON",
-    "gain": "GAIN EGAIN CCDGAIN GAIN1",
-    "read_noise": "RDNOISE READNOIS READNOISE RON ENOISE RO_NOISE RDNOISE1",
+    "LONG SITE-LON GEOLONG LON-OBS OBS_LONG OBSLON LONG_OBS SITELON|ESO TEL GEOLON"
+    "|CAHA TEL GEOLON",
+    # What is electrons per adu by its name comes before GAIN, which may be a setting.
+    "gain": "EGAIN GAIN CCDGAIN GAIN1 RO_GAIN CCDSENS EPERDN EPERADU EPADU ELECGAIN GAINEADU"
+    "|ESO DET OUT1 CONAD",
+    "read_noise": "RDNOISE READNOIS READNOISE RON ENOISE RO_NOISE RDNOISE1 READNOI RNOISE CCDRON "
+    "CCDRDN|ESO DET OUT1 RON",
     "saturation": "SATURATE SATLEVEL SATURATI",
     "set_temperature": "SET-TEMP SETTEMP CCD-TSET CCDTSET CCDSTEMP TEMPSET SET_TEMP CCD_SET",
     "temperature": "CCD-TEMP CCDTEMP CCD_TEMP DETTEMP DET-TEMP DET_TEMP TEMPDET SENSTEMP CCDTMP"
@@ -53,6 +58,8 @@ KEYWORDS = {
     "window": "WINDOW ROI SUBFRAME WINSEC1 DETWIN1 ROISEC",
     # Empty: `ccdflow.camera.geometry.binning` knows the usual cards and how they belong together.
     "binning": "",
+    # Empty: only a profile names the cards, all of them together.
+    "optics": "",
     "biassec": "BIASSEC",
     "trimsec": "TRIMSEC",
     "datasec": "DATASEC",
@@ -80,6 +87,8 @@ class FrameFacts:
     reason : str
         Why `type` is '', for the inventory; else ''.
     object, filter, grism : str
+    optics : str
+        Cards that the profile names, such as that of a rotator: 'ROTANGLE 90, PUPIL OPEN'.
     exptime : float or None
         Seconds.
     naxis1, naxis2 : int or None
@@ -111,6 +120,7 @@ class FrameFacts:
     object: str = ""
     filter: str = ""
     grism: str = ""
+    optics: str = ""
     exptime: float | None = None
     naxis1: int | None = None
     naxis2: int | None = None
@@ -173,12 +183,13 @@ def describe(headers, cards, rules, *, longitude, file):
         object=reader.text("object"),
         filter=filter_of(reader),
         grism=reader.text("grism"),
+        optics=optics_of(reader),
         exptime=exptime,
         naxis1=headers[image].get("NAXIS1"),
         naxis2=headers[image].get("NAXIS2"),
         **{name: _as_written(reader, name) for name in _SECTIONS},
         ccdsum=binning_text(headers, image, cards["binning"]),
-        gain=reader.electrons("gain"),
+        gain=reader.gain(),
         rdnoise=reader.electrons("read_noise"),
         date_obs=moment.iso,
         night=night_of(moment, reader, longitude, file),
@@ -213,6 +224,18 @@ def _look_at_placement(reader):
             "not a number: it is not used",
             keywords=(keyword,),
         )
+
+
+def optics_of(reader):
+    """Return what a frame and its flats must have alike by the profile; '' for nothing."""
+    found = reader.every("optics", as_text, "the text is not in quotes")
+    return ", ".join(f"{content.keyword} {_alike(text)}" for text, content in found)
+
+
+def _alike(text):
+    """Return a value in one spelling: ``90`` for ``90.0``."""
+    value = as_number(text)
+    return " ".join(text.upper().split()) if value is None else f"{value + 0.0:g}"
 
 
 def part_of(headers, images):

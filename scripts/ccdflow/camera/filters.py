@@ -8,8 +8,16 @@ from ccdflow.files.cards import as_text
 
 # Values of a filter wheel's card for an open position.
 _OPEN = re.compile(
-    r"(no|none|without|empty|open|clear|clr|air|free|hole|blank|nofilter|nofilt|out|unfiltered"
+    r"(no|none|without|empty|open|clear|clr|air|free|frei|libre|hole|blank|nofilter|nofilt|out|unfiltered"
     r"|luminance(clear)?)(filter|filt|slot|position|pos)?[0-9]*",
+)
+# Cards that no list has, but whose name speaks of a filter: CCDFLTID, FLT_ID, INSFLNAM.
+_NAMED = re.compile(r".*(?:FILT|FLT|FLNAM|FLTNM|FLNM).*")
+# Of these the ones that are about the wheel's motion, or about what a filter is like.
+_NO_NAME = re.compile(
+    r".*(?:POS|NUM|NO|SPD|SPEED|OFF|OFFSET|STEP|STEPS|ENC|DATE|TIME|STAT|STATUS|FILE|PATH|FOC|FOCUS|MODE"
+    r"|THICK|TEMP|COMM?|SER|SERIAL|SN|SLOT|WIDTH|WAVE|WL|CWL|BW|SYS|PSYS|DRV|DRIVER|PORT|MOV\w*|ERR)\d*"
+    r"|.*(?:FLAT|INFILT|FAULT|FLTRD).*"
 )
 # The wheels of one instrument: together they are the filter.
 _WHEEL = re.compile(r"(FILTER|FILT|FILTERN|FILTNAM|ESO INS FILT)_?0?[1-9]( NAME)?")
@@ -25,19 +33,33 @@ def filter_of(reader):
     Returns
     -------
     str
-        The first that is a filter; those of several numbered wheels with ``+`` between them; where
-        all are open, the first as it is written.
+        The first that is a filter; those of several numbered wheels with ``+`` between them; else
+        all texts of cards whose name speaks of a filter; where all are open, the first as written.
     """
     found = reader.every("filter", as_text, "the text is not in quotes")
     found = [(text, content.keyword) for text, content in found]
     real = [(text, keyword) for text, keyword in found if not is_open(text)]
     if not real:
-        return found[0][0] if found else ""
+        return _by_its_name(reader) or (found[0][0] if found else "")
     name, keyword = real[0]
     if not _WHEEL.fullmatch(keyword):
         return name
     wheels = [text for text, other in real if _family(other) == _family(keyword)]
     return "+".join(dict.fromkeys(wheels))
+
+
+def _by_its_name(reader):
+    """The text of all cards whose name speaks of a filter, with ``+`` between; '' without one."""
+    values = (content.value for content in reader.named(_NAMED, _NO_NAME))
+    found = [" ".join(text.split()) for text in values if isinstance(text, str)]
+    found = [text for text in found if re.search("[A-Za-z]", text) and not _says_open(text)]
+    return "+".join(dict.fromkeys(found))
+
+
+def _says_open(text):
+    """Tell whether one of a text's words is that of an open place: CF-CLEAR1, WaveplateOut."""
+    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower())
+    return is_open(text) or any(map(is_open, words))
 
 
 def is_open(text):

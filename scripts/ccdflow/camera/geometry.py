@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from ccdflow.camera.sections import Region, RegionSpec, Section, parse_fits
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import CardSpec, card_value, find, number, whole
+from ccdflow.files.cards import CardSpec, card_value, contents, find, hdu_indices, number, whole
+from ccdflow.files.values import as_electrons
 
 BINNING_PAIRS = (
     ("CCDBIN1", "CCDBIN2"),
@@ -276,13 +277,22 @@ def image_hdus(headers):
     Nor does a mask of bad pixels beside an image: no amplifier reads it out.
     """
     images = [index for index, header in enumerate(headers) if _is_image(header)]
-    no_masks = [index for index in images if not is_mask(headers[index])]
-    return tuple(no_masks or images)
+    frames = [i for i in images if not (is_mask(headers[i]) or is_overscan(headers[i]))]
+    return tuple(frames or images)
 
 
 def is_mask(header):
     """Tell by its EXTNAME whether an extension is a mask of bad pixels."""
     return _MASK.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
+
+
+_OVERSCAN = re.compile(r".*(?:over-?scan|ovr?scn?\b|oscan|pre-?scan).*", re.IGNORECASE)
+
+
+def is_overscan(header):
+    """Tell by name or description whether an extension is the overscan of another one."""
+    said = (card_value(header, name) for name in ("EXTNAME", "EXTDESC", "DESC", "HDUNAME"))
+    return any(isinstance(text, str) and _OVERSCAN.fullmatch(text) for text in said)
 
 
 def _is_image(header):
@@ -383,11 +393,55 @@ def _integers(value):
 def card_number(headers, specs, index):
     """The first number above 0 in these cards, in an HDU's own header before the primary.
 
-    EGAIN comes first: amateur cameras write electrons per adu there, and a setting into GAIN.
+    A unit of electrons may follow it. A setting of the readout is passed over, see
+    `is_gain_setting`.
     """
-    ordered = sorted(specs, key=lambda spec: spec.keyword != "EGAIN")
-    found = (number(find(headers, spec, (index, 0))) for spec in ordered)
-    return next((value for value in found if value is not None and value > 0), None)
+    for spec in specs:
+        for hdu in (index, 0) if spec.hdu is None else hdu_indices(headers, spec.hdu):
+            for content in contents(headers[hdu], spec.keyword, spec.occurrence):
+                value = number(content.value)
+                value = as_electrons(content.value) if value is None else value
+                if value is not None and value > 0:
+                    if is_gain_setting(content, headers[index]):
+                        break
+                    return value
+    return None
+
+
+# Cards of electrons per adu into which some programs write the setting of a CMOS sensor.
+_GAIN = re.compile(r"(?:CCD)?GAIN1?")
+_SETTING = re.compile(
+    r"\bsettings?\b|\bindex\b|\bmode\b|sensor gain|camera gain|\bdb\b|adu */ *e|adu per e"
+    r"|electrons? to adu|e-? to adu|counts? per e",
+    re.IGNORECASE,
+)
+# Such a camera has an offset as well; no detector has this many electrons per adu.
+_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL")
+_MOST_ELECTRONS = 50
+
+
+def is_gain_setting(content, header):
+    """Tell whether a GAIN card has a setting of the readout instead of electrons per adu.
+
+    Parameters
+    ----------
+    content : ccdflow.files.cards.Content
+    header : astropy.io.fits.Header
+        The image's: a whole number beside an offset is a setting.
+
+    Returns
+    -------
+    bool
+        Also for adu per electron, by the card's comment.
+    """
+    if not _GAIN.fullmatch(content.keyword):
+        return False
+    if _SETTING.search(content.comment or ""):
+        return True
+    value = number(content.value)
+    if value is None or not re.fullmatch(r"\d+", str(content.value).strip()):
+        return False
+    return value >= _MOST_ELECTRONS or any(key in header for key in _BESIDE_A_SETTING)
 
 
 def detector_sections(header, keywords, *, file, suffix=""):

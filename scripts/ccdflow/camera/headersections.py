@@ -14,7 +14,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ccdflow.camera.geometry import Draft, detector_mismatch, fits_binned, image_hdus, is_mask
+from ccdflow.camera.geometry import (
+    Draft,
+    detector_mismatch,
+    fits_binned,
+    image_hdus,
+    is_mask,
+    is_overscan,
+)
 from ccdflow.camera.hdureader import HduReader
 from ccdflow.camera.scancounts import drafts_from_counts, drafts_from_outputs
 from ccdflow.camera.sections import Region
@@ -60,6 +67,13 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     if masks:
         names = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
         notes.append(f"{names}: a mask of bad pixels, which is not reduced")
+    strips = [i for i, h in enumerate(headers) if i not in images and is_overscan(h)]
+    if strips:
+        names = ", ".join(str(card_value(headers[i], "EXTNAME") or f"HDU {i}") for i in strips)
+        notes.append(
+            f"warning: {names}: overscan in an image of its own, which is not used: the bias level"
+            " stays in the image, until a combined bias takes it away"
+        )
     for position, index in enumerate(images):
         reader = HduReader(
             headers, index, alone=len(images) == 1, cards=cards, notes=notes, file=file

@@ -29,7 +29,7 @@ _PLACE = re.compile(
     rf"|{_AXIS}\d?[-_]?{_START}\d?"
     r"|(?:CCDW|ROI|AOI|WIN|WINDOW|CROP|SUB|FRAME|FRM)[-_]?[XYHV][-_]?(?:OFF|OFFSET|POS|[01])?"
     r"|(?:ROI|AOI|WIN|WINDOW|CROP|SUB|CCD|DET)[-_]?[XY][01]|(?:ROI|AOI|WIN|CROP|SUB)[01][-_]?[XY]?"
-    r"|(?:ROI|AOI|WIN|CROP|SUB)?[-_]?(?:LEFT|TOP|BOTTOM)|[XY]0|(?:COL|ROW)OFF(?:SET)?"
+    r"|(?:ROI|AOI|WIN|CROP|SUB)?[-_]?(?:LEFT|TOP|BOTTOM)|[XY][012]|(?:COL|ROW)OFF(?:SET)?"
     r"|LTV[12]|CNPIX[12]|CRVAL[12]U|PRD-?MIN[12]|(?:PHYS|DET|CCD)ORG[XY12]"
     r"|ESO (?:DET )?WIN\d* STR[XY]"
 )
@@ -51,6 +51,10 @@ _DEVICE_NAME = re.compile(
     rf"|(?:SN|ID|SERIAL|SERNO)[-_]?{_DEVICE}"
     r"|SERIAL\w*|SER[-_]?(?:NO|NUM|NR|ID)\w*|SERNO\w*|DSENSOR|CAMERAID|INSTRUME|INSTR(?:ID|NAME|SER)?"
     r"|TELESCOP|TEL(?:ID|NAME|UNIT|NUM)|TELESC|UNITID|SITEID|ENCID|OBSTELID"
+    # The part of an instrument: a quadrant, an arm of a spectrograph, a channel, an amplifier.
+    r"|QUAD(?:RANT|ID|NO|NUM)?|FPA(?:ID|NAME|NO)?|ARM(?:ID|NAME)?|SPECT?ID|SPECTROG|SPECNO|BRANCH"
+    r"|CHAN(?:NEL|NL|ID|NAME|NO|NUM)?|CHNLNUM|DETPOS|AMP[-_]?ID|DASCHAN|BEAMID|ESO OCS CON QUAD"
+    r"|[A-Z]+ DET (?:CHIP\d* )?(?:ID|NAME|SER\w*|CHIP\d* ?ID)"
     r"|ESO DET CHIP\d* (?:ID|NAME)|ESO DET OUT\d* (?:ID|NAME)|ESO DET ID"
 )
 _LEVEL = re.compile(
@@ -76,11 +80,14 @@ _SET_POINT = re.compile(
     rf"|{_DEVICE}[-_]?S?T?(?:EM?P?)?[-_]?(?:SET|SETP|SETPT|SP)|{_DEVICE}[-_]?SET[-_]?T(?:EMP)?"
     r"|CCDSTEMP|COOL(?:ER)?[-_]?(?:SET|SP|TEMP|TARG\w*)|TARG(?:ET)?[-_]?(?:TEMP|T)|REQTEMP|TEMPTARG"
 )
+_COADDS = re.compile(r"(?:N|NUM|NO|TOT|TOTAL)?[-_]?CO[-_]?ADD(?:S|ED)?|ESO DET NDIT|NDIT|COADDONE")
 _KINDS = {
     "place": _PLACE, "shift": _SHIFT, "section": _SECTION, "binning": _BINNING,
     "device": _DEVICE_NAME, "level": _LEVEL, "gain": _GAIN, "readout": _READOUT,
-    "temperature": _SET_POINT,
+    "temperature": _SET_POINT, "coadds": _COADDS,
 }  # fmt: skip
+# A date or a time of day runs along, whatever its card is called: READTIME.
+_MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
 # Whole degrees: a set point that is written with the noise of its converter is one all the same.
 _DEGREES = 1.0
 _LONGEST = 48
@@ -133,6 +140,8 @@ def _written(kind, value):
     found = number(value)
     text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
     text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
+    if _MOMENT.search(text):
+        return ""
     if found is None or found != found or abs(found) == float("inf"):
         return text
     if kind == "temperature":
@@ -177,6 +186,26 @@ _ABOUT = {
 def is_of(keyword, kinds):
     """Tell whether a card is of one of some kinds of settings, such as ``temperature``."""
     return _kind(keyword) in kinds
+
+
+# Serial numbers: other names of a device may be those of a kind of exposure (CCDTYPE).
+_SERIAL = re.compile(r".*(?:SER|SN|S/N|UID).*|(?:CAM(?:ERA)?|CCD|DET|CHIP|SENSOR)[-_]?ID")
+
+
+def is_decisive(keyword, by):
+    """Tell whether frames that both have a card, with other values, are of no use to each other.
+
+    Parameters
+    ----------
+    keyword : str
+    by : sequence of str
+        As for `told_apart`.
+    """
+    kind = _kind(keyword)
+    if kind == "device":
+        return bool(_SERIAL.fullmatch(keyword))
+    is_meant = kind in ("gain", "readout", "level", "coadds") and "TIME" not in keyword
+    return is_meant and _ABOUT.get(kind) in (None, *by)
 
 
 def told_apart(groups, by, *, but=()):

@@ -23,18 +23,18 @@ SYNONYMS = {
         "flat flats flatfield flatframe flatimage dome domeflat skyflat twiflat twilight "
         "twilightflat dflat sflat flatlamp lampflat lampqtz internalflat intflat dmflat "
         "projectorflat led pixflat flatsky skyflats domeflats flatdome flatfieldimage ledflat "
-        "twilighttwilight wflat plu domelamp lampdome quartz quartzlamp"
+        "twilighttwilight wflat plu domelamp lampdome quartz quartzlamp mfff mffff mfsff"
     ),
     "science": (
         "science object objects obj objs target light lightframe lights std standard spectrum sci "
         "stdstar spectrophotometricstandard objectastro expose sky stdflux stdtell lightimage "
-        "nightsky stdtelluric objectframe guidestar sciobj"
+        "nightsky stdtelluric objectframe guidestar sciobj mfobject mfsky"
     ),
     "arc": (
         "arc arcs comp comps comparison lamp wave wavelamp lampwave wavecal arclamp line arcimage "
         "compframe lamparc arclamps wavelengthcalibration neon argon xenon krypton helium mercury "
         "thar cuar hear fear hgar hgne hgcd henear near arne cdar thne hene hgnear hgarne cuhear "
-        "comparisonlamp calibrationlamp arcframe calib"
+        "comparisonlamp calibrationlamp arcframe calib mfarc"
     ),
     "other": (
         "focus test other acquisition acq acquire align alignment engineering junk pointing "
@@ -42,6 +42,13 @@ SYNONYMS = {
     ),
 }
 _TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
+# Words for the light of a flat: that of the sky, and that of a lamp.
+_LIGHTS = {
+    "sky": re.compile(r"sky|twi(?:l|f|ght)?|dusk|dawn|sflat"),
+    "lamp": re.compile(
+        r"dome|dmf|dflat|lamp|\bled\b|ledflat|quartz|qtz|qflat|intern|intflat|proj|screen"
+    ),
+}
 # Words that tell the type even among other words: 'BIAS 1x1', 'Neon lamp 2 s'.
 _STRONG = {
     **dict.fromkeys(["bias", "biases", "zero", "offset"], "bias"),
@@ -76,16 +83,23 @@ _STRONG = {
 # The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
 _NUMBERED = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
 # Cards that may be about something else: their value counts only where it is an image type.
-_SHY = ("FRAME", "PICTTYPE")
-# Names of a target that say that a frame of type science is none.
+_SHY = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
+# Words for a target that say that a frame of type science is none.
 _NO_TARGET = {
-    "bias": "bias zero biasframe offset",
-    "dark": "dark darkframe",
-    "flat": "flat flatfield flats domeflat skyflat twilightflat twilight twiflat flatframe "
-    "skyflats domeflats",
-    "arc": "arc arcs comp comparison arclamp thar cuar hear henear neon argon hgar",
+    "bias": "bias biases zero zeros biasframe offset",
+    "dark": "dark darks darkframe",
+    "flat": "flat flats flatfield flatfields flatframe twilight twilights twi dome quartz domeflat "
+    "domeflats skyflat skyflats twiflat twilightflat flatlamp",
+    "arc": "arc arcs comp comps comparison arclamp wavecal thar cuar hear fear henear hgne hgar "
+    "cdar hgcd neon argon xenon krypton",
 }
 _NO_TARGET = {word: kind for kind, words in _NO_TARGET.items() for word in words.split()}
+# Words beside them that name no target either: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
+_BESIDE = re.compile(
+    r"[a-z]{1,2}|[a-z]?\d+[a-z]?|sky|field|lamp|lamps|frame|frames|image|test|exp|sec|secs|on|off|evening"
+    r"|morning|eve|morn|even|dusk|dawn|screen|internal|int|red|blue|green|clear|filter|bessell|bess|sdss"
+    r"|sloan|johnson|cousins|halpha|ha|spec|spectrum|slit|grating|grism|calib|calibration|cal"
+)
 
 _UNKNOWN = "unknown image type"
 _UNSAID = "no card says the image type"
@@ -178,12 +192,28 @@ def _kind_of(content):
     return known_type(str(content.value))
 
 
+def light_of(*texts):
+    """Return the light of a flat, ``sky`` or ``lamp``, after the first text that says it; else ''.
+
+    Parameters
+    ----------
+    *texts : str
+        Image type and object, as headers have them.
+    """
+    for text in texts:
+        found = [name for name, words in _LIGHTS.items() if words.search(text.lower())]
+        if len(found) == 1:
+            return found[0]
+    return ""
+
+
 def known_type(text):
     """The type that a header's image type means by itself, or ''."""
     letters = _letters(text)
     if letters in _TYPE_OF:
         return _TYPE_OF[letters]
-    words = [word for word in re.findall(r"[a-z]+", re.sub(r"\d+x\d+", " ", text.lower()))]
+    apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower()
+    words = re.findall(r"[a-z]+", re.sub(r"\d+x\d+", " ", apart))
     if {"dark", "flat"} <= set(words) and not {"field", "fielding"} & set(words):
         return "dark"
     # Flats have most names: TWIFLAT2, PROJFLAT, 'dome flat r', and among ESO's 'LAMP,QFLAT'.
@@ -209,9 +239,7 @@ def _looked_at(reader, text, kind):
         return "bias"
     if kind == "science":
         name = reader.text("object")
-        other = _NO_TARGET.get(_letters(name)) or _NO_TARGET.get(
-            _letters(name).rstrip("0123456789")
-        )
+        other = _no_target(name)
         if other:
             reader.warn(
                 f"{text!r} with OBJECT {name!r} is taken for science; if it is of type {other}, "
@@ -219,6 +247,29 @@ def _looked_at(reader, text, kind):
                 f"cards: {{OBJECT: {name}}}}}]"
             )
     return kind
+
+
+def _no_target(name):
+    """The type that a target's name means, '' for the name of a target.
+
+    Parameters
+    ----------
+    name : str
+        As in OBJECT: of several words all must be words for such a frame, or beside the point.
+    """
+    whole = _letters(name).rstrip("0123456789")
+    if whole in _NO_TARGET:
+        return _NO_TARGET[whole]
+    return _of_words(name) or _of_words(re.sub(r"([a-z])([A-Z])", r"\1 \2", name))
+
+
+def _of_words(name):
+    words = re.findall(r"[a-z]+\d*|\d+[a-z]?", name.lower())
+    kinds = [_NO_TARGET.get(word.rstrip("0123456789")) for word in words]
+    rest = [word for word, kind in zip(words, kinds, strict=True) if not kind]
+    if not any(kinds) or not all(map(_BESIDE.fullmatch, rest)):
+        return ""
+    return "flat" if "flat" in kinds else next(filter(None, kinds))
 
 
 def _is_of_no_time(reader):

@@ -27,6 +27,14 @@ _MJD_START = datetime(1858, 11, 17)
 # From 1900 to 2100.
 _MJD_RANGE = (15020, 88127)
 _HALF_DAY = timedelta(hours=12)
+# Cards that no list has, but whose name speaks of the begin of an exposure, such as UTSHUT,
+# EXPSTART or SHUTOPEN; and those that speak of another time: its end, the file's, sidereal, local.
+_BEGIN = re.compile(r".*(?:UT|EXP|OBS|SHUT|START|STRT|BEG|OPEN).*")
+_NOT_BEGIN = re.compile(
+    r".*(?:END|CLOSE|STOP|CREAT|FILE|WRIT|PROC|REL|MODIF|ARCH|SOFT|VERS|READ|AVG|MID|MEAN|TIME$).*"
+    r"|L?ST(?:START|BEG|OBS|STRT)?|SID.*|(?:LT|LOC|LCT|HST|JST|CST).*|OBSERV.*|.*(?:DUR|EXPT).*"
+)
+_MJD_NAME = re.compile(r".*MJD.*")
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ def moment_of(reader):
     """
     system = _time_system(reader)
     stamps = [stamp for stamp, _ in reader.every("date", _stamp(system), "not a date")]
+    stamps = stamps or _stamps_by_name(reader, system)
     universal = [stamp for stamp in stamps if not stamp.local]
     local = [stamp for stamp in stamps if stamp.local]
     if not universal:
@@ -106,6 +115,15 @@ def moment_of(reader):
     if clock is None:
         return Moment(datetime(stamp.day.year, stamp.day.month, stamp.day.day))
     return Moment(stamp.at(clock), True)
+
+
+def _stamps_by_name(reader, system):
+    """The stamps with a day and a time of day of cards that are named after the begin, in order."""
+    made = map(_stamp(system), reader.named(_BEGIN, _NOT_BEGIN))
+    return sorted(
+        (stamp for stamp in made if stamp is not None and stamp.clock is not None),
+        key=lambda stamp: stamp.at(stamp.clock),
+    )
 
 
 def _time_system(reader):
@@ -217,7 +235,12 @@ def _clocks(reader, system):
         )
         return _placed(made, content, system)
 
-    return [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
+    listed = [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
+    if listed:
+        return listed
+    texts = (c for c in reader.named(_BEGIN, _NOT_BEGIN) if isinstance(c.value, str))
+    made = (clock_of(content) for content in texts if ":" in content.value)
+    return [stamp for stamp in made if stamp is not None]
 
 
 def _days(reader):
@@ -233,6 +256,9 @@ def _days(reader):
         return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None
 
     found = reader.read("mjd", mjd, "not a Modified Julian Date").value
+    if found is None:
+        values = map(mjd, reader.named(_MJD_NAME, _NOT_BEGIN))
+        found = min((value for value in values if value is not None), default=None)
     other = reader.read("jd", jd, "not a Julian Date").value
     # A whole number says no more than the date.
     if other is not None and other % 1 and (found is None or not found % 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdflow.camera.geometry import image_hdus
+from ccdflow.camera.geometry import image_hdus, is_gain_setting
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, as_text, contents, hdu_indices, read, unreadable
 from ccdflow.files.values import as_electrons, as_number, as_seconds, is_doubtful, is_silent
@@ -13,6 +13,7 @@ OF_THE_IMAGE = (
 )  # fmt: skip
 # Cards with other uses on other cameras: no warning if their value cannot be read.
 AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
+_NO_GAIN = "not a number from 0 to 1e6"
 
 
 class HeaderReader:
@@ -112,8 +113,35 @@ class HeaderReader:
 
     def electrons(self, name):
         """Return a gain or a read noise, or None."""
-        reading = self.read(name, lambda c: as_electrons(c.value), "not a number from 0 to 1e6")
+        reading = self.read(name, lambda c: as_electrons(c.value), _NO_GAIN)
         return reading.value
+
+    def named(self, wanted, unwanted):
+        """Return the contents of all cards with such a name, the primary's first.
+
+        Parameters
+        ----------
+        wanted, unwanted : re.Pattern
+            Of whole keywords.
+        """
+        found = []
+        for hdu in dict.fromkeys((0, self.images[0])):
+            for keyword in dict.fromkeys(self.headers[hdu]):
+                if wanted.fullmatch(keyword) and not unwanted.fullmatch(keyword):
+                    found += contents(self.headers[hdu], keyword)
+        return [content for content in found if not is_silent(content.value)]
+
+    def gain(self):
+        """Return the gain in electrons per adu, or None; warn of a card that is a setting."""
+        header = self.headers[self.images[0]]
+        found = self.read("gain", lambda c: as_electrons(c.value), _NO_GAIN)
+        if found.value is None or not is_gain_setting(found.content, header):
+            return found.value
+        self.warn(
+            f"{found.keyword}: {found.content.value} is a setting of the readout, "
+            "not electrons per adu"
+        )
+        return None
 
     def number(self, name, problem="not a number"):
         """Return a number, or None."""

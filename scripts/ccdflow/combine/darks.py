@@ -107,7 +107,7 @@ def _combine(members, amplifiers, recipe, subtract, options, threads, memory, dt
     members = list(members)
     check_members(members)
     rows, sample = sample_members(members, subtract=subtract, **options)
-    noise = measured_noise(amplifiers, members[0].shape, rows, sample, light=light)
+    noise = measured_noise(amplifiers, members[0].shape, rows, sample, light=light, threads=threads)
     if light and len(rows):
         noise = replace(noise, expected=expected_light(noise, rows, sample))
     del sample

@@ -85,7 +85,9 @@ def combine_flats(
     levels = levels_of(sample) if scale is None else np.array(scale, dtype=np.float64)
     _check_levels(levels, members)
     sample /= levels[:, None, None].astype(sample.dtype)
-    noise = measured_noise(amplifiers, members[0].shape, rows, sample, levels=levels)
+    noise = measured_noise(
+        amplifiers, members[0].shape, rows, sample, levels=levels, threads=threads
+    )
     del sample
     combined = combine(
         members,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
@@ -88,7 +89,7 @@ def levels_of(sample):
     return levels
 
 
-def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True):
+def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, threads=1):
     """Complete the noise model from the differences of consecutive members.
 
     An unknown read noise is the part of the differences that light does not explain; an unknown
@@ -107,6 +108,8 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True):
         Shape ``(n,)``: divisors of the sample; default: 1.
     light : bool
         Whether the members hold light: biases do not.
+    threads : int
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -119,22 +122,23 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True):
     """
     levels = np.ones(len(sample)) if levels is None else np.asarray(levels, np.float64)
     found = []
-    for amplifier in amplifiers:
-        y0, y1, x0, x1 = amplifier.region
-        inside = (rows >= y0) & (rows < y1)
-        frames = sample[:, inside, x0:x1]
-        known = amplifier if light else replace(amplifier, gain=None)
-        found.append(_measured(known, frames, levels, light=light))
+    with ThreadPoolExecutor(threads) as pool:
+        for amplifier in amplifiers:
+            y0, y1, x0, x1 = amplifier.region
+            inside = (rows >= y0) & (rows < y1)
+            frames = sample[:, inside, x0:x1]
+            known = amplifier if light else replace(amplifier, gain=None)
+            found.append(_measured(known, frames, levels, pool.map, light=light))
     return NoiseModel(tuple(found), tuple(shape))
 
 
-def _measured(amplifier, frames, levels, *, light):
-    pairs = [_moments_of_pair(frames, levels, i, j) for i, j in pairwise(range(len(frames)))]
+def _measured(amplifier, frames, levels, each, *, light):
+    pairs = each(lambda two: _moments_of_pair(frames, levels, *two), pairwise(range(len(frames))))
     pairs = [pair for pair in pairs if pair[0].count > 1 and pair[0].sigma > 0]
     if not pairs:
         return _without_pairs(amplifier, are_equal=not light and len(frames) > 1)
     amplifier = _completed(amplifier, pairs, light=light)
-    pulls = _pulls_of_pairs(amplifier, frames, levels)
+    pulls = _pulls_of_pairs(amplifier, frames, levels, each)
     if not pulls:
         # Nearly all values are equal: what is left after clipping does not scatter.
         return amplifier
@@ -149,16 +153,17 @@ def _measured(amplifier, frames, levels, *, light):
     return replace(amplifier, factor=amplifier.factor * max(factor, least))
 
 
-def _pulls_of_pairs(amplifier, frames, levels):
+def _pulls_of_pairs(amplifier, frames, levels, each):
     """Return the moments of consecutive differences divided by their predicted noise."""
     boxes = _box_medians(frames) if amplifier.slope else np.zeros(frames.shape[1:])
-    pulls = []
-    for i, j in pairwise(range(len(frames))):
+
+    def pull_of(two):
+        i, j = two
         variance = _predicted(amplifier, boxes, levels[i], levels[j])
-        pull = clipped_moments((frames[i] - frames[j]) / np.sqrt(variance))
-        if pull.count > 1 and pull.sigma > 0:
-            pulls.append(pull)
-    return pulls
+        return clipped_moments((frames[i] - frames[j]) / np.sqrt(variance))
+
+    pulls = each(pull_of, pairwise(range(len(frames))))
+    return [pull for pull in pulls if pull.count > 1 and pull.sigma > 0]
 
 
 _BOX_COLUMNS, _BOX_ROWS = 32, 4
@@ -170,10 +175,18 @@ def _box_medians(frames):
     Median over boxes of a few sampled rows by some columns and over all frames, so that hot pixels
     have no influence.
     """
-    _, k, nx = frames.shape
+    n, k, nx = frames.shape
     light = np.zeros((k, nx))
     for y in range(0, k, _BOX_ROWS):
-        for x in range(0, nx, _BOX_COLUMNS):
+        whole = 0
+        strip = frames[:, y : y + _BOX_ROWS]
+        if np.isfinite(strip).all():
+            # All boxes of full width at once.
+            whole = nx // _BOX_COLUMNS * _BOX_COLUMNS
+            boxes = strip[:, :, :whole].reshape(n * strip.shape[1], -1, _BOX_COLUMNS)
+            medians = np.median(boxes.swapaxes(0, 1).reshape(boxes.shape[1], -1), axis=1)
+            light[y : y + _BOX_ROWS, :whole] = np.repeat(medians, _BOX_COLUMNS)
+        for x in range(whole, nx, _BOX_COLUMNS):
             box = frames[:, y : y + _BOX_ROWS, x : x + _BOX_COLUMNS]
             finite = box[np.isfinite(box)]
             light[y : y + _BOX_ROWS, x : x + _BOX_COLUMNS] = np.median(finite) if finite.size else 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.polynomial.legendre import legvander, legvander2d
-from scipy.special import chdtri
+from scipy import special
 
 from ccdflow.detector.columns import ROWS, bad_columns
 from ccdflow.errors import UserError
@@ -115,7 +115,9 @@ class DarkFit:
             (lines.misfit, lines.misfit_freedom),
             (lines.scatter, lines.scatter_freedom),
         ):
-            found.append(float(np.nanmedian(values)) / chdtri(freedom, 0.5) if freedom else 1.0)
+            found.append(
+                float(np.nanmedian(values)) / special.chdtri(freedom, 0.5) if freedom else 1.0
+            )
         # A difference within the scatter of a median is no fault of the noise.
         return tuple(scale if scale > 1.05 else 1.0 for scale in found)
 
@@ -290,10 +292,10 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0)):
     )
     mask[above > np.maximum(hot, 5 * scales[0] * lines.rate_error)] |= HOT
     if lines.misfit_freedom:
-        limit = scales[1] * chdtri(lines.misfit_freedom, FALSE_ALARMS)
+        limit = scales[1] * special.chdtri(lines.misfit_freedom, FALSE_ALARMS)
         mask[lines.misfit > limit] |= HOT
     if lines.scatter_freedom:
-        limit = scales[2] * chdtri(lines.scatter_freedom, FALSE_ALARMS)
+        limit = scales[2] * special.chdtri(lines.scatter_freedom, FALSE_ALARMS)
         mask[lines.scatter > limit] |= VARIES
     mask[~np.isfinite(lines.rate)] |= HOT
     return mask

@@ -214,13 +214,13 @@ def leave_out(selection, more, thresholds=None):
     Returns
     -------
     Selection
-        It disagrees if too many frames are left out by now; a frame with the pixels of another one
-        does not count for that.
+        It disagrees if too many frames are left out by now; a frame with the pixels of another one,
+        or of another exposure, does not count for that.
     """
     more = [replace(out, index=selection.kept[out.index]) for out in more]
     indices = {out.index for out in more}
     left_out = tuple(sorted((*selection.left_out, *more), key=lambda out: out.index))
-    unlike = [out for out in left_out if out.figure != _COPY]
+    unlike = [out for out in left_out if out.figure not in (_COPY, OTHER_EXPOSURE)]
     count = len(selection.kept) + len(selection.left_out) - (len(left_out) - len(unlike))
     reasons = _too_many(unlike, count, thresholds or Thresholds())
     return Selection(
@@ -231,7 +231,9 @@ def leave_out(selection, more, thresholds=None):
     )
 
 
+TOO_BRIGHT, TOO_FAINT = "saturated fraction", "signal to noise in a pixel"
 _COPY = "copy"
+OTHER_EXPOSURE = "exposure"
 
 
 def same_pixels(frames, names):
@@ -447,7 +449,7 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
     if not stats:
         raise UserError("there is no frame to select from", allowed="one or more")
     limits = thresholds or DarkThresholds()
-    first = _beyond_limit("saturated fraction", saturated, limits.saturated)
+    first = _beyond_limit(TOO_BRIGHT, saturated, limits.saturated)
     first += _of_other_temperature(temperatures, limits.temperature)
     return _after(
         first,
@@ -568,9 +570,9 @@ def select_flats(stats, thresholds=None):
     if not stats:
         raise UserError("there is no frame to select from", allowed="one or more")
     limits = thresholds or FlatThresholds()
-    first = _beyond_limit("saturated fraction", [s.saturated for s in stats], limits.saturated)
+    first = _beyond_limit(TOO_BRIGHT, [s.saturated for s in stats], limits.saturated)
     first += _beyond_limit(
-        "signal to noise in a pixel",
+        TOO_FAINT,
         [s.signal_to_noise for s in stats],
         limits.signal_to_noise,
         below=True,

@@ -1,6 +1,13 @@
-"""Cosmic rays in a calibrated frame, by L.A.Cosmic (astroscrappy), and a guard for stars.
+"""Cosmic rays in a calibrated frame, by L.A.Cosmic (astroscrappy), and two guards for stars.
 
 van Dokkum, PASP 113, 1420 (2001). Pixels are never changed.
+
+L.A.Cosmic compares the sharpness of a pixel with the structure around it, which fails for stars of
+two pixels or less, and beside other stars. So what it flags in a star has to be sharper than any
+star can be: of a Gaussian of width s, and of any sum of such, no pixel is above exp(d^2 / 2 s^2)
+times the mean of the two pixels at the distance d on either side, along any line. The width is that
+of the frame's own stars: the second difference of the logarithm of a Gaussian is -1 / s^2, wherever
+in its pixel a star lies.
 """
 
 from __future__ import annotations
@@ -8,11 +15,31 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+VERSION = 2
+"""Raise it when a change finds other pixels: frames that are searched are made again."""
+
 MOST_UNDER_STARS = 1e-3
 """A result that flags more than this part of the pixels under stars is discarded."""
 
 # Pixels of a star stand out by this many errors in a median of 3 x 3 pixels: a hit does not.
 _STAR = 4.0
+# Peaks that tell how wide stars are, over the error of a pixel, their neighbours, and their number.
+_PEAK, _FLANK, _ENOUGH = 30.0, 3.0, 5
+# A star may be so much sharper than the median one, and no width is smaller, pixels.
+_SHARPER, _LEAST_WIDTH = 0.93, 0.45
+# Where too few stars tell, they are taken to be as wide as this: a FWHM of 2 pixels.
+_USUAL_WIDTH = 0.85
+# Pixels that hang together are a track if more than this part of them is sharp,
+# and so many.
+_MOSTLY, _FEWEST = 0.5, 3
+# Pixels from a star to where the sky beside it is taken.
+_BESIDE = 6
+_ROUND = np.ones((3, 3), bool)
+# Errors by which a hit in a star is above what a star may be.
+_ABOVE = 4.0
+# Stars of a smaller FWHM are compared with their own profile, and the limit on that contrast.
+_UNDERSAMPLED, _OF_PROFILE, _PROFILE_SIZE = 2.5, 0.3, 7
+FWHM = 2.3548
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
 _FACTORS = (1, 2, 4)
 _ROUNDS = 4
@@ -48,39 +75,126 @@ def find_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UND
     level = float(np.median(image[~bad])) if not bad.all() else 0.0
     data = np.where(np.isfinite(image), image, level).astype(np.float32)
     usual = float(np.median(errors[~bad])) if not bad.all() else 1.0
-    variance = np.where(np.isfinite(errors), errors, usual).astype(np.float32) ** 2
-    under = _under_stars(data, variance, bad)
+    errors = np.where(np.isfinite(errors), errors, usual).astype(np.float32)
+    stars = _Stars(data, errors, bad)
     for factor in _FACTORS:
         hits, _ = detect_cosmics(
             data,
             inmask=bad,
-            invar=variance,
+            invar=np.square(errors),
             gain=1.0,
             satlevel=np.inf,
             sigclip=sigma,
-            objlim=contrast * factor,
             niter=_ROUNDS,
             cleantype="medmask",
+            **_sharpness(stars.width, contrast * factor),
         )
         hits &= ~bad
-        if _is_beside_stars(hits, under, guard):
+        stars.without(hits)
+        if stars.spare(hits, guard):
             return hits, True
     return np.zeros_like(hits), False
 
 
-def _under_stars(data, variance, bad):
-    """Return the pixels that belong to stars: hits have no width."""
-    from astroscrappy.utils import medfilt3, sepmedfilt9
+def _sharpness(width, contrast):
+    """Return how astroscrappy tells hits from stars of a width (standard deviation, pixels)."""
+    if not width * FWHM < _UNDERSAMPLED:
+        return {"objlim": contrast}
+    return {
+        "objlim": _OF_PROFILE * contrast,
+        "fsmode": "convolve",
+        "psfmodel": "gauss",
+        "psffwhm": width * FWHM,
+        "psfsize": _PROFILE_SIZE,
+    }
 
-    width = medfilt3(data) - sepmedfilt9(data)
-    under = width > _STAR * np.sqrt(variance)
-    return ndimage.binary_dilation(under, np.ones((3, 3), bool)) & ~bad
 
+class _Stars:
+    """Where the stars of an image are, how wide they are, and what in them is no star.
 
-def _is_beside_stars(hits, under, guard):
-    """Tell whether there are no more hits under stars than elsewhere, within the guard."""
-    count, others = np.count_nonzero(under), np.count_nonzero(~under)
-    expected = count * np.count_nonzero(hits & ~under) / max(others, 1)
-    found = np.count_nonzero(hits & under)
-    # A hit has several pixels: its neighbours are flagged with it.
-    return bool(found <= expected + guard * count + 3 * np.sqrt(_PIXELS * (expected + 1)))
+    Parameters
+    ----------
+    data, errors : numpy.ndarray
+        (ny, nx), float32, finite.
+    bad : numpy.ndarray
+        (ny, nx), bool: pixels that tell nothing.
+    """
+
+    def __init__(self, data, errors, bad):
+        from astroscrappy.utils import medfilt3, sepmedfilt9
+
+        around = sepmedfilt9(data)
+        self._errors = errors
+        self._bad = bad
+        self._data, self._around = data, around
+        self._light = data - around
+        self._core = medfilt3(data) - around > _STAR * errors
+        # Stars, and the tracks of rays that are wide.
+        self.extended = ndimage.binary_dilation(self._core, _ROUND)
+        self._peaks, self.width = self._measure()
+
+    def _measure(self):
+        """Return the peaks of stars, (2, n), and the width of a median star, NaN for too few."""
+        light = self._light
+        y, x = np.nonzero(self._core[1:-1, 1:-1] & (light > _PEAK * self._errors)[1:-1, 1:-1])
+        y, x = y + 1, x + 1
+        box = np.array([light[y + dy, x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+        flanks = box[[1, 3, 5, 7]]
+        is_star = (box[4] >= box.max(axis=0)) & (flanks > _FLANK * self._errors[y, x]).all(axis=0)
+        is_star &= ~self._bad[y, x]
+        peaks = np.array([y[is_star], x[is_star]])
+        if np.count_nonzero(is_star) < _ENOUGH:
+            return peaks, np.nan
+        bends = 4 * np.log(box[4, is_star]) - np.log(flanks[:, is_star]).sum(axis=0)
+        width = float(np.sqrt(2 / max(np.median(bends), 1e-6)))
+        return peaks, max(width, _LEAST_WIDTH)
+
+    def without(self, hits):
+        """Take hits that a star may be out of an image of them, (ny, nx) bool, in place."""
+        at = np.nonzero(hits & self.extended)
+        is_sharp = self._is_sharp(*at)
+        # The middle of a wide track is as smooth as a star: it goes with its edges.
+        labels, count = ndimage.label(hits, _ROUND)
+        own = labels[at]
+        share = np.bincount(own, is_sharp, count + 1) / np.maximum(
+            np.bincount(own, None, count + 1), 1
+        )
+        hits[at] = is_sharp | (share[own] > _MOSTLY)
+
+    def _is_sharp(self, y, x):
+        """Tell which pixels are sharper than a star can be along a row, column or diagonal."""
+        width = _USUAL_WIDTH if np.isnan(self.width) else self.width
+        errors = self._errors[y, x]
+        steps = (-_BESIDE, 0, _BESIDE)
+        # A median around a star holds some of its light: the lowest beside it does not.
+        sky = np.min(
+            [self._at(self._around, y + dy, x + dx) for dy in steps for dx in steps], axis=0
+        )
+        here = self._data[y, x] - sky
+        found = np.zeros(y.size, bool)
+        for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
+            beside = [
+                np.maximum(self._at(self._data, y + way * dy, x + way * dx) - sky, 0)
+                for way in (-1, 1)
+            ]
+            limit = _ABOVE * np.sqrt(1 + most**2 / 2) * errors
+            found |= here - most * (beside[0] + beside[1]) / 2 > limit
+        return found
+
+    @staticmethod
+    def _at(values, y, x):
+        """Return some pixels of an image, at its edges the nearest ones."""
+        ny, nx = values.shape
+        return values[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)]
+
+    def spare(self, hits, guard):
+        """Tell whether there are no more hits in stars than elsewhere, within the guard."""
+        stars = np.zeros_like(hits)
+        stars[tuple(self._peaks)] = True
+        stars = ndimage.binary_dilation(stars, _ROUND) & ~self._bad
+        count, others = np.count_nonzero(stars), np.count_nonzero(~stars)
+        expected = count * np.count_nonzero(hits & ~stars) / max(others, 1)
+        found = np.count_nonzero(hits & stars)
+        # A hit has several pixels: its neighbours are flagged with it.
+        return bool(found <= expected + guard * count + 3 * np.sqrt(_PIXELS * (expected + 1)))

@@ -117,7 +117,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]
     share = np.mean((level / levels) ** 2)
     found = []
-    for own, variance, pixels, freedom in _scatter(scaled, good):
+    for own, variance, pixels, freedom in _scatter(scaled, good, read_noise):
         photons = variance - read_noise**2 * share
         if photons <= 0:
             found.append(Gain(np.nan, np.nan, float(own), variance, pixels))
@@ -132,11 +132,21 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     return Gain(*combine_gains(found), float(level), float(variance), pixels)
 
 
-def _scatter(scaled, good):
+def _shape_of_noise(blocks, middle, good, read_noise):
+    """Return what the noise of pixels is in proportion to, by their level and the read noise."""
+    least = max(read_noise, 1e-3)
+    squares = np.median(np.abs(blocks[:, good]), axis=0) ** 2
+    bright = middle[good] >= np.median(middle[good])
+    a_level = MAD_TO_SIGMA**2 * np.median(squares[bright]) / max(np.median(middle[good][bright]), 1)
+    return np.sqrt(np.maximum(middle, 0) * a_level + least**2)
+
+
+def _scatter(scaled, good, read_noise):
     """Yield (level, variance, pixels, degrees of freedom) of each part of the levels.
 
     Pixels of one level have one noise: where a spectrum or a vignette is on the flats, a limit for
-    all pixels would leave out the bright ones.
+    all pixels would leave out the bright ones. A part may span levels from the dark to the lit
+    (beside a slit), so that the limit follows the noise within a part as well.
 
     Parameters
     ----------
@@ -144,6 +154,8 @@ def _scatter(scaled, good):
         Frames scaled to one level, (n, ny, nx).
     good : numpy.ndarray
         Pixels to use, (ny, nx), bool.
+    read_noise : float
+        Adu.
     """
     n, ny, nx = scaled.shape
     ny, nx = ny - ny % BLOCK, nx - nx % BLOCK
@@ -154,11 +166,13 @@ def _scatter(scaled, good):
     edges = np.quantile(middle[good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
     parts = np.searchsorted(edges, middle).reshape(shape[1:])
     good = good.reshape(shape[1:])
+    expected = _shape_of_noise(blocks, middle.reshape(shape[1:]), good, read_noise)
     spread = np.zeros(shape[1:])
     for part in range(_LEVELS):
         own = good & (parts == part)
         if own.any():
-            spread[own] = MAD_TO_SIGMA * np.median(np.abs(blocks[:, own]))
+            ratio = np.median(np.abs(blocks[:, own]) / expected[own])
+            spread[own] = MAD_TO_SIGMA * ratio * expected[own]
     # A pixel that is off in one frame shifts its mean, and so all of its differences.
     kept = good & (np.abs(blocks) <= CLIP * spread).all(axis=0)
     count = kept.sum(axis=(1, 3), keepdims=True)
@@ -173,7 +187,10 @@ def _scatter(scaled, good):
 
 
 def combine_gains(gains):
-    """Return the mean of gains from several exposures, weighted by their errors.
+    """Return the mean of gains from several exposures, weighted by their relative errors.
+
+    What is averaged is the noise over the signal, one over the gain, which scatters about its true
+    value; a gain that came out low by chance has a small error of its own, and would draw the mean.
 
     Parameters
     ----------
@@ -182,14 +199,16 @@ def combine_gains(gains):
     Returns
     -------
     gain, error : float
-        Electrons per adu; NaN if none is finite.
+        Electrons per adu; NaN if none is finite. The error is one standard error.
     """
     found = [each for each in gains if np.isfinite(each.gain)]
     if not found:
         return np.nan, np.nan
-    weights = np.array([each.error**-2 for each in found])
     values = np.array([each.gain for each in found])
-    return float((weights * values).sum() / weights.sum()), float(weights.sum() ** -0.5)
+    weights = np.array([each.error for each in found], dtype=np.float64)
+    weights = (values / weights) ** 2
+    gain = weights.sum() / (weights / values).sum()
+    return float(gain), float(gain * weights.sum() ** -0.5)
 
 
 def measure_linearity(times, levels, errors, at):

@@ -11,6 +11,9 @@ from ccdflow import __version__
 from ccdflow.files import checksum, promised
 from ccdflow.files.headertext import CardList, card_text
 
+# Larger pieces are written faster, smaller ones stay in the processor's cache.
+_PIECE_BYTES = 1 << 22
+
 
 @cache
 def versions():
@@ -39,8 +42,8 @@ def array_hdu(cards, data, *, name=None, primary=False):
 
     Returns
     -------
-    list of bytes-like
-        The header, and the data with their padding.
+    list of bytes and BigEndian
+        The header, and the data with their padding; `ccdflow.files.whole.write_hdus` takes it.
     """
     unit, words = ([], 0) if data is None else data_unit(data)
     return [hdu_header(cards, data, words, name=name, primary=primary), *unit]
@@ -65,6 +68,48 @@ def hdu_header(cards, data, words, *, name=None, primary=False):
     return _structured(cards, data, primary=primary, name=name).to_bytes(words)
 
 
+class BigEndian:
+    """The pixels of an array as a FITS file stores them, a piece at a time.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Any shape, byte order and memory layout; not changed, and to be left as it is until the
+        pieces are written.
+    """
+
+    def __init__(self, data):
+        self._flat = np.ascontiguousarray(data).reshape(-1)
+        self._dtype = data.dtype.newbyteorder(">")
+        self.nbytes = self._flat.nbytes
+
+    def __iter__(self):
+        """Yield bytes-like pieces; each is valid until the next one."""
+        step = _PIECE_BYTES // self._dtype.itemsize
+        buffer = np.empty(min(step, self._flat.size), self._dtype)
+        for first in range(0, self._flat.size, step):
+            part = self._flat[first : first + step]
+            piece = buffer[: part.size]
+            piece[...] = part
+            yield memoryview(piece.view("u1"))
+
+    def sum(self, padding):
+        """Return the FITS checksum sum of the pixels and their padding."""
+        total, rest = 0, b""
+        if self._flat.itemsize == 4 and self._flat.dtype.isnative:
+            # The words as numbers are the same before they are swapped.
+            for first in range(0, self._flat.size, _PIECE_BYTES // 4):
+                words = self._flat[first : first + _PIECE_BYTES // 4].view(np.uint32)
+                total = checksum.checksum_of(total, words.sum(dtype=np.uint64))
+            return checksum.checksum_of(total, checksum.sum_words(padding))
+        for piece in self:
+            # Only the last piece may end within a word.
+            whole = len(piece) // 4 * 4
+            total = checksum.checksum_of(total, checksum.sum_words(piece[:whole]))
+            rest = bytes(piece[whole:])
+        return checksum.checksum_of(total, checksum.sum_words(rest + padding))
+
+
 def data_unit(data):
     """Return an array as a data unit.
 
@@ -75,17 +120,14 @@ def data_unit(data):
 
     Returns
     -------
-    unit : list of bytes-like
+    unit : list of BigEndian and bytes
         The pixels and their padding.
     total : int
         FITS checksum sum of its words.
     """
-    pixels = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder(">")).reshape(-1).view("u1")
-    padding = b"\0" * (-pixels.size % promised.BLOCK)
-    whole = pixels.size // 4 * 4
-    rest = pixels[whole:].tobytes() + padding
-    total = checksum.checksum_of(checksum.sum_words(pixels[:whole]), checksum.sum_words(rest))
-    return [pixels, padding], total
+    pixels = BigEndian(data)
+    padding = b"\0" * (-pixels.nbytes % promised.BLOCK)
+    return [pixels, padding], pixels.sum(padding)
 
 
 def _structured(cards, data, *, primary, name=None):

@@ -7,6 +7,7 @@ card comes from astropy, and that of cards which are alike in many frames is rem
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ _CARD = 80
 _FIXED = 30
 # Beyond it, a string goes on in CONTINUE cards.
 _LONGEST_STRING = 68
+_ENDS = re.compile(r"'(?=[ /])|&$")
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 
 
@@ -158,7 +160,8 @@ def card_text(keyword, value, comment=""):
     keyword : str
     value : str, int, float or bool
     comment : str
-        Left out where the card has no room for it.
+        Left out where the card has no room for it, or only its unit in brackets, if that suffices.
+        Nothing is ever cut.
 
     Returns
     -------
@@ -166,11 +169,35 @@ def card_text(keyword, value, comment=""):
         80 characters, or a multiple of it for a text that goes on in CONTINUE cards.
     """
     if isinstance(value, str):
-        quoted = len(value.replace("'", "''"))
-        room = _CARD - max(_FIXED, quoted + 12) - len(" / ")
-        if quoted > _LONGEST_STRING or len(comment) > room:
-            comment = ""
-    return str(fits.Card(keyword, value, comment or None))
+        used = len(value.replace("'", "''")) + 12
+        if used - 12 > _LONGEST_STRING:
+            # The cards of astropy may cut a doubled quote in two.
+            return _long_text(keyword, value) if "'" in value else str(fits.Card(keyword, value))
+    else:
+        used = len(str(fits.Card(keyword, value)).rstrip()) if comment else 0
+    room = _CARD - max(_FIXED, used) - len(" / ")
+    said = next((text for text in (comment, _without_unit(comment)) if len(text) <= room), "")
+    return str(fits.Card(keyword, value, said or None))
+
+
+def _without_unit(comment):
+    return comment.partition("] ")[2] if comment.startswith("[") else comment
+
+
+def _long_text(keyword, value):
+    """Return a text with quotes as a card and its CONTINUE cards."""
+    pieces = [""]
+    for letter in value:
+        letter = letter.replace("'", "''")
+        if len(pieces[-1]) + len(letter) >= _LONGEST_STRING:
+            pieces.append("")
+        pieces[-1] += letter
+    starts = [f"{keyword:<8}= ", *["CONTINUE  "] * (len(pieces) - 1)]
+    ends = [*["&"] * (len(pieces) - 1), ""]
+    return "".join(
+        f"{start}'{piece}{end}'".ljust(_CARD)
+        for start, piece, end in zip(starts, pieces, ends, strict=True)
+    )
 
 
 def is_commentary(keyword):
@@ -179,5 +206,10 @@ def is_commentary(keyword):
 
 
 def printable(text):
-    """Return a text with percent signs and numbers for what a FITS card cannot hold."""
-    return quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~")
+    """Return a text with percent signs and numbers for what a FITS card cannot hold.
+
+    Nor does it hold what astropy takes for a string's end: a quote before a blank or a slash, and
+    an ampersand at the end.
+    """
+    text = quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~")
+    return _ENDS.sub(lambda found: quote(found[0], safe=""), text)

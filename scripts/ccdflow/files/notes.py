@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from isal import isal_zlib
 
-from ccdflow import paths
+from ccdflow.files import whole
 
 
 def write_atomically(path, text):
@@ -78,24 +77,14 @@ def read_checked(path):
 
 def _replace(path, write):
     """Let ``write`` fill a file of another name, and put it in place if it says something else."""
-    part = paths.temporary(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with part.open("wb") as file:
-            write(file)
-            file.flush()
-            if changed := not _is_same(part, path):
-                os.fsync(file.fileno())
-        if changed:
-            part.replace(path)
-        else:
-            part.unlink()
-    except BaseException:
-        # A disk that cannot be written may not let go of the file either: the next run does it.
-        with suppress(OSError):
-            part.unlink()
-        raise
-    return changed
+    with whole.Part(path, buffered=True) as part:
+        write(part.file)
+        part.file.flush()
+        if _is_same(part.name, path):
+            return False
+        os.fsync(part.file.fileno())
+        part.keep()
+    return True
 
 
 def _is_same(part, path):

@@ -7,15 +7,13 @@ so the three are written side by side at places that are known beforehand.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ccdflow import paths
 from ccdflow.errors import DamagedError
-from ccdflow.files import checksum, promised
+from ccdflow.files import checksum, promised, whole
 from ccdflow.files.cards import card_value
 from ccdflow.files.headertext import CardList
 
@@ -191,7 +189,7 @@ class Plane:
 class PlanesWriter:
     """A FITS file of several images that are written side by side, headers last.
 
-    As with `ccdflow.files.whole.write_hdus`, the file gets its name when it is whole.
+    The file gets its name when it is whole (`ccdflow.files.whole.Part`).
 
     Parameters
     ----------
@@ -201,17 +199,16 @@ class PlanesWriter:
     """
 
     def __init__(self, path, planes):
-        self._path = Path(path)
-        self._part = paths.temporary(path)
+        self._path = path
+        self._part = whole.Part(path)
         self._planes = planes
         at = 0
         for plane in planes:
             plane.start, at = at, 0
             at = plane.end
-        self._path.parent.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self):
-        self._file = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._part.__enter__()
         return self
 
     def write(self, plane, block):
@@ -226,7 +223,7 @@ class PlanesWriter:
         """
         plane.words = checksum.checksum_of(plane.words, swap(block))
         data = memoryview(block).cast("B")
-        self._write_all(data, plane.start + plane.header_size + plane.written)
+        self._part.write_at(data, plane.start + plane.header_size + plane.written)
         plane.written += len(data)
 
     def read(self, plane, first, stop):
@@ -236,7 +233,7 @@ class PlanesWriter:
         content = bytearray((stop - first) * step)
         view = memoryview(content)
         while view:
-            got = os.preadv(self._file, [view], start)
+            got = os.preadv(self._part.file.fileno(), [view], start)
             if not got:
                 raise RuntimeError(f"{self._path}: rows {first} to {stop} are not written yet")
             view, start = view[got:], start + got
@@ -250,26 +247,12 @@ class PlanesWriter:
             if len(header) != plane.header_size or plane.written != plane.size:
                 raise RuntimeError(f"{self._path}: a plane is not what was foreseen")
             at = plane.start + plane.header_size + plane.size
-            self._write_all(memoryview(bytes(plane.end - at)), at)
-            self._write_all(memoryview(header), plane.start)
-        self._close()
-        self._part.replace(self._path)
+            self._part.write_at(bytes(plane.end - at), at)
+            self._part.write_at(header, plane.start)
+        self._part.keep()
 
     def __exit__(self, *error):
-        self._close()
-        # A disk that cannot be written may not let go of the file either: the next run does it.
-        with suppress(OSError):
-            self._part.unlink()
-
-    def _close(self):
-        if self._file is not None:
-            file, self._file = self._file, None
-            os.close(file)
-
-    def _write_all(self, data, at):
-        while data:
-            done = os.pwrite(self._file, data, at)
-            data, at = data[done:], at + done
+        self._part.__exit__(*error)
 
 
 def swap(block):

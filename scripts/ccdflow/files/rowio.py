@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
-
 import numpy as np
 
-from ccdflow import paths
 from ccdflow.files import promised, rawfile, whole
 from ccdflow.files.scaling import scaling_of
 
@@ -84,7 +80,7 @@ class RowStream:
 class Writer:
     """A FITS file of one image that is written by blocks of rows, its header last.
 
-    As with `ccdflow.files.whole.write_hdus`, the file gets its name when it is whole.
+    The file gets its name when it is whole (`ccdflow.files.whole.Part`).
 
     Parameters
     ----------
@@ -94,19 +90,16 @@ class Writer:
     """
 
     def __init__(self, path, header_size):
-        self._path = Path(path)
-        self._part = paths.temporary(path)
+        self._part = whole.Part(path)
         self._header_size = header_size
-        self._path.parent.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self):
-        self._file = self._part.open("wb", buffering=0)
-        self._file.seek(self._header_size)
+        self._part.__enter__().file.seek(self._header_size)
         return self
 
     def write(self, data):
         """Write the next bytes of the data unit."""
-        whole.write_all(self._file, memoryview(data).cast("B"))
+        self._part.write(data)
 
     def finish(self, header):
         """Write the header and give the file its name.
@@ -118,14 +111,9 @@ class Writer:
         """
         if len(header) != self._header_size:
             return False
-        self._file.seek(0)
-        whole.write_all(self._file, memoryview(header))
-        self._file.close()
-        self._part.replace(self._path)
+        self._part.write_at(header, 0)
+        self._part.keep()
         return True
 
     def __exit__(self, *error):
-        self._file.close()
-        # A disk that cannot be written may not let go of the file either: the next run does it.
-        with suppress(OSError):
-            self._part.unlink()
+        self._part.__exit__(*error)

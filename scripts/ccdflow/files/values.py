@@ -41,7 +41,9 @@ _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eEdDqQ]([+-]?\d+))?")
 _FRACTION = re.compile(r"(\d+)\s*/\s*(\d+)")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+")
 _THOUSANDS_COMMA = re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+,\d+")
-_NUMBER_AND_UNIT = re.compile(r"(.*?[\d.,])\s*([a-zµ][a-zµ/. ()^-]*[0-9]*)?", re.IGNORECASE)
+_NUMBER_AND_UNIT = re.compile(
+    r"(.*?[\d.,])\s*[(\[]?\s*([a-zµ][a-zµ/. ()^-]*[0-9]*)?\]?", re.IGNORECASE
+)
 
 SECONDS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "sek", "seg"), 1.0),

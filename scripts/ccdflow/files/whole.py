@@ -9,33 +9,98 @@ from pathlib import Path
 from ccdflow import paths
 
 
-def write_hdus(path, parts):
-    """Write a FITS file whole or not at all: a temporary name in the same folder, then a rename.
+class Part:
+    """A file under a temporary name in its folder; it gets its own name when it is whole.
+
+    Whatever ccdflow writes is written through this::
+
+        with Part(path) as part:
+            part.write(data)
+            part.keep()
+
+    What is not kept leaves nothing, and the file that stood there is untouched.
 
     Parameters
     ----------
     path : path-like
-    parts : list of bytes-like
-        Headers and data units in order, each padded to 2880 bytes.
+        Its folder is made where it is missing.
+    buffered : bool, optional
+        Whether small pieces are gathered before they are written.
+
+    Attributes
+    ----------
+    file : file object
+        Open for reading and writing.
+    """
+
+    def __init__(self, path, *, buffered=False):
+        self._path = Path(path)
+        self._buffering = -1 if buffered else 0
+        self._is_kept = False
+        self.name = paths.temporary(path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self):
+        self.file = self.name.open("w+b", buffering=self._buffering)
+        return self
+
+    def write(self, data):
+        """Write all of some bytes."""
+        write_all(self.file, memoryview(data).cast("B"))
+
+    def write_at(self, data, place):
+        """Write all of some bytes at a place of the file."""
+        self.file.seek(place)
+        self.write(data)
+
+    def keep(self):
+        """Give the file its name."""
+        self.file.close()
+        self.name.replace(self._path)
+        self._is_kept = True
+
+    def __exit__(self, *error):
+        if self._is_kept:
+            return
+        # A disk that cannot be written may not let go of the file either: the next run does it.
+        with suppress(OSError):
+            self.file.close()
+        with suppress(OSError):
+            self.name.unlink()
+
+
+def write_hdus(path, parts):
+    """Write a file whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    parts : list
+        What it holds, in order: bytes-like, or an iterable of such. Of a FITS file headers and data
+        units, each padded to 2880 bytes.
 
     Raises
     ------
     OSError
         If the disk is full or the folder cannot be written; what stood there is untouched.
     """
-    path = Path(path)
-    part = paths.temporary(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with Part(path) as part:
+        for data in parts:
+            for piece in _pieces(data):
+                part.write(piece)
+        part.keep()
+
+
+def write_text(path, text):
+    """Write a text as UTF-8, whole or not at all; what is no letter is written as an escape."""
+    write_hdus(path, [text.encode("utf-8", "backslashreplace")])
+
+
+def _pieces(data):
     try:
-        with part.open("wb", buffering=0) as file:
-            for data in parts:
-                write_all(file, memoryview(data).cast("B"))
-        part.replace(path)
-    except BaseException:
-        # A disk that cannot be written may not let go of the file either: the next run does it.
-        with suppress(OSError):
-            part.unlink()
-        raise
+        return (memoryview(data).cast("B"),)
+    except TypeError:
+        return data
 
 
 def write_all(file, data):

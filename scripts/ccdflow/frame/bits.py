@@ -99,6 +99,14 @@ class Sparse:
         """Bytes of memory in use."""
         return self.index.nbytes + self.value.nbytes
 
+    def cut(self, region):
+        """Return the mask of a `ccdflow.camera.sections.Region`."""
+        y, x = np.divmod(self.index, self.width)
+        inside = (y >= region.y0) & (y < region.y1) & (x >= region.x0) & (x < region.x1)
+        width = region.x1 - region.x0
+        index = (y[inside] - region.y0) * width + x[inside] - region.x0
+        return Sparse(index, self.value[inside], width)
+
     def put(self, first, block):
         """Set these bits in the rows of a mask from ``first`` on, (k, nx) int16, contiguous."""
         start = first * self.width

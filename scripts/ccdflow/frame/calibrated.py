@@ -12,23 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.errors import DamagedError, FrameError
-from ccdflow.files import checksum, rawfile
+from ccdflow.files import checksum, packed
 from ccdflow.files.cards import card_value
-from ccdflow.files.planes import Plane, PlanesWriter, read_rows, read_units
-from ccdflow.frame import bits, calibrated_header, saturation, signal
-from ccdflow.frame.calibrate import SCALE_UP, Calibration, check, has_noise, level_is_out
+from ccdflow.files.planes import Plane, read_rows, read_units
+from ccdflow.frame import bits, calibrated_header, saturation, signal, sky
+from ccdflow.frame.buffers import Buffers
+from ccdflow.frame.calibrate import ImageCalibration
+from ccdflow.frame.chain import SCALE_UP, check, has_noise, level_is_out
 from ccdflow.frame.extras import Extras
-from ccdflow.robust import MAD_TO_SIGMA
 
-ARITHMETIC = 2
+ARITHMETIC = 3
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
 # Pixels in a block, rows of it are even in number; and pixels that are written at once.
 _BLOCK_PIXELS = 1 << 16
 _CHUNK_PIXELS = 1 << 20
-_SKY_ROWS, _SKY_LAG = 64, 4
-# Differences beyond so many sigma are of stars; the variance of a normal distribution cut there.
-_SKY_CLIP, _SKY_KEPT, _SKY_ROUNDS = 3.0, 0.97334, 4
 _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 
@@ -70,6 +68,7 @@ def calibrate_file(
     scale_up=SCALE_UP,
     tolerance=0.5,
     extras=None,
+    compress="",
     name=None,
 ):
     """Calibrate one reduced frame into a product: image, UNCERT, MASK.
@@ -78,7 +77,7 @@ def calibrate_file(
     ----------
     path, target : path-like
         The reduced frame, and the product, which gets its name once it is whole.
-    chain : ccdflow.frame.calibrate.Chain
+    chain : ccdflow.frame.chain.MasterChain
         The masters, of a `ccdflow.frame.masters.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         Of each image of the frame, its amplifiers.
@@ -90,9 +89,11 @@ def calibrate_file(
     uncertainty, mask : bool
         Extensions to make. Without gain or read noise there is no uncertainty.
     scale_up, tolerance : float
-        See `ccdflow.frame.calibrate.check`.
+        See `ccdflow.frame.chain.check`.
     extras : ccdflow.frame.extras.Extras, optional
         Bad pixels, the search for cosmic rays, the shutter.
+    compress : {'', 'lossless', 'quantised'}
+        Whether the product is of compressed tiles, see `ccdflow.files.packed`.
     name : str, optional
         Name of the frame, for errors.
 
@@ -126,7 +127,7 @@ def calibrate_file(
         images = []
         for number, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
             shape = units[place].shape
-            work = Calibration(
+            work = ImageCalibration(
                 shape, amplifiers, chain, index=number, unit=unit, noise=noise, name=name
             )
             own = extras.of_image(number)
@@ -137,7 +138,7 @@ def calibrate_file(
             units[0], chain, key=key, grade=grade, reasons=reasons, extras=extras
         )
         planes = _planes(units, images, first)
-        with PlanesWriter(target, planes) as writer:
+        with packed.writer(target, planes, compress=compress) as writer:
             for image in images:
                 image.run(writer)
             writer.finish()
@@ -227,13 +228,13 @@ class _Image:
         self.figures = {}
         self._file = file
         self._name = name
-        self._noise = noise
-        self._with_mask = mask
+        self.has_noise = noise
+        self.has_mask = mask
         self._extras = extras
         suffix = str(place) if place else ""
         self._suffix = suffix
         masks = [u for u in units[1:] if u.name == f"MASK{suffix}" and u.shape == self.unit.shape]
-        self._mask_unit = masks[0] if masks else None
+        self.mask_unit = masks[0] if masks else None
         self._measure()
 
     # -- figures from a sample, before the pixels are written ------------------------------------
@@ -242,19 +243,19 @@ class _Image:
         """Sample the image: its background, the level and noise of its sky."""
         ny, _ = self.unit.shape
         self.background = None
-        if self._noise:
+        if self.has_noise:
             tiles = signal.tiles_of(ny)
             self.background = signal.Background(tiles, self._sample(tiles.all_rows))
-        rows = _sky_rows(ny)
+        rows = sky.sampled(ny)
         self.figures = {
-            **_sky(self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))),
-            "sky_predicted": self._predict(rows) if self._noise else None,
+            **sky.level_and_noise(self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))),
+            "sky_predicted": self._predict(rows) if self.has_noise else None,
             "saturation": self._saturation(),
             **self._noises(),
         }
-        if self._with_mask:
+        if self.has_mask:
             self.figures["flags"] = dict.fromkeys(bits.MEANING, 0)
-            if self._extras.find_cosmics is not None and self._noise:
+            if self._extras.find_cosmics is not None and self.has_noise:
                 self.figures["cosmics_kept"] = True
 
     def _sample(self, rows):
@@ -265,22 +266,17 @@ class _Image:
             read_rows(self._file, self.unit, row, stored[number : number + 1], name=self._name)
         values = stored.astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
-            self.work.apply(rows, values, np.empty_like(values))
+            self.work.apply(rows, values)
         return values
 
     def _predict(self, rows):
         """Return the median standard error of some rows at the background's level."""
-        shape = (1, self.unit.shape[1])
-        light, scratch = np.empty(shape, np.float32), np.empty((2, *shape), np.float32)
-        errors = np.empty((len(rows), shape[1]), np.float32)
-        for number, row in enumerate(rows):
-            here, error = slice(row, row + 1), errors[number : number + 1]
-            self.work.detector_variance(here, error, scratch[0])
-            self.background.rows(np.array([row]), light)
-            np.maximum(light, 0, out=light)
-            self.work.add_light(here, light, error, scratch)
-            self.work.to_error(here, error)
-        return float(np.median(errors))
+        shape = (len(rows), self.unit.shape[1])
+        light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
+        self.background.rows(rows, light)
+        np.maximum(light, 0, out=light)
+        self.work.noise.of_light(rows, light, variance, scratch)
+        return float(np.median(np.sqrt(variance, out=variance)))
 
     def _saturation(self):
         """Return the smallest possible value of a saturated pixel, in the product's unit."""
@@ -305,14 +301,14 @@ class _Image:
         chain, work = self.work.chain, self.work
         levels, found = [], {}
         factor = max(work.factor(readout) for readout in work.readouts)
-        if self._noise:
+        if self.has_noise:
             for kind, scale in (("bias", abs(chain.bias_share)), ("dark", chain.scale)):
                 if work.plane(kind) is not None:
                     # The noise of a bias is slow to compute, and not needed if the bias cancels.
-                    noise = work.noise(kind) if scale else 0.0
+                    noise = work.noise.median(kind) if scale else 0.0
                     found[f"{kind}_noise"] = scale * factor * noise
             if work.plane("flat") is not None:
-                found["flat_noise"] = work.noise("flat")
+                found["flat_noise"] = work.noise.median("flat")
             shares = 1.0
             for kind, share in (("bias", chain.bias_share), ("dark", chain.scale)):
                 use = getattr(chain, kind)
@@ -345,14 +341,14 @@ class _Image:
 
     def uncertainty_plane(self):
         """Return a list of the plane of the standard errors; [] if there is none."""
-        if not self._noise:
+        if not self.has_noise:
             return []
         cards = calibrated_header.uncertainty_cards(self.work.unit)
         return self._extension("uncertainty", cards, f"UNCERT{self._suffix}", ">f4")
 
     def mask_plane(self):
         """Return a list of the plane of the mask; [] if there is none."""
-        if not self._with_mask:
+        if not self.has_mask:
             return []
         return self._extension("mask", calibrated_header.mask_cards(), f"MASK{self._suffix}", ">i2")
 
@@ -372,24 +368,27 @@ class _Image:
 
         Parameters
         ----------
-        writer : ccdflow.files.planes.PlanesWriter
+        writer : ccdflow.files.planes.PlanesWriter or ccdflow.files.packed.PackedWriter
         """
         ny, nx = self.unit.shape
         rows = max(2, _BLOCK_PIXELS // nx // 2 * 2)
         chunk = max(rows, _CHUNK_PIXELS // nx // rows * rows)
-        buffers = _Buffers(self, rows, min(chunk, ny))
+        buffers = Buffers(self, rows, min(chunk, ny))
         with np.errstate(invalid="ignore", over="ignore"):
             for start in range(0, ny, chunk):
                 stop = min(start + chunk, ny)
                 for low in range(start, stop, rows):
-                    high = min(low + rows, stop)
-                    self._block(slice(low, high), slice(low - start, high - start), buffers)
-                for use, plane in self.planes.items():
-                    if use != "mask":
-                        writer.write(plane, buffers.out[use][: stop - start])
+                    self._block(slice(low, min(low + rows, stop)), start, buffers)
+                count = stop - start
+                edge = buffers.image[count : count + 2].copy()
+                writer.write(self.planes["image"], buffers.image[1 : 1 + count])
+                if self.has_noise:
+                    writer.write(self.planes["uncertainty"], buffers.errors[:count])
+                # The rows of the chunk are not in the processor's byte order any more.
+                buffers.image[:2] = edge
         self._check_sum(buffers)
-        if self._with_mask:
-            self._finish_mask(writer, buffers.out["mask"], chunk)
+        if self.has_mask:
+            self._finish_mask(writer, buffers.mask, chunk)
 
     def _finish_mask(self, writer, mask, chunk):
         """Flag what only the whole image shows, count the flags and write the mask."""
@@ -410,34 +409,44 @@ class _Image:
             self._count(part)
             writer.write(self.planes["mask"], part)
 
-    def _block(self, rows, place, buffers):
-        """Calibrate one block of rows into the next chunk to write."""
+    def _block(self, rows, start, buffers):
+        """Calibrate one block of rows into the chunk that begins at row ``start``.
+
+        Where there are errors, the row after the block is calibrated as well: the signal of a pixel
+        is estimated from its neighbours.
+        """
         ny = self.unit.shape[0]
+        self._apply(slice(buffers.done, min(rows.stop + int(self.has_noise), ny)), start, buffers)
+        if not self.has_noise:
+            return
+        image, first = buffers.image, rows.start - start
+        if rows.start == 0:
+            image[0] = image[1]
+        if rows.stop == ny:
+            image[ny - start + 1] = image[ny - start]
         count = rows.stop - rows.start
-        top, bottom = int(rows.start > 0), int(rows.stop < ny)
-        if not self._noise:
-            top = bottom = 0
-        stored = buffers.stored[: count + top + bottom]
-        read_rows(self._file, self.unit, rows.start - top, stored, name=self._name)
-        values = buffers.values[: count + 2] if self._noise else buffers.out["image"][place]
-        filled = values[1 - top : 1 + count + bottom] if self._noise else values
-        np.copyto(filled, stored)
-        reduced = filled[top : top + count]
-        buffers.add(reduced)
-        flags = buffers.out["mask"][rows] if self._with_mask else None
-        if flags is not None:
-            self.work.mask(rows, reduced, self._stored_mask(rows, buffers), flags)
+        variance = buffers.errors[first : first + count]
+        scratch = buffers.scratch_of(count + 2)
+        around = image[first : first + count + 2]
+        self.work.noise.write(rows, around, self.background, variance, scratch)
+        if self.has_mask:
+            self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
+        np.sqrt(variance, out=variance)
+
+    def _apply(self, rows, start, buffers):
+        """Read rows of the reduced frame, add them to its checksum, flag and calibrate them."""
+        stored = buffers.stored[: rows.stop - rows.start]
+        read_rows(self._file, self.unit, rows.start, stored, name=self._name)
+        values = buffers.image[rows.start - start + 1 : rows.stop - start + 1]
+        np.copyto(values, stored)
+        buffers.add(values)
+        if self.has_mask:
+            flags = buffers.mask[rows]
+            self.work.mask(rows, values, self._stored_mask(rows, buffers), flags)
             if self._extras.bad_pixels is not None:
                 self._extras.bad_pixels.put(rows.start, flags)
-        around = slice(rows.start - top, rows.stop + bottom)
-        self.work.apply(around, filled, buffers.scratch_of(len(filled)))
-        if self._noise:
-            buffers.out["image"][place] = reduced
-            if not top:
-                values[0] = values[1]
-            if not bottom:
-                values[-1] = values[-2]
-            self._errors(rows, values, buffers.out["uncertainty"][place], flags, buffers)
+        self.work.apply(rows, values)
+        buffers.done = rows.stop
 
     def _count(self, flags):
         """Count the pixels of each bit, only among the few set ones: that is much faster."""
@@ -448,17 +457,11 @@ class _Image:
                 if value & bit:
                     self.figures["flags"][bit] += count
 
-    def _errors(self, rows, values, errors, flags, buffers):
-        self.work.variance(rows, values, self.background, errors, buffers.scratch)
-        if flags is not None:
-            self.work.mask_extrapolated(rows, errors, flags)
-        self.work.to_error(rows, errors)
-
     def _stored_mask(self, rows, buffers):
-        if self._mask_unit is None:
+        if self.mask_unit is None:
             return None
-        stored = buffers.mask[: rows.stop - rows.start]
-        read_rows(self._file, self._mask_unit, rows.start, stored, name=self._name)
+        stored = buffers.stored_mask[: rows.stop - rows.start]
+        read_rows(self._file, self.mask_unit, rows.start, stored, name=self._name)
         return stored
 
     def _check_sum(self, buffers):
@@ -475,85 +478,6 @@ class _Image:
                 value=claimed,
                 remedy="reduce it again",
             )
-
-
-class _Buffers:
-    """A thread's memory for blocks and chunks of one image, reused for the next frame."""
-
-    def __init__(self, image, rows, chunk):
-        nx = image.unit.shape[1]
-        self.words = 0
-        self.stored = _buffer("stored", (rows + 2, nx), image.unit.dtype)
-        self.values = _buffer("values", (rows + 2, nx), np.float32)
-        self._width = nx
-        self.scratch = _buffer("scratch", (3, (rows + 2) * nx), np.float32)
-        types = {"image": np.float32, "uncertainty": np.float32, "mask": np.int16}
-        # What touches a pixel is known when the whole image is: the mask is written last.
-        rows_of = {"mask": image.unit.shape[0]}
-        self.out = {
-            use: _buffer(use, (rows_of.get(use, chunk), nx), types[use]) for use in image.planes
-        }
-        self.mask = None
-        if image._mask_unit is not None:
-            self.mask = _buffer("stored mask", (rows, nx), image._mask_unit.dtype)
-
-    def scratch_of(self, count):
-        """Return scratch memory for so many rows."""
-        return self.scratch[0, : count * self._width].reshape(count, self._width)
-
-    def add(self, reduced):
-        """Add reduced pixels to their checksum."""
-        self.words += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
-
-
-def _buffer(use, shape, dtype):
-    dtype = np.dtype(dtype)
-    count = int(np.prod(shape))
-    memory = rawfile.scratch.get(("calibrated", use), count * dtype.itemsize)
-    return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)
-
-
-def _sky_rows(ny):
-    """Return the indices of rows, evenly spread, each of which has a row after it."""
-    return np.unique(np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS // 2)).round().astype(int))
-
-
-def _sky(first, second):
-    """Return level and noise of the sky of a median pixel.
-
-    The noise is that of differences between a pixel and one some columns away in the next row: the
-    two have the same background, but neither the level of a row (which differences within a row
-    do not show, though it is in UNCERT) nor read noise in common (the EFOSC2's is correlated by
-    -0.1 from one column to the next, which makes differences of neighbours 3 % too large).
-
-    Parameters
-    ----------
-    first, second : numpy.ndarray
-        (k, nx): rows of an image, and the row after each.
-    """
-    values = np.concatenate([first, second])
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return {"sky": None, "sky_rms": None}
-    lag = min(_SKY_LAG, first.shape[1] - 1)
-    steps = (second[:, lag:] - first[:, : first.shape[1] - lag]).ravel()
-    steps = steps[np.isfinite(steps)]
-    rms = _clipped_rms(steps) / 2**0.5 if steps.size else None
-    return {"sky": float(np.median(values)), "sky_rms": rms}
-
-
-def _clipped_rms(steps):
-    """Return the standard deviation of differences about 0, stars left out.
-
-    The median absolute deviation is a start only: of whole numbers it is one itself.
-    """
-    squares = np.square(steps, dtype=np.float64)
-    sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5
-    sigma = sigma or float(np.mean(squares)) ** 0.5
-    for _ in range(_SKY_ROUNDS):
-        kept = squares[squares <= (_SKY_CLIP * sigma) ** 2]
-        sigma = (float(np.mean(kept)) / _SKY_KEPT) ** 0.5
-    return sigma
 
 
 def _middle(image, readout, part):

@@ -19,7 +19,7 @@ _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 _OWN = re.compile(
     r"(BIAS|DARK|FLAT)(IM|KEY|DT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
     r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|COSMICS"
-    r"|BPM(IM|KEY|NTS)|GAINMEAS|SHUTCOR"
+    r"|BPM(IM|KEY|NTS)|GAINMEAS|SHUT(COR|KEY|MEAN)"
 )
 # These cards of the camera describe raw pixels; readers would take them for the product's.
 _RENAMED = {
@@ -44,7 +44,7 @@ def primary_cards(unit, chain, *, key, grade, reasons, extras=None):
     ----------
     unit : ccdflow.files.planes.Unit
         The reduced frame's first HDU.
-    chain : ccdflow.frame.calibrate.Chain
+    chain : ccdflow.frame.chain.MasterChain
     key : str
         Of the calibrated frame.
     grade : {'A', 'B', 'C'}
@@ -115,7 +115,7 @@ def say_of_image(cards, calibration, figures):
     ----------
     cards : ccdflow.files.headertext.CardList
         Changed in place; its length never depends on the figures.
-    calibration : ccdflow.frame.calibrate.Calibration
+    calibration : ccdflow.frame.calibrate.ImageCalibration
     figures : dict
         Figures of an image, as `ccdflow.frame.calibrated.calibrate_file` returns them.
     """

@@ -20,9 +20,10 @@ _FOR_A_PIXEL = 256
 # Fewer rows or columns allow no judgement.
 _FEWEST = 16
 # Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
-# pixels of a row share. A median of 16 columns adds pi / 2 / 16 = 0.098 if rows do not drift; 1024
-# rows determine it to 0.006.
-ADDED = 0.125
+# pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
+# narrowest strip with a level a row by default. 1024 rows determine it to 0.0085.
+ADDED = np.pi / 2 / 16
+_ERRORS = 3
 # Warn if a strip is noisier than the image, or than in other frames, by more than this factor.
 NOISIER = 1.5
 # Columns of a strip agree if they differ by less than _AGREE of the noise, or 5 standard errors of
@@ -49,12 +50,24 @@ class RowNoise:
         The value that a separate level for each row would give.
     pixel : float
         Noise of a single pixel.
+    count : int
+        Differences of rows that they are from.
     """
 
     before: float
     after: float
     by_row: float
     pixel: float
+    count: int = MOST_ROWS
+
+    def limit(self, variance):
+        """Return a limit for an added variance, wider by the errors of measuring it, adu^2.
+
+        Differences of neighbours have one row in common, hence 1.5. The noise that was there does
+        not add exactly: its product with the added one has a mean of 0, and scatters.
+        """
+        scatter = 2 * variance**2 + 4 * self.before**2 * variance
+        return variance + _ERRORS * np.sqrt(1.5 / max(self.count, 1) * scatter)
 
 
 @dataclass(frozen=True)
@@ -191,24 +204,38 @@ def row_noise(sample):
         return None
     means = sample.lines.mean(axis=1, dtype=np.float64)
     levels, own = (np.asarray(each, dtype=np.float64) for each in (sample.levels, sample.own))
-    found = [_from_row_to_row(each) for each in (means, means - levels, means - own)]
-    pixel = _from_row_to_row(sample.lines[:_FOR_A_PIXEL].astype(np.float32), least=1.0)
-    return RowNoise(*found, pixel) if np.isfinite([*found, pixel]).all() else None
+    found, count = _from_row_to_row(means, means - levels, means - own)
+    (pixel,), _ = _from_row_to_row(sample.lines[:_FOR_A_PIXEL].astype(np.float32), least=1.0)
+    made = RowNoise(*found, pixel, count)
+    return made if np.isfinite([*found, pixel]).all() else None
 
 
-def _from_row_to_row(values, least=0.0):
-    """Return the noise of values from the differences of neighbours, clipped at 5 sigma, adu."""
-    return _scatter(np.diff(values, axis=0), least) / np.sqrt(2)
+def _from_row_to_row(*values, least=0.0):
+    """Return the noise of each of several series from differences of neighbours, and their number.
+
+    A difference counts in all series or in none: those beyond 5 sigma in one are left out.
+    """
+    steps = [np.diff(each, axis=0) for each in values]
+    kept = np.logical_and.reduce([_inside(each, least) for each in steps])
+    noises = [_root_mean_square(each, kept) / np.sqrt(2) for each in steps]
+    return noises, int(np.count_nonzero(kept))
 
 
-def _scatter(values, least=0.0):
-    values = values[np.isfinite(values)]
-    if not values.size:
+def _inside(values, least=0.0):
+    finite = np.isfinite(values)
+    if not finite.any():
+        return finite
+    off = np.abs(values - np.median(values[finite]))
+    spread = MAD_TO_SIGMA_SHORT * float(np.median(off[finite]))
+    return finite & (off <= 5 * max(spread, least)) if spread or least else finite
+
+
+def _root_mean_square(values, kept):
+    if not kept.any():
         return float("nan")
-    off = np.abs(values - np.median(values))
-    spread = MAD_TO_SIGMA_SHORT * float(np.median(off))
-    kept = off[off <= 5 * max(spread, least)] if spread or least else off
-    return float(np.sqrt(np.mean(np.square(kept), dtype=np.float64)))
+    chosen = values[kept]
+    off = np.abs(chosen - np.median(chosen)).astype(np.float64)
+    return float(np.sqrt(np.mean(np.square(off))))
 
 
 def warnings_of(sample, recipe, name=""):
@@ -236,7 +263,7 @@ def warnings_of(sample, recipe, name=""):
 def _of_rows(rows, sample, recipe):
     if rows is None:
         return
-    most = ADDED * rows.pixel**2
+    most = rows.limit(ADDED * rows.pixel**2)
     if recipe.model is None and rows.after**2 - rows.before**2 > most:
         yield (
             GREW,
@@ -275,7 +302,7 @@ def _of_strip(sample, recipe):
         return
     columns = _clipped_means(strip)
     # If a strip has structure, the noise about the levels is that of the structure.
-    noise = max(min(sample.noise, _from_row_to_row(strip, least=1.0)), 0.3)
+    noise = max(min(sample.noise, _from_row_to_row(strip, least=1.0)[0][0]), 0.3)
     off = columns - np.median(columns)
     limit = max(_AGREE * noise, 5 * noise / np.sqrt(count))
     odd = np.abs(off) > limit
@@ -358,7 +385,7 @@ def _step(left, right, left_data, right_data):
         columns.append(np.arange(data.x0, data.x1, stride))
     split, values = len(profile[0]), np.concatenate(profile)
     columns = np.concatenate(columns)
-    error = max(_from_row_to_row(values), 1e-3)
+    error = max(_from_row_to_row(values)[0][0], 1e-3)
     span = 8
     if abs(step) < 5 * error or len(values) < 4 * span:
         return None

@@ -1,17 +1,16 @@
 """Combined biases, darks and flats for calibration: each file is read once for all threads.
 
 Pixels are finite here: a pixel without a value gets a harmless one, and a bit in the mask.
-Variances are computed on first use. Standard errors from a few values scatter by half and more,
-and would spoil every error bar that they enter, so they are smoothed by the prediction from gain
-and read noise.
+Variances are computed on first use, see `ccdflow.frame.master_noise`.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +19,25 @@ from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files.cards import card_value, number
 from ccdflow.files.planes import read_rows, read_units
 from ccdflow.frame import bits
-from ccdflow.frame.signal import Background, tiles_of
+from ccdflow.frame.master_noise import BIAS, DARK, FLAT, signal_of, variance_of
 
-BIAS, DARK, FLAT = "bias", "dark", "flat"
+__all__ = [
+    "BIAS",
+    "DARK",
+    "FLAT",
+    "Master",
+    "MasterImage",
+    "MasterStore",
+    "image_of",
+    "read_master",
+]
 
 DEFAULT_MEMORY = 700_000_000
 """Bytes of masters that a store keeps; those in use are never let go of."""
 
-# A standard error from the values is used if chance would exceed it less than once in a million
-# pixels.
-_BELIEVED = 4.75
-# A pixel is its own estimate of the dark signal if it is so many sigma off its surroundings.
-_OWN_SIGNAL = 4.0
 _READ_ROWS = 256
-_STRIP_PIXELS = 1 << 16
-# The level of the measured variances is taken from so many rows of an amplifier.
-_SCALE_ROWS = 128
+# Planes of one sort that are kept for the exposures of a night.
+_KEPT_PLANES = 2
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,14 @@ class Master:
         """Bytes of memory in use."""
         return sum(image.nbytes for image in self.images)
 
+    def cut(self, region):
+        """Return the master of one image cut to a `ccdflow.camera.sections.Region`.
+
+        Its figures are those of the whole master; a flat keeps its scale.
+        """
+        (image,) = self.images
+        return replace(self, images=(image.cut(region),))
+
 
 @dataclass
 class MasterImage:
@@ -104,20 +114,30 @@ class MasterImage:
         there are none.
     scatter : bool
         Whether the errors follow from the scatter of each pixel's values.
+    number : int
+        Its own in this process.
     """
 
     data: np.ndarray
     flags: bits.Sparse
     error: object = None
     scatter: bool = True
+    number: int = field(default_factory=itertools.count().__next__)
     _planes: dict = field(default_factory=dict, repr=False)
+    _recent: OrderedDict = field(default_factory=OrderedDict, repr=False)
     _lock: object = field(default_factory=threading.RLock, repr=False)
 
     @property
     def nbytes(self):
         """Bytes of memory in use."""
-        planes = [self.data, *self._planes.values()]
+        planes = [self.data, *self._planes.values(), *self._recent.values()]
         return self.flags.nbytes + sum(getattr(plane, "nbytes", 0) for plane in planes)
+
+    def cut(self, region):
+        """Return a copy of the pixels of a `ccdflow.camera.sections.Region`."""
+        error = self.error and (lambda: self.error()[region.slices].copy())
+        flags = self.flags.cut(region)
+        return MasterImage(self.data[region.slices].copy(), flags, error, self.scatter)
 
     def variance(self, master, readouts):
         """Return the variance of each pixel: adu^2; of a flat, relative to its value squared.
@@ -134,15 +154,26 @@ class MasterImage:
         numpy.ndarray
             (ny, nx), float32, finite, above 0.
         """
-        return self._plane(("variance", readouts), lambda: _variance(self, master, readouts))
+        return self._plane(("variance", readouts), lambda: variance_of(self, master, readouts))
 
     def signal(self, master, readouts):
         """Return a dark's expected signal, adu, (ny, nx) float32: noise-free, never negative."""
-        return self._plane(("signal", readouts), lambda: _signal(self, master, readouts))
+        return self._plane(("signal", readouts), lambda: signal_of(self, master, readouts))
 
     def figure(self, name, make):
         """Return a figure of this image that is computed once."""
         return self._plane(name, make)
+
+    def recent(self, name, make):
+        """Return a plane that depends on how this image is applied; the last few ones are kept."""
+        with self._lock:
+            if name not in self._recent:
+                self._recent[name] = make()
+            self._recent.move_to_end(name)
+            kinds = [other for other in self._recent if other[0] == name[0]]
+            for old in kinds[:-_KEPT_PLANES]:
+                del self._recent[old]
+            return self._recent[name]
 
     def forget(self, readouts):
         """Free the planes of variance and signal; they are computed again if needed."""
@@ -172,7 +203,7 @@ class MasterStore:
         self._masters = OrderedDict()
         self._locks = {}
 
-    def get(self, path, kind, *, name=None):
+    def get(self, path, kind, *, name=None, region=None):
         """Return a `Master`, from memory if the file is unchanged.
 
         Parameters
@@ -181,6 +212,8 @@ class MasterStore:
         kind : {'bias', 'dark', 'flat'}
         name : str, optional
             For its cards and errors; default: the path.
+        region : ccdflow.camera.sections.Region, optional
+            The pixels that are wanted of a master of one image; default: all.
 
         Raises
         ------
@@ -196,7 +229,7 @@ class MasterStore:
                 file=name,
                 remedy="make it again",
             ) from None
-        key = (str(path), kind, name, status.st_size, status.st_mtime_ns, status.st_ino)
+        key = (str(path), kind, name, region, status.st_size, status.st_mtime_ns, status.st_ino)
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
@@ -206,6 +239,8 @@ class MasterStore:
                     self._masters.move_to_end(key)
                     return found
             found = read_master(path, kind, name=name)
+            if region is not None:
+                found = found.cut(region)
             self._keep(key, found)
         return found
 
@@ -315,13 +350,17 @@ def _described(kind, images, header, name):
         exptime=number(card_value(header, "EXPTIME")),
         bias_key=key or text("BIASIM"),
         bias_noise=number(card_value(header, "MBNOISE")) or 0.0,
-        level_subtracted=bool(key or text("BIASIM"))
-        or any(k in header for k in ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01")),
+        level_subtracted=bool(key or text("BIASIM")) or is_level_subtracted(header),
         level=number(card_value(header, "FLATLVL")),
         camera=text("CCDFCAM"),
         unit=text("BUNIT") or "adu",
         gains=tuple(gain for gain in gains if gain is not None),
     )
+
+
+def is_level_subtracted(header):
+    """Tell whether a header says that the overscan level was subtracted."""
+    return any(k in header for k in ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01"))
 
 
 def _is(keyword):
@@ -402,139 +441,3 @@ def _check_flat(data, absent, name):
             allowed="a median between 0.5 and 2",
             remedy="divide it by its mean",
         )
-
-
-# -- noise -----------------------------------------------------------------------------------------
-
-
-def _variance(image, master, readouts):
-    """Return a master's variances: predicted, then scaled and corrected by measured ones."""
-    if image.error is None:
-        out = np.empty(image.data.shape, np.float32)
-        for rows in _strips(out):
-            out[rows] = predicted_variance(image, master, readouts, rows)
-        return out
-    out = image.error()
-    scales = dict.fromkeys(readouts, 1.0)
-    if image.scatter:
-        scales = {readout: _scale(image, master, readout, out) for readout in readouts}
-    beyond = _quantile(_freedom(master), _BELIEVED) if image.scatter else 0.0
-    for rows in _strips(out):
-        predicted = predicted_variance(image, master, readouts, rows)
-        for readout in readouts:
-            if scales[readout] != 1.0:
-                predicted[_within(readout, rows)] *= np.float32(scales[readout])
-        measured = _squared(image, master, out[rows], rows)
-        with np.errstate(invalid="ignore"):
-            own = measured > np.float32(beyond) * predicted
-        own &= np.isfinite(measured)
-        out[rows] = np.where(own, measured, predicted)
-    return out
-
-
-def _strips(image):
-    """Yield slices of rows that fit in the processor's cache."""
-    step = max(1, _STRIP_PIXELS // image.shape[1])
-    for first in range(0, image.shape[0], step):
-        yield slice(first, min(first + step, image.shape[0]))
-
-
-def _within(readout, rows):
-    """Return the slices of an amplifier in some rows, counted from the first of them."""
-    region = readout.region
-    low, high = max(region.y0, rows.start), max(min(region.y1, rows.stop), rows.start)
-    return slice(low - rows.start, high - rows.start), slice(region.x0, region.x1)
-
-
-def _squared(image, master, error, rows):
-    measured = np.square(error, dtype=np.float32)
-    if master.kind == FLAT:
-        measured /= np.square(image.data[rows])
-    return measured
-
-
-def _freedom(master):
-    return max((master.frames or 2) - 1, 1)
-
-
-def _scale(image, master, readout, error):
-    """Return the ratio of measured to predicted variances of an amplifier."""
-    region = readout.region
-    step = max(1, (region.y1 - region.y0) // _SCALE_ROWS)
-    ratios = []
-    for row in range(region.y0, region.y1, step):
-        rows = slice(row, row + 1)
-        measured = _squared(image, master, error[rows], rows)
-        ratio = measured / predicted_variance(image, master, (readout,), rows)
-        ratios.append(ratio[:, region.x0 : region.x1].ravel())
-    ratios = np.concatenate(ratios)
-    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
-    if not ratios.size:
-        return 1.0
-    return max(float(np.median(ratios)) / _quantile(_freedom(master), 0.0), 1e-3)
-
-
-def _quantile(freedom, normal):
-    """Return a quantile of chi^2 over its degrees of freedom (Wilson and Hilferty)."""
-    part = 2 / (9 * freedom)
-    return max(1 - part + normal * part**0.5, 0.0) ** 3
-
-
-def predicted_variance(image, master, readouts, rows):
-    """Return the variance of a master's pixels, predicted from gain and read noise.
-
-    Parameters
-    ----------
-    image : MasterImage
-    master : Master
-    readouts : tuple of ccdflow.frame.readout.Readout
-    rows : slice
-
-    Returns
-    -------
-    numpy.ndarray
-        (k, nx), float32, as `MasterImage.variance`; 1 outside all amplifiers.
-    """
-    frames = max(master.frames or 1, 1)
-    out = np.ones(image.data[rows].shape, np.float32)
-    for readout in readouts:
-        inside = _within(readout, rows)
-        one = readout.read_noise**2 + readout.rounding + readout.level_variance
-        if master.kind == BIAS:
-            out[inside] = one / frames
-            continue
-        data = image.data[rows][inside]
-        if master.kind == DARK:
-            light = np.maximum(data, 0)
-            light *= np.float32(1 / (readout.photon_gain * frames))
-            out[inside] = light + np.float32(one / frames)
-            continue
-        # A flat of unknown level: assume half of 16 bits; the scatter corrects the rest.
-        level = master.level or 30_000.0
-        light = np.maximum(data * np.float32(level), np.float32(1.0))
-        noise = light * np.float32(1 / readout.photon_gain) + np.float32(one)
-        light *= light
-        noise /= light
-        out[inside] = noise * np.float32(1 / frames)
-    return out
-
-
-def _signal(image, master, readouts):
-    """Return a dark's expected signal: that of its surroundings, or its own if it differs."""
-    data, variance = image.data, image.variance(master, readouts)
-    out = np.zeros_like(data)
-    for readout in readouts:
-        part = readout.region.slices
-        target, values, limit = out[part], data[part], variance[part]
-        # In a dark that holds its bias, only the excess over the median is known to be dark
-        # current.
-        level = 0.0 if master.bias_key else float(np.median(values[::4]))
-        tiles = tiles_of(values.shape[0])
-        background = Background(tiles, values[tiles.all_rows] - np.float32(level))
-        for rows in _strips(values):
-            block = values[rows] - np.float32(level)
-            around = np.empty(block.shape, np.float32)
-            background.rows(np.arange(rows.start, rows.stop), around)
-            own = np.square(block - around) > np.float32(_OWN_SIGNAL**2) * limit[rows]
-            target[rows] = np.maximum(np.where(own, block, around), 0)
-    return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,6 +55,11 @@ class Readout:
     saturation: float | None = None
     subtracted: bool = True
     linear: float | None = None
+
+    @property
+    def of_noise(self):
+        """The readout without what differs from frame to frame and adds no noise."""
+        return replace(self, level=0.0, saturation=None, subtracted=True, linear=None)
 
     @property
     def photon_gain(self):

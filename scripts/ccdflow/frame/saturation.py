@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from ccdflow.maskbits import BLEED, SATURATED
 from ccdflow.robust import MAD_TO_SIGMA
 
-_RING = np.ones((3, 3), bool)
 # A column bleeds from a run of so many saturated pixels on, as far as it stands out by so many
 # standard deviations from the columns at this distance on both sides.
 _RUN, _EXCESS, _APART = 3, 5.0, 6
@@ -26,17 +24,31 @@ def flag_neighbours(mask, pixels):
     pixels : callable
         Takes the first row and the one after the last; returns their pixels, (k, nx).
     """
-    rows = np.flatnonzero((mask & SATURATED).any(axis=1))
-    if not rows.size or rows.size * mask.shape[1] < np.count_nonzero(mask[rows] & SATURATED) * 2:
+    # Few pixels have a flag: looking at these alone is much faster.
+    flagged = np.flatnonzero(mask)
+    found = flagged[mask.reshape(-1)[flagged] & SATURATED != 0]
+    rows = np.unique(found // mask.shape[1])
+    if not rows.size or rows.size * mask.shape[1] < found.size * 2:
         # Half of the pixels of these rows: an amplifier that is saturated throughout.
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))
     full = (mask[first:stop] & SATURATED) != 0
-    near = ndimage.binary_dilation(full, _RING) & ~full
+    near = _spread(full) & ~full
     mask[first:stop][near] |= BLEED
     for column, low, high in _runs(full, first):
         _bleed(mask, pixels, column, low, -1)
         _bleed(mask, pixels, column, high - 1, 1)
+
+
+def _spread(full):
+    """Return the pixels of a mask and their eight neighbours."""
+    wide = full.copy()
+    wide[:, 1:] |= full[:, :-1]
+    wide[:, :-1] |= full[:, 1:]
+    near = wide.copy()
+    near[1:] |= wide[:-1]
+    near[:-1] |= wide[1:]
+    return near
 
 
 def _runs(full, first):

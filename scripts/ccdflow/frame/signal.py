@@ -28,6 +28,7 @@ SHARP = 3.0
 """Standard deviations by which a pixel may be off the surface through its neighbours."""
 
 _ROWS_OF_A_TILE, _COLUMN_STEP = 8, 4
+_SAMPLED_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -82,20 +83,27 @@ class Background:
         self.level = float(np.median(levels))
         self._grid = np.array([np.interp(across, middles, row) for row in levels], np.float32)
         self.is_negative = bool((self._grid < 0).any())
-        self._at = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
+        at = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
+        place = np.interp(np.arange(tiles.edges[-1]), at, np.arange(len(at)))
+        self._low = np.minimum(place.astype(int), max(len(at) - 2, 0))
+        self._part = (place - self._low).astype(np.float32)
 
     def rows(self, rows, out):
-        """Write the background of some rows (an array of their indices) to ``out``, (k, nx)."""
-        place = np.clip(np.interp(rows, self._at, np.arange(len(self._at))), 0, len(self._at) - 1)
-        low = np.minimum(place.astype(int), max(len(self._at) - 2, 0))
-        part = (place - low).astype(np.float32)
-        for tile in np.unique(low):
-            here = np.flatnonzero(low == tile)
-            here = slice(here[0], here[-1] + 1)
+        """Write the background of some rows to ``out``, (k, nx).
+
+        Parameters
+        ----------
+        rows : slice or numpy.ndarray
+            Rows of the image, in order.
+        out : numpy.ndarray
+        """
+        low, part = self._low[rows], self._part[rows]
+        ends = np.searchsorted(low, np.arange(low[0], low[-1] + 2)).tolist()
+        for tile, (first, stop) in enumerate(pairwise(ends), int(low[0])):
             below = self._grid[tile]
             step = self._grid[min(tile + 1, len(self._grid) - 1)] - below
-            np.multiply(part[here, np.newaxis], step, out=out[here])
-            out[here] += below
+            np.multiply(part[first:stop, np.newaxis], step, out=out[first:stop])
+            out[first:stop] += below
         return out
 
 
@@ -126,7 +134,7 @@ def structure(image, background, variance, flat, photon, scratch):
     background : numpy.ndarray
         (k, nx), for the rows in the middle.
     variance : numpy.ndarray
-        (k, nx), the pixels' variance if the background is their signal, times ``flat`` squared.
+        (k, nx), the pixels' variance if the background is their signal.
     flat : numpy.ndarray or None
         (k, nx).
     photon : float
@@ -141,19 +149,17 @@ def structure(image, background, variance, flat, photon, scratch):
     light : numpy.ndarray
         Their expected signal.
     """
-    at, deviation = _candidates(image, background, variance, flat, scratch)
-    near = background.reshape(-1)[at]
+    at, deviation = _candidates(image, background, variance, scratch)
     need = variance.reshape(-1)[at]
-    divisor = np.float32(1) if flat is None else flat.reshape(-1)[at]
-    need = need / (divisor * divisor)
     far = deviation * deviation > np.float32(SIGNIFICANT**2 / 9) * need
-    at, near, need = at[far], near[far], need[far]
-    divisor = divisor if flat is None else divisor[far]
+    at, need = at[far], need[far]
+    near = background.reshape(-1)[at]
+    divisor = np.float32(1) if flat is None else flat.reshape(-1)[at]
     light = _light(image, at + image.shape[1], near, need, np.float32(photon) / divisor)
     return *np.divmod(at, image.shape[1]), light
 
 
-def _candidates(image, background, variance, flat, scratch):
+def _candidates(image, background, variance, scratch):
     """Return pixels (flattened) whose mean of 3 x 3 may be significantly off, and by how much.
 
     The end of each row is taken as the neighbour of the next one's start, which is faster; the
@@ -171,9 +177,7 @@ def _candidates(image, background, variance, flat, scratch):
     mean -= background.reshape(-1)[1:-1]
     np.abs(mean, out=mean)
     # A sample gives a limit that finds almost all of them, and few others.
-    least = float(np.min(variance[:, ::7]))
-    if flat is not None:
-        least /= max(float(np.max(flat[:, ::7])), 1e-3) ** 2
+    least = float(np.min(variance[::_SAMPLED_ROWS]))
     at = np.flatnonzero(mean > np.float32(SIGNIFICANT / 3 * max(least, 0.0) ** 0.5))
     column = (at + 1) % width
     at = at[(column > 0) & (column < width - 1)]

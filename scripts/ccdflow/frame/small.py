@@ -6,24 +6,38 @@ rows. Rows are added in their order, so that the blocks in which a frame passes 
 
 from __future__ import annotations
 
-import numpy as np
+from functools import lru_cache
 
-from ccdflow.files.inflate import scratch
+import numpy as np
 
 SIDE = 256
 """The longer side of a small image has at most so many pixels."""
 
 ROWS = 2
-"""Rows of each square that are looked at: two of the LFC's seventeen are enough to see stars."""
+"""Rows of each square that are looked at: two of the LFC's eighteen are enough to see stars."""
 
 
 def step_of(shape):
-    """Return the number of pixels of a frame along one pixel of its small image."""
-    return max(1, -(-max(shape) // SIDE))
+    """Return the number of pixels of a frame along one pixel of its small image.
+
+    A multiple of `ROWS`, so that the rows that are looked at are evenly spread; 1 of a small frame.
+    """
+    step = max(1, -(-max(shape) // SIDE))
+    return step if step == 1 else -(-step // ROWS) * ROWS
+
+
+@lru_cache(maxsize=8)
+def _squares(shape):
+    """Return the first column of each square, and how many pixels of each are looked at."""
+    (ny, nx), step = shape, step_of(shape)
+    looked_at = min(ROWS, step)
+    columns, rows = np.arange(0, nx, step), np.arange(0, ny, step // looked_at)
+    counts = np.bincount(np.arange(len(rows)) // looked_at).astype(np.float32)
+    return columns, counts[:, None] * np.diff([*columns, nx]).astype(np.float32)
 
 
 class SmallImage:
-    """Collects the small image of one frame; its buffer is reused by the thread's next one.
+    """Collects the small image of one frame.
 
     Parameters
     ----------
@@ -32,15 +46,12 @@ class SmallImage:
     """
 
     def __init__(self, shape):
-        ny, nx = shape
         self.step = step_of(shape)
-        looked_at = min(ROWS, self.step)
-        self._offsets = [number * self.step // looked_at for number in range(looked_at)]
-        starts = np.arange(0, ny, self.step)
-        self._counts = sum((starts + offset < ny).astype(np.float32) for offset in self._offsets)
-        size = len(starts) * nx * 4
-        buffer = scratch.get("small image", size)
-        self._sums = np.frombuffer(buffer, dtype=np.float32).reshape(len(starts), nx)
+        self._looked_at = min(ROWS, self.step)
+        self._columns, self._pixels = _squares(tuple(shape))
+        # A row without pixels at the end of a square that is cut stays 0.
+        size = (len(self._pixels) * self._looked_at, len(self._columns))
+        self._sums = np.zeros(size, np.float32)
 
     def add(self, first, rows):
         """Take some rows of the frame.
@@ -52,22 +63,17 @@ class SmallImage:
         rows : numpy.ndarray
             Shape (k, nx), any byte order.
         """
-        for number, offset in enumerate(self._offsets):
-            own = rows[-(first - offset) % self.step :: self.step]
-            place = -(-(first - offset) // self.step)
-            sums = self._sums[place : place + len(own)]
-            if number:
-                np.add(sums, own, out=sums, casting="same_kind")
-            else:
-                sums[...] = own
+        apart = self.step // self._looked_at
+        own = rows[-first % apart :: apart]
+        place = -(-first // apart)
+        # Summed while they are in the processor's cache.
+        sums = self._sums[place : place + len(own)]
+        np.add.reduceat(own, self._columns, axis=1, out=sums, dtype=np.float32)
 
     def result(self):
         """Return the small image: float32, at most `SIDE` pixels along each side."""
-        nx = self._sums.shape[1]
-        starts = np.arange(0, nx, self.step)
-        widths = np.diff([*starts, nx]).astype(np.float32)
-        sums = np.add.reduceat(self._sums, starts, axis=1)
-        return sums / (self._counts[:, None] * widths)
+        sums = self._sums.reshape(len(self._pixels), self._looked_at, -1).sum(axis=1)
+        return sums / self._pixels
 
 
 def small_image(image):

@@ -23,13 +23,15 @@ from ccdflow.kinds.picture import PICTURE
 from ccdflow.kinds.quality import QUALITY
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sheet import SHEET
+from ccdflow.kinds.shutter import SHUTTER
 from ccdflow.kinds.table import DARK_TABLE, FLAT_TABLE, TABLE
+from ccdflow.kinds.trends import TRENDS_TABLE
 
 CHAIN = Chain(
     (
-        FRAME, BIAS, DARK, FLAT, DETECTOR, SCIENCE, PICTURE, QUALITY, MASTERS_PICTURE,
+        FRAME, BIAS, DARK, FLAT, DETECTOR, SHUTTER, SCIENCE, PICTURE, QUALITY, MASTERS_PICTURE,
         SCIENCE_PICTURE, SHEET, PAGE, TABLE, DARK_TABLE, FLAT_TABLE, ASSOCIATIONS, BAD_PIXELS,
-        DETECTOR_TABLE, INDEX,
+        DETECTOR_TABLE, TRENDS_TABLE, INDEX,
     )
 )  # fmt: skip
 

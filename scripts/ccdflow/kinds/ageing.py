@@ -83,7 +83,7 @@ def candidates(context):
 
 def _series_of(context, kind, group):
     row = context.store.rows[group.files[0]]
-    setup = association.setup_of(context, row, kind)
+    setup = association.about(context, [row], kind, night=group.shown).setup
     shared = dict(group.shared)
     own = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
     own["flat"] = (shared.get("filter", ""), shared.get("grism", ""))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ccdflow.camera import identity
 from ccdflow.detector import benefit
-from ccdflow.kinds import matching
+from ccdflow.kinds import match_words, matching
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
 from ccdflow.run.job import Step, Use
@@ -25,8 +25,9 @@ STEPS = (matching.BIAS, matching.DARK, matching.FLAT)
 _NOT_LAYOUT = ("read_noise", "saturation")
 # Values of a header in which a frame and its masters must agree, if masters are grouped by them.
 _IN_SETUP = ("ccdsum", "window", "readmode", "gain")
-_OF_BIAS = (*_IN_SETUP, "part", "setting")
-_OF_FLAT = (*_OF_BIAS, "filter", "grism")
+_DEGREES = ("set_temperature", "temperature")
+# Frames of a night that agree in these take the same masters, but for the exposure of the dark.
+_ALIKE = (*_IN_SETUP, "part", "setting", "filter", "grism", "optics")
 
 
 # -- the frame -------------------------------------------------------------------------------------
@@ -46,7 +47,7 @@ def setup_of(context, row, kind):
     tuple of (str, str)
     """
     facts = row.facts
-    own = tuple(facts[name] for name in (*_IN_SETUP, "part"))
+    own = tuple(facts[name] for name in (*_IN_SETUP, "part", *_optics(kind)))
     return context.lookup(
         ("setup", kind.name, row.camera, row.geometry, row.recipe, own),
         lambda: _setup(context, row, kind),
@@ -59,11 +60,33 @@ def _setup(context, row, kind):
     values = [
         ("camera", row.camera),
         ("size", "{1}x{0}".format(*geometry["shape"])),
-        *((name, str(row.facts[name])) for name in _IN_SETUP if name in by),
+        *((name, spelled(context, name, row.facts[name])) for name in _IN_SETUP if name in by),
+        *((name, row.facts[name]) for name in _optics(kind) if row.facts[name]),
         ("part", row.facts["part"]),
         ("layout", _layout(context, row)),
     ]
     return tuple((name, "" if value == "None" else value) for name, value in values)
+
+
+def _optics(kind):
+    return ("optics",) if kind.name == matching.FLAT else ()
+
+
+def spelled(context, name, value):
+    """Return a value in the spelling that the first night of the archive has for it.
+
+    Programs write ``Slow`` and ``SLOW`` for one mode; a night that is added renames nothing.
+    """
+    text = " ".join(str(value).split())
+    if name != "readmode" or not text:
+        return text
+
+    def make():
+        rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
+        texts = dict.fromkeys(" ".join(str(row.facts[name]).split()) for row in rows)
+        return {each.casefold(): each for each in reversed(texts)}
+
+    return context.lookup(("spelled", name), make).get(text.casefold(), text)
 
 
 def _layout(context, row):
@@ -81,11 +104,22 @@ def _layout(context, row):
     return context.lookup(("layout", row.geometry, row.recipe), make)
 
 
+def epoch_of(context, camera, night):
+    """Return the night with which the epoch of a camera began, '' where it has had one only."""
+    profile = context.lookup(
+        ("profile", camera), lambda: next((c for c in context.cameras if c.name == camera), None)
+    )
+    return "" if profile is None else profile.epoch_of(night)
+
+
 def about(context, rows, kind, *, night):
     """Return the `matching.Frame` of a frame, or of what the members of a group have in common."""
     first = rows[0]
+    setup = setup_of(context, first, kind)
+    if epoch := epoch_of(context, first.camera, night):
+        setup = (*setup, (match_words.EPOCH, epoch))
     return matching.Frame(
-        setup=setup_of(context, first, kind),
+        setup=setup,
         night=night,
         exptime=_middle(rows, "exptime"),
         filter=" ".join(filter(None, (first.facts["filter"], first.facts["grism"]))),
@@ -96,17 +130,21 @@ def about(context, rows, kind, *, night):
 
 def _middle(rows, name):
     """Return the median of what rows say, None where none says anything."""
-    values = [value for row in rows if isinstance(value := row.facts[name], int | float)]
-    values = [value for value in values if math.isfinite(value)]
-    if len(values) == 1:
-        return float(values[0])
-    return float(np.median(values)) if values else None
+    values = [value for row in rows if (value := _number(row.facts[name])) is not None]
+    if len(values) <= 1:
+        return values[0] if values else None
+    return float(np.median(values))
+
+
+def _number(value):
+    """Return what a row says as a number, None where it says none."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _longest(rows):
     """Return the longest exposure time of some rows, None where none says any."""
-    values = [value for row in rows if isinstance(value := row.facts["exptime"], int | float)]
-    return max((float(value) for value in values if math.isfinite(value)), default=None)
+    values = [value for row in rows if (value := _number(row.facts["exptime"])) is not None]
+    return max(values, default=None)
 
 
 # -- the masters -----------------------------------------------------------------------------------
@@ -125,10 +163,10 @@ class _Shelves:
     def __init__(self, context, kind):
         self.kind = kind
         self._context = context
-        self._noises, self._steps = {}, {}
+        self._noises, self._steps, self._alike = {}, {}, {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
-        self._telling = self._cards_that_tell()
+        self._telling, self._common = self._cards_that_tell()
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             rows = [context.store.rows[file] for file in group.files]
@@ -140,10 +178,17 @@ class _Shelves:
         self._few = matching.Masters(few, rules(context), self._noises.get)
 
     def _cards_that_tell(self):
-        """Return {setup: keywords} of the settings in which masters of one setup differ.
+        """Return the cards in which masters differ, and those in which a frame must agree.
 
-        A card that all have alike tells nothing, whatever it says; the temperature is compared
-        within its tolerance.
+        A card that all have alike tells no master from another, whatever it says; the temperature
+        is compared within its tolerance.
+
+        Returns
+        -------
+        telling : dict of tuple to list of str
+            Keywords by setup.
+        common : dict of tuple to dict of str to str
+            Cards that all have alike, by setup.
         """
         texts = {}
         for group in self.groups.values():
@@ -151,42 +196,61 @@ class _Shelves:
                 row = self._context.store.rows[file]
                 setup = setup_of(self._context, row, self.kind)
                 texts.setdefault(setup, {})[row.facts["setting"]] = None
-        return {
-            setup: [
-                name
-                for name in identity.differing(own)
-                if not identity.is_of(name, ("temperature",))
-            ]
-            for setup, own in texts.items()
-        }
+        by = self.kind.configuration(self._context)["group_by"]
+        telling, common = {}, {}
+        for setup, own in texts.items():
+            differing = identity.differing(own)
+            telling[setup] = [n for n in differing if not identity.is_of(n, ("temperature",))]
+            common[setup] = {
+                name: value
+                for name, value in identity.cards_of(next(iter(own))).items()
+                if name not in differing and identity.is_decisive(name, by)
+            }
+        return telling, common
 
     def _about(self, rows, night):
         """Return what a frame or master is about, the settings among it that tell masters apart."""
         frame = about(self._context, rows, self.kind, night=night)
-        names = self._telling.get(frame.setup)
-        if not names:
-            return frame
-        cards = identity.cards_of(rows[0].facts["setting"])
-        said = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
-        return replace(frame, setup=(*frame.setup, (identity.SETTING, said)))
+        setup, setting = setup_of(self._context, rows[0], self.kind), rows[0].facts["setting"]
+        more = self._context.lookup(
+            ("telling", self.kind.name, setup, setting), lambda: self._more(setup, setting)
+        )
+        return replace(frame, setup=(*frame.setup, *more)) if more else frame
+
+    def _more(self, setup, setting):
+        """Return what the cards of a frame add to its setup."""
+        cards = identity.cards_of(setting)
+        said = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
+        more = ((identity.SETTING, ", ".join(said)),) if said else ()
+        for name, value in self._common.get(setup, {}).items():
+            if cards.get(name, value) != value:
+                more += ((f"{name} {value}", cards[name]),)
+        return more
 
     def step(self, rows, night):
-        """Return the `Step` of frames of a night: of bias and flat one for all that are alike."""
-        if self.kind.name == matching.DARK or len(rows) > 1:
-            return self._step(rows, night)
-        row, facts = rows[0], rows[0].facts
-        names = _OF_FLAT if self.kind.name == matching.FLAT else _OF_BIAS
-        own = [facts[name] for name in names]
-        alike = (night, row.camera, row.geometry, row.recipe, *own)
-        if alike not in self._steps:
-            self._steps[alike] = self._step(rows, night)
-        return self._steps[alike]
-
-    def _step(self, rows, night):
+        """Return the `Step` of the members of a master."""
         # A dark that is long enough for the longest member is for all of them.
         frame = replace(self._about(rows, night), exptime=_longest(rows))
+        return self._step(frame, rows[0])
+
+    def frame_step(self, row, alike):
+        """Return the `Step` of a frame; `alike` is all that counts but exposure and temperature."""
+        if alike not in self._alike:
+            frame = self._about([row], row.night)
+            self._alike[alike] = frame, self._step(frame, row)
+        frame, step = self._alike[alike]
+        if self.kind.name != matching.DARK:
+            return step
+        # Darks are chosen by exposure and temperature as well, in which all else may be alike.
+        own = [_number(row.facts[name]) for name in ("exptime", *_DEGREES)]
+        if own == [frame.exptime, frame.set_temperature, frame.temperature]:
+            return step
+        return self._step(matching.Frame(frame.setup, frame.night, own[0], "", *own[1:]), row)
+
+    def _step(self, frame, row):
+        """Return the `Step` of a frame; one object for all frames that have the same answer."""
         if frame.setup not in self._noises:
-            self._noises[frame.setup] = noise_of(self._context, rows[0])
+            self._noises[frame.setup] = noise_of(self._context, row)
         choice = self._masters.choose(self.kind.name, frame)
         missing = choice.missing
         if missing and (few := self._few.choose(self.kind.name, frame)).candidates:
@@ -195,12 +259,11 @@ class _Shelves:
                 f"no {self.kind.name}: {product} would be of {few.best.master.frames} frames,"
                 f" fewer than the minimum of {self.minimum}"
             )
-        # A frame that has the same choice and temperature has the same step.
-        alike = (id(choice), frame.set_temperature, frame.temperature, missing)
+        alike = (id(choice), missing)
         if alike not in self._steps:
             uses = {}
             for candidate in choice.candidates:
-                uses.setdefault(candidate.master.product, _use(candidate, frame))
+                uses.setdefault(candidate.master.product, _use(candidate))
             step = Step(self.kind.name, tuple(uses.values()), choice.needed, missing)
             # The choice is kept, so that its id stays its own.
             self._steps[alike] = step, choice
@@ -229,10 +292,16 @@ def noise_of(context, row):
     )
 
 
-def _use(candidate, frame):
-    master = candidate.master.about
+def degrees_apart(use, row):
+    """Return by how many degrees a dark is warmer than a frame, None where nobody knows."""
+    if not use.degrees:
+        return None
+    return matching.degrees_apart(use.degrees, [_number(row.facts[name]) for name in _DEGREES])
+
+
+def _use(candidate):
+    about = candidate.master.about
     is_dark = candidate.master.kind == matching.DARK
-    degrees = matching.temperatures_apart(master, frame) if is_dark else None
     return Use(
         candidate.master.product,
         candidate.lag,
@@ -240,12 +309,12 @@ def _use(candidate, frame):
         candidate.variance,
         candidate.grade,
         candidate.remarks,
-        degrees,
+        (about.set_temperature, about.temperature) if is_dark else (),
     )
 
 
 def step_of(context, kind, rows, night):
-    """Return the masters of a kind for frames of one setup, the best one first.
+    """Return the masters of a kind for the members of a master, the best one first.
 
     Parameters
     ----------
@@ -253,15 +322,39 @@ def step_of(context, kind, rows, night):
     kind : ccdflow.kinds.master.Master
         All its groups are known.
     rows : sequence of ccdflow.run.inventory.Row
-        One for a frame; the members of a group.
     night : str
 
     Returns
     -------
     ccdflow.run.job.Step
     """
-    shelves = context.lookup(("shelves", kind.name), lambda: _Shelves(context, kind))
-    return shelves.step(rows, night)
+    return _shelves(context, kind).step(rows, night)
+
+
+def steps_of(context, kinds, row):
+    """Return the masters of some kinds for a frame, the best one of each kind first.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    kinds : sequence of ccdflow.kinds.master.Master
+        All their groups are known.
+    row : ccdflow.run.inventory.Row
+
+    Returns
+    -------
+    tuple of ccdflow.run.job.Step
+        The same objects for frames that have the same answer.
+    """
+    facts = row.facts
+    alike = (row.night, row.camera, row.geometry, row.recipe, *[facts[name] for name in _ALIKE])
+    names = ("shelves", *[kind.name for kind in kinds])
+    shelves = context.lookup(names, lambda: [_shelves(context, kind) for kind in kinds])
+    return tuple([shelf.frame_step(row, alike) for shelf in shelves])
+
+
+def _shelves(context, kind):
+    return context.lookup(("shelf", kind.name), lambda: _Shelves(context, kind))
 
 
 def passed_over(context, name, group, nights):
@@ -277,9 +370,8 @@ def passed_over(context, name, group, nights):
     nights : set of str
     """
     kind = context.chain.by_name(name)
-    shelves = context.lookup(("shelves", name), lambda: _Shelves(context, kind))
     rows = [context.store.rows[file] for file in group.files]
-    return shelves.passed_over(rows, group.night, nights)
+    return _shelves(context, kind).passed_over(rows, group.night, nights)
 
 
 # -- what becomes of them --------------------------------------------------------------------------

@@ -140,10 +140,11 @@ class Associations(Kind):
             line.partition(": ") for block in blocks for line in plan_words.noise_lines(block)
         ]
         return Section(
-            "masters",
+            "choices",
             "Which master, and what the noise is made of",
             (said,) if said else (),
             (
+                *_harm_sentences(context, night),
                 "Among the masters of the same setup, of this night and earlier ones, that of the"
                 " least predicted variance is taken; a later one only where there is no other.",
                 *(

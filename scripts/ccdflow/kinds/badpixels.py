@@ -113,7 +113,7 @@ class BadPixels(Kind):
         for place, each in enumerate(made[:999], start=1):
             cards += [(f"IMCOM{place:03d}", printable(each.product), "measurement")]
             cards += [(f"IMKEY{place:03d}", each.key, "its CCDFKEY")]
-        return pixel_tables.write_hdus(context, record, cards, _columns(tables), images)
+        return pixel_tables.write_hdus(context, record, cards, images, _columns(tables))
 
 
 BAD_PIXELS = BadPixels()
@@ -121,11 +121,14 @@ BAD_PIXELS = BadPixels()
 
 def _columns(tables):
     names = ("IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED")
-    formats = ("I", "J", "J", "I", "10A", "10A", "J", "J")
+    # An undated night has the name of its folder.
+    width = max((len(printable(n)) for *_, history, _ in tables for n in history.nights), default=0)
+    text = f"{max(width, len('2024-03-01'))}A"
+    formats = ("I", "J", "J", "I", text, text, "J", "J")
     parts = {name: [] for name in names}
     for number, (_, nx), history, mask in tables:
         y, x = np.divmod(history.index, nx)
-        nights = np.array([night[:10] for night in history.nights], dtype="U10")
+        nights = np.array([printable(night) for night in history.nights], dtype=f"U{text[:-1]}")
         values = (
             np.full(x.size, number), x + 1, y + 1, mask.reshape(-1)[history.index],
             nights[history.first], nights[history.last], history.seen, history.looked,

@@ -78,7 +78,7 @@ def _combined(context, group):
         product=f"{_FROM_NIGHT}/{group.product}" if made else "",
         members=tuple(data.get("members", ())),
         left_out=tuple(
-            page.LeftOut(file, text, figure=figure, value=value, threshold=threshold)
+            page.LeftOutBias(file, text, figure=figure, value=value, threshold=threshold)
             for file, text, figure, value, threshold in data.get("left_out", ())
         ),
         remarks=tuple(data.get("remarks", ())),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from astropy.io import fits
 
+from ccdflow.files import packed
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import picture
 from ccdflow.kinds.dark import DARK
@@ -139,6 +140,13 @@ class MastersPicture(CalibrationPicture):
             (error, unit, "Standard error"),
         )
 
+    def page_basis(self, context, night):
+        """Return the picture's key, and why masters lack others: their own keys do not hold it."""
+        groups = self.drawn(context, night)
+        without = [[g.product, said] for g in groups if (said := _without(context, g))]
+        more = {"without": without} if without else {}
+        return super().page_basis(context, night) | more
+
     def section(self, context, night):
         """Return the section on a night's darks and flats."""
         groups = self.drawn(context, night)
@@ -146,7 +154,7 @@ class MastersPicture(CalibrationPicture):
             return None
         lines = [line for group in groups for line in _master_lines(context, group)]
         return Section(
-            "masters",
+            "darks-and-flats",
             "Combined darks and flats",
             (f"{_count(groups, DARK)} and {_count(groups, FLAT)}.",),
             headings=(
@@ -236,7 +244,7 @@ def _first_image(context, group):
 def _pixels(context, product, hdu):
     """Return the pixels of an image as a memory map: they are read where they are shrunk."""
     with fits.open(context.results / product, memmap=True) as hdus:
-        return hdus[hdu].data
+        return (hdus if isinstance(hdu, str) else packed.as_plain(hdus))[hdu].data
 
 
 def _count(groups, kind):
@@ -257,10 +265,16 @@ def _master_lines(context, group):
         yield name, str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
         return
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
-    notes = "; ".join([*record.data.get("without", ()), *record.data.get("remarks", ()), *outs])
+    without = [f"without {kind}: {why}" for kind, why in _without(context, group).items()]
+    notes = "; ".join([*without, *record.data.get("remarks", ()), *outs])
     for each in record.data["quality"]:
         ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
         yield name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio, notes
+
+
+def _without(context, group):
+    """Return {kind: why} of the masters that a dark or flat was combined without."""
+    return context.chain.by_name(group.kind).without(context, group)
 
 
 def _figures_of(group, each):

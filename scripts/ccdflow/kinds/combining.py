@@ -228,7 +228,8 @@ def _why_not(selection, found, minimum):
 
 def _make(work):
     found = work.hdus()
-    parts, figures, said, content = [], [], [], ""
+    # All images come before what belongs to them, as in a reduced frame: an image has one index.
+    parts, beside, figures, said, content = [], [], [], [], ""
     rejected, images = 0, work.images
     if images[0].hdu:
         primary = header.shared_cards([hdus[0] for hdus in found])
@@ -251,13 +252,13 @@ def _make(work):
         name = header.extension_name(hdus[0])
         pixels, words = data_unit(combined.image)
         parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]
-        parts += work.kind.extensions(work, combined, image.suffix, unit)
+        beside += work.kind.extensions(work, combined, image.suffix, unit)
         content = content or str(words)
         figures += own
         said += texts
         rejected += int(combined.clipped.sum())
     target = work.context.results / work.record.product
-    whole.write_hdus(target, parts)
+    whole.write_hdus(target, parts + beside)
     data = {
         **work.record.data,
         **work.kind.more_data(work),

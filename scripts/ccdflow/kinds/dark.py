@@ -14,11 +14,11 @@ from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
 from ccdflow.detector import benefit, choosing, dark_figures
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
+from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS
 from ccdflow.kinds import selecting
 from ccdflow.kinds.association import about, why_missing
 from ccdflow.kinds.combining import hours_of, short
 from ccdflow.kinds.light import Light
-from ccdflow.kinds.matching import EXACT_PART, EXACT_SECONDS
 from ccdflow.kinds.preparing import Members
 from ccdflow.run.context import reduced
 from ccdflow.run.inventory import OK
@@ -35,7 +35,7 @@ class Dark(Light):
     counted = words
     short = "combined darks"
     stage = 3
-    version = 2
+    version = 3
     type = "dark"
     block = "dark"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")
@@ -72,6 +72,8 @@ class Dark(Light):
         """Return the darks that look alike: level, structure, noise, temperature."""
         if not found:
             return choosing.Selection((), (), True, "")
+        if nothing := selecting.none_usable(context, found):
+            return nothing
         members = Members(context, group, found)
         statistics, saturated = self._statistics(members)
 

@@ -171,7 +171,7 @@ class Night:
         return _READ_NOISE, _READ_NOISE, False
 
     def _transfer(self, image, amplifier):
-        usable = [r for r in self.flats if self._level_is_out(r, amplifier)]
+        usable = [r for r in self.flats if self.level_is_out(r, amplifier)]
         usable = [r for r in usable if len(r.data["members"]) > 1]
         if not usable:
             return Transfer()
@@ -183,13 +183,14 @@ class Night:
 
         def groups():
             for record in usable:
-                with _Stack(self, record, image) as stack:
+                with Stack(self, record, image) as stack:
                     values = stack.rows(rows)[:, :, place.x0 : place.x1]
                 yield self.seconds(record), values
 
         return measure_transfer(groups(), noise, error)
 
-    def _level_is_out(self, record, amplifier):
+    def level_is_out(self, record, amplifier):
+        """Tell whether the bias level is out of the members of a master."""
         is_subtracted = self.recipe.subtract and bool(amplifier.overscan)
         return is_subtracted or self.bias_of(record) is not None
 
@@ -199,9 +200,9 @@ class Night:
         def pairs():
             for record in self.flats:
                 path = self.context.results / record.product
-                pixels = _whole(path, image.hdu)
-                errors = _whole(path, f"UNCERT{image.suffix}")
-                errors[(_whole(path, f"MASK{image.suffix}") & _UNUSABLE) != 0] = np.inf
+                pixels = whole_image(path, image.hdu)
+                errors = whole_image(path, f"UNCERT{image.suffix}")
+                errors[(whole_image(path, f"MASK{image.suffix}") & _UNUSABLE) != 0] = np.inf
                 errors[~(errors > 0) | ~np.isfinite(pixels)] = np.inf
                 yield np.nan_to_num(pixels, nan=1.0), errors
 
@@ -233,7 +234,7 @@ class Night:
         noise = self.read_noise(amplifier)[0] * gain
         times = [t for record in records for t in [record.data["seconds"]] * _count(record)]
         with ExitStack() as open_:
-            stacks = [open_.enter_context(_Stack(self, r, image)) for r in records]
+            stacks = [open_.enter_context(Stack(self, r, image)) for r in records]
 
             def read(rows):
                 parts = [stack.rows(rows)[:, :, place.x0 : place.x1] for stack in stacks]
@@ -269,8 +270,8 @@ class Night:
         path, seconds = self.context.results / record.product, record.data["seconds"]
         part = place.slices
         factor = np.float32(gain / seconds)
-        rate = _whole(path, image.hdu)[part] * factor
-        error = _whole(path, f"UNCERT{image.suffix}")[part] * factor
+        rate = whole_image(path, image.hdu)[part] * factor
+        error = whole_image(path, f"UNCERT{image.suffix}")[part] * factor
         level = float(np.nanmedian(rate))
         usual = float(np.nanmedian(error))
         with np.errstate(invalid="ignore"):
@@ -361,7 +362,7 @@ def _count(record):
     return len(record.data["members"])
 
 
-class _Stack:
+class Stack:
     """The members of a master, less its bias: rows of all of them at a time."""
 
     def __init__(self, night, record, image):
@@ -370,7 +371,7 @@ class _Stack:
         self._image = image
         self._masks = f"MASK{image.suffix}"
         bias = night.bias_of(record)
-        self._bias = None if bias is None else _whole(results / bias.product, image.hdu)
+        self._bias = None if bias is None else whole_image(results / bias.product, image.hdu)
 
     def __enter__(self):
         self._open = ExitStack()
@@ -409,7 +410,7 @@ def _rows(file, unit, run, name):
     return stored
 
 
-def _whole(path, which):
+def whole_image(path, which):
     """Return an image of a product, of an HDU's index or name: native float32, or int16."""
     units = read_units(path)
     if isinstance(which, int):

@@ -10,8 +10,10 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.camera.cameras import MEASURED
 from ccdflow.detector.cosmics import find_cosmics
+from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.frame.extras import Extras
-from ccdflow.kinds import detecting, pixel_tables
+from ccdflow.kinds import detecting, pixel_tables, preparing
+from ccdflow.kinds.association import epoch_of
 from ccdflow.kinds.combining import short
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
@@ -64,12 +66,13 @@ class NightDetector(Kind):
     short = "measurements of detectors"
     todo = "make"
     stage = 5
+    version = 2
     place = "detector/"
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
         """Tell whether a path is that of the measurement of a night."""
-        return product.startswith(self.place) and product.count("/") == 3
+        return paths.is_of_night(product, "pixels_")
 
     def is_enabled(self, context):
         """Tell whether the configuration asks for measurements."""
@@ -177,7 +180,8 @@ class NightDetector(Kind):
             ("NIGHT", group.night, "night whose darks and flats tell"),
             ("LOOKED", " ".join(found.looked), "what of the night could tell"),
         ]
-        return pixel_tables.write_hdus(context, record, cards, pixel_tables.columns_of(found.masks))
+        columns = pixel_tables.columns_of(found.masks)
+        return pixel_tables.write_hdus(context, record, cards, columns=columns)
 
     def carries(self, context, job):
         """Return the members of its masters, the masters, and theirs."""
@@ -268,12 +272,6 @@ def _with_error(value, error):
     return with_error(value, error) if isinstance(value, float) and math.isfinite(value) else ""
 
 
-def epoch_of(context, camera, night):
-    """Return the night with which the epoch of a camera began, '' where it has had one only."""
-    profile = next((each for each in context.cameras if each.name == camera), None)
-    return "" if profile is None else profile.epoch_of(night)
-
-
 DETECTOR = NightDetector()
 
 
@@ -302,13 +300,20 @@ def pixels_for(context, row):
             found.setdefault(key, {}).setdefault(group.night, []).append(group.product)
         return found
 
-    setup = setup_of(context, row)
+    own = tuple(row.facts[name] for name in (*_SETUP, "part"))
+    setup = context.lookup(
+        ("detector's setup", row.camera, row.geometry, own), lambda: setup_of(context, row)
+    )
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
-    nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, {})
-    before = sorted(night for night in nights if night <= row.night)
-    most = context.settings["detector"]["nights"]
-    chosen = before[-most:] if before else sorted(nights)[:1]
-    return tuple(product for night in reversed(chosen) for product in nights[night])
+
+    def choose():
+        nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, {})
+        before = sorted(night for night in nights if night <= row.night)
+        most = context.settings["detector"]["nights"]
+        chosen = before[-most:] if before else sorted(nights)[:1]
+        return tuple(product for night in reversed(chosen) for product in nights[night])
+
+    return context.lookup(("pixels for", row.night, *key), choose)
 
 
 def measurements_of(context, products):
@@ -346,7 +351,8 @@ class Measured:
     @cached_property
     def records(self):
         """The measurements that were made, oldest first."""
-        return measurements_of(self._context, self._group.pixels)
+        found = measurements_of(self._context, self._group.pixels)
+        return [record for record in found if record.kind == DETECTOR.name]
 
     @cached_property
     def basis(self):
@@ -361,25 +367,49 @@ class Measured:
         """
         if amplifier.gain is not None:
             return None
-        found = self._gains()
+        found = self._gains
         if amplifier.name not in found:
             return None
-        return float(np.mean(list(found.values())))
+        return float(np.mean([gain for gain, _ in found.values()]))
 
+    def gain_of_noise(self, amplifier, flat):
+        """Return the measured gain by which UNCERT is made, None where that in use is borne out.
+
+        Parameters
+        ----------
+        amplifier : ccdflow.camera.geometry.Amplifier
+        flat : ccdflow.run.ledger.Record or None
+            Of the frame's combined flat, whose gain is taken where no night's is measured.
+
+        Returns
+        -------
+        float or None
+            Electrons per adu.
+        """
+        if self.gain(amplifier) is not None:
+            return None
+        if amplifier.name not in self._gains:
+            return preparing.measured_gain(flat, amplifier)
+        measured, error = self._gains[amplifier.name]
+        if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
+            return measured
+        return None
+
+    @cached_property
     def _gains(self):
-        """Return {amplifier: gain}: the mean over nights of the same readout, by their errors."""
+        """{amplifier: (gain, error)}: the mean over nights of the same readout, by their errors."""
         setup, sums = setup_of(self._context, self._row), {}
         for record in self.records:
             group = self._context.groups.get(record.product)
             if group is None or group.shared[: len(setup)] != setup:
                 continue
-            for each in record.data["quality"]:
+            for each in record.data.get("quality", ()):
                 if math.isfinite(each["gain"]) and each["gain_error"] > 0:
                     weight = each["gain_error"] ** -2
                     total = sums.setdefault(each["amplifier"], [0.0, 0.0])
                     total[0] += weight * each["gain"]
                     total[1] += weight
-        return {name: total / weights for name, (total, weights) in sums.items()}
+        return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
 
     def extras(self, shapes):
         """Return the `ccdflow.frame.extras.Extras` of a frame.

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow import paths
+from ccdflow.camera.imagetypes import light_of
 from ccdflow.combine import header
 from ccdflow.combine.flats import (
     amplifier_ratios,
@@ -19,6 +20,8 @@ from ccdflow.combine.masters import dark_factors
 from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
 from ccdflow.detector import choosing, flat_figures
+from ccdflow.detector.one_exposure import select_flats_of_one_exposure
+from ccdflow.kinds import selecting
 from ccdflow.kinds.association import taken, why_missing
 from ccdflow.kinds.combining import hours_of, short
 from ccdflow.kinds.light import Light
@@ -34,14 +37,26 @@ class Flat(Light):
     counted = words
     short = "combined flats"
     stage = 4
-    version = 2
+    version = 3
     type = "flat"
     block = "flat"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")
     table = paths.FLAT_QUALITY
     why_moved = "its flats are no such group any more"
     before = ("bias", "dark")
-    always = ("filter", "grism")
+    always = ("filter", "grism", "optics")
+
+    def split(self, context, rows):
+        """Yield flats of the sky and those of a lamp where there are both: their shapes differ."""
+        lights = {}
+        for row in rows:
+            light = light_of(row.facts["imagetyp"], row.facts["object"])
+            lights.setdefault(light, []).append(row)
+        if len(lights) == 1 or not {"sky", "lamp"} <= set(lights):
+            yield (), rows
+            return
+        for light, part in lights.items():
+            yield ((("light", light),) if light else ()), part
 
     def lacks(self, context, group):
         """Return why there is no bias for flats whose bias level is still in them, or ''."""
@@ -57,6 +72,9 @@ class Flat(Light):
         basis = super().group_basis(context, group)
         if self._dark_use(context, group) is not None:
             basis["scale_up"] = context.settings["calibrate"]["scale_up"]
+        if len({context.store.rows[file].facts["exptime"] for file in group.files}) > 1:
+            # Those of one exposure are combined where all together do not agree.
+            basis["exposures"] = "one where all do not agree"
         return basis
 
     def _dark_use(self, context, group):
@@ -75,25 +93,33 @@ class Flat(Light):
         return bias, dark
 
     def select(self, context, group, found):
-        """Return the flats that look alike, bright enough and not saturated."""
+        """Return the flats that look alike, bright enough and not saturated.
+
+        Where those of several exposures do not, those of one.
+        """
         if not found:
             return choosing.Selection((), (), True, "")
+        if nothing := selecting.none_usable(context, found):
+            return nothing
         members = Members(context, group, found)
         reduction, images = self.reduced_as(context, members.rows[0])
         image = images[0]
         sample = self._sample(members, image, reduction)
         noises = members.noises(image, reduction)
-        return choosing.select_flats(
-            [
-                flat_figures.flat_statistics(
-                    frame,
-                    gain=noises[0].gain,
-                    read_noise=noises[0].read_noise or 0.0,
-                    saturated=float(np.isnan(frame).mean()),
-                )
-                for frame in sample
-            ]
-        )
+        stats = [
+            flat_figures.flat_statistics(
+                frame,
+                gain=noises[0].gain,
+                read_noise=noises[0].read_noise or 0.0,
+                saturated=float(np.isnan(frame).mean()),
+            )
+            for frame in sample
+        ]
+        whole = choosing.select_flats(stats)
+        if whole.agrees or None in members.seconds:
+            return whole
+        least = self.configuration(context)["minimum"]
+        return select_flats_of_one_exposure(stats, members.seconds, least) or whole
 
     def _sample(self, members, image, reduction):
         """Return some rows of an image of each flat, less bias and dark."""

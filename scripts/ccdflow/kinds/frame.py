@@ -16,6 +16,7 @@ from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
+from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small import SmallImage, small_image
@@ -269,11 +270,19 @@ class _Frame:
     key: str
     is_sampled: bool
     leave: object
+    even: list
 
     @property
-    def is_drawn(self):
-        """Whether a small picture is made of it."""
-        return self.leave is not None
+    def is_looked_at(self):
+        """Whether a small image is made of it: for the contact sheet, or to see if it is a flat."""
+        return self.leave is not None or self.row.facts["type"] == "science"
+
+    def keep(self, small):
+        """Leave the small picture, if it is wanted; note the level of an even science frame."""
+        if self.row.facts["type"] == "science":
+            self.even[:] = [even_level(small)]
+        if self.leave is not None:
+            self.leave(small)
 
     @property
     def kind(self):
@@ -364,6 +373,7 @@ def _reduce(context, job, row, raw):
             job.key,
             is_sampled=row.facts["type"] in context.chain.combined_types,
             leave=partial(leave, context, row, job) if is_drawn(context) else None,
+            even=[],
         )
         done = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
@@ -394,13 +404,13 @@ def _stream(frame):
         fingerprint = frame.row.fingerprint
         rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
         shape = frame.geometry.shape
-        small = SmallImage(shape) if frame.is_drawn else None
+        small = SmallImage(shape) if frame.is_looked_at else None
         streamed = streaming.stream_frame(
             rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small=small
         )
         # Before the product: between its name and its record as little as possible is done.
         if small is not None:
-            frame.leave(small.result())
+            frame.keep(small.result())
         if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
             return None
     return streamed.reduced, [streamed.sample]
@@ -418,8 +428,8 @@ def _whole(frame):
     _refuse_negatives(frame, stored)
     made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
     parts = frame.header(headers.product_parts, made)
-    if frame.is_drawn:
-        frame.leave(small_image(made.images[0].data))
+    if frame.is_looked_at:
+        frame.keep(small_image(made.images[0].data))
     whole.write_hdus(frame.target, parts)
     _header_sizes[frame.kind] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
@@ -451,6 +461,8 @@ def _figures(frame, made, samples):
         }
     if made.warnings:
         figures["warnings"] = [list(each) for each in made.warnings]
+    if any(frame.even):
+        figures["even"] = float(f"{frame.even[0]:.4g}")
     images = product_images(frame.geometry, frame.recipe)
     if any(map(np.size, samples)):
         figures["statistics"] = [

@@ -6,6 +6,7 @@ It stands in the table beside the frame, on the page of its night, and in the la
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import PurePosixPath
 from statistics import median
 
 from ccdflow import paths
@@ -14,6 +15,10 @@ from ccdflow.frame.judging import NOISE, NOISIER
 # Kinds and cameras that are named at the end of a run; the table has every frame.
 MOST = 12
 LEFT_OVER = "left over"
+LIKE_A_FLAT = "like a flat"
+# A science frame is as bright as a flat from this fraction of the faintest flat of its camera on;
+# where there is none, from this many adu above its biases on.
+_OF_FLATS, _BRIGHT = 0.5, 5000.0
 # A part of a row's reason that is a warning begins so.
 PREFIX = "warning: "
 # Whole adu have a noise of 0.29 adu of their own: quieter strips are not compared.
@@ -34,7 +39,7 @@ def found(rows, record_of):
     dict of str to list of (str, str)
         By raw file: kind and text of each warning.
     """
-    said, noises = defaultdict(list), {}
+    said, noises, levels, even = defaultdict(list), {}, {}, []
     for row in rows:
         for part in row.reason.split("; "):
             if part.startswith(PREFIX):
@@ -46,10 +51,31 @@ def found(rows, record_of):
         data = dict(record.data)
         said[row.file] += map(tuple, data.get("warnings", ()))
         noises[row.file] = row, data.get("noises", {})
+        if "even" in data:
+            even.append((row, data["even"]))
+        elif data.get("statistics"):
+            of_type = levels.setdefault((row.camera, row.facts["type"]), [])
+            of_type.append(data["statistics"][0]["level"])
+    for row, level in even:
+        said[row.file] += _like_a_flat(row, level, levels)
     for file, texts in _unlike_biases(noises).items():
         said[file] = [each for each in said[file] if each[0] != NOISE]
         said[file] += [(NOISE, text) for text in texts]
     return {file: texts for file, texts in said.items() if texts}
+
+
+def _like_a_flat(row, level, levels):
+    """Yield the warning for a science frame that is even, if it is as bright as a flat."""
+    biases, flats = (levels.get((row.camera, kind), ()) for kind in ("bias", "flat"))
+    dark = median(biases) if biases else 0.0
+    faintest = _OF_FLATS * (min(flats) - dark) if flats else _BRIGHT
+    if level - dark >= faintest:
+        yield (
+            LIKE_A_FLAT,
+            f"taken for science, and as even and bright as a flat ({level - dark:.4g} adu, no star"
+            " in it); if it is a flat, write into the camera's profile: types: [{type: flat,"
+            f' file: ["{PurePosixPath(row.file).name}"]}}] (* is for any letters)',
+        )
 
 
 def _unlike_biases(noises):

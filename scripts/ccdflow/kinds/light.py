@@ -44,16 +44,13 @@ class Light(Master):
         return [group.product for group in self.night_groups(context, night)]
 
     def without(self, context, group):
-        """Return sentences on masters that the members were combined without."""
-        return [
-            f"without {step.kind}: {missing}"
-            for step in group.steps
-            if (missing := why_missing(context, step))
-        ]
+        """Return {kind: why} of the masters that the members are combined without.
 
-    def more_data(self, work):
-        """Return what others need to know: the masters that are missing."""
-        return {"without": self.without(work.context, work.group)}
+        The reasons name other products and change with them, so no record may keep them: who shows
+        them asks for them and has them in its own basis.
+        """
+        found = {step.kind: why_missing(context, step) for step in group.steps}
+        return {kind: why for kind, why in found.items() if why}
 
     def said_of(self, work, figures):
         """Return the sentences that measuring came to."""
@@ -92,13 +89,11 @@ class Light(Master):
         if not self.configuration(context)["enabled"]:
             return lines
         made = [record for record in records if record.status == ledger.MADE]
+        groups = [context.groups[r.product] for r in made if r.product in context.groups]
+        without = [self.without(context, group) for group in groups]
         for kind in self.before:
-            found = [r for r in made if any(_is_of(kind, text) for text in r.data["without"])]
+            found = [each[kind] for each in without if kind in each]
             if found:
-                text = next(text for text in found[0].data["without"] if _is_of(kind, text))
-                lines.append(f"{len(found)} of {len(made)} {self.words[1]} {text}")
+                what = f"{len(found)} of {len(made)} {self.words[1]}"
+                lines.append(f"{what} without {kind}: {found[0]}")
         return lines
-
-
-def _is_of(kind, text):
-    return text.startswith(f"without {kind}:")

@@ -367,10 +367,16 @@ class Master(Kind):
             shared = [
                 ("size", "{1}x{0}".format(*geometry["shape"])),
                 ("part", row.facts["part"]),
-                *((name, str(row.facts[name])) for name in dict.fromkeys(by) if name != "night"),
+                *(
+                    (name, association.spelled(context, name, row.facts[name]))
+                    for name in dict.fromkeys(by)
+                    if name != "night" and (name != "optics" or row.facts[name])
+                ),
             ]
             # Whatever is combined over nights, undated frames stay with those of their folder.
             night = row.night if "night" in by or row.is_undated else "all"
+            if night == "all" and (epoch := association.epoch_of(context, row.camera, row.night)):
+                shared.append(("epoch", epoch))
             key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
             alike.setdefault(key, []).append(row)
         found = {}

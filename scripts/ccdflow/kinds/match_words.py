@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+STRETCHED = 1.01
+"""A dark that has to be scaled up by less is as good as one that is scaled down."""
+
 
 def lag_words(lag):
     """Return how many nights before or after the frame's a master was taken.
@@ -16,6 +19,9 @@ def lag_words(lag):
     count = abs(int(lag))
     return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
 
+
+EPOCH = "epoch"
+"""The name in a setup of the night from which on a camera is another one."""
 
 # What of a setup is too long to be named.
 UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
@@ -44,7 +50,7 @@ def why_lost(best, other, rules):
     -------
     str
     """
-    if other.scale > 1 >= best.scale:
+    if other.scale > STRETCHED >= best.scale:
         return f"would be scaled up {other.scale:.3g} times"
     if rules.direction != "nearest" and _is_later(other):
         if not _is_later(best):
@@ -73,12 +79,22 @@ def distance(about, frame):
 
 def how(about, frame):
     """Return in words in which criteria another setup differs from a frame's."""
-    return ", ".join(
-        f"another {UNSAID[name]}"
-        if name in UNSAID
-        else f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
-        for name, theirs, ours in differences(about.setup, frame.setup)
-    )
+    return ", ".join(_how(*each) for each in differences(about.setup, frame.setup))
+
+
+def _how(name, theirs, ours):
+    if name in UNSAID:
+        return f"another {UNSAID[name]}"
+    if name == EPOCH:
+        return f"epoch {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
+    if " " in name:
+        # A card in which all masters agree: they have none of it in their setup.
+        return f"{name} instead of {ours or theirs}"
+    return f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
+
+
+def _in_epoch(epoch, other):
+    return f"from {epoch} on" if epoch else f"before {other}"
 
 
 def setup_words(setup):
@@ -87,6 +103,8 @@ def setup_words(setup):
 
 
 def _said(name, value):
+    if name == EPOCH:
+        return f"from {value} on"
     if name == "ccdsum":
         return "x".join(value.split())
     return f"g{value}" if name == "gain" and value[0].isdigit() else value

@@ -15,12 +15,14 @@ from functools import cache
 
 import numpy as np
 
+from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS
 from ccdflow.kinds import match_words
+from ccdflow.kinds.match_words import STRETCHED
 
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 
-EXACT_SECONDS, EXACT_PART = 0.1, 1e-3
-"""Exposures that differ by less than the larger of these are equal: 0.1 s, or 0.1 %."""
+STRAY = 2.0
+"""Degrees: of frames with one set point whose sensors differ by more, one was not kept at it."""
 
 MOST_CANDIDATES = 5
 """A frame looks at so many masters of each kind, at most, where the first ones are refused."""
@@ -210,17 +212,20 @@ class _Shelf:
     exposures: tuple
     temperatures: tuple
     _warm: dict = field(default_factory=dict)
+    _flags: dict = field(default_factory=dict)
 
     def exposure_flags(self, seconds, rules):
         """Return which of the exposures are equal to another one, or may be scaled to it."""
-        reach = max(EXACT_SECONDS, EXACT_PART * abs(seconds))
-        return tuple(
-            (
-                abs(own - seconds) <= reach,
-                own > 0 and (seconds / own > 1) + (seconds / own > rules.scale_up),
+        if seconds not in self._flags:
+            reach = max(EXACT_SECONDS, EXACT_PART * abs(seconds))
+            self._flags[seconds] = tuple(
+                (
+                    abs(own - seconds) <= reach,
+                    own > 0 and (seconds / own > STRETCHED) + (seconds / own > rules.scale_up),
+                )
+                for own in self.exposures
             )
-            for own in self.exposures
-        )
+        return self._flags[seconds]
 
     def warm(self, frame, rules):
         """Return which of the temperatures are another than a frame's, and which nobody knows."""
@@ -276,8 +281,11 @@ class Masters:
         choice = self._answers[question]
         if seconds == frame.exptime or all(each.scale == 1 for each in choice.candidates):
             return choice
-        found = tuple(_rescaled(candidate, frame.exptime) for candidate in choice.candidates)
-        return replace(choice, candidates=found)
+        question = (*question, frame.exptime)
+        if question not in self._answers:
+            found = tuple(_rescaled(each, frame.exptime) for each in choice.candidates)
+            self._answers[question] = replace(choice, candidates=found)
+        return self._answers[question]
 
     def _choose(self, shelf, kind, frame, seconds):
         noise = self._noise(frame.setup)
@@ -409,13 +417,17 @@ def _rescaled(candidate, seconds):
     if candidate.scale == 1:
         return candidate
     scale = seconds / candidate.master.about.exptime
-    how = "up" if scale > 1 else "down"
     remarks = (
-        f"scaled {how} by {scale:.3g}" if remark.startswith("scaled ") else remark
+        scaled_words(scale) if remark.startswith("scaled ") else remark
         for remark in candidate.remarks
     )
     variance = candidate.variance * (scale / candidate.scale) ** 2
     return replace(candidate, scale=scale, variance=variance, remarks=tuple(remarks))
+
+
+def scaled_words(scale):
+    """Return how a dark is scaled: ``scaled down by 0.5``."""
+    return f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
 def _column(values):
@@ -454,26 +466,38 @@ def _ranked(shelf, kind, frame, noise, rules, seconds):
             off = _temperature_difference(shelf.set_points, shelf.sensors, frame)
             known = np.isfinite(off)
             usable = np.isfinite(scale) & ~(off > rules.temperature_tolerance)
-            usable &= ~up | (_number(frame.exptime) / shelf.exptimes <= rules.scale_up)
+            usable &= exact | (_number(frame.exptime) / shelf.exptimes <= rules.scale_up)
         variance = _predicted(shelf, kind, noise, scale, apart, seconds)
     later = ~own & ~(lags >= 0)
     is_last = later & (rules.direction != "nearest")
     tier = is_last + np.where(up, _EARLIER_SCALED_UP, _EARLIER)
     first_by = np.where(is_last, apart, 0.0)
     strange = np.isnan(lags)
-    keys = (
-        np.arange(len(own)), apart, variance, first_by, strange, ~exact,
-        ~own & rules.same_night, tier,
-    )  # fmt: skip
-    some = np.flatnonzero(usable)
-    order = some[np.lexsort([key[some] for key in keys])][:MOST_CANDIDATES]
+    order = _first(
+        np.flatnonzero(usable),
+        (tier, ~own & rules.same_night, ~exact, strange, first_by, variance, apart),
+    )
     return tuple(
         _candidate(shelf, index, lags, own, scale, exact, up, known, variance) for index in order
     )
 
 
+def _first(some, keys):
+    """Return the indices that come first by some keys, the most important key first."""
+    for key in keys:
+        if len(some) <= MOST_CANDIDATES:
+            break
+        values = key[some]
+        last = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
+        some = some[values <= last]
+        if values.min() < last:
+            # Later keys decide among equals only.
+            break
+    return some[np.lexsort([some, *(key[some] for key in reversed(keys))])][:MOST_CANDIDATES]
+
+
 def _scales(shelf, kind, frame, seconds):
-    """Return each master's scale, whether it needs none, and whether it is scaled up.
+    """Return each master's scale, whether it needs none, and whether it is stretched.
 
     The scale is that for ``seconds``, the rest that of the frame itself.
     """
@@ -484,7 +508,7 @@ def _scales(shelf, kind, frame, seconds):
     exact = _is_exact(shelf.exptimes, wanted)
     scale = np.where(exact, 1.0, _number(seconds) / shelf.exptimes)
     scale[~exact & ~(shelf.exptimes > 0)] = _NO_NUMBER
-    return scale, exact, ~exact & (wanted / shelf.exptimes > 1)
+    return scale, exact, ~exact & (wanted / shelf.exptimes > STRETCHED)
 
 
 def _is_exact(exptimes, seconds):
@@ -498,21 +522,39 @@ def is_same_exposure(one, other):
 
 def temperatures_apart(about, frame):
     """Return by how many degrees a master is warmer than a frame, None where nobody knows."""
-    pairs = (
-        (about.set_temperature, frame.set_temperature),
-        (about.temperature, frame.temperature),
+    return degrees_apart(
+        (about.set_temperature, about.temperature), (frame.set_temperature, frame.temperature)
     )
-    return next((theirs - ours for theirs, ours in pairs if None not in (theirs, ours)), None)
+
+
+def degrees_apart(master, frame):
+    """Return by how many degrees a master is warmer than a frame, None where nobody knows.
+
+    Parameters
+    ----------
+    master, frame : sequence of (float or None)
+        Set point and sensor.
+    """
+    (set_point, sensor), (own_set_point, own_sensor) = master, frame
+    off = None if sensor is None or own_sensor is None else sensor - own_sensor
+    if set_point is None or own_set_point is None:
+        return off
+    by_set_point = set_point - own_set_point
+    if off is None or abs(off) <= STRAY:
+        return by_set_point
+    return max(by_set_point, off, key=abs)
 
 
 def _temperature_difference(set_points, sensors, frame):
     """Return by how many degrees each master differs: NaN where one of the two is unknown.
 
-    Set points are compared where both have one: a sensor moves by a step of its converter.
+    Set points are compared where both have one: a sensor moves by a step of its converter. Where
+    it moves by more, the cooler did not reach its set point.
     """
     by_set_point = np.abs(set_points - _number(frame.set_temperature))
     by_sensor = np.abs(sensors - _number(frame.temperature))
-    return np.where(np.isfinite(by_set_point), by_set_point, by_sensor)
+    farther = np.where(by_sensor > STRAY, np.fmax(by_set_point, by_sensor), by_set_point)
+    return np.where(np.isfinite(by_set_point), farther, by_sensor)
 
 
 def _predicted(shelf, kind, noise, scale, apart, seconds):
@@ -531,8 +573,7 @@ def _candidate(shelf, index, lags, own, scale, exact, up, known, variance):
     if not own[index]:
         remarks.append(match_words.lag_words(lags[index]))
     if not exact[index]:
-        how = "up" if up[index] else "down"
-        remarks.append(f"scaled {how} by {scale[index]:.3g}")
+        remarks.append(scaled_words(scale[index]))
     if not known[index]:
         remarks.append("temperature unknown")
     grade = "C" if up[index] else "B" if remarks else "A"

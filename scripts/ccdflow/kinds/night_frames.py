@@ -32,7 +32,7 @@ def page_frames(context, night, prefix):
         if row.status == ARRIVING:
             continue
         frames.append(
-            page.Frame(
+            page.ShownFrame(
                 file=row.file,
                 camera=row.camera,
                 kind=row.facts["type"],

@@ -18,7 +18,7 @@ from ccdflow.pages.framesections import aside_section, frames_section, provenanc
 from ccdflow.run.inventory import ARRIVING
 
 # Raise it when a change alters any page or the overview: all of them are then written again.
-PAGES = 4
+PAGES = 5
 
 _FROM_NIGHT = "../.."
 _REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}
@@ -100,7 +100,7 @@ def write_page(context, job):
     basis = page_basis(context, night)
     sections = [section for kind in context.chain for section in kind.sections(context, night)]
     content = page.night_page(
-        page.NightPage(
+        page.NightContent(
             night=night,
             cameras=tuple(_cameras(context, night)),
             sections=tuple(sections),

@@ -193,7 +193,7 @@ def frame_panels(context, row):
     levels, noises = record.data["levels"], record.data["noises"]
     own = [a for a in geometry.amplifiers if a.hdu == hdu]
     strips = [
-        pictures.Strip(
+        pictures.OverscanStrip(
             _corners(strip),
             amplifier.name if len(own) > 1 else "",
             levels[amplifier.name],

@@ -1,4 +1,4 @@
-"""Tables of bad pixels as FITS files, written and read."""
+"""Images and tables of what is known of pixels as FITS files, written and read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from astropy.io import fits
 
 from ccdflow.detector.history import Seen, combine_nights
 from ccdflow.files import whole
+from ccdflow.files.headertext import card_text, printable
 from ccdflow.frame.extras import sparse
 from ccdflow.run import ledger
 
 TABLE = "PIXELS"
 
 
-def write_hdus(context, record, cards, columns, images=()):
-    """Write a table of pixels, behind images if there are any, and return the record.
+def write_hdus(context, record, cards, images=(), columns=None):
+    """Write images, and behind them a table of pixels if there is one; return the record.
 
     Parameters
     ----------
@@ -26,9 +27,9 @@ def write_hdus(context, record, cards, columns, images=()):
     record : ccdflow.run.ledger.Record
     cards : list of (str, object, str)
         Of the primary HDU.
-    columns : list of astropy.io.fits.Column
     images : sequence of (str, numpy.ndarray)
-        Name and pixels, (ny, nx) int16.
+        Name and pixels, (ny, nx) each.
+    columns : list of astropy.io.fits.Column, optional
 
     Returns
     -------
@@ -37,10 +38,12 @@ def write_hdus(context, record, cards, columns, images=()):
     primary = fits.PrimaryHDU()
     primary.header["CCDFKEY"] = (record.key, "what this product depends on")
     for keyword, value, comment in cards:
-        primary.header[keyword] = (value, comment)
+        value = printable(value) if isinstance(value, str) else value
+        primary.header.extend(fits.Header.fromstring(card_text(keyword, value, comment)))
     hdus = fits.HDUList([primary])
     hdus += [fits.ImageHDU(pixels, name=name) for name, pixels in images]
-    hdus.append(fits.BinTableHDU.from_columns(columns, name=TABLE))
+    if columns is not None:
+        hdus.append(fits.BinTableHDU.from_columns(columns, name=TABLE))
     for hdu in hdus:
         # No card says when a product was made: the same pixels become the same bytes.
         hdu.add_checksum(when="by ccdflow")

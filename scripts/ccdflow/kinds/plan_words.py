@@ -57,13 +57,19 @@ def paragraph(block):
     """Return the lines of a `ccdflow.kinds.planned.Block`."""
     types = ", ".join(f"{count} {name}" for name, count in block.types)
     lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
+    if block.refused:
+        lines.append(
+            f"  not calibrated: {block.refused} of {len(block.groups)}, as `calibrate: missing:"
+            " refuse` wants whole frames only"
+        )
     several = len(block.frames) > 1
     for line in block.taken:
         what, how = master_words(line), how_words(line, block)
         name = _who(line, block) if several else ""
         grade = line.use.grade if line.use else "C" if line.needed else "A"
         end = f"   grade {grade}" if grade != "A" else ""
-        lines.append(f"  {line.kind:<5} {what:<30} {name}{how}{end}")
+        # Long names of filters keep two blanks before what follows.
+        lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
     lines += [f"  noise {text}" for text in noise_lines(block, _MOST)]
     if block.passed_over:
         said = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
@@ -238,7 +244,7 @@ def _gain_words(wish):
 
 # -- the table of a page ---------------------------------------------------------------------------
 
-HEADINGS = ("Frames", "Step", "Master", "How", "Runner-up", "Why it lost", "Grade")
+HEADINGS = ("Step", "Master", "How", "Grade", "Frames", "Runner-up", "Why it lost")
 
 
 def table_rows(blocks):
@@ -252,6 +258,6 @@ def table_rows(blocks):
             rival = Path(line.rival.product).stem if line.rival is not None else "-"
             what = f"{master_words(line)}" if line.use is not None else "-"
             rows.append(
-                (who, line.kind, what, how_words(line, block), rival, line.why_lost or "-", grade)
+                (line.kind, what, how_words(line, block), grade, who, rival, line.why_lost or "-")
             )
     return tuple(rows)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -120,6 +120,8 @@ class Block:
         () where the gain is not known.
     passed_over : tuple of (str, str)
         Masters that no frame takes, in words, and why.
+    refused : int
+        Frames that lack a master and are not calibrated for that, by the configuration.
     """
 
     night: str
@@ -129,7 +131,8 @@ class Block:
     frames: tuple = ()
     taken: tuple = ()
     noises: tuple = ()
-    passed_over: tuple = field(default=())
+    passed_over: tuple = ()
+    refused: int = 0
 
 
 def blocks_of(context, night, *, foretell=False):
@@ -172,6 +175,8 @@ def _block(context, night, setup, groups, *, foretell):
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
     found = tuple(line for kind in kinds for line in _lines(context, kind, groups))
     passed_over = _passed_over(context, groups, found) if foretell else ()
+    lacking = {group.product for line in found if line.missing for group in line.groups}
+    is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(
         night,
         match_words.setup_words(setup),
@@ -181,6 +186,7 @@ def _block(context, night, setup, groups, *, foretell):
         found,
         tuple(noises),
         tuple(passed_over),
+        len(lacking) if is_refused else 0,
     )
 
 

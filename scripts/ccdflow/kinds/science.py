@@ -7,20 +7,24 @@ from dataclasses import replace
 from functools import cached_property
 
 from ccdflow import paths
+from ccdflow.camera.filters import is_open
+from ccdflow.detector import cosmics
 from ccdflow.errors import DamagedError, FrameError
-from ccdflow.frame import calibrate
+from ccdflow.files import packed
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
+from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
-from ccdflow.kinds import ageing, association
+from ccdflow.kinds import ageing, association, helping, shutter_correction
 from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
-from ccdflow.kinds.preparing import measured_gain, measured_read_noise
+from ccdflow.kinds.preparing import measured_read_noise
 from ccdflow.kinds.writing import drawing_module
+from ccdflow.maskbits import SATURATED
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
@@ -90,37 +94,42 @@ class Science(Kind):
             product,
             row.night,
             row.camera,
-            detectors.how_measured(context, row),
+            (
+                *detectors.how_measured(context, row),
+                *shutter_correction.how_corrected(context, row),
+            ),
             (row.file,),
             (row.night,),
             self.name,
             steps,
-            detectors.pixels_for(context, row),
+            (*detectors.pixels_for(context, row), *shutter_correction.map_for(context, row)),
         )
         context.groups[product] = group
         needs, spare = context.planned(
             ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
         )
         frame = context.outcome(reduced(row.file)).key
-        # Frames of the same steps, camera and recipe differ in their reduced frame alone.
+        # Frames of the same steps, camera and recipe differ in their reduced frame and temperature.
         alike = ("calibration", row.recipe, row.geometry, *map(id, steps))
         alike = (*alike, row.facts["readmode"], row.facts["gain"], group.pixels)
-        likewise = context.planned(alike, lambda: _Alike(Calibration(context, group).basis))
+        likewise = context.planned(alike, lambda: _Alike(Calibration(context, group)))
+        own = (frame, likewise.degrees(row))
         needs = [reduced(row.file), *needs, *group.pixels]
         planner.want(
-            self, product, row.night, likewise.basis(frame),
-            needs=needs, spare=spare, key=likewise.key(frame),
+            self, product, row.night, likewise.basis(*own),
+            needs=needs, spare=spare, key=likewise.key(*own),
         )  # fmt: skip
 
     def _steps(self, context, row):
-        kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
-        if row.facts["type"] in kinds:
-            # A dark is calibrated without a dark, and what comes after it.
-            kinds = kinds[: kinds.index(row.facts["type"])]
-        return tuple(
-            association.step_of(context, context.chain.by_name(kind), [row], row.night)
-            for kind in kinds
-        )
+        def make():
+            kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
+            if row.facts["type"] in kinds:
+                # A dark is calibrated without a dark, and what comes after it.
+                kinds = kinds[: kinds.index(row.facts["type"])]
+            return [context.chain.by_name(kind) for kind in kinds]
+
+        kinds = context.lookup(("steps of", row.facts["type"]), make)
+        return association.steps_of(context, kinds, row)
 
     def _products(self, context):
         return context.lookup(
@@ -156,7 +165,9 @@ class Science(Kind):
         group = context.groups[job.product]
         before = [context.groups[p] for p in group.pixels if p in context.groups]
         masters = masters_carried(context, group)
-        return [context.store.rows[group.files[0]]], [group, *masters, *before]
+        rows = [context.store.rows[group.files[0]]]
+        rows += shutter_correction.rows_needed(context, group)
+        return rows, [group, *masters, *before]
 
     def size(self, context, job):
         """Return the size of one frame."""
@@ -210,11 +221,16 @@ class Science(Kind):
         ]
         made = [record for record in records if record.status == ledger.MADE]
         lines = lines[:_MOST_LINES] + _more(lines)
+        why = _why_missing(context)
         for kind in STEPS:
-            lines += _lacking(
-                f"without {kind}", made, lambda r, kind=kind: r.data["missing"].get(kind)
-            )
-        return lines + _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
+            lines += _lacking(f"without {kind}", made, lambda r, kind=kind: why(r).get(kind))
+        lines += _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
+        return lines + helping.lines(made)
+
+    def section(self, context, night):
+        """Return the section on what the masters did to the frames of a night."""
+        records = [context.outcome(group.product) for group in self.night_groups(context, night)]
+        return helping.section(context, filter(None, records))
 
     def index_basis(self, context):
         """Return what the overview depends on: the masters whose ageing it shows."""
@@ -256,6 +272,26 @@ def _more(lines):
     return [f"... and {rest} more, see {paths.ASSOCIATIONS}"] if rest > 0 else []
 
 
+def _why_missing(context):
+    """Return what gives {kind: why a calibrated frame lacks it}; thousands have the same steps.
+
+    The reasons name other products and change with them: a frame's own record names the kinds.
+    """
+    known = {}
+
+    def why(record):
+        group = context.groups.get(record.product)
+        if group is None or not record.data["missing"]:
+            return {}
+        row = context.store.rows[group.files[0]]
+        alike = (row.recipe, row.geometry, *map(id, group.steps))
+        if alike not in known:
+            known[alike] = Calibration(context, group).missing
+        return known[alike]
+
+    return why
+
+
 def _lacking(what, made, why):
     """Return a line on how many frames lack something, with the reason of the first, or none."""
     found = [(record.product, text) for record in made if (text := why(record))]
@@ -267,28 +303,50 @@ def _lacking(what, made, why):
 
 
 class _Alike:
-    """What frames of the same steps depend on, all but the reduced frame.
+    """What frames of the same steps depend on, but for the reduced frame and its temperature.
 
     Parameters
     ----------
-    basis : dict
+    calibration : Calibration
         Of one of them.
     """
 
-    _PLACE = "\0"
+    _FRAME, _DEGREES = "\0", "\1"
 
-    def __init__(self, basis):
-        self._basis = basis
-        text = json.dumps({**basis, "frame": self._PLACE}, **CANONICAL)
-        self._before, self._after = text.split(json.dumps(self._PLACE))
+    def __init__(self, calibration):
+        self._dark = calibration.uses.get("dark")
+        self._basis = calibration.basis
+        basis = self.basis(self._FRAME, self._DEGREES)
+        text = json.dumps(basis, **CANONICAL)
+        self._before, _, rest = text.partition(json.dumps(self._FRAME))
+        self._between, _, self._after = rest.partition(json.dumps(self._DEGREES))
 
-    def basis(self, frame):
+    def degrees(self, row):
+        """Return by how many degrees the dark is warmer than a frame, None where nobody knows."""
+        return None if self._dark is None else association.degrees_apart(self._dark, row)
+
+    def basis(self, frame, degrees):
         """Return the basis of one whose reduced frame has a key."""
-        return {**self._basis, "frame": frame}
+        how = [_at(each, degrees) if each[0] == "dark" else each for each in self._basis["how"]]
+        return {**self._basis, "frame": frame, "how": how}
 
-    def key(self, frame):
+    def key(self, frame, degrees):
         """Return the hash of that basis, as `ccdflow.run.inventory.digest` gives it."""
-        return digest_of(f"{self._before}{json.dumps(frame)}{self._after}")
+        text = f"{self._before}{json.dumps(frame)}{self._between}"
+        return digest_of(
+            text if self._dark is None else f"{text}{json.dumps(degrees)}{self._after}"
+        )
+
+
+def _at(how, degrees):
+    kind, scale, lag, _, *rest = how
+    return [kind, scale, lag, degrees, *rest]
+
+
+def _saturated(images):
+    """Return the number of saturated pixels of a frame as figures; {} without a mask."""
+    counts = [image["flags"][SATURATED] for image in images if "flags" in image]
+    return {"saturated": sum(counts)} if counts else {}
 
 
 def _is_made(context, row):
@@ -357,6 +415,10 @@ class Calibration:
             found["flat"] = _LEVEL_IN
         return {kind: text for kind, text in found.items() if text}
 
+    def degrees(self, use):
+        """Return by how many degrees a dark is warmer than the frame, None where nobody knows."""
+        return association.degrees_apart(use, self.row)
+
     @property
     def grade(self):
         """A, B or C."""
@@ -369,7 +431,8 @@ class Calibration:
         """What keeps it from grade A, for its header: what others there are does not matter."""
         said = [f"no {kind}" for kind in self.missing]
         said += ["dark left out: more noise than structure"] if self.is_dark_left_out else []
-        return [*said, *(f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks)]
+        said += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
+        return [*said, *filter(None, [self.shutter.why_not])]
 
     @cached_property
     def is_refused(self):
@@ -381,15 +444,30 @@ class Calibration:
         """What the frame gets of the measurements of its detector."""
         return detectors.Measured(self.context, self.group, self.row, self.settings)
 
+    @property
+    def compress(self):
+        """How its file is compressed: '' (not at all), lossless or quantised."""
+        wanted = self.settings["compress"]
+        return packed.LOSSLESS if wanted is True else wanted or ""
+
+    @cached_property
+    def shutter(self):
+        """How its shutter is corrected."""
+        use = self.uses.get("flat")
+        flat = None if use is None else self.context.outcome(use.product)
+        return shutter_correction.Correction(self.context, self.group, self.row, flat)
+
     @cached_property
     def basis(self):
         """What its key is the hash of."""
         names = ["uncertainty", "mask"]
         if self.settings["cosmic_rays"]:
             names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
-        measured = self.extra.basis
+        packing = {"compress": self.compress} if self.compress else {}
+        measured = self.extra.basis + self.shutter.basis
         return {
             **({"detector": measured} if measured else {}),
+            **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
             "arithmetic": SCIENCE.version,
             "frame": getattr(self.frame, "key", ""),
             "masters": [
@@ -397,12 +475,12 @@ class Calibration:
                 for kind, use in self.uses.items()
             ],
             "how": [
-                [kind, use.scale, use.lag, use.degrees, use.grade, list(use.remarks)]
+                [kind, use.scale, use.lag, self.degrees(use), use.grade, list(use.remarks)]
                 for kind, use in self.uses.items()
             ],
             # What else there is changes no pixel; a frame that is refused says it.
             "missing": self.missing if self.is_refused else sorted(self.missing),
-            "settings": {name: self.settings[name] for name in names},
+            "settings": {**{name: self.settings[name] for name in names}, **packing},
         }
 
     def make(self):
@@ -414,7 +492,7 @@ class Calibration:
             reason = "; ".join(self.missing.values())
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
-            done = self._calibrate(record.key)
+            done, helps = self._calibrate(record.key)
         except DamagedError:
             # What is read is made again, and then the frame.
             raise
@@ -424,25 +502,30 @@ class Calibration:
             record,
             stamp=ledger.stamp_of(self.context.results / record.product),
             content=str(done.words),
-            data=self._data(done),
+            data={**self._data(done), "helps": helps},
         )
 
     def _calibrate(self, key):
         context = self.context
         uses = {
-            kind: calibrate.Use(
+            kind: AppliedMaster(
                 _STORE.get(context.results / use.product, kind, name=use.product),
                 use.scale,
                 use.lag,
-                use.degrees,
+                self.degrees(use),
             )
             for kind, use in self.uses.items()
         }
-        return calibrate_file(
+        extras = self.extra.extras([image.shape for image in self._images])
+        if self.shutter.is_made:
+            uses["flat"] = replace(uses["flat"], master=self.shutter.applied(uses["flat"].master))
+            extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
+        chain, readouts = MasterChain(**uses), self.readouts()
+        done = calibrate_file(
             context.results / reduced(self.row.file),
             context.results / self.group.product,
-            calibrate.Chain(**uses),
-            self.readouts(),
+            chain,
+            readouts,
             key=key,
             grade=self.grade,
             reasons=self.reasons,
@@ -450,9 +533,20 @@ class Calibration:
             mask=self.settings["mask"],
             scale_up=self.settings["scale_up"],
             tolerance=self.settings["temperature_tolerance"],
-            extras=self.extra.extras([image.shape for image in self._images]),
+            extras=extras,
+            compress=self.compress,
             name=self.group.product,
         )
+        helps = helping.measure(
+            context.results / reduced(self.row.file),
+            chain,
+            readouts,
+            places=[image.hdu for image in self._images],
+            unit=done.unit,
+            is_spectrum=bool(grism := self.row.facts["grism"]) and not is_open(grism),
+            name=self.group.product,
+        )
+        return done, helps
 
     @property
     def _images(self):
@@ -465,21 +559,20 @@ class Calibration:
         geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
         bias, flat = (
             None if use is None else self.context.outcome(use.product)
-            for use in map(self._found.get, ("bias", "flat"))
+            for use in map(self.uses.get, ("bias", "flat"))
         )
         levels = self.frame.data["levels"]
 
         def readout(amplifier):
             noise = measured_read_noise(bias, amplifier.name)
-            gain = self.extra.gain(amplifier)
             return readout_of(
                 amplifier,
                 recipe,
                 level=levels.get(amplifier.name),
                 read_noise=noise,
                 measured=noise is not None,
-                gain=gain,
-                measured_gain=measured_gain(flat, amplifier) if gain is None else None,
+                gain=self.extra.gain(amplifier),
+                measured_gain=self.extra.gain_of_noise(amplifier, flat),
             )
 
         return [
@@ -493,8 +586,9 @@ class Calibration:
             "header": SCIENCE.header,
             "grade": self.grade,
             "reasons": self.reasons,
-            "missing": self.missing,
+            "missing": sorted(self.missing),
             "uncertain": done.uncertain,
             "unit": done.unit,
             "images": [{name: image.get(name) for name in figures} for image in done.images],
+            **_saturated(done.images),
         }

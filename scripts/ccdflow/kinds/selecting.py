@@ -24,15 +24,13 @@ def select_frames(context, found, choose):
     -------
     ccdflow.detector.choosing.Selection
     """
+    if nothing := none_usable(context, found):
+        return nothing
     flags = [record.data.get("flags", {}) for _, record in found]
     if not any(flags):
         return select([record.data.get("statistics") or [] for _, record in found], choose)
     # What all frames have is the detector's; what some have is theirs.
     common = set.intersection(*map(set, flags))
-    row = context.row_of(found[0][1].product)
-    if common == {a.name for a in context.store.geometry(row.geometry).amplifiers}:
-        words = " or ".join(sorted({word for each in flags for word in each.values()}))
-        return choosing.Selection((), (), False, f"all of them are {words} throughout")
     left_out = {
         index: choosing.LeftOut(
             index, "flag", math.nan, math.nan, f"its amplifier {name} is {flag} throughout"
@@ -50,6 +48,26 @@ def select_frames(context, found, choose):
         kept=tuple(good[index] for index in selection.kept),
         left_out=tuple(left_out[index] for index in sorted(left_out)),
     )
+
+
+def none_usable(context, found):
+    """Return the `choosing.Selection` of no frame where none has an amplifier with signal, or None.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    found : list of (str, ccdflow.run.ledger.Record)
+        As for `select_frames`.
+    """
+    flags = [record.data.get("flags", {}) for _, record in found]
+    if not flags or not all(flags):
+        return None
+    row = context.row_of(found[0][1].product)
+    names = {amplifier.name for amplifier in context.store.geometry(row.geometry).amplifiers}
+    if set.intersection(*map(set, flags)) != names:
+        return None
+    words = " or ".join(sorted({word for each in flags for word in each.values()}))
+    return choosing.Selection((), (), False, f"all of them are {words} throughout")
 
 
 def select(statistics, choose=choosing.select_members):

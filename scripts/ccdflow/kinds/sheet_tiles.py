@@ -27,6 +27,8 @@ from ccdflow.run.inventory import ARRIVING
 _UP = "../.."
 # The highest value of most converters, and how near to it counts as saturated.
 _TOP, _NEAR = 65535, 0.99
+# Pixels of the core of a star; fewer are hot ones.
+_CORE = 9
 _HOTTEST = 100.0
 _OLD_MARKS = {"raw file missing", REDUCED}
 
@@ -95,12 +97,19 @@ class NightTiles:
             yield "warning", "; ".join(text for _, text in texts)
 
     def _saturated(self, frame):
-        """Say which amplifier is saturated, throughout or in a patch of the small picture."""
+        """Say what of a frame is saturated.
+
+        An amplifier throughout; pixels, where a mask counts them; a patch of its small picture.
+        """
         record = self.context.outcome(reduced(frame.file))
         data = {} if record is None else record.data
         names = [name for name, flag in data.get("flags", {}).items() if flag == "saturated"]
         if names:
             return f"amplifier {', '.join(names)} throughout"
+        calibrated = self._calibrated.get(frame.file)
+        count = 0 if calibrated is None else calibrated.data.get("saturated", 0)
+        if count >= _CORE:
+            return f"{count} pixels of it"
         pictures = self.listed.get(frame.file, {}).get("pictures", ())
         if not pictures or not data.get("levels"):
             return ""

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.files import whole
+from ccdflow.files import packed, whole
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small import small_image
 from ccdflow.pages.smallpicture import read_shown, small_picture
@@ -83,4 +83,4 @@ def first_image(context, row, product):
     geometry, recipe = store.geometry(row.geometry), store.recipe(row.recipe)
     hdu = product_images(geometry, recipe)[0].hdu
     with fits.open(context.results / product, memmap=True) as hdus:
-        yield hdus[hdu].data
+        yield packed.as_plain(hdus)[hdu].data

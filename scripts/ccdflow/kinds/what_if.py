@@ -10,8 +10,8 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.errors import FrameError, UserError
-from ccdflow.frame import calibrate
 from ccdflow.frame.calibrated import calibrate_file
+from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.kinds.matching import is_same_exposure
 from ccdflow.kinds.science import SCIENCE, Calibration
@@ -103,9 +103,9 @@ def try_master(context, product, master):
         )
     store = MasterStore()
     uses = {
-        kind: calibrate.Use(
+        kind: AppliedMaster(
             store.get(context.results / use.product, kind, name=use.product),
-            use.scale, use.lag, use.degrees,
+            use.scale, use.lag, work.degrees(use),
         )
         for kind, use in work.uses.items()
     }  # fmt: skip
@@ -117,8 +117,8 @@ def try_master(context, product, master):
         frames = [
             _calibrated(path, Path(folder) / name, work, chain)
             for name, chain in (
-                ("now.fits", calibrate.Chain(**uses)),
-                ("then.fits", calibrate.Chain(**{**uses, kind: calibrate.Use(other, scale)})),
+                ("now.fits", MasterChain(**uses)),
+                ("then.fits", MasterChain(**{**uses, kind: AppliedMaster(other, scale)})),
             )
         ]
     (now, done), (then, done_then) = frames

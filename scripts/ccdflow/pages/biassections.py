@@ -9,7 +9,7 @@ from ccdflow.pages.words import count, span
 
 
 @dataclass(frozen=True)
-class Combined:
+class BiasContent:
     """What the section on combined biases shows.
 
     Attributes
@@ -36,7 +36,7 @@ class Figures:
     ----------
     amplifiers : tuple of ccdflow.pages.values.AmplifierFigures
     elsewhere : str
-        As of `Combined`.
+        As of `BiasContent`.
     """
 
     amplifiers: tuple = field(default=())
@@ -64,7 +64,7 @@ def combined_section(groups, *, elsewhere="", biases=0):
         "Combined bias",
         tuple(_said(groups, elsewhere, biases)),
         template="bias.html.j2",
-        content=Combined(tuple(groups), elsewhere),
+        content=BiasContent(tuple(groups), elsewhere),
         order=45,
     )
 

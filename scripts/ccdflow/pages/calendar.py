@@ -15,7 +15,7 @@ UNDATED = "Without a date"
 
 
 @dataclass(frozen=True)
-class Day:
+class CalendarDay:
     """One night of the calendar.
 
     Attributes
@@ -44,7 +44,7 @@ class Year:
     ----------
     name : str
         The year, or `UNDATED`.
-    months : tuple of (str, tuple of Day)
+    months : tuple of (str, tuple of CalendarDay)
         Those that have nights, with their nights.
     nights : tuple of NightLine
         All nights of the year, the last one first.
@@ -82,7 +82,7 @@ def _year(name, found):
     months = defaultdict(list)
     for day, line in found:
         if day is not None:
-            months[day.month].append(Day(day.day, line.page, level(line), words(line)))
+            months[day.month].append(CalendarDay(day.day, line.page, level(line), words(line)))
     return Year(
         name or UNDATED,
         tuple(

@@ -14,7 +14,7 @@ class FrameTable:
 
     Attributes
     ----------
-    groups : list of (str, list of ccdflow.pages.values.Frame)
+    groups : list of (str, list of ccdflow.pages.values.ShownFrame)
         By image type.
     cameras : list of str
         Those that took them.
@@ -29,7 +29,7 @@ def frames_section(frames):
 
     Parameters
     ----------
-    frames : sequence of ccdflow.pages.values.Frame
+    frames : sequence of ccdflow.pages.values.ShownFrame
         Those set aside, too, in the order to show.
 
     Returns

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.values import Frame, Picture, Section
+from ccdflow.pages.values import Picture, Section, ShownFrame
 from ccdflow.pages.words import count, in_order
 
 __all__ = [
-    "Frame", "IndexPage", "NightLine", "NightPage", "Picture", "Section", "index_page",
+    "IndexPage", "NightContent", "NightLine", "Picture", "Section", "ShownFrame", "index_page",
     "night_page",
 ]  # fmt: skip
 
@@ -26,7 +26,7 @@ _FRAMES = 30
 
 
 @dataclass(frozen=True)
-class NightPage:
+class NightContent:
     """All that the page of one night shows.
 
     Attributes
@@ -96,7 +96,7 @@ class IndexPage:
     ----------
     nights : tuple of NightLine
         In the order to show.
-    aside : tuple of Frame
+    aside : tuple of ShownFrame
         Frames set aside, of all nights and of none.
     sections : tuple of Section
         Of the kinds of products.
@@ -112,7 +112,7 @@ class IndexPage:
     """
 
     nights: tuple[NightLine, ...] = ()
-    aside: tuple[Frame, ...] = ()
+    aside: tuple[ShownFrame, ...] = ()
     sections: tuple[Section, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
     last_run: str = ""
@@ -120,12 +120,12 @@ class IndexPage:
     title: str = "All nights"
 
 
-def night_page(page: NightPage) -> str:
+def night_page(page: NightContent) -> str:
     """Write the page of one night.
 
     Parameters
     ----------
-    page : NightPage
+    page : NightContent
         What it shows.
 
     Returns

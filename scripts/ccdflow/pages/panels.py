@@ -18,7 +18,7 @@ Region = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Strip:
+class OverscanStrip:
     """One overscan region that was used.
 
     Attributes
@@ -51,7 +51,7 @@ class FramePanels:
         The pixels as they were read; NaN is drawn as blank.
     reduced : ndarray, shape (my, mx)
         The pixels of the product.
-    strips : tuple of Strip
+    strips : tuple of OverscanStrip
         The overscan used; empty where none was subtracted.
     data : tuple of Region
         What of ``raw`` was kept, a region for each amplifier.
@@ -71,7 +71,7 @@ class FramePanels:
     kind: str
     raw: np.ndarray = field(repr=False)
     reduced: np.ndarray = field(repr=False)
-    strips: tuple[Strip, ...] = ()
+    strips: tuple[OverscanStrip, ...] = ()
     data: tuple[Region, ...] = ()
     along: str = "rows"
     header_biassec: str = ""
@@ -280,7 +280,7 @@ class Profile:
 
     Attributes
     ----------
-    strips : tuple of Strip
+    strips : tuple of OverscanStrip
         The strips.
     columns : ndarray of int
         Columns from a little before the strips to a little beyond, counted from 0.
@@ -292,7 +292,7 @@ class Profile:
         finite pixel.
     """
 
-    strips: tuple[Strip, ...]
+    strips: tuple[OverscanStrip, ...]
     columns: np.ndarray = field(repr=False)
     lines: tuple[np.ndarray, ...] = field(repr=False)
     limits: tuple[float, float] | None
@@ -349,14 +349,14 @@ def _hollow(image):
     return np.broadcast_to(np.uint8(0), image.shape)
 
 
-def take_profile(frame: FramePanels, strips: list[Strip]) -> Profile:
+def take_profile(frame: FramePanels, strips: list[OverscanStrip]) -> Profile:
     """Take the profile across strips that lie beside each other.
 
     Parameters
     ----------
     frame : FramePanels
         The frame.
-    strips : list of Strip
+    strips : list of OverscanStrip
         Some of its strips.
 
     Returns

@@ -36,7 +36,7 @@ from ccdflow.pages.canvas import (
 )  # fmt: skip
 from ccdflow.pages.panels import (
     FramePanels,
-    Strip,
+    OverscanStrip,
     across,
     across_range,
     header_differs,
@@ -45,7 +45,7 @@ from ccdflow.pages.panels import (
 from ccdflow.pages.trendpicture import TrendPoint, trend_picture
 
 __all__ = [
-    "AmplifierNight", "CombinedPanels", "FramePanels", "Strip", "TrendPoint",
+    "AmplifierNight", "CombinedPanels", "FramePanels", "OverscanStrip", "TrendPoint",
     "combined_bias_picture", "night_quality_picture", "overview", "trend_picture",
 ]  # fmt: skip
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from ccdflow.errors import UserError
+from ccdflow.pages.glossary import hint_of
 from ccdflow.pages.words import count, figure, kind_name, number_of, span, with_error
 
 
@@ -89,6 +91,12 @@ def check_pictures(pictures, where):
             )
 
 
+def breakable(text):
+    """Write a text so that a line may end behind each underscore and slash of a long name."""
+    parts = re.split(r"(?<=[_/])", visible(text))
+    return Markup("<wbr>").join(part for part in parts if part)
+
+
 @cache
 def _environment():
     environment = Environment(
@@ -114,6 +122,8 @@ def _environment():
         "kind_name": kind_name,
         "count": count,
         "is_figure": is_figure,
+        "breakable": breakable,
+        "hint_of": hint_of,
     }
     return environment
 

@@ -74,7 +74,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SheetTiles:
     """What the contact sheet shows.
 
     Attributes
@@ -131,7 +131,7 @@ def sheet_section(tiles):
     ordered = sorted(tiles, key=lambda tile: (tile.time or "~", tile.file))
     names = sorted({tile.kind for tile in ordered}, key=lambda kind: (Tile("", kind).place, kind))
     kinds = tuple((kind, sum(tile.kind == kind for tile in ordered)) for kind in names)
-    sheet = Sheet(tuple(ordered), kinds)
+    sheet = SheetTiles(tuple(ordered), kinds)
     said = ()
     if sheet.odd:
         said = (f"{count(sheet.odd, 'frame')} marked on the contact sheet.",)
@@ -200,7 +200,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Strip:
+class TimePanels:
     """The strip of time: panels over one another, all with the same clock.
 
     Attributes
@@ -260,5 +260,5 @@ def strip_section(panels):
     room = max(0.02 * (max(hours) - min(hours)), 1 / 60)
     kinds = {point.kind for panel in panels for point in panel.points}
     kinds = tuple(sorted(kinds, key=lambda kind: (Tile("", kind).place, kind)))
-    strip = Strip(panels, min(hours) - room, max(hours) + room, kinds)
+    strip = TimePanels(panels, min(hours) - room, max(hours) + room, kinds)
     return Section("clock", "Through the night", template="strip.html.j2", content=strip, order=20)

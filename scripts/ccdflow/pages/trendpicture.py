@@ -107,7 +107,7 @@ def trend_picture(
                 # A few percent are the statistics of the measurement.
                 widen(axes, [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)], least=0.2)
             label_axes(axes, name, "", unit)
-            _night_ticks(axes, where)
+            night_ticks(axes, where)
             if highlight in where:
                 axes.axvline(where[highlight], color=FAINT, linewidth=6, zorder=0)
             if row == 0:
@@ -142,7 +142,7 @@ def _draw_trend(axes, points, key, which, where, number, *, alone):
     axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **look(number))
 
 
-def _night_ticks(axes, where):
+def night_ticks(axes, where):
     """Name as many nights as fit, at their places."""
     first, last = min(where.values()), max(where.values())
     apart = (last - first) / 7 or 1.0

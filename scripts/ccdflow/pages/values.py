@@ -10,7 +10,7 @@ SET_ASIDE = "set aside"
 
 
 @dataclass(frozen=True)
-class Frame:
+class ShownFrame:
     """One raw frame of the night.
 
     Attributes
@@ -81,7 +81,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeftOutBias:
     """A bias that is no member of the combined bias.
 
     Attributes
@@ -120,7 +120,7 @@ class CombinedBias:
         Path relative to the page; empty where none was made.
     members : tuple of str
         Frames combined.
-    left_out : tuple of LeftOut
+    left_out : tuple of LeftOutBias
         Biases of the group that were not.
     remarks : tuple of str
         What is not as it should be, in words.
@@ -145,7 +145,7 @@ class CombinedBias:
     camera: str = ""
     product: str = ""
     members: tuple[str, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[LeftOutBias, ...] = ()
     remarks: tuple[str, ...] = ()
     not_made: str = ""
     recipe: str = ""

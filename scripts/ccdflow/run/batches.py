@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ccdflow import paths
+from ccdflow.files import whole
 from ccdflow.run import claims, inventory, ledger, plan, worker
 from ccdflow.run.claims import Count
 from ccdflow.run.context import Context
@@ -208,13 +209,10 @@ def write_batch(session, batch, *, queued=False):
         ],
     }
     path = context.results / batch.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = paths.temporary(path)
     compact = {"separators": (",", ":")}
     head = json.dumps({**asdict(batch.size), "before": batch.before, "queued": queued}, **compact)
     body = json.dumps(data, **compact)
-    part.write_text(f"{head}\n{body}\n")
-    part.replace(path)
+    whole.write_text(path, f"{head}\n{body}\n")
     return path
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccdflow import paths
+from ccdflow.files import whole
 
 # Seconds between two signs of life, and seconds of silence after which a process counts as dead.
 BEAT = 1.0
@@ -190,7 +191,7 @@ def _withdraw(batch, *, ended):
     try:
         head = batch.read_text("utf-8").partition("\n")[0]
         if '"queued":true' in head and not ended:
-            batch.write_text(WITHDRAWN)
+            whole.write_text(batch, WITHDRAWN)
         elif head != WITHDRAWN.strip() or time.time() - batch.stat().st_mtime > _KEPT:
             batch.unlink()
     except FileNotFoundError:
@@ -259,7 +260,7 @@ class Reporter:
         """Write the count now; ignore a full disk here."""
         count = self._count()
         try:
-            self._path.write_text(f"{count.frames} {count.aside} {count.others}\n")
+            whole.write_text(self._path, f"{count.frames} {count.aside} {count.others}\n")
         except OSError:
             return
 

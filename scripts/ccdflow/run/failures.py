@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from ccdflow import paths
 from ccdflow.errors import CcdflowError
+from ccdflow.files import whole
 from ccdflow.run import ledger
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -127,8 +128,7 @@ def write_log(results, job, error):
     path = results / paths.log(job.product, job.key)
     text = "".join(traceback.format_exception(error))
     with suppress(OSError, MemoryError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{job.product}\n\n{text}", encoding="utf-8", errors="backslashreplace")
+        whole.write_text(path, f"{job.product}\n\n{text}")
 
 
 def lines(results, records, *, most=10):

@@ -33,7 +33,7 @@ from ccdflow.run.rawfolder import look_through
 from ccdflow.run.tracebacks import text_of
 
 # Raise it when a change to the reading of headers alters what the table says.
-READING = 5
+READING = 6
 
 OK = "ok"
 SET_ASIDE = "set aside"
@@ -50,10 +50,10 @@ COLUMNS = (
 _FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
     "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
-    "part", "setting", "grism", "set_temperature", "temperature",
+    "part", "setting", "grism", "set_temperature", "temperature", "optics",
 )  # fmt: skip
 # What only groups are told apart by, and masters chosen by.
-_NOT_SHOWN = {"setting", "set_temperature", "temperature"}
+_NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
 # What pages show where there is something: pages of before know of none.
 _LATER = ("grism",)
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}

@@ -62,8 +62,8 @@ class Use:
     grade : {'A', 'B', 'C'}
     remarks : tuple of str
         What keeps it from grade A.
-    degrees : float or None
-        A dark's temperature less the frame's.
+    degrees : tuple
+        A dark's set point and its sensor's temperature, None where unknown; () of other masters.
     """
 
     product: str
@@ -72,7 +72,7 @@ class Use:
     variance: float
     grade: str
     remarks: tuple = ()
-    degrees: float | None = None
+    degrees: tuple = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,10 @@ class Step:
     @classmethod
     def from_dict(cls, values):
         """Return a step from what `dataclasses.asdict` and JSON made of it."""
-        uses = tuple(Use(**{**use, "remarks": tuple(use["remarks"])}) for use in values["uses"])
+        uses = tuple(
+            Use(**{**use, "remarks": tuple(use["remarks"]), "degrees": tuple(use["degrees"])})
+            for use in values["uses"]
+        )
         return cls(**{**values, "uses": uses})
 
 
@@ -121,7 +124,8 @@ class Group:
     steps : tuple of Step
         The masters that are applied to the frames, as they were chosen while planning.
     pixels : tuple of str
-        The measurements of the detector that tell which pixels of a frame are bad, newest first.
+        The measurements of the detector that tell which pixels of a frame are bad, newest first,
+        and that of its shutter where it is corrected.
     """
 
     product: str

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ccdflow import paths
+from ccdflow.files import whole
 
 
 def remove(results, product):
@@ -79,12 +80,7 @@ def _move(path, target):
         if error.errno != errno.EXDEV:
             raise
         # The folder of products is a link to another disk.
-        part = paths.temporary(target)
-        try:
-            shutil.copy2(path, part)
-            part.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
+        with whole.Part(target) as part:
+            shutil.copy2(path, part.name)
+            part.keep()
         path.unlink()

@@ -410,7 +410,9 @@ def finish(session):
             _take_in(session)
         except OSError as error:
             raise lock.unwritable(context.results, error) from None
-    said = moved + closing_lines(context, session.failed)
+    # The ledger has what the jobs came to; their records are removed.
+    ended = replace(context, jobs={}, elsewhere={})
+    said = moved + closing_lines(ended, session.failed)
     is_failure = bool(session.failed) or fails(context)
     if described and not session.failed and not moved:
         seal.leave(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccdflow import paths
+from ccdflow.files import whole
 
 FOLDER = "CCDFLOW_SUMMARY"
 _RESULTS, _END = "results", "end.json"
@@ -42,7 +43,7 @@ class Summary:
 def begin(results):
     """Write the results folder for the program that started the run."""
     if folder := os.environ.get(FOLDER):
-        (Path(folder) / _RESULTS).write_text(str(Path(results).resolve()), "utf-8")
+        whole.write_text(Path(folder) / _RESULTS, str(Path(results).resolve()))
 
 
 def end(count, **more):
@@ -56,7 +57,7 @@ def end(count, **more):
         could not begin, and ``busy``.
     """
     if folder := os.environ.get(FOLDER):
-        (Path(folder) / _END).write_text(json.dumps({**vars(count), **more}))
+        whole.write_text(Path(folder) / _END, json.dumps({**vars(count), **more}))
 
 
 def read(folder):

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ccdflow import paths
+from ccdflow.files import whole
 
 
 def text_of(file, error):
@@ -39,5 +40,4 @@ def write(results, file, error):
     text = error if isinstance(error, str) else text_of(file, error)
     path = Path(results) / paths.failed_read(file)
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        whole.write_text(path, text)

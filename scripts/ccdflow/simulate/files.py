@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import threading
-
+import numpy as np
 from isal import igzip
 
 from ccdflow.errors import UserError
+from ccdflow.files import whole
 from ccdflow.simulate.headers import frame_bytes
 
 
@@ -26,17 +25,14 @@ def write_frame(path, raw, cards):
     if path.suffix == ".gz":
         # No time and no name in the gzip header: the same frame is the same bytes.
         content = igzip.compress(content, 1, mtime=0)
-    write_whole(path, content)
+    whole.write_hdus(path, [content])
 
 
-def write_whole(path, content):
-    """Write a file that is never seen half-written under its own name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write_arrays(path, arrays):
+    """Write arrays by name as NumPy's ``.npz``, whole or not at all."""
+    with whole.Part(path, buffered=True) as part:
+        np.savez(part.file, **arrays)
+        part.keep()
 
 
 def make_folder(folder):

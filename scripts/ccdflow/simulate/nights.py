@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from ccdflow.errors import UserError
+from ccdflow.files import whole
 from ccdflow.simulate import truth
 from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC
 from ccdflow.simulate.drawing import make_detector
-from ccdflow.simulate.files import make_folder, write_frame, write_whole
+from ccdflow.simulate.files import make_folder, write_frame
 from ccdflow.simulate.guide import realise, render
 from ccdflow.simulate.headers import header_cards
 from ccdflow.simulate.log import MAX_FRAMES_PER_NIGHT, Frame, archive_frames, guide_frames
@@ -166,7 +167,7 @@ def _write_bystanders(folder, frames):
     }
     for name, content in bystanders.items():
         if not (folder / name).exists():
-            write_whole(folder / name, content)
+            whole.write_hdus(folder / name, [content])
 
 
 def simulate_archive(
@@ -241,7 +242,7 @@ def _claim_archive(folder, camera, seed):
             file=folder,
             remedy="choose an empty or a new folder",
         )
-    write_whole(path, (json.dumps(parameters, indent=1) + "\n").encode())
+    whole.write_text(path, json.dumps(parameters, indent=1) + "\n")
 
 
 def _write_archive_night(folder, count, camera, seed, night):

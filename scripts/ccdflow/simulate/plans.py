@@ -32,7 +32,6 @@ saturated/<file>       (ny, nx)     bool: at the full well or at the converter's
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +42,7 @@ from ccdflow.errors import UserError
 from ccdflow.simulate.cosmics import add_pixels
 from ccdflow.simulate.detector import Detector
 from ccdflow.simulate.exposing import expose
-from ccdflow.simulate.files import make_folder, write_frame
+from ccdflow.simulate.files import make_folder, write_arrays, write_frame
 from ccdflow.simulate.seeds import text_seed
 from ccdflow.simulate.sky import Sky
 from ccdflow.simulate.truth import TRUTH_ARRAYS
@@ -213,13 +212,7 @@ def _write_truth(folder, detector, taken):
     arrays = _detector_arrays(detector)
     for file, one in taken.items():
         arrays |= {f"{name}/{file}": array for name, array in _frame_arrays(one).items()}
-    temporary = folder / f".{TRUTH_ARRAYS}.{os.getpid()}.tmp"
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)
-        temporary.replace(folder / TRUTH_ARRAYS)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_arrays(folder / TRUTH_ARRAYS, arrays)
 
 
 def _detector_arrays(detector):

@@ -21,7 +21,6 @@ cosmics/<file>      (n, 3)         row, column, electrons of each pixel that a c
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,9 +28,10 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.errors import UserError
+from ccdflow.files import whole
 from ccdflow.simulate.cosmics import add_pixels
 from ccdflow.simulate.detector import Glow
-from ccdflow.simulate.files import write_whole
+from ccdflow.simulate.files import write_arrays
 from ccdflow.simulate.guide import add_light
 
 # Goes into truth.json: a folder made by an older simulator is not taken for one made by this one.
@@ -219,7 +219,7 @@ def write_truth_file(folder, *, complete, parameters, camera, frames):
         "camera": _camera_truth(camera),
         "frames": frames,
     }
-    write_whole(folder / TRUTH_FILE, (json.dumps(content, indent=1) + "\n").encode())
+    whole.write_text(folder / TRUTH_FILE, json.dumps(content, indent=1) + "\n")
 
 
 def write_truth_arrays(folder, detector, drawn, responses):
@@ -241,13 +241,7 @@ def write_truth_arrays(folder, detector, drawn, responses):
         arrays[f"drift/{frame.file}"] = one.drift
         arrays[f"stars/{frame.file}"] = one.stars
         arrays[f"cosmics/{frame.file}"] = one.cosmics
-    temporary = folder / f".{TRUTH_ARRAYS}.{os.getpid()}.tmp"
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)
-        temporary.replace(folder / TRUTH_ARRAYS)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_arrays(folder / TRUTH_ARRAYS, arrays)
 
 
 def check_folder(folder, frames, parameters, *, overwrite):

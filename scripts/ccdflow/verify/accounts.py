@@ -408,8 +408,17 @@ def account_of_calibrated(headers):
         raise _lacking(error) from None
 
 
+def as_plain(hdus):
+    """Return the HDUs of a product as they are uncompressed.
+
+    An image of the first HDU is packed into the second one, whose header has its SIMPLE.
+    """
+    is_packed = hdus[0].header["NAXIS"] == 0 and len(hdus) > 1 and "SIMPLE" in hdus[1].header
+    return list(hdus[1:]) if is_packed else list(hdus)
+
+
 def read_headers(content):
-    """Return the headers of the HDUs in a FITS file's bytes.
+    """Return the headers of the HDUs in a FITS file's bytes, those of images where they are packed.
 
     Raises
     ------
@@ -420,7 +429,7 @@ def read_headers(content):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(io.BytesIO(content), lazy_load_hdus=False) as hdus:
-                return [hdu.header.copy() for hdu in hdus]
+                return [hdu.header.copy() for hdu in as_plain(hdus)]
     except Exception as error:
         # Whatever astropy raises, the file is not as it was written.
         raise CannotRemake(f"its headers cannot be read: {error}") from None

@@ -10,7 +10,13 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.verify import calibrating, errors
-from ccdflow.verify.accounts import CannotRemake, account_of_calibrated, product_of, raw_file
+from ccdflow.verify.accounts import (
+    CannotRemake,
+    account_of_calibrated,
+    as_plain,
+    product_of,
+    raw_file,
+)
 from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of
 from ccdflow.verify.combining import master_file
 from ccdflow.verify.comparing import (
@@ -59,7 +65,8 @@ def verify_calibrated(headers, path, results):
     images = [n for n, header in enumerate(headers) if "NAMPS" in header]
     files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
     pixels, largest, how = 0, 0.0, set()
-    with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as hdus:
+    with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
+        hdus = as_plain(opened)
         if frame[0].header["CCDFKEY"] != account.reduced_key:
             raise CannotRemake(f"its reduced frame {expected} was replaced by another")
         for hdu in sorted({0, *images}):
@@ -93,31 +100,40 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how):
     image = calibrating.Image(account, frame[hdu].data, planes, readouts, unit, converts)
     own, suffix = np.asarray(hdus[hdu].data), str(hdu) if hdu else ""
     _check_steps(header, image, account, reduced)
-    largest = _same_pixels(own, image, is_measured="GAINMEAS" in headers[0])
+    is_measured = "GAINMEAS" in headers[0]
+    largest = _same_pixels(own, image, step_of(header), is_measured=is_measured)
     noise = errors.noise_of(
         header, readouts, planes, account, converts=converts, in_electrons=in_electrons
     )
     smooth = None if noise is None else calibrating.smooth_of(image)
     calibrating.check_sky(header, image, noise, smooth)
     calibrating.check_saturation(header, image, reduced)
-    names = [each.name for each in hdus]
+    names = {each.name: each for each in hdus}
     if f"UNCERT{suffix}" in names and noise is not None:
         _check_noise(header, image, noise)
-        error = hdus[f"UNCERT{suffix}"].data
-        how.add(calibrating.check_errors(error, image, noise, smooth, own))
-        same_text(hdus[f"UNCERT{suffix}"].header, "BUNIT", header["BUNIT"])
-        same_text(hdus[f"UNCERT{suffix}"].header, "UTYPE", "StdDevUncertainty")
+        error = names[f"UNCERT{suffix}"]
+        # Pixels that are stored in steps are not those that the errors are made of.
+        pixels = None if "QUANSTEP" in header else own
+        step = step_of(error.header)
+        how.add(calibrating.check_errors(error.data, image, noise, smooth, pixels, step))
+        same_text(names[f"UNCERT{suffix}"].header, "BUNIT", header["BUNIT"])
+        same_text(names[f"UNCERT{suffix}"].header, "UTYPE", "StdDevUncertainty")
     if f"MASK{suffix}" in names:
-        _check_mask(hdus[f"MASK{suffix}"].data, image, frame, hdu, header, headers[0])
+        _check_mask(names[f"MASK{suffix}"].data, image, frame, hdu, header, headers[0])
     return largest
 
 
-def _same_pixels(own, image, *, is_measured):
+def step_of(header):
+    """Return by how much a number that is stored in steps is off: half a step."""
+    return float(header.get("QUANSTEP", 0.0)) * (1 + 1e-5) / 2
+
+
+def _same_pixels(own, image, step, *, is_measured):
     """Return the largest difference of the pixels from those that ccdproc makes."""
     # A measured gain has six digits in its card.
     steps = STEPS + 16 * is_measured
     return max(
-        within(own[rows].astype(np.float64), *_again(image, rows, steps))
+        within(own[rows].astype(np.float64), *_again(image, rows, steps), more=step)
         for rows in (slice(low, low + _ROWS) for low in range(0, len(own), _ROWS))
     )
 

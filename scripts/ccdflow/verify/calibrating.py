@@ -231,7 +231,7 @@ def smooth_of(image):
     return light.Smooth(image.rows(rows)[0], len(image.reduced))
 
 
-def check_errors(error, image, noise, smooth, calibrated):
+def check_errors(error, image, noise, smooth, calibrated, step):
     """Compare the standard errors of an image with those of the header's terms.
 
     Returns
@@ -249,7 +249,10 @@ def check_errors(error, image, noise, smooth, calibrated):
         rows = slice(low, min(low + errors.block_rows(nx), ny))
         index = np.clip(np.arange(rows.start - 1, rows.stop + 1), 0, ny - 1)
         own = error[rows].astype(np.float64)
-        off, expected = errors.wrong_in(own, calibrated[index].astype(float), rows, noise, smooth)
+        pixels = (
+            image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
+        )
+        off, expected = errors.wrong_in(own, pixels.astype(float), rows, noise, smooth, step)
         wrong += int(np.count_nonzero(off))
         ratios.append(np.median(own[np.isfinite(own)] / expected[np.isfinite(own)]))
     if noise.is_exact and wrong:

@@ -49,6 +49,8 @@ def verify_detector(headers, path, results):
 def _verify_map(first, hdus, results):
     if "IMCOM001" not in first:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version")
+    if first["NCOMBINE"] > 999:
+        raise CannotRemake("it names only the first 999 of its measurements")
     nights = [_measurement(first, number, results) for number in range(1, first["NCOMBINE"] + 1)]
     names = [name for name, *_ in nights]
     if names != sorted(names):
@@ -121,7 +123,7 @@ def history(nights, number, shape, share):
         bits |= np.where(often >= share * counted - 1e-9, newest, 0).astype(np.int16)
         more = often > seen
         seen[more], looked[more] = often[more], counted[more]
-    names = np.array([name[:10] for name, *_ in nights], dtype="U10")
+    names = np.array([name for name, *_ in nights])
     return index, bits, names[begun], names[last], seen, looked
 
 

@@ -167,7 +167,7 @@ def noise_of(header, readouts, planes, account, *, converts, in_electrons):
     )
 
 
-def wrong_in(errors, padded, rows, noise, smooth):
+def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     """Return how many standard errors of some rows differ, and the ratio of the others.
 
     Parameters
@@ -179,6 +179,8 @@ def wrong_in(errors, padded, rows, noise, smooth):
     rows : slice
     noise : Noise
     smooth : ccdflow.verify.light.Smooth
+    step : float
+        By how much errors that are stored in steps are off.
     """
     nx = padded.shape[1]
     flat, of_flat = noise.of_flat(rows, nx)
@@ -204,12 +206,15 @@ def wrong_in(errors, padded, rows, noise, smooth):
     limit.reshape(-1)[found.at] += _ROUNDED * replaced / variance.reshape(-1)[found.at]
     with np.errstate(invalid="ignore"):
         expected = np.sqrt(variance) / flat
-        off = np.abs(errors - expected) > limit * expected
+        off = np.abs(errors - expected) > limit * expected + step
     off |= ~np.isfinite(errors) & np.isfinite(expected)
     # A decision near its limit may have gone the other way.
     maybe = off.reshape(-1)[found.at] & (found.near < _NEAR)
     for lights in found.others:
         again = np.sqrt(of(lights)) / flat.reshape(-1)[found.at]
-        good = np.abs(errors.reshape(-1)[found.at] - again) <= limit.reshape(-1)[found.at] * again
+        good = (
+            np.abs(errors.reshape(-1)[found.at] - again)
+            <= limit.reshape(-1)[found.at] * again + step
+        )
         off.reshape(-1)[found.at[maybe & good]] = False
     return off, expected

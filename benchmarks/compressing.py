@@ -1,0 +1,125 @@
+"""Calibrated frames as compressed tiles: their size, and CPU time to write and to read them.
+
+python benchmarks/compressing.py FRAME ... [--out FOLDER]
+
+FRAME are uncompressed calibrated frames, such as demo/results/calibrated/ccd.037.0.fits after
+`make demo`. Each is written anew by ccdflow's own writers, and by astropy's `CompImageHDU`, and
+read by astropy. Times are of one process on one core, the smallest of three.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from ccdflow.files import packed  # noqa: E402
+from ccdflow.files.planes import Plane, read_units  # noqa: E402
+
+ROUNDS, ROWS = 3, 512
+WAYS = {"": "plain", "lossless": "compress: lossless", "quantised": "compress: quantised"}
+ASTROPY = "astropy's CompImageHDU, GZIP_2, lossless"
+
+
+def ccdflow(frame, target, compress):
+    """Write a frame as the workflow does, by blocks of rows."""
+    units, arrays = read_units(frame), []
+    with fits.open(frame, memmap=False) as hdus:
+        arrays = [np.array(hdu.data, hdu.data.dtype.newbyteorder("=")) for hdu in hdus]
+    planes = [
+        Plane(lambda words, unit=unit: unit.cards.to_bytes(words), unit.shape, unit.dtype)
+        for unit in units
+    ]
+    began = time.process_time()
+    with packed.writer(target, planes, compress=compress) as writer:
+        for plane, array in zip(planes, arrays, strict=True):
+            for start in range(0, len(array), ROWS):
+                writer.write(plane, array[start : start + ROWS])
+        writer.finish()
+    return time.process_time() - began
+
+
+def astropy(frame, target):
+    """Write a frame by astropy's own compressed HDUs."""
+    with fits.open(frame, memmap=False) as hdus:
+        made = [fits.PrimaryHDU()]
+        made += [
+            fits.CompImageHDU(hdu.data, hdu.header, compression_type="GZIP_2", quantize_level=0)
+            for hdu in hdus
+        ]
+        began = time.process_time()
+        fits.HDUList(made).writeto(target, overwrite=True)
+        return time.process_time() - began
+
+
+def read(path):
+    """Return the CPU time in which astropy reads all pixels."""
+    began = time.process_time()
+    with fits.open(path, memmap=False) as hdus:
+        for hdu in hdus:
+            np.asarray(hdu.data)
+    return time.process_time() - began
+
+
+def measured(frames, write, folder):
+    """Return [bytes, seconds to write, seconds to read] of a frame, the mean over the frames."""
+    rows = []
+    for frame in frames:
+        target = Path(folder) / "frame.fits"
+        times = [(write(frame, target), read(target)) for _ in range(ROUNDS)]
+        rows.append([target.stat().st_size, *np.min(times, axis=0)])
+    return np.mean(rows, axis=0)
+
+
+def table(frames):
+    """Return the lines of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = {
+            name: measured(frames, lambda f, t, way=way: ccdflow(f, t, way), folder)
+            for way, name in WAYS.items()
+        }
+        found[ASTROPY] = measured(frames, astropy, folder)
+    whole = found["plain"][0]
+    lines = [
+        "| a calibrated frame with UNCERT and MASK | MB | of plain | CPU s to write | to read |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, (size, write, got) in found.items():
+        part = f"{size / whole:.0%}"
+        lines.append(f"| {name} | {size / 1e6:.1f} | {part} | {write:.2f} | {got:.2f} |")
+    return lines
+
+
+def main():
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("frames", nargs="+", type=Path, metavar="FRAME")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    options = parser.parse_args()
+    shape = read_units(options.frames[0])[0].shape
+    text = "\n".join(
+        [
+            "# Calibrated frames, compressed",
+            "",
+            f"{len(options.frames)} frames of {shape[1]} x {shape[0]} pixels; one core.",
+            "",
+            *table(options.frames),
+            "",
+        ]
+    )
+    (options.out / "compressing.md").write_text(text, "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""A thread's memory for the calibration of an image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.files import rawfile
+
+
+class Buffers:
+    """A thread's memory for blocks and chunks of one image, reused for the next frame.
+
+    ``image`` has the chunk's rows from its second row on, and the rows before and after the chunk;
+    ``done`` is the first row that is not calibrated yet.
+    """
+
+    def __init__(self, image, rows, chunk):
+        ny, self._width = image.unit.shape
+        self.words = self.done = 0
+        width = self._width
+        self.stored = _buffer("stored", (rows + 1, width), image.unit.dtype)
+        self.image = _buffer("image", (chunk + 2, width), np.float32)
+        self.errors = self.mask = self.stored_mask = None
+        if image.has_noise:
+            self._scratch = _buffer("scratch", (3, (rows + 2) * width), np.float32)
+            self.errors = _buffer("errors", (chunk, width), np.float32)
+        if image.has_mask:
+            # What touches a pixel is known when the whole image is: the mask is written last.
+            self.mask = _buffer("mask", (ny, width), np.int16)
+        if image.mask_unit is not None:
+            self.stored_mask = _buffer("stored mask", (rows + 1, width), image.mask_unit.dtype)
+
+    def scratch_of(self, count):
+        """Return scratch memory for so many rows, (3, count nx)."""
+        return self._scratch[:, : count * self._width]
+
+    def add(self, reduced):
+        """Add reduced pixels to their checksum."""
+        self.words += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
+
+
+def _buffer(use, shape, dtype):
+    dtype = np.dtype(dtype)
+    count = int(np.prod(shape))
+    memory = rawfile.scratch.get(("calibrated", use), count * dtype.itemsize)
+    return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)

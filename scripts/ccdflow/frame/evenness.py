@@ -1,0 +1,51 @@
+"""Is a frame as even as a flat? From its small image, which is there anyway."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from ccdflow.robust import MAD_TO_SIGMA
+
+# Darker frames are no flats, and cost no more than their median.
+LEAST = 1000.0
+# A small image of fewer pixels allows no judgement.
+_FEWEST = 1024
+# A pixel is a star's, or a line's, if it is this many sigma above the pixels two beside it.
+_STAR = 8.0
+# Even frames have at most this fraction of such pixels; cosmic rays make some.
+_STARS = 2e-4
+# No box of an even frame is darker or brighter than its median by more than this fraction.
+_UNEVEN = 0.5
+_BOXES = 4
+
+
+def even_level(small):
+    """Return the level of a frame that is as even as a flat, else None.
+
+    Parameters
+    ----------
+    small : numpy.ndarray
+        Shape (ny, nx), adu: means of squares of the reduced frame, see `ccdflow.frame.small`.
+
+    Returns
+    -------
+    float or None
+        adu; None for frames with stars, lines, a slit, or less than `LEAST`.
+    """
+    if small.size < _FEWEST or min(small.shape) < 2 * _BOXES:
+        return None
+    level = float(np.median(small))
+    if not level >= LEAST:
+        return None
+    noise = MAD_TO_SIGMA * float(np.median(np.abs(np.diff(small, axis=1)))) / 2**0.5
+    above = small[:, 2:-2] - np.maximum(small[:, :-4], small[:, 4:])
+    if np.count_nonzero(above > _STAR * max(noise, 1e-3 * level)) > max(2, _STARS * small.size):
+        return None
+    rows, columns = (np.arange(_BOXES + 1) * length // _BOXES for length in small.shape)
+    for y0, y1 in pairwise(rows):
+        for x0, x1 in pairwise(columns):
+            if not abs(float(np.median(small[y0:y1, x0:x1])) / level - 1) <= _UNEVEN:
+                return None
+    return level

@@ -1,0 +1,451 @@
+"""The map of a shutter's dead time, from a night's flats of several exposures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from ccdflow import paths
+from ccdflow.detector import choosing, shutter
+from ccdflow.kinds import detecting, pixel_tables
+from ccdflow.kinds.association import taken
+from ccdflow.kinds.combining import short
+from ccdflow.kinds.detector import DETECTOR, epoch_of, name_of, pixels_of, setup_of
+from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.master import masters_carried
+from ccdflow.pages.page import Section
+from ccdflow.pages.words import with_error
+from ccdflow.run import ledger
+from ccdflow.run.context import is_wanted, reduced
+from ccdflow.run.inventory import digest
+from ccdflow.run.job import Group, Step, Use
+
+# Flats of one filter tell of the shutter if their longest exposure is so many times their shortest,
+# and that one is at most so many seconds.
+_LEAST_RATIO, _MOST_SECONDS = 1.25, 60.0
+_LEAST_FLATS = 3
+# A relative error of a frame that is worth a line.
+_MATTERS = 1e-3
+_ROWS = 64
+
+
+def exposure_of(row):
+    """Return the exposure of a frame in seconds, NaN where it is not known or 0."""
+    value = row.facts["exptime"]
+    is_one = isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return float(value) if is_one else math.nan
+
+
+def _tell(seconds):
+    """Tell whether flats of such exposures tell of a shutter."""
+    usable = [each for each in seconds if math.isfinite(each)]
+    return (
+        len(usable) == len(seconds) >= _LEAST_FLATS
+        and max(usable) >= _LEAST_RATIO * min(usable)
+        and min(usable) <= _MOST_SECONDS
+    )
+
+
+class Shutter(Kind):
+    """The dead time of a shutter, as a night's flats show it."""
+
+    name = "shutter"
+    rule = "map_shutter"
+    words = ("map of a shutter", "maps of shutters")
+    short = "maps of shutters"
+    todo = "make"
+    stage = 5
+    place = "detector/"
+    why_moved = "there are no flats of several exposures any more"
+
+    def has_name(self, product):
+        """Tell whether a path is that of a map of a night."""
+        return paths.is_of_night(product, "shutter_")
+
+    # -- planning ----------------------------------------------------------------------------------
+
+    def plan(self, planner):
+        """Want the map of each detector and night with flats of several exposures."""
+        context = planner.context
+        if not DETECTOR.is_enabled(context) or not FLAT.is_enabled(context):
+            planner.keep_all_of(self)
+            return
+        context.groups.update(self._make_groups(context))
+        for group in self.groups(context):
+            flats = [use.product for use in group.steps[0].uses]
+            planner.want(self, group.product, group.night, self._basis(context, group), needs=flats)
+
+    def groups(self, context):
+        """Return all maps, as groups, sorted by night and product."""
+
+        def make():
+            own = [group for group in context.groups.values() if group.kind == self.name]
+            return sorted(own, key=lambda group: (group.night, group.product))
+
+        return context.lookup(("groups", self.name), make)
+
+    def _make_groups(self, context):
+        alike = {}
+        for flat in FLAT.groups(context):
+            setup = setup_of(context, context.store.rows[flat.files[0]])
+            alike.setdefault((flat.shown, setup), []).append(flat)
+        groups = {}
+        for (night, setup), flats in alike.items():
+            series = {}
+            for flat in flats:
+                series.setdefault(_light(flat), []).append(flat)
+            rows = context.store.rows
+            usable = tuple(
+                Use(flat.product, 0, 1.0, 0.0, "A")
+                for alike in series.values()
+                if _tell([exposure_of(rows[file]) for flat in alike for file in flat.files])
+                for flat in alike
+            )
+            if not usable:
+                continue
+            camera = dict(setup)["camera"]
+            product = paths.shutter_map(camera, night, name_of(setup))
+            shared = (*setup, ("epoch", epoch_of(context, camera, night)))
+            names = {use.product for use in usable}
+            files = sorted({f for flat in flats if flat.product in names for f in flat.files})
+            groups[product] = Group(
+                product, night, camera, shared, tuple(files), (night,), self.name,
+                (Step("flat", usable),),
+            )  # fmt: skip
+        return groups
+
+    def basis(self, context, job):
+        """Return what a map depends on: its flats as they turned out."""
+        return self._basis(context, context.groups[job.product])
+
+    def _basis(self, context, group):
+        flats = [
+            [record.product, record.key, record.status]
+            for use in group.steps[0].uses
+            if (record := context.outcome(use.product)) is not None
+        ]
+        return {"arithmetic": self.version, "flats": flats}
+
+    def what_changed(self, before, now):
+        """Say what makes a map out of date."""
+        return "its flats changed" if before["flats"] != now["flats"] else "new arithmetic"
+
+    # -- the job -----------------------------------------------------------------------------------
+
+    def make(self, context, job, *, threads):
+        """Measure the dead time from the flats of a night."""
+        group = context.groups[job.product]
+        basis = self._basis(context, group)
+        key = digest(basis)
+        night = detecting.Night(context, group)
+        night.flats = _flats(context, group)
+        series = [
+            found
+            for flats in _by_light(context, night.flats)
+            if _tell([t for flat in flats for t in night.seconds(flat)])
+            and (found := _series(night, flats)) is not None
+        ]
+        if not series:
+            reason = (
+                "too few flats of one filter, neither saturated nor faint, are left: it takes"
+                f" {_LEAST_FLATS} of two exposures"
+            )
+            return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
+        found = shutter.measure_dead_time(series)
+        record = ledger.Record(
+            job.product, self.name, key, basis=basis, data=_data(group, night, series, found)
+        )
+        images = []
+        for image, excess, error in zip(night.images, found.excess, found.error, strict=True):
+            images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
+            images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
+        return pixel_tables.write_hdus(context, record, _cards(group, found, record.data), images)
+
+    def carries(self, context, job):
+        """Return the members of its flats, the flats, and their masters."""
+        group = context.groups[job.product]
+        masters = masters_carried(context, group)
+        before = [each for master in masters for each in masters_carried(context, master)]
+        return [context.store.rows[file] for file in group.files], [group, *masters, *before]
+
+    def size(self, context, job):
+        """Return the size of a map: that of one frame to combine for each member."""
+        return DETECTOR.size(context, job)
+
+    # -- lines and sections ------------------------------------------------------------------------
+
+    def made(self, context, night=None):
+        """Return (group, record) of the maps that were made, of one night or of all."""
+        found = [(group, context.outcome(group.product)) for group in self.groups(context)]
+        return [
+            (group, record)
+            for group, record in found
+            if record is not None and record.status == ledger.MADE and night in (None, group.night)
+        ]
+
+    def shown(self, context, night):
+        """Return the maps that a night's page shows."""
+        return [group.product for group in self.groups(context) if group.night == night]
+
+    def closing(self, context, records):
+        """Return where the shutter matters in the newest night of a setup, uncorrected."""
+        newest = {group.shared: (group, record) for group, record in self.made(context)}
+        return [
+            f"shutter: {group.product}: {text}"
+            for group, record in newest.values()
+            if not corrects(context, group.camera)
+            and (text := self._matters(context, group, record))
+        ]
+
+    def _matters(self, context, group, record):
+        """Return a sentence on the frames of its night to which the shutter matters, or ''."""
+        affected = [
+            seconds
+            for seconds in _frames_of(context, group)
+            if record.data["sure"] * abs(1 / seconds - record.data["inverse"]) > _MATTERS
+        ]
+        if not affected:
+            return ""
+        share = record.data["sure"] * abs(1 / min(affected) - record.data["inverse"])
+        is_done = corrects(context, group.camera)
+        end = (
+            "they are corrected"
+            if is_done
+            else "`shutter: measured` in the camera's profile corrects them"
+        )
+        return (
+            f"{len(affected)} {'frame' if len(affected) == 1 else 'frames'} of its night, the"
+            f" shortest of {min(affected):g} s, would be off by up to {100 * share:.2g} % between"
+            f" parts of the image: {end}"
+        )
+
+    def page_basis(self, context, night):
+        """Return what a night's page depends on: its maps, and whether frames are corrected."""
+        basis = super().page_basis(context, night)
+        for group in self.groups(context) if basis else ():
+            if group.night == night:
+                of = sorted(_frames_of(context, group))
+                basis[group.product] = [of, corrects(context, group.camera)]
+        return basis
+
+    def section(self, context, night):
+        """Return the dead time that a night's flats show."""
+        found = self.made(context, night)
+        if not found:
+            return None
+        said = [text for group, record in found if (text := self._matters(context, group, record))]
+        return Section(
+            "shutter", "The shutter", tuple(f"The shutter: {text}." for text in said), (_TEXT,),
+            headings=("Detector", *_HEADINGS), rows=tuple(_line(g, r) for g, r in found),
+        )  # fmt: skip
+
+    def index_basis(self, context):
+        """Return what the overview depends on: all maps."""
+        keys = [[group.product, record.key] for group, record in self.made(context)]
+        return {self.name: digest(keys)} if keys else {}
+
+    def overview(self, context):
+        """Return the dead time of all nights that tell."""
+        found = self.made(context)
+        if not found:
+            return None
+        rows = tuple((group.night, *_line(group, record)) for group, record in found)
+        return Section(
+            "shutter", "The shutter", (), (_TEXT,),
+            headings=("Night", "Detector", *_HEADINGS), rows=rows,
+        )  # fmt: skip
+
+
+SHUTTER = Shutter()
+
+_TEXT = (
+    "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"
+    " of several exposures show. Least and largest are those of cells, beside the mean; the error"
+    " is a cell's. The mean needs a steady lamp."
+)
+_HEADINGS = ("Flats of, s", "Least, ms", "Largest, ms", "Error, ms", "Mean, ms", "Scatter")
+
+
+def _line(group, record):
+    data = record.data
+    exposures = data["exposures"]
+    return (
+        f"{group.camera} {name_of(group.shared)}",
+        f"{min(exposures):g} to {max(exposures):g}",
+        *(f"{1e3 * data[name]:.3g}" for name in ("least", "largest", "error")),
+        "" if data["mean"] is None else with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),
+        f"{data['chi2']:.3g}",
+    )
+
+
+def _flats(context, group):
+    """Return the records of its flats, with all flats as members that are neither full nor faint.
+
+    Those of an exposure that was left out of the combined flat tell most.
+    """
+    found = []
+    for use in group.steps[0].uses:
+        record = context.outcome(use.product)
+        if record is None or "members" not in record.data:
+            continue
+        of_no_use = {
+            file
+            for file, _, figure, *_ in record.data["left_out"]
+            if figure in (choosing.TOO_BRIGHT, choosing.TOO_FAINT)
+        }
+        members = [
+            file
+            for file in context.groups[use.product].files
+            if file not in of_no_use
+            and (frame := context.outcome(reduced(file))) is not None
+            and frame.status == ledger.MADE
+        ]
+        if members:
+            found.append(replace(record, data={**record.data, "members": members}))
+    return found
+
+
+def _light(flat):
+    """Return what flats of one light share, whatever their exposures."""
+    return tuple(pair for pair in flat.shared if pair[0] != "exptime")
+
+
+def _by_light(context, records):
+    found = {}
+    for record in records:
+        found.setdefault(_light(context.groups[record.product]), []).append(record)
+    return list(found.values())
+
+
+def _data(group, night, series, found):
+    """Return what a record says of a map."""
+    excess = np.concatenate([cells.ravel() for cells in found.excess])
+    error = np.concatenate([cells.ravel() for cells in found.error])
+    seconds = [float(t) for each in series for t in each.seconds]
+    is_known = math.isfinite(found.mean) and math.isfinite(found.mean_error)
+    return {
+        "night": group.night,
+        "shapes": [list(image.shape) for image in night.images],
+        "exposures": sorted(set(seconds)),
+        "flats": len(seconds),
+        "least": short(float(np.nanmin(excess))),
+        "largest": short(float(np.nanmax(excess))),
+        "error": short(float(np.nanmedian(error))),
+        "sure": short(found.effect(1.0)),
+        "inverse": short(_inverse(night)),
+        "mean": short(found.mean) if is_known else None,
+        "mean_error": short(found.mean_error) if is_known else None,
+        "chi2": short(found.chi2),
+    }
+
+
+def _inverse(night):
+    """Return the mean of one over the exposures of the flats that were combined, 1/s; 0 for none.
+
+    That part of the shutter is in the combined flats, and goes where a frame is divided by one.
+    """
+    outcomes = [night.context.outcome(flat.product) for flat in night.flats]
+    seconds = [
+        t for record in outcomes if record.status == ledger.MADE for t in night.seconds(record)
+    ]
+    return float(np.mean([1 / t for t in seconds])) if seconds else 0.0
+
+
+def _cards(group, found, data):
+    """Return the cards of the first HDU of a map."""
+    cards = [
+        ("CCDFCAM", group.camera, "camera"),
+        ("NIGHT", group.night, "night whose flats tell"),
+        ("BUNIT", "s", "dead time less its mean, a pixel is a cell"),
+        ("NFLATS", data["flats"], "flats"),
+        ("EXPMIN", min(data["exposures"]), "[s] shortest of them"),
+        ("EXPMAX", max(data["exposures"]), "[s] longest of them"),
+        ("CHI2", data["chi2"], "of lines in 1/t, over degrees of freedom"),
+    ]
+    if data["mean"] is not None:
+        cards += [
+            ("SHUTMEAN", data["mean"], "[s] mean dead time"),
+            ("SHUTMERR", data["mean_error"], "[s] its error"),
+        ]
+    return cards
+
+
+def _frames_of(context, group):
+    """Return the exposures of the frames of its night that are calibrated, (n,) seconds."""
+    types = context.settings["calibrate"]["types"]
+    pixels = pixels_of(group.shared)
+    seconds = [
+        exposure_of(row)
+        for row in context.store.rows.values()
+        if row.night == group.night
+        and row.facts["type"] in types
+        and row.geometry
+        and pixels_of(setup_of(context, row)) == pixels
+        and is_wanted(row, context.settings)
+    ]
+    return [each for each in seconds if math.isfinite(each)]
+
+
+def _series(night, flats):
+    """Return the `ccdflow.detector.shutter.Series` of combined flats of one light, or None."""
+    amplifiers = [amplifier for image in night.images for amplifier in image.amplifiers]
+    if not all(night.level_is_out(flat, each) for flat in flats for each in amplifiers):
+        return None
+    seconds = np.array([t for flat in flats for t in night.seconds(flat)])
+    found = [_means(night, flats, image) for image in night.images]
+    means, variances, counts = (list(each) for each in zip(*found, strict=True))
+    if not sum(count.sum() for count in counts):
+        return None
+    return shutter.Series(seconds, means, variances, counts)
+
+
+def _means(night, flats, image):
+    """Return the means of the cells of an image, their variances, and numbers of pixels."""
+    stacks = [detecting.Stack(night, flat, image) for flat in flats]
+    darks = [_Dark(night, flat, image) for flat in flats]
+    sums, counts = 0.0, 0.0
+    for first in range(0, image.shape[0], _ROWS):
+        rows = slice(first, min(first + _ROWS, image.shape[0]))
+        values = []
+        for stack, dark in zip(stacks, darks, strict=True):
+            with stack:
+                values.append(dark.subtract(stack.rows(np.arange(rows.start, rows.stop)), rows))
+        own, count = shutter.cell_sums(np.concatenate(values), rows, image.shape)
+        sums, counts = sums + own, counts + count
+    amplifier = image.amplifiers[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = sums / counts
+        # The scatter of all cells about their lines corrects the level of these.
+        variances = (np.maximum(means, 1) / (amplifier.gain or 1.0)
+                     + night.read_noise(amplifier)[0] ** 2) / counts  # fmt: skip
+    return means, variances, counts
+
+
+class _Dark:
+    """The dark that was subtracted from the members of a combined flat."""
+
+    def __init__(self, night, flat, image):
+        context = night.context
+        steps = {step.kind: step for step in context.groups[flat.product].steps}
+        uses = {kind: taken(context, step) for kind, step in steps.items()}
+        self._pixels = None
+        if uses.get("dark") is not None and uses.get("bias") is not None:
+            record = context.outcome(uses["dark"].product)
+            self._pixels = detecting.whole_image(context.results / record.product, image.hdu)
+            self._factors = [t / record.data["seconds"] for t in night.seconds(flat)]
+
+    def subtract(self, values, rows):
+        """Subtract it from some rows of the members, (n, k, nx), in place; return them."""
+        if self._pixels is not None:
+            for one, factor in zip(values, self._factors, strict=True):
+                one -= np.float32(factor) * self._pixels[rows]
+        return values
+
+
+def corrects(context, camera):
+    """Tell whether the profile of a camera asks for the correction of its frames."""
+    profile = next((each for each in context.cameras if each.name == camera), None)
+    return profile is not None and profile.measures_shutter

@@ -1,0 +1,297 @@
+"""The steps in the figures of detectors over the nights: their table, lines, and picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePath
+
+import pandas as pd
+
+from ccdflow import paths
+from ccdflow.detector.trends import FEWEST, LIMIT, TRENDS
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.combining import short
+from ccdflow.kinds.detector import DETECTOR
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.matching import day_of
+from ccdflow.kinds.trend_series import groups_of, series_of
+from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.pages.values import Picture, Section
+from ccdflow.pages.words import count, figure, listing, unique
+from ccdflow.run import ledger
+from ccdflow.run.inventory import digest
+from ccdflow.run.job import Group
+
+COLUMNS = (
+    "night", "night_before", "camera", "setup", "amplifier", "figure", "unit", "before", "after",
+    "change", "change_error", "sigma", "epoch",
+)  # fmt: skip
+# Steps of figures so many days apart are one event.
+_TOGETHER = 3
+# Nights of a camera for which an event is among a run's last lines.
+RECENT = 30
+# Nights of the picture, and cameras that have one.
+_NIGHTS, _CAMERAS = 366, 6
+# The newest events, which the overview names; all are in the table.
+_SHOWN = 20
+
+
+class Trends(Kind):
+    """The table of steps."""
+
+    name = "trends"
+    rule = "trends"
+    words = ("table of steps", "tables of steps")
+    short = "tables"
+    place = paths.EVENTS
+
+    def plan(self, planner):
+        """Want the table where anything tells of a detector over the nights."""
+        context = planner.context
+        if not DETECTOR.is_enabled(context):
+            planner.keep(self.place)
+            return
+        needs = [group.product for groups in groups_of(context) for group in groups]
+        if needs:
+            # The overview needs all groups, and shows the steps: it waits for this product as well.
+            context.groups[self.place] = Group(self.place, "", "", (), (), kind=self.name)
+            planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+
+    def basis(self, context, job):
+        """Return what the table depends on: biases, measurements, epochs; not their order."""
+        biases, measured = groups_of(context)
+        lines = BIAS.lines(context, biases)
+        outcomes = [(group.product, context.outcome(group.product)) for group in measured]
+        lines += [[product, r.key, r.status] for product, r in outcomes if r is not None]
+        return {
+            "version": self.version,
+            "nights": digest(sorted(lines)),
+            "epochs": {name: own for name, own in sorted(_epochs(context).items()) if own},
+            "tolerance": context.settings["calibrate"]["temperature_tolerance"],
+        }
+
+    def what_changed(self, before, now):
+        """Say what makes the table out of date."""
+        return "other epochs" if before["epochs"] != now["epochs"] else "its nights changed"
+
+    def make(self, context, job, *, threads):
+        """Find the steps, and write them: a row for each amplifier and figure."""
+        rows = _rows(context)
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        text = table.to_csv(index=False, lineterminator="\n")
+        record = write_text(context, job, self.basis(context, job), text)
+        return replace(record, data={"events": _events(context, rows)})
+
+    def closing(self, context, records):
+        """Return a line for each step of the last nights, with the epoch to put into a profile."""
+        if not DETECTOR.is_enabled(context):
+            return []
+        return [
+            f"trends: {_said(event)}: {_advice(context, event, in_full=True)}"
+            for record in records
+            if record.status == ledger.MADE
+            for event in record.data["events"]
+            if event["after"] <= RECENT
+        ]
+
+    def index_basis(self, context):
+        """Return what the overview depends on: the steps, and so all nights."""
+        record = context.outcome(self.place) if DETECTOR.is_enabled(context) else None
+        return {} if record is None else {"trends": record.key}
+
+    def overview(self, context):
+        """Return the section on steps: pictures of the last nights, and the table."""
+        record = context.outcome(self.place) if DETECTOR.is_enabled(context) else None
+        if record is None or record.status != ledger.MADE:
+            return None
+        groups = [group for each in groups_of(context) for group in each]
+        nights = sorted({group.night for group in groups})[-_NIGHTS:]
+        if len(nights) < 2:
+            return None
+        events = record.data["events"]
+        pictures = _pictures(context, series_of(context, since=nights[0]), events)
+        if not pictures and not events:
+            return None
+        hidden = len(events) > _SHOWN
+        shown = list(reversed(events[-_SHOWN:]))
+        rows = [_cells(step) for event in shown for step in event["steps"]]
+        recent = [event for event in events if event["after"] <= RECENT]
+        return Section(
+            "steps",
+            "Steps in the detector",
+            tuple(f"{_said(event)}." for event in recent),
+            (
+                f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
+                " errors beyond drift and scatter. One that is real begins an epoch of the camera's"
+                " profile; then it is no step any more.",
+                *([] if events else ["No step is seen."]),
+                *(f"{_said(event)}: {_advice(context, event)}." for event in shown),
+                *([f"The {len(events) - _SHOWN} before them are in {self.place}."] * hidden),
+            ),
+            headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors")
+            * bool(rows),
+            rows=tuple(rows),
+            pictures=tuple(pictures),
+            order=81,
+            name="Steps",
+        )
+
+
+TRENDS_TABLE = Trends()
+
+
+def _epochs(context):
+    return {camera.name: list(camera.epochs) for camera in context.cameras}
+
+
+def _rows(context):
+    """Return a dict for each step, by night; `epoch` is the night of the event it is a part of."""
+    epochs, rows = _epochs(context), []
+    for series in series_of(context):
+        (trend,) = (each for each in TRENDS if each.name == series.figure)
+        for nights, event in series.events(epochs.get(series.camera, ())):
+            rows.append(
+                {
+                    "night": nights[event.first],
+                    "night_before": nights[event.last_before],
+                    "camera": series.camera,
+                    "setup": series.setup,
+                    "amplifier": series.amplifier,
+                    "figure": series.figure,
+                    "unit": trend.unit,
+                    "before": short(event.before),
+                    "after": short(event.after),
+                    "change": short(event.size),
+                    "change_error": short(event.error),
+                    "sigma": round(event.sigma, 1),
+                }
+            )
+    rows.sort(key=lambda row: [row[name] for name in ("camera", "night", "setup", "amplifier")])
+    for together in _together(rows):
+        night = max(together, key=lambda row: (row["sigma"], row["night"]))["night"]
+        for row in together:
+            row["epoch"] = night
+    return sorted(rows, key=lambda row: [row[name] for name in ("epoch", *COLUMNS[:6])])
+
+
+def _together(rows):
+    """Yield the rows of each event: steps of one camera that are few days apart."""
+    part = []
+    for row in rows:
+        is_next = part and part[-1]["camera"] == row["camera"]
+        if part and not (is_next and day_of(row["night"]) - day_of(part[-1]["night"]) <= _TOGETHER):
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+
+
+def _events(context, rows):
+    """Return the events as the record has them: camera, night, the nights since, their steps."""
+    nights = {}
+    for groups in groups_of(context):
+        for group in groups:
+            nights.setdefault(group.camera, set()).add(group.night)
+    found = {}
+    for row in rows:
+        found.setdefault((row["epoch"], row["camera"]), []).append(row)
+    return [
+        {
+            "night": night,
+            "camera": camera,
+            "after": sum(each >= night for each in nights[camera]),
+            "steps": steps,
+        }
+        for (night, camera), steps in found.items()
+    ]
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _said(event):
+    """Return an event in words: the figures that changed, and by how much."""
+    changes = {}
+    for step in event["steps"]:
+        changes.setdefault(step["figure"], []).append(step)
+    parts = []
+    for trend in TRENDS:
+        if steps := changes.get(trend.name):
+            most = max(steps, key=lambda step: step["sigma"])
+            amplifiers = unique(step["amplifier"] for step in steps)
+            where = f" of {listing(amplifiers)}" if amplifiers else ""
+            parts.append(f"{trend.words}{where} {_change(most)}")
+    return f"{event['camera']}: a step with night {event['night']}: {'; '.join(parts)}"
+
+
+def _change(step):
+    text = f"{figure(step['before'], 3)} to {figure(step['after'], 3)} {step['unit']}"
+    if step["figure"] == "level" or not step["before"] > 0:
+        return text
+    return f"{text} ({100 * step['change'] / step['before']:+.0f} %)"
+
+
+def _advice(context, event, *, in_full=False):
+    """Return what to put into the profile; a page names it without its folder, which may move."""
+    camera = next((each for each in context.cameras if each.name == event["camera"]), None)
+    epochs = sorted({event["night"], *(camera.epochs if camera else ())})
+    line = "epochs: [" + ", ".join(f'"{epoch}"' for epoch in epochs) + "]"
+    if camera is None or not camera.path:
+        return f"if the camera was changed then, write a profile for it, with the line {line}"
+    path = camera.path if in_full else PurePath(camera.path).name
+    return f"if the camera was changed then, put into {path} the line {line}"
+
+
+def _cells(step):
+    return (
+        step["night"],
+        " ".join(filter(None, (step["camera"], step["amplifier"], step["setup"]))),
+        next(trend.words for trend in TRENDS if trend.name == step["figure"]),
+        f"{figure(step['before'])} {step['unit']}",
+        f"{figure(step['after'])} {step['unit']}",
+        f"{step['sigma']:g}",
+    )
+
+
+# -- the picture -----------------------------------------------------------------------------------
+
+
+def _pictures(context, series, events):
+    """Return a picture for each camera that has several nights."""
+    found = []
+    for camera in sorted({each.camera for each in series})[:_CAMERAS]:
+        own = [each for each in series if each.camera == camera and len(each.points) > 1]
+        if own:
+            steps = [s for event in events if event["camera"] == camera for s in event["steps"]]
+            found.append(_picture(camera, own, steps, _epochs(context).get(camera, ())))
+    return found
+
+
+def _picture(camera, series, steps, epochs):
+    """Return the picture of the figures of one camera."""
+    draw = drawing_module("steppicture")
+    nights = sorted({night for each in series for night in each.points})
+    steps = [step for step in steps if step["night"] >= nights[0]]
+    panels = []
+    for trend in TRENDS:
+        lines = [
+            draw.Line(each.name, {night: point[0] for night, point in each.points.items()})
+            for each in series
+            if each.figure == trend.name
+        ]
+        marks = tuple(unique(step["night"] for step in steps if step["figure"] == trend.name))
+        if lines:
+            panels.append(
+                draw.FigurePanel(
+                    trend.words, trend.unit, tuple(lines), marks, is_level=trend.is_level
+                )
+            )
+    begun = [night for night in epochs if night >= nights[0]]
+    png = draw.step_picture(panels, title=f"{camera}: figures over the nights", epochs=begun)
+    said = [
+        f"{panel.words} with {listing(panel.steps)}" if panel.steps else f"{panel.words}, no step"
+        for panel in panels
+    ]
+    alt = f"Figures of {camera} over {count(len(nights), 'night')}, {nights[0]} to {nights[-1]}."
+    return Picture(png, f"{alt} Steps: {'; '.join(said)}.")

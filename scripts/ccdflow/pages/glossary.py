@@ -1,0 +1,81 @@
+"""What the columns of tables are, and their units: shown where the pointer is on a heading.
+
+A kind may say it itself (`ccdflow.pages.values.Section.hints`); what it does not say is here.
+"""
+
+from __future__ import annotations
+
+_GRADE = "A: exact and of the same night; B: older, scaled down or of unknown temperature; C: a step is missing or stretched"  # noqa: E501
+
+OF_SECTIONS = {
+    "darks-and-flats": {
+        "Product": "File of the combined dark or flat, below combined/ and the night",
+        "Frames": "Number of frames that were combined",
+        "Amplifier": "The part of the detector that is read through one output",
+        "Figures": "Of a dark: current in the unit a second, hot pixels, glow; of a flat: mean level and its range, signal to noise of a pixel",  # noqa: E501
+        "Noise measured / predicted": "Noise of the product over that which its frames predict; 1 where both agree",  # noqa: E501
+        "Remarks": "What was left out or is missing, and why",
+    },
+    "masters": {
+        "Frames": "The frames that a master is for",
+        "Step": "What is corrected: bias, dark or flat",
+        "Master": "The combined frame that is taken",
+        "How": "Nights between, factor on the exposure, and what it adds to the noise",
+        "Runner-up": "The master that would have been taken next",
+        "Why it lost": "What the runner-up does worse",
+        "Grade": _GRADE,
+    },
+    "calibrated": {
+        "Frame": "Raw file, relative to the raw folder",
+        "Grade": _GRADE,
+        "Bias": "The combined bias that was subtracted",
+        "Dark": "The combined dark that was subtracted",
+        "Flat": "The combined flat that it was divided by",
+        "Sky": "Median of the image, in its unit (electrons where the gain is known)",
+        "Noise": "Noise of a pixel as measured between neighbouring rows, in the image's unit",
+        "Predicted": "The same as UNCERT predicts it, in the image's unit",
+        "Remarks": "What is missing, or why there is no calibrated frame",
+    },
+    "detector": {
+        "Amplifier": "Camera and amplifier",
+        "Gain, e-/adu": "Electrons per adu by photon transfer from pairs of flats, and its error",
+        "Gain in use": "Electrons per adu that frames are multiplied with",
+        "Read noise, e-": "Electrons, from pairs of biases, and its error",
+        "Not linear, %": "Departure from a straight line at half of the full well, percent, and its error",  # noqa: E501
+        "Full well, adu": "Level above the bias at which pixels pile up, adu",
+        "Hot": "Pixels whose dark current stands out from their neighbours'",
+        "Varying": "Pixels whose value varies from frame to frame by more than noise",
+        "Low": "Pixels that are dead or of low response",
+        "In bad columns": "Pixels in bad columns",
+    },
+    "ageing": {
+        "Masters": "Camera and type of the masters that are compared",
+        "Between them": "Variance of their difference beyond noise",
+        "A day adds": "Growth of that variance with a day between them",
+        "For the profile": "What the archive says, as it would stand in the camera's profile",
+        "In use": "What masters are chosen with",
+    },
+    "verified": {
+        "product": "File, relative to the results folder",
+        "verdict": "verified, differs, or cannot be made again",
+        "why": "What differs, or why it cannot be made again",
+    },
+}
+
+
+def hint_of(heading, section):
+    """Return what is said of a column of a section's table, '' where nobody says it.
+
+    Parameters
+    ----------
+    heading : str
+    section : ccdflow.pages.values.Section
+    """
+    for name, hint in zip(section.headings, section.hints, strict=False):
+        if name == heading and hint:
+            return hint
+    return OF_SECTIONS.get(section.anchor, {}).get(heading or REMARKS, "")
+
+
+REMARKS = "Remarks"
+"""The heading of a column that has none: screen readers need one."""

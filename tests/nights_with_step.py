@@ -1,0 +1,31 @@
+"""Tiny nights of biases of a camera that changes: what its figures over the nights are taken of."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from small_frames import LFC_LIKE, bias_cards, biases, write_raw
+
+PROFILE = LFC_LIKE.format(name="TESTCAM")
+FIRST = date(2020, 3, 1)
+
+
+def night(number):
+    """Return the name of a night."""
+    return (FIRST + timedelta(days=number)).isoformat()
+
+
+def write_night(raw, number, *, noise=4.0, level=1000, frames=3):
+    """Write the biases of a night."""
+    for place, frame in enumerate(biases(frames, noise=noise, level=level, seed=100 + number)):
+        # Three in the morning at Greenwich is the evening before in California.
+        day = FIRST + timedelta(days=number + 1)
+        cards = bias_cards(place, **{"DATE-OBS": f"{day}T03:{place:02d}:00"})
+        write_raw(raw / night(number) / f"b{place}.fits", (frame, cards))
+
+
+def write_archive(raw, nights, *, step=None, factor=1.2):
+    """Write nights whose read noise is a factor larger from one of them on."""
+    for number in range(nights):
+        is_after = step is not None and number >= step
+        write_night(raw, number, noise=4.0 * factor if is_after else 4.0)

@@ -1,0 +1,256 @@
+"""Archives written by hand in which an astronomer knows the right master, and why.
+
+The files hold headers and zeros: the choice depends on nothing else, and is made while planning.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_frames import LFC_LIKE, write_raw
+
+from ccdflow import kinds, settings
+from ccdflow.kinds import association
+from ccdflow.run import session
+from ccdflow.run.context import Planning
+
+NIGHT, BEFORE, AFTER = "2024-03-10", "2024-03-09", "2024-03-12"
+PROFILE = LFC_LIKE.format(name="TESTCAM").replace("-116.9", "0")
+TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
+
+
+class Archive:
+    """Raw frames of nights; cards are given by their names, ``CCD_TEMP`` for ``CCD-TEMP``."""
+
+    def __init__(self, folder):
+        self.raw = folder / "raw"
+        self._numbers = count()
+
+    def take(self, kind, night, frames=1, *, exptime=0.0, time="20", shape=(8, 80), **cards):
+        """Write some frames of a night, and return the path of the last one."""
+        day = date.fromisoformat(night) + timedelta(days=int(time) < 12)
+        for _ in range(frames):
+            number = next(self._numbers)
+            header = {
+                "INSTRUME": "TESTCAM",
+                "IMAGETYP": TYPES[kind],
+                "EXPTIME": exptime,
+                "DATE-OBS": f"{day}T{time}:{number // 60:02d}:{number % 60:02d}",
+                "FILTER": "V",
+                "OBJECT": kind,
+                "CCD-TEMP": -20.0,
+            }
+            header |= {name.replace("_", "-"): value for name, value in cards.items()}
+            header = {name: value for name, value in header.items() if value is not None}
+            file = f"{night}/{kind}{number:03d}.fits"
+            write_raw(self.raw / file, (np.zeros(shape, np.uint16), header))
+        return file
+
+    def calibrations(self, night, *, dark=300.0, frames=5, without=(), **cards):
+        """Write biases, darks and flats of a night."""
+        for kind, exptime in (("bias", 0.0), ("dark", dark), ("flat", 3.0)):
+            if kind not in without:
+                self.take(kind, night, frames, exptime=exptime, **cards)
+
+    def plan(self, *, profile="", **config):
+        """Return the plan of a dry run."""
+        cameras = self.raw.parent / "cameras"
+        cameras.mkdir(exist_ok=True)
+        (cameras / "testcam.yaml").write_text(PROFILE + profile)
+        results = self.raw.parent / "results"
+        values = {"raw": str(self.raw), "results": str(results), "cameras": str(cameras)}
+        values = settings.load(values | {"limits": {"settle": 0}} | config)
+        return Planning.of(session.start(values, chain=kinds.CHAIN, dry=True).context)
+
+    def chosen(self, file, **options):
+        """Return {step: (night, name) of its master, or why there is none}, and the grade."""
+        context = self.plan(**options)
+        (group,) = (g for g in context.groups.values() if g.product == f"calibrated/{file}")
+        found = {}
+        for step in group.steps:
+            use = association.taken(context, step)
+            missing = association.why_missing(context, step)
+            found[step.kind] = missing or Path(use.product).parent.name
+            grade = "C" if missing else use.grade
+            found["grade"] = max(found.get("grade", "A"), grade)
+        return found
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return Archive(tmp_path)
+
+
+OWN = {"bias": NIGHT, "dark": NIGHT, "flat": NIGHT, "grade": "A"}
+
+
+def all_of(night, grade):
+    return {"bias": night, "dark": night, "flat": night, "grade": grade}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "frame"),
+    [
+        ({"READMODE": "slow"}, {"READMODE": "fast"}, {"READMODE": "slow"}),
+        ({"GAIN": 1.0}, {"GAIN": 2.0}, {"GAIN": "1.00"}),
+        ({"PREAMP": "1x"}, {"PREAMP": "4x"}, {"PREAMP": "1x"}),
+        ({"COADDS": 1}, {"COADDS": 10}, {"COADDS": 1}),
+        ({"DETSERNO": "1111"}, {"DETSERNO": "2222"}, {"DETSERNO": "1111"}),
+        ({"AMPNAME": "L"}, {"AMPNAME": "R"}, {"AMPNAME": "L"}),
+        ({"LTV2": -10}, {"LTV2": 0}, {"LTV2": -10}),
+        ({"BLKLEVEL": 10}, {"BLKLEVEL": 50}, {"BLKLEVEL": 10}),
+    ],
+)
+def test_the_masters_of_the_frames_own_device_and_setting(archive, first, second, frame):
+    """Those of tonight are of another one, whatever they would save in noise."""
+    archive.calibrations(BEFORE, **first)
+    archive.calibrations(NIGHT, frames=20, **second)
+    file = archive.take("science", NIGHT, exptime=300.0, **frame)
+    assert archive.chosen(file) == all_of(BEFORE, "B")
+
+
+@pytest.mark.parametrize("card", ["DETSERNO", "COADDS", "PREAMP", "BLKLEVEL"])
+def test_masters_of_another_device_alone_are_none(archive, card):
+    """All flats are of the camera that was there before: nothing among them tells it."""
+    archive.calibrations(BEFORE, **{card: 1})
+    archive.calibrations(NIGHT, without=["flat"], **{card: 2})
+    file = archive.take("science", NIGHT, exptime=300.0, **{card: 2})
+    found = archive.chosen(file)
+    assert (found["bias"], found["dark"]) == (NIGHT, NIGHT)
+    assert found["flat"].endswith(f"nearest V (5, {BEFORE}) with {card} 1 instead of 2")
+
+
+def test_a_card_that_tells_the_kind_of_exposure_is_no_device(archive):
+    for kind, exptime in (("bias", 0.0), ("dark", 300.0), ("flat", 3.0)):
+        archive.take(kind, NIGHT, 3, exptime=exptime, CCDTYPE=kind, TELESCOP=kind)
+    file = archive.take("science", NIGHT, exptime=300.0, CCDTYPE="object", TELESCOP="object")
+    assert archive.chosen(file) == OWN
+
+
+def test_one_readout_mode_in_two_spellings(archive):
+    archive.calibrations(NIGHT, READMODE="Slow  Scan")
+    file = archive.take("science", NIGHT, exptime=300.0, READMODE="SLOW scan ")
+    assert archive.chosen(file) == OWN
+    # Of later nights another spelling renames nothing.
+    before = set(archive.plan().groups)
+    archive.calibrations(AFTER, READMODE="SLOW SCAN")
+    assert before <= set(archive.plan().groups)
+
+
+def test_filters_are_names_and_their_case_counts(archive):
+    """Johnson's V and Stroemgren's v are two filters: the refusal names what there is."""
+    archive.calibrations(NIGHT, FILTER="v")
+    file = archive.take("science", NIGHT, exptime=300.0)
+    assert archive.chosen(file)["flat"].endswith(f"there are v (5, {NIGHT})")
+
+
+def test_flats_of_another_angle_of_the_rotator(archive):
+    archive.calibrations(BEFORE, ROTANGLE=0.0)
+    archive.calibrations(NIGHT, ROTANGLE=90.0)
+    file = archive.take("science", NIGHT, exptime=300.0, ROTANGLE=0)
+    profile = "keywords: {optics: [ROTANGLE, PUPIL]}\n"
+    assert archive.chosen(file) == OWN
+    assert archive.chosen(file, profile=profile) == {**OWN, "flat": BEFORE, "grade": "B"}
+    again = archive.take("science", NIGHT, exptime=300.0, ROTANGLE=45.0)
+    missing = archive.chosen(again, profile=profile)["flat"]
+    assert missing.endswith("optics ROTANGLE 0 instead of ROTANGLE 45")
+
+
+def test_flats_of_two_angles_are_two_flats(archive):
+    for angle in (0.0, 90.0):
+        archive.take("flat", NIGHT, 3, exptime=3.0, ROTANGLE=angle)
+    groups = archive.plan(profile="keywords: {optics: ROTANGLE}\n").groups.values()
+    assert [len(group.files) for group in groups if group.kind == "flat"] == [3, 3]
+
+
+def test_flats_of_the_sky_and_of_a_lamp_are_never_averaged(archive):
+    archive.calibrations(NIGHT, without=["flat"])
+    archive.take("flat", NIGHT, 4, exptime=3.0, IMAGETYP="DOMEFLAT")
+    archive.take("flat", NIGHT, 6, exptime=5.0, OBJECT="twilight V")
+    file = archive.take("science", NIGHT, exptime=300.0)
+    assert archive.chosen(file) == OWN
+    groups = archive.plan().groups
+    flats = {Path(p).stem[-5:]: len(g.files) for p, g in groups.items() if g.kind == "flat"}
+    assert flats == {"_lamp": 4, "V_sky": 6}
+
+
+def test_the_dark_of_a_step_of_the_cooler(archive):
+    archive.calibrations(NIGHT, SET_TEMP=-20.0)
+    archive.take("dark", NIGHT, 5, exptime=300.0, SET_TEMP=-10.0, CCD_TEMP=-10.0)
+    cold = archive.take("science", NIGHT, exptime=300.0, SET_TEMP=-20.0, CCD_TEMP=-19.6)
+    assert archive.chosen(cold) == OWN
+    failed = archive.take("science", NIGHT, exptime=300.0, SET_TEMP=-20.0, CCD_TEMP=-5.0)
+    assert archive.chosen(failed)["dark"].startswith("no dark for 300 s")
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "night"),
+    [
+        (600.0, "2024-01-10", "2024-01-10"),  # exact, and earlier
+        (600.0, "2024-05-10", NIGHT),  # exact, but later: scaled down is enough
+        (200.0, "2024-05-10", "2024-05-10"),  # scaled up is not
+    ],
+)
+def test_darks_two_months_off_against_scaled_ones_of_the_own_night(archive, own, other, night):
+    archive.calibrations(NIGHT, dark=own)
+    archive.calibrations(other, frames=3)
+    file = archive.take("science", NIGHT, exptime=300.01)
+    assert archive.chosen(file) == {**OWN, "dark": night, "grade": "B"}
+
+
+def test_a_dark_that_is_too_short_by_a_trifle_is_not_stretched(archive):
+    """0.5 s of readout in 300 s: the dark of the night is right, not that of two months later."""
+    archive.calibrations(NIGHT)
+    archive.calibrations("2024-05-10", dark=300.5)
+    file = archive.take("science", NIGHT, exptime=300.5)
+    assert archive.chosen(file) == {**OWN, "grade": "B"}
+    assert archive.chosen(file, calibrate={"scale_up": 1})["dark"] == "2024-05-10"
+
+
+def test_a_night_is_not_split_at_midnight(archive):
+    archive.take("bias", NIGHT, 5, time="17")
+    archive.take("flat", NIGHT, 5, exptime=3.0, time="18")
+    archive.take("dark", NIGHT, 5, exptime=300.0, time="06")
+    for time in ("23", "00"):
+        file = archive.take("science", NIGHT, exptime=300.0, time=time)
+        assert archive.chosen(file) == OWN
+
+
+# -- epochs of a camera ----------------------------------------------------------------------------
+
+
+def test_an_epoch_bounds_what_a_master_may_be_used_for(archive):
+    """The camera was opened: thirty frames of the day before are of another camera."""
+    archive.calibrations(BEFORE, frames=30)
+    archive.calibrations(NIGHT, without=["flat"])
+    file = archive.take("science", NIGHT, exptime=300.0)
+    assert archive.chosen(file) == all_of(BEFORE, "B")
+    found = archive.chosen(file, profile=f'epochs: ["{NIGHT}"]\n')
+    assert (found["bias"], found["dark"]) == (NIGHT, NIGHT)
+    assert found["flat"].endswith(
+        f"nearest V (30, {BEFORE}) with epoch before {NIGHT} instead of from {NIGHT} on"
+    )
+
+
+def test_a_later_master_is_taken_within_the_epoch_only(archive):
+    archive.calibrations(NIGHT, without=["flat"])
+    archive.take("flat", AFTER, 5, exptime=3.0)
+    file = archive.take("science", NIGHT, exptime=300.0)
+    profile = 'epochs: ["2024-01-01", "{}"]\n'
+    assert archive.chosen(file, profile=profile.format("2024-03-13"))["flat"] == AFTER
+    assert archive.chosen(file, profile=profile.format("2024-03-11"))["grade"] == "C"
+
+
+def test_masters_over_nights_end_with_the_epoch(archive):
+    for night in (BEFORE, NIGHT, AFTER):
+        archive.take("bias", night, 3)
+    by = {"bias": {"group_by": ["ccdsum", "window", "readmode", "gain"]}}
+    groups = archive.plan(profile=f'epochs: ["{NIGHT}"]\n', **by).groups
+    assert sorted((g.nights, len(g.files)) for g in groups.values() if g.kind == "bias") == [
+        ((BEFORE,), 3),
+        ((NIGHT, AFTER), 6),
+    ]

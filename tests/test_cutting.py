@@ -1,0 +1,117 @@
+"""A window calibrated by hand with masters of the whole chip."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import calibrate
+
+CHIP, WINDOW = (90, 120), (slice(20, 70), slice(30, 100))
+SECTION = "[31:100,21:70]"
+
+
+def write(path, data, cards, **extensions):
+    """Write a product: image, and extensions by name."""
+    hdus = fits.HDUList([fits.PrimaryHDU(data.astype(np.float32))])
+    hdus[0].header.update(cards)
+    for name, values in extensions.items():
+        hdus.append(fits.ImageHDU(values, name=name))
+    hdus.writeto(path, overwrite=True, checksum=True)
+    return path
+
+
+def pixels(seed):
+    """Return (data, error, mask) of bias, dark and flat of the chip, and the frame's window."""
+    random = np.random.default_rng(seed)
+    levels = {"bias": (2.0, 0.6), "dark": (5.0, 0.8), "flat": (1.0, 0.01)}
+    made = {}
+    for kind, (level, error) in levels.items():
+        mask = np.zeros(CHIP, np.int16)
+        mask[25:28, 40] = 4
+        data = level + error * random.standard_normal(CHIP)
+        made[kind] = data, np.full(CHIP, error, np.float32), mask
+    return made, 400 + 15 * random.standard_normal(CHIP)
+
+
+def masters(folder, made, *, part=(slice(None), slice(None)), **changed):
+    """Write masters, or a part of them, and return the words that name them."""
+    cards = {
+        "bias": {"CCDFKEY": "b"},
+        "dark": {"BIASKEY": "b", "EXPTIME": 60.0},
+        "flat": {"BIASKEY": "b", "FLATLVL": 2e4},
+    }
+    words = []
+    for kind, (data, error, mask) in made.items():
+        own = {"BUNIT": "adu", "NCOMBINE": 9, "CCDSEC": "[1:120,1:90]"} | cards[kind] | changed
+        own = {keyword: value for keyword, value in own.items() if value is not None}
+        path = write(folder / f"{kind}.fits", data[part], own, UNCERT=error[part], MASK=mask[part])
+        words.append(f"{kind}={path}")
+    return words
+
+
+def frame(folder, data, **changed):
+    """Write the window of the frame."""
+    cards = {
+        "BUNIT": "adu", "EXPTIME": 60.0, "GAIN": 1.5, "RDNOISE": 6.0, "OVERSCAN": "[121:140,1:90]",
+        "CCDSEC": SECTION,
+    } | changed  # fmt: skip
+    cards = {keyword: value for keyword, value in cards.items() if value is not None}
+    return str(write(folder / "s.fits", data[WINDOW], cards))
+
+
+def test_a_window_is_calibrated_as_with_masters_of_the_window(tmp_path):
+    made, data = pixels(3)
+    (tmp_path / "cut").mkdir()
+    path = frame(tmp_path, data)
+    whole = masters(tmp_path, made)
+    small = masters(tmp_path / "cut", made, part=WINDOW)
+    assert calibrate.main([f"out={tmp_path / 'a'}", path, *whole]) == 0
+    assert calibrate.main([f"out={tmp_path / 'b'}", path, *small]) == 0
+    with fits.open(tmp_path / "a/s.fits") as one, fits.open(tmp_path / "b/s.fits") as other:
+        for name in (0, "UNCERT", "MASK"):
+            assert (one[name].data == other[name].data).all(), name
+        assert np.count_nonzero(one["MASK"].data) == 3
+        expected = (data - made["bias"][0] - made["dark"][0])[WINDOW] / made["flat"][0][WINDOW]
+        good = one["MASK"].data == 0
+        np.testing.assert_allclose(one[0].data[good], 1.5 * expected[good], rtol=1e-5)
+        said = str(one[0].header["HISTORY"])
+        assert one[0].header["CALGRADE"] == "B"
+        assert "bias cut to its pixels [31:100,21:70]" in " ".join(said.split())
+        assert other[0].header["CALGRADE"] == "A"
+
+
+def test_a_reversed_chip(tmp_path):
+    """Where columns run the other way, the window is counted from the other side."""
+    made, data = pixels(4)
+    words = masters(tmp_path, made, CCDSEC="[120:1,1:90]")
+    path = frame(tmp_path, data, CCDSEC="[90:21,21:70]")
+    assert calibrate.main([f"out={tmp_path / 'a'}", path, *words, "--image-only"]) == 0
+    expected = (data - made["bias"][0] - made["dark"][0])[WINDOW] / made["flat"][0][WINDOW]
+    found = fits.getdata(tmp_path / "a/s.fits")
+    good = made["bias"][2][WINDOW] == 0
+    np.testing.assert_allclose(found[good], 1.5 * expected[good], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "of_frame", "of_masters"),
+    [
+        ("no card says where it lies", {"CCDSEC": None}, {}),
+        ("no card says where it lies", {"CCDSEC": None, "DETSEC": SECTION}, {}),
+        ("another binning", {"CCDSEC": "[31:170,21:120]"}, {}),
+        ("another binning or direction", {"CCDSEC": "[100:31,21:70]"}, {}),
+        ("not within the master's", {"CCDSEC": "[81:150,21:70]"}, {}),
+        ("read by several amplifiers", {}, {"GAIN01": 1.5, "GAIN02": 1.6}),
+        ("the bias level is still in the frame", {"OVERSCAN": None}, {}),
+        ("end", {"CCDSEC": "[31:"}, {}),
+    ],
+)
+def test_what_cannot_be_cut_is_one_line(tmp_path, capsys, words, of_frame, of_masters):
+    made, data = pixels(5)
+    given = masters(tmp_path, made, **of_masters)
+    path = frame(tmp_path, data, **of_frame)
+    assert calibrate.main([f"out={tmp_path / 'out'}", path, *given]) == 1
+    said = capsys.readouterr().err
+    assert words in said or words == "end"
+    assert "s.fits" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out/s.fits").exists()

@@ -1,0 +1,119 @@
+"""With each master and without: injected noise and structure come out, and reach page and lines."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_chain_of_masters import run, take
+
+from ccdflow.frame.helping import Effect, effects
+from ccdflow.kinds import helping
+from ccdflow.kinds.science import SCIENCE as KIND
+from ccdflow.run.context import Planning
+
+SCIENCE = "calibrated/science_g1.fits"
+SHAPE, SKY, READ_NOISE = (32, 2048), 800.0, 6.0
+
+
+def sample(rng, *, bias=0.0, dark=0.0, flat=0.0, frames=9):
+    """Return rows of a frame and its masters, pixels of which scatter by so much in truth."""
+    pixels = {
+        "bias": (rng.normal(0, bias, SHAPE), READ_NOISE / frames**0.5),
+        "dark": (rng.normal(0, dark, SHAPE), READ_NOISE / frames**0.5),
+        "flat": (rng.normal(1, flat, SHAPE), (frames * 20_000.0) ** -0.5),
+    }
+    light = SKY * pixels["flat"][0]
+    frame = pixels["bias"][0] + pixels["dark"][0] + light
+    frame = frame + rng.normal(0, (READ_NOISE**2 + SKY) ** 0.5, SHAPE)
+    masters = {
+        kind: ((truth + rng.normal(0, noise, SHAPE)).astype(np.float32), 1.0)
+        for kind, (truth, noise) in pixels.items()
+    }
+    return frame.astype(np.float32), masters
+
+
+def test_each_master_changes_the_noise_by_what_it_takes_and_adds():
+    true = {"bias": 4.0, "dark": 0.0, "flat": 0.01}
+    found = effects(*sample(np.random.default_rng(1), **true))
+    added = {"bias": 36 / 9, "dark": 36 / 9, "flat": SKY**2 / (9 * 20_000)}
+    taken = {kind: true[kind] ** 2 for kind in ("bias", "dark")} | {"flat": (SKY * 0.01) ** 2}
+    for kind, effect in found.items():
+        change = effect.noise - effect.noise_without
+        assert change == pytest.approx(added[kind] - taken[kind], abs=3 * effect.noise_error)
+        assert effect.noise_error < 3
+    everything = SKY + 36 + sum(added.values())
+    assert found["bias"].noise == pytest.approx(everything, rel=0.02)
+
+
+def test_vignetting_is_structure_and_no_noise():
+    rng = np.random.default_rng(2)
+    frame, masters = sample(rng)
+    slope = np.linspace(0.8, 1.2, SHAPE[1], dtype=np.float32)
+    masters["flat"] = (masters["flat"][0] * slope, 1.0)
+    effect = effects(frame * slope, masters)["flat"]
+    assert effect.structure_without**0.5 == pytest.approx(SKY * 0.4 / 12**0.5, rel=0.03)
+    assert effect.structure**0.5 < 2
+    assert effect.noise - effect.noise_without == pytest.approx(
+        SKY**2 / 180_000, abs=3 * effect.noise_error
+    )
+
+
+def test_a_glow_in_a_few_boxes_is_structure_that_the_dark_takes():
+    rng = np.random.default_rng(4)
+    frame, masters = sample(rng)
+    glow = np.zeros(SHAPE, np.float32)
+    glow[:, :96] = 300.0
+    masters["dark"] = (masters["dark"][0] + glow, 1.0)
+    effect = effects(frame + glow, masters)["dark"]
+    # A part of 3 in 64 boxes.
+    assert effect.structure_without == pytest.approx(300**2 * 3 / 64, rel=0.05)
+    assert effect.structure < 10
+
+
+def test_a_bias_that_cancels_is_not_judged_and_one_that_half_does_by_half():
+    frame, masters = sample(np.random.default_rng(3), bias=8.0)
+    assert "bias" not in effects(frame, masters, shares={"bias": 0.0})
+    whole = effects(frame, masters)["bias"]
+    half = effects(frame, masters, shares={"bias": 0.5})["bias"]
+    # What stays in beside the noise of the master, which it subtracts half only: 0.5^2 of both.
+    gained = whole.noise_without - whole.noise
+    assert gained == pytest.approx(64 - 4, abs=3 * whole.noise_error)
+    assert half.noise_without - half.noise == pytest.approx(16 - 3, abs=3 * half.noise_error)
+
+
+def one(kind, product, values):
+    return SimpleNamespace(
+        status="made",
+        basis={"masters": [[kind, product, "key"]]},
+        data={"helps": {kind: values}, "unit": "electron"},
+    )
+
+
+def test_a_master_that_does_harm_in_its_frames_is_named():
+    worse = one("flat", "flat_B", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
+    lines = helping.lines([worse, worse])
+    assert lines == [
+        "flat does harm: flat_B: noise 10.5 e- a pixel with it and 10 without, structure 1.4 and"
+        " 1.4; 2 frames; more of its frames would help"
+    ]
+    better = one("flat", "flat_V", [110.0, 100.0, 2.0, 40.0, 1.0, 0.1])
+    unsure = one("bias", "bias", [110.0, 100.0, 2.0, 2.0, 5.0, 0.1])
+    dark = one("dark", "dark", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
+    assert helping.lines([better, unsure, dark]) == []
+    verdicts = [each.verdict for each in helping.helps_of([better, unsure, dark, worse])]
+    assert verdicts == ["no difference", "does harm", "does harm", "helps, though it adds noise"]
+
+
+def test_the_page_has_what_each_master_did_to_the_frames(tmp_path):
+    done = run(tmp_path, take(tmp_path, sky=40.0))
+    helps = done.records[SCIENCE].data["helps"]
+    assert set(helps) == {"dark", "flat"}
+    section = KIND.section(Planning.of(done.context), "2024-03-01")
+    assert [row[0] for row in section.rows] == [
+        f"{name} of 2024-03-01" for name in ("dark 20 s", "dark 60 s", "flat g", "flat r")
+    ]
+    flat = Effect(*helps["flat"])
+    assert flat.structure_without > 5 * flat.structure
+    assert section.rows[2][1].startswith("helps")

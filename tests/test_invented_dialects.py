@@ -1,0 +1,161 @@
+"""Headers invented after real instruments: values known by the kind of a card's name."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from small_frames import run_jobs
+
+from ccdflow.camera.facts import default_cards, describe
+from ccdflow.camera.geometry import card_number
+from ccdflow.frame.masters import read_master
+
+
+def header_of(*cards, nx=64, ny=48):
+    """A primary header with an image and these cards, (keyword, value, comment)."""
+    header = fits.Header()
+    for keyword, value in (("SIMPLE", True), ("BITPIX", 16), ("NAXIS", 2)):
+        header[keyword] = value
+    header["NAXIS1"], header["NAXIS2"] = nx, ny
+    for keyword, *rest in cards:
+        header.append((f"HIERARCH {keyword}" if " " in keyword else keyword, *rest))
+    return header
+
+
+def facts_of(*cards):
+    return describe([header_of(*cards)], default_cards(), (), longitude=None, file="a/x.fits")
+
+
+def test_a_filter_is_known_by_the_name_of_its_card():
+    for keyword in ("INSFLNAM", "FLT_ID", "CCDFLTID", "ESO INS FILT4 NAME", "CAHA INS FILT NAME"):
+        assert facts_of((keyword, "V_Bes 530")).filter == "V_Bes 530", keyword
+    both = facts_of(("CCDFLTID", "B"), ("IRFLTID", "J"), ("FLTWHEEL", "Open"), ("FLTPOS", "3a"))
+    assert both.filter == "B+J"
+    # The listed card counts, and an open one of the list gives way.
+    assert facts_of(("FILTER", "R"), ("MYFLTID", "none at all")).filter == "R"
+    assert facts_of(("FILTER", "Open"), ("ESO INS FILT5 NAME", "Ha")).filter == "Ha"
+    for text in ("CF-CLEAR1", "WaveplateOut", "Open (Lyot)", "No Filter"):
+        assert facts_of(("USFLTNM", text)).filter == "", text
+    assert facts_of(("FLATFILE", "f.fits"), ("FILTSYS", "SDSS"), ("INSFLID", 5)).filter == ""
+
+
+@pytest.mark.parametrize(
+    ("cards", "gain"),
+    [
+        ([("GAIN", 139), ("EGAIN", 1.0069)], 1.0069),
+        ([("GAIN", 139), ("OFFSET", 0)], None),
+        ([("GAIN", 2), ("BLKLEVEL", 10)], None),
+        ([("GAIN", 120.0, "Sensor gain")], None),
+        ([("GAIN", 0.8, "[adu/e-] conversion")], None),
+        ([("GAIN", 0.8, "electrons to ADU")], None),
+        ([("GAIN", 2)], 2.0),
+        ([("GAIN", 2.5), ("OFFSET", 10)], 2.5),
+        ([("GAIN", "0.72 (e-/adu)")], 0.72),
+        ([("CCDSENS", 2.3)], 2.3),
+        ([("RO_GAIN", 1.9)], 1.9),
+        ([("ESO DET OUT1 GAIN", 0.8), ("ESO DET OUT1 CONAD", 1.25)], 1.25),
+    ],
+)
+def test_a_gain_is_electrons_per_adu_and_no_setting(cards, gain):
+    made = facts_of(*cards)
+    assert made.gain == gain
+    assert [w for w in made.warnings if "GAIN" in w] == (
+        []
+        if gain is not None
+        else [f"GAIN: {cards[0][1]} is a setting of the readout, not electrons per adu"]
+    )
+    # The reduction uses the number that the table shows.
+    assert card_number([header_of(*cards)], default_cards()["gain"], 0) == gain
+
+
+@pytest.mark.parametrize(
+    ("cards", "date_obs"),
+    [
+        ([("UTSHUT", "2019-05-03T03:11:03.4")], "2019-05-03T03:11:03.400"),
+        ([("EXPEND", "2019-05-03T04:00:00"), ("SHUTOPEN", "2019-05-03T03:11:03")],
+         "2019-05-03T03:11:03"),
+        ([("OBSMJD", 58300.25)], "2018-07-01T06:00:00"),
+        ([("DATE-OBS", "2016-02-03"), ("EXPSTART", "21:05:33"), ("LST", "09:00:00")],
+         "2016-02-03T21:05:33"),
+        ([("DATE-OBS", "2013-06-07"), ("TM_START", 76331.0)], "2013-06-07T21:12:11"),
+        ([("DATE-OBS", "2016-02-03"), ("EXPEND", "21:05:33"), ("LTSTART", "20:00:00"),
+          ("STSTART", "09:00:00")], "2016-02-03"),
+        ([("DATE", "2019-05-03T03:11:03"), ("FILEBEG", "2019-05-03T03:11:03")], ""),
+    ],
+)  # fmt: skip
+def test_the_begin_of_an_exposure_is_known_by_the_name_of_its_card(cards, date_obs):
+    assert facts_of(*cards).date_obs == date_obs
+
+
+def test_parts_of_instruments_and_places_of_windows_tell_frames_apart():
+    for keyword, one, other in (
+        ("ESO OCS CON QUAD", 1, 2), ("FPA", "DBSP_BLUE", "DBSP_RED"), ("SPECTID", "BL", "RD"),
+        ("CHANNEL", "g", "r"), ("DETPOS", "S29", "N4"), ("X1", 0, 1024), ("Y2", 48, 300),
+    ):  # fmt: skip
+        settings = {facts_of((keyword, value)).setting for value in (one, other)}
+        assert len(settings) == 2, keyword
+    # The time at which a frame was read is no setting of the readout.
+    assert facts_of(("READTIME", "2014-05-01T22:01:51.2")).setting == ""
+    assert facts_of(("READTIME", 1e-6)).setting != ""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Dome flat V", "flat"), ("twilight B", "flat"), ("skyflat r", "flat"),
+        ("FlatField_R_3s", "flat"), ("FeAr lamp", "arc"), ("bias 2x2", "bias"), 
+        ("Dark 300s", "dark"),
+        ("Dark Nebula B33", ""), ("flat galaxy FGC 12", ""), ("M31", ""), ("zero point star", ""),
+        ("HD 1234", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_target_tell_what_is_none(name, kind):
+    made = facts_of(("IMAGETYP", "object"), ("OBJECT", name), ("EXPTIME", 3.0))
+    assert made.type == "science"
+    said = [w for w in made.warnings if "if it is of type" in w]
+    assert [w.split("if it is of type ")[1].split(",")[0] for w in said] == ([kind] if kind else [])
+
+
+def test_words_of_one_instrument_in_one_word():
+    assert facts_of(("OBSMODE", "OsirisBias")).type == "bias"
+    assert facts_of(("OBSMODE", "OsirisSkyFlat")).type == "flat"
+    assert facts_of(("OBSMODE", "IMAGING"), ("IMAGETYP", "zero")).type == "bias"
+    assert facts_of(("NDFCLASS", "MFFFF")).type == "flat"
+
+
+def write_extensions(path, kind, number, *, light, strips=False):
+    """A file of two images of unlike sizes, and perhaps their overscans as images of their own."""
+    rng = np.random.default_rng(number)
+    primary = fits.PrimaryHDU(
+        header=fits.Header(
+            {"INSTRUME": "MOSAIC", "IMAGETYP": kind, "EXPTIME": 5.0 * bool(light),
+             "DATE-OBS": f"2024-03-10T04:{number:02d}:00", "LONGITUD": -111.6, "FILTER": "V"}
+        )
+    )  # fmt: skip
+    hdus = [primary]
+    for name, shape, level, scale in (("Q1", (48, 64), 300, 1), ("Q2", (40, 56), 400, 3)):
+        data = level + light * scale + np.sqrt(light * scale + 9) * rng.standard_normal(shape)
+        hdus.append(fits.ImageHDU(np.rint(data).astype(np.uint16), name=name))
+    for name in ("OVERSCAN1", "OVERSCAN2") if strips else ():
+        hdus.append(fits.ImageHDU(np.full((48, 10), 300, np.uint16), name=name))
+    fits.HDUList(hdus).writeto(path)
+
+
+@pytest.mark.parametrize("strips", [False, True])
+def test_each_of_several_images_has_its_own_uncertainty_and_mask(strips, tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for n in range(3):
+        write_extensions(raw / f"b{n}.fits", "bias", n, light=0, strips=strips)
+        write_extensions(raw / f"f{n}.fits", "flat", n + 10, light=10_000, strips=strips)
+    run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame", "bias", "flat"))
+    said = [line for line in run.lines if "OVERSCAN1, OVERSCAN2: overscan in an image" in line]
+    assert bool(said) == strips
+    (flat,) = (tmp_path / "results" / "combined").rglob("flat*.fits")
+    with fits.open(flat) as hdus:
+        names = [hdu.name for hdu in hdus[1:]]
+        # Images first, as in a reduced frame: an image has one index in all products.
+        assert names == ["Q1", "Q2", "UNCERT1", "MASK1", "UNCERT2", "MASK2"]
+        errors = [hdus[name].data.copy() for name in ("UNCERT1", "UNCERT2")]
+    for image, error in zip(read_master(flat, "flat").images, errors, strict=True):
+        assert image.data.shape == error.shape
+        assert np.allclose(image.error(), error)

@@ -1,0 +1,227 @@
+"""The dead time of a shutter: its map, and the correction of frames, on injected truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import begin, run_jobs
+
+from ccdflow import simulate
+from ccdflow.detector import shutter
+from ccdflow.kinds import CHAIN
+from ccdflow.verify.accounts import CannotRemake, account_of_calibrated
+
+KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
+MAP = "detector/simcam/2024-03-01/shutter_103x101_1x1.fits"
+FLATS = (("g", 3, 0.5), ("g", 2, 1.0), ("g", 3, 4.0))
+
+
+# -- the map, arrays only --------------------------------------------------------------------------
+
+
+def series_of(detector, times, *, seed, lamp=0.0005, rate=12_000.0):
+    """Take flats and return their cells."""
+    rng = np.random.default_rng(seed)
+    good, values = detector.defects() == 0, []
+    for t in times:
+        light = simulate.Sky(rate * (1 + lamp * rng.normal()))
+        taken = simulate.expose(detector, "flat", t, rng=rng, filter="g", sky=light)
+        values.append(np.where(good, taken.electrons - taken.dark - taken.glow, np.nan))
+    sums, count = shutter.cell_sums(np.array(values), slice(0, detector.shape[0]), detector.shape)
+    means = sums / count
+    return shutter.Series(np.array(times), [means], [means / count], [count])
+
+
+def true_cells(detector, band="g"):
+    """Return the dead time that the cells of a flat have less its mean, and the mean."""
+    lit = np.where(detector.defects() == 0, detector.response(band), np.nan)
+    whole = slice(0, detector.shape[0])
+    light, _ = shutter.cell_sums(lit[None], whole, detector.shape)
+    lost, _ = shutter.cell_sums((lit * detector.dead_time)[None], whole, detector.shape)
+    mean = lost.sum() / light.sum()
+    return lost[0] / light[0] - mean, mean
+
+
+TIMES = [0.5] * 3 + [1.0] * 2 + [4.0] * 2
+
+
+def test_the_injected_dead_time_returns_within_its_error():
+    pulls, means, sizes = [], [], []
+    for seed in range(12):
+        detector = simulate.draw_detector((101, 103), seed=seed, shutter=0.02)
+        found = shutter.measure_dead_time([series_of(detector, TIMES, seed=seed)])
+        truth, mean = true_cells(detector)
+        pulls.append((found.excess[0] - truth) / found.error[0])
+        means.append((found.mean - mean) / found.mean_error)
+        sizes.append(found.error[0].mean())
+    pulls = np.concatenate(pulls)
+    assert abs(pulls.mean()) < 3 / pulls.size**0.5
+    assert pulls.std() == pytest.approx(1, abs=0.1)
+    assert 0.5 < np.sqrt(np.mean(np.square(means))) < 2
+    assert np.mean(sizes) < 5e-4
+
+
+def test_a_lamp_that_drifts_changes_no_map_and_tells_no_mean():
+    detector = simulate.draw_detector((101, 103), seed=3, shutter=0.02)
+    wild = shutter.measure_dead_time([series_of(detector, TIMES, seed=5, lamp=0.1)])
+    truth, _ = true_cells(detector)
+    pulls = (wild.excess[0] - truth) / wild.error[0]
+    assert pulls.std() < 1.4
+    assert np.isnan(wild.mean)
+
+
+def test_filters_tell_of_one_shutter_together():
+    detector = simulate.draw_detector((101, 103), seed=3, shutter=0.02)
+    one = series_of(detector, TIMES, seed=5)
+    two = series_of(detector, TIMES, seed=6)
+    alone, both = (shutter.measure_dead_time(each) for each in ([one], [one, two]))
+    ratio = both.error[0] / alone.error[0]
+    assert np.median(ratio) == pytest.approx(2**-0.5, rel=0.1)
+
+
+def test_the_scatter_of_the_flats_decides_on_errors_not_the_gain_assumed():
+    detector = simulate.draw_detector((101, 103), seed=3, shutter=0.02)
+    one = series_of(detector, TIMES, seed=5)
+    wrong = shutter.Series(one.seconds, one.means, [4 * one.variances[0]], one.counts)
+    right, other = (shutter.measure_dead_time([each]) for each in (one, wrong))
+    np.testing.assert_allclose(other.error[0], right.error[0], rtol=1e-9)
+    assert other.chi2 == pytest.approx(right.chi2 / 4)
+
+
+def test_what_a_map_does_to_pixels_is_what_the_shutter_did():
+    """A parabola on cells, back on pixels; and the factor, worked out by hand for two exposures."""
+    y, x = np.indices((101, 103))
+    dead = 0.02 * ((y - 50) ** 2 + (x - 51) ** 2) / 5101
+    cells = shutter.cell_sums(dead[None], slice(0, 101), (101, 103))
+    mean = dead.mean()
+    excess = cells[0][0] / cells[1] - mean
+    back = shutter.plane(excess, (101, 103)) + mean
+    assert np.abs(back - dead).max() < 1e-3
+    error = np.full(excess.shape, 1e-4)
+    factor, variance = shutter.correction(excess, error, mean, 0.5, [1.0, 4.0], (101, 103))
+    flat = ((1 - back) / (1 - mean) + (4 - back) / (4 - mean)) / 2
+    np.testing.assert_allclose(factor, flat / ((0.5 - back) / 0.5), rtol=1e-6)
+    slope = 1 / (0.5 - mean) - (1 / (1 - mean) + 1 / (4 - mean)) / 2
+    np.testing.assert_allclose(variance, (1e-4 * slope) ** 2, rtol=1e-5)
+    # Without the mean, the frame keeps its own.
+    factor, _ = shutter.correction(excess, error, np.nan, 0.5, [4.0], (101, 103))
+    np.testing.assert_allclose(
+        factor, (1 - (back - mean) / 4) / (1 - (back - mean) / 0.5), rtol=1e-6
+    )
+    with pytest.raises(ValueError, match="no longer than the dead time"):
+        shutter.correction(excess, error, mean, 0.01, [4.0], (101, 103))
+
+
+def test_a_cell_without_good_pixels_takes_its_neighbours():
+    cells = np.array([[1.0, np.nan, 1.0], [1.0, 1.0, 1.0]])
+    assert (shutter.plane(cells, (32, 48)) == 1).all()
+
+
+# -- the workflow ----------------------------------------------------------------------------------
+
+
+def take(tmp_path, flats=FLATS):
+    detector = simulate.draw_detector((101, 103), seed=1, shutter=0.05, traps=0, filling=0)
+    return small_chain.make(
+        tmp_path / "raw", detector=detector, flats=flats, flat_level=40_000.0, lamp_drift=0.0005,
+        science=(("g", 0.7, 2),), sky=20_000.0, stars=0,
+    )  # fmt: skip
+
+
+def run(tmp_path, profile, results="results"):
+    return run_jobs(
+        tmp_path / "raw", tmp_path / results, {"simcam": profile}, kinds=KINDS, detector={}
+    )
+
+
+def left(tmp_path, profile):
+    session = begin(tmp_path / "raw", tmp_path / "results", {"simcam": profile}, detector={})
+    found = {job.product for job in session.plan.jobs.values() if job.kind in KINDS}
+    session.lock.close()
+    return found
+
+
+def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(tmp_path):
+    chain = take(tmp_path)
+    done = run(tmp_path, chain.profile)
+    perfect, good = chain.perfect("science_g1.fits"), chain.good("science_g1.fits")
+    with fits.open(done.results / MAP) as hdus:
+        truth, mean = true_cells(chain.detector)
+        pulls = (hdus["EXCESS"].data - truth) / hdus["ERROR"].data
+        header = hdus[0].header
+    assert pulls.std() < 1.3
+    assert abs(header["SHUTMEAN"] - mean) < 4 * header["SHUTMERR"] < 0.004
+    (said,) = [line for line in done.lines if line.startswith("shutter:")]
+    assert f"{MAP}: 2 frames of its night, the shortest of 0.7 s, would be off by up to" in said
+    assert said.endswith("`shutter: measured` in the camera's profile corrects them")
+    plain = done.open(FRAMES[0])
+    assert not {"SHUTCOR", "SHUTKEY", "SHUTMEAN"} & set(plain[0].header)
+    key = done.records[MAP].key
+
+    profile = chain.profile + "shutter: measured\n"
+    remade = left(tmp_path, profile)
+    assert remade == {*FRAMES, NIGHT}
+    done = run(tmp_path, profile)
+    assert not [line for line in done.lines if line.startswith("shutter:")]
+    hdus = done.open(FRAMES[0])
+    assert (hdus[0].header["SHUTCOR"], hdus[0].header["SHUTKEY"]) == (MAP, key)
+    assert hdus[0].header["SHUTMEAN"] == header["SHUTMEAN"]
+    assert left(tmp_path, profile) == set()
+
+    y, x = np.indices(good.shape)
+    corner = np.hypot(y - 50, x - 51) > 60
+    ratios = [image[0].data / perfect for image in (plain, hdus)]
+    off = [r[good & corner].mean() / r[good & ~corner].mean() - 1 for r in ratios]
+    assert off[0] < -0.03
+    assert abs(off[1]) < 0.0015
+    assert ratios[1][good].mean() == pytest.approx(1, abs=0.0015)
+    pull = (hdus[0].data - perfect)[good] / hdus["UNCERT"].data[good]
+    assert pull.std() == pytest.approx(1, abs=0.04)
+
+
+FRAMES = ("calibrated/science_g1.fits", "calibrated/science_g2.fits")
+NIGHT = "nights/2024-03-01/report.html"
+
+
+def test_without_a_map_the_frame_is_made_and_says_so(tmp_path):
+    chain = take(tmp_path, flats=(("g", 4, 1.0),))
+    done = run(tmp_path, chain.profile + "shutter: measured\n")
+    assert MAP not in done.records
+    header = done.open(FRAMES[0])[0].header
+    assert "SHUTCOR" not in header
+    assert any("shutter not corrected: no flats of several" in line for line in header["HISTORY"])
+
+
+def test_a_flat_that_changes_makes_the_map_again_and_what_depends_on_it(tmp_path):
+    chain = take(tmp_path)
+    profile = chain.profile + "shutter: measured\n"
+    done = run(tmp_path, profile)
+    before = (done.results / MAP).read_bytes()
+    assert left(tmp_path, profile) == set()
+    (done.results / MAP).unlink()
+    assert left(tmp_path, profile) == {MAP}
+    assert run(tmp_path, profile).records.keys() == {MAP}
+    assert (done.results / MAP).read_bytes() == before
+    path = tmp_path / "raw/flat_g0.5_1.fits"
+    with fits.open(path) as hdus:
+        hdus[0].data[50:60, 50:60] += 1
+        hdus.writeto(path, overwrite=True)
+    remade = left(tmp_path, profile)
+    flat = "combined/2024-03-01/flat_simcam_103x101_1x1_g.fits"
+    pixels = "detector/simcam/2024-03-01/pixels_103x101_1x1.fits"
+    epoch = "detector/simcam/bad_pixels_all_103x101_1x1.fits"
+    assert remade == {
+        "reduced/flat_g0.5_1.fits", flat, pixels, MAP, epoch, "detector.csv", "flat_quality.csv",
+        "associations.csv", *FRAMES, NIGHT, "report.html",
+    }  # fmt: skip
+    again, fresh = run(tmp_path, profile), run(tmp_path, profile, results="fresh")
+    for name in (MAP, *FRAMES):
+        assert (again.results / name).read_bytes() == (fresh.results / name).read_bytes()
+
+
+def test_verify_says_why_it_cannot_make_a_corrected_frame_again():
+    header = fits.Header([("SHUTCOR", MAP), ("REDKEY", "a"), ("CCDFKEY", "b")])
+    with pytest.raises(CannotRemake, match="corrected for the shutter, which ccdproc does not do"):
+        account_of_calibrated([header])

@@ -1,0 +1,373 @@
+"""Steps in figures over the nights: how many are found and dated, and what is none."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import steady_cameras
+from nights_with_step import PROFILE, night, write_archive, write_night
+from small_frames import begin, run_jobs
+
+from ccdflow import settings as settings_module
+from ccdflow.detector.trends import FEWEST, TRENDS, find_steps
+from ccdflow.kinds import CHAIN
+from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.trend_series import FigureSeries, series_of
+from ccdflow.kinds.trends import RECENT, TRENDS_TABLE
+from ccdflow.run import ledger
+from ccdflow.run.context import Context
+from ccdflow.run.job import Group, Step, Use
+
+BY_NAME = {trend.name: trend for trend in TRENDS}
+
+
+# -- power -----------------------------------------------------------------------------------------
+
+
+def dated(trend, archives, **options):
+    """Return how many archives with a step have that one event, with the night of the step."""
+    rng, hits = np.random.default_rng(17), 0
+    for _ in range(archives):
+        days, values, first = steady_cameras.archive_with_step(rng, **options)
+        hits += [event.first for event in trend.steps(days, values)] == [first]
+    return hits
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("read_noise", {"scatter": 0.002}),
+        ("read_noise", {"scatter": 0.01}),
+        ("dark_rate", {"scatter": 0.03}),
+        ("read_noise", {"scatter": 0.01, "nights": 30}),
+        ("dark_rate", {"scatter": 0.03, "nights": 300}),
+    ],
+)
+def test_a_step_of_20_percent_is_dated_to_the_night_in_95_of_100_archives(name, options):
+    assert dated(BY_NAME[name], 100, **options) >= 95
+
+
+def test_size_and_error_of_a_step_are_those_injected():
+    rng, pulls = np.random.default_rng(3), []
+    for _ in range(60):
+        days, values, first = steady_cameras.archive_with_step(rng, scatter=0.01, bad=0)
+        (event,) = find_steps(days, values)
+        sign = np.sign(event.size)
+        truth = sign * 0.2 * 100 * (event.before / 100)
+        pulls.append((event.size - truth) / event.error)
+        assert event.size == pytest.approx(event.after - event.before)
+        assert (event.first, event.last_before) == (first, first - 1)
+    # Errors are a little too large rather than too small: nights that resemble one another by
+    # chance count for less.
+    assert 0.6 < np.std(pulls) < 1.25
+    assert abs(np.mean(pulls)) < 0.4
+
+
+def test_two_steps_are_two_events_and_a_step_back_is_one():
+    rng = np.random.default_rng(4)
+    values = 10 + 0.1 * rng.standard_normal(120)
+    values[30:] += 1
+    values[80:] -= 2
+    events = find_steps(np.arange(120), values)
+    assert [event.first for event in events] == [30, 80]
+    assert [round(event.size) for event in events] == [1, -2]
+
+
+@pytest.mark.parametrize("change", [lambda v: 3 * v, lambda v: v + 50, lambda v: -v])
+def test_units_change_no_night(change):
+    rng = np.random.default_rng(5)
+    for _ in range(10):
+        days, values, _ = steady_cameras.archive_with_step(rng)
+        nights = [(event.first, event.last_before) for event in find_steps(days, values)]
+        assert [(e.first, e.last_before) for e in find_steps(days, change(values))] == nights
+
+
+def test_a_step_waits_for_five_nights():
+    rng = np.random.default_rng(6)
+    values = 10 + 0.1 * rng.standard_normal(40)
+    values[20:] += 2
+    days = np.arange(40.0)
+    seen = {n: [e.first for e in find_steps(days[:n], values[:n])] for n in range(10, 41)}
+    assert {n for n, found in seen.items() if found} == set(range(20 + FEWEST, 41))
+    assert all(found == [20] for n, found in seen.items() if found)
+
+
+def test_nights_that_are_missing_or_bad_beside_a_step_do_not_move_it():
+    rng = np.random.default_rng(7)
+    values = 10 + 0.1 * rng.standard_normal(60)
+    values[30:] += 2
+    values[[28, 31]] = 40, math.nan
+    (event,) = find_steps(np.arange(60), values)
+    assert (event.first, event.last_before) == (30, 29)
+    values[30] = math.nan
+    (event,) = find_steps(np.arange(60), values)
+    assert (event.first, event.last_before) == (32, 29)
+
+
+# -- false alarms ----------------------------------------------------------------------------------
+
+
+def false_alarms(cameras, *, nights=365, seed=0):
+    """Return the false alarms of all figures of so many cameras together."""
+    rng = np.random.default_rng(seed)
+    return sum(
+        len(find_steps(days, values))
+        for _ in range(cameras)
+        for days, values in steady_cameras.steady_camera(rng, nights=nights)
+    )
+
+
+def test_steady_cameras_have_less_than_one_false_alarm_a_year_of_nights():
+    assert false_alarms(20) <= 4
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("nights", "cameras"), [(60, 600), (365, 300), (3650, 10)])
+def test_steady_cameras_have_less_than_a_fifth_of_a_false_alarm_a_year(nights, cameras):
+    assert false_alarms(cameras, nights=nights, seed=nights) < 0.2 * cameras * nights / 365
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("name", ["read_noise", "dark_rate"])
+def test_steps_are_dated_in_1000_archives(name):
+    assert dated(BY_NAME[name], 1000, scatter=0.02) >= 950
+
+
+WHITE = np.random.default_rng(8).standard_normal(200)
+DAYS = np.arange(200.0)
+
+
+@pytest.mark.parametrize(
+    ("days", "values"),
+    [
+        (DAYS, WHITE),
+        (DAYS, WHITE + 0.2 * DAYS),
+        (DAYS, WHITE + 20 * np.sin(2 * np.pi * DAYS / 365)),
+        (DAYS, np.where(DAYS == 100, 1e4, WHITE)),
+        (DAYS, np.where(DAYS % 20 < 2, WHITE + 50, WHITE)),
+        (DAYS, np.zeros(200)),
+        (DAYS, np.full(200, math.nan)),
+        (DAYS, np.where(DAYS == 100, math.inf, 7.0)),
+        (DAYS, np.cumsum(WHITE)),
+        (DAYS, np.where(DAYS < 60, 10 * WHITE, WHITE)),
+        (DAYS + 150 * (DAYS >= 100), WHITE + 10 * np.sin(2 * np.pi * DAYS / 365)),
+        (30 * DAYS, WHITE + 20 * np.sin(2 * np.pi * 30 * DAYS / 365.25)),
+        (DAYS[:9], WHITE[:9] + 100 * (DAYS[:9] >= 5)),
+        (DAYS[:0], WHITE[:0]),
+    ],
+    ids=[
+        "scatter", "ageing", "season", "a bad night", "pairs of bad nights", "nothing but zeros",
+        "nothing known", "an infinite value", "a walk at random", "noise that ends",
+        "a gap of 150 nights", "a night a month", "too few nights", "none",
+    ],
+)  # fmt: skip
+def test_what_is_no_step(days, values):
+    assert find_steps(days, values) == []
+    assert [t.name for t in TRENDS if t.steps(days, values, noise=1.0)] == []
+
+
+def test_a_small_step_is_none_however_sure_it_is():
+    rng = np.random.default_rng(9)
+    values = 100 + 0.01 * rng.standard_normal(100)
+    values[50:] += 1
+    days = np.arange(100)
+    assert BY_NAME["read_noise"].steps(days, values) == []
+    assert BY_NAME["level"].steps(days, values, noise=5.0) == []
+    assert len(BY_NAME["level"].steps(days, values, noise=1.0)) == 1
+    assert len(find_steps(days, values)) == 1
+
+
+def test_few_hot_pixels_scatter_by_one_at_least():
+    rng = np.random.default_rng(10)
+    days, few = np.arange(100), np.full(100, 8.0)
+    few[50:] = 9
+    assert BY_NAME["hot"].steps(days, few) == []
+    few[50:] = 15
+    assert [event.first for event in BY_NAME["hot"].steps(days, few)] == [50]
+    assert BY_NAME["hot"].steps(days, rng.poisson(2, 100)) == []
+    many = rng.poisson(np.where(days < 50, 300, 400)).astype(float)
+    assert [event.first for event in BY_NAME["hot"].steps(days, many)] == [50]
+
+
+def test_an_epoch_parts_a_series():
+    rng = np.random.default_rng(11)
+    names = [(date(2024, 1, 1) + timedelta(days=n)).isoformat() for n in range(60)]
+    values = 5 * (1 + 0.01 * rng.standard_normal(60)) * np.where(np.arange(60) < 30, 1, 1.2)
+    points = {n: (v, math.nan, math.nan) for n, v in zip(names, values, strict=True)}
+    series = FigureSeries("cam", "", "A", "read_noise", dict(sorted(points.items(), reverse=True)))
+    ((nights, event),) = series.events()
+    assert nights[event.first] == names[30]
+    assert series.events([names[30]]) == []
+    ((nights, event),) = series.events([names[10]])
+    assert (nights[0], nights[event.first]) == (names[10], names[30])
+
+
+# -- darks of other temperatures and exposures -----------------------------------------------------
+
+
+def measured_context(nights):
+    """Return a context with the measurement of each (night, temperature, exposures, rate)."""
+    groups, records = {}, {}
+    for name, degrees, exposures, rate in nights:
+        uses = []
+        for seconds in exposures:
+            product = f"combined/{name}/dark_cam_{seconds}s.fits"
+            shared = (("exptime", str(seconds)), ("temperature", degrees))
+            groups[product] = Group(product, name, "cam", shared, (), (name,), DARK.name)
+            records[product] = ledger.Record(product, "dark", "k")
+            uses.append(Use(product, 0, 1.0, 0.0, "A"))
+        product = f"detector/cam/{name}/pixels_9x9.fits"
+        groups[product] = Group(
+            product, name, "cam", (), (), (name,), "detector", (Step("dark", tuple(uses)),)
+        )
+        figures = {"amplifier": "A", "gain": math.nan, "gain_error": math.nan, "hot": 9}
+        data = {"quality": [figures | {"dark_rate": rate}]}
+        records[product] = ledger.Record(product, "detector", "k", data=data)
+    values = settings_module.load({"raw": "raw", "results": "results"})
+    store = SimpleNamespace(rows={})
+    return Context(values, None, None, store, records, CHAIN, groups=groups)
+
+
+def test_darks_of_another_temperature_or_exposure_are_a_series_of_their_own():
+    found = series_of(
+        measured_context(
+            [
+                ("2024-01-01", "-100", (20, 60), 1.0),
+                ("2024-01-02", "-99.6", (20, 60), 1.1),
+                ("2024-01-03", "-80", (20, 60), 9.0),
+                ("2024-01-04", "-100.2", (60,), 2.0),
+                ("2024-01-05", "-100", (60, 180), 1.2),
+                ("2024-01-06", "-100", (), math.nan),
+            ]
+        )
+    )
+    nights = {(each.figure, each.setup): sorted(each.points) for each in found}
+    assert nights == {
+        ("dark_rate", "9x9 -100 C several exposures"): ["2024-01-01", "2024-01-02", "2024-01-05"],
+        ("dark_rate", "9x9 -100 C 60 s"): ["2024-01-04"],
+        ("dark_rate", "9x9 -80 C several exposures"): ["2024-01-03"],
+        ("hot", "9x9 -100 C 20+60 s"): ["2024-01-01", "2024-01-02"],
+        ("hot", "9x9 -80 C 20+60 s"): ["2024-01-03"],
+        ("hot", "9x9 -100 C 60 s"): ["2024-01-04"],
+        ("hot", "9x9 -100 C 60+180 s"): ["2024-01-05"],
+    }
+
+
+# -- the workflow ----------------------------------------------------------------------------------
+
+KINDS = ("frame", "bias", "table", "trends", "index")
+NIGHTS, STEP, FACTOR = 18, 9, 1.4
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A run on an archive whose read noise is 40 % larger from its tenth night on."""
+    folder = tmp_path_factory.mktemp("archive")
+    write_archive(folder / "raw", NIGHTS, step=STEP, factor=FACTOR)
+    return folder, make(folder, folder / "results")
+
+
+def make(folder, results, profile=PROFILE, **config):
+    return run_jobs(folder / "raw", results, {"test": profile}, kinds=KINDS, detector={}, **config)
+
+
+def to_make(folder, results, profile=PROFILE):
+    running = begin(folder / "raw", results, {"test": profile}, detector={})
+    running.lock.close()
+    return {job.product for job in running.plan.of_kind(*KINDS)}
+
+
+def said(run):
+    return [line for line in run.lines if line.startswith("trends: ")]
+
+
+def test_a_step_is_a_row_a_line_and_a_section_and_gone_with_its_epoch(archive):
+    folder, run = archive
+    (row,) = pd.read_csv(run.results / "events.csv").itertuples()
+    assert (row.night, row.night_before, row.epoch) == (night(STEP), night(STEP - 1), night(STEP))
+    assert (row.camera, row.setup, row.amplifier, row.figure) == (
+        "test",
+        "64x40",
+        "A",
+        "read_noise",
+    )
+    assert row.after / row.before == pytest.approx(FACTOR, rel=0.05)
+    assert row.change_error < 0.1 * row.change
+    (line,) = said(run)
+    assert f"test: a step with night {night(STEP)}: read noise of A" in line
+    assert line.endswith(f'put into {folder}/cameras/test.yaml the line epochs: ["{night(STEP)}"]')
+    page = (run.results / "report.html").read_text()
+    assert f"Steps: bias level, no step; read noise with {night(STEP)}." in page
+    assert str(folder) not in page
+    assert to_make(folder, run.results) == set()
+    # The line is put into the profile.
+    epoch = line.partition("the line ")[2]
+    accepted = f"{PROFILE}{epoch}\n"
+    assert to_make(folder, run.results, accepted) == {"events.csv", "report.html"}
+    before = {path: path.read_bytes() for path in (run.results / "reduced").rglob("*.fits")}
+    again = make(folder, run.results, accepted)
+    assert said(again) == []
+    assert pd.read_csv(run.results / "events.csv").empty
+    assert {path: path.read_bytes() for path in before} == before
+    make(folder, run.results)
+
+
+def test_a_night_at_the_end_makes_itself_the_table_and_the_overview(archive):
+    folder, run = archive
+    write_night(folder / "raw", NIGHTS, noise=4 * FACTOR)
+    name = night(NIGHTS)
+    assert to_make(folder, run.results) == {
+        *(f"reduced/{name}/b{place}.fits" for place in range(3)),
+        f"combined/{name}/bias_test_64x40.fits",
+        "bias_quality.csv", "events.csv", "report.html",
+    }  # fmt: skip
+    for path in (folder / "raw" / name).iterdir():
+        path.unlink()
+    assert "events.csv" not in to_make(folder, run.results)
+
+
+def test_nights_in_another_order_make_the_same_table(archive, tmp_path):
+    folder, run = archive
+    late = tmp_path / "raw" / night(3)
+    (tmp_path / "raw").mkdir()
+    for path in sorted((folder / "raw").iterdir()):
+        (tmp_path / "raw" / path.name).symlink_to(path)
+    late.unlink()
+    first = make(tmp_path, tmp_path / "results")
+    late.symlink_to(folder / "raw" / night(3))
+    second = make(tmp_path, tmp_path / "results")
+    one, other = (r.records["events.csv"] for r in (first, second))
+    assert one.key != other.key
+    assert other.key == run.context.outcome("events.csv").key
+    for name in ("events.csv", "report.html"):
+        assert (tmp_path / "results" / name).read_bytes() == (run.results / name).read_bytes()
+
+
+def test_an_old_step_is_on_the_page_and_not_among_the_last_lines(archive):
+    _, run = archive
+    record = run.context.outcome("events.csv")
+    (event,) = record.data["events"]
+    assert event["after"] == NIGHTS - STEP
+
+    def lines(after):
+        old = ledger.Record(
+            "events.csv", "trends", "k", data={"events": [{**event, "after": after}]}
+        )
+        return TRENDS_TABLE.closing(run.context, [old])
+
+    assert (len(lines(RECENT)), lines(RECENT + 1)) == (1, [])
+
+
+def test_switched_off_nothing_is_made_or_touched(archive):
+    folder, run = archive
+    before = (run.results / "events.csv").read_bytes()
+    running = begin(folder / "raw", run.results, {"test": PROFILE}, detector={"enabled": False})
+    running.lock.close()
+    assert "events.csv" not in running.plan.jobs
+    assert "events.csv" not in running.plan.leaving
+    assert (run.results / "events.csv").read_bytes() == before

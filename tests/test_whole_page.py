@@ -1,0 +1,104 @@
+"""Pages of a simulated night with everything on them: hints, headings, names, axe finds nothing."""
+
+import html.parser
+import re
+from collections import Counter
+
+import pytest
+import small_chain
+from astropy.io import fits
+from browser import AXE, CHROMIUM, act
+from small_frames import run_jobs
+
+from ccdflow.kinds import CHAIN
+
+SATURATED = "science_g1.fits"
+
+
+class Headings(html.parser.HTMLParser):
+    """The headings of the tables of a page, and the names of its elements."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.columns, self.ids, self.labels = [], [], []
+        self._section, self._column = "", None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        if tag == "section":
+            self._section = given["aria-labelledby"]
+            self.labels.append(self._section)
+        elif tag == "th" and given.get("scope") in ("col", "colgroup"):
+            self._column = [self._section, given.get("title", ""), ""]
+
+    def handle_data(self, data):
+        if self._column is not None:
+            self._column[2] += data.strip()
+
+    def handle_endtag(self, tag):
+        if tag == "th" and self._column is not None:
+            self.columns.append(tuple(self._column))
+            self._column = None
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The page of the tiny night and the overview, with sections of all kinds: [path, path]."""
+    top = tmp_path_factory.mktemp("pages")
+    chain = small_chain.make(top / "raw")
+    # The core of a star, smaller than a pixel of the small picture of a large frame.
+    with fits.open(chain.raw / SATURATED, mode="update") as hdus:
+        hdus[0].data[50:53, 20:24] = 65535
+    done = run_jobs(
+        chain.raw, top / "results", {"simcam": chain.profile},
+        kinds=[kind.name for kind in CHAIN], pictures={"per_type": 1}, detector={"enabled": True},
+    )  # fmt: skip
+    return [done.results / f"nights/{small_chain.NIGHT}/report.html", done.results / "report.html"]
+
+
+def test_every_column_of_every_table_has_a_name_and_a_word_on_hovering(pages):
+    found = [column for page in pages for column in Headings(page.read_text("utf-8")).columns]
+    sections = {section for section, _, _ in found}
+    assert {"darks-and-flats", "calibrated", "masters", "detector"} <= sections
+    lacking = [(section, name) for section, hint, name in found if not hint or not name]
+    # A kind says it in `Section.hints`, or `ccdflow.pages.glossary` does.
+    assert lacking == []
+
+
+def test_no_two_parts_of_a_page_have_one_name(pages):
+    for page in pages:
+        seen = Headings(page.read_text("utf-8"))
+        assert [name for name, count in Counter(seen.ids).items() if count > 1] == []
+        assert [name for name, count in Counter(seen.labels).items() if count > 1] == []
+        assert set(seen.labels) <= set(seen.ids)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_page_of_everything_fits_and_axe_finds_no_fault(pages):
+    look = """
+    for (const each of document.querySelectorAll("details")) each.open = true;
+    const wide = [...document.querySelectorAll(".scroll")]
+      .filter((each) => each.scrollWidth > each.clientWidth + 1).map((each) => each.ariaLabel);
+    const found = window.axe ? (await axe.run(document)).violations : [];
+    return [wide, document.documentElement.scrollWidth,
+      found.map((each) => [each.id, each.nodes[0].html])];
+    """
+    for page in pages:
+        scripts = (AXE,) if AXE.is_file() else ()
+        assert act(page, look, scripts=scripts) == [[], 1300, []]
+
+
+def test_a_frame_with_a_saturated_star_is_marked_with_the_number_of_its_pixels(pages):
+    tiles = re.findall(r"<li data-kind.*?</li>", pages[0].read_text("utf-8"))
+    marked = {
+        name[1]: why[1]
+        for tile in tiles
+        if (why := re.search(r'title="([^"]*)">saturated<', tile))
+        and (name := re.search(r'class="name">([^<]*)<', tile))
+    }
+    with fits.open(pages[0].parents[2] / f"calibrated/{SATURATED}") as hdus:
+        count = int((hdus["MASK"].data & 1).astype(bool).sum())
+    assert count >= 12
+    assert marked == {"science_g1": f"{count} pixels of it"}
