@@ -18,8 +18,7 @@ import os
 import sys
 
 from ccdflow import commandline
-from ccdflow.errors import UserError
-from ccdflow.verify import table, verdicts
+from ccdflow.verify import command
 
 
 def parse(arguments=None):
@@ -35,35 +34,17 @@ def parse(arguments=None):
     return commandline.parse(parser, arguments)
 
 
-def named(results, words):
-    """Return the products that are named, relative to the results folder."""
-    there = set(table.products_of(results))
-    products = []
-    for word in words:
-        product = word.removeprefix(f"{results.as_posix()}/")
-        if product not in there:
-            raise UserError(
-                "there is no such product",
-                file=results / product,
-                allowed=f"a file below {results}/reduced or {results}/combined",
-            )
-        products.append(product)
-    return products
-
-
 def run(options):
     """Verify the products, and return the lines on them and the exit status."""
     raw, results = (commandline.path(options, name, must_exist=True) for name in options.names)
-    if options.words:
-        products = named(results, options.words)
-    else:
-        products = table.products_of(results) if options.all else table.sample_of(results)
-    found, fresh = table.verify_products(
-        products, raw=raw, results=results, whole=options.whole, threads=options.cores
+    return command.said_of(
+        raw,
+        results,
+        words=options.words,
+        every=options.all,
+        whole=options.whole,
+        threads=options.cores,
     )
-    lines = [f"ccdflow: {line}" for line in table.lines_of(found, fresh)]
-    differs = any(verdict.verdict == verdicts.DIFFERS for verdict in found)
-    return "\n".join(lines), int(differs)
 
 
 def main(arguments=None):

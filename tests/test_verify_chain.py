@@ -85,7 +85,7 @@ def _pixel(step):
         ("combined/flat", _pixel(1e-5), 0, "1 pixels differ"),
         ("calibrated/science", _pixel(0.1), 0, "1 pixels differ"),
         ("combined/flat", _pixel(1e-4), 1, "1 standard errors"),
-        ("calibrated/science", _pixel(-1e6), 1, "below the read noise"),
+        ("calibrated/science", _pixel(1e-3), 1, "1 standard errors"),
         ("calibrated/science", _pixel(128), 2, "1 pixels of the mask"),
         ("calibrated/science", card("SKYLVL", 7.0), 0, "SKYLVL is "),
         ("calibrated/science", card("NSAT", 7000), 0, "NSAT is "),

@@ -45,3 +45,7 @@ def test_the_lines_for_a_calibrated_frame_print_true(tmp_path, monkeypatch, line
     assert said_by(lines[1]) == "True"
     # One adu more in a pixel of the flat, and they differ.
     assert said_by(lines[1].replace("norm_value=1)", "norm_value=1.00001)")) == "False"
+
+
+def test_each_product_takes_ten_lines(lines):
+    assert [len(block.splitlines()) <= 10 for block in lines] == [True, True]

@@ -25,6 +25,7 @@ class BadPixels(Kind):
     short = "maps of bad pixels"
     todo = "make"
     place = "detector/"
+    version = 2
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
@@ -88,8 +89,9 @@ class BadPixels(Kind):
             )
             for r in made
         ]
-        newest = sorted({r.data["night"] for r in made})[-context.settings["detector"]["nights"] :]
-        share = context.settings["detector"]["share"]
+        settings = context.settings["detector"]
+        newest = sorted({r.data["night"] for r in made})[-settings["nights"] :]
+        share = settings["share"]
         images, tables = [], []
         for number, shape in enumerate(shapes):
             nights = [one[number] for one in seen]
@@ -103,7 +105,14 @@ class BadPixels(Kind):
             ("EPOCH", dict(group.shared)["epoch"] or "all", "night with which this epoch began"),
             ("NNIGHTS", len(group.nights), "nights with darks or flats"),
             ("NIGHT", made[-1].data["night"], "the mask is that of this night"),
+            ("BPNIGHTS", settings["nights"], "newest nights that decide at most"),
+            ("BPSHARE", settings["share"], "part of the nights in which a bad pixel is bad"),
+            ("NCOMBINE", len(made), "measurements"),
         ]
+        # Of more than 999 nights the last are named by none: FITS keywords have eight letters.
+        for place, each in enumerate(made[:999], start=1):
+            cards += [(f"IMCOM{place:03d}", printable(each.product), "measurement")]
+            cards += [(f"IMKEY{place:03d}", each.key, "its CCDFKEY")]
         return pixel_tables.write_hdus(context, record, cards, images, _columns(tables))
 
 

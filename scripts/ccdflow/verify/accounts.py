@@ -10,8 +10,6 @@ from urllib.parse import unquote
 
 from astropy.io import fits
 
-from ccdflow.files.packed import as_plain
-
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 _PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 
@@ -66,8 +64,10 @@ class FrameAccount:
         Across the overscan; '' where none was subtracted.
     model : str
         Along it; '' where each row or column has its own level.
-    order : int
-        Of the model.
+    order, iterations : int
+        Of the model: degree or number of pieces, and rounds of rejection.
+    sigma : float
+        Limit of rejection, in standard deviations about the median.
     images : dict of int to tuple of AmplifierAccount
         For each HDU of the product that holds an image.
     """
@@ -78,6 +78,8 @@ class FrameAccount:
     statistic: str
     model: str
     order: int
+    sigma: float
+    iterations: int
     images: dict
 
 
@@ -237,6 +239,8 @@ def account_of_frame(headers):
             statistic=first.get("OSCSTAT", ""),
             model=first.get("OSCMODEL", ""),
             order=first.get("OSCORDER", 0),
+            sigma=first["OSCSIGMA"] if "OSCMODEL" in first else 0.0,
+            iterations=first["OSCITERS"] if "OSCMODEL" in first else 0,
             images={
                 number: _amplifiers(header)
                 for number, header in enumerate(headers)
@@ -402,6 +406,15 @@ def account_of_calibrated(headers):
         return CalibratedAccount(first["CCDFKEY"], first["REDKEY"], masters, unit)
     except KeyError as error:
         raise _lacking(error) from None
+
+
+def as_plain(hdus):
+    """Return the HDUs of a product as they are uncompressed.
+
+    An image of the first HDU is packed into the second one, whose header has its SIMPLE.
+    """
+    is_packed = hdus[0].header["NAXIS"] == 0 and len(hdus) > 1 and "SIMPLE" in hdus[1].header
+    return list(hdus[1:]) if is_packed else list(hdus)
 
 
 def read_headers(content):

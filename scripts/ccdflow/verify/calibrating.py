@@ -7,227 +7,272 @@ from dataclasses import dataclass
 import ccdproc
 import numpy as np
 from astropy import units
-from astropy.io import fits
 from astropy.nddata import CCDData
 
-from ccdflow.maskbits import HOT, SATURATED, UNCALIBRATED, UNLIT
-from ccdflow.robust import MAD_TO_SIGMA
-from ccdflow.verify.accounts import CannotRemake, gains_of
-from ccdflow.verify.combining import master_file
+from ccdflow.verify import errors, light
+from ccdflow.verify.amplifiers import card, number
+from ccdflow.verify.amplifiers import check_level_noise as check_level
+from ccdflow.verify.comparing import Differs, same_value
+from ccdflow.verify.meanings import MAD_TO_SIGMA
 
-_LEAST_FLAT, _UNLIT_BELOW = 1e-3, 0.2
-_OF_FRAMES = 1 | 2 | 4
-_ADU = ("adu", "adus", "dn", "count", "counts")
+_SKY_ROWS, _SKY_LAG, _SKY_CLIP, _SKY_ROUNDS = 32, 4, 3.0, 4
+_KEPT_VARIANCE = 0.97334
+"""Of a normal distribution that is cut at three sigma."""
+_SATURATION_MARGIN = 3.0
 
 
 @dataclass(frozen=True)
-class Again:
-    """One image of a calibrated frame, made again.
+class Image:
+    """An image of a calibrated frame, and what it is made again from.
 
     Attributes
     ----------
-    image : numpy.ndarray
-        (ny, nx), float64.
-    terms : numpy.ndarray
-        (ny, nx): the largest term of each pixel's sum, in its unit: float32 is rounded at that.
-    mask : numpy.ndarray
-        (ny, nx), int16: the bits that masters and missing values set.
+    account : ccdflow.verify.accounts.CalibratedAccount
+    reduced : numpy.ndarray
+        (ny, nx), as it is in the reduced frame's file.
+    planes : dict of str to ccdflow.verify.planes.Plane
+    readouts : list of ccdflow.verify.amplifiers.Readout
     unit : str
-    factor : numpy.ndarray
-        (ny, nx): of a reduced pixel's adu in the product, the flat divided out.
-    flat : numpy.ndarray or None
+        That the product is to have.
+    converts : bool
+        Whether adu become electrons.
     """
 
-    image: np.ndarray
-    terms: np.ndarray
-    mask: np.ndarray
+    account: object
+    reduced: np.ndarray
+    planes: dict
+    readouts: list
     unit: str
-    factor: np.ndarray
-    flat: np.ndarray | None
+    converts: bool
+
+    @property
+    def scale(self):
+        """The factor on the dark; 0 without one."""
+        return self.account.masters["dark"].factors[0] if "dark" in self.planes else 0.0
+
+    def rows(self, rows):
+        """Return some rows, calibrated by ccdproc, and the scale at which they are rounded.
+
+        Parameters
+        ----------
+        rows : slice or numpy.ndarray
+            Of the image.
+
+        Returns
+        -------
+        image, terms : numpy.ndarray
+            (k, nx), float64; the largest term of each pixel's sum, in its unit.
+        """
+        ccd = CCDData(self.reduced[rows].astype(np.float64), unit=units.adu)
+        terms = np.abs(ccd.data)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            for kind, plane in self.planes.items():
+                pixels = plane.data[rows].astype(np.float64)
+                if kind == "flat":
+                    flat = CCDData(pixels, unit=units.dimensionless_unscaled)
+                    ccd = ccdproc.flat_correct(ccd, flat, norm_value=1, add_keyword=None)
+                    terms /= np.abs(pixels)
+                    continue
+                master = CCDData(pixels, unit=units.adu)
+                if kind == "bias":
+                    ccd = ccdproc.subtract_bias(ccd, master, add_keyword=None)
+                else:
+                    ccd = less_dark(ccd, master, self.scale)
+                terms = np.fmax(terms, np.abs(pixels * (self.scale if kind == "dark" else 1.0)))
+            image = np.array(ccd.data)
+            return (self._in_electrons(image, rows), self._in_electrons(terms, rows))
+
+    def _in_electrons(self, image, rows):
+        if not self.converts:
+            return image
+        index = np.arange(*rows.indices(len(self.reduced))) if isinstance(rows, slice) else rows
+        for readout in self.readouts:
+            y, x = readout.place
+            inside = np.flatnonzero((index >= y.start) & (index < y.stop))
+            if inside.size:
+                part = CCDData(image[inside, x], unit=units.adu)
+                gain = readout.gain * units.electron / units.adu
+                image[inside, x] = ccdproc.gain_correct(part, gain).data
+        return image
 
 
-def remake_image(account, reduced, header, hdu, results, *, all_gains):
-    """Calibrate one image of a reduced frame again.
+def less_dark(ccd, master, scale):
+    """Return an image less a dark times a scale, by ccdproc."""
+    return ccdproc.subtract_dark(
+        ccd,
+        master,
+        dark_exposure=1 * units.s,
+        data_exposure=scale * units.s,
+        scale=True,
+        add_keyword=None,
+    )
+
+
+def saturated(image, header, readouts):
+    """Return which reduced pixels are saturated by AMPSAT, less the level that was subtracted."""
+    found = np.zeros(image.shape, bool)
+    for readout in readouts:
+        top = number(card(header, "AMPSAT", readout.tail))
+        if top is None:
+            continue
+        level = number(card(header, "BIASLVL", readout.tail))
+        top -= 0.0 if level is None else level + _SATURATION_MARGIN
+        # The level of the card has six digits: between these limits a pixel may be either.
+        found[readout.place] = image[readout.place] >= np.float32(top)
+    return found
+
+
+def check_sky(header, image, noise, smooth):
+    """Compare level, noise and predicted noise of the sky with those of the same rows.
 
     Parameters
     ----------
-    account : ccdflow.verify.accounts.CalibratedAccount
-    reduced : numpy.ndarray
-        (ny, nx), its pixels.
     header : astropy.io.fits.Header
-        Of its HDU.
-    hdu : int
-    results : Path
-    all_gains : bool
-        Whether the gains of all amplifiers of the frame are known.
-
-    Returns
-    -------
-    Again
+        Of the calibrated image.
+    image : Image
+    noise : ccdflow.verify.errors.Noise or None
+    smooth : ccdflow.verify.light.Smooth or None
 
     Raises
     ------
-    CannotRemake
-        If a master is gone or was replaced.
+    Differs
     """
-    unit = str(header.get("BUNIT", "adu"))
-    in_adu = unit.lower() in _ADU
-    ccd = CCDData(reduced.astype(np.float64), unit=units.adu)
-    terms, mask, flat = np.abs(ccd.data), np.where(np.isfinite(ccd.data), 0, 2), None
-    for kind, master in account.masters.items():
-        pixels, flags = _read(master_file(master, kind, results), hdu, kind)
-        mask |= flags
-        if kind == "bias":
-            terms = np.fmax(terms, np.abs(pixels.data))
-            ccd = ccdproc.subtract_bias(ccd, pixels, add_keyword=None)
-        elif kind == "dark":
-            scale = master.factors[0]
-            terms = np.fmax(terms, np.abs(scale * pixels.data))
-            ccd = ccdproc.subtract_dark(
-                ccd,
-                pixels,
-                dark_exposure=1 * units.s,
-                data_exposure=scale * units.s,
-                scale=True,
-                add_keyword=None,
-            )
-        else:
-            flat = pixels.data
-            ccd = ccdproc.flat_correct(ccd, pixels, norm_value=1, add_keyword=None)
-    image = np.array(ccd.data)
-    factor = np.ones(image.shape)
-    if in_adu and all_gains:
-        for place, gain in gains_of(header):
-            part = CCDData(image[place], unit=units.adu)
-            image[place] = ccdproc.gain_correct(part, gain * units.electron / units.adu).data
-            factor[place] = gain
-    now = "electron" if in_adu and all_gains else unit
-    if flat is not None:
-        factor /= flat
-    return Again(image, terms * factor, mask.astype(np.int16), now, factor, flat)
-
-
-def _read(path, hdu, kind):
-    """Return a master's pixels, and the mask bits that it gives a frame.
-
-    A pixel without a value becomes the median (of a flat: 1, as does one below 0.001).
-    """
-    with fits.open(path) as opened:
-        data = np.array(opened[hdu].data, dtype=np.float64)
-        name = f"MASK{hdu}" if hdu else "MASK"
-        names = [each.name for each in opened]
-        stored = np.array(opened[name].data, np.int64) if name in names else np.zeros(data.shape)
-    stored = stored.astype(np.int64)
-    flags = np.where(stored & _OF_FRAMES, UNCALIBRATED, 0) | (stored & ~_OF_FRAMES)
-    absent = ~np.isfinite(data)
-    if absent.all():
-        raise CannotRemake(f"its {kind} {path.name} has no pixel with a value")
-    flags[absent] |= UNCALIBRATED
-    if kind == "flat":
-        with np.errstate(invalid="ignore"):
-            flags[~absent & (data < np.float32(_UNLIT_BELOW))] |= UNLIT
-            low = ~absent & (data < np.float32(_LEAST_FLAT))
-        flags[low] |= UNCALIBRATED
-        data[absent | low] = 1.0
-        return CCDData(data, unit=units.dimensionless_unscaled), flags
-    # The median of float32 values, as the frame's pixels are.
-    data[absent] = np.median(data[~absent].astype(np.float32))
-    return CCDData(data, unit=units.adu), flags
-
-
-def wrong_bits(mask, again, *, is_open):
-    """Return how many pixels lack a bit that a master sets, or have one that nothing sets.
-
-    With `is_open` others than the masters make hot pixels: a dark scaled up, or bad pixels.
-    """
-    lacking = (mask & again.mask) != again.mask
-    certain = UNLIT | 2 | (0 if is_open else HOT)
-    surplus = (mask & ~again.mask & certain) != 0
-    return int(np.count_nonzero(lacking | surplus))
-
-
-def wrong_errors(error, again, header):
-    """Return in words what is wrong with the standard errors, '' if nothing is.
-
-    Each is at least what read noise and rounding give; and their median over the good pixels is
-    within 5 % of the sum of the terms that the header names, with the light of the pixel itself.
-    """
-    noises = _read_noises(header)
-    if not noises:
-        return ""
-    floor = np.zeros(again.image.shape)
-    for place, noise in noises:
-        floor[place] = noise
-    floor = floor * again.factor
-    finite = np.isfinite(again.image) & (again.factor > 0)
-    if not (error[finite] >= floor[finite] * (1 - 5e-3)).all():
-        return "standard errors are below the read noise"
-    if not np.isfinite(error[finite]).all():
-        return "standard errors are not finite"
-    flat = 1.0 if again.flat is None else again.flat
-    one = _one_photon(again, header)
-    level = _card(header, "OSCNOI", "OSCNOISE")
-    before = (floor * flat) ** 2 + level**2
-    before = before + sum(_card(header, name, name) ** 2 for name in ("MBNOISE", "MDNOISE"))
-    light = np.maximum(again.image, 0) * flat
-    before = before + light * one + (_card(header, "MFNOISE", "MFNOISE") * light) ** 2
-    good = finite & (again.image > -5 * error)
-    ratio = float(np.median(error[good] * (flat[good] if again.flat is not None else 1.0)
-                            / np.sqrt(before[good])))  # fmt: skip
-    if abs(ratio - 1) > 0.05:
-        return f"the median standard error is {ratio:.4f} of what the header's terms give"
-    return ""
-
-
-def _one_photon(again, header):
-    """Return the variance that a unit of light adds, by the gain that the flats show if any."""
-    gains = [gain for _, gain in gains_of(header) if gain]
-    measured = [header.get(keyword) for keyword in _keywords(header, "GAINME", "GAINMEAS")]
-    measured = [gain for gain in measured if isinstance(gain, int | float)] or gains
-    if not measured:
-        return 1.0 if again.unit == "electron" else 0.0
-    one = len(measured) / sum(measured)
-    return one * sum(gains) / len(gains) if again.unit == "electron" and gains else one
-
-
-def _read_noises(header):
-    return [
-        (place, header[keyword])
-        for (place, _), keyword in zip(
-            gains_of(header), _keywords(header, "MODRN", "MODRN"), strict=True
-        )
-        if keyword in header
-    ]
-
-
-def _card(header, numbered, alone):
-    found = [header.get(keyword) for keyword in _keywords(header, numbered, alone)]
-    found = [value for value in found if isinstance(value, int | float)]
-    found = found or [header.get(alone, 0.0)]
-    return max(value if isinstance(value, int | float) else 0.0 for value in found)
-
-
-def _keywords(header, numbered, alone):
-    count = header.get("NAMPS", 1)
-    return [f"{numbered}{n:02d}" for n in range(1, count + 1)] if count > 1 else [alone]
-
-
-def counts_of(mask):
-    """Return the numbers of pixels that the header's NSAT, NHOT and NUNCAL are to have."""
-    return {
-        keyword: int(np.count_nonzero(mask & bit))
-        for keyword, bit in (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
-    }
-
-
-def sky_of(image):
-    """Return median and noise of an image: (level, rms), (None, None) of one without values.
-
-    The noise is that of differences between a pixel and its neighbour but one in the next row.
-    """
-    finite = image[np.isfinite(image)]
-    steps = np.abs(image[1:, 2:] - image[:-1, :-2])[::4]
+    ny, nx = image.reduced.shape
+    rows = np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS)).round().astype(int)
+    rows = np.unique(rows)
+    first, second = (image.rows(np.minimum(rows + step, ny - 1))[0] for step in (0, 1))
+    values = np.concatenate([first, second])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return
+    _same_unless_unknown(header, "SKYLVL", float(np.median(values)), least=1e-5)
+    lag = min(_SKY_LAG, nx - 1)
+    steps = (second[:, lag:] - first[:, : nx - lag]).ravel()
     steps = steps[np.isfinite(steps)]
-    if not finite.size or not steps.size:
-        return None, None
-    return float(np.median(finite[::5])), MAD_TO_SIGMA * float(np.median(steps)) / 2**0.5
+    if steps.size:
+        _same_unless_unknown(header, "SKYRMS", _scatter(steps) / 2**0.5, part=1e-3)
+    if noise is not None and noise.is_exact:
+        predicted = [_predicted(noise, smooth, row, nx) for row in rows]
+        _same_unless_unknown(header, "SKYPRED", float(np.median(predicted)), part=2e-5)
+
+
+def _predicted(noise, smooth, row, nx):
+    rows = slice(row, row + 1)
+    flat, of_flat = noise.of_flat(rows, nx)
+    before, photon = noise.without_light(rows, nx), noise.photons(rows, nx)
+    lit = np.maximum(smooth.rows(row, row + 1), 0)
+    return np.sqrt(noise.with_light(before, lit, flat, of_flat, photon)) / flat
+
+
+def _scatter(steps):
+    squares = steps**2
+    sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5 or float(np.mean(squares)) ** 0.5
+    for _ in range(_SKY_ROUNDS):
+        kept = squares[squares <= (_SKY_CLIP * sigma) ** 2]
+        sigma = (float(np.mean(kept)) / _KEPT_VARIANCE) ** 0.5
+    return sigma
+
+
+def _same_unless_unknown(header, keyword, value, *, part=1e-5, least=1e-9):
+    if header.get(keyword) != "unknown" or np.isfinite(value):
+        same_value(keyword, header.get(keyword), value, part=part, least=least)
+
+
+def check_noise_cards(header, image, noise):
+    """Compare the cards on the noise of the masters, as applied, with the masters' own."""
+    if noise is None:
+        return
+    factor = max(noise.factor(readout) for readout in noise.readouts)
+    for kind, keyword in (("dark", "MDNOISE"), ("flat", "MFNOISE")):
+        plane = image.planes.get(kind)
+        if plane is None or not plane.is_modelled:
+            continue
+        part = plane.errors[::8, ::4].astype(np.float64)
+        part = part / plane.data[::8, ::4] if kind == "flat" else part
+        value = float(np.median(part**2)) ** 0.5
+        value *= 1.0 if kind == "flat" else noise.scale * factor
+        same_value(keyword, header.get(keyword), value, part=2e-5)
+    bias = image.planes.get("bias")
+    if bias is not None and bias.errors is None:
+        same_value("MBNOISE", header.get("MBNOISE"), _of_bias(noise, image, factor), part=2e-5)
+
+
+def _of_bias(noise, image, factor):
+    of_dark = image.planes.get("dark")
+    is_same = of_dark is not None and str(of_dark.first.get("BIASKEY", "")) == (
+        image.account.masters["bias"].key
+    )
+    share = abs(1.0 - noise.scale) if is_same else 1.0
+    return share * factor * noise.of_bias(image.planes["bias"].frames) if share else 0.0
+
+
+def check_saturation(header, image, reduced):
+    """Compare SATURATE with what AMPSAT becomes by the masters."""
+    found = []
+    for readout in image.readouts:
+        top = number(card(reduced, "AMPSAT", readout.tail))
+        if top is None:
+            return
+        value = top - (number(card(reduced, "BIASLVL", readout.tail)) or 0.0)
+        for kind, scale in (("bias", 1.0), ("dark", image.scale)):
+            if kind in image.planes:
+                part = image.planes[kind].data[readout.place]
+                value -= scale * float(np.median(part[::8, ::4]))
+        if "flat" in image.planes:
+            part = image.planes["flat"].data[readout.place]
+            value /= max(float(np.quantile(part[::4, ::4], 0.999)), 1e-3)
+        found.append(value * (readout.gain if image.converts else 1.0))
+    same_value("SATURATE", header.get("SATURATE"), min(found), part=2e-5)
+
+
+def smooth_of(image):
+    """Return the `ccdflow.verify.light.Smooth` of an image."""
+    rows = np.concatenate(light.tiles(len(image.reduced))[1])
+    return light.Smooth(image.rows(rows)[0], len(image.reduced))
+
+
+def check_errors(error, image, noise, smooth, calibrated, step):
+    """Compare the standard errors of an image with those of the header's terms.
+
+    Returns
+    -------
+    str
+        How closely.
+
+    Raises
+    ------
+    Differs
+    """
+    ny, nx = error.shape
+    wrong, ratios = 0, []
+    for low in range(0, ny, errors.block_rows(nx)):
+        rows = slice(low, min(low + errors.block_rows(nx), ny))
+        index = np.clip(np.arange(rows.start - 1, rows.stop + 1), 0, ny - 1)
+        own = error[rows].astype(np.float64)
+        pixels = (
+            image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
+        )
+        off, expected = errors.wrong_in(own, pixels.astype(float), rows, noise, smooth, step)
+        wrong += int(np.count_nonzero(off))
+        ratios.append(np.median(own[np.isfinite(own)] / expected[np.isfinite(own)]))
+    if noise.is_exact and wrong:
+        raise Differs(f"{wrong} standard errors are not what the header's terms give")
+    if abs(float(np.median(ratios)) - 1) > errors.LOOSE:
+        raise Differs("the standard errors are not what the header's terms give")
+    return "its standard errors " + (
+        f"to {errors.EXACT:g}" if noise.is_exact else f"in the median to {errors.LOOSE:g}"
+    )
+
+
+def check_level_noise(header, image, noise):
+    """Compare OSCNOISE with the scatter of medians of as many pixels as the overscan has."""
+    for readout in image.readouts:
+        said = number(card(header, "OSCNOISE", readout.tail))
+        if said is None:
+            continue
+        if number(card(header, "BIASLVL", readout.tail)) is None:
+            same_value("OSCNOISE", said, 0.0)
+            continue
+        factor = noise.factor(readout) * noise.shares**0.5
+        own = (header, readout.tail, readout.read_noise, readout.rounding)
+        check_level(f"OSCNOISE{readout.tail}", said, *own, factor=factor)

@@ -8,20 +8,20 @@ rejected what is further than CLIPSIG from the lower median; the centre's own va
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 import ccdproc
 import numpy as np
 from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData
-from astropy.stats import mad_std
+from astropy.stats import mad_std, sigma_clip
 
-from ccdflow.robust import MAD_TO_SIGMA
 from ccdflow.verify.accounts import CannotRemake, product_of
+from ccdflow.verify.meanings import MAD_TO_SIGMA
+from ccdflow.verify.measuring import median
 
-_BOX = 32
 _ON_LIMIT = 5e-4
 _NEAR_LIMIT = 0.03
 """Part of a limit within which a value may be rejected or kept: light is known to that."""
@@ -41,15 +41,21 @@ class Again:
         The largest value that went into a sum: float32 is rounded at its scale.
     by : str
         'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
+    rejected : (numpy.ndarray, numpy.ndarray)
+        How many values of each pixel are rejected in `image` and in `other`.
+    invalid : numpy.ndarray
+        How many are not finite.
     variances : (numpy.ndarray, numpy.ndarray) or None
-        By the noise model, of the mean of what was kept: with the light of the pixel itself, and
-        with that of its surroundings. The product has either, or a value between them.
+        By the noise model, of the mean of what was kept; the second where a decision on its
+        light went the other way.
     """
 
     image: np.ndarray
     other: np.ndarray
     scale: float
     by: str
+    rejected: tuple
+    invalid: np.ndarray
     variances: tuple | None = None
 
 
@@ -91,6 +97,7 @@ class _Places:
 
     images: dict
     ceilings: dict
+    first: object = None
 
 
 def _places(path):
@@ -103,6 +110,7 @@ def _places(path):
 def _read_places(path, size, time):
     images, ceilings = {}, {}
     with fits.open(path) as opened:
+        first = opened[0].header.copy()
         for number, hdu in enumerate(opened):
             header = hdu.header
             if header["NAXIS"] != 2:
@@ -112,7 +120,12 @@ def _read_places(path, size, time):
             images[number] = _Place(hdu.fileinfo()["datLoc"], shape, np.dtype(letter))
             images.setdefault(hdu.name, images[number])
             ceilings[number] = _ceiling(header)
-    return _Places(images, ceilings)
+    return _Places(images, ceilings, first)
+
+
+def header_of(path):
+    """Return the first header of a product; it is read once."""
+    return _places(path).first
 
 
 def master_file(master, kind, results):
@@ -131,7 +144,7 @@ def master_file(master, kind, results):
     return path
 
 
-def combine_rows(account, results, hdu, rows, gains):
+def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, counts=True):
     """Combine the rows of a combined frame's members again.
 
     Parameters
@@ -142,10 +155,50 @@ def combine_rows(account, results, hdu, rows, gains):
     rows : slice
     gains : list of ((slice, slice), float)
         Factor of each amplifier on a flat; [] for none.
+    surroundings : callable, optional
+        Takes rows, returns the light around their pixels; needed for darks.
+    counts : bool
+        Whether rejected values of biases are counted where ccdproc rejects them: it tells none.
 
     Returns
     -------
     Again
+
+    Raises
+    ------
+    CannotRemake
+    """
+    stack, masked, dark, scale = prepared(account, results, hdu, rows)
+    if account.clip is not None and account.deviation == "noise":
+        again = _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings)
+    else:
+        again = _by_ccdproc(stack, masked, account, scale, counts=counts)
+        again = _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings)
+    for place, factor in gains:
+        inside = _within(place, rows)
+        for image in (again.image, again.other):
+            image[inside] *= factor
+    return again
+
+
+def prepared(account, results, hdu, rows):
+    """Return some rows of all members, less their masters, over their levels.
+
+    Parameters
+    ----------
+    account : ccdflow.verify.accounts.CombinedAccount
+    results : Path
+    hdu : int
+    rows : slice or numpy.ndarray
+
+    Returns
+    -------
+    stack, masked : numpy.ndarray
+        (n, ny, nx): values, and which of them are left out.
+    dark : numpy.ndarray or None
+        (ny, nx): the dark that was subtracted.
+    scale : float
+        The largest value that went into a sum.
 
     Raises
     ------
@@ -168,16 +221,7 @@ def combine_rows(account, results, hdu, rows, gains):
     if account.levels:
         values = [v.astype(np.float64) / L for v, L in zip(values, account.levels, strict=True)]
         scale /= min(account.levels)
-    stack = np.array(values, dtype=np.float64)
-    if account.clip is not None and account.deviation == "noise":
-        again = _by_noise(stack, masked, account, hdu, rows, dark, scale)
-    else:
-        again = _by_ccdproc(stack, masked, account, scale)
-    for place, factor in gains:
-        inside = _within(place, rows)
-        for image in (again.image, again.other):
-            image[inside] *= factor
-    return again
+    return np.array(values, dtype=np.float64), masked, dark, scale
 
 
 def _less(values, kind, master, factor):
@@ -197,6 +241,9 @@ def _less(values, kind, master, factor):
 
 
 def _within(place, rows):
+    if not isinstance(rows, slice):
+        inside = np.flatnonzero((rows >= place[0].start) & (rows < place[0].stop))
+        return inside, place[1]
     low, high = max(place[0].start, rows.start), min(place[0].stop, rows.stop)
     return slice(low - rows.start, max(high, low) - rows.start), place[1]
 
@@ -211,16 +258,6 @@ def _masks(paths, hdu, rows, values, account):
         if name in _places(path).images:
             masked[number] = rows_of(path, name, rows, "member") != 0
         if (ceiling := _places(path).ceilings[hdu]) is not None:
-            masked[number] |= values[number] >= ceiling
-    return masked
-    for number, path in enumerate(paths):
-        with fits.open(path) as opened:
-            names = [each.name for each in opened]
-            header = opened[hdu].header
-            name = f"MASK{hdu}" if hdu else "MASK"
-            if name in names:
-                masked[number] = np.array(opened[name].section[rows, :]) != 0
-        if (ceiling := _ceiling(header)) is not None:
             masked[number] |= values[number] >= ceiling
     return masked
 
@@ -239,13 +276,13 @@ def _ceiling(header):
 # -- by ccdproc ------------------------------------------------------------------------------------
 
 
-def _by_ccdproc(stack, masked, account, scale):
+def _by_ccdproc(stack, masked, account, scale, *, counts):
     arguments = {"method": account.method}
     if account.clip is not None:
-        if account.iterations != 1 or account.deviation not in ("mad", "std"):
-            raise CannotRemake(
-                f"ccdproc does not clip {account.iterations} times by {account.deviation}"
-            )
+        if account.deviation not in ("mad", "std"):
+            raise CannotRemake(f"ccdproc does not clip by {account.deviation!r}")
+        if account.iterations != 1:
+            return _repeatedly(stack, masked, account, scale)
         arguments |= {
             "sigma_clip": True,
             "sigma_clip_low_thresh": account.clip,
@@ -265,28 +302,69 @@ def _by_ccdproc(stack, masked, account, scale):
         if odd.any():
             image[odd] = _without(stack[:, odd], masked[:, odd], account)
         if account.clip is None or not (account.masters or account.levels):
-            return Again(image, image.copy(), scale, "ccdproc")
+            kept = kept_by_scatter(stack, masked, account) if counts else np.True_
+            return Again(
+                image, image.copy(), scale, "ccdproc", *_left_out(stack, masked, [kept] * 2)
+            )
         # The product's members were float32: a value on the limit may be on its other side.
         for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
             arguments[name] *= (1 + _ON_LIMIT) / (1 - _ON_LIMIT)
         other = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
         other[odd] = image[odd]
-    return Again(image, other, scale, "ccdproc")
+    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
+    return Again(image, other, scale, "ccdproc", *_left_out(stack, masked, kept))
+
+
+def _repeatedly(stack, masked, account, scale):
+    """Clip by `astropy.stats.sigma_clip` and combine by `ccdproc.Combiner`.
+
+    Its own `sigma_clipping` calls the same, but for one round: it forgets what an earlier one left
+    out.
+    """
+    images, good = [], _good(stack, masked)
+    spread = partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd
+    for sign in (-1, 1):
+        limit = account.clip * (1 + sign * _ON_LIMIT)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            clipped = sigma_clip(
+                np.where(good, stack, np.nan),
+                sigma=limit,
+                axis=0,
+                maxiters=account.iterations,
+                # By names it takes values in again that an earlier round left out.
+                cenfunc=np.nanmedian,
+                stdfunc=spread,
+            )
+            combiner = ccdproc.Combiner([
+                CCDData(values, mask=out, unit=units.adu)
+                for values, out in zip(stack, np.ma.getmaskarray(clipped), strict=True)
+            ])  # fmt: skip
+            mean = account.method == "average"
+            made = combiner.average_combine() if mean else combiner.median_combine()
+            image = np.where(good.any(axis=0), np.asarray(made.data, dtype=np.float64), np.nan)
+        none = ~(np.isfinite(stack) & ~masked).any(axis=0)
+        if none.any():
+            image[none] = _without(stack[:, none], masked[:, none], account)
+        images.append(image)
+    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
+    by = "ccdproc and repeated clipping by astropy"
+    return Again(*images, scale, by, *_left_out(stack, masked, kept))
+
+
+def _left_out(stack, masked, kept):
+    """Return how many values are rejected, by either limit, and how many are not finite."""
+    good = np.isfinite(stack) & ~masked
+    return tuple((good & ~each).sum(axis=0) for each in kept), _invalid(stack)
+
+
+def _invalid(stack):
+    return (~np.isfinite(stack)).sum(axis=0)
 
 
 def _without(values, masked, account):
     """Combine pixels of which some values are masked or not finite: (n, k)."""
-    good = _good(values, masked)
-    kept = np.where(good, values, np.nan)
-    if account.clip is not None:
-        middle = np.nanmedian(kept, axis=0)
-        if account.deviation == "mad":
-            spread = MAD_TO_SIGMA * np.nanmedian(np.abs(kept - middle), axis=0)
-        else:
-            spread = np.nanstd(kept, axis=0)
-        # Where all are masked, nothing is rejected.
-        clipped = np.where(np.abs(kept - middle) > account.clip * spread, np.nan, kept)
-        kept = np.where((good & ~masked).any(axis=0), clipped, kept)
+    kept = np.where(kept_by_scatter(values, masked, account), values, np.nan)
     return (np.nanmean if account.method == "average" else np.nanmedian)(kept, axis=0)
 
 
@@ -300,7 +378,7 @@ def _good(values, masked):
 # -- by a noise model ------------------------------------------------------------------------------
 
 
-def _by_noise(stack, masked, account, hdu, rows, dark, scale):
+def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
     fixed, slope = _model(account.models[hdu], rows, stack.shape[1:])
     levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
     good = np.isfinite(stack) & ~masked
@@ -310,7 +388,7 @@ def _by_noise(stack, masked, account, hdu, rows, dark, scale):
         factors = np.array(account.masters["dark"].factors)[:, None, None]
         charge = factors * np.nan_to_num(dark.astype(np.float64))
     # Light near a dark's pixel; flats have so much of it that their own will do.
-    light = None if account.levels else _around(np.where(good, stack, np.nan))
+    light = None if account.levels or not account.masters else surroundings(rows)
     keep = {-1: good.copy(), 1: good.copy()}
     for sign, kept in keep.items():
         for _ in range(account.iterations):
@@ -328,17 +406,73 @@ def _by_noise(stack, masked, account, hdu, rows, dark, scale):
         for kept in (keep[-1], keep[1])
     ]  # fmt: skip
     kept = np.where(none, finite, keep[1])
-    inverse = 1 / levels
-    count = kept.sum(axis=0)
-    whole, charges = np.where(kept, inverse, 0).sum(axis=0), np.where(kept, charge * inverse**2, 0)
-    squares = np.where(kept, inverse**2, 0).sum(axis=0)
-    variances = []
-    for lit in (images[1], images[1] if light is None else light):
-        seen = np.maximum(lit * whole + charges.sum(axis=0), 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            variances.append((fixed * squares + slope * seen) / count**2)
+    variances = _variances(images[1], kept, (fixed, slope), levels, charge, light)
     by = "numpy: a noise model that ccdproc lacks"
-    return Again(*images, scale, by, tuple(variances) if account.method == "average" else None)
+    good &= ~none
+    rejected = tuple((good & ~each).sum(axis=0) for each in (keep[-1], keep[1]))
+    variances = variances if account.method == "average" else None
+    return Again(*images, scale, by, rejected, _invalid(stack), variances)
+
+
+def _variances(image, kept, model, levels, charge, light):
+    """Return the variance of the mean of what was kept: as it is, and decided the other way.
+
+    The light of a pixel is that of its surroundings, or its own where it is brighter by three
+    standard errors.
+    """
+    (fixed, slope), inverse, count = model, 1 / levels, kept.sum(axis=0)
+    squares = np.where(kept, inverse**2, 0).sum(axis=0)
+    whole = np.where(kept, inverse, 0).sum(axis=0)
+    charges = np.where(kept, charge * inverse**2, 0).sum(axis=0)
+
+    def of(lit):
+        seen = np.maximum(lit * whole + charges, 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (fixed * squares + slope * seen) / count**2
+
+    if light is None:
+        return of(image), of(image)
+    reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / len(kept))
+    with np.errstate(invalid="ignore"):
+        is_own = image > light + reach
+        near = np.abs(image - light - reach) < _NEAR_LIMIT * reach
+    mine, other = np.where(is_own, image, light), np.where(is_own, light, image)
+    return of(mine), of(np.where(near, other, mine))
+
+
+def _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings):
+    """Add the variances of the noise model to rows of darks or flats that ccdproc combined."""
+    if not account.masters and not account.levels:
+        return again
+    if account.method != "average" or not account.models.get(hdu):
+        return again
+    model = _model(account.models[hdu], rows, stack.shape[1:])
+    levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
+    charge = 0.0
+    if dark is not None:
+        factors = np.array(account.masters["dark"].factors)[:, None, None]
+        charge = factors * np.nan_to_num(dark.astype(np.float64))
+    kept = kept_by_scatter(stack, masked, account)
+    light = None if account.levels else surroundings(rows)
+    return replace(again, variances=_variances(again.image, kept, model, levels, charge, light))
+
+
+def kept_by_scatter(stack, masked, account, part=1.0):
+    """Return which values are kept where a part of the limit is theirs: (n, ...) bool."""
+    good = _good(stack, masked)
+    kept = np.where(good, stack, np.nan)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore")
+        for _ in range(account.iterations if account.clip is not None else 0):
+            middle = median(kept)
+            if account.deviation == "mad":
+                spread = MAD_TO_SIGMA * median(np.abs(kept - middle))
+            else:
+                spread = np.nanstd(kept, axis=0)
+            clipped = np.where(np.abs(kept - middle) > part * account.clip * spread, np.nan, kept)
+            # Where all are masked, nothing is rejected.
+            kept = np.where((good & ~masked).any(axis=0), clipped, kept)
+    return np.isfinite(kept)
 
 
 def _lit(centre, light, fixed, slope, count):
@@ -372,15 +506,3 @@ def _model(models, rows, shape):
         inside = _within(model.place, rows)
         fixed[inside], slope[inside] = model.fixed, model.slope
     return fixed, slope
-
-
-def _around(stack):
-    """Return the median of all members in boxes of all these rows by some columns: (ny, nx)."""
-    light = np.zeros(stack.shape[1:])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for y in range(0, light.shape[0], 8):
-            for x in range(0, light.shape[1], _BOX):
-                box = stack[:, y : y + 8, x : x + _BOX]
-                light[y : y + 8, x : x + _BOX] = np.nan_to_num(np.nanmedian(box))
-    return light

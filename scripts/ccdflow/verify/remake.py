@@ -13,10 +13,12 @@ import ccdproc
 import numpy as np
 from astropy import units
 from astropy.io import fits
+from astropy.modeling import fitting, models
 from astropy.nddata import CCDData
+from astropy.stats import sigma_clip
 
-from ccdflow.robust import MAD_TO_SIGMA_SHORT
 from ccdflow.verify.accounts import CannotRemake
+from ccdflow.verify.meanings import MAD_TO_SIGMA
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,18 @@ class Raw:
         CRC-32 and length of its unpacked bytes, as RAWFP has them.
     images : dict of int to astropy.nddata.CCDData
         Pixels of the HDUs that are used, adu.
-    first : astropy.io.fits.Header
-        Of its first HDU.
+    headers : list of astropy.io.fits.Header
+        Of all HDUs.
     """
 
     fingerprint: str
     images: dict
-    first: object
+    headers: list
+
+    @property
+    def first(self):
+        """Header of its first HDU."""
+        return self.headers[0]
 
 
 def read_raw(account, folder):
@@ -65,12 +72,12 @@ def read_raw(account, folder):
             content = gzip.decompress(content)
         fingerprint = f"{zlib.crc32(content):08x}-{len(content):x}"
         if fingerprint != account.fingerprint:
-            return Raw(fingerprint, {}, None)
+            return Raw(fingerprint, {}, [])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(io.BytesIO(content), memmap=False) as opened:
                 images = {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in used}
-                return Raw(fingerprint, images, opened[0].header)
+                return Raw(fingerprint, images, [hdu.header for hdu in opened])
     except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
         raise CannotRemake(f"the raw file cannot be read: {error}") from None
 
@@ -107,8 +114,6 @@ def reduce_amplifier(raw, amplifier, account):
     kept = amplifier.kept or (slice(None), slice(None))
     part = ccdproc.trim_image(raw[kept])
     if amplifier.strips:
-        if account.model:
-            raise CannotRemake(f"ccdproc has no {account.model} with rejection along the overscan")
         overscan = levels_of(raw, amplifier, account)
         is_median = account.statistic == "median"
         if amplifier.axis == "frame":
@@ -117,10 +122,60 @@ def reduce_amplifier(raw, amplifier, account):
         else:
             axis = 0 if amplifier.axis == "columns" else 1
             _check_lengths(part, overscan, axis)
+            if account.model:
+                # One column of levels is its own median.
+                levels = _modelled(overscan.data, axis, account)
+                overscan, is_median = CCDData(np.expand_dims(levels, axis), unit=units.adu), True
             part = ccdproc.subtract_overscan(
                 part, overscan=overscan, overscan_axis=axis, median=is_median, add_keyword=None
             )
-    return _turned(np.asarray(part.data, dtype=np.float64), amplifier.flip)
+    return turned(np.asarray(part.data, dtype=np.float64), amplifier.flip)
+
+
+def _modelled(values, axis, account):
+    """Return the model along an overscan by astropy: (n,), adu; outliers are left out.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        The overscan.
+    axis : int
+        Across it.
+    account : ccdflow.verify.accounts.FrameAccount
+
+    Raises
+    ------
+    CannotRemake
+        Where astropy has no such model.
+    """
+    levels = (np.median if account.statistic == "median" else np.mean)(values, axis=axis)
+    at = np.arange(len(levels))
+    clip = {"sigma": account.sigma, "cenfunc": "median", "stdfunc": "std", "maxiters": 1}
+    if account.model == "polynomial":
+        fit = fitting.LinearLSQFitter()
+        if account.iterations:
+            fit = fitting.FittingWithOutlierRemoval(
+                fit, sigma_clip, niter=account.iterations, **clip
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = fit(models.Polynomial1D(account.order), at, levels)
+        return (found[0] if account.iterations else found)(at)
+    if account.model != "spline":
+        raise CannotRemake(f"astropy has no model {account.model!r}")
+    good = np.ones(len(levels), bool)
+    for _ in range(account.iterations + 1):
+        ends = at[good][[0, -1]].astype(float)
+        knots = np.linspace(*ends, account.order + 1)[1:-1]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = fitting.SplineExactKnotsFitter()
+            curve = fit(models.Spline1D(degree=3), at[good], levels[good], t=knots)(at)
+        now = ~np.ma.getmaskarray(sigma_clip(np.ma.array(levels - curve, mask=~good), **clip))
+        if account.iterations == 0 or np.array_equal(now, good):
+            break
+        good = now
+    return curve
 
 
 def _check_lengths(part, overscan, axis):
@@ -131,7 +186,8 @@ def _check_lengths(part, overscan, axis):
         )
 
 
-def _turned(image, flip):
+def turned(image, flip):
+    """Return an image with its axes reversed that AMPFLIP names."""
     return image[:: -1 if "y" in flip else 1, :: -1 if "x" in flip else 1]
 
 
@@ -177,7 +233,10 @@ def overscan_figures(account, raw):
             values = levels_of(raw[amplifier.hdu], amplifier, account).data.astype(np.float64)
             values = values.T if amplifier.axis == "columns" else values
             middle = np.median if account.statistic == "median" else np.mean
-            level = float(np.mean(middle(values, axis=1)))
+            if account.model and amplifier.axis != "frame":
+                level = float(np.mean(_modelled(values, 1, account)))
+            else:
+                level = float(np.mean(middle(values, axis=1)))
             pixels = raw[amplifier.hdu].data
             yield (
                 amplifier,
@@ -200,7 +259,7 @@ def _noise_of(strips, amplifier):
         # One mean for all pixels would follow the outliers.
         centre = np.median(values) if amplifier.axis == "frame" else values.mean(1, keepdims=True)
         deviation = np.abs(values - centre)
-        kept = deviation[deviation <= 5 * max(MAD_TO_SIGMA_SHORT * np.median(deviation), 1.0)]
+        kept = deviation[deviation <= 5 * max(MAD_TO_SIGMA * np.median(deviation), 1.0)]
         squares += float((kept**2).sum()) * number / (number - 1)
         count += kept.size
     return (squares / count) ** 0.5 if count else None

@@ -49,18 +49,30 @@ _COLUMNS = [field.name for field in fields(Verdict)] + ["content", "key", "ccdpr
 
 
 def products_of(results):
-    """Return the names of all reduced and combined frames in a results folder, sorted."""
+    """Return the names of all FITS files in a results folder, sorted: in whatever folder they are.
+
+    A product in a folder that nothing verifies has a verdict as well, which says so.
+    """
     results = Path(results)
     return sorted(
         path.relative_to(results).as_posix()
-        for folder in ("reduced", "combined", "calibrated")
-        for path in (results / folder).rglob("*")
-        if path.is_file() and not path.name.startswith(".")
+        for folder in results.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".")
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".") and _is_fits(path)
     )
+
+
+def _is_fits(path):
+    """Tell whether a file is FITS by its name; pages and pictures are not."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    return any(suffix in (".fits", ".fit", ".fts") for suffix in suffixes)
 
 
 def sample_of(results):
     """Return one reduced, calibrated and combined frame of each camera, type and night.
+
+    Of what is known of a detector one of each sort.
 
     Which one it is depends on the hash of its name alone, so that the same archive gives the same
     sample on every machine.
@@ -89,6 +101,12 @@ def sample_of(results):
         if product.startswith("combined/"):
             _, night, name = product.split("/", 2)
             kind = "combined", _camera_of(results / product), name.partition("_")[0], night
+        elif product.split("/")[0] not in ("reduced", "calibrated"):
+            *folders, name = product.split("/")
+            kind = *folders, name.partition("_")[0]
+        else:
+            kind = None
+        if kind:
             chosen[kind] = min(chosen.get(kind, product), product, key=_draw)
     return sorted(chosen.values())
 
@@ -119,7 +137,10 @@ def _sources(product, content, raw, results):
     except CannotRemake:
         return []
     named = [Path(results) / first[keyword] for keyword in _MASTERS if keyword in first]
-    if product.startswith("combined/"):
+    if product.startswith("detector/"):
+        measured = [first[keyword] for keyword in first if keyword.startswith("IMCOM")]
+        named += [Path(results) / str(name) for name in measured]
+    elif product.startswith("combined/"):
         members = [first[keyword] for keyword in first if keyword.startswith("IMC")]
         named += [Path(results) / product_of(str(member)) for member in members]
     elif "RAWFILE" in first:

@@ -1,0 +1,160 @@
+"""The amplifiers of an image, as the cards of a product and of its masters tell them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ccdflow.verify.accounts import slices_of
+from ccdflow.verify.comparing import Differs
+
+ROUNDING = 1 / 12
+"""Variance of rounding to whole adu."""
+
+
+@dataclass(frozen=True)
+class Readout:
+    """An amplifier of an image.
+
+    Attributes
+    ----------
+    place : (slice, slice)
+        Its pixels in the image.
+    tail : str
+        '' where it is alone, otherwise the two digits of its cards.
+    gain : float or None
+        Electrons per adu that its pixels are multiplied by.
+    photon_gain : float or None
+        That its noise is made with.
+    read_noise : float or None
+        MODRN, adu.
+    rounding : float
+        Variance of rounding beside it: 0 where the read noise was measured on rounded pixels.
+    """
+
+    place: tuple
+    tail: str
+    gain: float | None = None
+    photon_gain: float | None = None
+    read_noise: float | None = None
+    rounding: float = ROUNDING
+
+
+def tails_of(header):
+    """Return '' of an image with one amplifier, else the two digits of each."""
+    count = header.get("NAMPS", 1)
+    return [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
+
+
+def card(header, name, tail, absent=None):
+    """Return the card of an amplifier: its numbered keyword is cut to eight characters."""
+    numbered = {"OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS", "AMPGAIN": "GAIN",
+                "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP"}  # fmt: skip
+    return header.get(f"{numbered.get(name, name)[:6]}{tail}" if tail else name, absent)
+
+
+def number(value):
+    """Return a card's number, or None."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and np.isfinite(value) else None
+
+
+def place_of(header, tail):
+    """Return the pixels of an amplifier in an image."""
+    if tail:
+        return slices_of(header[f"DATSEC{tail}"])
+    return slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"])
+
+
+def readouts_of(header, first, reduced, bias):
+    """Return the `Readout` of each amplifier of a calibrated image.
+
+    Parameters
+    ----------
+    header, first, reduced : astropy.io.fits.Header
+        Of the image, of the first HDU, and of the reduced image.
+    bias : astropy.io.fits.Header or None
+        Of the combined bias: its RNOISE was measured on pixels that were rounded.
+    """
+    found = []
+    for tail in tails_of(header):
+        known = number(card(reduced, "AMPGAIN", tail))
+        of_flats = number(card(header, "GAINMEAS", tail))
+        # Without a gain of profile or header the measured one turns pixels into electrons.
+        gain = known if known is not None else number(first.get("GAINMEAS"))
+        measured = None if bias is None else number(card(bias, "RNOISE", tail))
+        found.append(
+            Readout(
+                place_of(header, tail),
+                tail,
+                gain,
+                of_flats or gain,
+                number(card(header, "MODRN", tail)),
+                0.0 if measured else ROUNDING,
+            )
+        )
+    return found
+
+
+def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, factor=1.0):
+    """Raise unless a card has the noise of a level: to 6 %, and to a part of its rounding.
+
+    How often the median of very many pixels is a whole number depends on their noise; the product
+    takes 0.6 of the rounding of one pixel where it may be all of it.
+    """
+    noise = level_noise(header, tail, read_noise, rounding)
+    is_frame = card(header, "OSCAXIS", tail) == "frame"
+    apart = abs((said / factor) ** 2 - noise**2)
+    if apart > 0.12 * noise**2 + (0.5 * ROUNDING if is_frame else 0.002):
+        raise Differs(f"{keyword} is {noise * factor:.6g}, and its card has {said}")
+
+
+def level_noise(header, tail, read_noise, rounding):
+    """Return the noise of an overscan level that the cards give, adu: to 5 %.
+
+    That of medians or means of so many rounded overscan pixels as OVERSCAN has across, drawn.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of an image that has OVERSCAN, OSCAXIS, OSCSTAT.
+    tail : str
+    read_noise : float
+        Of a pixel, adu.
+    rounding : float
+        Variance of rounding that is not in it.
+    """
+    strips = card(header, "OVERSCAN", tail)
+    if not strips:
+        return 0.0
+    axis, first = card(header, "OSCAXIS", tail, "rows"), header
+    places = [slices_of(strip) for strip in strips.split()]
+    if axis == "frame":
+        count = sum((y.stop - y.start) * (x.stop - x.start) for y, x in places)
+        count = min(count, 4096)
+    else:
+        count = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
+                    for y, x in places)  # fmt: skip
+    single = (read_noise**2 + rounding) ** 0.5
+    noise = _drawn(count, first.get("OSCSTAT", "median"), round(single, 4))
+    if axis == "frame" or not first.get("OSCMODEL"):
+        return noise
+    kept = slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else places[0]
+    along = kept[0] if axis == "rows" else kept[1]
+    terms = first["OSCORDER"] + (3 if first["OSCMODEL"] == "spline" else 1)
+    return noise * min(1.0, terms / (along.stop - along.start)) ** 0.5
+
+
+@lru_cache(maxsize=64)
+def _drawn(count, statistic, noise):
+    """Return the scatter of medians of so many rounded pixels about the level that they have."""
+    if statistic == "mean":
+        return noise / count**0.5
+    rng = np.random.default_rng(18)
+    trials = max(min(20_000, 2_000_000 // count), 500)
+    # The noise has its rounding in it already; the level is anywhere between two whole numbers.
+    quieter, level = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((trials, 1))
+    values = np.round(rng.standard_normal((trials, count)) * quieter + level)
+    return float(np.mean((np.median(values, axis=1) - level[:, 0]) ** 2) ** 0.5)

@@ -1,0 +1,245 @@
+"""The verdict on a calibrated frame: pixels, standard errors, mask, cards."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from urllib.parse import unquote
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.verify import calibrating, errors
+from ccdflow.verify.accounts import (
+    CannotRemake,
+    account_of_calibrated,
+    as_plain,
+    product_of,
+    raw_file,
+)
+from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of
+from ccdflow.verify.combining import master_file
+from ccdflow.verify.comparing import (
+    OF_CALIBRATED,
+    Differs,
+    same_cards,
+    same_figure,
+    same_text,
+    within,
+)
+from ccdflow.verify.meanings import HOT, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
+from ccdflow.verify.planes import plane_of
+
+STEPS = 2
+"""float32 steps by which a calibrated pixel may differ."""
+_ADU = ("adu", "adus", "dn", "count", "counts")
+_ELECTRONS = ("electron", "electrons", "e-", "e")
+_ROWS = 64
+_COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
+
+
+def verify_calibrated(headers, path, results):
+    """Make a calibrated frame again and compare it.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    path, results : pathlib.Path
+
+    Returns
+    -------
+    dict
+        Fields of a `ccdflow.verify.verdicts.Verdict`.
+
+    Raises
+    ------
+    Differs, CannotRemake
+    """
+    account = account_of_calibrated(headers)
+    expected = product_of(raw_file(headers[0]))
+    if not path.as_posix().endswith("calibrated/" + expected.removeprefix("reduced/")):
+        raise Differs(f"RAWFILE is {headers[0]['RAWFILE']}, which becomes {expected}")
+    source = results / expected
+    if not source.is_file():
+        raise CannotRemake("its reduced frame is missing")
+    images = [n for n, header in enumerate(headers) if "NAMPS" in header]
+    files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
+    pixels, largest, how = 0, 0.0, set()
+    with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
+        hdus = as_plain(opened)
+        if frame[0].header["CCDFKEY"] != account.reduced_key:
+            raise CannotRemake(f"its reduced frame {expected} was replaced by another")
+        for hdu in sorted({0, *images}):
+            same_cards(headers[hdu], frame[hdu].header, OF_CALIBRATED)
+        _check_names(hdus, images)
+        _check_masters(headers[0], frame[0].header, account, files)
+        for hdu in images:
+            largest = max(largest, _verify_image(hdus, frame, hdu, headers, account, files, how))
+            pixels += hdus[hdu].data.size
+    compared = ", ".join([f"{STEPS} steps of float32 with ccdproc", *sorted(how)])
+    return {"compared": compared, "pixels": pixels, "largest": largest}
+
+
+def _check_names(hdus, images):
+    """Raise unless the other HDUs are errors and masks of the images."""
+    allowed = {f"{name}{hdu or ''}" for name in ("UNCERT", "MASK") for hdu in images}
+    for number_, hdu in enumerate(hdus):
+        if number_ and number_ not in images and hdu.name not in allowed:
+            raise Differs(f"HDU {number_} is named {hdu.name!r}, and no image has such a one")
+
+
+def _verify_image(hdus, frame, hdu, headers, account, files, how):
+    header, reduced = headers[hdu], frame[hdu].header
+    planes = {kind: plane_of(path, hdu, kind) for kind, path in files.items()}
+    bias = planes["bias"].header if "bias" in planes else None
+    readouts = readouts_of(header, headers[0], reduced, bias)
+    unit = str(reduced.get("BUNIT", "adu"))
+    converts = unit.lower() in _ADU and all(readout.gain for readout in readouts)
+    in_electrons = unit.lower() in _ELECTRONS
+    unit = "electron" if converts or in_electrons else unit
+    image = calibrating.Image(account, frame[hdu].data, planes, readouts, unit, converts)
+    own, suffix = np.asarray(hdus[hdu].data), str(hdu) if hdu else ""
+    _check_steps(header, image, account, reduced)
+    is_measured = "GAINMEAS" in headers[0]
+    largest = _same_pixels(own, image, step_of(header), is_measured=is_measured)
+    noise = errors.noise_of(
+        header, readouts, planes, account, converts=converts, in_electrons=in_electrons
+    )
+    smooth = None if noise is None else calibrating.smooth_of(image)
+    calibrating.check_sky(header, image, noise, smooth)
+    calibrating.check_saturation(header, image, reduced)
+    names = {each.name: each for each in hdus}
+    if f"UNCERT{suffix}" in names and noise is not None:
+        _check_noise(header, image, noise)
+        error = names[f"UNCERT{suffix}"]
+        # Pixels that are stored in steps are not those that the errors are made of.
+        pixels = None if "QUANSTEP" in header else own
+        step = step_of(error.header)
+        how.add(calibrating.check_errors(error.data, image, noise, smooth, pixels, step))
+        same_text(names[f"UNCERT{suffix}"].header, "BUNIT", header["BUNIT"])
+        same_text(names[f"UNCERT{suffix}"].header, "UTYPE", "StdDevUncertainty")
+    if f"MASK{suffix}" in names:
+        _check_mask(names[f"MASK{suffix}"].data, image, frame, hdu, header, headers[0])
+    return largest
+
+
+def step_of(header):
+    """Return by how much a number that is stored in steps is off: half a step."""
+    return float(header.get("QUANSTEP", 0.0)) * (1 + 1e-5) / 2
+
+
+def _same_pixels(own, image, step, *, is_measured):
+    """Return the largest difference of the pixels from those that ccdproc makes."""
+    # A measured gain has six digits in its card.
+    steps = STEPS + 16 * is_measured
+    return max(
+        within(own[rows].astype(np.float64), *_again(image, rows, steps), more=step)
+        for rows in (slice(low, low + _ROWS) for low in range(0, len(own), _ROWS))
+    )
+
+
+def _again(image, rows, steps):
+    again, terms = image.rows(rows)
+    return again, np.float32, steps, terms
+
+
+def _check_steps(header, image, account, reduced):
+    if header["BUNIT"] != image.unit:
+        raise Differs(f"the unit is {image.unit}, and BUNIT has {header['BUNIT']}")
+    for kind, keyword in (("bias", "ZEROCOR"), ("dark", "DARKCOR"), ("flat", "FLATCOR")):
+        name = account.masters[kind].name if kind in account.masters else None
+        if name is not None and unquote(str(header.get(keyword))) != name:
+            raise Differs(f"{keyword} is not {name}")
+    if image.converts and "GAIN" in header:
+        same_figure(header, "GAIN", 1.0)
+    for tail in tails_of(header):
+        flat = image.planes.get("flat")
+        said = number(card(header, "GAINMEAS", tail))
+        if said is not None and flat is not None and number(card(reduced, "AMPGAIN", tail)):
+            same_figure({"GAINMEAS": said}, "GAINMEAS", card(flat.header, "GAINMEAS", tail, np.nan))
+
+
+def _check_noise(header, image, noise):
+    """Compare the cards on noise with the masters'."""
+    bias = image.planes.get("bias")
+    for readout in image.readouts:
+        measured = None if bias is None else number(card(bias.header, "RNOISE", readout.tail))
+        if measured:
+            name = f"MODRN{readout.tail}"
+            same_figure(header, name, measured)
+    calibrating.check_noise_cards(header, image, noise)
+    calibrating.check_level_noise(header, image, noise)
+
+
+def _check_masters(first, reduced, account, files):
+    """Compare what a header says of its masters with the masters' own headers."""
+    letters, reasons = [], []
+    for text in map(str, first.get("HISTORY", ())):
+        if match := re.match(r"ccdflow: grade ([ABC]): (.*)", text):
+            letters.append(match[1])
+            reasons.append(match[2])
+    grade = first.get("CALGRADE")
+    exact = all(first.get(f"{kind.upper()}DT", 0) == 0 for kind in account.masters)
+    exact &= all(factor == 1 for m in account.masters.values() for factor in m.factors)
+    if grade not in ("A", "B", "C") or any(letter != grade for letter in letters):
+        raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(letters) or 'no reason'}")
+    if (grade == "A") != (not letters) or (grade == "A" and not exact):
+        raise Differs(f"CALGRADE is {grade}: the masters and HISTORY say another")
+    for kind, path in files.items():
+        master = fits.getheader(path)
+        keyword = f"{kind.upper()}DT"
+        _check_lag(first, keyword, account.masters[kind].name)
+        if kind == "flat" and number(master.get("FLATLVL")):
+            same_figure(first, "FLATLVL", master["FLATLVL"])
+        if kind == "dark":
+            _check_dark(first, reduced, master, account.masters["dark"].factors[0])
+
+
+def _check_lag(first, keyword, name):
+    """Compare the nights between a frame and its master with their dates, to a day."""
+    night = re.search(r"combined/(\d{4}-\d\d-\d\d)/", name)
+    day = re.match(r"\d{4}-\d\d-\d\d", str(first.get("DATE-OBS", "")))
+    if night is None or day is None or keyword not in first:
+        return
+    lag = (date.fromisoformat(day[0]) - date.fromisoformat(night[1])).days
+    if abs(first[keyword] - lag) > 1:
+        raise Differs(f"{keyword} is about {lag}, and its card has {first[keyword]}")
+
+
+def _check_dark(first, reduced, dark, scale):
+    exposures = number(reduced.get("EXPTIME")), number(dark.get("EXPTIME"))
+    if all(exposures):
+        frame, own = exposures
+        # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
+        is_equal = abs(frame - own) <= max(0.1, 1e-3 * own)
+        same_figure({"DARKSCAL": scale}, "DARKSCAL", 1.0 if is_equal else frame / own, part=1e-2)
+    degrees = number(reduced.get("CCD-TEMP")), number(dark.get("CCD-TEMP"))
+    if "DARKDTMP" in first and None not in degrees:
+        same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
+
+
+def _check_mask(mask, image, frame, hdu, header, first):
+    """Raise unless a mask has the bits that the masters and the frame itself give."""
+    given = np.zeros(mask.shape, np.int16)
+    for plane in image.planes.values():
+        given |= plane.flags
+    suffix = str(hdu) if hdu else ""
+    reduced = frame[hdu].header
+    certain = UNLIT | NOT_FINITE
+    if f"MASK{suffix}" in [each.name for each in frame]:
+        given |= frame[f"MASK{suffix}"].data.astype(np.int16)
+    else:
+        given[~np.isfinite(image.reduced)] |= NOT_FINITE
+        given[calibrating.saturated(image.reduced, reduced, image.readouts)] |= SATURATED
+        certain |= SATURATED
+    # A dark that is scaled up, and bad pixels, of which BPMIM names one measurement only, add hot
+    # and uncalibrated pixels.
+    is_open = image.scale > 1 or "BPMIM" in first
+    certain |= 0 if is_open else HOT | UNCALIBRATED
+    wrong = np.count_nonzero(((mask & given) != given) | ((mask & ~given & certain) != 0))
+    if wrong:
+        raise Differs(f"{wrong} pixels of the mask have other bits than the masters give")
+    for keyword, bit in _COUNTS:
+        same_figure(header, keyword, int(np.count_nonzero(mask & bit)))
+    if "NCOSMIC" in header:
+        same_figure(header, "NCOSMIC", int(np.count_nonzero(mask & 64)))

@@ -1,0 +1,432 @@
+"""The verdict on a combined bias, dark or flat: pixels, standard errors, mask, cards."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.verify import combining, measuring
+from ccdflow.verify.accounts import CannotRemake, account_of_combined, gains_of, product_of
+from ccdflow.verify.amplifiers import ROUNDING, card, check_level_noise, number, place_of, tails_of
+from ccdflow.verify.comparing import (
+    OF_COMBINED,
+    Differs,
+    same_cards,
+    same_figure,
+    same_text,
+    same_value,
+    within,
+)
+from ccdflow.verify.meanings import HOT, NO_DATA, UNLIT
+
+_BANDS, _BAND_ROWS = 16, 8
+_FEWEST_BANDS, _VALUES = 4, 4_000_000
+"""Of very many members fewer bands are made again: so many values of them."""
+_STEPS = 2
+"""float32 steps by which a combined pixel may differ: sums run in another order."""
+ERRORS = 2e-5
+"""Relative, of standard errors: the cards of the noise model have six digits."""
+
+
+def verify_combined(headers, path, results, whole):
+    """Make a combined frame again and compare it.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    path, results : pathlib.Path
+    whole : bool
+        Whether all rows are made again.
+
+    Returns
+    -------
+    dict
+        Fields of a `ccdflow.verify.verdicts.Verdict`.
+
+    Raises
+    ------
+    Differs, CannotRemake
+    """
+    account = account_of_combined(headers)
+    if account.method not in ("average", "median"):
+        raise Differs(f"COMBMETH is {account.method!r}, which is no way to combine")
+    gains = _ratios(headers, account) if account.levels else {}
+    _check_members(headers, account, results)
+    _check_group(headers[0], path, account)
+    pixels, largest, makers, bands = 0, 0.0, set(), 0
+    with fits.open(path, memmap=True) as hdus:
+        _check_names(hdus, account)
+        for hdu in account.hdus:
+            made = _Made(hdus, hdu, headers, account, results, gains.get(hdu, ()), whole)
+            parts = _parts(headers, account, hdu, whole)
+            for part in parts:
+                made.compare(part)
+            made.check_counts()
+            _check_figures(made)
+            pixels, largest = pixels + made.pixels, max(largest, made.largest)
+            makers |= made.makers
+            bands = len(parts)
+    how = "all rows" if whole else f"{bands} bands of {_BAND_ROWS} rows"
+    by = " and ".join(sorted(makers))
+    compared = f"float32 rounding with {by}, {how}"
+    return {"compared": compared, "pixels": pixels, "largest": largest}
+
+
+def _parts(headers, account, hdu, whole):
+    rows = headers[hdu]["NAXIS2"]
+    if whole:
+        return combining.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
+    a_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
+    count = min(max(_VALUES // a_band, _FEWEST_BANDS), _BANDS)
+    return combining.bands(rows, count, _BAND_ROWS)
+
+
+class _Made:
+    """An image of a combined frame while it is made again, some rows at a time."""
+
+    def __init__(self, hdus, hdu, headers, account, results, gains, whole):
+        self.hdus, self.hdu, self.account, self.results = hdus, hdu, account, results
+        self.header, self.first, self.gains = headers[hdu], headers[0], gains
+        self.is_whole = whole
+        self.suffix = str(hdu) if hdu else ""
+        self.shape = self.header["NAXIS2"], self.header["NAXIS1"]
+        self.pixels, self.largest, self.makers = 0, 0.0, set()
+        self.rejected = [0, 0]
+        self.invalid = 0
+        self._done = np.zeros(self.shape[0], bool)
+        self._light = None
+
+    def extension(self, name):
+        """Return an extension of this image, None where there is none."""
+        names = [each.name for each in self.hdus]
+        return self.hdus[f"{name}{self.suffix}"] if f"{name}{self.suffix}" in names else None
+
+    def sample(self, wanted):
+        """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
+        rows = measuring.sampled_rows(*self.shape, len(self.account.members), wanted)
+        stack, masked, _, _ = combining.prepared(self.account, self.results, self.hdu, rows)
+        stack[masked] = np.nan
+        return rows, stack
+
+    def light(self, rows):
+        """Return the light around the pixels of some rows: medians of boxes of the sample."""
+        if self._light is None:
+            sampled, stack = self.sample(measuring.MODEL_ROWS)
+            # As the members are: medians of even numbers of float32 are float32.
+            stack = stack.astype(np.float32)
+            light = np.zeros(stack.shape[1:])
+            for tail in tails_of(self.header):
+                y, x = place_of(self.header, tail)
+                inside = np.flatnonzero((sampled >= y.start) & (sampled < y.stop))
+                light[inside, x] = measuring.box_medians(stack[:, inside, x])
+            self._light = light[measuring.nearest(sampled, self.shape[0])]
+        return self._light[rows]
+
+    def compare(self, part):
+        """Compare some rows: pixels and standard errors; those seen already count once."""
+        image = np.asarray(self.hdus[self.hdu].data[part], dtype=np.float64)
+        account = self.account
+        again = combining.combine_rows(
+            account, self.results, self.hdu, part, self.gains, self.light, counts=self.is_whole
+        )
+        self.makers.add(again.by)
+        # A dark is a small difference of large numbers: it is rounded as those are.
+        scale = again.scale if account.masters or account.levels else 1.0
+        other = np.where(np.isnan(again.image), np.nan, again.other)
+        nearer = np.abs(image - other) < np.abs(image - again.image)
+        nearest = np.where(nearer, other, again.image)
+        steps = _STEPS + 2 * bool(account.levels)
+        self.largest = max(self.largest, within(image, nearest, np.float32, steps, scale))
+        self._compare_errors(part, again)
+        new = ~self._done[part]
+        self.pixels += int(np.count_nonzero(new)) * image.shape[1]
+        self._done[part] = True
+        for place, count in enumerate(again.rejected):
+            self.rejected[place] += int(count[new].sum())
+        self.invalid += int(again.invalid[new].sum())
+
+    def _compare_errors(self, part, again):
+        extension = self.extension("UNCERT")
+        is_scatter = not self.account.masters and not self.account.levels
+        if is_scatter or again.variances is None or extension is None:
+            return
+        error = np.asarray(extension.data[part], dtype=np.float64)
+        bounds = np.sqrt(again.variances)
+        for place, factor in self.gains:
+            bounds[:, :, place[1]] *= factor
+        with np.errstate(invalid="ignore"):
+            good = (np.abs(error / bounds - 1) <= ERRORS).any(axis=0)
+        wrong = ~good & np.isfinite(bounds[1]) & (again.image == again.other)
+        if wrong.any():
+            raise Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
+
+    def check_counts(self):
+        """Compare the numbers of values that were left out, in the rows that were made again."""
+        for keyword, least, most in (
+            ("NREJECT", *sorted(self.rejected)),
+            ("NINVALID", self.invalid, self.invalid),
+        ):
+            said = number(self.header.get(keyword))
+            if said is None or said < least or (self.is_whole and said > most):
+                span = f"{least}" if least == most else f"{least} to {most}"
+                raise Differs(f"{keyword} is {span} in these rows, and its card has {said}")
+
+
+def _check_names(hdus, account):
+    """Raise unless the other HDUs are those of the images, and darks and flats have theirs."""
+    names = [each.name for each in hdus]
+    images = {f"{name}{hdu or ''}" for name in ("UNCERT", "MASK", "COUNT") for hdu in account.hdus}
+    for number_, name in enumerate(names):
+        if number_ and number_ not in account.hdus and name not in images:
+            raise Differs(f"HDU {number_} is named {name!r}, and no image has such a one")
+    needed = ("UNCERT", "MASK") if account.masters or account.levels else ()
+    for name in (f"{name}{hdu or ''}" for name in needed for hdu in account.hdus):
+        if name not in names:
+            raise Differs(f"it has no {name}")
+    for hdu in account.hdus:
+        if f"UNCERT{hdu or ''}" in names:
+            unit = hdus[hdu].header.get("BUNIT")
+            same_text(hdus[f"UNCERT{hdu or ''}"].header, "BUNIT", unit)
+
+
+# -- cards of the members --------------------------------------------------------------------------
+
+
+def _check_members(headers, account, results):
+    """Compare the cards that members have alike, their dates and exposures with theirs."""
+    found = []
+    for name in account.members:
+        path = results / product_of(name)
+        if not path.is_file():
+            raise CannotRemake(f"its member {path.name} is missing")
+        found.append(path)
+    with fits.open(found[0]) as member:
+        for hdu in {0, *account.hdus}:
+            same_cards(headers[hdu], member[hdu].header, OF_COMBINED)
+            if hdu in account.hdus:
+                same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
+    firsts = [combining.header_of(path) for path in found]
+    dates = [_time_of(header) for header in firsts]
+    if None not in dates and "DATE-BEG" in headers[0]:
+        for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
+            said = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
+            if abs((said - value).total_seconds()) > 1:
+                raise Differs(f"{keyword} is {value.isoformat()}, and its card has {said}")
+    seconds = [number(header.get("EXPTIME")) for header in firsts]
+    if "EXPTIME" in headers[0] and None not in seconds:
+        # Of darks that are alike to 0.5 s or 1 %, one number.
+        middle = float(np.median(seconds))
+        same_figure(headers[0], "EXPTIME", middle, part=1e-2, least=0.06 if middle < 100 else 0.6)
+    for hdu in account.hdus:
+        _check_levels(headers[hdu], firsts, found, hdu)
+
+
+def _check_levels(header, firsts, paths, hdu):
+    for tail in tails_of(header):
+        if number(card(header, "BIASLVL", tail)) is None:
+            continue
+        own = firsts if not hdu else [fits.getheader(path, hdu) for path in paths]
+        levels = [number(card(member, "BIASLVL", tail)) for member in own]
+        if None not in levels:
+            same_value(f"BIASLVL{tail}", card(header, "BIASLVL", tail), float(np.mean(levels)))
+
+
+def _time_of(header):
+    """Return the time of a frame by DATE-OBS, and UT where that has a day alone; None if not."""
+    said = str(header.get("DATE-OBS", ""))
+    said = said if "T" in said else f"{said}T{str(header.get('UT', '')).strip()}"
+    try:
+        return datetime.fromisoformat(said).replace(tzinfo=None)
+    except ValueError:
+        return None
+
+
+def _check_group(first, path, account):
+    """Compare the nights between the masters and this frame with those of their folders."""
+    same_figure(first, "NCOMBINE", len(account.members))
+    own = re.search(r"combined/(\d{4}-\d\d-\d\d)/", path.as_posix())
+    for kind, master in account.masters.items():
+        its = re.search(r"combined/(\d{4}-\d\d-\d\d)/", master.name)
+        keyword = f"{kind.upper()}DT"
+        if own and its and keyword in first:
+            lag = (date.fromisoformat(own[1]) - date.fromisoformat(its[1])).days
+            same_figure(first, keyword, lag)
+
+
+def _ratios(headers, account):
+    """Return {HDU: [(place, gain over the mean gain)]} of a flat whose gains are known."""
+    found = {hdu: gains_of(headers[hdu]) for hdu in account.hdus}
+    gains = [gain for pairs in found.values() for _, gain in pairs]
+    if None in gains or len(set(gains)) == 1:
+        return {}
+    mean = sum(gains) / len(gains)
+    return {hdu: [(place, gain / mean) for place, gain in pairs] for hdu, pairs in found.items()}
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def _check_figures(made):
+    """Compare the figures of an image that follow from its pixels, members and other cards."""
+    header, account = made.header, made.account
+    image = made.hdus[made.hdu].data
+    same_figure(header, "IMGLEVEL", float(np.nanmean(image, dtype=np.float64)))
+    same_figure(header, "NEMPTY", int(np.count_nonzero(np.isnan(image))))
+    if not account.masters and not account.levels:
+        _check_biases(made)
+        return
+    masters = {
+        kind: (combining.master_file(master, kind, made.results))
+        for kind, master in account.masters.items()
+    }
+    bias = fits.getheader(masters["bias"], made.hdu) if "bias" in masters else None
+    _check_model(made, bias)
+    mask = np.asarray(made.extension("MASK").data)
+    errors = np.asarray(made.extension("UNCERT").data, dtype=np.float32)
+    if bias is not None:
+        _check_shared(made, bias, masters)
+    if account.levels:
+        _check_flat(made, image, errors, mask)
+    else:
+        _check_dark(made, image, errors, mask)
+
+
+def _check_biases(made):
+    """Compare the figures of a combined bias with those of its members."""
+    header, account = made.header, made.account
+    rows, stack = made.sample(measuring.FIGURE_ROWS)
+    for tail in tails_of(header):
+        y, x = place_of(header, tail)
+        frames = measuring.some_rows(stack[:, (rows >= y.start) & (rows < y.stop), x])
+        if len(frames) < 2 or min(frames.shape[1:]) < 2:
+            continue
+        turned = frames
+        if card(header, "OSCAXIS", tail) == "columns":
+            turned = frames.swapaxes(1, 2)
+        said = number(card(header, "RNOISE", tail))
+        if said is not None:
+            same_value(f"RNOISE{tail}", said, measuring.read_noise(turned), part=5e-3, least=1e-3)
+            noise = measuring.predicted_noise(said, len(frames), account)
+            same_value(f"CNOISPR{tail}", card(header, "CNOISPR", tail), noise, part=3e-2)
+        said = number(card(header, "CNOISE", tail))
+        if said is not None:
+            noise = measuring.combined_noise(turned, account)
+            same_value(f"CNOISE{tail}", said, noise, part=3e-2, least=1e-3)
+        if (said := number(card(header, "CLIPRN", tail))) is not None:
+            noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
+            same_value(f"CLIPRN{tail}", said, noise, part=4e-2)
+
+
+def _check_model(made, bias):
+    """Compare the parameters of the noise model with bias, gain, overscan and pairs of members."""
+    header, account = made.header, made.account
+    rows, stack = made.sample(measuring.MODEL_ROWS)
+    levels = account.levels or [1.0] * len(stack)
+    for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
+        measured = None if bias is None else number(card(bias, "RNOISE", tail))
+        if measured:
+            same_value(f"MODRN{tail}", model.read_noise, measured)
+        gain = number(card(header, "AMPGAIN", tail))
+        if gain is not None:
+            same_value(f"MODGN{tail}", model.gain, gain)
+        if number(header.get(f"MODLN{tail}")) is not None:
+            rounding = 0.0 if measured else ROUNDING
+            own = (f"MODLN{tail}", model.level_noise, header, tail, model.read_noise, rounding)
+            check_level_noise(*own)
+        y, x = model.place
+        frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
+        if len(frames) < 2 or not frames.size:
+            continue
+        light = measuring.box_medians(frames)
+        square = model.factor**2
+        factor, error = measuring.model_factor(
+            frames, levels, light, model.fixed / square, model.slope / square
+        )
+        # A factor within three errors, or 1 %, of 1 is written as 1.
+        same_value(f"MODFC{tail}", model.factor, factor, part=max(0.02, 5 * error))
+
+
+def _check_shared(made, bias, masters):
+    """Compare the noise of bias and dark in it, as far as their own headers have it."""
+    header, account = made.header, made.account
+    noises = [number(card(bias, "CNOISPR", tail)) for tail in tails_of(bias)]
+    noises = [noise for noise in noises if noise]
+    levels = np.array(account.levels or [1.0])
+    factors = np.array(account.masters["dark"].factors if "dark" in masters else [0.0])
+    if noises and number(header.get("MBNOISE")) is not None:
+        noise = float(np.mean(np.square(noises))) ** 0.5
+        share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
+        same_figure(header, "MBNOISE", share * noise, part=2e-5, least=1e-9)
+    if "dark" in masters and number(header.get("MDNOISE")) is not None:
+        rows = measuring.sampled_rows(*made.shape, len(account.members), measuring.FIGURE_ROWS)
+        errors = combining.rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark")
+        errors = errors[np.isfinite(errors)].astype(np.float64)
+        errors = errors[errors <= 3 * np.median(errors)]
+        noise = float(np.mean(errors**2)) ** 0.5
+        same_figure(header, "MDNOISE", float(np.mean(factors / levels)) * noise, part=2e-5)
+
+
+def _check_flat(made, image, errors, mask):
+    header, levels = made.header, made.account.levels
+    same_figure(header, "FLATLVL", float(np.median(levels)))
+    same_figure(header, "FLATMIN", min(levels))
+    same_figure(header, "FLATMAX", max(levels))
+    low = (mask & UNLIT != 0) != (image < np.float32(0.2))
+    if np.count_nonzero(low):
+        raise Differs(f"{np.count_nonzero(low)} pixels of the mask are not lit as the flat says")
+    tails, quality = tails_of(header), []
+    for number_, tail in enumerate(tails, start=1):
+        place = place_of(header, tail)
+        good = (mask[place] == 0) & np.isfinite(image[place]) & (errors[place] > 0)
+        if not good.any():
+            continue
+        values = image[place][good].astype(np.float32)
+        quality.append(float(np.median(values / errors[place][good])))
+        if len(tails) > 1 and f"FLATR{number_:02d}" in header:
+            same_figure(header, f"FLATR{number_:02d}", float(values.mean(dtype=np.float64)))
+    if quality and "FLATSN" in header:
+        same_figure(header, "FLATSN", min(q for q in quality if q > 0), part=2e-4)
+        same_figure(header, "FLATRMS", 1 / header["FLATSN"], part=1e-4)
+    _check_gains(made)
+
+
+def _check_gains(made):
+    """Compare GAINMEAS with the photon transfer of pairs of flats."""
+    header, account = made.header, made.account
+    rows, stack = made.sample(measuring.FIGURE_ROWS)
+    for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
+        said = number(card(header, "GAINMEAS", tail))
+        if said is None:
+            continue
+        y, x = model.place
+        frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
+        gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
+        same_value(f"GAINMEAS{tail}", said, gain, part=max(0.03, 5 * error))
+
+
+def _check_dark(made, image, errors, mask):
+    """Compare the rate of a dark, and its hot pixels, with its pixels."""
+    header, seconds = made.header, float(made.first["EXPTIME"])
+    limit = re.match(r"pixels over the median by (\S+) ", header.comments["NHOT"])
+    hot = np.zeros(mask.shape, bool)
+    for tail, model in zip(tails_of(header), made.account.models[made.hdu], strict=True):
+        part, gain = model.place, model.gain or 1.0
+        values, flags = np.asarray(image[part], dtype=np.float32), mask[part] & ~HOT
+        good = flags == 0
+        if not good.any():
+            continue
+        middle = np.median(values[good])
+        if number(header.get(f"DARKRT{tail}")) is not None:
+            same_figure(header, f"DARKRT{tail}", float(middle) * gain / seconds)
+        if limit is not None:
+            least = float(limit[1]) * seconds / gain
+            least = np.maximum(least, 5.0 * np.median(errors[part][good]))
+            hot[part] = values - middle >= least
+    same_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
+    wrong = np.count_nonzero(hot != (mask & HOT != 0)) if limit is not None else 0
+    empty = np.count_nonzero((mask & NO_DATA != 0) != np.isnan(image))
+    if wrong or empty:
+        raise Differs(f"{wrong + empty} pixels of the mask are not what the dark's pixels say")

@@ -1,0 +1,144 @@
+"""Comparing a product with what it was made again as: sums, cards, figures, pixels."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+
+_STRUCTURE = (
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN|EXTNAME|EXTVER"
+    r"|EXTLEVEL|INHERIT|(CCDP|ASTRP|NUMPY)VER|CCDF(LOW|KEY)|BUNIT"
+)
+OF_COMBINED = re.compile(_STRUCTURE + r"|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)")
+"""Cards of a combined frame that are not those of its members."""
+OF_CALIBRATED = re.compile(_STRUCTURE + r"|GAIN|SATURATE")
+OF_REDUCED = re.compile(
+    _STRUCTURE + r"|BZERO|BSCALE|BLANK|DATE|(CCD|DET|AMP|DATA|BIAS|TRIM)SEC\w*|CRPIX\d\w?|LT[MV]\w+"
+    r"|CRVAL\d\w?|CD\d_\d\w?|PC\d_\d\w?|CDELT\d\w?|Z\w+|T(TYPE|FORM)\d+|TFIELDS|THEAP"
+    r"|OVERSC\w*|TRIM\w*|GAIN\d\d|AMPGAIN|OSC\w+|NAMPS|DATSEC\d\d"
+)
+"""Cards that a reduced frame gives anew, so that they may differ from the raw frame's."""
+_COMMENTARY = ("COMMENT", "HISTORY")
+
+
+class Differs(Exception):
+    """A product that is not what it is made again as."""
+
+    def __init__(self, reason, largest=float("nan"), pixels=0):
+        super().__init__(reason)
+        self.largest, self.pixels = largest, pixels
+
+
+def check_sums(content):
+    """Raise unless every HDU has a CHECKSUM and DATASUM, and both are right for its bytes.
+
+    The FITS standard has the 32-bit ones' complement sum of all words of an HDU be -0. It is taken
+    of the bytes as they are: astropy takes it of the header as it would write it.
+    """
+    with warnings.catch_warnings():
+        # Cards of the camera that break the standard are kept as they are.
+        warnings.simplefilter("ignore")
+        try:
+            # The sums of tiles are those of the table that holds them.
+            as_stored = {"lazy_load_hdus": False, "disable_image_compression": True}
+            with fits.open(io.BytesIO(content), **as_stored) as hdus:
+                headers = [hdu.header for hdu in hdus]
+                places = [hdu.fileinfo() for hdu in hdus]
+        except Exception as error:
+            # Whatever astropy raises, the file is not as it was written.
+            raise Differs(f"its headers cannot be read: {error}") from None
+    end = 0
+    for number, (header, place) in enumerate(zip(headers, places, strict=True)):
+        if not {"CHECKSUM", "DATASUM"} <= set(header):
+            raise Differs(f"HDU {number} has no checksum")
+        start, end = place["datLoc"], place["datLoc"] + place["datSpan"]
+        if _sum_of_words(content[place["hdrLoc"] : end]) != 0xFFFFFFFF:
+            raise Differs(f"the checksum of HDU {number} is wrong")
+        if str(_sum_of_words(content[start:end])) != str(header["DATASUM"]).strip():
+            raise Differs(f"the DATASUM of HDU {number} is wrong")
+    if end != len(content):
+        raise Differs("bytes are behind its last HDU, or are missing there")
+
+
+def _sum_of_words(content):
+    """Return the 32-bit ones' complement sum of big-endian words."""
+    total = int(np.frombuffer(content, dtype=">u4").sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def same_value(keyword, said, value, *, part=1e-5, least=1e-9):
+    """Raise unless a card has a value, to the digits that it is written with."""
+    if said is None:
+        raise Differs(f"there is no card {keyword}, which would have {value:.6g}")
+    if isinstance(said, str) or not abs(said - value) <= part * abs(value) + least:
+        raise Differs(f"{keyword} is {value:.6g}, and its card has {said}")
+
+
+def same_figure(header, keyword, value, *, part=1e-5, least=1e-9):
+    """Raise unless a card of a header has a value, to the digits that it is written with."""
+    same_value(keyword, header.get(keyword), value, part=part, least=least)
+
+
+def same_text(header, keyword, value):
+    """Raise unless a card has a text."""
+    said = header.get(keyword)
+    if str(said).strip() != str(value).strip():
+        raise Differs(f"{keyword} is {value}, and its card has {said}")
+
+
+def same_cards(header, source, own):
+    """Raise unless the cards that a product has from its source have the source's values."""
+    for keyword in source:
+        if not keyword or keyword in _COMMENTARY or keyword not in header:
+            continue
+        if own.fullmatch(keyword):
+            continue
+        try:
+            is_same = header[keyword] == source[keyword]
+        except VerifyError:
+            # No value can be read of it, neither here nor there.
+            continue
+        if is_same:
+            continue
+        raise Differs(
+            f"{keyword} is {source[keyword]!r} in its source, and its card has {header[keyword]!r}"
+        )
+
+
+def same_bits(product, again):
+    """Return how many pixels were compared; raise unless all have the same bits."""
+    native = product.astype(product.dtype.newbyteorder("="))
+    again = again.astype(native.dtype)
+    if native.shape != again.shape:
+        raise Differs(f"its shape is {native.shape}, and ccdproc gives {again.shape}")
+    if np.array_equal(native, again):
+        return native.size
+    same = (native == again) | (np.isnan(native) & np.isnan(again))
+    if not same.all():
+        difference = np.abs(native.astype(np.float64) - again)
+        raise Differs(
+            f"{int((~same).sum())} pixels differ", float(np.nanmax(difference)), native.size
+        )
+    return native.size
+
+
+def within(image, again, dtype, steps, scale=1.0, *, more=0.0):
+    """Return the largest difference, if none is beyond steps of the numbers' type, and `more`."""
+    if image.shape != again.shape:
+        raise Differs(f"its shape is {image.shape}, and ccdproc gives {again.shape}")
+    empty = np.isnan(image)
+    if (empty != np.isnan(again)).any():
+        raise Differs("pixels without a value are not those that ccdproc gives")
+    difference = np.where(empty, 0, np.abs(image - again))
+    limit = steps * np.finfo(dtype).eps * np.maximum(np.abs(again), scale) + more
+    wrong = int((difference > np.where(empty, 1, limit)).sum())
+    if wrong:
+        raise Differs(f"{wrong} pixels differ", float(difference.max()), image.size)
+    return float(difference.max(initial=0.0))

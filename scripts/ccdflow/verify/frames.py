@@ -1,0 +1,201 @@
+"""The verdict on a reduced frame: pixels, overscan, raw cards, sections, coordinates."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from ccdflow.verify import remake
+from ccdflow.verify.accounts import CannotRemake, account_of_frame, product_of, slices_of
+from ccdflow.verify.amplifiers import card, tails_of
+from ccdflow.verify.comparing import (
+    OF_REDUCED,
+    Differs,
+    same_bits,
+    same_cards,
+    same_figure,
+    same_text,
+)
+
+_UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
+_PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
+"""Of an amplifier: where world coordinates are compared, as parts of its width and height."""
+_PIXEL = 0.11
+"""Pixels by which coordinates of amplifiers that agree may differ."""
+
+
+def verify_frame(headers, path, raw):
+    """Make a reduced frame again and compare it.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    path, raw : pathlib.Path
+
+    Returns
+    -------
+    dict
+        Fields of a `ccdflow.verify.verdicts.Verdict`.
+
+    Raises
+    ------
+    Differs, CannotRemake
+    """
+    account = account_of_frame(headers)
+    source = remake.read_raw(account, raw)
+    if source.fingerprint != account.fingerprint:
+        raise Differs(f"RAWFP is {account.fingerprint}, and the raw file has {source.fingerprint}")
+    expected = product_of(account.raw)
+    if not path.as_posix().endswith(expected):
+        raise Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
+    pixels = 0
+    with fits.open(path, memmap=False) as hdus:
+        for number, hdu in enumerate(hdus):
+            if number and number not in account.images and hdu.name not in _masks(account):
+                raise Differs(f"HDU {number} is named {hdu.name!r}, and no image has such a one")
+        for hdu, image in remake.remake_frame(account, source.images).items():
+            pixels += same_bits(hdus[hdu].data, image)
+            _check_mask(hdus, hdu, account, source.images)
+    _check_overscan(account, source.images)
+    same_cards(headers[0], source.first, OF_REDUCED)
+    if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
+        same_text(headers[0], "RAWDATE", source.first["DATE"])
+    for hdu, amplifiers in account.images.items():
+        _check_image(headers[hdu], source.headers, amplifiers, account)
+    return {"compared": "bit for bit with ccdproc", "pixels": pixels, "largest": 0.0}
+
+
+def _masks(account):
+    return {f"MASK{hdu or ''}" for hdu in account.images}
+
+
+def _check_mask(hdus, hdu, account, raw):
+    """Compare a mask with AMPSAT and places: 1 saturated, 2 not finite, 4 no data."""
+    if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
+        return
+    header, image = hdus[hdu].header, hdus[hdu].data
+    again = np.full(image.shape, 4, np.uint8)
+    certain = 6
+    for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
+        top, part = card(header, "AMPSAT", tail), again[amplifier.place]
+        part[...] = 0
+        values = raw[amplifier.hdu].data[amplifier.kept or (slice(None), slice(None))]
+        values = remake.turned(values, amplifier.flip)
+        part[~np.isfinite(values)] |= 2
+        if top is not None:
+            part[values >= top] |= 1
+            certain |= 1
+    wrong = (hdus[f"MASK{hdu or ''}"].data ^ again) & certain
+    if np.count_nonzero(wrong):
+        raise Differs(f"{np.count_nonzero(wrong)} pixels of the mask are not what the raw ones say")
+
+
+def _check_overscan(account, raw):
+    """Compare the level and the noise in the header with those of the raw overscan."""
+    for amplifier, level, noise in remake.overscan_figures(account, raw):
+        where = f" of amplifier {amplifier.name}" if amplifier.name else ""
+        if abs(amplifier.level - level) > 1e-5 * abs(level) + 1e-9:
+            raise Differs(f"the level{where} is {level:.6g}, and its card has {amplifier.level}")
+        if noise and amplifier.noise is not None and abs(amplifier.noise / noise - 1) > 5e-3:
+            raise Differs(f"the noise{where} is {noise:.6g}, and its card has {amplifier.noise}")
+
+
+def _check_image(header, raw, amplifiers, account):
+    """Compare unit, sections and coordinates of an image with the raw frame's."""
+    first = amplifiers[0]
+    units = [str(raw[hdu].get("BUNIT", "adu")) for hdu in (first.hdu, 0)]
+    unit = next((unit for unit in units if unit.lower() not in _UNITS_OF_ADU), "adu")
+    same_text(header, "BUNIT", unit)
+    for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
+        if amplifier.strips and amplifier.axis not in ("rows", "columns", "frame"):
+            raise Differs(f"OSCAXIS is {amplifier.axis!r}, which no image has levels of")
+        if amplifier.kept is not None and tail == tails_of(header)[0]:
+            same_text(header, "DATASEC", f"[1:{header['NAXIS1']},1:{header['NAXIS2']}]")
+        if amplifier.kept is not None:
+            _check_physical(header, raw[amplifier.hdu], amplifier)
+            _check_world(header, raw, amplifier)
+            _check_sections(header, raw, amplifier)
+
+
+def _moved(amplifier):
+    """Return (sign, shift) of x and of y: product = sign x raw + shift, in FITS pixels."""
+    found = []
+    for axis in (1, 0):
+        kept, place = amplifier.kept[axis], amplifier.place[axis]
+        flipped = "yx"[axis] in amplifier.flip
+        shift = place.start + kept.stop + 1 if flipped else place.start - kept.start
+        found.append((-1, shift) if flipped else (1, shift))
+    return found
+
+
+def _check_physical(header, raw, amplifier):
+    """Compare IRAF's physical coordinates of a pixel: they are those of the raw frame."""
+    for axis, (sign, shift) in zip((1, 2), _moved(amplifier), strict=True):
+        names = f"LTV{axis}", f"LTM{axis}_{axis}"
+        if names[0] not in header:
+            continue
+        offset, scale = (
+            raw.get(name, default) for name, default in zip(names, (0, 1), strict=True)
+        )
+        if not all(isinstance(each, int | float) for each in (offset, scale)) or not scale:
+            continue
+        # raw = scale x physical + offset, and product = sign x raw + shift.
+        same_figure(header, names[1], sign * scale)
+        same_figure(header, names[0], sign * offset + shift, least=1e-6)
+
+
+def _check_world(header, raw, amplifier):
+    """Compare the world coordinates of some pixels with those that they have in the raw frame."""
+    if "CRPIX1" not in header and "CRVAL1" not in header:
+        return
+    own = raw[amplifier.hdu]
+    own = own if any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in own) else raw[0]
+    sizes = [amplifier.kept[axis].stop - amplifier.kept[axis].start for axis in (1, 0)]
+    starts = [amplifier.kept[axis].start for axis in (1, 0)]
+    pixels = np.floor(_PLACES * sizes) + starts + 1
+    moved = np.array([
+        [sign * x + shift for x, (sign, shift) in zip(pixel, _moved(amplifier), strict=True)]
+        for pixel in pixels
+    ])  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            before, after = (WCS(each, naxis=2, relax=True) for each in (own, header))
+            there, here = before.all_pix2world(pixels, 1), after.all_pix2world(moved, 1)
+            apart = after.all_world2pix(there, 1, quiet=True) - moved
+        except Exception:
+            # Coordinates of the camera that astropy cannot follow: they are covered by the sum.
+            return
+    if not np.isfinite(there).all():
+        return
+    if not np.isfinite(here).all() or not (np.abs(apart) < _PIXEL).all():
+        raise Differs("world coordinates are not those that the raw frame gives its pixels")
+
+
+def _check_sections(header, raw, amplifier):
+    """Compare CCDSEC, DETSEC and AMPSEC with the raw frame's, moved with its pixels."""
+    own = raw[amplifier.hdu]
+    whole = f"[1:{own.get('NAXIS1')},1:{own.get('NAXIS2')}]"
+    data = own.get("DATASEC", own.get("TRIMSEC", whole))
+    for keyword in ("CCDSEC", "DETSEC", "AMPSEC"):
+        if keyword not in header or keyword not in own:
+            continue
+        try:
+            pixels, there = slices_of(str(data)), slices_of(str(own[keyword]))
+            said = slices_of(str(header[keyword]))
+        except CannotRemake:
+            continue
+        for axis in (1, 0):
+            factor = (there[axis].stop - there[axis].start) / (
+                pixels[axis].stop - pixels[axis].start
+            )
+            if factor < 0.999 or "yx"[axis] in amplifier.flip:
+                continue
+            low = there[axis].start + factor * (amplifier.kept[axis].start - pixels[axis].start)
+            low -= factor * amplifier.place[axis].start
+            high = low + factor * header[("NAXIS2", "NAXIS1")[axis]]
+            if abs(said[axis].start - low) > 0.5 or abs(said[axis].stop - high) > 0.5:
+                raise Differs(f"{keyword} is not where the raw frame has these pixels")

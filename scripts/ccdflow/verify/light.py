@@ -1,0 +1,148 @@
+"""The light that the noise of photons is taken from, as docs/products.md tells it.
+
+Medians of tiles of 64 x 64 pixels (some rows and columns of each), interpolated; where the mean of
+3 x 3 pixels stands out, a surface through a pixel's neighbours; in the middle of a sharp star the
+pixel itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+_TILE, _ROWS, _COLUMNS = 64, 8, 4
+_STANDS_OUT, _SHARP, _BRIGHT = 4.0, 3.0, 2500.0
+
+
+def tiles(ny):
+    """Return the edges of the tiles of `ny` rows, and the rows of each that are looked at."""
+    edges = np.linspace(0, ny, max(1, round(ny / _TILE)) + 1).round().astype(int)
+    rows = []
+    for low, high in pairwise(edges):
+        step = max(1, (high - low) // _ROWS)
+        rows.append(np.arange(low + min(step // 2, high - low - 1), high, step))
+    return edges, rows
+
+
+class Smooth:
+    """The smooth light of an image.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray
+        (k, nx): the rows that `tiles` names.
+    ny : int
+        Rows of the image.
+    """
+
+    def __init__(self, sample, ny):
+        edges, rows = tiles(ny)
+        nx = sample.shape[1]
+        width = nx // max(1, round(nx / _TILE))
+        count, step = nx // width, _COLUMNS if width >= _TILE // 2 else 1
+        ends = np.cumsum([0, *map(len, rows)])
+        medians = np.array(
+            [
+                [
+                    _median(sample[low:high, x * width : (x + 1) * width : step])
+                    for x in range(count)
+                ]
+                for low, high in pairwise(ends)
+            ]
+        )
+        known = np.isfinite(medians)
+        medians[~known] = np.median(medians[known]) if known.any() else 0.0
+        middles = width * np.arange(count) + (width - 1) / 2
+        self._grid = np.array([np.interp(np.arange(nx), middles, line) for line in medians])
+        self._at = (edges[:-1] + edges[1:] - 1) / 2
+
+    def rows(self, first, stop):
+        """Return the light of some rows: (k, nx)."""
+        place = np.interp(np.arange(first, stop), self._at, np.arange(len(self._at)))
+        low = np.minimum(place.astype(int), max(len(self._at) - 2, 0))
+        high = np.minimum(low + 1, len(self._at) - 1)
+        part = (place - low)[:, None]
+        return self._grid[low] * (1 - part) + self._grid[high] * part
+
+
+def _median(values):
+    values = values[np.isfinite(values)]
+    return np.median(values) if values.size else np.nan
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pixels of a block that stand out of the smooth light.
+
+    Attributes
+    ----------
+    at : numpy.ndarray
+        Their places in the block, flattened.
+    light : numpy.ndarray
+        What they have instead.
+    others : numpy.ndarray
+        (4, k): what they would have if a decision had gone the other way.
+    near : numpy.ndarray
+        How near the nearest decision was: 0 on its limit.
+    """
+
+    at: np.ndarray
+    light: np.ndarray
+    others: np.ndarray
+    near: np.ndarray
+
+
+def outstanding(image, smooth, variance, flat, photon):
+    """Return the `Found` of a block of rows.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (k + 2, nx): the block with a row on either side.
+    smooth, variance, flat : numpy.ndarray
+        (k, nx); the variance with the smooth light, before the flat.
+    photon : float
+        Variance of a unit of light.
+    """
+    width = image.shape[1]
+    pixels = np.ascontiguousarray(image).reshape(-1)
+    lines = image[:-2] + image[1:-1] + image[2:]
+    mean = np.zeros(smooth.shape)
+    mean[:, 1:-1] = (lines[:, :-2] + lines[:, 1:-1] + lines[:, 2:]) / 9
+    off = np.abs(mean - smooth)
+    # Only what stands out of a limit that the quietest pixels of the block set is looked at.
+    least = max(float(variance[:, ::7].min()), 0.0) / max(float(flat[:, ::7].max()), 1e-3) ** 2
+    limit = _STANDS_OUT / 3 * least**0.5
+    inner = np.zeros(smooth.shape, bool)
+    inner[:, 1:-1] = True
+    # A little less than the limit: what is just below it is near a decision.
+    at = np.flatnonzero(inner & (off > limit * 0.999))
+    need = variance.reshape(-1)[at] / flat.reshape(-1)[at] ** 2
+    ratio = np.minimum(off.reshape(-1)[at] ** 2 / (_STANDS_OUT**2 / 9 * need),
+                       (off.reshape(-1)[at] / limit) ** 2 if limit else np.inf)  # fmt: skip
+    chosen = ratio > 0.99
+    at, need, ratio = at[chosen], need[chosen], ratio[chosen]
+    one = photon / flat.reshape(-1)[at]
+    light, others, near = _surface(pixels, at + width, width, smooth.reshape(-1)[at], need, one)
+    light = np.where(ratio > 1, light, smooth.reshape(-1)[at])
+    near = np.minimum(near, np.abs(ratio - 1))
+    return Found(at, light, np.vstack([others, smooth.reshape(-1)[at]]), near)
+
+
+def _surface(pixels, at, width, smooth, need, one):
+    own = pixels[at]
+    edges = [pixels[at + step] for step in (-1, 1, -width, width)]
+    corners = [pixels[at + step] for step in (-width - 1, 1 - width, width - 1, width + 1)]
+    least = np.minimum.reduce([own, *edges, *corners])
+    edge, corner = sum(edges), sum(corners)
+    around = edge / 2 - corner / 4
+    through = (5 * own + 2 * edge - corner) / 9
+    expected = need + np.maximum(around - smooth, 0) * one
+    sharpness = (own - around) ** 2 / (_SHARP**2 * 9 / 4 * expected)
+    brightness = through / (_BRIGHT * one)
+    found = np.where(sharpness > 1, np.where(brightness > 1, own, through), around)
+    near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
+    others = [np.maximum(value, least) for value in (own, through, around)]
+    return np.maximum(found, least), np.array(others), near

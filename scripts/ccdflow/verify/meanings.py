@@ -1,0 +1,12 @@
+"""The bits of masks and a factor, said once more: docs/products.md and MASK headers have them."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+SATURATED, NOT_FINITE, NO_DATA, HOT, DEAD, BAD_COLUMN = 1, 2, 4, 8, 16, 32
+COSMIC, UNLIT, UNCALIBRATED, NOT_LINEAR, BLEED, REPLACED = 64, 128, 256, 512, 1024, 2048
+VARIES, FLAT_UNRELIABLE = 4096, 8192
+
+MAD_TO_SIGMA = 1 / NormalDist().inv_cdf(0.75)
+"""Standard deviation of a normal distribution over its median absolute deviation."""

@@ -1,0 +1,206 @@
+"""What the members of a combined frame say of its figures, measured once more.
+
+Rows are sampled as docs/products.md says: evenly, an odd number of rows apart, 64 for the noise
+model and 128 for the figures of biases, fewer of very many frames.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from ccdflow.verify.meanings import MAD_TO_SIGMA
+
+MODEL_ROWS, FIGURE_ROWS = 64, 128
+_BYTES, _ENOUGH = 12_600_000, 1_000_000
+_BOX = (4, 32)
+_CLIP, _LEAST = 5.0, 12**-0.5
+
+
+def sampled_rows(ny, nx, count, wanted):
+    """Return the rows of float32 frames that figures are measured on."""
+    affordable = _BYTES // (count * nx * 4)
+    wanted = min(wanted, max(affordable, min(16, 5 * affordable)))
+    if wanted < 1:
+        return np.arange(0)
+    step = -(-ny // wanted)
+    step += (step + 1) % 2
+    return np.arange(min(step // 2, ny - 1), ny, step)
+
+
+def some_rows(frames):
+    """Return as many rows of all frames as make a million values, spread evenly: (n, k, nx)."""
+    most = max(int(_ENOUGH // (len(frames) * frames.shape[2])), 2)
+    return frames[:, :: -(-frames.shape[1] // most)]
+
+
+def median(values):
+    """Return the median of the first axis, NaN left out: `numpy.nanmedian` is ten times slower."""
+    return np.nanmedian(values, axis=0) if np.isnan(values).any() else np.median(values, axis=0)
+
+
+def box_medians(sample):
+    """Return the light of sampled pixels from their surroundings: (n, k, nx) to (k, nx)."""
+    _, count, nx = sample.shape
+    light = np.zeros((count, nx))
+    for y in range(0, count, _BOX[0]):
+        for x in range(0, nx, _BOX[1]):
+            box = sample[:, y : y + _BOX[0], x : x + _BOX[1]]
+            finite = box[np.isfinite(box)]
+            light[y : y + _BOX[0], x : x + _BOX[1]] = np.median(finite) if finite.size else 0.0
+    return light
+
+
+def nearest(rows, ny):
+    """Return for each row of an image which of some sampled rows is nearest."""
+    return np.searchsorted((rows[1:] + rows[:-1]) / 2, np.arange(ny))
+
+
+def scatter(values):
+    """Return standard deviation and number of values within five sigma of their mean."""
+    values = values[np.isfinite(values)]
+    if values.size < 2:
+        return np.nan, 0
+    mean = float(np.median(values))
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - mean))) or float(values.std())
+    kept = values
+    for _ in range(20):
+        before = kept.size
+        kept = values[np.abs(values - mean) <= _CLIP * max(sigma, _LEAST)]
+        if kept.size < 2:
+            return np.nan, 0
+        mean, sigma = float(kept.mean()), float(kept.std(ddof=1))
+        if kept.size == before:
+            break
+    return sigma, kept.size
+
+
+def white_scatter(image):
+    """Return the scatter of an image about the means of its rows."""
+    sigma, _ = scatter(image)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        good = np.abs(image - np.nanmedian(image)) <= _CLIP * max(sigma, _LEAST)
+        means = np.nanmean(np.where(good, image, np.nan), axis=1, keepdims=True)
+    length = max(np.count_nonzero(good) / len(image), 2)
+    return scatter(image - means)[0] * (length / (length - 1)) ** 0.5
+
+
+def read_noise(frames):
+    """Return the read noise from differences of consecutive frames: (n, k, nx)."""
+    found = [white_scatter(second - first) for first, second in pairwise(frames)]
+    return float(np.mean(np.square(found)) / 2) ** 0.5
+
+
+def pair_noise(frames):
+    """Return the noise of a value from differences of consecutive frames, that of rows in it."""
+    found = [scatter(second - first)[0] for first, second in pairwise(frames)]
+    return float(np.mean(np.square(found)) / 2) ** 0.5
+
+
+def combined_noise(frames, account):
+    """Return the noise of the combination of frames from that of two halves of them."""
+    count = len(frames)
+    halves = [combination(part, account) for part in (frames[::2], frames[1::2])]
+    parts = sum(excess(n, *_method(account)) / n for n in (count - count // 2, count // 2))
+    ratio = excess(count, *_method(account)) / count / parts
+    return white_scatter(halves[0] - halves[1]) * ratio**0.5
+
+
+def predicted_noise(noise, count, account):
+    """Return the noise of the combination of so many frames of a read noise."""
+    return noise * (excess(count, *_method(account)) / count) ** 0.5
+
+
+def _method(account):
+    clip = None if account.deviation == "noise" else account.clip
+    return account.method, clip, account.deviation, account.iterations
+
+
+def combination(values, account):
+    """Combine values of normal noise: (n, ...); a noise model rejects none of them."""
+    return _combination(values, *_method(account))
+
+
+def _combination(values, method, clip, deviation, iterations):
+    kept = np.where(np.isfinite(values), values, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(iterations if clip is not None else 0):
+            middle = median(kept)
+            if deviation == "mad":
+                sigma = MAD_TO_SIGMA * median(np.abs(kept - middle))
+            else:
+                sigma = np.nanstd(kept, axis=0)
+            kept = np.where(np.abs(kept - middle) > clip * sigma, np.nan, kept)
+        return np.nanmean(kept, axis=0) if method == "average" else median(kept)
+
+
+@lru_cache(maxsize=64)
+def excess(count, method, clip, deviation, iterations):
+    """Return the variance of the combination of normal values over that of their mean."""
+    if count < 3 or (method == "average" and clip is None):
+        return 1.0
+    trials = max(min(20_000, 1_000_000 // count), 2000)
+    values = np.random.default_rng(18).standard_normal((count, trials))
+    made = _combination(values, method, clip, deviation, iterations)
+    return float(np.mean(made**2) / np.mean(values.mean(axis=0) ** 2))
+
+
+def model_factor(frames, levels, light, fixed, slope):
+    """Return the measured over the predicted noise of consecutive differences, and its error.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        (n, k, nx), over their levels.
+    levels : sequence of float
+    light : numpy.ndarray
+        (k, nx).
+    fixed, slope : float
+        Of the variance, without the factor.
+    """
+    lit, found, count = np.maximum(light, 0), [], 0
+    for one, two in pairwise(range(len(frames))):
+        variance = sum((fixed + slope * lit * L) / L**2 for L in (levels[one], levels[two]))
+        sigma, number = scatter((frames[one] - frames[two]) / np.sqrt(variance))
+        found.append(sigma**2)
+        count += number
+    factor = float(np.mean(found)) ** 0.5
+    return factor, factor * (1.5 / (2 * max(count, 1))) ** 0.5
+
+
+def gain_of_pairs(frames, levels, noise):
+    """Return electrons per unit of flats from the differences of consecutive ones, and its error.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        (n, k, nx), each over its level; five are enough.
+    levels : sequence of float
+    noise : float
+        Read noise, in the unit of the levels.
+    """
+    squares, photons, fixed = [], [], []
+    for first, second, one, two in zip(frames, frames[1:5], levels, levels[1:], strict=False):
+        # Against shading of one flat to the next: differences of neighbours in a row.
+        difference = first - second
+        steps = (difference[:, 1:] - difference[:, :-1]) / 2**0.5
+        mean = (first + second) / 2
+        lit = (mean[:, 1:] + mean[:, :-1]) / 2 * (1 / one + 1 / two)
+        rest = np.full(steps.shape, noise**2 * (1 / one**2 + 1 / two**2))
+        with np.errstate(invalid="ignore"):
+            good = np.isfinite(steps) & (lit > 30 * rest)
+        for found, values in ((squares, steps**2), (photons, lit), (fixed, rest)):
+            found.append(values[good])
+    squares, photons, fixed = map(np.concatenate, (squares, photons, fixed))
+    if squares.size < 1000:
+        return np.nan, np.nan
+    inverse = float(np.median(squares / photons)) / 0.4549
+    for _ in range(6):
+        kept = squares <= 25 * (inverse * photons + fixed)
+        inverse = float(np.mean(((squares - fixed) / photons)[kept]))
+    return 1 / inverse, (3 * 1.5 / np.count_nonzero(kept)) ** 0.5

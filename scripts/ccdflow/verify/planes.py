@@ -1,0 +1,130 @@
+"""Pixels, masks and standard errors of the masters of a calibrated frame, as they are applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.verify.accounts import CannotRemake
+from ccdflow.verify.light import Smooth, tiles
+from ccdflow.verify.meanings import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
+
+_LEAST_FLAT, _UNLIT_BELOW = 1e-3, 0.2
+_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
+_OWN_LIGHT = 4.0
+
+
+@dataclass(frozen=True)
+class Plane:
+    """An image of a master.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    data : numpy.ndarray
+        (ny, nx), float32: finite, as it is applied.
+    flags : numpy.ndarray
+        (ny, nx), int16: the bits that a frame's mask gets of it.
+    errors : numpy.ndarray or None
+        (ny, nx), float32: UNCERT.
+    header, first : astropy.io.fits.Header
+        Of the image and of the first HDU.
+    light : dict
+        Of a dark: {place: its expected light}, filled by `light_of`.
+    """
+
+    kind: str
+    data: np.ndarray
+    flags: np.ndarray
+    errors: np.ndarray | None
+    header: object
+    first: object
+    light: dict
+
+    @property
+    def frames(self):
+        """Number of frames combined."""
+        return max(int(self.first.get("NCOMBINE", 1)), 1)
+
+    @property
+    def is_modelled(self):
+        """Whether UNCERT is that of a noise model, which is applied as it is."""
+        return self.errors is not None and any(k in self.header for k in ("MODRN", "MODRN01"))
+
+
+def plane_of(path, hdu, kind):
+    """Return the `Plane` of a master's image; the last few are kept.
+
+    Raises
+    ------
+    CannotRemake
+        If it has no pixel with a value.
+    """
+    status = path.stat()
+    return _plane_of(path, hdu, kind, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _plane_of(path, hdu, kind, size, time):
+    with fits.open(path) as opened:
+        data = _native(opened[hdu].data, np.float32)
+        names = [each.name for each in opened]
+        suffix = str(hdu) if hdu else ""
+        stored = np.zeros(data.shape, np.int16)
+        if f"MASK{suffix}" in names:
+            stored = _native(opened[f"MASK{suffix}"].data, np.int16)
+        errors = None
+        if kind != "bias" and f"UNCERT{suffix}" in names:
+            errors = _native(opened[f"UNCERT{suffix}"].data, np.float32)
+        first, header = opened[0].header.copy(), opened[hdu].header.copy()
+        has_errors = f"UNCERT{suffix}" in names
+    flags = (stored & ~_OF_FRAMES) | np.where(stored & _OF_FRAMES, UNCALIBRATED, 0)
+    absent = ~np.isfinite(data)
+    if absent.all():
+        raise CannotRemake(f"its {kind} {path.name} has no pixel with a value")
+    flags[absent] |= UNCALIBRATED
+    if kind == "flat":
+        flags[~absent & (data < np.float32(_UNLIT_BELOW))] |= UNLIT
+        low = ~absent & (data < np.float32(_LEAST_FLAT))
+        flags[low] |= UNCALIBRATED
+        data[absent | low] = 1.0
+    elif absent.any():
+        data[absent] = np.median(data[~absent])
+    if has_errors and errors is None:
+        # Of a bias they are a scatter, which is smoothed: `errors.Noise` leaves them alone.
+        errors = np.empty(0, np.float32)
+    return Plane(kind, data, flags.astype(np.int16), errors, header, first, {})
+
+
+def _native(values, dtype):
+    return np.array(values, dtype=dtype)
+
+
+def light_of(plane, place):
+    """Return the expected light of a dark in an amplifier: (ny, nx), at least 0.
+
+    That of its surroundings, or the pixel's own where it is far from them.
+
+    Parameters
+    ----------
+    plane : Plane
+    place : (slice, slice)
+    """
+    key = repr(place)
+    if key not in plane.light:
+        errors = plane.errors[place]
+        values = plane.data[place].astype(np.float64)
+        level = 0.0 if plane.first.get("BIASKEY") else float(np.median(values[::4]))
+        values -= level
+        around = Smooth(values[np.concatenate(tiles(len(values))[1])], len(values))
+        light = np.empty(values.shape, np.float32)
+        for low in range(0, len(values), 64):
+            rows = slice(low, min(low + 64, len(values)))
+            near = around.rows(rows.start, rows.stop)
+            own = (values[rows] - near) ** 2 > _OWN_LIGHT**2 * errors[rows].astype(np.float64) ** 2
+            light[rows] = np.maximum(np.where(own, values[rows], near), 0)
+        plane.light[key] = light
+    return plane.light[key]

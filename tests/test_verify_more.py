@@ -1,0 +1,164 @@
+"""Every card of every kind tampered and signed again; models, repeated clipping, maps."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
+from test_verify_chain import MADE, one
+
+from ccdflow.detector.history import Seen, combine_nights
+from ccdflow.verify import detector, table, verdicts
+
+STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|COMMENT|HISTORY|"
+)
+BELIEVED = re.compile(
+    # Versions, and a hash of the settings: nothing in the file or beside it has them.
+    r"CCDFLOW|CCDPVER|ASTRPVER|NUMPYVER|CCDFKEY"
+    # What the profile says of a reduced frame's amplifiers, which changes none of its pixels.
+    r"|CCDFCAM|AMPNAM\d\d|AMPSAT(\d\d)?|AMPGAIN|GAIN\d\d"
+    # A limit that rejects the same values as the true one.
+    r"|CLIPSIG|CLIPITER"
+)
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """The tiny night of two amplifiers: (raw folder, results folder)."""
+    top = tmp_path_factory.mktemp("cards")
+    chain = small_chain.make(top / "raw", flats=(("g", 4),), science=(("g", 60.0, 1),))
+    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, kinds=MADE)
+    return chain.raw, top / "results"
+
+
+def other(value):
+    """Return another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1 if isinstance(value, int) else value * 1.1 + 0.1
+    return "X" + str(value)[1:]
+
+
+def tampered(sound, step):
+    """Yield (name of a card, the file with another value of it, its sums right again)."""
+    with fits.open(io.BytesIO(sound)) as hdus:
+        cards = [(n, c.keyword) for n, hdu in enumerate(hdus) for c in hdu.header.cards]
+    cards = [(number, keyword) for number, keyword in cards if not STRUCTURE.fullmatch(keyword)]
+    for number, keyword in cards[::-step]:
+        with fits.open(io.BytesIO(sound)) as hdus:
+            hdus[number].header[keyword] = other(hdus[number].header[keyword])
+            out = io.BytesIO()
+            hdus.writeto(out, checksum=True)
+        yield f"{number}:{keyword}", keyword, out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["reduced/science", "combined/bias", "combined/dark", "combined/flat", "calibrated/science"],
+)
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.torture)])
+def test_every_card_that_is_not_believed_is_compared(night, kind, step):
+    raw, results = night
+    product = one(results, kind)
+    path, believed, count = results / product, set(), 0
+    sound = path.read_bytes()
+    try:
+        for name, keyword, content in tampered(sound, step):
+            path.write_bytes(content)
+            found = verdicts.verify(product, raw=raw, results=results, whole=True)
+            count += 1
+            if found.verdict == "verified":
+                believed.add((name, keyword))
+    finally:
+        path.write_bytes(sound)
+    assert count > 40 / step
+    # What the masters and frames of others bear out is found in these.
+    assert {name for name, keyword in believed if not BELIEVED.fullmatch(keyword)} == set()
+    assert verdicts.verify(product, raw=raw, results=results).verdict == "verified"
+
+
+@pytest.mark.parametrize(
+    ("model", "order", "rounds"), [("polynomial", 2, 3), ("polynomial", 1, 0), ("spline", 3, 2)]
+)
+def test_models_along_the_overscan_are_made_again_by_astropy(tmp_path, model, order, rounds):
+    (frame,) = biases(1)
+    # A row whose overscan is hit is rejected.
+    frame[11, 66:] += np.uint16(700)
+    write_raw(tmp_path / "raw" / "b.fits.gz", (frame, bias_cards(1)))
+    words = f"  model: {model}\n  order: {order}\n  reject_iterations: {rounds}\n"
+    profile = LFC_LIKE.format(name="TESTCAM") + f"reduction:\n{words}  reject_sigma: 3\n"
+    run_jobs(tmp_path / "raw", tmp_path / "results", {"cam": profile})
+    results = tmp_path / "results"
+    header = fits.getheader(results / "reduced/b.fits")
+    assert (header["OSCMODEL"], header["OSCITERS"]) == (model, rounds)
+    found = verdicts.verify("reduced/b.fits", raw=tmp_path / "raw", results=results)
+    assert (found.verdict, found.reason, found.largest) == ("verified", "", 0.0)
+    with fits.open(results / "reduced/b.fits", memmap=False) as hdus:
+        hdus[0].header["OSCORDER"] = order + 1
+        hdus.writeto(results / "reduced/b.fits", overwrite=True, checksum=True)
+    found = verdicts.verify("reduced/b.fits", raw=tmp_path / "raw", results=results)
+    assert found.verdict == "differs"
+
+
+@pytest.mark.parametrize("method", ["average", "median"])
+def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
+    rng = np.random.default_rng(5)
+    for number, frame in enumerate(biases(12), start=1):
+        frame.ravel()[rng.integers(0, frame.size, 90)] += np.uint16(rng.integers(20, 900))
+        write_raw(tmp_path / "raw" / f"b{number:02d}.fits.gz", (frame, bias_cards(number)))
+    how = {"clip_by": "mad", "clip": 3, "iterations": 3, "method": method}
+    results = tmp_path / "results"
+    run_jobs(tmp_path / "raw", results, {"cam": LFC_LIKE.format(name="TESTCAM")}, bias=how)
+    (product,) = [p for p in table.products_of(results) if p.startswith("combined/")]
+    found = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
+    assert (found.verdict, found.reason, "ccdproc" in found.compared) == ("verified", "", True)
+    with fits.open(results / product, memmap=False) as hdus:
+        hdus[0].header["CLIPITER"] = 1
+        hdus.writeto(results / product, overwrite=True, checksum=True)
+    found = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
+    assert found.verdict == "differs"
+
+
+def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
+    rng, shape, share = np.random.default_rng(3), (9, 11), 0.7
+    for _ in range(40):
+        seen, lines = [], []
+        for night in range(int(rng.integers(1, 6))):
+            index = np.sort(rng.choice(99, 12, replace=False))
+            looked = [s for s in ("dark", "flat") if rng.random() < 0.8]
+            dark, flat = (
+                (rng.integers(0, 2, 12) * bit).astype(np.int16) * (name in looked)
+                for name, bit in (("dark", 8), ("flat", 16))
+            )
+            name = f"2024-03-{night + 1:02d}"
+            bad = (dark | flat) != 0
+            index, dark, flat = index[bad], dark[bad], flat[bad]
+            seen.append(Seen(name, frozenset(looked), index, dark, flat))
+            columns = [index * 0, index % 11 + 1, index // 11 + 1, dark, flat]
+            names = ("IMAGE", "X", "Y", "DARK", "FLAT")
+            lines.append((name, looked, dict(zip(names, columns, strict=True))))
+        rows = [(n, c, np.rec.fromarrays(list(d.values()), names=list(d))) for n, c, d in lines]
+        own = detector.history(rows, 0, shape, share)
+        made = combine_nights(seen, share=share)
+        nights = np.array(made.nights)
+        expected = (made.index, made.bits, nights[made.first], nights[made.last],
+                    made.seen, made.looked)  # fmt: skip
+        for mine, its in zip(own, expected, strict=True):
+            assert (np.asarray(mine) == np.asarray(its)).all()
+
+
+def test_a_product_that_nothing_verifies_says_so(night, tmp_path):
+    path = tmp_path / "results" / "other" / "x.fits"
+    path.parent.mkdir(parents=True)
+    fits.PrimaryHDU(np.zeros((3, 3), "f4")).writeto(path, checksum=True)
+    assert table.products_of(tmp_path / "results") == ["other/x.fits"]
+    found = verdicts.verify("other/x.fits", raw=night[0], results=tmp_path / "results")
+    assert (found.verdict, found.reason) == (
+        "cannot be made again",
+        "nothing verifies the products in other/",
+    )
