@@ -61,7 +61,7 @@ def pages(tmp_path_factory):
 def test_every_column_of_every_table_has_a_name_and_a_word_on_hovering(pages):
     found = [column for page in pages for column in Headings(page.read_text("utf-8")).columns]
     sections = {section for section, _, _ in found}
-    assert {"darks-and-flats", "calibrated", "masters", "detector"} <= sections
+    assert {"darks-and-flats", "calibrated", "choices", "detector"} <= sections
     lacking = [(section, name) for section, hint, name in found if not hint or not name]
     # A kind says it in `Section.hints`, or `ccdflow.pages.glossary` does.
     assert lacking == []

@@ -16,7 +16,7 @@ OF_SECTIONS = {
         "Noise measured / predicted": "Noise of the product over that which its frames predict; 1 where both agree",  # noqa: E501
         "Remarks": "What was left out or is missing, and why",
     },
-    "masters": {
+    "choices": {
         "Frames": "The frames that a master is for",
         "Step": "What is corrected: bias, dark or flat",
         "Master": "The combined frame that is taken",
@@ -53,7 +53,8 @@ OF_SECTIONS = {
         "Frames": "Number of frames that took it",
         "Noise with": "Noise from pixel to pixel with all masters, in the unit of the frames",
         "Structure with": "Scatter of boxes of 64 pixels with all masters, in the unit of the frames",  # noqa: E501
-        "without": "The same without this master",
+        "Noise without": "The same without this master",
+        "Structure without": "The same without this master",
         "Verdict": "Whether the frames are better with it",
     },
     "shutter": {
