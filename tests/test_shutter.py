@@ -213,8 +213,8 @@ def test_a_flat_that_changes_makes_the_map_again_and_what_depends_on_it(tmp_path
     pixels = "detector/simcam/2024-03-01/pixels_103x101_1x1.fits"
     epoch = "detector/simcam/bad_pixels_all_103x101_1x1.fits"
     assert remade == {
-        "reduced/flat_g0.5_1.fits", flat, pixels, MAP, epoch, "detector.csv", "flat_quality.csv",
-        "associations.csv", *FRAMES, NIGHT, "report.html",
+        "reduced/flat_g0.5_1.fits", flat, pixels, MAP, epoch, "detector.csv", "events.csv",
+        "flat_quality.csv", "associations.csv", *FRAMES, NIGHT, "report.html",
     }  # fmt: skip
     again, fresh = run(tmp_path, profile), run(tmp_path, profile, results="fresh")
     for name in (MAP, *FRAMES):
