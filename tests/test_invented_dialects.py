@@ -6,8 +6,12 @@ from astropy.io import fits
 from small_frames import run_jobs
 
 from ccdflow.camera.facts import default_cards, describe
-from ccdflow.camera.geometry import card_number
+from ccdflow.camera.geometry import Cards, card_number
+from ccdflow.camera.headersections import drafts_from_header
+from ccdflow.errors import FrameError
 from ccdflow.frame.masters import read_master
+
+CARDS = Cards(**{name: default_cards()[name] for name in ("gain", "read_noise", "saturation")})
 
 
 def header_of(*cards, nx=64, ny=48):
@@ -159,3 +163,33 @@ def test_each_of_several_images_has_its_own_uncertainty_and_mask(strips, tmp_pat
     for image, error in zip(read_master(flat, "flat").images, errors, strict=True):
         assert image.data.shape == error.shape
         assert np.allclose(image.error(), error)
+
+
+def ranged(name, first, last, strip):
+    """Subaru's cards of one amplifier: its columns, and those of its overscan."""
+    values = {"EFMN": (first, 1), "EFMX": (last, 48), "OSMN": (strip[0], 1), "OSMX": (strip[1], 48)}
+    return [(f"S_{k}{name}{axis + 1}", v[axis]) for k, v in values.items() for axis in (0, 1)]
+
+
+def test_first_and_last_pixels_of_amplifiers():
+    cards = [*ranged(1, 1, 22, (23, 32)), *ranged(2, 43, 64, (33, 42)), ("S_GAIN2", 3.1)]
+    drafts, notes = drafts_from_header([header_of(*cards)], CARDS, file="x.fits")
+    assert [(d.data.to_fits(), d.overscan[0].to_fits(), d.gain) for d in drafts] == [
+        ("[1:22,1:48]", "[23:32,1:48]", None),
+        ("[43:64,1:48]", "[33:42,1:48]", 3.1),
+    ]
+    assert notes == []
+    with pytest.raises(FrameError, match="outside the frame"):
+        drafts_from_header([header_of(*ranged(1, 1, 80, (81, 90)))], CARDS, file="x.fits")
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (("NBIASCOL", 16), True), (("OVERSCAN", "ON"), True), (("XOVERSC", "[50:64]"), True),
+        (("NBIASCOL", 0), False), (("OVERSCAN", "OFF"), False), (("OVERSCN", "N/A"), False),
+    ],
+)  # fmt: skip
+def test_a_card_about_an_overscan_is_not_passed_over_in_silence(card, said):
+    _, notes = drafts_from_header([header_of(card)], CARDS, file="x.fits")
+    assert any(f"warning: {card[0]} {card[1]}: about an overscan" in each for each in notes) == said

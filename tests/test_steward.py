@@ -59,7 +59,7 @@ def make_all(run):
 
 def test_a_run_from_its_first_target_to_its_last_line(begin):
     run = begin()
-    assert len(run.targets) == len(run.session.plan.jobs) == 12 + 2 + 2 + 2 + 2
+    assert len(run.targets) == len(run.session.plan.jobs) == 12 + 2 + 2 + 2 + 3
     frame = "reduced/2020-02-29/3.fits"
     assert run.raw_frame(frame).endswith("raw/2020-02-29/3.fits")
     assert run.line(frame) == f"2020-02-29/3.fits -> {frame} (new)"
@@ -115,7 +115,7 @@ def test_products_asked_for_by_name_cut_the_plan_down(begin, values):
     ("told", "kinds"),
     [
         ({"forced": frozenset({"combine"})}, {"bias"}),
-        ({"all_forced": True}, {"frame", "bias", "quality", "page", "table", "index"}),
+        ({"all_forced": True}, {"frame", "bias", "quality", "page", "table", "trends", "index"}),
     ],
 )
 def test_rules_that_are_forced_are_kinds_of_products(begin, told, kinds):
@@ -143,7 +143,7 @@ def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
     assert own == {
         run.record_of(job)
         for job in run.session.plan.jobs.values()
-        if job.kind in ("page", "table", "index")
+        if job.kind in ("page", "table", "trends", "index")
     }
     page = "nights/2020-03-01/report.html"
     assert f"{run.results}/{run.batches[1].done}" in run.needed(page)
@@ -218,7 +218,7 @@ def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, values):
     (run.session.context.results / lost).unlink()
     drawn = steward.Steward(values, CHAIN, stream=io.StringIO())
     found = drawn.view(Host())
-    assert len(found) == 12 + 2 + 2 + 2 + 2
+    assert len(found) == 12 + 2 + 2 + 2 + 3
     needs, newer = drawn.view_needs("reduced/2020-02-29/3.fits")
     assert (needs, newer) == ([f"{values['raw']}/2020-02-29/3.fits"], [])
     assert drawn.view_needs(lost)[1] == [steward.CHANGED]

@@ -67,6 +67,7 @@ def own(run):
     """The lines that say something other than what is made, and no line of anybody else."""
     own = [line for line in run.output.splitlines() if line.startswith("ccdflow: ")]
     after = run.output.partition("Building DAG of jobs...\n")[2].strip().splitlines()
+    after = [line for line in after if not line.endswith("see the lines above")]
     others = [line for line in after if line and line not in own]
     assert not [line for line in others if not line.startswith("WorkflowError") and line[0] != " "]
     assert "Traceback" not in run.output
@@ -102,6 +103,29 @@ def test_notes_moved_while_the_run_goes_on(box, reference, code):
     assert [text.startswith(line) for text in own(run)].count(True) == 1
     assert run.status == (code == MOVED_LATER)
     check_next(box, reference)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [MOVED_LATER, pytest.param(MOVED_AT_ONCE, marks=pytest.mark.torture)],
+    ids=["later", "at once"],
+)
+def test_results_moved_while_the_run_goes_on(box, reference, code):
+    """What was made before lies where the folder was moved to, the rest where it was wanted."""
+    elsewhere = box.root / "moved"
+    results = code.replace("/.ccdflow", "").replace("/../away", "/../moved")
+    assert results.count("/../moved") == 1
+    run = box.snakemake(code=results)
+    line = f"{box.results} was moved to {elsewhere} while the run went on; move it back before"
+    assert [text.startswith(line) for text in own(run)].count(True) == 1
+    check_next(box, reference)
+    # The table was as the run found the archive; a job that was writing leaves its part.
+    moved = {
+        name: content
+        for name, content in products(elsewhere).items()
+        if name != "inventory.csv" and not name.endswith(".part")
+    }
+    assert moved.items() <= reference.items()
 
 
 def test_a_home_that_cannot_be_written_costs_nothing(box, reference):

@@ -4,7 +4,8 @@ For each HDU the first of these that is there is used:
 
 1. a family of sections, one set for each of several amplifiers (``BSEC11``, ``BIASSECA``);
 2. ``BIASSEC`` with ``TRIMSEC`` or ``DATASEC``;
-3. numbers of prescan and overscan columns and rows (``ESO DET OUT1 OVSCX``, ``POSTPIX``);
+3. the first and last pixels of each amplifier (``S_EFMN11``), or numbers of prescan and overscan
+   columns and rows (``ESO DET OUT1 OVSCX``, ``POSTPIX``);
 4. ``TRIMSEC`` or ``DATASEC`` alone: trimmed, no overscan;
 5. nothing: the whole frame, no overscan.
 """
@@ -23,10 +24,12 @@ from ccdflow.camera.geometry import (
     is_overscan,
 )
 from ccdflow.camera.hdureader import HduReader
+from ccdflow.camera.ranges import drafts_from_ranges
 from ccdflow.camera.scancounts import drafts_from_counts, drafts_from_outputs
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value
+from ccdflow.files.cards import card_value, contents
+from ccdflow.files.values import is_silent
 
 # The names that mean the same section, plain or with an amplifier's suffix.
 BIAS, TRIM, DATA = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
@@ -94,8 +97,10 @@ def _drafts(reader, position, images, *, wanted):
         said = reader.text(TRIM + DATA, suffix)
         given = reader.section(TRIM + DATA, suffix) if said else None
         detector = () if images == 1 else _detector(reader, suffix)
-        numbered = drafts_from_outputs(reader, position, images, detector) or drafts_from_counts(
-            reader, given.region if given else None, said, detector
+        numbered = (
+            drafts_from_ranges(reader)
+            or drafts_from_outputs(reader, position, images, detector)
+            or drafts_from_counts(reader, given.region if given else None, said, detector)
         )
         if numbered:
             return numbered
@@ -129,6 +134,7 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
         _refuse_numbered_strips(reader)
         _check_size(reader, kept)
         _note_no_overscan(reader, kept, cut=given is not None)
+        _note_unused(reader)
     name = f"{reader.name}{suffix}" if suffix else reader.name
     # A family shares one array, in which its amplifiers lie as they do on the chip.
     detector = () if suffix and reader.alone else _detector(reader, suffix)
@@ -226,6 +232,31 @@ def _note_no_overscan(reader, kept, *, cut):
             )
 
 
+# Names of cards that speak of an overscan, whatever their dialect.
+_SPEAKS = re.compile(r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*")
+_SAYS_NO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
+
+
+def _note_unused(reader):
+    """Warn of cards that speak of an overscan, where none is subtracted."""
+    header = reader.headers[reader.index]
+    found = []
+    for keyword in dict.fromkeys(header):
+        if not _SPEAKS.fullmatch(keyword):
+            continue
+        said = [c.value for c in contents(header, keyword) if not is_silent(c.value)]
+        if said and not _SAYS_NO.fullmatch("".join(str(said[0]).split())):
+            found.append(f"{keyword} {said[0]}")
+    if found:
+        rest = " ..." if len(found) > _MOST_NAMED else ""
+        reader.notes.append(
+            f"warning: {', '.join(found[:_MOST_NAMED])}{rest}: about an overscan, and not"
+            " understood: nothing is subtracted (give `overscan:` in a camera's profile;"
+            " `overscan: none` if there is none)"
+        )
+
+
+_MOST_NAMED = 3
 # One or two columns at an edge are bad ones; from three on they may be a strip.
 _LEAST_LEFT = 3
 

@@ -136,9 +136,10 @@ def _step(results, kind, header, chosen):
     if chosen:
         why = f"           chosen: {chosen['reason']}"
         if chosen.get("runner_up"):
+            later = Path(chosen["runner_up"]).parent.name > chosen["night"]
             why += (
-                f"; before {chosen['runner_up']} (predicted {chosen['runner_up_variance']}"
-                f" against {chosen['predicted_variance']})"
+                f"; before {chosen['runner_up']} ({'of a later night, ' * later}predicted"
+                f" {chosen['runner_up_variance']} against {chosen['predicted_variance']})"
             )
         said.append(why)
     return said
@@ -213,7 +214,8 @@ def _of_master(results, product, header):
         said.append(f"  figures  {', '.join(found)}")
     said += [f"  remark   {text}" for text in _history(header)[:_MOST]]
     users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
-    said.append(f"  used by  {len(users)} calibrated frames{': ' * bool(users)}{_some(users)}")
+    number = f"{len(users)} calibrated frame{'s' * (len(users) != 1)}"
+    said.append(f"  used by  {number}{': ' * bool(users)}{_some(users)}")
     return said
 
 

@@ -48,6 +48,32 @@ OF_SECTIONS = {
         "Low": "Pixels that are dead or of low response",
         "In bad columns": "Pixels in bad columns",
     },
+    "helps": {
+        "Master": "The combined frame that is left out for a trial",
+        "Frames": "Number of frames that took it",
+        "Noise with": "Noise from pixel to pixel with all masters, in the unit of the frames",
+        "Structure with": "Scatter of boxes of 64 pixels with all masters, in the unit of the frames",  # noqa: E501
+        "without": "The same without this master",
+        "Verdict": "Whether the frames are better with it",
+    },
+    "shutter": {
+        "Night": "Night of the flats",
+        "Detector": "Camera and setup",
+        "Flats of, s": "Exposure times of the flats, seconds",
+        "Least, ms": "Smallest dead time of a cell of the image, beside the mean, milliseconds",
+        "Largest, ms": "Largest dead time of a cell, beside the mean, milliseconds",
+        "Error, ms": "Standard error of a cell, milliseconds",
+        "Mean, ms": "Mean dead time of the whole image and its error, milliseconds; needs a steady lamp",  # noqa: E501
+        "Scatter": "Scatter of the flats about this over what noise predicts; 1 where both agree",
+    },
+    "steps": {
+        "First night": "The first night after the step",
+        "Amplifier": "Camera, amplifier and setup",
+        "Figure": "The figure that has changed",
+        "Before": "The figure before the step, with its unit",
+        "After": "The figure after it, with its unit",
+        "Errors": "Size of the step in its standard errors",
+    },
     "ageing": {
         "Masters": "Camera and type of the masters that are compared",
         "Between them": "Variance of their difference beyond noise",

@@ -70,6 +70,34 @@ def is_in_place(file, results):
         return False
 
 
+def moved_line(file, results):
+    """Return the line on a results folder that was moved while its lock was held, '' if it was not.
+
+    Parameters
+    ----------
+    file : file object
+        The lock.
+    results : path-like
+    """
+    if is_in_place(file, results):
+        return ""
+    try:
+        # Linux tells where a file is now.
+        now = Path(f"/proc/self/fd/{file.fileno()}").readlink()
+    except OSError:
+        now = Path()
+    state, lost = Path(paths.STATE).name, "the next run makes again the products"
+    if now.parent.name == state and now.is_file():
+        return (
+            f"{results} was moved to {now.parent.parent} while the run went on; move it back before"
+            f" the next run, or {lost} that are there"
+        )
+    return (
+        f"{Path(results) / paths.STATE} was moved or replaced while the run went on;"
+        f" {lost} whose records went with it"
+    )
+
+
 def unwritable(results, error):
     """Return the one line on a results folder that cannot be written."""
     is_in_the_way = error.errno in _IN_THE_WAY and error.filename

@@ -401,18 +401,16 @@ def finish(session):
     is_idle = not (whole_plan.jobs or whole_plan.retire or session.busy or session.dry)
     described = session.describe() if session.state and is_idle else []
     if not session.dry:
-        if session.lock is not None and not lock.is_in_place(session.lock, context.results):
-            moved = [
-                f"{context.results / paths.STATE} was moved or replaced while the run went on;"
-                " the next run makes again the products whose records went with it"
-            ]
+        if session.lock is not None:
+            moved = list(filter(None, [lock.moved_line(session.lock, context.results)]))
         try:
             _take_in(session)
         except OSError as error:
             raise lock.unwritable(context.results, error) from None
     # The ledger has what the jobs came to; their records are removed.
     ended = replace(context, jobs={}, elsewhere={})
-    said = moved + closing_lines(ended, session.failed)
+    # Jobs whose sources went with the folder failed for that alone: one line says it.
+    said = moved + closing_lines(ended, () if moved else session.failed)
     is_failure = bool(session.failed) or fails(context)
     if described and not session.failed and not moved:
         seal.leave(

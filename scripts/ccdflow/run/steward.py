@@ -32,6 +32,7 @@ CHANGED = "/proc/self/status"
 # Snakemake's words, for what it does beside the jobs.
 _TRACEBACK = "Traceback (most recent call last)"
 _NO_FOLDER = "Failed to create output directory"
+_MISSING_BEFORE = "OSError: Missing files after"
 _OF_MISSING_RECORDS = (
     "MissingOutputException", "Exiting because a job execution failed",
     "WorkflowError:\nAt least one job did not complete",
@@ -459,8 +460,11 @@ class Steward:
         the run with a traceback, which its log file keeps. That records are missing because their
         folder was moved is said once, at the end.
         """
-        if self._is_moved() and text.startswith(_OF_MISSING_RECORDS):
-            return True
+        if self._is_moved():
+            # Snakemake may look for old records before it starts a job: then it just ends.
+            self.is_crashed |= _MISSING_BEFORE in text
+            if _MISSING_BEFORE in text or text.startswith(_OF_MISSING_RECORDS):
+                return True
         if not text.startswith(_TRACEBACK) and _NO_FOLDER not in text:
             return False
         cause = text.strip().splitlines()[-1]

@@ -1,0 +1,63 @@
+"""Amplifiers from cards with the first and last pixel of each: Subaru's S_EFMN11, S_OSMX11."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.camera.geometry import Draft
+from ccdflow.camera.sections import Region, inside
+from ccdflow.files.cards import number
+
+# The effective pixels and the overscan of amplifier n along axis a, from MN to MX: S_EFMNna.
+_FIRST = re.compile(r"S_EFMN(\d)1")
+_EFFECTIVE, _OVERSCAN = "EF", "OS"
+
+
+def drafts_from_ranges(reader):
+    """The amplifiers of an HDU from the first and last pixel of their data and overscans.
+
+    Parameters
+    ----------
+    reader : HduReader
+
+    Returns
+    -------
+    list of Draft
+        Empty where there are no such cards.
+
+    Raises
+    ------
+    FrameError
+        If a region leaves the frame, or is empty.
+    """
+    found = (_FIRST.fullmatch(keyword) for keyword in reader.headers[reader.index])
+    names = dict.fromkeys(match[1] for match in found if match)
+    drafts = []
+    for name in names:
+        data, strip = (_region(reader, kind, name) for kind in (_EFFECTIVE, _OVERSCAN))
+        gain = number(reader.value(f"S_GAIN{name}"))
+        figures = reader.figures()
+        drafts.append(
+            Draft(
+                name=f"{reader.name}{name}",
+                hdu=reader.index,
+                data=data,
+                overscan=() if strip is None else (strip,),
+                lengthen=True,
+                **(figures | {"gain": gain or figures["gain"]}),
+            )
+        )
+    return drafts
+
+
+def _region(reader, kind, name):
+    """The region of one amplifier; None for an overscan of no pixels."""
+    cards = [f"S_{kind}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
+    y0, y1, x0, x1 = (reader.count(card) for card in cards)
+    if kind == _OVERSCAN and not all((y0, y1, x0, x1)):
+        return None
+    region = Region(y0 - 1, y1, x0 - 1, x1)
+    text = f"{x0} to {x1}, {y0} to {y1}"
+    if min(region.shape) < 1 or min(y0, x0) < 1:
+        raise reader.contradiction("the region is empty", cards[2], text, "first <= last, from 1")
+    return inside(region, reader.shape, text, file=reader.file, keyword=cards[2])

@@ -1,0 +1,168 @@
+"""What is asked and answered where a master is chosen: frames, masters, rules, candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BIAS, DARK, FLAT = "bias", "dark", "flat"
+
+STRAY = 2.0
+"""Degrees: of frames with one set point whose sensors differ by more, one was not kept at it."""
+
+MOST_CANDIDATES = 5
+"""A frame looks at so many masters of each kind, at most, where the first ones are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a master is chosen: the settings of ``calibrate:``.
+
+    Attributes
+    ----------
+    direction : {'causal', 'nearest'}
+        causal: masters of the frame's own night and of earlier nights compete; a later one is taken
+        only where they have none. nearest: all compete.
+    same_night : bool
+        A master of the frame's own night wins whenever there is one.
+    scale_up : float
+        A dark is scaled up to an exposure longer by this factor at most; 1 forbids it.
+    temperature_tolerance : float
+        Degrees by which a dark's temperature may differ from the frame's.
+    """
+
+    direction: str = "causal"
+    same_night: bool = False
+    scale_up: float = 2.5
+    temperature_tolerance: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What is known of a detector before its frames are measured.
+
+    Attributes
+    ----------
+    read_noise : float
+        Electrons.
+    dark_rate : float
+        Electrons a second; 0 if unknown.
+    flat_level : float
+        Electrons in a pixel of a single flat.
+    bias_ageing : float
+        Electrons^2 by which a bias departs from the truth, for each day between.
+    dark_ageing : float
+        (Electrons a second)^2 for each day between.
+    flat_ageing : float
+        Relative variance of a flat for each day between.
+    """
+
+    read_noise: float = 8.0
+    dark_rate: float = 0.0
+    flat_level: float = 20_000.0
+    bias_ageing: float = 0.01
+    dark_ageing: float = 1e-6
+    flat_ageing: float = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame (or the frames of a master) that is to be calibrated.
+
+    Attributes
+    ----------
+    setup : tuple of (str, str)
+        Everything that must be equal, name and value: camera, amplifiers, gain, mode, binning ...
+    night : str
+    exptime : float or None
+        Seconds.
+    filter : str
+    set_temperature, temperature : float or None
+        Degrees: the set point of the cooler, and the sensor.
+    """
+
+    setup: tuple
+    night: str
+    exptime: float | None = None
+    filter: str = ""
+    set_temperature: float | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """A combined bias, dark or flat that there is, or that is to be made.
+
+    Attributes
+    ----------
+    product : str
+        Its path relative to the results folder.
+    kind : {'bias', 'dark', 'flat'}
+    about : Frame
+        What its members have in common.
+    frames : int
+        Members, as the inventory counts them.
+    """
+
+    product: str
+    kind: str
+    about: Frame
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A master that a frame could be calibrated with.
+
+    Attributes
+    ----------
+    master : Master
+    lag : int or None
+        Days from the master's night to the frame's: negative for a later night; None where one of
+        them has no date.
+    scale : float
+        What the master is multiplied by.
+    variance : float
+        Electrons^2 in a pixel that it is predicted to add; of a flat, in units of the signal^2.
+    grade : {'A', 'B', 'C'}
+    remarks : tuple of str
+        What keeps it from grade A.
+    """
+
+    master: Master
+    lag: int | None
+    scale: float
+    variance: float
+    grade: str
+    remarks: tuple = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The masters of one kind for a frame, the best one first.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    candidates : tuple of Candidate
+    needed : bool
+        False where the step changes nothing: the dark of an exposure that is too short to have any.
+    missing : str
+        Why there is no candidate, and what there is; '' where there is one.
+    """
+
+    kind: str
+    candidates: tuple = ()
+    needed: bool = True
+    missing: str = ""
+
+    @property
+    def best(self):
+        """The candidate to be taken, or None."""
+        return self.candidates[0] if self.candidates else None
+
+    @property
+    def grade(self):
+        """The grade that this step gives the frame."""
+        if self.candidates:
+            return self.candidates[0].grade
+        return "C" if self.needed else "A"
