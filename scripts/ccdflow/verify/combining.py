@@ -355,11 +355,12 @@ def _repeatedly(stack, masked, account, scale):
 def _left_out(stack, masked, kept):
     """Return how many values are rejected, by either limit, and how many are not finite."""
     good = np.isfinite(stack) & ~masked
-    return tuple((good & ~each).sum(axis=0) for each in kept), _invalid(stack)
+    return tuple((good & ~each).sum(axis=0) for each in kept), _invalid(stack, masked)
 
 
-def _invalid(stack):
-    return (~np.isfinite(stack)).sum(axis=0)
+def _invalid(stack, masked):
+    """Return how many values of each pixel count for nothing: not finite, or masked."""
+    return (masked | ~np.isfinite(stack)).sum(axis=0)
 
 
 def _without(values, masked, account):
@@ -411,7 +412,7 @@ def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
     good &= ~none
     rejected = tuple((good & ~each).sum(axis=0) for each in (keep[-1], keep[1]))
     variances = variances if account.method == "average" else None
-    return Again(*images, scale, by, rejected, _invalid(stack), variances)
+    return Again(*images, scale, by, rejected, _invalid(stack, masked), variances)
 
 
 def _variances(image, kept, model, levels, charge, light):
