@@ -8,6 +8,7 @@ from small_frames import run_jobs
 from ccdflow.camera.facts import default_cards, describe
 from ccdflow.camera.geometry import Cards, card_number
 from ccdflow.camera.headersections import drafts_from_header
+from ccdflow.combine.measuring import _box_medians
 from ccdflow.errors import FrameError
 from ccdflow.frame.masters import read_master
 
@@ -193,3 +194,10 @@ def test_first_and_last_pixels_of_amplifiers():
 def test_a_card_about_an_overscan_is_not_passed_over_in_silence(card, said):
     _, notes = drafts_from_header([header_of(card)], CARDS, file="x.fits")
     assert any(f"warning: {card[0]} {card[1]}: about an overscan" in each for each in notes) == said
+
+
+def test_the_light_of_an_amplifier_narrower_than_a_box():
+    frames = np.random.default_rng(3).normal(100, 1, (3, 8, 24))
+    light = _box_medians(frames)
+    assert light.shape == (8, 24)
+    assert np.allclose(light, 100, atol=1)

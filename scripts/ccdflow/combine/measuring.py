@@ -180,7 +180,7 @@ def _box_medians(frames):
     for y in range(0, k, _BOX_ROWS):
         whole = 0
         strip = frames[:, y : y + _BOX_ROWS]
-        if np.isfinite(strip).all():
+        if nx >= _BOX_COLUMNS and np.isfinite(strip).all():
             # All boxes of full width at once.
             whole = nx // _BOX_COLUMNS * _BOX_COLUMNS
             boxes = strip[:, :, :whole].reshape(n * strip.shape[1], -1, _BOX_COLUMNS)
