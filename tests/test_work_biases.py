@@ -232,7 +232,7 @@ def test_extensions_are_combined_each_for_itself_or_as_one(layout, tmp_path):
         assert [hdus[0].header[f"RNOISE0{n}"] for n in (1, 2)] == noises
         return
     assert [(hdu.name, hdu.ver) for hdu in hdus] == [
-        ("PRIMARY", 1), ("CHIP", 1), ("COUNT1", 1), ("CHIP", 2), ("COUNT2", 1)
+        ("PRIMARY", 1), ("CHIP", 1), ("CHIP", 2), ("COUNT1", 1), ("COUNT2", 1)
     ]  # fmt: skip
     assert hdus[0].data is None
     assert "NREJECT" not in hdus[0].header
