@@ -113,6 +113,9 @@ class Associations(Kind):
         if not self.index_basis(context):
             return None
         found = _coverage(context)
+        if not found.nights:
+            # All frames are undated.
+            return None
         said = _coverage_words(found)
         draw = drawing_module("coverage").coverage_picture
         before = f" {found.earlier} nights before them are not shown." if found.earlier else ""
