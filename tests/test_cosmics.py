@@ -50,9 +50,9 @@ def check(fwhm, seeds):
 
 
 # Seeds 0 and 4 have two stars side by side, whose light hides their sharpness from L.A.Cosmic.
-@pytest.mark.parametrize("fwhm", [1.5, 2.0, 3.0, 5.0])
+@pytest.mark.parametrize("fwhm", [1.5, 3.0])
 def test_hits_are_found_and_stars_are_left_alone(fwhm):
-    check(fwhm, (0, 2, 4))
+    check(fwhm, (0, 4))
 
 
 @pytest.mark.torture
@@ -61,7 +61,7 @@ def test_hits_and_stars_of_ten_seeds(fwhm):
     check(fwhm, range(10))
 
 
-@pytest.mark.parametrize("fwhm", [2.0, 4.0])
+@pytest.mark.parametrize("fwhm", [2.0, pytest.param(4.0, marks=pytest.mark.torture)])
 def test_tracks_of_rays_are_found_and_are_no_stars(fwhm):
     """Tracks of many pixels stand out in a median of 3 x 3 as well: no reason to give up."""
     shape = (200, 215)

@@ -61,7 +61,7 @@ def tampered(sound, step):
     "kind",
     ["reduced/science", "combined/bias", "combined/dark", "combined/flat", "calibrated/science"],
 )
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.torture)])
 def test_every_card_that_is_not_believed_is_compared(night, kind, step):
     raw, results = night
     product = one(results, kind)

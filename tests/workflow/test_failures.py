@@ -144,6 +144,7 @@ def test_jobs_of_other_kinds_that_fail_cost_only_themselves(raw, box):
     assert products(box.results) == wanted
 
 
+@pytest.mark.torture
 def test_a_product_that_was_made_before_stays_as_it_was(raw, box):
     """It is made again, with another setting, and that fails."""
     shutil.copytree(raw[0].results, box.results)

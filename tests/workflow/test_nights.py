@@ -85,6 +85,7 @@ def wait_until(condition, seconds=90):
         time.sleep(0.02)
 
 
+@pytest.mark.torture
 def test_batches_make_the_same_products_as_the_main_process(
     raw, alone, tmp_path, run_workflow, products
 ):
@@ -171,6 +172,7 @@ def test_a_night_that_fails_costs_no_other_night_its_page(
     assert "nothing to do" in run_workflow(raw, results, config=[WHOLE]).output
 
 
+@pytest.mark.torture
 def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
     raw, alone, tmp_path, run_workflow, products
 ):
@@ -226,6 +228,7 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
     assert products(results) == products(alone)
 
 
+@pytest.mark.torture
 def test_a_child_that_cannot_write_fails_the_run_but_not_the_other_orders(
     raw, tmp_path, run_workflow
 ):

@@ -42,6 +42,11 @@ ledger.write_record = moved
 """
 
 
+def long(*values):
+    """Return values that only `make torture` tries."""
+    return [pytest.param(value, marks=pytest.mark.torture) for value in values]
+
+
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     box = Sandbox(tmp_path_factory.mktemp("whole") / "box", {"bias": {"minimum": 2}})
@@ -138,7 +143,7 @@ def test_a_home_that_cannot_be_written_costs_nothing(box, reference):
 
 @pytest.mark.parametrize(
     "name",
-    [".ccdflow", ".ccdflow/done", ".ccdflow/logs", ".ccdflow/batches"],
+    [".ccdflow", ".ccdflow/done", *long(".ccdflow/logs", ".ccdflow/batches")],
 )
 def test_a_file_where_a_folder_of_notes_has_to_be(box, reference, name):
     path = box.results / name
@@ -155,7 +160,10 @@ def test_a_file_where_a_folder_of_notes_has_to_be(box, reference, name):
     check_next(box, reference)
 
 
-@pytest.mark.parametrize("name", ["ledger.json", "headers.json", "lock", "../inventory.csv"])
+@pytest.mark.parametrize(
+    "name",
+    ["ledger.json", "lock", *long("headers.json", "../inventory.csv")],
+)
 def test_a_folder_where_a_file_of_notes_has_to_be(box, reference, name):
     path = box.results / ".ccdflow" / name
     path.mkdir(parents=True)

@@ -129,7 +129,8 @@ def test_as_a_module_of_another_workflow_it_makes_the_same_bytes(box, tmp_path):
     (other / "settings.yaml").write_text(
         yaml.safe_dump(
             {"raw": str(box.raw), "results": "results", "cameras": str(box.cameras)}
-            | {"limits": {"settle": 0, "frame_memory": 50}, "flat": {"enabled": False}}
+            | {"limits": {"settle": 0, "frame_memory": 50}}
+            | {name: {"enabled": False} for name in ("flat", "detector")}
             | box.given
         )
     )
