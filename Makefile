@@ -24,7 +24,7 @@ demo: $(RUNTIME) ## simulate the CCD guide's night (once), reduce it, and list t
 .PHONY: test
 test: check ## check the style, then run all tests
 	# Long tests first; those on a cluster mostly wait.
-	$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadfile tests/slurm tests/workflow tests
+	$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadfile --no-loadscope-reorder tests/slurm tests/workflow tests
 
 ##@ Your own frames
 

@@ -193,7 +193,8 @@ def test_nights_a_bad_frame_and_a_new_night(slurm, start, raw, alone, tmp_path, 
     changed = {path for path in before if not path.startswith(".ccdflow/")}
     changed = {path for path in changed if after[path] != before[path]}
     pages = {f"nights/{night}/report.html" for night in NIGHTS[1:]}
-    assert changed == {"inventory.csv", "bias_quality.csv", "report.html"} | pages
+    tables = {"inventory.csv", "bias_quality.csv", "events.csv"}
+    assert changed == tables | {"report.html"} | pages
     assert products(snapshot, first.results) == products(snapshot, alone)
 
 
