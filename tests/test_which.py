@@ -269,6 +269,18 @@ def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path)
     assert section.pictures[0].png.startswith(b"\x89PNG")
 
 
+def test_frames_without_a_date_have_no_coverage_and_end_no_run(tmp_path):
+    chain = take(tmp_path, darks=(), flats=(), biases=3, science=(("g", 60.0, 1),))
+    for path in chain.raw.glob("*.fits"):
+        edit(path, **{"DATE-OBS": None})
+    running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
+    running.lock.close()
+    context = Planning.of(running.context)
+    assert all(row.is_undated for row in context.store.rows.values())
+    assert ASSOCIATIONS.index_basis(context)
+    assert ASSOCIATIONS.overview(context) is None
+
+
 def test_thousands_of_nights_show_the_last_ones(tmp_path):
     assert coverage.NIGHTS == 30
     archive = tmp_path / "raw"

@@ -189,8 +189,9 @@ def _scatter(scaled, good, read_noise):
 def combine_gains(gains):
     """Return the mean of gains from several exposures, weighted by their relative errors.
 
-    What is averaged is the noise over the signal, one over the gain, which scatters about its true
-    value; a gain that came out low by chance has a small error of its own, and would draw the mean.
+    The mean is taken of one over the gain (noise over signal), which scatters evenly about its true
+    value. A gain that came out low by chance has a small error of its own, and would draw a mean of
+    gains to it.
 
     Parameters
     ----------

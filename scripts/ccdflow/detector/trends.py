@@ -33,7 +33,7 @@ _RUNNING, _ALONE = 7, 4.0
 _LAG = 20.0
 # More steps than this are not looked for, nor further after so many that are none.
 _MOST, _TRIES = 50, 5
-# Deviations beyond 3 sigma are outliers; what is left of a normal distribution is narrower.
+# Deviations beyond 3 sigma are outliers; a normal distribution without them is narrower.
 _CLIP, _OF_CLIPPED = 3.0, 1.0136
 # Nights of a part that may scatter more than the rest, and how many times as much it does then.
 _PART, _MORE = 30, 1.4

@@ -18,7 +18,7 @@ class Part:
             part.write(data)
             part.keep()
 
-    What is not kept leaves nothing, and the file that stood there is untouched.
+    A part that is not kept leaves nothing, and the file that stood there is untouched.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def write_hdus(path, parts):
 
 
 def write_text(path, text):
-    """Write a text as UTF-8, whole or not at all; what is no letter is written as an escape."""
+    """Write a text as UTF-8, whole or not at all; bytes that are no UTF-8 become escapes."""
     write_hdus(path, [text.encode("utf-8", "backslashreplace")])
 
 

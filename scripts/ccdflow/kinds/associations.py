@@ -124,7 +124,7 @@ class Associations(Kind):
             list(found.nights),
             list(found.labels),
             found.cells,
-            title=f"Frames of the last {len(found.nights)} nights",
+            title=f"Frames of {_nights(found)}",
             explanation="A number: frames of the night. o: frames of the night took a master of"
             f" another one. x: they have none.{before}{more}",
         )
@@ -169,11 +169,15 @@ def _coverage(context):
     return context.planned(("coverage",), lambda: coverage.coverage_of(context))
 
 
+def _nights(found):
+    return "the only night" if len(found.nights) == 1 else f"the last {len(found.nights)} nights"
+
+
 def _coverage_words(found):
     """Return sentences on the holes of a `ccdflow.kinds.coverage.Coverage`."""
     missing = found.holes(coverage.MISSING)
     if not missing:
-        return f"No frame of the last {len(found.nights)} nights lacks a master."
+        return f"No frame of {_nights(found)} lacks a master."
     some = ", ".join(f"{label} ({night})" for label, night in missing[:_HOLES])
     rest = f" and {len(missing) - _HOLES} more" if missing[_HOLES:] else ""
     return f"Missing: {some}{rest}."

@@ -1,4 +1,4 @@
-"""What is asked and answered where a master is chosen: frames, masters, rules, candidates."""
+"""The values of a choice of masters: noise, frames, masters, rules, candidates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What is known of a detector before its frames are measured.
+    """The noise of a detector, known before its frames are measured.
 
     Attributes
     ----------

@@ -66,7 +66,10 @@ class Help:
         if self.harms:
             return "does harm"
         error = math.hypot(own.noise_error, own.structure_error)
-        if not self._counts(-self.added, error):
+        # A glow in a corner is in few boxes, which makes the error large; a box is known to a few
+        # hundredths of the noise of a pixel.
+        is_plain = own.structure_without - own.structure > own.noise_without
+        if not is_plain and not self._counts(-self.added, error):
             return "no difference"
         adds = self._counts(own.noise - own.noise_without, own.noise_error)
         return "helps, though it adds noise" if adds else "helps"

@@ -14,7 +14,7 @@ OF_SECTIONS = {
         "Amplifier": "The part of the detector that is read through one output",
         "Figures": "Of a dark: current in the unit a second, hot pixels, glow; of a flat: mean level and its range, signal to noise of a pixel",  # noqa: E501
         "Noise measured / predicted": "Noise of the product over that which its frames predict; 1 where both agree",  # noqa: E501
-        "Remarks": "What was left out or is missing, and why",
+        "Remarks": "Frames left out, frames missing, and the reasons",
     },
     "choices": {
         "Frames": "The frames that a master is for",
@@ -34,7 +34,7 @@ OF_SECTIONS = {
         "Sky": "Median of the image, in its unit (electrons where the gain is known)",
         "Noise": "Noise of a pixel as measured between neighbouring rows, in the image's unit",
         "Predicted": "The same as UNCERT predicts it, in the image's unit",
-        "Remarks": "What is missing, or why there is no calibrated frame",
+        "Remarks": "Steps without a master, or the reason why there is no calibrated frame",
     },
     "detector": {
         "Amplifier": "Camera and amplifier",
@@ -91,7 +91,7 @@ OF_SECTIONS = {
 
 
 def hint_of(heading, section):
-    """Return what is said of a column of a section's table, '' where nobody says it.
+    """Return the explanation of a column of a section's table, '' where there is none.
 
     Parameters
     ----------

@@ -192,6 +192,8 @@ class Panel:
     def span(self):
         """Lowest and highest value in words."""
         low, high = (end(point.value for point in self.points) for end in (min, max))
+        if low == high:
+            return f"{low:.4g}".replace("-", "−")
         digits = max(
             0, 3 - math.floor(math.log10(max(high - low, 1e-3 * max(abs(high), 1e-3)))) - 1
         )

@@ -416,7 +416,7 @@ def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
 
 
 def _variances(image, kept, model, levels, charge, light):
-    """Return the variance of the mean of what was kept: as it is, and decided the other way.
+    """Return the variance of the mean of the kept values, for each of two sources of the light.
 
     The light of a pixel is that of its surroundings, or its own where it is brighter by three
     standard errors.

@@ -19,7 +19,7 @@ _NEAR = 5e-3
 
 
 def block_rows(nx):
-    """Return the rows of a block: decisions on what stands out are taken in each."""
+    """Return the rows of a block, within which pixels are told from their surroundings."""
     return max(2, _BLOCK // nx // 2 * 2)
 
 
