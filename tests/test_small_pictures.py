@@ -200,7 +200,7 @@ def test_what_the_last_run_did(tmp_path):
     run = night(tmp_path)
     text = (run.results / paths.LAST_RUN).read_text()
     assert text.startswith("window.ccdflowLastRun={")
-    assert '["frames",5,"new"]' in text
+    assert '["reduced frames",5,"new"]' in text
     disk = {top: (files, size) for top, files, size in last_run.disk_used(run.context)}
     made = list((run.results / "reduced").iterdir())
     assert disk["reduced"] == (5, sum(path.stat().st_size for path in made))
