@@ -47,8 +47,8 @@ def test_a_dark_that_is_as_good_as_none_does_no_harm():
 def clean():
     """Return a cold detector: no glow, no hot pixel, nothing for a dark to take away."""
     amplifiers = [
-        simulate.Amplifier(columns=(0, 52), gain=1.2, read_noise=9.0),
-        simulate.Amplifier(columns=(52, 103), gain=1.55, read_noise=9.0),
+        simulate.SimulatedAmplifier(columns=(0, 52), gain=1.2, read_noise=9.0),
+        simulate.SimulatedAmplifier(columns=(52, 103), gain=1.55, read_noise=9.0),
     ]
     detector = simulate.draw_detector(
         (101, 103), shutter=0.0, amplifiers=amplifiers, hot=0, filling=0, blinking=0, traps=0,

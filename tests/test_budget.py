@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ccdflow.kinds.budget import Applied, Exposure, budget_of, flat_noise, wishes
+from ccdflow.kinds.budget import Applied, BudgetedFrame, budget_of, flat_noise, wishes
 
-LFC = Exposure(
+LFC = BudgetedFrame(
     exptime=300.0,
     read_noise=11.0,
     dark_rate=0.02,

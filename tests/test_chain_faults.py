@@ -202,8 +202,8 @@ def test_a_header_that_says_a_step_was_done_is_refused_in_one_line(tmp_path):
 def test_amplifiers_of_very_unlike_gain(tmp_path):
     """Electrons are the truth across the seam, and so are the errors."""
     amplifiers = (
-        simulate.Amplifier(columns=(0, 52), gain=0.7, read_noise=5.0),
-        simulate.Amplifier(columns=(52, 103), gain=2.8, read_noise=6.5),
+        simulate.SimulatedAmplifier(columns=(0, 52), gain=0.7, read_noise=5.0),
+        simulate.SimulatedAmplifier(columns=(52, 103), gain=2.8, read_noise=6.5),
     )
     detector = simulate.draw_detector((101, 103), shutter=0.0, amplifiers=amplifiers)
     chain = take(tmp_path, detector=detector, biases=20, darks=((60.0, 9),), flats=(("g", 9),),

@@ -280,7 +280,7 @@ def test_a_night_at_the_end_changes_no_older_master(tmp_path):
 def test_gains_and_faults_do_not_matter_to_a_camera_of_one_amplifier(tmp_path):
     detector = simulate.draw_detector(
         (64, 72), seed=4, shutter=0.0,
-        amplifiers=(simulate.Amplifier(columns=(0, 72), gain=2.0, read_noise=7.0),),
+        amplifiers=(simulate.SimulatedAmplifier(columns=(0, 72), gain=2.0, read_noise=7.0),),
     )  # fmt: skip
     chain = take(tmp_path, detector=detector)
     done = run(tmp_path, chain)

@@ -18,7 +18,7 @@ from master_truth import (
 
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import combine_flats
-from ccdflow.combine.masters import MasterImage
+from ccdflow.combine.masters import SubtractedMaster
 from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import Subtracted
@@ -37,7 +37,7 @@ from ccdflow.errors import UserError
 
 def combined_dark(folder, t, frames):
     members = write(folder, frames)
-    bias = MasterImage(t.bias.astype(np.float32))
+    bias = SubtractedMaster(t.bias.astype(np.float32))
     return combine_darks(members, bias=bias, amplifiers=amplifiers())
 
 
@@ -78,7 +78,7 @@ def test_glow_is_seen_in_the_amplifier_that_has_it(tmp_path):
 def test_hot_pixels_without_a_gain_are_counted_in_adu(tmp_path):
     t = truth(hot=300)
     members = write(tmp_path, darks(t, 5))
-    bias = MasterImage(t.bias.astype(np.float32))
+    bias = SubtractedMaster(t.bias.astype(np.float32))
     dark = combine_darks(members, bias=bias, amplifiers=amplifiers(gains=(None, None)))
     for figures, rate, gain in zip(
         measure_dark(dark, seconds=DARK_SECONDS, hot_rate=2.0),
@@ -187,7 +187,7 @@ def test_figures_of_a_flat(tmp_path):
     members = write(tmp_path, flats(t, levels))
     flat = combine_flats(
         members,
-        bias=MasterImage(t.bias.astype(np.float32)),
+        bias=SubtractedMaster(t.bias.astype(np.float32)),
         dark=None,
         amplifiers=amplifiers(),
     )

@@ -109,7 +109,9 @@ def test_the_map_has_the_first_and_last_night_of_each_pixel(tmp_path):
 def test_a_measured_gain_makes_electrons(tmp_path):
     detector = small_chain.simulate.draw_detector(
         (101, 103), seed=4, shutter=0.0,
-        amplifiers=(small_chain.simulate.Amplifier(columns=(0, 103), gain=2.0, read_noise=7.0),),
+        amplifiers=(
+            small_chain.simulate.SimulatedAmplifier(columns=(0, 103), gain=2.0, read_noise=7.0),
+        ),
     )  # fmt: skip
     chain = take(tmp_path, 1, detector=detector)
     lines = [x for x in chain.profile.splitlines() if "gain" not in x]
@@ -125,7 +127,9 @@ def test_the_gain_of_the_noise_is_that_of_the_table_of_detectors(tmp_path):
     """The profile's gain is 10 % off: pixels keep it, UNCERT and header have the measured one."""
     detector = small_chain.simulate.draw_detector(
         (101, 103), seed=4, shutter=0.0,
-        amplifiers=(small_chain.simulate.Amplifier(columns=(0, 103), gain=2.0, read_noise=7.0),),
+        amplifiers=(
+            small_chain.simulate.SimulatedAmplifier(columns=(0, 103), gain=2.0, read_noise=7.0),
+        ),
     )  # fmt: skip
     chain = take(tmp_path, 1, detector=detector)
     lines = [x for x in chain.profile.splitlines() if "gain" not in x]

@@ -27,8 +27,10 @@ def detector():
 def clean():
     """Two amplifiers and nothing else: no fault, no structure, no dark current."""
     halves = (
-        simulate.Amplifier((0, 51), gain=1.3, read_noise=5.0, level=1000.0, row_drift=1.0),
-        simulate.Amplifier((51, 103), gain=1.7, read_noise=7.0, level=1100.0, row_drift=2.0),
+        simulate.SimulatedAmplifier((0, 51), gain=1.3, read_noise=5.0, level=1000.0, row_drift=1.0),
+        simulate.SimulatedAmplifier(
+            (51, 103), gain=1.7, read_noise=7.0, level=1100.0, row_drift=2.0
+        ),
     )
     flat = {"g": np.ones(SHAPE, dtype=np.float32)}
     return simulate.Detector(shape=SHAPE, amplifiers=halves, illumination=flat)
@@ -487,7 +489,7 @@ def test_a_sky_that_can_not_be_is_refused(wrong):
 
 def test_amplifiers_that_leave_columns_out_are_refused():
     with pytest.raises(UserError, match="do not share the columns"):
-        simulate.Detector(shape=(10, 10), amplifiers=(simulate.Amplifier((0, 9)),))
+        simulate.Detector(shape=(10, 10), amplifiers=(simulate.SimulatedAmplifier((0, 9)),))
 
 
 def test_more_faults_than_pixels_are_refused():

@@ -28,7 +28,7 @@ from master_truth import (
 from ccdflow.combine import header, tiles
 from ccdflow.combine.darks import combine_biases, combine_darks
 from ccdflow.combine.flats import amplifier_ratios, combine_flats, flat_levels, normalised
-from ccdflow.combine.masters import MasterImage, dark_factors
+from ccdflow.combine.masters import SubtractedMaster, dark_factors
 from ccdflow.combine.stack import CombineRecipe, Member, Subtracted, combine
 from ccdflow.detector.dark_figures import hot_mask
 from ccdflow.detector.frame_figures import Estimate
@@ -41,7 +41,7 @@ EPS = float(np.finfo(np.float32).eps)
 
 
 def master(pixels, **more):
-    return MasterImage(np.asarray(pixels, np.float32), **more)
+    return SubtractedMaster(np.asarray(pixels, np.float32), **more)
 
 
 def true_dark(t, seconds=DARK_SECONDS):
@@ -534,7 +534,7 @@ def test_a_dark_is_no_bias_and_a_flat_keeps_none(tmp_path):
     ],
 )
 def test_a_dark_is_scaled_unless_the_times_agree(dark_seconds, seconds, expected):
-    dark = MasterImage(np.zeros((2, 2)), seconds=dark_seconds, bias_subtracted=True)
+    dark = SubtractedMaster(np.zeros((2, 2)), seconds=dark_seconds, bias_subtracted=True)
     assert dark_factors(dark, seconds) == pytest.approx(expected)
 
 
@@ -552,7 +552,7 @@ def test_a_dark_is_scaled_unless_the_times_agree(dark_seconds, seconds, expected
     ],
 )
 def test_impossible_times_are_refused(dark_seconds, seconds, text):
-    dark = MasterImage(np.zeros((2, 2)), seconds=dark_seconds, bias_subtracted=True)
+    dark = SubtractedMaster(np.zeros((2, 2)), seconds=dark_seconds, bias_subtracted=True)
     with pytest.raises(UserError, match=text):
         dark_factors(dark, seconds)
 
@@ -581,12 +581,12 @@ def test_masters_are_mapped_from_their_files(tmp_path):
     t = truth()
     members = write(tmp_path, darks(t, 4))
     (bias,) = write(tmp_path, [t.bias.astype(np.float32)], "bias")
-    mapped = combine_darks(members, bias=MasterImage(bias), amplifiers=amplifiers())
+    mapped = combine_darks(members, bias=SubtractedMaster(bias), amplifiers=amplifiers())
     given = combine_darks(members, bias=master(t.bias), amplifiers=amplifiers())
     assert mapped.image.tobytes() == given.image.tobytes()
     cut = Member(bias.path, bias.offset + 3000, bias.shape)
     with pytest.raises(FrameError, match=r"bias000\.fits: ends before its pixels do"):
-        combine_darks(members, bias=MasterImage(cut), amplifiers=amplifiers())
+        combine_darks(members, bias=SubtractedMaster(cut), amplifiers=amplifiers())
 
 
 @pytest.mark.parametrize("grow", [0, 1])

@@ -7,20 +7,30 @@ from datetime import date, timedelta
 import pytest
 
 from ccdflow.kinds import matching
-from ccdflow.kinds.matching import BIAS, DARK, FLAT, Frame, Master, Masters, Noise, Rules, day_of
+from ccdflow.kinds.matching import (
+    BIAS,
+    DARK,
+    FLAT,
+    DetectorNoise,
+    Masters,
+    OfferedMaster,
+    Rules,
+    ToCalibrate,
+    day_of,
+)
 
 LFC = (("camera", "lfc"), ("binning", "1x1"), ("gain", "g1.1"))
 NIGHT = "2016-01-16"
 
 
 def frame(night=NIGHT, exptime=300.0, filter="g'", setup=LFC, **temperatures):
-    return Frame(setup, night, exptime, filter, **temperatures)
+    return ToCalibrate(setup, night, exptime, filter, **temperatures)
 
 
 def master(kind, night, frames=3, exptime=300.0, filter="g'", setup=LFC, name="", **temperatures):
-    about = Frame(setup, night, exptime, filter, **temperatures)
+    about = ToCalibrate(setup, night, exptime, filter, **temperatures)
     product = f"combined/{night}/{kind}_{filter}_{exptime}_{frames}{name}"
-    return Master(product, kind, about, frames)
+    return OfferedMaster(product, kind, about, frames)
 
 
 FRAME = frame()
@@ -31,7 +41,7 @@ def night(offset):
 
 
 def best(kind, masters, *, frame=FRAME, noise=None, **rules):
-    noise = noise or Noise(read_noise=10.0)
+    noise = noise or DetectorNoise(read_noise=10.0)
     return Masters(masters, Rules(**rules), lambda setup: noise).choose(kind, frame).best
 
 
@@ -46,7 +56,7 @@ def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
 
 def test_and_do_not_on_one_that_drifts():
     tonight, week = master(BIAS, NIGHT), master(BIAS, night(-7), frames=50)
-    drifts = Noise(read_noise=10.0, bias_ageing=5.0)
+    drifts = DetectorNoise(read_noise=10.0, bias_ageing=5.0)
     assert best(BIAS, [tonight, week], noise=drifts).master == tonight
     assert best(BIAS, [tonight, week], same_night=True).master == tonight
 
@@ -101,7 +111,7 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
 
 
 def test_a_short_exposure_needs_no_dark():
-    cooled = Noise(read_noise=10.0, dark_rate=0.01)
+    cooled = DetectorNoise(read_noise=10.0, dark_rate=0.01)
     choice = Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=99.0))
     assert (choice.needed, choice.grade, choice.missing) == (False, "A", "")
     assert Masters([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).needed
@@ -222,7 +232,7 @@ def by_the_rule(kind, masters, asked, noise, rules):
 def test_random_archives(seed):
     """2,000 archives: the plain reading of the rule, no breach of a hard key, no order of input."""
     rng = random.Random(seed)
-    noise = Noise(read_noise=7.0, dark_rate=0.05, bias_ageing=0.3, dark_ageing=1e-5)
+    noise = DetectorNoise(read_noise=7.0, dark_rate=0.05, bias_ageing=0.3, dark_ageing=1e-5)
     for _ in range(500):
         masters, asked = archive(rng)
         rules = Rules(
@@ -246,7 +256,7 @@ def test_random_archives(seed):
 def breaches(masters, asked, rules):
     """Return the hard keys that a choice breaks, by a reading that shares nothing with the rule."""
     found = []
-    shelf = Masters(masters, rules, lambda setup: Noise(read_noise=7.0, dark_rate=0.05))
+    shelf = Masters(masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05))
     for kind in (BIAS, DARK, FLAT):
         for one in shelf.choose(kind, asked).candidates:
             about = one.master.about
@@ -343,7 +353,7 @@ def drifting(rng):
         is_across = first < day_of(night(jump)) <= last
         return ageing * (last - first) + size * is_across
 
-    noise = Noise(READ_NOISE, 0.0, bias_ageing=told, dark_ageing=told / 300.0**2)
+    noise = DetectorNoise(READ_NOISE, 0.0, bias_ageing=told, dark_ageing=told / 300.0**2)
     return masters, frames, noise, drift
 
 

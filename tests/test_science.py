@@ -162,8 +162,8 @@ def without_overscan(chain):
 def test_a_camera_without_overscan(tmp_path):
     """The level goes with the combined bias; rows that drift stay in."""
     amplifiers = (
-        simulate.Amplifier(columns=(0, 52), gain=1.2, read_noise=5.0, row_drift=0.0),
-        simulate.Amplifier(columns=(52, 103), gain=1.55, read_noise=6.5, row_drift=0.0),
+        simulate.SimulatedAmplifier(columns=(0, 52), gain=1.2, read_noise=5.0, row_drift=0.0),
+        simulate.SimulatedAmplifier(columns=(52, 103), gain=1.55, read_noise=6.5, row_drift=0.0),
     )
     detector = simulate.draw_detector((101, 103), shutter=0.0, amplifiers=amplifiers)
     chain = take(

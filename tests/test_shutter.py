@@ -31,7 +31,7 @@ def series_of(detector, times, *, seed, lamp=0.0005, rate=12_000.0):
         values.append(np.where(good, taken.electrons - taken.dark - taken.glow, np.nan))
     sums, count = shutter.cell_sums(np.array(values), slice(0, detector.shape[0]), detector.shape)
     means = sums / count
-    return shutter.Series(np.array(times), [means], [means / count], [count])
+    return shutter.FlatSeries(np.array(times), [means], [means / count], [count])
 
 
 def true_cells(detector, band="g"):
@@ -84,7 +84,7 @@ def test_filters_tell_of_one_shutter_together():
 def test_the_scatter_of_the_flats_decides_on_errors_not_the_gain_assumed():
     detector = simulate.draw_detector((101, 103), seed=3, shutter=0.02)
     one = series_of(detector, TIMES, seed=5)
-    wrong = shutter.Series(one.seconds, one.means, [4 * one.variances[0]], one.counts)
+    wrong = shutter.FlatSeries(one.seconds, one.means, [4 * one.variances[0]], one.counts)
     right, other = (shutter.measure_dead_time([each]) for each in (one, wrong))
     np.testing.assert_allclose(other.error[0], right.error[0], rtol=1e-9)
     assert other.chi2 == pytest.approx(right.chi2 / 4)

@@ -340,7 +340,7 @@ def test_flats_hold_the_response_of_the_detector(night, truth):
 
 
 def test_a_star_leaves_its_electrons_and_a_bright_one_saturates():
-    camera = simulate.Camera(nx=90, ny=70)
+    camera = simulate.SimulatedCamera(nx=90, ny=70)
     frame = next(f for f in simulate.guide_frames() if f.imagetyp == "OBJECT")
     drawn = simulate.realise(camera, frame, seed=1)
     detector = replace(simulate.make_detector(camera, seed=1), hot_pixels=np.empty((0, 3)))
@@ -490,7 +490,7 @@ def test_a_sound_header_names_the_usable_overscan():
 
 
 def test_two_cameras_of_one_seed_have_different_pixels(tmp_path):
-    cameras = [simulate.Camera(instrument=name, nx=40, ny=30) for name in ("LFC", "LFC2")]
+    cameras = [simulate.SimulatedCamera(instrument=name, nx=40, ny=30) for name in ("LFC", "LFC2")]
     frame = simulate.guide_frames()[0]
     one, two = (
         simulate.render(
@@ -507,7 +507,7 @@ def test_two_cameras_of_one_seed_have_different_pixels(tmp_path):
 @pytest.mark.parametrize("wrong", [{"overscan_side": "top"}, {"n_leaked": 32}, {"nx": 4}])
 def test_an_impossible_camera_is_refused(wrong):
     with pytest.raises(UserError, match="allowed"):
-        simulate.Camera(**wrong)
+        simulate.SimulatedCamera(**wrong)
 
 
 # --------------------------------------------------------------------------- many frames
@@ -518,7 +518,7 @@ def crc_and_length(path):
 
 
 def test_every_bias_of_a_run_is_different(tmp_path):
-    simulate.simulate_biases(tmp_path, 12, camera=simulate.Camera(nx=16, ny=12))
+    simulate.simulate_biases(tmp_path, 12, camera=simulate.SimulatedCamera(nx=16, ny=12))
     paths = sorted(tmp_path.glob("*.gz"))
     assert [path.name for path in paths] == [f"bias.{n:04d}.fits.gz" for n in range(1, 13)]
     assert len({crc_and_length(path) for path in paths}) == 12
@@ -527,7 +527,7 @@ def test_every_bias_of_a_run_is_different(tmp_path):
 
 def test_an_archive_has_a_folder_a_night_and_grows_without_touching_what_is_there(tmp_path):
     folder = tmp_path / "archive"
-    call = {"camera": simulate.Camera(nx=16, ny=12), "workers": 1}
+    call = {"camera": simulate.SimulatedCamera(nx=16, ny=12), "workers": 1}
     written = simulate.simulate_archive(folder, nights=2, frames_per_night=26, **call)
     assert written == 52
     before = files_of(folder)
@@ -553,7 +553,7 @@ def test_the_fullest_night_of_an_archive_ends_before_noon():
 
 
 def test_an_archive_is_the_same_from_many_processes(tmp_path):
-    camera = simulate.Camera(nx=16, ny=12)
+    camera = simulate.SimulatedCamera(nx=16, ny=12)
     for workers in (1, 2):
         simulate.simulate_archive(
             tmp_path / str(workers), nights=2, frames_per_night=2, camera=camera, workers=workers

@@ -10,7 +10,7 @@ from astropy.io import fits
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 from test_verify_chain import MADE, one
 
-from ccdflow.detector.history import Seen, combine_nights
+from ccdflow.detector.history import NightBadPixels, combine_nights
 from ccdflow.verify import detector, table, verdicts
 
 STRUCTURE = re.compile(
@@ -138,7 +138,7 @@ def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
             name = f"2024-03-{night + 1:02d}"
             bad = (dark | flat) != 0
             index, dark, flat = index[bad], dark[bad], flat[bad]
-            seen.append(Seen(name, frozenset(looked), index, dark, flat))
+            seen.append(NightBadPixels(name, frozenset(looked), index, dark, flat))
             columns = [index * 0, index % 11 + 1, index // 11 + 1, dark, flat]
             names = ("IMAGE", "X", "Y", "DARK", "FLAT")
             lines.append((name, looked, dict(zip(names, columns, strict=True))))

@@ -18,7 +18,7 @@ from astropy.io import fits
 
 from ccdflow.combine.darks import combine_biases, combine_darks
 from ccdflow.combine.flats import combine_flats
-from ccdflow.combine.masters import MasterImage
+from ccdflow.combine.masters import SubtractedMaster
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import locate
 from ccdflow.files import whole
@@ -75,9 +75,9 @@ def main():
             return result, header["EXPTIME"]
 
         first, _ = made("bias", combine_biases)
-        bias = MasterImage(first.image, uncertainty=first.uncertainty)
+        bias = SubtractedMaster(first.image, uncertainty=first.uncertainty)
         second, seconds = made("dark", combine_darks, bias=bias)
-        dark = MasterImage(
+        dark = SubtractedMaster(
             second.image, uncertainty=second.uncertainty, seconds=seconds, bias_subtracted=True
         )
         flats, header = members(options.frames, "flat")

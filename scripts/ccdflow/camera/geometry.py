@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ccdflow.camera.sections import Region, RegionSpec, Section, parse_fits
+from ccdflow.camera.sections import DirectedSection, Region, RegionSpec, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, card_value, contents, find, hdu_indices, number, whole
 from ccdflow.files.values import as_electrons
@@ -253,7 +253,7 @@ class Draft:
     overscan: tuple[Region, ...]
     along: str | None = None
     place: Region | None = None
-    detector: tuple[tuple[str, Section], ...] = ()
+    detector: tuple[tuple[str, DirectedSection], ...] = ()
     detector_of: Region | None = None
     flip_x: bool = False
     flip_y: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.camera.geometry import array_shape, binning, card_number
-from ccdflow.camera.sections import Region, Section, inside, parse_fits
+from ccdflow.camera.sections import DirectedSection, Region, inside, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, card_value, contents, whole
 from ccdflow.files.values import is_silent
@@ -139,7 +139,7 @@ class HduReader:
         turned = section.region.transposed()
         if not section.region.within(self.shape) and turned.within(self.shape):
             self.notes.append(f"{keyword} {text} is outside the frame as written: read rows first")
-            section = Section(turned, flip_x=section.flip_y, flip_y=section.flip_x)
+            section = DirectedSection(turned, flip_x=section.flip_y, flip_y=section.flip_x)
         inside(section.region, self.shape, text, file=self.file, keyword=keyword, remedy=REMEDY)
         return section
 

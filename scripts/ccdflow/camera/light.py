@@ -56,7 +56,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisLevels:
     """Levels and noise along one axis of an image.
 
     Parameters
@@ -125,7 +125,7 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
         dark.append(edges)
         strips += [strip_of(levels, group, edges, groups) for group in groups]
     lit = complement(dark, len(levels)) or [(0, len(levels))]
-    return Axis(name, levels, noises, float(read_noise), tuple(lit), tuple(strips), faded)
+    return AxisLevels(name, levels, noises, float(read_noise), tuple(lit), tuple(strips), faded)
 
 
 def without_drift(image, strip, read_noise):

@@ -14,7 +14,7 @@ from ccdflow.camera.geometry import array_shape, binning, image_hdus
 from ccdflow.camera.light import (
     NARROWEST,
     NOISIEST,
-    Axis,
+    AxisLevels,
     agreeing,
     column_means,
     column_noises,
@@ -49,7 +49,7 @@ TOO_FAINT = (
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageFindings:
     """Findings in the image of one HDU.
 
     Parameters
@@ -57,7 +57,7 @@ class Seen:
     hdu : int
     shape : (int, int)
         (ny, nx).
-    columns, rows : Axis
+    columns, rows : AxisLevels
     amplifiers : tuple of (str, Region, tuple of Region)
         Name, data and overscan of each.
     claimed : tuple of (str, Region)
@@ -70,8 +70,8 @@ class Seen:
 
     hdu: int
     shape: tuple[int, int]
-    columns: Axis
-    rows: Axis
+    columns: AxisLevels
+    rows: AxisLevels
     amplifiers: tuple[tuple[str, Region, tuple[Region, ...]], ...]
     claimed: tuple[tuple[str, Region], ...]
     findings: tuple[str, ...]
@@ -90,14 +90,14 @@ class Proposal:
         The profile.
     findings : tuple of str
         The findings, a sentence each.
-    seen : tuple of Seen
+    seen : tuple of ImageFindings
         One for each image HDU.
     """
 
     name: str
     yaml: str
     findings: tuple[str, ...]
-    seen: tuple[Seen, ...]
+    seen: tuple[ImageFindings, ...]
 
 
 def propose(headers, arrays, *, other=None, file):
@@ -215,7 +215,9 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
             )
             amplifiers = _as_said(said, amplifiers)
     findings += _sentences(columns, rows, amplifiers, claimed, has_light=has_light)
-    return Seen(index, flat.shape, columns, rows, amplifiers, claimed, tuple(findings), has_light)
+    return ImageFindings(
+        index, flat.shape, columns, rows, amplifiers, claimed, tuple(findings), has_light
+    )
 
 
 def _image(image, shape, file):
@@ -239,7 +241,9 @@ def _blank(index, flat, columns, claimed, said):
     amplifiers = _as_said(said, (("A", whole, ()),))
     if len(said) == 1:
         amplifiers = (("A", said[0].data, said[0].overscan),)
-    return Seen(index, flat.shape, columns, rows, amplifiers, claimed, (BLANK,), has_light=False)
+    return ImageFindings(
+        index, flat.shape, columns, rows, amplifiers, claimed, (BLANK,), has_light=False
+    )
 
 
 def _are_dark(flat, said, read_noise):

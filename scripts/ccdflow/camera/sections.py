@@ -155,7 +155,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Section:
+class DirectedSection:
     """A FITS section with the directions it was written in.
 
     Parameters
@@ -281,7 +281,7 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     if min(xa, xb, ya, yb) < 1:
         raise refuse("the section is outside the frame: pixels count from 1")
     region = Region(min(ya, yb) - 1, max(ya, yb), min(xa, xb) - 1, max(xa, xb))
-    return Section(region, flip_x=xa > xb, flip_y=ya > yb)
+    return DirectedSection(region, flip_x=xa > xb, flip_y=ya > yb)
 
 
 def parse_python(text, *, file=None, keyword=None, error=FrameError):

@@ -13,7 +13,7 @@ from ccdflow.maskbits import NO_DATA
 
 
 @dataclass(frozen=True)
-class MasterImage:
+class SubtractedMaster:
     """A combined bias or dark that is subtracted from frames.
 
     Parameters
@@ -61,7 +61,7 @@ def checked_bias(bias, what):
 
     Parameters
     ----------
-    bias : MasterImage or None
+    bias : SubtractedMaster or None
     what : str
         The frames to subtract it from, for the message.
 
@@ -86,7 +86,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
 
     Parameters
     ----------
-    dark : MasterImage
+    dark : SubtractedMaster
         Without its bias.
     seconds : sequence of float
         Exposure times of the frames.

@@ -274,7 +274,7 @@ def combined_noise(frames, recipe=None):
 
 
 @dataclass(frozen=True)
-class Amplifier:
+class AmplifierValues:
     """Given values of an amplifier.
 
     Parameters
@@ -340,7 +340,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
     ----------
     combined : ccdflow.combine.stack.Combined
         The combined bias, with the sample of its members.
-    amplifier : Amplifier
+    amplifier : AmplifierValues
         Its region, and the header's gain and read noise.
     levels, hours : sequence of float
         See `drift`.

@@ -13,7 +13,7 @@ SOURCES = ("dark", "flat")
 
 
 @dataclass(frozen=True)
-class Seen:
+class NightBadPixels:
     """The bad pixels of one image in one night.
 
     Attributes
@@ -66,7 +66,7 @@ def combine_nights(nights, *, share=SHARE):
 
     Parameters
     ----------
-    nights : sequence of Seen
+    nights : sequence of NightBadPixels
         Sorted by night.
     share : float
         A pixel is flagged if it was bad in at least this part of the nights that could tell, from

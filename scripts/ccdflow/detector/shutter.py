@@ -115,7 +115,7 @@ def cell_sums(values, rows, shape):
 
 
 @dataclass(frozen=True)
-class Series:
+class FlatSeries:
     """Flats of one filter: means of their cells.
 
     Attributes
@@ -142,7 +142,7 @@ def measure_dead_time(series):
 
     Parameters
     ----------
-    series : list of Series
+    series : list of FlatSeries
         Each of two exposures or more.
 
     Returns

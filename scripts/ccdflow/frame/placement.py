@@ -37,7 +37,7 @@ _SAME_PIXELS = 0.1
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisShift:
     """The shift (and reversal) of an amplifier's raw columns or rows, in FITS pixels.
 
     Attributes
@@ -53,7 +53,7 @@ class Axis:
 
 
 def axes(amplifier):
-    """Return the `Axis` in x and in y of a trimmed amplifier."""
+    """Return the `AxisShift` in x and in y of a trimmed amplifier."""
     data, place = amplifier.data, amplifier.place
     return (
         _axis(data.x0, data.x1, place.x0, amplifier.flip_x),
@@ -62,7 +62,7 @@ def axes(amplifier):
 
 
 def _axis(first, last, place, flipped):
-    return Axis(-1, place + last + 1) if flipped else Axis(1, place - first)
+    return AxisShift(-1, place + last + 1) if flipped else AxisShift(1, place - first)
 
 
 def is_about_raw_pixels(keyword):
@@ -229,7 +229,7 @@ def _moved_world(headers, amplifier):
     world = {k: card_value(raw, k) for k in dict.fromkeys(raw) if _WCS.fullmatch(k)}
     world = {keyword: value for keyword, value in world.items() if value is not None}
     moves = axes(amplifier)
-    if moves == (Axis(1, 0), Axis(1, 0)):
+    if moves == (AxisShift(1, 0), AxisShift(1, 0)):
         return world
     figures = {k: number(value) for k, value in world.items() if _FIGURE.fullmatch(k)}
     if None in figures.values():
@@ -238,7 +238,7 @@ def _moved_world(headers, amplifier):
     matches = [match for match in map(_VERSION.fullmatch, world) if match]
     for version, axis in product(sorted({match["version"] for match in matches}), (1, 2)):
         move = moves[axis - 1]
-        if move == Axis(1, 0):
+        if move == AxisShift(1, 0):
             continue
         # In FITS an absent CRPIX is 0, also for an axis without any card.
         pixel = f"CRPIX{axis}{version}"

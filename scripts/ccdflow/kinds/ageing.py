@@ -23,7 +23,7 @@ UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}
 
 
 @dataclass(frozen=True)
-class Series:
+class MasterSeries:
     """Masters of one kind and setup, and how they depart from one another.
 
     Attributes
@@ -101,7 +101,7 @@ def basis_of(context):
 
 
 def series_of(context):
-    """Return the `Series` of the archive: the rows of the last masters are read."""
+    """Return the `MasterSeries` of the archive: the rows of the last masters are read."""
     found = []
     for (kind, name), groups in candidates(context).items():
         read = [own for group in groups if (own := _read(context, kind, group)) is not None]
@@ -112,7 +112,7 @@ def series_of(context):
         row = context.store.rows[groups[-1].files[0]]
         in_use = getattr(association.noise_of(context, row), f"{kind}_ageing")
         if pairs:
-            found.append(Series(kind, name, tuple(pairs), in_use))
+            found.append(MasterSeries(kind, name, tuple(pairs), in_use))
     return found
 
 

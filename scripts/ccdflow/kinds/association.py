@@ -40,7 +40,7 @@ def setup_of(context, row, kind):
     ----------
     context : ccdflow.run.context.Context
     row : ccdflow.run.inventory.Row
-    kind : ccdflow.kinds.master.Master
+    kind : ccdflow.kinds.master.MasterKind
 
     Returns
     -------
@@ -118,7 +118,7 @@ def about(context, rows, kind, *, night):
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):
         setup = (*setup, (match_words.EPOCH, epoch))
-    return matching.Frame(
+    return matching.ToCalibrate(
         setup=setup,
         night=night,
         exptime=_middle(rows, "exptime"),
@@ -173,7 +173,7 @@ class _Shelves:
             found = masters if len(rows) >= self.minimum else few
             for night in group.nights or (group.night,):
                 what = self._about(rows, night)
-                found.append(matching.Master(group.product, kind.name, what, len(rows)))
+                found.append(matching.OfferedMaster(group.product, kind.name, what, len(rows)))
         self._masters = matching.Masters(masters, rules(context), self._noises.get)
         self._few = matching.Masters(few, rules(context), self._noises.get)
 
@@ -245,7 +245,7 @@ class _Shelves:
         own = [_number(row.facts[name]) for name in ("exptime", *_DEGREES)]
         if own == [frame.exptime, frame.set_temperature, frame.temperature]:
             return step
-        return self._step(matching.Frame(frame.setup, frame.night, own[0], "", *own[1:]), row)
+        return self._step(matching.ToCalibrate(frame.setup, frame.night, own[0], "", *own[1:]), row)
 
     def _step(self, frame, row):
         """Return the `Step` of a frame; one object for all frames that have the same answer."""
@@ -276,7 +276,7 @@ class _Shelves:
 
 def noise_of(context, row):
     """Return the `matching.Noise` of a frame's detector, from profile and header."""
-    usual = matching.Noise()
+    usual = matching.DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
     noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
     gains = [a["gain"] for a in amplifiers if a.get("gain")]
@@ -284,7 +284,7 @@ def noise_of(context, row):
     claimed = row.facts["rdnoise"]
     claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
     own = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
-    return matching.Noise(
+    return matching.DetectorNoise(
         read_noise=max(noises, default=claimed),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
         flat_level=usual.flat_level * (min(gains) if gains else 1.0),
@@ -319,7 +319,7 @@ def step_of(context, kind, rows, night):
     Parameters
     ----------
     context : ccdflow.run.context.Planning
-    kind : ccdflow.kinds.master.Master
+    kind : ccdflow.kinds.master.MasterKind
         All its groups are known.
     rows : sequence of ccdflow.run.inventory.Row
     night : str
@@ -337,7 +337,7 @@ def steps_of(context, kinds, row):
     Parameters
     ----------
     context : ccdflow.run.context.Planning
-    kinds : sequence of ccdflow.kinds.master.Master
+    kinds : sequence of ccdflow.kinds.master.MasterKind
         All their groups are known.
     row : ccdflow.run.inventory.Row
 

@@ -12,7 +12,7 @@ from ccdflow.combine import header
 from ccdflow.combine.measuring import measured_noise, sample_members
 from ccdflow.detector import bias_figures, frame_figures, warnings
 from ccdflow.kinds.combining import claimed_read_noise, hours_of, short
-from ccdflow.kinds.master import Master
+from ccdflow.kinds.master import MasterKind
 from ccdflow.kinds.preparing import amplifier_noise
 from ccdflow.run.warnings_of_rows import why_no_bias
 
@@ -20,7 +20,7 @@ _CLIPPED_BY_MAD = 3
 """The version of combined biases whose recipe says ``mad``; the others have `Bias.version`."""
 
 
-class Bias(Master):
+class Bias(MasterKind):
     """A combined bias."""
 
     name = "bias"
@@ -71,7 +71,7 @@ class Bias(Master):
         place, frames = work.place(amplifier), work.sampled(combined, amplifier)
         claim = amplifier.read_noise
         gain = 1.0 if header.is_electrons(unit) else amplifier.gain
-        what = bias_figures.Amplifier(
+        what = bias_figures.AmplifierValues(
             amplifier.name,
             (place.y0, place.y1, place.x0, place.x1),
             gain,

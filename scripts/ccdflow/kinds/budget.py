@@ -54,7 +54,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Exposure:
+class BudgetedFrame:
     """A frame whose noise is budgeted.
 
     Attributes
@@ -152,7 +152,7 @@ def budget_of(exposure):
 
     Parameters
     ----------
-    exposure : Exposure
+    exposure : BudgetedFrame
 
     Returns
     -------
@@ -204,7 +204,7 @@ def wishes(exposure):
 
     Parameters
     ----------
-    exposure : Exposure
+    exposure : BudgetedFrame
 
     Returns
     -------

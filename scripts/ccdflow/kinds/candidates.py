@@ -37,7 +37,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
+class DetectorNoise:
     """The noise of a detector, known before its frames are measured.
 
     Attributes
@@ -65,7 +65,7 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ToCalibrate:
     """A frame (or the frames of a master) that is to be calibrated.
 
     Attributes
@@ -89,7 +89,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Master:
+class OfferedMaster:
     """A combined bias, dark or flat that there is, or that is to be made.
 
     Attributes
@@ -97,7 +97,7 @@ class Master:
     product : str
         Its path relative to the results folder.
     kind : {'bias', 'dark', 'flat'}
-    about : Frame
+    about : ToCalibrate
         What its members have in common.
     frames : int
         Members, as the inventory counts them.
@@ -105,7 +105,7 @@ class Master:
 
     product: str
     kind: str
-    about: Frame
+    about: ToCalibrate
     frames: int
 
 
@@ -115,7 +115,7 @@ class Candidate:
 
     Attributes
     ----------
-    master : Master
+    master : OfferedMaster
     lag : int or None
         Days from the master's night to the frame's: negative for a later night; None where one of
         them has no date.
@@ -128,7 +128,7 @@ class Candidate:
         What keeps it from grade A.
     """
 
-    master: Master
+    master: OfferedMaster
     lag: int | None
     scale: float
     variance: float

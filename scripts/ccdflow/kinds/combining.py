@@ -1,6 +1,6 @@
 """The job of a master: frames chosen, compared, combined, measured and written, for any image type.
 
-What differs between image types is asked of the kind (`ccdflow.kinds.master.Master`).
+What differs between image types is asked of the kind (`ccdflow.kinds.master.MasterKind`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Work:
 
     Attributes
     ----------
-    kind : ccdflow.kinds.master.Master
+    kind : ccdflow.kinds.master.MasterKind
     context : ccdflow.run.context.Context
     record : ccdflow.run.ledger.Record
     kept : list of (str, ccdflow.run.ledger.Record)
@@ -137,7 +137,7 @@ def combine_group(kind, context, job, *, threads):
 
     Parameters
     ----------
-    kind : ccdflow.kinds.master.Master
+    kind : ccdflow.kinds.master.MasterKind
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
     threads : int

@@ -48,7 +48,7 @@ _UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 
 
 @dataclass(frozen=True)
-class Found:
+class NightFindings:
     """What a night says of a detector.
 
     Attributes
@@ -129,7 +129,7 @@ class Night:
     # -- all of it ---------------------------------------------------------------------------------
 
     def measure(self, hot_rate):
-        """Return what is `Found`.
+        """Return what is `NightFindings`.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class Night:
                 own = self._figures(amplifier, transfers[amplifier.name], dark, flat)
                 figures.append(own | {"dark_rate": rates[amplifier.name]})
                 remarks += self._remarks(own, len(figures) > 1 or len(image.amplifiers) > 1)
-        return Found(masks, figures, sorted(looked), remarks)
+        return NightFindings(masks, figures, sorted(looked), remarks)
 
     # -- flats -------------------------------------------------------------------------------------
 

@@ -10,12 +10,12 @@ from ccdflow.files.hdus import array_hdu
 from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.association import why_missing
-from ccdflow.kinds.master import Master
+from ccdflow.kinds.master import MasterKind
 from ccdflow.kinds.preparing import Members
 from ccdflow.run import ledger
 
 
-class Light(Master):
+class Light(MasterKind):
     """A master of frames that hold charge: combined with the noise model, less other masters."""
 
     def of(self, work):

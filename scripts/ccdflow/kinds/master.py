@@ -26,7 +26,7 @@ TREND_NIGHTS = 30
 _MOST_LEFT_OUT = 10
 
 
-class Master(Kind):
+class MasterKind(Kind):
     """A kind of product that is combined of frames of one image type.
 
     Attributes

@@ -18,10 +18,10 @@ from ccdflow.kinds.candidates import (
     FLAT,
     Candidate,
     Choice,
-    Frame,
-    Master,
-    Noise,
+    DetectorNoise,
+    OfferedMaster,
     Rules,
+    ToCalibrate,
 )  # fmt: skip
 from ccdflow.kinds.ranking import (
     day_of,
@@ -35,8 +35,8 @@ from ccdflow.kinds.ranking import (
 )  # fmt: skip
 
 __all__ = [
-    "BIAS", "DARK", "FLAT", "Candidate", "Choice", "Frame", "Master", "Masters", "Noise", "Rules",
-    "day_of", "degrees_apart", "is_same_exposure", "temperatures_apart",
+    "BIAS", "DARK", "FLAT", "Candidate", "Choice", "DetectorNoise", "Masters", "OfferedMaster",
+    "Rules", "ToCalibrate", "day_of", "degrees_apart", "is_same_exposure", "temperatures_apart",
 ]  # fmt: skip
 
 
@@ -45,15 +45,15 @@ class Masters:
 
     Parameters
     ----------
-    masters : iterable of Master
+    masters : iterable of OfferedMaster
     rules : Rules, optional
     noise : callable, optional
-        Takes a setup and returns its `Noise`.
+        Takes a setup and returns its `DetectorNoise`.
     """
 
     def __init__(self, masters, rules=None, noise=None):
         self.rules = rules or Rules()
-        self._noise = noise or (lambda setup: Noise())
+        self._noise = noise or (lambda setup: DetectorNoise())
         self._by_kind = defaultdict(list)
         shelves = defaultdict(list)
         for master in sorted(masters, key=lambda master: master.product):
@@ -68,7 +68,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : Frame
+        frame : ToCalibrate
 
         Returns
         -------
@@ -103,7 +103,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : Frame
+        frame : ToCalibrate
         nights : set of str
 
         Returns

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.detector.history import Seen, combine_nights
+from ccdflow.detector.history import NightBadPixels, combine_nights
 from ccdflow.files import whole
 from ccdflow.files.headertext import card_text, printable
 from ccdflow.frame.extras import sparse
@@ -87,7 +87,7 @@ def columns_of(found):
 
 
 def read_seen(path, night, looked, shapes):
-    """Return the `Seen` of each image from the table of a night.
+    """Return the `NightBadPixels` of each image from the table of a night.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def read_seen(path, night, looked, shapes):
         own = values["IMAGE"] == number
         index = (values["Y"][own] - 1).astype(np.int64) * nx + values["X"][own] - 1
         dark, flat = (values[name][own].astype(np.int16) for name in ("DARK", "FLAT"))
-        found.append(Seen(night, frozenset(looked), index, dark, flat))
+        found.append(NightBadPixels(night, frozenset(looked), index, dark, flat))
     return found
 
 

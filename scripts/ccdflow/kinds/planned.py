@@ -17,7 +17,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds import association, budget, match_words, matching
 from ccdflow.kinds.association import noise_of, setup_of, taken, why_missing
-from ccdflow.kinds.budget import Applied, Exposure
+from ccdflow.kinds.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
 
@@ -69,7 +69,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Noise:
+class GroupNoise:
     """The noise of the frames of one filter and exposure.
 
     Attributes
@@ -88,7 +88,7 @@ class Noise:
     name: str
     light: str
     products: tuple
-    exposure: Exposure
+    exposure: BudgetedFrame
     sky_is_measured: bool
 
     @property
@@ -116,7 +116,7 @@ class Block:
     frames : tuple of (str, int)
         Filter and exposure, and how many there are.
     taken : tuple of Taken
-    noises : tuple of Noise
+    noises : tuple of GroupNoise
         () where the gain is not known.
     passed_over : tuple of (str, str)
         Masters that no frame takes, in words, and why.
@@ -310,7 +310,7 @@ def _passed_over(context, groups, found):
 
 
 def _noise(context, name, groups, *, foretell):
-    """Return the `Noise` of frames of one filter and exposure; None where the gain is unknown."""
+    """Return the `GroupNoise` of one filter and exposure; None where the gain is unknown."""
     group = groups[0]
     row = context.store.rows[group.files[0]]
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
@@ -324,11 +324,11 @@ def _noise(context, name, groups, *, foretell):
     sky = median(skies) if skies else _foretold_sky(context, row, seconds) if foretell else None
     amplifier = geometry.amplifiers[0]
     has_level = recipe.subtract and amplifier.overscan
-    return Noise(
+    return GroupNoise(
         name,
         " ".join(filter(None, (row.facts["filter"], row.facts["grism"]))),
         tuple(each.product for each in groups),
-        Exposure(
+        BudgetedFrame(
             exptime=seconds,
             read_noise=_figure(records.get("bias"), "read_noise_electrons") or noise.read_noise,
             dark_rate=_rate(records.get("dark"), noise),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.masters import MasterImage
+from ccdflow.combine.masters import SubtractedMaster
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.reading import locate
 from ccdflow.detector.flat_figures import gain_differs
@@ -100,7 +100,7 @@ class Members:
 
         Returns
         -------
-        ccdflow.combine.masters.MasterImage or None
+        ccdflow.combine.masters.SubtractedMaster or None
         """
         use = self.use(kind)
         if use is None:
@@ -108,8 +108,8 @@ class Members:
         path, record = self.context.results / use.product, self.record(kind)
         pixels = locate(path, hdu=image.hdu)
         if kind == "bias":
-            return MasterImage(pixels, _noise_of_bias(record, image), file=path)
-        return MasterImage(
+            return SubtractedMaster(pixels, _noise_of_bias(record, image), file=path)
+        return SubtractedMaster(
             pixels,
             locate(path, hdu=f"UNCERT{image.suffix}"),
             seconds=record.data["seconds"],

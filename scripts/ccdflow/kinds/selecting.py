@@ -15,7 +15,7 @@ def select_frames(context, found, choose):
     ----------
     context : ccdflow.run.context.Context
     found : list of (str, ccdflow.run.ledger.Record)
-        As `ccdflow.kinds.master.Master.members` returns them.
+        As `ccdflow.kinds.master.MasterKind.members` returns them.
     choose : callable
         Takes the `FrameStatistics` of one amplifier in all frames and returns a `Selection`, as
         `ccdflow.detector.choosing.select_members` does.

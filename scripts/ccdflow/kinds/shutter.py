@@ -390,7 +390,7 @@ def _frames_of(context, group):
 
 
 def _series(night, flats):
-    """Return the `ccdflow.detector.shutter.Series` of combined flats of one light, or None."""
+    """Return the `ccdflow.detector.shutter.FlatSeries` of combined flats of one light, or None."""
     amplifiers = [amplifier for image in night.images for amplifier in image.amplifiers]
     if not all(night.level_is_out(flat, each) for flat in flats for each in amplifiers):
         return None
@@ -399,7 +399,7 @@ def _series(night, flats):
     means, variances, counts = (list(each) for each in zip(*found, strict=True))
     if not sum(count.sum() for count in counts):
         return None
-    return shutter.Series(seconds, means, variances, counts)
+    return shutter.FlatSeries(seconds, means, variances, counts)
 
 
 def _means(night, flats, image):

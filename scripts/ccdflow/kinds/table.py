@@ -40,7 +40,7 @@ class MasterTable(Kind):
 
     Attributes
     ----------
-    master : ccdflow.kinds.master.Master
+    master : ccdflow.kinds.master.MasterKind
     columns : tuple of str
         Those of `figures` that are in it.
     is_always : bool

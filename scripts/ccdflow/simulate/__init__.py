@@ -16,7 +16,7 @@ Everything follows from the seed: the same parameters give the same files, byte 
 =========== ======================================================================================
 module      what it holds
 =========== ======================================================================================
-detector    `Detector`, `Amplifier`, `Glow`
+detector    `Detector`, `SimulatedAmplifier`, `Glow`
 drawing     detectors drawn from a seed, and their later epochs
 optics      response of pixels, vignetting, dust
 sky         `Sky`: light of lamps and skies, stars
@@ -24,7 +24,7 @@ cosmics     tracks of cosmic rays
 charge      full well and bleeding, traps, an amplifier's curve
 exposing    `expose`: from light to adu
 plans       `night`: exposures after a plan, written with headers and truth
-camera      `Camera`: the guide's
+camera      `SimulatedCamera`: the guide's
 log         the exposures of the guide's observing log
 guide       pixels of the guide's frames
 headers     header cards and FITS bytes
@@ -33,14 +33,14 @@ nights      folders of the guide's frames
 =========== ======================================================================================
 """
 
-from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC, SATURATION, Camera
+from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC, SATURATION, SimulatedCamera
 from ccdflow.simulate.cosmics import draw_cosmics
-from ccdflow.simulate.detector import Amplifier, Detector, Glow
+from ccdflow.simulate.detector import Detector, Glow, SimulatedAmplifier
 from ccdflow.simulate.drawing import draw_detector, later, make_detector
 from ccdflow.simulate.exposing import Exposure, expose
 from ccdflow.simulate.guide import Realisation, realise, render
 from ccdflow.simulate.headers import frame_bytes, header_cards
-from ccdflow.simulate.log import Frame, archive_frames, guide_frames
+from ccdflow.simulate.log import LogLine, archive_frames, guide_frames
 from ccdflow.simulate.nights import simulate_archive, simulate_biases, simulate_night
 from ccdflow.simulate.optics import Dust, flat_response
 from ccdflow.simulate.plans import Shot, night, profile, read_night
@@ -53,15 +53,15 @@ __all__ = [
     "SATURATION",
     "TRUTH_ARRAYS",
     "TRUTH_FILE",
-    "Amplifier",
-    "Camera",
     "Detector",
     "Dust",
     "Exposure",
-    "Frame",
     "Glow",
+    "LogLine",
     "Realisation",
     "Shot",
+    "SimulatedAmplifier",
+    "SimulatedCamera",
     "Sky",
     "Truth",
     "archive_frames",

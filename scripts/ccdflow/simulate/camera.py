@@ -12,7 +12,7 @@ SATURATION = 65535  # adu, the converter's last step
 
 
 @dataclass(frozen=True)
-class Camera:
+class SimulatedCamera:
     """A simulated camera of one amplifier.
 
     Parameters
@@ -163,5 +163,5 @@ class Camera:
         return self.section(self.overscan_columns, rows=self.ny - 1)
 
 
-LFC = Camera()
-ARCHIVE_CAMERA = Camera(nx=64, ny=48)
+LFC = SimulatedCamera()
+ARCHIVE_CAMERA = SimulatedCamera(nx=64, ny=48)

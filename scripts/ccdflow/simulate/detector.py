@@ -16,7 +16,7 @@ HOT, LOW, COLUMN, VARIES = 8, 16, 32, 4096
 
 
 @dataclass(frozen=True)
-class Amplifier:
+class SimulatedAmplifier:
     """One amplifier: it reads a band of columns, and an overscan of its own.
 
     Parameters
@@ -95,7 +95,7 @@ class Detector:
     ----------
     shape : (int, int)
         Science pixels (ny, nx).
-    amplifiers : tuple of Amplifier
+    amplifiers : tuple of SimulatedAmplifier
         They cover all columns, from left to right.
     n_overscan : int
         Overscan columns of each amplifier. They follow the science columns, amplifier by amplifier.

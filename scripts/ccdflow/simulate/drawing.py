@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.simulate.detector import Amplifier, Detector, Glow
+from ccdflow.simulate.detector import Detector, Glow, SimulatedAmplifier
 from ccdflow.simulate.optics import Dust, add_dust, vignetting
 from ccdflow.simulate.seeds import generator, text_seed
 
@@ -18,7 +18,7 @@ def make_detector(camera, *, seed):
 
     Parameters
     ----------
-    camera : Camera
+    camera : SimulatedCamera
     seed : int
 
     Returns
@@ -38,7 +38,9 @@ def make_detector(camera, *, seed):
             rng.exponential(1.0, count),
         ]
     )
-    own = Amplifier((0, camera.nx), camera.gain, camera.read_noise, camera.level, camera.row_drift)
+    own = SimulatedAmplifier(
+        (0, camera.nx), camera.gain, camera.read_noise, camera.level, camera.row_drift
+    )
     return Detector(
         shape=(camera.ny, camera.nx),
         amplifiers=(own,),
@@ -82,7 +84,7 @@ def draw_detector(
     shape : (int, int)
         Science pixels (ny, nx).
     seed : int
-    amplifiers : int or sequence of Amplifier
+    amplifiers : int or sequence of SimulatedAmplifier
         A number makes as many of unlike gain, read noise and level.
     filters : sequence of str
         Each with a vignetting of its own, 4 to 10 % half-way along an edge, and all with the same
@@ -94,7 +96,7 @@ def draw_detector(
     shutter : float
         Dead time in the corners, in seconds; 0 in the centre.
     nonlinearity : float
-        As in `Amplifier`, where `amplifiers` is a number.
+        As in `SimulatedAmplifier`, where `amplifiers` is a number.
     full_well : float
         Electrons.
 
@@ -150,7 +152,7 @@ def draw_detector(
 
 def _unlike_amplifiers(nx, count, nonlinearity):
     return tuple(
-        Amplifier(
+        SimulatedAmplifier(
             columns,
             gain=1.2 + 0.35 * n,
             read_noise=5.0 + 1.5 * n,

@@ -44,8 +44,8 @@ def realise(camera, frame, *, seed):
 
     Parameters
     ----------
-    camera : Camera
-    frame : Frame
+    camera : SimulatedCamera
+    frame : LogLine
     seed : int
         The night's seed. With the frame's file name, its time and the camera's name it is the
         frame's own seed.
@@ -99,9 +99,9 @@ def render(camera, detector, frame, drawn, *, response=None):
 
     Parameters
     ----------
-    camera : Camera
+    camera : SimulatedCamera
     detector : Detector
-    frame : Frame
+    frame : LogLine
     drawn : Realisation
     response : numpy.ndarray, optional
         `flat_response` in the frame's filter; needed where light fell on the detector.

@@ -12,7 +12,7 @@ MAX_FRAMES_PER_NIGHT = 2000  # one every 20 s from 01:00 to 12:07 UT
 
 
 @dataclass(frozen=True)
-class Frame:
+class LogLine:
     """An exposure that the observer asked for: one line of the observing log.
 
     `file` is relative to the night's folder with ``/`` between folders; `exptime` in seconds;
@@ -70,11 +70,11 @@ def guide_frames(*, date="2016-01-16", darks_date=None):
 
     Returns
     -------
-    tuple of Frame
+    tuple of LogLine
     """
     tables = (("", date, _GUIDE_FRAMES), ("darks/", darks_date or date, _GUIDE_DARKS))
     return tuple(
-        Frame(
+        LogLine(
             f"{folder}ccd.{number:03d}.0.fits.gz",
             number,
             imagetyp,
@@ -102,7 +102,7 @@ def archive_frames(night, count):
 
     Returns
     -------
-    tuple of Frame
+    tuple of LogLine
         Their files are ``YYYY-MM-DD/ccd.NNN.0.fits.gz``, the folder being the night.
     """
     first = datetime.combine(night + timedelta(days=1), datetime.min.time()) + timedelta(hours=1)
@@ -115,4 +115,4 @@ def _archive_frame(night, n, start):
     _, imagetyp, target, exptime = kind
     number = n + 1
     file = f"{night.isoformat()}/ccd.{number:03d}.0.fits.gz"
-    return Frame(file, number, imagetyp, target, "g'", exptime, start)
+    return LogLine(file, number, imagetyp, target, "g'", exptime, start)

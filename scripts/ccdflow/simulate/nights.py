@@ -18,7 +18,7 @@ from ccdflow.simulate.drawing import make_detector
 from ccdflow.simulate.files import make_folder, write_frame
 from ccdflow.simulate.guide import realise, render
 from ccdflow.simulate.headers import header_cards
-from ccdflow.simulate.log import MAX_FRAMES_PER_NIGHT, Frame, archive_frames, guide_frames
+from ccdflow.simulate.log import MAX_FRAMES_PER_NIGHT, LogLine, archive_frames, guide_frames
 from ccdflow.simulate.optics import flat_response
 from ccdflow.simulate.seeds import check_number, parse_date
 
@@ -49,7 +49,7 @@ def simulate_night(
     scale : float
         Science rows and columns as a fraction of the camera's; the overscan stays 32 columns
         wide. 1/16 makes frames of 160 x 258.
-    camera : Camera
+    camera : SimulatedCamera
     date, darks_date : str
         UT date (YYYY-MM-DD) of the frames, and of those in ``darks`` (default: the same).
     overwrite : bool
@@ -98,7 +98,7 @@ def simulate_biases(
     check_number("count", count, least=1, most=MAX_FRAMES_PER_NIGHT)
     first = datetime.fromisoformat(f"{parse_date(date)}T01:00:00")
     frames = tuple(
-        Frame(
+        LogLine(
             f"bias.{n:04d}.fits.gz", n, "BIAS", "bias", "i'", 0.0, first + n * timedelta(seconds=20)
         )
         for n in range(1, count + 1)
@@ -193,7 +193,7 @@ def simulate_archive(
     first_date : str
         UT date (YYYY-MM-DD) of the first night's frames: the day after its evening.
     seed : int
-    camera : Camera
+    camera : SimulatedCamera
     workers : int
         Processes.
 

@@ -78,7 +78,7 @@ def flat_response(camera, band, *, seed):
 
     Parameters
     ----------
-    camera : Camera
+    camera : SimulatedCamera
     band : str
         The filter: ``g'`` or ``i'``. Pixel-to-pixel response (1 % rms) and dust do not depend on
         it, the illumination does.

@@ -229,7 +229,7 @@ def write_truth_arrays(folder, detector, drawn, responses):
     ----------
     folder : pathlib.Path
     detector : Detector
-    drawn : dict of Frame to Realisation
+    drawn : dict of LogLine to Realisation
     responses : dict of str to numpy.ndarray
         By filter, shape (ny, nx).
     """

@@ -121,7 +121,7 @@ class CombinedAccount:
 
 
 @dataclass(frozen=True)
-class Master:
+class NamedMaster:
     """A master that a header names.
 
     Attributes
@@ -337,9 +337,9 @@ def _series(header, name, long, count):
 
 
 def masters_of(header, names=("bias", "dark")):
-    """Return {'bias' or 'dark' or 'flat': `Master`} of those that a header names."""
+    """Return {'bias' or 'dark' or 'flat': `NamedMaster`} of those that a header names."""
     return {
-        name: Master(
+        name: NamedMaster(
             unquote(header[f"{name.upper()}IM"], errors="surrogateescape"),
             header[f"{name.upper()}KEY"],
         )

@@ -15,7 +15,7 @@ ROUNDING = 1 / 12
 
 
 @dataclass(frozen=True)
-class Readout:
+class VerifiedAmplifier:
     """An amplifier of an image.
 
     Attributes
@@ -69,7 +69,7 @@ def place_of(header, tail):
 
 
 def readouts_of(header, first, reduced, bias):
-    """Return the `Readout` of each amplifier of a calibrated image.
+    """Return the `VerifiedAmplifier` of each amplifier of a calibrated image.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def readouts_of(header, first, reduced, bias):
         gain = known if known is not None else number(first.get("GAINMEAS"))
         measured = None if bias is None else number(card(bias, "RNOISE", tail))
         found.append(
-            Readout(
+            VerifiedAmplifier(
                 place_of(header, tail),
                 tail,
                 gain,

@@ -97,7 +97,7 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how):
     converts = unit.lower() in _ADU and all(readout.gain for readout in readouts)
     in_electrons = unit.lower() in _ELECTRONS
     unit = "electron" if converts or in_electrons else unit
-    image = calibrating.Image(account, frame[hdu].data, planes, readouts, unit, converts)
+    image = calibrating.CalibratedImage(account, frame[hdu].data, planes, readouts, unit, converts)
     own, suffix = np.asarray(hdus[hdu].data), str(hdu) if hdu else ""
     _check_steps(header, image, account, reduced)
     is_measured = "GAINMEAS" in headers[0]

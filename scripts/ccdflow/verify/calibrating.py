@@ -22,7 +22,7 @@ _SATURATION_MARGIN = 3.0
 
 
 @dataclass(frozen=True)
-class Image:
+class CalibratedImage:
     """An image of a calibrated frame, and what it is made again from.
 
     Attributes
@@ -129,7 +129,7 @@ def check_sky(header, image, noise, smooth):
     ----------
     header : astropy.io.fits.Header
         Of the calibrated image.
-    image : Image
+    image : CalibratedImage
     noise : ccdflow.verify.errors.Noise or None
     smooth : ccdflow.verify.light.Smooth or None
 

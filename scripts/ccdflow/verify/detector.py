@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify.accounts import CannotRemake, Master
+from ccdflow.verify.accounts import CannotRemake, NamedMaster
 from ccdflow.verify.combining import master_file
 from ccdflow.verify.comparing import Differs, same_text
 from ccdflow.verify.meanings import BAD_COLUMN, DEAD, HOT, VARIES
@@ -88,7 +88,7 @@ def _verify_map(first, hdus, results):
 def _measurement(first, number, results):
     """Return (night, what could tell, lines) of a measurement that a map names."""
     name = unquote(str(first[f"IMCOM{number:03d}"]), errors="surrogateescape")
-    path = master_file(Master(name, first[f"IMKEY{number:03d}"]), "measurement", results)
+    path = master_file(NamedMaster(name, first[f"IMKEY{number:03d}"]), "measurement", results)
     with fits.open(path, memmap=False) as hdus:
         own = hdus[0].header
         same_text(first, "CCDFCAM", own["CCDFCAM"])

@@ -24,7 +24,7 @@ def block_rows(nx):
 
 
 @dataclass(frozen=True)
-class Noise:
+class VarianceTerms:
     """The terms of the variance of an image's pixels.
 
     Attributes
@@ -129,7 +129,7 @@ class Noise:
 
 
 def noise_of(header, readouts, planes, account, *, converts, in_electrons):
-    """Return the `Noise` of an image, None where there is none to be known.
+    """Return the `VarianceTerms` of an image, None where there is none to be known.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def noise_of(header, readouts, planes, account, *, converts, in_electrons):
         constants.append(one + other + share**2 * one / (bias.frames if bias else 1))
     is_exact = not (share and bias is not None and bias.errors is not None)
     is_exact &= all(plane.is_modelled for kind, plane in planes.items() if kind != "bias")
-    return Noise(
+    return VarianceTerms(
         readouts, planes, scale, constants, singles, shares, converts, in_electrons, is_exact
     )
 
@@ -177,7 +177,7 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     padded : numpy.ndarray
         (k + 2, nx): the calibrated pixels with a row on either side.
     rows : slice
-    noise : Noise
+    noise : VarianceTerms
     smooth : ccdflow.verify.light.Smooth
     step : float
         By how much errors that are stored in steps are off.

@@ -73,7 +73,7 @@ def _median(values):
 
 
 @dataclass(frozen=True)
-class Found:
+class MeasuredLight:
     """Pixels of a block that stand out of the smooth light.
 
     Attributes
@@ -95,7 +95,7 @@ class Found:
 
 
 def outstanding(image, smooth, variance, flat, photon):
-    """Return the `Found` of a block of rows.
+    """Return the `MeasuredLight` of a block of rows.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def outstanding(image, smooth, variance, flat, photon):
     light, others, near = _surface(pixels, at + width, width, smooth.reshape(-1)[at], need, one)
     light = np.where(ratio > 1, light, smooth.reshape(-1)[at])
     near = np.minimum(near, np.abs(ratio - 1))
-    return Found(at, light, np.vstack([others, smooth.reshape(-1)[at]]), near)
+    return MeasuredLight(at, light, np.vstack([others, smooth.reshape(-1)[at]]), near)
 
 
 def _surface(pixels, at, width, smooth, need, one):

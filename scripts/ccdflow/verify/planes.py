@@ -18,7 +18,7 @@ _OWN_LIGHT = 4.0
 
 
 @dataclass(frozen=True)
-class Plane:
+class MasterPlane:
     """An image of a master.
 
     Attributes
@@ -56,7 +56,7 @@ class Plane:
 
 
 def plane_of(path, hdu, kind):
-    """Return the `Plane` of a master's image; the last few are kept.
+    """Return the `MasterPlane` of a master's image; the last few are kept.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def _plane_of(path, hdu, kind, size, time):
     if has_errors and errors is None:
         # Of a bias they are a scatter, which is smoothed: `errors.Noise` leaves them alone.
         errors = np.empty(0, np.float32)
-    return Plane(kind, data, flags.astype(np.int16), errors, header, first, {})
+    return MasterPlane(kind, data, flags.astype(np.int16), errors, header, first, {})
 
 
 def _native(values, dtype):
@@ -110,7 +110,7 @@ def light_of(plane, place):
 
     Parameters
     ----------
-    plane : Plane
+    plane : MasterPlane
     place : (slice, slice)
     """
     key = repr(place)
