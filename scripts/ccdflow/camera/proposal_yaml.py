@@ -1,0 +1,127 @@
+"""The text of a proposed profile."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from ccdflow.files.cards import find_first
+
+
+def profile_text(headers, camera, seen, findings, file, *, same):
+    """Return a profile in YAML, with the findings as comments.
+
+    `same` says that the header alone gives the amplifiers that were found.
+    """
+    facts = camera.describe(headers, file=file)
+    lines = [f"# Proposed from {file}. What was found:"]
+    lines += [f"#   {line}" for finding in findings for line in _wrapped(finding)]
+    lines += ["# Look at the picture, and at each line below.", ""]
+    lines += _recognition(headers, seen)
+    lines += _gaps(facts, headers, camera)
+    if same and any(strips for one in seen for *_, strips in one.amplifiers):
+        lines.append(
+            "# No amplifiers: the header's own sections hold, and follow window and binning."
+        )
+        return "\n".join(lines) + "\n"
+    if not any(strips for one in seen for *_, strips in one.amplifiers):
+        if all(one.has_light for one in seen):
+            return "\n".join([*lines, "overscan: none"]) + "\n"
+        lines.append("# Not known from this frame: give a flat, or fill in `overscan`.")
+    return "\n".join([*lines, *_size(seen), "amplifiers:", *_entries(seen)]) + "\n"
+
+
+def _entries(seen):
+    """The amplifiers as lines of YAML: one entry for all the HDUs that are alike."""
+    alike = defaultdict(list)
+    for one in seen:
+        key = (one.shape, tuple((n, d, strips[:1]) for n, d, strips in one.amplifiers))
+        alike[key].append(one.hdu)
+    lines = []
+    for (shape, amplifiers), hdus in alike.items():
+        for name, data, strips in amplifiers:
+            several = f"{name}-{hdus[0]}" if len(hdus) == 1 else name
+            if len(hdus) > 1 and len(alike) > 1:
+                several = f"{name}{list(alike.values()).index(hdus) + 1}"
+            lines.append(f"  - name: {several if len(seen) > 1 else name}")
+            if len(hdus) == len(seen) > 1:
+                lines.append('    hdu: "*"  # an amplifier in each image')
+            elif len(seen) > 1:
+                lines.append(f"    hdu: {hdus[0] if len(hdus) == 1 else hdus}")
+            lines.append(f"    data: {_written(data, shape)}")
+            lines += [f"    overscan: {_written(strip, shape)}" for strip in strips]
+    return lines
+
+
+def _wrapped(text, width=92):
+    lines, line = [], ""
+    for word in text.split():
+        if line and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}".strip()
+    return [*lines, line]
+
+
+def _recognition(headers, seen):
+    """Cards that only this camera has, as far as one frame can tell."""
+    lines = ["recognise:"]
+    for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
+        value = next((h[keyword] for h in headers if isinstance(h.get(keyword), str)), "").strip()
+        if value and len(lines) < 3:
+            lines.append(f"  {keyword}: {_quoted(value)}")
+    if len(lines) == 1:
+        nx = seen[0].shape[1]
+        lines.append(f"  NAXIS1: {nx}  # there is no INSTRUME: choose a card that is this camera's")
+    return [*lines, ""]
+
+
+def _size(seen):
+    """The size that the amplifiers are for, where all images have the same."""
+    (ny, nx), *others = [one.shape for one in seen]
+    if any(shape != (ny, nx) for shape in others):
+        return []
+    whole = all(d.y0 == 0 and d.y1 == ny for one in seen for _, d, _ in one.amplifiers)
+    rows = f"null]  # any number of rows, {ny} here" if whole else f"{ny}]"
+    return [f"size: [{nx}, {rows}", ""]
+
+
+def _quoted(text):
+    """A value in YAML; characters of a glob pattern are escaped."""
+    plain = "".join(f"[{c}]" if c in "*?[" else c for c in text)
+    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _gaps(facts, headers, camera):
+    """Comments for values that the header lacks."""
+    lines = []
+    if not facts.type:
+        lines += [f"# {line}" for line in _wrapped(facts.reason)]
+        lines += ["# types:", "#   - {type: bias, exptime: {max: 0}}"]
+    missing = [
+        name
+        for name, value in (
+            ("exptime", facts.exptime),
+            ("filter", facts.filter),
+            ("date", facts.date_obs),
+        )
+        if value in (None, "")
+    ]
+    if missing:
+        lines.append(f"# No card was found for {', '.join(missing)}: name it here.")
+        lines.append("# keywords:")
+        lines += [f"#   {name}: KEYWORD" for name in missing]
+    cards = dict(camera.cards)
+    order = range(len(headers))
+    if find_first(headers, cards["longitude"] + cards["sidereal"], order) is None:
+        lines.append("# site: {longitude: 0.0}  # degrees, east positive: it decides the night")
+    return [*lines, ""] if lines else []
+
+
+def _written(region, shape):
+    """A region as a Python slice with open ends, with the FITS section behind it."""
+    ny, nx = shape
+    rows = ":" if (region.y0, region.y1) == (0, ny) else f"{region.y0}:{region.y1}"
+    columns = ":" if (region.x0, region.x1) == (0, nx) else f"{region.x0}:{region.x1}"
+    return f'{{python: "[{rows}, {columns}]"}}  # FITS {region.to_fits()}'
