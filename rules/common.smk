@@ -13,7 +13,7 @@ sys.path.insert(0, str(SNAKEFILE.parent / "scripts"))
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import batches, host, steward, summary
+from ccdflow.run import batches, host, messages, steward, summary
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 
@@ -28,7 +28,7 @@ def or_stop(check, argument):
     try:
         return check(argument)
     except UserError as error:
-        steward.stop(steward.line_of(error, host.given(workflow)))
+        steward.stop(messages.line_of(error, host.given(workflow)))
 
 
 or_stop(host.check, workflow)

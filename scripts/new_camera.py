@@ -22,7 +22,8 @@ from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
 from ccdflow import commandline
-from ccdflow.camera.cameras import identify, load_camera, load_cameras, refuse_reduced
+from ccdflow.camera.cameras import identify, refuse_reduced
+from ccdflow.camera.profiles import load_camera, load_cameras
 from ccdflow.camera.proposal_picture import proposal_picture
 from ccdflow.camera.propose import propose
 from ccdflow.errors import FrameError, UserError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ccdflow.camera import cameras
+from ccdflow.camera import profiles
 from ccdflow.files import headertext
 from ccdflow.frame import reduction
 from ccdflow.kinds.kind import Kind
@@ -38,7 +38,7 @@ def test_recipes_have_five_lines():
 
 def test_names_in_the_recipes_are_those_of_the_code():
     assert callable(headertext.CardList.set)
-    assert callable(cameras.load_camera)
+    assert callable(profiles.load_camera)
     for owner, name in (
         (reduction, "PIXELS"), (reduction, "HEADER"), (Kind, "version"), (Kind, "header"),
         (inventory, "READING"),

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import simulate
-from ccdflow.camera.cameras import load_camera
+from ccdflow.camera.profiles import load_camera
 from ccdflow.errors import UserError
 from ccdflow.simulate import charge, cosmics
 from ccdflow.simulate.sky import add_star

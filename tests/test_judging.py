@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from small_frames import LFC_LIKE, amplifier, bias_cards, geometry, run_jobs, write_raw
 
-from ccdflow.camera.cameras import ReductionRecipe, load_cameras
+from ccdflow.camera.profiles import load_cameras
+from ccdflow.camera.recipe import ReductionRecipe
 from ccdflow.combine.stack import CombineRecipe, combine_arrays
 from ccdflow.detector.warnings import expected_clipping, remarks
 from ccdflow.frame import judging, reduction

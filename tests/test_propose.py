@@ -11,7 +11,8 @@ from astropy.io import fits
 
 import new_camera
 from ccdflow import simulate
-from ccdflow.camera.cameras import identify, load_camera, load_cameras
+from ccdflow.camera.cameras import identify
+from ccdflow.camera.profiles import load_camera, load_cameras
 from ccdflow.camera.propose import propose
 from ccdflow.errors import FrameError, UserError
 

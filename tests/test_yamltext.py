@@ -5,7 +5,7 @@ import time
 import pytest
 
 from ccdflow import settings, yamltext
-from ccdflow.camera.cameras import load_camera
+from ccdflow.camera.profiles import load_camera
 from ccdflow.errors import UserError
 
 _LAUGHS = "a0: &a0 [x, x]\n" + "".join(

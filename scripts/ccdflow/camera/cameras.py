@@ -1,7 +1,6 @@
-"""Camera profiles: how a camera's frames are recognised, and what they hold.
+"""Cameras: how their frames are recognised, and what they hold.
 
-A profile is a file ``config/cameras/NAME.yaml``, checked against
-``config/schemas/camera.schema.json``. A frame that no profile recognises belongs to a generic
+A camera comes from a profile (`profiles`). A frame that no profile recognises belongs to a generic
 camera, which works from the header cards alone.
 """
 
@@ -9,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from ccdflow import schemas, yamltext
 from ccdflow.camera import facts
 from ccdflow.camera.assemble import resolve
 from ccdflow.camera.facts import FrameFacts
@@ -28,16 +26,15 @@ from ccdflow.camera.headersections import drafts_from_header
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.profilesections import drafts_from_profile
-from ccdflow.camera.sections import FORMS, Region, read_region
+from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import (
     CardSpec,
-    as_list,
     card_value,
     find_first,
     hdu_indices,
     matches,
-    read_card,
 )
 
 __all__ = [
@@ -45,107 +42,11 @@ __all__ = [
     "Camera",
     "FrameFacts",
     "Geometry",
-    "ReductionRecipe",
     "Region",
     "generic_camera",
     "identify",
-    "load_camera",
-    "load_cameras",
     "refuse_reduced",
 ]
-
-SCHEMA = "camera.schema.json"
-
-
-# The gain is that of the photon transfer, not of a card.
-MEASURED = "measured"
-# Let the width of the strip decide whether the level along it is smoothed.
-AUTO = "auto"
-# The median of n columns has pi / (2 n) of the variance of a pixel, and all pixels of its row share
-# it. From 16 columns on that is below a tenth, and a pixel's noise grows by less than a twentieth.
-WIDE_ENOUGH = 16
-# Rows for each order of a polynomial: short windows get a straight line, or a constant.
-_FOR_AN_ORDER = 16
-_LINES = ("rows", "columns")
-
-
-def _across_and_along(amplifier):
-    """Return how many columns the strips of an amplifier have together, and how many rows."""
-    axis = int(amplifier.along == "rows")
-    return sum(s.shape[axis] for s in amplifier.overscan), amplifier.data.shape[1 - axis]
-
-
-@dataclass(frozen=True)
-class ReductionRecipe:
-    """How a camera's frames are reduced.
-
-    Parameters
-    ----------
-    subtract, trim : bool
-        Whether the overscan is subtracted, whether the frame is cut to its science pixels.
-    statistic : str
-        'median' or 'mean' across the strip.
-    model : str or None
-        None for the statistic itself; 'polynomial' or 'spline' fitted to it along the strip; 'auto'
-        until `for_geometry` decides between None and 'polynomial'.
-    order : int
-        Degree of the polynomial, or number of spline pieces.
-    reject_sigma : float
-        Values this many sigma from the model are left out of the fit; 0 for none.
-    reject_iterations : int
-    dtype : str
-        'float32' or 'float64', of the product.
-    mask : bool
-        Whether the product has a mask extension.
-    layout : str
-        'image' or 'extensions'.
-    raw : bool
-        Whether pixels below 0 of a frame of floating point are no mark of a reduction.
-    """
-
-    subtract: bool = True
-    trim: bool = True
-    statistic: str = "median"
-    model: str | None = None
-    order: int = 3
-    reject_sigma: float = 3.0
-    reject_iterations: int = 3
-    dtype: str = "float32"
-    mask: bool = False
-    layout: str = "image"
-    raw: bool = False
-
-    def for_geometry(self, geometry):
-        """Return the recipe with a model along the overscan that its strips are wide enough for.
-
-        Parameters
-        ----------
-        geometry : Geometry
-            Its strips decide, never a pixel: all frames of one geometry are treated alike.
-
-        Returns
-        -------
-        ReductionRecipe
-            Without 'auto': no model where all strips have `WIDE_ENOUGH` columns or more, else a
-            polynomial of the order that is set, or of less where the strip is short.
-        """
-        if self.model != AUTO:
-            return self
-        strips = [_across_and_along(a) for a in geometry.amplifiers if a.along in _LINES]
-        if not self.subtract or all(across >= WIDE_ENOUGH for across, _ in strips):
-            return replace(self, model=None)
-        shortest = min(along for _, along in strips)
-        return replace(self, model="polynomial", order=min(self.order, shortest // _FOR_AN_ORDER))
-
-    def canonical(self):
-        """A plain dict; the settings of a model that is not used are not in it."""
-        settings = asdict(self)
-        if not self.raw:
-            del settings["raw"]
-        if self.model in (None, AUTO):
-            for name in ("order", "reject_sigma", "reject_iterations"):
-                del settings[name]
-        return dict(sorted(settings.items()))
 
 
 @dataclass(frozen=True)
@@ -361,108 +262,6 @@ class Camera:
         return ReductionRecipe(**settings)
 
 
-def load_cameras(folder):
-    """Read all camera profiles of a folder.
-
-    Parameters
-    ----------
-    folder : path-like
-        Holds ``NAME.yaml`` files.
-
-    Returns
-    -------
-    tuple of Camera
-        In the order of their names.
-
-    Raises
-    ------
-    UserError
-        If the folder is missing or a profile is not valid.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError("the folder of camera profiles is missing", file=folder)
-    paths = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
-    by_name = {}
-    for path in paths:
-        if by_name.setdefault(path.stem, path) != path:
-            raise UserError(
-                f"two profiles are of one camera: {by_name[path.stem].name} is there as well",
-                file=path,
-                remedy="remove or rename one of them",
-            )
-    return tuple(load_camera(path) for path in paths)
-
-
-def load_camera(path):
-    """Read one camera profile; the camera's name is that of the file.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    Camera
-
-    Raises
-    ------
-    UserError
-        If it is not YAML or not valid: names the file, the key, the value and what is allowed.
-    """
-    path = Path(path)
-    profile = yamltext.read(path)
-    if not isinstance(profile, dict):
-        raise UserError(
-            "the file holds no profile",
-            file=path,
-            allowed="keys and their values, `recognise:` among them (docs/cameras.md)",
-        )
-    check_profile(profile, file=path)
-    if not profile["recognise"]:
-        raise UserError("no card recognises the camera", file=path, keyword="recognise")
-    cards = facts.default_cards()
-    for name, given in profile.get("keywords", {}).items():
-        cards[name] = () if given == "none" else tuple(read_card(one) for one in as_list(given))
-    amplifiers = tuple(
-        _amplifier(entry, index, file=path)
-        for index, entry in enumerate(profile.get("amplifiers", ()))
-    )
-    names = [amplifier.name for amplifier in amplifiers]
-    if len(set(names)) < len(names):
-        raise UserError("two amplifiers of one name", file=path, keyword="amplifiers", value=names)
-    if profile.get("overscan") == "none" and any(a.overscan for a in amplifiers):
-        raise UserError(
-            "an amplifier has an overscan, and the camera has none",
-            file=path,
-            keyword="overscan",
-            value="none",
-            remedy="leave out one of the two",
-        )
-    return Camera(
-        name=path.stem,
-        path=str(path),
-        recognise=tuple(_condition(key, value) for key, value in profile["recognise"].items()),
-        cards=tuple(cards.items()),
-        types=tuple(_type_rule(rule) for rule in profile.get("types", ())),
-        longitude=profile.get("site", {}).get("longitude"),
-        size=tuple(profile.get("size", (None, None))),
-        amplifiers=amplifiers,
-        overscan=profile.get("overscan") != "none",
-        layout=profile.get("layout"),
-        reduction=tuple(sorted(profile.get("reduction", {}).items())),
-        raw=profile.get("raw", False),
-        gain=None if profile.get("gain") == MEASURED else profile.get("gain"),
-        measures_gain=profile.get("gain") == MEASURED,
-        measures_shutter=profile.get("shutter") == MEASURED,
-        linear=profile.get("linear"),
-        epochs=tuple(sorted(map(str, profile.get("epochs", ())))),
-        read_noise=profile.get("read_noise"),
-        dark_rate=profile.get("dark_rate"),
-        ageing=tuple(sorted(profile.get("ageing", {}).items())),
-    )
-
-
 def identify(headers, cameras, *, file):
     """The camera that a frame is of.
 
@@ -553,76 +352,3 @@ def _name_of(text):
         return plain
     own = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", text).strip("-"), own)))
-
-
-def check_profile(profile, *, file):
-    """Check a profile against the schema.
-
-    Raises
-    ------
-    UserError
-        For the first violation: file, key, value, what is allowed.
-    """
-    words = {"region": ("a region must say which notation it is in", FORMS)}
-    schemas.check(profile, SCHEMA, file=file, words=words)
-
-
-def _condition(keyword, value):
-    if isinstance(value, dict):
-        spec = {"keyword": keyword} | {k: v for k, v in value.items() if k != "value"}
-        return Condition(read_card(spec), as_list(value["value"]))
-    return Condition(read_card(keyword), as_list(value))
-
-
-def _type_rule(rule):
-    cards = (_condition(key, value) for key, value in rule.get("cards", {}).items())
-    exptime = rule.get("exptime", {})
-    return TypeRule(
-        type=rule["type"],
-        imagetyp=as_list(rule["imagetyp"]) if "imagetyp" in rule else (),
-        exptime_min=exptime.get("min"),
-        exptime_max=exptime.get("max"),
-        cards=tuple((condition.card, condition.values) for condition in cards),
-        files=as_list(rule["file"]) if "file" in rule else (),
-    )
-
-
-def _amplifier(entry, index, *, file):
-    where = f"amplifiers[{index}]"
-
-    def region(key):
-        value = entry.get(key)
-        return None if value is None else read_region(value, file=file, keyword=f"{where}.{key}")
-
-    def figure(key):
-        value = entry.get(key)
-        return read_card(value) if isinstance(value, dict) else value
-
-    overscan = entry.get("overscan", "none")
-    strips = () if overscan == "none" else as_list(overscan)
-    spec = AmplifierSpec(
-        name=str(entry.get("name", f"A{index + 1}")),
-        hdu=tuple(entry["hdu"]) if isinstance(entry.get("hdu"), list) else entry.get("hdu"),
-        data=region("data"),
-        overscan=tuple(
-            read_region(strip, file=file, keyword=f"{where}.overscan") for strip in strips
-        ),
-        along=entry.get("along"),
-        place=region("place"),
-        flip_x="x" in entry.get("flip", ""),
-        flip_y="y" in entry.get("flip", ""),
-    )
-    if spec.place is not None and spec.place.form == "python":
-        raise UserError(
-            "a place is given as a FITS section of the product image, or by a card's keyword",
-            file=file,
-            keyword=f"{where}.place",
-            value=spec.place.text,
-            allowed='{fits: "[x1:x2,y1:y2]"} or {keyword: DETSEC}',
-        )
-    return replace(
-        spec,
-        gain=figure("gain"),
-        read_noise=figure("read_noise"),
-        saturation=figure("saturation"),
-    )

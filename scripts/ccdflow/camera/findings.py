@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from ccdflow.camera.cameras import WIDE_ENOUGH
 from ccdflow.camera.lit_blocks import least_block
+from ccdflow.camera.recipe import WIDE_ENOUGH
 
 
 def sentences(columns, rows, amplifiers, claimed, *, has_light):

@@ -83,7 +83,7 @@ def readout_of(
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.cameras.ReductionRecipe
+    recipe : ccdflow.camera.recipe.ReductionRecipe
         How the frame was reduced.
     level : float, optional
         Mean overscan level that was subtracted, adu; None if none was.
@@ -130,7 +130,7 @@ def level_variance(amplifier, recipe, pixel):
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.cameras.ReductionRecipe
+    recipe : ccdflow.camera.recipe.ReductionRecipe
     pixel : float
         Variance of an overscan pixel, rounding included, adu^2.
 
@@ -152,7 +152,7 @@ def level_share(amplifier, recipe):
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.cameras.ReductionRecipe
+    recipe : ccdflow.camera.recipe.ReductionRecipe
 
     Returns
     -------

@@ -99,7 +99,7 @@ class Work:
 
     @property
     def reduction(self):
-        """The `ccdflow.camera.cameras.ReductionRecipe` by which the members were reduced."""
+        """The `ccdflow.camera.recipe.ReductionRecipe` by which the members were reduced."""
         return self.context.store.recipe(self._row.recipe)
 
     @property

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.camera.cameras import MEASURED
+from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector.cosmics import find_cosmics
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.frame.extras import Extras

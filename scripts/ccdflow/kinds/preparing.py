@@ -72,7 +72,7 @@ class Members:
         Parameters
         ----------
         image : ccdflow.frame.products.ProductImage
-        reduction : ccdflow.camera.cameras.ReductionRecipe
+        reduction : ccdflow.camera.recipe.ReductionRecipe
 
         Returns
         -------
@@ -193,7 +193,7 @@ def amplifier_noise(amplifier, reduction, measured=None):
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    reduction : ccdflow.camera.cameras.ReductionRecipe
+    reduction : ccdflow.camera.recipe.ReductionRecipe
     measured : float, optional
         Read noise from pairs of biases, adu.
 

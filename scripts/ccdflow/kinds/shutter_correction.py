@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.camera.cameras import MEASURED
+from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector import shutter
 from ccdflow.frame.shutter import CorrectedFlats, corrected
 from ccdflow.kinds.combining import short

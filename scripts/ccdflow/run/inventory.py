@@ -24,7 +24,9 @@ import pandas as pd
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.geometry import Cards, Geometry
+from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.nights import undated_night
+from ccdflow.camera.recipe import AUTO, ReductionRecipe
 from ccdflow.errors import CcdflowError, FrameError
 from ccdflow.files import notes, rawfile, whole
 from ccdflow.files.scaling import scaling_of
@@ -222,8 +224,8 @@ class HeaderStore:
         return self._geometries[name]
 
     def recipe(self, name):
-        """Return the `ccdflow.camera.cameras.ReductionRecipe` of a name, as in ``Row.recipe``."""
-        return cameras_module.ReductionRecipe(**self.shared[name])
+        """Return the `ccdflow.camera.recipe.ReductionRecipe` of a name, as in ``Row.recipe``."""
+        return ReductionRecipe(**self.shared[name])
 
     def keep(self, value):
         """Remember a JSON-able value and return its name."""
@@ -431,7 +433,7 @@ class _Basis:
         pixels += [each for each in (camera.gain, camera.read_noise) if each is not None]
         recipe = camera.recipe(self._reduction)
         # What the width of the strip decides, `outdated` asks of each row.
-        recipe = replace(recipe, model=None) if recipe.model == cameras_module.AUTO else recipe
+        recipe = replace(recipe, model=None) if recipe.model == AUTO else recipe
         return digest([repr(pixels), cards, recipe.canonical()])
 
     def of(self, camera):
@@ -567,7 +569,7 @@ def _described(row, camera, headers):
 def _arranged(file, camera, headers, settings):
     """Return the geometry and the recipe of a raw frame, or raise `FrameError`."""
     if not camera.raw:
-        cameras_module.refuse_reduced(headers, file=file)
+        refuse_reduced(headers, file=file)
     how = camera.recipe(settings.reduction)
     where = camera.geometry(headers, file=file, layout=how.layout)
     for hdu, _ in where.raw_shapes:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ccdflow import paths, settings
-from ccdflow.camera.cameras import load_cameras
 from ccdflow.camera.imagetypes import is_of_unknown_type
+from ccdflow.camera.profiles import load_cameras
 from ccdflow.run import (
     claims,
     failures,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import signal
 import sys
 import threading
@@ -20,23 +19,23 @@ from urllib.parse import unquote
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.run import batches, claims, failures, ledger, lock, session, summary, worker
+from ccdflow.run import (
+    batches,
+    claims,
+    failures,
+    ledger,
+    lock,
+    messages,
+    session,
+    summary,
+    views,
+    worker,
+)
 from ccdflow.run.describe import others
 from ccdflow.run.progress import Progress
 
 # A dry run names this many jobs of each kind.
 _NAMED = 8
-# This file is newer than any product: it makes `snakemake --summary` show a product as out of
-# date.
-CHANGED = "/proc/self/status"
-# Snakemake's words, for what it does beside the jobs.
-_TRACEBACK = "Traceback (most recent call last)"
-_NO_FOLDER = "Failed to create output directory"
-_MISSING_BEFORE = "OSError: Missing files after"
-_OF_MISSING_RECORDS = (
-    "MissingOutputException", "Exiting because a job execution failed",
-    "WorkflowError:\nAt least one job did not complete",
-)  # fmt: skip
 
 
 class JobFailed(Exception):
@@ -74,11 +73,10 @@ class Steward:
         self.full = None
         self.signals = set()
         self._batch_of = {}
-        self._stale = self._drawn = frozenset()
+        self._view = None
         self._lock = threading.Lock()
 
-    # -- the start
-    # ---------------------------------------------------------------------------------
+    # -- the start ---------------------------------------------------------------------------------
 
     def begin(self, host):
         """Make the plan and split it into batches; a second call does nothing.
@@ -190,8 +188,7 @@ class Steward:
             stream=self.stream,
         )
 
-    # -- questions of the rules
-    # --------------------------------------------------------------------
+    # -- questions of the rules --------------------------------------------------------------------
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
@@ -426,7 +423,7 @@ class Steward:
 
     def line_of(self, error):
         """Return an error's line, without the file if the value is from the command line."""
-        return line_of(error, self.host.given if self.host else frozenset())
+        return messages.line_of(error, self.host.given if self.host else frozenset())
 
     def say(self, text):
         """Write one line of ccdflow."""
@@ -449,27 +446,23 @@ class Steward:
 
     def hears(self, text):
         """Note Snakemake's message on a failed batch."""
-        self.signals |= set(re.findall(r"died with <Signals\.(\w+)", text))
-        if f"exit status {batches.FULL}" in text:
+        self.signals |= messages.signals_in(text)
+        if messages.is_of_full_disk(text):
             self.end_early(failures.DiskFull("no space is left: make room, and run again"))
 
     def has_crashed(self, text):
         """Tell whether a message is of a crash of Snakemake itself; say it in one line.
 
-        Snakemake prepares each job: it removes old records and makes folders. An error there ends
-        the run with a traceback, which its log file keeps. That records are missing because their
-        folder was moved is said once, at the end.
+        That records are missing because their folder was moved is said once, at the end.
         """
-        if self._is_moved():
-            # Snakemake may look for old records before it starts a job: then it just ends.
-            self.is_crashed |= _MISSING_BEFORE in text
-            if _MISSING_BEFORE in text or text.startswith(_OF_MISSING_RECORDS):
-                return True
-        if not text.startswith(_TRACEBACK) and _NO_FOLDER not in text:
+        # Snakemake may look for old records before it starts a job: then it just ends.
+        if self._is_moved() and messages.is_of_missing_records(text):
+            self.is_crashed |= messages.is_of_late_records(text)
+            return True
+        crash = messages.crash_in(text)
+        if crash is None:
             return False
-        cause = text.strip().splitlines()[-1]
-        number = re.search(r"\[Errno (\d+)\]", cause)
-        error = OSError(int(number[1]), "") if number else RuntimeError()
+        cause, error = crash
         self.say(
             f"the run ended early ({cause}); all finished products are whole;"
             f" {failures.remedy_of(error)}"
@@ -481,21 +474,15 @@ class Steward:
         held = self.session.lock if self.session else None
         return held is not None and not lock.is_in_place(held, self.results)
 
-    def is_shown(self, text, *, is_warning, event, rule_name):
-        """Tell whether a message of Snakemake goes to the terminal: warnings and errors do.
-
-        Two messages are hidden: the command line of a batch's process (it already reported its
-        error), and the warning that a requested product did not exist yet.
-        """
+    def is_shown(self, text, **message):
+        """Tell whether a message of Snakemake goes to the terminal, as `messages.is_shown` does."""
         self.hears(text)
-        if self.full is not None or "not present when the DAG was created" in text:
+        if self.full is not None:
             return False
-        if self.host is not None and self.host.is_dry:
-            return event not in ("job_info", "shellcmd")
-        is_batch = rule_name == "night" if event == "job_error" else "CalledProcessError" in text
+        is_dry = self.host is not None and self.host.is_dry
         is_local = self.host is None or self.host.is_local
-        shown = is_warning and not (is_batch and is_local)
-        if shown and self.progress is not None:
+        shown = messages.is_shown(text, is_dry=is_dry, is_local=is_local, **message)
+        if shown and self.progress is not None and not is_dry:
             self.progress.clear()
         return shown
 
@@ -509,40 +496,18 @@ class Steward:
         list of str
             Paths of all products.
         """
-        if self.session is None:
+        if self._view is None:
             self.host = replace(host, is_dry=True)
-            stale = session.start(self.values, chain=self.chain, dry=True).plan.jobs
-            every = frozenset(kind.name for kind in self.chain)
-            self.session = session.start(self.values, chain=self.chain, dry=True, forced=every)
-            self._stale = set(stale)
-        refused = {
-            product
-            for product, record in self.session.context.ledger.items()
-            if record.status == ledger.REFUSED
-        }
-        self._drawn = {
-            product
-            for product in self.session.plan.jobs
-            if not set("{}<>") & set(product) and product not in refused - self._stale
-        }
-        return [f"{self.results}/{product}" for product in sorted(self._drawn)]
+            self._view = views.View(self.values, self.chain)
+            self.session = self._view.session
+        return [f"{self.results}/{product}" for product in sorted(self._view.drawn)]
 
     def view_needs(self, product):
-        """Return (older file, newer file), by which views see whether a product is current."""
+        """Return (older files, newer files), by which views see whether a product is current."""
         job = self.job(product)
-        needs = [f"{self.results}/{need}" for need in job.needs if need in self._drawn]
-        if job.kind == self.chain.first.name:
-            raw = self.raw_frame(product)
-            needs += [] if set("{}<>") & set(raw) else [raw]
-        return needs, [CHANGED] if job.product in self._stale else []
-
-
-def line_of(error, given):
-    """Return an error's line; ``given`` are the settings of the command line."""
-    key = str(error.keyword).split(".")[0]
-    if key in given and str(error.file or "").endswith("config/config.yaml"):
-        return f"--config {error.reason}"
-    return str(error)
+        is_frame = job.kind == self.chain.first.name
+        products, raw = self._view.older(job, self.raw_frame(product) if is_frame else None)
+        return [f"{self.results}/{need}" for need in products] + raw, self._view.newer(job)
 
 
 def stop(error, *, status=1):

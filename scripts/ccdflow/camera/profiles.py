@@ -1,0 +1,199 @@
+"""Camera profiles read from YAML, and checked against ``config/schemas/camera.schema.json``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ccdflow import schemas, yamltext
+from ccdflow.camera import facts
+from ccdflow.camera.cameras import Camera, Condition
+from ccdflow.camera.geometry import AmplifierSpec
+from ccdflow.camera.imagetypes import TypeRule
+from ccdflow.camera.sections import FORMS, read_region
+from ccdflow.errors import UserError
+from ccdflow.files.cards import as_list, read_card
+
+SCHEMA = "camera.schema.json"
+
+# The gain is that of the photon transfer, not of a card.
+MEASURED = "measured"
+
+
+def load_cameras(folder):
+    """Read all camera profiles of a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``NAME.yaml`` files.
+
+    Returns
+    -------
+    tuple of Camera
+        In the order of their names.
+
+    Raises
+    ------
+    UserError
+        If the folder is missing or a profile is not valid.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError("the folder of camera profiles is missing", file=folder)
+    paths = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    by_name = {}
+    for path in paths:
+        if by_name.setdefault(path.stem, path) != path:
+            raise UserError(
+                f"two profiles are of one camera: {by_name[path.stem].name} is there as well",
+                file=path,
+                remedy="remove or rename one of them",
+            )
+    return tuple(load_camera(path) for path in paths)
+
+
+def load_camera(path):
+    """Read one camera profile; the camera's name is that of the file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Camera
+
+    Raises
+    ------
+    UserError
+        If it is not YAML or not valid: names the file, the key, the value and what is allowed.
+    """
+    path = Path(path)
+    profile = yamltext.read(path)
+    if not isinstance(profile, dict):
+        raise UserError(
+            "the file holds no profile",
+            file=path,
+            allowed="keys and their values, `recognise:` among them (docs/cameras.md)",
+        )
+    check_profile(profile, file=path)
+    if not profile["recognise"]:
+        raise UserError("no card recognises the camera", file=path, keyword="recognise")
+    cards = facts.default_cards()
+    for name, given in profile.get("keywords", {}).items():
+        cards[name] = () if given == "none" else tuple(read_card(one) for one in as_list(given))
+    return Camera(
+        name=path.stem,
+        path=str(path),
+        recognise=tuple(_condition(key, value) for key, value in profile["recognise"].items()),
+        cards=tuple(cards.items()),
+        types=tuple(_type_rule(rule) for rule in profile.get("types", ())),
+        longitude=profile.get("site", {}).get("longitude"),
+        size=tuple(profile.get("size", (None, None))),
+        amplifiers=_amplifiers(profile, file=path),
+        overscan=profile.get("overscan") != "none",
+        layout=profile.get("layout"),
+        reduction=tuple(sorted(profile.get("reduction", {}).items())),
+        raw=profile.get("raw", False),
+        gain=None if profile.get("gain") == MEASURED else profile.get("gain"),
+        measures_gain=profile.get("gain") == MEASURED,
+        measures_shutter=profile.get("shutter") == MEASURED,
+        linear=profile.get("linear"),
+        epochs=tuple(sorted(map(str, profile.get("epochs", ())))),
+        read_noise=profile.get("read_noise"),
+        dark_rate=profile.get("dark_rate"),
+        ageing=tuple(sorted(profile.get("ageing", {}).items())),
+    )
+
+
+def _amplifiers(profile, *, file):
+    found = tuple(
+        _amplifier(entry, index, file=file)
+        for index, entry in enumerate(profile.get("amplifiers", ()))
+    )
+    names = [amplifier.name for amplifier in found]
+    if len(set(names)) < len(names):
+        raise UserError("two amplifiers of one name", file=file, keyword="amplifiers", value=names)
+    if profile.get("overscan") == "none" and any(amplifier.overscan for amplifier in found):
+        raise UserError(
+            "an amplifier has an overscan, and the camera has none",
+            file=file,
+            keyword="overscan",
+            value="none",
+            remedy="leave out one of the two",
+        )
+    return found
+
+
+def check_profile(profile, *, file):
+    """Check a profile against the schema.
+
+    Raises
+    ------
+    UserError
+        For the first violation: file, key, value, what is allowed.
+    """
+    words = {"region": ("a region must say which notation it is in", FORMS)}
+    schemas.check(profile, SCHEMA, file=file, words=words)
+
+
+def _condition(keyword, value):
+    if isinstance(value, dict):
+        spec = {"keyword": keyword} | {k: v for k, v in value.items() if k != "value"}
+        return Condition(read_card(spec), as_list(value["value"]))
+    return Condition(read_card(keyword), as_list(value))
+
+
+def _type_rule(rule):
+    cards = (_condition(key, value) for key, value in rule.get("cards", {}).items())
+    exptime = rule.get("exptime", {})
+    return TypeRule(
+        type=rule["type"],
+        imagetyp=as_list(rule["imagetyp"]) if "imagetyp" in rule else (),
+        exptime_min=exptime.get("min"),
+        exptime_max=exptime.get("max"),
+        cards=tuple((condition.card, condition.values) for condition in cards),
+        files=as_list(rule["file"]) if "file" in rule else (),
+    )
+
+
+def _amplifier(entry, index, *, file):
+    where = f"amplifiers[{index}]"
+
+    def region(key):
+        value = entry.get(key)
+        return None if value is None else read_region(value, file=file, keyword=f"{where}.{key}")
+
+    def figure(key):
+        value = entry.get(key)
+        return read_card(value) if isinstance(value, dict) else value
+
+    overscan = entry.get("overscan", "none")
+    strips = () if overscan == "none" else as_list(overscan)
+    spec = AmplifierSpec(
+        name=str(entry.get("name", f"A{index + 1}")),
+        hdu=tuple(entry["hdu"]) if isinstance(entry.get("hdu"), list) else entry.get("hdu"),
+        data=region("data"),
+        overscan=tuple(
+            read_region(strip, file=file, keyword=f"{where}.overscan") for strip in strips
+        ),
+        along=entry.get("along"),
+        place=region("place"),
+        flip_x="x" in entry.get("flip", ""),
+        flip_y="y" in entry.get("flip", ""),
+    )
+    if spec.place is not None and spec.place.form == "python":
+        raise UserError(
+            "a place is given as a FITS section of the product image, or by a card's keyword",
+            file=file,
+            keyword=f"{where}.place",
+            value=spec.place.text,
+            allowed='{fits: "[x1:x2,y1:y2]"} or {keyword: DETSEC}',
+        )
+    return replace(
+        spec,
+        gain=figure("gain"),
+        read_noise=figure("read_noise"),
+        saturation=figure("saturation"),
+    )

@@ -1,0 +1,96 @@
+"""How a camera's frames are reduced."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+# Let the width of the strip decide whether the level along it is smoothed.
+AUTO = "auto"
+
+# The median of n columns has pi / (2 n) of the variance of a pixel, and all pixels of its row share
+# it. From 16 columns on that is below a tenth, and a pixel's noise grows by less than a twentieth.
+WIDE_ENOUGH = 16
+
+# Rows for each order of a polynomial: short windows get a straight line, or a constant.
+_FOR_AN_ORDER = 16
+
+_LINES = ("rows", "columns")
+
+
+def _across_and_along(amplifier):
+    """Return how many columns the strips of an amplifier have together, and how many rows."""
+    axis = int(amplifier.along == "rows")
+    return sum(s.shape[axis] for s in amplifier.overscan), amplifier.data.shape[1 - axis]
+
+
+@dataclass(frozen=True)
+class ReductionRecipe:
+    """How a camera's frames are reduced.
+
+    Parameters
+    ----------
+    subtract, trim : bool
+        Whether the overscan is subtracted, whether the frame is cut to its science pixels.
+    statistic : str
+        'median' or 'mean' across the strip.
+    model : str or None
+        None for the statistic itself; 'polynomial' or 'spline' fitted to it along the strip; 'auto'
+        until `for_geometry` decides between None and 'polynomial'.
+    order : int
+        Degree of the polynomial, or number of spline pieces.
+    reject_sigma : float
+        Values this many sigma from the model are left out of the fit; 0 for none.
+    reject_iterations : int
+    dtype : str
+        'float32' or 'float64', of the product.
+    mask : bool
+        Whether the product has a mask extension.
+    layout : str
+        'image' or 'extensions'.
+    raw : bool
+        Whether pixels below 0 of a frame of floating point are no mark of a reduction.
+    """
+
+    subtract: bool = True
+    trim: bool = True
+    statistic: str = "median"
+    model: str | None = None
+    order: int = 3
+    reject_sigma: float = 3.0
+    reject_iterations: int = 3
+    dtype: str = "float32"
+    mask: bool = False
+    layout: str = "image"
+    raw: bool = False
+
+    def for_geometry(self, geometry):
+        """Return the recipe with a model along the overscan that its strips are wide enough for.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Its strips decide, never a pixel: all frames of one geometry are treated alike.
+
+        Returns
+        -------
+        ReductionRecipe
+            Without 'auto': no model where all strips have `WIDE_ENOUGH` columns or more, else a
+            polynomial of the order that is set, or of less where the strip is short.
+        """
+        if self.model != AUTO:
+            return self
+        strips = [_across_and_along(a) for a in geometry.amplifiers if a.along in _LINES]
+        if not self.subtract or all(across >= WIDE_ENOUGH for across, _ in strips):
+            return replace(self, model=None)
+        shortest = min(along for _, along in strips)
+        return replace(self, model="polynomial", order=min(self.order, shortest // _FOR_AN_ORDER))
+
+    def canonical(self):
+        """A plain dict; the settings of a model that is not used are not in it."""
+        settings = asdict(self)
+        if not self.raw:
+            del settings["raw"]
+        if self.model in (None, AUTO):
+            for name in ("order", "reject_sigma", "reject_iterations"):
+                del settings[name]
+        return dict(sorted(settings.items()))

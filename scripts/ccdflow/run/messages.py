@@ -1,0 +1,71 @@
+"""Snakemake's messages, as far as a run has to understand them."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.run import batches
+
+# Snakemake's words, for what it does beside the jobs.
+_TRACEBACK = "Traceback (most recent call last)"
+_NO_FOLDER = "Failed to create output directory"
+_MISSING_BEFORE = "OSError: Missing files after"
+_OF_MISSING_RECORDS = (
+    "MissingOutputException", "Exiting because a job execution failed",
+    "WorkflowError:\nAt least one job did not complete",
+)  # fmt: skip
+
+
+def signals_in(text):
+    """Return the names of the signals that ended processes of batches."""
+    return set(re.findall(r"died with <Signals\.(\w+)", text))
+
+
+def is_of_full_disk(text):
+    """Tell whether a batch ended because its disk is full."""
+    return f"exit status {batches.FULL}" in text
+
+
+def is_of_late_records(text):
+    """Tell whether Snakemake waited for records in vain, and ends for it."""
+    return _MISSING_BEFORE in text
+
+
+def is_of_missing_records(text):
+    """Tell whether a message follows from records that are not there."""
+    return is_of_late_records(text) or text.startswith(_OF_MISSING_RECORDS)
+
+
+def crash_in(text):
+    """Return (cause, error) of a crash of Snakemake itself, None if a message is of none.
+
+    Snakemake prepares each job: it removes old records and makes folders. An error there ends the
+    run with a traceback, which its log file keeps.
+    """
+    if not text.startswith(_TRACEBACK) and _NO_FOLDER not in text:
+        return None
+    cause = text.strip().splitlines()[-1]
+    number = re.search(r"\[Errno (\d+)\]", cause)
+    return cause, OSError(int(number[1]), "") if number else RuntimeError()
+
+
+def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
+    """Tell whether a message of Snakemake goes to the terminal: warnings and errors do.
+
+    Two messages are hidden: the command line of a batch's process (it already reported its error),
+    and the warning that a requested product did not exist yet.
+    """
+    if "not present when the DAG was created" in text:
+        return False
+    if is_dry:
+        return event not in ("job_info", "shellcmd")
+    is_batch = rule_name == "night" if event == "job_error" else "CalledProcessError" in text
+    return is_warning and not (is_batch and is_local)
+
+
+def line_of(error, given):
+    """Return an error's line; ``given`` are the settings of the command line."""
+    key = str(error.keyword).split(".")[0]
+    if key in given and str(error.file or "").endswith("config/config.yaml"):
+        return f"--config {error.reason}"
+    return str(error)

@@ -1,0 +1,54 @@
+"""The chain as Snakemake draws and lists it: every product, also those that are current."""
+
+from __future__ import annotations
+
+from ccdflow.run import ledger, session
+
+# This file is newer than any product: it makes `snakemake --summary` show a product as out of
+# date.
+CHANGED = "/proc/self/status"
+# Snakemake takes these characters for its own.
+_MARKS = set("{}<>")
+
+
+class View:
+    """A plan of all products, and those of them that Snakemake can show.
+
+    Parameters
+    ----------
+    values : dict
+        Settings, as `ccdflow.settings.load` returns them.
+    chain : ccdflow.kinds.kind.Chain
+        The kinds of products.
+
+    Attributes
+    ----------
+    session : ccdflow.run.session.Session
+        In which all products are to be made; nothing is written.
+    drawn : set of str
+        The products that are shown: not those that were refused.
+    """
+
+    def __init__(self, values, chain):
+        self._stale = set(session.start(values, chain=chain, dry=True).plan.jobs)
+        every = frozenset(kind.name for kind in chain)
+        self.session = session.start(values, chain=chain, dry=True, forced=every)
+        refused = {
+            product
+            for product, record in self.session.context.ledger.items()
+            if record.status == ledger.REFUSED
+        }
+        self.drawn = {
+            product
+            for product in self.session.plan.jobs
+            if not _MARKS & set(product) and product not in refused - self._stale
+        }
+
+    def older(self, job, raw):
+        """Return what a job's product is made of: other products, and a raw file or None."""
+        is_shown = raw is not None and not _MARKS & set(raw)
+        return [need for need in job.needs if need in self.drawn], [raw] if is_shown else []
+
+    def newer(self, job):
+        """Return the files that are newer than a job's product where it is not current."""
+        return [CHANGED] if job.product in self._stale else []
