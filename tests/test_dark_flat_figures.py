@@ -23,7 +23,7 @@ from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import Subtracted
 from ccdflow.detector import dark_figures
-from ccdflow.detector.choosing import (
+from ccdflow.detector.choosing_light import (
     DarkThresholds,
     FlatThresholds,
     select_darks,

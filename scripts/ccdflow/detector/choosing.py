@@ -103,7 +103,9 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class _Figure:
+class Figure:
+    """A figure of all frames of a group, and how far from the median it may be."""
+
     name: str
     values: np.ndarray
     floor: float
@@ -144,20 +146,20 @@ def select_members(stats, thresholds=None):
     if not stats:
         raise UserError("there is no frame to select from", allowed="one or more")
     limits = thresholds or Thresholds()
-    return _selection(
-        _figures(stats, limits), len(stats), limits, lambda: _no_common_shape(stats, limits)
+    return selection_of(
+        figures_of(stats, limits), len(stats), limits, lambda: unlike_shapes(stats, limits)
     )
 
 
-def _selection(figures, count, limits, no_common_shape):
+def selection_of(figures, count, limits, no_common_shape):
     """Leave out frames beyond the limits of the figures; the clearest figure comes first.
 
     Parameters
     ----------
-    figures : iterable of _Figure
+    figures : iterable of Figure
     count : int
         Number of frames.
-    limits : Thresholds or FlatThresholds
+    limits : Thresholds, or the thresholds of flats
     no_common_shape : callable
         Returns the disagreements in shape; called if no other was found.
 
@@ -232,7 +234,9 @@ def leave_out(selection, more, thresholds=None):
 
 
 TOO_BRIGHT, TOO_FAINT = "saturated fraction", "signal to noise in a pixel"
+
 _COPY = "copy"
+
 OTHER_EXPOSURE = "exposure"
 
 
@@ -300,7 +304,7 @@ def unlike_the_rest(frames, thresholds=None):
     if not len(known):
         return []
     floor = limits.noise * max(float(np.median(known)), DIGITAL_NOISE)
-    figure = _Figure("scatter about the group's median", spreads, floor, one_sided=True)
+    figure = Figure("scatter about the group's median", spreads, floor, one_sided=True)
     centre, _, reach = figure.limits(limits.sigma)
     return [
         _explain(index, figure, centre, reach)
@@ -309,7 +313,7 @@ def unlike_the_rest(frames, thresholds=None):
     ]
 
 
-def _figures(stats, limits):
+def figures_of(stats, limits):
     """Yield the figures that decide; the first one beyond its limit is reported."""
     noises = np.array([s.noise for s in stats])
     noise = _group_noise(stats)
@@ -323,21 +327,21 @@ def _figures(stats, limits):
         return np.array([getattr(s, name) for s in stats], dtype=np.float64)
 
     common = limits.level * noise
-    yield _Figure("level", values("level"), _level_floor(stats, limits, noise), common=common)
-    yield _Figure("bias level", values("bias_level"), limits.bias_level * noise)
-    yield _Figure("noise", noises, limits.noise * noise)
+    yield Figure("level", values("level"), _level_floor(stats, limits, noise), common=common)
+    yield Figure("bias level", values("bias_level"), limits.bias_level * noise)
+    yield Figure("noise", noises, limits.noise * noise)
     # Bright pixels are counted in a sample: their number scatters by its root.
     counted = np.median(values("bright")) / max(min(s.pixels for s in stats), 1)
     bright = max(limits.bright, counted**0.5)
-    yield _Figure("fraction of bright pixels", values("bright"), bright, "", True)
-    yield _Figure("coarse structure", unlike, limits.structure * noise, one_sided=True)
-    yield _Figure("row structure", values("row_structure"), limits.rows * noise, one_sided=True)
-    yield _Figure(
+    yield Figure("fraction of bright pixels", values("bright"), bright, "", True)
+    yield Figure("coarse structure", unlike, limits.structure * noise, one_sided=True)
+    yield Figure("row structure", values("row_structure"), limits.rows * noise, one_sided=True)
+    yield Figure(
         "column structure", values("column_structure"), limits.rows * noise, one_sided=True
     )
 
 
-def _no_common_shape(stats, limits):
+def unlike_shapes(stats, limits):
     """Return the disagreement of frames of two kinds, all equally far from the middle."""
     shapes = np.array([s.shape for s in stats])
     noise = _group_noise(stats)
@@ -397,251 +401,6 @@ def _explain(index, figure, centre, reach):
     return LeftOut(index, figure.name, value, threshold, text)
 
 
-# -- darks -----------------------------------------------------------------------------------------
+FINE = 32
 
-
-@dataclass(frozen=True)
-class DarkThresholds(Thresholds):
-    """Limits for darks, in addition to those for biases.
-
-    Parameters
-    ----------
-    dark_level : float
-        Floor of the level as a fraction of the group's level, for a detector that is slightly
-        warmer. The floor in units of the noise is added in quadrature.
-    temperature : float
-        A dark farther than so many degrees from the group's median temperature is left out.
-    saturated : float
-        A dark with more than this fraction of saturated pixels is left out.
-    """
-
-    dark_level: float = 0.03
-    temperature: float = 0.5
-    saturated: float = 0.01
-
-
-def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
-    """Choose the darks of a group to combine.
-
-    A light leak shows in the level and coarse structure; another detector or mode shows in the
-    noise and structure.
-
-    Parameters
-    ----------
-    stats : sequence of FrameStatistics
-        One for each dark of the group.
-    temperatures : sequence of float, optional
-        Detector temperatures, degrees; NaN for an unknown one, which is not judged.
-    saturated : sequence of float, optional
-        Fraction of saturated pixels of each.
-    thresholds : DarkThresholds, optional
-        The defaults if not given.
-
-    Returns
-    -------
-    Selection
-
-    Raises
-    ------
-    UserError
-        If there is no frame.
-    """
-    if not stats:
-        raise UserError("there is no frame to select from", allowed="one or more")
-    limits = thresholds or DarkThresholds()
-    first = _beyond_limit(TOO_BRIGHT, saturated, limits.saturated)
-    first += _of_other_temperature(temperatures, limits.temperature)
-    return _after(
-        first,
-        stats,
-        limits,
-        lambda rest: _selection(
-            _dark_figures(rest, limits), len(rest), limits, lambda: _no_common_shape(rest, limits)
-        ),
-    )
-
-
-def _dark_figures(stats, limits):
-    """Yield the figures of biases; the level may differ by a fraction of itself."""
-    for figure in _figures(stats, limits):
-        if figure.name == "level":
-            centre = abs(figure.limits(limits.sigma)[0])
-            part = limits.dark_level * (centre if np.isfinite(centre) else 0.0)
-            common = float(np.hypot(figure.common, part))
-            yield replace(figure, floor=float(np.hypot(figure.floor, part)), common=common)
-        else:
-            yield figure
-
-
-def _beyond_limit(name, values, limit, *, below=False, unit=""):
-    """Return the frames with a value above a limit, or (if `below`) below it or NaN."""
-    found = []
-    for index, value in enumerate(() if values is None else values):
-        if not (value >= limit if below else not value > limit):
-            side = "below" if below else "above"
-            text = f"its {name} is {value:.6g}{unit}, {side} the limit of {limit:.6g}{unit}"
-            found.append(LeftOut(index, name, float(value), float(limit), text))
-    return found
-
-
-def _of_other_temperature(temperatures, tolerance):
-    values = np.array([] if temperatures is None else temperatures, dtype=np.float64)
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return []
-    centre, found = float(np.median(known)), []
-    for index in np.flatnonzero(np.abs(values - centre) > tolerance):
-        value = float(values[index])
-        limit = centre + np.copysign(tolerance, value - centre)
-        text = (
-            f"its temperature is {value:.6g} C, further than {tolerance:.6g} C from that of the"
-            f" group, {centre:.6g} C"
-        )
-        found.append(LeftOut(int(index), "temperature", value, float(limit), text))
-    return found
-
-
-def _after(first, stats, limits, select):
-    """Leave out frames beyond fixed limits, and select among the rest."""
-    out = {}
-    for each in first:
-        out.setdefault(each.index, each)
-    good = [index for index in range(len(stats)) if index not in out]
-    if not good:
-        reason = f"no frame is left (the first: {out[min(out)].text})"
-        return Selection((), tuple(out[i] for i in sorted(out)), False, reason)
-    selection = select([stats[index] for index in good])
-    out |= {good[each.index]: replace(each, index=good[each.index]) for each in selection.left_out}
-    return replace(
-        selection,
-        kept=tuple(good[index] for index in selection.kept),
-        left_out=tuple(out[index] for index in sorted(out)),
-    )
-
-
-# -- flats -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class FlatThresholds:
-    """Limits for flats: for exposure, likeness to the group, and agreement of the group.
-
-    Parameters
-    ----------
-    sigma, disagree, left_out : float
-        See `Thresholds`. A flat that is too faint or saturated does not count as unlike its group.
-    signal_to_noise : float
-        A flat with fewer electrons in a pixel is too faint.
-    saturated : float
-        A flat with more than this fraction of saturated pixels is left out.
-    shape, spot : float
-        Floors of the scatter of coarse shapes (rms over 8 x 8 boxes) and of the deepest spot (of
-        32 x 32 boxes), as fractions of the level: skies and lamps differ by that much.
-    """
-
-    sigma: float = 5.0
-    disagree: float = 3.0
-    left_out: float = 0.25
-    signal_to_noise: float = 30.0
-    saturated: float = 0.05
-    shape: float = 0.002
-    spot: float = 0.003
-
-
-def select_flats(stats, thresholds=None):
-    """Choose the flats of a group to combine.
-
-    Parameters
-    ----------
-    stats : sequence of ccdflow.detector.flat_figures.FlatStatistics
-        One for each flat of the group.
-    thresholds : FlatThresholds, optional
-        The defaults if not given.
-
-    Returns
-    -------
-    Selection
-
-    Raises
-    ------
-    UserError
-        If there is no frame.
-    """
-    if not stats:
-        raise UserError("there is no frame to select from", allowed="one or more")
-    limits = thresholds or FlatThresholds()
-    first = _beyond_limit(TOO_BRIGHT, [s.saturated for s in stats], limits.saturated)
-    first += _beyond_limit(
-        TOO_FAINT,
-        [s.signal_to_noise for s in stats],
-        limits.signal_to_noise,
-        below=True,
-    )
-    return _after(
-        first,
-        stats,
-        limits,
-        lambda rest: _selection(
-            _flat_figures(rest, limits), len(rest), limits, lambda: _no_common_flat(rest, limits)
-        ),
-    )
-
-
-def _flat_figures(stats, limits):
-    """Yield the distance of each flat's shape from the group's, and its deepest spot."""
-    if len(stats) < 3:
-        return
-    # The variance of a box's median is pi/2 times that of its mean.
-    worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
-    for name, values, floor, boxes, norm in (
-        ("shape", [s.shape for s in stats], limits.shape, BOXES, _rms),
-        ("deepest spot", [s.spots for s in stats], limits.spot, _FINE, _largest),
-    ):
-        off = _from_the_middle(values)
-        if off is None:
-            continue
-        white = 1.25 * worst * boxes
-        least = float(np.hypot(floor, white if norm is _rms else 4 * white / limits.sigma))
-        yield _Figure(name, norm(off), least, "", one_sided=True)
-
-
-_FINE = 32
-
-
-def _from_the_middle(values):
-    """Return the difference of each flat from the group's median, divided by it: (n, boxes)."""
-    values = np.array(values, dtype=np.float64)
-    known = np.isfinite(values).all(axis=0)
-    if not known.any():
-        return None
-    middle = np.median(values[:, known], axis=0)
-    lit = middle > _LIT
-    return values[:, known][:, lit] / middle[lit] - 1 if lit.any() else None
-
-
-_LIT = 0.2  # of the level; darker boxes have too little light to compare shapes
-
-
-def _rms(off):
-    return np.sqrt(np.mean(np.square(off), axis=1))
-
-
-def _largest(off):
-    return np.abs(off).max(axis=1)
-
-
-def _no_common_flat(stats, limits):
-    """Return the disagreement of flats of two kinds, all equally far from the middle."""
-    off = _from_the_middle([s.shape for s in stats])
-    if len(stats) < 3 or off is None:
-        return []
-    scatter = MAD_TO_SIGMA * np.median(np.abs(off), axis=0)
-    worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
-    most = limits.disagree * float(np.hypot(limits.shape, 1.25 * worst * BOXES))
-    found = float(np.sqrt(np.mean(np.square(scatter))))
-    if found <= most:
-        return []
-    return [
-        f"the flats have no common shape: it scatters by {100 * found:.3g} %, more than"
-        f" {100 * most:.3g} %: light or filters differ"
-    ]
+LIT = 0.2  # of the level; darker boxes have too little light to compare shapes

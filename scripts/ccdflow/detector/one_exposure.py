@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.detector.choosing import OTHER_EXPOSURE, LeftOut, Selection, select_flats
+from ccdflow.detector.choosing import OTHER_EXPOSURE, LeftOut, Selection
+from ccdflow.detector.choosing_light import select_flats
 from ccdflow.detector.transfer import by_exposure
 
 

@@ -12,7 +12,7 @@ from ccdflow.combine import header
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
-from ccdflow.detector import benefit, choosing, dark_figures
+from ccdflow.detector import benefit, choosing, choosing_light, dark_figures
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS
 from ccdflow.kinds import selecting
@@ -78,7 +78,7 @@ class Dark(Light):
         statistics, saturated = self._statistics(members)
 
         def choose(stats):
-            return choosing.select_darks(
+            return choosing_light.select_darks(
                 stats, temperatures=members.temperatures, saturated=saturated
             )
 

@@ -19,7 +19,7 @@ from ccdflow.combine.flats import (
 from ccdflow.combine.masters import dark_factors
 from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
-from ccdflow.detector import choosing, flat_figures
+from ccdflow.detector import choosing, choosing_light, flat_figures
 from ccdflow.detector.one_exposure import select_flats_of_one_exposure
 from ccdflow.kinds import selecting
 from ccdflow.kinds.association import taken, why_missing
@@ -115,7 +115,7 @@ class Flat(Light):
             )
             for frame in sample
         ]
-        whole = choosing.select_flats(stats)
+        whole = choosing_light.select_flats(stats)
         if whole.agrees or None in members.seconds:
             return whole
         least = self.configuration(context)["minimum"]
