@@ -199,3 +199,31 @@ def others(plan):
     kinds = plan.context.chain[1:]
     found = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))
     return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+
+
+def sources(plan, job):
+    """Return the sources of a job's product in words: its raw frame, its members, its night."""
+    context = plan.context
+    if job.kind == context.chain.first.name:
+        return context.row_of(job.product).file
+    group = context.groups.get(job.product)
+    if group is not None:
+        return group.files[0] if len(group.files) == 1 else f"{len(group.files)} frames"
+    return f"night {job.night}" if job.night else "all nights"
+
+
+def line(plan, job):
+    """Return the line on a job for a dry run and for Snakemake's log."""
+    return f"{sources(plan, job)} -> {job.product} ({job.why})"
+
+
+def job_lines(plan, most=None):
+    """Return one line for each job; at most so many of a kind, None for all."""
+    lines = []
+    for kind in plan.context.chain:
+        jobs = plan.of_kind(kind.name)
+        shown = jobs if most is None or len(jobs) <= most + 1 else jobs[:most]
+        lines += [f"  {line(plan, job)}" for job in shown]
+        if len(shown) < len(jobs):
+            lines.append(f"  ... and {len(jobs) - len(shown)} more; -np names all")
+    return lines

@@ -22,6 +22,7 @@ from ccdflow.errors import UserError
 from ccdflow.run import (
     batches,
     claims,
+    describe,
     failures,
     ledger,
     lock,
@@ -31,7 +32,6 @@ from ccdflow.run import (
     views,
     worker,
 )
-from ccdflow.run.describe import others
 from ccdflow.run.progress import Progress
 
 # A dry run names this many jobs of each kind.
@@ -126,7 +126,7 @@ class Steward:
         if dry:
             for line in started.foretold():
                 print(line, file=self.stream, flush=True)
-            for line in self.job_lines(None if host.all_lines else _NAMED):
+            for line in describe.job_lines(started.plan, None if host.all_lines else _NAMED):
                 print(line, file=self.stream, flush=True)
             return
         # Snakemake's thread yields at each system call and waits this long to go on. With the
@@ -183,7 +183,7 @@ class Steward:
         self.progress = Progress(
             frames,
             others=len(jobs) - frames,
-            what=others(self.session.plan),
+            what=describe.others(self.session.plan),
             mode=mode,
             stream=self.stream,
         )
@@ -228,18 +228,11 @@ class Steward:
 
     def sources(self, product):
         """Return the sources of a product in words: its raw frame, its members, its night."""
-        job = self.job(product)
-        if job.kind == self.chain.first.name:
-            return self.session.context.row_of(job.product).file
-        group = self.session.context.groups.get(job.product)
-        if group is not None:
-            return group.files[0] if len(group.files) == 1 else f"{len(group.files)} frames"
-        return f"night {job.night}" if job.night else "all nights"
+        return describe.sources(self.session.plan, self.job(product))
 
     def line(self, product):
         """Return the line on a job for a dry run and for Snakemake's log."""
-        job = self.job(product)
-        return f"{self.sources(product)} -> {job.product} ({job.why})"
+        return describe.line(self.session.plan, self.job(product))
 
     # -- jobs --------------------------------------------------------------------------------------
 
@@ -410,17 +403,6 @@ class Steward:
 
     # -- words -------------------------------------------------------------------------------------
 
-    def job_lines(self, most=None):
-        """Return one line for each job; at most so many of a kind, None for all."""
-        lines = []
-        for kind in self.chain:
-            jobs = self.session.plan.of_kind(kind.name)
-            shown = jobs if most is None or len(jobs) <= most + 1 else jobs[:most]
-            lines += [f"  {self.line(job.product)}" for job in shown]
-            if len(shown) < len(jobs):
-                lines.append(f"  ... and {len(jobs) - len(shown)} more; -np names all")
-        return lines
-
     def line_of(self, error):
         """Return an error's line, without the file if the value is from the command line."""
         return messages.line_of(error, self.host.given if self.host else frozenset())
@@ -441,7 +423,7 @@ class Steward:
         if self.host.is_dry:
             return
         if self.session is not None:
-            problem["what"] = others(self.session.plan)
+            problem["what"] = describe.others(self.session.plan)
         summary.end(self.progress.count if self.progress else claims.Count(), **problem)
 
     def hears(self, text):
