@@ -112,21 +112,22 @@ def same_cards(header, source, own):
         )
 
 
-def same_bits(product, again):
-    """Return how many pixels were compared; raise unless all have the same bits."""
-    native = product.astype(product.dtype.newbyteorder("="))
-    again = again.astype(native.dtype)
-    if native.shape != again.shape:
-        raise Differs(f"its shape is {native.shape}, and ccdproc gives {again.shape}")
-    if np.array_equal(native, again):
-        return native.size
-    same = (native == again) | (np.isnan(native) & np.isnan(again))
-    if not same.all():
-        difference = np.abs(native.astype(np.float64) - again)
-        raise Differs(
-            f"{int((~same).sum())} pixels differ", float(np.nanmax(difference)), native.size
-        )
-    return native.size
+def other_bits(product, again):
+    """Return how many pixels have other bits than made again, and the largest difference, adu.
+
+    All NaN count as one value; 0 and -0 are two.
+    """
+    if product.shape != again.shape:
+        raise Differs(f"its shape is {product.shape}, and ccdproc gives {again.shape}")
+    again = again.astype(product.dtype)
+    if again.tobytes() == product.tobytes():
+        return 0, 0.0
+    same = (product == again) & (np.signbit(product) == np.signbit(again))
+    same |= np.isnan(product) & np.isnan(again)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(product[~same].astype(np.float64) - again[~same])
+    finite = difference[np.isfinite(difference)]
+    return int(np.count_nonzero(~same)), float(finite.max(initial=0.0))
 
 
 def within(image, again, dtype, steps, scale=1.0, *, more=0.0):
