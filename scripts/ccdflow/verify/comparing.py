@@ -35,8 +35,15 @@ class Differs(Exception):
 
 
 def check_sums(content):
-    """Raise unless every HDU has a CHECKSUM and DATASUM, and both are right for its bytes.
+    """Return the DATASUM of the first HDU with data, '0' if none has.
 
+    Raises
+    ------
+    Differs
+        Unless every HDU has a CHECKSUM and DATASUM, and both are right for its bytes.
+
+    Notes
+    -----
     The FITS standard has the 32-bit ones' complement sum of all words of an HDU be -0. It is taken
     of the bytes as they are: astropy takes it of the header as it would write it.
     """
@@ -52,17 +59,20 @@ def check_sums(content):
         except Exception as error:
             # Whatever astropy raises, the file is not as it was written.
             raise Differs(f"its headers cannot be read: {error}") from None
-    end = 0
+    end, first, content = 0, "0", memoryview(content)
     for number, (header, place) in enumerate(zip(headers, places, strict=True)):
         if not {"CHECKSUM", "DATASUM"} <= set(header):
             raise Differs(f"HDU {number} has no checksum")
         start, end = place["datLoc"], place["datLoc"] + place["datSpan"]
         if _sum_of_words(content[place["hdrLoc"] : end]) != 0xFFFFFFFF:
             raise Differs(f"the checksum of HDU {number} is wrong")
-        if str(_sum_of_words(content[start:end])) != str(header["DATASUM"]).strip():
+        datasum = str(_sum_of_words(content[start:end]))
+        if datasum != str(header["DATASUM"]).strip():
             raise Differs(f"the DATASUM of HDU {number} is wrong")
+        first = datasum if first == "0" and end > start else first
     if end != len(content):
         raise Differs("bytes are behind its last HDU, or are missing there")
+    return first
 
 
 def _sum_of_words(content):
