@@ -13,8 +13,10 @@ rule verify:
     run:
         # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
         from ccdflow import commandline
+        from ccdflow.kinds.verification import noted
         from ccdflow.verify import command
 
-        verify = partial(command.said_of, *params.folders, every=params.every, threads=threads)
+        how = {"every": params.every, "threads": threads}
+        verify = partial(command.said_of, *params.folders, noted=noted(RESULTS), **how)
         if commandline.run(lambda _: verify(), lambda _: None):
             raise WorkflowError("not all products are verified: see the lines above")

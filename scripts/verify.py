@@ -18,6 +18,7 @@ import os
 import sys
 
 from ccdflow import commandline
+from ccdflow.kinds.verification import noted
 from ccdflow.verify import command
 
 
@@ -40,6 +41,7 @@ def run(options):
     return command.said_of(
         raw,
         results,
+        noted=noted(results),
         words=options.words,
         every=options.all,
         whole=options.whole,

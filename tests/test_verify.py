@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
-from ccdflow.verify import table, verdicts
+from ccdflow.verify import table, verdicts, which
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -42,7 +42,7 @@ def copy(night, tmp_path):
 
 
 def combined_of(results):
-    (product,) = [name for name in table.products_of(results) if name.startswith("combined/")]
+    (product,) = [name for name in which.files_of(results) if name.startswith("combined/")]
     return product
 
 
@@ -155,7 +155,7 @@ def test_the_command_verifies_a_sample_once(copy, capsys):
     assert (results / table.NAME).stat().st_mtime_ns == before
     assert command.main([*words, "--all"]) == 0
     assert "6 of 6 products verified" in capsys.readouterr().out
-    assert len(table.read_table(results)) == 6
+    assert len(table.read_table(results)[0]) == 6
 
 
 def test_the_command_fails_where_something_differs(copy, capsys):

@@ -11,7 +11,7 @@ from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 from test_verify_chain import MADE, one
 
 from ccdflow.detector.history import NightBadPixels, combine_nights
-from ccdflow.verify import detector, table, verdicts
+from ccdflow.verify import detector, verdicts, which
 
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|COMMENT|HISTORY|"
@@ -114,7 +114,7 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
     how = {"clip_by": "mad", "clip": 3, "iterations": 3, "method": method}
     results = tmp_path / "results"
     run_jobs(tmp_path / "raw", results, {"cam": LFC_LIKE.format(name="TESTCAM")}, bias=how)
-    (product,) = [p for p in table.products_of(results) if p.startswith("combined/")]
+    (product,) = [p for p in which.files_of(results) if p.startswith("combined/")]
     found = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
     assert (found.verdict, found.reason, "ccdproc" in found.compared) == ("verified", "", True)
     with fits.open(results / product, memmap=False) as hdus:
@@ -156,7 +156,7 @@ def test_a_product_that_nothing_verifies_says_so(night, tmp_path):
     path = tmp_path / "results" / "other" / "x.fits"
     path.parent.mkdir(parents=True)
     fits.PrimaryHDU(np.zeros((3, 3), "f4")).writeto(path, checksum=True)
-    assert table.products_of(tmp_path / "results") == ["other/x.fits"]
+    assert which.files_of(tmp_path / "results") == ["other/x.fits"]
     found = verdicts.verify("other/x.fits", raw=night[0], results=tmp_path / "results")
     assert (found.verdict, found.reason) == (
         "cannot be made again",

@@ -7,14 +7,31 @@ in the next run. A product made anew since has another key than its verdict: it 
 
 from __future__ import annotations
 
-import csv
-import io
-
 from ccdflow import paths
+from ccdflow.files import sealed
 from ccdflow.pages.page import Section
+from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 
 _MOST = 20
+
+
+def noted(results):
+    """Return {product: (kind, key, content)} of the FITS products that runs have noted.
+
+    That is the ledger, and records that a run which was ended left. A kind that nothing verifies is
+    among them, so that a new one cannot be forgotten.
+
+    Parameters
+    ----------
+    results : path-like
+    """
+    left = (record for _, record in ledger.unfolded(results) if record is not None)
+    return {
+        record.product: (record.kind, record.key, record.content)
+        for record in (*ledger.load(results).values(), *left)
+        if record.status == ledger.MADE and paths.is_fits(record.product)
+    }
 
 
 def verdicts_of(context, night):
@@ -36,16 +53,10 @@ def verdicts_of(context, night):
 
 
 def _read(results):
-    try:
-        text = (results / paths.VERIFICATION).read_text("utf-8", errors="surrogateescape")
-        lines = list(csv.DictReader(io.StringIO(text)))
-        needed = ("product", "key", "verdict", "reason", "ccdproc")
-        return {
-            line["product"]: line for line in lines if all(line.get(n) is not None for n in needed)
-        }
-    except (OSError, csv.Error):
-        # No table, or none of ours: nothing was verified.
-        return {}
+    """Return {product: its line of the table}; edited lines count for nothing."""
+    needed = ("product", "key", "verdict", "reason", "ccdproc")
+    rows, _ = sealed.read_rows(results / paths.VERIFICATION)
+    return {row["product"]: row for row in rows if all(row.get(n) is not None for n in needed)}
 
 
 def page_basis(context, night):

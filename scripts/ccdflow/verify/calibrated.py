@@ -18,7 +18,6 @@ from ccdflow.verify.accounts import (
     raw_file,
 )
 from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of
-from ccdflow.verify.combining import master_file
 from ccdflow.verify.comparing import (
     OF_CALIBRATED,
     Differs,
@@ -29,6 +28,7 @@ from ccdflow.verify.comparing import (
 )
 from ccdflow.verify.meanings import HOT, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
 from ccdflow.verify.planes import plane_of
+from ccdflow.verify.stored import master_file
 
 STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""

@@ -21,6 +21,7 @@ from ccdflow.verify.comparing import (
     within,
 )
 from ccdflow.verify.meanings import HOT, NO_DATA, UNLIT
+from ccdflow.verify.stored import master_file, rows_of, stored
 
 _BANDS, _BAND_ROWS = 16, 8
 _FEWEST_BANDS, _VALUES = 4, 4_000_000
@@ -208,7 +209,7 @@ def _check_members(headers, account, results):
             same_cards(headers[hdu], member[hdu].header, OF_COMBINED)
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
-    firsts = [combining.header_of(path) for path in found]
+    firsts = [stored(path).first for path in found]
     dates = [_time_of(header) for header in firsts]
     if None not in dates and "DATE-BEG" in headers[0]:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
@@ -228,7 +229,7 @@ def _check_levels(header, firsts, paths, hdu):
     for tail in tails_of(header):
         if number(card(header, "BIASLVL", tail)) is None:
             continue
-        own = firsts if not hdu else [fits.getheader(path, hdu) for path in paths]
+        own = firsts if not hdu else [stored(path).images[hdu].header for path in paths]
         levels = [number(card(member, "BIASLVL", tail)) for member in own]
         if None not in levels:
             same_value(f"BIASLVL{tail}", card(header, "BIASLVL", tail), float(np.mean(levels)))
@@ -279,8 +280,7 @@ def _check_figures(made):
         _check_biases(made)
         return
     masters = {
-        kind: (combining.master_file(master, kind, made.results))
-        for kind, master in account.masters.items()
+        kind: master_file(master, kind, made.results) for kind, master in account.masters.items()
     }
     bias = fits.getheader(masters["bias"], made.hdu) if "bias" in masters else None
     _check_model(made, bias)
@@ -362,7 +362,7 @@ def _check_shared(made, bias, masters):
         same_figure(header, "MBNOISE", share * noise, part=2e-5, least=1e-9)
     if "dark" in masters and number(header.get("MDNOISE")) is not None:
         rows = measuring.sampled_rows(*made.shape, len(account.members), measuring.FIGURE_ROWS)
-        errors = combining.rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark")
+        errors = rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark")
         errors = errors[np.isfinite(errors)].astype(np.float64)
         errors = errors[errors <= 3 * np.median(errors)]
         noise = float(np.mean(errors**2)) ** 0.5

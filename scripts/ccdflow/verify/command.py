@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from ccdflow.errors import UserError
-from ccdflow.verify import table
-from ccdflow.verify.verdicts import DIFFERS
+from ccdflow.verify import table, which
+from ccdflow.verify.outcome import CANNOT, DIFFERS, Made, Verdict
+
+_STRANGER = "no run here has noted it: it is no product of this results folder"
+_MOST = 3
 
 
 def named(results, words):
@@ -15,7 +18,7 @@ def named(results, words):
     UserError
         If there is no such product.
     """
-    there = set(table.products_of(results))
+    there = set(which.files_of(results))
     products = []
     for word in words:
         product = word.removeprefix(f"{results.as_posix()}/")
@@ -29,13 +32,15 @@ def named(results, words):
     return products
 
 
-def said_of(raw, results, *, words=(), every=False, whole=False, threads=2):
+def said_of(raw, results, *, noted, words=(), every=False, whole=False, threads=2):
     """Verify products, and return the lines on them and the exit status.
 
     Parameters
     ----------
     raw, results : pathlib.Path
         Folders.
+    noted : dict of str to (kind, key, content)
+        Products that runs have noted: `ccdflow.verify.outcome.Made` of each.
     words : sequence of str
         Products; where there are none, a sample.
     every : bool
@@ -55,12 +60,34 @@ def said_of(raw, results, *, words=(), every=False, whole=False, threads=2):
     UserError
         If a product that is named is not there, or nothing was reduced yet.
     """
+    noted = {product: Made(*one) for product, one in noted.items()}
+    made, strangers = which.made_of(results, noted)
     if words:
         products = named(results, words)
+        made |= {name: Made(which.kind_of(name)) for name in products if name not in made}
     else:
-        products = table.products_of(results) if every else table.sample_of(results)
-    found, fresh = table.verify_products(
-        products, raw=raw, results=results, whole=whole, threads=threads
+        products = sorted(made) if every else which.sample_of(results, made)
+    found, fresh, edited = table.verify_products(
+        products, made=made, raw=raw, results=results, whole=whole, threads=threads
     )
-    lines = [f"ccdflow: {line}" for line in table.lines_of(found, fresh)]
-    return "\n".join(lines), int(any(verdict.verdict == DIFFERS for verdict in found))
+    lines = table.lines_of([*found, *_strangers_as(strangers, every)], fresh, len(found))
+    if strangers and not every and not words:
+        lines.insert(-1, _line_on(strangers))
+    if edited:
+        lines.insert(-1, f"{table.NAME}: {edited} lines were edited; their verdicts do not count")
+    status = int(any(verdict.verdict == DIFFERS for verdict in found))
+    return "\n".join(f"ccdflow: {line}" for line in lines), status
+
+
+def _strangers_as(strangers, every):
+    """Return the verdicts on files that are no products, where all products are asked for."""
+    if not every:
+        return []
+    return [
+        Verdict(name, which.kind_of(name), verdict=CANNOT, reason=_STRANGER) for name in strangers
+    ]
+
+
+def _line_on(strangers):
+    names = ", ".join(strangers[:_MOST]) + (" ..." if len(strangers) > _MOST else "")
+    return f"{len(strangers)} FITS files are no products of this results folder: {names}"

@@ -35,8 +35,15 @@ class Differs(Exception):
 
 
 def check_sums(content):
-    """Raise unless every HDU has a CHECKSUM and DATASUM, and both are right for its bytes.
+    """Return the DATASUM of the first HDU with data, '0' if none has.
 
+    Raises
+    ------
+    Differs
+        Unless every HDU has a CHECKSUM and DATASUM, and both are right for its bytes.
+
+    Notes
+    -----
     The FITS standard has the 32-bit ones' complement sum of all words of an HDU be -0. It is taken
     of the bytes as they are: astropy takes it of the header as it would write it.
     """
@@ -52,17 +59,20 @@ def check_sums(content):
         except Exception as error:
             # Whatever astropy raises, the file is not as it was written.
             raise Differs(f"its headers cannot be read: {error}") from None
-    end = 0
+    end, first, content = 0, "0", memoryview(content)
     for number, (header, place) in enumerate(zip(headers, places, strict=True)):
         if not {"CHECKSUM", "DATASUM"} <= set(header):
             raise Differs(f"HDU {number} has no checksum")
         start, end = place["datLoc"], place["datLoc"] + place["datSpan"]
         if _sum_of_words(content[place["hdrLoc"] : end]) != 0xFFFFFFFF:
             raise Differs(f"the checksum of HDU {number} is wrong")
-        if str(_sum_of_words(content[start:end])) != str(header["DATASUM"]).strip():
+        datasum = str(_sum_of_words(content[start:end]))
+        if datasum != str(header["DATASUM"]).strip():
             raise Differs(f"the DATASUM of HDU {number} is wrong")
+        first = datasum if first == "0" and end > start else first
     if end != len(content):
         raise Differs("bytes are behind its last HDU, or are missing there")
+    return first
 
 
 def _sum_of_words(content):
@@ -112,21 +122,22 @@ def same_cards(header, source, own):
         )
 
 
-def same_bits(product, again):
-    """Return how many pixels were compared; raise unless all have the same bits."""
-    native = product.astype(product.dtype.newbyteorder("="))
-    again = again.astype(native.dtype)
-    if native.shape != again.shape:
-        raise Differs(f"its shape is {native.shape}, and ccdproc gives {again.shape}")
-    if np.array_equal(native, again):
-        return native.size
-    same = (native == again) | (np.isnan(native) & np.isnan(again))
-    if not same.all():
-        difference = np.abs(native.astype(np.float64) - again)
-        raise Differs(
-            f"{int((~same).sum())} pixels differ", float(np.nanmax(difference)), native.size
-        )
-    return native.size
+def other_bits(product, again):
+    """Return how many pixels have other bits than made again, and the largest difference, adu.
+
+    All NaN count as one value; 0 and -0 are two.
+    """
+    if product.shape != again.shape:
+        raise Differs(f"its shape is {product.shape}, and ccdproc gives {again.shape}")
+    again = again.astype(product.dtype)
+    if again.tobytes() == product.tobytes():
+        return 0, 0.0
+    same = (product == again) & (np.signbit(product) == np.signbit(again))
+    same |= np.isnan(product) & np.isnan(again)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(product[~same].astype(np.float64) - again[~same])
+    finite = difference[np.isfinite(difference)]
+    return int(np.count_nonzero(~same)), float(finite.max(initial=0.0))
 
 
 def within(image, again, dtype, steps, scale=1.0, *, more=0.0):

@@ -8,9 +8,9 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.verify.accounts import CannotRemake, NamedMaster
-from ccdflow.verify.combining import master_file
 from ccdflow.verify.comparing import Differs, same_text
 from ccdflow.verify.meanings import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.verify.stored import master_file
 
 _SOURCES = ("DARK", "FLAT")
 _OF_DARKS, _OF_FLATS = HOT | BAD_COLUMN | VARIES, DEAD | BAD_COLUMN

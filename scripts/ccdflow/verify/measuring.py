@@ -144,7 +144,8 @@ def excess(count, method, clip, deviation, iterations):
     """Return the variance of the combination of normal values over that of their mean."""
     if count < 3 or (method == "average" and clip is None):
         return 1.0
-    trials = max(min(20_000, 1_000_000 // count), 2000)
+    # The ratio is known to 0.6 % of 3,000 trials of 100 values, and is compared to 3 %.
+    trials = max(min(20_000, 300_000 // count), 2000)
     values = np.random.default_rng(18).standard_normal((count, trials))
     made = _combination(values, method, clip, deviation, iterations)
     return float(np.mean(made**2) / np.mean(values.mean(axis=0) ** 2))

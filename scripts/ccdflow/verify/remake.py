@@ -20,6 +20,9 @@ from astropy.stats import sigma_clip
 from ccdflow.verify.accounts import CannotRemake
 from ccdflow.verify.meanings import MAD_TO_SIGMA
 
+_ROWS = 256
+"""Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time."""
+
 
 @dataclass(frozen=True)
 class Raw:
@@ -82,7 +85,7 @@ def read_raw(account, folder):
         raise CannotRemake(f"the raw file cannot be read: {error}") from None
 
 
-def levels_of(raw, amplifier, account):
+def levels_of(raw, amplifier):
     """Return the overscan of an amplifier as one CCDData, its strips side by side."""
     strips = [raw.data[strip] for strip in amplifier.strips]
     if amplifier.axis == "frame":
@@ -92,7 +95,7 @@ def levels_of(raw, amplifier, account):
 
 
 def reduce_amplifier(raw, amplifier, account):
-    """Subtract the overscan of an amplifier and cut out what was kept.
+    """Subtract the overscan of an amplifier and cut out what was kept, some rows at a time.
 
     Parameters
     ----------
@@ -101,35 +104,52 @@ def reduce_amplifier(raw, amplifier, account):
     amplifier : ccdflow.verify.accounts.AmplifierAccount
     account : ccdflow.verify.accounts.FrameAccount
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (ny, nx), float64, adu, in the orientation of the product.
+    Yields
+    ------
+    place : (slice, slice)
+        In the product.
+    pixels : numpy.ndarray
+        Of that shape, float64, adu, in the orientation of the product.
 
     Raises
     ------
     CannotRemake
         Where ccdproc has no such subtraction.
     """
-    kept = amplifier.kept or (slice(None), slice(None))
-    part = ccdproc.trim_image(raw[kept])
-    if amplifier.strips:
-        overscan = levels_of(raw, amplifier, account)
-        is_median = account.statistic == "median"
-        if amplifier.axis == "frame":
-            level = (np.median if is_median else np.mean)(overscan.data) * units.adu
-            part = part.subtract(level)
-        else:
-            axis = 0 if amplifier.axis == "columns" else 1
-            _check_lengths(part, overscan, axis)
-            if account.model:
-                # One column of levels is its own median.
-                levels = _modelled(overscan.data, axis, account)
-                overscan, is_median = CCDData(np.expand_dims(levels, axis), unit=units.adu), True
-            part = ccdproc.subtract_overscan(
-                part, overscan=overscan, overscan_axis=axis, median=is_median, add_keyword=None
-            )
-    return turned(np.asarray(part.data, dtype=np.float64), amplifier.flip)
+    kept = amplifier.kept or (slice(0, raw.shape[0]), slice(0, raw.shape[1]))
+    subtract = _subtraction(raw, amplifier, account, kept)
+    count, (y, x) = kept[0].stop - kept[0].start, amplifier.place
+    for low in range(0, count, _ROWS):
+        high = min(low + _ROWS, count)
+        part = slice(kept[0].start + low, kept[0].start + high), kept[1]
+        pixels = subtract(ccdproc.trim_image(raw[part]), slice(low, high)).data
+        first = y.start + (count - high if "y" in amplifier.flip else low)
+        pixels = turned(np.asarray(pixels, dtype=np.float64), amplifier.flip)
+        yield (slice(first, first + high - low), x), pixels
+
+
+def _subtraction(raw, amplifier, account, kept):
+    """Return the function that subtracts the overscan of rows: (CCDData, slice of what is kept)."""
+    if not amplifier.strips:
+        return lambda part, rows: part
+    overscan = levels_of(raw, amplifier)
+    is_median = account.statistic == "median"
+    if amplifier.axis == "frame":
+        level = (np.median if is_median else np.mean)(overscan.data) * units.adu
+        return lambda part, rows: part.subtract(level)
+    axis = 0 if amplifier.axis == "columns" else 1
+    if overscan.shape[1 - axis] != kept[1 - axis].stop - kept[1 - axis].start:
+        raise CannotRemake(
+            "the frame was left whole, and its overscan does not span it: ccdproc cannot do that"
+        )
+    if account.model:
+        # One column of levels is its own median.
+        levels = _modelled(overscan.data, axis, account)
+        overscan, is_median = CCDData(np.expand_dims(levels, axis), unit=units.adu), True
+    how = {"overscan_axis": axis, "median": is_median, "add_keyword": None}
+    return lambda part, rows: ccdproc.subtract_overscan(
+        part, overscan=overscan[rows] if axis else overscan, **how
+    )
 
 
 def _modelled(values, axis, account):
@@ -178,46 +198,9 @@ def _modelled(values, axis, account):
     return curve
 
 
-def _check_lengths(part, overscan, axis):
-    along = 1 - axis
-    if part.shape[along] != overscan.shape[along]:
-        raise CannotRemake(
-            "the frame was left whole, and its overscan does not span it: ccdproc cannot do that"
-        )
-
-
 def turned(image, flip):
     """Return an image with its axes reversed that AMPFLIP names."""
     return image[:: -1 if "y" in flip else 1, :: -1 if "x" in flip else 1]
-
-
-def remake_frame(account, raw):
-    """Make a reduced frame again.
-
-    Parameters
-    ----------
-    account : ccdflow.verify.accounts.FrameAccount
-    raw : dict of int to astropy.nddata.CCDData
-        `Raw.images`.
-
-    Returns
-    -------
-    dict of int to numpy.ndarray
-        For each HDU of the product its image, (ny, nx), float64, adu; NaN where there is no
-        amplifier.
-
-    Raises
-    ------
-    CannotRemake
-    """
-    images = {}
-    for hdu, amplifiers in account.images.items():
-        rows = max(a.place[0].stop for a in amplifiers)
-        columns = max(a.place[1].stop for a in amplifiers)
-        images[hdu] = np.full((rows, columns), np.nan)
-        for amplifier in amplifiers:
-            images[hdu][amplifier.place] = reduce_amplifier(raw[amplifier.hdu], amplifier, account)
-    return images
 
 
 def overscan_figures(account, raw):
@@ -230,7 +213,7 @@ def overscan_figures(account, raw):
         for amplifier in amplifiers:
             if not amplifier.strips or amplifier.level is None:
                 continue
-            values = levels_of(raw[amplifier.hdu], amplifier, account).data.astype(np.float64)
+            values = levels_of(raw[amplifier.hdu], amplifier).data.astype(np.float64)
             values = values.T if amplifier.axis == "columns" else values
             middle = np.median if account.statistic == "median" else np.mean
             if account.model and amplifier.axis != "frame":

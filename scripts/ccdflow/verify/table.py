@@ -1,25 +1,21 @@
-"""Which products are verified, and the table of verdicts: ``results/verification.csv``."""
+"""The verdicts that are known, ``results/verification.csv``: what still holds is not made again."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 
-import ccdproc
-from astropy.io import fits
-
 from ccdflow import paths
-from ccdflow.errors import UserError
+from ccdflow.files import sealed
 from ccdflow.files import whole as whole_files
 from ccdflow.verify.accounts import CannotRemake, product_of, raw_file, read_headers
-from ccdflow.verify.verdicts import CANNOT, DIFFERS, VERIFIED, Verdict, verify
+from ccdflow.verify.outcome import CANNOT, DIFFERS, VERIFIED, Verdict
 
 NAME = paths.VERIFICATION
+CCDPROC = version("ccdproc")
 
 
 @dataclass(frozen=True)
@@ -30,8 +26,8 @@ class Entry:
     ----------
     verdict : Verdict
     content : str
-        CRC-32 of the product and the sizes and times of the files that it names: a product with the
-        same content is not verified again.
+        CRC-32 of the product, and of sizes and times of the files that it names: a product with
+        the same content is not verified again.
     key : str
         CCDFKEY of the product.
     ccdproc : str
@@ -48,132 +44,59 @@ _MASTERS = ("BIASIM", "DARKIM", "FLATIM")
 _COLUMNS = [field.name for field in fields(Verdict)] + ["content", "key", "ccdproc"]
 
 
-def products_of(results):
-    """Return the names of all FITS files in a results folder, sorted: in whatever folder they are.
+def content_of(product, content, raw, results, made):
+    """Return (what a verdict on a product holds for, its CCDFKEY).
 
-    A product in a folder that nothing verifies has a verdict as well, which says so.
+    Parameters
+    ----------
+    product : str
+    content : bytes
+        Of its file.
+    raw, results : pathlib.Path
+    made : ccdflow.verify.outcome.Made
     """
-    results = Path(results)
-    return sorted(
-        path.relative_to(results).as_posix()
-        for folder in results.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".")
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".") and _is_fits(path)
-    )
-
-
-def _is_fits(path):
-    """Tell whether a file is FITS by its name; pages and pictures are not."""
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    return any(suffix in (".fits", ".fit", ".fts") for suffix in suffixes)
-
-
-def sample_of(results):
-    """Return one reduced, calibrated and combined frame of each camera, type and night.
-
-    Of what is known of a detector one of each sort.
-
-    Which one it is depends on the hash of its name alone, so that the same archive gives the same
-    sample on every machine.
-    """
-    results = Path(results)
-    table = results / "inventory.csv"
-    if not table.is_file():
-        raise UserError(
-            "there is no inventory here",
-            file=table,
-            remedy="run `snakemake` first, or name the results folder: results=FOLDER",
-        )
-    chosen = {}
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        for row in csv.DictReader(file):
-            product = product_of(row["file"])
-            if row["status"] != "ok" or not (results / product).is_file():
-                continue
-            kind = row["camera"], row["type"], row["night"]
-            chosen[kind] = min(chosen.get(kind, product), product, key=_draw)
-            calibrated = "calibrated/" + product.removeprefix("reduced/")
-            if (results / calibrated).is_file():
-                kind = "calibrated", *kind
-                chosen[kind] = min(chosen.get(kind, calibrated), calibrated, key=_draw)
-    for product in products_of(results):
-        if product.startswith("combined/"):
-            _, night, name = product.split("/", 2)
-            kind = "combined", _camera_of(results / product), name.partition("_")[0], night
-        elif product.split("/")[0] not in ("reduced", "calibrated"):
-            *folders, name = product.split("/")
-            kind = *folders, name.partition("_")[0]
-        else:
-            kind = None
-        if kind:
-            chosen[kind] = min(chosen.get(kind, product), product, key=_draw)
-    return sorted(chosen.values())
-
-
-def _camera_of(path):
-    try:
-        return fits.getval(path, "CCDFCAM")
-    except (OSError, KeyError):
-        # Its verdict says what is wrong with it.
-        return ""
-
-
-def _draw(product):
-    return hashlib.sha256(product.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def content_of(product, raw, results):
-    """Return what a verdict on a product holds for: its bytes, and the files that it names."""
-    content = (Path(results) / product).read_bytes()
-    sources = repr(_sources(product, content, raw, results))
-    return f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
-
-
-def _sources(product, content, raw, results):
-    """Return name, size and time of the files that a product was made of."""
     try:
         first = read_headers(content)[0]
     except CannotRemake:
-        return []
-    named = [Path(results) / first[keyword] for keyword in _MASTERS if keyword in first]
+        first = {}
+    sources = repr([made, *_sources(product, first, raw, results)])
+    return f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}", str(
+        first.get("CCDFKEY", "")
+    )
+
+
+def _sources(product, first, raw, results):
+    """Return name, size and times of the files that a product was made of."""
+    named = [results / str(first[keyword]) for keyword in _MASTERS if keyword in first]
     if product.startswith("detector/"):
-        measured = [first[keyword] for keyword in first if keyword.startswith("IMCOM")]
-        named += [Path(results) / str(name) for name in measured]
+        named += [results / str(first[word]) for word in first if word.startswith("IMCOM")]
     elif product.startswith("combined/"):
-        members = [first[keyword] for keyword in first if keyword.startswith("IMC")]
-        named += [Path(results) / product_of(str(member)) for member in members]
+        members = [str(first[word]) for word in first if word.startswith("IMC")]
+        named += [results / product_of(member) for member in members]
     elif "RAWFILE" in first:
         source = raw_file(first)
         is_reduced = product.startswith("reduced/")
-        named.append(Path(raw) / source if is_reduced else Path(results) / product_of(source))
-    return [(p.name, *_stamp(p)) for p in named]
-
-
-def _key_of(path):
-    """Return a product's CCDFKEY; '' where it has none that can be read."""
-    try:
-        return str(read_headers(path.read_bytes())[0].get("CCDFKEY", ""))
-    except CannotRemake:
-        return ""
+        named.append(raw / source if is_reduced else results / product_of(source))
+    return [(path.name, *_stamp(path)) for path in named]
 
 
 def _stamp(path):
+    """Return size and times of a file; nobody can set the time of the last change, ctime."""
     try:
         status = path.stat()
     except OSError:
         return ()
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def read_table(results):
-    """Return {product: Entry} of the verdicts that are known; an unreadable table has none."""
-    path = Path(results) / NAME
+    """Return {product: Entry} of the verdicts that are known, and how many lines were edited."""
+    rows, edited = sealed.read_rows(Path(results) / NAME)
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        return {row["product"]: _entry(row) for row in csv.DictReader(io.StringIO(text))}
-    except (OSError, KeyError, ValueError, TypeError):
-        return {}
+        return {row["product"]: _entry(row) for row in rows}, edited
+    except (KeyError, ValueError, TypeError):
+        # A table with other columns is that of another version.
+        return {}, edited
 
 
 def _entry(row):
@@ -187,30 +110,23 @@ def _entry(row):
 
 def write_table(results, entries):
     """Write the table, sorted by product, in one piece."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for product in sorted(entries):
-        entry = entries[product]
-        writer.writerow(
-            {
-                **asdict(entry.verdict),
-                "content": entry.content,
-                "key": entry.key,
-                "ccdproc": entry.ccdproc,
-            }
-        )
-    text = out.getvalue().encode("utf-8", "surrogateescape")
-    whole_files.write_hdus(Path(results) / NAME, [text])
+    rows = [
+        {**asdict(entry.verdict), "content": entry.content, "key": entry.key,
+         "ccdproc": entry.ccdproc}
+        for _, entry in sorted(entries.items())
+    ]  # fmt: skip
+    whole_files.write_hdus(Path(results) / NAME, [sealed.table_of(_COLUMNS, rows)])
 
 
-def verify_products(products, *, raw, results, whole=False, threads=2):
+def verify_products(products, *, made, raw, results, whole=False, threads=2):
     """Verify products, but for those whose verdict is known, and write the table.
 
     Parameters
     ----------
     products : list of str
         Relative to the results folder.
+    made : dict of str to ccdflow.verify.outcome.Made
+        Of all products that may be in the table.
     raw, results : path-like
         Folders.
     whole : bool
@@ -223,44 +139,68 @@ def verify_products(products, *, raw, results, whole=False, threads=2):
         Of these products, in their order.
     fresh : int
         How many of them were made again now.
+    edited : int
+        How many lines of the table were not as they were written.
     """
-    known = read_table(results)
+    raw, results = Path(raw), Path(results)
+    known, edited = read_table(results)
 
     def work(product):
-        content = content_of(product, raw, results)
+        try:
+            content = (results / product).read_bytes()
+        except OSError as error:
+            verdict = Verdict(
+                product,
+                made[product].kind,
+                verdict=CANNOT,
+                reason=f"its file cannot be read: {error.strerror}; the next run makes it again",
+            )
+            return product, Entry(verdict, "", "", CCDPROC), True
+        stamp, key = content_of(product, content, raw, results, made[product])
         before = known.get(product)
-        if before is not None and _still_holds(before, content, whole):
+        if before is not None and _still_holds(before, stamp, whole):
             return product, before, False
-        verdict = verify(product, raw=raw, results=results, whole=whole)
-        key = _key_of(Path(results) / product)
-        return product, Entry(verdict, content, key, ccdproc.__version__), True
+        # Only here: ccdproc costs 0.25 s of CPU.
+        from ccdflow.verify.verdicts import verify
+
+        verdict = verify(
+            product, raw=raw, results=results, whole=whole, made=made[product], content=content
+        )
+        return product, Entry(verdict, stamp, key, CCDPROC), True
 
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(work, products))
-    there = set(products_of(results))
-    entries = {product: entry for product, entry in known.items() if product in there}
+    entries = {product: entry for product, entry in known.items() if product in made}
     entries |= {product: entry for product, entry, _ in done}
-    if entries != known:
+    if edited or entries != known:
         write_table(results, entries)
-    return [entry.verdict for _, entry, _ in done], sum(fresh for *_, fresh in done)
+    fresh = sum(is_fresh for *_, is_fresh in done)
+    return [entry.verdict for _, entry, _ in done], fresh, edited
 
 
 def _still_holds(entry, content, whole):
     return (
         entry.content == content
         and entry.verdict.verdict == VERIFIED
-        and entry.ccdproc == ccdproc.__version__
+        and entry.ccdproc == CCDPROC
         and not (whole and "bands" in entry.verdict.compared)
     )
 
 
-def lines_of(verdicts, fresh):
-    """Return the lines that say how a verification came out."""
+def lines_of(verdicts, fresh, looked):
+    """Return the lines that say how a verification came out.
+
+    Parameters
+    ----------
+    verdicts : list of Verdict
+    fresh, looked : int
+        How many of them were made again now; how many were looked at, the others being strangers.
+    """
     lines = [f"{v.verdict}: {v.product}: {v.reason}" for v in verdicts if v.verdict != VERIFIED]
     counts = {word: sum(v.verdict == word for v in verdicts) for word in (DIFFERS, CANNOT)}
     text = f"{len(verdicts) - sum(counts.values())} of {len(verdicts)} products verified"
-    text += f" with ccdproc {ccdproc.__version__}"
-    if fresh < len(verdicts):
+    text += f" with ccdproc {CCDPROC}"
+    if fresh < looked:
         text += f" ({fresh} now, the others before)"
     text += "".join(f", {count} {word}" for word, count in counts.items() if count)
     return [*lines, text]

@@ -3,71 +3,38 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.verify.accounts import (
-    CannotRemake,
-    read_headers,
-)
+from ccdflow.verify.accounts import CannotRemake, read_headers
 from ccdflow.verify.calibrated import verify_calibrated
 from ccdflow.verify.combined import verify_combined
-from ccdflow.verify.comparing import (
-    Differs,
-    check_sums,
-)
+from ccdflow.verify.comparing import Differs, check_sums
 from ccdflow.verify.detector import verify_detector
 from ccdflow.verify.frames import verify_frame
+from ccdflow.verify.outcome import CANNOT, DIFFERS, Made, Verdict
+from ccdflow.verify.which import kind_of
 
-VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
-
-KINDS = {
-    "reduced": "frame",
-    "combined": "combined",
-    "calibrated": "calibrated",
-    "detector": "detector",
+VERIFIERS = {
+    "frame": lambda headers, path, raw, results, whole: verify_frame(headers, path, raw),
+    "science": lambda headers, path, raw, results, whole: verify_calibrated(headers, path, results),
+    **dict.fromkeys(
+        ("bias", "dark", "flat"),
+        lambda headers, path, raw, results, whole: verify_combined(headers, path, results, whole),
+    ),
+    **dict.fromkeys(
+        ("detector", "bad pixels", "shutter"),
+        lambda headers, path, raw, results, whole: verify_detector(headers, path, results),
+    ),
 }
-"""What the products in a folder of the results are verified as."""
-
+"""By the kind of a product; a test holds them against the chain of kinds."""
 
 _UNUSABLE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, VerifyError)
 """What cards raise that no product has, as they are followed."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a product's verification.
-
-    Attributes
-    ----------
-    product : str
-        Relative to the results folder.
-    kind : {'frame', 'combined', 'calibrated', 'detector'}
-    compared : str
-        Against what, and how closely.
-    pixels : int
-        Pixels compared.
-    largest : float
-        Largest difference, adu; NaN where none was compared.
-    verdict : {'verified', 'differs', 'cannot be made again'}
-    reason : str
-        What differs, or why it cannot be made again.
-    seconds : float
-    """
-
-    product: str
-    kind: str
-    compared: str = ""
-    pixels: int = 0
-    largest: float = float("nan")
-    verdict: str = VERIFIED
-    reason: str = ""
-    seconds: float = 0.0
-
-
-def verify(product, *, raw, results, whole=False):
+def verify(product, *, raw, results, whole=False, made=None, content=None):
     """Make a product again and compare it.
 
     Parameters
@@ -78,38 +45,53 @@ def verify(product, *, raw, results, whole=False):
         Folders.
     whole : bool
         Whether all rows of a combined frame are made again, instead of some bands of them.
+    made : ccdflow.verify.outcome.Made, optional
+        What a run noted of it; by default its name gives the kind.
+    content : bytes, optional
+        Of its file, where it was read.
 
     Returns
     -------
     Verdict
     """
     began = time.perf_counter()
-    folder = product.partition("/")[0]
-    kind = KINDS.get(folder, folder)
     raw, results = Path(raw), Path(results)
+    made = made or Made(kind_of(product))
     try:
-        content = (results / product).read_bytes()
-        check_sums(content)
-        headers = read_headers(content)
-        fields = _verify_as(kind, headers, results / product, raw, results, whole)
-    except CannotRemake as error:
-        fields = {"verdict": CANNOT, "reason": str(error)}
+        fields = _compare(product, raw, results, whole, made, content)
     except Differs as error:
         fields = {"verdict": DIFFERS, "reason": str(error), "largest": error.largest}
         fields["pixels"] = error.pixels
+    return Verdict(product, made.kind, **fields, seconds=round(time.perf_counter() - began, 3))
+
+
+def _compare(product, raw, results, whole, made, content):
+    """Return the fields of a verdict; raise `Differs` where it is not what ccdproc makes."""
+    path = results / product
+    content = path.read_bytes() if content is None else content
+    datasum = check_sums(content)
+    try:
+        headers = read_headers(content)
+        if made.kind not in VERIFIERS:
+            raise CannotRemake(f"nothing verifies a product of the kind {made.kind!r}")
+        fields = VERIFIERS[made.kind](headers, path, raw, results, whole)
+    except CannotRemake as error:
+        fields = {"verdict": CANNOT, "reason": str(error)}
     except _UNUSABLE as error:
         # Its sums are right, and its cards are no account of anything.
-        fields = {"verdict": DIFFERS, "reason": f"its header cannot be followed: {error!r}"}
-    return Verdict(product, kind, **fields, seconds=round(time.perf_counter() - began, 3))
+        reason = f"its header cannot be followed: {type(error).__name__}: {error}"
+        fields = {"verdict": CANNOT, "reason": reason}
+    _check_noted(headers[0], datasum, made)
+    return fields
 
 
-def _verify_as(kind, headers, path, raw, results, whole):
-    if kind == "frame":
-        return verify_frame(headers, path, raw)
-    if kind == "calibrated":
-        return verify_calibrated(headers, path, results)
-    if kind == "combined":
-        return verify_combined(headers, path, results, whole)
-    if kind == "detector":
-        return verify_detector(headers, path, results)
-    raise CannotRemake(f"nothing verifies the products in {kind}/")
+def _check_noted(first, datasum, made):
+    """Compare a product's key and content with what the run noted that made it."""
+    key = str(first.get("CCDFKEY", ""))
+    if made.key and key != made.key:
+        raise Differs(f"CCDFKEY is {made.key} in the notes of the run, and its card has {key}")
+    if made.content and datasum != made.content:
+        raise Differs(
+            f"the DATASUM of its first image is {made.content} in the notes of the run that made"
+            f" it, and {datasum} now"
+        )

@@ -1,0 +1,58 @@
+"""What a verification comes to: the verdict on a product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a product's verification.
+
+    Attributes
+    ----------
+    product : str
+        Relative to the results folder.
+    kind : str
+        Of the chain of kinds: 'frame', 'bias', 'dark', 'flat', 'science' ...
+    compared : str
+        Against what, and how closely.
+    pixels : int
+        Pixels compared.
+    largest : float
+        Largest difference, adu; NaN where none was compared.
+    verdict : {'verified', 'differs', 'cannot be made again'}
+    reason : str
+        What differs, or why it cannot be made again.
+    seconds : float
+    """
+
+    product: str
+    kind: str
+    compared: str = ""
+    pixels: int = 0
+    largest: float = float("nan")
+    verdict: str = VERIFIED
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run noted of a product that it made.
+
+    Attributes
+    ----------
+    kind : str
+        Of the chain of kinds.
+    key : str
+        CCDFKEY of the product; '' where nothing was noted.
+    content : str
+        DATASUM of its first HDU with data.
+    """
+
+    kind: str
+    key: str = ""
+    content: str = ""

@@ -1,0 +1,130 @@
+"""Which products are verified: those that runs have noted, all of them or a sample."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from pathlib import Path
+
+from astropy.io import fits
+
+from ccdflow import paths
+from ccdflow.errors import UserError
+from ccdflow.verify.accounts import product_of
+from ccdflow.verify.outcome import Made
+
+_BY_FOLDER = {"reduced": "frame", "calibrated": "science"}
+_BY_NAME = {
+    "combined": {"bias_": "bias", "dark_": "dark", "flat_": "flat"},
+    "detector": {"pixels_": "detector", "bad_pixels_": "bad pixels", "shutter_": "shutter"},
+}
+
+
+def files_of(results):
+    """Return the names of all FITS files in the folders of a results folder, sorted."""
+    results, found = Path(results), []
+    for top in sorted(results.iterdir()):
+        if not top.is_dir() or top.name.startswith("."):
+            continue
+        for folder, _, names in os.walk(top):
+            below = Path(folder).relative_to(results).as_posix()
+            found += [
+                f"{below}/{name}"
+                for name in names
+                if not name.startswith(".") and paths.is_fits(name)
+            ]
+    return sorted(found)
+
+
+def kind_of(product):
+    """Return the kind of a product by its name; that of its folder where no kind is so named.
+
+    >>> kind_of("combined/2024-03-01/dark_x.fits"), kind_of("other/x.fits")
+    ('dark', 'other')
+    """
+    folder, name = product.split("/")[0], product.split("/")[-1]
+    kinds = _BY_NAME.get(folder, {})
+    by_name = [kind for start, kind in kinds.items() if name.startswith(start)]
+    return _BY_FOLDER.get(folder, by_name[0] if by_name else folder)
+
+
+def made_of(results, noted):
+    """Return {product: `Made`} of what is to be verified, and the FITS files that no run noted.
+
+    Parameters
+    ----------
+    results : path-like
+    noted : dict of str to Made
+        Products that runs have noted. Where there are none, as in a folder that was copied without
+        its notes, every file counts as a product, and its name gives its kind.
+
+    Returns
+    -------
+    made : dict of str to Made
+    strangers : list of str
+    """
+    files = files_of(results)
+    if not noted:
+        return {product: Made(kind_of(product)) for product in files}, []
+    return dict(noted), [name for name in files if name not in noted]
+
+
+def sample_of(results, made):
+    """Return one reduced, calibrated and combined frame of each camera, type and night.
+
+    Of what is known of a detector one of each sort. Which one it is depends on the hash of its name
+    alone, so that the same archive gives the same sample on every machine.
+
+    Parameters
+    ----------
+    results : path-like
+    made : dict of str to Made
+
+    Raises
+    ------
+    UserError
+        If there is no inventory.
+    """
+    results, chosen = Path(results), {}
+    rows = _rows_of(results)
+    for product, one in made.items():
+        folder, *folders, name = product.split("/")
+        if one.kind in ("frame", "science"):
+            row = rows.get(product.removeprefix(f"{folder}/"))
+            if row is None:
+                continue
+            group = row["camera"], row["type"], row["night"]
+        elif folder == "combined":
+            group = _camera_of(results / product), *folders
+        else:
+            group = *folders, name.partition("_")[0]
+        group = (one.kind, *group)
+        chosen[group] = min(chosen.get(group, product), product, key=_draw)
+    return sorted(chosen.values())
+
+
+def _rows_of(results):
+    """Return {name of a frame's product in its folder: its line of the inventory}, of good ones."""
+    table = results / paths.INVENTORY
+    if not table.is_file():
+        raise UserError(
+            "there is no inventory here",
+            file=table,
+            remedy="run `snakemake` first, or name the results folder: results=FOLDER",
+        )
+    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        lines = [row for row in csv.DictReader(file) if row["status"] == "ok"]
+    return {product_of(row["file"]).removeprefix("reduced/"): row for row in lines}
+
+
+def _camera_of(path):
+    try:
+        return fits.getval(path, "CCDFCAM")
+    except (OSError, KeyError):
+        # Its verdict says what is wrong with it.
+        return ""
+
+
+def _draw(product):
+    return hashlib.sha256(product.encode("utf-8", "surrogateescape")).hexdigest()
