@@ -16,7 +16,7 @@ from ccdflow.camera import identity
 from ccdflow.detector import benefit
 from ccdflow.kinds import match_words, matching
 from ccdflow.run import ledger
-from ccdflow.run.inventory import digest
+from ccdflow.run.inventory import digest, picker
 from ccdflow.run.job import Step, Use
 
 STEPS = (matching.BIAS, matching.DARK, matching.FLAT)
@@ -27,7 +27,8 @@ _NOT_LAYOUT = ("read_noise", "saturation")
 _IN_SETUP = ("ccdsum", "window", "readmode", "gain")
 _DEGREES = ("set_temperature", "temperature")
 # Frames of a night that agree in these take the same masters, but for the exposure of the dark.
-_ALIKE = (*_IN_SETUP, "part", "setting", "filter", "grism", "optics")
+_alike = picker("type", *_IN_SETUP, "part", "setting", "filter", "grism", "optics")
+_exposure = picker("exptime", *_DEGREES)
 
 
 # -- the frame -------------------------------------------------------------------------------------
@@ -163,7 +164,7 @@ class _Shelves:
     def __init__(self, context, kind):
         self.kind = kind
         self._context = context
-        self._noises, self._steps, self._alike = {}, {}, {}
+        self._noises, self._steps = {}, {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._telling, self._common = self._cards_that_tell()
@@ -233,18 +234,25 @@ class _Shelves:
         frame = replace(self._about(rows, night), exptime=_longest(rows))
         return self._step(frame, rows[0])
 
-    def frame_step(self, row, alike):
-        """Return the `Step` of a frame; `alike` is all that counts but exposure and temperature."""
-        if alike not in self._alike:
-            frame = self._about([row], row.night)
-            self._alike[alike] = frame, self._step(frame, row)
-        frame, step = self._alike[alike]
-        if self.kind.name != matching.DARK:
-            return step
-        # Darks are chosen by exposure and temperature as well, in which all else may be alike.
-        own = [_number(row.facts[name]) for name in ("exptime", *_DEGREES)]
-        if own == [frame.exptime, frame.set_temperature, frame.temperature]:
-            return step
+    def frame_step(self, row):
+        """Return the `Step` of a frame."""
+        return self._step(self.frame(row), row)
+
+    def frame(self, row):
+        """Return the `matching.ToCalibrate` of a row."""
+        return self._about([row], row.night)
+
+    def dark_step(self, frame, own, row):
+        """Return the `Step` of a frame like another one, but of its own exposure and temperature.
+
+        Parameters
+        ----------
+        frame : matching.ToCalibrate
+            Of the other one.
+        own : tuple
+            Exposure, set point and temperature.
+        row : ccdflow.run.inventory.Row
+        """
         return self._step(matching.ToCalibrate(frame.setup, frame.night, own[0], "", *own[1:]), row)
 
     def _step(self, frame, row):
@@ -331,8 +339,13 @@ def step_of(context, kind, rows, night):
     return _shelves(context, kind).step(rows, night)
 
 
-def steps_of(context, kinds, row):
-    """Return the masters of some kinds for a frame, the best one of each kind first.
+def alike_of(row):
+    """Return all that decides which masters a frame takes, but exposure and temperature."""
+    return (row.night, row.camera, row.geometry, row.recipe, *_alike(row.facts))
+
+
+class StepsOfClass:
+    """The masters of frames of which `alike_of` says the same: only their darks may differ.
 
     Parameters
     ----------
@@ -340,17 +353,33 @@ def steps_of(context, kinds, row):
     kinds : sequence of ccdflow.kinds.master.MasterKind
         All their groups are known.
     row : ccdflow.run.inventory.Row
-
-    Returns
-    -------
-    tuple of ccdflow.run.job.Step
-        The same objects for frames that have the same answer.
+        Of one of the frames.
     """
-    facts = row.facts
-    alike = (row.night, row.camera, row.geometry, row.recipe, *[facts[name] for name in _ALIKE])
-    names = ("shelves", *[kind.name for kind in kinds])
-    shelves = context.lookup(names, lambda: [_shelves(context, kind) for kind in kinds])
-    return tuple([shelf.frame_step(row, alike) for shelf in shelves])
+
+    def __init__(self, context, kinds, row):
+        names = ("shelves", *[kind.name for kind in kinds])
+        shelves = context.lookup(names, lambda: [_shelves(context, kind) for kind in kinds])
+        self._darks = next((each for each in shelves if each.kind.name == matching.DARK), None)
+        self._fixed = [None if each is self._darks else each.frame_step(row) for each in shelves]
+        self._frame = None if self._darks is None else self._darks.frame(row)
+        self._known = {}
+
+    def dark(self, row):
+        """Return the `Step` that subtracts the dark of a frame, None where there is no such step.
+
+        It is the same object for all frames that have the same answer.
+        """
+        if self._darks is None:
+            return None
+        asked = _exposure(row.facts)
+        if asked not in self._known:
+            own = tuple(map(_number, asked))
+            self._known[asked] = self._darks.dark_step(self._frame, own, row)
+        return self._known[asked]
+
+    def all(self, dark):
+        """Return all steps, with one that `dark` returned among them."""
+        return tuple(dark if each is None else each for each in self._fixed)
 
 
 def _shelves(context, kind):

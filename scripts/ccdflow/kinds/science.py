@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cached_property
 
@@ -19,6 +18,7 @@ from ccdflow.frame.readout import readout_of
 from ccdflow.kinds import ageing, association, helping, shutter_correction
 from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.association import STEPS, taken, why_missing
+from ccdflow.kinds.calibration_plan import FramePlanner
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
@@ -27,9 +27,9 @@ from ccdflow.kinds.writing import drawing_module
 from ccdflow.maskbits import SATURATED
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import is_wanted, reduced
-from ccdflow.run.inventory import CANONICAL, OK, SET_ASIDE, digest, digest_of
-from ccdflow.run.job import Group, Size
+from ccdflow.run.context import calibrated, is_wanted, reduced
+from ccdflow.run.inventory import OK, SET_ASIDE, digest
+from ccdflow.run.job import Size
 from ccdflow.run.ledger import Record
 
 # Frames that are named at the end of a run.
@@ -71,8 +71,9 @@ class Science(Kind):
         if not own["enabled"]:
             planner.keep_all_of(self)
             return
-        for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
-            product = paths.calibrated(row.file)
+        frames = FramePlanner(planner, self, Calibration)
+        for row in context.rows_in_order():
+            product = calibrated(row.file)
             is_asked_for = row.facts["type"] in own["types"] and is_wanted(row, context.settings)
             if row.status == SET_ASIDE and not row.gone:
                 # What was made of the raw file as it was is moved away.
@@ -80,61 +81,23 @@ class Science(Kind):
             if row.status != OK or not is_asked_for:
                 # What is not asked for, or is still being copied, is not touched.
                 planner.keep(product)
-            elif row.geometry and _is_made(context, row):
-                self._want(planner, row, product)
+            elif row.geometry:
+                frame = context.outcome(reduced(row.file))
+                if frame is not None and frame.status == ledger.MADE:
+                    frames.want(row, product, frame)
+        products = {calibrated(file) for file in context.store.rows}
         for product, record in context.ledger.items():
-            if record.kind == self.name and product not in self._products(context):
+            if record.kind == self.name and product not in products:
                 # The notes on the raw file may be lost.
                 planner.keep(product)
 
-    def _want(self, planner, row, product):
-        context = planner.context
-        steps = self._steps(context, row)
-        group = Group(
-            product,
-            row.night,
-            row.camera,
-            (
-                *detectors.how_measured(context, row),
-                *shutter_correction.how_corrected(context, row),
-            ),
-            (row.file,),
-            (row.night,),
-            self.name,
-            steps,
-            (*detectors.pixels_for(context, row), *shutter_correction.map_for(context, row)),
-        )
-        context.groups[product] = group
-        needs, spare = context.planned(
-            ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
-        )
-        frame = context.outcome(reduced(row.file)).key
-        # Frames of the same steps, camera and recipe differ in their reduced frame and temperature.
-        alike = ("calibration", row.recipe, row.geometry, *map(id, steps))
-        alike = (*alike, row.facts["readmode"], row.facts["gain"], group.pixels)
-        likewise = context.planned(alike, lambda: _Alike(Calibration(context, group)))
-        own = (frame, likewise.degrees(row))
-        needs = [reduced(row.file), *needs, *group.pixels]
-        planner.want(
-            self, product, row.night, likewise.basis(*own),
-            needs=needs, spare=spare, key=likewise.key(*own),
-        )  # fmt: skip
-
-    def _steps(self, context, row):
-        def make():
-            kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
-            if row.facts["type"] in kinds:
-                # A dark is calibrated without a dark, and what comes after it.
-                kinds = kinds[: kinds.index(row.facts["type"])]
-            return [context.chain.by_name(kind) for kind in kinds]
-
-        kinds = context.lookup(("steps of", row.facts["type"]), make)
-        return association.steps_of(context, kinds, row)
-
-    def _products(self, context):
-        return context.lookup(
-            ("calibrated",), lambda: {paths.calibrated(file) for file in context.store.rows}
-        )
+    def steps_for(self, context, frame_type):
+        """Return the kinds of masters that frames of a type are calibrated with, in order."""
+        kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
+        if frame_type in kinds:
+            # A dark is calibrated without a dark, and what comes after it.
+            kinds = kinds[: kinds.index(frame_type)]
+        return [context.chain.by_name(kind) for kind in kinds]
 
     def basis(self, context, job):
         """Return what a calibrated frame depends on, as it turned out."""
@@ -302,56 +265,10 @@ def _lacking(what, made, why):
     return [f"calibrated {what}: {number}{where}: {found[0][1]}"]
 
 
-class _Alike:
-    """What frames of the same steps depend on, but for the reduced frame and its temperature.
-
-    Parameters
-    ----------
-    calibration : Calibration
-        Of one of them.
-    """
-
-    _FRAME, _DEGREES = "\0", "\1"
-
-    def __init__(self, calibration):
-        self._dark = calibration.uses.get("dark")
-        self._basis = calibration.basis
-        basis = self.basis(self._FRAME, self._DEGREES)
-        text = json.dumps(basis, **CANONICAL)
-        self._before, _, rest = text.partition(json.dumps(self._FRAME))
-        self._between, _, self._after = rest.partition(json.dumps(self._DEGREES))
-
-    def degrees(self, row):
-        """Return by how many degrees the dark is warmer than a frame, None where nobody knows."""
-        return None if self._dark is None else association.degrees_apart(self._dark, row)
-
-    def basis(self, frame, degrees):
-        """Return the basis of one whose reduced frame has a key."""
-        how = [_at(each, degrees) if each[0] == "dark" else each for each in self._basis["how"]]
-        return {**self._basis, "frame": frame, "how": how}
-
-    def key(self, frame, degrees):
-        """Return the hash of that basis, as `ccdflow.run.inventory.digest` gives it."""
-        text = f"{self._before}{json.dumps(frame)}{self._between}"
-        return digest_of(
-            text if self._dark is None else f"{text}{json.dumps(degrees)}{self._after}"
-        )
-
-
-def _at(how, degrees):
-    kind, scale, lag, _, *rest = how
-    return [kind, scale, lag, degrees, *rest]
-
-
 def _saturated(images):
     """Return the number of saturated pixels of a frame as figures; {} without a mask."""
     counts = [image["flags"][SATURATED] for image in images if "flags" in image]
     return {"saturated": sum(counts)} if counts else {}
-
-
-def _is_made(context, row):
-    record = context.outcome(reduced(row.file))
-    return record is not None and record.status == ledger.MADE
 
 
 class Calibration:

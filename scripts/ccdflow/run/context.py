@@ -12,6 +12,7 @@ from ccdflow.run.inventory import HeaderStore
 
 # Cached: a plan asks several times for each of a hundred thousand frames.
 reduced = cache(paths.reduced)
+calibrated = cache(paths.calibrated)
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class Context:
 
         An older product of a type that is no longer requested counts as absent.
         """
+        if self.settings["types"] == "all":
+            return True
         row = self._by_product().get(product)
         return row is None or is_wanted(row, self.settings)
 
@@ -120,6 +123,12 @@ class Context:
     def rows_of(self, night):
         """Return the rows of a night, sorted by file."""
         return self._by_night().get(night, [])
+
+    def rows_in_order(self):
+        """Yield all rows, sorted by night and file."""
+        by_night = self._by_night()
+        for night in sorted(by_night):
+            yield from by_night[night]
 
     def _by_night(self):
         def make():
@@ -157,7 +166,7 @@ class Planning(Context):
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done."""
-        if not self._is_asked_for(product) or product not in self.wanted:
+        if product not in self.wanted or not self._is_asked_for(product):
             return None
         job, before = self.jobs.get(product), self.ledger.get(product)
         if job is None:
@@ -172,7 +181,7 @@ def _same(before, job):
 
 def is_wanted(row, settings):
     """Tell whether the configuration asks for frames of this row's type."""
-    return asks_for(settings, row.facts["type"])
+    return settings["types"] == "all" or asks_for(settings, row.facts["type"])
 
 
 def asks_for(settings, kind):

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -64,6 +65,7 @@ _DATED = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 _PLACES = {name: place for place, name in enumerate(_FACTS)}
+_SHOWN = itemgetter(*(_PLACES[n] for n in _FACTS if n not in _NOT_SHOWN and n not in _LATER))
 
 
 class Facts(Mapping):
@@ -101,8 +103,14 @@ class Facts(Mapping):
 
     def shown(self):
         """Return the values that pages show: they are made again when one of these changes."""
-        first = (self[name] for name in _FACTS if name not in (*_NOT_SHOWN, *_LATER))
-        return (*first, *([name, self[name]] for name in _LATER if self[name] != ""))
+        later = [[name, self[name]] for name in _LATER if self[name] != ""]
+        return (*_SHOWN(self._values), *later)
+
+
+def picker(*names):
+    """Return a function that gives the values of some `Facts` under these names as a tuple."""
+    pick = itemgetter(*(_PLACES[name] for name in names))
+    return lambda facts: pick(facts.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +253,11 @@ class HeaderStore:
 
 def digest(value):
     """Return 16 hexadecimal digits that stand for a JSON-able value."""
-    return digest_of(json.dumps(value, **CANONICAL))
+    return digest_of(canonical_text(value))
 
 
 # How a value is written before its hash is taken.
-CANONICAL = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": True}
+canonical_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 def digest_of(text):

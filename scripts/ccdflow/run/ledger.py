@@ -276,6 +276,15 @@ def unfolded(results):
                 yield path, read_record(path)
 
 
+def names_of_records(results):
+    """Return the paths, relative to the results folder, of all that lies among the records."""
+    return {
+        os.path.relpath(os.path.join(folder, name), results)  # noqa: PTH118
+        for folder, _, names in os.walk(Path(results) / paths.DONE)
+        for name in names
+    }
+
+
 def fold(results, ledger, *, verify):
     """Take the records left by jobs into the ledger.
 

@@ -132,6 +132,7 @@ class Planner:
         self.older_headers = Counter()
         self._doubtful = doubtful
         self._forced = forced
+        self._records = ledger.names_of_records(context.results)
 
     def keep(self, product):
         """Leave a product as it is."""
@@ -150,8 +151,8 @@ class Planner:
         ----------
         kind : ccdflow.kinds.kind.Kind
         product, night : str
-        basis : dict
-            What the product depends on.
+        basis : dict or callable
+            What the product depends on; or what returns it, where the key is given.
         needs : iterable of str
             Products that come first.
         spare : iterable of str
@@ -176,14 +177,19 @@ class Planner:
             self._note_header(kind, product)
             return
         why = why or "asked for again"
-        jobs, results = self.context.jobs, self.context.results
+        jobs = self.context.jobs
         needs = dict.fromkeys(needs)
         pending = tuple(dict.fromkeys(need for need in (*needs, *spare) if need in jobs))
-        attempt = 0
-        while (results / paths.done(product, key, attempt)).exists():
-            attempt += 1
-        spare = tuple(need for need in pending if need not in needs)
+        spare = tuple(need for need in pending if need not in needs) if spare else ()
+        attempt = self._attempt(product, key) if self._records else 0
         jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare)
+
+    def _attempt(self, product, key):
+        """Return the first attempt of a job of which no record lies about."""
+        attempt = 0
+        while paths.done(product, key, attempt) in self._records:
+            attempt += 1
+        return attempt
 
     def _note_header(self, kind, product):
         # The first version needs no look: no header is older.
@@ -217,7 +223,7 @@ class Planner:
         if record is None:
             return "new"
         if record.key != key:
-            return kind.what_changed(record.basis, basis)
+            return kind.what_changed(record.basis, basis() if callable(basis) else basis)
         if record.status == ledger.REFUSED:
             if why := kind.try_again(self.context, record):
                 return why
