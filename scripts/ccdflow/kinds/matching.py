@@ -16,6 +16,7 @@ from ccdflow.kinds.candidates import (
     BIAS,
     DARK,
     FLAT,
+    MOST_CANDIDATES,
     Candidate,
     Choice,
     Frame,
@@ -35,7 +36,8 @@ from ccdflow.kinds.ranking import (
 )  # fmt: skip
 
 __all__ = [
-    "BIAS", "DARK", "FLAT", "Candidate", "Choice", "Frame", "Master", "Masters", "Noise", "Rules",
+    "BIAS", "DARK", "FLAT", "MOST_CANDIDATES", "Candidate", "Choice", "Frame", "Master", "Masters",
+    "Noise", "Rules",
     "day_of", "degrees_apart", "is_same_exposure", "temperatures_apart",
 ]  # fmt: skip
 

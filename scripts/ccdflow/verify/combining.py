@@ -67,8 +67,8 @@ def bands(rows, count, height):
     return [slice(int(start), int(start) + height) for start in starts]
 
 
-def rows_of(path, hdu, rows, what):
-    """Return some rows of an image in a file, native.
+def rows_of(path, hdu, rows, what, cut=None):
+    """Return some rows of an image in a file, or of a part of it, native.
 
     Raises
     ------
@@ -79,6 +79,7 @@ def rows_of(path, hdu, rows, what):
         raise CannotRemake(f"its {what} {path.name} is missing")
     place = _places(path).images[hdu]
     pixels = np.memmap(path, place.dtype, "r", offset=place.offset, shape=place.shape)
+    pixels = pixels if cut is None else pixels[cut]
     return np.array(pixels[rows], dtype=place.dtype.newbyteorder("="))
 
 
@@ -211,7 +212,7 @@ def prepared(account, results, hdu, rows):
     dark = None
     for kind, master in account.masters.items():
         path = master_file(master, kind, results)
-        pixels = CCDData(rows_of(path, hdu, rows, kind), unit=units.adu)
+        pixels = CCDData(rows_of(path, hdu, rows, kind, master.cut), unit=units.adu)
         dark = pixels.data if kind == "dark" else dark
         scale = max(scale, float(np.nanmax(np.abs(pixels.data))))
         values = [
