@@ -86,14 +86,19 @@ def calibrate(path, out, options, store):
     for kind in MASTERS:
         master = getattr(options, kind)
         if master is not None:
-            found, said = master_for(unit, store, kind, master, file=str(path))
-            reasons += said
+            found, cut = cutting.master_for(
+                store, kind, master, unit, file=str(path), name=str(master)
+            )
+            if cut:
+                cutting.check_cut(found, unit.header, file=str(path))
+                reasons.append(f"{kind} cut to its pixels {cut}")
             if options.bias_is_out and kind != "bias":
                 found = replace(found, bias_key=uses["bias"].master.key, level_subtracted=True)
-            uses[kind] = AppliedMaster(found)
+            uses[kind] = AppliedMaster(found, cut=cut)
             if kind == "dark":
                 scale = scale_of(unit.header, found, path)
-                uses[kind] = AppliedMaster(found, scale, degrees=degrees_of(unit.header, master))
+                degrees = degrees_of(unit.header, master)
+                uses[kind] = AppliedMaster(found, scale, degrees=degrees, cut=cut)
     return calibrate_file(
         path,
         out / path.name,
@@ -105,30 +110,6 @@ def calibrate(path, out, options, store):
         mask=not options.image_only,
         compress=options.compress,
     )
-
-
-def master_for(unit, store, kind, path, *, file):
-    """Return a master, cut where the frame is a window of it, and a list of what was done.
-
-    Parameters
-    ----------
-    unit : ccdflow.files.planes.Unit
-        The frame's first HDU.
-    store : ccdflow.frame.masters.MasterStore
-    kind : {'bias', 'dark', 'flat'}
-    path : pathlib.Path
-        Of the master.
-    file : str
-        Name of the frame, for errors.
-    """
-    other = read_units(path)[0]
-    is_smaller = other.shape is not None and other.shape != unit.shape
-    if not is_smaller or any(a > b for a, b in zip(unit.shape, other.shape, strict=True)):
-        return store.get(path, kind), []
-    region = cutting.window_in(unit, other, file=file, name=str(path))
-    found = store.get(path, kind, region=region)
-    cutting.check_cut(found, unit.header, file=file)
-    return found, [f"{kind} cut to its pixels {region.to_fits()}"]
 
 
 def scale_of(header, dark, path):

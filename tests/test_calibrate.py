@@ -168,6 +168,29 @@ def test_pulls_on_stars(field):
         assert abs(chosen.mean()) < 0.03
 
 
+def test_light_in_the_outermost_columns_has_its_photons():
+    """A star that the edge cuts: its pixels there are as uncertain as those beside them."""
+    random = np.random.default_rng(7)
+    sky = Sky.of(seed=3, hot=0)
+    made = masters(sky, np.random.default_rng(4))
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    scene = np.full(SHAPE, 50.0)
+    for row in range(8, SHAPE[0] - 8, 16):
+        for column in (0, SHAPE[1] - 1):
+            scene += 1500 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * 2.0**2))
+    pulls, ratios = [], []
+    for _ in range(4):
+        reduced = expose(scene * sky.flat + sky.dark * gain_map(), sky.bias, random)
+        data, error, _ = calibrate_arrays(reduced, readouts(), chain(made, k=1.0))
+        pulls.append(((data - scene) / error)[:, [0, -1]])
+        ratios.append(error[:, [0, -1]] / error[:, [1, -2]])
+    bright = scene[:, [0, -1]] > 300
+    assert np.count_nonzero(bright) > 200
+    assert np.std(np.array(pulls)[:, bright]) == pytest.approx(1, abs=0.06)
+    # Before, it was that of the sky: 0.25.
+    assert np.median(np.array(ratios)[:, scene[:, [0, -1]] > 1000]) == pytest.approx(1, abs=0.1)
+
+
 def test_the_fluxes_of_a_thousand_stars_scatter_by_their_photons(field):
     """8,000 residuals: their rms is known to 0.8 %, so that 2 % are seen."""
     scene, stars, sky, frames = field

@@ -21,7 +21,7 @@ from ccdflow.frame.calibrate import ImageCalibration
 from ccdflow.frame.chain import SCALE_UP, check, has_noise, level_is_out
 from ccdflow.frame.extras import Extras
 
-ARITHMETIC = 3
+ARITHMETIC = 4
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
 # Pixels in a block, rows of it are even in number; and pixels that are written at once.

@@ -17,7 +17,7 @@ _STRUCTURE = re.compile(
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 # Cards of these names in the frame do not describe this product.
 _OWN = re.compile(
-    r"(BIAS|DARK|FLAT)(IM|KEY|DT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
+    r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
     r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|COSMICS"
     r"|BPM(IM|KEY|NTS)|GAINMEAS|SHUT(COR|KEY|MEAN)"
 )
@@ -87,6 +87,8 @@ def _say_of_master(cards, use):
         cards.set(f"{name}KEY", master.key, "its CCDFKEY")
     if use.lag is not None:
         cards.set(f"{name}DT", int(use.lag), "[d] nights from it to this frame")
+    if use.cut:
+        cards.set(f"{name}CUT", use.cut, "its pixels that are this frame's")
     if master.kind == "dark":
         scale = float(f"{use.scale:.9g}")
         cards.set("DARKSCAL", scale, "the dark less its bias was multiplied by it")

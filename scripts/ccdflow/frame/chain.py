@@ -31,12 +31,15 @@ class AppliedMaster:
         Nights from the master to the frame; negative if the master is later.
     degrees : float or None
         The dark's temperature minus the frame's.
+    cut : str
+        FITS section of a larger master, of which ``master`` is that part; '' for all of it.
     """
 
     master: object
     scale: float = 1.0
     lag: int | None = None
     degrees: float | None = None
+    cut: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
+from ccdflow.files.planes import read_units
 from ccdflow.frame.masters import is_level_subtracted
 
 _SECTIONS = ("CCDSEC", "DETSEC")
@@ -46,11 +47,38 @@ def window_in(frame, master, *, file, name):
             allowed=f"a section in the frame and in {name}",
             remedy="combine frames of this window",
         )
+    return region_in(
+        texts, [unit.shape for unit in (frame, master)], keyword=keyword, file=file, name=name
+    )
+
+
+def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
+    """Return the region of a frame's pixels in a larger master, by their sections on the chip.
+
+    Parameters
+    ----------
+    texts : (str, str)
+        Section of the frame, and of the master.
+    shapes : ((int, int), (int, int))
+        (ny, nx) of the two.
+    keyword, file, name : str
+        The card, the frame and the master, for errors.
+
+    Returns
+    -------
+    ccdflow.camera.sections.Region
+
+    Raises
+    ------
+    FrameError
+        If a section cannot be read, binning or direction differ, or the frame is not within the
+        master.
+    """
     sections = [parse_fits(text, file=file, keyword=keyword) for text in texts]
     own, whole = (section.region for section in sections)
+    (frame, master) = shapes
     steps = [
-        _binning(section.region, unit.shape)
-        for section, unit in zip(sections, (frame, master), strict=True)
+        _binning(section.region, shape) for section, shape in zip(sections, shapes, strict=True)
     ]
     ways = [(section.flip_x, section.flip_y) for section in sections]
     if None in steps or steps[0] != steps[1] or ways[0] != ways[1]:
@@ -58,8 +86,8 @@ def window_in(frame, master, *, file, name):
             "the master has another binning or direction than the frame",
             file=file,
             keyword=keyword,
-            value=f"{texts[0]} for {frame.shape[1]} x {frame.shape[0]} pixels",
-            allowed=f"as {texts[1]} for {master.shape[1]} x {master.shape[0]} in {name}",
+            value=f"{texts[0]} for {frame[1]} x {frame[0]} pixels",
+            allowed=f"as {texts[1]} for {master[1]} x {master[0]} in {name}",
             remedy="combine frames of this binning",
         )
     (step_y, step_x), (flip_x, flip_y) = steps[0], ways[0]
@@ -74,7 +102,7 @@ def window_in(frame, master, *, file, name):
             allowed=f"whole pixels of {texts[1]} in {name}",
             remedy="combine frames of this window",
         )
-    return Region(y0, y0 + frame.shape[0], x0, x0 + frame.shape[1])
+    return Region(y0, y0 + frame[0], x0, x0 + frame[1])
 
 
 def _binning(region, shape):
@@ -113,3 +141,42 @@ def check_cut(master, header, *, file):
             allowed=f"a frame whose overscan was subtracted, to take {master.name}",
             remedy="combine biases of this window",
         )
+
+
+def first_image(units):
+    """Return the first of the `ccdflow.files.planes.Unit` of a file that holds an image."""
+    return next((unit for unit in units if unit.shape is not None), units[0])
+
+
+def master_for(store, kind, path, frame, *, file, name):
+    """Return a master of a frame, cut where the frame is a window of it.
+
+    Parameters
+    ----------
+    store : ccdflow.frame.masters.MasterStore
+    kind : {'bias', 'dark', 'flat'}
+    path : path-like
+        Of the master.
+    frame : ccdflow.files.planes.Unit
+        The frame's image.
+    file, name : str
+        Of the frame and the master, for errors.
+
+    Returns
+    -------
+    master : ccdflow.frame.masters.Master
+    cut : str
+        The FITS section that was cut out; '' where the master has the frame's shape or is smaller.
+
+    Raises
+    ------
+    FrameError
+        If the cards of the two do not say where the window lies, or the cut would be wrong.
+    """
+    other = first_image(read_units(path, name=name))
+    is_other = other.shape is not None and other.shape != frame.shape
+    if not is_other or any(a > b for a, b in zip(frame.shape, other.shape, strict=True)):
+        return store.get(path, kind, name=name), ""
+    region = window_in(frame, other, file=file, name=name)
+    master = store.get(path, kind, name=name, region=region)
+    return master, region.to_fits()

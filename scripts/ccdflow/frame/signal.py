@@ -162,26 +162,30 @@ def structure(image, background, variance, flat, photon, scratch):
 def _candidates(image, background, variance, scratch):
     """Return pixels (flattened) whose mean of 3 x 3 may be significantly off, and by how much.
 
-    The end of each row is taken as the neighbour of the next one's start, which is faster; the
-    outermost columns, where this is wrong, are left out.
+    The end of each row is taken as the neighbour of the next one's start, which is faster; of the
+    outermost columns, where this is wrong, the mean is taken once more, without the neighbours
+    that they lack: the column itself is counted twice.
     """
     width = image.shape[1]
     pixels, size = image.reshape(-1), background.size - 2
     total = scratch[0, : image.size - 2]
-    mean = scratch[1, :size]
+    whole = scratch[1, : background.size]
+    mean = whole[1:-1]
     np.add(pixels[:-2], pixels[1:-1], out=total)
     total += pixels[2:]
     np.add(total[:size], total[width : width + size], out=mean)
     mean += total[2 * width : 2 * width + size]
-    mean *= np.float32(1 / 9)
-    mean -= background.reshape(-1)[1:-1]
-    np.abs(mean, out=mean)
+    lines = whole.reshape(background.shape)
+    for edge, inner in ((0, min(1, width - 1)), (-1, max(-2, -width))):
+        twice = image[:-2, edge] + image[1:-1, edge] + image[2:, edge]
+        lines[:, edge] = 2 * twice + image[:-2, inner] + image[1:-1, inner] + image[2:, inner]
+    whole *= np.float32(1 / 9)
+    whole -= background.reshape(-1)
+    np.abs(whole, out=whole)
     # A sample gives a limit that finds almost all of them, and few others.
     least = float(np.min(variance[::_SAMPLED_ROWS]))
-    at = np.flatnonzero(mean > np.float32(SIGNIFICANT / 3 * max(least, 0.0) ** 0.5))
-    column = (at + 1) % width
-    at = at[(column > 0) & (column < width - 1)]
-    return at + 1, mean[at]
+    at = np.flatnonzero(whole > np.float32(SIGNIFICANT / 3 * max(least, 0.0) ** 0.5))
+    return at, whole[at]
 
 
 def _light(image, at, near, variance, photon):
@@ -194,8 +198,13 @@ def _light(image, at, near, variance, photon):
     width = image.shape[1]
     pixels = image.reshape(-1)
     own = pixels[at]
-    edges = [pixels[at + step] for step in (-1, 1, -width, width)]
-    corners = [pixels[at + step] for step in (-1 - width, 1 - width, width - 1, width + 1)]
+    # A pixel of an outermost column is its own neighbour.
+    column = at % width
+    left, right = at - (column > 0), at + (column < width - 1)
+    edges = [pixels[there] for there in (left, right, at - width, at + width)]
+    corners = [
+        pixels[there] for there in (left - width, right - width, left + width, right + width)
+    ]
     least = own
     for value in (*edges, *corners):
         least = np.minimum(least, value)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ccdflow.camera import identity
 from ccdflow.detector import benefit
-from ccdflow.kinds import match_words, matching
+from ccdflow.kinds import match_words, matching, windows
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest, picker
 from ccdflow.run.job import Step, Use
@@ -27,7 +27,9 @@ _NOT_LAYOUT = ("read_noise", "saturation")
 _IN_SETUP = ("ccdsum", "window", "readmode", "gain")
 _DEGREES = ("set_temperature", "temperature")
 # Frames of a night that agree in these take the same masters, but for the exposure of the dark.
-_alike = picker("type", *_IN_SETUP, "part", "setting", "filter", "grism", "optics")
+_alike = picker(
+    "type", *_IN_SETUP, "part", "setting", "filter", "grism", "optics", "datasec", "trimsec"
+)
 _exposure = picker("exptime", *_DEGREES)
 
 
@@ -114,7 +116,7 @@ def epoch_of(context, camera, night):
 
 
 def about(context, rows, kind, *, night):
-    """Return the `matching.Frame` of a frame, or of what the members of a group have in common."""
+    """Return the `matching.ToCalibrate` of a frame, or of a group: what its members share."""
     first = rows[0]
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):
@@ -168,9 +170,11 @@ class _Shelves:
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._telling, self._common = self._cards_that_tell()
+        self._chips = windows.Chips()
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             rows = [context.store.rows[file] for file in group.files]
+            self._chips.add(rows[0], setup_of(context, rows[0], kind))
             found = masters if len(rows) >= self.minimum else few
             for night in group.nights or (group.night,):
                 what = self._about(rows, night)
@@ -208,6 +212,15 @@ class _Shelves:
                 if name not in differing and identity.is_decisive(name, by)
             }
         return telling, common
+
+    def _of_larger_windows(self, frame, row):
+        """Return [(the frame as one of a larger window, its region there)], smallest first."""
+        own, found = setup_of(self._context, row, self.kind), []
+        for setup, cut in self._chips.larger(self._context, row, own, self.kind.name):
+            rest = (each for each in frame.setup[len(own) :] if each[0] == match_words.EPOCH)
+            more = self._more(setup, row.facts["setting"])
+            found.append((replace(frame, setup=(*setup, *rest, *more)), cut))
+        return found
 
     def _about(self, rows, night):
         """Return what a frame or master is about, the settings among it that tell masters apart."""
@@ -260,21 +273,28 @@ class _Shelves:
         if frame.setup not in self._noises:
             self._noises[frame.setup] = noise_of(self._context, row)
         choice = self._masters.choose(self.kind.name, frame)
-        missing = choice.missing
+        larger = self._of_larger_windows(frame, row) if choice.needed else []
+        for each, _ in larger:
+            self._noises.setdefault(each.setup, self._noises[frame.setup])
+        larger = [(self._masters.choose(self.kind.name, each), cut) for each, cut in larger]
+        larger = [(other, cut) for other, cut in larger if other.candidates]
+        missing = "" if larger else choice.missing
         if missing and (few := self._few.choose(self.kind.name, frame)).candidates:
             product = few.best.master.product
             missing = (
                 f"no {self.kind.name}: {product} would be of {few.best.master.frames} frames,"
                 f" fewer than the minimum of {self.minimum}"
             )
-        alike = (id(choice), missing)
+        alike = (id(choice), missing, *[(id(other), cut) for other, cut in larger])
         if alike not in self._steps:
             uses = {}
-            for candidate in choice.candidates:
-                uses.setdefault(candidate.master.product, _use(candidate))
-            step = Step(self.kind.name, tuple(uses.values()), choice.needed, missing)
-            # The choice is kept, so that its id stays its own.
-            self._steps[alike] = step, choice
+            for found, cut in ((choice, None), *larger):
+                for candidate in found.candidates:
+                    uses.setdefault(candidate.master.product, _use(candidate, cut))
+            some = tuple(uses.values())[: matching.MOST_CANDIDATES]
+            step = Step(self.kind.name, some, choice.needed, missing)
+            # The choices are kept, so that their ids stay their own.
+            self._steps[alike] = step, choice, larger
         return self._steps[alike][0]
 
     def passed_over(self, rows, night, nights):
@@ -283,7 +303,7 @@ class _Shelves:
 
 
 def noise_of(context, row):
-    """Return the `matching.Noise` of a frame's detector, from profile and header."""
+    """Return the `matching.DetectorNoise` of a frame's detector, from profile and header."""
     usual = matching.DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
     noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
@@ -307,17 +327,23 @@ def degrees_apart(use, row):
     return matching.degrees_apart(use.degrees, [_number(row.facts[name]) for name in _DEGREES])
 
 
-def _use(candidate):
+def _use(candidate, cut):
+    """Return the `Use` of a candidate; ``cut`` is the region that is used of it, None for all."""
     about = candidate.master.about
     is_dark = candidate.master.kind == matching.DARK
+    section = "" if cut is None else cut.to_fits()
+    remarks, grade = candidate.remarks, candidate.grade
+    if section:
+        remarks, grade = (*remarks, f"cut to its pixels {section}"), max(grade, "B")
     return Use(
         candidate.master.product,
         candidate.lag,
         candidate.scale,
         candidate.variance,
-        candidate.grade,
-        candidate.remarks,
+        grade,
+        remarks,
         (about.set_temperature, about.temperature) if is_dark else (),
+        section,
     )
 
 
@@ -387,7 +413,7 @@ def _shelves(context, kind):
 
 
 def passed_over(context, name, group, nights):
-    """Return [(`matching.Master`, why)] of the masters of some nights that a frame may not take.
+    """Return [(`matching.OfferedMaster`, why)] of masters that a frame may not take.
 
     Parameters
     ----------

@@ -50,6 +50,8 @@ def why_lost(best, other, rules):
     -------
     str
     """
+    if getattr(other, "cut", "") and not getattr(best, "cut", ""):
+        return "of a larger window"
     if other.scale > STRETCHED >= best.scale:
         return f"would be scaled up {other.scale:.3g} times"
     if rules.direction != "nearest" and _is_later(other):

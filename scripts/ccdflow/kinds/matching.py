@@ -16,6 +16,7 @@ from ccdflow.kinds.candidates import (
     BIAS,
     DARK,
     FLAT,
+    MOST_CANDIDATES,
     Candidate,
     Choice,
     DetectorNoise,
@@ -35,8 +36,9 @@ from ccdflow.kinds.ranking import (
 )  # fmt: skip
 
 __all__ = [
-    "BIAS", "DARK", "FLAT", "Candidate", "Choice", "DetectorNoise", "Masters", "OfferedMaster",
-    "Rules", "ToCalibrate", "day_of", "degrees_apart", "is_same_exposure", "temperatures_apart",
+    "BIAS", "DARK", "FLAT", "MOST_CANDIDATES", "Candidate", "Choice", "DetectorNoise", "Masters",
+    "OfferedMaster", "Rules", "ToCalibrate",
+    "day_of", "degrees_apart", "is_same_exposure", "temperatures_apart",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from ccdflow.combine.reading import locate
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.headertext import printable
 from ccdflow.frame.readout import ROUNDING, level_variance
-from ccdflow.kinds import association
+from ccdflow.kinds import applying, association
 from ccdflow.run.context import reduced
 
 
@@ -106,12 +106,12 @@ class Members:
         if use is None:
             return None
         path, record = self.context.results / use.product, self.record(kind)
-        pixels = locate(path, hdu=image.hdu)
+        pixels = applying.cut_pixels(locate(path, hdu=image.hdu), use)
         if kind == "bias":
             return SubtractedMaster(pixels, _noise_of_bias(record, image), file=path)
         return SubtractedMaster(
             pixels,
-            locate(path, hdu=f"UNCERT{image.suffix}"),
+            applying.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
             seconds=record.data["seconds"],
             bias_subtracted=True,
             file=path,
@@ -127,6 +127,8 @@ class Members:
             cards.set(f"{kind.upper()}KEY", self.record(kind).key, "its CCDFKEY")
             if use.lag is not None:
                 cards.set(f"{kind.upper()}DT", int(use.lag), "[d] nights from it to these frames")
+            if use.cut:
+                cards.set(f"{kind.upper()}CUT", use.cut, "its pixels that are those of the frames")
 
 
 def _number(value):

@@ -11,11 +11,11 @@ from ccdflow.detector import cosmics
 from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import packed
 from ccdflow.frame.calibrated import ARITHMETIC, calibrate_file
-from ccdflow.frame.chain import AppliedMaster, MasterChain
+from ccdflow.frame.chain import MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
-from ccdflow.kinds import ageing, association, helping, shutter_correction
+from ccdflow.kinds import ageing, applying, association, helping, shutter_correction
 from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.association import STEPS, taken, why_missing
 from ccdflow.kinds.calibration_plan import FramePlanner
@@ -424,13 +424,9 @@ class Calibration:
 
     def _calibrate(self, key):
         context = self.context
+        path = context.results / reduced(self.row.file)
         uses = {
-            kind: AppliedMaster(
-                _STORE.get(context.results / use.product, kind, name=use.product),
-                use.scale,
-                use.lag,
-                self.degrees(use),
-            )
+            kind: applying.applied(context, _STORE, kind, use, path, self.degrees(use))
             for kind, use in self.uses.items()
         }
         extras = self.extra.extras([image.shape for image in self._images])
@@ -439,7 +435,7 @@ class Calibration:
             extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
         chain, readouts = MasterChain(**uses), self.readouts()
         done = calibrate_file(
-            context.results / reduced(self.row.file),
+            path,
             context.results / self.group.product,
             chain,
             readouts,
@@ -455,7 +451,7 @@ class Calibration:
             name=self.group.product,
         )
         helps = helping.measure(
-            context.results / reduced(self.row.file),
+            path,
             chain,
             readouts,
             places=[image.hdu for image in self._images],

@@ -126,6 +126,8 @@ def _step(results, kind, header, chosen):
         if (key := f"{kind.upper()}DT") in header
         else []
     )
+    if (key := f"{kind.upper()}CUT") in header:
+        how.append(f"cut to its pixels {header[key]}")
     if kind == DARK:
         how.append(f"multiplied by {header.get('DARKSCAL')}")
     noise = header.get({BIAS: "MBNOISE", DARK: "MDNOISE", FLAT: "MFNOISE"}[kind])

@@ -10,9 +10,12 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.errors import FrameError, UserError
+from ccdflow.files.planes import read_units
+from ccdflow.frame import cutting
 from ccdflow.frame.calibrated import calibrate_file
 from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
+from ccdflow.kinds import applying
 from ccdflow.kinds.matching import is_same_exposure
 from ccdflow.kinds.science import SCIENCE, Calibration
 from ccdflow.pages.calibratedpictures import ImageRow, image_rows
@@ -101,24 +104,21 @@ def try_master(context, product, master):
         raise UserError(
             "its reduced frame is not there", file=product, remedy="run snakemake first"
         )
-    store = MasterStore()
+    store, path = MasterStore(), context.results / reduced(work.row.file)
     uses = {
-        kind: AppliedMaster(
-            store.get(context.results / use.product, kind, name=use.product),
-            use.scale, use.lag, work.degrees(use),
-        )
+        kind: applying.applied(context, store, kind, use, path, work.degrees(use))
         for kind, use in work.uses.items()
-    }  # fmt: skip
+    }
     kind = _kind_of(context, master)
-    other = store.get(master, kind, name=str(master))
+    unit = cutting.first_image(read_units(path))
+    other, cut = cutting.master_for(store, kind, master, unit, file=product, name=str(master))
     scale = _scale(work.row, other, master) if kind == "dark" else 1.0
-    path = context.results / reduced(work.row.file)
     with tempfile.TemporaryDirectory() as folder:
         frames = [
             _calibrated(path, Path(folder) / name, work, chain)
             for name, chain in (
                 ("now.fits", MasterChain(**uses)),
-                ("then.fits", MasterChain(**{**uses, kind: AppliedMaster(other, scale)})),
+                ("then.fits", MasterChain(**{**uses, kind: AppliedMaster(other, scale, cut=cut)})),
             )
         ]
     (now, done), (then, done_then) = frames

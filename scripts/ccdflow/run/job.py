@@ -64,6 +64,8 @@ class Use:
         What keeps it from grade A.
     degrees : tuple
         A dark's set point and its sensor's temperature, None where unknown; () of other masters.
+    cut : str
+        The FITS section of a larger master that is applied; '' for all of it.
     """
 
     product: str
@@ -73,6 +75,7 @@ class Use:
     grade: str
     remarks: tuple = ()
     degrees: tuple = ()
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,11 +130,14 @@ class NamedMaster:
         Relative to the results folder; its CCDFKEY.
     factors : tuple of float
         On the master, for each member or the frame; () for 1.
+    cut : (slice, slice) or None
+        The pixels that were used of a larger master; None for all.
     """
 
     name: str
     key: str
     factors: tuple = ()
+    cut: tuple | None = None
 
 
 @dataclass(frozen=True)
@@ -342,6 +345,7 @@ def masters_of(header, names=("bias", "dark")):
         name: NamedMaster(
             unquote(header[f"{name.upper()}IM"], errors="surrogateescape"),
             header[f"{name.upper()}KEY"],
+            cut=slices_of(header[f"{name.upper()}CUT"]) if f"{name.upper()}CUT" in header else None,
         )
         for name in names
         if f"{name.upper()}IM" in header

@@ -90,7 +90,8 @@ def _check_names(hdus, images):
 
 def _verify_image(hdus, frame, hdu, headers, account, files, how):
     header, reduced = headers[hdu], frame[hdu].header
-    planes = {kind: plane_of(path, hdu, kind) for kind, path in files.items()}
+    cuts = {kind: master.cut for kind, master in account.masters.items()}
+    planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in files.items()}
     bias = planes["bias"].header if "bias" in planes else None
     readouts = readouts_of(header, headers[0], reduced, bias)
     unit = str(reduced.get("BUNIT", "adu"))
@@ -180,6 +181,7 @@ def _check_masters(first, reduced, account, files):
             reasons.append(match[2])
     grade = first.get("CALGRADE")
     exact = all(first.get(f"{kind.upper()}DT", 0) == 0 for kind in account.masters)
+    exact &= all(master.cut is None for master in account.masters.values())
     exact &= all(factor == 1 for m in account.masters.values() for factor in m.factors)
     if grade not in ("A", "B", "C") or any(letter != grade for letter in letters):
         raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(letters) or 'no reason'}")

@@ -362,7 +362,8 @@ def _check_shared(made, bias, masters):
         same_figure(header, "MBNOISE", share * noise, part=2e-5, least=1e-9)
     if "dark" in masters and number(header.get("MDNOISE")) is not None:
         rows = measuring.sampled_rows(*made.shape, len(account.members), measuring.FIGURE_ROWS)
-        errors = rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark")
+        cut = account.masters["dark"].cut
+        errors = rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark", cut)
         errors = errors[np.isfinite(errors)].astype(np.float64)
         errors = errors[errors <= 3 * np.median(errors)]
         noise = float(np.mean(errors**2)) ** 0.5

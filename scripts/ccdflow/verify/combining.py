@@ -134,7 +134,7 @@ def prepared(account, results, hdu, rows):
     dark = None
     for kind, master in account.masters.items():
         path = master_file(master, kind, results)
-        pixels = CCDData(rows_of(path, hdu, rows, kind), unit=units.adu)
+        pixels = CCDData(rows_of(path, hdu, rows, kind, master.cut), unit=units.adu)
         dark = pixels.data if kind == "dark" else dark
         scale = max(scale, float(np.nanmax(np.abs(pixels.data))))
         values = [

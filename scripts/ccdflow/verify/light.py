@@ -109,16 +109,15 @@ def outstanding(image, smooth, variance, flat, photon):
     width = image.shape[1]
     pixels = np.ascontiguousarray(image).reshape(-1)
     lines = image[:-2] + image[1:-1] + image[2:]
-    mean = np.zeros(smooth.shape)
-    mean[:, 1:-1] = (lines[:, :-2] + lines[:, 1:-1] + lines[:, 2:]) / 9
+    # The outermost columns are their own neighbours.
+    wide = np.pad(lines, ((0, 0), (1, 1)), mode="edge")
+    mean = (wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]) / 9
     off = np.abs(mean - smooth)
     # Only what stands out of a limit that the quietest pixels of the block set is looked at.
     least = max(float(variance[:, ::7].min()), 0.0) / max(float(flat[:, ::7].max()), 1e-3) ** 2
     limit = _STANDS_OUT / 3 * least**0.5
-    inner = np.zeros(smooth.shape, bool)
-    inner[:, 1:-1] = True
     # A little less than the limit: what is just below it is near a decision.
-    at = np.flatnonzero(inner & (off > limit * 0.999))
+    at = np.flatnonzero(off > limit * 0.999)
     need = variance.reshape(-1)[at] / flat.reshape(-1)[at] ** 2
     ratio = np.minimum(off.reshape(-1)[at] ** 2 / (_STANDS_OUT**2 / 9 * need),
                        (off.reshape(-1)[at] / limit) ** 2 if limit else np.inf)  # fmt: skip
@@ -132,9 +131,10 @@ def outstanding(image, smooth, variance, flat, photon):
 
 
 def _surface(pixels, at, width, smooth, need, one):
-    own = pixels[at]
-    edges = [pixels[at + step] for step in (-1, 1, -width, width)]
-    corners = [pixels[at + step] for step in (-width - 1, 1 - width, width - 1, width + 1)]
+    own, column = pixels[at], at % width
+    left, right = at - (column > 0), at + (column < width - 1)
+    edges = [pixels[place] for place in (left, right, at - width, at + width)]
+    corners = [pixels[side + step] for side in (left, right) for step in (-width, width)]
     least = np.minimum.reduce([own, *edges, *corners])
     edge, corner = sum(edges), sum(corners)
     around = edge / 2 - corner / 4

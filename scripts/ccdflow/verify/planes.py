@@ -55,8 +55,15 @@ class MasterPlane:
         return self.errors is not None and any(k in self.header for k in ("MODRN", "MODRN01"))
 
 
-def plane_of(path, hdu, kind):
-    """Return the `MasterPlane` of a master's image; the last few are kept.
+def plane_of(path, hdu, kind, cut=None):
+    """Return the `MasterPlane` of a master's image, or of a part of it; the last few are kept.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    hdu : int
+    kind : {'bias', 'dark', 'flat'}
+    cut : (slice, slice), optional
 
     Raises
     ------
@@ -64,11 +71,13 @@ def plane_of(path, hdu, kind):
         If it has no pixel with a value.
     """
     status = path.stat()
-    return _plane_of(path, hdu, kind, status.st_size, status.st_mtime_ns)
+    section = None if cut is None else tuple((each.start, each.stop) for each in cut)
+    return _plane_of(path, hdu, kind, section, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _plane_of(path, hdu, kind, size, time):
+def _plane_of(path, hdu, kind, section, size, time):
+    part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
     with fits.open(path) as opened:
         data = _native(opened[hdu].data, np.float32)
         names = [each.name for each in opened]
@@ -96,7 +105,8 @@ def _plane_of(path, hdu, kind, size, time):
     if has_errors and errors is None:
         # Of a bias they are a scatter, which is smoothed: `errors.Noise` leaves them alone.
         errors = np.empty(0, np.float32)
-    return MasterPlane(kind, data, flags.astype(np.int16), errors, header, first, {})
+    errors = errors if errors is None or not errors.size else errors[part]
+    return MasterPlane(kind, data[part], flags[part].astype(np.int16), errors, header, first, {})
 
 
 def _native(values, dtype):

@@ -16,7 +16,7 @@ _LETTERS = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}
 
 
 @dataclass(frozen=True)
-class Image:
+class StoredImage:
     """Where the pixels of an HDU are in its file: products are stored unscaled.
 
     Attributes
@@ -59,7 +59,9 @@ def _read(path, size, time):
             shape = [header[f"NAXIS{axis}"] for axis in range(header["NAXIS"], 0, -1)]
             start = file.tell()
             if len(shape) == 2:
-                image = Image(start, tuple(shape), np.dtype(_LETTERS[header["BITPIX"]]), header)
+                image = StoredImage(
+                    start, tuple(shape), np.dtype(_LETTERS[header["BITPIX"]]), header
+                )
                 images[number] = image
                 images.setdefault(header.get("EXTNAME", ""), image)
             length = abs(header["BITPIX"]) // 8 * prod(shape) if shape else 0
@@ -69,8 +71,8 @@ def _read(path, size, time):
     return Stored(first, images)
 
 
-def rows_of(path, hdu, rows, what):
-    """Return some rows of an image in a file, native.
+def rows_of(path, hdu, rows, what, cut=None):
+    """Return some rows of an image in a file, or of a part of it, native.
 
     Parameters
     ----------
@@ -80,6 +82,8 @@ def rows_of(path, hdu, rows, what):
         A slice has no step.
     what : str
         The word for it in the reason.
+    cut : (slice, slice), optional
+        The part of which the rows are; the whole image by default.
 
     Raises
     ------
@@ -90,12 +94,13 @@ def rows_of(path, hdu, rows, what):
         raise CannotRemake(f"its {what} {path.name} is missing")
     image = stored(path).images[hdu]
     native, nx = image.dtype.newbyteorder("="), image.shape[1]
-    if isinstance(rows, slice):
+    if isinstance(rows, slice) and cut is None:
         low, high, _ = rows.indices(image.shape[0])
         offset, count = image.offset + low * nx * image.dtype.itemsize, (high - low) * nx
         pixels = np.fromfile(path, image.dtype, count, offset=offset)
         return pixels.reshape(-1, nx).astype(native)
     pixels = np.memmap(path, image.dtype, "r", offset=image.offset, shape=image.shape)
+    pixels = pixels if cut is None else pixels[cut]
     return np.array(pixels[rows], dtype=native)
 
 
