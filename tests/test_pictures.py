@@ -10,18 +10,11 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ccdflow.errors import UserError
-from ccdflow.pages import biaspictures, canvas, pictures, trendpicture
-from ccdflow.pages.pictures import (
-    AmplifierNight,
-    CombinedPanels,
-    FramePanels,
-    OverscanStrip,
-    TrendPoint,
-    combined_bias_picture,
-    night_quality_picture,
-    overview,
-    trend_picture,
-)
+from ccdflow.pages import combinedpicture, pictures, style, trendpicture
+from ccdflow.pages.biaspictures import AmplifierNight, night_quality_picture
+from ccdflow.pages.combinedpicture import CombinedPanels, combined_bias_picture
+from ccdflow.pages.pictures import FramePanels, OverscanStrip, overview
+from ccdflow.pages.trendpicture import TrendPoint, trend_picture
 
 NY, NX, DATA = 240, 100, 68
 LEVEL, NOISE = 1140.0, 6.0
@@ -208,7 +201,7 @@ def test_pixels_of_every_sort_are_drawn(raw):
     for image, box in ((raw, (0.75, 0.55, 2.5, tall)), (raw[:, :20], (4.4, 0.55, tall / 2, tall))):
         found = drawn_pixels(png, box, image.shape)
         finite = np.isfinite(image)
-        np.testing.assert_array_equal(like(found, canvas.FAINT), ~finite)
+        np.testing.assert_array_equal(like(found, style.FAINT), ~finite)
         light = found.sum(axis=2).mean(axis=1)
         if np.unique(image[finite]).size <= 1:
             assert len(np.unique(found[finite], axis=0)) <= 1
@@ -260,7 +253,7 @@ def test_more_frames_than_can_be_drawn_are_not_drawn(monkeypatch):
 
 def test_names_that_no_font_has_are_drawn_as_escapes():
     name = "a $x_{1$ \\frac\n\udcff名.fits"
-    assert canvas.drawable(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
+    assert style.drawable(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
     given = frame(name=name, header_biassec="[\n$:_", header_region=None)
     assert overview([given]).startswith(b"\x89PNG")
     assert combined_bias_picture(combined(name=name)).startswith(b"\x89PNG")
@@ -278,7 +271,7 @@ def test_nothing_to_draw_is_said():
 
 
 def test_the_combined_bias_says_its_noise_and_the_prediction():
-    said = biaspictures._combined_sentence(combined(rejected=0.00012, recipe="average"))
+    said = combinedpicture._combined_sentence(combined(rejected=0.00012, recipe="average"))
     assert "6 biases combined (average)" in said
     assert "noise of a pixel 2.00 adu, predicted from the read noise 1.90 adu" in said
     assert "0.012 % of the values rejected" in said
@@ -289,7 +282,7 @@ def test_bins_hold_as_many_possible_values_as_their_neighbours(step):
     """Means of ten whole numbers: bins of other widths would make a comb of a smooth curve."""
     values = np.arange(-60, 61) * step
     clipped = np.arange(-60, 61) * step * 10 / 9
-    edges = biaspictures._edges(np.concatenate([np.repeat(values, 20), clipped]), 0.02, 5.4)
+    edges = combinedpicture._edges(np.concatenate([np.repeat(values, 20), clipped]), 0.02, 5.4)
     counts, _ = np.histogram(values, edges)
     inside = counts[np.abs((edges[1:] + edges[:-1]) / 2) < min(5.4, values[-1]) - 0.5 - step]
     assert len(set(inside)) == 1
@@ -298,7 +291,7 @@ def test_bins_hold_as_many_possible_values_as_their_neighbours(step):
 
 def test_bins_of_values_without_a_step_are_sixty():
     values = np.random.default_rng(1).normal(0, 0.9, 20_000)
-    edges = biaspictures._edges(values, 0.0, 5.4)
+    edges = combinedpicture._edges(values, 0.0, 5.4)
     np.testing.assert_allclose(edges, np.linspace(-5.4, 5.4, 61), atol=1e-9)
 
 
@@ -339,8 +332,8 @@ def test_tall_and_wide_combined_biases_are_drawn(shape, boxes):
 def test_figures_that_are_missing_leave_their_panel_empty():
     bare = night_quality_picture([AmplifierNight()], title="night")
     full = night_quality_picture(amplifiers(), title="night")
-    assert count(full, canvas.SERIES[0]) > 100
-    assert count(bare, canvas.SERIES[0]) == 0
+    assert count(full, style.SERIES[0]) > 100
+    assert count(bare, style.SERIES[0]) == 0
 
 
 def test_many_amplifiers_are_drawn():
@@ -351,7 +344,7 @@ def test_many_amplifiers_are_drawn():
     assert pixels(nine).shape[0] - pixels(two).shape[0] == pytest.approx(110 * (0.5 + 0.17), abs=2)
     bars = part(nine, 1.65, 3.45, 4.1, 2.7)
     for number in range(9):
-        colour = 0.4 + 0.6 * np.array(to_rgb(canvas.SERIES[number % 8]))
+        colour = 0.4 + 0.6 * np.array(to_rgb(style.SERIES[number % 8]))
         for place, value in ((2 * number, 0.2), (2 * number + 1, 0.3)):
             rows = np.array([place + 0.3, place + 0.9]) / 18.2 * len(bars)
             marked = like(bars[slice(*rows.astype(int))], colour).mean(axis=1)
@@ -368,11 +361,11 @@ def test_many_nights_are_drawn():
     assert pixels(png).shape[:2] == (pytest.approx(110 * (0.45 + 6.4 + 0.2 + 0.17), abs=1), 1320)
     levels, noises, ratios = (part(png, 0.75, 0.35 + 2.05 * n, 11.05, 1.35) for n in range(3))
     for panel, height in ((levels, 0.5), (ratios, 0.78)):
-        for colour in canvas.SERIES:
+        for colour in style.SERIES:
             rows, columns = np.nonzero(like(panel, colour))
             assert np.ptp(columns) > 0.85 * panel.shape[1]
             assert 1 - rows.mean() / len(panel) == pytest.approx(height, abs=0.03)
-    assert not any(like(noises, colour).any() for colour in canvas.SERIES)
+    assert not any(like(noises, colour).any() for colour in style.SERIES)
     assert like(noises, "#ffffff").mean() > 0.9
 
 

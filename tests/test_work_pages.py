@@ -11,6 +11,7 @@ from workflow.stand_ins import stand_in, use_stand_ins
 
 from ccdflow.kinds import figures, picture
 from ccdflow.kinds.bias import BIAS
+from ccdflow.pages import trendpicture
 from ccdflow.run.context import Context
 from ccdflow.run.inventory import read_table
 from ccdflow.run.job import Group
@@ -311,7 +312,7 @@ def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
         drawn.append({(p.camera, p.amplifier, p.night): p.level for p in points})
         return stand_in(points, **named)
 
-    monkeypatch.setattr(picture.drawing(), "trend_picture", trend_picture)
+    monkeypatch.setattr(trendpicture, "trend_picture", trend_picture)
     made(tmp_path)
     lines = {}
     for (camera, amplifier, _), level in drawn[-1].items():

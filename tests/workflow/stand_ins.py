@@ -7,18 +7,23 @@ import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 
 import numpy as np
 
-DRAWERS = ("overview", "night_quality_picture", "combined_bias_picture", "trend_picture")
+# By module of `ccdflow.pages`.
+DRAWERS = {
+    "pictures": "overview",
+    "biaspictures": "night_quality_picture",
+    "combinedpicture": "combined_bias_picture",
+    "trendpicture": "trend_picture",
+}
 
 
 def use_stand_ins(patch):
     """Put stand-ins in the place of the functions that draw; ``patch`` is a `MonkeyPatch`."""
-    from ccdflow.pages import pictures
-
-    for name in DRAWERS:
-        patch.setattr(pictures, name, stand_in)
+    for module, drawer in DRAWERS.items():
+        patch.setattr(import_module(f"ccdflow.pages.{module}"), drawer, stand_in)
 
 
 def stand_in(*values, **named):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.figures import names_of, night_figures
-from ccdflow.kinds.picture import drawing, file_picture, first_image
+from ccdflow.kinds.picture import file_picture, first_image
+from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages import values as page
 from ccdflow.pages.biassections import combined_section, noise_section, trend_section
 from ccdflow.paths import reduced
@@ -97,7 +98,7 @@ def _combined_picture(context, group, data):
     row = context.row_of(reduced(data["members"][0]))
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     image = first_image(context, group.product, geometry, recipe)
-    pictures = drawing()
+    pictures = drawing_module("combinedpicture")
     png = pictures.combined_bias_picture(
         pictures.CombinedPanels(
             Path(group.product).stem,
@@ -139,7 +140,7 @@ def trend(context, groups, highlight=None):
     found = list(night_figures(context, groups))
     if len({group.shown for group, _ in found}) < 2:
         return ()
-    pictures = drawing()
+    pictures = drawing_module("trendpicture")
     names = names_of(groups)
     points = [
         pictures.TrendPoint(

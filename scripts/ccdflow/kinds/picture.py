@@ -23,7 +23,7 @@ from ccdflow.run.inventory import OK, digest
 from ccdflow.run.job import Size
 
 # Raise it when a change alters any picture: all pictures and pages are then made again.
-PICTURES = 3
+PICTURES = 4
 
 
 class NightPicture(Kind):
@@ -159,11 +159,6 @@ def picture_basis(context, night, *, gone=False):
     }
 
 
-def drawing():
-    """Return the module that draws, loaded only where there is something to draw: 0.4 s."""
-    return drawing_module("pictures")
-
-
 def draw_frames(context, job):
     """Draw one frame of each image type of a night, raw beside reduced."""
     rows = drawn_frames(context, job.night)
@@ -175,7 +170,9 @@ def draw_frames(context, job):
         )
     panels = (frame_panels(context, row) for row in rows)
     try:
-        png = drawing().overview(panels, title=f"Before and after: night {job.night}")
+        png = drawing_module("pictures").overview(
+            panels, title=f"Before and after: night {job.night}"
+        )
     except FrameError as error:
         # A raw file went away or changed: the page is made without the picture, and says so.
         reason = f"{error.file}: {error.problem}"
@@ -185,7 +182,7 @@ def draw_frames(context, job):
 
 def frame_panels(context, row):
     """Return what is drawn of a frame; of several raw HDUs the first that is used."""
-    pictures = drawing()
+    pictures = drawing_module("pictures")
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     hdu = geometry.amplifiers[0].hdu
     raw = read_raw(context, row, hdu)

@@ -10,8 +10,8 @@ from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.bias_sections import OFF, bias_sections, trend
 from ccdflow.kinds.figures import names_of, night_figures
 from ccdflow.kinds.frame import shown_nights
-from ccdflow.kinds.picture import NightPicture, drawing
-from ccdflow.kinds.writing import write_text
+from ccdflow.kinds.picture import NightPicture
+from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.biassections import trend_section
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
@@ -92,14 +92,15 @@ def draw_quality(context, job):
         return ledger.Record(
             job.product, job.kind, digest(basis), ledger.REFUSED, reason, basis=basis
         )
-    title = f"What the biases say: night {job.night}"
-    return write_text(context, job, basis, drawing().night_quality_picture(amplifiers, title=title))
+    draw = drawing_module("biaspictures").night_quality_picture
+    png = draw(amplifiers, title=f"What the biases say: night {job.night}")
+    return write_text(context, job, basis, png)
 
 
 def _amplifier_night(figures, name):
     gain = figures["gain"]
     claim, combined = figures["header_read_noise_electrons"], figures["combined_noise"]
-    return drawing().AmplifierNight(
+    return drawing_module("biaspictures").AmplifierNight(
         amplifier=f"{name} {figures['amplifier']}",
         hours=tuple(figures["hours"]),
         levels=tuple(figures["levels"]),

@@ -5,17 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.pages.canvas import (
-    LEFT,
-    MUTED,
-    SERIES,
-    WIDTH,
-    drawable,
-    drawing,
-    label_axes,
-    new_figure,
-    png_bytes,
-)  # fmt: skip
+from ccdflow.pages.canvas import drawing, label_axes, new_figure, png_bytes
+from ccdflow.pages.style import LEFT, MUTED, SERIES, WIDTH, drawable
 
 _PANEL, _STEP = 1.5, 2.45
 

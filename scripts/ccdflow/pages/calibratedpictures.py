@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.pages.canvas import LEFT, SCALE_ROOM, WIDTH, draw_image, drawing, new_figure, png_bytes
+from ccdflow.pages.imagepanel import draw_image
 from ccdflow.pages.panels import check_image, shrink
+from ccdflow.pages.raster import new_picture, write_heading
+from ccdflow.pages.style import LEFT, SCALE_ROOM, WIDTH, pixels
 
-_PIXELS = 420
-_WIDEST = 3.9
+# Inches. Images of no more than this height over width are wide: one pair of them to a line.
+_WIDEST, _NARROW, _TALL = 3.9, 1.4, 1.3
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     title, explanation : str
         Headline, and the text below all.
     scale : {'linear', 'asinh'}, optional
-        Of all images, see `ccdflow.pages.canvas.draw_image`.
+        Of all images, see `ccdflow.pages.imagepanel.draw_image`.
 
     Returns
     -------
@@ -54,25 +56,30 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     taken = [_taken(row) for row in rows]
     if not taken:
         raise UserError("there is no image to draw", remedy="give at least one")
-    widest = min(_WIDEST, (WIDTH - 2 * LEFT - 2 * SCALE_ROOM) / 2)
-    heights = [min(widest * max(small.ratio for small, *_ in own), widest) for _, own in taken]
-    tall = sum(height + 1.0 for height in heights)
-    with drawing():
-        figure, place = new_figure(title, explanation, height=tall)
-        top = 0.0
-        for (headline, own), height in zip(taken, heights, strict=True):
-            place.heading(headline, top)
-            for number, (small, unit, what) in enumerate(own):
-                left = LEFT + number * (widest + LEFT + SCALE_ROOM)
-                box = place((left, top + 0.5, widest, height))
-                draw_image(box, small, unit, what, scale=scale)
-            top += height + 1.0
-        return png_bytes(figure)
+    is_tall = min(small.ratio for _, own in taken for small, *_ in own) > _TALL
+    pairs = 2 if is_tall and len(taken) > 1 else 1
+    widest = _NARROW if pairs == 2 else _WIDEST
+    lines = [taken[first : first + pairs] for first in range(0, len(taken), pairs)]
+    heights = [
+        min(widest * max(small.ratio for _, own in line for small, *_ in own), _WIDEST)
+        for line in lines
+    ]
+    raster, top = new_picture(title, explanation, sum(height + 1.05 for height in heights))
+    for line, height in zip(lines, heights, strict=True):
+        for number, (headline, own) in enumerate(line):
+            left = number * WIDTH / pairs
+            write_heading(raster, headline, left + 0.15, top, WIDTH / pairs - 0.2)
+            for place, (small, unit, what) in enumerate(own):
+                shift = place * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT))
+                box = left + LEFT + shift, top + 0.5, widest, height
+                draw_image(raster, box, small, unit, what, scale=scale, has_rows=not place)
+        top += height + 1.05
+    return raster.png()
 
 
 def _taken(row):
     found = []
     for image, unit, what in row.images:
         check_image(image, what, row.headline)
-        found.append((shrink(np.asarray(image), _PIXELS), unit, what))
+        found.append((shrink(np.asarray(image), pixels(_WIDEST)), unit, what))
     return row.headline, found

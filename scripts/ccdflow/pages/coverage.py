@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ccdflow.errors import UserError
-from ccdflow.pages.canvas import INK, MUTED, WIDTH, drawable, drawing, new_figure, png_bytes
+from ccdflow.pages.canvas import drawing, new_figure, png_bytes
+from ccdflow.pages.style import INK, MUTED, WIDTH, drawable
 
 _ROW, _LABELS = 0.26, 2.6
 _COLOURS = {"own": "#86a9b0", "other": "#f0d9a8", "missing": "#d98a7a"}

@@ -1,7 +1,6 @@
 """Pictures of frames before and after their reduction, as PNG bytes.
 
 Every function takes values and gives back the bytes of one PNG; the same values, the same bytes.
-Pictures of combined biases and their figures are drawn by `biaspictures`, and can be had from here.
 """
 
 from __future__ import annotations
@@ -9,31 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from ccdflow.errors import UserError
-from ccdflow.pages.biaspictures import (
-    AmplifierNight,
-    CombinedPanels,
-    combined_bias_picture,
-    night_quality_picture,
-)  # fmt: skip
-from ccdflow.pages.canvas import (
-    INK,
-    LEFT,
-    MUTED,
-    SCALE_ROOM,
-    SERIES,
-    STEPS,
-    WIDTH,
-    draw_image,
-    drawable,
-    drawing,
-    label_axes,
-    new_figure,
-    png_bytes,
-    say,
-)  # fmt: skip
+from ccdflow.pages.imagepanel import draw_image
 from ccdflow.pages.panels import (
     FramePanels,
     OverscanStrip,
@@ -42,17 +19,27 @@ from ccdflow.pages.panels import (
     header_differs,
     take_panels,
 )  # fmt: skip
-from ccdflow.pages.trendpicture import TrendPoint, trend_picture
+from ccdflow.pages.plotpanel import PlotPanel
+from ccdflow.pages.raster import new_picture, write_heading
+from ccdflow.pages.style import (
+    INK,
+    LEFT,
+    MUTED,
+    NUMBER,
+    SCALE_ROOM,
+    SERIES,
+    WIDTH,
+    drawable,
+    pixels,
+)
 
-__all__ = [
-    "AmplifierNight", "CombinedPanels", "FramePanels", "OverscanStrip", "TrendPoint",
-    "combined_bias_picture", "night_quality_picture", "overview", "trend_picture",
-]  # fmt: skip
+__all__ = ["FramePanels", "OverscanStrip", "overview"]
 
 USED = "#2b8a6b"
 CLAIMED = "#c65d12"
 DATA = "#1f6fa8"
-_OVERVIEW_PIXELS = 320
+_USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
+_OVERVIEW_PIXELS = pixels(2.7)
 # A picture of more rows would be higher than what can be drawn, 65536 pixels.
 MOST_FRAMES = 100
 
@@ -94,11 +81,11 @@ def overview(frames: Iterable[FramePanels], *, title: str = "Before and after") 
     if left_out:
         explanation += f" Drawn are the first {len(drawn)} of {len(drawn) + left_out} frames."
     heights = [_overview_height(panels) for panels in drawn]
-    with drawing():
-        figure, place = new_figure(title, explanation, height=sum(heights))
-        for number, panels in enumerate(drawn):
-            _draw_overview_row(place, panels, sum(heights[:number]))
-        return png_bytes(figure)
+    raster, top = new_picture(title, explanation, sum(heights))
+    for panels, height in zip(drawn, heights, strict=True):
+        _draw_row(raster, panels, top)
+        top += height
+    return raster.png()
 
 
 # -- places --------------------------------------------------------------------------------------
@@ -112,83 +99,102 @@ def _overview_height(panels):
     return 1.15 + max(1.3, _overview_width(panels) * panels.raw.ratio)
 
 
-def _draw_overview_row(place, panels, top):
-    place.heading(_headline(panels.frame), top)
+def _draw_row(raster, panels, top):
+    frame = panels.frame
+    name = f"{frame.kind.capitalize()}: {drawable(frame.name)}"
+    write_heading(raster, name, 0.15, top, WIDTH - 0.3)
     width = _overview_width(panels)
-    image = (LEFT, top + 0.55, width, width * panels.raw.ratio)
-    _draw_pair(place(image), place((LEFT + width + SCALE_ROOM, *image[1:])), panels)
+    height = width * panels.raw.ratio
+    _draw_pair(raster, panels, (LEFT, top + 0.55, width, height))
     start = 2 * (LEFT + width + SCALE_ROOM) - 0.5
-    right = place((start, image[1], WIDTH - start - 0.2, max(1.3, image[3])))
-    if panels.profiles:
-        _draw_profile(right, panels.frame, panels.profiles[0])
+    box = start, top + 0.55, WIDTH - start - 0.2, max(1.3, height)
+    if not panels.profiles:
+        _say(raster, box, "No overscan was subtracted.")
+    elif panels.profiles[0].limits is None:
+        _say(raster, box, "The overscan has no finite pixel.")
     else:
-        say(right, "No overscan was subtracted.")
+        _draw_profile(raster, box, frame, panels.profiles[0])
+
+
+def _say(raster, box, text):
+    """Write a sentence where there is nothing to draw."""
+    left, top, width, height = box
+    raster.text(pixels(left + width / 2), pixels(top + height / 2), text, MUTED, anchor="mm")
 
 
 # -- panels --------------------------------------------------------------------------------------
 
 
-def _headline(frame, *, width=90):
-    name = drawable(frame.name)
-    if len(name) > width:
-        name = "…" + name[1 - width :]
-    return f"{frame.kind.capitalize()}: {name}"
-
-
-def _draw_pair(left, right, panels):
+def _draw_pair(raster, panels, box):
     """Draw raw and reduced; of one height, unless their shapes are truly different."""
+    left, top, width, height = box
     ratio, other = panels.raw.ratio, panels.reduced.ratio
     unit = panels.frame.unit
-    draw_image(left, panels.raw, unit, "Raw")
-    _outline(left, panels.frame)
-    alike = abs(other / ratio - 1) < 0.1
-    draw_image(right, panels.reduced, unit, "Reduced", ratio=ratio if alike else other)
-    right.set_ylabel("")
+    _outline(raster, draw_image(raster, box, panels.raw, unit, "Raw"), panels.frame)
+    ratio = ratio if abs(other / ratio - 1) < 0.1 else other
+    second = left + width + SCALE_ROOM, top, width, height
+    draw_image(raster, second, panels.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
 
 
-def _outline(axes, frame):
+def _outline(raster, corners, frame):
     """Mark on the raw image what was kept and which overscan was used."""
+    left, top, right, bottom = corners
+    ny, nx = frame.raw.shape
+    across, upwards = (right - left) / nx, (bottom - top) / ny
     marks = [(region, DATA) for region in frame.data]
     marks += [(strip.region, USED) for strip in frame.strips]
     for (y0, y1, x0, x1), colour in marks:
-        axes.fill(
-            np.array([x0, x1, x1, x0]) + 0.5, np.array([y0, y0, y1, y1]) + 0.5,
-            fill=False, edgecolor=colour, linewidth=1.1,
-        )  # fmt: skip
+        first, last = round(left + x0 * across), round(left + x1 * across)
+        upper, lower = round(bottom - y1 * upwards), round(bottom - y0 * upwards)
+        raster.outline(first, upper, max(last, first + 2), max(lower, upper + 2), colour)
 
 
-def _draw_profile(axes, frame, profile):
-    if profile.limits is None:
-        say(axes, "The overscan has no finite pixel.")
-        return
-    _mark_regions(axes, frame, profile)
-    columns, lines = profile.columns, profile.lines
-    for number, values in enumerate(lines):
-        colour = INK if len(lines) == 1 else SERIES[number % len(SERIES)]
-        axes.step(columns + 1, values, where="mid", color=colour, linewidth=1.1)
-    axes.set(ylim=profile.limits, xlim=(columns[0] + 0.5, columns[-1] + 1.5))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=STEPS))
+def _draw_profile(raster, box, frame, profile):
+    columns = profile.columns
+    panel = PlotPanel(raster, box, (columns[0] + 0.5, columns[-1] + 1.5), profile.limits)
+    _shade_regions(panel, frame, profile)
     word = across(frame)
-    title = f"Overscan, {word} by {word}"
-    label_axes(axes, title, f"{word} (pixels)", f"typical value ({frame.unit})")
-    _say_off_scale(axes, lines[0], *profile.limits, frame.unit)
+    panel.axes(
+        f"Overscan, {word} by {word}", f"{word} (pixels)", f"typical value ({frame.unit})", most=5
+    )
+    for number, values in enumerate(profile.lines):
+        colour = INK if len(profile.lines) == 1 else SERIES[number % len(SERIES)]
+        panel.steps(columns + 1, values, colour)
+    _name_regions(panel, frame, profile)
+    _say_off_scale(panel, profile.lines[0], frame.unit)
 
 
-def _mark_regions(axes, frame, profile):
-    """Shade what was used, what is image, and line out what the header names."""
+def _shade_regions(panel, frame, profile):
+    for strip in profile.strips:
+        start, stop = across_range(frame, strip.region)
+        panel.band(start + 0.5, stop + 0.5, _USED_GROUND)
+    for start, stop in _images(frame, profile):
+        panel.band(start + 0.5, stop + 0.5, _DATA_GROUND)
+
+
+def _images(frame, profile):
+    """Return the ranges of a profile that are image, half-open."""
+    ranges = sorted({_shown_range(frame, each, profile) for each in frame.data})
+    return [(start, stop) for start, stop in ranges if start < stop]
+
+
+def _name_regions(panel, frame, profile):
+    """Name what was used, what is image, and line out what the header names."""
     names = {}
     for strip in profile.strips:
         names.setdefault(across_range(frame, strip.region), []).append(drawable(strip.amplifier))
     for (start, stop), amplifiers in names.items():
-        axes.axvspan(start + 0.5, stop + 0.5, color=USED, alpha=0.16, linewidth=0)
         several = ", ".join(filter(None, amplifiers)) if len(profile.strips) > 1 else ""
-        _tag(axes, (start + stop) / 2 + 0.5, f"used {several}".strip(), USED)
-    for start, stop in sorted({_shown_range(frame, each, profile) for each in frame.data}):
-        if start < stop:
-            axes.axvspan(start + 0.5, stop + 0.5, color=DATA, alpha=0.09, linewidth=0)
-            _tag(axes, (start + stop) / 2 + 0.5, "image", DATA)
+        _tag(panel, (start + stop) / 2 + 0.5, f"used {several}".strip(), USED)
+    for start, stop in _images(frame, profile):
+        _tag(panel, (start + stop) / 2 + 0.5, "image", DATA)
     if frame.header_region is not None and header_differs(frame):
-        _mark_header(axes, frame, profile)
+        _mark_header(panel, frame, profile)
+
+
+def _tag(panel, where, text, colour):
+    raster, top = panel.raster, panel.corners[1]
+    raster.text(panel.x(where), top + 9, text, colour, points=NUMBER, bold=True, anchor="mt")
 
 
 def _shown_range(frame, region, profile):
@@ -197,38 +203,27 @@ def _shown_range(frame, region, profile):
     return max(start, int(profile.columns[0])), min(stop, int(profile.columns[-1]) + 1)
 
 
-def _mark_header(axes, frame, profile):
+def _mark_header(panel, frame, profile):
     start, stop = _shown_range(frame, frame.header_region, profile)
     if start >= stop:
         return
-    place = axes.get_xaxis_transform()
-    axes.plot(
-        [start + 0.5, stop + 0.5], [0.035, 0.035], transform=place, color=CLAIMED,
-        linewidth=2.2, solid_capstyle="butt",
-    )  # fmt: skip
-    axes.text(
-        (start + stop) / 2 + 0.5, 0.055, f"header: {drawable(frame.header_biassec)}",
-        transform=place, ha="center", va="bottom", color=CLAIMED, fontsize=8,
-    )  # fmt: skip
+    first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
+    panel.raster.fill(round(first), bottom - 11, round(last), bottom - 7, CLAIMED)
+    text = f"header: {drawable(frame.header_biassec)}"
+    panel.raster.text((first + last) / 2, bottom - 16, text, CLAIMED, points=NUMBER, anchor="ms")
 
 
-def _tag(axes, where, text, colour):
-    axes.text(
-        where, 0.97, text, transform=axes.get_xaxis_transform(), ha="center", va="top",
-        color=colour, fontsize=8, fontweight="bold",
-    )  # fmt: skip
-
-
-def _say_off_scale(axes, values, low, high, unit):
-    """Say what the scale leaves out, so that a line that ends at the frame is not misread."""
+def _say_off_scale(panel, values, unit):
+    """Say what the scale leaves out, so that a line that ends at the edge is not misread."""
+    low, high = panel.y_range
     finite = values[np.isfinite(values)]
     beyond = finite[(finite > high) | (finite < low)]
     if beyond.size == 0:
         return
     farthest = beyond[np.argmax(np.abs(beyond - (low + high) / 2))]
-    left = bool(np.isin(values[: values.size // 2], beyond).any())
-    axes.text(
-        0.02 if left else 0.98, 0.84, f"off scale:\n{farthest:.0f} {unit}",
-        transform=axes.transAxes, ha="left" if left else "right", va="top", fontsize=7.5,
-        color=MUTED,
-    )  # fmt: skip
+    is_left = bool(np.isin(values[: values.size // 2], beyond).any())
+    left, top, right, bottom = panel.corners
+    place = left + 9 if is_left else right - 9
+    for line, text in enumerate(("off scale:", f"{farthest:.0f} {unit}")):
+        y = top + round(0.16 * (bottom - top)) + 14 * line
+        panel.raster.text(place, y, text, MUTED, points=NUMBER, anchor="la" if is_left else "ra")

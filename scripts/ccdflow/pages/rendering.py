@@ -65,7 +65,7 @@ def href(path):
 
 
 def _data_uri(png):
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    return Markup("data:image/png;base64," + base64.b64encode(png).decode("ascii"))
 
 
 def _png_size(png):

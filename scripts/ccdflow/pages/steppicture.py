@@ -9,20 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.pages.canvas import (
-    INK,
-    LEFT,
-    MUTED,
-    WIDTH,
-    drawable,
-    drawing,
-    label_axes,
-    legend,
-    look,
-    new_figure,
-    png_bytes,
-    widen,
-)  # fmt: skip
+from ccdflow.pages.canvas import drawing, label_axes, legend, look, new_figure, png_bytes, widen
+from ccdflow.pages.style import INK, LEFT, MUTED, WIDTH, drawable
 from ccdflow.pages.trendpicture import night_ticks, positions
 
 _STEP = "#b34a4a"

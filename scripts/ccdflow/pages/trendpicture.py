@@ -10,19 +10,8 @@ from datetime import date
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.pages.canvas import (
-    FAINT,
-    LEFT,
-    WIDTH,
-    drawable,
-    drawing,
-    label_axes,
-    legend,
-    look,
-    new_figure,
-    png_bytes,
-    widen,
-)  # fmt: skip
+from ccdflow.pages.canvas import drawing, label_axes, legend, look, new_figure, png_bytes, widen
+from ccdflow.pages.style import FAINT, LEFT, WIDTH, drawable
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ import sys
 
 
 def draw_nothing(module):
-    """Put the stand-ins in the place of what draws."""
+    """Put a stand-in in the place of the function of a module that draws."""
     from stand_ins import DRAWERS, stand_in
 
-    for drawer in DRAWERS:
-        setattr(module, drawer, stand_in)
+    setattr(module, DRAWERS[module.__name__.rpartition(".")[2]], stand_in)
 
 
 def fail_on_purpose(module):
@@ -39,7 +38,11 @@ def fail_on_purpose(module):
     module.attempt = attempt_or_fail
 
 
-CHANGES = {"ccdflow.pages.pictures": draw_nothing, "ccdflow.run.worker": fail_on_purpose}
+_DRAWING = ("pictures", "biaspictures", "combinedpicture", "trendpicture")
+CHANGES = {
+    "ccdflow.run.worker": fail_on_purpose,
+    **{f"ccdflow.pages.{name}": draw_nothing for name in _DRAWING},
+}
 
 
 class _Finder:

@@ -1,0 +1,133 @@
+"""Scales of pictures: which value is drawn where or how bright, and the numbers beside it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+# Values that an asinh scale is taken from.
+_FEWEST = 16
+_SHOWN_PERCENT = (3.0, 96.0)
+_NICE = (1, 2, 5, 10)
+# Numbers from here on are written with an exponent.
+_LARGE = 1e7
+
+
+def nice_ticks(low, high, most, *, is_whole=False):
+    """Return round values between two others, at the same distance from each other.
+
+    Parameters
+    ----------
+    low, high : float
+        ``low`` is the smaller.
+    most : int
+        Values at most, at least 2.
+    is_whole : bool, optional
+        Whether only whole numbers are wanted.
+
+    Returns
+    -------
+    list of float
+    """
+    length = high - low
+    size = 10.0 ** math.floor(math.log10(length / most))
+    for step in (factor * size for factor in (*_NICE, 20, 50)):
+        wide = max(1.0, step) if is_whole else step
+        first, last = math.ceil(low / wide - 1e-9), math.floor(high / wide + 1e-9)
+        if last - first < most:
+            break
+    return [number * wide for number in range(first, last + 1)]
+
+
+def tick_labels(values):
+    """Write the values of an axis, all with as many digits as their distance needs.
+
+    >>> tick_labels([-0.5, 0.0, 0.5]), tick_labels([1e7, 2e7])
+    (['−0.5', '0.0', '0.5'], ['1e+07', '2e+07'])
+    """
+    largest = max(map(abs, values), default=0.0)
+    step = min((b - a for a, b in itertools.pairwise(values)), default=largest) or 1.0
+    places = max(0, -math.floor(math.log10(step) + 1e-9))
+    if largest >= _LARGE or places > 6:
+        digits = max(0, math.floor(math.log10(largest / step) + 1e-9))
+        return [f"{value:.{digits}e}".replace("-", "−") for value in values]
+    return [f"{value + 0.0:.{places}f}".replace("-", "−") for value in values]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A scale that leaves out a few values at each end, and whose ends are never equal."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values):
+        """Return the scale of an image; NaN is left out."""
+        finite = values[np.isfinite(values)]
+        if finite.size == 0:
+            return cls(0.0, 1.0)
+        low, high = (float(value) for value in np.percentile(finite, _SHOWN_PERCENT))
+        least = 1e-6 * max(abs(low), abs(high), 1.0)
+        return cls(low, high) if high - low > least else cls(low - 0.5, high + 0.5)
+
+    def place(self, values):
+        """Return where values lie: 0 at the lower end, 1 at the upper."""
+        return (values - self.low) / (self.high - self.low)
+
+    def ticks(self):
+        """Return about five values, and how they are written."""
+        values = nice_ticks(self.low, self.high, 6)
+        return values, tick_labels(values)
+
+
+@dataclass(frozen=True)
+class Asinh:
+    """A scale that is even about the typical value, and shows stars of any brightness."""
+
+    centre: float
+    width: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values):
+        """Return the scale of an image; None where it has too few values for one."""
+        known = np.sort(values[np.isfinite(values)])
+        if known.size < _FEWEST:
+            return None
+        low, centre, high = (known[int(part * (known.size - 1))] for part in (0.16, 0.5, 0.84))
+        width = float(high - low) / 2
+        least, most = float(known[int(0.002 * known.size)]), float(known[-1])
+        if width <= 1e-6 * max(abs(least), abs(most)) or most <= least:
+            return None
+        return cls(float(centre), width, max(least, float(centre) - 10 * width), most)
+
+    def place(self, values):
+        """Return where values lie: 0 at the lower end, 1 at the upper."""
+        ends = self._bent(np.array([self.low, self.high]))
+        return (self._bent(values) - ends[0]) / (ends[1] - ends[0])
+
+    def _bent(self, values):
+        return np.arcsinh((values - self.centre) / self.width)
+
+    def ticks(self):
+        """Return about six values that lie evenly, and how they are written: with two digits."""
+        ends = self._bent(np.array([self.low, self.high]))
+        values = self.centre + self.width * np.sinh(np.linspace(*ends, 6))
+        digits = [2 - math.ceil(math.log10(max(abs(each), self.width))) for each in values]
+        near = 1 - math.floor(math.log10(self.width))
+        rounded = [
+            round(each, near if abs(each - self.centre) < 3 * self.width else places)
+            for each, places in zip(values.tolist(), digits, strict=True)
+        ]
+        chosen = sorted({each for each in rounded if self.low <= each <= self.high})
+        return chosen, [f"{value:.10g}".replace("-", "−") for value in chosen]
+
+
+def scale_of(values, kind):
+    """Return the scale of an image: 'linear', or 'asinh' where it has values enough for one."""
+    return (Asinh.of(values) if kind == "asinh" else None) or Linear.of(values)

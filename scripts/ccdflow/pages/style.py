@@ -1,0 +1,54 @@
+"""Colours and lengths of all pictures, and their letters."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import ImageFont
+
+PAPER = "#fbfaf7"
+WHITE = "#ffffff"
+INK = "#30363b"
+MUTED = "#5f676d"
+FAINT = "#d8d6d0"
+EDGE = "#a5a8a8"
+# Okabe and Ito's hues, darkened a little so that thin lines stand out on the pale ground.
+SERIES = ("#1f6fa8", "#c65d12", "#2b8a6b", "#9a5a8c", "#8a7612", "#4aa3cf", "#5a5f64", "#b34a4a")
+DPI = 110
+WIDTH = 12.0  # inches, as all lengths of the layout
+LEFT = 0.75  # room for the numbers and the label of a vertical axis
+SCALE_ROOM = 1.15  # room for the colour scale of an image and the numbers of the next panel
+BELOW = 0.72  # room for the label of a horizontal axis and the title of the panel below it
+# Points: of the headline, of a row's heading, of a panel's title, of labels, of numbers.
+HEADLINE, HEADING, TITLE, LABEL, NUMBER = 13, 10.5, 10, 9, 8
+
+
+@cache
+def font(points, bold):
+    """Return DejaVu Sans, which Matplotlib brings along; Matplotlib itself is not loaded for it."""
+    (folder,) = find_spec("matplotlib").submodule_search_locations
+    file = Path(folder, "mpl-data", "fonts", "ttf", f"DejaVuSans{'-Bold' * bold}.ttf")
+    return ImageFont.truetype(file, points * DPI / 72, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def _has_glyph(letter):
+    letters = font(LABEL, False)
+    return letter.isascii() or bytes(letters.getmask(letter)) != bytes(letters.getmask("\uffff"))
+
+
+def drawable(text):
+    """Write what cannot be drawn (controls, characters the font lacks) as escapes."""
+    return "".join(
+        letter
+        if letter.isprintable() and _has_glyph(letter)
+        else letter.encode("unicode_escape").decode("ascii")
+        for letter in str(text)
+    )
+
+
+def pixels(inches):
+    """Return a length in pixels of the picture."""
+    return round(inches * DPI)
