@@ -577,7 +577,7 @@ def test_a_master_of_another_shape_is_refused(tmp_path):
 # -- memory and files ------------------------------------------------------------------------------
 
 
-def test_masters_are_mapped_from_their_files(tmp_path):
+def test_masters_are_read_from_their_files_on_access(tmp_path):
     t = truth()
     members = write(tmp_path, darks(t, 4))
     (bias,) = write(tmp_path, [t.bias.astype(np.float32)], "bias")
@@ -585,7 +585,7 @@ def test_masters_are_mapped_from_their_files(tmp_path):
     given = combine_darks(members, bias=master(t.bias), amplifiers=amplifiers())
     assert mapped.image.tobytes() == given.image.tobytes()
     cut = Member(bias.path, bias.offset + 3000, bias.shape)
-    with pytest.raises(FrameError, match=r"bias000\.fits: ends before its pixels do"):
+    with pytest.raises(FrameError, match=r"bias000\.fits: the product is cut"):
         combine_darks(members, bias=SubtractedMaster(cut), amplifiers=amplifiers())
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ccdflow.combine.reading import Member
-from ccdflow.errors import FrameError, UserError
+from ccdflow.errors import UserError
+from ccdflow.files.stored import Stored
 from ccdflow.maskbits import SATURATED
 
 
@@ -20,7 +20,7 @@ class Subtracted:
     Parameters
     ----------
     pixels : numpy.ndarray or ccdflow.combine.reading.Member
-        Shape ``(ny, nx)``, in the unit of the members; memory-mapped, not read.
+        Shape ``(ny, nx)``, in the unit of the members; of a file, read on access.
     factors : float or sequence of float
         Its factor, one for all members or one for each.
     is_charge : bool
@@ -33,7 +33,7 @@ class Subtracted:
 
 
 def mapped(source):
-    """Return an image in a file as an array whose pixels are read on access.
+    """Return an image whose pixels are read on access, where they are in a file.
 
     Parameters
     ----------
@@ -41,24 +41,12 @@ def mapped(source):
 
     Returns
     -------
-    numpy.ndarray
-        Shape ``(ny, nx)``.
-
-    Raises
-    ------
-    FrameError
-        If the file cannot be read or is truncated.
+    numpy.ndarray or ccdflow.files.stored.Stored
+        Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
     """
     if not isinstance(source, Member):
         return np.asarray(source)
-    try:
-        return np.memmap(
-            Path(source.path), source.dtype, "r", offset=source.offset, shape=source.shape
-        )
-    except OSError as error:
-        raise FrameError(f"cannot be read: {error.strerror}", file=source.path) from error
-    except ValueError as error:
-        raise FrameError("ends before its pixels do", file=source.path) from error
+    return Stored(source.path, source.offset, source.dtype, source.shape)
 
 
 @dataclass(frozen=True)
@@ -226,7 +214,7 @@ def _term(term, n, shape):
     factors = np.array(factors, dtype=np.float64)
     if not np.isfinite(factors).all():
         raise UserError("the factor of a master is not a number", keyword="factors", value=factors)
-    return pixels.reshape(-1), factors, term.is_charge
+    return pixels.ravel(), factors, term.is_charge
 
 
 def _scales(scale, n):
@@ -253,7 +241,7 @@ def _mask_reader(masks, n, shape):
                 value=(array.shape, str(array.dtype)),
                 allowed=f"whole numbers of shape {tuple(shape)}",
             )
-        arrays.append(None if array is None else array.reshape(-1))
+        arrays.append(None if array is None else array.ravel())
 
     def read(index, start, out):
         if arrays[index] is not None:

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.io import fits
 
 from ccdflow.detector.ageing import ageing_of, structure_function
+from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import association, match_words, matching
 from ccdflow.run import ledger
@@ -135,10 +135,10 @@ def _read(context, kind, group):
     if factor is None or variance is None:
         return None
     place = first.place if recipe.trim else first.data
-    with fits.open(path, memmap=True) as hdus:
-        data = hdus[image.hdu].data[place.slices]
-        rows = np.unique(np.linspace(0, len(data) - 1, _ROWS).round().astype(int))
-        sample = np.asarray(data[rows], np.float64) * factor
+    down, across = place.slices
+    rows = np.unique(np.linspace(0, down.stop - down.start - 1, _ROWS).round().astype(int))
+    data = image_of(path, image.hdu)[rows + down.start, across]
+    sample = np.asarray(data, np.float64) * factor
     if kind != matching.FLAT:
         # The level of a row is as noisy as its overscan, and no structure that ages.
         sample -= np.nanmedian(sample, axis=1, keepdims=True)

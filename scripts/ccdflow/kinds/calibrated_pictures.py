@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from astropy.io import fits
+import numpy as np
 
-from ccdflow.files import packed
+from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import picture
 from ccdflow.kinds.dark import DARK
@@ -242,9 +242,8 @@ def _first_image(context, group):
 
 
 def _pixels(context, product, hdu):
-    """Return the pixels of an image as a memory map: they are read where they are shrunk."""
-    with fits.open(context.results / product, memmap=True) as hdus:
-        return (hdus if isinstance(hdu, str) else packed.as_plain(hdus))[hdu].data
+    """Return the pixels of an image."""
+    return np.asarray(image_of(context.results / product, hdu))
 
 
 def _count(groups, kind):

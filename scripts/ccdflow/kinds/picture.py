@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from astropy.io import fits
 
 from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, rawfile
+from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME, shown_nights
 from ccdflow.kinds.kind import Kind
@@ -237,9 +237,8 @@ def read_raw(context, row, hdu):
 def first_image(context, product, geometry, recipe):
     """Return the first image of a product, (ny, nx), native byte order."""
     hdu = product_images(geometry, recipe)[0].hdu
-    with fits.open(context.results / product, memmap=True) as hdus:
-        data = hdus[hdu].data
-        return data.astype(data.dtype.newbyteorder("="))
+    data = np.asarray(image_of(context.results / product, hdu))
+    return data.astype(data.dtype.newbyteorder("="))
 
 
 def _corners(region):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
-from astropy.io import fits
 
+from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds import association, budget, match_words, matching
@@ -356,9 +356,8 @@ def _response(context, group, use):
     def make():
         row = context.store.rows[group.files[0]]
         geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-        with fits.open(path, memmap=True) as hdus:
-            data = hdus[product_images(geometry, recipe)[0].hdu].data
-            sample = np.asarray(data[:: max(1, len(data) // _SAMPLE_ROWS)], np.float64)
+        data = image_of(path, product_images(geometry, recipe)[0].hdu)
+        sample = np.asarray(data[:: max(1, len(data) // _SAMPLE_ROWS)], np.float64)
         lit = sample[sample > 0]
         return float(np.median(lit)) if lit.size else 1.0
 

@@ -168,9 +168,9 @@ def _width(context, row, product, key, before):
     known = before.get(row.file, {})
     if known.get("measured") == key:
         return {name: known[name] for name in ("measured", "width", "stars")}
-    with first_image(context, row, product) as pixels:
-        small = small_image(pixels)
-        width, stars = star_width(pixels, step=step_of(pixels.shape), small=small)
+    pixels = first_image(context, row, product)
+    small = small_image(pixels)
+    width, stars = star_width(pixels, step=step_of(pixels.shape), small=small)
     return {"measured": key, "width": round(width, 2) if width == width else None, "stars": stars}
 
 

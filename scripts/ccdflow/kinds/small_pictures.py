@@ -7,12 +7,11 @@ is, makes all others from the products, and removes what belongs to no frame.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
-
-from astropy.io import fits
+from contextlib import suppress
 
 from ccdflow import paths
-from ccdflow.files import packed, whole
+from ccdflow.files import whole
+from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small import small_image
 from ccdflow.pages.smallpicture import read_shown, small_picture
@@ -70,17 +69,15 @@ def take(context, row, product, key, unit="adu"):
         shown = read_shown(content)
         if shown is not None and shown.key == key:
             return shown, content
-    with first_image(context, row, product) as pixels:
-        content = small_picture(small_image(pixels), key=key, unit=unit)
+    pixels = first_image(context, row, product)
+    content = small_picture(small_image(pixels), key=key, unit=unit)
     whole.write_hdus(path, [content])
     return read_shown(content), content
 
 
-@contextmanager
 def first_image(context, row, product):
-    """Open the first image of a product: (ny, nx), a memory map, read where it is looked at."""
+    """Return the first image of a product: (ny, nx), read where it is looked at."""
     store = context.store
     geometry, recipe = store.geometry(row.geometry), store.recipe(row.recipe)
     hdu = product_images(geometry, recipe)[0].hdu
-    with fits.open(context.results / product, memmap=True) as hdus:
-        yield packed.as_plain(hdus)[hdu].data
+    return image_of(context.results / product, hdu)

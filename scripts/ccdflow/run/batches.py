@@ -318,7 +318,7 @@ def read_batch(path, chain):
     undone = {
         product: job
         for product, job in jobs.items()
-        if ledger.read_record(results / job.done) is None
+        if ledger.readable_record(results / job.done) is None
     }
     return Session(plan.Plan(context, undone, []), dry=False)
 
@@ -421,7 +421,7 @@ def tally(context):
     """Return the `Count` of a batch's jobs that have left a record."""
     frames = aside = others = 0
     for job in context.jobs.values():
-        record = ledger.read_record(context.results / job.done)
+        record = ledger.readable_record(context.results / job.done)
         if record is None:
             continue
         if job.kind == context.chain.first.name:

@@ -167,10 +167,27 @@ def write_record(results, record, path):
 
 
 def read_record(path):
-    """Return the record in a file, or None if it cannot be read."""
+    """Return the record in a file, or None if there is none, or none that is whole.
+
+    Raises
+    ------
+    OSError
+        If nobody can tell because the system does not let us read it.
+    """
     try:
         return Record.from_dict(json.loads(Path(path).read_bytes()))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+        return None
+
+
+def readable_record(path):
+    """Return the record in a file, or None if there is none, or none that can be read.
+
+    Its product is then made again.
+    """
+    try:
+        return read_record(path)
+    except OSError:
         return None
 
 
@@ -273,7 +290,7 @@ def unfolded(results):
         for name in sorted(names):
             if name.endswith(".json") and not name.startswith("."):
                 path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them
-                yield path, read_record(path)
+                yield path, readable_record(path)
 
 
 def names_of_records(results):
