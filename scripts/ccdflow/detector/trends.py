@@ -21,7 +21,7 @@ from ccdflow.robust import MAD_TO_SIGMA
 FEWEST = 5
 """Nights on each side of a step: fewer may be bad nights in a row."""
 
-LIMIT = 5.0
+LIMIT = 4.75
 """Standard errors that a step has at least."""
 
 # The line is fitted to so many nights on each side, of so many days; but of more days for a few.
@@ -37,8 +37,8 @@ _MOST, _TRIES = 50, 5
 _CLIP, _OF_CLIPPED = 3.0, 1.0136
 # Nights of a part that may scatter more than the rest, and how many times as much it does then.
 _PART, _MORE = 30, 1.4
-# The scatter is known as well as from this part of the nights.
-_EFFICIENCY = 0.6
+# The scatter about the lines is known as well as from this part of the nights: outliers are out.
+_EFFICIENCY = 0.85
 _MOST_ALIKE = 0.95
 
 
@@ -255,8 +255,8 @@ class _Nights:
         self.days, self.middle = days - days.mean(), float(np.median(values))
         self.values = values - self.middle
         typical = float(np.median(errors))
-        least = max(floor, typical, 1e-9 * abs(self.middle), 1e-9)
-        self.scatter = max(_scatter(values), least)
+        self.least = max(floor, typical, 1e-9 * abs(self.middle), 1e-9)
+        self.scatter = max(_scatter(values), self.least)
         scatters = np.maximum(_scatters(values), self.scatter)
         between = np.maximum(scatters**2 - typical**2, 0.0)
         self.weights = 1 / np.maximum(between + errors**2, (0.1 * self.scatter) ** 2)
@@ -307,7 +307,8 @@ class _Nights:
         left = self._without(cuts)
         gaps = np.diff(self.days)
         waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)
-        error = math.sqrt(variance * self._inflation(left) ** 2 + self._wander(left) * waited)
+        inflation = self._inflation(left, len(cuts))
+        error = math.sqrt(variance * inflation**2 + self._wander(left) * waited)
         sigma = self._sigma(abs(step) / error) if abs(step) >= least else 0.0
         return cut, own, sigma, error
 
@@ -387,15 +388,30 @@ class _Nights:
             left[cut:] -= np.nan_to_num(fit.step[cut])
         return left
 
-    def _inflation(self, left):
-        """Return what errors are multiplied by, as nights resemble their neighbours."""
+    def _inflation(self, left, steps):
+        """Return what errors are multiplied by: by the scatter about the lines, nights being alike.
+
+        The scatter of weights is that of differences between nights: it is the same whatever
+        drifts, and less well known than the one about the lines that are fitted.
+
+        Parameters
+        ----------
+        left : numpy.ndarray
+            The values without their steps, (n,).
+        steps : int
+            Steps that were taken out.
+        """
         running, (low, high) = self._running_sums(left), self._window(())
         n, t, y, tt, ty = running[:, high] - running[:, low]
-        slope = (ty - t * y / n) / np.maximum(tt - t * t / n, 1e-300)
+        xx = np.maximum(tt - t * t / n, 1e-300)
+        slope = (ty - t * y / n) / xx
         smooth = y / n + slope * (self.days - t / n)
-        alike = 1 - (self.scatter / max(_deviation(left - smooth), self.scatter)) ** 2
+        own = self.weights * (1 / n + (self.days - t / n) ** 2 / xx)
+        freedom = left.size - own.sum() - steps
+        spread = max(_deviation(left - smooth) * math.sqrt(left.size / freedom), self.least)
+        alike = 1 - (self.scatter / max(spread, self.scatter)) ** 2
         alike = min(max(alike - self.values.size**-0.5, 0.0), _MOST_ALIKE)
-        return math.sqrt(1 + alike) / (1 - alike)
+        return math.sqrt((1 + alike) / (1 - alike)) * spread / self.scatter
 
     def _wander(self, left):
         """Return the variance that a day adds, whatever way values go."""

@@ -43,6 +43,7 @@ class Trends(Kind):
     rule = "trends"
     words = ("table of steps", "tables of steps")
     short = "tables"
+    version = 2
     place = paths.EVENTS
 
     def plan(self, planner):
