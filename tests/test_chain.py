@@ -65,8 +65,8 @@ def without_drawn_from(found):
     return plain
 
 
-# Of version 2 of the header, one with new words; and the checksum of the whole.
-NEW_CARDS = {"OSCAXIS", "AMPHDU", "AMPFLIP", "AMPSAT", "CCDPVER", "CHECKSUM"}
+# Of version 2 of the header, two with new words; and the checksum of the whole.
+NEW_CARDS = {"OSCAXIS", "AMPHDU", "AMPFLIP", "AMPSAT", "CCDPVER", "NINVALID", "CHECKSUM"}
 
 # What an older version did not make, or made of another version.
 PAGES = {

@@ -162,7 +162,7 @@ def say_of_image(cards, combined, figures, remarks=(), unit="adu"):
     for text in remarks:
         cards.add_history(f"ccdflow: {printable(text)}")
     cards.set("NREJECT", int(combined.clipped.sum()), "values rejected, of all members")
-    cards.set("NINVALID", int(combined.invalid.sum()), "values that were not finite")
+    cards.set("NINVALID", int(combined.invalid.sum()), "values masked or not finite, left out")
     cards.set("NEMPTY", int(combined.empty), "pixels without any value, NaN here")
     level = float(f"{np.nanmean(combined.image, dtype=np.float64):.6g}")
     cards.set("IMGLEVEL", level, f"[{unit}] mean of this image")
