@@ -25,7 +25,7 @@ _SAME_GAIN = 1e-3
 
 
 @dataclass(frozen=True)
-class Place:
+class WindowPlace:
     """Where the frames of a window lie on their chip.
 
     Attributes
@@ -46,7 +46,7 @@ class Place:
 
 
 def place_of(context, row):
-    """Return the `Place` of a frame; None where no card tells it.
+    """Return the `WindowPlace` of a frame; None where no card tells it.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def _place(context, row):
     found = {name: detector_section(headers, image.amplifiers, image.shape, name) for name in cards}
     found = {name: text for name, text in found.items() if text}
     is_level_out = recipe.subtract and all(a.overscan for a in image.amplifiers)
-    return Place(found, image.shape, image.amplifiers, is_level_out) if found else None
+    return WindowPlace(found, image.shape, image.amplifiers, is_level_out) if found else None
 
 
 class Chips:
@@ -138,7 +138,7 @@ def region_of(own, other, kind):
 
     Parameters
     ----------
-    own, other : Place or None
+    own, other : WindowPlace or None
         Of the frames, and of a master.
     kind : {'bias', 'dark', 'flat'}
 

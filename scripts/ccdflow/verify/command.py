@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow.errors import UserError
 from ccdflow.verify import table, which
-from ccdflow.verify.outcome import CANNOT, DIFFERS, Made, Verdict
+from ccdflow.verify.outcome import CANNOT, DIFFERS, NotedProduct, Verdict
 
 _STRANGER = "no run here has noted it: it is no product of this results folder"
 _MOST = 3
@@ -60,11 +60,11 @@ def said_of(raw, results, *, noted, words=(), every=False, whole=False, threads=
     UserError
         If a product that is named is not there, or nothing was reduced yet.
     """
-    noted = {product: Made(*one) for product, one in noted.items()}
+    noted = {product: NotedProduct(*one) for product, one in noted.items()}
     made, strangers = which.made_of(results, noted)
     if words:
         products = named(results, words)
-        made |= {name: Made(which.kind_of(name)) for name in products if name not in made}
+        made |= {name: NotedProduct(which.kind_of(name)) for name in products if name not in made}
     else:
         products = sorted(made) if every else which.sample_of(results, made)
     found, fresh, edited = table.verify_products(

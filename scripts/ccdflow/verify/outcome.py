@@ -40,7 +40,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Made:
+class NotedProduct:
     """What a run noted of a product that it made.
 
     Attributes

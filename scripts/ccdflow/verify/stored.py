@@ -36,7 +36,7 @@ class StoredImage:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredProduct:
     """A product's first header, and its images by number and by name."""
 
     first: object
@@ -44,7 +44,7 @@ class Stored:
 
 
 def stored(path):
-    """Return the `Stored` of a product; its headers are read once for all bands of rows."""
+    """Return the `StoredProduct` of a product; its headers are read once for all bands of rows."""
     status = path.stat()
     return _read(path, status.st_size, status.st_mtime_ns)
 
@@ -68,7 +68,7 @@ def _read(path, size, time):
             length += header.get("PCOUNT", 0)
             file.seek(start + -(-length // _BLOCK) * _BLOCK)
             number += 1
-    return Stored(first, images)
+    return StoredProduct(first, images)
 
 
 def rows_of(path, hdu, rows, what, cut=None):

@@ -13,7 +13,7 @@ from ccdflow.verify.combined import verify_combined
 from ccdflow.verify.comparing import Differs, check_sums
 from ccdflow.verify.detector import verify_detector
 from ccdflow.verify.frames import verify_frame
-from ccdflow.verify.outcome import CANNOT, DIFFERS, Made, Verdict
+from ccdflow.verify.outcome import CANNOT, DIFFERS, NotedProduct, Verdict
 from ccdflow.verify.which import kind_of
 
 VERIFIERS = {
@@ -56,7 +56,7 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
     """
     began = time.perf_counter()
     raw, results = Path(raw), Path(results)
-    made = made or Made(kind_of(product))
+    made = made or NotedProduct(kind_of(product))
     try:
         fields = _compare(product, raw, results, whole, made, content)
     except Differs as error:

@@ -12,7 +12,7 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.verify.accounts import product_of
-from ccdflow.verify.outcome import Made
+from ccdflow.verify.outcome import NotedProduct
 
 _BY_FOLDER = {"reduced": "frame", "calibrated": "science"}
 _BY_NAME = {
@@ -50,23 +50,23 @@ def kind_of(product):
 
 
 def made_of(results, noted):
-    """Return {product: `Made`} of what is to be verified, and the FITS files that no run noted.
+    """Return {product: `NotedProduct`} of what is to be verified, and the FITS files that no run noted.
 
     Parameters
     ----------
     results : path-like
-    noted : dict of str to Made
+    noted : dict of str to NotedProduct
         Products that runs have noted. Where there are none, as in a folder that was copied without
         its notes, every file counts as a product, and its name gives its kind.
 
     Returns
     -------
-    made : dict of str to Made
+    made : dict of str to NotedProduct
     strangers : list of str
     """
     files = files_of(results)
     if not noted:
-        return {product: Made(kind_of(product)) for product in files}, []
+        return {product: NotedProduct(kind_of(product)) for product in files}, []
     return dict(noted), [name for name in files if name not in noted]
 
 
@@ -79,7 +79,7 @@ def sample_of(results, made):
     Parameters
     ----------
     results : path-like
-    made : dict of str to Made
+    made : dict of str to NotedProduct
 
     Raises
     ------
