@@ -63,7 +63,7 @@ def windowed(raw, name, *, rows=ROWS, columns=COLUMNS, new="", **cards):
 @pytest.fixture
 def night(tmp_path):
     """A night of frames of the whole chip, by their own sections: its raw folder."""
-    own = simulate.Amplifier((0, 103), gain=1.6, read_noise=5.0, level=1000.0)
+    own = simulate.SimulatedAmplifier((0, 103), gain=1.6, read_noise=5.0, level=1000.0)
     detector = simulate.draw_detector(CHIP, amplifiers=[own], shutter=0.0)
     chain = small_chain.make(tmp_path / "raw", detector=detector, biases=4, flats=(("g", 3),),
                              darks=((60.0, 3),), science=(("g", 60.0, 1),))  # fmt: skip

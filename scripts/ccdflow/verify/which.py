@@ -50,7 +50,7 @@ def kind_of(product):
 
 
 def made_of(results, noted):
-    """Return {product: `NotedProduct`} of what is to be verified, and the FITS files that no run noted.
+    """Return {product: `NotedProduct`} of all to be verified, and the FITS files of no run.
 
     Parameters
     ----------
