@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
-from ccdflow.combine.noise import DIGITAL_NOISE, ExpectedLight, NoiseModel
+from ccdflow.combine.noise import DIGITAL_NOISE, ExpectedLight, LightGrid, NoiseModel
 from ccdflow.combine.preparing import prepare
 from ccdflow.combine.reading import file_reader
 from ccdflow.combine.tiles import sampled_rows
@@ -173,7 +173,7 @@ def _box_medians(frames):
     """Return the light of each pixel, estimated from its surroundings, shape ``(k, nx)``.
 
     Median over boxes of a few sampled rows by some columns and over all frames, so that hot pixels
-    have no influence.
+    have no influence; NaN where no value is good.
     """
     n, k, nx = frames.shape
     light = np.zeros((k, nx))
@@ -189,7 +189,9 @@ def _box_medians(frames):
         for x in range(whole, nx, _BOX_COLUMNS):
             box = frames[:, y : y + _BOX_ROWS, x : x + _BOX_COLUMNS]
             finite = box[np.isfinite(box)]
-            light[y : y + _BOX_ROWS, x : x + _BOX_COLUMNS] = np.median(finite) if finite.size else 0
+            light[y : y + _BOX_ROWS, x : x + _BOX_COLUMNS] = (
+                np.median(finite) if finite.size else np.nan
+            )
     return light
 
 
@@ -206,16 +208,44 @@ def expected_light(noise, rows, sample):
     -------
     ExpectedLight
     """
-    ny, nx = noise.shape
-    light = np.zeros((len(rows), nx))
+    grids = []
     for amplifier in noise.amplifiers:
         y0, y1, x0, x1 = amplifier.region
         inside = np.flatnonzero((rows >= y0) & (rows < y1))
-        light[inside, x0:x1] = _box_medians(sample[:, inside, x0:x1])
-    # Each row takes the light of the nearest sampled row.
-    middles = (rows[1:] + rows[:-1]) / 2
-    bands = np.searchsorted(middles, np.arange(ny))
-    return ExpectedLight(bands, light)
+        if inside.size:
+            frames = sample[:, inside, x0:x1]
+            grids.append(LightGrid(amplifier.region, *_grid_of(rows[inside] - y0, frames)))
+    return ExpectedLight(tuple(grids), noise.shape[1])
+
+
+def _grid_of(rows, frames):
+    """Return the middles of boxes of sampled rows and of columns, and their light.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray of int
+        Shape ``(k,)``.
+    frames : numpy.ndarray
+        Shape ``(n, k, nx)``.
+
+    Returns
+    -------
+    rows, columns, light : numpy.ndarray
+    """
+    light = _box_medians(frames)[::_BOX_ROWS, ::_BOX_COLUMNS]
+    middles = (
+        _middles(rows, _BOX_ROWS),
+        _middles(np.arange(frames.shape[2]), _BOX_COLUMNS),
+    )
+    light = light[: len(middles[0]), : len(middles[1])]
+    known = np.isfinite(light)
+    return *middles, np.where(known, light, np.median(light[known]) if known.any() else 0.0)
+
+
+def _middles(places, length):
+    """Return the mean places of boxes of some length; a last one below a quarter is left out."""
+    count = max((len(places) + 3 * length // 4) // length, 1)
+    return np.array([places[n * length : (n + 1) * length].mean() for n in range(count)])
 
 
 def _without_pairs(amplifier, *, are_equal):

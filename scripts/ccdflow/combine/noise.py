@@ -71,23 +71,101 @@ class AmplifierNoise:
 
 
 @dataclass(frozen=True)
-class ExpectedLight:
-    """Expected light in bands of rows; all rows of a band have the same light.
+class LightGrid:
+    """Smooth light of one amplifier: values on a grid, between them and beyond them a line.
 
     Parameters
     ----------
-    bands : numpy.ndarray of int
-        Shape ``(ny,)``: the band of each row.
-    light : numpy.ndarray
-        Shape ``(number of bands, nx)``, in the unit of the members.
+    region : tuple of int
+        ``(y0, y1, x0, x1)`` of the amplifier.
+    rows, columns : numpy.ndarray
+        Shapes ``(k,)`` and ``(m,)``: the places of the values in the amplifier, ascending.
+    values : numpy.ndarray
+        Shape ``(k, m)``, in the unit of the members.
     """
 
-    bands: np.ndarray
-    light: np.ndarray
+    region: tuple[int, int, int, int]
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+
+    @cached_property
+    def _lines(self):
+        """Light of the rows of the grid at all columns, shape (k, nx), and the steps between."""
+        low, part = _between_knots(self.columns, np.arange(self.region[3] - self.region[2]))
+        high = np.minimum(low + 1, len(self.columns) - 1)
+        lines = self.values[:, low] + part * (self.values[:, high] - self.values[:, low])
+        return lines, np.diff(lines, axis=0, append=lines[-1:])
+
+    @cached_property
+    def _knots(self):
+        return _between_knots(self.rows, np.arange(self.region[1] - self.region[0]))
+
+    def write(self, first, out):
+        """Write the light of whole rows of the image, from row `first` on, to `out`, (k, nx)."""
+        y0, y1, x0, x1 = self.region
+        start, stop = max(first, y0), min(first + len(out), y1)
+        lines, steps = self._lines
+        low, part = (each[start - y0 : stop - y0] for each in self._knots)
+        while start < stop:
+            # Rows between the same two rows of the grid.
+            count = int(np.searchsorted(low, low[0], side="right"))
+            inside = out[start - first : start - first + count, x0:x1]
+            dtype = out.dtype.type
+            np.multiply(part[:count, None].astype(dtype), steps[low[0]].astype(dtype), out=inside)
+            inside += lines[low[0]].astype(dtype)
+            start, low, part = start + count, low[count:], part[count:]
+
+    def at(self, rows, columns):
+        """Return the light of pixels of the amplifier; indices in the image."""
+        lines, steps = self._lines
+        low, part = (each[rows - self.region[0]] for each in self._knots)
+        columns = columns - self.region[2]
+        return lines[low, columns] + part * steps[low, columns]
+
+
+def _between_knots(knots, at):
+    """Return the knot before each place, and how far it is on the way to the next one.
+
+    Before the first and behind the last but one it is less than 0 or more than 1.
+    """
+    if len(knots) == 1:
+        return np.zeros(len(at), int), np.zeros(len(at))
+    low = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, len(knots) - 2)
+    return low, (at - knots[low]) / (knots[low + 1] - knots[low])
+
+
+@dataclass(frozen=True)
+class ExpectedLight:
+    """Expected light of all pixels of an image; 0 outside all amplifiers.
+
+    Parameters
+    ----------
+    grids : tuple of LightGrid
+        One for each amplifier.
+    nx : int
+        Columns of the image.
+    """
+
+    grids: tuple[LightGrid, ...]
+    nx: int
+
+    def between(self, start, stop, dtype=np.float64):
+        """Return the light of the pixels from `start` to `stop`."""
+        first, last = start // self.nx, -(-stop // self.nx)
+        whole = np.zeros((last - first, self.nx), dtype)
+        for grid in self.grids:
+            grid.write(first, whole)
+        return whole.reshape(-1)[start - first * self.nx : stop - first * self.nx]
 
     def at(self, rows, columns):
         """Return the light of pixels."""
-        return self.light[self.bands[rows], columns]
+        found = np.zeros(rows.shape)
+        for grid in self.grids:
+            y0, y1, x0, x1 = grid.region
+            inside = (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1)
+            found[inside] = grid.at(rows[inside], columns[inside])
+        return found
 
 
 @dataclass(frozen=True)
@@ -168,11 +246,11 @@ class NoiseModel:
         fixed, slope, bands = self._patterns
         return tuple(_between(each, bands, start, stop, dtype) for each in (fixed, slope))
 
-    def expected_between(self, start, stop):
+    def expected_between(self, start, stop, dtype=np.float64):
         """Return the expected light of the pixels from `start` to `stop`, or None."""
         if self.expected is None:
             return None
-        return _between(self.expected.light, self.expected.bands, start, stop, np.float64)
+        return self.expected.between(start, stop, dtype)
 
     def expected_at(self, positions):
         """Return the expected light of some pixels, or None; `positions` as for `terms_at`."""

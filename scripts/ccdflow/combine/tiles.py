@@ -143,7 +143,7 @@ class CombineJob:
             return None
         if isinstance(where, slice):
             fixed, slope = self.noise.terms(where.start, where.stop, self.preparation.dtype)
-            expected = self.noise.expected_between(where.start, where.stop)
+            expected = self.noise.expected_between(where.start, where.stop, self.preparation.dtype)
         else:
             fixed, slope = self.noise.terms_at(where)
             expected = self.noise.expected_at(where)

@@ -17,6 +17,8 @@ BIAS, DARK, FLAT = "bias", "dark", "flat"
 _BELIEVED = 4.75
 # A pixel is its own estimate of the dark signal if it is so many sigma off its surroundings.
 _OWN_SIGNAL = 4.0
+# Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
+_TILE = 24
 _STRIP_PIXELS = 1 << 16
 # The level of the measured variances is taken from so many rows of an amplifier.
 _SCALE_ROWS = 128
@@ -144,8 +146,8 @@ def signal_of(image, master, readouts):
         # In a dark that holds its bias, only the excess over the median is known to be dark
         # current.
         level = 0.0 if master.bias_key else float(np.median(values[::4]))
-        tiles = tiles_of(values.shape[0])
-        background = Background(tiles, values[tiles.all_rows] - np.float32(level))
+        tiles = tiles_of(values.shape[0], _TILE)
+        background = Background(tiles, values[tiles.all_rows] - np.float32(level), _TILE)
         for rows in _strips(values):
             block = values[rows] - np.float32(level)
             around = np.empty(block.shape, np.float32)

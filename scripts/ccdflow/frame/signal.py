@@ -28,6 +28,8 @@ SHARP = 3.0
 """Standard deviations by which a pixel may be off the surface through its neighbours."""
 
 _ROWS_OF_A_TILE, _COLUMN_STEP = 8, 4
+# Of tiles with fewer columns each column counts.
+_WIDE = 32
 _SAMPLED_ROWS = 4
 
 
@@ -52,9 +54,9 @@ class Tiles:
         return np.concatenate(self.rows)
 
 
-def tiles_of(ny):
-    """Return the division of ``ny`` rows into `Tiles`."""
-    edges = np.linspace(0, ny, max(1, round(ny / TILE)) + 1).round().astype(int)
+def tiles_of(ny, size=TILE):
+    """Return the division of ``ny`` rows into `Tiles` of about ``size`` rows."""
+    edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
     for low, high in pairwise(edges):
         step = max(1, (high - low) // _ROWS_OF_A_TILE)
@@ -63,30 +65,36 @@ def tiles_of(ny):
 
 
 class Background:
-    """The smooth part of an image: medians of tiles, interpolated.
+    """The smooth part of an image: medians of tiles, lines between their middles and beyond.
 
     Parameters
     ----------
     tiles : Tiles
     sample : numpy.ndarray
         (k, nx): the image on ``tiles.all_rows``; NaN is ignored.
+    size : int
+        Columns of a tile, about.
     """
 
-    def __init__(self, tiles, sample):
-        width = sample.shape[1] // max(1, round(sample.shape[1] / TILE))
+    def __init__(self, tiles, sample, size=TILE):
+        width = sample.shape[1] // max(1, round(sample.shape[1] / size))
         levels = _medians(tiles, width, sample)
         if np.isnan(levels).any():
             finite = levels[np.isfinite(levels)]
             levels[np.isnan(levels)] = np.median(finite) if finite.size else 0.0
         middles = width * np.arange(levels.shape[1]) + (width - 1) / 2
-        across = np.arange(sample.shape[1])
         self.level = float(np.median(levels))
-        self._grid = np.array([np.interp(across, middles, row) for row in levels], np.float32)
-        self.is_negative = bool((self._grid < 0).any())
+        low, part = _on_line(middles, sample.shape[1])
+        high = np.minimum(low + 1, len(middles) - 1)
+        grid = levels[:, low] + part * (levels[:, high] - levels[:, low])
+        self._grid = grid.astype(np.float32)
         at = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
-        place = np.interp(np.arange(tiles.edges[-1]), at, np.arange(len(at)))
-        self._low = np.minimum(place.astype(int), max(len(at) - 2, 0))
-        self._part = (place - self._low).astype(np.float32)
+        self._low, part = _on_line(at, tiles.edges[-1])
+        self._part = part.astype(np.float32)
+        # Between the middles it is no lower than at them; beyond, the ends are the lowest.
+        ends = np.empty((2, sample.shape[1]), np.float32)
+        self.rows(np.array([0, tiles.edges[-1] - 1]), ends)
+        self.is_negative = bool((self._grid < 0).any() or (ends < 0).any())
 
     def rows(self, rows, out):
         """Write the background of some rows to ``out``, (k, nx).
@@ -107,10 +115,19 @@ class Background:
         return out
 
 
+def _on_line(middles, length):
+    """Return the middle before each place, and the part of the way from it to the next one."""
+    if len(middles) == 1:
+        return np.zeros(length, int), np.zeros(length)
+    places = np.arange(length)
+    low = np.clip(np.searchsorted(middles, places, side="right") - 1, 0, len(middles) - 2)
+    return low, (places - middles[low]) / (middles[low + 1] - middles[low])
+
+
 def _medians(tiles, width, sample):
     """Return the median of each tile, (rows of tiles, tiles in a row); NaN for an empty one."""
     count = sample.shape[1] // width
-    step = _COLUMN_STEP if width >= TILE // 2 else 1
+    step = _COLUMN_STEP if width >= _WIDE else 1
     median = np.median if np.isfinite(sample).all() else np.nanmedian
     out = np.empty((len(tiles.rows), count))
     first = 0

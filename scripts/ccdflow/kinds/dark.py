@@ -35,7 +35,7 @@ class Dark(Light):
     counted = words
     short = "combined darks"
     stage = 3
-    version = 3
+    version = 4
     type = "dark"
     block = "dark"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")

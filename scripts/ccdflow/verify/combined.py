@@ -113,17 +113,19 @@ class _Made:
         return rows, stack
 
     def light(self, rows):
-        """Return the light around the pixels of some rows: medians of boxes of the sample."""
+        """Return the light around the pixels of some rows: medians of boxes, interpolated."""
         if self._light is None:
             sampled, stack = self.sample(measuring.MODEL_ROWS)
             # As the members are: medians of even numbers of float32 are float32.
             stack = stack.astype(np.float32)
-            light = np.zeros(stack.shape[1:])
+            light = np.zeros(self.shape)
             for tail in tails_of(self.header):
                 y, x = place_of(self.header, tail)
                 inside = np.flatnonzero((sampled >= y.start) & (sampled < y.stop))
-                light[inside, x] = measuring.box_medians(stack[:, inside, x])
-            self._light = light[measuring.nearest(sampled, self.shape[0])]
+                light[y, x] = measuring.smooth_light(
+                    sampled[inside] - y.start, stack[:, inside, x], y.stop - y.start
+                )
+            self._light = light
         return self._light[rows]
 
     def compare(self, part):

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.interpolate import interp1d
 
-_TILE, _ROWS, _COLUMNS = 64, 8, 4
+_TILE, _ROWS, _COLUMNS, _WIDE = 64, 8, 4, 32
 _STANDS_OUT, _SHARP, _BRIGHT = 4.0, 3.0, 2500.0
 
 
-def tiles(ny):
+def tiles(ny, size=_TILE):
     """Return the edges of the tiles of `ny` rows, and the rows of each that are looked at."""
-    edges = np.linspace(0, ny, max(1, round(ny / _TILE)) + 1).round().astype(int)
+    edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
     for low, high in pairwise(edges):
         step = max(1, (high - low) // _ROWS)
@@ -35,13 +36,15 @@ class Smooth:
         (k, nx): the rows that `tiles` names.
     ny : int
         Rows of the image.
+    size : int
+        Rows and columns of a tile, about.
     """
 
-    def __init__(self, sample, ny):
-        edges, rows = tiles(ny)
+    def __init__(self, sample, ny, size=_TILE):
+        edges, rows = tiles(ny, size)
         nx = sample.shape[1]
-        width = nx // max(1, round(nx / _TILE))
-        count, step = nx // width, _COLUMNS if width >= _TILE // 2 else 1
+        width = nx // max(1, round(nx / size))
+        count, step = nx // width, _COLUMNS if width >= _WIDE else 1
         ends = np.cumsum([0, *map(len, rows)])
         medians = np.array(
             [
@@ -55,16 +58,19 @@ class Smooth:
         known = np.isfinite(medians)
         medians[~known] = np.median(medians[known]) if known.any() else 0.0
         middles = width * np.arange(count) + (width - 1) / 2
-        self._grid = np.array([np.interp(np.arange(nx), middles, line) for line in medians])
+        self._grid = along(middles, medians.T, np.arange(nx)).T
         self._at = (edges[:-1] + edges[1:] - 1) / 2
 
     def rows(self, first, stop):
         """Return the light of some rows: (k, nx)."""
-        place = np.interp(np.arange(first, stop), self._at, np.arange(len(self._at)))
-        low = np.minimum(place.astype(int), max(len(self._at) - 2, 0))
-        high = np.minimum(low + 1, len(self._at) - 1)
-        part = (place - low)[:, None]
-        return self._grid[low] * (1 - part) + self._grid[high] * part
+        return along(self._at, self._grid, np.arange(first, stop))
+
+
+def along(middles, values, places):
+    """Return values at places of the first axis: lines between the middles and beyond them."""
+    if len(middles) == 1:
+        return np.repeat(values, len(places), axis=0)
+    return interp1d(middles, values, axis=0, fill_value="extrapolate")(places)
 
 
 def _median(values):

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ccdflow.verify.light import along
 from ccdflow.verify.meanings import MAD_TO_SIGMA
 
 MODEL_ROWS, FIGURE_ROWS = 64, 128
@@ -50,13 +51,37 @@ def box_medians(sample):
         for x in range(0, nx, _BOX[1]):
             box = sample[:, y : y + _BOX[0], x : x + _BOX[1]]
             finite = box[np.isfinite(box)]
-            light[y : y + _BOX[0], x : x + _BOX[1]] = np.median(finite) if finite.size else 0.0
+            light[y : y + _BOX[0], x : x + _BOX[1]] = np.median(finite) if finite.size else np.nan
     return light
 
 
-def nearest(rows, ny):
-    """Return for each row of an image which of some sampled rows is nearest."""
-    return np.searchsorted((rows[1:] + rows[:-1]) / 2, np.arange(ny))
+def smooth_light(sampled, sample, ny):
+    """Return the light of an amplifier: medians of boxes, and planes between their middles.
+
+    Parameters
+    ----------
+    sampled : numpy.ndarray
+        (k,): the sampled rows, counted from the amplifier's first.
+    sample : numpy.ndarray
+        (n, k, nx).
+    ny : int
+        Rows of the amplifier.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx)
+    """
+    places = sampled, np.arange(sample.shape[2])
+    middles = [
+        [part.mean() for part in np.split(place, range(length, len(place), length))
+         if 4 * len(part) >= length or len(place) < length]
+        for place, length in zip(places, _BOX, strict=True)
+    ]  # fmt: skip
+    boxes = box_medians(sample)[:: _BOX[0], :: _BOX[1]][: len(middles[0]), : len(middles[1])]
+    boxes[np.isnan(boxes)] = np.nan_to_num(np.nanmedian(boxes))
+    lines = along(middles[1], boxes.T, places[1]).T
+    return along(middles[0], lines, np.arange(ny))
 
 
 def scatter(values):

@@ -15,6 +15,8 @@ from ccdflow.verify.meanings import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED
 _LEAST_FLAT, _UNLIT_BELOW = 1e-3, 0.2
 _OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 _OWN_LIGHT = 4.0
+_TILE = 24
+"""Rows and columns of the tiles of a dark."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def light_of(plane, place):
         values = plane.data[place].astype(np.float64)
         level = 0.0 if plane.first.get("BIASKEY") else float(np.median(values[::4]))
         values -= level
-        around = Smooth(values[np.concatenate(tiles(len(values))[1])], len(values))
+        sampled = np.concatenate(tiles(len(values), _TILE)[1])
+        around = Smooth(values[sampled], len(values), _TILE)
         light = np.empty(values.shape, np.float32)
         for low in range(0, len(values), 64):
             rows = slice(low, min(low + 64, len(values)))
