@@ -51,7 +51,7 @@ def test_a_file_that_is_cut_while_it_is_in_use_raises_an_error(image):
 
 
 def test_nothing_maps_a_file():
-    """A page that a disk does not give ends the process (SIGBUS): no error, and no other product."""
+    """A page that a disk does not give ends the process (SIGBUS), and with it all other jobs."""
     mapping = re.compile(r"memmap\(|memmap=True|mmap\.mmap\((?!-1)")
     opening = re.compile(r"fits\.open\((?!io\.BytesIO|.*memmap=False)")
     found = [
