@@ -128,6 +128,7 @@ def start(
             lock.check_places(results)
             # Release the lock if the start fails.
             held = None if dry else stack.enter_context(lock.take(results))
+            reading = replace(reading, is_folding=inventory.is_folding(results))
             state = ""
             if sealed and not forced and not asked:
                 state = seal.state(values, reading.cameras, chain)

@@ -20,7 +20,17 @@ from urllib.parse import unquote
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.run import batches, claims, failures, ledger, lock, session, summary, worker
+from ccdflow.run import (
+    batches,
+    claims,
+    failures,
+    inventory,
+    ledger,
+    lock,
+    session,
+    summary,
+    worker,
+)
 from ccdflow.run.describe import others
 from ccdflow.run.progress import Progress
 
@@ -233,11 +243,12 @@ class Steward:
         """Return the sources of a product in words: its raw frame, its members, its night."""
         job = self.job(product)
         if job.kind == self.chain.first.name:
-            return self.session.context.row_of(job.product).file
+            return inventory.shown_name(self.session.context.row_of(job.product).file)
         group = self.session.context.groups.get(job.product)
         if group is not None:
-            return group.files[0] if len(group.files) == 1 else f"{len(group.files)} frames"
-        return f"night {job.night}" if job.night else "all nights"
+            first = inventory.shown_name(group.files[0]) if group.files else ""
+            return first if len(group.files) == 1 else f"{len(group.files)} frames"
+        return f"night {inventory.shown_name(job.night)}" if job.night else "all nights"
 
     def line(self, product):
         """Return the line on a job for a dry run and for Snakemake's log."""
