@@ -317,3 +317,40 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box,
     assert sorted(problems) == ["first/", "second/"]
     assert problems["first/"].startswith("leads into a tree of more than 50 folders")
     assert found == before
+
+
+# -- results on a disk that does not tell capitals -----------------------------------------------
+
+
+@pytest.fixture
+def folding(monkeypatch):
+    """Let the results lie in such a file system, as exFAT or that of macOS."""
+    monkeypatch.setattr(inventory, "is_folding", lambda results: True)
+
+
+def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell_them(
+    box, folding
+):  # fmt: skip
+    for number, file in enumerate(("A.fits", "a.fits.gz", "Dark/x.fits", "dark/y.fits", "b.fits")):
+        box.put(file, number, size=SMALL, packed=file.endswith(".gz"))
+    box.run()
+    rows = inventory.load_store(box.results).rows
+    aside = {file: row.reason for file, row in rows.items() if row.status == "set aside"}
+    assert aside.keys() == {"A.fits", "a.fits.gz", "dark/y.fits"}
+    assert "as a.fits.gz, as the disk of the results does not tell capitals" in aside["A.fits"]
+    assert "one in the folder of Dark/x.fits, as the disk" in aside["dark/y.fits"]
+    assert (box.results / "reduced/Dark/x.fits").is_file()
+    assert box.run().jobs == []
+
+
+def test_capitals_are_told_from_small_letters_here(box):
+    """And nothing is refused for them."""
+    for number, file in enumerate(("A.fits", "a.fits", "Dark/x.fits", "dark/y.fits")):
+        box.put(file, number, size=SMALL, packed=False)
+    box.run()
+    assert not inventory.is_folding(box.results)
+    assert len(list((box.results / "reduced").rglob("*.fits"))) == 7
+    # Where they are not, two names lead to one file.
+    (box.results / ".CCDFLOW").symlink_to(".ccdflow")
+    (box.results / ".ccdflow/LOCK").symlink_to("lock")
+    assert inventory.is_folding(box.results)

@@ -269,6 +269,15 @@ def plain(text):
     return name if len(name) <= _GROUP else f"{name[: _GROUP - 9]}-{_digest(text)}"
 
 
+def folded(name):
+    """Return what of a name in a path no capitals change: some file systems do not tell them.
+
+    >>> folded("flat_R") == folded("flat_r"), folded("g 1") == folded("g_1")
+    (True, True)
+    """
+    return plain(name).casefold()
+
+
 def _letters(text):
     return re.sub(r"[^\w.+-]+", "_", str(text), flags=re.ASCII).strip("._") or "unknown"
 

@@ -171,7 +171,8 @@ def _check_folders(settings, folders):
             value=settings["results"],
             allowed="a path without { } < >",
         )
-    raw, results = Path(settings["raw"]).resolve(), Path(settings["results"]).resolve()
+    # `Path.resolve` ends in an error at a link that leads to itself.
+    raw, results = (Path(os.path.realpath(settings[name])) for name in ("raw", "results"))
     if results == raw or raw in results.parents:
         raise UserError(
             "the results would lie inside the raw folder, and be taken for raw frames",

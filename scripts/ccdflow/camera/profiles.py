@@ -41,7 +41,15 @@ def load_cameras(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError("the folder of camera profiles is missing", file=folder)
-    paths = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    try:
+        # `glob` would find nothing in a folder that may not be read.
+        paths = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
+    except OSError as error:
+        raise UserError(
+            f"the folder of camera profiles cannot be read ({error.strerror or error})",
+            file=folder,
+            remedy="check its permissions and its disk",
+        ) from None
     by_name = {}
     for path in paths:
         if by_name.setdefault(path.stem, path) != path:

@@ -109,6 +109,15 @@ def write_all(file, data):
         data = data[file.write(data) :]
 
 
+def unless_missing(error):
+    """Raise the error of a walk through folders, unless a folder is not there.
+
+    `os.walk` passes over folders that cannot be read: what is in them would count as absent.
+    """
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
 def stamp_of(path):
     """Return size, mtime and ctime (ns) of a file, or () where there is none.
 

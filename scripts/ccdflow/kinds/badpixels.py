@@ -9,7 +9,7 @@ from ccdflow import paths
 from ccdflow.detector.history import combine_nights
 from ccdflow.files.headertext import printable
 from ccdflow.kinds import pixel_tables
-from ccdflow.kinds.detector import DETECTOR, measurements_of, pixels_of
+from ccdflow.kinds.detector import DETECTOR, PIXELS, measurements_of, names_of, pixels_of
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
@@ -48,11 +48,11 @@ class BadPixels(Kind):
         for group in DETECTOR.groups(context):
             epoch = dict(group.shared)["epoch"]
             alike.setdefault((pixels_of(group.shared), epoch), []).append(group)
+        setups = {each: (each[1], tuple(zip(PIXELS, each[0], strict=True))) for each in alike}
+        names = names_of(setups.values())
         for (pixels, epoch), groups in alike.items():
-            camera, size, ccdsum, window, part = pixels
-            parts = [size, ccdsum.strip().replace(" ", "x"), window]
-            parts += [digest(part)[:6]] if part else []
-            product = paths.bad_pixels(camera, "_".join(filter(None, parts)), epoch)
+            camera, size, *_ = pixels
+            product = paths.bad_pixels(camera, names[setups[pixels, epoch]], epoch)
             nights = tuple(sorted({group.night for group in groups}))
             members = tuple(group.product for group in groups)
             shared = (("size", size), ("epoch", epoch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import cached_property, partial
 
 import numpy as np
@@ -27,7 +28,7 @@ from ccdflow.run.job import Group, Size, Step, Use
 
 _SETUP = ("ccdsum", "window", "readmode", "gain")
 # What names the pixels of a frame: gain and speed of the readout make no other pixels.
-_PIXELS = ("camera", "size", "ccdsum", "window", "part")
+PIXELS = ("camera", "size", "ccdsum", "window", "part")
 
 
 def setup_of(context, row):
@@ -45,7 +46,7 @@ def setup_of(context, row):
 def pixels_of(setup):
     """Return the part of a setup, or of what a group shares, that names its pixels."""
     found = dict(setup)
-    return tuple(found[name] for name in _PIXELS)
+    return tuple(found[name] for name in PIXELS)
 
 
 def name_of(setup):
@@ -55,6 +56,28 @@ def name_of(setup):
     parts += [found.get("readmode", ""), found.get("gain", "") and f"g{found['gain']}"]
     parts += [digest(found["part"])[:6]] if found["part"] else []
     return "_".join(filter(None, parts))
+
+
+def names_of(setups):
+    """Return the names of setups, none of which is another's, whether in capitals or not.
+
+    Parameters
+    ----------
+    setups : collection of (str, tuple)
+        Night and setup.
+
+    Returns
+    -------
+    dict
+        {(night, setup): name}
+    """
+    names = {each: name_of(each[1]) for each in setups}
+    taken = {each: (each[0], each[1][0], paths.folded(name)) for each, name in names.items()}
+    counts = Counter(taken.values())
+    return {
+        each: f"{name}_{digest(each[1])[:6]}" if counts[taken[each]] > 1 else name
+        for each, name in names.items()
+    }
 
 
 class NightDetector(Kind):
@@ -112,10 +135,10 @@ class NightDetector(Kind):
                 row = context.store.rows[master.files[0]]
                 setup = setup_of(context, row)
                 found.setdefault((master.shown, setup), []).append(master)
-        groups = {}
+        groups, names = {}, names_of(found)
         for (night, setup), masters in found.items():
             camera = dict(setup)["camera"]
-            product = paths.measured_detector(camera, night, name_of(setup))
+            product = paths.measured_detector(camera, night, names[night, setup])
             steps = tuple(
                 Step(
                     kind.name,

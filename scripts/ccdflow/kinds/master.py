@@ -384,11 +384,14 @@ class MasterKind(Kind):
         for (night, camera, shared, *how), rows in alike.items():
             for more, part in self.split(context, rows):
                 found[night, camera, (*shared, *more), *how] = part
-        names = Counter((night, self._name(camera, shared)) for night, camera, shared, *_ in found)
+        # A file system may not tell capitals: filters r and R.
+        names = Counter(
+            (night, paths.folded(self._name(camera, shared))) for night, camera, shared, *_ in found
+        )
         groups = {}
         for (night, camera, shared, geometry, recipe), rows in found.items():
             name = self._name(camera, shared)
-            if names[night, name] > 1:
+            if names[night, paths.folded(name)] > 1:
                 name += "_" + digest([geometry, recipe, shared])[:6]
             product = paths.combined(night, name)
             files, nights = tuple(row.file for row in rows), {row.night for row in rows}

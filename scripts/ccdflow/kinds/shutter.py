@@ -12,7 +12,7 @@ from ccdflow.detector import choosing, shutter
 from ccdflow.kinds import detecting, pixel_tables
 from ccdflow.kinds.association import taken
 from ccdflow.kinds.combining import short
-from ccdflow.kinds.detector import DETECTOR, epoch_of, name_of, pixels_of, setup_of
+from ccdflow.kinds.detector import DETECTOR, epoch_of, name_of, names_of, pixels_of, setup_of
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
@@ -92,7 +92,7 @@ class Shutter(Kind):
         for flat in FLAT.groups(context):
             setup = setup_of(context, context.store.rows[flat.files[0]])
             alike.setdefault((flat.shown, setup), []).append(flat)
-        groups = {}
+        groups, named = {}, names_of(alike)
         for (night, setup), flats in alike.items():
             series = {}
             for flat in flats:
@@ -107,7 +107,7 @@ class Shutter(Kind):
             if not usable:
                 continue
             camera = dict(setup)["camera"]
-            product = paths.shutter_map(camera, night, name_of(setup))
+            product = paths.shutter_map(camera, night, named[night, setup])
             shared = (*setup, ("epoch", epoch_of(context, camera, night)))
             names = {use.product for use in usable}
             files = sorted({f for flat in flats if flat.product in names for f in flat.files})

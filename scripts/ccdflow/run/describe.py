@@ -6,7 +6,7 @@ from collections import Counter
 
 from ccdflow import paths
 from ccdflow.run.context import reduced
-from ccdflow.run.inventory import ARRIVING, OK, RAW_MISSING, SET_ASIDE
+from ccdflow.run.inventory import ARRIVING, OK, RAW_MISSING, SET_ASIDE, shown_name
 
 # At most so many products to be moved away are named.
 _MOST_LINES = 5
@@ -205,11 +205,12 @@ def sources(plan, job):
     """Return the sources of a job's product in words: its raw frame, its members, its night."""
     context = plan.context
     if job.kind == context.chain.first.name:
-        return context.row_of(job.product).file
+        return shown_name(context.row_of(job.product).file)
     group = context.groups.get(job.product)
     if group is not None:
-        return group.files[0] if len(group.files) == 1 else f"{len(group.files)} frames"
-    return f"night {job.night}" if job.night else "all nights"
+        first = shown_name(group.files[0]) if group.files else ""
+        return first if len(group.files) == 1 else f"{len(group.files)} frames"
+    return f"night {shown_name(job.night)}" if job.night else "all nights"
 
 
 def line(plan, job):

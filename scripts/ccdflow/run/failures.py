@@ -33,6 +33,11 @@ _REMEDIES = {
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
     errno.ENOMEM: "run again with fewer --cores, or with more memory",
     errno.ENAMETOOLONG: "give the raw file a shorter name",
+    **dict.fromkeys(
+        (errno.EINVAL, errno.EILSEQ),
+        "the file system of the results may not take this name: rename the raw file, or keep the"
+        " results on another disk",
+    ),
     errno.EFBIG: "the file system allows no file of this size: keep the results on another",
 }
 _REPORT = "run again; if it fails again, report it with its log"

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
@@ -335,6 +336,8 @@ class Settings:
         Bytes that a frame may ask for.
     settle : float
         Seconds during which an incomplete file counts as still being written.
+    is_folding : bool
+        Whether the results lie in a file system to which capitals are small letters.
     """
 
     raw: Path
@@ -342,6 +345,7 @@ class Settings:
     reduction: dict
     frame_memory: int
     settle: float
+    is_folding: bool = False
 
 
 def update(store, settings, *, now=None, progress=None, again=frozenset(), cores=1):
@@ -393,6 +397,8 @@ def update(store, settings, *, now=None, progress=None, again=frozenset(), cores
     for file, problem in problems.items():
         store.add(replace(unread_row(file), status=SET_ASIDE, reason=problem))
     _refuse_twins(store, found)
+    if settings.is_folding:
+        _refuse_spellings(store, found)
     return sorted(set(store.rows) - set(found) - set(problems))
 
 
@@ -645,6 +651,7 @@ def shown_name(file):
 # Snakemake makes a third more.
 _PATH_MAX = 2000
 _TWIN = "would become the same product as"
+_TWIN_FOLDER = f"{_TWIN} one in the folder of"
 
 
 def _refuse_twins(store, found):
@@ -665,6 +672,49 @@ def _refuse_twins(store, found):
             if others and row.status != ARRIVING and not row.gone:
                 reason = f"{_TWIN} {', '.join(others)}; move one of them out of the raw folder"
                 store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
+
+
+def _refuse_spellings(store, found):
+    """Set aside raw files whose products would be in the place of others, but for capitals.
+
+    Of two spellings of a folder the frames of the first one are reduced; of two files none is.
+    """
+    spelled, owner = {}, {}
+    for file in sorted(found):
+        product = PurePosixPath(paths.reduced(file))
+        for path in (*reversed(product.parents[:-1]), product):
+            first = spelled.setdefault(_folded(path), str(path))
+            owner.setdefault(_folded(path), file)
+            if first != str(path):
+                _refuse_spelling(store, file, owner[_folded(path)], is_file=path == product)
+                break
+
+
+def _refuse_spelling(store, file, other, *, is_file):
+    for name, beside in ((file, other), (other, file)) if is_file else ((file, other),):
+        row = store.rows[name]
+        if row.status != ARRIVING and not row.gone:
+            reason = (
+                f"{_TWIN if is_file else _TWIN_FOLDER} {beside}, as the disk of the results does"
+                " not tell capitals: rename one of them, or keep the results on another disk"
+            )
+            store.rows[name] = replace(row, status=SET_ASIDE, reason=reason)
+
+
+def _folded(path):
+    return unicodedata.normalize("NFC", str(path)).casefold()
+
+
+def is_folding(results):
+    """Tell whether capitals are small letters to the file system of a results folder.
+
+    False where the folder holds nothing yet.
+    """
+    lock, capitals = Path(results) / paths.LOCK, Path(results) / paths.LOCK.upper()
+    try:
+        return capitals.samefile(lock)
+    except OSError:
+        return False
 
 
 def _folders(files):

@@ -286,7 +286,7 @@ def unfolded(results):
     A stop of the machine may leave an empty file.
     """
     top = Path(results) / paths.DONE
-    for folder, _, names in os.walk(top):
+    for folder, _, names in os.walk(top, onerror=whole.unless_missing):
         for name in sorted(names):
             if name.endswith(".json") and not name.startswith("."):
                 path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them

@@ -136,9 +136,11 @@ def check_places(results):
     Snakemake makes the folders of records and logs itself, and ends with a traceback if it cannot.
     """
     folders = (paths.STATE, paths.DONE, paths.LOGS, paths.BATCHES)
-    files = (paths.LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY)
+    files = (paths.LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY, paths.SEAL)
     for name in (*folders, *files):
         path = results / name
-        if os.path.lexists(path) and path.is_dir() != (name in folders):
+        fits = path.is_dir() if name in folders else path.is_file()
+        # What a link led to may be gone: a note of that name is written anew.
+        if not fits and path.exists():
             number = errno.ENOTDIR if name in folders else errno.EISDIR
             raise unwritable(results, OSError(number, os.strerror(number), str(path)))

@@ -106,7 +106,7 @@ def state(values, cameras, chain):
 
 
 def _refuse_files(folder):
-    for _, _, names in os.walk(folder):
+    for _, _, names in os.walk(folder, onerror=whole.unless_missing):
         if names:
             raise _Unknown
 

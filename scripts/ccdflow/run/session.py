@@ -122,12 +122,13 @@ def start(
         If another run is at work, a folder is missing, or results cannot be written.
     """
     results = Path(values["results"])
-    reading = reading_settings(values)
-    lock.check_places(results)
     with _no_collection(), ExitStack() as stack:
-        # Release the lock if the start fails.
-        held = None if dry else stack.enter_context(lock.take(results))
         try:
+            reading = reading_settings(values)
+            lock.check_places(results)
+            # Release the lock if the start fails.
+            held = None if dry else stack.enter_context(lock.take(results))
+            reading = replace(reading, is_folding=inventory.is_folding(results))
             state = ""
             if sealed and not forced and not asked:
                 state = seal.state(values, reading.cameras, chain)
@@ -394,19 +395,28 @@ def finish(session):
         The last lines of the run.
     failed : bool
         Whether a job failed, or a frame is set aside and ``strict`` counts that as a failure.
+
+    Raises
+    ------
+    UserError
+        If the notes cannot be written, or what the last lines tell cannot be read.
     """
     if session.seal:
         return session.seal.closing, session.seal.is_failure
+    try:
+        return _finish(session)
+    except OSError as error:
+        raise lock.unwritable(session.context.results, error) from None
+
+
+def _finish(session):
     context, moved, whole_plan = session.context, [], session.plan
     is_idle = not (whole_plan.jobs or whole_plan.retire or session.busy or session.dry)
     described = session.describe() if session.state and is_idle else []
     if not session.dry:
         if session.lock is not None:
             moved = list(filter(None, [lock.moved_line(session.lock, context.results)]))
-        try:
-            _take_in(session)
-        except OSError as error:
-            raise lock.unwritable(context.results, error) from None
+        _take_in(session)
     # The ledger has what the jobs came to; their records are removed.
     ended = replace(context, jobs={}, elsewhere={})
     # Jobs whose sources went with the folder failed for that alone: one line says it.

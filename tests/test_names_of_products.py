@@ -1,0 +1,50 @@
+"""Two things never become one product, whatever a file system makes of their names."""
+
+import pytest
+import small_chain
+from small_frames import begin
+
+from ccdflow import kinds
+
+
+def groups_of(chain, tmp_path, raw):
+    """Return {kind: its groups} of a plan."""
+    (tmp_path / "out").mkdir()
+    running = begin(raw, tmp_path / "out" / "results", {"simcam": chain.profile},
+                    detector={"enabled": True})  # fmt: skip
+    running.lock.close()
+    found = {}
+    for group in running.context.groups.values():
+        found.setdefault(group.kind, []).append(group)
+    return found, running.context.wanted
+
+
+def test_filters_that_differ_in_capitals_have_flats_of_their_own(tmp_path):
+    """Bessell's R and Sloan's r, also where a file system tells no capitals (macOS, exFAT)."""
+    for number, band in enumerate(("r", "R", "g")):
+        chain = small_chain.make(
+            tmp_path / "raw" / str(number), biases=1, darks=(), science=(), flats=(("r", 2),),
+            cards={"FILTER": band}, seed=number + 1,
+        )  # fmt: skip
+    groups, _ = groups_of(chain, tmp_path, tmp_path / "raw")
+    names = {dict(group.shared)["filter"]: group.product.lower() for group in groups["flat"]}
+    assert len(names) == len(set(names.values())) == 3
+    # Only names that are ambiguous have digits behind them.
+    assert names["g"].endswith("_g.fits")
+
+
+@pytest.mark.parametrize("modes", [("1 MHz", "1_MHz"), ("Fast/1", "FAST 1")])
+def test_readout_modes_that_look_alike_have_products_of_their_own(tmp_path, modes):
+    """Of every kind that names the readout: masters, bad pixels of a night, shutters."""
+    for number, mode in enumerate(modes):
+        chain = small_chain.make(
+            tmp_path / "raw" / str(number), biases=3, darks=((60.0, 3),), science=(),
+            flats=(("g", 3, 4.0), ("g", 3, 2.0)), cards={"READMODE": mode}, seed=number + 1,
+        )  # fmt: skip
+    groups, wanted = groups_of(chain, tmp_path, tmp_path / "raw")
+    for kind in ("bias", "dark", "flat", "detector", "shutter"):
+        # Flats of two exposures are two groups of each mode, or one.
+        assert len(groups[kind]) % 2 == 0, kind
+        assert {dict(group.shared)["readmode"] for group in groups[kind]} == set(modes), kind
+    assert len({product.lower() for product in wanted}) == len(wanted)
+    assert {kind.name for kind in kinds.CHAIN} >= groups.keys()
