@@ -1,6 +1,7 @@
 """The adapter between Snakemake and the library's steward of the run."""
 
 import atexit
+import gc
 import logging
 import os
 import sys
@@ -10,12 +11,16 @@ from pathlib import Path
 SNAKEFILE = Path(workflow.snakefile).absolute().parents[1] / "Snakefile"
 sys.path.insert(0, str(SNAKEFILE.parent / "scripts"))
 
+# Nothing that is imported is garbage, and looking for it takes 0.1 s.
+gc.disable()
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
 from ccdflow.run import batches, host, messages, steward, summary
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
+
+gc.enable()
 
 # If another workflow uses this one, `module ccdflow: config:` gives the settings.
 IS_MODULE = host.is_module(workflow, SNAKEFILE)

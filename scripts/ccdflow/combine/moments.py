@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, median
 
 CLIP = 5.0
 _START_VALUES = 20_000
@@ -36,12 +36,14 @@ def clipped_moments(values):
         NaN for fewer than two finite values.
     """
     values = np.ravel(values)
-    values = values[np.isfinite(values)]
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = values[finite]
     if len(values) < 2:
         return Moments(float("nan"), float("nan"), len(values))
     start = values[:: len(values) // _START_VALUES + 1]
-    mean = float(np.median(start))
-    sigma = MAD_TO_SIGMA * float(np.median(np.abs(start - mean)))
+    mean = float(median(start))
+    sigma = MAD_TO_SIGMA * float(median(np.abs(start - mean)))
     if sigma == 0:  # more than half of the values agree
         mean, sigma = _moments(values)
     count = 0

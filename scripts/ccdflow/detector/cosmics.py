@@ -13,7 +13,6 @@ in its pixel a star lies.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 VERSION = 2
 """Raise it when a change finds other pixels: frames that are searched are made again."""
@@ -121,7 +120,9 @@ class _Stars:
     """
 
     def __init__(self, data, errors, bad):
+        # Imported in functions, because scipy adds 0.15 s to the start of runs without such frames.
         from astroscrappy.utils import medfilt3, sepmedfilt9
+        from scipy import ndimage
 
         around = sepmedfilt9(data)
         self._errors = errors
@@ -151,6 +152,8 @@ class _Stars:
 
     def without(self, hits):
         """Take hits that a star may be out of an image of them, (ny, nx) bool, in place."""
+        from scipy import ndimage
+
         at = np.nonzero(hits & self.extended)
         is_sharp = self._is_sharp(*at)
         # The middle of a wide track is as smooth as a star: it goes with its edges.
@@ -190,6 +193,8 @@ class _Stars:
 
     def spare(self, hits, guard):
         """Tell whether there are no more hits in stars than elsewhere, within the guard."""
+        from scipy import ndimage
+
         stars = np.zeros_like(hits)
         stars[tuple(self._peaks)] = True
         stars = ndimage.binary_dilation(stars, _ROUND) & ~self._bad

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, median
 
 # Darker frames are no flats, and cost no more than their median.
 LEAST = 1000.0
@@ -36,16 +36,16 @@ def even_level(small):
     """
     if small.size < _FEWEST or min(small.shape) < 2 * _BOXES:
         return None
-    level = float(np.median(small))
+    level = float(median(small))
     if not level >= LEAST:
         return None
-    noise = MAD_TO_SIGMA * float(np.median(np.abs(np.diff(small, axis=1)))) / 2**0.5
+    noise = MAD_TO_SIGMA * float(median(np.abs(np.diff(small, axis=1)))) / 2**0.5
     above = small[:, 2:-2] - np.maximum(small[:, :-4], small[:, 4:])
     if np.count_nonzero(above > _STAR * max(noise, 1e-3 * level)) > max(2, _STARS * small.size):
         return None
     rows, columns = (np.arange(_BOXES + 1) * length // _BOXES for length in small.shape)
     for y0, y1 in pairwise(rows):
         for x0, x1 in pairwise(columns):
-            if not abs(float(np.median(small[y0:y1, x0:x1])) / level - 1) <= _UNEVEN:
+            if not abs(float(median(small[y0:y1, x0:x1])) / level - 1) <= _UNEVEN:
                 return None
     return level

@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ccdflow.robust import MAD_TO_SIGMA_SHORT
+from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 # Rows, and columns of each, that the figures are taken from: of the LFC 1 ms.
 MOST_ROWS, MOST_COLUMNS = 1024, 128
@@ -225,8 +225,8 @@ def _inside(values, least=0.0):
     finite = np.isfinite(values)
     if not finite.any():
         return finite
-    off = np.abs(values - np.median(values[finite]))
-    spread = MAD_TO_SIGMA_SHORT * float(np.median(off[finite]))
+    off = np.abs(values - median(values[finite]))
+    spread = MAD_TO_SIGMA_SHORT * float(median(off[finite]))
     return finite & (off <= 5 * max(spread, least)) if spread or least else finite
 
 
@@ -234,7 +234,7 @@ def _root_mean_square(values, kept):
     if not kept.any():
         return float("nan")
     chosen = values[kept]
-    off = np.abs(chosen - np.median(chosen)).astype(np.float64)
+    off = np.abs(chosen - median(chosen)).astype(np.float64)
     return float(np.sqrt(np.mean(np.square(off))))
 
 
@@ -303,7 +303,7 @@ def _of_strip(sample, recipe):
     columns = _clipped_means(strip)
     # If a strip has structure, the noise about the levels is that of the structure.
     noise = max(min(sample.noise, _from_row_to_row(strip, least=1.0)[0][0]), 0.3)
-    off = columns - np.median(columns)
+    off = columns - median(columns)
     limit = max(_AGREE * noise, 5 * noise / np.sqrt(count))
     odd = np.abs(off) > limit
     if not odd.any():
@@ -376,7 +376,7 @@ def seam_warnings(samples, amplifiers):
 
 def _step(left, right, left_data, right_data):
     """Return (column, step) of a seam that is not at the split, or None."""
-    step = float(np.median(right.own) - np.median(left.own))
+    step = float(median(right.own) - median(left.own))
     profile, columns = [], []
     for sample, data in ((left, left_data), (right, right_data)):
         levels = np.asarray(sample.levels, dtype=np.float64)[:_FOR_A_PIXEL, np.newaxis]

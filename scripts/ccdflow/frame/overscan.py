@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.errors import FrameError
-from ccdflow.robust import MAD_TO_SIGMA_SHORT
+from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,9 @@ def noise_about_levels(strips, along):
         deviation = np.abs(values - centre)
         # A sample is enough for the threshold, and faster.
         sample = deviation.ravel()[:: max(1, deviation.size // 20000)]
-        spread = MAD_TO_SIGMA_SHORT * float(np.median(sample[np.isfinite(sample)]))
+        if strip.dtype.kind == "f":
+            sample = sample[np.isfinite(sample)]
+        spread = MAD_TO_SIGMA_SHORT * float(median(sample))
         kept = deviation[deviation <= 5 * max(spread, 1.0)]
         squares += float(np.square(kept, dtype=np.float64).sum()) * k / (k - 1)
         count += kept.size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, median
 
 _ROWS, _LAG = 64, 4
 # Differences beyond so many sigma are of stars; the variance of a normal distribution cut there.
@@ -37,7 +37,7 @@ def level_and_noise(first, second):
     steps = (second[:, lag:] - first[:, : first.shape[1] - lag]).ravel()
     steps = steps[np.isfinite(steps)]
     rms = _clipped_rms(steps) / 2**0.5 if steps.size else None
-    return {"sky": float(np.median(values)), "sky_rms": rms}
+    return {"sky": float(median(values)), "sky_rms": rms}
 
 
 def _clipped_rms(steps):
@@ -46,7 +46,7 @@ def _clipped_rms(steps):
     The median absolute deviation is a start only: of whole numbers it is one itself.
     """
     squares = np.square(steps, dtype=np.float64)
-    sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5
+    sigma = MAD_TO_SIGMA * float(median(squares)) ** 0.5
     sigma = sigma or float(np.mean(squares)) ** 0.5
     for _ in range(_ROUNDS):
         kept = squares[squares <= (_CLIP * sigma) ** 2]

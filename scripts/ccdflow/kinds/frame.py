@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -481,7 +481,7 @@ def _statistics(frame, image, sample, levels):
         inside = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
         if min(inside.shape) >= BOXES:
             level = [levels[amplifier.name]] if amplifier.name in levels else []
-            yield {"amplifier": amplifier.name, **asdict(frame_statistics(inside, level))}
+            yield {"amplifier": amplifier.name, **vars(frame_statistics(inside, level))}
 
 
 def _native(image):

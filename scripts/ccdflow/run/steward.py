@@ -93,11 +93,15 @@ class Steward:
         if self.session is not None:
             return
         self.host = host
+        # What a plan makes stays until the end of the run.
+        gc.disable()
         try:
             self._begin()
         except UserError as error:
             self._sum_up(error=self.line_of(error), busy=isinstance(error, lock.Busy))
             raise
+        finally:
+            gc.enable()
 
     def _begin(self):
         host, dry = self.host, self.host.is_dry
