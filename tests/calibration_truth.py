@@ -74,7 +74,7 @@ def readouts(shape=SHAPE, *, overscan=OVERSCAN, **more):
             gain=gain,
             read_noise=noise,
             level_variance=share * (noise**2 + 1 / 12)
-            + (median_rounding(overscan) if share else 0),
+            + (median_rounding(overscan, noise) if share else 0),
             **more,
         )
         for part, name, gain, noise in zip(

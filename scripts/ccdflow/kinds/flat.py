@@ -37,7 +37,7 @@ class Flat(Light):
     counted = words
     short = "combined flats"
     stage = 4
-    version = 3
+    version = 4
     type = "flat"
     block = "flat"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")

@@ -12,6 +12,7 @@ from ccdflow.verify.comparing import Differs
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
+_MANY = 2000
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ def readouts_of(header, first, reduced, bias):
 def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, factor=1.0):
     """Raise unless a card has the noise of a level: to 6 %, and to a part of its rounding.
 
-    How often the median of very many pixels is a whole number depends on their noise; the product
-    takes 0.6 of the rounding of one pixel where it may be all of it.
+    Older versions took 0.6 of the rounding of a pixel for the median of very many, where it is
+    all of it.
     """
     noise = level_noise(header, tail, read_noise, rounding)
     is_frame = card(header, "OSCAXIS", tail) == "frame"
@@ -133,7 +134,6 @@ def level_noise(header, tail, read_noise, rounding):
     places = [slices_of(strip) for strip in strips.split()]
     if axis == "frame":
         count = sum((y.stop - y.start) * (x.stop - x.start) for y, x in places)
-        count = min(count, 4096)
     else:
         count = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
                     for y, x in places)  # fmt: skip
@@ -153,8 +153,14 @@ def _drawn(count, statistic, noise):
     if statistic == "mean":
         return noise / count**0.5
     rng = np.random.default_rng(18)
-    trials = max(min(20_000, 2_000_000 // count), 500)
+    trials = min(20_000, 2_000_000 // count) if count <= _MANY else 20_000
     # The noise has its rounding in it already; the level is anywhere between two whole numbers.
     quieter, level = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((trials, 1))
-    values = np.round(rng.standard_normal((trials, count)) * quieter + level)
-    return float(np.mean((np.median(values, axis=1) - level[:, 0]) ** 2) ** 0.5)
+    if count <= _MANY:
+        values = rng.standard_normal((trials, count)) * quieter + level
+    else:
+        # The middle two of very many: normal, and a gap apart that is exponential.
+        middle = rng.standard_normal((trials, 1)) * quieter * (np.pi / 2 / count) ** 0.5 + level
+        gap = rng.exponential(quieter * (2 * np.pi) ** 0.5 / count, (trials, 1))
+        values = middle + gap * (0.0 if count % 2 else np.array([-0.5, 0.5]))
+    return float(np.mean((np.median(np.round(values), axis=1) - level[:, 0]) ** 2) ** 0.5)
