@@ -43,7 +43,7 @@ class Associations(Kind):
             return
         needs = [group.product for group in _groups(context)]
         # A master that is refused while the run goes on gives way to another, or to none.
-        is_open = any(map(context.will_be_made, _sources(context)))
+        is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
         if needs:
             basis = self.basis(context, None)
             planner.want(self, self.place, "", basis, needs=needs, is_open=is_open)
@@ -236,10 +236,12 @@ def _groups(context):
 
 def _sources(context):
     """Yield the reduced frames and masters of all calibrated frames."""
+    steps = {}
     for group in _groups(context):
         yield from map(reduced, group.files)
-        for step in group.steps:
-            yield from (use.product for use in step.uses)
+        steps.update((id(step), step) for step in group.steps)
+    for step in steps.values():
+        yield from (use.product for use in step.uses)
 
 
 def _is_refused(context, group):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from functools import cached_property, partial
 
@@ -321,7 +322,7 @@ def pixels_for(context, row):
         for group in DETECTOR.groups(context):
             key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
             found.setdefault(key, {}).setdefault(group.night, []).append(group.product)
-        return found
+        return {key: (sorted(nights), nights) for key, nights in found.items()}
 
     own = tuple(row.facts[name] for name in (*_SETUP, "part"))
     setup = context.lookup(
@@ -330,10 +331,10 @@ def pixels_for(context, row):
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
 
     def choose():
-        nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, {})
-        before = sorted(night for night in nights if night <= row.night)
-        most = context.settings["detector"]["nights"]
-        chosen = before[-most:] if before else sorted(nights)[:1]
+        none = ([], {})
+        in_order, nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, none)
+        end, most = bisect_right(in_order, row.night), context.settings["detector"]["nights"]
+        chosen = in_order[max(0, end - most) : end] if end else in_order[:1]
         return tuple(product for night in reversed(chosen) for product in nights[night])
 
     return context.lookup(("pixels for", row.night, *key), choose)

@@ -11,6 +11,7 @@ from statistics import median
 
 from ccdflow import paths
 from ccdflow.frame.judging import NOISE, NOISIER
+from ccdflow.run.context import reduced
 
 # Kinds and cameras that are named at the end of a run; the table has every frame.
 MOST = 12
@@ -41,15 +42,17 @@ def found(rows, record_of):
     """
     said, noises, levels, even = defaultdict(list), {}, {}, []
     for row in rows:
-        for part in row.reason.split("; "):
-            if part.startswith(PREFIX):
-                said[row.file].append((LEFT_OVER, part.removeprefix(PREFIX)))
-        record = record_of(paths.reduced(row.file))
+        if PREFIX in row.reason:
+            for part in row.reason.split("; "):
+                if part.startswith(PREFIX):
+                    said[row.file].append((LEFT_OVER, part.removeprefix(PREFIX)))
+        record = record_of(reduced(row.file))
         if record is None:
             continue
-        # A record's data are JSON text until they are read.
-        data = dict(record.data)
-        said[row.file] += map(tuple, data.get("warnings", ()))
+        # A record's data are JSON text until they are read: once.
+        data = dict(record.data.items())
+        if warned := data.get("warnings"):
+            said[row.file] += map(tuple, warned)
         noises[row.file] = row, data.get("noises", {})
         if "even" in data:
             even.append((row, data["even"]))
@@ -88,7 +91,7 @@ def _unlike_biases(noises):
                     of_biases[key].append(noise)
     usual = {key: max(median(values), _QUIETEST) for key, values in of_biases.items()}
     found = {}
-    for file, (row, own) in noises.items():
+    for file, (row, own) in noises.items() if usual else ():
         texts = []
         for name, noise in own.items():
             normal = next((usual[key] for key in _keys(row, name) if key in usual), None)

@@ -151,11 +151,14 @@ def helps_of(records):
     """
     found = defaultdict(list)
     for record in records:
-        if record.status != ledger.MADE or not record.data.get("helps"):
+        if record.status != ledger.MADE:
             continue
-        masters = {kind: product for kind, product, _ in record.basis["masters"]}
-        for kind, values in record.data["helps"].items():
-            found[kind, masters[kind], record.data["unit"]].append(values)
+        # The data are JSON text until they are read: once.
+        data = dict(record.data.items())
+        if data.get("helps"):
+            masters = {kind: product for kind, product, _ in record.basis["masters"]}
+            for kind, values in data["helps"].items():
+                found[kind, masters[kind], data["unit"]].append(values)
     order = {"bias": 0, "dark": 1, "flat": 2}
     return [
         Help(kind, product, len(values), Effect(*_mean(values)), unit)

@@ -182,13 +182,13 @@ class Science(Kind):
             for record in records
             if record.status == ledger.REFUSED
         ]
-        made = [record for record in records if record.status == ledger.MADE]
+        made = [_lacks(record) for record in records if record.status == ledger.MADE]
         lines = lines[:_MOST_LINES] + _more(lines)
         why = _why_missing(context)
         for kind in STEPS:
-            lines += _lacking(f"without {kind}", made, lambda r, kind=kind: why(r).get(kind))
-        lines += _lacking("without UNCERT", made, lambda r: r.data["uncertain"])
-        return lines + helping.lines(made)
+            lines += _lacking(f"without {kind}", made, lambda one, kind=kind: why(*one).get(kind))
+        lines += _lacking("without UNCERT", made, lambda one: one[2])
+        return lines + helping.lines(records)
 
     def section(self, context, night):
         """Return the section on what the masters did to the frames of a night."""
@@ -235,6 +235,13 @@ def _more(lines):
     return [f"... and {rest} more, see {paths.ASSOCIATIONS}"] if rest > 0 else []
 
 
+def _lacks(record):
+    """Return (product, kinds of masters that it lacks, why it has no uncertainty)."""
+    # The data are JSON text until they are read: once.
+    data = dict(record.data.items())
+    return record.product, data["missing"], data["uncertain"]
+
+
 def _why_missing(context):
     """Return what gives {kind: why a calibrated frame lacks it}; thousands have the same steps.
 
@@ -242,9 +249,9 @@ def _why_missing(context):
     """
     known = {}
 
-    def why(record):
-        group = context.groups.get(record.product)
-        if group is None or not record.data["missing"]:
+    def why(product, missing, _):
+        group = context.groups.get(product)
+        if group is None or not missing:
             return {}
         row = context.store.rows[group.files[0]]
         alike = (row.recipe, row.geometry, *map(id, group.steps))
@@ -257,7 +264,7 @@ def _why_missing(context):
 
 def _lacking(what, made, why):
     """Return a line on how many frames lack something, with the reason of the first, or none."""
-    found = [(record.product, text) for record in made if (text := why(record))]
+    found = [(one[0], text) for one in made if (text := why(one))]
     if not found:
         return []
     number = f"{len(found)} of {len(made)} calibrated frames"

@@ -281,9 +281,12 @@ def load_store(results):
         return HeaderStore()
     is_older = data.get("reading") != READING or data["facts"] != list(_FACTS)
     store = HeaderStore(shared=data["shared"], table=tuple(data["table"]))
+    decode, is_same = json.JSONDecoder().raw_decode, data["facts"] == list(_FACTS)
     for line in lines:
-        file, stamp, values, *rest = json.loads(line)
-        facts = Facts.of(dict(zip(data["facts"], values, strict=True)))
+        file, stamp, values, *rest = decode(line)[0]
+        facts = (
+            Facts(values) if is_same else Facts.of(dict(zip(data["facts"], values, strict=True)))
+        )
         store.add(Row(file, _OLDER if is_older else tuple(stamp), facts, *rest))
     store.saved = {} if is_older else dict(store.rows)
     return store

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -43,19 +43,19 @@ class Kept(Mapping):
     ----------
     text : str
         A JSON object.
-    common : dict, optional
-        Values shared with other records, for keys that are absent from the text.
+    common : str, optional
+        Another one: values shared with other records, for keys that are absent from the text.
     """
 
     __slots__ = ("common", "text")
 
-    def __init__(self, text, common=None):
+    def __init__(self, text, common=""):
         self.text = text
         self.common = common
 
     def _mapping(self):
-        own = json.loads(self.text)
-        return {**self.common, **own} if self.common else own
+        own = _decode(self.text)[0]
+        return {**_parsed(self.common), **own} if self.common else own
 
     def __getitem__(self, name):
         return self._mapping()[name]
@@ -66,9 +66,25 @@ class Kept(Mapping):
     def __len__(self):
         return len(self._mapping())
 
+    def items(self):
+        """Return the items of a dict that is parsed once; `Mapping` would parse it for each."""
+        return self._mapping().items()
 
-def _compact(value):
-    return json.dumps(value, separators=(",", ":"))
+
+def _kept(values):
+    return values if isinstance(values, Kept) else Kept(_compact(dict(values.items())))
+
+
+@lru_cache(1000)
+def _parsed(text):
+    """Return the values of a text that many records share; nobody changes them."""
+    return json.loads(text)
+
+
+# `json.loads` takes as long to look for blanks around a text, of which these have none.
+_decode = json.JSONDecoder().raw_decode
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+_canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +130,7 @@ class Record:
     def as_dict(self):
         """Return a JSON-able form."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**values, "basis": dict(self.basis), "data": dict(self.data)}
+        return {**values, "basis": dict(self.basis.items()), "data": dict(self.data.items())}
 
     @classmethod
     def from_dict(cls, values):
@@ -193,8 +209,11 @@ def readable_record(path):
 
 # -- the ledger on disk ----------------------------------------------------------------------------
 
-# These parts of a basis differ between any two products.
-_OWN = ("file", "fingerprint", "members")
+# These parts of a basis are the same for many products; all others are a product's own.
+_COMMON = frozenset(
+    ("arithmetic", "camera", "detector", "geometry", "header", "masters", "missing", "recipe",
+     "search", "settings", "shared", "version")
+)  # fmt: skip
 # The parts of a line: the record's short values, its own part of the basis, and its data.
 _SHORT = ("product", "kind", "key", "status", "reason", "stamp", "content", "boot")
 _BETWEEN = "\t"
@@ -202,8 +221,9 @@ _BETWEEN = "\t"
 
 def common(record):
     """Return the part of a record's basis that many records share, without parsing it."""
-    is_kept = isinstance(record.basis, Kept)
-    return (record.basis.common or {}) if is_kept else record.basis
+    if not isinstance(record.basis, Kept):
+        return record.basis
+    return _parsed(record.basis.common) if record.basis.common else {}
 
 
 class Ledger(dict):
@@ -222,14 +242,15 @@ class Ledger(dict):
     def _packed(self, record):
         if isinstance(record.basis, Kept):
             return record
-        own = {name: record.basis[name] for name in _OWN if name in record.basis}
-        common = {name: value for name, value in record.basis.items() if name not in own}
-        basis, data = Kept(_compact(own), self.shared(common)), Kept(_compact(dict(record.data)))
+        own = {name: value for name, value in record.basis.items() if name not in _COMMON}
+        common = {name: value for name, value in record.basis.items() if name in _COMMON}
+        basis, data = Kept(_compact(own), self.shared(common)), _kept(record.data)
         return replace(record, basis=basis, data=data)
 
     def shared(self, common):
-        """Return the shared copy of an equal dict (interning)."""
-        return self._common.setdefault(json.dumps(common, sort_keys=True), common)
+        """Return the text of a dict, one object for all that are equal."""
+        text = _canonical(common)
+        return self._common.setdefault(text, text)
 
     @property
     def is_saved(self):
@@ -249,7 +270,7 @@ def load(results):
     bases, texts = [ledger.shared(basis) for basis in first["bases"]], {}
     for line in lines:
         short, own, data = line.split(_BETWEEN)
-        *values, index = json.loads(short)
+        *values, index = _decode(short)[0]
         # Share one text between the thousands of equal ones.
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
         product, kind, key, status, reason, stamp, content, boot = values
@@ -265,9 +286,9 @@ def save(results, ledger):
     """Write the ledger if it changed. Returns whether it was written."""
     if ledger.is_saved:
         return False
-    bases = {id(record.basis.common): record.basis.common for record in ledger.values()}
-    places = {name: place for place, name in enumerate(bases)}
-    first = {"fields": _SHORT, "bases": list(bases.values())}
+    bases = dict.fromkeys(record.basis.common for record in ledger.values())
+    places = {text: place for place, text in enumerate(bases)}
+    first = {"fields": _SHORT, "bases": [json.loads(text or "{}") for text in bases]}
     lines = (_line(ledger[product], places) for product in sorted(ledger))
     written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact(first)], lines))
     ledger.saved = dict(ledger)
@@ -276,7 +297,7 @@ def save(results, ledger):
 
 def _line(record, places):
     values = [getattr(record, name) for name in _SHORT]
-    short = _compact([*values, places[id(record.basis.common)]])
+    short = _compact([*values, places[record.basis.common]])
     return _BETWEEN.join((short, record.basis.text, record.data.text))
 
 
