@@ -13,7 +13,9 @@ import yaml
 ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
 # conda's names where they are not pip's.
-CONDA_NAMES = {"python-isal": "isal", "matplotlib-base": "matplotlib"}
+CONDA_NAMES = {
+    "python-isal": "isal", "matplotlib-base": "matplotlib", "inotify_simple": "inotify-simple",
+}  # fmt: skip
 
 
 def pip_pins(name):
@@ -78,7 +80,7 @@ def _brought_by(names):
 
 
 def test_every_import_of_the_library_is_a_direct_dependency():
-    names = {"PIL": "pillow", "yaml": "pyyaml"}
+    names = {"PIL": "pillow", "yaml": "pyyaml", "inotify_simple": "inotify-simple"}
     files = [path for folder in ("scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     own = {path.stem for path in files} | {"ccdflow"}
     imported = {name for path in files for name in _imports(path)} - own - sys.stdlib_module_names

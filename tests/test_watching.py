@@ -76,7 +76,7 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_p
     raw, results, told, rounds = tmp_path / "raw", tmp_path / "results", Told(), []
     values = settings_of(raw, results, chain)
     watched = watch_of(values, told, after=rounds.append)
-    thread = threading.Thread(target=watched.run)
+    thread = threading.Thread(target=watched.run, daemon=True)
     thread.start()
     count = len(list(observe(top / "raw", raw, every=0.1)))
     calibrated = [f"calibrated/science_g{number}.fits" for number in (1, 2)]
@@ -100,7 +100,7 @@ def is_idle(watched):
     """Tell whether no round comes any more: nothing is new for a while."""
     before = dict(watched._seen)
     time.sleep(0.5)
-    return watched._seen == before and not watched._again
+    return watched._seen == before and not watched._due
 
 
 def test_another_run_at_work_is_waited_for_and_said_once(night, tmp_path):
@@ -126,7 +126,7 @@ def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(night, tmp_pat
     values = settings_of(raw, tmp_path / "results", chain)
     raw.rmdir()
     watched = watch_of(values, told)
-    thread = threading.Thread(target=watched.run)
+    thread = threading.Thread(target=watched.run, daemon=True)
     thread.start()
     wait_until(lambda: told.lines)
     time.sleep(0.2)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.figures import names_of, night_figures
 from ccdflow.kinds.picture import file_picture, first_image
-from ccdflow.kinds.writing import drawing_module
+from ccdflow.kinds.writing import drawing_module, drawn_once
 from ccdflow.pages import values as page
 from ccdflow.pages.biassections import combined_section, noise_section, trend_section
 from ccdflow.paths import reduced
@@ -90,16 +90,22 @@ def _combined(context, group):
         predicted=tuple(each["predicted_noise"] for each in figures),
         rejected=data.get("rejected", -1),
         pixels=data.get("pixels", 0),
-        pictures=_combined_picture(context, group, data) if made else (),
+        pictures=_combined_picture(context, group, record) if made else (),
     )
 
 
-def _combined_picture(context, group, data):
+def _combined_picture(context, group, record):
+    what = (str(context.results), record.product, record.key, record.content)
+    png = drawn_once(what, lambda: _draw_combined(context, group, record.data))
+    return (page.Picture(png, f"The combined bias {group.product}: image, profiles, distribution"),)
+
+
+def _draw_combined(context, group, data):
     row = context.row_of(reduced(data["members"][0]))
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     image = first_image(context, group.product, geometry, recipe)
     pictures = drawing_module("combinedpicture")
-    png = pictures.combined_bias_picture(
+    return pictures.combined_bias_picture(
         pictures.CombinedPanels(
             Path(group.product).stem,
             image,
@@ -110,7 +116,6 @@ def _combined_picture(context, group, data):
             recipe=data["recipe"],
         )
     )
-    return (page.Picture(png, f"The combined bias {group.product}: image, profiles, distribution"),)
 
 
 def _amplifier_figures(figures, name):
@@ -153,7 +158,10 @@ def trend(context, groups, highlight=None):
         )
         for group, figures in found
     ]
-    png = pictures.trend_picture(points, highlight=highlight)
+    png = drawn_once(
+        ("trend", repr(points), highlight),
+        lambda: pictures.trend_picture(points, highlight=highlight),
+    )
     return (page.Picture(png, "Bias level, read noise and combined noise over the nights"),)
 
 

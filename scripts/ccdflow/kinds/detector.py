@@ -25,7 +25,7 @@ from ccdflow.pages.page import Section
 from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
 from ccdflow.run.inventory import digest
-from ccdflow.run.job import Group, Size, Step, Use
+from ccdflow.run.job import MASTERS, Group, Size, Step, Use
 
 _SETUP = ("ccdsum", "window", "readmode", "gain")
 # What names the pixels of a frame: gain and speed of the readout make no other pixels.
@@ -92,6 +92,7 @@ class NightDetector(Kind):
     stage = 5
     version = 2
     place = "detector/"
+    reach = MASTERS
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):

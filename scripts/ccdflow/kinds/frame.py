@@ -26,7 +26,7 @@ from ccdflow.kinds.small_pictures import is_drawn, leave
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.inventory import ARRIVING, OK, SET_ASIDE, Row, digest
-from ccdflow.run.job import Size
+from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.ledger import Record
 
 
@@ -42,6 +42,7 @@ class Frame(Kind):
     todo = "reduce"
     stage = 1
     place = "reduced/"
+    reach = FRAMES
     why_moved = "raw file missing, and the product is damaged"
 
     def has_name(self, product):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ccdflow.run.job import Size
+from ccdflow.run.job import ARCHIVE, Size
 
 
 class Kind:
@@ -41,6 +41,9 @@ class Kind:
         The folder of its products, with a slash at the end; or its one file.
     why_moved : str
         Why one that no row is about is moved away.
+    reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
+        What one of them is about: a new frame of the sky changes at once products of frames and of
+        its night, no master, and those of all nights later.
     type : str
         The image type of the raw frames that are combined to it; '' where it is not combined.
         Statistics are recorded of reduced frames of this type.
@@ -57,6 +60,7 @@ class Kind:
     version = 1
     header = 1
     place = ""
+    reach = ARCHIVE
     type = ""
     why_moved = "no frame or setting asks for it any longer"
 

@@ -18,7 +18,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger
 from ccdflow.run.context import asks_for, is_wanted, reduced
 from ccdflow.run.inventory import OK, SET_ASIDE, copies, digest
-from ccdflow.run.job import Group, Size
+from ccdflow.run.job import MASTERS, Group, Size
 
 # Nights whose figures a night's page shows beside its own.
 TREND_NIGHTS = 30
@@ -65,6 +65,7 @@ class MasterKind(Kind):
     memory_setting = "limits: combine_memory"
     todo = "make"
     place = "combined/"
+    reach = MASTERS
     header = 2
 
     @property

@@ -16,6 +16,7 @@ from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
 from ccdflow.pages.framesections import aside_section, frames_section, provenance_section
 from ccdflow.run.inventory import ARRIVING
+from ccdflow.run.job import NIGHTS
 
 # Raise it when a change alters any page or the overview: all of them are then written again.
 PAGES = 5
@@ -31,6 +32,7 @@ class NightPage(Kind):
     rule = "page"
     words = ("night's page", "nights' pages")
     place = "nights/"
+    reach = NIGHTS
 
     @property
     def versions(self):

@@ -20,7 +20,7 @@ from ccdflow.pages.values import Picture
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.inventory import OK, digest
-from ccdflow.run.job import Size
+from ccdflow.run.job import NIGHTS, Size
 
 # Raise it when a change alters any picture: all pictures and pages are then made again.
 PICTURES = 4
@@ -38,6 +38,7 @@ class NightPicture(Kind):
     file = ""
     short = "pictures"
     place = "nights/"
+    reach = NIGHTS
 
     def has_name(self, product):
         """Tell whether a path is that of the picture of a night."""

@@ -29,7 +29,7 @@ from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, is_wanted, reduced
 from ccdflow.run.inventory import OK, SET_ASIDE, digest
-from ccdflow.run.job import Size
+from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.ledger import Record
 
 # Frames that are named at the end of a run.
@@ -52,6 +52,7 @@ class Science(Kind):
     version = ARITHMETIC
     header = 2
     place = "calibrated/"
+    reach = FRAMES
     why_moved = "its reduced frame is not there any more"
 
     def has_name(self, product):

@@ -21,7 +21,7 @@ from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.inventory import digest
-from ccdflow.run.job import Group, Step, Use
+from ccdflow.run.job import MASTERS, Group, Step, Use
 
 # Flats of one filter tell of the shutter if their longest exposure is so many times their shortest,
 # and that one is at most so many seconds.
@@ -59,6 +59,7 @@ class Shutter(Kind):
     todo = "make"
     stage = 5
     place = "detector/"
+    reach = MASTERS
     why_moved = "there are no flats of several exposures any more"
 
     def has_name(self, product):

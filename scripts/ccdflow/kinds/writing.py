@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from importlib import import_module
 
 from ccdflow.files import whole
@@ -43,6 +44,31 @@ def write_text(context, job, basis, content):
 
 
 _LOADING = threading.RLock()
+# Pictures drawn lately: a page that is written again shows most of them unchanged.
+_MOST_DRAWN = 32
+_drawn = OrderedDict()
+
+
+def drawn_once(what, draw):
+    """Return a picture, drawn only if this process has not drawn it lately.
+
+    Parameters
+    ----------
+    what : hashable
+        All that the picture depends on.
+    draw : callable
+        Returns the bytes of a PNG.
+
+    Returns
+    -------
+    bytes
+    """
+    if what not in _drawn:
+        _drawn[what] = draw()
+    _drawn.move_to_end(what)
+    while len(_drawn) > _MOST_DRAWN:
+        _drawn.popitem(last=False)
+    return _drawn[what]
 
 
 def drawing_module(name):

@@ -49,9 +49,12 @@ def visible(text: object) -> str:
     str
         Printable characters only, always fit for UTF-8.
     """
+    text = str(text)
+    if text.isprintable():
+        return text
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in str(text)
+        for letter in text
     )
 
 

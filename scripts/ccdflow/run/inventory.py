@@ -351,7 +351,9 @@ class Settings:
     is_folding: bool = False
 
 
-def update(store, settings, *, now=None, progress=None, again=frozenset(), cores=1):
+def update(
+    store, settings, *, now=None, progress=None, again=frozenset(), cores=1, only=None,
+):  # fmt: skip
     """Bring the store up to date with the raw folder.
 
     Parameters
@@ -367,6 +369,8 @@ def update(store, settings, *, now=None, progress=None, again=frozenset(), cores
         Products whose raw files are read again where they are set aside; None for all.
     cores : int
         How many processes may read headers.
+    only : dict of str to tuple, optional
+        The files to read, with their stamps; the folder is not looked through then.
 
     Returns
     -------
@@ -374,7 +378,7 @@ def update(store, settings, *, now=None, progress=None, again=frozenset(), cores
         Files that were there before and are not any more; their rows are still in the store.
     """
     now = time.time() if now is None else now
-    found, problems = look_through(settings.raw)
+    found, problems = look_through(settings.raw) if only is None else (only, {})
     basis = _Basis(settings)
     stale = [
         file

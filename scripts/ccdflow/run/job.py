@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 
 from ccdflow import paths
 
+# What a product is about (`ccdflow.kinds.kind.Kind.reach`).
+FRAMES, MASTERS, NIGHTS, ARCHIVE = "a frame", "a master", "a night", "all nights"
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -352,12 +352,21 @@ def fold(results, ledger, *, verify):
             unmade.append(record)
             if record.status != REFUSED:
                 continue
-        elif verify:
+        elif verify and not _is_known(results, ledger.get(record.product), record):
             if not is_as_made(results, record):
                 continue
             record = replace(record, stamp=stamp_of(Path(results) / record.product))
         ledger[record.product] = replace(record, boot=boot_id())
     return files, unmade
+
+
+def _is_known(results, known, record):
+    """Tell whether this process took a record in before, and its product's file is as it was."""
+    return (
+        known is not None
+        and (known.key, known.content, known.stamp) == (record.key, record.content, record.stamp)
+        and known.stamp == stamp_of(Path(results) / record.product)
+    )
 
 
 def remove_records(results, files):

@@ -87,7 +87,7 @@ class Session:
 
 def start(
     values, *, chain, dry, progress=None, forced=frozenset(), asked=frozenset(), sealed=False,
-    cores=1,
+    cores=1, notes=None,
 ):  # fmt: skip
     """Begin a run: lock the folder, bring inventory and ledger up to date, and plan.
 
@@ -111,6 +111,8 @@ def start(
         its context. Without this everything is read and planned.
     cores : int
         How many processes may read headers.
+    notes : callable, optional
+        Called under the lock; returns inventory and ledger, as `read_notes` does.
 
     Returns
     -------
@@ -137,7 +139,7 @@ def start(
                 session = _sealed(values, reading, chain, dry, held, found)
             else:
                 session = _begin(
-                    values, reading, chain, dry, held, progress, (forced, asked), cores
+                    values, reading, chain, dry, held, progress, (forced, asked), cores, notes
                 )
                 session.state = state
         except OSError as error:
@@ -176,13 +178,23 @@ def _sealed(values, reading, chain, dry, held, found):
     return Session(plan.Plan(empty, {}, []), dry, held, seal=found)
 
 
-def _begin(values, reading, chain, dry, held, progress, named, cores):
+def read_notes(results):
+    """Return inventory and ledger of a results folder.
+
+    Returns
+    -------
+    store : ccdflow.run.inventory.HeaderStore
+    records : ccdflow.run.ledger.Ledger
+    """
+    return inventory.load_store(results), ledger.load(results)
+
+
+def _begin(values, reading, chain, dry, held, progress, named, cores, notes):
     forced, asked = named
     again = None if chain.first.name in forced else frozenset(forced) | frozenset(asked)
     results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
-    store = inventory.load_store(results)
-    records = ledger.load(results)
+    store, records = notes() if notes else read_notes(results)
     files, unmade = ledger.fold(results, records, verify=True)
     take_aside(store, unmade)
     gone = inventory.update(store, reading, progress=progress, again=again, cores=cores)

@@ -1,8 +1,10 @@
 """Watching a raw folder: each new frame is reduced, calibrated and shown as soon as it is complete.
 
-A round is a run of its own: it takes the lock, plans, makes what is wanted by the same executor
-that makes batches, and lets the lock go. So its products are those of `snakemake`, and a run beside
-it or after it finds nothing that it would do otherwise.
+A whole round is a run of its own: it takes the lock, plans, makes what is wanted by the executor
+that makes batches, and lets the lock go. Between whole rounds a new frame leads to a short one:
+its night alone is planned (`ccdflow.run.warm`), and tables and overviews wait for the next whole
+round. So all products are those of `snakemake`, and a run beside it or after it finds nothing that
+it would do otherwise.
 """
 
 from __future__ import annotations
@@ -11,15 +13,26 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ccdflow.errors import CcdflowError, UserError
-from ccdflow.run import failures, ledger, lock, rawfolder, session, worker
-from ccdflow.run.inventory import ARRIVING
+from ccdflow.run import arrivals, failures, ledger, lock, rawfolder, session, warm, worker
+from ccdflow.run.inventory import ARRIVING, SET_ASIDE
+from ccdflow.run.patience import NoAnswer, Patience
 
 PAUSE = 1.0
 """Seconds between two looks at the raw folder."""
+LIMIT = 30.0
+"""Seconds after which a folder that does not answer is named."""
 # A problem that stays (no folder, a full disk, another run) is tried again after so many seconds.
 _PATIENCE = 10.0
+# A whole round follows a short one after so many seconds, and after so many times what the last
+# whole one took: at most a sixth of the time goes into them.
+_REST, _REST_TIMES = 2.0, 5
+# Where the kernel tells of frames the folder is looked through all the same, for what it missed.
+_LOOK = 10.0
+# Frames set aside that a round names one by one.
+_MOST_ASIDE = 5
 
 
 @dataclass
@@ -36,12 +49,20 @@ class Round:
         Why the round could not be done, or ''.
     arriving : int
         Frames that are still being written.
+    is_short : bool
+        Whether new frames alone were planned.
     """
 
     records: list = field(default_factory=list)
     nights: list = field(default_factory=list)
     problem: str = ""
     arriving: int = 0
+    is_short: bool = False
+
+    @property
+    def is_made(self):
+        """Whether a product was made."""
+        return any(record.status == ledger.MADE for record in self.records)
 
 
 class Watch:
@@ -60,9 +81,16 @@ class Watch:
         Seconds between two looks at the folder.
     after : callable, optional
         Called with each `Round` in which a product was made.
+    way : {'auto', 'events', 'polling'}
+        How frames are noticed.
+    limit : float
+        Seconds after which a folder that does not answer is named.
     """
 
-    def __init__(self, values, *, chain, cores=2, say=print, pause=PAUSE, after=None):
+    def __init__(
+        self, values, *, chain, cores=2, say=print, pause=PAUSE, after=None,
+        way=arrivals.AUTO, limit=LIMIT,
+    ):  # fmt: skip
         self.values = values
         self.chain = chain
         self.cores = cores
@@ -70,47 +98,192 @@ class Watch:
         self.pause = pause
         self.after = after or (lambda _: None)
         self.is_ended = threading.Event()
-        self._seen = {}
-        self._again = 0.0
-        self._told = ""
+        self._way = way
+        self._patience = Patience(limit)
+        self._quiet = arrivals.Quiet(values["raw"])
+        self._warm = None
+        # Files as the last round found them; those of them that were incomplete.
+        self._seen, self._arriving = {}, set()
+        self._looked, self._gone = 0.0, set()
+        # When a whole round is due, how long the last one took, and the last sign of life.
+        self._due, self._took, self._moved = 0.0, 0.0, 0.0
+        self._told, self._aside = "", {}
 
     def end(self):
         """End the watch after the round that is at work."""
         self.is_ended.set()
 
+    # -- the loop ----------------------------------------------------------------------------------
+
     def run(self):
-        """Watch until `end` is called."""
+        """Watch until `end` is called; then make what is left to be made."""
         # As in a run: threads that wait for the disk let others go on at once.
         sys.setswitchinterval(0.0003)
-        before = {}
-        while not self.is_ended.is_set():
+        source = self._open()
+        try:
+            while not self.is_ended.is_set():
+                if self._step(source) is not None and source.is_lost:
+                    source.close()
+                    source = self._open()
+        finally:
+            source.close()
+        if self._due and "round" not in self._patience.hanging:
+            self._wait_for(lambda: self.round(self._seen), "round")
+
+    def _open(self):
+        """Return how frames are noticed; say why the folder is looked through."""
+        # What came before it was opened is found by a look.
+        self._looked = 0.0
+        source, why = arrivals.source(self.values["raw"], self._way, self.is_ended.wait)
+        if why:
+            self.say(f"the raw folder is looked through every {self.pause:g} s ({why})")
+        return source
+
+    def _step(self, source):
+        """Wait for frames and do one round, if there is something to do.
+
+        Returns
+        -------
+        dict or None
+            All raw frames with their times, if the folder was looked through.
+        """
+        found, news = None, source.news(self.pause)
+        ready = self._quiet.of_news(news)
+        is_time_to_look = time.monotonic() - self._looked >= _LOOK
+        if news.is_more or is_time_to_look or not self._looked:
             found = self._look()
             if found is not None:
-                quiet = {file: stamp for file, stamp in found.items() if before.get(file) == stamp}
-                if self._is_due(quiet, found):
-                    self.round(quiet)
-                before = found
-            self.is_ended.wait(self.pause)
+                ready |= self._quiet.of(found)
+        ready = {file: at for file, at in ready.items() if self._seen.get(file) != at}
+        if source.way == arrivals.POLLING:
+            ready = self._answering(ready)
+        if ready or self._is_due():
+            self._wait_for(lambda: self._do(ready), "round")
+        return found
 
     def _look(self):
         """Return the names and times of all raw frames; None where the folder cannot be read."""
+        raw = self.values["raw"]
         try:
-            return rawfolder.list_raw(self.values["raw"])
+            found = self._patience.ask("look", lambda: rawfolder.list_raw(raw))
+        except NoAnswer:
+            self._complain(f"{raw} has not answered for {self._patience.seconds:g} s")
+            return None
         except (CcdflowError, OSError) as error:
             self._complain(str(error))
             return None
+        self._looked = time.monotonic()
+        self._gone = self._seen.keys() - found.keys()
+        return found
 
-    def _is_due(self, quiet, found):
-        """Tell whether a file that stayed as it was for a pause is new, or one has gone."""
-        is_new = any(self._seen.get(file) != stamp for file, stamp in quiet.items())
-        is_time = self._again and time.monotonic() >= self._again
-        return is_new or is_time or not self._seen.keys() <= found.keys()
+    def _answering(self, ready):
+        """Return those files that can be read to their end within the limit.
+
+        What is read here comes from memory afterwards. A folder of another machine may hang.
+        """
+        found = {}
+        for file, stamp in ready.items():
+            path = Path(self.values["raw"]) / file
+            try:
+                self._patience.ask(f"read {file}", lambda path=path: _read_through(path))
+                found[file] = stamp
+            except NoAnswer:
+                self._complain(f"{file} has not been read within {self._patience.seconds:g} s")
+            except OSError:
+                # The round says what is wrong with it.
+                found[file] = stamp
+        return found
+
+    def _is_due(self):
+        """Tell whether a whole round is due, or a file has gone."""
+        return bool(self._gone or (self._due and time.monotonic() >= self._due))
+
+    def _wait_for(self, work, name):
+        """Do a round; say where it does not come back, and go on waiting."""
+        self._moved = time.monotonic()
+        while True:
+            try:
+                return self._patience.ask(name, work, moved=lambda: self._moved)
+            except NoAnswer:
+                self._complain(
+                    f"a round has not come on for {self._patience.seconds:g} s: {self._at_work()}"
+                )
+                if self.is_ended.wait(self.pause):
+                    return None
+
+    def _at_work(self):
+        return f"check the disks of {self.values['raw']} and {self.values['results']}"
 
     def _complain(self, text):
         """Say a problem once, until another one or none has taken its place."""
         if text and text != self._told:
             self.say(f"waiting: {text}")
         self._told = text
+
+    # -- rounds ------------------------------------------------------------------------------------
+
+    def _do(self, ready):
+        """Do a short round for new frames where that is enough, else a whole one."""
+        if ready and self._warm is not None and not self._is_due():
+            done = self._short(ready)
+            if done is not None:
+                return done
+        here = {file: at for file, at in self._seen.items() if file not in self._gone}
+        return self.round(here | ready)
+
+    def _short(self, ready):
+        """Make the products of new frames and of their night; None where that is not enough."""
+        done, began = Round(is_short=True), time.monotonic()
+        try:
+            with lock.take(Path(self.values["results"])):
+                if not self._warm.is_current():
+                    return None
+                part = self._warm.plan(ready)
+                self._moved = time.monotonic()
+                outcome = self._warm.work(
+                    part, cores=self.cores, on_done=lambda r: self._tell(part.context, r)
+                )
+        except warm.NeedsAll:
+            return None
+        except lock.Busy as error:
+            done.problem = error.reason
+        except (UserError, OSError) as error:
+            done.problem = str(error)
+        else:
+            done.records = list(outcome.records.values())
+            done.nights = sorted({job.night for job in part.jobs if job.night})
+            done.problem = outcome.full or "; ".join(outcome.unrecorded.values())
+            self._note_rows(part.rows)
+            done.arriving = len(self._arriving & ready.keys())
+        self._end(done, ready, began)
+        return done
+
+    def _note_rows(self, rows):
+        """Keep which frames are incomplete; say which ones are set aside."""
+        for row in rows:
+            (self._arriving.add if row.status == ARRIVING else self._arriving.discard)(row.file)
+        aside = {row.file: row.reason for row in rows if row.status == SET_ASIDE and not row.gone}
+        new = [file for file, why in aside.items() if self._aside.get(file) != why]
+        for file in new[:_MOST_ASIDE]:
+            self.say(f"{file}: set aside: {aside[file]}")
+        if new[_MOST_ASIDE:]:
+            self.say(f"... and {len(new) - _MOST_ASIDE} more were set aside")
+        self._aside |= aside
+
+    def _end(self, done, ready, began):
+        """Note what a short round has seen, and when a whole one is due."""
+        self._complain(done.problem)
+        now = time.monotonic()
+        if done.problem:
+            # The frames are new at the next look as well.
+            self._warm, self._due = None, now + _PATIENCE
+            return
+        self._seen |= ready
+        is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in done.records)
+        if done.records or done.arriving:
+            wait = 0.0 if is_odd else max(_REST, _REST_TIMES * self._took)
+            self._due = min(self._due or now + wait, now + wait)
+        self._show(done)
 
     def round(self, found=None):
         """Make all that is wanted now.
@@ -124,26 +297,41 @@ class Watch:
         -------
         Round
         """
-        done = Round()
+        done, began = Round(), time.monotonic()
+        before, self._warm = self._warm, None
         try:
-            self._round(done)
+            self._round(done, before)
         except (UserError, OSError) as error:
             done.problem = str(error)
         self._complain(done.problem)
         if not done.problem:
-            self._seen = found or {}
+            self._seen, self._gone = dict(found or {}), set()
         is_open = done.problem or done.arriving
-        self._again = time.monotonic() + _PATIENCE if is_open else 0.0
-        if any(record.status == ledger.MADE for record in done.records):
+        self._due = time.monotonic() + _PATIENCE if is_open else 0.0
+        self._took = time.monotonic() - began
+        self._show(done)
+        return done
+
+    def _show(self, done):
+        if done.is_made:
             try:
                 self.after(done)
             except OSError as error:
                 self._complain(f"{error.filename}: {error.strerror}")
-        return done
 
-    def _round(self, done):
+    def _round(self, done, before):
+        results = Path(self.values["results"])
+
+        def notes():
+            if before is None:
+                return session.read_notes(results)
+            return before.notes(lambda: session.read_notes(results))
+
         try:
-            running = session.start(self.values, chain=self.chain, dry=False, cores=self.cores)
+            running = session.start(
+                self.values, chain=self.chain, dry=False, cores=self.cores, notes=notes,
+                progress=lambda *_: self._note_life(),
+            )  # fmt: skip
         except lock.Busy as error:
             done.problem = error.reason
             return
@@ -152,9 +340,14 @@ class Watch:
         finally:
             running.lock.close()
 
+    def _note_life(self):
+        self._moved = time.monotonic()
+
     def _work(self, running, done):
         context, jobs = running.context, list(running.plan.jobs.values())
-        done.arriving = sum(row.status == ARRIVING for row in context.store.rows.values())
+        rows = context.store.rows.values()
+        done.arriving = sum(row.status == ARRIVING for row in rows)
+        self._note_rows(rows)
         began = time.monotonic()
         if jobs:
             outcome = worker.work(
@@ -174,9 +367,12 @@ class Watch:
             for line in failures.lines(context.results, running.failed):
                 self.say(line)
             self._sum_up(done, time.monotonic() - began)
+        if not done.problem:
+            self._warm = warm.Warm(running, session.reading_settings(self.values))
 
     def _tell(self, context, record):
         """Say the line on a product, where its kind has one."""
+        self._note_life()
         line = self.chain.by_name(record.kind).told(context, record)
         if line:
             self.say(line)
@@ -193,3 +389,10 @@ class Watch:
                 parts.append(f"{made} {kind.counted[made != 1]}")
         if parts:
             self.say(f"made: {', '.join(parts)}, in {seconds:.1f} s")
+
+
+def _read_through(path):
+    """Read a file to its end, so that it is in memory."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 22):
+            pass

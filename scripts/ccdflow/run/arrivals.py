@@ -1,0 +1,254 @@
+"""How a watch notices frames: the kernel tells of files of this machine, others are looked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inotify_simple import INotify, flags
+
+from ccdflow import paths
+from ccdflow.files import whole
+
+AUTO, EVENTS, POLLING = "auto", "events", "polling"
+WAYS = (AUTO, EVENTS, POLLING)
+# File systems of which the kernel knows each change; of all others another machine may change one.
+_OF_THIS_MACHINE = frozenset(
+    (
+        "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "bcachefs",
+        "tmpfs", "ramfs", "overlay", "vfat", "exfat", "msdos", "ntfs3", "hfsplus",
+    )
+)  # fmt: skip
+# Folders whose events are asked for; with more the folder is looked through.
+_MOST_FOLDERS = 5000
+_WANTED = (
+    flags.CLOSE_WRITE | flags.MOVED_TO | flags.CREATE | flags.MOVED_FROM | flags.DELETE
+    | flags.MOVE_SELF | flags.ONLYDIR
+)  # fmt: skip
+
+
+@dataclass
+class News:
+    """What has happened since the last call.
+
+    Attributes
+    ----------
+    complete : set of str
+        Files that were closed after writing, or got their name.
+    begun : set of str
+        Files that came and were not closed: one being written, or a link.
+    is_more : bool
+        Whether something else may have happened: the folder is to be looked through.
+    """
+
+    complete: set = field(default_factory=set)
+    begun: set = field(default_factory=set)
+    is_more: bool = False
+
+
+class Polling:
+    """Says each time that the folder is to be looked through.
+
+    Parameters
+    ----------
+    wait : callable
+        Takes seconds.
+    is_lost : bool
+        Whether the folder was not there, and may be watched in another way once it is.
+    """
+
+    way = POLLING
+
+    def __init__(self, wait, *, is_lost=False):
+        self._wait = wait
+        self.is_lost = is_lost
+
+    def news(self, seconds):
+        """Wait, and return the `News`."""
+        self._wait(seconds)
+        return News(is_more=True)
+
+    def close(self):
+        """Do nothing."""
+
+
+class Events:
+    """What the kernel tells of a folder and the folders below it, links followed.
+
+    Parameters
+    ----------
+    raw : path-like
+
+    Raises
+    ------
+    OSError
+        If the kernel cannot tell of so many folders, or the folder is not there.
+    """
+
+    way = EVENTS
+    # Whether the folder went away, or was moved: what is there now is not watched.
+    is_lost = False
+
+    def __init__(self, raw):
+        self.raw = Path(raw)
+        self._inotify = INotify()
+        self._folders = {}
+        try:
+            self._add("", strict=True)
+        except OSError:
+            self.close()
+            raise
+
+    def _add(self, prefix, *, strict=False):
+        """Ask for the events of a folder and of those below it."""
+        open_ = [(prefix, ())]
+        while open_:
+            prefix, above = open_.pop()
+            path = self.raw / prefix
+            try:
+                here = path.stat()
+                if (here.st_dev, here.st_ino) in above:
+                    continue
+                number = self._inotify.add_watch(path, _WANTED)
+                if len(self._folders) > _MOST_FOLDERS:
+                    raise OSError(f"{self.raw} has more than {_MOST_FOLDERS} folders")
+                self._folders[number] = prefix
+                entries = list(os.scandir(path))
+            except OSError:
+                if strict:
+                    raise
+                continue
+            above = (*above, (here.st_dev, here.st_ino))
+            open_ += [(f"{prefix}{e.name}/", above) for e in entries if _is_folder(e)]
+
+    def news(self, seconds):
+        """Wait for something to happen, and return the `News`."""
+        news = News()
+        for event in self._inotify.read(timeout=max(1, round(seconds * 1000))):
+            self._note(event, news)
+        news.begun -= news.complete
+        return news
+
+    def _note(self, event, news):
+        if event.mask & (flags.Q_OVERFLOW | flags.IGNORED | flags.UNMOUNT):
+            prefix = self._folders.pop(event.wd, None)
+            self.is_lost |= prefix == "" or bool(event.mask & flags.Q_OVERFLOW)
+            news.is_more = True
+            return
+        prefix = self._folders.get(event.wd)
+        if event.mask & flags.MOVE_SELF:
+            self.is_lost |= prefix == ""
+            news.is_more = True
+        if prefix is None or not event.name or event.name.startswith("."):
+            return
+        name = f"{prefix}{event.name}"
+        if event.mask & flags.ISDIR:
+            if event.mask & (flags.CREATE | flags.MOVED_TO):
+                self._add(f"{name}/")
+            news.is_more = True
+        elif paths.is_raw_name(event.name):
+            if event.mask & (flags.CLOSE_WRITE | flags.MOVED_TO):
+                news.complete.add(name)
+            elif event.mask & flags.CREATE:
+                news.begun.add(name)
+            else:
+                news.is_more = True
+
+    def close(self):
+        """Give the kernel's handle back."""
+        self._inotify.close()
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def source(raw, way, wait):
+    """Return how to notice frames of a folder, and why it is looked through, or ''.
+
+    Parameters
+    ----------
+    raw : path-like
+    way : {'auto', 'events', 'polling'}
+    wait : callable
+        Takes seconds.
+    """
+    if not os.path.isdir(raw):  # noqa: PTH112 - what cannot be looked at is not there yet
+        return Polling(wait, is_lost=True), ""
+    kind = mount_of(raw)
+    if way == POLLING or (way == AUTO and kind not in _OF_THIS_MACHINE):
+        return Polling(wait), f"file system {kind or 'unknown'}" if way == AUTO else ""
+    try:
+        return Events(raw), ""
+    except OSError as error:
+        return Polling(wait), error.strerror or str(error)
+
+
+def mount_of(path, mounts="/proc/self/mountinfo"):
+    """Return the type of the file system that a path lies on, '' where nobody tells.
+
+    Parameters
+    ----------
+    path : path-like
+    mounts : path-like
+        As Linux writes it: see proc_pid_mountinfo(5).
+    """
+    try:
+        lines = Path(mounts).read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    path, best, kind = os.path.realpath(path), "", ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = before.split(" ")[4].encode().decode("unicode_escape")
+        is_above = path == point or path.startswith(point.rstrip("/") + "/")
+        # Of two mounts in one place the later one is seen.
+        if is_above and len(point) >= len(best):
+            best, kind = point, after.split(" ")[0]
+    return kind
+
+
+class Quiet:
+    """Files whose size and times are those of the look before.
+
+    Parameters
+    ----------
+    raw : path-like
+    """
+
+    def __init__(self, raw):
+        self.raw = Path(raw)
+        self._before = {}
+        self._begun = {}
+
+    def of(self, found):
+        """Return those of a look that are as they were at the look before."""
+        quiet = {name: stamp for name, stamp in found.items() if self._before.get(name) == stamp}
+        self._before = found
+        return quiet
+
+    def of_news(self, news):
+        """Return {file: stamp} of files that are closed, or were begun and have not grown since."""
+        ready = {}
+        for name in news.complete:
+            self._begun.pop(name, None)
+            ready[name] = whole.stamp_of(self.raw / name)
+        for name, before in list(self._begun.items()):
+            stamp = whole.stamp_of(self.raw / name)
+            if stamp == before:
+                ready[name] = stamp
+                del self._begun[name]
+            else:
+                self._begun[name] = stamp
+        for name in news.begun:
+            self._begun[name] = ()
+        return {name: stamp for name, stamp in ready.items() if stamp}
+
+    @property
+    def is_waiting(self):
+        """Whether a file was begun and has not been found to be at rest."""
+        return bool(self._begun)

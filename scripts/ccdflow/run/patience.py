@@ -1,0 +1,83 @@
+"""Calls that may not come back: a network folder that hangs holds whoever asks it for a file."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class NoAnswer(Exception):
+    """A call has not come back within its time. It goes on, and can be asked for again."""
+
+
+class Patience:
+    """Calls by name, each in a thread of its own, never two under one name.
+
+    Nothing can end a thread that the kernel holds. So a call that does not come back is left
+    alone, and who makes it again waits for the first one.
+
+    Parameters
+    ----------
+    seconds : float
+        After so long without an answer who called goes on.
+    """
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self._calls = {}
+
+    @property
+    def hanging(self):
+        """Names of the calls that have not come back."""
+        return [name for name, call in self._calls.items() if call.thread.is_alive()]
+
+    def ask(self, name, function, *, moved=None, every=None):
+        """Return what a function returns.
+
+        Parameters
+        ----------
+        name : str
+            A call under this name that has not come back is waited for instead.
+        function : callable
+        moved : callable, optional
+            Returns the time (`time.monotonic`) of its last sign of life; the limit counts from it.
+        every : float, optional
+            Who called goes on after so many seconds where this is less than the limit.
+
+        Raises
+        ------
+        NoAnswer
+            If it has not come back.
+        """
+        call = self._calls.get(name)
+        if call is None:
+            call = self._calls[name] = _Call(function)
+        wait = self.seconds if every is None else min(every, self.seconds)
+        call.thread.join(0 if call.is_late else wait)
+        while call.thread.is_alive() and moved is not None and not self._is_late(moved()):
+            call.thread.join(wait)
+        if call.thread.is_alive():
+            call.is_late = True
+            raise NoAnswer(name)
+        del self._calls[name]
+        if call.error is not None:
+            raise call.error
+        return call.value
+
+    def _is_late(self, since):
+        return time.monotonic() - since > self.seconds
+
+
+class _Call:
+    def __init__(self, function):
+        self.value = self.error = None
+        self.is_late = False
+        self._function = function
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        try:
+            self.value = self._function()
+        except BaseException as error:
+            self.error = error
