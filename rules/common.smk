@@ -68,6 +68,8 @@ def begin():
     """Make the plan when Snakemake asks for the first target."""
     try:
         host.end_timers(workflow)
+        if not IS_MODULE:
+            host.end_marks(workflow)
         RUN.begin(host.read(workflow, sys.argv))
     except UserError as error:
         steward.stop(RUN.line_of(error))

@@ -30,6 +30,8 @@ NEEDED = {
         "the limit starts a timer in each round, and each timer another round: a third of the"
         " processor's time after 1,000 frames"
     ),
+    "persistence.started": "writes a file a job that marks its output as incomplete",
+    "persistence.finished": "removes that file",
 }
 
 _VIEWS = {
@@ -141,6 +143,22 @@ def end_timers(workflow):
     """Remove Snakemake's limit on jobs a second, if jobs run on this machine."""
     if workflow.local_exec:
         workflow.scheduling_settings.max_jobs_per_timespan = None
+
+
+def end_marks(workflow):
+    """Leave out Snakemake's marks of incomplete outputs, if jobs run on this machine.
+
+    A record gets its name when it is whole, so none is ever incomplete; the marks take a fifth of
+    Snakemake's time for a job. A workflow that uses this one as a module needs them for its own.
+    """
+    if not workflow.local_exec:
+        return
+
+    async def finished(job):
+        """Leave nothing to be removed."""
+
+    workflow.persistence.started = lambda job, external_jobid=None: None
+    workflow.persistence.finished = finished
 
 
 def is_view(arguments):

@@ -442,7 +442,7 @@ class Steward:
         That records are missing because their folder was moved is said once, at the end.
         """
         # Snakemake may look for old records before it starts a job: then it just ends.
-        if self._is_moved() and messages.is_of_missing_records(text):
+        if messages.is_of_missing_records(text) and self._is_moved():
             self.is_crashed |= messages.is_of_late_records(text)
             return True
         crash = messages.crash_in(text)
