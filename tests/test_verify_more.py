@@ -160,5 +160,5 @@ def test_a_product_that_nothing_verifies_says_so(night, tmp_path):
     found = verdicts.verify("other/x.fits", raw=night[0], results=tmp_path / "results")
     assert (found.verdict, found.reason) == (
         "cannot be made again",
-        "nothing verifies the products in other/",
+        "nothing verifies a product of the kind 'other'",
     )

@@ -30,6 +30,7 @@ NEEDED = {
         "the limit starts a timer in each round, and each timer another round: a third of the"
         " processor's time after 1,000 frames"
     ),
+    "execution_settings.keep_metadata": "false with --drop-metadata, as in profiles/default",
     "persistence.started": "writes a file a job that marks its output as incomplete",
     "persistence.finished": "removes that file",
 }
@@ -149,9 +150,10 @@ def end_marks(workflow):
     """Leave out Snakemake's marks of incomplete outputs, if jobs run on this machine.
 
     A record gets its name when it is whole, so none is ever incomplete; the marks take a fifth of
-    Snakemake's time for a job. A workflow that uses this one as a module needs them for its own.
+    Snakemake's time for a job. A workflow that uses this one as a module needs them for its own, and
+    who keeps Snakemake's metadata gets them with the marks.
     """
-    if not workflow.local_exec:
+    if not workflow.local_exec or workflow.execution_settings.keep_metadata:
         return
 
     async def finished(job):
