@@ -15,8 +15,9 @@ from pathlib import Path
 import measure
 
 from ccdflow import kinds, paths, settings
-from ccdflow.run import inventory, ledger, plan, seal, session
+from ccdflow.run import ledger, plan, seal, session
 from ccdflow.run.context import Context
+from ccdflow.run.headers import HeaderStore
 
 FRAMES, CALIBRATED = 100, 75
 SAID = "nothing to do: a simulated archive"
@@ -72,7 +73,7 @@ def leave_seal(raw, results):
         path = results / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("simulated\n")
-    context = Context(values, raw, results, inventory.HeaderStore(), ledger.Ledger(), kinds.CHAIN)
+    context = Context(values, raw, results, HeaderStore(), ledger.Ledger(), kinds.CHAIN)
     state = seal.state(values, session.reading_settings(values).cameras, kinds.CHAIN)
     empty = plan.Plan(context, {}, [])
     seal.leave(empty, state, described=[SAID], closing=[], is_failure=False)

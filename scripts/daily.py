@@ -27,8 +27,8 @@ from pathlib import Path
 from ccdflow import paths, schemas, settings
 from ccdflow.files import notes, whole
 from ccdflow.run import summary
-from ccdflow.run.inventory import ARRIVING, RAW_MISSING, SET_ASIDE
 from ccdflow.run.progress import duration
+from ccdflow.run.rows import ARRIVING, RAW_MISSING, SET_ASIDE
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"

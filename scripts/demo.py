@@ -18,7 +18,8 @@ from astropy.io import fits
 from ccdflow import commandline, paths
 from ccdflow.errors import UserError
 from ccdflow.files import packed
-from ccdflow.run import inventory
+from ccdflow.run.rows import SET_ASIDE
+from ccdflow.run.table import read_table
 
 
 def parse(arguments=None):
@@ -48,9 +49,9 @@ def products(results):
     table = results / paths.INVENTORY
     if not table.is_file():
         raise UserError("there is no inventory: nothing was made here", file=str(results))
-    frames = inventory.read_table(table)
+    frames = read_table(table)
     made = [(table, f"the table of all {len(frames)} raw frames: {_types(frames)}")]
-    aside = int((frames["status"] == inventory.SET_ASIDE).sum())
+    aside = int((frames["status"] == SET_ASIDE).sum())
     if aside:
         made[0] = (table, f"{made[0][1]}; {aside} set aside, each with its reason")
     made += _reduced(results / "reduced")

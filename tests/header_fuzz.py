@@ -18,6 +18,7 @@ from small_frames import begin
 from ccdflow import kinds as kinds_module
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.run import inventory, ledger, session, worker
+from ccdflow.run.rows import ARRIVING, OK, SET_ASIDE
 
 NY, NX, STRIP = 24, 32, 8
 
@@ -264,4 +265,4 @@ def whole_run(raw, results, cost, **config):
     return done.records, lines, running.context
 
 
-ALLOWED = {inventory.OK, inventory.SET_ASIDE, inventory.ARRIVING}
+ALLOWED = {OK, SET_ASIDE, ARRIVING}

@@ -9,12 +9,13 @@ import pytest
 
 from ccdflow import paths
 from ccdflow.kinds import CHAIN
-from ccdflow.run import batches, inventory, ledger, plan
+from ccdflow.run import batches, ledger, plan
 from ccdflow.run.claims import Count, Withdrawn
 from ccdflow.run.context import Context
-from ccdflow.run.inventory import Facts, HeaderStore, Row
+from ccdflow.run.headers import HeaderStore
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.ledger import Record
+from ccdflow.run.rows import Facts, Row, digest
 from ccdflow.run.session import Session
 
 FRAME, BIAS, PICTURE, QUALITY, PAGE, INDEX = (
@@ -30,7 +31,7 @@ def row(night, number, kind="bias"):
 
 
 def key_of(product):
-    return inventory.digest(product)
+    return digest(product)
 
 
 @pytest.fixture

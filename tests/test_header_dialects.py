@@ -30,7 +30,8 @@ from header_fuzz import (
 )
 from small_frames import begin, run_jobs
 
-from ccdflow.run import inventory
+from ccdflow.run.rows import UNDATED
+from ccdflow.run.table import read_table
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_a_day_with_a_time_of_day_and_a_zone(text, rows_of):
 @pytest.mark.parametrize("text", ["0000-00-00", "1970-01-01T00:00:00", "28/01/70", "99/99/99"])
 def test_a_day_that_cannot_be_is_no_day(text, rows_of):
     (row,) = rows_of({"a": of_day(card("DATE-OBS", quoted(text)))}).values()
-    assert (row.facts["date_obs"], row.night, row.status) == ("", inventory.UNDATED, "ok")
+    assert (row.facts["date_obs"], row.night, row.status) == ("", UNDATED, "ok")
     assert f"DATE-OBS: not a date (found '{text}')" in told(row)
     assert "no card has the date or time" in row.shown[1]
 
@@ -678,7 +679,7 @@ def test_the_grism_is_a_column(rows_of, tmp_path):
         }
     )
     assert [row.facts["grism"] for row in rows.values()] == ["600/4310", "R300B", ""]
-    table = inventory.read_table(tmp_path / "results" / "inventory.csv")
+    table = read_table(tmp_path / "results" / "inventory.csv")
     assert sorted(table["grism"]) == ["", "600/4310", "R300B"]
 
 
@@ -763,7 +764,7 @@ def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tm
         "warning: g0.fits: GAIN: not a number from 0 to 1e6 (found 'odd 0') (5 frames, the first of"
         " them)"
     ]
-    table = inventory.read_table(tmp_path / "results" / "inventory.csv").set_index("file")
+    table = read_table(tmp_path / "results" / "inventory.csv").set_index("file")
     wanted = "warning: GAIN: not a number from 0 to 1e6 (found 'odd 3')"
     assert wanted in table.loc["g3.fits", "reason"].split("; ")
     (why,) = [line for line in run.lines if line.startswith("no combined bias")]

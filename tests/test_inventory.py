@@ -11,7 +11,9 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
-from ccdflow.run import inventory, rawfolder, session
+from ccdflow.run import headers, inventory, rawfolder, session, table
+from ccdflow.run.headers import HeaderStore, load_store
+from ccdflow.run.rawnames import is_folding
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ ALL = ["n1/alpha0.fits.gz", "n1/alpha1.fits.gz", "n1/alpha2.fits.gz", "n1/deep/e
 
 
 def test_each_file_is_read_once(box):
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     assert update(box, store) == (ALL, [])
     assert update(box, store) == ([], [])
     box.put("n2/alpha9.fits.gz", 9, size=SMALL)
@@ -59,37 +61,37 @@ def test_each_file_is_read_once(box):
 
 
 def test_rows_are_kept_from_run_to_run(box, tmp_path):
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     update(box, store)
-    inventory.save(tmp_path, store)
-    loaded = inventory.load_store(tmp_path)
+    headers.save(tmp_path, store)
+    loaded = load_store(tmp_path)
     assert loaded == store
     assert [row.facts for row in loaded.rows.values()] == [r.facts for r in store.rows.values()]
     assert update(box, loaded) == ([], [])
 
 
 def test_files_are_written_when_they_change(box, tmp_path):
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     update(box, store)
-    inventory.save(tmp_path, store)
+    headers.save(tmp_path, store)
     names = ["inventory.csv", ".ccdflow/headers.json"]
 
     def times():
         return [(tmp_path / name).stat().st_mtime_ns for name in names]
 
     before = times()
-    store = inventory.load_store(tmp_path)
+    store = load_store(tmp_path)
     update(box, store)
-    inventory.save(tmp_path, store)
+    headers.save(tmp_path, store)
     assert times() == before
     text = (tmp_path / names[0]).read_text()
     (tmp_path / names[0]).write_text(text.replace("alpha", "gamma"))
-    inventory.save(tmp_path, inventory.load_store(tmp_path))
+    headers.save(tmp_path, load_store(tmp_path))
     assert (tmp_path / names[0]).read_text() == text
 
 
 def test_an_edited_camera_reads_its_own_frames(box):
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     update(box, store)
     box.profile("beta", description="another text")
     assert update(box, store)[0] == []
@@ -102,7 +104,7 @@ def test_an_edited_camera_reads_its_own_frames(box):
 
 def test_what_is_outdated_when_the_raw_file_is_gone(box):
     """Only what the pixels depend on makes a product an old one."""
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     update(box, store)
     for file in ALL:
         store.rows[file] = dataclasses.replace(store.rows[file], gone="gone")
@@ -119,7 +121,7 @@ def test_what_is_outdated_when_the_raw_file_is_gone(box):
 
 
 def test_files_that_would_become_one_product(box):
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     box.put("n1/alpha1.fits", 1, packed=False, size=SMALL)
     update(box, store)
     for file, other in (ALL[1], "n1/alpha1.fits"), ("n1/alpha1.fits", ALL[1]):
@@ -146,7 +148,7 @@ def test_files_that_would_become_one_product(box):
 )
 def test_a_cut_file_may_be_arriving_but_not_for_long(box, content, status, reason):
     box.write("n1/new.fits", content)
-    store, now = inventory.HeaderStore(), time.time()
+    store, now = HeaderStore(), time.time()
     for wait, expected in ((10, status), (-10, status), (200, "set aside"), (-200, "set aside")):
         update(box, store, settle=60, now=now + wait)
         row = store.rows["n1/new.fits"]
@@ -158,7 +160,7 @@ def test_a_cut_file_may_be_arriving_but_not_for_long(box, content, status, reaso
 
 def test_a_good_frame_that_is_written_once_more_is_what_it_was(box):
     """Until it is whole, or has stayed cut for long."""
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     update(box, store)
     before = store.rows[ALL[0]]
     content = (box.raw / ALL[0]).read_bytes()
@@ -176,7 +178,7 @@ def test_a_good_frame_that_is_written_once_more_is_what_it_was(box):
 
 
 def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(box, monkeypatch):
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     read = inventory.read_row
 
     def late(file, *rest):
@@ -193,7 +195,7 @@ def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(box, monkey
 
 def test_a_file_that_cannot_be_read_is_tried_again(box):
     """It is no bad frame, if it was a good one before."""
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     update(box, store)
     path = box.raw / ALL[0]
     path.rename(box.root / "away")
@@ -216,7 +218,7 @@ def test_a_file_that_cannot_be_read_is_tried_again(box):
 def test_damage_behind_an_old_fingerprint_is_found(box):
     """Times that changed are reason enough to look at all of a file."""
     box.put(ALL[0], 1, camera="alpha")
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     update(box, store)
     before = store.rows[ALL[0]]
     content = bytearray((box.raw / ALL[0]).read_bytes())
@@ -276,13 +278,13 @@ def test_any_header_becomes_a_row(box, cards):
     text = b"".join(f"{key:8s}= {value}"[:80].ljust(80).encode() for key, value in cards)
     content[end : end + len(text) + 80] = text + b"END".ljust(80)
     box.write("n1/any.fits", bytes(content))
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     update(box, store)
     row = store.rows["n1/any.fits"]
     assert (row.status == "ok") == bool(row.geometry)
     assert row.status == "ok" or row.reason
     assert row.night
-    inventory.table(store)
+    table.table(store)
 
 
 # -- links that lead to too much -------------------------------------------------------------------
@@ -334,7 +336,7 @@ def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell
     for number, file in enumerate(("A.fits", "a.fits.gz", "Dark/x.fits", "dark/y.fits", "b.fits")):
         box.put(file, number, size=SMALL, packed=file.endswith(".gz"))
     box.run()
-    rows = inventory.load_store(box.results).rows
+    rows = load_store(box.results).rows
     aside = {file: row.reason for file, row in rows.items() if row.status == "set aside"}
     assert aside.keys() == {"A.fits", "a.fits.gz", "dark/y.fits"}
     assert "as a.fits.gz, as the disk of the results does not tell capitals" in aside["A.fits"]
@@ -348,9 +350,9 @@ def test_capitals_are_told_from_small_letters_here(box):
     for number, file in enumerate(("A.fits", "a.fits", "Dark/x.fits", "dark/y.fits")):
         box.put(file, number, size=SMALL, packed=False)
     box.run()
-    assert not inventory.is_folding(box.results)
+    assert not is_folding(box.results)
     assert len(list((box.results / "reduced").rglob("*.fits"))) == 7
     # Where they are not, two names lead to one file.
     (box.results / ".CCDFLOW").symlink_to(".ccdflow")
     (box.results / ".ccdflow/LOCK").symlink_to("lock")
-    assert inventory.is_folding(box.results)
+    assert is_folding(box.results)

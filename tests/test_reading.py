@@ -9,7 +9,8 @@ from test_inventory import reading as settings_of
 from workflow.sandbox import MEDIUM, SMALL, Sandbox
 
 from ccdflow.files import cards, promised, rawfile
-from ccdflow.run import inventory, reading
+from ccdflow.run import headers, inventory, reading
+from ccdflow.run.headers import HeaderStore, load_store
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def box(tmp_path):
 
 
 def rows(box, **more):
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     inventory.update(store, settings_of(box, **more.pop("changes", {})), now=0, **more)
     return store
 
@@ -73,7 +74,7 @@ def test_a_young_file_with_the_same_bytes_is_not_inflated_again(box, monkeypatch
     big = "n0/big.fits.gz"
     box.put(big, 50, size=MEDIUM)
     young = {"settle": 1000.0}
-    store, now = inventory.HeaderStore(), (box.raw / "n0/00.fits.gz").stat().st_mtime
+    store, now = HeaderStore(), (box.raw / "n0/00.fits.gz").stat().st_mtime
     inventory.update(store, settings_of(box, **young), now=now)
     inflated, read_all = [], rawfile.RawFile.read_all
 
@@ -101,13 +102,13 @@ def test_a_young_file_with_the_same_bytes_is_not_inflated_again(box, monkeypatch
 
 def test_the_checksum_of_a_young_file_is_kept_on_the_disk(box):
     now = (box.raw / "n0/00.fits.gz").stat().st_mtime
-    store = inventory.HeaderStore()
+    store = HeaderStore()
     inventory.update(store, settings_of(box, settle=1000.0), now=now)
     packed = store.rows["n0/00.fits.gz"].packed
     assert packed == f"{rawfile.isal_zlib.crc32((box.raw / 'n0/00.fits.gz').read_bytes()):08x}"
     box.results.mkdir(exist_ok=True)
-    inventory.save(box.results, store)
-    again = inventory.load_store(box.results).rows["n0/00.fits.gz"]
+    headers.save(box.results, store)
+    again = load_store(box.results).rows["n0/00.fits.gz"]
     assert again == store.rows["n0/00.fits.gz"]
     assert dataclasses.replace(again, packed="") != again
 

@@ -13,8 +13,8 @@ from ccdflow.kinds import figures, picture
 from ccdflow.kinds.bias import BIAS
 from ccdflow.pages import trendpicture
 from ccdflow.run.context import Context
-from ccdflow.run.inventory import read_table
 from ccdflow.run.job import Group
+from ccdflow.run.table import read_table
 
 KINDS = ("frame", "bias", "picture", "quality", "page", "table", "index")
 PROFILE = """\

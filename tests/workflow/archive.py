@@ -20,8 +20,9 @@ from stand_ins import use_stand_ins
 from ccdflow import paths
 from ccdflow.files import rawfile
 from ccdflow.frame import reduction
-from ccdflow.run import inventory, ledger
+from ccdflow.run import ledger
 from ccdflow.run.describe import describe
+from ccdflow.run.headers import load_store
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
 CAMERAS = ("alpha", "beta")
@@ -275,7 +276,7 @@ class Model(RuleBasedStateMachine):
 
     def check_from_scratch(self):
         """A run from scratch makes the same bytes, where no raw file is gone."""
-        store = inventory.load_store(self.box.results)
+        store = load_store(self.box.results)
         known = set(map(paths.reduced, store.rows))
         frames = {name for name in ledger.load(self.box.results) if name.startswith("reduced/")}
         # Where the notes on the headers were lost as well, the raw file of a product is unknown.

@@ -13,6 +13,8 @@ from stand_ins import use_stand_ins
 from ccdflow import paths
 from ccdflow.files import rawfile
 from ccdflow.run import describe, inventory
+from ccdflow.run.headers import load_store
+from ccdflow.run.table import read_table
 
 NIGHT = "2024-03-01"
 CONFIG = {"combine": {"minimum": 2}}
@@ -176,7 +178,7 @@ def test_a_link_that_leads_nowhere_any_more_is_known_by_its_name_alone(box):
     (away / "b1.fits.gz").unlink()
     (box.results / "reduced/undated/b1.fits").unlink()
     box.run()
-    row = inventory.load_store(box.results).rows["undated/b1.fits.gz"]
+    row = load_store(box.results).rows["undated/b1.fits.gz"]
     assert row.shown[0] == "set aside"
     assert (row.camera, row.geometry, row.facts["imagetyp"]) == ("", "", "")
     check_from_scratch(box)
@@ -213,7 +215,7 @@ def test_a_folder_of_products_that_may_not_be_read(box, folder, monkeypatch):
     assert {name: now.get(name) for name in before if name.startswith(folder)} == {
         name: content for name, content in before.items() if name.startswith(folder)
     }
-    table = inventory.read_table(box.results / "inventory.csv").set_index("file")
+    table = read_table(box.results / "inventory.csv").set_index("file")
     is_said = (
         f"its product was not looked at: {folder}/ cannot be read" in table.reason["sub/c.fits.gz"]
     )

@@ -13,6 +13,9 @@ from ccdflow import paths
 from ccdflow.files import rawfile
 from ccdflow.frame import reduction
 from ccdflow.run import inventory
+from ccdflow.run.headers import load_store
+from ccdflow.run.rawnames import shown_name
+from ccdflow.run.table import read_table
 
 GOOD = {f"reduced/a{number}.fits" for number in range(3)}
 
@@ -33,12 +36,12 @@ def check_rest(box, file, reason, *, folder=""):
     assert set(outcome.jobs) >= GOOD
     assert all((box.results / product).is_file() for product in GOOD)
     assert len(list((box.results / "combined").rglob("*.fits"))) == 1
-    row = inventory.load_store(box.results).rows[file]
+    row = load_store(box.results).rows[file]
     assert row.shown[0] == "set aside"
     assert reason in row.shown[1]
     assert box.run().jobs == []
-    table = inventory.read_table(box.results / "inventory.csv").set_index("file")
-    assert table.loc[inventory.shown_name(file), "status"] == "set aside"
+    table = read_table(box.results / "inventory.csv").set_index("file")
+    assert table.loc[shown_name(file), "status"] == "set aside"
     clean = box.clean()
     clean.run()
     assert products(clean.results) == products(box.results)
@@ -150,7 +153,7 @@ def test_a_file_beside_a_folder_of_its_name(box):
     kept = (box.results / "reduced/c.fits").read_bytes()
     box.put("c.fits/b.fits.gz", 22, camera="alpha", size=SMALL)
     assert "reduced/c.fits/b.fits" in box.run().jobs
-    row = inventory.load_store(box.results).rows["c.fits.gz"]
+    row = load_store(box.results).rows["c.fits.gz"]
     assert "would become the same product as the folder of c.fits/b.fits.gz" in row.reason
     assert (box.results / "set_aside/reduced/c.fits").read_bytes() == kept
     assert box.run().jobs == []
@@ -262,7 +265,7 @@ def test_random_bytes_as_cards_cost_no_other_frame(box, cards, seed):
     assert outcome.status == 0
     assert all((box.results / product).is_file() for product in GOOD)
     assert box.run().jobs == []
-    assert inventory.load_store(box.results).rows["odd.fits"].status in ("ok", "set aside")
+    assert load_store(box.results).rows["odd.fits"].status in ("ok", "set aside")
 
 
 # -- verdicts --------------------------------------------------------------------------------------
@@ -292,13 +295,13 @@ def test_a_verdict_that_two_runs_gave_is_asked_for_again(box):
     box.write("odd.fits", b"no FITS")
     for _ in range(3):
         box.run()
-    row = inventory.load_store(box.results).rows["odd.fits"]
+    row = load_store(box.results).rows["odd.fits"]
     assert row.stamp
     reading = {}
     from ccdflow.run import session
 
     for again in (frozenset(), {"reduced/other.fits"}, {"reduced/odd.fits"}, None):
-        store, opened = inventory.load_store(box.results), []
+        store, opened = load_store(box.results), []
         with pytest.MonkeyPatch.context() as patch:
             real = rawfile.open_raw
             patch.setattr(

@@ -16,8 +16,8 @@ from ccdflow.camera import identity
 from ccdflow.detector import benefit
 from ccdflow.kinds import match_words, matching, windows
 from ccdflow.run import ledger
-from ccdflow.run.inventory import digest, picker
 from ccdflow.run.job import Step, Use
+from ccdflow.run.rows import digest, picker
 
 STEPS = (matching.BIAS, matching.DARK, matching.FLAT)
 
@@ -42,7 +42,7 @@ def setup_of(context, row, kind):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.inventory.Row
+    row : ccdflow.run.rows.Row
     kind : ccdflow.kinds.master.MasterKind
 
     Returns
@@ -264,7 +264,7 @@ class _Shelves:
             Of the other one.
         own : tuple
             Exposure, set point and temperature.
-        row : ccdflow.run.inventory.Row
+        row : ccdflow.run.rows.Row
         """
         return self._step(matching.ToCalibrate(frame.setup, frame.night, own[0], "", *own[1:]), row)
 
@@ -355,7 +355,7 @@ def step_of(context, kind, rows, night):
     context : ccdflow.run.context.Planning
     kind : ccdflow.kinds.master.MasterKind
         All its groups are known.
-    rows : sequence of ccdflow.run.inventory.Row
+    rows : sequence of ccdflow.run.rows.Row
     night : str
 
     Returns
@@ -378,7 +378,7 @@ class StepsOfClass:
     context : ccdflow.run.context.Planning
     kinds : sequence of ccdflow.kinds.master.MasterKind
         All their groups are known.
-    row : ccdflow.run.inventory.Row
+    row : ccdflow.run.rows.Row
         Of one of the frames.
     """
 

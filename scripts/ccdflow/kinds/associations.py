@@ -13,7 +13,7 @@ from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.inventory import digest
+from ccdflow.run.rows import digest
 
 # Nights that a dry run has a paragraph for.
 _NIGHTS = 3

@@ -12,8 +12,8 @@ from ccdflow.kinds import pixel_tables
 from ccdflow.kinds.detector import DETECTOR, PIXELS, measurements_of, names_of, pixels_of
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger
-from ccdflow.run.inventory import digest
 from ccdflow.run.job import Group
+from ccdflow.run.rows import digest
 
 
 class BadPixels(Kind):

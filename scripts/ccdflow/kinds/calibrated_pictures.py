@@ -20,7 +20,7 @@ from ccdflow.pages.values import Picture, Section
 from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.inventory import digest
+from ccdflow.run.rows import digest
 
 # More rows than this make no picture that anybody looks at.
 _MOST = 8

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from ccdflow.kinds import association, shutter_correction
 from ccdflow.kinds import detector as detectors
-from ccdflow.run.inventory import canonical_text, digest_of
 from ccdflow.run.job import Group
+from ccdflow.run.rows import canonical_text, digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class FramePlanner:
 
         Parameters
         ----------
-        row : ccdflow.run.inventory.Row
+        row : ccdflow.run.rows.Row
         product : str
         frame : ccdflow.run.ledger.Record
             Of the reduced frame.
@@ -166,7 +166,7 @@ class Likewise:
         return {**self._basis, "frame": frame, "how": how}
 
     def key(self, frame, degrees):
-        """Return the hash of that basis, as `ccdflow.run.inventory.digest` gives it."""
+        """Return the hash of that basis, as `ccdflow.run.rows.digest` gives it."""
         # A key has hexadecimal digits only, so that quotes are all that JSON adds.
         text = f'{self._before}"{frame}"{self._between}'
         return digest_of(

@@ -25,8 +25,8 @@ from ccdflow.kinds import unlike
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger
 from ccdflow.run.context import Context, reduced
-from ccdflow.run.inventory import digest
 from ccdflow.run.ledger import Record
+from ccdflow.run.rows import digest
 
 # What the process may hold where the system does not tell.
 _PROCESS = 350e6

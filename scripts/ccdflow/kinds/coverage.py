@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ccdflow.kinds import planned
 from ccdflow.kinds.association import taken
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.run.inventory import OK
+from ccdflow.run.rows import OK
 
 NIGHTS = 30
 """Nights that are shown: the last ones."""

@@ -21,7 +21,7 @@ from ccdflow.kinds.combining import hours_of, short
 from ccdflow.kinds.light import Light
 from ccdflow.kinds.preparing import Members
 from ccdflow.run.context import reduced
-from ccdflow.run.inventory import OK
+from ccdflow.run.rows import OK
 
 LONGEST = 2.0**31
 

@@ -24,8 +24,8 @@ from ccdflow.kinds.master import masters_carried
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
-from ccdflow.run.inventory import digest
 from ccdflow.run.job import MASTERS, Group, Size, Step, Use
+from ccdflow.run.rows import digest
 
 _SETUP = ("ccdsum", "window", "readmode", "gain")
 # What names the pixels of a frame: gain and speed of the readout make no other pixels.
@@ -306,7 +306,7 @@ def pixels_for(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Planning
-    row : ccdflow.run.inventory.Row
+    row : ccdflow.run.rows.Row
         Of the frame.
 
     Returns
@@ -362,7 +362,7 @@ class Measured:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Of the frame.
-    row : ccdflow.run.inventory.Row
+    row : ccdflow.run.rows.Row
     settings : dict
         The block ``calibrate`` of the configuration.
     """

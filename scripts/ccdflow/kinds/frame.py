@@ -25,9 +25,9 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.small_pictures import is_drawn, leave
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
-from ccdflow.run.inventory import ARRIVING, OK, SET_ASIDE, Row, digest
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.ledger import Record
+from ccdflow.run.rows import ARRIVING, OK, SET_ASIDE, Row, digest
 
 
 class Frame(Kind):

@@ -31,7 +31,7 @@ def found(rows, record_of):
 
     Parameters
     ----------
-    rows : iterable of ccdflow.run.inventory.Row
+    rows : iterable of ccdflow.run.rows.Row
     record_of : callable
         Gives the record of a reduced frame by the product's name, None where there is none.
 
@@ -126,7 +126,7 @@ def sentences(said, rows):
     ----------
     said : dict of str to list of (str, str)
         As `found` returns it.
-    rows : dict of str to ccdflow.run.inventory.Row
+    rows : dict of str to ccdflow.run.rows.Row
         By raw file.
 
     Returns

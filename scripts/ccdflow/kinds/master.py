@@ -17,8 +17,9 @@ from ccdflow.kinds.frame import frame_key, raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger
 from ccdflow.run.context import asks_for, is_wanted, reduced
-from ccdflow.run.inventory import OK, SET_ASIDE, copies, digest
 from ccdflow.run.job import MASTERS, Group, Size
+from ccdflow.run.rawnames import copies
+from ccdflow.run.rows import OK, SET_ASIDE, digest
 
 # Nights whose figures a night's page shows beside its own.
 TREND_NIGHTS = 30
@@ -418,12 +419,12 @@ class MasterKind(Kind):
         Parameters
         ----------
         context : ccdflow.run.context.Context
-        rows : list of ccdflow.run.inventory.Row
+        rows : list of ccdflow.run.rows.Row
 
         Yields
         ------
         shared : tuple of (str, str)
-        rows : list of ccdflow.run.inventory.Row
+        rows : list of ccdflow.run.rows.Row
         """
         yield (), rows
 

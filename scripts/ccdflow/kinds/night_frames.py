@@ -8,7 +8,7 @@ from ccdflow import paths
 from ccdflow.kinds.bias import BIAS
 from ccdflow.pages import values as page
 from ccdflow.run import ledger
-from ccdflow.run.inventory import ARRIVING, OK, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
 _STATUS = {RAW_MISSING: "raw file missing", SET_ASIDE: page.SET_ASIDE}
 NOT_NOW = {ledger.FAILED: "failed", ledger.GONE: "left for the next run"}

@@ -15,8 +15,8 @@ from ccdflow.kinds.picture import how_level, is_of_night
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
 from ccdflow.pages.framesections import aside_section, frames_section, provenance_section
-from ccdflow.run.inventory import ARRIVING
 from ccdflow.run.job import NIGHTS
+from ccdflow.run.rows import ARRIVING
 
 # Raise it when a change alters any page or the overview: all of them are then written again.
 PAGES = 5

@@ -19,8 +19,8 @@ from ccdflow.pages.framesections import pictures_section
 from ccdflow.pages.values import Picture
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.inventory import OK, digest
 from ccdflow.run.job import NIGHTS, Size
+from ccdflow.run.rows import OK, digest
 
 # Raise it when a change alters any picture: all pictures and pages are then made again.
 PICTURES = 4

@@ -14,7 +14,7 @@ from ccdflow.kinds.picture import NightPicture
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.biassections import trend_section
 from ccdflow.run import ledger
-from ccdflow.run.inventory import digest
+from ccdflow.run.rows import digest
 
 # Nights of the trend on the overview.
 _MOST_NIGHTS = 366

@@ -28,9 +28,9 @@ from ccdflow.maskbits import SATURATED
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, is_wanted, reduced
-from ccdflow.run.inventory import OK, SET_ASIDE, digest
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.ledger import Record
+from ccdflow.run.rows import OK, SET_ASIDE, digest
 
 # Frames that are named at the end of a run.
 _MOST_LINES = 10

@@ -19,7 +19,7 @@ from ccdflow.kinds.small_pictures import first_image, is_drawn, take
 from ccdflow.kinds.writing import write_text
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.inventory import OK
+from ccdflow.run.rows import OK
 
 _LIGHT = ("science",)
 

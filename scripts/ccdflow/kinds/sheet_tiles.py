@@ -22,7 +22,7 @@ from ccdflow.pages.sheet import (
 from ccdflow.pages.values import REDUCED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.inventory import ARRIVING
+from ccdflow.run.rows import ARRIVING
 
 _UP = "../.."
 # The highest value of most converters, and how near to it counts as saturated.

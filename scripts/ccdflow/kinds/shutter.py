@@ -20,8 +20,8 @@ from ccdflow.pages.page import Section
 from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
-from ccdflow.run.inventory import digest
 from ccdflow.run.job import MASTERS, Group, Step, Use
+from ccdflow.run.rows import digest
 
 # Flats of one filter tell of the shutter if their longest exposure is so many times their shortest,
 # and that one is at most so many seconds.

@@ -37,7 +37,7 @@ def map_for(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Planning
-    row : ccdflow.run.inventory.Row
+    row : ccdflow.run.rows.Row
         Of the frame.
     """
     if not DETECTOR.is_enabled(context) or not corrects(context, row.camera):
@@ -76,7 +76,7 @@ class Correction:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Of the frame.
-    row : ccdflow.run.inventory.Row
+    row : ccdflow.run.rows.Row
     flat : ccdflow.run.ledger.Record or None
         The combined flat that the frame is divided by.
     """

@@ -28,7 +28,7 @@ def leave(context, row, job, image):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.inventory.Row
+    row : ccdflow.run.rows.Row
     job : ccdflow.run.job.Job
     image : numpy.ndarray
         Its small image, float32, adu.
@@ -45,7 +45,7 @@ def take(context, row, product, key, unit="adu"):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.inventory.Row
+    row : ccdflow.run.rows.Row
         Of the raw frame.
     product, key : str
         A reduced or calibrated frame as it is.

@@ -7,7 +7,7 @@ from collections import Counter
 from ccdflow.errors import UserError
 from ccdflow.kinds import plan_words, planned
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.run.inventory import ARRIVING, OK, SET_ASIDE
+from ccdflow.run.rows import ARRIVING, OK, SET_ASIDE
 
 # Frames set aside that are named.
 _MOST_ASIDE = 5

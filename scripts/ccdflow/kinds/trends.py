@@ -19,8 +19,8 @@ from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.values import Picture, Section
 from ccdflow.pages.words import count, figure, listing, unique
 from ccdflow.run import ledger
-from ccdflow.run.inventory import digest
 from ccdflow.run.job import Group
+from ccdflow.run.rows import digest
 
 COLUMNS = (
     "night", "night_before", "camera", "setup", "amplifier", "figure", "unit", "before", "after",

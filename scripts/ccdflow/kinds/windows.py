@@ -51,7 +51,7 @@ def place_of(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.inventory.Row
+    row : ccdflow.run.rows.Row
     """
     facts = row.facts
     known = (row.geometry, row.recipe, facts["part"], facts["datasec"], facts["trimsec"])
@@ -99,7 +99,7 @@ class Chips:
         Parameters
         ----------
         context : ccdflow.run.context.Context
-        row : ccdflow.run.inventory.Row
+        row : ccdflow.run.rows.Row
             The frame.
         setup : tuple of (str, str)
             Of the frame.

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from ccdflow.files import whole
 from ccdflow.run import ledger
-from ccdflow.run.inventory import digest
+from ccdflow.run.rows import digest
 
 
 def write_text(context, job, basis, content):

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import whole
-from ccdflow.run import claims, inventory, ledger, plan, worker
+from ccdflow.run import claims, ledger, plan, worker
 from ccdflow.run.claims import Count
 from ccdflow.run.context import Context
-from ccdflow.run.inventory import HeaderStore, digest
+from ccdflow.run.headers import HeaderStore
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.progress import Progress
+from ccdflow.run.rows import Row, digest
 from ccdflow.run.session import Session
 
 BATCH = "batch"
@@ -296,7 +297,7 @@ def read_batch(path, chain):
     settings = data["settings"]
     rows = {}
     for values in data["rows"]:
-        row = inventory.Row.from_dict(values)
+        row = Row.from_dict(values)
         rows[row.file] = row
     records = {values["product"]: ledger.Record.from_dict(values) for values in data["records"]}
     groups = {values["product"]: Group.from_dict(values) for values in data["groups"]}

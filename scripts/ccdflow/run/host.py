@@ -150,8 +150,8 @@ def end_marks(workflow):
     """Leave out Snakemake's marks of incomplete outputs, if jobs run on this machine.
 
     A record gets its name when it is whole, so none is ever incomplete; the marks take a fifth of
-    Snakemake's time for a job. A workflow that uses this one as a module needs them for its own, and
-    who keeps Snakemake's metadata gets them with the marks.
+    Snakemake's time for a job. A workflow that uses this one as a module needs them for its own,
+    and who keeps Snakemake's metadata gets them with the marks.
     """
     if not workflow.local_exec or workflow.execution_settings.keep_metadata:
         return

@@ -17,8 +17,8 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.context import Context, Planning
-from ccdflow.run.inventory import digest
 from ccdflow.run.job import Job
+from ccdflow.run.rows import digest
 
 
 @dataclass

@@ -23,7 +23,9 @@ from pathlib import Path
 import ccdflow
 from ccdflow import paths
 from ccdflow.files import notes, whole
-from ccdflow.run import inventory, ledger, rawfolder
+from ccdflow.run import ledger, rawfolder
+from ccdflow.run.headers import READING
+from ccdflow.run.rows import ARRIVING
 
 # What lies here is as it was when nothing was to be done.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY)
@@ -86,7 +88,7 @@ def state(values, cameras, chain):
     try:
         for name in _UNFINISHED:
             _refuse_files(results / name)
-        said = [values, [repr(camera) for camera in cameras], _code(), inventory.READING]
+        said = [values, [repr(camera) for camera in cameras], _code(), READING]
         said += [[kind.name, kind.versions] for kind in chain]
         found.update(json.dumps(said, sort_keys=True).encode())
         _look(values["raw"], _raw_entry, found)
@@ -241,7 +243,7 @@ def leave(plan, before, *, described, closing, is_failure):
 
 def _is_read_again(row):
     """Tell whether the next run reads a raw file again although nothing of it has changed."""
-    return not row.gone and (row.stamp == () or row.status == inventory.ARRIVING)
+    return not row.gone and (row.stamp == () or row.status == ARRIVING)
 
 
 def _stamps(results):

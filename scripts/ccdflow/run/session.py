@@ -18,6 +18,7 @@ from ccdflow.camera.profiles import load_cameras
 from ccdflow.run import (
     claims,
     failures,
+    headers,
     inventory,
     last_run,
     ledger,
@@ -35,7 +36,8 @@ from ccdflow.run.describe import (
     unknown_lines,
     unreadable_lines,
 )
-from ccdflow.run.inventory import ARRIVING, GONE, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawnames import is_folding
+from ccdflow.run.rows import ARRIVING, GONE, RAW_MISSING, SET_ASIDE, unread_row
 from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
 
 # Temporary files of other hosts are removed after this many seconds.
@@ -130,7 +132,7 @@ def start(
             lock.check_places(results)
             # Release the lock if the start fails.
             held = None if dry else stack.enter_context(lock.take(results))
-            reading = replace(reading, is_folding=inventory.is_folding(results))
+            reading = replace(reading, is_folding=is_folding(results))
             state = ""
             if sealed and not forced and not asked:
                 state = seal.state(values, reading.cameras, chain)
@@ -167,7 +169,7 @@ def _sealed(values, reading, chain, dry, held, found):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
     results = Path(values["results"])
     empty = Context(
-        values, Path(values["raw"]), results, inventory.HeaderStore(), ledger.Ledger(), chain,
+        values, Path(values["raw"]), results, headers.HeaderStore(), ledger.Ledger(), chain,
         cameras=reading.cameras,
     )  # fmt: skip
     if not dry:
@@ -183,10 +185,10 @@ def read_notes(results):
 
     Returns
     -------
-    store : ccdflow.run.inventory.HeaderStore
+    store : ccdflow.run.headers.HeaderStore
     records : ccdflow.run.ledger.Ledger
     """
-    return inventory.load_store(results), ledger.load(results)
+    return headers.load_store(results), ledger.load(results)
 
 
 def _begin(values, reading, chain, dry, held, progress, named, cores, notes):
@@ -246,7 +248,7 @@ def take_aside(store, unmade):
 
     Parameters
     ----------
-    store : ccdflow.run.inventory.HeaderStore
+    store : ccdflow.run.headers.HeaderStore
         Changed in place.
     unmade : list of ccdflow.run.ledger.Record
     """
@@ -274,7 +276,7 @@ def mark_gone(store, records, gone, results):
 
     Parameters
     ----------
-    store : ccdflow.run.inventory.HeaderStore
+    store : ccdflow.run.headers.HeaderStore
         Changed in place.
     records : ccdflow.run.ledger.Ledger
         Changed in place.
@@ -295,7 +297,7 @@ def mark_gone(store, records, gone, results):
             records.pop(product, None)
         if file in unreadable:
             # The header values of an unread file are as unknown as in a first run.
-            unread = inventory.unread_row(file)
+            unread = unread_row(file)
             store.rows[file] = replace(unread, status=SET_ASIDE, reason=row.gone)
         else:
             del store.rows[file]
@@ -328,7 +330,7 @@ def save(session, files=()):
     for file, text in context.store.tracebacks.items():
         tracebacks.write(context.results, file, text)
     context.store.tracebacks.clear()
-    inventory.save(context.results, context.store)
+    headers.save(context.results, context.store)
     ledger.save(context.results, context.ledger)
     ledger.remove_records(context.results, files)
 

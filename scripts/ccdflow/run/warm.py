@@ -15,9 +15,10 @@ from ccdflow import paths
 from ccdflow.files import whole as files
 from ccdflow.run import inventory, ledger, worker
 from ccdflow.run.context import Context, Planning, is_wanted, reduced
-from ccdflow.run.inventory import ARRIVING, OK
+from ccdflow.run.headers import HeaderStore
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
 from ccdflow.run.plan import Planner
+from ccdflow.run.rows import ARRIVING, OK
 
 # The notes of a results folder: another process that did anything has written one of them.
 _NOTES = (paths.HEADERS, paths.LEDGER)
@@ -111,7 +112,7 @@ class Part:
     ----------
     context : ccdflow.run.context.Context
     jobs : list of ccdflow.run.job.Job
-    rows : list of ccdflow.run.inventory.Row
+    rows : list of ccdflow.run.rows.Row
         Of the new frames, as they were read.
     leaves_masters : bool
         Whether a master has to be made of these frames by a whole plan.
@@ -233,7 +234,7 @@ class Warm:
             # Two raw files of one name.
             raise NeedsAll
         before = {file: known[file] for file in found if file in known}
-        store = inventory.HeaderStore(rows=dict(before))
+        store = HeaderStore(rows=dict(before))
         inventory.update(store, self.reading, only=found)
         rows = [row for row in store.rows.values() if not _is_same(row, before.get(row.file))]
         was_read = any(before[row.file].status != ARRIVING for row in rows if row.file in before)

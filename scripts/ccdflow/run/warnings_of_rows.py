@@ -7,7 +7,7 @@ import re
 from collections import Counter
 
 from ccdflow import paths
-from ccdflow.run.inventory import ARRIVING, OK
+from ccdflow.run.rows import ARRIVING, OK
 
 # Kinds of warnings that are named at the end of a run; all stand in the table.
 MOST = 12
@@ -19,7 +19,7 @@ def warning_lines(store, *, most=MOST):
 
     Parameters
     ----------
-    store : ccdflow.run.inventory.HeaderStore
+    store : ccdflow.run.headers.HeaderStore
     most : int
         Kinds that are named; the rest are counted.
 
@@ -95,7 +95,7 @@ def why_no_bias(store):
 
     Parameters
     ----------
-    store : ccdflow.run.inventory.HeaderStore
+    store : ccdflow.run.headers.HeaderStore
     """
     rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
     types = Counter(row.facts["type"] for row in rows)

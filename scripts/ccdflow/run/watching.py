@@ -17,8 +17,8 @@ from pathlib import Path
 
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.run import arrivals, failures, ledger, lock, rawfolder, session, warm, worker
-from ccdflow.run.inventory import ARRIVING, SET_ASIDE
 from ccdflow.run.patience import NoAnswer, Patience
+from ccdflow.run.rows import ARRIVING, SET_ASIDE
 
 PAUSE = 1.0
 """Seconds between two looks at the raw folder."""

@@ -1,0 +1,184 @@
+"""The row of a raw frame: what its header says, whether it can be reduced, and why not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from operator import itemgetter
+
+from ccdflow.camera.nights import undated_night
+
+OK = "ok"
+SET_ASIDE = "set aside"
+ARRIVING = "arriving"
+RAW_MISSING = "raw file missing"
+# `Row.gone` of such a file. A file that is there but cannot be read has the reason in its place.
+GONE = "it was deleted or moved"
+
+FACTS = (
+    "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
+    "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
+    "part", "setting", "grism", "set_temperature", "temperature", "optics",
+)  # fmt: skip
+# What only groups are told apart by, and masters chosen by.
+_NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
+# What pages show where there is something: pages of before know of none.
+_LATER = ("grism",)
+UNDATED = "undated"
+_DATED = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+_PLACES = {name: place for place, name in enumerate(FACTS)}
+_SHOWN = itemgetter(*(_PLACES[n] for n in FACTS if n not in _NOT_SHOWN and n not in _LATER))
+
+
+class Facts(Mapping):
+    """What a frame's header says: a mapping that takes a third of the room of a dict.
+
+    Parameters
+    ----------
+    values : sequence
+        A value for each of ``FACTS``; '' where there is none.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values):
+        self._values = tuple(values)
+
+    @classmethod
+    def of(cls, values):
+        """Return the facts of a mapping; what it lacks or has as None is ''."""
+        found = map(values.get, FACTS)
+        return cls("" if value is None else value for value in found)
+
+    def __getitem__(self, name):
+        return self._values[_PLACES[name]]
+
+    def __iter__(self):
+        return iter(FACTS)
+
+    def __len__(self):
+        return len(FACTS)
+
+    def values(self):
+        """Return the values as a tuple, in the order of ``FACTS``."""
+        return self._values
+
+    def shown(self):
+        """Return the values that pages show: they are made again when one of these changes."""
+        later = [[name, self[name]] for name in _LATER if self[name] != ""]
+        return (*_SHOWN(self._values), *later)
+
+
+def picker(*names):
+    """Return a function that gives the values of some `Facts` under these names as a tuple."""
+    pick = itemgetter(*(_PLACES[name] for name in names))
+    return lambda facts: pick(facts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One raw frame.
+
+    Attributes
+    ----------
+    file : str
+        Path relative to the raw folder.
+    stamp : tuple of int
+        Size, mtime and ctime in ns when it was read; () for a file that is to be read again.
+    facts : Facts
+        Cells of the table, see `COLUMNS`.
+    camera : str
+        The camera's name; '' where none could be found.
+    geometry : str
+        Name of its geometry in the store; '' for a frame that is set aside.
+    recipe : str
+        Name of its recipe in the store.
+    fingerprint : str
+    status, reason : str
+    basis : str
+        Hash of what the row was made with, of the profiles and settings; and behind a hyphen, of
+        what of it the pixels of the product depend on.
+    gone : str
+        Why there is nothing to be read any more, though there was; '' as long as there is.
+    flags : str
+        What was found in its pixels or beside other frames: an amplifier that is saturated
+        throughout or dead; that it is a copy; that it does not look like the other biases.
+    warnings : str
+        What of its header is there and cannot be read, and what had to be guessed: a line each.
+    packed : str
+        CRC-32 of the file's bytes as they are, of a file that the next run reads again because it
+        is young; else ''.
+    """
+
+    file: str
+    stamp: tuple[int, int, int]
+    facts: Mapping = field(compare=False)
+    camera: str = ""
+    geometry: str = ""
+    recipe: str = ""
+    fingerprint: str = ""
+    status: str = OK
+    reason: str = ""
+    basis: str = ""
+    gone: str = ""
+    flags: str = ""
+    warnings: str = ""
+    packed: str = ""
+
+    @property
+    def night(self):
+        """The night, never empty."""
+        return self.facts["night"] or UNDATED
+
+    @property
+    def is_undated(self):
+        """Whether neither a card nor a folder's name tells the date."""
+        return not self.facts["date_obs"] and not _DATED.fullmatch(self.facts["night"])
+
+    @property
+    def shown(self):
+        """Status and reason as they stand in the table."""
+        if self.gone:
+            return RAW_MISSING, f"{self.gone}; its product is kept"
+        warnings = (f"warning: {text}" for text in self.warnings.splitlines())
+        said = (self.reason, *warnings, self.flags)
+        return self.status, "; ".join(text for text in said if text)
+
+    def as_dict(self):
+        """Return a JSON-able form."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "facts": dict(self.facts)}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return a row from what `as_dict` made of it."""
+        stamp, facts = tuple(values["stamp"]), Facts.of(values["facts"])
+        return cls(**{**values, "stamp": stamp, "facts": facts})
+
+
+# The short texts of a row.
+OWN = tuple(field.name for field in fields(Row))[3:]
+
+
+def unread_row(file, stamp=(), basis=""):
+    """Return the row of a file of which nothing but its name is known."""
+    return Row(file, stamp, Facts.of({"night": undated_night(file)}), basis=basis)
+
+
+def digest(value):
+    """Return 16 hexadecimal digits that stand for a JSON-able value."""
+    return digest_of(canonical_text(value))
+
+
+# How a value is written before its hash is taken.
+canonical_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
+
+def digest_of(text):
+    """Return 16 hexadecimal digits that stand for a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
