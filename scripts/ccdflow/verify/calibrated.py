@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from datetime import date
 from urllib.parse import unquote
@@ -9,6 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 from astropy.io import fits
 
+from ccdflow import paths
 from ccdflow.verify import calibrating, errors
 from ccdflow.verify.accounts import (
     CannotRemake,
@@ -24,6 +26,7 @@ from ccdflow.verify.comparing import (
     same_cards,
     same_figure,
     same_text,
+    same_value,
     within,
 )
 from ccdflow.verify.meanings import HOT, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
@@ -74,7 +77,8 @@ def verify_calibrated(headers, path, results):
         _check_names(hdus, images)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
-            largest = max(largest, _verify_image(hdus, frame, hdu, headers, account, files, how))
+            own = hdus, frame, hdu, headers, account, files, how, results
+            largest = max(largest, _verify_image(*own))
             pixels += hdus[hdu].data.size
     compared = ", ".join([f"{STEPS} steps of float32 with ccdproc", *sorted(how)])
     return {"compared": compared, "pixels": pixels, "largest": largest}
@@ -88,7 +92,7 @@ def _check_names(hdus, images):
             raise Differs(f"HDU {number_} is named {hdu.name!r}, and no image has such a one")
 
 
-def _verify_image(hdus, frame, hdu, headers, account, files, how):
+def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     header, reduced = headers[hdu], frame[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
     planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in files.items()}
@@ -100,7 +104,8 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how):
     unit = "electron" if converts or in_electrons else unit
     image = calibrating.CalibratedImage(account, frame[hdu].data, planes, readouts, unit, converts)
     own, suffix = np.asarray(hdus[hdu].data), str(hdu) if hdu else ""
-    _check_steps(header, image, account, reduced)
+    _check_steps(header, image, account)
+    _check_gain(header, headers[0], image, reduced, results)
     is_measured = "GAINMEAS" in headers[0]
     largest = _same_pixels(own, image, step_of(header), is_measured=is_measured)
     noise = errors.noise_of(
@@ -144,7 +149,7 @@ def _again(image, rows, steps):
     return again, np.float32, steps, terms
 
 
-def _check_steps(header, image, account, reduced):
+def _check_steps(header, image, account):
     if header["BUNIT"] != image.unit:
         raise Differs(f"the unit is {image.unit}, and BUNIT has {header['BUNIT']}")
     for kind, keyword in (("bias", "ZEROCOR"), ("dark", "DARKCOR"), ("flat", "FLATCOR")):
@@ -153,11 +158,38 @@ def _check_steps(header, image, account, reduced):
             raise Differs(f"{keyword} is not {name}")
     if image.converts and "GAIN" in header:
         same_figure(header, "GAIN", 1.0)
+
+
+def _check_gain(header, first, image, reduced, results):
+    """Compare a measured gain with those of the detector's nights, or with the flat's.
+
+    It is the mean of some nights by their errors, so that it lies between them.
+    """
+    flat = image.planes.get("flat")
     for tail in tails_of(header):
-        flat = image.planes.get("flat")
+        keyword = f"GAINMEAS{tail}"
         said = number(card(header, "GAINMEAS", tail))
-        if said is not None and flat is not None and number(card(reduced, "AMPGAIN", tail)):
-            same_figure({"GAINMEAS": said}, "GAINMEAS", card(flat.header, "GAINMEAS", tail, np.nan))
+        if said is None:
+            continue
+        name = str(card(reduced, "AMPNAM", tail, ""))
+        gains = _nights_of(results / paths.DETECTOR, str(first.get("CCDFCAM")), name)
+        own = None if flat is None else number(card(flat.header, "GAINMEAS", tail))
+        gains = gains or [own] * (own is not None)
+        if not gains:
+            raise CannotRemake(f"no flat and no line of {paths.DETECTOR} has its {keyword}")
+        same_value(keyword, said, min(max(said, min(gains)), max(gains)))
+
+
+def _nights_of(table, camera, amplifier):
+    """Return the gains that a table of measurements has of an amplifier."""
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return [
+            float(row["gain"])
+            for row in csv.DictReader(file)
+            if row["camera"] == camera and row["gain"] and amplifier in ("", row["amplifier"])
+        ]
 
 
 def _check_noise(header, image, noise):
