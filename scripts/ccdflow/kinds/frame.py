@@ -43,6 +43,7 @@ class Frame(Kind):
     stage = 1
     place = "reduced/"
     reach = FRAMES
+    tells = True
     why_moved = "raw file missing, and the product is damaged"
 
     def has_name(self, product):
@@ -136,15 +137,15 @@ class Frame(Kind):
         row = context.row_of(record.product)
         facts = row.facts
         seconds = f"{facts['exptime']:.4g} s" if isinstance(facts["exptime"], float | int) else ""
-        words = [row.file, facts["type"], facts["filter"], seconds, facts["object"]]
+        words = [facts["type"], facts["filter"], seconds, facts["object"]]
         about = "  ".join(str(word) for word in words if word)
         if record.status != ledger.MADE:
-            return f"{about}: {record.status}: {record.reason}"
+            return [(row.file, about, [f"{record.status}: {record.reason}"])]
         figures = _of_amplifiers("level", record.data["levels"], 1)
         figures += _of_amplifiers("noise", record.data["noises"], 2)
         warnings = [f"warning: {text}" for text in row.warnings.splitlines()]
         warnings += [f"amplifier {a} is {f} throughout" for a, f in record.data["flags"].items()]
-        return "; ".join(["  ".join([about, *figures]), *warnings])
+        return [(row.file, "  ".join([about, *figures]), warnings)]
 
     def closing(self, context, records):
         """Return the lines on frames in which something is not as it should be."""

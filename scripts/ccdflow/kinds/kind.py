@@ -44,6 +44,8 @@ class Kind:
     reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
         What one of them is about: a new frame of the sky changes at once products of frames and of
         its night, no master, and those of all nights later.
+    tells : bool
+        Whether who watches is told of its products (`told`).
     type : str
         The image type of the raw frames that are combined to it; '' where it is not combined.
         Statistics are recorded of reduced frames of this type.
@@ -61,6 +63,7 @@ class Kind:
     header = 1
     place = ""
     reach = ARCHIVE
+    tells = False
     type = ""
     why_moved = "no frame or setting asks for it any longer"
 
@@ -163,8 +166,16 @@ class Kind:
         return ()
 
     def told(self, context, record):
-        """Return the line on a product that was just made, for who watches; '' for none."""
-        return ""
+        """Return what a product that was just made says of frames, for who watches.
+
+        Only a kind that `tells` is asked.
+
+        Returns
+        -------
+        list of (str, str, list of str)
+            Raw file, figures, and what is not as it should be.
+        """
+        return []
 
     def closing(self, context, records):
         """Return a run's last lines on this kind; the records are all of this kind."""

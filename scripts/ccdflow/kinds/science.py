@@ -53,6 +53,7 @@ class Science(Kind):
     header = 2
     place = "calibrated/"
     reach = FRAMES
+    tells = True
     why_moved = "its reduced frame is not there any more"
 
     def has_name(self, product):
@@ -160,8 +161,9 @@ class Science(Kind):
 
     def told(self, context, record):
         """Return the sky, its noise and the grade of a calibrated frame, or why there is none."""
+        file = context.groups[record.product].files[0]
         if record.status != ledger.MADE:
-            return f"{record.product}: not calibrated: {record.reason}"
+            return [(file, "", [f"not calibrated: {record.reason}"])]
         data, figures = record.data, []
         for image in data["images"]:
             if image["sky"] is not None:
@@ -172,7 +174,9 @@ class Science(Kind):
                 figures.append(f"(predicted {image['sky_predicted']:.3g})")
         said = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
         grade = f"grade {data['grade']}" + (f": {said}" if said else "")
-        return "  ".join([record.product, *figures, grade])
+        saturated = data.get("saturated", 0)
+        warnings = [f"{saturated} pixels saturated"] * (saturated > 0)
+        return [(file, "  ".join([*figures, grade]), warnings)]
 
     def closing(self, context, records):
         """Return the lines on frames that were not calibrated, or lack a step."""

@@ -32,6 +32,7 @@ class Sheet(NightPicture):
     words = ("contact sheet", "contact sheets")
     stage = 6
     file = paths.SHEET
+    tells = True
 
     def plan(self, planner):
         """Want the list of each night that has frames, with all its pictures."""
@@ -80,6 +81,15 @@ class Sheet(NightPicture):
     def make(self, context, job, *, threads):
         """Make the pictures that are missing, remove those of no frame, and write the list."""
         return write_sheet(context, job)
+
+    def told(self, context, record):
+        """Return the width of the stars of frames of the sky."""
+        found = _listed_before(context, record.product) if record.status == ledger.MADE else {}
+        return [
+            (file, f"stars {each['width']:.1f} px ({each['stars']})", [])
+            for file, each in found.items()
+            if each.get("width")
+        ]
 
     def carries(self, context, job):
         """Return the rows of the night, and the groups of its calibrated frames."""

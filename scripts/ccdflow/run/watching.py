@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccdflow.errors import CcdflowError, UserError
-from ccdflow.run import arrivals, failures, ledger, lock, rawfolder, session, warm, worker
+from ccdflow.run import arrivals, failures, ledger, lock, rawfolder, session, telling, warm, worker
 from ccdflow.run.patience import NoAnswer, Patience
 from ccdflow.run.rows import ARRIVING, SET_ASIDE
 
@@ -31,6 +31,8 @@ _PATIENCE = 10.0
 _REST, _REST_TIMES = 2.0, 5
 # Where the kernel tells of frames the folder is looked through all the same, for what it missed.
 _LOOK = 10.0
+# In a round of more jobs no line waits for the width of the stars.
+_MOST_JOBS = 200
 # Frames set aside that a round names one by one.
 _MOST_ASIDE = 5
 
@@ -239,10 +241,9 @@ class Watch:
                 if not self._warm.is_current():
                     return None
                 part = self._warm.plan(ready)
-                self._moved = time.monotonic()
-                outcome = self._warm.work(
-                    part, cores=self.cores, on_done=lambda r: self._tell(part.context, r)
-                )
+                lines = telling.Lines(part.context, part.jobs, self.say, is_short=True)
+                outcome = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
+                lines.end()
         except warm.NeedsAll:
             return None
         except lock.Busy as error:
@@ -350,14 +351,17 @@ class Watch:
         self._note_rows(rows)
         began = time.monotonic()
         if jobs:
+            is_short = len(jobs) <= _MOST_JOBS
+            lines = telling.Lines(context, jobs, self.say, is_short=is_short)
             outcome = worker.work(
                 context,
                 jobs,
                 threads=self.cores,
                 make=self.chain.make,
                 is_wide=lambda job: self.chain.by_name(job.kind).todo == "make",
-                on_done=lambda record: self._tell(context, record),
+                on_done=self._teller(lines),
             )
+            lines.end()
             done.records = list(outcome.records.values())
             done.problem = outcome.full
             done.problem = done.problem or "; ".join(outcome.unrecorded.values())
@@ -370,12 +374,14 @@ class Watch:
         if not done.problem:
             self._warm = warm.Warm(running, session.reading_settings(self.values))
 
-    def _tell(self, context, record):
-        """Say the line on a product, where its kind has one."""
-        self._note_life()
-        line = self.chain.by_name(record.kind).told(context, record)
-        if line:
-            self.say(line)
+    def _teller(self, lines):
+        """Return what is called with each record."""
+
+        def tell(record):
+            self._note_life()
+            lines.add(record)
+
+        return tell
 
     def _sum_up(self, done, seconds):
         parts = []
