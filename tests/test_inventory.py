@@ -11,9 +11,8 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
-from ccdflow.run import headers, inventory, rawfolder, session, table
+from ccdflow.run import headers, inventory, rawfolder, rawnames, session, table
 from ccdflow.run.headers import HeaderStore, load_store
-from ccdflow.run.rawnames import is_folding
 
 
 @pytest.fixture
@@ -327,7 +326,7 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box,
 @pytest.fixture
 def folding(monkeypatch):
     """Let the results lie in such a file system, as exFAT or that of macOS."""
-    monkeypatch.setattr(inventory, "is_folding", lambda results: True)
+    monkeypatch.setattr(rawnames, "is_folding", lambda results: True)
 
 
 def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell_them(
@@ -350,9 +349,9 @@ def test_capitals_are_told_from_small_letters_here(box):
     for number, file in enumerate(("A.fits", "a.fits", "Dark/x.fits", "dark/y.fits")):
         box.put(file, number, size=SMALL, packed=False)
     box.run()
-    assert not is_folding(box.results)
+    assert not rawnames.is_folding(box.results)
     assert len(list((box.results / "reduced").rglob("*.fits"))) == 7
     # Where they are not, two names lead to one file.
     (box.results / ".CCDFLOW").symlink_to(".ccdflow")
     (box.results / ".ccdflow/LOCK").symlink_to("lock")
-    assert is_folding(box.results)
+    assert rawnames.is_folding(box.results)

@@ -24,6 +24,7 @@ from ccdflow.run import (
     ledger,
     lock,
     plan,
+    rawnames,
     removal,
     seal,
     tracebacks,
@@ -36,7 +37,6 @@ from ccdflow.run.describe import (
     unknown_lines,
     unreadable_lines,
 )
-from ccdflow.run.rawnames import is_folding
 from ccdflow.run.rows import ARRIVING, GONE, RAW_MISSING, SET_ASIDE, unread_row
 from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
 
@@ -132,7 +132,7 @@ def start(
             lock.check_places(results)
             # Release the lock if the start fails.
             held = None if dry else stack.enter_context(lock.take(results))
-            reading = replace(reading, is_folding=is_folding(results))
+            reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = ""
             if sealed and not forced and not asked:
                 state = seal.state(values, reading.cameras, chain)

@@ -71,6 +71,7 @@ def along(middles, values, places):
 
     scipy's `interp1d` would do, and takes 0.1 s of CPU to import.
     """
+    middles = np.asarray(middles)
     if len(middles) == 1:
         return np.repeat(values, len(places), axis=0)
     after = np.clip(np.searchsorted(middles, places), 1, len(middles) - 1)
