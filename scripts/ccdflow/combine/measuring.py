@@ -18,6 +18,7 @@ from ccdflow.errors import FrameError
 
 SAMPLE_ROWS = 64
 _LEAST_LIGHT = 100.0  # in the unit of the members: less light does not determine the gain
+_RATIO_ROWS, _LEAST_RATIO = 16, 0.2
 _LEAST_DIFFERENCE = 0.01
 """Measured noise that differs by less than this from the prediction leaves the prediction."""
 
@@ -71,6 +72,9 @@ def sample_members(members, *, subtract=(), scale=None, mask=None, mask_bits=-1,
 def levels_of(sample):
     """Return the level of each member: the median of its finite sampled values.
 
+    The levels of several members are set right by their ratios: amplifiers of unlike gains have two
+    levels, and the median of all pixels lies anywhere between them.
+
     Parameters
     ----------
     sample : numpy.ndarray
@@ -81,12 +85,24 @@ def levels_of(sample):
     numpy.ndarray of float64
         Shape ``(n,)``; NaN if no value is finite.
     """
-    levels = np.full(len(sample), np.nan)
-    for index, frame in enumerate(sample):
-        finite = frame[np.isfinite(frame)]
-        if finite.size:
-            levels[index] = np.median(finite)
-    return levels
+    levels = np.array([_median(frame) for frame in sample])
+    if len(sample) < 2 or not (levels > 0).all():
+        return levels
+    some = sample[:, :: max(1, sample.shape[1] // _RATIO_ROWS)] / levels[:, None, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        middle = np.median(some, axis=0)
+        # What is faint has no ratio to speak of.
+        middle[~(middle > _LEAST_RATIO)] = np.nan
+        ratios = np.array([_median(frame / middle) for frame in some])
+    if not (ratios > 0).all():
+        return levels
+    return levels * ratios / np.exp(np.mean(np.log(ratios)))
+
+
+def _median(values):
+    """Return the median of the finite values, NaN without any."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else np.nan
 
 
 def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, threads=1):

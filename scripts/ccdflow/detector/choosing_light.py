@@ -216,7 +216,7 @@ def _flat_figures(stats, limits):
     worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
     for name, values, floor, boxes, norm in (
         ("shape", [s.shape for s in stats], limits.shape, BOXES, _rms),
-        ("deepest spot", [s.spots for s in stats], limits.spot, FINE, _largest),
+        ("deepest spot", [s.spots for s in stats], limits.spot, FINE, _deepest),
     ):
         off = _from_the_middle(values)
         if off is None:
@@ -227,22 +227,30 @@ def _flat_figures(stats, limits):
 
 
 def _from_the_middle(values):
-    """Return the difference of each flat from the group's median, divided by it: (n, boxes)."""
+    """Return the difference of each flat from the group's median, divided by it: (n, boxes).
+
+    Each flat is scaled to the others: amplifiers of unlike gains have two levels, and the median of
+    all pixels lies anywhere between them.
+    """
     values = np.array(values, dtype=np.float64)
     known = np.isfinite(values).all(axis=0)
     if not known.any():
         return None
     middle = np.median(values[:, known], axis=0)
     lit = middle > LIT
-    return values[:, known][:, lit] / middle[lit] - 1 if lit.any() else None
+    if not lit.any():
+        return None
+    ratio = values[:, known][:, lit] / middle[lit]
+    return ratio / np.median(ratio, axis=1, keepdims=True) - 1
 
 
 def _rms(off):
     return np.sqrt(np.mean(np.square(off), axis=1))
 
 
-def _largest(off):
-    return np.abs(off).max(axis=1)
+def _deepest(off):
+    # A bright box is a star of the twilight, which clipping leaves out.
+    return -off.min(axis=1)
 
 
 def _no_common_flat(stats, limits):

@@ -14,6 +14,7 @@ from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
 from ccdflow.detector import benefit, choosing, choosing_light, dark_figures
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
+from ccdflow.files.headertext import printable
 from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS
 from ccdflow.kinds import selecting
 from ccdflow.kinds.association import about, why_missing
@@ -75,7 +76,13 @@ class Dark(Light):
         if nothing := selecting.none_usable(context, found):
             return nothing
         members = Members(context, group, found)
-        statistics, saturated = self._statistics(members)
+        statistics, saturated, copies = self._statistics(members)
+        if copies:
+            # Two that are one have half the noise: neither would seem to belong.
+            again = {out.index for out in copies}
+            rest = [index for index in range(len(found)) if index not in again]
+            selection = self.select(context, group, [found[index] for index in rest])
+            return selecting.among(selection, rest, copies)
 
         def choose(stats):
             return choosing_light.select_darks(
@@ -85,10 +92,19 @@ class Dark(Light):
         return selecting.select(statistics, choose)
 
     def _statistics(self, members):
-        """Return the figures of each amplifier in each dark, and the saturated part of each."""
+        """Return the figures of each amplifier in each dark, and the saturated part of each.
+
+        Returns
+        -------
+        statistics : list of list of dict
+        saturated : list of float
+        copies : list of ccdflow.detector.choosing.LeftOut
+            Those with another one's pixels.
+        """
         row = members.rows[0]
         reduction, images = self.reduced_as(members.context, row)
-        statistics, parts = [[] for _ in members.found], []
+        names = [printable(file) for file, _ in members.found]
+        statistics, parts, copies = [[] for _ in members.found], [], []
         for image in images:
             bias = members.master("bias", image)
             rows, sample = sample_members(
@@ -96,6 +112,7 @@ class Dark(Light):
                 subtract=(Subtracted(bias.pixels),),
                 **members.options(image, reduction),
             )
+            copies = copies or choosing.same_pixels(sample, names)
             parts.append((sample != sample).mean(axis=(1, 2)))
             for amplifier in image.amplifiers:
                 place = amplifier.place if reduction.trim else amplifier.data
@@ -108,7 +125,7 @@ class Dark(Light):
                     level = record.data.get("levels", {}).get(amplifier.name)
                     own = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(own)})
-        return statistics, [float(max(part)) for part in zip(*parts, strict=True)]
+        return statistics, [float(max(part)) for part in zip(*parts, strict=True)], copies
 
     def combined_images(self, work, found):
         """Yield each image of the combined dark, its hot pixels flagged."""

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 
 import numpy as np
 
-from ccdflow import paths
-from ccdflow.camera import identity
 from ccdflow.combine import header, stack
 from ccdflow.detector import choosing
 from ccdflow.files import checksum
-from ccdflow.kinds import association, combining, selecting
-from ccdflow.kinds.frame import frame_key, raw_pixels
+from ccdflow.kinds import association, combining, grouping, selecting
+from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger
-from ccdflow.run.context import asks_for, is_wanted, reduced
-from ccdflow.run.job import MASTERS, Group, Size
+from ccdflow.run.context import asks_for, reduced
+from ccdflow.run.job import MASTERS, Size
 from ccdflow.run.rawnames import copies
-from ccdflow.run.rows import OK, SET_ASIDE, digest
+from ccdflow.run.rows import OK, digest
 
 # Nights whose figures a night's page shows beside its own.
 TREND_NIGHTS = 30
@@ -362,56 +359,7 @@ class MasterKind(Kind):
 
     def make_groups(self, context):
         """Return {product: Group} of the frames that were or are to be reduced."""
-        by = [*self.configuration(context)["group_by"], *self.always]
-        alike = {}
-        for row in self._candidates(context):
-            geometry = context.store.shared[row.geometry]
-            shared = [
-                ("size", "{1}x{0}".format(*geometry["shape"])),
-                ("part", row.facts["part"]),
-                *(
-                    (name, association.spelled(context, name, row.facts[name]))
-                    for name in dict.fromkeys(by)
-                    if name != "night" and (name != "optics" or row.facts[name])
-                ),
-            ]
-            # Whatever is combined over nights, undated frames stay with those of their folder.
-            night = row.night if "night" in by or row.is_undated else "all"
-            if night == "all" and (epoch := association.epoch_of(context, row.camera, row.night)):
-                shared.append(("epoch", epoch))
-            key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
-            alike.setdefault(key, []).append(row)
-        found = {}
-        alike = identity.told_apart(alike, by, but=self.told_by_split)
-        for (night, camera, shared, *how), rows in alike.items():
-            for more, part in self.split(context, rows):
-                found[night, camera, (*shared, *more), *how] = part
-        # A file system may not tell capitals: filters r and R.
-        names = Counter(
-            (night, paths.folded(self._name(camera, shared))) for night, camera, shared, *_ in found
-        )
-        groups = {}
-        for (night, camera, shared, geometry, recipe), rows in found.items():
-            name = self._name(camera, shared)
-            if names[night, paths.folded(name)] > 1:
-                name += "_" + digest([geometry, recipe, shared])[:6]
-            product = paths.combined(night, name)
-            files, nights = tuple(row.file for row in rows), {row.night for row in rows}
-            own = night if night != "all" else max(nights)
-            groups[product] = Group(
-                product,
-                night,
-                camera,
-                shared,
-                files,
-                tuple(sorted(nights)),
-                self.name,
-                tuple(
-                    association.step_of(context, context.chain.by_name(kind), rows, own)
-                    for kind in self.before
-                ),
-            )
-        return groups
+        return grouping.groups_of(self, context)
 
     def split(self, context, rows):
         """Yield parts of frames that agree in all that is written, and what each has in common.
@@ -428,50 +376,9 @@ class MasterKind(Kind):
         """
         yield (), rows
 
-    def _name(self, camera, shared):
-        parts = [self.type, camera]
-        for name, value in shared:
-            if value in ("", "None") or name in self.unnamed:
-                continue
-            value = value.strip().replace(" ", "x") if name == "ccdsum" else value
-            value = identity.name_of(value) if name == identity.SETTING else value
-            parts.append(self.name_part(name, value))
-        return paths.plain("_".join(parts))
-
     def name_part(self, name, value):
         """Return what the name of a product says of something that its members share."""
         return f"{name[0]}{value}" if name in ("gain", "exptime") else value
-
-    def _candidates(self, context):
-        """Return the rows of frames that may be members of a group, sorted by time.
-
-        A frame that was set aside for its pixels is among them: that it is missing is told where
-        its group is. Of copies of a frame the first one is. One whose raw file is gone goes on to
-        be a member, unless its camera was edited and others of its night are reduced anew, or the
-        file only has another name now.
-        """
-        rows = [
-            row
-            for row in sorted(context.store.rows.values(), key=_by_time)
-            if row.facts["type"] == self.type
-            and row.status in (OK, SET_ASIDE)
-            and row.geometry
-            and is_wanted(row, context.settings)
-        ]
-        again = copies(rows)
-        rows = [row for row in rows if row.file not in again]
-        here = [row for row in rows if not row.gone]
-        nights = {(row.night, row.camera) for row in here}
-        contents = {row.fingerprint for row in here}
-        return [
-            row
-            for row in rows
-            if not row.gone
-            or (
-                row.fingerprint not in contents
-                and (_is_up_to_date(context, row) or (row.night, row.camera) not in nights)
-            )
-        ]
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
@@ -551,14 +458,3 @@ def masters_carried(context, group):
             if use.product in context.groups:
                 found.append(context.groups[use.product])
     return found
-
-
-def _by_time(row):
-    """Return what rows are sorted by: frames taken one after the other are neighbours."""
-    return row.facts["date_obs"] or "", row.file
-
-
-def _is_up_to_date(context, row):
-    """Tell whether the product of a frame whose raw file is gone is what would be made now."""
-    record = context.ledger.get(reduced(row.file))
-    return row.file not in context.outdated and record is not None and record.key == frame_key(row)

@@ -42,11 +42,25 @@ def select_frames(context, found, choose):
     good = [index for index in range(len(found)) if index not in left_out]
     statistics = [found[index][1].data.get("statistics") or [] for index in good]
     selection = select([[e for e in s if e["amplifier"] not in common] for s in statistics], choose)
-    left_out |= {good[o.index]: replace(o, index=good[o.index]) for o in selection.left_out}
+    return among(selection, good, left_out.values())
+
+
+def among(selection, places, left_out):
+    """Return a selection of some frames as one of all.
+
+    Parameters
+    ----------
+    selection : ccdflow.detector.choosing.Selection
+    places : list of int
+        Which of all frames those are.
+    left_out : iterable of ccdflow.detector.choosing.LeftOut
+        The others.
+    """
+    own = (replace(out, index=places[out.index]) for out in selection.left_out)
     return replace(
         selection,
-        kept=tuple(good[index] for index in selection.kept),
-        left_out=tuple(left_out[index] for index in sorted(left_out)),
+        kept=tuple(places[index] for index in selection.kept),
+        left_out=tuple(sorted((*left_out, *own), key=lambda out: out.index)),
     )
 
 
