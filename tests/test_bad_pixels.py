@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 
-from ccdflow.detector.bad_pixels import (
-    dark_mask,
-    fit_darks,
-    response_mask,
-)
+from ccdflow.detector.bad_pixels import dark_mask, fit_darks
+from ccdflow.detector.response import response
 from ccdflow.errors import UserError
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 
@@ -95,14 +92,14 @@ def test_low_pixels_and_columns_are_found_at_five_sigma():
     rng = np.random.default_rng(4)
     error = 0.003
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    response = 1 - 0.2 * ((x - 250) ** 2 + (y - 200) ** 2) / 320**2
+    light = 1 - 0.2 * ((x - 250) ** 2 + (y - 200) ** 2) / 320**2
     truth = np.ones(SHAPE)
     low = rng.permutation(truth.size)[:1000]
     truth.ravel()[low] = 1 - 5 * error
     truth[:, 77] = 1 - 5 * error
     truth.ravel()[low[:20]] = 0
-    flats = [response * truth * rng.normal(1, error, SHAPE) for _ in range(2)]
-    mask = response_mask(flats, [response * error] * 2)
+    flats = [light * truth * rng.normal(1, error, SHAPE) for _ in range(2)]
+    mask = response(zip(flats, [light * error] * 2, strict=True)).mask
     assert (mask.ravel()[low] & DEAD > 0).mean() >= 0.99
     assert (mask[:, 77] & BAD_COLUMN > 0).all()
     good = np.ones(SHAPE, bool)
@@ -112,7 +109,7 @@ def test_low_pixels_and_columns_are_found_at_five_sigma():
     assert not (mask[:, :77] & BAD_COLUMN).any()
     # Five sigma of both flats together: all of the column, and of single pixels those above 4.5.
     truth[truth == 1 - 5 * error] = 1 - 5 * error / 2**0.5
-    flats = [response * truth * rng.normal(1, error, SHAPE) for _ in range(2)]
-    mask = response_mask(flats, [response * error] * 2)
+    flats = [light * truth * rng.normal(1, error, SHAPE) for _ in range(2)]
+    mask = response(zip(flats, [light * error] * 2, strict=True)).mask
     assert (mask[:, 77] & BAD_COLUMN > 0).all()
     assert 0.62 < (mask.ravel()[low[20:]] & DEAD > 0).mean() < 0.74

@@ -43,7 +43,7 @@ def left_to_make(tmp_path, chain, results="results"):
 
 
 def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
-    chain = take(tmp_path, 1)
+    chain = take(tmp_path, 1, flats=(("g", 4, 1.0), ("g", 4, 4.0), ("r", 4)))
     done = run(tmp_path, chain)
     hdus = done.open("calibrated/n1/science_g1.fits")
     mask, detector = hdus["MASK"].data, chain.detector
@@ -56,6 +56,15 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
         assert (mask[:, column] & (BAD_COLUMN | DEAD) != 0).all()
     header = hdus[0].header
     measured = "detector/simcam/2024-03-01/pixels_103x101_1x1.fits"
+    # Flats of 6,000 and 25,000 electrons: the charge behind a trap is less than in proportion.
+    with fits.open(done.results / measured) as found:
+        table = found["PIXELS"].data[found["PIXELS"].data["LEVELS"] != 0]
+        assert found[0].header["LOOKED"] == "dark flat levels"
+    for row, column, _ in detector.traps.astype(int):
+        behind = table["Y"][table["X"] == column + 1]
+        assert set(range(row + 1, 102)) <= set(behind)
+        assert (mask[row:, column] & BAD_COLUMN != 0).all()
+    assert np.isin(table["X"] - 1, detector.traps[:, 1]).mean() > 0.99
     assert header["BPMIM"] == measured
     assert header["BPMKEY"] == done.records[measured].key
     assert header["BPMNTS"] == 1

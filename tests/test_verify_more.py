@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 from test_verify_chain import MADE, one
 
 from ccdflow.detector.history import NightBadPixels, combine_nights
+from ccdflow.detector.response import Weak
 from ccdflow.verify import detector, verdicts, which
 
 STRUCTURE = re.compile(
@@ -126,31 +128,47 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
 
 
 def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
-    rng, shape, share = np.random.default_rng(3), (9, 11), 0.7
+    rng, shape, share, jointly = np.random.default_rng(3), (9, 11), 0.7, 0
+    sources = (("dark", 8), ("flat", 16), ("levels", 32))
     for _ in range(40):
-        seen, lines = [], []
+        seen, rows = [], []
         for night in range(int(rng.integers(1, 6))):
-            index = np.sort(rng.choice(99, 12, replace=False))
-            looked = [s for s in ("dark", "flat") if rng.random() < 0.8]
-            dark, flat = (
-                (rng.integers(0, 2, 12) * bit).astype(np.int16) * (name in looked)
-                for name, bit in (("dark", 8), ("flat", 16))
-            )
             name = f"2024-03-{night + 1:02d}"
-            bad = (dark | flat) != 0
-            index, dark, flat = index[bad], dark[bad], flat[bad]
-            seen.append(NightBadPixels(name, frozenset(looked), index, dark, flat))
-            columns = [index * 0, index % 11 + 1, index // 11 + 1, dark, flat]
-            names = ("IMAGE", "X", "Y", "DARK", "FLAT")
-            lines.append((name, looked, dict(zip(names, columns, strict=True))))
-        rows = [(n, c, np.rec.fromarrays(list(d.values()), names=list(d))) for n, c, d in lines]
+            looked = frozenset(s for s, _ in sources if rng.random() < 0.8)
+            bits = {
+                s: (rng.integers(0, 2, 12) * bit).astype(np.int16) * (s in looked)
+                for s, bit in sources
+            }
+            bad = np.bitwise_or.reduce(list(bits.values())) != 0
+            index = np.sort(rng.choice(99, 12, replace=False))[bad]
+            bits = {s: values[bad] for s, values in bits.items()}
+            low = np.flatnonzero(rng.random(99) < 0.6)
+            weak = Weak(low, -rng.uniform(2.5, 4.4, low.size).astype("f4"), rng.uniform(0.7, 1))
+            has_weak = "flat" in looked
+            seen.append(NightBadPixels(name, looked, index, bits, weak if has_weak else None))
+            rows.append(
+                (
+                    name, list(looked), _lines(index, **bits), _lines(low, sigma=weak.sigma),
+                    {"FLATOWN0": weak.own} if has_weak else {},
+                )
+            )  # fmt: skip
         own = detector.history(rows, 0, shape, share)
         made = combine_nights(seen, share=share)
+        jointly += len(made.index) - len(
+            combine_nights([replace(s, weak=None) for s in seen]).index
+        )
         nights = np.array(made.nights)
         expected = (made.index, made.bits, nights[made.first], nights[made.last],
                     made.seen, made.looked)  # fmt: skip
         for mine, its in zip(own, expected, strict=True):
             assert (np.asarray(mine) == np.asarray(its)).all()
+    assert jointly > 40
+
+
+def _lines(index, **columns):
+    values = {"IMAGE": index * 0, "X": index % 11 + 1, "Y": index // 11 + 1}
+    values |= {name.upper(): array for name, array in columns.items()}
+    return np.rec.fromarrays(list(values.values()), names=list(values))
 
 
 def test_a_product_that_nothing_verifies_says_so(night, tmp_path):

@@ -94,7 +94,7 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
 
     Returns
     -------
-    Seen
+    ImageFindings
     """
     flat = filled(flat)
     dark = None if dark is None else filled(dark)

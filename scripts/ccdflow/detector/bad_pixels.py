@@ -1,9 +1,8 @@
-"""Bad pixels of a detector, from the darks and flats of an ordinary night.
+"""Bad pixels of a detector, from the darks of an ordinary night.
 
 Darks give a straight line for each pixel: a rate, and an offset at exposure zero. A pixel with a
 high rate is hot; a pixel that follows no line, or varies between frames of one exposure, cannot be
-corrected by a dark. Flats show pixels and columns that respond less than their neighbours. The
-bits are those of docs/products.md.
+corrected by a dark. The bits are those of docs/products.md.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.polynomial.legendre import legvander, legvander2d
 
-from ccdflow.detector.columns import ROWS, bad_columns
+from ccdflow.detector.columns import ROWS
+from ccdflow.detector.surroundings import around
 from ccdflow.errors import UserError
-from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.maskbits import HOT, VARIES
 from ccdflow.robust import MAD_TO_SIGMA
 
 FALSE_ALARMS = 1e-6
@@ -27,12 +26,6 @@ _HIT = 6.0
 _SAMPLE_ROWS, _STRIP_PIXELS = 128, 1 << 17
 # Fits of a pixel that stands out, each with the weights of the one before.
 _ROUNDS = 2
-# Side of the blocks whose interpolated medians each pixel is compared with: a running median over
-# as many pixels takes ten times as long.
-_NEIGHBOURS = 8
-_SIGMA = 4.5
-# The illumination of a flat is a polynomial of this degree through so many blocks on a side.
-_BLOCKS, _DEGREE = 24, 6
 
 
 def _chi_square(freedom, probability):
@@ -323,121 +316,4 @@ def surroundings(rate, level):
     numpy.ndarray
         (ny, nx): the median of the neighbours, at least `level`.
     """
-    ny, nx = rate.shape
-    return np.maximum(_neighbours(np.nan_to_num(rate, nan=level))[:ny, :nx], level)
-
-
-def response_mask(flats, errors):
-    """Return the mask of pixels and columns that respond less than their neighbours.
-
-    Parameters
-    ----------
-    flats, errors : list of numpy.ndarray
-        Combined flats and the standard errors of their pixels, each (ny, nx). Filters may differ:
-        each pixel is compared with the median of its neighbours. An error that is not finite
-        leaves the pixel out.
-
-    Returns
-    -------
-    numpy.ndarray
-        (ny, nx), int16: `DEAD` where all flats together are 4.5 sigma low, `BAD_COLUMN` along
-        columns, or parts of them, that are.
-    """
-    return response_mask_of(zip(flats, errors, strict=True))
-
-
-def response_mask_of(pairs):
-    """Return the mask of `response_mask` of an iterable of (flat, errors), one at a time."""
-    sigma = _contrast(pairs)
-    # The response of good pixels differs, too: by as much as the median pixel shows.
-    usual = float(np.median(np.abs(sigma[::4, ::4][np.isfinite(sigma[::4, ::4])])))
-    sigma *= np.float32(1 / max(1.0, MAD_TO_SIGMA * usual))
-    mask = np.where(sigma < -_SIGMA, DEAD, 0).astype(np.int16)
-    np.nan_to_num(sigma, copy=False, nan=0.0, neginf=0.0)
-    mask[bad_columns(-sigma)] |= BAD_COLUMN
-    return mask
-
-
-def _contrast(pairs):
-    """Return by how many sigma each pixel is off its neighbours; -inf where no flat tells."""
-    total = weights = None
-    for flat, error in pairs:
-        flat = np.asarray(flat, np.float32)
-        shape = flat.shape
-        if total is None:
-            total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        smooth = _illumination(flat)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            smooth *= _neighbours(flat / smooth)[: shape[0], : shape[1]]
-            weight = np.divide(smooth, error, dtype=np.float32)
-            weight *= weight
-            weight[~np.isfinite(weight)] = 0
-            relative = np.divide(flat, smooth, out=smooth)
-            relative -= 1
-            relative *= weight
-        np.nan_to_num(relative, copy=False)
-        total += relative
-        weights += weight
-    with np.errstate(divide="ignore", invalid="ignore"):
-        total /= np.sqrt(weights)
-    total[weights == 0] = -np.inf
-    return total
-
-
-def _neighbours(image):
-    """Return the medians of blocks of an image, interpolated to all pixels."""
-    for axis in (0, 1):
-        short = -image.shape[axis] % _NEIGHBOURS
-        widths = [(0, 0), (0, 0)]
-        widths[axis] = (0, short)
-        image = np.pad(image, widths, mode="symmetric") if short else image
-    ny, nx = (n // _NEIGHBOURS for n in image.shape)
-    blocks = image.reshape(ny, _NEIGHBOURS, nx, _NEIGHBOURS).swapaxes(1, 2).reshape(ny, nx, -1)
-    medians = np.median(blocks, axis=-1)
-    return _stretched(_stretched(medians, 0), 1)
-
-
-def _stretched(values, axis):
-    """Return the values at block centres, interpolated to pixels along one axis."""
-    count = values.shape[axis]
-    at = np.clip((np.arange(count * _NEIGHBOURS) + 0.5) / _NEIGHBOURS - 0.5, 0, count - 1)
-    low = np.minimum(at.astype(int), max(count - 2, 0))
-    high = np.minimum(low + 1, count - 1)
-    part = (at - low).reshape((-1, 1) if axis == 0 else (1, -1))
-    part = part.astype(np.float32)
-    return (1 - part) * values.take(low, axis) + part * values.take(high, axis)
-
-
-def _illumination(flat):
-    """Return the smooth illumination of a flat: a polynomial through the medians of its blocks.
-
-    Without it, the gradient would bias the comparison at the edges, where all neighbours of a
-    pixel lie on one side.
-    """
-    ny, nx = flat.shape
-    rows, columns = (np.array_split(np.arange(n), min(_BLOCKS, n)) for n in (ny, nx))
-    medians = np.array(
-        [
-            [np.median(_thinned(flat[r[0] : r[-1] + 1, c[0] : c[-1] + 1])) for c in columns]
-            for r in rows
-        ]
-    )
-    at = [
-        [np.mean(part) * 2 / max(n - 1, 1) - 1 for part in parts]
-        for parts, n in ((rows, ny), (columns, nx))
-    ]
-    degrees = [min(_DEGREE, len(parts) - 1) for parts in (rows, columns)]
-    y, x = np.meshgrid(*at, indexing="ij")
-    terms = legvander2d(y.ravel(), x.ravel(), degrees)
-    coefficients = np.linalg.lstsq(terms, medians.ravel(), rcond=None)[0]
-    coefficients = coefficients.reshape([degree + 1 for degree in degrees])
-    across, along = (
-        legvander(np.linspace(-1, 1, n), degree).astype(np.float32)
-        for n, degree in zip((ny, nx), degrees, strict=True)
-    )
-    return across @ coefficients.astype(np.float32) @ along.T
-
-
-def _thinned(block):
-    """Return every second pixel of a block along both axes, if it has many."""
-    return block[::2, ::2] if block.size > 1000 else block
+    return np.maximum(around(np.nan_to_num(rate, nan=level)), level)

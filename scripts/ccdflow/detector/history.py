@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ccdflow.detector.response import LOW, Weak
+from ccdflow.maskbits import DEAD
+
 SHARE = 0.7
 """Part of the nights, from the first on in which a pixel was bad, in which it must be bad."""
 
-SOURCES = ("dark", "flat")
+SOURCES = ("dark", "flat", "levels")
+"""What tells of bad pixels: darks, flats, and flats of one filter and two levels."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +27,17 @@ class NightBadPixels:
         Out of `SOURCES`: what of the night could tell.
     index : numpy.ndarray
         int64, (n,): places in the flattened image, sorted.
-    dark, flat : numpy.ndarray
+    bits : dict of str to numpy.ndarray
         int16, (n,): the bits that each of the sources gives.
+    weak : ccdflow.detector.response.Weak, optional
+        Pixels that are low in its flats, whether or not enough to be bad.
     """
 
     night: str
     looked: frozenset
     index: np.ndarray
-    dark: np.ndarray
-    flat: np.ndarray
+    bits: dict
+    weak: Weak | None = None
 
 
 @dataclass(frozen=True)
@@ -77,15 +83,16 @@ def combine_nights(nights, *, share=SHARE):
     -------
     History
     """
-    index = np.unique(np.concatenate([np.empty(0, np.int64), *(one.index for one in nights)]))
+    joint = _jointly_low(nights, share)
+    index = [np.empty(0, np.int64), joint["index"], *(one.index for one in nights)]
+    index = np.unique(np.concatenate(index))
     bits = np.zeros(index.size, np.int16)
     first = np.full(index.size, len(nights))
     last = np.full(index.size, -1)
     most = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
-    for source in SOURCES:
-        own = _of_source(nights, index, source)
-        is_bad = own["seen"] >= share * own["looked"] - 1e-9
-        bits |= np.where(is_bad, own["bits"], 0).astype(np.int16)
+    parts = [_of_source(nights, index, source, share) for source in SOURCES]
+    for own in (*parts, _spread(joint, index, len(nights))):
+        bits |= own["bits"]
         first, last = np.minimum(first, own["first"]), np.maximum(last, own["last"])
         more = own["seen"] > most["seen"]
         for name, values in most.items():
@@ -95,22 +102,64 @@ def combine_nights(nights, *, share=SHARE):
     )
 
 
-def _of_source(nights, index, source):
-    found = {
-        "first": np.full(index.size, len(nights)),
-        "last": np.full(index.size, -1),
-        "bits": np.zeros(index.size, np.int16),
-        "seen": np.zeros(index.size, np.int32),
-        "looked": np.zeros(index.size, np.int32),
+def _nothing(size, nights):
+    """Return what is known of so many pixels that were never bad."""
+    return {
+        "first": np.full(size, nights),
+        "last": np.full(size, -1),
+        "bits": np.zeros(size, np.int16),
+        "seen": np.zeros(size, np.int32),
+        "looked": np.zeros(size, np.int32),
     }
+
+
+def _of_source(nights, index, source, share):
+    found = _nothing(index.size, len(nights))
     for number, one in enumerate(nights):
         if source not in one.looked:
             continue
-        bits = getattr(one, source)
+        bits = one.bits[source]
         at = np.searchsorted(index, one.index[bits != 0])
         found["first"][at] = np.minimum(found["first"][at], number)
         found["last"][at] = number
         found["bits"][at] = bits[bits != 0]
         found["seen"][at] += 1
         found["looked"] += found["first"] <= number
+    found["bits"][found["seen"] < share * found["looked"] - 1e-9] = 0
     return found
+
+
+def _jointly_low(nights, share):
+    """Return what is known of the pixels that all nights together show to be low.
+
+    The response of good pixels differs, and is the same in all nights: of n nights, in which a
+    part w of the variance is noise of their own, the sum of the sigmas has the variance
+    n + n (n - 1) (1 - w).
+    """
+    told = [(number, one.weak) for number, one in enumerate(nights) if one.weak is not None]
+    index = np.unique(np.concatenate([np.empty(0, np.int64), *(weak.index for _, weak in told)]))
+    found = {"index": index} | _nothing(index.size, len(nights))
+    total = np.zeros(index.size)
+    for number, weak in told:
+        at = np.searchsorted(index, weak.index)
+        found["first"][at] = np.minimum(found["first"][at], number)
+        found["last"][at] = number
+        found["seen"][at] += 1
+        total[at] += weak.sigma
+        found["looked"] += found["first"] <= number
+    own = float(np.mean([weak.own for _, weak in told])) if told else 1.0
+    n = found["looked"]
+    is_low = total < -LOW * np.sqrt(n + n * (n - 1) * (1 - own))
+    # One night alone has its own limit.
+    is_low &= found["seen"] >= np.maximum(np.floor(share * n + 1e-9), 2)
+    found["bits"][is_low] = DEAD
+    return {name: values[is_low] for name, values in found.items()}
+
+
+def _spread(found, index, nights):
+    """Return what is known of some pixels among all, by their places."""
+    spread = _nothing(index.size, nights)
+    at = np.searchsorted(index, found["index"])
+    for name, values in spread.items():
+        values[at] = found[name]
+    return spread

@@ -25,7 +25,7 @@ class BadPixels(Kind):
     short = "maps of bad pixels"
     todo = "make"
     place = "detector/"
-    version = 2
+    version = 3
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
@@ -83,14 +83,15 @@ class BadPixels(Kind):
                 job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
             )
         shapes = [tuple(shape) for shape in made[0].data["shapes"]]
-        seen = [
-            pixel_tables.read_seen(
-                context.results / r.product, r.data["night"], r.data["looked"], shapes
-            )
-            for r in made
-        ]
         settings = context.settings["detector"]
         newest = sorted({r.data["night"] for r in made})[-settings["nights"] :]
+        seen = [
+            pixel_tables.read_seen(
+                context.results / r.product, r.data["night"], r.data["looked"], shapes,
+                weak=r.data["night"] in newest,
+            )
+            for r in made
+        ]  # fmt: skip
         share = settings["share"]
         images, tables = [], []
         for number, shape in enumerate(shapes):
@@ -113,7 +114,7 @@ class BadPixels(Kind):
         for place, each in enumerate(made[:999], start=1):
             cards += [(f"IMCOM{place:03d}", printable(each.product), "measurement")]
             cards += [(f"IMKEY{place:03d}", each.key, "its CCDFKEY")]
-        return pixel_tables.write_hdus(context, record, cards, images, _columns(tables))
+        return pixel_tables.write_hdus(context, record, cards, images, PIXELS=_columns(tables))
 
 
 BAD_PIXELS = BadPixels()

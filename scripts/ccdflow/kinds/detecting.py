@@ -12,18 +12,19 @@ import numpy as np
 from ccdflow.detector.bad_pixels import (
     DarkFit,
     dark_mask,
-    response_mask_of,
     sample_rows,
     strips,
     surroundings,
 )
 from ccdflow.detector.columns import expand, flagged, sums_of
+from ccdflow.detector.history import SOURCES
+from ccdflow.detector.response import Weak, response
 from ccdflow.detector.transfer import Transfer, band_rows, measure_transfer
-from ccdflow.errors import FrameError
-from ccdflow.files.planes import read_rows, read_units
+from ccdflow.detector.two_levels import average_levels, nonlinear_mask, two_levels
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING
 from ccdflow.kinds import association
+from ccdflow.kinds.member_rows import Stack, whole_image
 from ccdflow.maskbits import (
     BAD_COLUMN,
     DEAD,
@@ -47,22 +48,37 @@ _READ_NOISE = 5.0
 _UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 
 
+@dataclass
+class FoundOfImage:
+    """What a night says of the pixels of an image.
+
+    Attributes
+    ----------
+    masks : dict of str to numpy.ndarray
+        By `ccdflow.detector.history.SOURCES`: (ny, nx), int16.
+    weak : ccdflow.detector.response.Weak or None
+        None where flats do not tell.
+    """
+
+    masks: dict
+    weak: Weak | None = None
+
+
 @dataclass(frozen=True)
 class NightFindings:
     """What a night says of a detector.
 
     Attributes
     ----------
-    masks : list of (int, (int, int), numpy.ndarray, numpy.ndarray)
-        Of each image: its index, its shape, the mask of the darks and that of the flats.
+    images : list of FoundOfImage
     figures : list of dict
         Of each amplifier.
     looked : list of str
-        'dark', 'flat': what could tell of bad pixels.
+        Out of `SOURCES`: what could tell of bad pixels.
     remarks : list of str
     """
 
-    masks: list
+    images: list
     figures: list
     looked: list
     remarks: list = field(default_factory=list)
@@ -115,11 +131,22 @@ class Night:
 
     def bias_of(self, record):
         """Return the record of the bias that was subtracted from the members of a master."""
+        return self._subtracted(record, "bias")
+
+    def _subtracted(self, record, kind):
         group = self.context.groups[record.product]
         for step in group.steps:
-            if step.kind == "bias" and (use := association.taken(self.context, step)):
+            if step.kind == kind and (use := association.taken(self.context, step)):
                 return self.context.outcome(use.product)
         return None
+
+    def _dark_rate(self, record, image, place):
+        """Return what the dark of a flat's members adds a second, (ny, nx) of a place; else 0."""
+        dark = self._subtracted(record, "dark")
+        if dark is None:
+            return np.float32(0)
+        pixels = whole_image(self.context.results / dark.product, image.hdu)[place.slices]
+        return np.nan_to_num(pixels) / np.float32(dark.data["seconds"])
 
     def seconds(self, record):
         """Return the exposure time of each member of a master."""
@@ -136,24 +163,27 @@ class Night:
         hot_rate : float
             Electrons a second above the median from which on a pixel is hot.
         """
-        masks, figures, remarks, looked = [], [], [], set()
-        for number, image in enumerate(self.images):
-            dark, flat = (np.zeros(image.shape, np.int16) for _ in range(2))
+        images, figures, remarks, looked = [], [], [], set()
+        for image in self.images:
+            found = FoundOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
             transfers = {a.name: self._transfer(image, a) for a in image.amplifiers}
-            if self._flat_mask(image, flat, remarks):
-                looked.add("flat")
             rates = {}
+            if self._flat_mask(image, found, remarks):
+                looked.add("flat")
             for amplifier in image.amplifiers:
-                rate = self._dark_mask(image, amplifier, transfers, hot_rate, dark)
+                rate = self._dark_mask(image, amplifier, transfers, hot_rate, found.masks["dark"])
                 rates[amplifier.name] = math.nan if rate is None else rate
                 if rate is not None:
                     looked.add("dark")
-            masks.append((number, image.shape, dark, flat))
+                if self._level_mask(image, amplifier, transfers, found.masks):
+                    looked.add("levels")
+            images.append(found)
+            both = np.bitwise_or.reduce(list(found.masks.values()))
             for amplifier in image.amplifiers:
-                own = self._figures(amplifier, transfers[amplifier.name], dark, flat)
+                own = self._figures(amplifier, transfers[amplifier.name], both)
                 figures.append(own | {"dark_rate": rates[amplifier.name]})
                 remarks += self._remarks(own, len(figures) > 1 or len(image.amplifiers) > 1)
-        return NightFindings(masks, figures, sorted(looked), remarks)
+        return NightFindings(images, figures, sorted(looked), remarks)
 
     # -- flats -------------------------------------------------------------------------------------
 
@@ -194,8 +224,8 @@ class Night:
         is_subtracted = self.recipe.subtract and bool(amplifier.overscan)
         return is_subtracted or self.bias_of(record) is not None
 
-    def _flat_mask(self, image, mask, remarks):
-        """Flag what the flats show; return whether they could tell."""
+    def _flat_mask(self, image, found, remarks):
+        """Flag what the combined flats show; return whether they could tell."""
 
         def pairs():
             for record in self.flats:
@@ -208,16 +238,55 @@ class Night:
 
         if not self.flats:
             return False
-        found = response_mask_of(pairs())
-        low = np.count_nonzero(found & DEAD) / found.size
+        own = response(pairs())
+        low = np.count_nonzero(own.mask & DEAD) / own.mask.size
         if low > _MOST_LOW:
             remarks.append(
                 f"{100 * low:.2g} % of the pixels of its flats are lower than their neighbours:"
                 " a spectrum, or structure as fine as pixels; they tell of no bad pixels"
             )
             return False
-        mask |= found
+        found.masks["flat"], found.weak = own.mask, own.weak
         return True
+
+    def _level_mask(self, image, amplifier, transfers, masks):
+        """Flag what flats of one filter and two levels show; return whether there are any.
+
+        A pixel that is hot differs between exposures, and is flagged by the darks.
+        """
+        gain = self._gain(amplifier, transfers)
+        place, has_told = self.place(amplifier), False
+        noise = gain, self.read_noise(amplifier)[0]
+        ny, nx = place.y1 - place.y0, place.x1 - place.x0
+        for record in self.flats:
+            if not math.isfinite(gain) or not self.level_is_out(record, amplifier):
+                continue
+            seconds = np.array(self.seconds(record), np.float32)[:, None, None]
+            rate = np.broadcast_to(self._dark_rate(record, image, place), (ny, nx))
+            with Stack(self, record, image) as stack:
+
+                def read(rows, stack=stack, seconds=seconds, rate=rate):
+                    values = stack.rows(rows + place.y0)[:, :, place.x0 : place.x1]
+                    return values - seconds * rate[rows]
+
+                levels = np.nanmedian(read(sample_rows(ny)), axis=(1, 2))
+                groups = two_levels(levels)
+                if groups is None:
+                    continue
+                parts = [
+                    average_levels(read(np.arange(part.start, part.stop)), levels, groups, noise)
+                    for part in strips((ny, nx))
+                ]
+            found = nonlinear_mask(np.concatenate(parts, axis=1))
+            found[masks["dark"][place.slices] & HOT != 0] = 0
+            masks["levels"][place.slices] |= found
+            has_told = True
+        return has_told
+
+    @staticmethod
+    def _gain(amplifier, transfers):
+        """Return the gain of an amplifier, or the measured one; NaN where there is none."""
+        return amplifier.gain or transfers[amplifier.name].gain
 
     # -- darks -------------------------------------------------------------------------------------
 
@@ -226,7 +295,7 @@ class Night:
         records = self._of_one_temperature()
         if not records:
             return None
-        gain = amplifier.gain or transfers[amplifier.name].gain
+        gain = self._gain(amplifier, transfers)
         gain = gain if math.isfinite(gain) else 1.0
         place = self.place(amplifier)
         if len({round(r.data["seconds"], 3) for r in records}) < 2:
@@ -289,11 +358,10 @@ class Night:
 
     # -- what is said of them ----------------------------------------------------------------------
 
-    def _figures(self, amplifier, transfer, dark, flat):
-        """Return the figures of an amplifier."""
+    def _figures(self, amplifier, transfer, mask):
+        """Return the figures of an amplifier, by them and the bits of all its bad pixels."""
         noise, error, is_measured = self.read_noise(amplifier)
-        part = self.place(amplifier).slices
-        both = dark[part] | flat[part]
+        both = mask[self.place(amplifier).slices]
         gain = transfer.gain if math.isfinite(transfer.gain) else amplifier.gain or math.nan
         facts = self.row.facts
         return {
@@ -360,67 +428,3 @@ def _number(value):
 
 def _count(record):
     return len(record.data["members"])
-
-
-class Stack:
-    """The members of a master, less its bias: rows of all of them at a time."""
-
-    def __init__(self, night, record, image):
-        results = night.context.results
-        self._paths = [results / reduced(file) for file in record.data["members"]]
-        self._image = image
-        self._masks = f"MASK{image.suffix}"
-        bias = night.bias_of(record)
-        self._bias = None if bias is None else whole_image(results / bias.product, image.hdu)
-
-    def __enter__(self):
-        self._open = ExitStack()
-        self._files = []
-        for path in self._paths:
-            units = read_units(path)
-            file = self._open.enter_context(path.open("rb", buffering=0))
-            mask = next((unit for unit in units if unit.name == self._masks), None)
-            self._files.append((file.fileno(), units[self._image.hdu], mask, str(path)))
-        return self
-
-    def __exit__(self, *error):
-        self._open.close()
-
-    def rows(self, rows):
-        """Return some rows, (n, k, nx) float32; NaN where a member's mask has any bit."""
-        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-        nx = self._image.shape[1]
-        out = np.empty((len(self._files), len(rows), nx), np.float32)
-        for values, (file, unit, mask, name) in zip(out, self._files, strict=True):
-            at = 0
-            for run in runs:
-                part = values[at : at + len(run)]
-                part[...] = _rows(file, unit, run, name)
-                if mask is not None:
-                    part[_rows(file, mask, run, name) != 0] = np.nan
-                at += len(run)
-            if self._bias is not None:
-                values -= self._bias[rows]
-        return out
-
-
-def _rows(file, unit, run, name):
-    stored = np.empty((len(run), unit.shape[1]), unit.dtype)
-    read_rows(file, unit, int(run[0]), stored, name=name)
-    return stored
-
-
-def whole_image(path, which):
-    """Return an image of a product, of an HDU's index or name: native float32, or int16."""
-    units = read_units(path)
-    if isinstance(which, int):
-        unit = units[which]
-    else:
-        unit = next((each for each in units if each.name == which), None)
-    if unit is None:
-        raise FrameError(
-            f"the master has no extension {which}", file=str(path), remedy="make it again"
-        )
-    with path.open("rb", buffering=0) as file:
-        stored = _rows(file.fileno(), unit, np.arange(unit.shape[0]), str(path))
-    return stored.astype(np.float32 if stored.dtype.kind == "f" else np.int16)

@@ -90,7 +90,7 @@ class NightDetector(Kind):
     short = "measurements of detectors"
     todo = "make"
     stage = 5
-    version = 2
+    version = 3
     place = "detector/"
     reach = MASTERS
     why_moved = "there are no such darks or flats any more"
@@ -195,7 +195,7 @@ class NightDetector(Kind):
             data={
                 "night": group.night,
                 "looked": found.looked,
-                "shapes": [list(shape) for _, shape, _, _ in found.masks],
+                "shapes": [list(one.masks["flat"].shape) for one in found.images],
                 "quality": [{k: short(v) for k, v in each.items()} for each in found.figures],
                 "remarks": found.remarks,
             },
@@ -204,9 +204,15 @@ class NightDetector(Kind):
             ("CCDFCAM", group.camera, "camera"),
             ("NIGHT", group.night, "night whose darks and flats tell"),
             ("LOOKED", " ".join(found.looked), "what of the night could tell"),
+            *pixel_tables.weak_cards_of(found.images),
         ]
-        columns = pixel_tables.columns_of(found.masks)
-        return pixel_tables.write_hdus(context, record, cards, columns=columns)
+        return pixel_tables.write_hdus(
+            context,
+            record,
+            cards,
+            PIXELS=pixel_tables.columns_of(found.images),
+            WEAK=pixel_tables.weak_columns_of(found.images),
+        )
 
     def carries(self, context, job):
         """Return the members of its masters, the masters, and theirs."""

@@ -16,6 +16,7 @@ from ccdflow.kinds.detector import DETECTOR, epoch_of, name_of, names_of, pixels
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
+from ccdflow.kinds.member_rows import Stack, whole_image
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
@@ -405,7 +406,7 @@ def _series(night, flats):
 
 def _means(night, flats, image):
     """Return the means of the cells of an image, their variances, and numbers of pixels."""
-    stacks = [detecting.Stack(night, flat, image) for flat in flats]
+    stacks = [Stack(night, flat, image) for flat in flats]
     darks = [_Dark(night, flat, image) for flat in flats]
     sums, counts = 0.0, 0.0
     for first in range(0, image.shape[0], _ROWS):
@@ -435,7 +436,7 @@ class _Dark:
         self._pixels = None
         if uses.get("dark") is not None and uses.get("bias") is not None:
             record = context.outcome(uses["dark"].product)
-            self._pixels = detecting.whole_image(context.results / record.product, image.hdu)
+            self._pixels = whole_image(context.results / record.product, image.hdu)
             self._factors = [t / record.data["seconds"] for t in night.seconds(flat)]
 
     def subtract(self, values, rows):

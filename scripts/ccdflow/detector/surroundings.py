@@ -1,0 +1,72 @@
+"""What is usual around a pixel: the medians of blocks, and a polynomial through an image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.polynomial.legendre import legvander, legvander2d
+
+# Side of the blocks whose interpolated medians each pixel is compared with: a running median over
+# as many pixels takes ten times as long.
+_NEIGHBOURS = 8
+# The illumination of a flat is a polynomial of this degree through so many blocks on a side.
+_BLOCKS, _DEGREE = 24, 6
+
+
+def around(image):
+    """Return the medians of blocks of an image, interpolated to all pixels, (ny, nx)."""
+    shape = image.shape
+    for axis in (0, 1):
+        short = -image.shape[axis] % _NEIGHBOURS
+        widths = [(0, 0), (0, 0)]
+        widths[axis] = (0, short)
+        image = np.pad(image, widths, mode="symmetric") if short else image
+    ny, nx = (n // _NEIGHBOURS for n in image.shape)
+    blocks = image.reshape(ny, _NEIGHBOURS, nx, _NEIGHBOURS).swapaxes(1, 2).reshape(ny, nx, -1)
+    medians = np.median(blocks, axis=-1)
+    return _stretched(_stretched(medians, 0), 1)[: shape[0], : shape[1]]
+
+
+def _stretched(values, axis):
+    """Return the values at block centres, interpolated to pixels along one axis."""
+    count = values.shape[axis]
+    at = np.clip((np.arange(count * _NEIGHBOURS) + 0.5) / _NEIGHBOURS - 0.5, 0, count - 1)
+    low = np.minimum(at.astype(int), max(count - 2, 0))
+    high = np.minimum(low + 1, count - 1)
+    part = (at - low).reshape((-1, 1) if axis == 0 else (1, -1))
+    part = part.astype(np.float32)
+    return (1 - part) * values.take(low, axis) + part * values.take(high, axis)
+
+
+def illumination(flat):
+    """Return the smooth illumination of a flat: a polynomial through the medians of its blocks.
+
+    Without it, the gradient would bias the comparison at the edges, where all neighbours of a
+    pixel lie on one side.
+    """
+    ny, nx = flat.shape
+    rows, columns = (np.array_split(np.arange(n), min(_BLOCKS, n)) for n in (ny, nx))
+    medians = np.array(
+        [
+            [np.median(_thinned(flat[r[0] : r[-1] + 1, c[0] : c[-1] + 1])) for c in columns]
+            for r in rows
+        ]
+    )
+    at = [
+        [np.mean(part) * 2 / max(n - 1, 1) - 1 for part in parts]
+        for parts, n in ((rows, ny), (columns, nx))
+    ]
+    degrees = [min(_DEGREE, len(parts) - 1) for parts in (rows, columns)]
+    y, x = np.meshgrid(*at, indexing="ij")
+    terms = legvander2d(y.ravel(), x.ravel(), degrees)
+    coefficients = np.linalg.lstsq(terms, medians.ravel(), rcond=None)[0]
+    coefficients = coefficients.reshape([degree + 1 for degree in degrees])
+    across, along = (
+        legvander(np.linspace(-1, 1, n), degree).astype(np.float32)
+        for n, degree in zip((ny, nx), degrees, strict=True)
+    )
+    return across @ coefficients.astype(np.float32) @ along.T
+
+
+def _thinned(block):
+    """Return every second pixel of a block along both axes, if it has many."""
+    return block[::2, ::2] if block.size > 1000 else block

@@ -1,0 +1,75 @@
+"""The members of a master, less its bias, read some rows at a time; and images of products."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import numpy as np
+
+from ccdflow.errors import FrameError
+from ccdflow.files.planes import read_rows, read_units
+from ccdflow.run.context import reduced
+
+
+class Stack:
+    """The members of a master, less its bias: rows of all of them at a time."""
+
+    def __init__(self, night, record, image):
+        results = night.context.results
+        self._paths = [results / reduced(file) for file in record.data["members"]]
+        self._image = image
+        self._masks = f"MASK{image.suffix}"
+        bias = night.bias_of(record)
+        self._bias = None if bias is None else whole_image(results / bias.product, image.hdu)
+
+    def __enter__(self):
+        self._open = ExitStack()
+        self._files = []
+        for path in self._paths:
+            units = read_units(path)
+            file = self._open.enter_context(path.open("rb", buffering=0))
+            mask = next((unit for unit in units if unit.name == self._masks), None)
+            self._files.append((file.fileno(), units[self._image.hdu], mask, str(path)))
+        return self
+
+    def __exit__(self, *error):
+        self._open.close()
+
+    def rows(self, rows):
+        """Return some rows, (n, k, nx) float32; NaN where a member's mask has any bit."""
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+        nx = self._image.shape[1]
+        out = np.empty((len(self._files), len(rows), nx), np.float32)
+        for values, (file, unit, mask, name) in zip(out, self._files, strict=True):
+            at = 0
+            for run in runs:
+                part = values[at : at + len(run)]
+                part[...] = _rows(file, unit, run, name)
+                if mask is not None:
+                    part[_rows(file, mask, run, name) != 0] = np.nan
+                at += len(run)
+            if self._bias is not None:
+                values -= self._bias[rows]
+        return out
+
+
+def _rows(file, unit, run, name):
+    stored = np.empty((len(run), unit.shape[1]), unit.dtype)
+    read_rows(file, unit, int(run[0]), stored, name=name)
+    return stored
+
+
+def whole_image(path, which):
+    """Return an image of a product, of an HDU's index or name: native float32, or int16."""
+    units = read_units(path)
+    if isinstance(which, int):
+        unit = units[which]
+    else:
+        unit = next((each for each in units if each.name == which), None)
+    if unit is None:
+        raise FrameError(
+            f"the master has no extension {which}", file=str(path), remedy="make it again"
+        )
+    with path.open("rb", buffering=0) as file:
+        stored = _rows(file.fileno(), unit, np.arange(unit.shape[0]), str(path))
+    return stored.astype(np.float32 if stored.dtype.kind == "f" else np.int16)
