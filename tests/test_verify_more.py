@@ -13,19 +13,12 @@ from test_verify_chain import MADE, one
 
 from ccdflow.detector.history import NightBadPixels, combine_nights
 from ccdflow.detector.response import Weak
-from ccdflow.verify import detector, verdicts, which
+from ccdflow.verify import detector, sourced, verdicts, which
 
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|COMMENT|HISTORY|"
 )
-BELIEVED = re.compile(
-    # Versions, and a hash of the settings: nothing in the file or beside it has them.
-    r"CCDFLOW|CCDPVER|ASTRPVER|NUMPYVER|CCDFKEY"
-    # What the profile says of a reduced frame's amplifiers, which changes none of its pixels.
-    r"|CCDFCAM|AMPNAM\d\d|AMPSAT(\d\d)?|AMPGAIN|GAIN\d\d"
-    # A limit that rejects the same values as the true one.
-    r"|CLIPSIG|CLIPITER"
-)
+BELIEVED = re.compile("|".join(sourced.BELIEVED))
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,7 @@ from ccdflow.verify.accounts import (
 )
 from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of
 from ccdflow.verify.comparing import (
-    OF_CALIBRATED,
     Differs,
-    same_cards,
     same_figure,
     same_text,
     same_value,
@@ -31,6 +29,7 @@ from ccdflow.verify.comparing import (
 )
 from ccdflow.verify.meanings import HOT, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
 from ccdflow.verify.planes import plane_of
+from ccdflow.verify.sourced import CALIBRATED, same_cards
 from ccdflow.verify.stored import master_file
 
 STEPS = 2
@@ -73,7 +72,7 @@ def verify_calibrated(headers, path, results):
         if frame[0].header["CCDFKEY"] != account.reduced_key:
             raise CannotRemake(f"its reduced frame {expected} was replaced by another")
         for hdu in sorted({0, *images}):
-            same_cards(headers[hdu], frame[hdu].header, OF_CALIBRATED)
+            same_cards(headers[hdu], [frame[hdu].header], CALIBRATED)
         _check_names(hdus, images)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:

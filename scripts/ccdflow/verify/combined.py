@@ -12,15 +12,14 @@ from ccdflow.verify import combining, measuring
 from ccdflow.verify.accounts import CannotRemake, account_of_combined, gains_of, product_of
 from ccdflow.verify.amplifiers import ROUNDING, card, check_level_noise, number, place_of, tails_of
 from ccdflow.verify.comparing import (
-    OF_COMBINED,
     Differs,
-    same_cards,
     same_figure,
     same_text,
     same_value,
     within,
 )
 from ccdflow.verify.meanings import HOT, NO_DATA, UNLIT
+from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored import master_file, rows_of, stored
 
 _BANDS, _BAND_ROWS = 16, 8
@@ -208,10 +207,11 @@ def _check_members(headers, account, results):
         found.append(path)
     with fits.open(found[0]) as member:
         for hdu in {0, *account.hdus}:
-            same_cards(headers[hdu], member[hdu].header, OF_COMBINED)
+            same_cards(headers[hdu], [member[hdu].header], COMBINED, must_have=False)
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
     firsts = [stored(path).first for path in found]
+    shared_by(headers[0], firsts, COMBINED)
     dates = [_time_of(header) for header in firsts]
     if None not in dates and "DATE-BEG" in headers[0]:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):

@@ -3,27 +3,10 @@
 from __future__ import annotations
 
 import io
-import re
 import warnings
 
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyError
-
-_STRUCTURE = (
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN|EXTNAME|EXTVER"
-    r"|EXTLEVEL|INHERIT|(CCDP|ASTRP|NUMPY)VER|CCDF(LOW|KEY)|BUNIT"
-)
-OF_COMBINED = re.compile(_STRUCTURE + r"|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)")
-"""Cards of a combined frame that are not those of its members."""
-OF_CALIBRATED = re.compile(_STRUCTURE + r"|GAIN|SATURATE")
-OF_REDUCED = re.compile(
-    _STRUCTURE + r"|BZERO|BSCALE|BLANK|DATE|(CCD|DET|AMP|DATA|BIAS|TRIM)SEC\w*|CRPIX\d\w?|LT[MV]\w+"
-    r"|CRVAL\d\w?|CD\d_\d\w?|PC\d_\d\w?|CDELT\d\w?|Z\w+|T(TYPE|FORM)\d+|TFIELDS|THEAP"
-    r"|OVERSC\w*|TRIM\w*|GAIN\d\d|AMPGAIN|OSC\w+|NAMPS|DATSEC\d\d"
-)
-"""Cards that a reduced frame gives anew, so that they may differ from the raw frame's."""
-_COMMENTARY = ("COMMENT", "HISTORY")
 
 
 class Differs(Exception):
@@ -101,25 +84,6 @@ def same_text(header, keyword, value):
     said = header.get(keyword)
     if str(said).strip() != str(value).strip():
         raise Differs(f"{keyword} is {value}, and its card has {said}")
-
-
-def same_cards(header, source, own):
-    """Raise unless the cards that a product has from its source have the source's values."""
-    for keyword in source:
-        if not keyword or keyword in _COMMENTARY or keyword not in header:
-            continue
-        if own.fullmatch(keyword):
-            continue
-        try:
-            is_same = header[keyword] == source[keyword]
-        except VerifyError:
-            # No value can be read of it, neither here nor there.
-            continue
-        if is_same:
-            continue
-        raise Differs(
-            f"{keyword} is {source[keyword]!r} in its source, and its card has {header[keyword]!r}"
-        )
 
 
 def other_bits(product, again):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -9,20 +10,20 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from ccdflow.verify import remake
-from ccdflow.verify.accounts import CannotRemake, account_of_frame, product_of, slices_of
+from ccdflow.verify.accounts import account_of_frame, product_of
 from ccdflow.verify.amplifiers import card, tails_of
 from ccdflow.verify.comparing import (
-    OF_REDUCED,
     Differs,
     other_bits,
-    same_cards,
     same_figure,
     same_text,
 )
+from ccdflow.verify.sourced import REDUCED, same_cards
 
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
 _PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
 """Of an amplifier: where world coordinates are compared, as parts of its width and height."""
+_SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 _PIXEL = 0.11
 """Pixels by which coordinates of amplifiers that agree may differ."""
 
@@ -60,7 +61,10 @@ def verify_frame(headers, path, raw):
             pixels += _check_pixels(hdus[hdu].data, amplifiers, account, source.images)
             _check_mask(hdus, hdu, account, source.images)
     _check_overscan(account, source.images)
-    same_cards(headers[0], source.first, OF_REDUCED)
+    for number in sorted({0, *account.images}):
+        hdus_used = [a.hdu for a in account.images.get(number, ())]
+        own = [source.headers[n] for n in dict.fromkeys([number and hdus_used[0], *hdus_used])]
+        same_cards(headers[number], own, REDUCED)
     if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
         same_text(headers[0], "RAWDATE", source.first["DATE"])
     for hdu, amplifiers in account.images.items():
@@ -134,7 +138,8 @@ def _check_image(header, raw, amplifiers, account):
         if amplifier.kept is not None:
             _check_physical(header, raw[amplifier.hdu], amplifier)
             _check_world(header, raw, amplifier)
-            _check_sections(header, raw, amplifier)
+    if all(amplifier.kept is not None for amplifier in amplifiers):
+        _check_sections(header, raw, amplifiers)
 
 
 def _moved(amplifier):
@@ -192,27 +197,48 @@ def _check_world(header, raw, amplifier):
         raise Differs("world coordinates are not those that the raw frame gives its pixels")
 
 
-def _check_sections(header, raw, amplifier):
+def _check_sections(header, raw, amplifiers):
     """Compare CCDSEC, DETSEC and AMPSEC with the raw frame's, moved with its pixels."""
-    own = raw[amplifier.hdu]
-    whole = f"[1:{own.get('NAXIS1')},1:{own.get('NAXIS2')}]"
-    data = own.get("DATASEC", own.get("TRIMSEC", whole))
     for keyword in ("CCDSEC", "DETSEC", "AMPSEC"):
-        if keyword not in header or keyword not in own:
-            continue
-        try:
-            pixels, there = slices_of(str(data)), slices_of(str(own[keyword]))
-            said = slices_of(str(header[keyword]))
-        except CannotRemake:
-            continue
-        for axis in (1, 0):
-            factor = (there[axis].stop - there[axis].start) / (
-                pixels[axis].stop - pixels[axis].start
+        found = {_moved_section(keyword, header, raw, amplifier) for amplifier in amplifiers}
+        expected = found.pop() if len(found) == 1 else None
+        said = header.get(keyword)
+        if said is not None and str(said).strip() != (expected or ""):
+            raise Differs(
+                f"{keyword} is {expected or 'not known'} by the raw frame, and its card has {said}"
             )
-            if factor < 0.999 or "yx"[axis] in amplifier.flip:
-                continue
-            low = there[axis].start + factor * (amplifier.kept[axis].start - pixels[axis].start)
-            low -= factor * amplifier.place[axis].start
-            high = low + factor * header[("NAXIS2", "NAXIS1")[axis]]
-            if abs(said[axis].start - low) > 0.5 or abs(said[axis].stop - high) > 0.5:
-                raise Differs(f"{keyword} is not where the raw frame has these pixels")
+        if said is None and expected is not None:
+            raise Differs(f"there is no card {keyword}, which would have {expected}")
+
+
+def _moved_section(keyword, header, raw, amplifier):
+    """Return the section of the detector on which an image lies, None where no card says it."""
+    images = [each for each in raw if each.get("NAXIS", 0) > 0]
+    own = raw[amplifier.hdu]
+
+    def text(name):
+        is_elsewhere = name not in own and len(images) == 1
+        return (raw[0] if is_elsewhere else own).get(name)
+
+    whole = f"[1:{own['NAXIS1']},1:{own['NAXIS2']}]"
+    data = next((text(name) for name in ("DATASEC", "TRIMSEC") if text(name)), whole)
+    chip, data = (_SECTION.fullmatch(str(each).replace(" ", "")) for each in (text(keyword), data))
+    if chip is None or data is None:
+        return None
+    ends = []
+    for axis, (sign, shift) in zip((0, 1), _moved(amplifier), strict=True):
+        start, stop = (int(chip[2 * axis + n]) for n in (1, 2))
+        low, high = sorted(int(data[2 * axis + n]) for n in (1, 2))
+        factor, rest = divmod(abs(stop - start) + 1, high - low + 1)
+        if rest or not factor:
+            return None
+        upwards = 1 if stop >= start else -1
+        edges = []
+        for pixel in (1, header[f"NAXIS{axis + 1}"]):
+            place = start + upwards * factor * ((pixel - shift) * sign - low)
+            edges += [place, place + upwards * (factor - 1)]
+        if min(edges) < 1:
+            return None
+        order = sorted(edges)[:: sign * upwards]
+        ends.append(f"{order[0]}:{order[-1]}")
+    return "[{},{}]".format(*ends)

@@ -74,6 +74,7 @@ def along(middles, values, places):
     middles = np.asarray(middles)
     if len(middles) == 1:
         return np.repeat(values, len(places), axis=0)
+    middles = np.asarray(middles)
     after = np.clip(np.searchsorted(middles, places), 1, len(middles) - 1)
     before = after - 1
     part = (places - middles[before]) / (middles[after] - middles[before])
