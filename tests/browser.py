@@ -24,6 +24,20 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not in
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: see .ci/run")
 
 
+# Chromium's windows are no narrower: a narrower page is shown in a frame of a page.
+_NARROWEST = 500
+_FRAME = """<!doctype html><meta charset="utf-8"><title>narrow</title><body style="margin: 0">
+<pre id="driven" style="display: none"></pre>
+<script>
+addEventListener("message", (event) => {{
+  document.getElementById("driven").textContent = event.data;
+}});
+</script>
+<iframe title="narrow" style="border: 0; width: {width}px; height: {height}px"
+  srcdoc="{page}"></iframe>
+"""
+
+
 def chromium(page, *options, width=1300, height=2400, profile):
     """Open a page and return what Chromium prints."""
     command = [
@@ -32,6 +46,11 @@ def chromium(page, *options, width=1300, height=2400, profile):
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, timeout=120, check=True)
     return done.stdout.decode()
+
+
+def framed(text, width, *, height=2400):
+    """Return a page that shows another one, given as text, as wide as a phone would."""
+    return _FRAME.format(page=html.escape(text), width=width, height=height)
 
 
 def act(page, script, *, width=1300, scripts=()):
@@ -57,7 +76,9 @@ window.addEventListener("load", async () => {{
   let result;
   try {{ result = await (async () => {{ {script} }})(); }}
   catch (error) {{ window.errors.push(String(error)); }}
-  document.getElementById("driven").textContent = JSON.stringify([result ?? null, window.errors]);
+  const found = JSON.stringify([result ?? null, window.errors]);
+  document.getElementById("driven").textContent = found;
+  if (window.parent !== window) window.parent.postMessage(found, "*");
 }});
 </script>
 """
@@ -65,11 +86,14 @@ window.addEventListener("load", async () => {{
     before = "".join(f"<script>{each.read_text('utf-8')}</script>" for each in scripts)
     copy = page.with_name("driven.html")
     head, _, tail = text.partition("</head>")
-    copy.write_text(f"{head}</head>{tail}".replace("</body>", f"{before}{driver}</body>"), "utf-8")
+    text = f"{head}</head>{tail}".replace("</body>", f"{before}{driver}</body>")
+    if width < _NARROWEST:
+        text = framed(text, width)
+    copy.write_text(text, "utf-8")
     profile = page.parent / "profile"
     seen = chromium(copy, "--dump-dom", "--virtual-time-budget=20000", width=width, profile=profile)
     shutil.rmtree(profile, ignore_errors=True)
-    found = re.search(r'<pre id="driven">(.*?)</pre>', seen, re.DOTALL)
+    found = re.search(r'<pre id="driven"[^>]*>(.*?)</pre>', seen, re.DOTALL)
     result, errors = json.loads(html.unescape(found[1]))
     assert errors == []
     return result

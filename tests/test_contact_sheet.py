@@ -97,7 +97,7 @@ const picture = document.getElementById("large-picture");
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [1300, 500])
+@pytest.mark.parametrize("width", [1300, 400])
 def test_a_click_opens_a_frame_and_keys_go_on(tmp_path, width):
     page = night(tmp_path, 9)
     script = (
@@ -256,7 +256,7 @@ def test_five_hundred_frames_are_a_small_page_that_loads_what_is_looked_at(tmp_p
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [1300, 500])
+@pytest.mark.parametrize("width", [1300, 400])
 def test_nothing_is_wider_than_the_window(tmp_path, width):
     page = night(tmp_path, 30)
     script = """

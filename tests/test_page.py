@@ -229,7 +229,7 @@ def test_the_summary_says_in_plain_words_what_was_done():
         "11 frames, taken with lfc and kast_blue: 6 biases, 3 flats, 1 arc and 1 of unknown type."
         in text
     )
-    assert "9 frames reduced: the bias level that the overscan measures was taken off 6" in text
+    assert "9 frames reduced: the level of the overscan was subtracted from 6 of them" in text
     assert "1 frame set aside" in text
     assert "1 frame not reduced (passed by)." in text
     assert (
@@ -239,12 +239,19 @@ def test_the_summary_says_in_plain_words_what_was_done():
     assert "kast_full: no combined bias was made, because there are 2 of at least 3 frames." in text
 
 
+def test_words_of_files_stand_in_their_own_letters():
+    said = "look at `overscan:` in <the> profile"
+    page = night_page(replace(night(), notes=(said, "an odd ` alone")))
+    assert "look at <code>overscan:</code> in &lt;the&gt; profile" in page
+    assert "an odd ` alone" in page
+
+
 @pytest.mark.parametrize(
     ("levels", "said"),
     [
-        (((9.0,), (9.0,)), "the bias level that the overscan measures was taken off."),
+        (((9.0,), (9.0,)), "the level of the overscan was subtracted from each."),
         (((), ()), "no overscan was subtracted."),
-        (((9.0,), ()), "taken off 1 of them, from the others no overscan was subtracted."),
+        (((9.0,), ()), "subtracted from 1 of them, none from the others."),
     ],
 )
 def test_no_more_is_claimed_than_was_done(levels, said):

@@ -19,7 +19,7 @@ from ccdflow.run.job import NIGHTS
 from ccdflow.run.rows import ARRIVING
 
 # Raise it when a change alters any page or the overview: all of them are then written again.
-PAGES = 5
+PAGES = 6
 
 _FROM_NIGHT = "../.."
 _REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}

@@ -18,7 +18,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.master import masters_carried
 from ccdflow.kinds.member_rows import Stack, whole_image
 from ccdflow.pages.page import Section
-from ccdflow.pages.words import with_error
+from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.job import MASTERS, Group, Step, Use
@@ -277,9 +277,9 @@ def _line(group, record):
     return (
         f"{group.camera} {name_of(group.shared)}",
         f"{min(exposures):g} to {max(exposures):g}",
-        *(f"{1e3 * data[name]:.3g}" for name in ("least", "largest", "error")),
+        *(figure(1e3 * data[name], 3) for name in ("least", "largest", "error")),
         "" if data["mean"] is None else with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),
-        f"{data['chi2']:.3g}",
+        figure(data["chi2"], 3),
     )
 
 

@@ -120,11 +120,13 @@ def _what_was_done(frames, done):
     if not done:
         return "No frame was reduced."
     subtracted = sum(bool(frame.levels) for frame in frames if frame.status == REDUCED)
-    text = "the bias level that the overscan measures was taken off"
+    text = "the level of the overscan was subtracted from "
     if not subtracted:
         text = "no overscan was subtracted"
     elif subtracted < done:
-        text += f" {subtracted} of them, from the others no overscan was subtracted"
+        text += f"{subtracted} of them, none from the others"
+    else:
+        text += "each" if done > 1 else "it"
     return f"{count(done, 'frame')} reduced: {text}."
 
 

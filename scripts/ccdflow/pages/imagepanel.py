@@ -135,7 +135,7 @@ def _draw_scale(raster, corners, scale, unit, ends):
         raster.wedge([(left, last), (right, last), (middle, bottom)], colours[0])
     if ends[1]:
         raster.wedge([(left, first), (right, first), (middle, top)], colours[-1])
-    values, texts = scale.ticks()
+    values, texts = scale.ticks(max(2, min(6, (last - first) // 24)))
     for place, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
         y = last - place * (last - first)
         raster.fill(right, round(y), right + TICK, round(y) + 1, EDGE)

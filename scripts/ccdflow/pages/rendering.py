@@ -100,6 +100,17 @@ def breakable(text):
     return Markup("<wbr>").join(part for part in parts if part)
 
 
+def with_code(text):
+    """Write a sentence with its `words of files` in the letters of files."""
+    parts = visible(text).split("`")
+    if len(parts) % 2 == 0:
+        return visible(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part
+        for number, part in enumerate(parts)
+    )
+
+
 @cache
 def _environment():
     environment = Environment(
@@ -126,6 +137,7 @@ def _environment():
         "count": count,
         "is_figure": is_figure,
         "breakable": breakable,
+        "with_code": with_code,
         "hint_of": hint_of,
     }
     return environment

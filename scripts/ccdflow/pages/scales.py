@@ -78,9 +78,9 @@ class Linear:
         """Return where values lie: 0 at the lower end, 1 at the upper."""
         return (values - self.low) / (self.high - self.low)
 
-    def ticks(self):
-        """Return about five values, and how they are written."""
-        values = nice_ticks(self.low, self.high, 6)
+    def ticks(self, most=6):
+        """Return some values at most, and how they are written."""
+        values = nice_ticks(self.low, self.high, most)
         return values, tick_labels(values)
 
 
@@ -114,10 +114,10 @@ class Asinh:
     def _bent(self, values):
         return np.arcsinh((values - self.centre) / self.width)
 
-    def ticks(self):
-        """Return about six values that lie evenly, and how they are written: with two digits."""
+    def ticks(self, most=6):
+        """Return some values that lie evenly, and how they are written: with two digits."""
         ends = self._bent(np.array([self.low, self.high]))
-        values = self.centre + self.width * np.sinh(np.linspace(*ends, 6))
+        values = self.centre + self.width * np.sinh(np.linspace(*ends, most))
         digits = [2 - math.ceil(math.log10(max(abs(each), self.width))) for each in values]
         near = 1 - math.floor(math.log10(self.width))
         rounded = [
