@@ -31,6 +31,15 @@ TYPES = {"BIAS": "bias", "DARK": "dark", "FLAT": "flat", "OBJECT": "science"}
 KINDS = ("BIAS", "BIAS", "DARK", "DARK", "FLAT", "FLAT", "OBJECT")
 LIGHT = {"FLAT": 20000, "OBJECT": 500}
 MASTERS = ("bias", "dark", "flat")
+DARK_FLAT = ("dark", "flat")
+
+
+def light_of(seed, kind):
+    """Return level and exposure of a frame: flats of two exposures, and some that are too faint."""
+    if kind == "FLAT":
+        return {"light": 200 if seed % 7 == 6 else 20000, "exptime": (5.0, 2.0)[seed % 2]}
+    return {"light": LIGHT.get(kind, 300)}
+
 
 ANY = st.integers(0, 10**6)
 
@@ -74,7 +83,8 @@ class Model(RuleBasedStateMachine):
         use_stand_ins(self.patch)
         self.root = Path(os.environ["CCDFLOW_TORTURE"]) / f"archive-{os.getpid()}"
         shutil.rmtree(self.root, ignore_errors=True)
-        self.box = Sandbox(self.root / "box", {kind: {"minimum": 2} for kind in ("dark", "flat")})
+        config = {kind: {"minimum": 2} for kind in ("dark", "flat")}
+        self.box = Sandbox(self.root / "box", config | {"detector": {"enabled": True}})
         # What each raw file holds: (content, whether it is whole).
         self.files = {}
         # From what each reduced frame was made, and its bytes.
@@ -135,6 +145,12 @@ class Model(RuleBasedStateMachine):
         types = self.box.config.get("types", "all")
         return types == "all" or kind in types
 
+    def measures_detector(self):
+        """Tell whether the configuration asks for what darks and flats say of a detector."""
+        config = self.box.config
+        made = [self.asks_for(kind) and config[kind].get("enabled", True) for kind in DARK_FLAT]
+        return config["detector"]["enabled"] and all(made)
+
     def is_wanted(self, file):
         """Tell whether the configuration asks for a frame."""
         return self.asks_for(TYPES[self.files[file][0][1]])
@@ -179,7 +195,7 @@ class Model(RuleBasedStateMachine):
         seed, kind, camera, night = content
         self.box.put(
             file, seed, kind=kind, camera=camera, night=night, size=SMALL,
-            packed=file.lower().endswith(".gz"), light=LIGHT.get(kind, 300),
+            packed=file.lower().endswith(".gz"), **light_of(seed, kind),
         )  # fmt: skip
         self.files[file] = (content, whole)
         self.links.pop(file, None)
@@ -318,6 +334,8 @@ class Model(RuleBasedStateMachine):
         if product.endswith("_quality.csv"):
             kind = product.removesuffix("_quality.csv")
             return not self.asks_for(kind) or not config.get(kind, {}).get("enabled", True)
+        if folder == "detector" or product in (paths.DETECTOR, paths.EVENTS):
+            return not self.measures_detector()
         is_calibrated = folder == "calibrated" or product == paths.ASSOCIATIONS
         if is_calibrated and not config.get("calibrate", {}).get("enabled", True):
             return True

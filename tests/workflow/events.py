@@ -175,6 +175,20 @@ class Archive(OddEvents):
     def edit_calibrate(self, **values):
         self.box.config["calibrate"] = values
 
+    @rule(
+        enabled=st.sampled_from((True, True, False)),
+        hot_rate=st.sampled_from((0.5, 5.0)),
+        nights=st.sampled_from((1, 10)),
+    )
+    def edit_detector(self, **values):
+        self.box.config["detector"] = values
+
+    @rule(camera=st.sampled_from(CAMERAS), night=st.sampled_from((None, *NIGHTS)))
+    def edit_epochs(self, camera, night):
+        """From a night on the camera is another one, or it is one after all."""
+        values = {name: v for name, v in self.box.profiles[camera].items() if name != "epochs"}
+        self.box.profile(camera, **values, **({"epochs": [night]} if night else {}))
+
     @rule(per_type=st.sampled_from((0, 1, "all")))
     def edit_pictures(self, per_type):
         self.box.config["pictures"] = {"per_type": per_type}

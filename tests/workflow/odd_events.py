@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from archive import ANY, CAMERAS, KINDS, LIGHT, NIGHTS, Model, pick
+from archive import ANY, CAMERAS, KINDS, NIGHTS, Model, light_of, pick
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from sandbox import SMALL, frame_bytes, products
@@ -187,7 +187,7 @@ class OddEvents(Model):
         _, kind, camera, night = self.files[file][0]
         path, product = self.box.raw / file, paths.reduced(file)
         new = frame_bytes(
-            seed, kind=kind, camera=camera, night=night, size=SMALL, light=LIGHT.get(kind, 300)
+            seed, kind=kind, camera=camera, night=night, size=SMALL, **light_of(seed, kind)
         )
         if file.lower().endswith(".gz"):
             import gzip

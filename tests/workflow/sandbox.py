@@ -51,8 +51,9 @@ _CONFIG = {
 
 
 def frame_bytes(
-    seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=MEDIUM, note="", light=300
-):
+    seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=MEDIUM, note="", light=300,
+    exptime=5.0,
+):  # fmt: skip
     """Return a raw frame as FITS bytes: bias level, drift from row to row, noise.
 
     ``size`` is rows, science columns and overscan columns; ``seed`` gives the pixels. A frame that
@@ -67,7 +68,7 @@ def frame_bytes(
         level[:, :nx] += light
     header = fits.Header()
     cards = {
-        "INSTRUME": camera, "IMAGETYP": kind, "EXPTIME": 0.0 if kind == "BIAS" else 5.0,
+        "INSTRUME": camera, "IMAGETYP": kind, "EXPTIME": 0.0 if kind == "BIAS" else exptime,
         "DATE-OBS": f"{night}T22:00:00", "OBJECT": kind.lower(), "FILTER": "V", "NOTE": note,
     }  # fmt: skip
     if not night:

@@ -176,8 +176,7 @@ def draw_frames(context, job):
         )
     except FrameError as error:
         # A raw file went away or changed: the page is made without the picture, and says so.
-        reason = f"{error.file}: {error.problem}"
-        return ledger.Record(job.product, job.kind, job.key, ledger.GONE, reason, basis=basis)
+        return ledger.Record(job.product, job.kind, job.key, ledger.GONE, str(error), basis=basis)
     return write_text(context, job, basis, png)
 
 

@@ -109,7 +109,8 @@ class Sheet(NightPicture):
         """Return the contact sheet, and the strip of time."""
         listed = {}
         for product in self.shown(context, night):
-            with suppress(OSError):
+            # The list may not have been made.
+            with suppress(FileNotFoundError):
                 listed = json.loads((context.results / product).read_bytes())["frames"]
         tiles = NightTiles(context, night, listed)
         found = (tiles.sheet(), tiles.strip())

@@ -56,8 +56,9 @@ class Session:
     lock : file object or None
     busy : dict of str to set of str
         Products still at work in jobs of an earlier run, by the path of their batch.
-    failed : list of ccdflow.run.ledger.Record
-        Failed jobs of this run; known once the run has ended.
+    failed, left : list of ccdflow.run.ledger.Record
+        Failed jobs of this run, and jobs of products beside frames that are left for the next run
+        because of what they read; known once the run has ended.
     seal : ccdflow.run.seal.Seal or None
         Where one holds there is nothing to do; neither inventory nor ledger was read, and the
         context has none.
@@ -70,6 +71,7 @@ class Session:
     lock: object = None
     busy: dict = field(default_factory=dict)
     failed: list = field(default_factory=list)
+    left: list = field(default_factory=list)
     seal: object = None
     state: str = ""
 
@@ -434,7 +436,7 @@ def _finish(session):
     # The ledger has what the jobs came to; their records are removed.
     ended = replace(context, jobs={}, elsewhere={})
     # Jobs whose sources went with the folder failed for that alone: one line says it.
-    said = moved + closing_lines(ended, () if moved else session.failed)
+    said = moved + closing_lines(ended, () if moved else session.failed, session.left)
     is_failure = bool(session.failed) or fails(context)
     if described and not session.failed and not moved:
         seal.leave(
@@ -448,6 +450,8 @@ def _take_in(session):
     files, unmade = ledger.fold(context.results, context.ledger, verify=False)
     take_aside(context.store, unmade)
     session.failed = [record for record in unmade if record.status == ledger.FAILED]
+    first = context.chain.first.name
+    session.left = [r for r in unmade if r.status == ledger.GONE and r.kind != first]
     kept = (ledger.GONE, ledger.FAILED)
     retire(context, [record.product for record in unmade if record.status not in kept])
     busy = claims.withdraw(context.results, ended=True)
@@ -471,18 +475,19 @@ def fails(context):
     return any(row.status == SET_ASIDE for row in context.store.rows.values())
 
 
-def closing_lines(context, failed=()):
+def closing_lines(context, failed=(), left=()):
     """Return the closing lines of a run.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    failed : list of ccdflow.run.ledger.Record
-        Failed jobs of this run.
+    failed, left : list of ccdflow.run.ledger.Record
+        Failed jobs of this run, and those left for the next one beside frames.
     """
     counts = Counter(row.shown[0] for row in context.store.rows.values())
     records, made = by_kind(context.ledger), []
     lines = unreadable_lines(context) + failures.lines(context.results, failed)
+    lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
     lines += set_aside_lines(context.store, most=20, leave_out={r.product for r in failed})
     lines += passed_over_lines(context.raw)
     lines += warning_lines(context.store)
