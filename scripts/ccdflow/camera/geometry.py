@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from ccdflow.camera.sections import DirectedSection, Region, RegionSpec, parse_fits
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import CardSpec, card_value, contents, find, hdu_indices, number, whole
+from ccdflow.files.cards import (
+    CardSpec,
+    card_value,
+    contents,
+    find,
+    first_value,
+    has_card,
+    hdu_indices,
+    number,
+    whole,
+)
 from ccdflow.files.values import as_electrons
 
 BINNING_PAIRS = (
@@ -297,13 +307,15 @@ def is_overscan(header):
 
 def _is_image(header):
     # The header of a compressed image still calls itself a table, but has no columns any more.
-    kind = str(header.get("XTENSION", "IMAGE")).strip()
-    return (kind == "IMAGE" or "TFIELDS" not in header) and min(_lengths(header), default=0) > 0
+    kind = str(first_value(header, "XTENSION", "IMAGE")).strip()
+    is_table = kind != "IMAGE" and has_card(header, "TFIELDS")
+    return not is_table and min(_lengths(header), default=0) > 0
 
 
 def _lengths(header):
     """NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
-    lengths = [whole(header.get(f"NAXIS{i + 1}")) or 0 for i in range(whole(header["NAXIS"]) or 0)]
+    axes = whole(first_value(header, "NAXIS")) or 0
+    lengths = [whole(first_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
     while len(lengths) > 2 and lengths[-1] == 1:
         lengths.pop()
     return lengths

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from ccdflow.files.cards import CardSpec, contents, find, hdu_indices, matches, unreadable
+from ccdflow.files.cards import (
+    CardSpec,
+    contents,
+    find,
+    hdu_indices,
+    matches,
+    may_be_there,
+    unreadable,
+)
 from ccdflow.files.values import Broken, as_number, is_silent
 
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
@@ -166,7 +174,7 @@ def frame_type(reader, rules):
 def _written(reader):
     """The image types of all cards in their order, as (as written, as understood or '')."""
     found = []
-    for spec in reader.cards["imagetyp"]:
+    for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
         order = reader.order("imagetyp")
         if spec.hdu is not None:
             order = hdu_indices(reader.headers, spec.hdu)

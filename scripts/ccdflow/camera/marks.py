@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, contents, number
+from ccdflow.files.cards import card_value, contents, has_card, number
 from ccdflow.files.values import Broken
 
 # IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,
@@ -102,7 +102,7 @@ def refuse_reduced(headers, *, file):
     for header in headers:
         for program, keywords in _DONE_BY.items():
             for keyword in keywords:
-                if keyword in header and _says_done(program, keyword, header):
+                if has_card(header, keyword) and _says_done(program, keyword, header):
                     raise already(program, keyword, card_value(header, keyword), file)
         level = number(card_value(header, "RLEVEL"))
         if level is not None and level >= 1:
@@ -121,7 +121,7 @@ def refuse_reduced(headers, *, file):
 
 
 def _history(header):
-    return [str(line) for line in header["HISTORY"]] if "HISTORY" in header else []
+    return [str(line) for line in header["HISTORY"]] if has_card(header, "HISTORY") else []
 
 
 def _says_done(program, keyword, header):

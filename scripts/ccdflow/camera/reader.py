@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ccdflow.camera.geometry import image_hdus, is_gain_setting
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import CardSpec, as_text, contents, hdu_indices, read, unreadable
+from ccdflow.files.cards import (
+    CardSpec,
+    as_text,
+    contents,
+    hdu_indices,
+    may_be_there,
+    read,
+    unreadable,
+)
 from ccdflow.files.values import as_electrons, as_number, as_seconds, is_doubtful, is_silent
 
 # These are about the pixels, so the image's own header comes before the primary.
@@ -79,7 +87,7 @@ class HeaderReader:
     def every(self, name, reader, problem):
         """Return [(value, content)] of all readable cards, in order; warn if none is readable."""
         found, problems = [], []
-        for spec in self.cards[name]:
+        for spec in may_be_there(self.headers, self.cards[name]):
             order = self.order(name) if spec.hdu is None else hdu_indices(self.headers, spec.hdu)
             for index in dict.fromkeys(order):
                 for content in contents(self.headers[index], spec.keyword, spec.occurrence):

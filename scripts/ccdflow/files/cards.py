@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from astropy.io.fits.card import Card, Undefined
@@ -30,6 +30,11 @@ class CardSpec:
     keyword: str
     hdu: int | str | None = None
     occurrence: str = "first"
+    # The card's name in astropy's index.
+    name: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "name", _name(self.keyword))
 
 
 def read_card(value):
@@ -108,7 +113,10 @@ def contents(header, keyword, occurrence="first"):
     -------
     list of Content
     """
-    found = [_content(keyword, card) for card in _cards(header, keyword)]
+    cards = _cards(header, keyword)
+    if not cards:
+        return []
+    found = [_content(keyword, card) for card in cards]
     found = [content for content in found if content is not None]
     return found[::-1] if occurrence == "last" else found
 
@@ -118,21 +126,55 @@ _PLAIN = re.compile(r"[A-Z0-9_-]{1,8}")
 
 
 @lru_cache(maxsize=4096)
-def _is_plain(keyword):
-    return _PLAIN.fullmatch(keyword) is not None
+def _name(keyword):
+    """Return the name under which astropy's index has a keyword; '' for one that it looks for.
+
+    A name of more than eight letters is that of a HIERARCH card, unless it has a point in it.
+    """
+    if _PLAIN.fullmatch(keyword):
+        return keyword
+    name = Card.normalize_keyword(keyword)
+    return name if len(name) > _LONGEST_PLAIN and "." not in name else ""
+
+
+_LONGEST_PLAIN = 8
+
+
+def has_card(header, keyword):
+    """Tell whether a header has a card of a keyword, in a tenth of the time of astropy's ``in``."""
+    name = _name(keyword)
+    return name in header._keyword_indices if name else keyword in header
+
+
+def may_be_there(headers, specs):
+    """Return those of some `CardSpec` whose card may be in a header: few of hundreds are."""
+    known = headers[0]._keyword_indices
+    if len(headers) > 1:
+        known = frozenset().union(*(header._keyword_indices for header in headers))
+    return [spec for spec in specs if spec.name in known or not spec.name]
 
 
 def _cards(header, keyword):
     """Return the cards of a keyword.
 
-    A frame is asked for hundreds of keywords, and has few of them: an ordinary one is looked up as
-    it is, in a tenth of the time that astropy takes to normalize it first.
+    A frame is asked for hundreds of keywords, and has few of them: one is looked up as it is, in a
+    tenth of the time that astropy takes to normalize it first.
     """
-    if _is_plain(keyword):
-        return [header._cards[place] for place in header._keyword_indices.get(keyword, ())]
+    if name := _name(keyword):
+        return [header._cards[place] for place in header._keyword_indices.get(name, ())]
     if keyword not in header:
         return []
     return [header.cards[(keyword, i)] for i in range(header.count(keyword))]
+
+
+def first_value(header, keyword, default=None):
+    """Return what ``header.get`` returns; a whole number is not parsed anew for each frame."""
+    cards = _cards(header, keyword)
+    if not cards and _name(keyword):
+        return default
+    content = _content(keyword, cards[0]) if cards else None
+    is_whole = content is not None and type(content.value) is int
+    return content.value if is_whole else header.get(keyword, default)
 
 
 def _content(keyword, card):
@@ -261,7 +303,7 @@ def read(headers, specs, order, reader, *, problem, silent=()):
     Reading
     """
     problems = []
-    for spec in specs:
+    for spec in may_be_there(headers, specs):
         for index in order if spec.hdu is None else hdu_indices(headers, spec.hdu):
             for content in contents(headers[index], spec.keyword, spec.occurrence):
                 if is_silent(content.value):

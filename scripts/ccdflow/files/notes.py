@@ -23,7 +23,7 @@ def write_atomically(path, text):
     data = text.encode() if isinstance(text, str) else text
     if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return False
-    return _replace(path, lambda file: file.write(data))
+    return write_by(path, lambda file: file.write(data))
 
 
 def write_checked(path, lines):
@@ -53,7 +53,7 @@ def write_checked(path, lines):
         file.seek(0)
         file.write(_CHECKSUM % checksum)
 
-    return _replace(Path(path), write)
+    return write_by(path, write)
 
 
 _CHECKSUM = b"%08x\n"
@@ -75,8 +75,21 @@ def read_checked(path):
     return (line.removesuffix(b"\n").decode() for line in io.BytesIO(text))
 
 
-def _replace(path, write):
-    """Let ``write`` fill a file of another name, and put it in place if it says something else."""
+def write_by(path, write):
+    """Let ``write`` fill a file of another name, and put it in place if it says something else.
+
+    Parameters
+    ----------
+    path : path-like
+    write : callable
+        Called with a binary file.
+
+    Returns
+    -------
+    bool
+        Whether it was put in place.
+    """
+    path = Path(path)
     with whole.Part(path, buffered=True) as part:
         write(part.file)
         part.file.flush()

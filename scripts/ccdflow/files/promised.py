@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from astropy.io import fits
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, contents, with_indicators
+from ccdflow.files.cards import card_value, contents, has_card, with_indicators
 
 BLOCK = 2880
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -127,7 +127,7 @@ def _structural(header, keyword):
 
 
 def _number(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
-    value = _structural(header, keyword) if keyword in header else default
+    value = _structural(header, keyword) if has_card(header, keyword) else default
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise FrameError(
             "missing from the header" if value is None else "not a usable number",
@@ -144,7 +144,7 @@ def data_size(header, name=None):
     """Return the bytes of data that a header promises (FITS standard 4.0, equation 2)."""
     _check_extension(header, name)
     axes = _number(header, "NAXIS", name, high=MOST_AXES)
-    bitpix = _structural(header, "BITPIX") if "BITPIX" in header else None
+    bitpix = _structural(header, "BITPIX") if has_card(header, "BITPIX") else None
     # 16.0 is equal to 16, and no FITS.
     if not isinstance(bitpix, int) or bitpix not in DTYPES:
         raise _no_pixel_type("BITPIX", bitpix, name)
@@ -153,7 +153,7 @@ def data_size(header, name=None):
     pixels, groups = 1, 1
     for axis in range(1, axes + 1):
         pixels *= _number(header, f"NAXIS{axis}", name)
-    if "XTENSION" in header:
+    if has_card(header, "XTENSION"):
         pixels += _number(header, "PCOUNT", name, default=0)
         groups = _number(header, "GCOUNT", name, default=1)
     return _checked_size(abs(bitpix) // 8 * groups * pixels, name)
@@ -201,7 +201,7 @@ def _no_pixel_type(keyword, value, name):
 
 def _check_extension(header, name):
     """Refuse an extension that does not say of what kind it is: it may be an image or a table."""
-    kind = _structural(header, "XTENSION") if "XTENSION" in header else ""
+    kind = _structural(header, "XTENSION") if has_card(header, "XTENSION") else ""
     if not isinstance(kind, str):
         raise FrameError(
             "the extension does not say of what kind it is",

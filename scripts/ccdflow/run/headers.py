@@ -12,7 +12,7 @@ from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.recipe import ReductionRecipe
 from ccdflow.files import notes, whole
 from ccdflow.run.rows import FACTS, OWN, Facts, Row, digest
-from ccdflow.run.table import write_table
+from ccdflow.run.table import TABLE, write_table
 
 # Raise it when a change to the reading of headers alters what the table says.
 READING = 6
@@ -86,6 +86,8 @@ def load_store(results):
         return HeaderStore()
     is_older = data.get("reading") != READING or data["facts"] != list(FACTS)
     store = HeaderStore(shared=data["shared"], table=tuple(data["table"]))
+    if data.get("form") != TABLE:
+        store.table = ()
     decode, is_same = json.JSONDecoder().raw_decode, data["facts"] == list(FACTS)
     for line in lines:
         file, stamp, values, *rest = decode(line)[0]
@@ -106,8 +108,9 @@ def save(results, store):
     before = store.table
     path = Path(results) / paths.INVENTORY
     unchanged = _same(store.rows, store.saved)
-    if not unchanged or whole.stamp_of(path) != before or not before:
-        write_table(results, store)
+    is_known = before and whole.stamp_of(path) == before
+    if not unchanged or not is_known:
+        write_table(results, store, before=store.saved if is_known else None)
         store.table = whole.stamp_of(path)
     if unchanged and store.table == before:
         return
@@ -119,6 +122,7 @@ def save(results, store):
     shared = {name: value for name, value in sorted(store.shared.items()) if name in used}
     encode = json.JSONEncoder(separators=(",", ":")).encode
     first = {"reading": READING, "table": store.table, "facts": FACTS, "shared": shared}
+    first["form"] = TABLE
     notes.write_checked(Path(results) / paths.HEADERS, map(encode, chain([first], rows)))
     store.saved = dict(store.rows)
 

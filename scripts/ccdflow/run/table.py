@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import pandas as pd
 
 from ccdflow import paths
-from ccdflow.files import notes
+from ccdflow.files import tables
 from ccdflow.run.rawnames import shown_name
-from ccdflow.run.rows import FACTS
+from ccdflow.run.rows import picker
 
 COLUMNS = (
     "file", "night", "camera", "imagetyp", "type", "filter", "grism", "exptime", "naxis1", "naxis2",
@@ -21,33 +19,37 @@ COLUMNS = (
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 
 
-def table(store):
-    """Return the inventory as a data frame with `COLUMNS`, one row a raw file, sorted by file."""
-    rows = sorted(store.rows.values(), key=lambda row: row.file)
-    columns = {
-        name: [row.facts[name] for row in rows]
-        for name in COLUMNS
-        if name in FACTS and name != "night"
-    }
-    columns["file"] = [shown_name(row.file) for row in rows]
-    columns["night"] = [shown_name(row.night) for row in rows]
-    for name in ("camera", "fingerprint"):
-        columns[name] = [getattr(row, name) for row in rows]
-    columns["status"], columns["reason"] = zip(*(row.shown for row in rows), strict=True)
-    return pd.DataFrame(columns, columns=list(COLUMNS))
+# Raise it when a change alters the text of a row that did not change.
+TABLE = 1
+
+_facts = picker(*COLUMNS[3:-3])
 
 
-def write_table(results, store):
-    """Write ``inventory.csv``, only if its content changed.
+def cells(row):
+    """Return the cells of a row under `COLUMNS`: they depend on this row alone."""
+    return (
+        shown_name(row.file), shown_name(row.night), row.camera, *_facts(row.facts),
+        row.fingerprint, *row.shown,
+    )  # fmt: skip
+
+
+def write_table(results, store, *, before=None):
+    """Write ``inventory.csv``, one row a raw file, sorted by file; only if its content changed.
+
+    Parameters
+    ----------
+    results : path-like
+    store : ccdflow.run.headers.HeaderStore
+    before : dict of str to Row, optional
+        The rows that the file is known to have.
 
     Returns
     -------
     bool
         Whether it was written.
     """
-    text = io.StringIO()
-    table(store).to_csv(text, index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-    return notes.write_atomically(Path(results) / paths.INVENTORY, text.getvalue())
+    path = Path(results) / paths.INVENTORY
+    return tables.write_table(path, COLUMNS, store.rows, before or {}, cells)
 
 
 def read_table(path):

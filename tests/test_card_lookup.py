@@ -1,0 +1,53 @@
+"""Cards are looked up past astropy's index: the same cards are found, and what is absent is."""
+
+import pytest
+from astropy.io import fits
+
+from ccdflow.files.cards import CardSpec, contents, first_value, has_card, may_be_there
+
+TEXTS = (
+    "SIMPLE  =                    T",
+    "BITPIX  =                   16",
+    "NAXIS   =                    0",
+    "FILTER  = 'r       '",
+    "FILTER  = 'g       '",
+    "GAIN    =                  2.5",
+    "EMPTY   =",
+    "HIERARCH ESO DPR TYPE = 'BIAS'",
+    "HIERARCH ESO DET OUT1 CONAD = 1.1",
+    "DP1     = 'EXTVER: 3'",
+    "COMMENT nothing",
+    "END",
+)
+KEYWORDS = (
+    "NAXIS", "FILTER", "GAIN", "EMPTY", "COMMENT", "ESO DPR TYPE", "eso dpr type", "filter",
+    "HIERARCH ESO DPR TYPE", "ESO DET OUT1 CONAD", "ESO DET", "DP1.EXTVER", "DP1.NAXIS", "ABSENT",
+    "ESO INS FILT1 NAME", "ESO", "A B",
+)  # fmt: skip
+
+
+@pytest.fixture
+def header():
+    return fits.Header.fromstring("".join(f"{text:<80}" for text in TEXTS))
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_a_card_is_there_if_astropy_has_it(header, keyword):
+    assert has_card(header, keyword) == (keyword in header)
+    found = may_be_there([fits.Header(), header], [CardSpec(keyword)])
+    # One that has to be looked for is kept; one that is there is never left out.
+    assert bool(found) or keyword not in header
+    if keyword not in ("EMPTY", "COMMENT") and keyword in header:
+        cards = [header[(keyword, i)] for i in range(header.count(keyword))]
+        assert [each.value for each in contents(header, keyword)] == cards
+
+
+@pytest.mark.parametrize("keyword", ["NAXIS", "BITPIX", "GAIN", "FILTER", "SIMPLE", "ABSENT"])
+def test_the_first_value_is_that_of_astropy(header, keyword):
+    value = first_value(header, keyword, "default")
+    assert (value, type(value)) == (header.get(keyword, "default"), type(header.get(keyword, "")))
+
+
+def test_what_no_header_has_is_not_asked_for(header):
+    specs = tuple(map(CardSpec, ("ABSENT", "GAIN", "ESO INS FILT1 NAME", "ESO DPR TYPE")))
+    assert [s.keyword for s in may_be_there([header], specs)] == ["GAIN", "ESO DPR TYPE"]
