@@ -128,6 +128,8 @@ def test_a_bias_is_reduced_at_once_and_its_master_comes_with_the_next_whole_roun
     done = night.arrive(*LATE)
     assert not done.is_short
     assert {"bias", *FRAME} < kinds_of(done)
+    # Nor does one that was made before keep it.
+    assert "calibrated/science_g1.fits" in {record.product for record in done.records}
     assert night.is_as_from_scratch()
 
 
