@@ -15,15 +15,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
+from collections import deque
+from contextlib import suppress
 
 from ccdflow import commandline, paths
-from ccdflow.files import notes
+from ccdflow.files import notes, whole
 from ccdflow.kinds import CHAIN
 from ccdflow.pages import live
-from ccdflow.run import looking, watching
+from ccdflow.run import arrivals, looking, watching
 
 NAMES = ("raw", "results", "cameras")
+# Lines that the page shows; seconds between two signs of life.
+_LINES, _BEAT = 40, 10.0
 
 
 def parse(arguments=None):
@@ -32,38 +37,99 @@ def parse(arguments=None):
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--cores", type=int, default=cores, help="frames at the same time")
     parser.add_argument("--pause", type=float, default=watching.PAUSE, help="between two looks, s")
+    parser.add_argument(
+        "--notice", choices=arrivals.WAYS, default=arrivals.AUTO,
+        help="events: the kernel tells of frames; polling: for folders of other machines",
+    )  # fmt: skip
+    parser.add_argument(
+        "--limit", type=float, default=watching.LIMIT,
+        help="a folder that has not answered for so long is named, s",
+    )  # fmt: skip
     parser.add_argument("--once", action="store_true", help="do what there is to do, and end")
     return commandline.parse(parser, arguments)
 
 
-def say(text):
-    """Print a line with the time."""
-    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+class Observer:
+    """What the observer sees: lines on the terminal, and the page in the browser.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    """
+
+    def __init__(self, results):
+        self._results = results
+        self._lines = deque(maxlen=_LINES)
+        self._page, self._time, self._state = "", 0, live.WATCHING
+        self._is_new = threading.Event()
+        self._thread = threading.Thread(target=self._keep_showing, daemon=True)
+
+    def begin(self):
+        """Begin to show."""
+        self._thread.start()
+
+    def say(self, text):
+        """Print a line with the time, and show it on the page."""
+        line = f"{time.strftime('%H:%M:%S')}  {text}"
+        print(line, flush=True)
+        self._lines.append(line)
+        self._is_new.set()
+
+    def after(self, done):
+        """Show the page of the last night of which something was made."""
+        if done.nights:
+            self._page, self._time = paths.night_page(done.nights[-1]), time.time_ns()
+            self._is_new.set()
+
+    def waits(self, problem):
+        """Show a problem, or that there is none any more."""
+        self._state = problem or live.WATCHING
+        self._is_new.set()
+
+    def end(self):
+        """Show that the watch has ended."""
+        self._state = live.ENDED
+        self._is_new.set()
+        self._thread.join(_BEAT)
+
+    def _keep_showing(self):
+        """Write what an open page reads: when there is news, and as a sign of life."""
+        while True:
+            self._is_new.clear()
+            is_over = self._state == live.ENDED
+            script = live.live_script(
+                self._page, self._time, lines=self._lines, state=self._state, beat=int(time.time())
+            )
+            # A full disk has no page, and is said in a line.
+            with suppress(OSError):
+                notes.write_atomically(self._results / live.PAGE, live.live_page())
+                whole.write_text(self._results / live.SCRIPT, script)
+            if is_over:
+                return
+            self._is_new.wait(_BEAT)
 
 
 def watch(options):
     """Watch until told to end; return the last line."""
     commandline.path(options, "raw")
-    results = commandline.path(options, "results")
+    observer = Observer(commandline.path(options, "results"))
     commandline.no_more_words(options)
     values = looking.settings_of(options.given)
-
-    def after(done):
-        if done.nights:
-            script = live.live_script(paths.night_page(done.nights[-1]), time.time_ns())
-            notes.write_atomically(results / live.SCRIPT, script)
-            notes.write_atomically(results / live.PAGE, live.live_page())
-
     watched = watching.Watch(
-        values, chain=CHAIN, cores=options.cores, say=say, pause=options.pause, after=after
-    )
+        values, chain=CHAIN, cores=options.cores, say=observer.say, pause=options.pause,
+        after=observer.after, waits=observer.waits, way=options.notice, limit=options.limit,
+    )  # fmt: skip
     if options.once:
         problem = watched.round().problem
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: watched.end())
-    say(f"watching {values['raw']}; Ctrl-C ends")
+    observer.say(f"watching {values['raw']}; Ctrl-C ends")
+    observer.begin()
     watched.run()
+    observer.end()
+    if watched.is_left:
+        return "ccdflow: the watch has ended; a folder did not answer, the next run does the rest"
     return "ccdflow: the watch has ended; nothing is half made"
 
 

@@ -2,13 +2,16 @@
 
 import errno
 import fcntl
+import json
 import shutil
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import small_chain
+from browser import act, needs_chromium
 from small_frames import begin
 from workflow.sandbox import products
 
@@ -90,9 +93,12 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_p
     after.lock.close()
     assert after.plan.jobs == {}
     assert products(results) == from_scratch(raw, tmp_path / "other" / "results", chain)
-    said = [line for line in told.lines if line.startswith("calibrated/")]
-    assert all("sky" in line and "grade" in line for line in said)
-    assert len({line.partition("  ")[0] for line in said}) == 2
+    said = [line for line in told.lines if "grade" in line]
+    assert all("level" in line and "sky" in line for line in said)
+    assert sorted(line.partition("  ")[0] for line in said) == [
+        "science_g1.fits",
+        "science_g2.fits",
+    ]
     assert not any("traceback" in line.lower() for line in told.lines)
 
 
@@ -187,7 +193,47 @@ def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(night, tmp_pa
 
 
 def test_the_live_page_leads_to_the_night_and_is_no_product():
-    script = live.live_script("nights/2020-01-01/report.html", 7)
-    assert script == 'live("nights/2020-01-01/report.html", 7);\n'
+    script = live.live_script("nights/a/report.html", 7, lines=["</script>é"], beat=9)
+    told = json.loads(script.removeprefix("live(").removesuffix(");\n"))
+    assert told == {"page": "nights/a/report.html", "time": 7, "lines": ["</script>é"],
+                    "state": "watching", "beat": 9}  # fmt: skip
+    assert script.isascii()
+    assert "</" not in script
     assert f'script.src = "{live.SCRIPT}?"' in live.live_page()
     assert kinds.CHAIN.kind_of(live.PAGE) is kinds.CHAIN.kind_of(live.SCRIPT) is None
+
+
+@needs_chromium
+def test_the_open_page_says_whether_the_watch_lives(tmp_path):
+    page = tmp_path / live.PAGE
+    page.write_text(live.live_page(), "utf-8")
+    (tmp_path / "night.html").write_text("<p>a night</p>")
+    states = [("watching", 0), ("a full disk", 0), ("watching", -60), ("ended", 0)]
+    said, lines, shown = act(
+        page,
+        f"""
+        const said = [];
+        for (const [state, ago] of {json.dumps(states)}) {{
+          live({{page: "night.html", time: 7, lines: ["first", "<b>last; warning"], state,
+                beat: Math.floor(Date.now() / 1000) + ago}});
+          said.push(document.getElementById("state").textContent);
+        }}
+        const lines = [...document.querySelectorAll("#lines li")];
+        return [said, lines.map(each => [each.textContent, each.className]),
+                document.querySelector("iframe").getAttribute("src")];
+    """,
+    )
+    assert said[:2] == ["Watching.", "Waiting: a full disk"]
+    assert said[2].startswith("No sign of life of the watch since")
+    assert said[3].startswith("The watch ended at")
+    assert lines == [["<b>last; warning", "warned"], ["first", ""]]
+    assert shown == "night.html?7"
+
+
+def test_only_the_page_of_the_watch_renews_itself():
+    templates = Path(live.__file__).parent / "templates"
+    renews = ("setInterval", "location.reload", "http-equiv")
+    found = [
+        path.name for path in templates.iterdir() if any(w in path.read_text() for w in renews)
+    ]
+    assert found == [live.PAGE]

@@ -95,7 +95,7 @@ def _combined(context, group):
 
 
 def _combined_picture(context, group, record):
-    what = (str(context.results), record.product, record.key, record.content)
+    what = (record.product, record.key, record.content)
     png = drawn_once(what, lambda: _draw_combined(context, group, record.data))
     return (page.Picture(png, f"The combined bias {group.product}: image, profiles, distribution"),)
 

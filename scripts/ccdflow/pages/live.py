@@ -5,9 +5,11 @@ It is no product: neither does `snakemake` make it, nor does a product depend on
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 PAGE, SCRIPT = "live.html", "live.js"
+WATCHING, ENDED = "watching", "ended"
 
 
 def live_page():
@@ -15,18 +17,26 @@ def live_page():
     return (Path(__file__).parent / "templates" / PAGE).read_text("utf-8")
 
 
-def live_script(page, time):
-    """Return the script that names the page to show.
+def live_script(page, time, *, lines=(), state=WATCHING, beat=0):
+    """Return the script that names the page to show, and says what the watch said last.
 
     Parameters
     ----------
     page : str
-        Path of the night's page, relative to the folder of the script.
+        Path of the night's page, relative to the folder of the script; '' for none yet.
     time : int
         Of the page; with another one it is loaded again.
+    lines : sequence of str
+        What the watch said last, the newest one last.
+    state : str
+        `WATCHING`, `ENDED`, or the problem that it waits for.
+    beat : int
+        Seconds since the epoch; without a newer one for half a minute the watch counts as dead.
 
     Returns
     -------
     str
     """
-    return f'live("{page}", {time});\n'
+    told = {"page": page, "time": time, "lines": list(lines), "state": state, "beat": beat}
+    # Escapes: the text may stand in a script, whatever a header says.
+    return f"live({json.dumps(told, ensure_ascii=True)});\n".replace("</", "<\\/")

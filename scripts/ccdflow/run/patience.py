@@ -31,7 +31,12 @@ class Patience:
         """Names of the calls that have not come back."""
         return [name for name, call in self._calls.items() if call.thread.is_alive()]
 
-    def ask(self, name, function, *, moved=None, every=None):
+    def is_late(self, name):
+        """Tell whether a call has been away for longer than the limit."""
+        call = self._calls.get(name)
+        return call is not None and time.monotonic() - call.began > self.seconds
+
+    def ask(self, name, function, *, wait=None, moved=None):
         """Return what a function returns.
 
         Parameters
@@ -39,39 +44,39 @@ class Patience:
         name : str
             A call under this name that has not come back is waited for instead.
         function : callable
+        wait : float, optional
+            Who called goes on after so many seconds (default: the limit); at once where the call
+            is late.
         moved : callable, optional
             Returns the time (`time.monotonic`) of its last sign of life; the limit counts from it.
-        every : float, optional
-            Who called goes on after so many seconds where this is less than the limit.
 
         Raises
         ------
         NoAnswer
             If it has not come back.
         """
-        call = self._calls.get(name)
-        if call is None:
-            call = self._calls[name] = _Call(function)
-        wait = self.seconds if every is None else min(every, self.seconds)
-        call.thread.join(0 if call.is_late else wait)
-        while call.thread.is_alive() and moved is not None and not self._is_late(moved()):
+        if name not in self._calls:
+            self._calls[name] = _Call(function)
+        call = self._calls[name]
+        wait = self.seconds if wait is None else wait
+        call.thread.join(0 if moved is None and self.is_late(name) else wait)
+        while call.thread.is_alive() and moved is not None and not self._is_still(moved()):
             call.thread.join(wait)
         if call.thread.is_alive():
-            call.is_late = True
             raise NoAnswer(name)
         del self._calls[name]
         if call.error is not None:
             raise call.error
         return call.value
 
-    def _is_late(self, since):
+    def _is_still(self, since):
         return time.monotonic() - since > self.seconds
 
 
 class _Call:
     def __init__(self, function):
         self.value = self.error = None
-        self.is_late = False
+        self.began = time.monotonic()
         self._function = function
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()

@@ -15,7 +15,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ccdflow import settings
 from ccdflow.errors import CcdflowError, UserError
+from ccdflow.files import whole
 from ccdflow.run import arrivals, failures, ledger, lock, rawfolder, session, telling, warm, worker
 from ccdflow.run.patience import NoAnswer, Patience
 from ccdflow.run.rows import ARRIVING, SET_ASIDE
@@ -35,6 +37,9 @@ _LOOK = 10.0
 _MOST_JOBS = 200
 # Frames set aside that a round names one by one.
 _MOST_ASIDE = 5
+_ROUND = "round"
+# Files that do not answer, beyond which no other one is tried.
+_MOST_AWAY = 8
 
 
 @dataclass
@@ -83,6 +88,8 @@ class Watch:
         Seconds between two looks at the folder.
     after : callable, optional
         Called with each `Round` in which a product was made.
+    waits : callable, optional
+        Called with each problem that the watch waits for to pass, and with '' when it has passed.
     way : {'auto', 'events', 'polling'}
         How frames are noticed.
     limit : float
@@ -91,7 +98,7 @@ class Watch:
 
     def __init__(
         self, values, *, chain, cores=2, say=print, pause=PAUSE, after=None,
-        way=arrivals.AUTO, limit=LIMIT,
+        waits=None, way=arrivals.AUTO, limit=LIMIT,
     ):  # fmt: skip
         self.values = values
         self.chain = chain
@@ -99,6 +106,7 @@ class Watch:
         self.say = say
         self.pause = pause
         self.after = after or (lambda _: None)
+        self.waits = waits or (lambda _: None)
         self.is_ended = threading.Event()
         self._way = way
         self._patience = Patience(limit)
@@ -107,13 +115,21 @@ class Watch:
         # Files as the last round found them; those of them that were incomplete.
         self._seen, self._arriving = {}, set()
         self._looked, self._gone = 0.0, set()
+        # The profiles of the cameras as the last whole round found them.
+        self._profiles = self._profiles_now()
         # When a whole round is due, how long the last one took, and the last sign of life.
         self._due, self._took, self._moved = 0.0, 0.0, 0.0
-        self._told, self._aside = "", {}
+        # Problems that were said, by what they are about; frames set aside that were named.
+        self._problems, self._aside = {}, {}
 
     def end(self):
         """End the watch after the round that is at work."""
         self.is_ended.set()
+
+    @property
+    def is_left(self):
+        """Whether a round has not come back."""
+        return _ROUND in self._patience.hanging
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -129,8 +145,8 @@ class Watch:
                     source = self._open()
         finally:
             source.close()
-        if self._due and "round" not in self._patience.hanging:
-            self._wait_for(lambda: self.round(self._seen), "round")
+        if self._due and not self.is_left:
+            self._wait_for(lambda: self.round(self._seen))
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
@@ -160,7 +176,7 @@ class Watch:
         if source.way == arrivals.POLLING:
             ready = self._answering(ready)
         if ready or self._is_due():
-            self._wait_for(lambda: self._do(ready), "round")
+            self._wait_for(lambda: self.notice(ready))
         return found
 
     def _look(self):
@@ -169,11 +185,12 @@ class Watch:
         try:
             found = self._patience.ask("look", lambda: rawfolder.list_raw(raw))
         except NoAnswer:
-            self._complain(f"{raw} has not answered for {self._patience.seconds:g} s")
+            self._complain(f"{raw} has not answered for {self._patience.seconds:g} s", "look")
             return None
         except (CcdflowError, OSError) as error:
-            self._complain(str(error))
+            self._complain(str(error), "look")
             return None
+        self._complain("", "look")
         self._looked = time.monotonic()
         self._gone = self._seen.keys() - found.keys()
         return found
@@ -183,49 +200,79 @@ class Watch:
 
         What is read here comes from memory afterwards. A folder of another machine may hang.
         """
-        found = {}
+        found, raw = {}, Path(self.values["raw"])
         for file, stamp in ready.items():
-            path = Path(self.values["raw"]) / file
+            name = f"read {file}"
+            away = self._patience.hanging
+            if len(away) >= _MOST_AWAY and name not in away:
+                # More of them would tell nothing new.
+                continue
             try:
-                self._patience.ask(f"read {file}", lambda path=path: _read_through(path))
-                found[file] = stamp
+                self._patience.ask(
+                    name, lambda path=raw / file: _read_through(path), wait=self.pause
+                )
             except NoAnswer:
-                self._complain(f"{file} has not been read within {self._patience.seconds:g} s")
+                late = f"{raw / file} has not been read within {self._patience.seconds:g} s"
+                self._complain(late if self._patience.is_late(name) else "", name)
+                continue
             except OSError:
                 # The round says what is wrong with it.
-                found[file] = stamp
+                pass
+            self._complain("", name)
+            found[file] = stamp
         return found
 
     def _is_due(self):
         """Tell whether a whole round is due, or a file has gone."""
-        return bool(self._gone or (self._due and time.monotonic() >= self._due))
+        is_time = self._due and time.monotonic() >= self._due
+        return bool(self._gone or is_time or self._profiles != self._profiles_now())
 
-    def _wait_for(self, work, name):
+    def _profiles_now(self):
+        """Return names, sizes and times of the cameras' profiles, as far as they can be read."""
+        folder = settings.cameras_folder(self.values)
+        return sorted((path.name, whole.stamp_of(path)) for path in folder.glob("*.yaml"))
+
+    def _wait_for(self, work):
         """Do a round; say where it does not come back, and go on waiting."""
         self._moved = time.monotonic()
         while True:
             try:
-                return self._patience.ask(name, work, moved=lambda: self._moved)
+                self._patience.ask(_ROUND, work, wait=self.pause, moved=lambda: self._moved)
             except NoAnswer:
-                self._complain(
-                    f"a round has not come on for {self._patience.seconds:g} s: {self._at_work()}"
-                )
+                places = f"{self.values['raw']} or {self.values['results']}"
+                still = f"{places} has not answered for {self._patience.seconds:g} s"
+                self._complain(f"{still}: the frame at work waits for it", _ROUND)
                 if self.is_ended.wait(self.pause):
-                    return None
+                    return
+            else:
+                return
 
-    def _at_work(self):
-        return f"check the disks of {self.values['raw']} and {self.values['results']}"
-
-    def _complain(self, text):
-        """Say a problem once, until another one or none has taken its place."""
-        if text and text != self._told:
+    def _complain(self, text, about=_ROUND):
+        """Say a problem once, until it has passed."""
+        before = self._problems.get(about, "")
+        if text == before:
+            return
+        self._problems[about] = text
+        if text:
             self.say(f"waiting: {text}")
-        self._told = text
+        else:
+            del self._problems[about]
+        self.waits(next(iter(self._problems.values()), ""))
 
     # -- rounds ------------------------------------------------------------------------------------
 
-    def _do(self, ready):
-        """Do a short round for new frames where that is enough, else a whole one."""
+    def notice(self, ready):
+        """Do a short round for new frames where that is enough, else a whole one.
+
+        Parameters
+        ----------
+        ready : dict of str to tuple
+            Frames that are complete, with their stamps.
+
+        Returns
+        -------
+        Round
+        """
         if ready and self._warm is not None and not self._is_due():
             done = self._short(ready)
             if done is not None:
@@ -299,6 +346,7 @@ class Watch:
         Round
         """
         done, began = Round(), time.monotonic()
+        self._profiles = self._profiles_now()
         before, self._warm = self._warm, None
         try:
             self._round(done, before)

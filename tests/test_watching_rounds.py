@@ -1,0 +1,300 @@
+"""What each event of a night does to a watch: the table of docs/daily.md, a row a test."""
+
+import errno
+import gzip
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import begin
+from test_watching import SETTINGS, Told, from_scratch, settings_of, wait_until, watch_of
+from workflow.sandbox import products
+
+from ccdflow import kinds, paths
+from ccdflow.files import whole
+from ccdflow.run import inventory, ledger, rawfolder, session, watching, worker
+
+LATE = ("science_g2.fits",)
+FRAME = {"frame", "science"}
+ARCHIVE = {"associations", "index"}
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory):
+    """A night of which all is made but the last science frame; its raw frames are in ``all``."""
+    top = tmp_path_factory.mktemp("evening")
+    chain = small_chain.make(top / "all", biases=3, flats=(("g", 3),), darks=((60.0, 3),),
+                             science=(("g", 60.0, 2),))  # fmt: skip
+    for path in (top / "all").glob("*.fits"):
+        # Old frames are not read again by each round.
+        os.utime(path, (1e9, 1e9))
+    shutil.copytree(top / "all", top / "raw", ignore=shutil.ignore_patterns(*LATE))
+    watch_of(settings_of(top / "raw", top / "results", chain), Told()).round()
+    return top, chain
+
+
+# What runs from scratch made, by the raw frames.
+_SCRATCH = {}
+
+
+class Night:
+    """A copy of the evening, with a watch that has done a whole round."""
+
+    def __init__(self, evening, tmp_path, **others):
+        self.source, self.chain = evening
+        self.top = tmp_path
+        self.raw, self.results = tmp_path / "raw", tmp_path / "results"
+        shutil.copytree(self.source / "raw", self.raw)
+        shutil.copytree(self.source / "results", self.results)
+        self.told = Told()
+        self.values = settings_of_copy(self.raw, self.results, self.chain)
+        self.watch = watch_of(self.values, self.told, **others)
+        self.watch.round(rawfolder.list_raw(self.raw))
+
+    def arrive(self, name, *, of=None, content=None, **cards):
+        """Put a frame into the raw folder; return the round that it leads to."""
+        path = self.raw / name
+        if content is None:
+            shutil.copyfile(self.source / "all" / (of or name), path)
+            if cards:
+                with fits.open(path, mode="update") as hdus:
+                    hdus[0].header.update(cards)
+        else:
+            path.write_bytes(content)
+        return self.watch.notice({name: whole.stamp_of(path)})
+
+    def is_as_from_scratch(self):
+        """Tell whether nothing is left to do, and all is as one run over all frames makes it."""
+        frames = tuple((path.name, path.read_bytes()) for path in sorted(self.raw.iterdir()))
+        if frames not in _SCRATCH:
+            other = self.top / "other" / "results"
+            _SCRATCH[frames] = from_scratch(self.raw, other, self.chain)
+        return self.plan() == {} and products(self.results) == _SCRATCH[frames]
+
+    def plan(self):
+        """Return what a run would make now."""
+        planned = begin(self.raw, self.results, {"simcam": self.chain.profile}, **SETTINGS)
+        planned.lock.close()
+        return planned.plan.jobs
+
+
+def settings_of_copy(raw, results, chain):
+    """Return the settings for a watch; nothing is planned."""
+    other = results.with_name("none")
+    raw_none = results.with_name("raw_none")
+    values = settings_of(raw_none, other, chain)
+    return values | {"raw": str(raw), "results": str(results)}
+
+
+def kinds_of(done):
+    return {record.kind for record in done.records}
+
+
+@pytest.fixture
+def night(evening, tmp_path):
+    return Night(evening, tmp_path)
+
+
+def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(night):
+    done = night.arrive(*LATE)
+    assert done.is_short
+    assert kinds_of(done) == {*FRAME, "page"}
+    assert done.nights == [small_chain.NIGHT]
+    # The whole plan wants none of it otherwise: tables and overview alone are left.
+    assert kinds_of(night.watch.round()) == ARCHIVE
+    assert night.is_as_from_scratch()
+    (line,) = [line for line in night.told.lines if line.startswith("science_g2.fits")]
+    assert all(word in line for word in ("level", "noise", "sky", "grade A"))
+
+
+def test_a_run_after_a_short_round_takes_its_products_in(night):
+    # The watch is killed: nothing but the records is left of the round.
+    night.arrive(*LATE)
+    assert {job.kind for job in night.plan().values()} == ARCHIVE
+    again = watch_of(night.values, Told())
+    assert kinds_of(again.round()) == ARCHIVE
+    assert night.is_as_from_scratch()
+
+
+def test_a_bias_is_reduced_at_once_and_its_master_comes_with_the_next_whole_round(night):
+    done = night.arrive("bias4.fits", of="bias1.fits", OBJECT="one more")
+    assert done.is_short
+    assert kinds_of(done) == {"frame"}
+    # A frame of the sky does not take the old master.
+    done = night.arrive(*LATE)
+    assert not done.is_short
+    assert {"bias", *FRAME} < kinds_of(done)
+    # Nor does one that was made before keep it.
+    assert "calibrated/science_g1.fits" in {record.product for record in done.records}
+    assert night.is_as_from_scratch()
+
+
+def test_what_another_run_did_is_noticed(night):
+    shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
+    running = begin(night.raw, night.results, {"simcam": night.chain.profile}, **SETTINGS)
+    assert night.watch.notice({LATE[0]: (1,)}).problem.startswith("another run is at work")
+    worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
+    session.finish(running)
+    running.lock.close()
+    done = night.watch.notice({LATE[0]: whole.stamp_of(night.raw / LATE[0])})
+    assert (done.is_short, done.records) == (False, [])
+    assert sum("another run is at work" in line for line in night.told.lines) == 1
+
+
+def test_notes_that_another_process_wrote_are_read_again(night):
+    # Between two short rounds, without the watch having met its lock.
+    running = begin(night.raw, night.results, {"simcam": night.chain.profile}, **SETTINGS)
+    running.context.ledger.pop(f"reduced/{LATE[0]}", None)
+    running.context.ledger["reduced/bias1.fits"] = ledger.Record("reduced/bias1.fits", "frame", "x")
+    session.finish(running)
+    running.lock.close()
+    done = night.arrive(*LATE)
+    assert not done.is_short
+    assert any(record.product == "reduced/bias1.fits" for record in done.records)
+    assert night.plan() == {}
+
+
+def test_a_full_disk_in_a_short_round_is_said_once_and_made_good(night, monkeypatch):
+    make = type(kinds.CHAIN).make
+
+    def full(self, context, job, *, threads=1):
+        if job.kind == "science":
+            raise OSError(errno.ENOSPC, "No space left on device", job.product)
+        return make(self, context, job, threads=threads)
+
+    monkeypatch.setattr(type(kinds.CHAIN), "make", full)
+    for _ in range(2):
+        assert "no space is left" in night.arrive(*LATE).problem
+    assert sum(line.startswith("waiting: ") for line in night.told.lines) == 1
+    monkeypatch.setattr(type(kinds.CHAIN), "make", make)
+    assert night.arrive(*LATE).problem == ""
+    assert night.is_as_from_scratch()
+
+
+def test_midnight_passes_between_two_frames_and_back(night):
+    # The profile has no longitude: nights change at noon UT, whatever the order of arrival.
+    for name, date in (("a", "2024-03-02T11:00:00"), ("b", "2024-03-02T13:00:00"),
+                       ("c", "2024-03-02T11:30:00")):  # fmt: skip
+        done = night.arrive(f"{name}.fits", of=LATE[0], **{"DATE-OBS": date, "OBJECT": name})
+        assert done.is_short
+        assert done.nights == ["2024-03-02" if name == "b" else small_chain.NIGHT]
+    assert kinds_of(night.watch.round()) == ARCHIVE
+    assert night.plan() == {}
+
+
+def test_a_camera_that_is_new_in_mid_night_is_reduced_and_its_profile_taken_up(night):
+    night.arrive(*LATE)
+    done = night.arrive("new.fits", of=LATE[0], INSTRUME="NEWCAM")
+    assert not done.problem
+    rows = night.watch._warm.context.store.rows
+    assert (rows["new.fits"].camera, rows[LATE[0]].camera) == ("newcam", "simcam")
+    generic = rows["new.fits"].geometry
+    night.watch.round()
+    assert not night.watch._is_due()
+    text = night.chain.profile.replace("simcam", "newcam").replace("SIMCAM", "NEWCAM")
+    (Path(night.values["cameras"]) / "newcam.yaml").write_text(text)
+    assert night.watch._is_due()
+    assert "reduced/new.fits" in {record.product for record in night.watch.round().records}
+    rows = night.watch._warm.context.store.rows
+    assert rows["new.fits"].geometry not in (generic, "")
+
+
+def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(night):
+    content = (night.source / "all" / LATE[0]).read_bytes()
+    for part in (0, 100, len(content) // 2):
+        done = night.arrive(LATE[0], content=content[:part])
+        assert (done.is_short, done.records, done.arriving) == (True, [], 1)
+    done = night.arrive(*LATE)
+    assert done.is_short
+    assert kinds_of(done) == {*FRAME, "page"}
+    assert not any("set aside" in line for line in night.told.lines)
+    night.watch.round()
+    assert night.is_as_from_scratch()
+
+
+def test_a_frame_that_is_written_anew_is_made_anew(night):
+    night.arrive(*LATE)
+    first = (night.results / "calibrated" / LATE[0]).read_bytes()
+    done = night.arrive(LATE[0], of="science_g1.fits", OBJECT="another")
+    assert not done.is_short
+    assert kinds_of(done) >= FRAME
+    assert (night.results / "calibrated" / LATE[0]).read_bytes() != first
+    assert night.plan() == {}
+
+
+def test_a_frame_that_is_read_once_more_and_is_the_same_leads_to_nothing(night):
+    night.arrive(*LATE)
+    done = night.arrive(*LATE)
+    assert (done.is_short, done.records) == (True, [])
+
+
+def test_the_product_of_a_frame_that_is_deleted_is_kept(night):
+    night.arrive(*LATE)
+    night.watch._looked = 0.0
+    (night.raw / LATE[0]).unlink()
+    night.watch._look()
+    assert night.watch._is_due()
+    night.watch.notice({})
+    table = inventory.read_table(night.results / paths.INVENTORY).set_index("file")
+    assert table.loc[LATE[0], "status"] == inventory.RAW_MISSING
+    assert (night.results / "calibrated" / LATE[0]).is_file()
+    assert not night.watch._is_due()
+
+
+def test_two_files_of_one_product_are_left_to_a_whole_round(night):
+    night.arrive(*LATE)
+    packed = gzip.compress((night.raw / LATE[0]).read_bytes())
+    done = night.arrive("science_g2.fits.gz", content=packed)
+    assert not done.is_short
+    assert sum("would become the same product" in line for line in night.told.lines) == 2
+
+
+def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path, monkeypatch):
+    night = Night(evening, tmp_path, way="polling", limit=0.1)
+    gate, read = threading.Event(), watching._read_through
+
+    def hang(path):
+        if path.name == "hangs.fits":
+            gate.wait(60)
+        read(path)
+
+    monkeypatch.setattr(watching, "_read_through", hang)
+    for name, of in (("hangs.fits", "science_g1.fits"), (LATE[0], LATE[0])):
+        shutil.copyfile(night.source / "all" / of, night.raw / name)
+    thread = threading.Thread(target=night.watch.run, daemon=True)
+    thread.start()
+    try:
+        wait_until((night.results / "calibrated" / LATE[0]).is_file)
+        wait_until(lambda: any("has not been read within 0.1 s" in t for t in night.told.lines))
+        assert not (night.results / "calibrated" / "hangs.fits").exists()
+        gate.set()
+        wait_until((night.results / "calibrated" / "hangs.fits").is_file)
+    finally:
+        gate.set()
+        night.watch.end()
+        thread.join(60)
+    assert not thread.is_alive()
+    assert sum("hangs.fits has not" in line for line in night.told.lines) == 1
+
+
+def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, monkeypatch):
+    night, gate = Night(evening, tmp_path, limit=0.1), threading.Event()
+
+    def hang(raw):
+        gate.wait(60)
+        return {}
+
+    monkeypatch.setattr(rawfolder, "list_raw", hang)
+    thread = threading.Thread(target=night.watch.run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: any("has not answered for 0.1 s" in t for t in night.told.lines))
+        night.watch.end()
+        thread.join(20)
+        assert not thread.is_alive()
+    finally:
+        gate.set()
