@@ -16,7 +16,9 @@ from workflow.sandbox import products
 
 from ccdflow import kinds, paths
 from ccdflow.files import whole
-from ccdflow.run import inventory, ledger, rawfolder, session, watching, worker
+from ccdflow.run import ledger, rawfolder, session, watching, worker
+from ccdflow.run.rows import RAW_MISSING
+from ccdflow.run.table import read_table
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}
@@ -239,8 +241,8 @@ def test_the_product_of_a_frame_that_is_deleted_is_kept(night):
     night.watch._look()
     assert night.watch._is_due()
     night.watch.notice({})
-    table = inventory.read_table(night.results / paths.INVENTORY).set_index("file")
-    assert table.loc[LATE[0], "status"] == inventory.RAW_MISSING
+    table = read_table(night.results / paths.INVENTORY).set_index("file")
+    assert table.loc[LATE[0], "status"] == RAW_MISSING
     assert (night.results / "calibrated" / LATE[0]).is_file()
     assert not night.watch._is_due()
 
