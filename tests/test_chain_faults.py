@@ -107,6 +107,16 @@ def test_a_dark_of_an_impossible_exposure_is_a_row_and_costs_nothing(tmp_path, s
     assert set(grades(done).values()) == {"A"}
 
 
+def test_a_dark_of_a_vanishing_exposure_costs_nothing(tmp_path):
+    """By 6e301 no dark is scaled, and no number overflows on the way to that."""
+    chain = take(tmp_path, darks=((60.0, 4),))
+    for number in (1, 2, 3):
+        edit(tmp_path / f"raw/dark60_{number}.fits", EXPTIME=1e-300)
+    done = run(tmp_path, chain)
+    assert set(grades(done).values()) == {"C"}
+    assert "would be of 1 frame, fewer than" in why_without(done, SCIENCE[0], "dark")
+
+
 def test_a_dark_of_0_s_is_said_and_left_out_of_the_biases(tmp_path):
     """It is taken for a bias, as those of the EFOSC2 are; its hot pixels show that it is none."""
     chain = take(tmp_path)

@@ -280,9 +280,10 @@ class _Shelves:
         larger = [(other, cut) for other, cut in larger if other.candidates]
         missing = "" if larger else choice.missing
         if missing and (few := self._few.choose(self.kind.name, frame)).candidates:
-            product = few.best.master.product
+            product, count = few.best.master.product, few.best.master.frames
+            frames = "frame" if count == 1 else "frames"
             missing = (
-                f"no {self.kind.name}: {product} would be of {few.best.master.frames} frames,"
+                f"no {self.kind.name}: {product} would be of {count} {frames},"
                 f" fewer than the minimum of {self.minimum}"
             )
         alike = (id(choice), missing, *[(id(other), cut) for other, cut in larger])

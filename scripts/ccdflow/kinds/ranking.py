@@ -155,7 +155,8 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
 
     They are scaled for an exposure of ``seconds``.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
+    # A header may say an exposure of 1e-300 s: a scale beyond all limits.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         lags = _number(day_of(frame.night)) - shelf.days
         own = shelf.nights == frame.night
         lags[own] = 0
