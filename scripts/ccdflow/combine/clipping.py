@@ -31,7 +31,8 @@ class PixelNoise:
     Parameters
     ----------
     fixed, slope : numpy.ndarray
-        Shape ``(k,)``: variance without light, and the variance added by a unit of light.
+        Shape ``(k,)``, or ``(1,)`` if all pixels are alike: variance without light, and the
+        variance added by a unit of light.
     levels : numpy.ndarray
         Shape ``(n,)``: level L of each member.
     dark : numpy.ndarray or None
@@ -51,9 +52,11 @@ class PixelNoise:
 
     def part(self, columns):
         """Return the noise of a subset of the pixels."""
+        of_each = ("fixed", "slope", "dark", "expected")
+        values = {name: getattr(self, name) for name in of_each}
         some = {
-            name: None if getattr(self, name) is None else getattr(self, name)[columns]
-            for name in ("fixed", "slope", "dark", "expected")
+            name: value if value is None or len(value) == 1 else value[columns]
+            for name, value in values.items()
         }
         return replace(self, **some)
 
@@ -61,9 +64,13 @@ class PixelNoise:
         """Return the light that sets the noise of pixels with this centre."""
         if self.expected is None:
             return centre
-        single = self.fixed + self.slope * np.maximum(self.expected, 0)
-        reach = _BRIGHTER * np.sqrt(single / len(self.levels))
-        return np.where(centre > self.expected + reach, centre, self.expected)
+        limit = self.slope * np.maximum(self.expected, 0)
+        limit += self.fixed
+        limit /= len(self.levels)
+        np.sqrt(limit, out=limit)
+        limit *= _BRIGHTER
+        limit += self.expected
+        return np.where(centre > limit, centre, self.expected)
 
     def variances(self, centre):
         """Return the variance of each value, shape ``(n, k)``, for pixels with this `centre`."""
@@ -80,7 +87,10 @@ class PixelNoise:
         if self.dark is not None:
             most = (np.abs(self.factors) / self.levels**2).max()
             light += np.minimum(self.dark * np.sign(self.factors.max()), 0) * most
-        return self.fixed / self.levels.max() ** 2 + self.slope * np.maximum(light, 0)
+        np.maximum(light, 0, out=light)
+        light *= self.slope
+        light += self.fixed / self.levels.max() ** 2
+        return light
 
     def of_mean(self, centre, keep=None):
         """Return the variance of the mean of the kept values, shape ``(k,)``.
@@ -106,8 +116,12 @@ class PixelNoise:
         light = self.light(centre) * sums
         if self.dark is not None:
             light += self.dark * darks
+        np.maximum(light, 0, out=light)
+        light *= self.slope
+        light += self.fixed * squares
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (self.fixed * squares + self.slope * np.maximum(light, 0)) / count**2
+            light /= count**2
+        return light
 
 
 # -- the estimate ----------------------------------------------------------------------------------
@@ -190,7 +204,10 @@ def _near_each_other(low, high, clip, n, noise):
     a unit in its last place, the limit by a few.
     """
     margin = 1 + 16 * np.finfo(low.dtype).eps
-    limit = clip * np.sqrt((1 + 1 / n) * noise.least_variance(low))
+    limit = noise.least_variance(low)
+    limit *= 1 + 1 / n
+    np.sqrt(limit, out=limit)
+    limit *= clip
     return (high - low) * margin <= limit
 
 

@@ -228,6 +228,13 @@ class NoiseModel:
         bands = np.searchsorted(starts, np.arange(self.shape[0]), side="right") - 1
         return fixed, slope, bands
 
+    def uniform_terms(self, dtype=np.float64):
+        """Return (fixed, slope) of all pixels, shape ``(1,)``; None if pixels differ."""
+        fixed, slope, _ = self._patterns
+        if (fixed != fixed[0, 0]).any() or (slope != slope[0, 0]).any():
+            return None
+        return fixed[0, :1].astype(dtype), slope[0, :1].astype(dtype)
+
     def terms_at(self, positions):
         """Return (fixed, slope) of some pixels, float64, shape ``(k,)``.
 

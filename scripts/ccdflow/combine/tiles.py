@@ -142,7 +142,9 @@ class CombineJob:
         if self.noise is None:
             return None
         if isinstance(where, slice):
-            fixed, slope = self.noise.terms(where.start, where.stop, self.preparation.dtype)
+            dtype = self.preparation.dtype
+            terms = self.noise.uniform_terms(dtype)
+            fixed, slope = terms or self.noise.terms(where.start, where.stop, dtype)
             expected = self.noise.expected_between(where.start, where.stop, self.preparation.dtype)
         else:
             fixed, slope = self.noise.terms_at(where)
@@ -384,6 +386,12 @@ class _Worker:
 class _GrowingWorker(_Worker):
     """A worker whose tiles are whole rows with a margin: a rejection extends to neighbours."""
 
+    def __init__(self, job, width, totals, tiles):
+        super().__init__(job, width, totals, tiles)
+        # Few values are rejected: they are noted here, and forgotten when the tile is done.
+        self.rejected = np.zeros(self.values.shape, bool)
+        self.grown = np.zeros(self.values.shape, bool)
+
     def combine_tile(self, start):
         """Combine the rows from pixel `start` on."""
         job = self.job
@@ -402,45 +410,39 @@ class _GrowingWorker(_Worker):
         bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
         masked = self.masked(values, bits)
         keep = kept_by(masked, self.job.recipe, self.job.noise_at(columns + low))
-        rejected = np.zeros((self.job.n, high - low), bool)
-        rejected[:, columns] = np.isfinite(masked) & ~keep
-        grown = self.grow(rejected)
-        inside = np.zeros(high - low, bool)
-        inside[inner] = True
-        wanted = np.zeros(high - low, bool)
-        wanted[columns] = True
-        columns = np.flatnonzero((wanted | grown.any(axis=0)) & inside)
+        member, place = np.nonzero(np.isfinite(masked) & ~keep)
+        here = member, columns[place]
+        reached = self.reached(*here, high - low)
+        self.rejected[here] = self.grown[reached] = True
+        columns = np.union1d(columns, reached[1])
+        columns = columns[(columns >= inner.start) & (columns < inner.stop)]
         step = len(self.positions)
         for first in range(0, len(columns), step):
-            self.solve_grown(columns[first : first + step], low, rejected, grown)
+            self.solve_grown(columns[first : first + step], low)
+        self.rejected[here] = self.grown[reached] = False
 
-    def solve_grown(self, columns, low, rejected, grown):
+    def solve_grown(self, columns, low):
         """Combine the values left by rejection and growth; a pixel keeps at least one."""
         values = self.prepared(columns, low).astype(np.float64)
         bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
         masked = self.masked(values, bits)
-        before = np.isfinite(masked) & ~rejected[:, columns]
-        keep = before & ~grown[:, columns]
+        before = np.isfinite(masked) & ~self.rejected[:, columns]
+        keep = before & ~self.grown[:, columns]
         keep = np.where(keep.any(axis=0), keep, before)
         noise = self.job.noise_at(columns + low)
         exact = combine_kept(masked, keep, self.job.recipe, noise)
         self.finish(columns + low, values, bits, exact, noise)
 
-    def grow(self, rejected):
-        """Return the pixels within the recipe's reach of rejected ones, shape (n, width)."""
-        reach = self.job.recipe.grow
-        grown = rejected.reshape(self.job.n, -1, self.job.shape[1])
-        for axis in (1, 2):
-            before = grown
-            grown = before.copy()
-            for distance in range(1, min(reach, before.shape[axis] - 1) + 1):
-                if axis == 1:
-                    grown[:, distance:] |= before[:, :-distance]
-                    grown[:, :-distance] |= before[:, distance:]
-                else:
-                    grown[:, :, distance:] |= before[:, :, :-distance]
-                    grown[:, :, :-distance] |= before[:, :, distance:]
-        return grown.reshape(rejected.shape)
+    def reached(self, members, columns, width):
+        """Return (members, columns) of the values within the recipe's reach of rejected ones."""
+        nx, reach = self.job.shape[1], self.job.recipe.grow
+        steps = np.arange(-reach, reach + 1)
+        y, x = np.divmod(columns, nx)
+        y = (y[:, None, None] + steps[:, None]).repeat(len(steps), axis=2)
+        x = (x[:, None, None] + steps).repeat(len(steps), axis=1)
+        inside = (y >= 0) & (y < width // nx) & (x >= 0) & (x < nx)
+        members = np.broadcast_to(members[:, None, None], y.shape)
+        return members[inside], (y * nx + x)[inside]
 
 
 def _next(tiles):
