@@ -21,6 +21,8 @@ from ccdflow.files.planes import PlanesWriter, swap
 LOSSLESS, QUANTISED = "lossless", "quantised"
 
 _TILE_PIXELS = 1 << 17
+# Raise it when images are cut into other tiles: compressed products are then made again.
+TILES = 2
 _LEVEL = 1
 # From so many bytes on, the places of tiles need 64 bits.
 _LARGE = (1 << 31) - 1
@@ -32,6 +34,23 @@ _OF_TABLE = re.compile(
     r"|Z(IMAGE|CMPTYPE|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|QUANTIZ|DITHER0|BLANK|MASKCMP|SCALE|ZERO"
     r"|SIMPLE|TENSION|EXTEND|BLOCKED|PCOUNT|GCOUNT|HECKSUM|DATASUM)"
 )
+
+
+def tile_rows(ny, nx):
+    """Return the rows of a tile: all tiles are alike, as ds9 8.4 opens no others.
+
+    Parameters
+    ----------
+    ny, nx : int
+        Rows and columns of the image.
+
+    Returns
+    -------
+    int
+        A divisor of ``ny``; 1 where it has no other that is small enough.
+    """
+    most = max(1, min(ny, 2 * _TILE_PIXELS // nx))
+    return next(rows for rows in range(most, 0, -1) if ny % rows == 0)
 
 
 def writer(path, planes, *, compress=""):
@@ -132,7 +151,7 @@ class _Packer:
         self._plane = plane
         self._seed = seed
         ny, nx = plane.shape
-        self._rows = max(1, min(ny, _TILE_PIXELS // nx))
+        self._rows = tile_rows(ny, nx)
         self._filling = np.empty((self._rows, nx), plane.dtype)
         self._filled = 0
         self._tiles = []
@@ -247,6 +266,9 @@ class _Packer:
             header.set("ZQUANTIZ", quantising.METHOD, "floats are stored as whole numbers")
             header.set("ZDITHER0", self._seed, "seed of the dither")
             header.set("ZBLANK", quantising.EMPTY, "the number of a pixel without a value")
+        elif self._plane.dtype.kind == "f":
+            # As CFITSIO writes it; without this card ds9 takes the bits of floats for integers.
+            header.set("ZQUANTIZ", "NONE", "floats are stored as they are")
         structure = [card for card in cards if _STRUCTURE.fullmatch(card[0])]
         sums = [card for card in structure if card[0] in _SUMS]
         header.extend(_as_of_image(*card) for card in structure if card[0] not in _SUMS)

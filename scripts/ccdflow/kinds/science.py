@@ -392,7 +392,7 @@ class Calibration:
         names = ["uncertainty", "mask"]
         if self.settings["cosmic_rays"]:
             names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
-        packing = {"compress": self.compress} if self.compress else {}
+        packing = {"compress": self.compress, "tiles": packed.TILES} if self.compress else {}
         measured = self.extra.basis + self.shutter.basis
         return {
             **({"detector": measured} if measured else {}),
