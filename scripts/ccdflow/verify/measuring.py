@@ -74,8 +74,10 @@ def smooth_light(sampled, sample, ny):
     """
     places = sampled, np.arange(sample.shape[2])
     middles = [
-        [part.mean() for part in np.split(place, range(length, len(place), length))
-         if 4 * len(part) >= length or len(place) < length]
+        np.array(
+            [part.mean() for part in np.split(place, range(length, len(place), length))
+             if 4 * len(part) >= length or len(place) < length]
+        )
         for place, length in zip(places, _BOX, strict=True)
     ]  # fmt: skip
     boxes = box_medians(sample)[:: _BOX[0], :: _BOX[1]][: len(middles[0]), : len(middles[1])]
