@@ -27,6 +27,7 @@ from ccdflow.verify.comparing import (
     same_value,
     within,
 )
+from ccdflow.verify.extensions import check_extensions
 from ccdflow.verify.meanings import HOT, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
 from ccdflow.verify.planes import plane_of
 from ccdflow.verify.sourced import CALIBRATED, same_cards
@@ -36,6 +37,8 @@ STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
 _ADU = ("adu", "adus", "dn", "count", "counts")
 _ELECTRONS = ("electron", "electrons", "e-", "e")
+_TELLS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
+"""Extensions, and the cards that are there only where they are."""
 _ROWS = 64
 _COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
 
@@ -65,6 +68,8 @@ def verify_calibrated(headers, path, results):
     if not source.is_file():
         raise CannotRemake("its reduced frame is missing")
     images = [n for n, header in enumerate(headers) if "NAMPS" in header]
+    needed = [kind for kind, card in _TELLS if any(card in headers[hdu] for hdu in images)]
+    check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
     files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
     pixels, largest, how = 0, 0.0, set()
     with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
@@ -73,7 +78,6 @@ def verify_calibrated(headers, path, results):
             raise CannotRemake(f"its reduced frame {expected} was replaced by another")
         for hdu in sorted({0, *images}):
             same_cards(headers[hdu], [frame[hdu].header], CALIBRATED)
-        _check_names(hdus, images)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
             own = hdus, frame, hdu, headers, account, files, how, results
@@ -81,14 +85,6 @@ def verify_calibrated(headers, path, results):
             pixels += hdus[hdu].data.size
     compared = ", ".join([f"{STEPS} steps of float32 with ccdproc", *sorted(how)])
     return {"compared": compared, "pixels": pixels, "largest": largest}
-
-
-def _check_names(hdus, images):
-    """Raise unless the other HDUs are errors and masks of the images."""
-    allowed = {f"{name}{hdu or ''}" for name in ("UNCERT", "MASK") for hdu in images}
-    for number_, hdu in enumerate(hdus):
-        if number_ and number_ not in images and hdu.name not in allowed:
-            raise Differs(f"HDU {number_} is named {hdu.name!r}, and no image has such a one")
 
 
 def _verify_image(hdus, frame, hdu, headers, account, files, how, results):

@@ -18,6 +18,7 @@ from ccdflow.verify.comparing import (
     same_value,
     within,
 )
+from ccdflow.verify.extensions import check_extensions
 from ccdflow.verify.meanings import HOT, NO_DATA, UNLIT
 from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored import master_file, rows_of, stored
@@ -58,7 +59,7 @@ def verify_combined(headers, path, results, whole):
     _check_group(headers[0], path, account)
     pixels, largest, makers, bands = 0, 0.0, set(), 0
     with fits.open(path, memmap=True) as hdus:
-        _check_names(hdus, account)
+        _check_names(headers, account)
         for hdu in account.hdus:
             made = _Made(hdus, hdu, headers, account, results, gains.get(hdu, ()), whole)
             parts = _parts(headers, account, hdu, whole)
@@ -98,6 +99,7 @@ class _Made:
         self.invalid = 0
         self._done = np.zeros(self.shape[0], bool)
         self._light = None
+        self._counts = whole or self.extension("COUNT") or self.extension("UNCERT")
 
     def extension(self, name):
         """Return an extension of this image, None where there is none."""
@@ -132,7 +134,7 @@ class _Made:
         image = np.asarray(self.hdus[self.hdu].data[part], dtype=np.float64)
         account = self.account
         again = combining.combine_rows(
-            account, self.results, self.hdu, part, self.gains, self.light, counts=self.is_whole
+            account, self.results, self.hdu, part, self.gains, self.light, counts=self._counts
         )
         self.makers.add(again.by)
         # A dark is a small difference of large numbers: it is rounded as those are.
@@ -143,6 +145,7 @@ class _Made:
         steps = _STEPS + 2 * bool(account.levels)
         self.largest = max(self.largest, within(image, nearest, np.float32, steps, scale))
         self._compare_errors(part, again)
+        self._compare_scatter(part, again)
         new = ~self._done[part]
         self.pixels += int(np.count_nonzero(new)) * image.shape[1]
         self._done[part] = True
@@ -165,6 +168,25 @@ class _Made:
         if wrong.any():
             raise Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
 
+    def _compare_scatter(self, part, again):
+        """Compare COUNT, and the UNCERT of biases, which is from the scatter of what was kept."""
+        counts = [count.sum(axis=0) for count in again.kept] if again.kept else []
+        alike = np.all(counts == counts[0], axis=0) if counts else None
+        if counts and (extension := self.extension("COUNT")) is not None:
+            wrong = alike & (np.asarray(extension.data[part]) != counts[0]) & (counts[0] > 0)
+            if wrong.any():
+                raise Differs(f"{int(wrong.sum())} pixels of COUNT are not those that were kept")
+        extension = (
+            None if self.account.masters or self.account.levels else self.extension("UNCERT")
+        )
+        if counts and extension is not None:
+            error = np.asarray(extension.data[part], dtype=np.float64)
+            again_error = combining.standard_errors(again.stack, again.kept[0], self.account.method)
+            off = np.abs(error - again_error) > ERRORS * again_error + 1e-6
+            off |= np.isnan(error) != np.isnan(again_error)
+            if (off & alike).any():
+                raise Differs(f"{int((off & alike).sum())} standard errors are not the scatter's")
+
     def check_counts(self):
         """Compare the numbers of values that were left out, in the rows that were made again."""
         for keyword, least, most in (
@@ -177,21 +199,14 @@ class _Made:
                 raise Differs(f"{keyword} is {span} in these rows, and its card has {said}")
 
 
-def _check_names(hdus, account):
-    """Raise unless the other HDUs are those of the images, and darks and flats have theirs."""
-    names = [each.name for each in hdus]
-    images = {f"{name}{hdu or ''}" for name in ("UNCERT", "MASK", "COUNT") for hdu in account.hdus}
-    for number_, name in enumerate(names):
-        if number_ and number_ not in account.hdus and name not in images:
-            raise Differs(f"HDU {number_} is named {name!r}, and no image has such a one")
+def _check_names(headers, account):
+    """Raise unless darks and flats have their extensions, and errors the unit of the image."""
     needed = ("UNCERT", "MASK") if account.masters or account.levels else ()
-    for name in (f"{name}{hdu or ''}" for name in needed for hdu in account.hdus):
-        if name not in names:
-            raise Differs(f"it has no {name}")
+    check_extensions(headers, account.hdus, ("UNCERT", "MASK", "COUNT"), needed=needed)
+    names = {header.get("EXTNAME"): header for header in headers}
     for hdu in account.hdus:
         if f"UNCERT{hdu or ''}" in names:
-            unit = hdus[hdu].header.get("BUNIT")
-            same_text(hdus[f"UNCERT{hdu or ''}"].header, "BUNIT", unit)
+            same_text(names[f"UNCERT{hdu or ''}"], "BUNIT", headers[hdu].get("BUNIT"))
 
 
 # -- cards of the members --------------------------------------------------------------------------

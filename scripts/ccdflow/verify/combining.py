@@ -48,6 +48,10 @@ class Again:
     variances : (numpy.ndarray, numpy.ndarray) or None
         By the noise model, of the mean of what was kept; the second where a decision on its
         light went the other way.
+    stack : numpy.ndarray or None
+        (n, ny, nx): the values.
+    kept : (numpy.ndarray, numpy.ndarray) or None
+        (n, ny, nx), which of them were kept in `image` and in `other`; None where nobody asked.
     """
 
     image: np.ndarray
@@ -57,6 +61,8 @@ class Again:
     rejected: tuple
     invalid: np.ndarray
     variances: tuple | None = None
+    stack: np.ndarray | None = None
+    kept: tuple | None = None
 
 
 def bands(rows, count, height):
@@ -97,6 +103,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     else:
         again = _by_ccdproc(stack, masked, account, scale, counts=counts)
         again = _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings)
+    again = replace(again, stack=stack)
     for place, factor in gains:
         inside = _within(place, rows)
         for image in (again.image, again.other):
@@ -229,14 +236,18 @@ def _by_ccdproc(stack, masked, account, scale, *, counts):
         if account.clip is None or not (account.masters or account.levels):
             kept = kept_by_scatter(stack, masked, account) if counts else np.True_
             left_out = _left_out(stack, masked, [kept])
-            return Again(image, image.copy(), scale, "ccdproc", left_out[0] * 2, left_out[1])
+            known = (kept, kept) if counts else None
+            return Again(
+                image, image.copy(), scale, "ccdproc", left_out[0] * 2, left_out[1], kept=known
+            )
         # The product's members were float32: a value on the limit may be on its other side.
         for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
             arguments[name] *= (1 + _ON_LIMIT) / (1 - _ON_LIMIT)
         other = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
         other[odd] = image[odd]
     kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
-    return Again(image, other, scale, "ccdproc", *_left_out(stack, masked, kept))
+    left_out = _left_out(stack, masked, kept)
+    return Again(image, other, scale, "ccdproc", *left_out, kept=tuple(kept))
 
 
 def _no_errors(values, axis):
@@ -277,7 +288,7 @@ def _repeatedly(stack, masked, account, scale):
         images.append(image)
     kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
     by = "ccdproc and repeated clipping by astropy"
-    return Again(*images, scale, by, *_left_out(stack, masked, kept))
+    return Again(*images, scale, by, *_left_out(stack, masked, kept), kept=tuple(kept))
 
 
 def _left_out(stack, masked, kept):
@@ -340,7 +351,8 @@ def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
     good &= ~none
     rejected = tuple((good & ~each).sum(axis=0) for each in (keep[-1], keep[1]))
     variances = variances if account.method == "average" else None
-    return Again(*images, scale, by, rejected, _invalid(stack, masked), variances)
+    kept = keep[-1], keep[1]
+    return Again(*images, scale, by, rejected, _invalid(stack, masked), variances, kept=kept)
 
 
 def _variances(image, kept, model, levels, charge, light):
@@ -402,6 +414,22 @@ def kept_by_scatter(stack, masked, account, part=1.0):
             # Where all are masked, nothing is rejected.
             kept = np.where((good & ~masked).any(axis=0), clipped, kept)
     return np.isfinite(kept)
+
+
+def standard_errors(stack, kept, method):
+    """Return the standard error of a mean or median from the scatter of what was kept.
+
+    That of a median from the MAD, and by the root of pi / 2 larger; NaN below two values.
+    """
+    values, count = np.where(kept, stack, np.nan), kept.sum(axis=0)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore")
+        if method == "median":
+            deviations = np.abs(values - np.nanmedian(values, axis=0))
+            scatter = MAD_TO_SIGMA * np.nanmedian(deviations, axis=0) * (np.pi / 2) ** 0.5
+        else:
+            scatter = np.nanstd(values, axis=0, ddof=1)
+        return np.where(count > 1, scatter / np.sqrt(count), np.nan)
 
 
 def _lit(centre, light, fixed, slope, count):

@@ -18,6 +18,7 @@ from ccdflow.verify.comparing import (
     same_figure,
     same_text,
 )
+from ccdflow.verify.extensions import check_extensions
 from ccdflow.verify.sourced import REDUCED, same_cards
 
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
@@ -52,11 +53,9 @@ def verify_frame(headers, path, raw):
     expected = product_of(account.raw)
     if not path.as_posix().endswith(expected):
         raise Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
+    check_extensions(headers, account.images, ("MASK",))
     pixels = 0
     with fits.open(path, memmap=False) as hdus:
-        for number, hdu in enumerate(hdus):
-            if number and number not in account.images and hdu.name not in _masks(account):
-                raise Differs(f"HDU {number} is named {hdu.name!r}, and no image has such a one")
         for hdu, amplifiers in account.images.items():
             pixels += _check_pixels(hdus[hdu].data, amplifiers, account, source.images)
             _check_mask(hdus, hdu, account, source.images)
@@ -87,10 +86,6 @@ def _check_pixels(image, amplifiers, account, raw):
     if wrong:
         raise Differs(f"{wrong} pixels differ", largest, image.size)
     return image.size
-
-
-def _masks(account):
-    return {f"MASK{hdu or ''}" for hdu in account.images}
 
 
 def _check_mask(hdus, hdu, account, raw):

@@ -1,0 +1,60 @@
+"""The HDUs of a product beside its images: their names, order, shapes and cards."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.verify.comparing import Differs
+
+_CARDS = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|CHECKSUM|DATASUM|BUNIT|UTYPE"
+    r"|COMMENT|QUANSTEP|"
+)
+_SCALED = ("BSCALE", "BZERO", "BLANK")
+
+
+def check_extensions(headers, images, kinds, *, needed=()):
+    """Raise unless the HDUs are images, each followed by its extensions in their order.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    images : iterable of int
+        HDUs that hold an image.
+    kinds : sequence of str
+        Of extensions that an image may have, 'UNCERT', 'MASK', 'COUNT', in their order.
+    needed : sequence of str
+        Those that each image has.
+
+    Raises
+    ------
+    Differs
+    """
+    images = sorted(images)
+    owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in images for kind in kinds}
+    seen, last = set(), {}
+    for number, header in enumerate(headers):
+        if scaled := [keyword for keyword in _SCALED if keyword in header]:
+            raise Differs(f"HDU {number} has {scaled[0]}, and no product is stored scaled")
+        if not number or number in images:
+            continue
+        name = str(header.get("EXTNAME"))
+        if name not in owners:
+            raise Differs(f"HDU {number} is named {name!r}, and no image has such a one")
+        hdu, kind = owners[name]
+        if name in seen or number < max(images) or kinds.index(kind) < last.get(hdu, 0):
+            raise Differs(f"HDU {number}, {name}, is not in its place")
+        seen.add(name)
+        last[hdu] = kinds.index(kind)
+        _check_one(header, headers[hdu], name)
+    for name in (f"{kind}{hdu or ''}" for hdu in images for kind in needed):
+        if name not in seen:
+            raise Differs(f"it has no {name}")
+
+
+def _check_one(header, image, name):
+    if [header.get(f"NAXIS{axis}") for axis in (1, 2)] != [image["NAXIS1"], image["NAXIS2"]]:
+        raise Differs(f"{name} has another shape than its image")
+    for keyword in header:
+        if not _CARDS.fullmatch(keyword):
+            raise Differs(f"{name} has a card {keyword}, which ccdflow does not write")

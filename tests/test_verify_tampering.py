@@ -1,0 +1,311 @@
+"""What somebody who means harm may do to a results folder: found, or listed in docs/verify.md.
+
+Every change gets right checksums again, and mostly the CCDFKEY that was there.
+"""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import run_jobs
+from test_verify import card, rewrite
+from test_verify_chain import MADE, one
+
+from ccdflow.kinds import CHAIN
+from ccdflow.kinds.verification import noted
+from ccdflow.verify import command, comparing, table, verdicts
+from ccdflow.verify.outcome import NotedProduct
+
+SCIENCE, FRAME, DARK = "calibrated/science", "reduced/science", "combined/dark"
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """The tiny night with errors of biases and packed calibrated frames: (raw, results)."""
+    top = tmp_path_factory.mktemp("tampered")
+    chain = small_chain.make(top / "raw", flats=(("g", 4),), science=(("g", 60.0, 2),))
+    how = {"bias": {"uncertainty": True, "count": True}}
+    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, kinds=MADE, **how)
+    return chain.raw, top / "results"
+
+
+@pytest.fixture
+def copy(night, tmp_path):
+    """The same night, to be spoilt."""
+    for name, folder in zip(("raw", "results"), night, strict=True):
+        shutil.copytree(folder, tmp_path / name)
+    return tmp_path / "raw", tmp_path / "results"
+
+
+def look(product, folders, *, knows=False):
+    """Return the verdict on a product, by its header alone or with the notes of the run."""
+    raw, results = folders
+    made = NotedProduct(*noted(results)[product]) if knows else None
+    return verdicts.verify(product, raw=raw, results=results, whole=True, made=made)
+
+
+def swap(hdus):
+    hdus[1], hdus[2] = hdus[2], hdus[1]
+
+
+def add_hdu(name):
+    def change(hdus):
+        hdus.append(fits.ImageHDU(np.zeros(hdus[0].shape, "i2"), name=name))
+
+    return change
+
+
+def without(hdu):
+    def change(hdus):
+        del hdus[hdu]
+
+    return change
+
+
+def scaled(hdu, factor):
+    def change(hdus):
+        hdus[hdu].data *= factor
+
+    return change
+
+
+def bit_of_mask(bit):
+    def change(hdus):
+        hdus["MASK"].data[33, 44] ^= bit
+
+    return change
+
+
+def repeat(keyword):
+    def change(hdus):
+        hdus[0].header.append((keyword, "another"), end=True)
+
+    return change
+
+
+def lose(keyword):
+    def change(hdus):
+        del hdus[0].header[keyword]
+
+    return change
+
+
+def comment(keyword):
+    def change(hdus):
+        hdus[0].header.comments[keyword] = "another"
+
+    return change
+
+
+def history(text):
+    def change(hdus):
+        hdus[0].header.add_history(text)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "reason"),
+    [
+        (SCIENCE, swap, "is not in its place"),
+        (SCIENCE, add_hdu("EXTRA"), "is named 'EXTRA'"),
+        (SCIENCE, add_hdu("MASK"), "is not in its place"),
+        (FRAME, add_hdu("MASK2"), "is named 'MASK2'"),
+        (SCIENCE, without(2), "it has no MASK"),
+        (SCIENCE, without(1), "it has no UNCERT"),
+        (DARK, without(1), "it has no UNCERT"),
+        (SCIENCE, scaled(1, 1.01), " standard errors are not"),
+        (DARK, scaled(1, 1.01), " standard errors are not"),
+        ("combined/bias", scaled(1, 1.01), " standard errors are not the scatter's"),
+        ("combined/bias", scaled(2, 2), " pixels of COUNT are not"),
+        (SCIENCE, bit_of_mask(128), "1 pixels of the mask"),
+        (DARK, bit_of_mask(8), "NHOT is "),
+        (DARK, bit_of_mask(4), "1 pixels of the mask"),
+        (FRAME, repeat("OBJECT"), "the card OBJECT is there 2 times"),
+        (FRAME, lose("OBJECT"), "the card OBJECT of its source is missing"),
+        (SCIENCE, lose("OBJECT"), "the card OBJECT of its source is missing"),
+        (DARK, lose("INSTRUME"), "the card INSTRUME is alike in all members"),
+        (FRAME, comment("NAXIS"), None),
+        (FRAME, history("observed by another"), "no source has the HISTORY"),
+        (FRAME, lambda hdus: card("OBSERVER", "another")(hdus[0]), "no source has a card OBSERVER"),
+        (FRAME, lambda hdus: card("CCDSEC", "[1:9,1:9]")(hdus[0]), "CCDSEC is not known"),
+        (DARK, lambda hdus: card("DETSEC", "[1:9,1:9]")(hdus[0]), "no source has a card DETSEC"),
+        (SCIENCE, lambda hdus: card("OBSERVER", "another")(hdus[1]), "UNCERT has a card OBSERVER"),
+    ],
+)
+def test_hdus_and_cards_that_were_changed_lost_or_added_differ(copy, kind, change, reason):
+    product = one(copy[1], kind)
+    with fits.open(copy[1] / product, memmap=False) as hdus:
+        change(hdus)
+        hdus.writeto(copy[1] / product, overwrite=True, checksum=True)
+    found = look(product, copy)
+    if reason is None:
+        # What a card of ccdflow or of the standard is explained with is compared with nothing.
+        assert (found.verdict, found.reason) == ("verified", "")
+    else:
+        assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
+
+
+def test_the_same_pixels_stored_scaled_differ(copy):
+    """BZERO and BSCALE changed together with the numbers: astropy reads the same pixels."""
+    product = one(copy[1], FRAME)
+    path = copy[1] / product
+    with fits.open(path, memmap=False) as hdus:
+        hdus[0].data = ((hdus[0].data - 512) / 2).astype("f4")
+        hdus[0].header["BZERO"], hdus[0].header["BSCALE"] = 512.0, 2.0
+        header, data = hdus[0].header, hdus[0].data
+        stored = fits.PrimaryHDU(data, header, do_not_scale_image_data=True)
+        stored.header["BZERO"], stored.header["BSCALE"] = 512.0, 2.0
+        stored.add_checksum()
+        stored.writeto(path, overwrite=True)
+    found = look(product, copy)
+    assert (found.verdict, found.reason) == (
+        "differs", "HDU 0 has BSCALE, and no product is stored scaled"
+    )  # fmt: skip
+
+
+def test_the_header_of_one_frame_on_the_pixels_of_another_differs(copy):
+    paths = sorted((copy[1] / "reduced").glob("science_g*.fits"))
+    other = fits.getdata(paths[1])
+
+    def change(hdu):
+        hdu.data = other
+
+    rewrite(paths[0], change)
+    found = look(f"reduced/{paths[0].name}", copy)
+    assert (found.verdict, "pixels differ" in found.reason) == ("differs", True)
+
+
+def minus_zero(data):
+    data[data == 0] = -0.0
+
+
+def a_step(data):
+    data[5, 7] = np.nextafter(data[5, 7], np.float32(np.inf))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "by_header"),
+    [
+        (FRAME, minus_zero, "differs"),
+        (FRAME, a_step, "differs"),
+        (DARK, a_step, "verified"),
+        (SCIENCE, a_step, "verified"),
+    ],
+)
+def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, change, by_header):
+    """The sign of 0, and a step of float32 where ccdproc rounds in another order."""
+    product = one(copy[1], kind)
+    before = fits.getdata(copy[1] / product).tobytes()
+    rewrite(copy[1] / product, lambda hdu: change(hdu.data))
+    assert fits.getdata(copy[1] / product).tobytes() != before
+    assert look(product, copy).verdict == by_header
+    found = look(product, copy, knows=True)
+    assert (found.verdict, bool(found.reason)) == ("differs", True)
+
+
+def test_other_bits_of_nan_are_no_difference_by_the_header():
+    """Both say that a pixel has no value; the notes of the run have the sum of all bits."""
+    product, again = np.array([0x7FC00000, 0x7FC00001, 0], "u4").view("f4"), np.full(3, np.nan)
+    assert comparing.other_bits(product[:2], again[:2]) == (0, 0.0)
+    assert comparing.other_bits(product, again) == (1, 0.0)
+
+
+def test_bytes_behind_the_last_hdu_differ(copy):
+    product = one(copy[1], SCIENCE)
+    with (copy[1] / product).open("ab") as file:
+        file.write(b"\0" * 2880)
+    assert look(product, copy).verdict == "differs"
+
+
+def test_a_product_of_another_results_folder_differs(copy):
+    """Its pixels, header and sums are all right; the notes here have another key."""
+    results = copy[1]
+    product = one(results, FRAME)
+    rewrite(results / product, card("CCDFKEY", "0123456789abcdef"))
+    assert look(product, copy).verdict == "verified"
+    found = look(product, copy, knows=True)
+    assert found.verdict == "differs"
+    assert "CCDFKEY is " in found.reason
+    assert "its card has 0123456789abcdef" in found.reason
+
+
+def said(folders, **how):
+    text, status = command.said_of(*folders, noted=noted(folders[1]), **how)
+    return text.splitlines(), status
+
+
+def test_what_is_known_holds_as_long_as_no_byte_changed(copy):
+    """Sizes and times set back: a changed product is told by its bytes, a source by its ctime."""
+    raw, results = copy
+    product = one(results, FRAME)
+    source = raw / fits.getval(results / product, "RAWFILE")
+    assert said(copy, words=[product])[1] == 0
+    assert "(0 now, the others before)" in said(copy, words=[product])[0][-1]
+    for path, place in ((results / product, -3000), (source, -2900)):
+        sound, times = path.read_bytes(), path.stat()
+        changed = bytearray(sound)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (len(sound), times.st_mtime_ns)
+        lines, status = said(copy, words=[product])
+        assert (status, lines[0].startswith(f"ccdflow: differs: {product}: ")) == (1, True)
+        path.write_bytes(sound)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert said(copy, words=[product])[1] == 0
+
+
+def test_verdicts_that_were_edited_do_not_count(copy):
+    results = copy[1]
+    product = one(results, FRAME)
+    rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
+    assert said(copy, words=[product])[1] == 1
+    path = results / table.NAME
+    path.write_text(path.read_text().replace(",differs,", ",verified,"))
+    assert table.read_table(results) == ({}, 1)
+    lines, status = said(copy, words=[product])
+    assert status == 1
+    assert lines[1] == "ccdflow: verification.csv: 1 lines were edited; their verdicts do not count"
+
+
+def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
+    results = copy[1]
+    stranger = results / "reduced" / "other" / "mine.fits"
+    stranger.parent.mkdir()
+    shutil.copy(results / one(results, FRAME), stranger)
+    (results / one(results, SCIENCE)).unlink()
+    lines, status = said(copy, every=True)
+    assert status == 0
+    assert (
+        "ccdflow: cannot be made again: reduced/other/mine.fits: no run here has noted it: it is no"
+        " product of this results folder"
+    ) in lines
+    assert any("its file cannot be read: No such file" in line for line in lines)
+    assert lines[-1].endswith(", 2 cannot be made again")
+
+
+def test_a_header_too_odd_to_follow_is_no_success_and_says_why(copy):
+    product = one(copy[1], DARK)
+    rewrite(copy[1] / product, card("NCOMBINE", "several"))
+    found = look(product, copy)
+    assert found.verdict == "cannot be made again"
+    assert found.reason.startswith("its header cannot be followed: TypeError: ")
+
+
+def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(night):
+    """A new kind in a folder of images cannot be forgotten; those of pages and tables are none."""
+    kinds = {kind.name for kind in CHAIN if kind.place.endswith("/") and kind.place != "nights/"}
+    assert kinds == set(verdicts.VERIFIERS)
+    products = noted(night[1])
+    assert {kind for kind, *_ in products.values()} == set(MADE)
+    found = verdicts.verify(
+        one(night[1], FRAME), raw=night[0], results=night[1], made=NotedProduct("kind of tomorrow")
+    )
+    assert (found.verdict, found.reason) == (
+        "cannot be made again",
+        "nothing verifies a product of the kind 'kind of tomorrow'",
+    )
