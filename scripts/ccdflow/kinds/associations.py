@@ -125,8 +125,8 @@ class Associations(Kind):
             list(found.labels),
             found.cells,
             title=f"Frames of {_nights(found)}",
-            explanation="A number: frames of the night. o: frames of the night took a master of"
-            f" another one. x: they have none.{before}{more}",
+            explanation="A number: frames of the night. o: none; its frames took a master of"
+            f" another night. x: none, and no other night has one that fits.{before}{more}",
         )
         return Section(
             "coverage", "Coverage", (said,), (said,), pictures=(Picture(png, f"Coverage: {said}"),)
@@ -170,7 +170,9 @@ def _coverage(context):
 
 
 def _nights(found):
-    return "the only night" if len(found.nights) == 1 else f"the last {len(found.nights)} nights"
+    if len(found.nights) == 1:
+        return f"night {found.nights[0]}"
+    return f"the last {len(found.nights)} nights"
 
 
 def _coverage_words(found):

@@ -120,7 +120,9 @@ def _combined_sentence(combined):
         if predicted := span(combined.predicted):
             said[-1] += f", predicted from the read noise {predicted} {combined.unit}"
     if math.isfinite(combined.rejected):
-        said.append(f"{100 * combined.rejected:.2g} % of the values rejected as outliers")
+        percent = 100 * combined.rejected
+        share = f"{percent:.2g}" if percent >= 1e-3 or not percent else "less than 0.001"
+        said.append(f"{share} % of the values rejected as outliers")
     return (
         "; ".join(said)
         + ". The lines are means of the middle half of the pixels of each column and row: what"

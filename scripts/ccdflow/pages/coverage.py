@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow.errors import UserError
 from ccdflow.pages.canvas import drawing, new_figure, png_bytes
-from ccdflow.pages.style import INK, MUTED, WIDTH, drawable
+from ccdflow.pages.style import INK, MUTED, PAPER, WIDTH, drawable
 
 _ROW, _LABELS = 0.26, 2.6
 _COLOURS = {"own": "#86a9b0", "other": "#f0d9a8", "missing": "#d98a7a"}
@@ -52,6 +52,7 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
             range(len(nights)), [drawable(night) for night in nights], rotation=90, color=MUTED
         )
         axes.tick_params(length=0)
+        axes.set_facecolor(PAPER)
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
         return png_bytes(figure)

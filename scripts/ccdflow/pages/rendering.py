@@ -95,8 +95,8 @@ def check_pictures(pictures, where):
 
 
 def breakable(text):
-    """Write a text so that a line may end behind each underscore and slash of a long name."""
-    parts = re.split(r"(?<=[_/])", visible(text))
+    """Write a text so that a line may end behind underscores and slashes of names, not of units."""
+    parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", visible(text))
     return Markup("<wbr>").join(part for part in parts if part)
 
 

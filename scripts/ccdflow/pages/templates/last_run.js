@@ -46,7 +46,9 @@
     table(
       [["Folder", "Below the results folder"], ["Files", "Number of products"],
         ["MB", "Megabytes"]],
-      told.disk.map(([folder, files, bytes]) => [folder, files, megabytes(bytes)]),
+      told.disk.map(([folder, files, bytes]) => [
+        folder === "." ? "tables and overview" : folder, files, megabytes(bytes),
+      ]),
     );
   }
 }
