@@ -1,5 +1,6 @@
 """What was made: records, the ledger they become, and what is doubtful after the machine fell."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import paths
+from ccdflow.files import notes
 from ccdflow.run import ledger
 from ccdflow.run.ledger import Record
 
@@ -118,3 +120,48 @@ def test_what_was_made_shortly_before_the_machine_fell_is_doubtful(tmp_path, mon
     ledger.settle(records, now=made + 4000)
     # What this machine wrote out an hour ago is on the disk.
     assert records[record.product].boot == ("before" if boot == "before" else "")
+
+
+def calibrated(number):
+    basis = {
+        "arithmetic": 3, "frame": f"{number:016x}", "masters": [["dark", "d.fits", "k"]],
+        "how": [["dark", 1.0, 0, number / 100, "A", []]], "missing": ["flat"], "settings": {"m": 1},
+    }  # fmt: skip
+    product = f"calibrated/{number}.fits"
+    return Record(product, "science", KEYS[0], basis=basis, data={"a": 1, "b": [2]})
+
+
+def test_calibrated_frames_share_all_of_their_bases_but_frame_and_temperature(tmp_path):
+    records = ledger.Ledger({r.product: r for r in map(calibrated, range(50))})
+    assert len({id(record.basis.common) for record in records.values()}) == 1
+    ledger.save(tmp_path, records)
+    first = json.loads((tmp_path / paths.LEDGER).read_text().splitlines()[1])
+    assert [sorted(basis) for basis in first["bases"]] == [
+        ["arithmetic", "masters", "missing", "settings"]
+    ]
+    loaded = ledger.load(tmp_path)
+    assert len({id(record.basis.common) for record in loaded.values()}) == 1
+    assert dict(loaded["calibrated/7.fits"].basis.items()) == calibrated(7).basis
+
+
+def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
+    """So did the version before: it kept each calibrated frame's basis as a shared one."""
+    records = ledger.Ledger({r.product: r for r in map(calibrated, range(3))})
+    ledger.save(tmp_path, records)
+    lines = (tmp_path / paths.LEDGER).read_text().splitlines()[1:]
+    first = json.loads(lines[0])
+    first["bases"] = [dict(calibrated(number).basis) for number in range(3)]
+    for number in range(3):
+        short, _, data = lines[number + 1].split("\t")
+        short = json.dumps([*json.loads(short)[:-1], number])
+        lines[number + 1] = "\t".join((short, "{}", data))
+    notes.write_checked(tmp_path / paths.LEDGER, [json.dumps(first), *lines[1:]])
+    assert ledger.load(tmp_path) == records
+
+
+def test_the_items_of_a_record_are_parsed_once(tmp_path, monkeypatch):
+    records = ledger.Ledger({"calibrated/1.fits": calibrated(1)})
+    texts, decode = [], ledger._decode
+    monkeypatch.setattr(ledger, "_decode", lambda text: texts.append(text) or decode(text))
+    assert dict(records["calibrated/1.fits"].data.items()) == {"a": 1, "b": [2]}
+    assert texts == ['{"a":1,"b":[2]}']

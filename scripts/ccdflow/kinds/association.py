@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-
-import numpy as np
+from statistics import median
 
 from ccdflow.camera import identity
 from ccdflow.detector import benefit
@@ -136,7 +135,7 @@ def _middle(rows, name):
     values = [value for row in rows if (value := _number(row.facts[name])) is not None]
     if len(values) <= 1:
         return values[0] if values else None
-    return float(np.median(values))
+    return float(median(values))
 
 
 def _number(value):
@@ -255,25 +254,31 @@ class _Shelves:
         """Return the `matching.ToCalibrate` of a row."""
         return self._about([row], row.night)
 
-    def dark_step(self, frame, own, row):
-        """Return the `Step` of a frame like another one, but of its own exposure and temperature.
+    def dark_steps(self, row):
+        """Return what gives the `Step` of frames like one, by exposure, set point, temperature."""
+        like = self.frame(row)
+        if like.setup not in self._noises:
+            self._noises[like.setup] = noise_of(self._context, row)
+        larger = [(each.setup, cut) for each, cut in self._of_larger_windows(like, row)]
 
-        Parameters
-        ----------
-        frame : matching.ToCalibrate
-            Of the other one.
-        own : tuple
-            Exposure, set point and temperature.
-        row : ccdflow.run.rows.Row
-        """
-        return self._step(matching.ToCalibrate(frame.setup, frame.night, own[0], "", *own[1:]), row)
+        def step(own):
+            of = [
+                (matching.ToCalibrate(setup, like.night, own[0], "", *own[1:]), cut)
+                for setup, cut in ((like.setup, None), *larger)
+            ]
+            return self._chosen(of[0][0], of[1:])
+
+        return step
 
     def _step(self, frame, row):
         """Return the `Step` of a frame; one object for all frames that have the same answer."""
         if frame.setup not in self._noises:
             self._noises[frame.setup] = noise_of(self._context, row)
+        return self._chosen(frame, self._of_larger_windows(frame, row))
+
+    def _chosen(self, frame, larger):
         choice = self._masters.choose(self.kind.name, frame)
-        larger = self._of_larger_windows(frame, row) if choice.needed else []
+        larger = larger if choice.needed else []
         for each, _ in larger:
             self._noises.setdefault(each.setup, self._noises[frame.setup])
         larger = [(self._masters.choose(self.kind.name, each), cut) for each, cut in larger]
@@ -388,7 +393,7 @@ class StepsOfClass:
         shelves = context.lookup(names, lambda: [_shelves(context, kind) for kind in kinds])
         self._darks = next((each for each in shelves if each.kind.name == matching.DARK), None)
         self._fixed = [None if each is self._darks else each.frame_step(row) for each in shelves]
-        self._frame = None if self._darks is None else self._darks.frame(row)
+        self._dark_of = None if self._darks is None else self._darks.dark_steps(row)
         self._known = {}
 
     def dark(self, row):
@@ -400,8 +405,7 @@ class StepsOfClass:
             return None
         asked = _exposure(row.facts)
         if asked not in self._known:
-            own = tuple(map(_number, asked))
-            self._known[asked] = self._darks.dark_step(self._frame, own, row)
+            self._known[asked] = self._dark_of(tuple(map(_number, asked)))
         return self._known[asked]
 
     def all(self, dark):
