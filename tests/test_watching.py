@@ -1,7 +1,5 @@
 """Watching a raw folder: products are those of a run, problems are one line, nothing is lost."""
 
-import errno
-import fcntl
 import json
 import shutil
 import threading
@@ -15,9 +13,9 @@ from browser import act, needs_chromium
 from small_frames import begin
 from workflow.sandbox import products
 
-from ccdflow import kinds, paths
+from ccdflow import kinds
 from ccdflow.pages import live
-from ccdflow.run import ledger, session, watching, worker
+from ccdflow.run import session, watching, worker
 from ccdflow.simulate.telescope import observe
 
 SETTINGS = {"pictures": {"per_type": 0}, "detector": {"enabled": False}}
@@ -109,23 +107,6 @@ def is_idle(watched):
     return watched._seen == before and not watched._due
 
 
-def test_another_run_at_work_is_waited_for_and_said_once(night, tmp_path):
-    top, chain = night
-    values = settings_of(top / "raw", tmp_path / "results", chain)
-    told = Told()
-    watched = watch_of(values, told)
-    with (tmp_path / "results" / paths.LOCK).open("a+") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        for _ in range(3):
-            assert watched.round().problem.startswith("another run is at work here")
-    assert len(told.lines) == 1
-    assert told.lines[0].startswith("waiting: another run is at work here")
-    done = watched.round()
-    assert done.problem == ""
-    assert sum(record.kind == "science" for record in done.records) == 2
-    assert watched.round().records == []
-
-
 def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(night, tmp_path):
     top, chain = night
     raw, told = tmp_path / "raw", Told()
@@ -144,54 +125,6 @@ def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(night, tmp_pat
     thread.join(60)
 
 
-def test_a_full_disk_is_said_and_the_next_round_goes_on(night, tmp_path, monkeypatch):
-    top, chain = night
-    values = settings_of(top / "raw", tmp_path / "results", chain)
-    told, make = Told(), type(kinds.CHAIN).make
-
-    def full(self, context, job, *, threads=1):
-        if job.kind == "science":
-            raise OSError(errno.ENOSPC, "No space left on device", job.product)
-        return make(self, context, job, threads=threads)
-
-    monkeypatch.setattr(type(kinds.CHAIN), "make", full)
-    watched = watch_of(values, told)
-    assert "no space is left" in watched.round().problem
-    assert sum(line.startswith("waiting: ") for line in told.lines) == 1
-    monkeypatch.setattr(type(kinds.CHAIN), "make", make)
-    made = [record for record in watched.round().records if record.status == ledger.MADE]
-    assert {record.product for record in made if record.kind == "science"} == {
-        name for name in products(tmp_path / "results") if name.startswith("calibrated/")
-    }
-
-
-def test_a_bad_frame_has_a_line_and_costs_no_other(night, tmp_path):
-    top, chain = night
-    raw, told = tmp_path / "raw", Told()
-    shutil.copytree(top / "raw", raw)
-    (raw / "bad.fits").write_bytes(b"no FITS file at all" * 200)
-    values = settings_of(raw, tmp_path / "results", chain) | {}
-    values["limits"] = values["limits"] | {"settle": 0}
-    watch_of(values, told).round()
-    found = products(tmp_path / "results")
-    assert sum(name.startswith("calibrated/") for name in found) == 2
-    assert b"bad.fits," in found["inventory.csv"]
-    assert b"set aside" in found["inventory.csv"]
-
-
-def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(night, tmp_path):
-    top, chain = night
-    values = settings_of(top / "raw", tmp_path / "results", chain)
-    told = Told()
-
-    def full(done):
-        raise OSError(errno.ENOSPC, "No space left on device", "live.js")
-
-    watched = watch_of(values, told, after=full)
-    assert sum(record.kind == "science" for record in watched.round().records) == 2
-    assert told.lines[-1] == "waiting: live.js: No space left on device"
-
-
 def test_the_live_page_leads_to_the_night_and_is_no_product():
     script = live.live_script("nights/a/report.html", 7, lines=["</script>é"], beat=9)
     told = json.loads(script.removeprefix("live(").removesuffix(");\n"))
@@ -203,6 +136,7 @@ def test_the_live_page_leads_to_the_night_and_is_no_product():
     assert kinds.CHAIN.kind_of(live.PAGE) is kinds.CHAIN.kind_of(live.SCRIPT) is None
 
 
+@pytest.mark.torture
 @needs_chromium
 def test_the_open_page_says_whether_the_watch_lives(tmp_path):
     page = tmp_path / live.PAGE

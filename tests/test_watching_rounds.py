@@ -16,9 +16,7 @@ from workflow.sandbox import products
 
 from ccdflow import kinds, paths
 from ccdflow.files import whole
-from ccdflow.run import ledger, rawfolder, session, watching, worker
-from ccdflow.run.rows import RAW_MISSING
-from ccdflow.run.table import read_table
+from ccdflow.run import ledger, rawfolder, rows, session, table, watching, worker
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}
@@ -169,12 +167,36 @@ def test_a_full_disk_in_a_short_round_is_said_once_and_made_good(night, monkeypa
         return make(self, context, job, threads=threads)
 
     monkeypatch.setattr(type(kinds.CHAIN), "make", full)
-    for _ in range(2):
-        assert "no space is left" in night.arrive(*LATE).problem
+    # The first round is a short one, the second a whole one.
+    for is_short in (True, False):
+        done = night.arrive(*LATE)
+        assert "no space is left" in done.problem
+        assert done.is_short == is_short
     assert sum(line.startswith("waiting: ") for line in night.told.lines) == 1
     monkeypatch.setattr(type(kinds.CHAIN), "make", make)
     assert night.arrive(*LATE).problem == ""
     assert night.is_as_from_scratch()
+
+
+def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(evening, tmp_path):
+    def full(done):
+        raise OSError(errno.ENOSPC, "No space left on device", "live.js")
+
+    night = Night(evening, tmp_path, after=full)
+    assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
+    assert "waiting: live.js: No space left on device" in night.told.lines
+
+
+def test_a_bad_frame_has_a_line_and_costs_no_other(night):
+    night.watch.values["limits"] = night.values["limits"] | {"settle": 0}
+    night.watch.round()
+    night.arrive("bad.fits", content=b"no FITS file at all" * 200)
+    (line,) = [line for line in night.told.lines if line.startswith("bad.fits")]
+    assert line.startswith("bad.fits: set aside: ")
+    assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
+    night.watch.round()
+    found = table.read_table(night.results / paths.INVENTORY).set_index("file")
+    assert found.loc["bad.fits", "status"] == rows.SET_ASIDE
 
 
 def test_midnight_passes_between_two_frames_and_back(night):
@@ -192,17 +214,17 @@ def test_a_camera_that_is_new_in_mid_night_is_reduced_and_its_profile_taken_up(n
     night.arrive(*LATE)
     done = night.arrive("new.fits", of=LATE[0], INSTRUME="NEWCAM")
     assert not done.problem
-    rows = night.watch._warm.context.store.rows
-    assert (rows["new.fits"].camera, rows[LATE[0]].camera) == ("newcam", "simcam")
-    generic = rows["new.fits"].geometry
+    kept = night.watch._warm.context.store.rows
+    assert (kept["new.fits"].camera, kept[LATE[0]].camera) == ("newcam", "simcam")
+    generic = kept["new.fits"].geometry
     night.watch.round()
     assert not night.watch._is_due()
     text = night.chain.profile.replace("simcam", "newcam").replace("SIMCAM", "NEWCAM")
     (Path(night.values["cameras"]) / "newcam.yaml").write_text(text)
     assert night.watch._is_due()
     assert "reduced/new.fits" in {record.product for record in night.watch.round().records}
-    rows = night.watch._warm.context.store.rows
-    assert rows["new.fits"].geometry not in (generic, "")
+    kept = night.watch._warm.context.store.rows
+    assert kept["new.fits"].geometry not in (generic, "")
 
 
 def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(night):
@@ -241,8 +263,8 @@ def test_the_product_of_a_frame_that_is_deleted_is_kept(night):
     night.watch._look()
     assert night.watch._is_due()
     night.watch.notice({})
-    table = read_table(night.results / paths.INVENTORY).set_index("file")
-    assert table.loc[LATE[0], "status"] == RAW_MISSING
+    found = table.read_table(night.results / paths.INVENTORY).set_index("file")
+    assert found.loc[LATE[0], "status"] == rows.RAW_MISSING
     assert (night.results / "calibrated" / LATE[0]).is_file()
     assert not night.watch._is_due()
 
