@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -78,7 +78,8 @@ class Context:
     def outcome(self, product):
         """Return the record of a product: this run's if it is in the plan, else the ledger's.
 
-        None if there is no record: a job without a record has failed.
+        None if there is no record: a job without a record has failed. A product that a job of this
+        run could not make has no key: what is made without it is made again once it is there.
         """
         if not self._is_asked_for(product):
             return None
@@ -86,7 +87,10 @@ class Context:
         before = self.ledger.get(product)
         if job is None:
             return before
-        return ledger.read_record(self.results / job.done) or _same(before, job)
+        record = ledger.read_record(self.results / job.done)
+        if record is not None and record.status in (ledger.FAILED, ledger.GONE):
+            return replace(record, key="")
+        return record or _same(before, job)
 
     def problem_of(self, product):
         """Return why a product's folder cannot be looked into, or ''."""
