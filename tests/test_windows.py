@@ -7,7 +7,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import begin, run_jobs
-from test_chain_of_masters import KINDS
+from test_chain_of_masters import KINDS, NIGHT
 
 from ccdflow import simulate
 from ccdflow.kinds import story
@@ -66,7 +66,7 @@ def night(tmp_path):
     own = simulate.SimulatedAmplifier((0, 103), gain=1.6, read_noise=5.0, level=1000.0)
     detector = simulate.draw_detector(CHIP, amplifiers=[own], shutter=0.0)
     chain = small_chain.make(tmp_path / "raw", detector=detector, biases=4, flats=(("g", 3),),
-                             darks=((60.0, 3),), science=(("g", 60.0, 1),))  # fmt: skip
+                             darks=((60.0, 3), (7.0, 3)), science=(("g", 60.0, 1),))  # fmt: skip
     for file in chain.taken:
         with fits.open(chain.raw / file, mode="update") as hdus:
             say_place(hdus[0].header, slice(0, 101), slice(0, 103), **CAMERA)
@@ -111,6 +111,10 @@ def test_table_plan_and_story_tell_of_the_cut(night):
         " ".join(line.split()) for line in ASSOCIATIONS.foretold(Planning.of(foretold.context))
     ]
     foretold.lock.close()
+    # A dark of the whole chip that is too short is so for the window as well.
+    assert (
+        lines.count(f"not used: dark 7 s at -100 C (3, {NIGHT}): would be scaled up 8.6 times") == 2
+    )
     assert sum("own night" in line and "cut to its pixels [31:90,21:70]" in line
                and line.endswith("grade B") for line in lines) == 3  # fmt: skip
     run(night)

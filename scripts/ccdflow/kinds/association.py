@@ -305,7 +305,14 @@ class _Shelves:
 
     def passed_over(self, rows, night, nights):
         """Return [(master, why)] of the masters of some nights that a frame may not take."""
-        return self._masters.passed_over(self.kind.name, self._about(rows, night), nights)
+        frame, name = self._about(rows, night), self.kind.name
+        larger = {each.setup: each for each, _ in self._of_larger_windows(frame, rows[0])}
+        found = []
+        for master, why in self._masters.passed_over(name, frame, nights):
+            cut = larger.get(master.about.setup)
+            why = why if cut is None else self._masters.why_not(name, cut, master)
+            found += [(master, why)] if why else []
+        return found
 
 
 def noise_of(context, row):
