@@ -167,6 +167,9 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
             return value, None, proven
         np.subtract(values, centre, out=values)
         return value, _sample_spread(values, value - centre), proven
+    if by == "mad" and recipe.method == "average" and not want_spread and order.is_by_pixel:
+        proven &= _clips_nothing_of_many(order.by_pixel(values), recipe.clip)
+        return total / n, None, proven
     order.sort(values)
     value = total / n if recipe.method == "average" else middle(values, np.float64)
     centre = middle(values, values.dtype)
@@ -227,17 +230,46 @@ def _within_deviations(deviations, centre, mean, clip):
     return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - 1e-6)
 
 
+def _clips_nothing_of_many(ordered, clip):
+    """Tell whether no deviation can exceed the limit, from values sorted by pixel, (width, n).
+
+    The MAD is bounded from below first, which proves nearly all pixels; it is found for the rest.
+    """
+    n = ordered.shape[1]
+    centre = middle(ordered.T, ordered.dtype)
+    largest = np.maximum(centre - ordered[:, 0], ordered[:, -1] - centre)
+    # The k nearest values to the median are k neighbours, from some i on, and the k-th deviation is
+    # max(f, g) of f = centre - ordered[i] and g = ordered[i + k - 1] - centre. With i, f falls and g
+    # grows, so for any j no smaller one than min(f at j, g at j + 1) is possible.
+    k = (n + 1) // 2
+    step = max(1, round(0.3 * n**0.5))
+    bounds = [
+        np.minimum(centre - ordered[:, j], ordered[:, j + k] - centre)
+        for j in (n // 4 - step, n // 4, n // 4 + step)
+    ]
+    proven = _is_within(largest, centre, np.maximum.reduce(bounds), clip)
+    rest = np.flatnonzero(~proven)
+    some, middles = ordered[rest], centre[rest, None]
+    ends = np.maximum(middles - some[:, : n - k + 1], some[:, k - 1 :] - middles)
+    proven[rest] = _is_within(largest[rest], middles[:, 0], ends.min(axis=1), clip)
+    return proven
+
+
 def _clips_nothing(deviations, centre, mad, clip):
-    """Tell whether no deviation can exceed the limit, despite rounding to the members' type.
+    """Tell whether no deviation from the median, sorted along the first axis, exceeds the limit."""
+    return _is_within(np.maximum(deviations[0], deviations[-1]), centre, mad, clip)
+
+
+def _is_within(largest, centre, mad, clip):
+    """Tell whether the largest deviation is within the limit, despite rounding to its type.
 
     Median, deviations and MAD are each off by at most a few units in the last place of the largest
     input; the margin is several times that. Differences of infinities are NaN, which proves
     nothing.
     """
-    epsilon = np.finfo(deviations.dtype).eps
-    largest = np.maximum(deviations[0], deviations[-1])
-    limit = mad * deviations.dtype.type(MAD_TO_SIGMA * clip)
-    margin = (largest + np.abs(centre)) * deviations.dtype.type(4 * epsilon * (2 + 1.5 * clip))
+    number = largest.dtype.type
+    limit = mad * number(MAD_TO_SIGMA * clip)
+    margin = (largest + np.abs(centre)) * number(4 * np.finfo(number).eps * (2 + 1.5 * clip))
     return limit - largest >= margin
 
 

@@ -21,12 +21,21 @@ class Ordering:
         self.spare = buffer.reshape(-1, width)
         self.columns = buffer[: n * width].reshape(width, n)
 
+    @property
+    def is_by_pixel(self):
+        """Whether the members are too many for a network."""
+        return self.network is None
+
+    def by_pixel(self, values):
+        """Return `values`, shape (n, width), sorted, as (width, n); valid until the next call."""
+        np.copyto(self.columns, values.T)
+        self.columns.sort(axis=1)
+        return self.columns
+
     def sort(self, values):
         """Sort `values`, shape (n, width), along the first axis in place."""
-        if self.network is None:
-            np.copyto(self.columns, values.T)
-            self.columns.sort(axis=1)
-            np.copyto(values, self.columns.T)
+        if self.is_by_pixel:
+            np.copyto(values, self.by_pixel(values).T)
             return
         for first, second in self.network:
             low, high = values[first], values[second]
