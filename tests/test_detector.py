@@ -15,7 +15,7 @@ from astropy.io import fits
 from small_frames import begin, run_jobs
 
 from ccdflow.kinds import CHAIN
-from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT
+from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, SATURATED
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
 DARKS = ((20.0, 3), (60.0, 3), (180.0, 3))
@@ -71,15 +71,40 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     assert left_to_make(tmp_path, chain) == []
 
 
-def test_the_table_has_the_injected_gain_and_read_noise(tmp_path):
-    chain = take(tmp_path, 1, biases=8)
-    done = run(tmp_path, chain)
+def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
+    detector = small_chain.simulate.draw_detector(
+        small_chain.SHAPE, seed=4, shutter=0.0, traps=0, full_well=40_000.0
+    )
+    chain = take(
+        tmp_path, 1, biases=8, detector=detector, flats=(("g", 4, 1.0), ("r", 4, 4.0)),
+        flat_level=42_000.0, lamp_drift=0.0, fwhm=1.5, science=(("g", 60.0, 1),),
+    )  # fmt: skip
+    profile = "\n".join(line for line in chain.profile.splitlines() if "saturation" not in line)
+    done = run(tmp_path, chain, profile=f"{profile}\n")
     table = pd.read_csv(done.results / "detector.csv")
     assert len(table) == 2
     for (_, line), amplifier in zip(table.iterrows(), chain.detector.amplifiers, strict=True):
         assert abs(line.gain - amplifier.gain) < 4 * line.gain_error
         assert line.gain_error < 0.05 * line.gain
         assert abs(line.read_noise - amplifier.read_noise) < 4 * line.read_noise_error + 0.03
+        assert 0.998 * 40_000 < line.full_well * amplifier.gain <= 40_000
+        assert "pixels are full at" in line.note
+    hdus = done.open("calibrated/n1/science_g1.fits")
+    header, mask = hdus[0].header, hdus["MASK"].data
+    levels = done.records["reduced/n1/science_g1.fits"].data["levels"]
+    full = np.zeros(mask.shape, bool)
+    reduced = done.open("reduced/n1/science_g1.fits")[0].data
+    rows = zip((1, 2), table.itertuples(), detector.amplifiers, strict=True)
+    for number, line, amplifier in rows:
+        assert header[f"SATMEA0{number}"] == pytest.approx(line.full_well + levels[line.amplifier])
+        own = slice(*amplifier.columns)
+        full[:, own] = reduced[:, own] >= np.float32(line.full_well - 3)
+    assert header["NSAT"] == full.sum() > 5
+    assert ((mask & SATURATED != 0) == full).all()
+    # Full pixels alone: none below 99.8 % of the well is said to be.
+    electrons = reduced * detector.per_column("gain")
+    assert electrons[full].min() > 0.998 * 40_000
+    assert (electrons > 40_100)[~full].sum() == 0
 
 
 def test_a_night_at_the_end_changes_no_older_frame_and_from_scratch_is_the_same(tmp_path):

@@ -1,4 +1,4 @@
-"""Gain, linearity and saturation come back from simulated flats within their stated errors."""
+"""Gain and linearity come back from simulated flats within their stated errors."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from ccdflow.detector.photon_transfer import (
     combine_gains,
     measure_gain,
     measure_linearity,
-    saturation_level,
 )
 from ccdflow.errors import UserError
 
@@ -127,13 +126,3 @@ def test_a_loss_of_two_percent_at_half_full_well_is_measured_within_its_error():
 
 def test_two_exposures_say_nothing_of_linearity():
     assert np.isnan(measure_linearity([1, 1, 2], [10, 10, 20], [1, 1, 1], 10).departure)
-
-
-def test_saturation_below_the_end_of_the_converter():
-    rng = np.random.default_rng(6)
-    values = rng.poisson(3900, SHAPE).clip(max=4095).astype(np.uint16)
-    assert saturation_level(rng.poisson(4050, SHAPE).clip(max=4095).astype(np.uint16)) == 4095
-    assert saturation_level(values[values < 4000]) is None
-    stars = rng.poisson(800, SHAPE)
-    stars.ravel()[:40] = 60_000
-    assert saturation_level(stars.astype(np.uint16)) == 60_000

@@ -10,6 +10,7 @@ import numpy as np
 
 from ccdflow.detector.bias_figures import Estimate, drift
 from ccdflow.detector.frame_figures import UNKNOWN
+from ccdflow.detector.photon_transfer import HIGHEST_GAIN
 from ccdflow.detector.split import half_split
 from ccdflow.maskbits import UNLIT
 
@@ -214,7 +215,7 @@ def measured_gain(flat, amplifier):
     -------
     ccdflow.detector.frame_figures.Estimate
         Electrons per unit of the members. Unknown where there are too few flats, pixels or
-        electrons for an error of 2 %.
+        electrons for an error of 2 %, and where flats are full: they scatter too little.
     """
     y0, y1, x0, x1 = amplifier.region
     inside = np.flatnonzero((flat.sample_rows >= y0) & (flat.sample_rows < y1))
@@ -234,7 +235,7 @@ def measured_gain(flat, amplifier):
     for _ in range(_GAIN_ROUNDS):
         kept = squares <= _GAIN_CLIP**2 * (inverse * photons + fixed)
         inverse = float(np.mean(((squares - fixed) / photons)[kept]))
-        if not inverse > 0:
+        if not inverse * HIGHEST_GAIN > 1:
             return UNKNOWN
     # Pairs of consecutive flats share one: their variances are correlated by a quarter.
     part = math.sqrt(2 * 1.5 / max(np.count_nonzero(kept), 1))

@@ -1,4 +1,4 @@
-"""Gain, linearity and saturation of an amplifier, from the flats of an ordinary night.
+"""Gain and linearity of an amplifier, from the flats of an ordinary night.
 
 The photons of a flat scatter by the root of their number. The scatter in adu against the level in
 adu therefore gives the electrons per adu (Janesick, Photon Transfer, SPIE Press 2007, chapter 5).
@@ -20,6 +20,10 @@ BLOCK = 16
 
 CLIP = 5.0
 """Differences beyond so many sigma are cosmic rays, or pixels that do not follow the others."""
+
+HIGHEST_GAIN = 300.0
+"""Electrons per adu that no detector has (12 bits for a million electrons are 250): flats that
+scatter so little are full."""
 
 # Parts of the levels of the pixels, each with its own limit and gain.
 _LEVELS = 8
@@ -86,7 +90,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     Returns
     -------
     Gain
-        ``gain`` is NaN if the scatter is not above the read noise.
+        ``gain`` is NaN if the scatter is not above the read noise, or the flats are full.
 
     Raises
     ------
@@ -119,7 +123,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     found = []
     for own, variance, pixels, freedom in _scatter(scaled, good, read_noise):
         photons = variance - read_noise**2 * share
-        if photons <= 0:
+        if photons * HIGHEST_GAIN <= own:
             found.append(Gain(np.nan, np.nan, float(own), variance, pixels))
             continue
         gain = own * np.mean(level / levels) / photons
@@ -253,30 +257,3 @@ def measure_linearity(times, levels, errors, at):
         shutter=float(c0 / c1 * longest),
         shutter_error=float(np.sqrt(of_shutter @ covariance @ of_shutter) * longest),
     )
-
-
-def saturation_level(values, *, reach=32, least=10, excess=20.0):
-    """Return the value at which pixels pile up at the top of their range.
-
-    A chip may saturate below the end of the converter, and a converter of 12 bits ends at 4095.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Raw pixels, whole numbers, adu.
-    reach : int
-        Number of values below the top one that it is compared with.
-    least : int
-        Smallest number of pixels at the top value that counts as a pile.
-    excess : float
-        Smallest ratio to the mean count of the values below it.
-
-    Returns
-    -------
-    int or None
-        In adu; None if no pixels pile up.
-    """
-    top = int(values.max())
-    near = np.bincount((top - values[values >= top - reach]).ravel().astype(np.int64))
-    below = near[1:].sum() / reach
-    return top if near[0] >= max(least, excess * below) else None

@@ -1,4 +1,4 @@
-"""Photon transfer of one amplifier in one night: gain, linearity, saturation, from its flats."""
+"""Photon transfer of one amplifier in one night: gain, linearity, full well, from its flats."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdflow.detector.full_well import FullWell
 from ccdflow.detector.photon_transfer import (
     BLOCK,
     combine_gains,
     measure_gain,
     measure_linearity,
-    saturation_level,
 )
 
 # Exposures this near to each other are one.
@@ -20,10 +20,8 @@ _SAME = 0.01
 # Flats of more scatter in level than this have no lamp that tells of linearity.
 _STEADY = 0.02
 _LEAST_ERROR = 1e-3
-# Reduced pixels that are saturated differ by the levels of their rows: adu of a step.
-_STEP = 16
-# Adu below which no pile of pixels is looked for.
-_LOWEST_PILE = 2000
+# Flats in which more than this part of the pixels is full tell no gain.
+_MOST_FULL = 1e-3
 # Rows of a frame that are compared: bands of `BLOCK` rows.
 _BANDS = 48
 
@@ -42,9 +40,9 @@ class Transfer:
         Mean level of the brightest of them, adu above bias.
     departure, departure_error : float
         Relative departure from linearity at half of ``full_well``, or at half of the brightest
-        level where nothing is saturated.
+        level where that is not known.
     full_well : float
-        Adu above bias at which pixels pile up.
+        Adu above bias of the lowest full pixels; NaN where none are.
     """
 
     gain: float = math.nan
@@ -92,41 +90,46 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     -------
     Transfer
     """
-    gains, lines, wells, frames, brightest = [], [], [], 0, math.nan
+    gains, lines, frames, brightest, well = [], [], [], math.nan, FullWell(read_noise)
     for times, values in groups:
         sets = by_exposure(times)
         levels = np.nanmedian(values, axis=(1, 2))
         for members in sets:
             if len(members) > 1 and (levels[members] > 0).all():
-                gains.append(measure_gain(values[members], read_noise, read_noise_error))
-                frames += len(members)
+                own = values[members]
+                top = float(np.nanquantile(own[:, ::4, ::4], 1 - _MOST_FULL))
+                gains.append((top, measure_gain(own, read_noise, read_noise_error)))
+                frames.append((top, len(members)))
+                well.add(own)
         brightest = np.nanmax([brightest, levels.max()])
-        well = _full_well(values[int(np.argmax(levels))])
-        wells += [] if well is None else [well]
         lines.append((times, levels, sets))
-    gain, error = combine_gains(gains)
-    full_well = min(wells, default=math.nan)
-    at = (full_well if wells else brightest) / 2
-    departure, departure_error = _linearity(lines, at)
+    full_well = well.level()
+    # Pixels that are full do not scatter: their flats tell no gain.
+    limit = full_well if math.isfinite(full_well) else math.inf
+    gain, error = combine_gains([each for top, each in gains if top < limit])
+    frames = sum(each for top, each in frames if top < limit)
+    at = min(limit, brightest) / 2
+    departure, departure_error = _linearity(lines, at, limit)
     return Transfer(
         gain, error, frames, float(brightest), departure, departure_error, float(full_well)
     )
 
 
-def _full_well(values):
-    """Return the level at which the pixels of a reduced flat pile up, or None."""
-    finite = values[np.isfinite(values)]
-    if not finite.size or finite.max() < _LOWEST_PILE:
-        return None
-    steps = np.rint(np.maximum(finite, 0) / _STEP).astype(np.int64)
-    top = saturation_level(steps)
-    return None if top is None else float(top * _STEP)
+def _linearity(lines, at, limit):
+    """Return the departure from linearity and its error: the mean of the filters that tell.
 
-
-def _linearity(lines, at):
-    """Return the departure from linearity and its error: the mean of the filters that tell."""
+    Parameters
+    ----------
+    lines : list of (sequence of float, numpy.ndarray, list of list of int)
+        Of each filter: exposures and levels of the flats, and which of them are of one exposure.
+    at : float
+        Level at which it is told, adu.
+    limit : float
+        Flats of this level or more are full.
+    """
     found = []
     for times, levels, sets in lines:
+        sets = [members for members in sets if max(levels[members]) < limit]
         several = [members for members in sets if len(members) > 1]
         if len(sets) < 3 or not several:
             continue

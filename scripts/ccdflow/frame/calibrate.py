@@ -189,10 +189,10 @@ class ImageCalibration:
             out[...] = stored
         else:
             out[...] = 0
-            self._find_saturated(rows, reduced, out)
             finite = np.isfinite(reduced)
             if not finite.all():
                 out[~finite] |= bits.NOT_FINITE
+        self._find_saturated(rows, reduced, out, is_masked=stored is not None)
         if not self.is_covered:
             covered = np.zeros(out.shape, bool)
             for _, inside, _ in self.pieces(rows):
@@ -204,9 +204,11 @@ class ImageCalibration:
         if self.chain.scale > 1:
             self._mask_hot(rows, out)
 
-    def _find_saturated(self, rows, reduced, out):
+    def _find_saturated(self, rows, reduced, out, *, is_masked):
+        """Flag saturated pixels: those that the frame's own mask, if it has one, does not know."""
         for readout, inside, _ in self.pieces(rows):
-            if readout.saturation is None:
+            is_known = is_masked and not readout.is_saturation_measured
+            if readout.saturation is None or is_known:
                 continue
             top = readout.saturation - readout.level - (_MARGIN if readout.subtracted else 0)
             full = reduced[inside] >= np.float32(top)

@@ -19,7 +19,7 @@ _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 _OWN = re.compile(
     r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
     r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|COSMICS"
-    r"|BPM(IM|KEY|NTS)|GAINMEAS|SHUT(COR|KEY|MEAN)"
+    r"|BPM(IM|KEY|NTS)|GAINMEAS|SATME(AS|A\d\d)|SHUT(COR|KEY|MEAN)"
 )
 # These cards of the camera describe raw pixels; readers would take them for the product's.
 _RENAMED = {
@@ -148,6 +148,12 @@ def say_of_image(cards, calibration, figures):
             keyword = "GAINMEAS" if len(readouts) == 1 else f"GAINME{number:02d}"
             gain = _short(readout.measured_gain)
             cards.set(keyword, gain, "[electron/adu] of flats, for noise")
+        if readout.is_saturation_measured:
+            keyword = "SATMEAS" if len(readouts) == 1 else f"SATMEA{number:02d}"
+            # Rounded, it would flag other pixels than those of the mask.
+            cards.set(
+                keyword, float(readout.saturation), "[adu] raw value of full pixels, by flats"
+            )
     readouts = readouts if figures.get("sky_predicted") is not None else ()
     for number, readout in enumerate(readouts, start=1):
         keyword = "MODRN" if len(readouts) == 1 else f"MODRN{number:02d}"

@@ -38,6 +38,8 @@ class Readout:
         Variance of the level of one row (or column), adu^2: common to all its pixels.
     saturation : float or None
         Raw value at which a pixel saturates, adu.
+    is_saturation_measured : bool
+        Whether that is of flats: the frame's own mask does not have it.
     subtracted : bool
         Whether the frame's overscan level was subtracted.
     linear : float or None
@@ -55,11 +57,15 @@ class Readout:
     saturation: float | None = None
     subtracted: bool = True
     linear: float | None = None
+    is_saturation_measured: bool = False
 
     @property
     def of_noise(self):
         """The readout without what differs from frame to frame and adds no noise."""
-        return replace(self, level=0.0, saturation=None, subtracted=True, linear=None)
+        return replace(
+            self, level=0.0, saturation=None, subtracted=True, linear=None,
+            is_saturation_measured=False,
+        )  # fmt: skip
 
     @property
     def photon_gain(self):
@@ -76,7 +82,7 @@ def readout_of(
     measured=False,
     gain=None,
     measured_gain=None,
-    saturation=None,
+    full_well=None,
 ):
     """Return the `Readout` of an amplifier of a geometry.
 
@@ -95,14 +101,16 @@ def readout_of(
         Electrons per adu; takes precedence over the amplifier's own.
     measured_gain : float, optional
         See `Readout`.
-    saturation : float, optional
-        In raw adu; takes precedence over the amplifier's own.
+    full_well : float, optional
+        Adu above bias at which a pixel is full, measured: where the amplifier has no saturation.
 
     Returns
     -------
     Readout
     """
     gain = amplifier.gain if gain is None else gain
+    # A frame whose level was not subtracted has a bias that is not known here.
+    is_measured = amplifier.saturation is None and full_well is not None and level is not None
     if read_noise is None and amplifier.read_noise is not None and gain:
         read_noise = amplifier.read_noise / gain
     variance = 0.0
@@ -118,7 +126,8 @@ def readout_of(
         rounding=0.0 if measured else ROUNDING,
         level=0.0 if level is None else level,
         level_variance=variance,
-        saturation=amplifier.saturation if saturation is None else saturation,
+        saturation=full_well + level if is_measured else amplifier.saturation,
+        is_saturation_measured=is_measured,
         subtracted=level is not None,
         linear=amplifier.linear,
     )

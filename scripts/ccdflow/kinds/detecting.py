@@ -43,6 +43,8 @@ from ccdflow.run.context import reduced
 _MOST_LOW = 0.02
 # A gain or read noise that is off by more than this part, and so many errors, is warned of.
 _OFF, _ERRORS = 0.05, 3.0
+# A saturation that is higher by this factor than the measured one is warned of.
+_FULL = 1.02
 # Adu of read noise where nobody knows it.
 _READ_NOISE = 5.0
 _UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
@@ -182,7 +184,9 @@ class Night:
             for amplifier in image.amplifiers:
                 own = self._figures(amplifier, transfers[amplifier.name], both)
                 figures.append(own | {"dark_rate": rates[amplifier.name]})
-                remarks += self._remarks(own, len(figures) > 1 or len(image.amplifiers) > 1)
+                several = len(figures) > 1 or len(image.amplifiers) > 1
+                remarks += self._remarks(own, several)
+                remarks += self._of_full_well(amplifier, own, several)
         return NightFindings(images, figures, sorted(looked), remarks)
 
     # -- flats -------------------------------------------------------------------------------------
@@ -384,6 +388,23 @@ class Night:
             "low": int(np.count_nonzero(both & DEAD)),
             "columns": int(np.count_nonzero(both & BAD_COLUMN)),
         }
+
+    def _of_full_well(self, amplifier, figures, several):
+        """Return a sentence on pixels that are full where nobody says so, as a list."""
+        well, known = figures["full_well"], amplifier.saturation
+        levels = self.context.outcome(reduced(self._files[0])).data["levels"]
+        if not math.isfinite(well) or amplifier.name not in levels:
+            return []
+        raw = well + levels[amplifier.name]
+        if known is not None and known < _FULL * raw:
+            return []
+        where = f"amplifier {figures['amplifier']}: " if several else ""
+        says = (
+            "neither profile nor header has a saturation, and calibrated frames get bit 1 there"
+            if known is None
+            else f"profile or header say {known:g}"
+        )
+        return [f"{where}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]
 
     def _remarks(self, figures, several):
         """Return sentences on gain and read noise that are not what header or profile say."""

@@ -29,6 +29,8 @@ from ccdflow.run.rows import digest
 
 _SETUP = ("ccdsum", "window", "readmode", "gain")
 # What names the pixels of a frame: gain and speed of the readout make no other pixels.
+# No night's flats are brighter than so many times the level at which pixels are full.
+_SAME_WELL = 1.02
 PIXELS = ("camera", "size", "ccdsum", "window", "part")
 
 
@@ -426,20 +428,38 @@ class Measured:
             return measured
         return None
 
+    def full_well(self, amplifier):
+        """Return the level at which pixels are full, adu above bias: the median of the nights.
+
+        None where no night's flats were full, or any night's lie above it.
+        """
+        own = [each for each in self._figures if each["amplifier"] == amplifier.name]
+        found = [each["full_well"] for each in own if math.isfinite(each["full_well"])]
+        if not found:
+            return None
+        level = float(np.median(found))
+        return None if any(each["level"] > _SAME_WELL * level for each in own) else level
+
+    @cached_property
+    def _figures(self):
+        """The figures of the nights of the same readout, oldest first."""
+        setup, found = setup_of(self._context, self._row), []
+        for record in self.records:
+            group = self._context.groups.get(record.product)
+            if group is not None and group.shared[: len(setup)] == setup:
+                found += record.data.get("quality", ())
+        return found
+
     @cached_property
     def _gains(self):
         """{amplifier: (gain, error)}: the mean over nights of the same readout, by their errors."""
-        setup, sums = setup_of(self._context, self._row), {}
-        for record in self.records:
-            group = self._context.groups.get(record.product)
-            if group is None or group.shared[: len(setup)] != setup:
-                continue
-            for each in record.data.get("quality", ()):
-                if math.isfinite(each["gain"]) and each["gain_error"] > 0:
-                    weight = each["gain_error"] ** -2
-                    total = sums.setdefault(each["amplifier"], [0.0, 0.0])
-                    total[0] += weight * each["gain"]
-                    total[1] += weight
+        sums = {}
+        for each in self._figures:
+            if math.isfinite(each["gain"]) and each["gain_error"] > 0:
+                weight = each["gain_error"] ** -2
+                total = sums.setdefault(each["amplifier"], [0.0, 0.0])
+                total[0] += weight * each["gain"]
+                total[1] += weight
         return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
 
     def extras(self, shapes):

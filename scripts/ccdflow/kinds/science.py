@@ -498,6 +498,7 @@ class Calibration:
                 measured=noise is not None,
                 gain=self.extra.gain(amplifier),
                 measured_gain=self.extra.gain_of_noise(amplifier, flat),
+                full_well=self.extra.full_well(amplifier),
             )
 
         return [

@@ -52,7 +52,8 @@ def tails_of(header):
 def card(header, name, tail, absent=None):
     """Return the card of an amplifier: its numbered keyword is cut to eight characters."""
     numbered = {"OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS", "AMPGAIN": "GAIN",
-                "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP"}  # fmt: skip
+                "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP",
+                "SATMEAS": "SATMEA"}  # fmt: skip
     return header.get(f"{numbered.get(name, name)[:6]}{tail}" if tail else name, absent)
 
 

@@ -40,6 +40,8 @@ _ELECTRONS = ("electron", "electrons", "e-", "e")
 _TELLS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
 """Extensions, and the cards that are there only where they are."""
 _ROWS = 64
+# Adu by which the value of a full pixel is not certain from the cards.
+_SATURATION_DIGITS = 0.01
 _COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
 
 
@@ -259,8 +261,16 @@ def _check_mask(mask, image, frame, hdu, header, first):
         given |= frame[f"MASK{suffix}"].data.astype(np.int16)
     else:
         given[~np.isfinite(image.reduced)] |= NOT_FINITE
-        given[calibrating.saturated(image.reduced, reduced, image.readouts)] |= SATURATED
+        given[calibrating.saturated(image.reduced, header, reduced, image.readouts)] |= SATURATED
         certain |= SATURATED
+    # Full pixels lie close together: the level's card has too few digits to part them.
+    measured = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
+    sure, near = (
+        calibrating.saturated(image.reduced, header, reduced, measured, more=more)
+        for more in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
+    )
+    given[sure] |= SATURATED
+    given[near & ~sure] ^= (given ^ mask)[near & ~sure] & SATURATED
     # A dark that is scaled up, and bad pixels, of which BPMIM names one measurement only, add hot
     # and uncalibrated pixels.
     is_open = image.scale > 1 or "BPMIM" in first

@@ -108,17 +108,33 @@ def less_dark(ccd, master, scale):
     )
 
 
-def saturated(image, header, readouts):
-    """Return which reduced pixels are saturated by AMPSAT, less the level that was subtracted."""
+def saturation(header, reduced, tail):
+    """Return the raw value of a saturated pixel, AMPSAT or the measured one; None for neither."""
+    top = number(card(reduced, "AMPSAT", tail))
+    return number(card(header, "SATMEAS", tail)) if top is None else top
+
+
+def saturated(image, cards, header, readouts, *, more=0.0):
+    """Return which reduced pixels are saturated, by a value less the level that was subtracted.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+    cards, header : astropy.io.fits.Header
+        Of the calibrated image, and of the reduced one.
+    readouts : list of ccdflow.verify.amplifiers.Readout
+    more : float
+        Adu that are added to the value.
+    """
     found = np.zeros(image.shape, bool)
     for readout in readouts:
-        top = number(card(header, "AMPSAT", readout.tail))
+        top = saturation(cards, header, readout.tail)
         if top is None:
             continue
         level = number(card(header, "BIASLVL", readout.tail))
         top -= 0.0 if level is None else level + _SATURATION_MARGIN
         # The level of the card has six digits: between these limits a pixel may be either.
-        found[readout.place] = image[readout.place] >= np.float32(top)
+        found[readout.place] = image[readout.place] >= np.float32(top + more)
     return found
 
 
@@ -207,10 +223,10 @@ def _of_bias(noise, image, factor):
 
 
 def check_saturation(header, image, reduced):
-    """Compare SATURATE with what AMPSAT becomes by the masters."""
+    """Compare SATURATE with what AMPSAT or SATMEAS becomes by the masters."""
     found = []
     for readout in image.readouts:
-        top = number(card(reduced, "AMPSAT", readout.tail))
+        top = saturation(header, reduced, readout.tail)
         if top is None:
             return
         value = top - (number(card(reduced, "BIASLVL", readout.tail)) or 0.0)

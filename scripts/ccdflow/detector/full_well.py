@@ -1,0 +1,121 @@
+"""The level at which the pixels of an amplifier are full, from the flats of a night.
+
+Photons scatter by the root of their number, until a pixel or the converter can hold no more: there
+the scatter between flats of one exposure falls (the turnover of photon transfer: Janesick, Photon
+Transfer, SPIE Press 2007, chapter 5). Nothing else halves it at the bright end, so that a night
+whose flats are not full tells nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from ccdflow.robust import MAD_TO_SIGMA
+
+# Levels are counted in so many bins up to the highest value; a bin has so many pixels at least, and
+# so many of each pair of flats.
+_BINS, _FEWEST, _FEWEST_OF_PAIR = 64, 200, 50
+# Pixels are full where the variance is below this part of the usual one.
+_FULL = 0.5
+# Pixels of a flat that are looked at, and pairs of one exposure.
+_PIXELS, _PAIRS = 100_000, 4
+# The usual scatter is that of bins below this part of the highest value.
+_FAINT = 0.6
+# Adu: below, the converter's steps are all the scatter there is.
+_LEAST_NOISE = 1.5
+# Differences beyond so many sigma are hits.
+_CLIP = 5.0
+# The lowest full pixel lies so many sigma of the full ones below their median.
+_WIDTH = 3.0
+
+
+class FullWell:
+    """What flats of an amplifier say of its full well, added set by set.
+
+    Parameters
+    ----------
+    read_noise : float
+        Adu.
+    """
+
+    def __init__(self, read_noise):
+        self._read_noise = float(read_noise)
+        self._levels, self._changes = [], []
+
+    def add(self, flats):
+        """Add flats of one exposure.
+
+        Parameters
+        ----------
+        flats : numpy.ndarray
+            Shape (n, k, nx), adu above bias, n from 2; NaN where masked. Not changed.
+        """
+        step = max(1, math.isqrt(flats[0].size // _PIXELS))
+        for one, other in pairwise(flats[: _PAIRS + 1, ::step, ::step]):
+            level, change = (one + other).ravel() / 2, (one - other).ravel()
+            known = np.isfinite(change)
+            # The same frame twice has no scatter anywhere.
+            if np.count_nonzero(change[known]) > known.sum() / 10:
+                self._levels.append(level[known])
+                self._changes.append(change[known])
+
+    def level(self):
+        """Return the lowest level of a full pixel, adu above bias; NaN where none is full."""
+        if not self._levels:
+            return math.nan
+        highest = max(float(levels.max()) for levels in self._levels)
+        if not highest > 0:
+            return math.nan
+        width = highest * (1 + 1e-6) / _BINS
+        found = _turnover(self._photons(width), (np.arange(_BINS) + 0.5) * width)
+        if found is None:
+            return math.nan
+        full = np.concatenate([levels[levels >= found * width] for levels in self._levels])
+        middle = float(np.median(full))
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(full - middle)))
+        return max(found * width, middle - _WIDTH * spread)
+
+    def _photons(self, width):
+        """Return the variance of photons over the level of each bin, NaN of few pixels."""
+        squares, counts, light = np.zeros((3, _BINS))
+        for levels, changes in zip(self._levels, self._changes, strict=True):
+            which = np.clip(levels / width, 0, _BINS - 1).astype(np.int64)
+            order = np.argsort(which, kind="stable")
+            edges = np.searchsorted(which[order], np.arange(_BINS + 1))
+            for number in np.flatnonzero(np.diff(edges) >= _FEWEST_OF_PAIR):
+                own = order[edges[number] : edges[number + 1]]
+                # What a lamp does between two flats is common to a level.
+                change = changes[own] - np.median(changes[own])
+                limit = _CLIP * max(MAD_TO_SIGMA * float(np.median(np.abs(change))), 1.0)
+                kept = np.abs(change) <= limit
+                squares[number] += float(np.sum(change[kept] ** 2)) / 2
+                counts[number] += kept.sum()
+                light[number] += float(np.sum(levels[own[kept]]))
+        enough = counts >= _FEWEST
+        found = np.full(_BINS, np.nan)
+        excess = squares[enough] - counts[enough] * self._read_noise**2
+        found[enough] = excess / np.maximum(light[enough], counts[enough])
+        return found
+
+
+def _turnover(photons, middles):
+    """Return the first of the bins at the top that hold full pixels, None where none do."""
+    known = np.flatnonzero(np.isfinite(photons))
+    if not known.size:
+        return None
+    top = known[-1]
+    faint = known[(known < _FAINT * top) & (photons[known] > 0)]
+    if not faint.size:
+        return None
+    usual = float(np.median(photons[faint]))
+    if usual * middles[top] < _LEAST_NOISE**2:
+        return None
+    first = None
+    for number in known[::-1]:
+        if photons[number] >= _FULL * usual:
+            break
+        first = number
+    return None if first is None or first <= faint[-1] else int(first)
