@@ -9,6 +9,7 @@ import pytest
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
+from ccdflow.verify import sourced
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "verify.md"
@@ -24,7 +25,7 @@ def said_by(lines):
 
 @pytest.fixture
 def lines():
-    """The lines for a reduced frame, and those for a calibrated one."""
+    """The lines for a reduced frame, combined bias, dark and flat, and for a calibrated frame."""
     return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
@@ -36,18 +37,43 @@ def test_the_lines_for_a_reduced_frame_print_true(tmp_path, monkeypatch, lines):
     assert said_by(lines[0]) == "True"
 
 
-def test_the_lines_for_a_calibrated_frame_print_true(tmp_path, monkeypatch, lines):
-    simulate.simulate_night(tmp_path / "raw", scale=0.0625)
+@pytest.fixture(scope="module")
+def guide(tmp_path_factory):
+    """The folder of the guide's night, small, calibrated."""
+    top = tmp_path_factory.mktemp("guide")
+    simulate.simulate_night(top / "raw", scale=0.0625)
     profile = (ROOT / "config" / "cameras" / "lfc.yaml").read_text()
     kinds = ("frame", "bias", "dark", "flat", "science")
-    run_jobs(tmp_path / "raw", tmp_path / "results", {"lfc": profile}, kinds=kinds)
-    monkeypatch.chdir(tmp_path)
-    assert said_by(lines[1]) == "True"
-    # One adu more in a pixel of the flat, and they differ.
-    assert said_by(lines[1].replace("norm_value=1)", "norm_value=1.00001)")) == "False"
+    run_jobs(top / "raw", top / "results", {"lfc": profile}, kinds=kinds)
+    return top
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "other"),
+    [
+        (1, '"CLIPSIG"] *', '"CLIPSIG"] * 0.4 *'),
+        (2, "> limit", "> limit / 4"),
+        (3, "one.divide(level)", "one.divide(level * 1.00001)"),
+        (4, "norm_value=1)", "norm_value=1.00001)"),
+    ],
+    ids=["bias", "dark", "flat", "calibrated"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_the_lines_for_each_kind_print_true(guide, monkeypatch, lines, number, said, other):
+    """As they stand; with another limit, level or flat they print False."""
+    monkeypatch.chdir(guide)
+    assert said_by(lines[number]) == "True"
+    assert said in lines[number]
+    assert said_by(lines[number].replace(said, other)) == "False"
 
 
 def test_each_product_takes_ten_lines(lines):
     counts = [sum(bool(line.strip()) for line in block.splitlines()) for block in lines]
-    assert len(counts) == 2
+    assert len(counts) == 5
     assert max(counts) <= 10
+
+
+def test_each_card_that_is_believed_stands_in_the_page_with_its_reason():
+    text = PAGE.read_text()
+    for why in sourced.BELIEVED.values():
+        assert f"| {why} |" in text
