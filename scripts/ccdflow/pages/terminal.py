@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
@@ -62,9 +63,9 @@ def night_text(night, tables, *, page="", width=80, height=None):
             for title, part in (
                 ("masters", _masters(tables)),
                 ("calibrated", _calibrated(tables.steps)),
-                ("warnings", _warnings(tables)),
-                ("set aside", _named(tables.frames, "set aside")),
-                ("incomplete", _named(tables.frames, "arriving")),
+                ("warnings", _wrapped(_warnings(tables), width)),
+                ("set aside", _wrapped(_named(tables.frames, "set aside"), width)),
+                ("incomplete", _wrapped(_named(tables.frames, "arriving"), width)),
             )
             if part
         ),
@@ -79,6 +80,16 @@ def night_text(night, tables, *, page="", width=80, height=None):
     return "\n".join([*lines, *gap * bool(last), *last])
 
 
+def _wrapped(lines, width):
+    """Return lines that go on in the next one where a terminal is too narrow for them."""
+    room = max(width - _LABEL, 20)
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, room, subsequent_indent="  ", break_on_hyphens=False)
+    ]
+
+
 def _fitting(blocks, height, has_last):
     """Return blocks of lines that fit a height, and the lines between them: one that is empty."""
     if height is None or sum(map(len, blocks)) + len(blocks) + has_last <= height:
@@ -90,7 +101,7 @@ def _fitting(blocks, height, has_last):
             break
         kept = blocks[number][: -2 if left_out[number] else -1]
         left_out[number] += 1 if left_out[number] else 2
-        more = f"{'':{_LABEL}}... and {left_out[number]} more"
+        more = f"{' ' * _LABEL}... and {left_out[number]} more lines"
         blocks[number] = [*kept[: len(kept) - (left_out[number] == 2)], more]
     return blocks, []
 
@@ -182,7 +193,7 @@ def _masters(tables):
         figures = _figures(
             row,
             ("level", f"{{:.0f}} {row['unit']}" + "s" * (row["unit"] == "electron")),
-            ("signal_to_noise", "signal to noise {:.0f} a pixel"),
+            ("signal_to_noise", "S/N {:.0f} a pixel"),
         )
         lines.append(_master("flat", row["group"].rpartition("_")[2], row, figures))
     return lines
