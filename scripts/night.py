@@ -96,9 +96,10 @@ def show(options):
     commandline.no_more_words(options)
     night, tables = tables_of(results, asked)
     page = results / paths.night_page(night)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    size = shutil.get_terminal_size()
+    width, height = (size.columns, size.lines) if sys.stdout.isatty() else (1000, None)
     shown = str(page) if page.is_file() else ""
-    return terminal.night_text(night, tables, page=shown, width=width)
+    return terminal.night_text(night, tables, page=shown, width=width, height=height)
 
 
 def main(arguments=None):

@@ -140,3 +140,23 @@ def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
     process = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("height", [14, 20, 24, 40, 60])
+def test_a_night_of_many_kinds_fits_the_screen(height):
+    frames = [frame(f"f{n}", "flat", filter=f"f{n}", seconds="7") for n in range(20)]
+    frames += [frame(f"x{n}", "", status="set aside", reason="no FITS") for n in range(9)]
+    steps = [STEP | {"frame": f"calibrated/s{n}.fits"} for n in range(4)]
+    tables = terminal.Tables(frames, [BIAS] * 9, steps=steps)
+    said = terminal.night_text("2020-01-01", tables, page="p" * 150, width=80, height=height)
+    lines = said.splitlines()
+    whole = terminal.night_text("2020-01-01", tables, page="p" * 150).splitlines()
+    assert len(lines) + 1 + 1 <= height  # the page takes two lines, the prompt one
+    assert lines[:2] == whole[:2]
+    assert lines[-1] == whole[-1]
+    labels = {line.split(" ")[0] for line in lines}
+    assert {"type", "masters", "calibrated", "set", "page"} <= labels
+    # Whatever is left out is counted.
+    counted = sum(int(line.split()[2]) for line in lines if "... and" in line and "more" in line)
+    told = [line for line in lines if line and not line.strip().startswith("... and")]
+    assert len(told) + counted >= len([line for line in whole if line])

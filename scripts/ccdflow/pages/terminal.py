@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Tables:
     steps: list = ()
 
 
-def night_text(night, tables, *, page="", width=80):
+def night_text(night, tables, *, page="", width=80, height=None):
     """Return a night in words, for a terminal.
 
     Parameters
@@ -44,6 +45,9 @@ def night_text(night, tables, *, page="", width=80):
         Path of the night's page, for the last line.
     width : int
         Columns of the terminal; longer lines are cut.
+    height : int, optional
+        Lines of the terminal: the longest parts end with the number of lines left out. All lines
+        are written if absent.
 
     Returns
     -------
@@ -51,19 +55,55 @@ def night_text(night, tables, *, page="", width=80):
         Lines, without a newline at the end.
     """
     cameras = sorted({row["camera"] for row in tables.frames if row["camera"]})
-    lines = [f"night {night}  {', '.join(cameras) or 'camera unknown'}", _status(tables.frames)]
-    lines += ["", *_frames(tables.frames)]
-    for title, part in (
-        ("masters", _masters(tables)),
-        ("calibrated", _calibrated(tables.steps)),
-        ("warnings", _warnings(tables)),
-        ("set aside", _named(tables.frames, "set aside")),
-        ("incomplete", _named(tables.frames, "arriving")),
-    ):
-        lines += _block(title, part)
-    if page:
-        lines += ["", f"{'page':{_LABEL}}{page}"]
-    return "\n".join(_cut(line, width) if line != lines[-1] else line for line in lines)
+    top = [f"night {night}  {', '.join(cameras) or 'camera unknown'}", _status(tables.frames)]
+    blocks = [
+        _frames(tables.frames),
+        *(
+            _block(title, part)
+            for title, part in (
+                ("masters", _masters(tables)),
+                ("calibrated", _calibrated(tables.steps)),
+                ("warnings", _wrapped(_warnings(tables), width)),
+                ("set aside", _wrapped(_named(tables.frames, "set aside"), width)),
+                ("incomplete", _wrapped(_named(tables.frames, "arriving"), width)),
+            )
+            if part
+        ),
+    ]
+    # The prompt takes a line of the screen, and the page's line is not cut.
+    last = [f"{'page':{_LABEL}}{page}"] if page else []
+    used = len(top) + sum(-(-len(line) // width) for line in last) + 1
+    blocks, gap = _fitting(blocks, None if height is None else height - used, bool(last))
+    lines = [_cut(line, width) for line in top]
+    for block in blocks:
+        lines += [*gap, *(_cut(line, width) for line in block)]
+    return "\n".join([*lines, *gap * bool(last), *last])
+
+
+def _wrapped(lines, width):
+    """Return lines that go on in the next one where a terminal is too narrow for them."""
+    room = max(width - _LABEL, 20)
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, room, subsequent_indent="  ", break_on_hyphens=False)
+    ]
+
+
+def _fitting(blocks, height, has_last):
+    """Return blocks of lines that fit a height, and the lines between them: one that is empty."""
+    if height is None or sum(map(len, blocks)) + len(blocks) + has_last <= height:
+        return blocks, [""]
+    left_out = [0] * len(blocks)
+    while sum(map(len, blocks)) > height:
+        number = max(range(len(blocks)), key=lambda n: len(blocks[n]))
+        if len(blocks[number]) < 3:
+            break
+        kept = blocks[number][: -2 if left_out[number] else -1]
+        left_out[number] += 1 if left_out[number] else 2
+        more = f"{' ' * _LABEL}... and {left_out[number]} more lines"
+        blocks[number] = [*kept[: len(kept) - (left_out[number] == 2)], more]
+    return blocks, []
 
 
 def _cut(line, width):
@@ -76,10 +116,8 @@ def _cut(line, width):
 
 
 def _block(title, lines):
-    if not lines:
-        return []
     first, *others = lines
-    return ["", f"{title:{_LABEL}}{first}", *(" " * _LABEL + line for line in others)]
+    return [f"{title:{_LABEL}}{first}", *(" " * _LABEL + line for line in others)]
 
 
 def _status(frames):
@@ -155,7 +193,7 @@ def _masters(tables):
         figures = _figures(
             row,
             ("level", f"{{:.0f}} {row['unit']}" + "s" * (row["unit"] == "electron")),
-            ("signal_to_noise", "signal to noise {:.0f} a pixel"),
+            ("signal_to_noise", "S/N {:.0f} a pixel"),
         )
         lines.append(_master("flat", row["group"].rpartition("_")[2], row, figures))
     return lines
