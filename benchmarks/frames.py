@@ -298,7 +298,7 @@ def bars(chosen):
         Bar("faster than the guide's loop", 5, ratio("guide")),
         Bar("faster than one process a frame", 10, ratio("one-process")),
         Bar("faster than IRAF with pigz", 2, ratio("iraf")),
-        Bar("time of the floor", 1.8, None if floor is None else 1 / floor, at_least=False),
+        Bar("time of the floor", 1.9, None if floor is None else 1 / floor, at_least=False),
         Bar("peak memory", 1000, memory, at_least=False, unit="MB"),
     ]
 

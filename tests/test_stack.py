@@ -276,6 +276,22 @@ def test_every_byte_is_read_once(write, monkeypatch):
         assert sum(g for _, g in spans) == 40 * 50 * 4
 
 
+@pytest.mark.parametrize("n", [17, 18, 31, 64])
+def test_many_members_without_scatter_are_clipped_alike(n, write):
+    stack = noise(n)
+    # Beyond the limit and just within it, on both sides; and pixels that hardly scatter.
+    stack[3, ::5] += np.linspace(20, 90, stack.shape[2])
+    stack[n - 1, 1::5] -= np.linspace(20, 90, stack.shape[2])
+    stack[: n // 2 + 1, 7] = 1000
+    stack[2, 9, ::3] = np.nan
+    members = write(stack)
+    with_scatter, without = combine(members), combine(members, uncertainty=False)
+    assert without.image.tobytes() == with_scatter.image.tobytes()
+    assert without.count.tobytes() == with_scatter.count.tobytes()
+    assert without.clipped.tolist() == with_scatter.clipped.tolist()
+    assert min(without.clipped[3], without.clipped[n - 1]) > 0
+
+
 def test_members_in_float64_and_a_named_extension(tmp_path):
     stack = noise(5).astype(np.float64) + 1e-9
     members = []

@@ -238,9 +238,9 @@ def _clips_nothing_of_many(ordered, clip):
     n = ordered.shape[1]
     centre = middle(ordered.T, ordered.dtype)
     largest = np.maximum(centre - ordered[:, 0], ordered[:, -1] - centre)
-    # The k nearest values to the median are k neighbours, from some i on, and the k-th deviation is
-    # max(f, g) of f = centre - ordered[i] and g = ordered[i + k - 1] - centre. With i, f falls and g
-    # grows, so for any j no smaller one than min(f at j, g at j + 1) is possible.
+    # The k values nearest to the median are k neighbours, from some i on, and the k-th deviation
+    # is max(f, g) of f = centre - ordered[i] and g = ordered[i + k - 1] - centre. With i, f falls
+    # and g grows, so for any j none smaller than min(f at j, g at j + 1) is possible.
     k = (n + 1) // 2
     step = max(1, round(0.3 * n**0.5))
     bounds = [
