@@ -6,7 +6,8 @@ from dataclasses import replace
 import small_chain
 from small_frames import begin
 
-from ccdflow.kinds import association, science
+from ccdflow.kinds import science
+from ccdflow.kinds.calibration_plan import StepsOfClass
 from ccdflow.run import plan
 from ccdflow.run.context import Context, Planning
 from ccdflow.run.rows import Facts, digest
@@ -46,7 +47,7 @@ def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
         group = context.groups[job.product]
         row = context.store.rows[group.files[0]]
         kinds = science.SCIENCE.steps_for(planning, row.facts["type"])
-        alone = association.StepsOfClass(planning, kinds, row)
+        alone = StepsOfClass(planning, kinds, row)
         assert group.steps == alone.all(alone.dark(row))
         own = science.Calibration(planning, group)
         assert job.key == digest(own.basis)

@@ -16,21 +16,15 @@ from ccdflow.detector import benefit
 from ccdflow.kinds import match_words, matching, windows
 from ccdflow.run import ledger
 from ccdflow.run.job import Step, Use
-from ccdflow.run.rows import digest, picker
+from ccdflow.run.rows import digest
 
 STEPS = (matching.BIAS, matching.DARK, matching.FLAT)
 
 # What of an amplifier tells how noisy it is, and not where it lies.
 _NOT_LAYOUT = ("read_noise", "saturation")
 # Values of a header in which a frame and its masters must agree, if masters are grouped by them.
-_IN_SETUP = ("ccdsum", "window", "readmode", "gain")
-_DEGREES = ("set_temperature", "temperature")
-# Frames of a night that agree in these take the same masters, but for the exposure of the dark.
-_alike = picker(
-    "type", *_IN_SETUP, "part", "setting", "filter", "grism", "optics", "datasec", "trimsec"
-)
-_exposure = picker("exptime", *_DEGREES)
-
+IN_SETUP = ("ccdsum", "window", "readmode", "gain")
+DEGREES = ("set_temperature", "temperature")
 
 # -- the frame -------------------------------------------------------------------------------------
 
@@ -49,7 +43,7 @@ def setup_of(context, row, kind):
     tuple of (str, str)
     """
     facts = row.facts
-    own = tuple(facts[name] for name in (*_IN_SETUP, "part", *_optics(kind)))
+    own = tuple(facts[name] for name in (*IN_SETUP, "part", *_optics(kind)))
     return context.lookup(
         ("setup", kind.name, row.camera, row.geometry, row.recipe, own),
         lambda: _setup(context, row, kind),
@@ -62,7 +56,7 @@ def _setup(context, row, kind):
     values = [
         ("camera", row.camera),
         ("size", "{1}x{0}".format(*geometry["shape"])),
-        *((name, spelled(context, name, row.facts[name])) for name in _IN_SETUP if name in by),
+        *((name, spelled(context, name, row.facts[name])) for name in IN_SETUP if name in by),
         *((name, row.facts[name]) for name in _optics(kind) if row.facts[name]),
         ("part", row.facts["part"]),
         ("layout", _layout(context, row)),
@@ -132,20 +126,20 @@ def about(context, rows, kind, *, night):
 
 def _middle(rows, name):
     """Return the median of what rows say, None where none says anything."""
-    values = [value for row in rows if (value := _number(row.facts[name])) is not None]
+    values = [value for row in rows if (value := number_of(row.facts[name])) is not None]
     if len(values) <= 1:
         return values[0] if values else None
     return float(median(values))
 
 
-def _number(value):
+def number_of(value):
     """Return what a row says as a number, None where it says none."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _longest(rows):
     """Return the longest exposure time of some rows, None where none says any."""
-    values = [value for row in rows if (value := _number(row.facts["exptime"])) is not None]
+    values = [value for row in rows if (value := number_of(row.facts["exptime"])) is not None]
     return max(values, default=None)
 
 
@@ -337,7 +331,7 @@ def degrees_apart(use, row):
     """Return by how many degrees a dark is warmer than a frame, None where nobody knows."""
     if not use.degrees:
         return None
-    return matching.degrees_apart(use.degrees, [_number(row.facts[name]) for name in _DEGREES])
+    return matching.degrees_apart(use.degrees, [number_of(row.facts[name]) for name in DEGREES])
 
 
 def _use(candidate, cut):
@@ -375,52 +369,11 @@ def step_of(context, kind, rows, night):
     -------
     ccdflow.run.job.Step
     """
-    return _shelves(context, kind).step(rows, night)
+    return shelves_of(context, kind).step(rows, night)
 
 
-def alike_of(row):
-    """Return all that decides which masters a frame takes, but exposure and temperature."""
-    return (row.night, row.camera, row.geometry, row.recipe, *_alike(row.facts))
-
-
-class StepsOfClass:
-    """The masters of frames of which `alike_of` says the same: only their darks may differ.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Planning
-    kinds : sequence of ccdflow.kinds.master.MasterKind
-        All their groups are known.
-    row : ccdflow.run.rows.Row
-        Of one of the frames.
-    """
-
-    def __init__(self, context, kinds, row):
-        names = ("shelves", *[kind.name for kind in kinds])
-        shelves = context.lookup(names, lambda: [_shelves(context, kind) for kind in kinds])
-        self._darks = next((each for each in shelves if each.kind.name == matching.DARK), None)
-        self._fixed = [None if each is self._darks else each.frame_step(row) for each in shelves]
-        self._dark_of = None if self._darks is None else self._darks.dark_steps(row)
-        self._known = {}
-
-    def dark(self, row):
-        """Return the `Step` that subtracts the dark of a frame, None where there is no such step.
-
-        It is the same object for all frames that have the same answer.
-        """
-        if self._darks is None:
-            return None
-        asked = _exposure(row.facts)
-        if asked not in self._known:
-            self._known[asked] = self._dark_of(tuple(map(_number, asked)))
-        return self._known[asked]
-
-    def all(self, dark):
-        """Return all steps, with one that `dark` returned among them."""
-        return tuple(dark if each is None else each for each in self._fixed)
-
-
-def _shelves(context, kind):
+def shelves_of(context, kind):
+    """Return the masters of a kind, to be asked which of them a frame takes."""
     return context.lookup(("shelf", kind.name), lambda: _Shelves(context, kind))
 
 
@@ -438,7 +391,7 @@ def passed_over(context, name, group, nights):
     """
     kind = context.chain.by_name(name)
     rows = [context.store.rows[file] for file in group.files]
-    return _shelves(context, kind).passed_over(rows, group.night, nights)
+    return shelves_of(context, kind).passed_over(rows, group.night, nights)
 
 
 # -- what becomes of them --------------------------------------------------------------------------

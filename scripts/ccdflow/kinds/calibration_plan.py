@@ -11,8 +11,67 @@ from dataclasses import dataclass, field
 
 from ccdflow.kinds import association, shutter_correction
 from ccdflow.kinds import detector as detectors
+from ccdflow.kinds.candidates import DARK
 from ccdflow.run.job import Group
-from ccdflow.run.rows import canonical_text, digest_of
+from ccdflow.run.rows import canonical_text, digest_of, picker
+
+# Frames of a night that agree in these take the same masters, but for the exposure of the dark.
+_alike = picker(
+    "type",
+    *association.IN_SETUP,
+    "part",
+    "setting",
+    "filter",
+    "grism",
+    "optics",
+    "datasec",
+    "trimsec",
+)
+_exposure = picker("exptime", *association.DEGREES)
+
+
+def alike_of(row):
+    """Return all that decides which masters a frame takes, but exposure and temperature."""
+    return (row.night, row.camera, row.geometry, row.recipe, *_alike(row.facts))
+
+
+class StepsOfClass:
+    """The masters of frames of which `alike_of` says the same: only their darks may differ.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    kinds : sequence of ccdflow.kinds.master.MasterKind
+        All their groups are known.
+    row : ccdflow.run.rows.Row
+        Of one of the frames.
+    """
+
+    def __init__(self, context, kinds, row):
+        names = ("shelves", *[kind.name for kind in kinds])
+        shelves = context.lookup(
+            names, lambda: [association.shelves_of(context, kind) for kind in kinds]
+        )
+        self._darks = next((each for each in shelves if each.kind.name == DARK), None)
+        self._fixed = [None if each is self._darks else each.frame_step(row) for each in shelves]
+        self._dark_of = None if self._darks is None else self._darks.dark_steps(row)
+        self._known = {}
+
+    def dark(self, row):
+        """Return the `Step` that subtracts the dark of a frame, None where there is no such step.
+
+        It is the same object for all frames that have the same answer.
+        """
+        if self._darks is None:
+            return None
+        asked = _exposure(row.facts)
+        if asked not in self._known:
+            self._known[asked] = self._dark_of(tuple(map(association.number_of, asked)))
+        return self._known[asked]
+
+    def all(self, dark):
+        """Return all steps, with one that `dark` returned among them."""
+        return tuple(dark if each is None else each for each in self._fixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +101,14 @@ class _Class:
 
     Attributes
     ----------
-    steps : ccdflow.kinds.association.StepsOfClass
+    steps : StepsOfClass
     pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
     ways : dict of int to _Way
         By the identity of the step that subtracts the dark.
     """
 
-    steps: association.StepsOfClass
+    steps: StepsOfClass
     pixels: tuple
     shared: tuple
     ways: dict = field(default_factory=dict)
@@ -81,7 +140,7 @@ class FramePlanner:
         frame : ccdflow.run.ledger.Record
             Of the reduced frame.
         """
-        alike = association.alike_of(row)
+        alike = alike_of(row)
         own = self._classes.get(alike)
         if own is None:
             own = self._classes[alike] = self._class(row)
@@ -109,7 +168,7 @@ class FramePlanner:
         measured = detectors.how_measured(context, row)
         pixels = detectors.pixels_for(context, row) + shutter_correction.map_for(context, row)
         return _Class(
-            association.StepsOfClass(context, self._kinds[type_], row),
+            StepsOfClass(context, self._kinds[type_], row),
             pixels,
             (*measured, *shutter_correction.how_corrected(context, row)),
         )

@@ -170,12 +170,22 @@ class Planning(Context):
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done."""
-        if product not in self.wanted or not self._is_asked_for(product):
+        if product not in self.wanted:
+            return None
+        if self.settings["types"] != "all" and not self._is_asked_for(product):
             return None
         job, before = self.jobs.get(product), self.ledger.get(product)
         if job is None:
             return before
-        return _same(before, job) or ledger.Record(product, job.kind, job.key)
+        return _same(before, job) or self._foretold(job)
+
+    def _foretold(self, job):
+        """Return the record that a new product will have; it is asked for ten times."""
+        name = ("foretold", job.product)
+        known = self._planned.get(name)
+        if known is None or known.key != job.key:
+            known = self._planned[name] = ledger.Record(job.product, job.kind, job.key)
+        return known
 
 
 def _same(before, job):
