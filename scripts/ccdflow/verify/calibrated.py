@@ -14,6 +14,7 @@ from ccdflow import paths
 from ccdflow.verify import calibrating, errors
 from ccdflow.verify.accounts import (
     CannotRemake,
+    NamedMaster,
     account_of_calibrated,
     as_plain,
     product_of,
@@ -39,6 +40,10 @@ _ADU = ("adu", "adus", "dn", "count", "counts")
 _ELECTRONS = ("electron", "electrons", "e-", "e")
 _TELLS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
 """Extensions, and the cards that are there only where they are."""
+_RENAMED = {
+    "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",
+    "RAWSATUR": "SATURATE", "RAWSATLV": "SATLEVEL",
+}  # fmt: skip
 _ROWS = 64
 # Adu by which the value of a full pixel is not certain from the cards.
 _SATURATION_DIGITS = 0.01
@@ -73,6 +78,10 @@ def verify_calibrated(headers, path, results):
     needed = [kind for kind, card in _TELLS if any(card in headers[hdu] for hdu in images)]
     check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
     files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
+    if "BPMIM" in headers[0]:
+        name = unquote(headers[0]["BPMIM"], errors="surrogateescape")
+        pixels = NamedMaster(name, headers[0]["BPMKEY"])
+        master_file(pixels, "measurement of bad pixels", results)
     pixels, largest, how = 0, 0.0, set()
     with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
         hdus = as_plain(opened)
@@ -103,6 +112,7 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     own, suffix = np.asarray(hdus[hdu].data), str(hdu) if hdu else ""
     _check_steps(header, image, account)
     _check_gain(header, headers[0], image, reduced, results)
+    _check_renamed(header, reduced)
     is_measured = "GAINMEAS" in headers[0]
     largest = _same_pixels(own, image, step_of(header), is_measured=is_measured)
     noise = errors.noise_of(
@@ -155,6 +165,13 @@ def _check_steps(header, image, account):
             raise Differs(f"{keyword} is not {name}")
     if image.converts and "GAIN" in header:
         same_figure(header, "GAIN", 1.0)
+
+
+def _check_renamed(header, reduced):
+    """Compare the cards that keep what the camera says of raw pixels under another name."""
+    for name, keyword in _RENAMED.items():
+        if name in header and name not in reduced:
+            same_text(header, name, reduced.get(keyword))
 
 
 def _check_gain(header, first, image, reduced, results):

@@ -25,6 +25,8 @@ _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
 _PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
 """Of an amplifier: where world coordinates are compared, as parts of its width and height."""
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
+_PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
+_STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
 _PIXEL = 0.11
 """Pixels by which coordinates of amplifiers that agree may differ."""
 
@@ -164,12 +166,27 @@ def _check_physical(header, raw, amplifier):
         same_figure(header, names[0], sign * offset + shift, least=1e-6)
 
 
+def _check_solutions(header, own, amplifier):
+    """Compare the cards of all solutions: pixels move with the image, steps may change sign."""
+    for keyword in header:
+        if (match := _PIXEL_CARD.fullmatch(keyword)) is not None:
+            sign, shift = _moved(amplifier)[int(match[1]) - 1]
+            before = own.get(keyword, 0.0)
+            if isinstance(before, int | float):
+                same_figure(header, keyword, sign * before + shift, least=_PIXEL)
+        elif _STEP_CARD.fullmatch(keyword) and keyword in own:
+            said, before = header[keyword], own[keyword]
+            if isinstance(before, int | float) and abs(said) != abs(before):
+                raise Differs(f"{keyword} is {before} in the raw frame, and its card has {said}")
+
+
 def _check_world(header, raw, amplifier):
     """Compare the world coordinates of some pixels with those that they have in the raw frame."""
-    if "CRPIX1" not in header and "CRVAL1" not in header:
-        return
     own = raw[amplifier.hdu]
     own = own if any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in own) else raw[0]
+    _check_solutions(header, own, amplifier)
+    if "CRPIX1" not in header and "CRVAL1" not in header:
+        return
     sizes = [amplifier.kept[axis].stop - amplifier.kept[axis].start for axis in (1, 0)]
     starts = [amplifier.kept[axis].start for axis in (1, 0)]
     pixels = np.floor(_PLACES * sizes) + starts + 1

@@ -31,7 +31,8 @@ _WORLD = (
     r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+|[AB]P?_\w+|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
 _ABOUT_RAW_PIXELS = (
-    r"\w*SEC_?\w*|RTDATSEC|[CR]OVER|ESO DET OUT\d+ .*|\w*(PRE|OVER)SC\w*|\w*OSCAN\w*|LT[VM].*"
+    r"(BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC\w*|[ABCDT]SEC_?(\d+|[A-Z]\d?)|RTDATSEC|[CR]OVER"
+    r"|ESO DET OUT\d+ .*|\w*(PRE|OVER)SC\w*|\w*OSCAN\w*|LT[VM].*"
     r"|\w*PSCAN\w*|[PO]VERS[XY]|N[PO]SC\w*|DATE"
 )
 _TILES = r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP|Z\w+"
@@ -80,7 +81,7 @@ class Origin:
 REDUCED = Origin(
     re.compile(
         f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}"
-        r"|CRPIX\d\w?|CRVAL\d\w?|CD\d_\d\w?|PC\d_\d\w?|CDELT\d\w?"
+        r"|CRPIX\d\w?|CD\d_\d\w?|PC\d_\d\w?|CDELT\d\w?"
     ),
     re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_PLACED}"),
     re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"),
