@@ -11,7 +11,7 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files import rawfile, whole
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import inventory, ledger, seal, session
+from ccdflow.run import headers, ledger, seal, session
 
 NIGHTS = ("2024-03-01", "2024-03-02")
 CONFIG = {"bias": {"minimum": 2}}
@@ -54,7 +54,7 @@ def test_nothing_is_opened_and_the_same_is_said(box, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("it was opened")
 
-    monkeypatch.setattr(inventory, "load_store", refuse)
+    monkeypatch.setattr(headers, "load_store", refuse)
     monkeypatch.setattr(ledger, "load", refuse)
     monkeypatch.setattr(rawfile, "open_raw", refuse)
     quick = session.start(box.values(), chain=kinds.CHAIN, dry=False, sealed=True)
