@@ -105,7 +105,7 @@ class Stamps(dict):
 
 
 @dataclass
-class Part:
+class ShortPlan:
     """The plan for new frames.
 
     Attributes
@@ -199,7 +199,7 @@ class Warm:
 
         Returns
         -------
-        Part
+        ShortPlan
 
         Raises
         ------
@@ -213,7 +213,9 @@ class Warm:
             raise NeedsAll
         self._take(rows, read)
         nights = {row.night for row in light}
-        part = Part(self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good))
+        part = ShortPlan(
+            self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good)
+        )
         kinds = [
             kind
             for kind in part.context.chain
@@ -294,7 +296,7 @@ class Warm:
 
         Parameters
         ----------
-        part : Part
+        part : ShortPlan
         cores : int
         on_done : callable
             Called with each record.
