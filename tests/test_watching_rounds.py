@@ -5,6 +5,7 @@ import gzip
 import os
 import shutil
 import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from workflow.sandbox import products
 
 from ccdflow import kinds, paths
 from ccdflow.files import whole
-from ccdflow.run import ledger, rawfolder, rows, session, table, watching, worker
+from ccdflow.run import arrivals, ledger, lock, rawfolder, rows, session, table, watching, worker
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}
@@ -322,3 +323,56 @@ def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, 
         assert not thread.is_alive()
     finally:
         gate.set()
+
+
+@dataclass
+class Clock:
+    """A time that stands still until it is set."""
+
+    now: float = 1e9
+
+    def monotonic(self):
+        return self.now
+
+
+@dataclass
+class Source:
+    """Tells of one frame once, then of nothing."""
+
+    names: set
+    way: str = arrivals.EVENTS
+    is_lost: bool = False
+
+    def news(self, seconds):
+        names, self.names = self.names, set()
+        return arrivals.News(complete=names)
+
+
+@pytest.mark.parametrize(("problem", "tries"), [("full", 2), ("busy", 4)])
+def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch, problem, tries):
+    clock, asked = Clock(), []
+    monkeypatch.setattr(watching, "time", clock)
+    shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
+
+    def fails(results):
+        asked.append(clock.now)
+        if problem == "busy":
+            raise lock.Busy("another run is at work here", file="x", remedy="wait")
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    monkeypatch.setattr(lock, "take", fails)
+    source = Source(set(LATE))
+    for clock.now in (1e9, 1e9 + 1, 1e9 + 2, 1e9 + 11):
+        night.watch._looked = clock.now
+        night.watch._step(source)
+    assert len(asked) == tries
+    monkeypatch.undo()
+    night.watch._not_before = 0.0
+    night.watch._step(source)
+    assert (night.results / "calibrated" / LATE[0]).is_file()
+
+
+def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(night):
+    night.watch._warm.reading = replace(night.watch._warm.reading, is_folding=True)
+    assert not night.arrive("SCIENCE_G1.fits", of=LATE[0]).is_short
+    assert night.arrive(*LATE).is_short

@@ -105,7 +105,7 @@ class Stamps(dict):
 
 
 @dataclass
-class Part:
+class ShortPlan:
     """The plan for new frames.
 
     Attributes
@@ -199,7 +199,7 @@ class Warm:
 
         Returns
         -------
-        Part
+        ShortPlan
 
         Raises
         ------
@@ -213,7 +213,9 @@ class Warm:
             raise NeedsAll
         self._take(rows, read)
         nights = {row.night for row in light}
-        part = Part(self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good))
+        part = ShortPlan(
+            self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good)
+        )
         kinds = [
             kind
             for kind in part.context.chain
@@ -230,8 +232,7 @@ class Warm:
     def _read(self, found):
         """Return the rows of raw frames, and the store that they were read into."""
         known = self.context.store.rows
-        if any(self._files.get(reduced(file), file) != file for file in found):
-            # Two raw files of one name.
+        if any(self._is_taken(file) for file in found):
             raise NeedsAll
         before = {file: known[file] for file in found if file in known}
         store = HeaderStore(rows=dict(before))
@@ -241,6 +242,15 @@ class Warm:
         if store.tracebacks or was_read:
             raise NeedsAll
         return rows, store
+
+    def _is_taken(self, file):
+        """Tell whether another raw file has the same product."""
+        product = reduced(file)
+        if self.reading.is_folding and product not in self._files:
+            # `A.fits` and `a.fits` are one product there.
+            folded = product.casefold()
+            return any(each.casefold() == folded for each in self._files)
+        return self._files.get(product, file) != file
 
     def _take(self, rows, read):
         """Put rows among those kept."""
@@ -286,7 +296,7 @@ class Warm:
 
         Parameters
         ----------
-        part : Part
+        part : ShortPlan
         cores : int
         on_done : callable
             Called with each record.

@@ -58,6 +58,8 @@ class Round:
         Frames that are still being written.
     is_short : bool
         Whether new frames alone were planned.
+    is_busy : bool
+        Whether the problem is that another run is at work.
     """
 
     records: list = field(default_factory=list)
@@ -65,6 +67,7 @@ class Round:
     problem: str = ""
     arriving: int = 0
     is_short: bool = False
+    is_busy: bool = False
 
     @property
     def is_made(self):
@@ -117,6 +120,8 @@ class Watch:
         self._looked, self._gone = 0.0, set()
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
+        # Files that no round has done yet; none is tried before this time.
+        self._untried, self._not_before = {}, 0.0
         # When a whole round is due, how long the last one took, and the last sign of life.
         self._due, self._took, self._moved = 0.0, 0.0, 0.0
         # Problems that were said, by what they are about; frames set aside that were named.
@@ -172,10 +177,11 @@ class Watch:
             found = self._look()
             if found is not None:
                 ready |= self._quiet.of(found)
-        ready = {file: at for file, at in ready.items() if self._seen.get(file) != at}
+        ready = {f: at for f, at in {**self._untried, **ready}.items() if self._seen.get(f) != at}
+        self._untried = ready
         if source.way == arrivals.POLLING:
             ready = self._answering(ready)
-        if ready or self._is_due():
+        if (ready or self._is_due()) and time.monotonic() >= self._not_before:
             self._wait_for(lambda: self.notice(ready))
         return found
 
@@ -294,7 +300,7 @@ class Watch:
         except warm.NeedsAll:
             return None
         except lock.Busy as error:
-            done.problem = error.reason
+            done.problem, done.is_busy = error.reason, True
         except (UserError, OSError) as error:
             done.problem = str(error)
         else:
@@ -325,6 +331,7 @@ class Watch:
         if done.problem:
             # The frames are new at the next look as well.
             self._warm, self._due = None, now + _PATIENCE
+            self._hold(done)
             return
         self._seen |= ready
         is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in done.records)
@@ -355,11 +362,17 @@ class Watch:
         self._complain(done.problem)
         if not done.problem:
             self._seen, self._gone = dict(found or {}), set()
+        self._hold(done)
         is_open = done.problem or done.arriving
         self._due = time.monotonic() + _PATIENCE if is_open else 0.0
         self._took = time.monotonic() - began
         self._show(done)
         return done
+
+    def _hold(self, done):
+        """Let some time pass after a problem; to ask for a lock costs nothing."""
+        is_long = done.problem and not done.is_busy
+        self._not_before = time.monotonic() + (_PATIENCE if is_long else 0.0)
 
     def _show(self, done):
         if done.is_made:
@@ -382,7 +395,7 @@ class Watch:
                 progress=lambda *_: self._note_life(),
             )  # fmt: skip
         except lock.Busy as error:
-            done.problem = error.reason
+            done.problem, done.is_busy = error.reason, True
             return
         try:
             self._work(running, done)
