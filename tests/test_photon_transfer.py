@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ccdflow.detector.bias_figures import read_noise
 from ccdflow.detector.photon_transfer import (
     Gain,
     combine_gains,
@@ -49,6 +50,33 @@ def test_gain_is_right_within_two_errors_in_95_of_100_seeds():
     assert (np.abs(pulls) < 2).sum() >= 95
     assert np.abs(pulls.mean()) < 0.3
     assert 0.8 < pulls.std() < 1.2
+
+
+@pytest.mark.torture
+def test_two_errors_hold_gain_and_read_noise_as_often_as_those_of_a_normal_distribution():
+    of_gain, of_noise = [], []
+    for gain, noise in (*CAMERAS, (0.25, 3.0), (3.0, 4.0)):
+        truth = np.hypot(noise, gain * 12**-0.5)
+        for seed in range(400):
+            rng = np.random.default_rng(seed + int(1e8 * gain))
+            bias = np.rint(rng.normal(1000.3, noise / gain, (6, *SHAPE)))
+            measured, level = read_noise(bias), bias.mean(axis=0) - 1000.3
+            levels = ((20_000, 21_000, 19_000), (30_000, 29_000, 31_500))
+            own = [
+                measure_gain(
+                    flats(rng, gain=gain, read_noise=noise, electrons=each) - level,
+                    measured.value,
+                    measured.error,
+                )
+                for each in levels
+            ]
+            value, error = combine_gains(own)
+            of_gain.append((value - gain) / error)
+            error = np.hypot(measured.error * value, measured.value * error)
+            of_noise.append((measured.value * value - truth) / error)
+    for pulls in (np.array(of_gain), np.array(of_noise)):
+        assert 0.94 < (np.abs(pulls) < 2).mean() < 0.975
+        assert abs(pulls.mean()) < 0.1
 
 
 def test_gains_that_came_out_low_do_not_draw_the_mean():
