@@ -187,24 +187,33 @@ def test_a_link_that_leads_nowhere_any_more_is_known_by_its_name_alone(box):
 # -- results that may not be read ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", ["reduced/sub", "combined/2024-03-01", "nights/2024-03-01"])
+@pytest.mark.parametrize(
+    "folder", ["reduced/sub", "combined/2024-03-01", "nights/2024-03-01", "nights"]
+)
 def test_a_folder_of_products_that_may_not_be_read(box, folder, monkeypatch):
     """It is named, its products stay as they are, and the rest is made."""
     box.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL)
     box.run()
     before = products(box.results)
-    scandir = os.scandir
+    scandir, stat = os.scandir, os.stat
 
     def refused(path):
         if str(path).endswith(f"results/{folder}"):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
+    def unknown(path, **options):
+        # Without permission to look into a folder nothing in it can be looked at.
+        if folder == "nights" and f"results/{folder}/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
     box.put("sub/c.fits.gz", 21, camera="alpha", size=SMALL, night="2024-03-02")
     box.put("d.fits.gz", 22, camera="alpha", size=SMALL, night="2024-03-03")
     (box.raw / "sub/b.fits.gz").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", refused)
+        patch.setattr(os, "stat", unknown)
         outcome = box.run()
     assert outcome.status == 0
     line = f"{box.results / folder}/: cannot be read (Permission denied); its products were not"

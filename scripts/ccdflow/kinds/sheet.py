@@ -207,5 +207,6 @@ def _scan(folder):
 def _time_of(folder):
     try:
         return folder.stat().st_mtime_ns
-    except FileNotFoundError:
+    except OSError:
+        # Of a folder that may not be looked into the plan makes nothing, and the run says so.
         return 0
