@@ -71,6 +71,11 @@ NEW_CARDS = {"OSCAXIS", "AMPHDU", "AMPFLIP", "AMPSAT", "CCDPVER", "NINVALID", "C
 # What an older version did not make, or made of another version.
 PAGES = {
     *(f"nights/2024-03-0{day}/{name}" for day in (1, 2) for name in ("report.html", "frames.json")),
+    *(
+        f"nights/2024-03-0{day}/{name}.png"
+        for day in (1, 2)
+        for name in ("before_after", "bias_quality")
+    ),
     "report.html",
 }
 NEW = PAGES | {

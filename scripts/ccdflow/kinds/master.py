@@ -64,7 +64,7 @@ class MasterKind(Kind):
     todo = "make"
     place = "combined/"
     reach = MASTERS
-    header = 2
+    header = 3
 
     @property
     def one(self):
