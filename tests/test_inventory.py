@@ -11,6 +11,7 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
+from ccdflow.kinds import frame as frame_kind
 from ccdflow.run import headers, inventory, rawfolder, rawnames, session, table
 from ccdflow.run.headers import HeaderStore, load_store
 
@@ -355,3 +356,42 @@ def test_capitals_are_told_from_small_letters_here(box):
     (box.results / ".CCDFLOW").symlink_to(".ccdflow")
     (box.results / ".ccdflow/LOCK").symlink_to("lock")
     assert rawnames.is_folding(box.results)
+
+
+# -- verdicts of a job ---------------------------------------------------------------------------
+
+
+def test_an_unforeseen_error_of_a_job_is_a_verdict_when_it_comes_twice(box, monkeypatch):
+    box.run()
+    (box.results / "reduced/n1/alpha1.fits").unlink()
+
+    def broken(context, job, row, raw):
+        raise ValueError("a fault of the moment")
+
+    monkeypatch.setattr(frame_kind, "_reduce", broken)
+    for attempts in (1, 1, 0):
+        outcome = box.run()
+        assert [job for job in outcome.jobs if job.startswith("reduced/")] == [
+            "reduced/n1/alpha1.fits"
+        ] * attempts
+        row = load_store(box.results).rows["n1/alpha1.fits.gz"]
+        assert (row.status, "a fault of the moment" in row.reason) == ("set aside", True)
+    monkeypatch.undo()
+    assert box.run().jobs == []
+    os.utime(box.raw / "n1/alpha1.fits.gz")
+    box.run()
+    assert (box.results / "reduced/n1/alpha1.fits").is_file()
+
+
+def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(box, monkeypatch):
+    expected = box.run() and {
+        path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")
+    }
+    (box.results / "reduced/n1/alpha1.fits").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(frame_kind, "_reduce", lambda *_: 1 / 0)
+        box.run()
+    assert "reduced/n1/alpha1.fits" in box.run().jobs
+    found = {path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")}
+    assert found == expected
+    assert box.run().jobs == []

@@ -351,7 +351,7 @@ def reduce_frame(context, job):
             raise
         tracebacks.write(context.results, row.file, error)
         reason = rawfile.unforeseen(row.file, error).reason
-        return replace(record, status=ledger.SET_ASIDE, reason=reason)
+        return replace(record, status=ledger.SET_ASIDE, reason=reason, data={"unforeseen": True})
     return replace(
         record,
         stamp=ledger.stamp_of(target),

@@ -11,7 +11,7 @@ from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.recipe import ReductionRecipe
 from ccdflow.files import notes, whole
-from ccdflow.run.rows import FACTS, OWN, Facts, Row, digest
+from ccdflow.run.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
 from ccdflow.run.table import TABLE, write_table
 
 # Raise it when a change to the reading of headers alters what the table says.
@@ -31,12 +31,15 @@ class HeaderStore:
         Size and times of ``inventory.csv`` when it was last known to say what the rows say.
     saved : dict of str to Row
         The rows as they are on the disk.
+    verdicts : dict of str to str
+        Why files were set aside when the store was loaded, or by a job since.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
     shared: dict[str, dict] = field(default_factory=dict)
     table: tuple = ()
     saved: dict[str, Row] = field(default_factory=dict, compare=False)
+    verdicts: dict[str, str] = field(default_factory=dict, compare=False)
 
     # What was raised, and not foreseen, while a file was read.
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
@@ -96,6 +99,8 @@ def load_store(results):
         )
         store.add(Row(file, OLDER if is_older else tuple(stamp), facts, *rest))
     store.saved = {} if is_older else dict(store.rows)
+    aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
+    store.verdicts = {row.file: row.reason for row in aside}
     return store
 
 
