@@ -33,7 +33,7 @@ def or_stop(check, argument):
     try:
         return check(argument)
     except UserError as error:
-        steward.stop(messages.line_of(error, host.given(workflow)))
+        host.stop(messages.line_of(error, host.given(workflow)))
 
 
 or_stop(host.check, workflow)
@@ -72,7 +72,7 @@ def begin():
             host.end_marks(workflow)
         RUN.begin(host.read(workflow, sys.argv))
     except UserError as error:
-        steward.stop(RUN.line_of(error))
+        host.stop(RUN.line_of(error))
     for handler in snakemake_logger.handlers:
         if type(handler) is not logging.FileHandler:
             handler.addFilter(is_no_crash)
@@ -90,7 +90,7 @@ def wanted(wildcards):
     if RUN.targets:
         return RUN.targets
     if (why := RUN.end()) and not RUN.host.is_dry:
-        steward.stop(why)
+        host.stop(why)
     return [RESULTS if Path(RESULTS).is_dir() else str(SNAKEFILE)]
 
 
@@ -133,7 +133,7 @@ def end_as_module():
     """End the run as `onsuccess` and `onerror` do: Snakemake does not call a module's."""
     RUN.make_the_rest()
     if why := RUN.end():
-        steward.stop(why)
+        host.stop(why)
 
 
 def end_after_a_crash():

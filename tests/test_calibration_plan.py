@@ -6,7 +6,7 @@ from dataclasses import replace
 import small_chain
 from small_frames import begin
 
-from ccdflow.kinds import science
+from ccdflow.kinds import calibration, science
 from ccdflow.kinds.calibration_plan import StepsOfClass
 from ccdflow.run import plan
 from ccdflow.run.context import Context, Planning
@@ -49,7 +49,7 @@ def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
         kinds = science.SCIENCE.steps_for(planning, row.facts["type"])
         alone = StepsOfClass(planning, kinds, row)
         assert group.steps == alone.all(alone.dark(row))
-        own = science.Calibration(planning, group)
+        own = calibration.Calibration(planning, group)
         assert job.key == digest(own.basis)
         found.add((tuple(sorted(own.uses)), own.grade))
     # Frames with and without each master, of all grades.

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,31 @@ def test_constants_of_all_are_defined_once():
                 assert abs(node.value - robust.MAD_TO_SIGMA) > 1e-4, f"{path}:{node.lineno}"
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 assert node.id not in bits, f"{path}:{node.lineno}"
+
+
+def trees():
+    """Return (path, text, syntax tree) of each module of `scripts/`."""
+    texts = {path: path.read_text("utf-8") for path in sorted((ROOT / "scripts").rglob("*.py"))}
+    return [(path, text, ast.parse(text)) for path, text in texts.items()]
+
+
+def test_no_two_modules_have_a_class_of_one_name():
+    names = Counter(
+        node.name for _, _, tree in trees() for node in tree.body if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_module_and_no_function_is_long():
+    """A module has at most 500 lines; a function 50 of code, its docstring not counted."""
+    long = [path.name for path, text, _ in trees() if text.count("\n") > 500]
+    for path, text, tree in trees():
+        lines = text.splitlines()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                own = lines[body[0].lineno - 1 : node.end_lineno] if body else []
+                own = [line for line in own if line.strip() and not line.strip().startswith("#")]
+                if len(own) > 50:
+                    long.append(f"{path.name}: {node.name}")
+    assert long == []

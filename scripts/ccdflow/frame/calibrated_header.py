@@ -142,7 +142,21 @@ def say_of_image(cards, calibration, figures):
     ):
         if figures.get(name) is not None:
             cards.set(keyword, _short(figures[name]), comment)
-    readouts = calibration.readouts
+    _say_of_amplifiers(cards, calibration.readouts, figures, unit)
+    for keyword, bit in (
+        ("NSAT", bits.SATURATED),
+        ("NHOT", bits.HOT),
+        ("NUNCAL", bits.UNCALIBRATED),
+    ):
+        if "flags" in figures:
+            cards.set(keyword, int(figures["flags"][bit]), f"pixels {_SHORT_MEANING[bit]}")
+    if "cosmics_kept" in figures:
+        cards.set("NCOSMIC", int(figures["flags"][bits.COSMIC]), "pixels hit by cosmic rays")
+        said = "found" if figures["cosmics_kept"] else "discarded"
+        cards.set("COSMICS", said, "discarded: too many pixels of stars were flagged")
+
+
+def _say_of_amplifiers(cards, readouts, figures, unit):
     for number, readout in enumerate(readouts, start=1):
         if readout.measured_gain is not None:
             keyword = "GAINMEAS" if len(readouts) == 1 else f"GAINME{number:02d}"
@@ -162,17 +176,6 @@ def say_of_image(cards, calibration, figures):
     for number, noise in enumerate(levels, start=1):
         keyword = "OSCNOISE" if len(levels) == 1 else f"OSCNOI{number:02d}"
         cards.set(keyword, _short(noise), f"[{unit}] of a row's level, before flat")
-    for keyword, bit in (
-        ("NSAT", bits.SATURATED),
-        ("NHOT", bits.HOT),
-        ("NUNCAL", bits.UNCALIBRATED),
-    ):
-        if "flags" in figures:
-            cards.set(keyword, int(figures["flags"][bit]), f"pixels {_SHORT_MEANING[bit]}")
-    if "cosmics_kept" in figures:
-        cards.set("NCOSMIC", int(figures["flags"][bits.COSMIC]), "pixels hit by cosmic rays")
-        said = "found" if figures["cosmics_kept"] else "discarded"
-        cards.set("COSMICS", said, "discarded: too many pixels of stars were flagged")
 
 
 def _rename(cards, converted):

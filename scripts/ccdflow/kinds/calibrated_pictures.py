@@ -11,10 +11,11 @@ import numpy as np
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import picture
+from ccdflow.kinds.calibration import Calibration
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.picture import NightPicture
-from ccdflow.kinds.science import SCIENCE, Calibration
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.values import Picture, Section
 from ccdflow.pages.words import figure, with_error

@@ -122,7 +122,7 @@ class FramePlanner:
     planner : ccdflow.run.plan.Planner
     kind : ccdflow.kinds.science.Science
     calibration : type
-        `ccdflow.kinds.science.Calibration`.
+        `ccdflow.kinds.calibration.Calibration`.
     """
 
     def __init__(self, planner, kind, calibration):
@@ -201,7 +201,7 @@ class Likewise:
 
     Parameters
     ----------
-    calibration : ccdflow.kinds.science.Calibration
+    calibration : ccdflow.kinds.calibration.Calibration
         Of one of them.
     """
 

@@ -16,8 +16,9 @@ from ccdflow.frame.calibrated import calibrate_file
 from ccdflow.frame.chain import AppliedMaster, MasterChain
 from ccdflow.frame.masters import MasterStore
 from ccdflow.kinds import applying
+from ccdflow.kinds.calibration import Calibration
 from ccdflow.kinds.matching import is_same_exposure
-from ccdflow.kinds.science import SCIENCE, Calibration
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.calibratedpictures import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA
 from ccdflow.run.context import reduced

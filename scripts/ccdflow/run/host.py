@@ -7,7 +7,9 @@ lacks.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,3 +181,10 @@ def is_module(workflow, snakefile):
     A Snakefile that is a link is none: its folder counts, not the folder that it leads to.
     """
     return Path(workflow.basedir).resolve() != Path(snakefile).parent.resolve()
+
+
+def stop(error, *, status=1):
+    """End the process with one line: Snakemake would show the place in the Snakefile."""
+    print(f"ccdflow: {error}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)

@@ -494,10 +494,3 @@ class Steward:
         is_frame = job.kind == self.chain.first.name
         products, raw = self._view.older(job, self.raw_frame(product) if is_frame else None)
         return [f"{self.results}/{need}" for need in products] + raw, self._view.newer(job)
-
-
-def stop(error, *, status=1):
-    """End the process with one line: Snakemake would show the place in the Snakefile."""
-    print(f"ccdflow: {error}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(status)
