@@ -1,5 +1,8 @@
 """Products made again by ccdproc from their own headers: `snakemake verify` (docs/verify.md)."""
 
+from ccdflow import commandline
+from ccdflow.kinds.verification import noted
+
 
 rule verify:
     """Products, and what their headers name -> verification.csv. It makes no product."""
@@ -12,11 +15,8 @@ rule verify:
         every=SETTINGS["verify_all"],
     run:
         # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
-        from ccdflow import commandline
-        from ccdflow.kinds.verification import noted
-        from ccdflow.verify import command
+        from ccdflow.verify.command import said_of
 
-        how = {"every": params.every, "threads": threads}
-        verify = partial(command.said_of, *params.folders, noted=noted(RESULTS), **how)
-        if commandline.run(lambda _: verify(), lambda _: None):
+        verify = partial(said_of, *params.folders, every=params.every, threads=threads)
+        if commandline.run(lambda _: verify(noted=noted(RESULTS)), lambda _: None):
             raise WorkflowError("not all products are verified: see the lines above")
