@@ -29,7 +29,7 @@ def box(tmp_path, monkeypatch):
     return made
 
 
-def check_rest(box, file, reason, *, folder=""):
+def check_rest(box, file, reason, *, is_tried_again=False):
     """All else is made, the odd one is a row with its reason, and then nothing is to do."""
     outcome = box.run()
     assert outcome.status == 0
@@ -39,6 +39,9 @@ def check_rest(box, file, reason, *, folder=""):
     row = load_store(box.results).rows[file]
     assert row.shown[0] == "set aside"
     assert reason in row.shown[1]
+    if is_tried_again:
+        assert paths.reduced(file) in box.run().jobs
+        assert load_store(box.results).rows[file].shown == row.shown
     assert box.run().jobs == []
     table = read_table(box.results / "inventory.csv").set_index("file")
     assert table.loc[shown_name(file), "status"] == "set aside"
@@ -242,7 +245,8 @@ def test_whatever_reading_raises_costs_one_frame(box, kind, place, monkeypatch):
     if kind is OSError and place == "opening":
         check_rest(box, "odd.fits.gz", "cannot be read (why)")
         return
-    check_rest(box, "odd.fits.gz", f"not foreseen ({kind.__name__}")
+    reason, is_tried_again = f"not foreseen ({kind.__name__}", place == "pixels"
+    check_rest(box, "odd.fits.gz", reason, is_tried_again=is_tried_again)
     logs = list((box.results / paths.FAILED_READS).glob("*.log"))
     assert len(logs) == 1
     assert "Traceback" in logs[0].read_text()
