@@ -395,3 +395,23 @@ def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(box, monkeypa
     found = {path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")}
     assert found == expected
     assert box.run().jobs == []
+
+
+# -- small pictures ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
+def test_a_small_picture_that_is_damaged_in_place_is_made_again(box, how):
+    """Its folder's time tells nothing of a file that is written over."""
+    box.run()
+    path = next((box.results / "nights").rglob("frames/reduced*alpha1*.png"))
+    sound = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(sound[:99] if how == "cut" else sound[:70] + b"\0" + sound[71:])
+    assert [job for job in box.run().jobs if job.endswith("frames.json")] == [
+        "nights/2024-03-01/frames.json"
+    ]
+    assert path.read_bytes() == sound
+    assert box.run().jobs == []

@@ -7,9 +7,11 @@ import os
 import zlib
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
+from ccdflow.files import whole
 from ccdflow.frame.small import small_image, step_of
 from ccdflow.kinds.frame import FRAME, shown_nights
 from ccdflow.kinds.picture import NightPicture
@@ -19,7 +21,7 @@ from ccdflow.kinds.small_pictures import first_image, is_drawn, take
 from ccdflow.kinds.writing import write_text
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.rows import OK
+from ccdflow.run.rows import OK, digest
 
 _LIGHT = ("science",)
 
@@ -55,22 +57,22 @@ class Sheet(NightPicture):
         return [*FRAME.shown(context, night), *(group.product for group in groups)]
 
     def _is_whole(self, context, product):
-        """Tell whether the pictures of a list are there; their folder's time says it for most."""
+        """Tell whether the pictures of a list are as it names them."""
         record = context.ledger.get(product)
         if record is None or record.status != ledger.MADE:
             return True
         folder = _folder(context, product)
-        time = _time_of(folder)
-        if time == record.data.get("folder"):
+        stamps = _stamps_of(folder)
+        if stamps == record.data.get("pictures"):
             return True
         try:
-            found = json.loads((context.results / product).read_bytes())
-        except (OSError, ValueError):
+            listed = json.loads((context.results / product).read_bytes())["files"]
+            found = {entry.name: _sum_of(Path(entry.path).read_bytes()) for entry in _scan(folder)}
+        except (OSError, ValueError, KeyError):
             return False
-        sizes = {each.name: each.stat().st_size for each in _scan(folder)}
-        if sizes != {name: size for name, (size, _) in found["files"].items()}:
+        if found != listed:
             return False
-        data = {**record.data, "folder": time}
+        data = {**record.data, "pictures": stamps}
         context.ledger[product] = replace(record, basis=dict(record.basis), data=data)
         return True
 
@@ -157,7 +159,7 @@ def write_sheet(context, job):
             unit = context.outcome(product).data.get("unit", "adu")
             shown, content = take(context, row, product, key, unit)
             name = paths.small_picture(job.night, product).rpartition("/")[2]
-            files[name] = [len(content), zlib.crc32(content)]
+            files[name] = _sum_of(content)
             pictures.append({"product": product, "file": name, **asdict(shown)})
         frames[row.file] = {
             "pictures": pictures,
@@ -165,11 +167,11 @@ def write_sheet(context, job):
         }
     folder = _folder(context, job.product)
     for entry in _scan(folder):
-        if entry.name not in files and not entry.name.startswith("."):
+        if entry.name not in files:
             os.unlink(entry.path)  # noqa: PTH108
     text = json.dumps({"frames": frames, "files": files}, separators=(",", ":"))
     record = write_text(context, job, basis, text)
-    return replace(record, data={"folder": _time_of(folder)})
+    return replace(record, data={"pictures": _stamps_of(folder)})
 
 
 def _width(context, row, product, key, before):
@@ -196,17 +198,24 @@ def _folder(context, product):
     return (context.results / product).with_name(paths.SMALL)
 
 
+def _sum_of(content):
+    return [len(content), zlib.crc32(content)]
+
+
 def _scan(folder):
+    """Return the entries of the pictures in a folder."""
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except FileNotFoundError:
         return []
 
 
-def _time_of(folder):
+def _stamps_of(folder):
+    """Return a hash of names, sizes and times of the pictures in a folder."""
     try:
-        return folder.stat().st_mtime_ns
+        found = [[entry.name, *whole.stamp_of(entry.path)] for entry in _scan(folder)]
     except OSError:
         # Of a folder that may not be looked into the plan makes nothing, and the run says so.
-        return 0
+        return ""
+    return digest(sorted(found))
