@@ -6,7 +6,9 @@ import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from snakemake.cli import parse_args
 
 from ccdflow import commandline
@@ -164,3 +166,21 @@ def test_the_demo_opens_its_page_only_where_somebody_says_so(
     monkeypatch.undo()
     assert (is_open, seen) == (opened, [index.as_uri()] * opened)
     assert demo.offer(tmp_path / "none.html") is False
+
+
+@pytest.mark.parametrize("content", ["text", "nothing", "cube", "absent"])
+@pytest.mark.parametrize(
+    ("name", "words"), [("combine", ["out=x.fits"]), ("calibrate", ["out=x"]), ("explain", [])]
+)
+def test_what_is_no_frame_is_one_line_with_a_remedy(tmp_path, capsys, name, words, content):
+    path = tmp_path / "odd.fits"
+    if content == "cube":
+        fits.PrimaryHDU(np.zeros((2, 3, 4), "f4")).writeto(path)
+    elif content != "absent":
+        path.write_text("no frame\n" * 99 if content == "text" else "")
+    words = [word.replace("=", f"={tmp_path}/") for word in words]
+    assert importlib.import_module(name).main([*words, str(path)])
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "odd.fits" in last
+    assert "raw folder" not in last
+    assert "; " in last

@@ -270,7 +270,7 @@ def plain(text):
 
 
 def folded(name):
-    """Return what of a name in a path no capitals change: some file systems do not tell them.
+    """Return a name in a path in small letters: some file systems do not tell capitals.
 
     >>> folded("flat_R") == folded("flat_r"), folded("g 1") == folded("g_1")
     (True, True)

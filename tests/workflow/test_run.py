@@ -413,7 +413,8 @@ def test_a_missing_raw_folder_is_one_line(run_workflow, tmp_path):
     line = refused(run_workflow(tmp_path / "nowhere", tmp_path / "results"))
     assert line == (
         "--config raw: there is no such folder"
-        f" (found '{tmp_path}/nowhere'); give your folder of raw frames: --config raw=FOLDER"
+        f" (found '{tmp_path}/nowhere'); give your folder of raw frames: raw=FOLDER"
+        " (snakemake: --config raw=FOLDER)"
     )
 
 

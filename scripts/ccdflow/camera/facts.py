@@ -70,7 +70,7 @@ PART = (
     "DETECTOR", "DETNAM", "DETID", "CHIPID", "CHIP", "CCDNAME", "CCDID", "AMPNAME", "AMPLIST",
     "CCDSEC", "DETSEC", "CRVAL1U", "CRVAL2U",
 )  # fmt: skip
-# Numbers that the header of the product is made of: whether they can be read is said in the row.
+# Cards that become part of the product's header; the row tells which of them are unreadable.
 _PLACEMENT = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
 
 

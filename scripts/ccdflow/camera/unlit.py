@@ -19,8 +19,8 @@ _CHIP = {"columns": ("DNAXIS1", "ESO DET CHIP1 NX"), "rows": ("DNAXIS2", "ESO DE
 def without_unlit(axes, headers, index, claimed, findings):
     """The axes without dark ranges that must be detector which no light reaches, as beside a slit.
 
-    That are ranges that take more of the axis than overscan does, and those on an axis that has no
-    more pixels than the chip, as far as cards tell; but not where the header's data leave them out.
+    Dark ranges count as unlit where they are wider than an overscan can be, or where the frame is
+    no longer than the chip, as far as cards tell; not where the header leaves them out of its data.
     """
     kept = []
     for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
 
 from ccdflow.errors import FrameError
 
 OPEN_FILES = 200  # files of more members are opened for each read: descriptors are limited
+
+_REDUCED = "give reduced frames, as ccdflow writes them"
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,27 @@ def locate(path, *, hdu=0, mask=False):
         with Path(path).open("rb") as file:
             header, offset = _find_hdu(file, hdu)
             size = file.seek(0, os.SEEK_END)
-    except (OSError, EOFError) as error:
-        raise FrameError(f"cannot be combined: {error}", file=path) from error
+    except OSError as error:
+        reason = f"cannot be combined: it cannot be read ({error.strerror or error})"
+        raise FrameError(reason, file=path, remedy="check its name and its disk") from error
+    except EOFError as error:
+        raise FrameError(f"cannot be combined: {error}", file=path, remedy=_REDUCED) from error
+    except (ValueError, KeyError, TypeError, VerifyError) as error:
+        raise FrameError(
+            "cannot be combined: not a FITS file", file=path, remedy=_REDUCED
+        ) from error
     allowed = {8: "u1", 16: ">i2"} if mask else {-32: ">f4", -64: ">f8"}
-    if header.get("NAXIS") != 2 or header["BITPIX"] not in allowed:
+    is_flat = header.get("NAXIS") == 2
+    if not is_flat or header.get("BITPIX") not in allowed:
         kind = "mask of uint8 or int16" if mask else "image of float32 or float64 pixels"
+        keyword = "BITPIX" if is_flat else "NAXIS"
         raise FrameError(
             f"cannot be combined: not a two-dimensional {kind}",
             file=path,
-            keyword="BITPIX",
-            value=header.get("BITPIX"),
+            keyword=keyword,
+            value=header.get(keyword),
+            allowed=", ".join(map(str, allowed)) if is_flat else 2,
+            remedy=_REDUCED,
         )
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
         raise FrameError("cannot be combined: the pixels are scaled", file=path, keyword="BSCALE")

@@ -34,7 +34,7 @@ _MOSTLY, _FEWEST = 0.5, 3
 # Pixels from a star to where the sky beside it is taken.
 _BESIDE = 6
 _ROUND = np.ones((3, 3), bool)
-# Errors by which a hit in a star is above what a star may be.
+# A hit inside a star must exceed the star's profile by this many errors.
 _ABOVE = 4.0
 # Stars of a smaller FWHM are compared with their own profile, and the limit on that contrast.
 _UNDERSAMPLED, _OF_PROFILE, _PROFILE_SIZE = 2.5, 0.3, 7

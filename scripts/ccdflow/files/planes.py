@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.errors import DamagedError
+from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import checksum, promised, whole
 from ccdflow.files.cards import card_value
 from ccdflow.files.headertext import CardList
 
 BLOCK = promised.BLOCK
 _HEADER_BYTES = 1 << 14
+_GIVE = "give a product of ccdflow, or make it again"
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ def read_units(path, *, name=None):
 def _unit(file, start, name):
     text = b""
     file.seek(start)
+    if not start and file.read(6) != b"SIMPLE":
+        raise DamagedError("not a FITS file", file=name, remedy=_GIVE)
+    file.seek(start)
     while (end := _end_of_header(text)) is None:
         more = file.read(_HEADER_BYTES)
         if not more:
@@ -111,7 +115,12 @@ def _unit(file, start, name):
             allowed="a product of ccdflow, plain pixels",
             remedy="make it again",
         )
-    shape = promised.image_shape(header, name)
+    try:
+        shape = promised.image_shape(header, name)
+    except FrameError as error:
+        raise DamagedError(
+            error.problem, file=name, keyword=error.keyword, value=error.value, remedy=_GIVE
+        ) from error
     return Unit(header, cards, start + end, shape, promised.DTYPES[header["BITPIX"]])
 
 

@@ -160,7 +160,7 @@ class Calibration:
                 [kind, use.scale, use.lag, self.degrees(use), use.grade, list(use.remarks)]
                 for kind, use in self.uses.items()
             ],
-            # What else there is changes no pixel; a frame that is refused says it.
+            # Reasons change no pixel; only a refused frame shows them.
             "missing": self.missing if self.is_refused else sorted(self.missing),
             "settings": {**{name: self.settings[name] for name in names}, **packing},
         }

@@ -29,7 +29,7 @@ def select_frames(context, found, choose):
     flags = [record.data.get("flags", {}) for _, record in found]
     if not any(flags):
         return select([record.data.get("statistics") or [] for _, record in found], choose)
-    # What all frames have is the detector's; what some have is theirs.
+    # A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
     common = set.intersection(*map(set, flags))
     left_out = {
         index: choosing.LeftOut(

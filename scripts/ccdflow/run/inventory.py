@@ -259,8 +259,8 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         tracebacks[file] = text_of(file, error)
         row = replace(row, status=SET_ASIDE, reason=rawfile.unforeseen(file, error).reason)
     if _is_young(row.stamp, now, settings) or _is_first_verdict(before, row):
-        # What is still written to it may leave its times as they are, and what was misread once
-        # is no verdict: it is read once more.
+        # A file that is still being written may keep its times, and one failed reading proves
+        # nothing: the next run reads it again.
         row = replace(row, stamp=())
     return row, geometry, recipe
 
@@ -282,7 +282,7 @@ def _checked(raw, layout, before, row, now, settings):
 
 
 def _is_first_verdict(before, row):
-    """Tell whether a file is set aside for what no reading before has said."""
+    """Tell whether this is the first reading that sets the file aside for this reason."""
     if row.status != SET_ASIDE:
         return False
     return (

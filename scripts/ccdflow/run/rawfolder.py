@@ -64,7 +64,7 @@ def look_through(raw):
             keyword="raw",
             value=str(raw),
             allowed="a folder with *.fits, *.fit, *.fts files, with .gz, .fz, .bz2, .xz or without",
-            remedy="give your folder of raw frames: --config raw=FOLDER",
+            remedy="give your folder of raw frames: raw=FOLDER (snakemake: --config raw=FOLDER)",
         )
     return dict(sorted(found.items())), problems
 
@@ -75,7 +75,7 @@ def _no_raw_folder(raw, problem):
         file="config/config.yaml",
         keyword="raw",
         value=str(raw),
-        remedy="give your folder of raw frames: --config raw=FOLDER",
+        remedy="give your folder of raw frames: raw=FOLDER (snakemake: --config raw=FOLDER)",
     )
 
 

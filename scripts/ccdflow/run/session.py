@@ -328,7 +328,7 @@ def _finish(session):
         if session.lock is not None:
             moved = list(filter(None, [lock.moved_line(session.lock, context.results)]))
         _take_in(session)
-    # The ledger has what the jobs came to; their records are removed.
+    # The ledger now holds the jobs' results.
     ended = replace(context, jobs={}, elsewhere={})
     # Jobs whose sources went with the folder failed for that alone: one line says it.
     said = moved + closing_lines(ended, () if moved else session.failed, session.left)
