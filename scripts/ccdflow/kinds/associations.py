@@ -7,6 +7,7 @@ import pandas as pd
 from ccdflow import paths
 from ccdflow.kinds import association, coverage, plan_words, planned
 from ccdflow.kinds.association import taken, why_missing
+from ccdflow.kinds.calibration import Calibration
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, write_text
@@ -248,7 +249,12 @@ def _sources(context):
 
 def _is_refused(context, group):
     record = context.outcome(group.product)
-    return record is not None and record.status == ledger.REFUSED
+    if record is None:
+        return False
+    if SCIENCE.configuration(context)["missing"] == "refuse" and not record.content:
+        # While planning nobody has tried to make it yet.
+        return record.status == ledger.REFUSED or Calibration(context, group).is_refused
+    return record.status == ledger.REFUSED
 
 
 def _digests(context, group, line=None):
