@@ -1034,3 +1034,10 @@ def test_one_entry_for_several_hdus(hdu, names, tmp_path):
     assert [a.name for a in made.amplifiers] == names
     with pytest.raises(FrameError, match="no image in the HDU"):
         camera.geometry([header(), header(EXTNAME="im9")], file="a")
+
+
+def test_an_instrument_of_endless_letters_has_a_short_name_of_its_own():
+    one, other = ({"INSTRUME": "y" * 132_000 + last} for last in "ab")
+    names = [generic_camera([fits.Header(cards)]).name for cards in (one, other)]
+    assert all(len(name) < 100 for name in names)
+    assert names[0] != names[1]

@@ -5,6 +5,7 @@ import pytest
 from astropy.io import fits
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
+from ccdflow.camera import identity
 from ccdflow.camera.facts import default_cards, describe
 from ccdflow.camera.identity import cards_between, differing, setting_of, value_of
 from ccdflow.detector.frame_figures import frame_statistics
@@ -219,3 +220,25 @@ def test_a_refused_group_names_the_card_that_differs(tmp_path):
     assert record.status == "refused"
     assert "they are of two kinds, 4 and 4 (b4.fits, b5.fits ...)" in record.reason
     assert record.reason.endswith("these cards differ: WARMUP (done and no)")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "is_decisive"),
+    [
+        ("ESO DET CHIP1 ID", True), ("ESO DET OUT1 ID", True), ("DETNAM", True), ("CCDNAME", True),
+        ("TELESCOP", True), ("SERIALNO", True), ("QUADID", True), ("ESO DET WIN1 STRX", True),
+        ("XORGSUBF", True), ("COADDS", True), ("READMODE", True), ("WINDOW", True),
+        # A kind of exposure, a moment, a name that a profile may have several of, a dither.
+        ("CCDTYPE", False), ("READTIME", False), ("INSTRUME", False), ("XOFFSET", False),
+        ("SET-TEMP", False),
+    ],
+)  # fmt: skip
+def test_cards_that_keep_a_master_from_a_frame_though_all_masters_have_them_alike(
+    keyword, is_decisive
+):  # fmt: skip
+    by = ("night", "ccdsum", "window", "readmode", "gain")
+    assert identity.is_decisive(keyword, by) is is_decisive
+
+
+def test_what_masters_are_not_grouped_by_keeps_none_from_a_frame():
+    assert not identity.is_decisive("XORGSUBF", ("night", "gain"))

@@ -329,6 +329,10 @@ def generic_camera(headers, *, taken=frozenset()):
     )
 
 
+# A text of many CONTINUE cards would fill the table, and lines on the terminal.
+_LONGEST_NAME = 80
+
+
 def _free(name, taken):
     while name in taken:
         name += "-generic"
@@ -348,7 +352,9 @@ def _name_of(text):
     text = text.strip().lower()
     plain = text.replace(" ", "_")
     is_taken = text == "unknown" or re.search(r"-([0-9a-f]{8}|generic)$", text)
-    if re.fullmatch(r"[a-z0-9-]+( [a-z0-9-]+)*", text) and not is_taken:
+    is_plain = re.fullmatch(r"[a-z0-9-]+( [a-z0-9-]+)*", text)
+    if is_plain and not is_taken and len(text) <= _LONGEST_NAME:
         return plain
     own = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", text).strip("-"), own)))
+    letters = re.sub(r"[^a-z0-9]+", "-", text[:_LONGEST_NAME]).strip("-")
+    return "-".join(filter(None, (letters, own)))

@@ -188,8 +188,9 @@ def is_of(keyword, kinds):
     return _kind(keyword) in kinds
 
 
-# Serial numbers: other names of a device may be those of a kind of exposure (CCDTYPE).
-_SERIAL = re.compile(r".*(?:SER|SN|S/N|UID).*|(?:CAM(?:ERA)?|CCD|DET|CHIP|SENSOR)[-_]?ID")
+# CCDTYPE is a kind of exposure; a camera's profile may have several names of the instrument.
+_NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*")
+_DECISIVE = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
 
 
 def is_decisive(keyword, by):
@@ -202,9 +203,7 @@ def is_decisive(keyword, by):
         As for `told_apart`.
     """
     kind = _kind(keyword)
-    if kind == "device":
-        return bool(_SERIAL.fullmatch(keyword))
-    is_meant = kind in ("gain", "readout", "level", "coadds") and "TIME" not in keyword
+    is_meant = kind in _DECISIVE and not _NOT_DECISIVE.fullmatch(keyword)
     return is_meant and _ABOUT.get(kind) in (None, *by)
 
 

@@ -211,7 +211,7 @@ class _Shelves:
         own, found = setup_of(self._context, row, self.kind), []
         for setup, cut in self._chips.larger(self._context, row, own, self.kind.name):
             rest = (each for each in frame.setup[len(own) :] if each[0] == match_words.EPOCH)
-            more = self._more(setup, row.facts["setting"])
+            more = self._more(setup, row.facts["setting"], is_cut=True)
             found.append((replace(frame, setup=(*setup, *rest, *more)), cut))
         return found
 
@@ -224,12 +224,14 @@ class _Shelves:
         )
         return replace(frame, setup=(*frame.setup, *more)) if more else frame
 
-    def _more(self, setup, setting):
-        """Return what the cards of a frame add to its setup."""
+    def _more(self, setup, setting, *, is_cut=False):
+        """Return what the cards of a frame add to its setup; of a cut one not where it lies."""
         cards = identity.cards_of(setting)
         said = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
         more = ((identity.SETTING, ", ".join(said)),) if said else ()
         for name, value in self._common.get(setup, {}).items():
+            if is_cut and identity.is_of(name, ("place", "section")):
+                continue
             if cards.get(name, value) != value:
                 more += ((f"{name} {value}", cards[name]),)
         return more

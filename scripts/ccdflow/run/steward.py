@@ -268,7 +268,8 @@ class Steward:
 
     def _tick(self, record):
         is_frame = record.kind == self.chain.first.name
-        self.progress.tick(aside=is_frame and record.status != ledger.MADE, other=not is_frame)
+        is_aside = is_frame and record.status in (ledger.SET_ASIDE, ledger.GONE)
+        self.progress.tick(aside=is_aside, other=not is_frame)
 
     def _wait_for_records(self, job):
         """Wait for the records of other nodes: a network file system may show them late."""
