@@ -1041,3 +1041,15 @@ def test_an_instrument_of_endless_letters_has_a_short_name_of_its_own():
     names = [generic_camera([fits.Header(cards)]).name for cards in (one, other)]
     assert all(len(name) < 100 for name in names)
     assert names[0] != names[1]
+
+
+def test_texts_of_many_continue_cards_do_not_fill_the_table():
+    cards = {"SIMPLE": True, "BITPIX": 16, "NAXIS": 2, "NAXIS1": 9, "NAXIS2": 9}
+    names = ("OBJECT", "FILTER", "READMODE", "IMAGETYP")
+    found = []
+    for last in "ab":
+        header = fits.Header(cards | {name: "y" * 140_000 + last for name in names})
+        found.append(generic_camera([header]).describe([header], file="x.fits"))
+    values = [vars(each) for each in found]
+    assert max(len(str(value)) for each in values for value in each.values()) < 1000
+    assert all(values[0][name] != values[1][name] for name in ("object", "filter", "readmode"))

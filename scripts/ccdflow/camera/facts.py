@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.geometry import binning
@@ -203,7 +203,31 @@ def describe(headers, cards, rules, *, longitude, file):
     )
     reader.electrons("saturation")
     _look_at_placement(reader)
-    return replace(facts, warnings=tuple(reader.warnings))
+    return _bounded(replace(facts, warnings=tuple(reader.warnings)))
+
+
+# CONTINUE makes texts of any length: they would fill the table, names and lines.
+_LONGEST = 500
+
+
+def _bounded(facts):
+    """Return the facts with long texts cut; each keeps eight digits of its own."""
+    texts = ((each.name, getattr(facts, each.name)) for each in fields(facts))
+    changed = {
+        name: _cut(text)
+        for name, text in texts
+        if name != "setting" and isinstance(text, str) and len(text) > _LONGEST
+    }
+    if any(len(text) > _LONGEST for text in facts.warnings):
+        changed["warnings"] = tuple(map(_cut, facts.warnings))
+    return replace(facts, **changed) if changed else facts
+
+
+def _cut(text):
+    if len(text) <= _LONGEST:
+        return text
+    own = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{text[:100]}...{own}"
 
 
 _SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
