@@ -101,6 +101,10 @@ def _who(line, block):
 # -- masters ---------------------------------------------------------------------------------------
 
 
+# Days up to which a date needs no year.
+_HALF_A_YEAR = 180
+
+
 def master_words(line):
     """Return a master in words: ``3 x 300 s of 03-13``."""
     if line.use is None:
@@ -109,7 +113,8 @@ def master_words(line):
         return Path(line.use.product).stem
     shared, frames = dict(line.master.shared), len(line.master.files)
     night = line.master.shown
-    date = night[5:] if matching.day_of(night) is not None else night
+    is_near = line.use.lag is not None and abs(line.use.lag) <= _HALF_A_YEAR
+    date = night[5:] if is_near and matching.day_of(night) is not None else night
     if line.kind == matching.DARK:
         return f"{frames} x {float(shared['exptime']):g} s of {date}"
     if line.kind == matching.FLAT:

@@ -140,8 +140,8 @@ def _step(results, kind, header, chosen):
         if chosen.get("runner_up"):
             later = Path(chosen["runner_up"]).parent.name > chosen["night"]
             why += (
-                f"; before {chosen['runner_up']} ({'of a later night, ' * later}predicted"
-                f" {chosen['runner_up_variance']} against {chosen['predicted_variance']})"
+                f"; second {chosen['runner_up']} ({'of a later night; ' * later}it would add"
+                f" {chosen['runner_up_variance']}, the chosen one {chosen['predicted_variance']})"
             )
         said.append(why)
     return said

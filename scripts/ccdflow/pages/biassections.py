@@ -96,7 +96,7 @@ def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
     )
 
 
-def trend_section(pictures, *, alone="There is no other night to compare with yet."):
+def trend_section(pictures, *, alone="No other night has biases to compare with yet."):
     """Return the section on figures over the nights; a sentence where there are none."""
     return Section(
         "trend",
