@@ -20,7 +20,7 @@ from ccdflow.verify.accounts import (
     product_of,
     raw_file,
 )
-from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of
+from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of, with_shared
 from ccdflow.verify.comparing import (
     Differs,
     same_figure,
@@ -99,7 +99,7 @@ def verify_calibrated(headers, path, results):
 
 
 def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
-    header, reduced = headers[hdu], frame[hdu].header
+    header, reduced = with_shared(headers[hdu], headers[0]), frame[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
     planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in files.items()}
     bias = planes["bias"].header if "bias" in planes else None

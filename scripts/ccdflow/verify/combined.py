@@ -10,7 +10,15 @@ from astropy.io import fits
 
 from ccdflow.verify import combining, measuring
 from ccdflow.verify.accounts import CannotRemake, account_of_combined, gains_of, product_of
-from ccdflow.verify.amplifiers import ROUNDING, card, check_level_noise, number, place_of, tails_of
+from ccdflow.verify.amplifiers import (
+    ROUNDING,
+    card,
+    check_level_noise,
+    number,
+    place_of,
+    tails_of,
+    with_shared,
+)
 from ccdflow.verify.comparing import (
     Differs,
     same_figure,
@@ -90,7 +98,8 @@ class _Made:
 
     def __init__(self, hdus, hdu, headers, account, results, gains, whole):
         self.hdus, self.hdu, self.account, self.results = hdus, hdu, account, results
-        self.header, self.first, self.gains = headers[hdu], headers[0], gains
+        self.header, self.first = with_shared(headers[hdu], headers[0]), headers[0]
+        self.gains = gains
         self.is_whole = whole
         self.suffix = str(hdu) if hdu else ""
         self.shape = self.header["NAXIS2"], self.header["NAXIS1"]

@@ -1,0 +1,49 @@
+"""Products of several image HDUs, and packed ones: cards that only one of the headers has."""
+
+import numpy as np
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import run_jobs
+from test_verify_chain import MADE, one
+
+from ccdflow.verify import verdicts, which
+
+AMPLIFIER = """\
+  - {{name: {}, hdu: {}, data: {{python: "[:, {}]"}}, overscan: {{python: "[:, {}]"}}, gain: {},
+     read_noise: 5.0, saturation: 65535}}
+"""
+PROFILE = (
+    'recognise: {INSTRUME: "SIMCAM"}\nsite: {longitude: 0.0}\nlayout: extensions\n'
+    "reduction: {model: polynomial, order: 1}\namplifiers:\n"
+    + AMPLIFIER.format("A", 1, "0:52", "103:107", 1.2)
+    + AMPLIFIER.format("B", 2, "52:103", "119:123", 1.55)
+)
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """A night of two image HDUs with a narrow overscan: (raw folder, results folder)."""
+    top = tmp_path_factory.mktemp("extensions")
+    counts = {"darks": ((60.0, 4),), "flats": (("g", 4),), "science": (("g", 60.0, 1),)}
+    chain = small_chain.make(top / "raw", **counts)
+    for path in chain.raw.glob("*.fits"):
+        data, header = fits.getdata(path, header=True)
+        images = [fits.ImageHDU(data) for _ in range(2)]
+        fits.HDUList([fits.PrimaryHDU(None, header), *images]).writeto(path, overwrite=True)
+    run_jobs(chain.raw, top / "results", {"simcam": PROFILE}, kinds=MADE)
+    return chain.raw, top / "results"
+
+
+def look(product, folders):
+    return verdicts.verify(product, raw=folders[0], results=folders[1], whole=True)
+
+
+def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(night):
+    """Rows share a model's noise: a level's is a sixth of that of one row's median."""
+    product = one(night[1], "calibrated/science")
+    with fits.open(night[1] / product) as hdus:
+        assert (hdus[0].header["OSCMODEL"], "OSCMODEL" in hdus[1].header) == ("polynomial", False)
+        assert hdus[1].header["OSCNOISE"] < 1
+    found = look(product, night)
+    assert (found.verdict, found.reason) == ("verified", "")
