@@ -1,13 +1,12 @@
 """Products of several image HDUs, and packed ones: cards that only one of the headers has."""
 
-import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
 from test_verify_chain import MADE, one
 
-from ccdflow.verify import verdicts, which
+from ccdflow.verify import verdicts
 
 AMPLIFIER = """\
   - {{name: {}, hdu: {}, data: {{python: "[:, {}]"}}, overscan: {{python: "[:, {}]"}}, gain: {},
@@ -47,3 +46,34 @@ def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(
         assert hdus[1].header["OSCNOISE"] < 1
     found = look(product, night)
     assert (found.verdict, found.reason) == ("verified", "")
+
+
+@pytest.mark.parametrize("kind", ["dark", "flat", "bias"])
+def test_combined_frames_are_clipped_as_their_images_say(night, kind):
+    product = one(night[1], f"combined/{kind}")
+    found = look(product, night)
+    assert (found.verdict, found.reason) == ("verified", "")
+
+
+def tampered(night, kind, change):
+    """Return the verdict on a product that was changed, its sums right again."""
+    product = one(night[1], kind)
+    path = night[1] / product
+    sound = path.read_bytes()
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            change(hdus)
+            hdus.writeto(path, overwrite=True, checksum=True)
+        found = look(product, night)
+    finally:
+        path.write_bytes(sound)
+    return found.verdict, found.reason
+
+
+def test_an_image_that_says_another_clipping_than_the_first_header_differs(night):
+    def change(hdus):
+        hdus[2].header["CLIPDEV"] = "mad"
+
+    verdict, reason = tampered(night, "combined/bias", change)
+    assert (verdict, reason) == ("differs", "CLIPDEV is noise, and its card has mad")
+    assert tampered(night, "combined/dark", change)[0] == "differs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date, datetime
 
 import numpy as np
@@ -97,7 +98,8 @@ class _Made:
     """An image of a combined frame while it is made again, some rows at a time."""
 
     def __init__(self, hdus, hdu, headers, account, results, gains, whole):
-        self.hdus, self.hdu, self.account, self.results = hdus, hdu, account, results
+        self.hdus, self.hdu, self.results = hdus, hdu, results
+        self.account = _clipped_as(headers[hdu], headers[0], account)
         self.header, self.first = with_shared(headers[hdu], headers[0]), headers[0]
         self.gains = gains
         self.is_whole = whole
@@ -206,6 +208,13 @@ class _Made:
             if said is None or said < least or (self.is_whole and said > most):
                 span = f"{least}" if least == most else f"{least} to {most}"
                 raise Differs(f"{keyword} is {span} in these rows, and its card has {said}")
+
+
+def _clipped_as(header, first, account):
+    """Return an account with the CLIPDEV of an image: the first HDU of darks has none."""
+    if "CLIPDEV" in first and "CLIPDEV" in header:
+        same_text(header, "CLIPDEV", first["CLIPDEV"])
+    return replace(account, deviation=str(header.get("CLIPDEV", account.deviation)))
 
 
 def _check_names(headers, account):
