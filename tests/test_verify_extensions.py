@@ -28,7 +28,7 @@ def night(tmp_path_factory):
     chain = small_chain.make(top / "raw", **counts)
     for path in chain.raw.glob("*.fits"):
         data, header = fits.getdata(path, header=True)
-        images = [fits.ImageHDU(data) for _ in range(2)]
+        images = [fits.ImageHDU(data, name=name) for name in ("IM1", "IM2")]
         fits.HDUList([fits.PrimaryHDU(None, header), *images]).writeto(path, overwrite=True)
     run_jobs(chain.raw, top / "results", {"simcam": PROFILE}, kinds=MADE)
     return chain.raw, top / "results"
@@ -55,13 +55,13 @@ def test_combined_frames_are_clipped_as_their_images_say(night, kind):
     assert (found.verdict, found.reason) == ("verified", "")
 
 
-def tampered(night, kind, change):
+def tampered(night, kind, change, **how):
     """Return the verdict on a product that was changed, its sums right again."""
     product = one(night[1], kind)
     path = night[1] / product
     sound = path.read_bytes()
     try:
-        with fits.open(path, memmap=False) as hdus:
+        with fits.open(path, memmap=False, **how) as hdus:
             change(hdus)
             hdus.writeto(path, overwrite=True, checksum=True)
         found = look(product, night)
@@ -77,3 +77,49 @@ def test_an_image_that_says_another_clipping_than_the_first_header_differs(night
     verdict, reason = tampered(night, "combined/bias", change)
     assert (verdict, reason) == ("differs", "CLIPDEV is noise, and its card has mad")
     assert tampered(night, "combined/dark", change)[0] == "differs"
+
+
+@pytest.mark.parametrize("kind", ["combined/bias", "calibrated/science"])
+def test_an_image_of_another_name_differs(night, kind):
+    def change(hdus):
+        hdus[1].header["EXTNAME"] = "IM3"
+
+    expected = "differs", "EXTNAME is IM1 in its source, and its card has IM3"
+    assert tampered(night, kind, change) == expected
+
+
+@pytest.fixture(scope="module", params=["lossless", "quantised"])
+def packed(tmp_path_factory, request):
+    """The tiny night with packed calibrated frames: (raw folder, results folder)."""
+    top = tmp_path_factory.mktemp(request.param)
+    counts = {"biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),)}
+    chain = small_chain.make(top / "raw", science=(("g", 60.0, 1),), **counts)
+    how = {"kinds": MADE, "calibrate": {"compress": request.param}}
+    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, **how)
+    return chain.raw, top / "results"
+
+
+def test_the_first_header_of_a_packed_frame_is_compared(packed):
+    """Anybody reads it there, though the header of the image behind it is the right one."""
+    found = look(one(packed[1], "calibrated/science"), packed)
+    assert (found.verdict, found.reason) == ("verified", "")
+    as_tables = {"disable_image_compression": True}
+    for keyword, value in (
+        ("OBJECT", "another"), ("EXPTIME", 61.0), ("FLATIM", "combined/x.fits"), ("OBSERVER", "me"),
+        ("SKYLVL", None), ("MFNOISE", None), ("BUNIT", None), ("CALGRADE", None),
+    ):  # fmt: skip
+
+        def change(hdus, keyword=keyword, value=value):
+            hdus[0].header[keyword] = value
+            if value is None:
+                del hdus[0].header[keyword]
+
+        found = tampered(packed, "calibrated/science", change, **as_tables)
+        assert found[0] == "differs", keyword
+        assert f"the card {keyword} is not in the header " in found[1]
+
+    def rename(hdus):
+        hdus[1].header["EXTNAME"] = "OTHER"
+
+    verdict, reason = tampered(packed, "calibrated/science", rename, **as_tables)
+    assert (verdict, "EXTNAME" in reason) == ("differs", True)

@@ -28,7 +28,7 @@ from ccdflow.verify.comparing import (
     same_value,
     within,
 )
-from ccdflow.verify.extensions import check_extensions
+from ccdflow.verify.extensions import check_extensions, check_packed, same_names
 from ccdflow.verify.meanings import HOT, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
 from ccdflow.verify.planes import plane_of
 from ccdflow.verify.sourced import CALIBRATED, same_cards
@@ -85,10 +85,13 @@ def verify_calibrated(headers, path, results):
     pixels, largest, how = 0, 0.0, set()
     with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
         hdus = as_plain(opened)
+        if len(hdus) < len(opened):
+            check_packed(opened[0].header, headers[0])
         if frame[0].header["CCDFKEY"] != account.reduced_key:
             raise CannotRemake(f"its reduced frame {expected} was replaced by another")
         for hdu in sorted({0, *images}):
             same_cards(headers[hdu], [frame[hdu].header], CALIBRATED)
+            same_names(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
             own = hdus, frame, hdu, headers, account, files, how, results

@@ -27,7 +27,7 @@ from ccdflow.verify.comparing import (
     same_value,
     within,
 )
-from ccdflow.verify.extensions import check_extensions
+from ccdflow.verify.extensions import check_extensions, same_names
 from ccdflow.verify.meanings import HOT, NO_DATA, UNLIT
 from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored import master_file, rows_of, stored
@@ -241,6 +241,7 @@ def _check_members(headers, account, results):
     with fits.open(found[0]) as member:
         for hdu in {0, *account.hdus}:
             same_cards(headers[hdu], [member[hdu].header], COMBINED, must_have=False)
+            same_names(headers[hdu], member[hdu].header, must_have=False)
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
     firsts = [stored(path).first for path in found]
