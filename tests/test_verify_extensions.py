@@ -6,7 +6,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 from test_verify_chain import MADE, one
 
-from ccdflow.verify import verdicts
+from ccdflow.verify import table, verdicts
 
 AMPLIFIER = """\
   - {{name: {}, hdu: {}, data: {{python: "[:, {}]"}}, overscan: {{python: "[:, {}]"}}, gain: {},
@@ -123,3 +123,26 @@ def test_the_first_header_of_a_packed_frame_is_compared(packed):
 
     verdict, reason = tampered(packed, "calibrated/science", rename, **as_tables)
     assert (verdict, "EXTNAME" in reason) == ("differs", True)
+
+
+@pytest.mark.parametrize("keyword", ["BIASIM", "DARKIM", "FLATIM", "BPMIM"])
+def test_a_verdict_does_not_hold_where_a_product_that_the_frame_names_is_gone(tmp_path, keyword):
+    """By the names in cards, in which a percent sign is written as %25."""
+    source = tmp_path / "detector" / "2024-03-01" / "pixels_5%.fits"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(b"one")
+    frame = fits.PrimaryHDU()
+    frame.header[keyword] = "detector/2024-03-01/pixels_5%25.fits"
+    frame.writeto(tmp_path / "frame.fits")
+    content = (tmp_path / "frame.fits").read_bytes()
+
+    def stamp():
+        product = "calibrated/frame.fits"
+        return table.content_of(product, content, tmp_path, tmp_path, "made")[0]
+
+    before = stamp()
+    assert stamp() == before
+    source.write_bytes(b"other")
+    replaced = stamp()
+    source.unlink()
+    assert len({before, replaced, stamp()}) == 3
