@@ -146,3 +146,26 @@ def test_a_verdict_does_not_hold_where_a_product_that_the_frame_names_is_gone(tm
     replaced = stamp()
     source.unlink()
     assert len({before, replaced, stamp()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "hdu", "keywords"),
+    [
+        ("reduced/science", 1, ("BIASLVL", "OVERRMS", "OSCAXIS", "LTV1", "BUNIT")),
+        ("combined/bias", 0, ("DATE-BEG", "DATE-END", "CLIPSIG", "CLIPITER")),
+        ("combined/bias", 1, ("RNOISE", "CNOISE", "CLIPDEV", "TRIM", "NAMPS")),
+        ("combined/dark", 0, ("BIASDT",)),
+        ("combined/dark", 1, ("NHOT", "DARKRT", "MBNOISE", "EXPTIME", "AMPGAIN", "MODFC")),
+        ("combined/flat", 1, ("MDNOISE", "FLATSN", "AMPSAT", "DATASEC")),
+        ("calibrated/science", 0, ("RAWFILE", "BIASDT", "FLATDT", "DARKDTMP", "FLATLVL")),
+        ("calibrated/science", 1, ("BUNIT", "GAIN", "MODRN", "SKYLVL")),
+    ],
+)
+def test_a_card_that_was_deleted_differs_and_is_named(night, kind, hdu, keywords):
+    for keyword in keywords:
+
+        def change(hdus, keyword=keyword):
+            del hdus[hdu].header[keyword]
+
+        verdict, reason = tampered(night, kind, change)
+        assert (verdict, keyword in reason) == ("differs", True), (keyword, reason)
