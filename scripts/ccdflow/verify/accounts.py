@@ -178,13 +178,11 @@ class CalibratedAccount:
     key, reduced_key : str
     masters : dict of str to Master
         'bias', 'dark', 'flat', as far as they were applied.
-    unit : str
     """
 
     key: str
     reduced_key: str
     masters: dict
-    unit: str
 
 
 def _lacking(error):
@@ -406,8 +404,7 @@ def account_of_calibrated(headers):
         masters = masters_of(first, ("bias", "dark", "flat"))
         if "dark" in masters:
             masters["dark"] = replace(masters["dark"], factors=(float(first["DARKSCAL"]),))
-        unit = next(header["BUNIT"] for header in headers if "BUNIT" in header)
-        return CalibratedAccount(first["CCDFKEY"], first["REDKEY"], masters, unit)
+        return CalibratedAccount(first["CCDFKEY"], first["REDKEY"], masters)
     except KeyError as error:
         raise _lacking(error) from None
 

@@ -13,6 +13,7 @@ from ccdflow.verify.comparing import Differs
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
 _MANY = 2000
+_SHARED = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,21 @@ def card(header, name, tail, absent=None):
                 "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP",
                 "SATMEAS": "SATMEA"}  # fmt: skip
     return header.get(f"{numbered.get(name, name)[:6]}{tail}" if tail else name, absent)
+
+
+def with_shared(header, first):
+    """Return an image's header with the recipe of the overscan, which the first HDU alone may have.
+
+    Parameters
+    ----------
+    header, first : astropy.io.fits.Header
+        Of the image and of the first HDU.
+    """
+    found = header.copy()
+    for keyword in _SHARED:
+        if keyword in first and keyword not in header:
+            found[keyword] = first[keyword]
+    return found
 
 
 def number(value):

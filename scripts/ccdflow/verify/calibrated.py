@@ -20,7 +20,7 @@ from ccdflow.verify.accounts import (
     product_of,
     raw_file,
 )
-from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of
+from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of, with_shared
 from ccdflow.verify.comparing import (
     Differs,
     same_figure,
@@ -28,11 +28,12 @@ from ccdflow.verify.comparing import (
     same_value,
     within,
 )
-from ccdflow.verify.extensions import check_extensions
+from ccdflow.verify.extensions import check_extensions, check_packed, same_names
 from ccdflow.verify.meanings import HOT, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
 from ccdflow.verify.planes import plane_of
+from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import CALIBRATED, same_cards
-from ccdflow.verify.stored import master_file
+from ccdflow.verify.stored import master_file, stored
 
 STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
@@ -67,6 +68,7 @@ def verify_calibrated(headers, path, results):
     ------
     Differs, CannotRemake
     """
+    must_have(headers[0], "RAWFILE")
     account = account_of_calibrated(headers)
     expected = product_of(raw_file(headers[0]))
     if not path.as_posix().endswith("calibrated/" + expected.removeprefix("reduced/")):
@@ -85,10 +87,13 @@ def verify_calibrated(headers, path, results):
     pixels, largest, how = 0, 0.0, set()
     with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
         hdus = as_plain(opened)
+        if len(hdus) < len(opened):
+            check_packed(opened[0].header, headers[0])
         if frame[0].header["CCDFKEY"] != account.reduced_key:
             raise CannotRemake(f"its reduced frame {expected} was replaced by another")
         for hdu in sorted({0, *images}):
             same_cards(headers[hdu], [frame[hdu].header], CALIBRATED)
+            same_names(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
             own = hdus, frame, hdu, headers, account, files, how, results
@@ -99,7 +104,7 @@ def verify_calibrated(headers, path, results):
 
 
 def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
-    header, reduced = headers[hdu], frame[hdu].header
+    header, reduced = with_shared(headers[hdu], headers[0]), frame[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
     planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in files.items()}
     bias = planes["bias"].header if "bias" in planes else None
@@ -110,7 +115,7 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     unit = "electron" if converts or in_electrons else unit
     image = calibrating.CalibratedImage(account, frame[hdu].data, planes, readouts, unit, converts)
     own, suffix = np.asarray(hdus[hdu].data), str(hdu) if hdu else ""
-    _check_steps(header, image, account)
+    _check_steps(header, headers[0], image, account)
     _check_gain(header, headers[0], image, reduced, results)
     _check_renamed(header, reduced)
     is_measured = "GAINMEAS" in headers[0]
@@ -156,14 +161,16 @@ def _again(image, rows, steps):
     return again, np.float32, steps, terms
 
 
-def _check_steps(header, image, account):
+def _check_steps(header, first, image, account):
+    check_required(header, first, "calibrated")
+    must_have(header, "BUNIT")
     if header["BUNIT"] != image.unit:
         raise Differs(f"the unit is {image.unit}, and BUNIT has {header['BUNIT']}")
     for kind, keyword in (("bias", "ZEROCOR"), ("dark", "DARKCOR"), ("flat", "FLATCOR")):
         name = account.masters[kind].name if kind in account.masters else None
         if name is not None and unquote(str(header.get(keyword))) != name:
             raise Differs(f"{keyword} is not {name}")
-    if image.converts and "GAIN" in header:
+    if image.converts:
         same_figure(header, "GAIN", 1.0)
 
 
@@ -237,18 +244,27 @@ def _check_masters(first, reduced, account, files):
         master = fits.getheader(path)
         keyword = f"{kind.upper()}DT"
         _check_lag(first, keyword, account.masters[kind].name)
-        if kind == "flat" and number(master.get("FLATLVL")):
-            same_figure(first, "FLATLVL", master["FLATLVL"])
+        if kind == "flat":
+            _check_flat_level(first, path)
         if kind == "dark":
             _check_dark(first, reduced, master, account.masters["dark"].factors[0])
+
+
+def _check_flat_level(first, path):
+    """Compare FLATLVL with the flat's, which each image of a flat has."""
+    images = stored(path).images.values()
+    levels = {number(image.header.get("FLATLVL")) for image in images} - {None}
+    if len(levels) == 1 and (level := levels.pop()):
+        same_figure(first, "FLATLVL", level)
 
 
 def _check_lag(first, keyword, name):
     """Compare the nights between a frame and its master with their dates, to a day."""
     night = re.search(r"combined/(\d{4}-\d\d-\d\d)/", name)
     day = re.match(r"\d{4}-\d\d-\d\d", str(first.get("DATE-OBS", "")))
-    if night is None or day is None or keyword not in first:
+    if night is None or day is None:
         return
+    must_have(first, keyword)
     lag = (date.fromisoformat(day[0]) - date.fromisoformat(night[1])).days
     if abs(first[keyword] - lag) > 1:
         raise Differs(f"{keyword} is about {lag}, and its card has {first[keyword]}")
@@ -262,7 +278,7 @@ def _check_dark(first, reduced, dark, scale):
         is_equal = abs(frame - own) <= max(0.1, 1e-3 * own)
         same_figure({"DARKSCAL": scale}, "DARKSCAL", 1.0 if is_equal else frame / own, part=1e-2)
     degrees = number(reduced.get("CCD-TEMP")), number(dark.get("CCD-TEMP"))
-    if "DARKDTMP" in first and None not in degrees:
+    if None not in degrees:
         same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date, datetime
 
 import numpy as np
@@ -10,7 +11,15 @@ from astropy.io import fits
 
 from ccdflow.verify import combining, measuring
 from ccdflow.verify.accounts import CannotRemake, account_of_combined, gains_of, product_of
-from ccdflow.verify.amplifiers import ROUNDING, card, check_level_noise, number, place_of, tails_of
+from ccdflow.verify.amplifiers import (
+    ROUNDING,
+    card,
+    check_level_noise,
+    number,
+    place_of,
+    tails_of,
+    with_shared,
+)
 from ccdflow.verify.comparing import (
     Differs,
     same_figure,
@@ -18,8 +27,9 @@ from ccdflow.verify.comparing import (
     same_value,
     within,
 )
-from ccdflow.verify.extensions import check_extensions
+from ccdflow.verify.extensions import check_extensions, same_names
 from ccdflow.verify.meanings import HOT, NO_DATA, UNLIT
+from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored import master_file, rows_of, stored
 
@@ -89,8 +99,10 @@ class _Made:
     """An image of a combined frame while it is made again, some rows at a time."""
 
     def __init__(self, hdus, hdu, headers, account, results, gains, whole):
-        self.hdus, self.hdu, self.account, self.results = hdus, hdu, account, results
-        self.header, self.first, self.gains = headers[hdu], headers[0], gains
+        self.hdus, self.hdu, self.results = hdus, hdu, results
+        self.account = _clipped_as(headers[hdu], headers[0], account)
+        self.header, self.first = with_shared(headers[hdu], headers[0]), headers[0]
+        self.gains = gains
         self.is_whole = whole
         self.suffix = str(hdu) if hdu else ""
         self.shape = self.header["NAXIS2"], self.header["NAXIS1"]
@@ -199,6 +211,14 @@ class _Made:
                 raise Differs(f"{keyword} is {span} in these rows, and its card has {said}")
 
 
+def _clipped_as(header, first, account):
+    """Return an account with the CLIPDEV of an image: the first HDU of darks has none."""
+    if "CLIPDEV" in first:
+        must_have(header, "CLIPDEV")
+        same_text(header, "CLIPDEV", first["CLIPDEV"])
+    return replace(account, deviation=str(header.get("CLIPDEV", account.deviation)))
+
+
 def _check_names(headers, account):
     """Raise unless darks and flats have their extensions, and errors the unit of the image."""
     needed = ("UNCERT", "MASK") if account.masters or account.levels else ()
@@ -223,11 +243,15 @@ def _check_members(headers, account, results):
     with fits.open(found[0]) as member:
         for hdu in {0, *account.hdus}:
             same_cards(headers[hdu], [member[hdu].header], COMBINED, must_have=False)
+            same_names(headers[hdu], member[hdu].header, must_have=False)
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
     firsts = [stored(path).first for path in found]
     shared_by(headers[0], firsts, COMBINED)
     dates = [_time_of(header) for header in firsts]
+    if all("T" in str(header.get("DATE-OBS")) for header in firsts):
+        must_have(headers[0], "DATE-BEG")
+        must_have(headers[0], "DATE-END")
     if None not in dates and "DATE-BEG" in headers[0]:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
             said = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
@@ -239,6 +263,9 @@ def _check_members(headers, account, results):
         middle = float(np.median(seconds))
         same_figure(headers[0], "EXPTIME", middle, part=1e-2, least=0.06 if middle < 100 else 0.6)
     for hdu in account.hdus:
+        check_required(headers[hdu], headers[0], "combined")
+        if hdu:
+            shared_by(headers[hdu], [stored(path).images[hdu].header for path in found], COMBINED)
         _check_levels(headers[hdu], firsts, found, hdu)
 
 
@@ -269,7 +296,7 @@ def _check_group(first, path, account):
     for kind, master in account.masters.items():
         its = re.search(r"combined/(\d{4}-\d\d-\d\d)/", master.name)
         keyword = f"{kind.upper()}DT"
-        if own and its and keyword in first:
+        if own and its:
             lag = (date.fromisoformat(own[1]) - date.fromisoformat(its[1])).days
             same_figure(first, keyword, lag)
 
@@ -373,11 +400,11 @@ def _check_shared(made, bias, masters):
     noises = [noise for noise in noises if noise]
     levels = np.array(account.levels or [1.0])
     factors = np.array(account.masters["dark"].factors if "dark" in masters else [0.0])
-    if noises and number(header.get("MBNOISE")) is not None:
+    if noises:
         noise = float(np.mean(np.square(noises))) ** 0.5
         share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
         same_figure(header, "MBNOISE", share * noise, part=2e-5, least=1e-9)
-    if "dark" in masters and number(header.get("MDNOISE")) is not None:
+    if "dark" in masters:
         rows = measuring.sampled_rows(*made.shape, len(account.members), measuring.FIGURE_ROWS)
         cut = account.masters["dark"].cut
         errors = rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark", cut)
@@ -405,7 +432,7 @@ def _check_flat(made, image, errors, mask):
         quality.append(float(np.median(values / errors[place][good])))
         if len(tails) > 1 and f"FLATR{number_:02d}" in header:
             same_figure(header, f"FLATR{number_:02d}", float(values.mean(dtype=np.float64)))
-    if quality and "FLATSN" in header:
+    if quality:
         same_figure(header, "FLATSN", min(q for q in quality if q > 0), part=2e-4)
         same_figure(header, "FLATRMS", 1 / header["FLATSN"], part=1e-4)
     _check_gains(made)
@@ -428,6 +455,8 @@ def _check_gains(made):
 def _check_dark(made, image, errors, mask):
     """Compare the rate of a dark, and its hot pixels, with its pixels."""
     header, seconds = made.header, float(made.first["EXPTIME"])
+    must_have(header, "NHOT")
+    same_figure(header, "EXPTIME", seconds)
     limit = re.match(r"pixels over the median by (\S+) ", header.comments["NHOT"])
     hot = np.zeros(mask.shape, bool)
     for tail, model in zip(tails_of(header), made.account.models[made.hdu], strict=True):
@@ -437,8 +466,7 @@ def _check_dark(made, image, errors, mask):
         if not good.any():
             continue
         middle = np.median(values[good])
-        if number(header.get(f"DARKRT{tail}")) is not None:
-            same_figure(header, f"DARKRT{tail}", float(middle) * gain / seconds)
+        same_figure(header, f"DARKRT{tail}", float(middle) * gain / seconds)
         if limit is not None:
             least = float(limit[1]) * seconds / gain
             least = np.maximum(least, 5.0 * np.median(errors[part][good]))

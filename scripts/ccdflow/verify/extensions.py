@@ -11,6 +11,11 @@ _CARDS = re.compile(
     r"|COMMENT|QUANSTEP|"
 )
 _SCALED = ("BSCALE", "BZERO", "BLANK")
+_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
+_OF_PIXELS = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|QUANSTEP|"
+)
+"""Cards of an image that the header before its tiles does not repeat."""
 
 
 def check_extensions(headers, images, kinds, *, needed=()):
@@ -58,3 +63,46 @@ def _check_one(header, image, name):
     for keyword in header:
         if not _CARDS.fullmatch(keyword):
             raise Differs(f"{name} has a card {keyword}, which ccdflow does not write")
+
+
+def check_packed(first, image):
+    """Raise unless the first HDU of a file of tiles repeats the cards of its image.
+
+    Parameters
+    ----------
+    first, image : astropy.io.fits.Header
+        Of the first HDU, which has no pixels, and of the image that is packed behind it.
+
+    Raises
+    ------
+    Differs
+    """
+    own, packed = (
+        [(c.keyword, c.image.strip()) for c in each.cards if not _OF_PIXELS.fullmatch(c.keyword)]
+        for each in (first, image)
+    )
+    for cards, others, where in ((own, packed, "of its image"), (packed, own, "first")):
+        if lost := [keyword for keyword, text in cards if (keyword, text) not in others]:
+            raise Differs(f"the card {lost[0]} is not in the header {where} as it is in the other")
+    if own != packed:
+        raise Differs("the first header and that of its image have their cards in another order")
+
+
+def same_names(header, source, *, must_have=True):
+    """Raise unless an image has the name of its source; that of a first HDU may have none.
+
+    Parameters
+    ----------
+    header, source : astropy.io.fits.Header
+    must_have : bool
+        Whether an image that is no first HDU has the names that its source has.
+
+    Raises
+    ------
+    Differs
+    """
+    for keyword in _NAMES:
+        said, value = header.get(keyword), source.get(keyword)
+        is_left_out = said is None and not (must_have and "XTENSION" in header)
+        if said != value and not is_left_out:
+            raise Differs(f"{keyword} is {value} in its source, and its card has {said}")

@@ -19,6 +19,7 @@ from ccdflow.verify.comparing import (
     same_text,
 )
 from ccdflow.verify.extensions import check_extensions
+from ccdflow.verify.required import check_required
 from ccdflow.verify.sourced import REDUCED, same_cards
 
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
@@ -69,6 +70,7 @@ def verify_frame(headers, path, raw):
     if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
         same_text(headers[0], "RAWDATE", source.first["DATE"])
     for hdu, amplifiers in account.images.items():
+        check_required(headers[hdu], headers[0], "frame")
         _check_image(headers[hdu], source.headers, amplifiers, account)
     return {"compared": "bit for bit with ccdproc", "pixels": pixels, "largest": 0.0}
 

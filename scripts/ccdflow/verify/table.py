@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote
 
 from ccdflow import paths
 from ccdflow.files import sealed
@@ -40,7 +41,7 @@ class Entry:
     ccdproc: str
 
 
-_MASTERS = ("BIASIM", "DARKIM", "FLATIM")
+_MASTERS = ("BIASIM", "DARKIM", "FLATIM", "BPMIM")
 _COLUMNS = [field.name for field in fields(Verdict)] + ["content", "key", "ccdproc"]
 
 
@@ -67,17 +68,22 @@ def content_of(product, content, raw, results, made):
 
 def _sources(product, first, raw, results):
     """Return name, size and times of the files that a product was made of."""
-    named = [results / str(first[keyword]) for keyword in _MASTERS if keyword in first]
+    named = [_named(results, first[keyword]) for keyword in _MASTERS if keyword in first]
     if product.startswith("detector/"):
-        named += [results / str(first[word]) for word in first if word.startswith("IMCOM")]
+        named += [_named(results, first[word]) for word in first if word.startswith("IMCOM")]
     elif product.startswith("combined/"):
         members = [str(first[word]) for word in first if word.startswith("IMC")]
-        named += [results / product_of(member) for member in members]
+        named += [_named(results, product_of(member)) for member in members]
     elif "RAWFILE" in first:
         source = raw_file(first)
         is_reduced = product.startswith("reduced/")
         named.append(raw / source if is_reduced else results / product_of(source))
     return [(path.name, *_stamp(path)) for path in named]
+
+
+def _named(results, text):
+    """Return the path of a product that a card names: in cards, odd letters are written as %XX."""
+    return results / unquote(str(text), errors="surrogateescape")
 
 
 def _stamp(path):

@@ -1,0 +1,171 @@
+"""Products of several image HDUs, and packed ones: cards that only one of the headers has."""
+
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import run_jobs
+from test_verify_chain import MADE, one
+
+from ccdflow.verify import table, verdicts
+
+AMPLIFIER = """\
+  - {{name: {}, hdu: {}, data: {{python: "[:, {}]"}}, overscan: {{python: "[:, {}]"}}, gain: {},
+     read_noise: 5.0, saturation: 65535}}
+"""
+PROFILE = (
+    'recognise: {INSTRUME: "SIMCAM"}\nsite: {longitude: 0.0}\nlayout: extensions\n'
+    "reduction: {model: polynomial, order: 1}\namplifiers:\n"
+    + AMPLIFIER.format("A", 1, "0:52", "103:107", 1.2)
+    + AMPLIFIER.format("B", 2, "52:103", "119:123", 1.55)
+)
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """A night of two image HDUs with a narrow overscan: (raw folder, results folder)."""
+    top = tmp_path_factory.mktemp("extensions")
+    counts = {"darks": ((60.0, 4),), "flats": (("g", 4),), "science": (("g", 60.0, 1),)}
+    chain = small_chain.make(top / "raw", **counts)
+    for path in chain.raw.glob("*.fits"):
+        data, header = fits.getdata(path, header=True)
+        images = [fits.ImageHDU(data, name=name) for name in ("IM1", "IM2")]
+        fits.HDUList([fits.PrimaryHDU(None, header), *images]).writeto(path, overwrite=True)
+    run_jobs(chain.raw, top / "results", {"simcam": PROFILE}, kinds=MADE)
+    return chain.raw, top / "results"
+
+
+def look(product, folders):
+    return verdicts.verify(product, raw=folders[0], results=folders[1], whole=True)
+
+
+def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(night):
+    """Rows share a model's noise: a level's is a sixth of that of one row's median."""
+    product = one(night[1], "calibrated/science")
+    with fits.open(night[1] / product) as hdus:
+        assert (hdus[0].header["OSCMODEL"], "OSCMODEL" in hdus[1].header) == ("polynomial", False)
+        assert hdus[1].header["OSCNOISE"] < 1
+    found = look(product, night)
+    assert (found.verdict, found.reason) == ("verified", "")
+
+
+@pytest.mark.parametrize("kind", ["dark", "flat", "bias"])
+def test_combined_frames_are_clipped_as_their_images_say(night, kind):
+    product = one(night[1], f"combined/{kind}")
+    found = look(product, night)
+    assert (found.verdict, found.reason) == ("verified", "")
+
+
+def tampered(night, kind, change, **how):
+    """Return the verdict on a product that was changed, its sums right again."""
+    product = one(night[1], kind)
+    path = night[1] / product
+    sound = path.read_bytes()
+    try:
+        with fits.open(path, memmap=False, **how) as hdus:
+            change(hdus)
+            hdus.writeto(path, overwrite=True, checksum=True)
+        found = look(product, night)
+    finally:
+        path.write_bytes(sound)
+    return found.verdict, found.reason
+
+
+def test_an_image_that_says_another_clipping_than_the_first_header_differs(night):
+    def change(hdus):
+        hdus[2].header["CLIPDEV"] = "mad"
+
+    verdict, reason = tampered(night, "combined/bias", change)
+    assert (verdict, reason) == ("differs", "CLIPDEV is noise, and its card has mad")
+    assert tampered(night, "combined/dark", change)[0] == "differs"
+
+
+@pytest.mark.parametrize("kind", ["combined/bias", "calibrated/science"])
+def test_an_image_of_another_name_differs(night, kind):
+    def change(hdus):
+        hdus[1].header["EXTNAME"] = "IM3"
+
+    expected = "differs", "EXTNAME is IM1 in its source, and its card has IM3"
+    assert tampered(night, kind, change) == expected
+
+
+@pytest.fixture(scope="module", params=["lossless", "quantised"])
+def packed(tmp_path_factory, request):
+    """The tiny night with packed calibrated frames: (raw folder, results folder)."""
+    top = tmp_path_factory.mktemp(request.param)
+    counts = {"biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),)}
+    chain = small_chain.make(top / "raw", science=(("g", 60.0, 1),), **counts)
+    how = {"kinds": MADE, "calibrate": {"compress": request.param}}
+    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, **how)
+    return chain.raw, top / "results"
+
+
+def test_the_first_header_of_a_packed_frame_is_compared(packed):
+    """Anybody reads it there, though the header of the image behind it is the right one."""
+    found = look(one(packed[1], "calibrated/science"), packed)
+    assert (found.verdict, found.reason) == ("verified", "")
+    as_tables = {"disable_image_compression": True}
+    for keyword, value in (
+        ("OBJECT", "another"), ("EXPTIME", 61.0), ("FLATIM", "combined/x.fits"), ("OBSERVER", "me"),
+        ("SKYLVL", None), ("MFNOISE", None), ("BUNIT", None), ("CALGRADE", None),
+    ):  # fmt: skip
+
+        def change(hdus, keyword=keyword, value=value):
+            hdus[0].header[keyword] = value
+            if value is None:
+                del hdus[0].header[keyword]
+
+        found = tampered(packed, "calibrated/science", change, **as_tables)
+        assert found[0] == "differs", keyword
+        assert f"the card {keyword} is not in the header " in found[1]
+
+    def rename(hdus):
+        hdus[1].header["EXTNAME"] = "OTHER"
+
+    verdict, reason = tampered(packed, "calibrated/science", rename, **as_tables)
+    assert (verdict, "EXTNAME" in reason) == ("differs", True)
+
+
+@pytest.mark.parametrize("keyword", ["BIASIM", "DARKIM", "FLATIM", "BPMIM"])
+def test_a_verdict_does_not_hold_where_a_product_that_the_frame_names_is_gone(tmp_path, keyword):
+    """By the names in cards, in which a percent sign is written as %25."""
+    source = tmp_path / "detector" / "2024-03-01" / "pixels_5%.fits"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(b"one")
+    frame = fits.PrimaryHDU()
+    frame.header[keyword] = "detector/2024-03-01/pixels_5%25.fits"
+    frame.writeto(tmp_path / "frame.fits")
+    content = (tmp_path / "frame.fits").read_bytes()
+
+    def stamp():
+        product = "calibrated/frame.fits"
+        return table.content_of(product, content, tmp_path, tmp_path, "made")[0]
+
+    before = stamp()
+    assert stamp() == before
+    source.write_bytes(b"other")
+    replaced = stamp()
+    source.unlink()
+    assert len({before, replaced, stamp()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "hdu", "keywords"),
+    [
+        ("reduced/science", 1, ("BIASLVL", "OVERRMS", "OSCAXIS", "LTV1", "BUNIT")),
+        ("combined/bias", 0, ("DATE-BEG", "DATE-END", "CLIPSIG", "CLIPITER")),
+        ("combined/bias", 1, ("RNOISE", "CNOISE", "CLIPDEV", "TRIM", "NAMPS")),
+        ("combined/dark", 0, ("BIASDT",)),
+        ("combined/dark", 1, ("NHOT", "DARKRT", "MBNOISE", "EXPTIME", "AMPGAIN", "MODFC")),
+        ("combined/flat", 1, ("MDNOISE", "FLATSN", "AMPSAT", "DATASEC")),
+        ("calibrated/science", 0, ("RAWFILE", "BIASDT", "FLATDT", "DARKDTMP", "FLATLVL")),
+        ("calibrated/science", 1, ("BUNIT", "GAIN", "MODRN", "SKYLVL")),
+    ],
+)
+def test_a_card_that_was_deleted_differs_and_is_named(night, kind, hdu, keywords):
+    for keyword in keywords:
+
+        def change(hdus, keyword=keyword):
+            del hdus[hdu].header[keyword]
+
+        verdict, reason = tampered(night, kind, change)
+        assert (verdict, keyword in reason) == ("differs", True), (keyword, reason)
