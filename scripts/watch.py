@@ -35,14 +35,19 @@ def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--cores", type=int, default=cores, help="frames at the same time")
-    parser.add_argument("--pause", type=float, default=watching.PAUSE, help="between two looks, s")
+    parser.add_argument(
+        "--cores", type=commandline.cores(), default=cores, help="frames at the same time"
+    )
+    parser.add_argument(
+        "--pause", type=commandline.seconds("--pause", least=0.01), default=watching.PAUSE,
+        help="between two looks, s",
+    )  # fmt: skip
     parser.add_argument(
         "--notice", choices=arrivals.WAYS, default=arrivals.AUTO,
         help="events: the kernel tells of frames; polling: for folders of other machines",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=float, default=watching.LIMIT,
+        "--limit", type=commandline.seconds("--limit", least=0.01), default=watching.LIMIT,
         help="a folder that has not answered for so long is named, s",
     )  # fmt: skip
     parser.add_argument("--once", action="store_true", help="do what there is to do, and end")
