@@ -7,6 +7,7 @@ Folders and files are given as ``NAME=VALUE`` (``raw=FOLDER results=FOLDER``), a
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import os
 import sys
@@ -213,7 +214,11 @@ def run(work, parse_all, arguments=None):
     text, status = said if isinstance(said, tuple) else (said, 0)
     try:
         print(text, flush=True)
-    except BrokenPipeError:
-        # The reader, `head` for one, has seen enough. Python would print an error at its end.
+    except OSError as error:
+        # The reader, `head` for one, has seen enough, or the terminal is gone, or its disk is full.
+        # Python would print an error at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"ccdflow: the output cannot be written: {error.strerror}", file=sys.stderr)
+            status = status or 1
     return status

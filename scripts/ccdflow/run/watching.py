@@ -118,6 +118,8 @@ class Watch:
         # Files as the last round found them; those of them that were incomplete.
         self._seen, self._arriving = {}, set()
         self._looked, self._gone = 0.0, set()
+        # Files as the last look found them.
+        self._found = None
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
         # Files that no round has done yet; none is tried before this time.
@@ -135,6 +137,14 @@ class Watch:
     def is_left(self):
         """Whether a round has not come back."""
         return _ROUND in self._patience.hanging
+
+    @property
+    def waiting(self):
+        """The number of frames that no round has done; None if the folder was never read."""
+        if self._found is None:
+            return None
+        here = {**self._found, **self._untried}
+        return sum(self._seen.get(file) != at for file, at in here.items())
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -198,7 +208,7 @@ class Watch:
             return None
         self._complain("", "look")
         self._looked = time.monotonic()
-        self._gone = self._seen.keys() - found.keys()
+        self._found, self._gone = found, self._seen.keys() - found.keys()
         return found
 
     def _answering(self, ready):
