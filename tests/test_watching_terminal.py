@@ -11,7 +11,7 @@ import pytest
 from test_watching import Told, wait_until, watch_of
 
 from ccdflow.pages import live
-from ccdflow.run import looking
+from ccdflow.run import lock, looking
 
 watch = importlib.import_module("watch")
 
@@ -77,3 +77,11 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     assert watch._left(watched).endswith("2 frames wait: start again, or run snakemake")
     watched._seen = dict(watched._found)
     assert watch._left(watched) == "nothing is half made"
+
+
+def test_who_meets_the_lock_reads_that_a_watch_may_hold_it(tmp_path):
+    with lock.take(tmp_path), pytest.raises(lock.Busy) as caught:
+        lock.take(tmp_path)
+    assert "if it is a watch, which goes on by itself, try again in a moment or end it" in str(
+        caught.value
+    )
