@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ccdflow import commandline
+from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
 from ccdflow.run import batches
 
@@ -29,14 +31,18 @@ def parse(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("batch", help="the batch's file below results/.ccdflow/batches")
-    parser.add_argument("--cores", type=int, default=2, help="threads (default: 2)")
+    parser.add_argument("--cores", type=commandline.cores(), default=2, help="threads (default: 2)")
     parser.add_argument("--parent", type=int, help="end when this process has ended")
     return parser.parse_args(arguments)
 
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    options = parse(arguments)
+    try:
+        options = parse(arguments)
+    except UserError as error:
+        say(error)
+        return 1
     return batches.make_all(
         options.batch, chain=CHAIN, threads=options.cores, parent=options.parent, say=say
     )

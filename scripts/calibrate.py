@@ -56,7 +56,9 @@ def parse(arguments=None):
         help="docs/products.md",
     )
     parser.add_argument("--image-only", action="store_true", help="neither UNCERT nor MASK")
-    parser.add_argument("--cores", "--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--cores", "--threads", type=commandline.cores(), default=len(os.sched_getaffinity(0))
+    )
     options = commandline.parse(parser, arguments)
     for kind in MASTERS:
         if kind in options.given:

@@ -48,7 +48,9 @@ def parse(arguments=None):
     parser.add_argument(
         "--memory", type=float, default=DEFAULT_MEMORY / 1e6, metavar="MB", help="memory at most"
     )
-    parser.add_argument("--cores", "--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--cores", "--threads", type=commandline.cores(), default=len(os.sched_getaffinity(0))
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the file where it is there"
     )

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from ccdflow import paths, schemas, settings
 from ccdflow.files import notes, whole
+from ccdflow.pages.rendering import visible
 from ccdflow.run import summary
 from ccdflow.run.progress import duration
 from ccdflow.run.rows import ARRIVING, RAW_MISSING, SET_ASIDE
@@ -150,7 +151,7 @@ def remember(results, after):
 
 def named(files, after):
     """Return the first few files with their reasons, on one line."""
-    texts = [f"{' '.join(file.split())}: {after[file][1]}" for file in files[:_NAMED]]
+    texts = [f"{visible(file)}: {after[file][1]}" for file in files[:_NAMED]]
     if len(files) > _NAMED:
         texts.append(f"and {len(files) - _NAMED} more")
     return "; ".join(texts)

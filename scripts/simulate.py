@@ -40,7 +40,9 @@ def parse(arguments=None):
     parser.add_argument("--darks-date", help="UT date of the frames in darks/ (default: --date)")
     parser.add_argument("--instrument", default="LFC", help="value of the INSTRUME card")
     parser.add_argument("--overscan-side", default="right", choices=("right", "left"))
-    parser.add_argument("--cores", "--threads", type=int, default=2, help="threads (default: 2)")
+    parser.add_argument(
+        "--cores", "--threads", type=commandline.cores(), default=2, help="threads (default: 2)"
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="write all frames, over whatever is there"
     )

@@ -20,7 +20,10 @@ from ccdflow.simulate.telescope import observe
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="source=FOLDER raw=FOLDER", names=("source", "raw"))
-    parser.add_argument("--every", type=float, default=5.0, help="seconds a frame (default: 5)")
+    parser.add_argument(
+        "--every", default=5.0, type=commandline.seconds("--every", least=0),
+        help="seconds a frame (default: 5)",
+    )  # fmt: skip
     return commandline.parse(parser, arguments)
 
 
@@ -29,8 +32,19 @@ def run(options):
     source = commandline.path(options, "source", must_exist=True)
     raw = commandline.path(options, "raw")
     commandline.no_more_words(options)
-    count = sum(1 for _ in observe(source, raw, every=options.every))
-    return f"{count} frame{'s' * (count != 1)} arrived in {raw}"
+    count, is_whole = 0, True
+    try:
+        for _ in observe(source, raw, every=options.every):
+            count += 1
+    except KeyboardInterrupt:
+        is_whole = False
+    line = f"{count} frame{'s' * (count != 1)} arrived in {raw}"
+    if is_whole:
+        return line
+    return (
+        f"ccdflow: ended by Ctrl-C: {line}; one more may be half-written",
+        commandline.INTERRUPTED,
+    )
 
 
 def main(arguments=None):

@@ -31,7 +31,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--whole", action="store_true", help="all rows of combined frames, not bands of them"
     )
-    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--cores", type=commandline.cores(), default=len(os.sched_getaffinity(0)))
     return commandline.parse(parser, arguments)
 
 

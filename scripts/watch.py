@@ -23,7 +23,7 @@ from contextlib import suppress
 from ccdflow import commandline, paths
 from ccdflow.files import notes, whole
 from ccdflow.kinds import CHAIN
-from ccdflow.pages import live
+from ccdflow.pages import live, rendering
 from ccdflow.run import arrivals, looking, watching
 
 NAMES = ("raw", "results", "cameras")
@@ -35,14 +35,19 @@ def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--cores", type=int, default=cores, help="frames at the same time")
-    parser.add_argument("--pause", type=float, default=watching.PAUSE, help="between two looks, s")
+    parser.add_argument(
+        "--cores", type=commandline.cores(), default=cores, help="frames at the same time"
+    )
+    parser.add_argument(
+        "--pause", type=commandline.seconds("--pause", least=0.01), default=watching.PAUSE,
+        help="between two looks, s",
+    )  # fmt: skip
     parser.add_argument(
         "--notice", choices=arrivals.WAYS, default=arrivals.AUTO,
         help="events: the kernel tells of frames; polling: for folders of other machines",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=float, default=watching.LIMIT,
+        "--limit", type=commandline.seconds("--limit", least=0.01), default=watching.LIMIT,
         help="a folder that has not answered for so long is named, s",
     )  # fmt: skip
     parser.add_argument("--once", action="store_true", help="do what there is to do, and end")
@@ -70,8 +75,10 @@ class Observer:
 
     def say(self, text):
         """Print a line with the time, and show it on the page."""
-        line = f"{time.strftime('%H:%M:%S')}  {text}"
-        print(line, flush=True)
+        line = f"{time.strftime('%H:%M:%S')}  {rendering.visible(text)}"
+        # A terminal that is gone, or a full disk of its log: the page still tells.
+        with suppress(OSError):
+            print(line, flush=True)
         self._lines.append(line)
         self._is_new.set()
 
@@ -83,7 +90,7 @@ class Observer:
 
     def waits(self, problem):
         """Show a problem, or that there is none any more."""
-        self._state = problem or live.WATCHING
+        self._state = rendering.visible(problem) or live.WATCHING
         self._is_new.set()
 
     def end(self):
@@ -122,15 +129,30 @@ def watch(options):
     if options.once:
         problem = watched.round().problem
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: watched.end())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # `nohup` has it that the end of the terminal ends nothing.
+        if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
+            signal.signal(number, lambda *_: watched.end())
     observer.say(f"watching {values['raw']}; Ctrl-C ends")
     observer.begin()
-    watched.run()
-    observer.end()
+    try:
+        watched.run()
+    finally:
+        observer.end()
+    return f"ccdflow: the watch has ended; {_left(watched)}"
+
+
+def _left(watched):
+    """Return the words for what a watch that has ended leaves to the next run."""
     if watched.is_left:
-        return "ccdflow: the watch has ended; a folder did not answer, the next run does the rest"
-    return "ccdflow: the watch has ended; nothing is half made"
+        return "a folder did not answer, the next run does the rest"
+    count = watched.waiting
+    if count is None:
+        return "the raw folder was not looked through; start again, or run snakemake"
+    if count:
+        frames = "1 frame waits" if count == 1 else f"{count} frames wait"
+        return f"nothing is half made; {frames}: start again, or run snakemake"
+    return "nothing is half made"
 
 
 def main(arguments=None):

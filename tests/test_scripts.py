@@ -1,6 +1,7 @@
 """The scripts are one family: their words, their help, their examples, their table."""
 
 import importlib
+import os
 import re
 import shlex
 from pathlib import Path
@@ -184,3 +185,54 @@ def test_what_is_no_frame_is_one_line_with_a_remedy(tmp_path, capsys, name, word
     assert "odd.fits" in last
     assert "raw folder" not in last
     assert "; " in last
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "allowed"),
+    [
+        *((name, ("--cores", number), "a whole number, 1 or more")
+          for name in ("watch", "verify", "simulate", "combine", "calibrate")
+          for number in ("0", "-1", "x")),
+        ("batch", ("b.json", "--cores", "0"), "a whole number, 1 or more"),
+        *(("watch", (option, number), "seconds from 0.01 to 86400")
+          for option in ("--pause", "--limit") for number in ("-1", "0", "nan", "inf", "x")),
+        *(("telescope", ("--every", number), "seconds from 0 to 86400")
+          for number in ("-0.1", "nan", "inf", "x")),
+    ],
+)  # fmt: skip
+def test_a_number_that_cannot_be_is_one_line_with_what_is_allowed(name, words, allowed, capsys):
+    assert importlib.import_module(name).main([*words[:-1], words[-1]]) == 1
+    said = capsys.readouterr().err
+    option, number = words[-2:]
+    assert said == f"ccdflow: {option}: is not allowed (found '{number}'); allowed: {allowed}\n"
+
+
+@pytest.mark.parametrize("raw", ["source", "source/tonight", ".", "link", "beside"])
+def test_the_telescope_never_writes_over_an_original(tmp_path, monkeypatch, capsys, raw):
+    monkeypatch.chdir(tmp_path)
+    Path("source").mkdir()
+    Path("source/a.fits").write_bytes(b"original")
+    Path("link").symlink_to("source")
+    Path("beside").mkdir()
+    os.link("source/a.fits", "beside/a.fits")
+    telescope = importlib.import_module("telescope")
+    assert telescope.main(["source=source", f"raw={raw}", "--every", "0"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "original" in said
+    assert [path.read_bytes() for path in Path().rglob("*.fits")] == [b"original"] * 2
+
+
+def test_ctrl_c_ends_the_telescope_with_one_line(tmp_path, monkeypatch, capsys):
+    telescope = importlib.import_module("telescope")
+
+    def observe(source, raw, *, every):
+        yield raw / "a.fits"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(telescope, "observe", observe)
+    (tmp_path / "source").mkdir()
+    assert telescope.main([f"source={tmp_path}/source", f"raw={tmp_path}/raw"]) == 130
+    said = capsys.readouterr()
+    assert "1 frame arrived" in said.out + said.err
+    assert (said.out + said.err).count("\n") == 1

@@ -118,9 +118,13 @@ def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(night, tmp_pat
     wait_until(lambda: told.lines)
     time.sleep(0.2)
     assert len(told.lines) == 1
-    assert "there is no such folder" in told.lines[0]
-    shutil.copytree(top / "raw", raw)
+    assert told.lines[0] == f"waiting: there is no folder {raw} yet"
+    raw.mkdir()
+    wait_until(lambda: len(told.lines) == 2)
+    assert told.lines[1] == f"waiting: no frame has arrived in {raw} yet"
+    shutil.copytree(top / "raw", raw, dirs_exist_ok=True)
     wait_until(lambda: any("grade" in line for line in told.lines))
+    assert told.lines.count("goes on") == 1
     watched.end()
     thread.join(60)
 

@@ -143,7 +143,10 @@ def test_what_another_run_did_is_noticed(night):
     running.lock.close()
     done = night.watch.notice({LATE[0]: whole.stamp_of(night.raw / LATE[0])})
     assert (done.is_short, done.records) == (False, [])
-    assert sum("another run is at work" in line for line in night.told.lines) == 1
+    (line,) = [line for line in night.told.lines if "another run is at work" in line]
+    assert line.startswith(f"waiting: another run is at work here (process {os.getpid()} on ")
+    assert "results folder" not in line
+    assert "goes on" in night.told.lines
 
 
 def test_notes_that_another_process_wrote_are_read_again(night):
@@ -173,9 +176,12 @@ def test_a_full_disk_in_a_short_round_is_said_once_and_made_good(night, monkeypa
         done = night.arrive(*LATE)
         assert "no space is left" in done.problem
         assert done.is_short == is_short
-    assert sum(line.startswith("waiting: ") for line in night.told.lines) == 1
+    (line,) = [line for line in night.told.lines if line.startswith("waiting: ")]
+    assert line.endswith("make room; the watch goes on by itself")
+    assert not any("run again" in line for line in night.told.lines)
     monkeypatch.setattr(type(kinds.CHAIN), "make", make)
     assert night.arrive(*LATE).problem == ""
+    assert night.told.lines.count("goes on") == 1
     assert night.is_as_from_scratch()
 
 
@@ -244,7 +250,9 @@ def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(night):
 def test_a_frame_that_is_written_anew_is_made_anew(night):
     night.arrive(*LATE)
     first = (night.results / "calibrated" / LATE[0]).read_bytes()
+    assert night.told.lines[-1].startswith(f"{LATE[0]}  science  ")
     done = night.arrive(LATE[0], of="science_g1.fits", OBJECT="another")
+    assert any(line.startswith(f"{LATE[0]}  again  science  ") for line in night.told.lines)
     assert not done.is_short
     assert kinds_of(done) >= FRAME
     assert (night.results / "calibrated" / LATE[0]).read_bytes() != first

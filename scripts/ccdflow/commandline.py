@@ -7,11 +7,53 @@ Folders and files are given as ``NAME=VALUE`` (``raw=FOLDER results=FOLDER``), a
 from __future__ import annotations
 
 import argparse
+import errno
+import math
 import os
 import sys
 from pathlib import Path
 
 from ccdflow.errors import CcdflowError, UserError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+_LONGEST = 86400.0
+
+
+def cores(name="--cores"):
+    """Return the `type` of an option that is a number of cores: 1 or more."""
+    return _number(int, name, least=1, allowed="a whole number, 1 or more")
+
+
+def seconds(name, *, least):
+    """Return the `type` of an option that is a time in seconds, up to a day.
+
+    Parameters
+    ----------
+    name : str
+        Of the option, as the line on a wrong value shows it.
+    least : float
+    """
+    return _number(
+        float, name, least=least, most=_LONGEST,
+        allowed=f"seconds from {least:g} to {_LONGEST:g}",
+    )  # fmt: skip
+
+
+def _number(kind, name, *, least, allowed, most=math.inf):
+    """Return a function of a word: its number, or `UserError` where it is none or out of range."""
+
+    def read(word):
+        try:
+            value = kind(word)
+        except ValueError:
+            value = math.nan
+        # Not a number is neither below nor above.
+        if not least <= value <= most:
+            raise UserError("is not allowed", keyword=name, value=word, allowed=allowed)
+        return value
+
+    return read
 
 
 def parser(doc, *, words, names=None):
@@ -154,13 +196,16 @@ def run(work, parse_all, arguments=None):
     Returns
     -------
     int
-        Exit status: 1 for an error.
+        Exit status: 1 for an error, `INTERRUPTED` after Ctrl-C.
     """
     try:
         said = work(parse_all(arguments))
     except CcdflowError as error:
         print(f"ccdflow: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("ccdflow: ended by Ctrl-C", file=sys.stderr)
+        return INTERRUPTED
     except OSError as error:
         if error.filename is None:
             raise
@@ -169,7 +214,11 @@ def run(work, parse_all, arguments=None):
     text, status = said if isinstance(said, tuple) else (said, 0)
     try:
         print(text, flush=True)
-    except BrokenPipeError:
-        # The reader, `head` for one, has seen enough. Python would print an error at its end.
+    except OSError as error:
+        # The reader, `head` for one, has seen enough, or the terminal is gone, or its disk is full.
+        # Python would print an error at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"ccdflow: the output cannot be written: {error.strerror}", file=sys.stderr)
+            status = status or 1
     return status

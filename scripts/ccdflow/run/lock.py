@@ -41,7 +41,8 @@ def take(results):
         raise Busy(
             f"another run is at work here ({holder})",
             file=str(results),
-            remedy="wait until it has finished, or give another results folder",
+            remedy="if it is a watch, which goes on by itself, try again in a moment or end it;"
+            " else wait until it has finished, or give another results folder",
         ) from None
     except OSError as error:
         file.close()

@@ -16,6 +16,14 @@ MOST_LINKED = 10_000
 _SYSTEMS = ("/proc", "/sys")
 
 
+class NoFolder(UserError):
+    """There is no raw folder."""
+
+
+class NoFrames(UserError):
+    """The raw folder holds no raw frame."""
+
+
 def list_raw(raw):
     """Return {relative path: stamp} of all raw frames below a folder, as `look_through` does."""
     return look_through(raw)[0]
@@ -42,7 +50,7 @@ def look_through(raw):
     Raises
     ------
     UserError
-        If the folder is missing, cannot be read, or holds no raw frame.
+        If the folder is missing (`NoFolder`), cannot be read, or holds no raw frame (`NoFrames`).
     """
     raw = Path(raw)
     try:
@@ -50,7 +58,7 @@ def look_through(raw):
     except OSError as error:
         raise _no_raw_folder(raw, f"cannot be read ({os.strerror(error.errno)})") from None
     if not is_there:
-        raise _no_raw_folder(raw, "there is no such folder")
+        raise _no_raw_folder(raw, "there is no such folder", NoFolder)
     walk = _Walk(raw)
     walk.go()
     found, problems = walk.found, walk.problems
@@ -58,7 +66,7 @@ def look_through(raw):
         name, problem = min(problems.items())
         raise UserError(problem, file=str(raw / name), value=str(raw))
     if not found:
-        raise UserError(
+        raise NoFrames(
             "the folder holds no raw frame",
             file="config/config.yaml",
             keyword="raw",
@@ -69,8 +77,8 @@ def look_through(raw):
     return dict(sorted(found.items())), problems
 
 
-def _no_raw_folder(raw, problem):
-    return UserError(
+def _no_raw_folder(raw, problem, kind=UserError):
+    return kind(
         problem,
         file="config/config.yaml",
         keyword="raw",

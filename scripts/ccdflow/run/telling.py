@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 
+from ccdflow.run import ledger
 from ccdflow.run.job import FRAMES, NIGHTS
 
 
@@ -28,13 +29,18 @@ class Lines:
     def __init__(self, context, jobs, say, *, is_short):
         self._context, self._say, self._chain = context, say, context.chain
         self._lock = threading.Lock()
-        self._texts, self._said = {}, set()
+        self._texts = {}
+        # Frames with a product that was made before.
+        self._again = set()
         # What is still to be made of each frame, and of each night where its list is waited for.
         self._left, self._lists = {}, set()
         for job in jobs:
             kind = self._chain.by_name(job.kind)
             if kind.reach == FRAMES:
-                self._left.setdefault(self._file(job.product), set()).add(job.product)
+                file, former = self._file(job.product), context.ledger.get(job.product)
+                self._left.setdefault(file, set()).add(job.product)
+                if former is not None and former.status == ledger.MADE:
+                    self._again.add(file)
             elif kind.reach == NIGHTS and kind.tells and is_short:
                 self._lists.add(job.night)
 
@@ -71,4 +77,8 @@ class Lines:
     def _line(self, file):
         if file in self._texts:
             texts, warnings = self._texts.pop(file)
-            self._say("  ".join([file, *filter(None, texts)]) + "".join(f"; {w}" for w in warnings))
+            again = "again" if file in self._again else ""
+            self._say(
+                "  ".join([file, *filter(None, [again, *texts])])
+                + "".join(f"; {w}" for w in warnings)
+            )

@@ -40,6 +40,8 @@ _MOST_ASIDE = 5
 _ROUND = "round"
 # Files that do not answer, beyond which no other one is tried.
 _MOST_AWAY = 8
+# What lines of a run say to do, and what a watch does.
+_AS_A_RUN, _AS_A_WATCH = ", and run again", "; the watch goes on by itself"
 
 
 @dataclass
@@ -118,6 +120,8 @@ class Watch:
         # Files as the last round found them; those of them that were incomplete.
         self._seen, self._arriving = {}, set()
         self._looked, self._gone = 0.0, set()
+        # Files as the last look found them.
+        self._found = None
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
         # Files that no round has done yet; none is tried before this time.
@@ -135,6 +139,14 @@ class Watch:
     def is_left(self):
         """Whether a round has not come back."""
         return _ROUND in self._patience.hanging
+
+    @property
+    def waiting(self):
+        """The number of frames that no round has done; None if the folder was never read."""
+        if self._found is None:
+            return None
+        here = {**self._found, **self._untried}
+        return sum(self._seen.get(file) != at for file, at in here.items())
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -194,11 +206,11 @@ class Watch:
             self._complain(f"{raw} has not answered for {self._patience.seconds:g} s", "look")
             return None
         except (CcdflowError, OSError) as error:
-            self._complain(str(error), "look")
+            self._complain(self._problem(error), "look")
             return None
         self._complain("", "look")
         self._looked = time.monotonic()
-        self._gone = self._seen.keys() - found.keys()
+        self._found, self._gone = found, self._seen.keys() - found.keys()
         return found
 
     def _answering(self, ready):
@@ -255,15 +267,29 @@ class Watch:
 
     def _complain(self, text, about=_ROUND):
         """Say a problem once, until it has passed."""
+        text = text.replace(_AS_A_RUN, _AS_A_WATCH)
         before = self._problems.get(about, "")
         if text == before:
             return
+        is_known = text in self._problems.values()
         self._problems[about] = text
-        if text:
-            self.say(f"waiting: {text}")
-        else:
+        if not text:
             del self._problems[about]
+            if not self._problems:
+                self.say("goes on")
+        elif not is_known:
+            self.say(f"waiting: {text}")
         self.waits(next(iter(self._problems.values()), ""))
+
+    def _problem(self, error):
+        """Return the words for an error that a watch waits out."""
+        if isinstance(error, lock.Busy):
+            return error.problem
+        if isinstance(error, rawfolder.NoFolder):
+            return f"there is no folder {self.values['raw']} yet"
+        if isinstance(error, rawfolder.NoFrames):
+            return f"no frame has arrived in {self.values['raw']} yet"
+        return str(error)
 
     # -- rounds ------------------------------------------------------------------------------------
 
@@ -299,10 +325,8 @@ class Watch:
                 lines.end()
         except warm.NeedsAll:
             return None
-        except lock.Busy as error:
-            done.problem, done.is_busy = error.reason, True
         except (UserError, OSError) as error:
-            done.problem = str(error)
+            done.problem, done.is_busy = self._problem(error), isinstance(error, lock.Busy)
         else:
             done.records = list(outcome.records.values())
             done.nights = sorted({job.night for job in part.jobs if job.night})
@@ -358,7 +382,7 @@ class Watch:
         try:
             self._round(done, before)
         except (UserError, OSError) as error:
-            done.problem = str(error)
+            done.problem, done.is_busy = self._problem(error), isinstance(error, lock.Busy)
         self._complain(done.problem)
         if not done.problem:
             self._seen, self._gone = dict(found or {}), set()
@@ -389,14 +413,10 @@ class Watch:
                 return session.read_notes(results)
             return before.notes(lambda: session.read_notes(results))
 
-        try:
-            running = session.start(
-                self.values, chain=self.chain, dry=False, cores=self.cores, notes=notes,
-                progress=lambda *_: self._note_life(),
-            )  # fmt: skip
-        except lock.Busy as error:
-            done.problem, done.is_busy = error.reason, True
-            return
+        running = session.start(
+            self.values, chain=self.chain, dry=False, cores=self.cores, notes=notes,
+            progress=lambda *_: self._note_life(),
+        )  # fmt: skip
         try:
             self._work(running, done)
         finally:
@@ -430,7 +450,7 @@ class Watch:
         session.finish(running)
         if jobs:
             for line in failures.lines(context.results, running.failed):
-                self.say(line)
+                self.say(line.replace(_AS_A_RUN, _AS_A_WATCH))
             self._sum_up(done, time.monotonic() - began)
         if not done.problem:
             self._warm = warm.Warm(running, session.reading_settings(self.values))

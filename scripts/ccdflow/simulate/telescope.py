@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from ccdflow.errors import UserError
+
 
 def observe(source, raw, *, every, wait=time.sleep):
     """Write the frames of a folder into another one at a given pace, each in two halves.
@@ -27,11 +29,21 @@ def observe(source, raw, *, every, wait=time.sleep):
     ------
     pathlib.Path
         Each frame, once it is complete.
+
+    Raises
+    ------
+    UserError
+        If a frame would be written over itself, or into the folder that it comes from.
     """
     source, raw = Path(source), Path(raw)
+    _check_apart(source, raw)
     files = [path for path in source.rglob("*") if path.is_file() and ".fit" in path.name.lower()]
     for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path)):
         target = raw / path.relative_to(source)
+        if target.exists() and target.samefile(path):
+            raise UserError(
+                "is the original of the frame", file=str(target), remedy="give another raw=FOLDER"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes()
         half = len(content) // 2
@@ -42,3 +54,15 @@ def observe(source, raw, *, every, wait=time.sleep):
             file.write(content[half:])
         yield target
         wait(every / 2)
+
+
+def _check_apart(source, raw):
+    """Raise `UserError` where the originals would be written over."""
+    real = [path.resolve() for path in (source, raw)]
+    if real[0] in (real[1], *real[1].parents) or real[1] in real[0].parents:
+        raise UserError(
+            f"is the folder of the originals, or one of the two lies in the other ({source})",
+            keyword="raw",
+            value=str(raw),
+            remedy="give a folder beside it: the frames there are written in halves",
+        )
