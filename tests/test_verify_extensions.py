@@ -169,3 +169,50 @@ def test_a_card_that_was_deleted_differs_and_is_named(night, kind, hdu, keywords
 
         verdict, reason = tampered(night, kind, change)
         assert (verdict, keyword in reason) == ("differs", True), (keyword, reason)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits"),
+    [
+        ("combined/dark", (16, 64, 128, 256, 16384)),
+        ("combined/flat", (4, 8, 64, 256, 16384)),
+        ("calibrated/science", (16, 32, 64, 1024, 2048, 4096, 8192, 16384)),
+    ],
+)
+def test_bits_that_no_mask_of_a_kind_has_differ(night, kind, bits):
+    """This night has no cosmic rays looked for, no bad pixels named and no saturated pixel."""
+    for bit in bits:
+
+        def change(hdus, bit=bit):
+            mask = hdus["MASK1"].data
+            assert not (mask & (bit | 1)).any()
+            mask[33, 44] |= bit
+
+        verdict, reason = tampered(night, kind, change)
+        assert (verdict, reason.startswith("1 pixels of the mask ")) == ("differs", True), bit
+
+
+@pytest.mark.parametrize(
+    ("cards", "reason"),
+    [
+        ({"COSMICS": "found"}, "there is no card NCOSMIC"),
+        ({"NCOSMIC": 0}, "COSMICS is found or discarded, and its card has None"),
+        ({"NCOSMIC": 0, "COSMICS": "lost"}, "and its card has lost"),
+        ({"NCOSMIC": 0, "COSMICS": "discarded"}, ""),
+        ({"NCOSMIC": 1, "COSMICS": "discarded"}, "NCOSMIC is 0"),
+    ],
+)
+def test_the_cards_on_cosmic_rays_agree_with_the_mask(night, cards, reason):
+    def change(hdus):
+        hdus[1].header.update(cards)
+
+    verdict, why = tampered(night, "calibrated/science", change)
+    assert (verdict == "differs", reason in why) == (bool(reason), True), why
+
+
+def test_the_cards_on_bad_pixels_come_together(night):
+    def change(hdus):
+        hdus[0].header["BPMNTS"] = 0
+
+    verdict, reason = tampered(night, "calibrated/science", change)
+    assert (verdict, "BPMNTS is 1 or more" in reason) == ("differs", True)

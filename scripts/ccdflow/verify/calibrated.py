@@ -23,13 +23,27 @@ from ccdflow.verify.accounts import (
 from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of, with_shared
 from ccdflow.verify.comparing import (
     Differs,
+    check_bits,
     same_figure,
     same_text,
     same_value,
     within,
 )
 from ccdflow.verify.extensions import check_extensions, check_packed, same_names
-from ccdflow.verify.meanings import HOT, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
+from ccdflow.verify.meanings import (
+    BAD_COLUMN,
+    BLEED,
+    COSMIC,
+    DEAD,
+    HOT,
+    NO_DATA,
+    NOT_FINITE,
+    NOT_LINEAR,
+    SATURATED,
+    UNCALIBRATED,
+    UNLIT,
+    VARIES,
+)
 from ccdflow.verify.planes import plane_of
 from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import CALIBRATED, same_cards
@@ -80,7 +94,10 @@ def verify_calibrated(headers, path, results):
     needed = [kind for kind, card in _TELLS if any(card in headers[hdu] for hdu in images)]
     check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
     files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
-    if "BPMIM" in headers[0]:
+    bad = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in headers[0]]
+    if bad and (len(bad) < 3 or not number(headers[0]["BPMNTS"]) >= 1):
+        raise Differs("BPMIM, BPMKEY and BPMNTS are there together, and BPMNTS is 1 or more")
+    if bad:
         name = unquote(headers[0]["BPMIM"], errors="surrogateescape")
         pixels = NamedMaster(name, headers[0]["BPMKEY"])
         master_file(pixels, "measurement of bad pixels", results)
@@ -311,7 +328,26 @@ def _check_mask(mask, image, frame, hdu, header, first):
     wrong = np.count_nonzero(((mask & given) != given) | ((mask & ~given & certain) != 0))
     if wrong:
         raise Differs(f"{wrong} pixels of the mask have other bits than the masters give")
+    check_bits(mask, given | _possible(mask, header, first))
     for keyword, bit in _COUNTS:
         same_figure(header, keyword, int(np.count_nonzero(mask & bit)))
-    if "NCOSMIC" in header:
-        same_figure(header, "NCOSMIC", int(np.count_nonzero(mask & 64)))
+    if "NCOSMIC" in header or "COSMICS" in header:
+        same_figure(header, "NCOSMIC", int(np.count_nonzero(mask & COSMIC)))
+        _check_cosmics(header)
+
+
+def _possible(mask, header, first):
+    """Return the bits that a calibrated frame may have beyond those that are given."""
+    bits = SATURATED | NOT_FINITE | NO_DATA | HOT | UNLIT | UNCALIBRATED | NOT_LINEAR
+    bits |= COSMIC if "NCOSMIC" in header else 0
+    bits |= DEAD | BAD_COLUMN | VARIES if "BPMIM" in first else 0
+    return bits | (BLEED if (mask & SATURATED).any() else 0)
+
+
+def _check_cosmics(header):
+    """Compare COSMICS with NCOSMIC: cosmic rays that were discarded are in no mask."""
+    said = header.get("COSMICS")
+    if said not in ("found", "discarded"):
+        raise Differs(f"COSMICS is found or discarded, and its card has {said}")
+    if said == "discarded" and header["NCOSMIC"]:
+        raise Differs(f"COSMICS is discarded, and NCOSMIC has {header['NCOSMIC']}")

@@ -22,13 +22,14 @@ from ccdflow.verify.amplifiers import (
 )
 from ccdflow.verify.comparing import (
     Differs,
+    check_bits,
     same_figure,
     same_text,
     same_value,
     within,
 )
 from ccdflow.verify.extensions import check_extensions, same_names
-from ccdflow.verify.meanings import HOT, NO_DATA, UNLIT
+from ccdflow.verify.meanings import HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored import master_file, rows_of, stored
@@ -329,6 +330,11 @@ def _check_figures(made):
     bias = fits.getheader(masters["bias"], made.hdu) if "bias" in masters else None
     _check_model(made, bias)
     mask = np.asarray(made.extension("MASK").data)
+    own = UNLIT if account.levels else HOT
+    check_bits(mask, SATURATED | NOT_FINITE | NO_DATA | own)
+    empty = np.count_nonzero((mask & NO_DATA != 0) != np.isnan(image))
+    if empty:
+        raise Differs(f"{empty} pixels of the mask are not empty as those of the image are")
     errors = np.asarray(made.extension("UNCERT").data, dtype=np.float32)
     if bias is not None:
         _check_shared(made, bias, masters)
@@ -473,6 +479,5 @@ def _check_dark(made, image, errors, mask):
             hot[part] = values - middle >= least
     same_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
     wrong = np.count_nonzero(hot != (mask & HOT != 0)) if limit is not None else 0
-    empty = np.count_nonzero((mask & NO_DATA != 0) != np.isnan(image))
-    if wrong or empty:
-        raise Differs(f"{wrong + empty} pixels of the mask are not what the dark's pixels say")
+    if wrong:
+        raise Differs(f"{wrong} pixels of the mask are not what the dark's pixels say")

@@ -79,6 +79,20 @@ def same_figure(header, keyword, value, *, part=1e-5, least=1e-9):
     same_value(keyword, header.get(keyword), value, part=part, least=least)
 
 
+def check_bits(mask, possible):
+    """Raise unless a mask has no bits but those that a product of its sort can have.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        (ny, nx), whole numbers.
+    possible : int or numpy.ndarray
+        The bits, of all pixels or of each.
+    """
+    if wrong := np.count_nonzero(mask & ~np.asarray(possible, mask.dtype)):
+        raise Differs(f"{wrong} pixels of the mask have bits that no mask of its kind has")
+
+
 def same_text(header, keyword, value):
     """Raise unless a card has a text."""
     said = header.get(keyword)

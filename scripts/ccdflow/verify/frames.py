@@ -98,7 +98,8 @@ def _check_mask(hdus, hdu, account, raw):
         return
     header, image = hdus[hdu].header, hdus[hdu].data
     again = np.full(image.shape, 4, np.uint8)
-    certain = 6
+    # Bit 1 is compared where the value of a full pixel is known.
+    certain = 254
     for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
         top, part = card(header, "AMPSAT", tail), again[amplifier.place]
         part[...] = 0

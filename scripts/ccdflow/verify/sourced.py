@@ -54,6 +54,7 @@ BELIEVED = {
     r"CCDFKEY": "a hash of all settings; it is compared with the notes of the run, where they are",
     r"CCDFCAM|AMPNAM\d\d|AMPGAIN|GAIN\d\d|AMPSAT(\d\d)?": "what the camera's profile says, which"
     " changes no pixel of a reduced frame; masters and calibrated frames have their sources'",
+    r"BPMNTS|BPSHARE": "how many nights' tables there were, and a share that gives the same map",
     r"CLIPSIG|CLIPITER": "a limit that rejects the same values as the true one",
 }
 """Cards that nothing can be compared with, with the reasons: docs/verify.md has them."""
