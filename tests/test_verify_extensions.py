@@ -216,3 +216,15 @@ def test_the_cards_on_bad_pixels_come_together(night):
 
     verdict, reason = tampered(night, "calibrated/science", change)
     assert (verdict, "BPMNTS is 1 or more" in reason) == ("differs", True)
+
+
+def test_the_noise_of_the_bias_of_a_frame_without_a_dark_is_that_of_some_rows(tmp_path):
+    """Amplifiers of 52 and 51 columns have as many of each fourth column: neither is the median."""
+    counts = {"darks": (), "flats": (("g", 3),), "science": (("g", 60.0, 1),)}
+    chain = small_chain.make(tmp_path / "raw", **counts)
+    run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile}, kinds=MADE)
+    product = one(tmp_path / "results", "calibrated/science")
+    header = fits.getheader(tmp_path / "results" / product)
+    assert ("DARKIM" in header, header["MBNOISE"] > 1) == (False, True)
+    found = look(product, (chain.raw, tmp_path / "results"))
+    assert (found.verdict, found.reason) == ("verified", "")
