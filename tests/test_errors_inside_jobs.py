@@ -95,7 +95,9 @@ def check(archive, tmp_path, injection, kind, place, error):  # noqa: F811
         assert made_before - made <= {victim} | after(jobs, victim)
         said = [line for line in lines if victim.removesuffix(".fits").partition("/")[2] in line]
         assert len([text for text in said if text.startswith(SAID)]) == 1, lines
-        if records[victim].status in (ledger.SET_ASIDE, ledger.GONE):
+        if records[victim].status == ledger.GONE:
+            assert place in RAW
+        elif records[victim].status == ledger.SET_ASIDE:
             assert kind == "frame"
         else:
             assert records[victim].status == ledger.FAILED, records[victim]
