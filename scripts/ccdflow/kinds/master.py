@@ -389,9 +389,11 @@ class MasterKind(Kind):
         for file, other in copies(own).items():
             if rows[file].status == OK:
                 yield reduced(file), f"the same frame as {other}: combined once"
-        for record in records:
+        # A master that is not asked for any more tells nothing, nor of a frame set aside since.
+        for record in records if self.configuration(context)["enabled"] else ():
             for file, text, *_ in record.data.get("left_out", ()):
-                yield reduced(file), f"left out of its {self.one}: {text}"
+                if file in rows and rows[file].status == OK:
+                    yield reduced(file), f"left out of its {self.one}: {text}"
 
     def closing(self, context, records):
         """Return the lines on masters that were not made, or not of all frames."""
