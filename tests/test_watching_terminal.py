@@ -28,7 +28,8 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "raw").mkdir()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
+    # Whoever starts the tests may ignore signals, as `nohup` does.
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     yield tmp_path, ["raw=raw", "results=results", "--pause", "0.02"]
     for number, handler in before.items():
         signal.signal(number, handler)
