@@ -126,3 +126,19 @@ def test_frames_of_other_machines_are_looked_for(tmp_path, monkeypatch):
     source.close()
     source, why = arrivals.source(tmp_path / "none", "auto", None)
     assert (source.way, why, source.is_lost) == ("polling", "", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (AttributeError("inotify_init1"), "this system tells of no files"),
+    ],
+)
+def test_where_the_kernel_cannot_tell_frames_are_looked_for(tmp_path, monkeypatch, error, why):
+    def refuse(raw):
+        raise error
+
+    monkeypatch.setattr(arrivals, "Events", refuse)
+    source, said = arrivals.source(tmp_path, "events", None)
+    assert (source.way, said) == ("polling", why)

@@ -197,7 +197,7 @@ def _is_missed(strip, columns, rows, shape):
 
 
 def _from_header(flat, columns, rows, strip):
-    """The axes with the header's strip, of which what stands apart is left out."""
+    """The axes with the header's strip, without its columns or rows that differ from the rest."""
     columns, rows = replace(columns, strips=()), replace(rows, strips=())
     if strip is None:
         return columns, rows

@@ -238,9 +238,9 @@ def _clips_nothing_of_many(ordered, clip):
     n = ordered.shape[1]
     centre = middle(ordered.T, ordered.dtype)
     largest = np.maximum(centre - ordered[:, 0], ordered[:, -1] - centre)
-    # The k values nearest to the median are k neighbours, from some i on, and the k-th deviation
-    # is max(f, g) of f = centre - ordered[i] and g = ordered[i + k - 1] - centre. With i, f falls
-    # and g grows, so for any j none smaller than min(f at j, g at j + 1) is possible.
+    # The k values nearest to the median are neighbours, ordered[i] to ordered[i + k - 1]. The k-th
+    # deviation is the larger of f(i) = centre - ordered[i] and g(i) = ordered[i + k - 1] - centre.
+    # f falls with i and g grows, so the MAD is at least min(f(j), g(j + 1)), whatever j is.
     k = (n + 1) // 2
     step = max(1, round(0.3 * n**0.5))
     bounds = [

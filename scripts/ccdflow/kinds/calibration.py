@@ -91,7 +91,7 @@ class Calibration:
 
     @cached_property
     def missing(self):
-        """What is missing, in words with what there is: {kind: text}."""
+        """The reason for each missing step, with the masters that there are: {kind: text}."""
         found = {step.kind: why_missing(self.context, step) for step in self.group.steps}
         if not self.is_level_out and self._found.get("flat") is not None:
             found["flat"] = _LEVEL_IN
@@ -176,7 +176,7 @@ class Calibration:
         try:
             done, helps = self._calibrate(record.key)
         except DamagedError:
-            # What is read is made again, and then the frame.
+            # The damaged product is made again, then the frame.
             raise
         except FrameError as error:
             return replace(record, status=ledger.REFUSED, reason=error.reason)

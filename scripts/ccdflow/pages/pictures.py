@@ -179,7 +179,7 @@ def _images(frame, profile):
 
 
 def _name_regions(panel, frame, profile):
-    """Name what was used, what is image, and line out what the header names."""
+    """Label the overscan used and the image, and draw lines around the sections of the header."""
     names = {}
     for strip in profile.strips:
         names.setdefault(across_range(frame, strip.region), []).append(drawable(strip.amplifier))

@@ -129,7 +129,7 @@ class Raster:
         self._blend(*low.tolist(), np.asarray(sheet.reduce(_FINER)), colour)
 
     def _blend(self, left, top, mask, colour):
-        """Lay a colour over what is there; the mask, 0 to 255, says how much of it."""
+        """Mix a colour into the pixels; the mask, 0 to 255, is its share."""
         height, width = self.pixels.shape
         mask = mask[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
         left, top = max(0, left), max(0, top)

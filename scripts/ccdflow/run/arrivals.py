@@ -87,7 +87,7 @@ class Events:
     """
 
     way = EVENTS
-    # Whether the folder went away, or was moved: what is there now is not watched.
+    # Whether the folder went away, or was moved: another one in its place is not watched.
     is_lost = False
 
     def __init__(self, raw):
@@ -186,6 +186,9 @@ def source(raw, way, wait):
         return Events(raw), ""
     except OSError as error:
         return Polling(wait), error.strerror or str(error)
+    except AttributeError:
+        # Only Linux has such events.
+        return Polling(wait), "this system tells of no files"
 
 
 def mount_of(path, mounts="/proc/self/mountinfo"):

@@ -78,8 +78,8 @@ class Context:
     def outcome(self, product):
         """Return the record of a product: this run's if it is in the plan, else the ledger's.
 
-        None if there is no record: a job without a record has failed. A product that a job of this
-        run could not make has no key: what is made without it is made again once it is there.
+        None if there is no record: a job without a record has failed. A product whose job failed in
+        this run has no key, so that a page made without it is made again once it is there.
         """
         if not self._is_asked_for(product):
             return None

@@ -41,7 +41,7 @@ class HeaderStore:
     saved: dict[str, Row] = field(default_factory=dict, compare=False)
     verdicts: dict[str, str] = field(default_factory=dict, compare=False)
 
-    # What was raised, and not foreseen, while a file was read.
+    # Tracebacks of unforeseen errors in the reading of files.
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
 
     # One text for all that say the same, as thousands of rows do.

@@ -106,10 +106,10 @@ class Row:
     gone : str
         Why there is nothing to be read any more, though there was; '' as long as there is.
     flags : str
-        What was found in its pixels or beside other frames: an amplifier that is saturated
-        throughout or dead; that it is a copy; that it does not look like the other biases.
+        Findings in its pixels, or beside other frames: a saturated or dead amplifier, a copy, a
+        frame unlike the others of its group.
     warnings : str
-        What of its header is there and cannot be read, and what had to be guessed: a line each.
+        Cards that cannot be read, and values that had to be guessed: a line each.
     packed : str
         CRC-32 of the file's bytes as they are, of a file that the next run reads again because it
         is young; else ''.
