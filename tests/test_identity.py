@@ -226,10 +226,11 @@ def test_a_refused_group_names_the_card_that_differs(tmp_path):
     ("keyword", "is_decisive"),
     [
         ("ESO DET CHIP1 ID", True), ("ESO DET OUT1 ID", True), ("DETNAM", True), ("CCDNAME", True),
-        ("TELESCOP", True), ("SERIALNO", True), ("QUADID", True), ("ESO DET WIN1 STRX", True),
+        ("SERIALNO", True), ("QUADID", True), ("ESO DET WIN1 STRX", True),
         ("XORGSUBF", True), ("COADDS", True), ("READMODE", True), ("WINDOW", True),
         # A kind of exposure, a moment, a name that a profile may have several of, a dither.
-        ("CCDTYPE", False), ("READTIME", False), ("INSTRUME", False), ("XOFFSET", False),
+        ("CCDTYPE", False), ("READTIME", False), ("INSTRUME", False),
+        ("TELESCOP", False), ("XOFFSET", False),
         ("SET-TEMP", False),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ def test_whatever_happens_the_products_are_those_of_a_run_from_scratch(tmp_path,
     run_state_machine_as_test(
         Archive,
         settings=settings(
-            max_examples=int(os.environ.get("N", 3)),
+            max_examples=int(os.environ.get("N", 2)),
             stateful_step_count=int(os.environ.get("STEPS", 12)),
             deadline=None,
             phases=[Phase.generate] if os.environ.get("N") else list(Phase),

@@ -188,8 +188,9 @@ def is_of(keyword, kinds):
     return _kind(keyword) in kinds
 
 
-# CCDTYPE is a kind of exposure; a camera's profile may have several names of the instrument.
-_NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*")
+# CCDTYPE is a kind of exposure, and some cameras write it into TELESCOP; a camera's profile may
+# have several names of the instrument.
+_NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*|TEL.*|OBSTELID")
 _DECISIVE = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
 
 

@@ -248,7 +248,7 @@ class Watch:
     def _profiles_now(self):
         """Return names, sizes and times of the cameras' profiles, as far as they can be read."""
         folder = settings.cameras_folder(self.values)
-        return sorted((path.name, whole.stamp_of(path)) for path in folder.glob("*.yaml"))
+        return sorted((path.name, whole.stamp_of(path)) for path in folder.glob("*.y*ml"))
 
     def _wait_for(self, work):
         """Do a round; say where it does not come back, and go on waiting."""
