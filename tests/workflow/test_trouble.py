@@ -87,7 +87,11 @@ def check_next(box, reference):
     assert box.run().jobs == []
 
 
-@pytest.mark.parametrize("code", [REMOVING_FAILS, FOLDERS_FAIL], ids=["remove", "make"])
+@pytest.mark.parametrize(
+    "code",
+    [REMOVING_FAILS, pytest.param(FOLDERS_FAIL, marks=pytest.mark.torture)],
+    ids=["remove", "make"],
+)
 def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(box, reference, code):
     run = box.snakemake(code=code)
     assert run.status == 1
@@ -101,7 +105,11 @@ def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(box, ref
     check_next(box, reference)
 
 
-@pytest.mark.parametrize("code", [MOVED_AT_ONCE, MOVED_LATER], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    "code",
+    [pytest.param(MOVED_AT_ONCE, marks=pytest.mark.torture), MOVED_LATER],
+    ids=["at once", "later"],
+)
 def test_notes_moved_while_the_run_goes_on(box, reference, code):
     run = box.snakemake(code=code)
     line = f"{box.results}/.ccdflow was moved or replaced while the run went on; the next run makes"
