@@ -17,7 +17,7 @@ import measure
 from ccdflow import kinds, paths, settings
 from ccdflow.run import ledger, plan, seal, session
 from ccdflow.run.context import Context
-from ccdflow.run.headers import HeaderStore
+from ccdflow.run.rawframes.header_store import HeaderStore
 
 FRAMES, CALIBRATED = 100, 75
 SAID = "nothing to do: a simulated archive"

@@ -39,4 +39,4 @@ rule associations_table:
     message:
         "{params.frames} -> {params.table}"
     run:
-        make(wildcards)  # ccdflow.kinds.associations.ASSOCIATIONS.make
+        make(wildcards)  # ccdflow.kinds.associations_table.ASSOCIATIONS.make

@@ -40,4 +40,4 @@ rule quality_table:
     message:
         "{params.figures} -> {params.table}"
     run:
-        make(wildcards)  # ccdflow.kinds.table.TABLE.make
+        make(wildcards)  # ccdflow.kinds.quality_tables.TABLE.make

@@ -40,4 +40,4 @@ rule dark_table:
     message:
         "{params.figures} -> {params.table}"
     run:
-        make(wildcards)  # ccdflow.kinds.table.DARK_TABLE.make
+        make(wildcards)  # ccdflow.kinds.quality_tables.DARK_TABLE.make

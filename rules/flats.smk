@@ -40,4 +40,4 @@ rule flat_table:
     message:
         "{params.figures} -> {params.table}"
     run:
-        make(wildcards)  # ccdflow.kinds.table.FLAT_TABLE.make
+        make(wildcards)  # ccdflow.kinds.quality_tables.FLAT_TABLE.make

@@ -19,7 +19,7 @@ rule picture:
     message:
         "{params.frames} -> {params.picture}"
     run:
-        make(wildcards)  # ccdflow.kinds.picture.PICTURE.make
+        make(wildcards)  # ccdflow.kinds.frame_pictures.PICTURE.make
 
 
 rule quality_picture:
@@ -39,7 +39,7 @@ rule quality_picture:
     message:
         "{params.biases} -> {params.picture}"
     run:
-        make(wildcards)  # ccdflow.kinds.quality.QUALITY.make
+        make(wildcards)  # ccdflow.kinds.quality_picture.QUALITY.make
 
 
 rule masters_picture:

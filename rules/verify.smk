@@ -1,7 +1,7 @@
 """Products made again by ccdproc from their own headers: `snakemake verify` (docs/verify.md)."""
 
 from ccdflow import commandline
-from ccdflow.kinds.verification import noted
+from ccdflow.kinds.sections.verification import noted
 
 
 rule verify:

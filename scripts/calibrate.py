@@ -19,16 +19,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from ccdflow import commandline
+from ccdflow.calibrate import cutting
+from ccdflow.calibrate.blocks import calibrate_file
+from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS, AppliedMaster, MasterChain
+from ccdflow.calibrate.masters import MasterStore
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files import packed
 from ccdflow.files.cards import card_value, number
 from ccdflow.files.planes import read_units
-from ccdflow.frame import cutting
-from ccdflow.frame.calibrated import calibrate_file
-from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS, AppliedMaster, MasterChain
-from ccdflow.frame.masters import MasterStore
 from ccdflow.frame.readout import Readout
 
 MASTERS = ("bias", "dark", "flat")
@@ -75,11 +75,11 @@ def calibrate(path, out, options, store):
     out : pathlib.Path
         The folder of the product.
     options : argparse.Namespace
-    store : ccdflow.frame.masters.MasterStore
+    store : ccdflow.calibrate.masters.MasterStore
 
     Returns
     -------
-    ccdflow.frame.calibrated.Calibrated
+    ccdflow.calibrate.blocks.Calibrated
     """
     unit = read_units(path)[0]
     if unit.shape is None:

@@ -29,7 +29,7 @@ from ccdflow.files import notes, whole
 from ccdflow.pages.rendering import visible
 from ccdflow.run import summary
 from ccdflow.run.progress import duration
-from ccdflow.run.rows import ARRIVING, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"

@@ -18,8 +18,8 @@ from astropy.io import fits
 from ccdflow import commandline, paths
 from ccdflow.errors import UserError
 from ccdflow.files import packed
-from ccdflow.run.rows import SET_ASIDE
-from ccdflow.run.table import read_table
+from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.rows import SET_ASIDE
 
 
 def parse(arguments=None):

@@ -20,7 +20,8 @@ from pathlib import Path
 from ccdflow import commandline
 from ccdflow.errors import UserError
 from ccdflow.files import whole
-from ccdflow.kinds import CHAIN, story
+from ccdflow.kinds import CHAIN
+from ccdflow.kinds.explaining import story
 from ccdflow.run import looking
 from ccdflow.run.context import Planning
 
@@ -62,7 +63,7 @@ def what_if(context, results, product, master, picture):
     if context is None:
         raise UserError("--what-if needs the raw folder", keyword="raw", remedy="write raw=FOLDER")
     # It draws: the story alone need not wait for that.
-    from ccdflow.kinds import what_if as trying
+    from ccdflow.kinds.explaining import what_if as trying
 
     master = Path(master) if Path(master).is_file() else results / master
     found = trying.try_master(context, product, master)

@@ -24,8 +24,8 @@ from astropy.io.fits.verify import VerifyWarning
 from ccdflow import commandline
 from ccdflow.camera.cameras import identify, refuse_reduced
 from ccdflow.camera.profiles import load_camera, load_cameras
-from ccdflow.camera.proposal_picture import proposal_picture
-from ccdflow.camera.propose import propose
+from ccdflow.camera.proposing.proposal_picture import proposal_picture
+from ccdflow.camera.proposing.propose import propose
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files import whole
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 import sys
 
 from ccdflow import commandline
-from ccdflow.kinds import CHAIN, tonight
+from ccdflow.kinds import CHAIN
+from ccdflow.kinds.planning import tonight
 from ccdflow.run import looking
 from ccdflow.run.context import Planning
 

@@ -18,7 +18,7 @@ import os
 import sys
 
 from ccdflow import commandline
-from ccdflow.kinds.verification import noted
+from ccdflow.kinds.sections.verification import noted
 from ccdflow.verify import command
 
 

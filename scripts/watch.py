@@ -24,7 +24,8 @@ from ccdflow import commandline, paths
 from ccdflow.files import notes, whole
 from ccdflow.kinds import CHAIN
 from ccdflow.pages import live, rendering
-from ccdflow.run import arrivals, looking, watching
+from ccdflow.run import looking
+from ccdflow.run.watch import arrivals, watching
 
 NAMES = ("raw", "results", "cameras")
 # Lines that the page shows; seconds between two signs of life.

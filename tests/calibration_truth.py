@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdflow.calibrate.chain import AppliedMaster, MasterChain
+from ccdflow.calibrate.masters import Master, image_of
 from ccdflow.camera.sections import Region
-from ccdflow.frame.chain import AppliedMaster, MasterChain
-from ccdflow.frame.masters import Master, image_of
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
 
 SHAPE = (300, 410)

@@ -17,8 +17,9 @@ from small_frames import begin
 
 from ccdflow import kinds as kinds_module
 from ccdflow.camera.facts import KEYWORDS
-from ccdflow.run import inventory, ledger, session, worker
-from ccdflow.run.rows import ARRIVING, OK, SET_ASIDE
+from ccdflow.run import ledger, session, worker
+from ccdflow.run.rawframes import inventory
+from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
 
 NY, NX, STRIP = 24, 32, 8
 

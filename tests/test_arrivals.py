@@ -5,7 +5,7 @@ import os
 import pytest
 
 from ccdflow.files import whole
-from ccdflow.run import arrivals
+from ccdflow.run.watch import arrivals
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ccdflow.detector.bad_pixels import dark_mask, fit_darks
-from ccdflow.detector.response import response
+from ccdflow.detector.pixels.bad_pixels import dark_mask, fit_darks
+from ccdflow.detector.pixels.response import response
 from ccdflow.errors import UserError
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 

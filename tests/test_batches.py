@@ -12,10 +12,10 @@ from ccdflow.kinds import CHAIN
 from ccdflow.run import batches, ledger, plan
 from ccdflow.run.claims import Count, Withdrawn
 from ccdflow.run.context import Context
-from ccdflow.run.headers import HeaderStore
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.ledger import Record
-from ccdflow.run.rows import Facts, Row, digest
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.rows import Facts, Row, digest
 from ccdflow.run.session import Session
 
 FRAME, BIAS, PICTURE, QUALITY, PAGE, INDEX = (

@@ -24,12 +24,12 @@ from calibration_truth import (
     sums,
 )
 
+from ccdflow.calibrate import bits
+from ccdflow.calibrate.arithmetic import calibrate_arrays
+from ccdflow.calibrate.chain import AppliedMaster, MasterChain
+from ccdflow.calibrate.masters import Master, image_of
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
-from ccdflow.frame import bits
-from ccdflow.frame.calibrate import calibrate_arrays
-from ccdflow.frame.chain import AppliedMaster, MasterChain
-from ccdflow.frame.masters import Master, image_of
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
 
 LEVELS = (0, 30, 400, 5_000, 40_000)  # electrons

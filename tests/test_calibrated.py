@@ -16,14 +16,15 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, readouts
 from ccdproc import ImageFileCollection
 
+from ccdflow.calibrate import bits
+from ccdflow.calibrate import blocks as calibrated
+from ccdflow.calibrate import masters as master_files
+from ccdflow.calibrate.arithmetic import calibrate_arrays
+from ccdflow.calibrate.blocks import calibrate_file
+from ccdflow.calibrate.chain import AppliedMaster, MasterChain
+from ccdflow.calibrate.masters import MasterStore
 from ccdflow.errors import FrameError
 from ccdflow.files import checksum, planes, whole
-from ccdflow.frame import bits, calibrated
-from ccdflow.frame import masters as master_files
-from ccdflow.frame.calibrate import calibrate_arrays
-from ccdflow.frame.calibrated import calibrate_file
-from ccdflow.frame.chain import AppliedMaster, MasterChain
-from ccdflow.frame.masters import MasterStore
 
 
 def write(path, *hdus):

@@ -6,11 +6,12 @@ from dataclasses import replace
 import small_chain
 from small_frames import begin
 
-from ccdflow.kinds import calibration, science
-from ccdflow.kinds.calibration_plan import StepsOfClass
+from ccdflow.kinds import science
+from ccdflow.kinds.calibrating import calibration
+from ccdflow.kinds.calibrating.calibration_plan import StepsOfClass
 from ccdflow.run import plan
 from ccdflow.run.context import Context, Planning
-from ccdflow.run.rows import Facts, digest
+from ccdflow.run.rawframes.rows import Facts, digest
 
 
 def many(store):

@@ -14,7 +14,7 @@ import pytest
 from small_frames import LFC_LIKE, write_raw
 
 from ccdflow import kinds, settings
-from ccdflow.kinds import association
+from ccdflow.kinds.matching import association
 from ccdflow.run import session
 from ccdflow.run.context import Planning
 

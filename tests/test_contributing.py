@@ -9,7 +9,7 @@ from ccdflow.camera import profiles
 from ccdflow.files import headertext
 from ccdflow.frame import reduction
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import headers
+from ccdflow.run.rawframes import header_store as headers
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")

@@ -11,11 +11,11 @@ import pytest
 from test_errors_of_jobs import ERRORS, after, archive, go  # noqa: F401
 
 from ccdflow import kinds as kinds_module
+from ccdflow.calibrate import masters
 from ccdflow.combine import members, reading
 from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import planes, rawfile, rowio, whole
-from ccdflow.frame import masters
-from ccdflow.kinds import pixel_tables
+from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import ledger
 
 # Where jobs read and write: the functions of a module, and the methods of a class.

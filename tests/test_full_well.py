@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from ccdflow.detector.full_well import FullWell
-from ccdflow.detector.transfer import measure_transfer
+from ccdflow.detector.photons.full_well import FullWell
+from ccdflow.detector.photons.transfer import measure_transfer
 
 SHAPE = (160, 160)
 

@@ -30,8 +30,8 @@ from header_fuzz import (
 )
 from small_frames import begin, run_jobs
 
-from ccdflow.run.rows import UNDATED
-from ccdflow.run.table import read_table
+from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.rows import UNDATED
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_chain_of_masters import run, take
 
-from ccdflow.frame.helping import Effect, effects
-from ccdflow.kinds import helping
+from ccdflow.calibrate.helping import Effect, effects
+from ccdflow.kinds.calibrating import helping
 from ccdflow.kinds.science import SCIENCE as KIND
 from ccdflow.run.context import Planning
 

@@ -5,12 +5,12 @@ import pytest
 from astropy.io import fits
 from small_frames import run_jobs
 
+from ccdflow.calibrate.masters import read_master
+from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.facts import default_cards, describe
 from ccdflow.camera.geometry import Cards, card_number
-from ccdflow.camera.headersections import drafts_from_header
 from ccdflow.combine.measuring import _box_medians
 from ccdflow.errors import FrameError
-from ccdflow.frame.masters import read_master
 
 CARDS = Cards(**{name: default_cards()[name] for name in ("gain", "read_noise", "saturation")})
 

@@ -12,8 +12,11 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
 from ccdflow.kinds import frame as frame_kind
-from ccdflow.run import headers, inventory, rawfolder, rawnames, session, table
-from ccdflow.run.headers import HeaderStore, load_store
+from ccdflow.run import session
+from ccdflow.run.rawframes import header_store as headers
+from ccdflow.run.rawframes import inventory, rawfolder, rawnames
+from ccdflow.run.rawframes import inventory_table as table
+from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from ccdflow.kinds import matching
-from ccdflow.kinds.matching import (
+from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.matching.rule import (
     BIAS,
     DARK,
     FLAT,

@@ -20,7 +20,7 @@ ALLOWED = {
     ("ccdflow/run/lock.py", "open"): 1,
     ("ccdflow/run/claims.py", "open"): 1,
     # A table is written to memory.
-    ("ccdflow/kinds/pixel_tables.py", "writeto"): 1,
+    ("ccdflow/kinds/measuring/pixel_tables.py", "writeto"): 1,
     # The null device, in the place of a terminal that is closed.
     ("ccdflow/commandline.py", "open"): 1,
     # A telescope writes half a frame first.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ccdflow.errors import UserError
-from ccdflow.pages.panels import (
+from ccdflow.pages.pictures.panels import (
     FramePanels,
     OverscanStrip,
     fits_section,

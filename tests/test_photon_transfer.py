@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ccdflow.detector.bias_figures import read_noise
-from ccdflow.detector.photon_transfer import (
+from ccdflow.detector.photons.photon_transfer import (
     Gain,
     combine_gains,
     measure_gain,

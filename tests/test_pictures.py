@@ -10,11 +10,14 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ccdflow.errors import UserError
-from ccdflow.pages import combinedpicture, pictures, style, trendpicture
-from ccdflow.pages.biaspictures import AmplifierNight, night_quality_picture
-from ccdflow.pages.combinedpicture import CombinedPanels, combined_bias_picture
-from ccdflow.pages.pictures import FramePanels, OverscanStrip, overview
-from ccdflow.pages.trendpicture import TrendPoint, trend_picture
+from ccdflow.pages.pictures import combined as combinedpicture
+from ccdflow.pages.pictures import frames as pictures
+from ccdflow.pages.pictures import style
+from ccdflow.pages.pictures import trends as trendpicture
+from ccdflow.pages.pictures.bias import AmplifierNight, night_quality_picture
+from ccdflow.pages.pictures.combined import CombinedPanels, combined_bias_picture
+from ccdflow.pages.pictures.frames import FramePanels, OverscanStrip, overview
+from ccdflow.pages.pictures.trends import TrendPoint, trend_picture
 
 NY, NX, DATA = 240, 100, 68
 LEVEL, NOISE = 1140.0, 6.0

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccdflow.pages import imagepanel, style
-from ccdflow.pages.panels import shrink
-from ccdflow.pages.plotpanel import PlotPanel
-from ccdflow.pages.raster import Raster, new_picture, write_heading
-from ccdflow.pages.scales import Asinh, Linear, nice_ticks, scale_of, tick_labels
+from ccdflow.pages.pictures import imagepanel, style
+from ccdflow.pages.pictures.panels import shrink
+from ccdflow.pages.pictures.plotpanel import PlotPanel
+from ccdflow.pages.pictures.raster import Raster, new_picture, write_heading
+from ccdflow.pages.pictures.scales import Asinh, Linear, nice_ticks, scale_of, tick_labels
 
 PAGES = Path(imagepanel.__file__).parent
 
@@ -208,15 +208,16 @@ def test_a_panel_draws_values_at_their_places():
 
 def test_pictures_of_images_do_not_load_matplotlib():
     """It takes as long as all the drawing: only pictures of curves need it."""
-    wanted, done = {"pictures", "calibratedpictures", "combinedpicture"}, set()
+    wanted, done = {"frames", "calibrated", "combined"}, set()
     while wanted:
         name = wanted.pop()
         done.add(name)
         for node in ast.walk(ast.parse((PAGES / f"{name}.py").read_text("utf-8"))):
             if not isinstance(node, ast.ImportFrom | ast.Import):
                 continue
-            names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
-            assert not any(each.startswith("matplotlib") for each in names), name
-            below = [each.partition("ccdflow.pages.")[2] for each in names]
-            wanted |= {each for each in below if each} - done
+            module = getattr(node, "module", None)
+            of_it = [f"{module}.{each.name}" if module else each.name for each in node.names]
+            assert not any(each.startswith("matplotlib") for each in of_it), name
+            below = [each.partition("ccdflow.pages.pictures.")[2] for each in of_it]
+            wanted |= {each.partition(".")[0] for each in below if each} - done
     assert "imagepanel" in done

@@ -9,8 +9,9 @@ from test_inventory import reading as settings_of
 from workflow.sandbox import MEDIUM, SMALL, Sandbox
 
 from ccdflow.files import cards, promised, rawfile
-from ccdflow.run import headers, inventory, reading
-from ccdflow.run.headers import HeaderStore, load_store
+from ccdflow.run.rawframes import header_store as headers
+from ccdflow.run.rawframes import inventory, reading
+from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
 
 @pytest.fixture

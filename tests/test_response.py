@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ccdflow.detector.history import NightBadPixels, combine_nights
-from ccdflow.detector.response import LOW, response
+from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
+from ccdflow.detector.pixels.response import LOW, response
 from ccdflow.maskbits import DEAD
 
 SHAPE, ERROR = (200, 300), 0.003

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from ccdflow.calibrate.arithmetic import calibrate_arrays
+from ccdflow.calibrate.chain import AppliedMaster, MasterChain
+from ccdflow.calibrate.masters import Master, image_of
 from ccdflow.camera.sections import Region
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.measuring import expected_light
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.reading import locate
-from ccdflow.frame.calibrate import calibrate_arrays
-from ccdflow.frame.chain import AppliedMaster, MasterChain
-from ccdflow.frame.masters import Master, image_of
 from ccdflow.frame.readout import Readout
 
 SHAPE = (260, 300)

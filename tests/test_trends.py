@@ -17,7 +17,7 @@ from ccdflow import settings as settings_module
 from ccdflow.detector.trends import FEWEST, TRENDS, find_steps
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.dark import DARK
-from ccdflow.kinds.trend_series import FigureSeries, series_of
+from ccdflow.kinds.measuring.trend_series import FigureSeries, series_of
 from ccdflow.kinds.trends import RECENT, TRENDS_TABLE
 from ccdflow.run import ledger
 from ccdflow.run.context import Context

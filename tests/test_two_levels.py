@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.nddata import CCDData
 
-from ccdflow.detector.two_levels import average_levels, nonlinear_mask, two_levels
+from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, two_levels
 from ccdflow.maskbits import BAD_COLUMN
 
 SHAPE, GAIN, READ_NOISE = (200, 300), 1.5, 4.0

@@ -9,7 +9,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 from test_verify import card, rewrite
 
-from ccdflow.kinds import verification
+from ccdflow.kinds.sections import verification
 from ccdflow.verify import verdicts, which
 
 MADE = ("frame", "bias", "dark", "flat", "science")

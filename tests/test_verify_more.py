@@ -11,8 +11,8 @@ from astropy.io import fits
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 from test_verify_chain import MADE, one
 
-from ccdflow.detector.history import NightBadPixels, combine_nights
-from ccdflow.detector.response import Weak
+from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
+from ccdflow.detector.pixels.response import Weak
 from ccdflow.verify import detector, sourced, verdicts, which
 
 STRUCTURE = re.compile(

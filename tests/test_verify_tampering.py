@@ -15,7 +15,7 @@ from test_verify import card, rewrite
 from test_verify_chain import MADE, one
 
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.verification import noted
+from ccdflow.kinds.sections.verification import noted
 from ccdflow.verify import command, comparing, table, verdicts
 from ccdflow.verify.outcome import NotedProduct
 

@@ -15,7 +15,8 @@ from workflow.sandbox import products
 
 from ccdflow import kinds
 from ccdflow.pages import live
-from ccdflow.run import session, watching, worker
+from ccdflow.run import session, worker
+from ccdflow.run.watch import watching
 from ccdflow.simulate.telescope import observe
 
 SETTINGS = {"pictures": {"per_type": 0}, "detector": {"enabled": False}}

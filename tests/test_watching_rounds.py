@@ -17,7 +17,10 @@ from workflow.sandbox import products
 
 from ccdflow import kinds, paths
 from ccdflow.files import whole
-from ccdflow.run import arrivals, ledger, lock, rawfolder, rows, session, table, watching, worker
+from ccdflow.run import ledger, lock, session, worker
+from ccdflow.run.rawframes import inventory_table as table
+from ccdflow.run.rawframes import rawfolder, rows
+from ccdflow.run.watch import arrivals, watching
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}

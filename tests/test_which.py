@@ -15,9 +15,11 @@ from test_chain_of_masters import BIAS, DARKS, FLATS, edit, run, take
 
 from ccdflow import kinds, paths, settings, simulate
 from ccdflow.detector.ageing import ageing_of
-from ccdflow.kinds import ageing, coverage, plan_words, planned, what_if
-from ccdflow.kinds.associations import ASSOCIATIONS
+from ccdflow.kinds.associations_table import ASSOCIATIONS
+from ccdflow.kinds.explaining import what_if
+from ccdflow.kinds.planning import coverage, plan_words, planned
 from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
+from ccdflow.kinds.sections import ageing
 from ccdflow.run import session
 from ccdflow.run.context import Planning
 

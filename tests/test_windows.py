@@ -10,8 +10,8 @@ from small_frames import begin, run_jobs
 from test_chain_of_masters import KINDS, NIGHT
 
 from ccdflow import simulate
-from ccdflow.kinds import story
-from ccdflow.kinds.associations import ASSOCIATIONS
+from ccdflow.kinds.associations_table import ASSOCIATIONS
+from ccdflow.kinds.explaining import story
 from ccdflow.run import ledger
 from ccdflow.run.context import Planning
 from ccdflow.verify import verdicts

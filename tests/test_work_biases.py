@@ -26,9 +26,9 @@ from ccdflow.errors import FrameError
 from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
-from ccdflow.kinds import combining, selecting
-from ccdflow.kinds import table as work_tables
+from ccdflow.kinds import quality_tables as work_tables
 from ccdflow.kinds.bias import BIAS as KIND
+from ccdflow.kinds.masters import combining, selecting
 
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}

@@ -9,12 +9,13 @@ import pytest
 from small_frames import bias_cards, biases, run_jobs, write_raw
 from workflow.stand_ins import stand_in, use_stand_ins
 
-from ccdflow.kinds import figures, picture
+from ccdflow.kinds import frame_pictures as picture
 from ccdflow.kinds.bias import BIAS
-from ccdflow.pages import trendpicture
+from ccdflow.kinds.sections import figures
+from ccdflow.pages.pictures import trends as trendpicture
 from ccdflow.run.context import Context
 from ccdflow.run.job import Group
-from ccdflow.run.table import read_table
+from ccdflow.run.rawframes.inventory_table import read_table
 
 KINDS = ("frame", "bias", "picture", "quality", "page", "table", "index")
 PROFILE = """\

@@ -22,7 +22,7 @@ from ccdflow.files import rawfile
 from ccdflow.frame import reduction
 from ccdflow.run import ledger
 from ccdflow.run.describe import describe
-from ccdflow.run.headers import load_store
+from ccdflow.run.rawframes.header_store import load_store
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
 CAMERAS = ("alpha", "beta")

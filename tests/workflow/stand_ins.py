@@ -11,19 +11,19 @@ from importlib import import_module
 
 import numpy as np
 
-# By module of `ccdflow.pages`.
+# By module of `ccdflow.pages.pictures`.
 DRAWERS = {
-    "pictures": "overview",
-    "biaspictures": "night_quality_picture",
-    "combinedpicture": "combined_bias_picture",
-    "trendpicture": "trend_picture",
+    "frames": "overview",
+    "bias": "night_quality_picture",
+    "combined": "combined_bias_picture",
+    "trends": "trend_picture",
 }
 
 
 def use_stand_ins(patch):
     """Put stand-ins in the place of the functions that draw; ``patch`` is a `MonkeyPatch`."""
     for module, drawer in DRAWERS.items():
-        patch.setattr(import_module(f"ccdflow.pages.{module}"), drawer, stand_in)
+        patch.setattr(import_module(f"ccdflow.pages.pictures.{module}"), drawer, stand_in)
 
 
 def stand_in(*values, **named):

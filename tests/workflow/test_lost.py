@@ -12,9 +12,10 @@ from stand_ins import use_stand_ins
 
 from ccdflow import paths
 from ccdflow.files import rawfile
-from ccdflow.run import describe, inventory
-from ccdflow.run.headers import load_store
-from ccdflow.run.table import read_table
+from ccdflow.run import describe
+from ccdflow.run.rawframes import inventory
+from ccdflow.run.rawframes.header_store import load_store
+from ccdflow.run.rawframes.inventory_table import read_table
 
 NIGHT = "2024-03-01"
 CONFIG = {"combine": {"minimum": 2}}

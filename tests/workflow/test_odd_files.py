@@ -12,10 +12,10 @@ from stand_ins import use_stand_ins
 from ccdflow import paths
 from ccdflow.files import rawfile
 from ccdflow.frame import reduction
-from ccdflow.run import inventory
-from ccdflow.run.headers import load_store
-from ccdflow.run.rawnames import shown_name
-from ccdflow.run.table import read_table
+from ccdflow.run.rawframes import inventory
+from ccdflow.run.rawframes.header_store import load_store
+from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.rawnames import shown_name
 
 GOOD = {f"reduced/a{number}.fits" for number in range(3)}
 

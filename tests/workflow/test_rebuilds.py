@@ -16,9 +16,9 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
-from ccdflow.kinds import picture
+from ccdflow.kinds import frame_pictures as picture
 from ccdflow.run.describe import describe
-from ccdflow.run.table import read_table
+from ccdflow.run.rawframes.inventory_table import read_table
 
 FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"
 TABLES = {"bias_quality.csv", "report.html"}

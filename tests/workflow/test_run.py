@@ -19,7 +19,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ccdflow import simulate
-from ccdflow.run.table import read_table
+from ccdflow.run.rawframes.inventory_table import read_table
 
 # -- the guide's night, full size ------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files import rawfile, whole
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import headers, ledger, seal, session
+from ccdflow.run import ledger, seal, session
+from ccdflow.run.rawframes import header_store as headers
 
 NIGHTS = ("2024-03-01", "2024-03-02")
 CONFIG = {"bias": {"minimum": 2}}

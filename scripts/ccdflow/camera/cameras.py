@@ -12,7 +12,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ccdflow.camera import facts
-from ccdflow.camera.assemble import resolve
+from ccdflow.camera.amplifiers.assemble import resolve
+from ccdflow.camera.amplifiers.headersections import drafts_from_header
+from ccdflow.camera.amplifiers.profilesections import drafts_from_profile
 from ccdflow.camera.facts import FrameFacts
 from ccdflow.camera.geometry import (
     Amplifier,
@@ -22,10 +24,8 @@ from ccdflow.camera.geometry import (
     array_shape,
     image_hdus,
 )
-from ccdflow.camera.headersections import drafts_from_header
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.marks import refuse_reduced
-from ccdflow.camera.profilesections import drafts_from_profile
 from ccdflow.camera.recipe import ReductionRecipe
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError

@@ -213,7 +213,7 @@ def told_apart(groups, by, *, but=()):
 
     Parameters
     ----------
-    groups : dict of tuple to list of ccdflow.run.rows.Row
+    groups : dict of tuple to list of ccdflow.run.rawframes.rows.Row
         By (night, camera, shared, ...), `shared` a tuple of (name, value).
     by : sequence of str
         Values in which frames must agree, by the configuration. Where it leaves out window, ccdsum,
@@ -223,7 +223,7 @@ def told_apart(groups, by, *, but=()):
 
     Returns
     -------
-    dict of tuple to list of ccdflow.run.rows.Row
+    dict of tuple to list of ccdflow.run.rawframes.rows.Row
         A group that differs in nothing is as it was. Of another the parts have one more
         ``(SETTING, cards)`` in `shared`: only the cards in which they differ.
     """

@@ -13,7 +13,7 @@ and over its own mean, with D = delta - mean(delta) and x_i = 1 / (t_i - mean(de
 So D is the slope of a straight line in x over its intercept, whatever the lamp does between the
 flats. The dead time is smooth: the lines are fitted to means of cells, and D is linear between
 their centres. The mean of delta needs a lamp that is steady from one exposure to the next
-(`ccdflow.detector.photon_transfer.measure_linearity`).
+(`ccdflow.detector.photons.photon_transfer.measure_linearity`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.detector.photon_transfer import measure_linearity
-from ccdflow.detector.transfer import by_exposure
+from ccdflow.detector.photons.photon_transfer import measure_linearity
+from ccdflow.detector.photons.transfer import by_exposure
 
 # Cells along an axis, and the least pixels along a side of one.
 _MOST_CELLS, _LEAST_SIDE = 16, 16

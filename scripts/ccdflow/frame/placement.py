@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from itertools import product
 
-from ccdflow.camera.scancounts import ESO, OVERSCAN_X, OVERSCAN_Y, PRESCAN_X, PRESCAN_Y
+from ccdflow.camera.amplifiers.scancounts import ESO, OVERSCAN_X, OVERSCAN_Y, PRESCAN_X, PRESCAN_Y
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value, number

@@ -6,14 +6,14 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.detector.history import combine_nights
+from ccdflow.detector.pixels.history import combine_nights
 from ccdflow.files.headertext import printable
-from ccdflow.kinds import pixel_tables
 from ccdflow.kinds.detector import DETECTOR, PIXELS, measurements_of, names_of, pixels_of
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import ledger
 from ccdflow.run.job import Group
-from ccdflow.run.rows import digest
+from ccdflow.run.rawframes.rows import digest
 
 
 class BadPixels(Kind):

@@ -11,10 +11,10 @@ from ccdflow import paths
 from ccdflow.combine import header
 from ccdflow.combine.measuring import measured_noise, sample_members
 from ccdflow.detector import bias_figures, frame_figures, warnings
-from ccdflow.kinds.combining import claimed_read_noise, hours_of, short
-from ccdflow.kinds.master import MasterKind
-from ccdflow.kinds.preparing import amplifier_noise
-from ccdflow.run.warnings_of_rows import why_no_bias
+from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short
+from ccdflow.kinds.masters.master import MasterKind
+from ccdflow.kinds.masters.preparing import amplifier_noise
+from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
 _CLIPPED_BY_MAD = 3
 """The version of combined biases whose recipe says ``mad``; the others have `Bias.version`."""

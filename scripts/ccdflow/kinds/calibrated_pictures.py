@@ -10,18 +10,18 @@ import numpy as np
 
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
-from ccdflow.kinds import picture
-from ccdflow.kinds.calibration import Calibration
+from ccdflow.kinds import frame_pictures as picture
+from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
-from ccdflow.kinds.picture import NightPicture
+from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.values import Picture, Section
 from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.rows import digest
+from ccdflow.run.rawframes.rows import digest
 
 # More rows than this make no picture that anybody looks at.
 _MOST = 8
@@ -47,7 +47,7 @@ class CalibrationPicture(NightPicture):
         raise NotImplementedError(f"{self.name}: what is drawn?")
 
     def row(self, context, group):
-        """Return the `ccdflow.pages.calibratedpictures.ImageRow` of a product."""
+        """Return the `ccdflow.pages.pictures.calibrated.ImageRow` of a product."""
         raise NotImplementedError(f"{self.name}: what is shown of a product?")
 
     def plan(self, planner):
@@ -87,7 +87,7 @@ class CalibrationPicture(NightPicture):
             return ledger.Record(
                 job.product, self.name, digest(basis), ledger.REFUSED, "none was made", basis=basis
             )
-        png = drawing_module("calibratedpictures").image_rows(
+        png = drawing_module("calibrated").image_rows(
             (self.row(context, group) for group in made),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
@@ -233,7 +233,7 @@ MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
 
 
 def _row(headline, *images):
-    return drawing_module("calibratedpictures").ImageRow(headline, images)
+    return drawing_module("calibrated").ImageRow(headline, images)
 
 
 def _first_image(context, group):

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from ccdflow import paths
+from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS
 from ccdflow.combine import header
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.measuring import sample_members
@@ -15,14 +16,13 @@ from ccdflow.combine.preparing import Subtracted
 from ccdflow.detector import benefit, choosing, choosing_light, dark_figures
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.files.headertext import printable
-from ccdflow.frame.chain import EXACT_PART, EXACT_SECONDS
-from ccdflow.kinds import selecting
-from ccdflow.kinds.association import about, why_missing
-from ccdflow.kinds.combining import hours_of, short
-from ccdflow.kinds.light import Light
-from ccdflow.kinds.preparing import Members
+from ccdflow.kinds.masters import selecting
+from ccdflow.kinds.masters.combining import hours_of, short
+from ccdflow.kinds.masters.light_masters import Light
+from ccdflow.kinds.masters.preparing import Members
+from ccdflow.kinds.matching.association import about, why_missing
 from ccdflow.run.context import reduced
-from ccdflow.run.rows import OK
+from ccdflow.run.rawframes.rows import OK
 
 LONGEST = 2.0**31
 

@@ -10,22 +10,23 @@ from functools import cached_property, partial
 import numpy as np
 
 from ccdflow import paths
+from ccdflow.calibrate.extras import Extras
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector.cosmics import find_cosmics
 from ccdflow.detector.flat_figures import gain_differs
-from ccdflow.frame.extras import Extras
-from ccdflow.kinds import detecting, pixel_tables, preparing
-from ccdflow.kinds.association import epoch_of
-from ccdflow.kinds.combining import short
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.master import masters_carried
+from ccdflow.kinds.masters import preparing
+from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.masters.master import masters_carried
+from ccdflow.kinds.matching.association import epoch_of
+from ccdflow.kinds.measuring import detecting, pixel_tables
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
 from ccdflow.run.job import MASTERS, Group, Size, Step, Use
-from ccdflow.run.rows import digest
+from ccdflow.run.rawframes.rows import digest
 
 _SETUP = ("ccdsum", "window", "readmode", "gain")
 # What names the pixels of a frame: gain and speed of the readout make no other pixels.
@@ -314,7 +315,7 @@ def pixels_for(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Planning
-    row : ccdflow.run.rows.Row
+    row : ccdflow.run.rawframes.rows.Row
         Of the frame.
 
     Returns
@@ -370,7 +371,7 @@ class Measured:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Of the frame.
-    row : ccdflow.run.rows.Row
+    row : ccdflow.run.rawframes.rows.Row
     settings : dict
         The block ``calibrate`` of the configuration.
     """
@@ -463,7 +464,7 @@ class Measured:
         return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
 
     def extras(self, shapes):
-        """Return the `ccdflow.frame.extras.Extras` of a frame.
+        """Return the `ccdflow.calibrate.extras.Extras` of a frame.
 
         Parameters
         ----------

@@ -9,7 +9,7 @@ from ccdflow.kinds.detector import DETECTOR, name_of
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.writing import write_text
 from ccdflow.run import ledger
-from ccdflow.run.rows import digest
+from ccdflow.run.rawframes.rows import digest
 
 COLUMNS = (
     "amplifier", "flats", "level", "gain", "gain_error", "gain_used", "gain_header", "read_noise",

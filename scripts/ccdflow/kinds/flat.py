@@ -20,12 +20,12 @@ from ccdflow.combine.masters import dark_factors
 from ccdflow.combine.measuring import sample_members
 from ccdflow.combine.preparing import Subtracted
 from ccdflow.detector import choosing, choosing_light, flat_figures
-from ccdflow.detector.one_exposure import select_flats_of_one_exposure
-from ccdflow.kinds import selecting
-from ccdflow.kinds.association import taken, why_missing
-from ccdflow.kinds.combining import hours_of, short
-from ccdflow.kinds.light import Light
-from ccdflow.kinds.preparing import Members
+from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
+from ccdflow.kinds.masters import selecting
+from ccdflow.kinds.masters.combining import hours_of, short
+from ccdflow.kinds.masters.light_masters import Light
+from ccdflow.kinds.masters.preparing import Members
+from ccdflow.kinds.matching.association import taken, why_missing
 
 
 class Flat(Light):

@@ -20,14 +20,14 @@ from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small import SmallImage, small_image
-from ccdflow.kinds import frame_warnings, verification
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.small_pictures import is_drawn, leave
+from ccdflow.kinds.sections import frame_warnings, verification
+from ccdflow.kinds.sections.small_pictures import is_drawn, leave
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.ledger import Record
-from ccdflow.run.rows import ARRIVING, OK, SET_ASIDE, Row, digest
+from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE, Row, digest
 
 
 class Frame(Kind):

@@ -9,8 +9,8 @@ from ccdflow.kinds import page as night_page
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.night_frames import page_frames
 from ccdflow.kinds.page import provenance
+from ccdflow.kinds.sections.night_frames import page_frames
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
 from ccdflow.pages.values import REDUCED, SET_ASIDE

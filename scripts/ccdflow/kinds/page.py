@@ -7,16 +7,17 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files.hdus import versions
-from ccdflow.kinds import frame_warnings, picture
+from ccdflow.kinds import frame_pictures as picture
 from ccdflow.kinds.frame import shown_nights
+from ccdflow.kinds.frame_pictures import how_level, is_of_night
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.night_frames import NOT_NOW, page_frames
-from ccdflow.kinds.picture import how_level, is_of_night
+from ccdflow.kinds.sections import frame_warnings
+from ccdflow.kinds.sections.night_frames import NOT_NOW, page_frames
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
 from ccdflow.pages.framesections import aside_section, frames_section, provenance_section
 from ccdflow.run.job import NIGHTS
-from ccdflow.run.rows import ARRIVING
+from ccdflow.run.rawframes.rows import ARRIVING
 
 # Raise it when a change alters any page or the overview: all of them are then written again.
 PAGES = 6

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.frame.calibrated import ARITHMETIC
-from ccdflow.kinds import ageing, helping, shutter_correction
-from ccdflow.kinds.association import STEPS
-from ccdflow.kinds.calibration import Calibration
-from ccdflow.kinds.calibration_plan import FramePlanner
+from ccdflow.calibrate.blocks import ARITHMETIC
+from ccdflow.kinds.calibrating import helping, shutter_correction
+from ccdflow.kinds.calibrating.calibration import Calibration
+from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.master import masters_carried
+from ccdflow.kinds.masters.master import masters_carried
+from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.sections import ageing
 from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, is_wanted, reduced
 from ccdflow.run.job import FRAMES, Size
-from ccdflow.run.rows import OK, SET_ASIDE, digest
+from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
 # Frames that are named at the end of a run.
 _MOST_LINES = 10

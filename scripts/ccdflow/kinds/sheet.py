@@ -14,14 +14,14 @@ from ccdflow.detector.star_width import star_width
 from ccdflow.files import whole
 from ccdflow.frame.small import small_image, step_of
 from ccdflow.kinds.frame import FRAME, shown_nights
-from ccdflow.kinds.picture import NightPicture
+from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.sheet_tiles import NightTiles
-from ccdflow.kinds.small_pictures import first_image, is_drawn, take
+from ccdflow.kinds.sections.sheet_tiles import NightTiles
+from ccdflow.kinds.sections.small_pictures import first_image, is_drawn, take
 from ccdflow.kinds.writing import write_text
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.rows import OK, digest
+from ccdflow.run.rawframes.rows import OK, digest
 
 _LIGHT = ("science",)
 

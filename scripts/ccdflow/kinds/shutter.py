@@ -9,20 +9,20 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.detector import choosing, shutter
-from ccdflow.kinds import detecting, pixel_tables
-from ccdflow.kinds.association import taken
-from ccdflow.kinds.combining import short
 from ccdflow.kinds.detector import DETECTOR, epoch_of, name_of, names_of, pixels_of, setup_of
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.master import masters_carried
-from ccdflow.kinds.member_rows import Stack, whole_image
+from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.masters.master import masters_carried
+from ccdflow.kinds.masters.member_rows import Stack, whole_image
+from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.measuring import detecting, pixel_tables
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.job import MASTERS, Group, Step, Use
-from ccdflow.run.rows import digest
+from ccdflow.run.rawframes.rows import digest
 
 # Flats of one filter tell of the shutter if their longest exposure is so many times their shortest,
 # and that one is at most so many seconds.

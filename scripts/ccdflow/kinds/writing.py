@@ -8,7 +8,7 @@ from importlib import import_module
 
 from ccdflow.files import whole
 from ccdflow.run import ledger
-from ccdflow.run.rows import digest
+from ccdflow.run.rawframes.rows import digest
 
 
 def write_text(context, job, basis, content):
@@ -72,10 +72,10 @@ def drawn_once(what, draw):
 
 
 def drawing_module(name):
-    """Return a module of `ccdflow.pages` that draws; loading it takes 0.4 s, so it is done late.
+    """Return a module of `ccdflow.pages.pictures`; loading it takes 0.4 s, so it is done late.
 
     One thread at a time: Python hands out half-loaded modules where threads import what imports
     each other, as the parts of matplotlib do.
     """
     with _LOADING:
-        return import_module(f"ccdflow.pages.{name}")
+        return import_module(f"ccdflow.pages.pictures.{name}")

@@ -25,7 +25,7 @@ class SmallPicture:
     product : str
         Path of the frame itself, relative to the page.
     shown : dict
-        As `dataclasses.asdict` makes it of a `ccdflow.pages.smallpicture.Shown`.
+        As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small.Shown`.
     """
 
     path: str

@@ -17,10 +17,10 @@ from ccdflow.files import whole
 from ccdflow.run import claims, ledger, plan, worker
 from ccdflow.run.claims import Count
 from ccdflow.run.context import Context
-from ccdflow.run.headers import HeaderStore
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.progress import Progress
-from ccdflow.run.rows import Row, digest
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.rows import Row, digest
 from ccdflow.run.session import Session
 
 BATCH = "batch"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.run import ledger
-from ccdflow.run.headers import HeaderStore
+from ccdflow.run.rawframes.header_store import HeaderStore
 
 # Cached: a plan asks several times for each of a hundred thousand frames.
 reduced = cache(paths.reduced)
@@ -23,7 +23,7 @@ class Context:
     ----------
     settings : dict
     raw, results : Path
-    store : ccdflow.run.headers.HeaderStore
+    store : ccdflow.run.rawframes.header_store.HeaderStore
     ledger : dict of str to ccdflow.run.ledger.Record
     chain : ccdflow.kinds.kind.Chain
         The kinds of products, in the order in which they are made.

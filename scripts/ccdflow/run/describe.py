@@ -6,8 +6,8 @@ from collections import Counter
 
 from ccdflow import paths
 from ccdflow.run.context import reduced
-from ccdflow.run.rawnames import shown_name
-from ccdflow.run.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawframes.rawnames import shown_name
+from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
 # At most so many products to be moved away are named.
 _MOST_LINES = 5
@@ -169,7 +169,7 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
 
     Parameters
     ----------
-    store : ccdflow.run.headers.HeaderStore
+    store : ccdflow.run.rawframes.header_store.HeaderStore
     most : int, optional
         Lines at most; one more says how many are left out.
     leave_out : set of str

@@ -18,7 +18,7 @@ from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.context import Context, Planning
 from ccdflow.run.job import Job
-from ccdflow.run.rows import digest
+from ccdflow.run.rawframes.rows import digest
 
 
 @dataclass

@@ -23,9 +23,10 @@ from pathlib import Path
 import ccdflow
 from ccdflow import paths
 from ccdflow.files import notes, whole
-from ccdflow.run import ledger, rawfolder
-from ccdflow.run.headers import READING
-from ccdflow.run.rows import ARRIVING
+from ccdflow.run import ledger
+from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.rawframes.header_store import READING
+from ccdflow.run.rawframes.rows import ARRIVING
 
 # What lies here is as it was when nothing was to be done.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY)

@@ -15,20 +15,7 @@ from pathlib import Path
 from ccdflow import paths, settings
 from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
-from ccdflow.run import (
-    claims,
-    failures,
-    headers,
-    inventory,
-    last_run,
-    ledger,
-    lock,
-    plan,
-    rawnames,
-    removal,
-    seal,
-    tracebacks,
-)
+from ccdflow.run import claims, failures, last_run, ledger, lock, plan, removal, seal, tracebacks
 from ccdflow.run.context import Context
 from ccdflow.run.describe import (
     counted,
@@ -37,9 +24,11 @@ from ccdflow.run.describe import (
     unknown_lines,
     unreadable_lines,
 )
-from ccdflow.run.raw_verdicts import by_kind, mark_gone, note_flags, take_aside
-from ccdflow.run.rows import ARRIVING, RAW_MISSING, SET_ASIDE
-from ccdflow.run.warnings_of_rows import passed_over_lines, warning_lines
+from ccdflow.run.rawframes import header_store as headers
+from ccdflow.run.rawframes import inventory, rawnames
+from ccdflow.run.rawframes.raw_verdicts import by_kind, mark_gone, note_flags, take_aside
+from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
+from ccdflow.run.rawframes.warnings_of_rows import passed_over_lines, warning_lines
 
 # Temporary files of other hosts are removed after this many seconds.
 _FOREIGN_PART_AGE = 86400
@@ -188,7 +177,7 @@ def read_notes(results):
 
     Returns
     -------
-    store : ccdflow.run.headers.HeaderStore
+    store : ccdflow.run.rawframes.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     """
     return headers.load_store(results), ledger.load(results)

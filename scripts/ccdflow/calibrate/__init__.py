@@ -1,0 +1,1 @@
+"""Calibration of one reduced frame: its masters, its uncertainty and its mask."""

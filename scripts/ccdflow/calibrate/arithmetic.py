@@ -1,0 +1,311 @@
+"""A reduced frame minus bias and dark, divided by its flat; its variance and mask. Arrays only.
+
+S' = (R - B - k (D - B)) / F, in electrons if the gain of every amplifier is known. A combined dark
+holds D - B: its bias is subtracted before the dark is scaled, so that it cannot be subtracted
+twice.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.calibrate import bits, signal
+from ccdflow.calibrate.chain import ELECTRONS, check, has_noise, unit_of
+from ccdflow.calibrate.variance import PixelVariance
+from ccdflow.errors import FrameError
+
+# Adu by which a saturated pixel may lie below the mean level of saturation: rows differ.
+_MARGIN = 3.0
+
+
+class ImageCalibration:
+    """The calibration of one image of frames, a block of rows at a time.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx) of the image.
+    readouts : tuple of ccdflow.frame.readout.Readout
+        The amplifiers of this image.
+    chain : MasterChain
+        After approval by `check`.
+    index : int
+        Index of the masters' image.
+    unit : str
+        BUNIT of the reduced frame.
+    noise : bool
+        Whether variances are needed; gain and read noise must then be known.
+    name : str, optional
+        Name of the frame, for errors.
+
+    Raises
+    ------
+    FrameError
+        If a master has another shape, or noise is needed and cannot be predicted.
+    """
+
+    def __init__(self, shape, readouts, chain, *, index=0, unit="adu", noise=True, name=None):
+        self.shape = shape
+        self.readouts = tuple(readouts)
+        area = sum(readout.region.size for readout in self.readouts)
+        self.is_covered = area == shape[0] * shape[1]
+        self.chain = chain
+        self.unit = unit_of(unit, self.readouts)
+        # The unit of the reduced frame in units of the product, and its value in electrons.
+        in_electrons = unit.lower() in ELECTRONS
+        self.converts = self.unit == "electron" and not in_electrons
+        self.is_in_electrons = in_electrons
+        self._images = [self._image(use, index, name) for use in chain.uses]
+        if noise and not has_noise(self.readouts):
+            raise FrameError(
+                "the noise cannot be predicted: gain or read noise is unknown",
+                file=name,
+                keyword="gain, read_noise",
+                allowed="numbers for each amplifier",
+                remedy="give them in the camera's profile",
+            )
+        self._by_kind = dict(
+            zip((use.master.kind for use in chain.uses), self._images, strict=True)
+        )
+        self._offset = None
+        self.noise = PixelVariance(self) if noise else None
+
+    def _image(self, use, index, name):
+        images = use.master.images
+        if index >= len(images) or images[index].data.shape != self.shape:
+            found = "no such image" if index >= len(images) else images[index].data.shape[::-1]
+            raise FrameError(
+                f"the {use.master.kind} has another shape than the frame",
+                file=name,
+                keyword="NAXIS1, NAXIS2",
+                value=f"{found} in {use.master.name}",
+                allowed=str(self.shape[::-1]),
+                remedy="combine frames of this window and binning",
+            )
+        return images[index]
+
+    def plane(self, kind):
+        """Return a master's `ccdflow.calibrate.masters.MasterImage`, or None."""
+        return self._by_kind.get(kind)
+
+    def factor(self, readout):
+        """Return one unit of the reduced frame in units of the product."""
+        return readout.gain if self.converts else 1.0
+
+    def photon(self, readout):
+        """Return one electron in units of the product: variance over signal."""
+        if self.is_in_electrons:
+            return 1.0
+        # A gain that was measured tells the noise; the pixels keep the profile's or header's.
+        return self.factor(readout) / readout.photon_gain
+
+    def pieces(self, rows):
+        """Yield (readout, slices in the block, slices in the image) of amplifiers in these rows.
+
+        Parameters
+        ----------
+        rows : slice
+        """
+        for readout in self.readouts:
+            region = readout.region
+            low, high = max(region.y0, rows.start), min(region.y1, rows.stop)
+            if low < high:
+                columns = slice(region.x0, region.x1)
+                inside = (slice(low - rows.start, high - rows.start), columns)
+                yield readout, inside, (slice(low, high), columns)
+
+    # -- pixels --------------------------------------------------------------------------------
+
+    @property
+    def offset(self):
+        """What bias and dark subtract, (ny, nx) float32, adu: B + k (D - B); None without both."""
+        if self._offset is None:
+            bias, dark = self.plane("bias"), self.plane("dark")
+            if dark is None:
+                self._offset = None if bias is None else bias.data
+            elif bias is None and self.chain.scale == 1:
+                self._offset = dark.data
+            else:
+                key = ("offset", self.chain.scale, None if bias is None else bias.number)
+                self._offset = dark.recent(key, self._make_offset)
+        return self._offset
+
+    def _make_offset(self):
+        offset = self.plane("dark").data * np.float32(self.chain.scale)
+        if self.plane("bias") is not None:
+            offset += self.plane("bias").data
+        return offset
+
+    def apply(self, rows, values):
+        """Calibrate the reduced pixels of some rows in place.
+
+        Parameters
+        ----------
+        rows : slice or numpy.ndarray
+            Rows of the image.
+        values : numpy.ndarray
+            (k, nx), native float32; values that are not finite stay so.
+        """
+        flat = self.plane("flat")
+        if self._images and self.offset is not None:
+            values -= self.offset[rows]
+        if flat is not None:
+            values /= flat.data[rows]
+        if self.converts:
+            self._convert(rows, values)
+
+    def _convert(self, rows, values):
+        gains = {readout.gain for readout in self.readouts}
+        if len(gains) == 1:
+            values *= np.float32(gains.pop())
+            return
+        if isinstance(rows, slice):
+            for readout, inside, _ in self.pieces(rows):
+                values[inside] *= np.float32(readout.gain)
+            return
+        for readout in self.readouts:
+            region = readout.region
+            here = np.flatnonzero((rows >= region.y0) & (rows < region.y1))
+            if here.size:
+                part = slice(here[0], here[-1] + 1), slice(region.x0, region.x1)
+                values[part] *= np.float32(readout.gain)
+
+    # -- mask ----------------------------------------------------------------------------------
+
+    def mask(self, rows, reduced, stored, out):
+        """Write the mask of some rows to ``out``.
+
+        Parameters
+        ----------
+        rows : slice
+        reduced : numpy.ndarray
+            (k, nx), float32: the reduced pixels.
+        stored : numpy.ndarray or None
+            (k, nx): the reduced frame's own mask, or None.
+        out : numpy.ndarray
+            (k, nx), int16.
+        """
+        if stored is not None:
+            out[...] = stored
+        else:
+            out[...] = 0
+            finite = np.isfinite(reduced)
+            if not finite.all():
+                out[~finite] |= bits.NOT_FINITE
+        self._find_saturated(rows, reduced, out, is_masked=stored is not None)
+        if not self.is_covered:
+            covered = np.zeros(out.shape, bool)
+            for _, inside, _ in self.pieces(rows):
+                covered[inside] = True
+            out[~covered] |= bits.NO_DATA
+        self._find_not_linear(rows, reduced, out)
+        for image in self._images:
+            image.flags.put(rows.start, out)
+        if self.chain.scale > 1:
+            self._mask_hot(rows, out)
+
+    def _find_saturated(self, rows, reduced, out, *, is_masked):
+        """Flag saturated pixels: those that the frame's own mask, if it has one, does not know."""
+        for readout, inside, _ in self.pieces(rows):
+            is_known = is_masked and not readout.is_saturation_measured
+            if readout.saturation is None or is_known:
+                continue
+            top = readout.saturation - readout.level - (_MARGIN if readout.subtracted else 0)
+            full = reduced[inside] >= np.float32(top)
+            if full.any():
+                out[inside][full] |= bits.SATURATED
+
+    def _find_not_linear(self, rows, reduced, out):
+        """Flag pixels beyond the linear range that are not saturated."""
+        for readout, inside, _ in self.pieces(rows):
+            if readout.linear is not None:
+                beyond = reduced[inside] > np.float32(readout.linear - readout.level)
+                beyond &= (out[inside] & bits.SATURATED) == 0
+                out[inside][beyond] |= bits.NOT_LINEAR
+
+    def _mask_hot(self, rows, out):
+        """Mask hot pixels whose dark is scaled up, and thus extrapolated."""
+        exptime = self.chain.dark.master.exptime
+        dark = self.plane("dark")
+        if not exptime:
+            return
+        for readout, inside, of_image in self.pieces(rows):
+            gain = 1.0 if self.is_in_electrons else readout.photon_gain
+            if gain is not None:
+                hot = dark.data[of_image] * np.float32(gain / exptime) > bits.HOT_RATE
+                out[inside][hot] |= bits.HOT
+
+    def mask_extrapolated(self, rows, variance, out):
+        """Mask pixels whose variance is mostly that of a dark that was scaled up.
+
+        Parameters
+        ----------
+        rows : slice
+        variance : numpy.ndarray
+            (k, nx), the product's.
+        out : numpy.ndarray
+            (k, nx), int16.
+        """
+        if self.chain.scale <= 1:
+            return
+        flat, dark = self.plane("flat"), self.noise.of_master("dark")
+        for readout, inside, of_image in self.pieces(rows):
+            share = (self.factor(readout) * self.chain.scale) ** 2
+            most = dark[of_image] * np.float32(2 * share)
+            if flat is not None:
+                most /= np.square(flat.data[of_image])
+            most = most > variance[inside]
+            out[inside][most] |= bits.UNCALIBRATED
+
+
+def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=True, index=0):
+    """Calibrate a whole image in memory.
+
+    Parameters
+    ----------
+    reduced : numpy.ndarray
+        (ny, nx), adu, float32; not changed.
+    readouts : tuple of ccdflow.frame.readout.Readout
+    chain : MasterChain
+    mask : numpy.ndarray, optional
+        (ny, nx), the reduced frame's mask.
+    unit : str
+        Of the reduced frame.
+    noise : bool
+        Whether to compute the standard errors.
+    index : int
+        Index of the masters' image.
+
+    Returns
+    -------
+    data : numpy.ndarray
+        (ny, nx), float32, electrons if every gain is known, otherwise adu.
+    error : numpy.ndarray or None
+        (ny, nx), float32, its standard error.
+    flags : numpy.ndarray
+        (ny, nx), int16, bits of `ccdflow.calibrate.bits`.
+
+    Raises
+    ------
+    FrameError
+        If the masters cannot be applied.
+    """
+    check(chain, readouts, unit=unit)
+    work = ImageCalibration(reduced.shape, readouts, chain, index=index, unit=unit, noise=noise)
+    rows = slice(0, reduced.shape[0])
+    padded = np.empty((reduced.shape[0] + 2, reduced.shape[1]), np.float32)
+    data, scratch = padded[1:-1], np.empty((3, padded.size), np.float32)
+    data[...] = reduced
+    flags, error = np.zeros(reduced.shape, np.int16), None
+    work.mask(rows, data, mask, flags)
+    with np.errstate(invalid="ignore", over="ignore"):
+        work.apply(rows, data)
+        padded[0], padded[-1] = data[0], data[-1]
+        if noise:
+            tiles = signal.tiles_of(reduced.shape[0])
+            background = signal.Background(tiles, data[tiles.all_rows])
+            error = np.empty(reduced.shape, np.float32)
+            work.noise.write(rows, padded, background, error, scratch)
+            work.mask_extrapolated(rows, error, flags)
+            np.sqrt(error, out=error)
+    return data.copy(), error, flags

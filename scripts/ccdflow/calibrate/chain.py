@@ -1,0 +1,233 @@
+"""The masters of a frame, and the checks that they leave no fault in its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.errors import FrameError
+
+ELECTRONS = ("electron", "electrons", "e-", "e")
+_ADU = ("adu", "adus", "dn", "count", "counts")
+
+EXACT_SECONDS, EXACT_PART = 0.1, 1e-3
+"""Exposures that differ by less than the larger of these are equal: 0.1 s, or 0.1 %."""
+
+SCALE_UP = 2.5
+"""A dark is scaled up by no more than this unless the caller says otherwise."""
+
+
+@dataclass(frozen=True)
+class AppliedMaster:
+    """A master as applied to a frame.
+
+    Attributes
+    ----------
+    master : ccdflow.calibrate.masters.Master
+    scale : float
+        k: the frame's exposure time over the dark's; 1 for equal ones.
+    lag : int or None
+        Nights from the master to the frame; negative if the master is later.
+    degrees : float or None
+        The dark's temperature minus the frame's.
+    cut : str
+        FITS section of a larger master, of which ``master`` is that part; '' for all of it.
+    """
+
+    master: object
+    scale: float = 1.0
+    lag: int | None = None
+    degrees: float | None = None
+    cut: str = ""
+
+
+@dataclass(frozen=True)
+class MasterChain:
+    """The masters of a frame; None for a missing one.
+
+    Attributes
+    ----------
+    bias, dark, flat : AppliedMaster or None
+    """
+
+    bias: AppliedMaster | None = None
+    dark: AppliedMaster | None = None
+    flat: AppliedMaster | None = None
+
+    @property
+    def uses(self):
+        """The masters that are not None, in the order in which they are applied."""
+        return tuple(use for use in (self.bias, self.dark, self.flat) if use is not None)
+
+    @property
+    def scale(self):
+        """k; 0 without a dark."""
+        return 0.0 if self.dark is None else self.dark.scale
+
+    @property
+    def bias_share(self):
+        """Net factor on the combined bias: 1 - k if it was subtracted from the dark as well."""
+        if self.bias is None:
+            return 0.0
+        same = self.dark is not None and self.dark.master.bias_key == self.bias.master.key
+        return 1.0 - self.dark.scale if same else 1.0
+
+
+def unit_of(text, readouts):
+    """Return the unit of a calibrated image, and whether electrons per adu are known.
+
+    Parameters
+    ----------
+    text : str
+        BUNIT of the reduced frame.
+    readouts : tuple of ccdflow.frame.readout.Readout
+
+    Returns
+    -------
+    str
+        'electron' if the frame is in adu and every gain is known, or is in electrons already.
+    """
+    if text.lower() in ELECTRONS:
+        return "electron"
+    if text.lower() not in _ADU:
+        return text
+    return "electron" if all(readout.gain for readout in readouts) else "adu"
+
+
+def has_noise(readouts):
+    """Tell whether gain and read noise of every amplifier are known."""
+    return bool(readouts) and all(r.photon_gain and r.read_noise is not None for r in readouts)
+
+
+def level_is_out(chain, readouts):
+    """Tell whether the bias level is subtracted: by overscan, bias, or a dark that includes it."""
+    if chain.bias is not None or all(readout.subtracted for readout in readouts):
+        return True
+    return chain.dark is not None and not chain.dark.master.bias_key
+
+
+def check(chain, readouts, *, camera="", unit="adu", scale_up=SCALE_UP, tolerance=0.5, name=None):
+    """Raise `FrameError` if the masters would leave a fault in the frame's pixels.
+
+    Parameters
+    ----------
+    chain : MasterChain
+    readouts : tuple of ccdflow.frame.readout.Readout
+        Of all images.
+    camera : str
+        Of the frame; '' if unknown.
+    unit : str
+        BUNIT of the frame.
+    scale_up : float
+        Largest factor by which a dark may be scaled up.
+    tolerance : float
+        Allowed difference of the dark's temperature, degrees.
+    name : str, optional
+        Name of the frame, for the error.
+    """
+    if chain.dark is not None:
+        _check_dark(chain, scale_up, tolerance, name)
+    if chain.flat is not None:
+        _check_flat(chain, readouts, name)
+    for use in chain.uses:
+        _check_kin(use.master, readouts, camera, unit, name)
+
+
+def _check_dark(chain, scale_up, tolerance, name):
+    dark, k = chain.dark.master, chain.scale
+    if not np.isfinite(k) or k <= 0:
+        raise FrameError(
+            "the dark cannot be scaled to the frame's exposure",
+            file=name,
+            keyword="EXPTIME",
+            value=k,
+            allowed="a frame's exposure over its dark's above 0",
+            remedy="give the exposure times of both",
+        )
+    if k > scale_up:
+        raise FrameError(
+            "the dark would be scaled up beyond the limit",
+            file=name,
+            keyword="calibrate: scale_up",
+            value=round(k, 4),
+            allowed=f"at most {scale_up:g}",
+            remedy=f"take a longer dark than {dark.name}",
+        )
+    off = chain.dark.degrees
+    if off is not None and abs(off) > tolerance:
+        raise FrameError(
+            "the dark is of another temperature",
+            file=name,
+            keyword="calibrate: temperature_tolerance",
+            value=round(off, 3),
+            allowed=f"within {tolerance:g} degrees",
+            remedy=f"take a dark at the frame's temperature, not {dark.name}",
+        )
+    if dark.bias_key:
+        return
+    if chain.bias is not None:
+        raise FrameError(
+            "the dark still holds its bias, which would be subtracted twice",
+            file=name,
+            value=dark.name,
+            allowed="a dark without its bias (card BIASKEY), or no bias",
+            remedy="combine the darks again",
+        )
+    if k != 1:
+        raise FrameError(
+            "a dark that still holds its bias would be scaled, and its bias with it",
+            file=name,
+            value=f"{dark.name}, scale {k:.4g}",
+            allowed="a dark without its bias (card BIASKEY), or one of the same exposure",
+            remedy="combine the darks again",
+        )
+
+
+def _check_flat(chain, readouts, name):
+    flat = chain.flat.master
+    if not flat.level_subtracted:
+        raise FrameError(
+            "the flat still holds its bias level",
+            file=name,
+            value=flat.name,
+            allowed="a flat with bias or overscan subtracted (cards BIASKEY or OVERSCAN)",
+            remedy="combine the flats again with a bias",
+        )
+    if not level_is_out(chain, readouts):
+        raise FrameError(
+            "the frame's bias level is still in it and would be divided by the flat",
+            file=name,
+            allowed="a combined bias, or a camera with overscan",
+            remedy="take biases, or calibrate without flat",
+        )
+
+
+def _check_kin(master, readouts, camera, unit, name):
+    if camera and master.camera and camera != master.camera:
+        raise FrameError(
+            f"the {master.kind} is another camera's",
+            file=name,
+            keyword="CCDFCAM",
+            value=f"{master.camera} in {master.name}",
+            allowed=camera,
+        )
+    if master.kind != "flat" and (unit.lower() in ELECTRONS) != (master.unit.lower() in ELECTRONS):
+        raise FrameError(
+            f"the {master.kind} is in another unit",
+            file=name,
+            keyword="BUNIT",
+            value=f"{master.unit} in {master.name}",
+            allowed=unit,
+        )
+    gains = [readout.gain for readout in readouts]
+    if len(master.gains) != len(gains) or None in gains:
+        return
+    if any(abs(a - b) > 1e-3 * b for a, b in zip(master.gains, gains, strict=True)):
+        raise FrameError(
+            f"the {master.kind} was taken at another gain",
+            file=name,
+            keyword="GAIN",
+            value=f"{master.gains} in {master.name}",
+            allowed=f"{tuple(gains)} electrons per adu",
+        )

@@ -1,0 +1,182 @@
+"""Masters of the whole chip cut to the window of a frame.
+
+The sections on the chip say where the frame lies in the master: CCDSEC or DETSEC of both.
+"""
+
+from __future__ import annotations
+
+from ccdflow.calibrate.masters import is_level_subtracted
+from ccdflow.camera.sections import Region, parse_fits
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value
+from ccdflow.files.planes import read_units
+
+_SECTIONS = ("CCDSEC", "DETSEC")
+
+
+def window_in(frame, master, *, file, name):
+    """Return the region of a frame's pixels in a larger master.
+
+    Parameters
+    ----------
+    frame, master : ccdflow.files.planes.Unit
+        HDUs of the reduced frame and of the master.
+    file, name : str
+        Of the frame and the master, for errors.
+
+    Returns
+    -------
+    ccdflow.camera.sections.Region
+
+    Raises
+    ------
+    FrameError
+        If the sections are missing, differ in binning or direction, or the frame is not within the
+        master.
+    """
+    for keyword in _SECTIONS:
+        texts = [card_value(unit.header, keyword) for unit in (frame, master)]
+        if None not in texts:
+            break
+    else:
+        raise FrameError(
+            "the frame is a window, and no card says where it lies in the master",
+            file=file,
+            keyword=" or ".join(_SECTIONS),
+            value="absent",
+            allowed=f"a section in the frame and in {name}",
+            remedy="combine frames of this window",
+        )
+    return region_in(
+        texts, [unit.shape for unit in (frame, master)], keyword=keyword, file=file, name=name
+    )
+
+
+def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
+    """Return the region of a frame's pixels in a larger master, by their sections on the chip.
+
+    Parameters
+    ----------
+    texts : (str, str)
+        Section of the frame, and of the master.
+    shapes : ((int, int), (int, int))
+        (ny, nx) of the two.
+    keyword, file, name : str
+        The card, the frame and the master, for errors.
+
+    Returns
+    -------
+    ccdflow.camera.sections.Region
+
+    Raises
+    ------
+    FrameError
+        If a section cannot be read, binning or direction differ, or the frame is not within the
+        master.
+    """
+    sections = [parse_fits(text, file=file, keyword=keyword) for text in texts]
+    own, whole = (section.region for section in sections)
+    (frame, master) = shapes
+    steps = [
+        _binning(section.region, shape) for section, shape in zip(sections, shapes, strict=True)
+    ]
+    ways = [(section.flip_x, section.flip_y) for section in sections]
+    if None in steps or steps[0] != steps[1] or ways[0] != ways[1]:
+        raise FrameError(
+            "the master has another binning or direction than the frame",
+            file=file,
+            keyword=keyword,
+            value=f"{texts[0]} for {frame[1]} x {frame[0]} pixels",
+            allowed=f"as {texts[1]} for {master[1]} x {master[0]} in {name}",
+            remedy="combine frames of this binning",
+        )
+    (step_y, step_x), (flip_x, flip_y) = steps[0], ways[0]
+    y0, rest_y = divmod(whole.y1 - own.y1 if flip_y else own.y0 - whole.y0, step_y)
+    x0, rest_x = divmod(whole.x1 - own.x1 if flip_x else own.x0 - whole.x0, step_x)
+    if not whole.contains(own) or rest_y or rest_x:
+        raise FrameError(
+            "the frame's window is not within the master's",
+            file=file,
+            keyword=keyword,
+            value=texts[0],
+            allowed=f"whole pixels of {texts[1]} in {name}",
+            remedy="combine frames of this window",
+        )
+    return Region(y0, y0 + frame[0], x0, x0 + frame[1])
+
+
+def _binning(region, shape):
+    """Return the pixels of the chip in a pixel of an image, (y, x); None if not whole."""
+    steps = [divmod(whole, part) for whole, part in zip(region.shape, shape, strict=True)]
+    return None if any(rest or not step for step, rest in steps) else tuple(s for s, _ in steps)
+
+
+def check_cut(master, header, *, file):
+    """Raise `FrameError` if a cut master would be wrong for a window of one amplifier.
+
+    Parameters
+    ----------
+    master : ccdflow.calibrate.masters.Master
+        Of one image.
+    header : astropy.io.fits.Header
+        Of the reduced frame.
+    file : str
+        Of the frame, for the error.
+    """
+    if len(master.gains) > 1:
+        raise FrameError(
+            f"the {master.kind} was read by several amplifiers, the window by one",
+            file=file,
+            keyword="GAIN01, GAIN02",
+            value=f"{master.gains} in {master.name}",
+            allowed="one gain",
+            remedy="combine frames of this window",
+        )
+    if master.kind == "bias" and not is_level_subtracted(header):
+        raise FrameError(
+            "the bias level is still in the frame, and that of a window may be another",
+            file=file,
+            keyword="OVERSCAN",
+            value="absent",
+            allowed=f"a frame whose overscan was subtracted, to take {master.name}",
+            remedy="combine biases of this window",
+        )
+
+
+def first_image(units):
+    """Return the first of the `ccdflow.files.planes.Unit` of a file that holds an image."""
+    return next((unit for unit in units if unit.shape is not None), units[0])
+
+
+def master_for(store, kind, path, frame, *, file, name):
+    """Return a master of a frame, cut where the frame is a window of it.
+
+    Parameters
+    ----------
+    store : ccdflow.calibrate.masters.MasterStore
+    kind : {'bias', 'dark', 'flat'}
+    path : path-like
+        Of the master.
+    frame : ccdflow.files.planes.Unit
+        The frame's image.
+    file, name : str
+        Of the frame and the master, for errors.
+
+    Returns
+    -------
+    master : ccdflow.calibrate.masters.Master
+    cut : str
+        The FITS section that was cut out; '' where the master has the frame's shape or is smaller.
+
+    Raises
+    ------
+    FrameError
+        If the cards of the two do not say where the window lies, or the cut would be wrong.
+    """
+    other = first_image(read_units(path, name=name))
+    is_other = other.shape is not None and other.shape != frame.shape
+    if not is_other or any(a > b for a, b in zip(frame.shape, other.shape, strict=True)):
+        return store.get(path, kind, name=name), ""
+    region = window_in(frame, other, file=file, name=name)
+    master = store.get(path, kind, name=name, region=region)
+    return master, region.to_fits()

@@ -1,0 +1,70 @@
+"""What a calibrated frame gets beside its masters: bad pixels, cosmic rays, the shutter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.calibrate import bits
+
+
+@dataclass(frozen=True)
+class OfImage:
+    """What one image of a frame gets.
+
+    Attributes
+    ----------
+    bad_pixels : ccdflow.calibrate.bits.Sparse or None
+        Pixels of the detector that are known to be bad, and their bits.
+    find_cosmics : callable or None
+        Takes image, standard errors and mask, (ny, nx) each; returns the pixels that were hit,
+        (ny, nx) bool, and whether the result is kept.
+    """
+
+    bad_pixels: bits.Sparse | None = None
+    find_cosmics: Callable | None = None
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a frame gets beside its masters.
+
+    Attributes
+    ----------
+    bad_pixels : tuple of ccdflow.calibrate.bits.Sparse
+        Of each image; () for none.
+    find_cosmics : callable or None
+        See `OfImage`.
+    cards : tuple of (str, object, str)
+        Keyword, value and comment of cards of the first HDU.
+    """
+
+    bad_pixels: tuple = ()
+    find_cosmics: Callable | None = None
+    cards: tuple = ()
+
+    def of_image(self, number):
+        """Return the `OfImage` of an image, counted from 0."""
+        pixels = self.bad_pixels[number] if number < len(self.bad_pixels) else None
+        return OfImage(pixels, self.find_cosmics)
+
+
+def sparse(pixels, shape):
+    """Return a sparse mask of an image from a list of its pixels.
+
+    Parameters
+    ----------
+    pixels : dict of str to numpy.ndarray
+        ``row``, ``column`` (from 0) and ``bits`` of each pixel.
+    shape : (int, int)
+        (ny, nx).
+
+    Returns
+    -------
+    ccdflow.calibrate.bits.Sparse
+    """
+    index = np.asarray(pixels["row"], np.int64) * shape[1] + pixels["column"]
+    order = np.argsort(index, kind="stable")
+    return bits.Sparse(index[order], np.asarray(pixels["bits"], np.int16)[order], shape[1])

@@ -1,0 +1,157 @@
+"""The noise of combined biases, darks and flats, and the noise-free signal of a dark.
+
+Standard errors from a few values scatter by half and more, and would spoil every error bar that
+they enter, so they are smoothed by the prediction from gain and read noise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.calibrate.signal import Background, tiles_of
+
+BIAS, DARK, FLAT = "bias", "dark", "flat"
+
+# A standard error from the values is used if chance would exceed it less than once in a million
+# pixels.
+_BELIEVED = 4.75
+# A pixel is its own estimate of the dark signal if it is so many sigma off its surroundings.
+_OWN_SIGNAL = 4.0
+# Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
+_TILE = 24
+_STRIP_PIXELS = 1 << 16
+# The level of the measured variances is taken from so many rows of an amplifier.
+_SCALE_ROWS = 128
+
+
+def variance_of(image, master, readouts):
+    """Return a master's variances: predicted, then scaled and corrected by measured ones."""
+    if image.error is None:
+        out = np.empty(image.data.shape, np.float32)
+        for rows in _strips(out):
+            out[rows] = predicted_variance(image, master, readouts, rows)
+        return out
+    out = image.error()
+    scales = dict.fromkeys(readouts, 1.0)
+    if image.scatter:
+        scales = {readout: _scale(image, master, readout, out) for readout in readouts}
+    beyond = _quantile(_freedom(master), _BELIEVED) if image.scatter else 0.0
+    for rows in _strips(out):
+        predicted = predicted_variance(image, master, readouts, rows)
+        for readout in readouts:
+            if scales[readout] != 1.0:
+                predicted[_within(readout, rows)] *= np.float32(scales[readout])
+        measured = _squared(image, master, out[rows], rows)
+        with np.errstate(invalid="ignore"):
+            own = measured > np.float32(beyond) * predicted
+        own &= np.isfinite(measured)
+        out[rows] = np.where(own, measured, predicted)
+    return out
+
+
+def _strips(image):
+    """Yield slices of rows that fit in the processor's cache."""
+    step = max(1, _STRIP_PIXELS // image.shape[1])
+    for first in range(0, image.shape[0], step):
+        yield slice(first, min(first + step, image.shape[0]))
+
+
+def _within(readout, rows):
+    """Return the slices of an amplifier in some rows, counted from the first of them."""
+    region = readout.region
+    low, high = max(region.y0, rows.start), max(min(region.y1, rows.stop), rows.start)
+    return slice(low - rows.start, high - rows.start), slice(region.x0, region.x1)
+
+
+def _squared(image, master, error, rows):
+    measured = np.square(error, dtype=np.float32)
+    if master.kind == FLAT:
+        measured /= np.square(image.data[rows])
+    return measured
+
+
+def _freedom(master):
+    return max((master.frames or 2) - 1, 1)
+
+
+def _scale(image, master, readout, error):
+    """Return the ratio of measured to predicted variances of an amplifier."""
+    region = readout.region
+    step = max(1, (region.y1 - region.y0) // _SCALE_ROWS)
+    ratios = []
+    for row in range(region.y0, region.y1, step):
+        rows = slice(row, row + 1)
+        measured = _squared(image, master, error[rows], rows)
+        ratio = measured / predicted_variance(image, master, (readout,), rows)
+        ratios.append(ratio[:, region.x0 : region.x1].ravel())
+    ratios = np.concatenate(ratios)
+    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
+    if not ratios.size:
+        return 1.0
+    return max(float(np.median(ratios)) / _quantile(_freedom(master), 0.0), 1e-3)
+
+
+def _quantile(freedom, normal):
+    """Return a quantile of chi^2 over its degrees of freedom (Wilson and Hilferty)."""
+    part = 2 / (9 * freedom)
+    return max(1 - part + normal * part**0.5, 0.0) ** 3
+
+
+def predicted_variance(image, master, readouts, rows):
+    """Return the variance of a master's pixels, predicted from gain and read noise.
+
+    Parameters
+    ----------
+    image : MasterImage
+    master : Master
+    readouts : tuple of ccdflow.frame.readout.Readout
+    rows : slice
+
+    Returns
+    -------
+    numpy.ndarray
+        (k, nx), float32, as `MasterImage.variance`; 1 outside all amplifiers.
+    """
+    frames = max(master.frames or 1, 1)
+    out = np.ones(image.data[rows].shape, np.float32)
+    for readout in readouts:
+        inside = _within(readout, rows)
+        one = readout.read_noise**2 + readout.rounding + readout.level_variance
+        if master.kind == BIAS:
+            out[inside] = one / frames
+            continue
+        data = image.data[rows][inside]
+        if master.kind == DARK:
+            light = np.maximum(data, 0)
+            light *= np.float32(1 / (readout.photon_gain * frames))
+            out[inside] = light + np.float32(one / frames)
+            continue
+        # A flat of unknown level: assume half of 16 bits; the scatter corrects the rest.
+        level = master.level or 30_000.0
+        light = np.maximum(data * np.float32(level), np.float32(1.0))
+        noise = light * np.float32(1 / readout.photon_gain) + np.float32(one)
+        light *= light
+        noise /= light
+        out[inside] = noise * np.float32(1 / frames)
+    return out
+
+
+def signal_of(image, master, readouts):
+    """Return a dark's expected signal: that of its surroundings, or its own if it differs."""
+    data, variance = image.data, image.variance(master, readouts)
+    out = np.zeros_like(data)
+    for readout in readouts:
+        part = readout.region.slices
+        target, values, limit = out[part], data[part], variance[part]
+        # In a dark that holds its bias, only the excess over the median is known to be dark
+        # current.
+        level = 0.0 if master.bias_key else float(np.median(values[::4]))
+        tiles = tiles_of(values.shape[0], _TILE)
+        background = Background(tiles, values[tiles.all_rows] - np.float32(level), _TILE)
+        for rows in _strips(values):
+            block = values[rows] - np.float32(level)
+            around = np.empty(block.shape, np.float32)
+            background.rows(rows, around)
+            own = np.square(block - around) > np.float32(_OWN_SIGNAL**2) * limit[rows]
+            target[rows] = np.maximum(np.where(own, block, around), 0)
+    return out

@@ -1,0 +1,223 @@
+"""The variance of calibrated pixels.
+
+It is the sum of independent terms: photons and dark current (Poisson, from a model, see
+`ccdflow.calibrate.signal`), read noise, rounding to whole adu, the level of its row, and the
+masters as applied: the bias with (1 - k)^2, because the same bias was subtracted from the dark,
+the dark with k^2, the flat with (S'/F)^2. All but the light of the frame is the same in every
+frame of a night, and computed once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.calibrate import signal
+
+# Number of rows processed at a time for a whole image.
+_ROWS = 32
+
+
+class PixelVariance:
+    """The variance of one image's calibrated pixels, a block of rows at a time.
+
+    Variances are in the product's unit squared.
+
+    Parameters
+    ----------
+    work : ccdflow.calibrate.arithmetic.ImageCalibration
+        Of amplifiers whose gain and read noise are known.
+    """
+
+    def __init__(self, work):
+        self._work = work
+        # The level of a frame and its saturation differ from frame to frame; its noise does not.
+        self._readouts = tuple(readout.of_noise for readout in work.readouts)
+        self._planes = {}
+        self._photons = {work.photon(readout) for readout in self._readouts}
+
+    def of_master(self, kind):
+        """Return the variance of a master: adu^2; of a flat, relative to its value squared."""
+        if kind not in self._planes:
+            use = getattr(self._work.chain, kind)
+            self._planes[kind] = self._work.plane(kind).variance(use.master, self._readouts)
+        return self._planes[kind]
+
+    def median(self, kind):
+        """Return the median noise of a master in adu; of a flat, relative to its value."""
+
+        def make():
+            return float(np.median(self.of_master(kind)[::8, ::4])) ** 0.5
+
+        return self._work.plane(kind).figure(("noise", self._readouts), make)
+
+    # -- without light -----------------------------------------------------------------------------
+
+    @property
+    def constant(self):
+        """The variance without light, (ny, nx) float32; 0 outside all amplifiers."""
+        if "constant" not in self._planes:
+            self._planes["constant"] = self._constant()
+        return self._planes["constant"]
+
+    def _constant(self):
+        work, chain = self._work, self._work.chain
+        planes = {kind: work.plane(kind) for kind in ("flat", "dark", "bias")}
+        planes = {kind: plane for kind, plane in planes.items() if plane is not None}
+        if not planes:
+            return self._make_constant()
+        numbers = tuple((kind, plane.number) for kind, plane in planes.items())
+        key = ("constant", self._readouts, chain.scale, work.is_in_electrons, numbers)
+        return next(iter(planes.values())).recent(key, self._make_constant)
+
+    def _make_constant(self):
+        work = self._work
+        for kind in ("bias", "dark"):
+            if work.plane(kind) is not None and self._share(kind):
+                self.median(kind)
+        whole = np.empty(work.shape, np.float32)
+        scratch = np.empty((_ROWS, work.shape[1]), np.float32)
+        flat = work.plane("flat")
+        for first in range(0, work.shape[0], _ROWS):
+            rows = slice(first, min(first + _ROWS, work.shape[0]))
+            other = scratch[: rows.stop - first]
+            self._before_flat(rows, whole[rows], other)
+            if flat is not None:
+                np.square(flat.data[rows], out=other)
+                whole[rows] /= other
+        if work.chain.scale == 1:
+            # The usual dark: these planes are in the sum, and needed no more.
+            work.plane("dark").forget(self._readouts)
+        return whole
+
+    def _share(self, kind):
+        """Return what the variance of a combined bias or dark counts with."""
+        chain = self._work.chain
+        return (chain.bias_share if kind == "bias" else chain.scale) ** 2
+
+    def _before_flat(self, rows, out, scratch):
+        """Write the variance of some rows without light, before the flat, to ``out``."""
+        work = self._work
+        if not work.is_covered:
+            out[...] = 0
+        for readout, inside, of_image in work.pieces(rows):
+            factor = work.factor(readout) ** 2
+            constant = readout.read_noise**2 + readout.rounding + readout.level_variance
+            constant += self._other_bias()
+            part, other = out[inside], scratch[inside]
+            part[...] = np.float32(factor * constant)
+            for kind in ("bias", "dark"):
+                share = self._share(kind)
+                if share and work.plane(kind) is not None:
+                    variance = self.of_master(kind)[of_image]
+                    np.multiply(variance, np.float32(factor * share), out=other)
+                    part += other
+            if work.plane("dark") is not None:
+                use = work.chain.dark
+                light = work.plane("dark").signal(use.master, self._readouts)[of_image]
+                share = work.chain.scale * work.factor(readout) * work.photon(readout)
+                np.multiply(light, np.float32(share), out=other)
+                part += other
+
+    def _other_bias(self):
+        """Return the variance of a bias that was subtracted only from the dark, adu^2."""
+        chain = self._work.chain
+        if chain.dark is None or not chain.dark.master.bias_key:
+            return 0.0
+        if chain.bias is not None and chain.dark.master.bias_key == chain.bias.master.key:
+            return 0.0
+        return (chain.dark.scale * chain.dark.master.bias_noise) ** 2
+
+    # -- with light --------------------------------------------------------------------------------
+
+    def of_light(self, rows, light, out, scratch):
+        """Write the variance of some rows for an expected signal to ``out``.
+
+        Parameters
+        ----------
+        rows : slice or numpy.ndarray
+            Rows of the image.
+        light : numpy.ndarray
+            (k, nx): the expected signal of the calibrated pixels, never negative.
+        out : numpy.ndarray
+            (k, nx), float32.
+        scratch : numpy.ndarray
+            (k, nx), float32; overwritten.
+        """
+        flat = self._work.plane("flat")
+        if flat is None:
+            self._photons_of(rows, light, scratch)
+        else:
+            np.multiply(light, self.of_master("flat")[rows], out=out)
+            self._photons_of(rows, None, scratch)
+            scratch /= flat.data[rows]
+            scratch += out
+            scratch *= light
+        np.add(scratch, self.constant[rows], out=out)
+
+    def _photons_of(self, rows, light, out):
+        """Write the variance of photons, before the flat, to ``out``; of one photon without light.
+
+        Outside all amplifiers it is 0.
+        """
+        light = np.float32(1) if light is None else light
+        if len(self._photons) == 1 and self._work.is_covered:
+            np.multiply(light, np.float32(next(iter(self._photons))), out=out)
+            return
+        out[...] = 0
+        if not isinstance(rows, slice):
+            out[...] = self._photon_map(rows)
+            out *= light
+            return
+        for readout, inside, _ in self._work.pieces(rows):
+            part = light[inside] if light.ndim else light
+            np.multiply(part, np.float32(self._work.photon(readout)), out=out[inside])
+
+    def _photon_map(self, rows):
+        """Return the variance of one photon in some rows, (k, nx)."""
+        found = np.zeros((len(rows), self._work.shape[1]), np.float32)
+        for readout in self._readouts:
+            region = readout.region
+            inside = (rows >= region.y0) & (rows < region.y1)
+            found[inside, region.x0 : region.x1] = self._work.photon(readout)
+        return found
+
+    def write(self, rows, image, background, out, scratch):
+        """Write the variance of calibrated pixels to ``out``.
+
+        Parameters
+        ----------
+        rows : slice
+        image : numpy.ndarray
+            (k + 2, nx), contiguous: these rows calibrated, and one row on either side.
+        background : ccdflow.calibrate.signal.Background
+        out : numpy.ndarray
+            (k, nx).
+        scratch : numpy.ndarray
+            (3, (k + 2) nx), float32; overwritten.
+        """
+        around, other = (part[: out.size].reshape(out.shape) for part in scratch[:2])
+        background.rows(rows, around)
+        if background.is_negative:
+            np.maximum(around, 0, out=around)
+        self.of_light(rows, around, out, other)
+        flat = self._work.plane("flat")
+        divisor = None if flat is None else flat.data[rows]
+        photon = max(self._photons)
+        y, x, found = signal.structure(image, around, out, divisor, photon, scratch[1:])
+        if y.size:
+            self._replace(rows, (y, x), around, found, out)
+
+    def _replace(self, rows, at, before, after, out):
+        """Replace the expected signal in the variance of some pixels."""
+        old, new = before[at], np.maximum(after, 0)
+        photon = np.float32(next(iter(self._photons)))
+        if len(self._photons) > 1:
+            plane = np.empty_like(before)
+            for readout, inside, _ in self._work.pieces(rows):
+                plane[inside] = self._work.photon(readout)
+            photon = plane[at]
+        flat = self._work.plane("flat")
+        if flat is not None:
+            photon = photon / flat.data[rows][at]
+            out[at] += (new * new - old * old) * self.of_master("flat")[rows][at]
+        out[at] += (new - old) * photon

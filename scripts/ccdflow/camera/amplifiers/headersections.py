@@ -1,0 +1,312 @@
+"""Amplifiers from a frame's own cards: sections, families of sections, and numbers of columns.
+
+For each HDU the first of these that is there is used:
+
+1. a family of sections, one set for each of several amplifiers (``BSEC11``, ``BIASSECA``);
+2. ``BIASSEC`` with ``TRIMSEC`` or ``DATASEC``;
+3. the first and last pixels of each amplifier (``S_EFMN11``), or numbers of prescan and overscan
+   columns and rows (``ESO DET OUT1 OVSCX``, ``POSTPIX``);
+4. ``TRIMSEC`` or ``DATASEC`` alone: trimmed, no overscan;
+5. nothing: the whole frame, no overscan.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from ccdflow.camera.amplifiers.hdureader import HduReader
+from ccdflow.camera.amplifiers.ranges import drafts_from_ranges
+from ccdflow.camera.amplifiers.scancounts import drafts_from_counts, drafts_from_outputs
+from ccdflow.camera.geometry import (
+    Draft,
+    detector_mismatch,
+    fits_binned,
+    image_hdus,
+    is_mask,
+    is_overscan,
+)
+from ccdflow.camera.sections import Region
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value, contents
+from ccdflow.files.values import is_silent
+
+# The names that mean the same section, plain or with an amplifier's suffix.
+BIAS, TRIM, DATA = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
+DETECTOR = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
+_NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
+_FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
+
+
+def drafts_from_header(headers, cards, *, overscan=True, file):
+    """The drafts of a frame's amplifiers from its own cards.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    cards : Cards
+        Where gain, read noise, saturation and binning stand.
+    overscan : bool
+        False where the profile says that the camera's overscan is of no use.
+    file : str
+
+    Returns
+    -------
+    drafts : list of Draft
+    notes : list of str
+        Decisions that the cards alone do not settle.
+
+    Raises
+    ------
+    FrameError
+        If the file has no image, or sections leave the frame, are empty or contradict each other.
+    """
+    images = image_hdus(headers)
+    if not images:
+        raise FrameError("the file holds no image", file=file, keyword="NAXIS")
+    drafts, notes = [], []
+    masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
+    if masks:
+        names = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
+        notes.append(f"{names}: a mask of bad pixels, which is not reduced")
+    strips = [i for i, h in enumerate(headers) if i not in images and is_overscan(h)]
+    if strips:
+        names = ", ".join(str(card_value(headers[i], "EXTNAME") or f"HDU {i}") for i in strips)
+        notes.append(
+            f"warning: {names}: overscan in an image of its own, which is not used: the bias level"
+            " stays in the image, until a combined bias takes it away"
+        )
+    for position, index in enumerate(images):
+        reader = HduReader(
+            headers, index, alone=len(images) == 1, cards=cards, notes=notes, file=file
+        )
+        found = _drafts(reader, position, len(images), wanted=overscan)
+        drafts += found if overscan else [replace(draft, overscan=()) for draft in found]
+    return drafts, notes
+
+
+def _drafts(reader, position, images, *, wanted):
+    suffixes = _suffixes(reader)
+    if len(suffixes) > 1:
+        trims = _trims_are_raw(reader, suffixes)
+        return [_from_sections(reader, s, wanted=wanted, trim=trims) for s in suffixes]
+    plain = reader.text(TRIM + DATA)
+    suffix = suffixes[0] if suffixes and plain is None else ""
+    if reader.text(BIAS, suffix) is None:
+        said = reader.text(TRIM + DATA, suffix)
+        given = reader.section(TRIM + DATA, suffix) if said else None
+        detector = () if images == 1 else _detector(reader, suffix)
+        numbered = (
+            drafts_from_ranges(reader)
+            or drafts_from_outputs(reader, position, images, detector)
+            or drafts_from_counts(reader, given.region if given else None, said, detector)
+        )
+        if numbered:
+            return numbered
+    return [_from_sections(reader, suffix, wanted=wanted)]
+
+
+def _suffixes(reader):
+    """The suffixes of a family of sections, such as 11 and 21 of DSEC11 and DSEC21."""
+    found = (_FAMILY.fullmatch(keyword) for keyword in reader.headers[reader.index])
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
+def _trims_are_raw(reader, suffixes):
+    """Whether all TSEC of a family lie in their DSEC: else they are about the trimmed image."""
+    for suffix in suffixes:
+        data, trim = reader.section(DATA, suffix), reader.text(TRIM, suffix)
+        if data is None or trim is None:
+            continue
+        if not data.region.contains(reader.parsed(*trim, shape=reader.shape).region):
+            return False
+    return True
+
+
+def _from_sections(reader, suffix, *, wanted, trim=True):
+    """One amplifier from its sections; without BIASSEC there is nothing to subtract."""
+    bias = reader.section(BIAS, suffix) if wanted else None
+    data = reader.section(DATA, suffix)
+    given = (_trim(reader, suffix, data) if trim else None) or data
+    kept = given.region if given else _beside(reader, bias)
+    if bias is None and wanted:
+        _refuse_numbered_strips(reader)
+        _check_size(reader, kept)
+        _note_no_overscan(reader, kept, cut=given is not None)
+        _note_unused(reader)
+    name = f"{reader.name}{suffix}" if suffix else reader.name
+    # A family shares one array, in which its amplifiers lie as they do on the chip.
+    detector = () if suffix and reader.alone else _detector(reader, suffix)
+    draft = Draft(
+        name=name,
+        hdu=reader.index,
+        data=kept,
+        overscan=(bias.region,) if bias else (),
+        detector=_turned(detector, given),
+        detector_of=data.region if data else None,
+        lengthen=True,
+        **reader.figures(suffix),
+    )
+    _check_detector(reader, draft)
+    return draft
+
+
+def _trim(reader, suffix, data):
+    """TRIMSEC, which must lie in DATASEC, or None."""
+    found = reader.text(TRIM, suffix)
+    if found is None:
+        return None
+    trim = reader.section(TRIM, suffix)
+    if data is not None and not data.region.contains(trim.region):
+        raise reader.contradiction(
+            "TRIMSEC keeps pixels that are not in DATASEC",
+            found[0],
+            found[1],
+            f"within {data.region.to_fits()}",
+        )
+    return trim
+
+
+def _beside(reader, bias):
+    """The data where only BIASSEC is given: the rest of the frame, if that is a rectangle."""
+    if bias is None:
+        return reader.frame
+    strip, (ny, nx) = bias.region, reader.shape
+    if strip.y1 - strip.y0 >= strip.x1 - strip.x0:
+        before, after = Region(0, ny, 0, strip.x0), Region(0, ny, strip.x1, nx)
+        at_start, at_end = strip.x0 == 0, strip.x1 == nx
+    else:
+        before, after = Region(0, strip.y0, 0, nx), Region(strip.y1, ny, 0, nx)
+        at_start, at_end = strip.y0 == 0, strip.y1 == ny
+    rest = after if at_start else before
+    if at_start == at_end:
+        raise reader.contradiction(
+            "neither TRIMSEC nor DATASEC says which pixels are science",
+            "BIASSEC",
+            strip.to_fits(),
+        )
+    reader.notes.append(f"no TRIMSEC or DATASEC: {rest.to_fits()}, all beside BIASSEC, is kept")
+    return rest
+
+
+def _check_size(reader, kept):
+    """Refuse to call pixels science that the detector does not have."""
+    for keyword in ("DETSIZE", "CCDSIZE"):
+        found = reader.text((keyword,))
+        if found is None:
+            continue
+        detector = reader.parsed(*found).region.shape
+        if any(count > length for count, length in zip(kept.shape, detector, strict=True)):
+            raise reader.contradiction(
+                "the frame has more pixels than the detector, and no card says which are overscan",
+                keyword,
+                found[1],
+                f"at least {kept.shape[1]} x {kept.shape[0]}",
+            )
+
+
+def _refuse_numbered_strips(reader):
+    """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: any of them might be meant."""
+    found = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
+    said = [one for one in (reader.text((key,)) for key in found) if one]
+    if said:
+        raise reader.contradiction(
+            "overscan strips are numbered, and the data are not: which belong to them is not said",
+            ", ".join(keyword for keyword, _ in said),
+            " ".join(text for _, text in said),
+        )
+
+
+def _note_no_overscan(reader, kept, *, cut):
+    if not cut:
+        reader.notes.append("no card names science pixels or overscan: the frame is left whole")
+    elif kept != reader.frame:
+        reader.notes.append(f"no card names an overscan: trimmed to {kept.to_fits()} only")
+        left = _left_over(reader.shape, kept)
+        if left:
+            reader.notes.append(
+                f"warning: {left} beside the data are in no overscan strip: if they hold the bias "
+                "level, it stays in the image (give `overscan:` in a camera's profile; `overscan: "
+                "none` if they hold nothing)"
+            )
+
+
+# Names of cards that speak of an overscan, whatever their dialect.
+_SPEAKS = re.compile(r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*")
+_SAYS_NO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
+
+
+def _note_unused(reader):
+    """Warn of cards that speak of an overscan, where none is subtracted."""
+    header = reader.headers[reader.index]
+    found = []
+    for keyword in dict.fromkeys(header):
+        if not _SPEAKS.fullmatch(keyword):
+            continue
+        said = [c.value for c in contents(header, keyword) if not is_silent(c.value)]
+        if said and not _SAYS_NO.fullmatch("".join(str(said[0]).split())):
+            found.append(f"{keyword} {said[0]}")
+    if found:
+        rest = " ..." if len(found) > _MOST_NAMED else ""
+        reader.notes.append(
+            f"warning: {', '.join(found[:_MOST_NAMED])}{rest}: about an overscan, and not"
+            " understood: nothing is subtracted (give `overscan:` in a camera's profile;"
+            " `overscan: none` if there is none)"
+        )
+
+
+_MOST_NAMED = 3
+# One or two columns at an edge are bad ones; from three on they may be a strip.
+_LEAST_LEFT = 3
+
+
+def _left_over(shape, kept):
+    """Say which columns and rows beside the data are not used, '' where there are hardly any."""
+    said = []
+    for word, start, stop, length in (
+        ("columns", kept.x0, kept.x1, shape[1]),
+        ("rows", kept.y0, kept.y1, shape[0]),
+    ):
+        ranges = [(0, start), (stop, length)]
+        said += [
+            f"{word} {first + 1} to {last}" for first, last in ranges if last - first >= _LEAST_LEFT
+        ]
+    return " and ".join(said)
+
+
+def _detector(reader, suffix):
+    """The amplifier's sections of the detector, as ((card, Section), ...)."""
+    found = []
+    for name, keywords in DETECTOR.items():
+        text = reader.text(keywords, suffix)
+        if text is not None:
+            found.append((name, reader.parsed(*text)))
+    return tuple(found)
+
+
+def _turned(detector, given):
+    """Detector sections for pixels whose own section may run backwards as well."""
+    if given is None:
+        return detector
+    return tuple(
+        (
+            name,
+            replace(
+                section,
+                flip_x=section.flip_x != given.flip_x,
+                flip_y=section.flip_y != given.flip_y,
+            ),
+        )
+        for name, section in detector
+    )
+
+
+def _check_detector(reader, draft):
+    """Refuse a CCDSEC or DETSEC that is not about the pixels of DATASEC or TRIMSEC."""
+    base = draft.detector_of or draft.data
+    bases = {draft.data, base}
+    for keyword, section in draft.detector:
+        same = any(section.region.shape == one.shape for one in bases)
+        if not same and not any(fits_binned(section.region, one, reader.binning) for one in bases):
+            raise detector_mismatch(draft, section, base, reader.binning, keyword, file=reader.file)

@@ -1,0 +1,176 @@
+"""Amplifiers from a camera's profile, for one frame."""
+
+from __future__ import annotations
+
+import fnmatch
+from contextlib import suppress
+from dataclasses import replace
+
+from ccdflow.camera.amplifiers.hdureader import section_text
+from ccdflow.camera.geometry import Draft, array_shape, card_number, detector_sections, image_hdus
+from ccdflow.camera.sections import Region, RegionSpec
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices, number
+
+
+def drafts_from_profile(headers, specs, size, cards, *, file):
+    """The drafts of a profile's amplifiers for one frame.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    specs : tuple of AmplifierSpec
+    size : (int or None, int or None)
+        NAXIS1, NAXIS2 that the profile is made for; None for any.
+    cards : Cards
+    file : str
+
+    Returns
+    -------
+    list of Draft
+
+    Raises
+    ------
+    FrameError
+        If the frame is not of that size, has no such HDU, or a region leaves it.
+    """
+    drafts = []
+    for spec, index in _placed(headers, specs, file=file):
+        shape = array_shape(headers[index], file=file)
+        if any(
+            wanted not in (None, found) for wanted, found in zip(size, shape[::-1], strict=True)
+        ):
+            raise FrameError(
+                "the frame is not of the size the camera's profile is made for",
+                file=file,
+                keyword="NAXIS1, NAXIS2",
+                value=f"{shape[1]} x {shape[0]}",
+                allowed=" x ".join("any" if wanted is None else str(wanted) for wanted in size),
+                remedy="give this window or binning a profile of its own, recognised by NAXIS1",
+            )
+        drafts.append(_draft(headers, spec, index, shape, cards, file=file))
+    return drafts
+
+
+def _placed(headers, specs, *, file):
+    """Yield each amplifier with its HDU; one for several HDUs is named after each."""
+    for spec in specs:
+        if not isinstance(spec.hdu, tuple) and not _is_pattern(spec.hdu):
+            yield spec, _only_hdu(headers, spec, file=file)
+            continue
+        wanted = spec.hdu if isinstance(spec.hdu, tuple) else (spec.hdu,)
+        images = image_hdus(headers)
+        found = [index for index in images if any(_is_hdu(headers, index, one) for one in wanted)]
+        if not found:
+            raise FrameError(
+                f"the file has no image in the HDUs of amplifier {spec.name}",
+                file=file,
+                value=", ".join(map(str, wanted)),
+                allowed=f"some of {list(images)}, or their EXTNAMEs",
+            )
+        for index in found:
+            yield replace(spec, name=f"{spec.name}-{index}", hdu=index), index
+
+
+def _is_pattern(hdu):
+    return isinstance(hdu, str) and any(letter in hdu for letter in "*?[")
+
+
+def _is_hdu(headers, index, wanted):
+    if isinstance(wanted, int):
+        return index == wanted
+    name = str(card_value(headers[index], "EXTNAME") or "")
+    return fnmatch.fnmatchcase(name.upper(), wanted.strip().upper())
+
+
+def _only_hdu(headers, spec, *, file):
+    images = image_hdus(headers)
+    if spec.hdu is not None:
+        found = hdu_indices(headers, spec.hdu)
+        if found and found[0] in images:
+            return found[0]
+        raise FrameError(
+            f"the file has no image in the HDU of amplifier {spec.name}",
+            file=file,
+            value=spec.hdu,
+            allowed=f"one of {list(images)}, or its EXTNAME",
+        )
+    if len(images) == 1:
+        return images[0]
+    raise FrameError(
+        f"the file has {len(images)} images",
+        file=file,
+        allowed="1",
+        remedy=f"say `hdu:` for amplifier {spec.name} in the camera's profile",
+    )
+
+
+def _draft(headers, spec, index, shape, cards, *, file):
+    header = headers[index]
+
+    def region(spec_of, what):
+        keyword = f"amplifier {spec.name}, {what}"
+        if spec_of.form == "keyword":
+            text = section_text(header, spec_of.text, file=file)
+            if text is None:
+                raise FrameError(
+                    "the card that the camera's profile names is absent",
+                    file=file,
+                    keyword=keyword,
+                    value=spec_of.text,
+                    remedy="name another card, or give the region itself",
+                )
+            return RegionSpec("fits", text).resolve(shape, file=file, keyword=spec_of.text)
+        return spec_of.resolve(shape, file=file, keyword=keyword)
+
+    def value(given, specs):
+        if isinstance(given, CardSpec):
+            return number(find(headers, given, (index, 0)))
+        return card_number(headers, specs, index) if given is None else given
+
+    data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region(spec.data, "data")
+    place, detector = None, ()
+    if spec.place is not None and spec.place.form == "keyword":
+        detector = detector_sections(header, (spec.place.text,), file=file)
+    elif spec.place is not None:
+        place = Region.from_fits(spec.place.text, file=file, keyword=f"amplifier {spec.name}")
+    else:
+        detector = _detector_sections(header)
+    return Draft(
+        name=spec.name,
+        hdu=index,
+        data=data,
+        overscan=tuple(region(strip, "overscan") for strip in spec.overscan),
+        along=spec.along,
+        place=place,
+        detector=detector,
+        detector_of=_datasec_around(header, data, shape),
+        flip_x=spec.flip_x,
+        flip_y=spec.flip_y,
+        gain=value(spec.gain, cards.gain),
+        read_noise=value(spec.read_noise, cards.read_noise),
+        saturation=value(spec.saturation, cards.saturation),
+        lengthen=any(strip.form == "keyword" for strip in spec.overscan),
+    )
+
+
+def _detector_sections(header):
+    """The header's DETSEC and CCDSEC, those that can be read: UNKNOWN is no concern either."""
+    found = []
+    for keyword in ("DETSEC", "CCDSEC"):
+        with suppress(FrameError):
+            found += detector_sections(header, (keyword,), file=None)
+    return tuple(found)
+
+
+def _datasec_around(header, data, shape):
+    """The header's DATASEC, which DETSEC is about, where the profile keeps a part of it."""
+    text = card_value(header, "DATASEC")
+    if not isinstance(text, str):
+        return None
+    try:
+        region = Region.from_fits(text, shape=shape)
+    except FrameError:
+        # The profile stands in for the header: a DATASEC that can not be read is no concern.
+        return None
+    return region if region.within(shape) and region.contains(data) else None

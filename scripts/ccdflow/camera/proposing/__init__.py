@@ -1,0 +1,1 @@
+"""A profile for a new camera, proposed from the pixels of its frames."""

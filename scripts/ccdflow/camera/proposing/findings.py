@@ -1,0 +1,180 @@
+"""The findings of a proposal, in sentences."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+import numpy as np
+
+from ccdflow.camera.proposing.lit_blocks import least_block
+from ccdflow.camera.recipe import WIDE_ENOUGH
+
+
+def sentences(columns, rows, amplifiers, claimed, *, has_light):
+    """Return the findings on one image, a sentence each."""
+    said = []
+    used = [strip for *_, strips in amplifiers for strip in strips]
+    for axis in (columns, rows):
+        for strip in axis.strips:
+            within = [region for region in used if _is_of(axis, region, strip)]
+            said.append(_about(axis, strip, within))
+            said += _about_left_out(axis, strip)
+        if axis.faded and has_light:
+            said.append(
+                f"At an edge the light fades over {axis.name}: unlit detector, no overscan."
+            )
+        if axis.strips and has_light:
+            said += [
+                f"{_named(axis, start, stop)} not clean; not kept."
+                for start, stop in axis.lit
+                if stop - start < least_block(axis)
+            ]
+    if not used and has_light:
+        said.append(
+            "No columns or rows were found at which light ends abruptly: there is no overscan, or "
+            "it is of no use. (A well lit flat, and a bias beside it, show it best.)"
+        )
+    narrow = [strip for strip in used if min(strip.shape) < WIDE_ENOUGH]
+    if narrow:
+        count = min(min(strip.shape) for strip in narrow)
+        said.append(
+            f"A strip of {count} is too narrow for a level of its own for each row or column: the "
+            f"level along it is smoothed (`reduction: {{model: null}}` would not do so, and add "
+            f"{100 * np.sqrt(np.pi / 2 / count):.0f} % of a pixel's noise to each row)."
+        )
+    said += _about_claims(amplifiers, claimed, has_light=has_light)
+    return said
+
+
+def _is_of(axis, region, strip):
+    start, stop = ends_on(axis, region)
+    return strip.start <= start and stop <= strip.stop
+
+
+def _named(axis, start, stop):
+    """'Columns 3 to 5 are', or 'Column 3 is'."""
+    if stop - start == 1:
+        return f"{axis.name[:-1].capitalize()} {stop} is"
+    return f"{axis.name.capitalize()} {start + 1} to {stop} are"
+
+
+def ends_on(axis, region):
+    """Return where a region begins and stops along an axis."""
+    return (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
+
+
+def _about(axis, strip, used):
+    """The finding on a strip: its level and noise, and the part that the overscans `used` take."""
+    text = (
+        f"{axis.name.capitalize()} {strip.start + 1} to {strip.stop} hold the level alone: "
+        f"{strip.level:.1f} adu, noise {np.median(axis.noises[strip.start : strip.stop]):.1f} adu"
+    )
+    if not used:
+        return text + "; not used, and not kept."
+    parts = {ends_on(axis, region) for region in used}
+    if parts == {(strip.start, strip.stop)}:
+        return text + ": used as overscan."
+    listed = " and ".join(f"{start + 1} to {stop}" for start, stop in sorted(parts))
+    return text + f": {listed} used as overscan."
+
+
+def _about_left_out(axis, strip):
+    said = []
+    for first, last in _runs_of([x for x, _ in strip.left_out]):
+        values = [value for x, value in strip.left_out if first <= x < last]
+        extreme = max(values, key=abs)
+        near_data = any(first == stop or last == start for start, stop in axis.lit)
+        why = ": light leaks in" if near_data and extreme > 0 else ""
+        word = axis.name if last - first > 1 else axis.name[:-1]
+        name = f"{word.capitalize()} {first + 1}" + (f" to {last}" if last - first > 1 else "")
+        verb = "stand" if last - first > 1 else "stands"
+        by = f"up to {abs(extreme):.1f}" if last - first > 1 else f"{abs(extreme):.1f}"
+        said.append(
+            f"{name} {verb} {by} adu {'above' if extreme > 0 else 'below'} it{why}; left out."
+        )
+    return said
+
+
+def _runs_of(numbers):
+    """Ranges (start, stop) of consecutive numbers."""
+    runs = []
+    for x in sorted(numbers):
+        if runs and runs[-1][1] == x:
+            runs[-1] = (runs[-1][0], x + 1)
+        else:
+            runs.append((x, x + 1))
+    return runs
+
+
+def _about_claims(amplifiers, claimed, *, has_light):
+    said = []
+    claims = dict(claimed)
+    strips = [strip for *_, overscan in amplifiers for strip in overscan]
+    data = [region for _, region, _ in amplifiers]
+    bias = claims.get("BIASSEC")
+    if bias is not None and strips:
+        wrong = _wrong(bias, strips, data)
+        text = f"The header's BIASSEC {bias.to_fits()} "
+        said.append(text + ("is wrong: " + "; ".join(wrong) + "." if wrong else "agrees."))
+    keyword = "TRIMSEC" if "TRIMSEC" in claims else "DATASEC"
+    if keyword in claims and len(data) == 1 and has_light:
+        kept = claims[keyword]
+        end = "agrees." if kept == data[0] else f"is not where the light is, {data[0].to_fits()}."
+        said.append(f"The header's {keyword} {kept.to_fits()} {end}")
+    return said
+
+
+def _wrong(bias, strips, data):
+    """The problem of a BIASSEC, in words."""
+    wrong = []
+    beside = [strip for strip in strips if strip.overlaps(bias)]
+    if not beside:
+        return ["it shares no pixel with the overscan that is seen"]
+    columns = beside[0].x0 >= data[0].x1 or beside[0].x1 <= data[0].x0
+    one, other = ((bias.y0, bias.y1), (data[0].y0, data[0].y1))
+    span, wide = ((bias.x0, bias.x1), (min(s.x0 for s in strips), max(s.x1 for s in strips)))
+    if not columns:
+        one, other = (bias.x0, bias.x1), (data[0].x0, data[0].x1)
+        span, wide = (bias.y0, bias.y1), (min(s.y0 for s in strips), max(s.y1 for s in strips))
+    along, across = ("rows", "columns") if columns else ("columns", "rows")
+    short = (other[1] - other[0]) - max(0, min(one[1], other[1]) - max(one[0], other[0]))
+    if short:
+        wrong.append(f"it is {short} of {other[1] - other[0]} {along} too short")
+    for first, last in ((span[0], min(wide[0], span[1])), (max(wide[1], span[0]), span[1])):
+        if last > first:
+            name = (
+                f"{across} {first + 1} to {last}" if last - first > 1 else f"{across[:-1]} {last}"
+            )
+            wrong.append(f"{name} of it do not hold the level alone")
+    return wrong
+
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def together(seen):
+    """The findings of all HDUs; those that differ in their numbers only are one."""
+    if len(seen) == 1:
+        return list(seen[0].findings)
+    kinds = defaultdict(list)
+    for one in seen:
+        for finding in one.findings:
+            kinds[_NUMBER.sub("#", finding)].append((one.hdu, finding))
+    found = []
+    for those in kinds.values():
+        hdus = list(dict.fromkeys(hdu for hdu, _ in those))
+        texts = [finding for hdu, finding in those if hdu == hdus[0]]
+        where = f"HDU {', '.join(_spans(hdus))}"
+        alike = len({finding for _, finding in those}) <= len(texts)
+        found += [f"{where}: {text}" for text in texts[:-1]]
+        found.append(f"{where}: {texts[-1]}" + ("" if alike else f" (So HDU {hdus[0]}.)"))
+    return found
+
+
+def _spans(numbers):
+    """Whole numbers as '1 to 4', '7'."""
+    return [
+        f"{first + 1} to {stop}" if stop - first > 1 else str(stop)
+        for first, stop in _runs_of([number - 1 for number in numbers])
+    ]

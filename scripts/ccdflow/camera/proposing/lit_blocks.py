@@ -1,0 +1,154 @@
+"""The amplifiers of an image, from the blocks that light reaches and the strips beside them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from ccdflow.camera.proposing.lit_columns import (
+    NARROWEST,
+    column_means,
+    widest_of,
+)
+from ccdflow.camera.sections import Region
+
+
+def find_amplifiers(columns, rows, dark, findings):
+    """Name, data and overscan of each amplifier, from the strips along one of the axes."""
+    axis, across = (columns, rows) if columns.strips or not rows.strips else (rows, columns)
+    if axis is rows and dark is not None:
+        dark = dark.T
+    side = widest_of(across.lit)
+    blocks = [block for block in axis.lit if block[1] - block[0] >= least_block(axis)]
+    found = []
+    if not axis.strips:
+        found = [("A", widest_of(axis.lit), [])]
+    elif len(blocks) == 1:
+        found = _of_one_block(blocks[0], axis, dark, findings)
+    else:
+        for number, block in enumerate(blocks):
+            strip = min(axis.strips, key=lambda s, b=block: _distance(s, b))
+            found.append((f"A{number + 1}", block, [strip]))
+    return tuple(
+        (
+            name,
+            _region(axis, block, side),
+            tuple(_region(axis, (strip.start, strip.stop), side) for strip in strips),
+        )
+        for name, block, strips in found
+    )
+
+
+def least_block(axis):
+    """The least number of columns that count as the data of an amplifier."""
+    return max(NARROWEST, len(axis.levels) // 20)
+
+
+def with_header_section(amplifiers, claimed):
+    """The amplifiers with the header's science section where it is a little inside of what is lit.
+
+    The observatory may know of a bad row at the edge; but a section that cuts off more, or is not
+    inside, is not used.
+    """
+    if len(amplifiers) != 1:
+        return amplifiers
+    ((name, data, strips),) = amplifiers
+    for keyword in ("TRIMSEC", "DATASEC"):
+        section = dict(claimed).get(keyword)
+        if section is not None and data.contains(section) and section.size >= 0.98 * data.size:
+            return ((name, section, strips),)
+    return amplifiers
+
+
+def _distance(strip, block):
+    """How far a strip is from a block; of strips as near, that with more columns is nearer."""
+    gap = max(strip.start - block[1], block[0] - strip.stop)
+    return gap, -(strip.stop - strip.start)
+
+
+def _region(axis, along, across):
+    if axis.name == "columns":
+        return Region(*across, *along)
+    return Region(*along, *across)
+
+
+def _of_one_block(block, axis, dark, findings):
+    """One amplifier, or several that share each row and have their strips one after the other."""
+    # Of strips as wide, that farthest from the data has the least of what trails behind them.
+    widest = max(
+        axis.strips,
+        key=lambda s: (s.stop - s.start, max(s.start - block[1], block[0] - s.stop)),
+    )
+    beside = [s for s in axis.strips if (s.start >= block[1]) == (widest.start >= block[1])]
+    wide = widest.stop - widest.start
+    agreed = sum(s.stop - s.start for s in beside)
+    unlit = agreed + sum(len(s.left_out) for s in beside)
+    if agreed < 0.5 * unlit:
+        findings.append(
+            f"Only {agreed} of {unlit} {axis.name} without light agree: light trails into them, "
+            "and the level is not sure."
+        )
+    beside = [s for s in beside if s.stop - s.start >= 0.7 * wide]
+    steps = np.diff([strip.level for strip in beside])
+    if len(beside) < 2 or np.abs(steps).min() < axis.read_noise:
+        return _of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
+    count = len(beside)
+    edges = np.linspace(*block, count + 1).round().astype(int).tolist()
+    if dark is not None:
+        for number, step in enumerate(steps, 1):
+            at, seen = _step_at(column_means(dark), block, edges[number])
+            if abs(seen - step) > 0.3 * abs(step):
+                findings.append(
+                    f"The strips at {beside[number - 1].level:.0f} and {beside[number].level:.0f} "
+                    f"adu are no two amplifiers: the data of the bias do not step alike."
+                )
+                return [("A", block, [widest])]
+            edges[number] = at
+    else:
+        findings.append(
+            f"{count} strips of different levels: taken for {count} amplifiers that divide the "
+            f"{axis.name} evenly; a bias as well would show where one ends."
+        )
+    pairs = pairwise(edges)
+    return [
+        (f"A{number + 1}", pair, [strip])
+        for number, (pair, strip) in enumerate(zip(pairs, beside, strict=True))
+    ]
+
+
+def _of_both_sides(block, axis, dark, findings):
+    """Two amplifiers that read out to either side, each with its strip there; or None."""
+    sides = [[s for s in axis.strips if (s.start >= block[1]) == after] for after in (False, True)]
+    if not all(sides):
+        return None
+    left, right = (max(side, key=lambda s: s.stop - s.start) for side in sides)
+    step = right.level - left.level
+    if abs(step) < axis.read_noise:
+        return None
+    if dark is None:
+        findings.append(
+            f"The strips on either side of the data differ by {abs(step):.1f} adu: if each is of "
+            "an amplifier of its own, a bias as well would show where one ends."
+        )
+        return None
+    at, seen = _step_at(column_means(dark), block, (block[0] + block[1]) // 2)
+    if abs(seen - step) > 0.3 * abs(step):
+        return None
+    return [("A1", (block[0], at), [left]), ("A2", (at, block[1]), [right])]
+
+
+def _step_at(levels, block, near):
+    """Where the levels of a bias step most, within a quarter of the block, and by how much."""
+    reach = max(8, (block[1] - block[0]) // 4)
+    span = 8
+    first, last = max(block[0] + span, near - reach), min(block[1] - span, near + reach)
+    steps = [
+        np.median(levels[x : x + span]) - np.median(levels[x - span : x])
+        for x in range(first, last)
+    ]
+    best = int(np.argmax(np.abs(steps)))
+    # The widest difference of medians is reached on several columns: the steepest is the place.
+    around = range(max(first, first + best - span // 2), min(last, first + best + span // 2))
+    at = max(around, key=lambda x: abs(levels[x] - levels[x - 1]))
+    return at, float(steps[best])

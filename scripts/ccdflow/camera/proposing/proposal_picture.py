@@ -1,0 +1,231 @@
+"""The picture beside a proposed camera profile: the image with the regions found."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+INK, PAPER, GRID = "#30363b", "#fbfaf7", "#d8d6d0"
+DATA, USED, OUT, CLAIM = "#1f6fa8", "#2b8a6b", "#c0392b", "#c65d12"
+# A file of more images shows the first of them: they are alike.
+MOST_IMAGES = 4
+_THUMBNAIL = 400
+
+
+def proposal_picture(proposal, images, *, title):
+    """Draw the image, the levels along it, and the strips from near.
+
+    Parameters
+    ----------
+    proposal : ccdflow.camera.proposing.propose.Proposal
+    images : list of numpy.ndarray or None
+        The pixels of each HDU that were looked at, shape (ny, nx), adu; not changed.
+    title : str
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    shown = proposal.seen[:MOST_IMAGES]
+    figure = Figure(figsize=(13, 0.9 + 4.3 * len(shown)), facecolor=PAPER, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    figure.suptitle(title, color=INK, fontsize=13, x=0.01, ha="left")
+    grid = figure.add_gridspec(len(shown), 3, width_ratios=(1.15, 1.2, 1.9))
+    for number, seen in enumerate(shown):
+        axis = _axis_of(seen)
+        panels = [figure.add_subplot(grid[number, column]) for column in range(3)]
+        for panel in panels:
+            _plain(panel)
+        prefix = f"HDU {seen.hdu}: " if len(proposal.seen) > 1 else ""
+        _draw_image(panels[0], images[seen.hdu], seen, prefix)
+        _draw_levels(panels[1], seen, axis)
+        _draw_strip(panels[2], seen, axis)
+    buffer = io.BytesIO()
+    canvas.print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _axis_of(seen):
+    return seen.columns if seen.columns.strips or not seen.rows.strips else seen.rows
+
+
+def _plain(panel):
+    panel.set_facecolor("white")
+    panel.tick_params(colors=INK, labelsize=8)
+    panel.grid(color=GRID, linewidth=0.5)
+    panel.set_axisbelow(True)
+    for side in panel.spines.values():
+        side.set_color(GRID)
+
+
+def _draw_image(panel, image, seen, prefix):
+    ny, nx = seen.shape
+    small = image.reshape(seen.shape)[
+        :: max(1, ny // _THUMBNAIL), :: max(1, nx // _THUMBNAIL)
+    ].astype(float)
+    finite = small[np.isfinite(small)]
+    low, high = np.percentile(finite, (2, 97)) if finite.size else (0.0, 1.0)
+    panel.imshow(
+        small,
+        origin="lower",
+        cmap="Greys_r",
+        vmin=low,
+        vmax=max(high, low + 1),
+        extent=(0.5, nx + 0.5, 0.5, ny + 0.5),
+        aspect="auto",
+        interpolation="nearest",
+    )
+    panel.grid(visible=False)
+    for name, data, strips in seen.amplifiers:
+        _outline(panel, data, DATA)
+        for strip in strips:
+            _outline(panel, strip, USED)
+        middle = ((data.x0 + data.x1) / 2, (data.y0 + data.y1) / 2)
+        panel.text(*middle, name, color=DATA, ha="center", va="center", fontsize=11, weight="bold")
+    for keyword, region in seen.claimed:
+        if keyword == "BIASSEC":
+            _outline(panel, region, CLAIM, dashed=True)
+    text = f"{prefix}data (blue), overscan (green)"
+    if "BIASSEC" in dict(seen.claimed):
+        text += ", BIASSEC (dashed)"
+    panel.set_title(text, fontsize=9, color=INK, loc="left")
+    panel.set_xlabel("column", fontsize=8, color=INK)
+    panel.set_ylabel("row", fontsize=8, color=INK)
+
+
+def _outline(panel, region, colour, *, dashed=False):
+    panel.add_patch(
+        Rectangle(
+            (region.x0 + 0.5, region.y0 + 0.5),
+            region.x1 - region.x0,
+            region.y1 - region.y0,
+            fill=False,
+            edgecolor=colour,
+            linewidth=1.6,
+            linestyle=(0, (3, 2)) if dashed else "-",
+        )
+    )
+
+
+def _draw_levels(panel, seen, axis):
+    """The level of each column above the lowest, on a scale that shows both light and level."""
+    base = min((strip.level for strip in axis.strips), default=float(np.min(axis.levels)))
+    positions = np.arange(1, len(axis.levels) + 1)
+    panel.plot(positions, axis.levels - base, color=INK, linewidth=0.8)
+    panel.set_yscale("symlog", linthresh=max(5 * axis.read_noise, 1))
+    for strip in axis.strips:
+        panel.axvspan(strip.start + 0.5, strip.stop + 0.5, color=USED, alpha=0.25, linewidth=0)
+    panel.set_xlabel(axis.name[:-1], fontsize=8, color=INK)
+    panel.set_ylabel(f"adu above {base:.0f}", fontsize=8, color=INK)
+    panel.set_title(f"mean of the {axis.name}, log scale", fontsize=9, color=INK, loc="left")
+
+
+def _draw_strip(panel, seen, axis):
+    """The strips and their surroundings enlarged: used and unused parts."""
+    if not axis.strips:
+        panel.set_axis_off()
+        text = "No overscan was found:\nlight does not end abruptly at any columns or rows."
+        if not seen.has_light:
+            text = "There is too little light in this frame\nto tell overscan from science pixels."
+        panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=11)
+        return
+    used = {x for region in _used(seen) for x in _ends(axis, region)}
+    near = [x for strip in axis.strips for x in (strip.start, strip.stop, *_positions(strip))]
+    # Strips on both sides of the data would leave them no room: the used ones are shown.
+    if max(near) - min(near) > len(axis.levels) / 2:
+        own = [strip for strip in axis.strips if strip.start in used] or list(axis.strips[:1])
+        near = [x for strip in own for x in (strip.start, strip.stop, *_positions(strip))]
+    first, last = max(0, min(near) - 6), min(len(axis.levels), max(near) + 7)
+    level = min(strip.level for strip in axis.strips)
+    inside = [s for s in axis.strips if s.start >= first and s.stop <= last]
+    outs = [value + s.level - level for s in inside for _, value in s.left_out]
+    levels = [s.level - level for s in inside]
+    low, high = min([*levels, *outs]), max([*levels, *outs])
+    room = max(0.12 * (high - low), 0.3 * axis.read_noise, 1.0)
+    panel.set_ylim(low - 2 * room, high + 3 * room)
+    _draw_points(panel, axis, first, last, inside, used, level)
+    _draw_claim(panel, seen, axis, first, last)
+    _name_strips(panel, seen, axis, level, room)
+    panel.set_xlim(first + 0.5, last + 0.5)
+    panel.set_xlabel(axis.name[:-1], fontsize=8, color=INK)
+    panel.set_ylabel(f"adu above {level:.1f}", fontsize=8, color=INK)
+    panel.set_title("the overscan from near", fontsize=9, color=INK, loc="left")
+    panel.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
+
+
+def _used(seen):
+    return [strip for *_, strips in seen.amplifiers for strip in strips]
+
+
+def _ends(axis, region):
+    return (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
+
+
+def _positions(strip):
+    return [x for x, _ in strip.left_out]
+
+
+def _draw_points(panel, axis, first, last, strips, used, level):
+    positions = np.arange(first, last)
+    in_used = [any(s.start <= x < s.stop and s.start in used for s in strips) for x in positions]
+    left_out = {x for strip in strips for x, _ in strip.left_out}
+    in_left = [x in left_out for x in positions]
+    rest = ~(np.array(in_used) | np.array(in_left))
+    values = axis.levels[first:last] - level
+    for flags, colour, label, marker in (
+        (np.array(in_used), USED, "used as overscan", "o"),
+        (np.array(in_left), OUT, "left out", "X"),
+        (rest, DATA, "science, or not used", "s"),
+    ):
+        low, high = panel.get_ylim()
+        if (flags & (values > low) & (values < high)).any():
+            panel.plot(
+                positions[flags] + 1, values[flags], marker, color=colour, markersize=5, label=label
+            )
+    for strip in strips:
+        if strip.start in used:
+            panel.axvspan(strip.start + 0.5, strip.stop + 0.5, color=USED, alpha=0.12, linewidth=0)
+
+
+def _name_strips(panel, seen, axis, level, room):
+    """Write each amplifier's name at its strip, where there is more than one."""
+    if len(seen.amplifiers) < 2:
+        return
+    strips = {(strip.start, strip.stop): strip for strip in axis.strips}
+    for name, _, regions in seen.amplifiers:
+        for region in regions:
+            strip = strips.get(_ends(axis, region))
+            if strip is None:
+                continue
+            panel.text(
+                (strip.start + strip.stop + 1) / 2,
+                strip.level - level + 0.6 * room,
+                name,
+                color=USED,
+                ha="center",
+                weight="bold",
+                clip_on=True,
+            )
+
+
+def _draw_claim(panel, seen, axis, first, last):
+    region = dict(seen.claimed).get("BIASSEC")
+    if region is None:
+        return
+    start, stop = _ends(axis, region)
+    if stop <= first or start >= last:
+        return
+    panel.plot(
+        [max(start, first) + 0.5, min(stop, last) + 0.5],
+        [0.03, 0.03],
+        color=CLAIM,
+        linewidth=4,
+        solid_capstyle="butt",
+        transform=panel.get_xaxis_transform(),
+        label=f"header's BIASSEC {region.to_fits()}",
+    )

@@ -1,0 +1,76 @@
+"""Dark ranges of an axis that are detector without light, not overscan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ccdflow.camera.geometry import binning
+from ccdflow.camera.proposing.findings import ends_on
+from ccdflow.camera.sections import parse_fits
+from ccdflow.errors import FrameError
+
+# Overscan is at most this part of an axis; on rows, which few cameras read beyond, of less.
+_MOST_OF_AXIS = {"columns": 0.3, "rows": 0.1}
+
+# Cards with the number of columns and of rows that the chip has.
+_CHIP = {"columns": ("DNAXIS1", "ESO DET CHIP1 NX"), "rows": ("DNAXIS2", "ESO DET CHIP1 NY")}
+
+
+def without_unlit(axes, headers, index, claimed, findings):
+    """The axes without dark ranges that must be detector which no light reaches, as beside a slit.
+
+    Dark ranges count as unlit where they are wider than an overscan can be, or where the frame is
+    no longer than the chip, as far as cards tell; not where the header leaves them out of its data.
+    """
+    kept = []
+    for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):
+        length = len(axis.levels)
+        chip = _chip_length(headers, index, axis.name)
+        dark = length - sum(stop - start for start, stop in axis.lit)
+        why = ""
+        if _are_left_out(axis, claimed):
+            pass
+        elif axis.strips and chip and length * factor <= chip:
+            why = f"the chip has {chip} {axis.name}, and the frame {length * factor} of them"
+        elif axis.strips and dark > _MOST_OF_AXIS[axis.name] * length:
+            why = f"{dark} of {length} {axis.name} are more than an overscan has"
+        if why:
+            findings.append(
+                f"{_ranges(axis)} hold the level alone, but {why}: unlit detector, as beside a "
+                "slit, and no overscan. Should it be one all the same, write it under `overscan:`."
+            )
+            axis = replace(axis, strips=(), lit=((0, length),))
+        kept.append(axis)
+    return tuple(kept)
+
+
+def _are_left_out(axis, claimed):
+    """Whether the header's data section shares nothing with any strip."""
+    section = dict(claimed).get("TRIMSEC") or dict(claimed).get("DATASEC")
+    if section is None:
+        return False
+    start, stop = ends_on(axis, section)
+    return all(strip.stop <= start or strip.start >= stop for strip in axis.strips)
+
+
+def _ranges(axis):
+    parts = [f"{strip.start + 1} to {strip.stop}" for strip in axis.strips]
+    return f"{axis.name.capitalize()} {' and '.join(parts)}"
+
+
+def _chip_length(headers, index, name):
+    """The unbinned columns or rows of the chip, None where no card tells."""
+    for header in (headers[index], headers[0]):
+        for keyword in ("DETSIZE", "CCDSIZE"):
+            text = header.get(keyword)
+            if isinstance(text, str) and len(headers) <= 2:
+                # Of a mosaic it is the size of all its chips.
+                try:
+                    shape = parse_fits(text, keyword=keyword).region.shape
+                except FrameError:
+                    continue
+                return shape[name == "columns"]
+        for keyword in _CHIP[name]:
+            if isinstance(header.get(keyword), int) and header[keyword] > 0:
+                return header[keyword]
+    return None

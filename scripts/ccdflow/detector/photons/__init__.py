@@ -1,0 +1,1 @@
+"""Photon transfer: gain, linearity and full well from flats."""

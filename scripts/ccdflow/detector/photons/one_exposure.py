@@ -1,0 +1,51 @@
+"""Flats of one exposure, where those of several do not agree: a shutter shows in the short ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ccdflow.detector.choosing import OTHER_EXPOSURE, LeftOut, Selection
+from ccdflow.detector.choosing_light import select_flats
+from ccdflow.detector.photons.transfer import by_exposure
+
+
+def select_flats_of_one_exposure(stats, seconds, minimum):
+    """Choose the flats of the longest exposure that agree among themselves.
+
+    Parameters
+    ----------
+    stats : sequence of ccdflow.detector.flat_figures.FlatStatistics
+        One for each flat of a group that does not agree.
+    seconds : sequence of float
+        Their exposures.
+    minimum : int
+        Least number of flats that are combined.
+
+    Returns
+    -------
+    ccdflow.detector.choosing.Selection or None
+        None where no exposure has so many flats that agree.
+    """
+    for members in reversed(by_exposure(list(seconds))):
+        if not minimum <= len(members) < len(stats):
+            continue
+        members = sorted(members)
+        found = select_flats([stats[index] for index in members])
+        if not found.agrees or len(found.kept) < minimum:
+            continue
+        taken = seconds[members[0]]
+        left_out = [replace(each, index=members[each.index]) for each in found.left_out]
+        left_out += [
+            LeftOut(
+                index,
+                OTHER_EXPOSURE,
+                float(seconds[index]),
+                float(taken),
+                f"its exposure of {seconds[index]:g} s: flats of several exposures differ, as a"
+                f" shutter makes them; those of {taken:g} s are combined",
+            )
+            for index in set(range(len(stats))) - set(members)
+        ]
+        kept = tuple(members[index] for index in found.kept)
+        return Selection(kept, tuple(sorted(left_out, key=lambda out: out.index)), True, "")
+    return None

@@ -1,0 +1,150 @@
+"""Photon transfer of one amplifier in one night: gain, linearity, full well, from its flats."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.detector.photons.full_well import FullWell
+from ccdflow.detector.photons.photon_transfer import (
+    BLOCK,
+    combine_gains,
+    measure_gain,
+    measure_linearity,
+)
+
+# Exposures this near to each other are one.
+_SAME = 0.01
+# Flats of more scatter in level than this have no lamp that tells of linearity.
+_STEADY = 0.02
+_LEAST_ERROR = 1e-3
+# Flats in which more than this part of the pixels is full tell no gain.
+_MOST_FULL = 1e-3
+# Rows of a frame that are compared: bands of `BLOCK` rows.
+_BANDS = 48
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What flats say of an amplifier; NaN for what they do not.
+
+    Attributes
+    ----------
+    gain, gain_error : float
+        Electrons per adu.
+    frames : int
+        Flats that were compared.
+    level : float
+        Mean level of the brightest of them, adu above bias.
+    departure, departure_error : float
+        Relative departure from linearity at half of ``full_well``, or at half of the brightest
+        level where that is not known.
+    full_well : float
+        Adu above bias of the lowest full pixels; NaN where none are.
+    """
+
+    gain: float = math.nan
+    gain_error: float = math.nan
+    frames: int = 0
+    level: float = math.nan
+    departure: float = math.nan
+    departure_error: float = math.nan
+    full_well: float = math.nan
+
+
+def band_rows(low, high):
+    """Return rows between two of an image, in bands that blocks fit in: (k,) indices."""
+    ny = high - low
+    count = max(1, min(_BANDS, ny // BLOCK))
+    starts = np.unique(np.linspace(0, max(ny - BLOCK, 0), count).astype(int) // BLOCK * BLOCK)
+    found = (starts[:, None] + np.arange(min(BLOCK, ny))).ravel() + low
+    return found
+
+
+def by_exposure(times):
+    """Return the places of flats of one exposure each: a list of lists of indices."""
+    order = sorted(range(len(times)), key=lambda i: times[i])
+    found = []
+    for i in order:
+        if found and times[i] <= times[found[-1][0]] * (1 + _SAME):
+            found[-1].append(i)
+        else:
+            found.append([i])
+    return found
+
+
+def measure_transfer(groups, read_noise, read_noise_error=0.0):
+    """Measure an amplifier from the flats of a night.
+
+    Parameters
+    ----------
+    groups : iterable of (sequence of float, numpy.ndarray)
+        For each filter the exposure times, and the frames on `band_rows`: shape (n, k, nx), adu
+        above the bias, NaN where masked. Taken one after the other.
+    read_noise, read_noise_error : float
+        Adu.
+
+    Returns
+    -------
+    Transfer
+    """
+    gains, lines, frames, brightest, well = [], [], [], math.nan, FullWell(read_noise)
+    for times, values in groups:
+        sets = by_exposure(times)
+        levels = np.nanmedian(values, axis=(1, 2))
+        for members in sets:
+            if len(members) > 1 and (levels[members] > 0).all():
+                own = values[members]
+                top = float(np.nanquantile(own[:, ::4, ::4], 1 - _MOST_FULL))
+                gains.append((top, measure_gain(own, read_noise, read_noise_error)))
+                frames.append((top, len(members)))
+                well.add(own)
+        brightest = np.nanmax([brightest, levels.max()])
+        lines.append((times, levels, sets))
+    full_well = well.level()
+    # Pixels that are full do not scatter: their flats tell no gain.
+    limit = full_well if math.isfinite(full_well) else math.inf
+    gain, error = combine_gains([each for top, each in gains if top < limit])
+    frames = sum(each for top, each in frames if top < limit)
+    at = min(limit, brightest) / 2
+    departure, departure_error = _linearity(lines, at, limit)
+    return Transfer(
+        gain, error, frames, float(brightest), departure, departure_error, float(full_well)
+    )
+
+
+def _linearity(lines, at, limit):
+    """Return the departure from linearity and its error: the mean of the filters that tell.
+
+    Parameters
+    ----------
+    lines : list of (sequence of float, numpy.ndarray, list of list of int)
+        Of each filter: exposures and levels of the flats, and which of them are of one exposure.
+    at : float
+        Level at which it is told, adu.
+    limit : float
+        Flats of this level or more are full.
+    """
+    found = []
+    for times, levels, sets in lines:
+        sets = [members for members in sets if max(levels[members]) < limit]
+        several = [members for members in sets if len(members) > 1]
+        if len(sets) < 3 or not several:
+            continue
+        rms = [np.std(levels[m], ddof=1) / np.mean(levels[m]) for m in several]
+        lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_ERROR)
+        if lamp > _STEADY:
+            continue
+        means = np.array([levels[m].mean() for m in sets])
+        errors = means * lamp / np.sqrt([len(m) for m in sets])
+        seconds = [float(np.mean([times[i] for i in m])) for m in sets]
+        one = measure_linearity(seconds, means, errors, at)
+        found.append((one.departure, one.error))
+    found = [(value, error) for value, error in found if math.isfinite(value) and error > 0]
+    if not found:
+        return math.nan, math.nan
+    values, errors = np.array(found).T
+    weights = errors**-2.0
+    return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)

@@ -1,0 +1,1 @@
+"""Bad pixels: found in darks and flats, and followed over the nights."""

@@ -1,0 +1,319 @@
+"""Bad pixels of a detector, from the darks of an ordinary night.
+
+Darks give a straight line for each pixel: a rate, and an offset at exposure zero. A pixel with a
+high rate is hot; a pixel that follows no line, or varies between frames of one exposure, cannot be
+corrected by a dark. The bits are those of docs/products.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ccdflow.detector.pixels.columns import ROWS
+from ccdflow.detector.pixels.surroundings import around
+from ccdflow.errors import UserError
+from ccdflow.maskbits import HOT, VARIES
+from ccdflow.robust import MAD_TO_SIGMA
+
+FALSE_ALARMS = 1e-6
+"""Share of good pixels whose chi^2 may be called bad by chance."""
+
+# A value this many sigma above all others of its exposure is a hit; the only one is a cosmic ray.
+_HIT = 6.0
+# Rows from which the median of the whole image is taken, and pixels that are fitted at once.
+_SAMPLE_ROWS, _STRIP_PIXELS = 128, 1 << 17
+# Fits of a pixel that stands out, each with the weights of the one before.
+_ROUNDS = 2
+
+
+def _chi_square(freedom, probability):
+    """Return the chi^2 that is exceeded with a probability."""
+    # Imported here, because scipy adds 0.15 s to the start of runs that need none of it.
+    from scipy import special
+
+    return special.chdtri(freedom, probability)
+
+
+@dataclass(frozen=True)
+class DarkLines:
+    """A straight line through the darks of each pixel.
+
+    Attributes
+    ----------
+    rate, rate_error : numpy.ndarray
+        Shape (ny, nx), electrons a second.
+    offset : numpy.ndarray
+        (ny, nx), electrons at an exposure of zero.
+    misfit : numpy.ndarray
+        (ny, nx): chi^2 of the means of the exposures about the line.
+    misfit_freedom : int
+        Its degrees of freedom: 0 where there are two exposures.
+    scatter : numpy.ndarray
+        (ny, nx): chi^2 of the frames about the means of their exposures.
+    scatter_freedom : int
+    """
+
+    rate: np.ndarray
+    rate_error: np.ndarray
+    offset: np.ndarray
+    misfit: np.ndarray
+    misfit_freedom: int
+    scatter: np.ndarray
+    scatter_freedom: int
+
+
+class DarkFit:
+    """How the darks of an amplifier are fitted, a strip of rows at a time.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray
+        Shape (n, k, nx): some rows of each dark, electrons, bias subtracted.
+    times : sequence of float
+        Exposure times in seconds; at least two different ones.
+    read_noise : float
+        Electrons; includes the noise of the combined bias.
+    drop_hits : bool
+        Whether the only value of a pixel that stands out from its exposure is a cosmic ray, and
+        left out.
+
+    Raises
+    ------
+    UserError
+        If all exposures are equal.
+    """
+
+    def __init__(self, sample, times, read_noise, *, drop_hits=False):
+        times = np.asarray(times, dtype=np.float64)
+        self.exposures, self._places = np.unique(times, return_inverse=True)
+        if len(self.exposures) < 2:
+            raise UserError(
+                "a rate needs darks of two exposures or more", keyword="times", value=times.tolist()
+            )
+        self._counts = np.bincount(self._places)
+        self._read_noise = float(read_noise)
+        self._drop_hits = drop_hits
+        self._usual = np.zeros(len(self.exposures))
+        self.rate = 0.0
+        self.scales = (1.0, 1.0, 1.0)
+        # The light of a usual pixel sets its noise: of the pixel itself, it would bias the line.
+        for _ in range(_ROUNDS):
+            lines = self._fit(sample, refine=False)
+            self.rate = float(np.nanmedian(lines.rate))
+            middle = float(np.nanmedian(lines.offset))
+            self._usual = np.maximum(middle + self.rate * self.exposures, 0)
+        self.scales = self._scales(self._fit(sample, refine=True))
+
+    @staticmethod
+    def _scales(lines):
+        """Return by what the noise of rates is larger than assumed, and both chi^2; at least 1."""
+        spread = MAD_TO_SIGMA * np.nanmedian(np.abs(lines.rate - np.nanmedian(lines.rate)))
+        found = [float(spread / np.nanmedian(lines.rate_error))]
+        for values, freedom in (
+            (lines.misfit, lines.misfit_freedom),
+            (lines.scatter, lines.scatter_freedom),
+        ):
+            found.append(
+                float(np.nanmedian(values)) / _chi_square(freedom, 0.5) if freedom else 1.0
+            )
+        # A difference within the scatter of a median is no fault of the noise.
+        return tuple(scale if scale > 1.05 else 1.0 for scale in found)
+
+    def lines(self, darks):
+        """Return the `DarkLines` of some rows, (n, k, nx) electrons."""
+        return self._fit(darks, refine=True)
+
+    def _fit(self, darks, *, refine):
+        darks = np.asarray(darks, dtype=np.float32)
+        hits = self._hits(darks) if self._drop_hits and refine else None
+        means = np.stack([darks[self._places == i].mean(axis=0) for i in range(len(self._counts))])
+        noise = (self._read_noise**2 + self._usual) / self._counts
+        offset, rate, error = _usual_line(self.exposures, means, noise)
+        model = [offset + rate * np.float32(t) for t in self.exposures]
+        misfit, scatter = np.zeros_like(rate), np.zeros_like(rate)
+        for i, variance in enumerate(noise):
+            misfit += np.square(means[i] - model[i]) * np.float32(1 / variance)
+            own = darks[self._places == i]
+            scatter += np.square(own - means[i]).sum(axis=0) * np.float32(
+                1 / (variance * self._counts[i])
+            )
+        errors = np.full(rate.shape, error)
+        lines = DarkLines(
+            rate, errors, offset, misfit, len(means) - 2, scatter, len(darks) - len(means)
+        )
+        if refine:
+            at = rate > self.rate + 3 * error
+            at |= ~np.isfinite(rate)
+            if hits is not None:
+                at |= hits.any(axis=0)
+            at = np.nonzero(at)
+            if at[0].size:
+                self._refine(lines, darks[:, *at], None if hits is None else hits[:, *at], at)
+        return lines
+
+    def _hits(self, darks):
+        """Return the values that are the only ones of their pixel to stand out, (n, k, nx) bool."""
+        found = np.zeros(darks.shape, bool)
+        for i, count in enumerate(self._counts):
+            own = darks[self._places == i]
+            if count < 2:
+                continue
+            highest = own.max(axis=0)
+            others = (own.sum(axis=0) - highest) / (count - 1)
+            variance = self._read_noise**2 + np.maximum(others, self._usual[i])
+            limit = _HIT * np.sqrt(variance * (1 + 1 / (count - 1)))
+            found[self._places == i] = (own == highest) & (highest - others > limit)
+        found &= found.sum(axis=0) == 1
+        return found
+
+    def _refine(self, lines, values, hits, at):
+        """Fit pixels that stand out with the weights of their own light, in place."""
+        values = values.astype(np.float64)
+        kept = np.isfinite(values)
+        if hits is not None:
+            kept &= ~hits
+        values = np.where(kept, values, 0)
+        counts = np.stack([kept[self._places == i].sum(axis=0) for i in range(len(self._counts))])
+        sums = np.stack([values[self._places == i].sum(axis=0) for i in range(len(self._counts))])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = np.where(counts > 0, sums / counts, 0.0)
+            variance = np.full(means.shape, self._read_noise**2)
+            for _ in range(_ROUNDS + 1):
+                offset, rate, error = _line(self.exposures, means, counts / variance)
+                model = offset + rate * self.exposures[:, None]
+                own = rate > self.rate + 3 * error
+                light = np.maximum(np.where(own, model, self._usual[:, None]), 0)
+                variance = self._read_noise**2 + light
+            misfit = (np.square(means - model) * counts / variance).sum(axis=0)
+            spread = np.where(kept, np.square(values - means[self._places]), 0)
+            scatter = (spread / variance[self._places]).sum(axis=0)
+        for name, found in (
+            ("rate", rate), ("rate_error", error), ("offset", offset), ("misfit", misfit),
+            ("scatter", scatter),
+        ):  # fmt: skip
+            getattr(lines, name)[at] = found
+
+
+def _usual_line(times, means, variances):
+    """Return offset, slope and error of the slope where all pixels have the same weights."""
+    weights = 1 / variances
+    s, st, stt = weights.sum(), weights @ times, weights @ times**2
+    determinant = s * stt - st**2
+    of_slope = weights * (s * times - st) / determinant
+    of_offset = weights * (stt - st * times) / determinant
+    slope = np.tensordot(of_slope.astype(np.float32), means, 1)
+    return np.tensordot(of_offset.astype(np.float32), means, 1), slope, np.sqrt(s / determinant)
+
+
+def _line(times, values, weights):
+    """Return offset, slope and error of the slope of each pixel's weighted line."""
+    t = times[:, None]
+    s, st, stt = weights.sum(axis=0), (weights * t).sum(axis=0), (weights * t * t).sum(axis=0)
+    sy, sty = (weights * values).sum(axis=0), (weights * t * values).sum(axis=0)
+    determinant = s * stt - st**2
+    slope = (s * sty - st * sy) / determinant
+    return (stt * sy - st * sty) / determinant, slope, np.sqrt(s / determinant)
+
+
+def sample_rows(ny):
+    """Return the indices of the rows that `DarkFit` learns from."""
+    return np.unique(np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS)).round().astype(int))
+
+
+def strips(shape):
+    """Yield slices of the rows of an image that are fitted at once: whole parts of columns."""
+    step = max(ROWS, _STRIP_PIXELS // shape[1] // ROWS * ROWS)
+    for first in range(0, shape[0], step):
+        yield slice(first, min(first + step, shape[0]))
+
+
+def fit_darks(darks, times, read_noise, *, drop_hits=False):
+    """Fit a line to the darks of each pixel.
+
+    Parameters
+    ----------
+    darks : array_like
+        Shape (n, ny, nx), electrons, bias subtracted. Not changed.
+    times : sequence of float
+        Exposure times in seconds; at least two different ones.
+    read_noise : float
+        Electrons; includes the noise of the combined bias.
+    drop_hits : bool
+        See `DarkFit`.
+
+    Returns
+    -------
+    DarkLines
+        float32, the errors float64.
+
+    Raises
+    ------
+    UserError
+        If all exposures are equal.
+
+    Notes
+    -----
+    The variance of a frame is read_noise^2 and the electrons of a usual pixel, or, of a pixel that
+    stands out, those that its own line predicts.
+    """
+    darks = np.asarray(darks)
+    fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drop_hits=drop_hits)
+    parts = [fit.lines(darks[:, rows]) for rows in strips(darks.shape[1:])]
+    names = ("rate", "rate_error", "offset", "misfit", "scatter")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **arrays)
+
+
+def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0)):
+    """Return the mask of pixels that are bad in the dark.
+
+    Parameters
+    ----------
+    lines : DarkLines
+    hot : float
+        A pixel is hot if its rate is this many electrons a second above its surroundings
+        (`surroundings`), and at least five times its error.
+    level : float, optional
+        Rate of a usual pixel; the median of the lines if absent.
+    scales : tuple of float
+        `DarkFit.scales`: what the noise of rates and both chi^2 are larger by than assumed.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx), int16: `HOT` for hot pixels and those that follow no line, `VARIES` for those
+        that scatter between frames of one exposure by more than their noise.
+    """
+    mask = np.zeros(lines.rate.shape, dtype=np.int16)
+    above = lines.rate - surroundings(
+        lines.rate, float(np.nanmedian(lines.rate)) if level is None else level
+    )
+    mask[above > np.maximum(hot, 5 * scales[0] * lines.rate_error)] |= HOT
+    if lines.misfit_freedom:
+        limit = scales[1] * _chi_square(lines.misfit_freedom, FALSE_ALARMS)
+        mask[lines.misfit > limit] |= HOT
+    if lines.scatter_freedom:
+        limit = scales[2] * _chi_square(lines.scatter_freedom, FALSE_ALARMS)
+        mask[lines.scatter > limit] |= VARIES
+    mask[~np.isfinite(lines.rate)] |= HOT
+    return mask
+
+
+def surroundings(rate, level):
+    """Return the rate of usual pixels around each pixel: that of an amplifier that glows is higher.
+
+    Parameters
+    ----------
+    rate : numpy.ndarray
+        Shape (ny, nx), electrons a second.
+    level : float
+        Rate of a usual pixel of the whole amplifier.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx): the median of the neighbours, at least `level`.
+    """
+    return np.maximum(around(np.nan_to_num(rate, nan=level)), level)

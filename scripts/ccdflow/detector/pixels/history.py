@@ -1,0 +1,165 @@
+"""Bad pixels over nights: when each was first and last seen, and whether it counts as bad."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ccdflow.detector.pixels.response import LOW, Weak
+from ccdflow.maskbits import DEAD
+
+SHARE = 0.7
+"""Part of the nights, from the first on in which a pixel was bad, in which it must be bad."""
+
+SOURCES = ("dark", "flat", "levels")
+"""What tells of bad pixels: darks, flats, and flats of one filter and two levels."""
+
+
+@dataclass(frozen=True)
+class NightBadPixels:
+    """The bad pixels of one image in one night.
+
+    Attributes
+    ----------
+    night : str
+    looked : frozenset of str
+        Out of `SOURCES`: what of the night could tell.
+    index : numpy.ndarray
+        int64, (n,): places in the flattened image, sorted.
+    bits : dict of str to numpy.ndarray
+        int16, (n,): the bits that each of the sources gives.
+    weak : ccdflow.detector.pixels.response.Weak, optional
+        Pixels that are low in its flats, whether or not enough to be bad.
+    """
+
+    night: str
+    looked: frozenset
+    index: np.ndarray
+    bits: dict
+    weak: Weak | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """The bad pixels of one image over nights.
+
+    Attributes
+    ----------
+    index : numpy.ndarray
+        int64, (n,): places in the flattened image of all that were ever seen bad, sorted.
+    bits : numpy.ndarray
+        int16, (n,): what each is flagged with; 0 for one that is not bad any more, or was by
+        chance.
+    first, last : numpy.ndarray
+        (n,), indices of ``nights``.
+    seen, looked : numpy.ndarray
+        (n,): nights in which it was bad; nights from the first one on that could tell.
+    nights : tuple of str
+    """
+
+    index: np.ndarray
+    bits: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    seen: np.ndarray
+    looked: np.ndarray
+    nights: tuple = field(default=())
+
+
+def combine_nights(nights, *, share=SHARE):
+    """Return the `History` of some nights.
+
+    Parameters
+    ----------
+    nights : sequence of NightBadPixels
+        Sorted by night.
+    share : float
+        A pixel is flagged if it was bad in at least this part of the nights that could tell, from
+        the first one on in which it was bad: one that has become bad is flagged at once, one that
+        was bad by chance in one night is not flagged any more after the next.
+
+    Returns
+    -------
+    History
+    """
+    joint = _jointly_low(nights, share)
+    index = [np.empty(0, np.int64), joint["index"], *(one.index for one in nights)]
+    index = np.unique(np.concatenate(index))
+    bits = np.zeros(index.size, np.int16)
+    first = np.full(index.size, len(nights))
+    last = np.full(index.size, -1)
+    most = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
+    parts = [_of_source(nights, index, source, share) for source in SOURCES]
+    for own in (*parts, _spread(joint, index, len(nights))):
+        bits |= own["bits"]
+        first, last = np.minimum(first, own["first"]), np.maximum(last, own["last"])
+        more = own["seen"] > most["seen"]
+        for name, values in most.items():
+            values[more] = own[name][more]
+    return History(
+        index, bits, first, last, most["seen"], most["looked"], tuple(one.night for one in nights)
+    )
+
+
+def _nothing(size, nights):
+    """Return what is known of so many pixels that were never bad."""
+    return {
+        "first": np.full(size, nights),
+        "last": np.full(size, -1),
+        "bits": np.zeros(size, np.int16),
+        "seen": np.zeros(size, np.int32),
+        "looked": np.zeros(size, np.int32),
+    }
+
+
+def _of_source(nights, index, source, share):
+    found = _nothing(index.size, len(nights))
+    for number, one in enumerate(nights):
+        if source not in one.looked:
+            continue
+        bits = one.bits[source]
+        at = np.searchsorted(index, one.index[bits != 0])
+        found["first"][at] = np.minimum(found["first"][at], number)
+        found["last"][at] = number
+        found["bits"][at] = bits[bits != 0]
+        found["seen"][at] += 1
+        found["looked"] += found["first"] <= number
+    found["bits"][found["seen"] < share * found["looked"] - 1e-9] = 0
+    return found
+
+
+def _jointly_low(nights, share):
+    """Return what is known of the pixels that all nights together show to be low.
+
+    The response of good pixels differs, and is the same in all nights: of n nights, in which a
+    part w of the variance is noise of their own, the sum of the sigmas has the variance
+    n + n (n - 1) (1 - w).
+    """
+    told = [(number, one.weak) for number, one in enumerate(nights) if one.weak is not None]
+    index = np.unique(np.concatenate([np.empty(0, np.int64), *(weak.index for _, weak in told)]))
+    found = {"index": index} | _nothing(index.size, len(nights))
+    total = np.zeros(index.size)
+    for number, weak in told:
+        at = np.searchsorted(index, weak.index)
+        found["first"][at] = np.minimum(found["first"][at], number)
+        found["last"][at] = number
+        found["seen"][at] += 1
+        total[at] += weak.sigma
+        found["looked"] += found["first"] <= number
+    own = float(np.mean([weak.own for _, weak in told])) if told else 1.0
+    n = found["looked"]
+    is_low = total < -LOW * np.sqrt(n + n * (n - 1) * (1 - own))
+    # One night alone has its own limit.
+    is_low &= found["seen"] >= np.maximum(np.floor(share * n + 1e-9), 2)
+    found["bits"][is_low] = DEAD
+    return {name: values[is_low] for name, values in found.items()}
+
+
+def _spread(found, index, nights):
+    """Return what is known of some pixels among all, by their places."""
+    spread = _nothing(index.size, nights)
+    at = np.searchsorted(index, found["index"])
+    for name, values in spread.items():
+        values[at] = found[name]
+    return spread

@@ -1,0 +1,111 @@
+"""Pixels and columns that respond less than their neighbours, from the combined flats of a night.
+
+The flats of a night are one measurement: of n flats a contrast of five sigma of each is one of
+5 sqrt(n) sigma. So are the nights of an epoch (`ccdflow.detector.pixels.history`), for which the
+pixels are kept that are a little low.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.detector.pixels.columns import bad_columns
+from ccdflow.detector.pixels.surroundings import around, illumination
+from ccdflow.maskbits import BAD_COLUMN, DEAD
+from ccdflow.robust import MAD_TO_SIGMA
+
+LOW = 4.5
+"""Sigma by which a low pixel is below its neighbours: of good ones 3.4e-6 are by chance."""
+
+WEAK = 2.5
+"""Sigma from which on a pixel is kept to be judged by several nights: of good ones 0.6 % are."""
+
+
+@dataclass(frozen=True)
+class Weak:
+    """Pixels of one image that are low in one night, whether or not enough to be bad.
+
+    Attributes
+    ----------
+    index : numpy.ndarray
+        int64, (n,): places in the flattened image, sorted.
+    sigma : numpy.ndarray
+        float32, (n,): by how much they are off their neighbours, all below -`WEAK`.
+    own : float
+        Part of a pixel's variance that is noise of the night: the rest, the response of good
+        pixels, is the same in the next night.
+    """
+
+    index: np.ndarray
+    sigma: np.ndarray
+    own: float
+
+
+@dataclass(frozen=True)
+class Response:
+    """What the flats of a night say of an image.
+
+    Attributes
+    ----------
+    mask : numpy.ndarray
+        (ny, nx), int16: `DEAD` where all flats together are `LOW` sigma low, `BAD_COLUMN` along
+        columns, or parts of them, that are.
+    weak : Weak
+    """
+
+    mask: np.ndarray
+    weak: Weak
+
+
+def response(pairs):
+    """Find the pixels and columns of an image that respond less than their neighbours.
+
+    Parameters
+    ----------
+    pairs : iterable of (numpy.ndarray, numpy.ndarray)
+        Combined flats and the standard errors of their pixels, each (ny, nx); taken one after the
+        other. Filters may differ: each pixel is compared with the median of its neighbours. An
+        error that is not finite leaves the pixel out.
+
+    Returns
+    -------
+    Response
+    """
+    sigma = _contrast(pairs)
+    # The response of good pixels differs, too: by as much as the median pixel shows.
+    some = sigma[::4, ::4]
+    usual = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(some[np.isfinite(some)]))))
+    sigma *= np.float32(1 / usual)
+    mask = np.where(sigma < -LOW, DEAD, 0).astype(np.int16)
+    index = np.flatnonzero((sigma < -WEAK) & np.isfinite(sigma))
+    weak = Weak(index, sigma.reshape(-1)[index], usual**-2)
+    np.nan_to_num(sigma, copy=False, nan=0.0, neginf=0.0)
+    mask[bad_columns(-sigma)] |= BAD_COLUMN
+    return Response(mask, weak)
+
+
+def _contrast(pairs):
+    """Return by how many sigma each pixel is off its neighbours; -inf where no flat tells."""
+    total = weights = None
+    for flat, error in pairs:
+        flat = np.asarray(flat, np.float32)
+        if total is None:
+            total, weights = np.zeros(flat.shape, np.float32), np.zeros(flat.shape, np.float32)
+        smooth = illumination(flat)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            smooth *= around(flat / smooth)
+            weight = np.divide(smooth, error, dtype=np.float32)
+            weight *= weight
+            weight[~np.isfinite(weight)] = 0
+            relative = np.divide(flat, smooth, out=smooth)
+            relative -= 1
+            relative *= weight
+        np.nan_to_num(relative, copy=False)
+        total += relative
+        weights += weight
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total /= np.sqrt(weights)
+    total[weights == 0] = -np.inf
+    return total

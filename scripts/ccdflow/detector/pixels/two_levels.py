@@ -1,0 +1,124 @@
+"""Pixels that are not linear in light: what flats of one filter and two levels show.
+
+A pixel that follows the light has the same response in faint and bright flats. A trap keeps some
+electrons back, so that its pixel, or its column, responds less in faint flats; other faults show in
+bright ones. Bright less faint flats, each over its level, are 0 where a pixel is good.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.detector.pixels.columns import bad_columns
+from ccdflow.detector.pixels.surroundings import around
+from ccdflow.maskbits import BAD_COLUMN
+from ccdflow.robust import MAD_TO_SIGMA
+
+SIGMA = 4.5
+"""Sigma by which a bad pixel differs from what its neighbours make of the same light."""
+
+# The bright flats have so many times the level of the faint ones, with such a gap between them,
+# and each level has so many flats.
+_APART, _GAP, _FEWEST = 1.5, 1.1, 2
+# Both differ by this part of the light in any case: what matters less is no fault.
+_LEAST = 0.002
+# Values of one level that differ by more sigma are hits, or stars of a twilight: they tell nothing.
+_DIFFER = 5.0
+
+
+def two_levels(levels):
+    """Split flats at the widest gap between their levels.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        Of flats of one filter, adu.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray) or None
+        Indices of the faint and the bright ones; None where they are of one level, or a level has
+        fewer than two.
+    """
+    levels = np.asarray(levels, float)
+    order = np.argsort(levels, kind="stable")
+    if len(levels) < 2 * _FEWEST or not levels.min() > 0:
+        return None
+    gaps = np.diff(np.log(levels[order]))[_FEWEST - 1 : len(levels) - _FEWEST]
+    at = int(np.argmax(gaps)) + _FEWEST
+    faint, bright = np.sort(order[:at]), np.sort(order[at:])
+    if (
+        levels[bright].mean() < _APART * levels[faint].mean()
+        or levels[bright].min() < _GAP * levels[faint].max()
+    ):
+        return None
+    return faint, bright
+
+
+def average_levels(values, levels, groups, noise):
+    """Return the mean of faint and of bright flats, each over its level, and their variances.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (n, k, nx): rows of the flats, adu above bias; NaN where masked. Not changed.
+    levels : numpy.ndarray
+        (n,): level of each flat, adu.
+    groups : (numpy.ndarray, numpy.ndarray)
+        As `two_levels` returns them.
+    noise : (float, float)
+        Gain, electrons per adu, and read noise, adu.
+
+    Returns
+    -------
+    numpy.ndarray
+        (4, k, nx), float32: faint and bright, and the variances of both; NaN where a flat is
+        masked, or those of one level differ.
+    """
+    gain, read_noise = noise
+    means, variances = [], []
+    for group in groups:
+        scale = 1 / np.asarray(levels, np.float32)[group, None, None]
+        own = values[group] * scale
+        mean = own.mean(axis=0)
+        typical = float(np.mean(scale))
+        variance = np.maximum(mean, 0) * (typical / gain) + (read_noise * typical) ** 2
+        # A trap takes the same from flats of unlike levels: less than these, and not over them.
+        less = (values[group] - 1 / scale) * np.float32(typical)
+        differ = np.minimum(np.ptp(own, axis=0), np.ptp(less, axis=0))
+        mean[differ > _DIFFER * np.sqrt(2 * variance)] = np.nan
+        means.append(mean)
+        variances.append(variance / len(group))
+    return np.array([*means, *variances], np.float32)
+
+
+def nonlinear_mask(averages):
+    """Return the mask of pixels and columns that are not linear in light.
+
+    Parameters
+    ----------
+    averages : numpy.ndarray
+        (4, ny, nx): as `average_levels` returns them.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx), int16: `BAD_COLUMN` ("a bad column or trap").
+    """
+    faint, bright, of_faint, of_bright = averages
+    mask = np.zeros(faint.shape, np.int16)
+    known = np.isfinite(faint) & np.isfinite(bright)
+    lit = known & (faint > 0)
+    if np.count_nonzero(lit) < mask.size / 2:
+        return mask
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(lit, bright / faint, np.nan)
+    ratio[~lit] = np.median(ratio[lit])
+    usual = around(ratio)
+    variance = of_bright + usual**2 * of_faint + np.square(_LEAST * np.maximum(bright, faint))
+    sigma = (bright - usual * faint) / np.sqrt(variance)
+    sigma /= max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sigma[known]))))
+    sigma[~known] = 0
+    mask[np.abs(sigma) > SIGMA] = BAD_COLUMN
+    mask[bad_columns(sigma) | bad_columns(-sigma)] = BAD_COLUMN
+    return mask

@@ -1,0 +1,305 @@
+"""The table of which master each calibrated frame took, why, and what the next one would cost."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ccdflow import paths
+from ccdflow.kinds.calibrating.calibration import Calibration
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.matching import association
+from ccdflow.kinds.matching.association import taken, why_missing
+from ccdflow.kinds.planning import coverage, plan_words, planned
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.pages.page import Picture, Section
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.rawframes.rows import digest
+
+# Nights that a dry run has a paragraph for.
+_NIGHTS = 3
+# Holes that the overview names.
+_HOLES = 8
+
+COLUMNS = (
+    "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
+    "runner_up_variance", "reason", "grade",
+)  # fmt: skip
+
+
+class Associations(Kind):
+    """The table of masters and frames."""
+
+    name = "associations"
+    rule = "associations_table"
+    words = ("table of masters", "tables of masters")
+    short = "tables"
+    place = paths.ASSOCIATIONS
+
+    def plan(self, planner):
+        """Want the table where there are frames to calibrate."""
+        context = planner.context
+        if not SCIENCE.configuration(context)["enabled"]:
+            planner.keep(self.place)
+            return
+        needs = [group.product for group in _groups(context)]
+        # A master that is refused while the run goes on gives way to another, or to none.
+        is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
+        if needs:
+            basis = self.basis(context, None)
+            planner.want(self, self.place, "", basis, needs=needs, is_open=is_open)
+
+    def basis(self, context, job):
+        """Return what the table depends on: each line of it."""
+        lines = (
+            [group.product, group.night, _is_refused(context, group), *_digests(context, group)]
+            for group in _groups(context)
+        )
+        return {"version": self.version, "lines": digest(list(lines))}
+
+    def make(self, context, job, *, threads):
+        """Write the table."""
+        table = pd.DataFrame(_lines(context), columns=list(COLUMNS))
+        text = table.to_csv(index=False, lineterminator="\n")
+        return write_text(context, job, self.basis(context, job), text)
+
+    # -- lines, sections, flags --------------------------------------------------------------------
+
+    def foretold(self, context):
+        """Return a paragraph for each of the last nights whose frames are calibrated.
+
+        Those of this run; where nothing is to be calibrated, those of the last night.
+        """
+        nights = {}
+        for group in _groups(context):
+            if context.will_be_made(group.product):
+                nights.setdefault(group.night, []).append(group)
+        if not nights:
+            groups = _groups(context)
+            last = max((group.night for group in groups), default="")
+            nights = {last: [group for group in groups if group.night == last]} if last else {}
+        return plan_words.paragraphs(context, nights, most=_NIGHTS)
+
+    def closing(self, context, records):
+        """Return the lines on darks that do more harm than good."""
+        if not SCIENCE.configuration(context)["enabled"]:
+            return []
+        frames = _harmful_darks(context, _groups(context))
+        lines = [
+            f"dark does harm: {dark}: {_harm_words(context, dark)}; {len(products)}"
+            f" frame{'s' * (len(products) != 1)} with it"
+            for dark, products in sorted(frames.items())
+        ]
+        rest = len(lines) - _HOLES
+        return lines[:_HOLES] + ([f"... and {rest} more such darks"] if rest > 0 else [])
+
+    def page_basis(self, context, night):
+        """Return what the section on a night's masters depends on: how they were chosen."""
+        if not SCIENCE.configuration(context)["enabled"]:
+            return {}
+        found = [
+            [group.product, *_digests(context, group, planned.step_line)]
+            for group in SCIENCE.night_groups(context, night)
+        ]
+        return {"associations": [self.version, digest(found)]} if found else {}
+
+    def index_basis(self, context):
+        """Return what the matrix of the overview depends on."""
+        if not SCIENCE.configuration(context)["enabled"] or not _groups(context):
+            return {}
+        return {"coverage": [self.version, digest(_coverage(context).values())]}
+
+    def overview(self, context):
+        """Return the section on which frames there are of each night, and what is missing."""
+        if not self.index_basis(context):
+            return None
+        found = _coverage(context)
+        if not found.nights:
+            # All frames are undated.
+            return None
+        said = _coverage_words(found)
+        draw = drawing_module("coverage").coverage_picture
+        before = f" {found.earlier} nights before them are not shown." if found.earlier else ""
+        more = f" {found.left_out} rarer kinds of frames are left out." if found.left_out else ""
+        png = draw(
+            list(found.nights),
+            list(found.labels),
+            found.cells,
+            title=f"Frames of {_nights(found)}",
+            explanation="A number: frames of the night. o: none; its frames took a master of"
+            f" another night. x: none, and no other night has one that fits.{before}{more}",
+        )
+        return Section(
+            "coverage", "Coverage", (said,), (said,), pictures=(Picture(png, f"Coverage: {said}"),)
+        )
+
+    def section(self, context, night):
+        """Return the section on which master each frame of a night took, and on its noise."""
+        blocks = _blocks(context, night)
+        if not blocks:
+            return None
+        wishes = [text for block in blocks for text in plan_words.wish_lines(block)]
+        said = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
+        noises = [
+            line.partition(": ") for block in blocks for line in plan_words.noise_lines(block)
+        ]
+        return Section(
+            "choices",
+            "Which master, and what the noise is made of",
+            (said,) if said else (),
+            (
+                *_harm_sentences(context, night),
+                "Among the masters of the same setup, of this night and earlier ones, that of the"
+                " least predicted variance is taken; a later one only where there is no other.",
+                *(
+                    (f"Further frames that would gain most: {'; '.join(wishes)}.",)
+                    if wishes
+                    else ()
+                ),
+            ),
+            facts=tuple((name, text) for name, _, text in noises),
+            headings=plan_words.HEADINGS,
+            rows=plan_words.table_rows(blocks),
+        )
+
+
+ASSOCIATIONS = Associations()
+
+
+def _coverage(context):
+    return context.planned(("coverage",), lambda: coverage.coverage_of(context))
+
+
+def _nights(found):
+    if len(found.nights) == 1:
+        return f"night {found.nights[0]}"
+    return f"the last {len(found.nights)} nights"
+
+
+def _coverage_words(found):
+    """Return sentences on the holes of a `ccdflow.kinds.planning.coverage.Coverage`."""
+    missing = found.holes(coverage.MISSING)
+    if not missing:
+        return f"No frame of {_nights(found)} lacks a master."
+    some = ", ".join(f"{label} ({night})" for label, night in missing[:_HOLES])
+    rest = f" and {len(missing) - _HOLES} more" if missing[_HOLES:] else ""
+    return f"Missing: {some}{rest}."
+
+
+def _harmful_darks(context, groups):
+    """Return {dark: frames} of the darks that do more harm than good to some frames."""
+    answers, found = {}, {}
+    for group in groups:
+        uses = {step.kind: taken(context, step) for step in group.steps}
+        dark, bias = uses.get("dark"), uses.get("bias")
+        if dark is None:
+            continue
+        question = dark.product, dark.scale, getattr(bias, "product", "")
+        if question not in answers:
+            answers[question] = association.harms(context, uses)
+        if answers[question]:
+            found.setdefault(dark.product, []).append(group.product)
+    return found
+
+
+def _harm_words(context, dark):
+    """Return what a dark adds and takes away, and what to do about it."""
+    figures = context.outcome(dark).data["quality"]
+    added = max(each["added"] for each in figures)
+    structure = max(0.0, *(each["structure"] for each in figures))
+    unit = "e2" if figures[0]["unit"] == "electron" else "adu2"
+    is_out = SCIENCE.configuration(context)["skip_harmful"]
+    what = "it was left out" if is_out else "`calibrate: skip_harmful: true` leaves it out"
+    return (
+        f"it adds {added:.3g} {unit} of noise a pixel and takes {structure:.2g} of structure away;"
+        f" {what}, more darks make it useful"
+    )
+
+
+def _harm_sentences(context, night):
+    darks = _harmful_darks(context, SCIENCE.night_groups(context, night))
+    return [f"The dark {dark} does harm: {_harm_words(context, dark)}." for dark in sorted(darks)]
+
+
+def _blocks(context, night):
+    if not SCIENCE.configuration(context)["enabled"]:
+        return []
+    return planned.blocks_of(context, night)
+
+
+def _groups(context):
+    return context.lookup(
+        ("groups", SCIENCE.name),
+        lambda: sorted(
+            (group for group in context.groups.values() if group.kind == SCIENCE.name),
+            key=lambda group: group.product,
+        ),
+    )
+
+
+def _sources(context):
+    """Yield the reduced frames and masters of all calibrated frames."""
+    steps = {}
+    for group in _groups(context):
+        yield from map(reduced, group.files)
+        steps.update((id(step), step) for step in group.steps)
+    for step in steps.values():
+        yield from (use.product for use in step.uses)
+
+
+def _is_refused(context, group):
+    record = context.outcome(group.product)
+    if record is None:
+        return False
+    if SCIENCE.configuration(context)["missing"] == "refuse" and not record.content:
+        # While planning nobody has tried to make it yet.
+        return record.status == ledger.REFUSED or Calibration(context, group).is_refused
+    return record.status == ledger.REFUSED
+
+
+def _digests(context, group, line=None):
+    """Return the hash of what is said of each step of a frame; thousands have the same steps."""
+    line = line or _step_line
+    return [
+        context.planned(
+            ("said", line.__name__, id(step)), lambda step=step: (digest(line(context, step)), step)
+        )[0]
+        for step in group.steps
+    ]
+
+
+def _lines(context):
+    for group in _groups(context):
+        is_refused = _is_refused(context, group)
+        for step in group.steps:
+            line = _step_line(context, step)
+            if is_refused and not step.missing:
+                line = [*line[:-2], "; ".join(filter(None, (line[-2], "not calibrated"))), line[-1]]
+            yield [group.product, group.night, *line]
+
+
+def _step_line(context, step):
+    """Return the cells of a step behind frame and night."""
+    use = taken(context, step)
+    if use is None:
+        grade = "C" if step.needed else "A"
+        reason = why_missing(context, step) or "not needed: too short for its dark current"
+        return [step.kind, "", "", "", "", "", "", "", reason, grade]
+    place = step.uses.index(use)
+    after = step.uses[place + 1] if place + 1 < len(step.uses) else None
+    reasons = list(use.remarks) or ["own night"]
+    if place:
+        reasons.append(f"{place} before it could not be made")
+    return [
+        step.kind,
+        use.product,
+        place + 1,
+        "" if use.lag is None else use.lag,
+        float(f"{use.scale:.6g}"),
+        float(f"{use.variance:.6g}"),
+        "" if after is None else after.product,
+        "" if after is None else float(f"{after.variance:.6g}"),
+        "; ".join(reasons),
+        use.grade,
+    ]

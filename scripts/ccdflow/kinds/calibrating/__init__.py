@@ -1,0 +1,1 @@
+"""The making of a calibrated frame: kinds/science is of it."""

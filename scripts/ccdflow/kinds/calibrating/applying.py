@@ -1,0 +1,64 @@
+"""The masters that a frame takes by the plan, read and cut to its window."""
+
+from __future__ import annotations
+
+from ccdflow.calibrate import cutting
+from ccdflow.calibrate.chain import AppliedMaster
+from ccdflow.camera.sections import Region
+from ccdflow.combine.preparing import mapped
+from ccdflow.errors import FrameError
+from ccdflow.files.planes import read_units
+
+
+def applied(context, store, kind, use, path, degrees):
+    """Return the `ccdflow.calibrate.chain.AppliedMaster` of a step.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    store : ccdflow.calibrate.masters.MasterStore
+    kind : {'bias', 'dark', 'flat'}
+    use : ccdflow.run.job.Use
+    path : pathlib.Path
+        The reduced frame.
+    degrees : float or None
+        By which the dark is warmer than the frame.
+
+    Raises
+    ------
+    FrameError
+        If the cards of frame and master say another region than was planned.
+    """
+    file = context.results / use.product
+    if not use.cut:
+        master = store.get(file, kind, name=use.product)
+        return AppliedMaster(master, use.scale, use.lag, degrees)
+    name = path.relative_to(context.results).as_posix()
+    unit = cutting.first_image(read_units(path, name=name))
+    master, cut = cutting.master_for(store, kind, file, unit, file=name, name=use.product)
+    if cut != use.cut:
+        raise FrameError(
+            "its section on the chip is not what the raw frame's header said",
+            file=name,
+            keyword="CCDSEC or DETSEC",
+            value=cut or "all of the master",
+            allowed=f"{use.cut} of {use.product}",
+            remedy="reduce it again",
+        )
+    return AppliedMaster(master, use.scale, use.lag, degrees, cut)
+
+
+def cut_pixels(member, use):
+    """Return the pixels of a master's plane that are used, read on access.
+
+    Parameters
+    ----------
+    member : ccdflow.combine.reading.Member
+    use : ccdflow.run.job.Use
+
+    Returns
+    -------
+    ccdflow.combine.reading.Member or numpy.ndarray
+        The plane itself where all of it is used.
+    """
+    return mapped(member)[Region.from_fits(use.cut).slices] if use.cut else member

@@ -1,0 +1,274 @@
+"""One science frame and its masters: what the calibrated frame depends on, and its making."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+from ccdflow.calibrate.blocks import calibrate_file
+from ccdflow.calibrate.chain import MasterChain
+from ccdflow.calibrate.masters import MasterStore
+from ccdflow.camera.filters import is_open
+from ccdflow.detector import cosmics
+from ccdflow.errors import DamagedError, FrameError
+from ccdflow.files import packed
+from ccdflow.frame.products import product_images
+from ccdflow.frame.readout import readout_of
+from ccdflow.kinds import detector as detectors
+from ccdflow.kinds.calibrating import applying, helping, shutter_correction
+from ccdflow.kinds.masters.preparing import measured_read_noise
+from ccdflow.kinds.matching import association
+from ccdflow.kinds.matching.association import taken, why_missing
+from ccdflow.maskbits import SATURATED
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.ledger import Record
+from ccdflow.run.rawframes.rows import digest
+
+_LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
+
+_STORE = MasterStore()
+
+
+def _saturated(images):
+    """Return the number of saturated pixels of a frame as figures; {} without a mask."""
+    counts = [image["flags"][SATURATED] for image in images if "flags" in image]
+    return {"saturated": sum(counts)} if counts else {}
+
+
+class Calibration:
+    """How one frame is calibrated, as its masters turned out.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of one frame.
+    """
+
+    def __init__(self, context, group):
+        self.context = context
+        self.group = group
+        self.kind = context.chain.by_name("science")
+        self.settings = self.kind.configuration(context)
+
+    @cached_property
+    def row(self):
+        """The frame's row of the inventory."""
+        return self.context.store.rows[self.group.files[0]]
+
+    @cached_property
+    def frame(self):
+        """The record of the reduced frame; None if it was not made."""
+        return self.context.outcome(reduced(self.row.file))
+
+    @cached_property
+    def _found(self):
+        """The `Use` of each step, None where there is none."""
+        return {step.kind: taken(self.context, step) for step in self.group.steps}
+
+    @cached_property
+    def is_level_out(self):
+        """Whether the bias level is subtracted: by the overscan, or with the combined bias."""
+        recipe = self.context.store.recipe(self.row.recipe)
+        amplifiers = self.context.store.geometry(self.row.geometry).amplifiers
+        is_subtracted = recipe.subtract and all(a.overscan for a in amplifiers)
+        return is_subtracted or self._found.get("bias") is not None
+
+    @cached_property
+    def uses(self):
+        """The masters that are applied: {kind: `ccdflow.run.job.Use`}."""
+        uses = {kind: use for kind, use in self._found.items() if use is not None}
+        if not self.is_level_out:
+            uses.pop("flat", None)
+        if self.is_dark_left_out:
+            uses.pop("dark")
+        return uses
+
+    @cached_property
+    def is_dark_left_out(self):
+        """Whether the dark does more harm than good, and the configuration leaves such ones out."""
+        return self.settings["skip_harmful"] and association.harms(self.context, self._found)
+
+    @cached_property
+    def missing(self):
+        """The reason for each missing step, with the masters that there are: {kind: text}."""
+        found = {step.kind: why_missing(self.context, step) for step in self.group.steps}
+        if not self.is_level_out and self._found.get("flat") is not None:
+            found["flat"] = _LEVEL_IN
+        return {kind: text for kind, text in found.items() if text}
+
+    def degrees(self, use):
+        """Return by how many degrees a dark is warmer than the frame, None where nobody knows."""
+        return association.degrees_apart(use, self.row)
+
+    @property
+    def grade(self):
+        """A, B or C."""
+        grades = [use.grade for use in self.uses.values()]
+        grades += ["B"] if self.is_dark_left_out else []
+        return "C" if self.missing else max(grades, default="A")
+
+    @property
+    def reasons(self):
+        """What keeps it from grade A, for its header: what others there are does not matter."""
+        said = [f"no {kind}" for kind in self.missing]
+        said += ["dark left out: more noise than structure"] if self.is_dark_left_out else []
+        said += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
+        return [*said, *filter(None, [self.shutter.why_not])]
+
+    @cached_property
+    def is_refused(self):
+        """Whether the configuration asks for whole frames only, and this one would not be."""
+        return bool(self.missing) and self.settings["missing"] == "refuse"
+
+    @cached_property
+    def extra(self):
+        """What the frame gets of the measurements of its detector."""
+        return detectors.Measured(self.context, self.group, self.row, self.settings)
+
+    @property
+    def compress(self):
+        """How its file is compressed: '' (not at all), lossless or quantised."""
+        wanted = self.settings["compress"]
+        return packed.LOSSLESS if wanted is True else wanted or ""
+
+    @cached_property
+    def shutter(self):
+        """How its shutter is corrected."""
+        use = self.uses.get("flat")
+        flat = None if use is None else self.context.outcome(use.product)
+        return shutter_correction.Correction(self.context, self.group, self.row, flat)
+
+    @cached_property
+    def basis(self):
+        """What its key is the hash of."""
+        names = ["uncertainty", "mask"]
+        if self.settings["cosmic_rays"]:
+            names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
+        packing = {"compress": self.compress, "tiles": packed.TILES} if self.compress else {}
+        measured = self.extra.basis + self.shutter.basis
+        return {
+            **({"detector": measured} if measured else {}),
+            **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
+            "arithmetic": self.kind.version,
+            "frame": getattr(self.frame, "key", ""),
+            "masters": [
+                [kind, use.product, self.context.outcome(use.product).key]
+                for kind, use in self.uses.items()
+            ],
+            "how": [
+                [kind, use.scale, use.lag, self.degrees(use), use.grade, list(use.remarks)]
+                for kind, use in self.uses.items()
+            ],
+            # Reasons change no pixel; only a refused frame shows them.
+            "missing": self.missing if self.is_refused else sorted(self.missing),
+            "settings": {**{name: self.settings[name] for name in names}, **packing},
+        }
+
+    def make(self):
+        """Calibrate the frame; return its `ccdflow.run.ledger.Record`."""
+        record = Record(self.group.product, self.kind.name, digest(self.basis), basis=self.basis)
+        if self.frame is None or self.frame.status != ledger.MADE:
+            return replace(record, status=ledger.REFUSED, reason="there is no reduced frame")
+        if self.is_refused:
+            reason = "; ".join(self.missing.values())
+            return replace(record, status=ledger.REFUSED, reason=reason)
+        try:
+            done, helps = self._calibrate(record.key)
+        except DamagedError:
+            # The damaged product is made again, then the frame.
+            raise
+        except FrameError as error:
+            return replace(record, status=ledger.REFUSED, reason=error.reason)
+        return replace(
+            record,
+            stamp=ledger.stamp_of(self.context.results / record.product),
+            content=str(done.words),
+            data={**self._data(done), "helps": helps},
+        )
+
+    def _calibrate(self, key):
+        context = self.context
+        path = context.results / reduced(self.row.file)
+        uses = {
+            kind: applying.applied(context, _STORE, kind, use, path, self.degrees(use))
+            for kind, use in self.uses.items()
+        }
+        extras = self.extra.extras([image.shape for image in self._images])
+        if self.shutter.is_made:
+            uses["flat"] = replace(uses["flat"], master=self.shutter.applied(uses["flat"].master))
+            extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
+        chain, readouts = MasterChain(**uses), self.readouts()
+        done = calibrate_file(
+            path,
+            context.results / self.group.product,
+            chain,
+            readouts,
+            key=key,
+            grade=self.grade,
+            reasons=self.reasons,
+            uncertainty=self.settings["uncertainty"],
+            mask=self.settings["mask"],
+            scale_up=self.settings["scale_up"],
+            tolerance=self.settings["temperature_tolerance"],
+            extras=extras,
+            compress=self.compress,
+            name=self.group.product,
+        )
+        helps = helping.measure(
+            path,
+            chain,
+            readouts,
+            places=[image.hdu for image in self._images],
+            unit=done.unit,
+            is_spectrum=bool(grism := self.row.facts["grism"]) and not is_open(grism),
+            name=self.group.product,
+        )
+        return done, helps
+
+    @property
+    def _images(self):
+        store = self.context.store
+        return product_images(store.geometry(self.row.geometry), store.recipe(self.row.recipe))
+
+    def readouts(self):
+        """Return what is known of the amplifiers of each image of the frame."""
+        store = self.context.store
+        geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
+        bias, flat = (
+            None if use is None else self.context.outcome(use.product)
+            for use in map(self.uses.get, ("bias", "flat"))
+        )
+        levels = self.frame.data["levels"]
+
+        def readout(amplifier):
+            noise = measured_read_noise(bias, amplifier.name)
+            return readout_of(
+                amplifier,
+                recipe,
+                level=levels.get(amplifier.name),
+                read_noise=noise,
+                measured=noise is not None,
+                gain=self.extra.gain(amplifier),
+                measured_gain=self.extra.gain_of_noise(amplifier, flat),
+                full_well=self.extra.full_well(amplifier),
+            )
+
+        return [
+            [readout(amplifier) for amplifier in image.amplifiers]
+            for image in product_images(geometry, recipe)
+        ]
+
+    def _data(self, done):
+        figures = ("sky", "sky_rms", "sky_predicted")
+        return {
+            "header": self.kind.header,
+            "grade": self.grade,
+            "reasons": self.reasons,
+            "missing": sorted(self.missing),
+            "uncertain": done.uncertain,
+            "unit": done.unit,
+            "images": [{name: image.get(name) for name in figures} for image in done.images],
+            **_saturated(done.images),
+        }

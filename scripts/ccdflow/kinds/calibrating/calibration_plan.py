@@ -1,0 +1,239 @@
+"""Which calibrated frames are wanted, and with which masters: frames of a night share the answer.
+
+Frames that agree in night, camera, set-up and filter take the same bias and flat, and the same
+dark where exposure and temperature ask for the same one. All that such frames have in common is
+found out once: a plan has a hundred thousand frames, and a few hundred different answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ccdflow.kinds import detector as detectors
+from ccdflow.kinds.calibrating import shutter_correction
+from ccdflow.kinds.matching import association
+from ccdflow.kinds.matching.candidates import DARK
+from ccdflow.run.job import Group
+from ccdflow.run.rawframes.rows import canonical_text, digest_of, picker
+
+# Frames of a night that agree in these take the same masters, but for the exposure of the dark.
+_alike = picker(
+    "type",
+    *association.IN_SETUP,
+    "part",
+    "setting",
+    "filter",
+    "grism",
+    "optics",
+    "datasec",
+    "trimsec",
+)
+_exposure = picker("exptime", *association.DEGREES)
+
+
+def alike_of(row):
+    """Return all that decides which masters a frame takes, but exposure and temperature."""
+    return (row.night, row.camera, row.geometry, row.recipe, *_alike(row.facts))
+
+
+class StepsOfClass:
+    """The masters of frames of which `alike_of` says the same: only their darks may differ.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    kinds : sequence of ccdflow.kinds.masters.master.MasterKind
+        All their groups are known.
+    row : ccdflow.run.rawframes.rows.Row
+        Of one of the frames.
+    """
+
+    def __init__(self, context, kinds, row):
+        names = ("shelves", *[kind.name for kind in kinds])
+        shelves = context.lookup(
+            names, lambda: [association.shelves_of(context, kind) for kind in kinds]
+        )
+        self._darks = next((each for each in shelves if each.kind.name == DARK), None)
+        self._fixed = [None if each is self._darks else each.frame_step(row) for each in shelves]
+        self._dark_of = None if self._darks is None else self._darks.dark_steps(row)
+        self._known = {}
+
+    def dark(self, row):
+        """Return the `Step` that subtracts the dark of a frame, None where there is no such step.
+
+        It is the same object for all frames that have the same answer.
+        """
+        if self._darks is None:
+            return None
+        asked = _exposure(row.facts)
+        if asked not in self._known:
+            self._known[asked] = self._dark_of(tuple(map(association.number_of, asked)))
+        return self._known[asked]
+
+    def all(self, dark):
+        """Return all steps, with one that `dark` returned among them."""
+        return tuple(dark if each is None else each for each in self._fixed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How frames with the same steps are calibrated.
+
+    Attributes
+    ----------
+    steps, pixels, shared : tuple
+        As `ccdflow.run.job.Group` has them.
+    needs, spare : list of str
+        Masters that come first, and those that are taken in their place.
+    likewise : Likewise
+    """
+
+    steps: tuple
+    pixels: tuple
+    shared: tuple
+    needs: list
+    spare: list
+    likewise: Likewise
+
+
+@dataclass(frozen=True, slots=True)
+class _Class:
+    """Frames that differ in exposure and temperature alone.
+
+    Attributes
+    ----------
+    steps : StepsOfClass
+    pixels, shared : tuple
+        As `ccdflow.run.job.Group` has them.
+    ways : dict of int to _Way
+        By the identity of the step that subtracts the dark.
+    """
+
+    steps: StepsOfClass
+    pixels: tuple
+    shared: tuple
+    ways: dict = field(default_factory=dict)
+
+
+class FramePlanner:
+    """Wants calibrated frames.
+
+    Parameters
+    ----------
+    planner : ccdflow.run.plan.Planner
+    kind : ccdflow.kinds.science.Science
+    calibration : type
+        `ccdflow.kinds.calibrating.calibration.Calibration`.
+    """
+
+    def __init__(self, planner, kind, calibration):
+        self._planner, self._context = planner, planner.context
+        self._kind, self._calibration = kind, calibration
+        self._classes, self._kinds = {}, {}
+
+    def want(self, row, product, frame):
+        """Want one calibrated frame.
+
+        Parameters
+        ----------
+        row : ccdflow.run.rawframes.rows.Row
+        product : str
+        frame : ccdflow.run.ledger.Record
+            Of the reduced frame.
+        """
+        alike = alike_of(row)
+        own = self._classes.get(alike)
+        if own is None:
+            own = self._classes[alike] = self._class(row)
+        dark = own.steps.dark(row)
+        way = own.ways.get(id(dark))
+        if way is None:
+            way = own.ways[id(dark)] = self._way(row, product, own, own.steps.all(dark))
+        group = self._group(row, product, way)
+        self._context.groups[product] = group
+        degrees = way.likewise.degrees(row)
+        self._planner.want(
+            self._kind,
+            product,
+            group.night,
+            lambda: way.likewise.basis(frame.key, degrees),
+            needs=(frame.product, *way.needs),
+            spare=way.spare,
+            key=way.likewise.key(frame.key, degrees),
+        )
+
+    def _class(self, row):
+        context, type_ = self._context, row.facts["type"]
+        if type_ not in self._kinds:
+            self._kinds[type_] = self._kind.steps_for(context, type_)
+        measured = detectors.how_measured(context, row)
+        pixels = detectors.pixels_for(context, row) + shutter_correction.map_for(context, row)
+        return _Class(
+            StepsOfClass(context, self._kinds[type_], row),
+            pixels,
+            (*measured, *shutter_correction.how_corrected(context, row)),
+        )
+
+    def _group(self, row, product, way):
+        night = row.night
+        return Group(
+            product, night, row.camera, way.shared, (row.file,), (night,), self._kind.name,
+            way.steps, way.pixels,
+        )  # fmt: skip
+
+    def _way(self, row, product, own, steps):
+        context, facts = self._context, row.facts
+        way = _Way(steps, own.pixels, own.shared, [], [], None)
+        needs, spare = context.planned(
+            ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
+        )
+        # Frames of the same steps, camera and recipe differ in their reduced frame and temperature.
+        alike = ("calibration", row.camera, row.recipe, row.geometry, *map(id, steps))
+        alike = (*alike, facts["readmode"], facts["gain"], own.pixels)
+        likewise = context.planned(
+            alike,
+            lambda: Likewise(self._calibration(context, self._group(row, product, way))),
+        )
+        return _Way(steps, own.pixels, own.shared, [*needs, *own.pixels], spare, likewise)
+
+
+class Likewise:
+    """What frames of the same steps depend on, but for the reduced frame and its temperature.
+
+    Parameters
+    ----------
+    calibration : ccdflow.kinds.calibrating.calibration.Calibration
+        Of one of them.
+    """
+
+    _FRAME, _DEGREES = "\0", "\1"
+
+    def __init__(self, calibration):
+        self._dark = calibration.uses.get("dark")
+        self._basis = calibration.basis
+        basis = self.basis(self._FRAME, self._DEGREES)
+        text = canonical_text(basis)
+        self._before, _, rest = text.partition(canonical_text(self._FRAME))
+        self._between, _, self._after = rest.partition(canonical_text(self._DEGREES))
+
+    def degrees(self, row):
+        """Return by how many degrees the dark is warmer than a frame, None where nobody knows."""
+        return None if self._dark is None else association.degrees_apart(self._dark, row)
+
+    def basis(self, frame, degrees):
+        """Return the basis of one whose reduced frame has a key."""
+        how = [_at(each, degrees) if each[0] == "dark" else each for each in self._basis["how"]]
+        return {**self._basis, "frame": frame, "how": how}
+
+    def key(self, frame, degrees):
+        """Return the hash of that basis, as `ccdflow.run.rawframes.rows.digest` gives it."""
+        # A key has hexadecimal digits only, so that quotes are all that JSON adds.
+        text = f'{self._before}"{frame}"{self._between}'
+        return digest_of(
+            text if self._dark is None else f"{text}{canonical_text(degrees)}{self._after}"
+        )
+
+
+def _at(how, degrees):
+    kind, scale, lag, _, *rest = how
+    return [kind, scale, lag, degrees, *rest]

@@ -1,0 +1,176 @@
+"""The correction of calibrated frames for the shutter, by the map of its dead time."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.calibrate.shutter import CorrectedFlats, corrected
+from ccdflow.camera.profiles import MEASURED
+from ccdflow.detector import shutter
+from ccdflow.kinds.detector import DETECTOR, epoch_of, pixels_of, setup_of
+from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.shutter import SHUTTER, corrects, exposure_of
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+
+# The mean dead time is corrected where its error is at most this part of a frame's exposure.
+_MEAN_ERROR = 1e-3
+_ASKED = ("shutter", MEASURED)
+
+_FLATS = CorrectedFlats()
+
+
+def how_corrected(context, row):
+    """Return what of a camera's profile a job needs to know: (("shutter", "measured"),) or ()."""
+    return (_ASKED,) if corrects(context, row.camera) else ()
+
+
+def map_for(context, row):
+    """Return the map that a frame is corrected by: () or a tuple of one product.
+
+    That of the newest night up to the frame's in its epoch; where there is none, of the next night.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    row : ccdflow.run.rawframes.rows.Row
+        Of the frame.
+    """
+    if not DETECTOR.is_enabled(context) or not corrects(context, row.camera):
+        return ()
+
+    def make():
+        found = {}
+        for group in SHUTTER.groups(context):
+            key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
+            found.setdefault(key, {}).setdefault(group.night, group.product)
+        return found
+
+    key = (*pixels_of(setup_of(context, row)), epoch_of(context, row.camera, row.night))
+    nights = context.lookup(("maps by night", SHUTTER.name), make).get(key, {})
+    before = [night for night in nights if night <= row.night]
+    chosen = max(before) if before else min(nights, default=None)
+    return () if chosen is None else (nights[chosen],)
+
+
+def rows_needed(context, group):
+    """Return the rows of the flats that a frame may take, where its shutter is corrected."""
+    if _ASKED not in group.shared:
+        return []
+    flats = [use.product for step in group.steps if step.kind == "flat" for use in step.uses]
+    files = [
+        file for flat in flats if flat in context.groups for file in context.groups[flat].files
+    ]
+    return [context.store.rows[file] for file in files]
+
+
+class Correction:
+    """How the shutter is corrected in one frame.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of the frame.
+    row : ccdflow.run.rawframes.rows.Row
+    flat : ccdflow.run.ledger.Record or None
+        The combined flat that the frame is divided by.
+    """
+
+    def __init__(self, context, group, row, flat):
+        self._context = context
+        self._group = group
+        self._row = row
+        self._flat = flat
+
+    @cached_property
+    def record(self):
+        """The map that is taken, None for none."""
+        found = (self._context.outcome(product) for product in self._group.pixels)
+        own = [r for r in found if r is not None and r.kind == SHUTTER.name]
+        return own[0] if own and own[0].status == ledger.MADE else None
+
+    @property
+    def basis(self):
+        """What the frame's key holds of it; [] for nothing."""
+        return [] if self.record is None else [[self.record.product, self.record.key]]
+
+    @cached_property
+    def why_not(self):
+        """Why a frame whose profile asks for it is not corrected; '' where it is."""
+        if _ASKED not in self._group.shared:
+            return ""
+        if self.record is None:
+            return "shutter not corrected: no flats of several exposures tell of it"
+        if self._flat is None:
+            return "shutter not corrected: no flat"
+        if not self._is_longer:
+            return "shutter not corrected: an exposure is not known, or as short as its dead time"
+        return ""
+
+    @property
+    def is_made(self):
+        """Whether the frame is corrected."""
+        return self.record is not None and not self.why_not
+
+    @cached_property
+    def _seconds(self):
+        """The frame's exposure."""
+        return exposure_of(self._row)
+
+    @cached_property
+    def _of_flat(self):
+        """The exposures of the members of its flat."""
+        files = self._flat.data["members"]
+        return [exposure_of(self._context.row_of(reduced(file))) for file in files]
+
+    @property
+    def _is_longer(self):
+        """Whether all exposures are known, and longer than the dead time of all pixels."""
+        data = self.record.data
+        longest = 2 * (data["largest"] - data["least"]) + max(data["mean"] or 0.0, 0.0)
+        return all(each > longest for each in (self._seconds, *self._of_flat))
+
+    @cached_property
+    def _mean(self):
+        """The mean dead time, NaN where it is not known well enough for this exposure."""
+        data = self.record.data
+        is_known = data["mean"] is not None and data["mean_error"] <= _MEAN_ERROR * self._seconds
+        return data["mean"] if is_known else math.nan
+
+    @property
+    def cards(self):
+        """The cards of the calibrated frame: (keyword, value, comment)."""
+        if not self.is_made:
+            return ()
+        cards = [
+            ("SHUTCOR", self.record.product, "map of the shutter's dead time, corrected"),
+            ("SHUTKEY", self.record.key, "its CCDFKEY"),
+        ]
+        if math.isfinite(self._mean):
+            cards.append(("SHUTMEAN", short(self._mean), "[s] mean dead time, corrected"))
+        return tuple(cards)
+
+    def applied(self, master):
+        """Return a flat with which the frame is corrected.
+
+        Parameters
+        ----------
+        master : ccdflow.calibrate.masters.Master
+        """
+        key = (master.name, master.key, self.record.key, self._seconds, tuple(self._of_flat))
+        return _FLATS.get(key, lambda: corrected(master, self._factors(master)))
+
+    def _factors(self, master):
+        with fits.open(self._context.results / self.record.product, memmap=False) as hdus:
+            cells = [np.array(hdu.data, np.float64) for hdu in hdus[1:]]
+        return [
+            shutter.correction(
+                excess, error, self._mean, self._seconds, self._of_flat, image.data.shape
+            )
+            for image, excess, error in zip(master.images, cells[::2], cells[1::2], strict=True)
+        ]

@@ -1,0 +1,279 @@
+"""The story of a product, from its header and the tables: what it was made of, how, and why so."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from astropy.io import fits
+
+from ccdflow import paths
+from ccdflow.errors import UserError
+from ccdflow.files.headertext import printable
+from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.matching.rule import BIAS, DARK, FLAT
+from ccdflow.run import ledger
+
+STEPS = (BIAS, DARK, FLAT)
+# Members and frames that are named.
+_MOST = 6
+
+
+def results_of(path):
+    """Return the results folder that holds a file: the one with ccdflow's notes.
+
+    Raises
+    ------
+    UserError
+        If no folder above the file has any.
+    """
+    for folder in Path(path).absolute().parents:
+        if (folder / paths.STATE).is_dir():
+            return folder
+    raise UserError(
+        "lies in no results folder of ccdflow", file=path,
+        remedy="name a file below results/, or give results=FOLDER",
+    )  # fmt: skip
+
+
+def tell(results, product, context=None):
+    """Return the lines of a product's story.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    product : str
+        Relative to the results folder.
+    context : ccdflow.run.context.Planning, optional
+        The plan of the next run; without it nothing is said of today.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UserError
+        If the file is not there, or is no FITS file.
+    """
+    path = Path(results) / product
+    if not path.is_file():
+        raise UserError(f"there is no such file{_why_absent(results, product)}", file=path)
+    if path.suffix in (".html", ".png", ".csv"):
+        said = [f"{product}: a page, picture or table, written from the products it shows"]
+        return said + _today(product, context)
+    try:
+        header = fits.getheader(path)
+    except OSError as error:
+        raise UserError(f"cannot be read ({error})", file=path, remedy="run again") from None
+    if "CCDFKEY" not in header:
+        raise UserError("was not made by ccdflow", file=path, keyword="CCDFKEY", value="absent")
+    if "NCOMBINE" in header:
+        said = _of_master(results, product, header)
+    else:
+        said = _of_frame(results, product, header)
+    return said + _today(product, context)
+
+
+def _why_absent(results, product):
+    """Return why a product is not there, as far as the notes tell."""
+    record = ledger.load(results).get(product)
+    if record is not None and record.reason:
+        return f": it was refused: {record.reason}"
+    return ""
+
+
+# -- frames ----------------------------------------------------------------------------------------
+
+
+def _of_frame(results, product, header):
+    raw = header.get("RAWFILE", "unknown")
+    row = _inventory(results).get(raw, {})
+    facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
+    about = ", ".join(f"{name} {row[name]}" for name in facts if row.get(name))
+    said = [f"{product}: {about}" if about else product]
+    said.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
+    said.append(f"  reduced  {_reduction(header)}")
+    if product.startswith("calibrated/"):
+        chosen = _associations(results, product)
+        for kind in STEPS:
+            said += _step(results, kind, header, chosen.get(kind, {}))
+        said += _noise(header)
+    if row.get("reason"):
+        said.append(f"  remarks  {row['reason']}")
+    return said
+
+
+def _reduction(header):
+    parts = []
+    for keyword in [key for key in header if key[:6] in ("OVERSC",)]:
+        level = header.get({"OVERSCAN": "BIASLVL"}.get(keyword, f"BIASLV{keyword[6:]}"))
+        parts.append(f"overscan {header[keyword]} ({header.get('OSCSTAT')}, level {level} adu)")
+    parts = [f"{' and '.join(parts)} subtracted"] if parts else ["no overscan subtracted"]
+    kept = [header[key] for key in header if key[:4] == "TRIM" and key != "TRIMSEC"]
+    return "; ".join(parts + ([f"kept {', '.join(kept)}"] if kept else []))
+
+
+def _step(results, kind, header, chosen):
+    """Return the lines on one master of a calibrated frame."""
+    master = header.get(f"{kind.upper()}IM")
+    if master is None:
+        why = chosen.get("reason") or "not asked for"
+        return [f"  {kind:<8} none: {why}"]
+    said = [f"  {kind:<8} {master}: {_members(results, master)}"]
+    how = (
+        [f"nights before the frame: {header[key]}"]
+        if (key := f"{kind.upper()}DT") in header
+        else []
+    )
+    if (key := f"{kind.upper()}CUT") in header:
+        how.append(f"cut to its pixels {header[key]}")
+    if kind == DARK:
+        how.append(f"multiplied by {header.get('DARKSCAL')}")
+    noise = header.get({BIAS: "MBNOISE", DARK: "MDNOISE", FLAT: "MFNOISE"}[kind])
+    if noise is not None:
+        unit = "of the signal" if kind == FLAT else str(header.get("BUNIT", "")).strip()
+        how.append(f"adds a noise of {noise:.3g} {unit} a pixel")
+    said.append(f"           {', '.join(how)}")
+    if chosen:
+        why = f"           chosen: {chosen['reason']}"
+        if chosen.get("runner_up"):
+            later = Path(chosen["runner_up"]).parent.name > chosen["night"]
+            why += (
+                f"; second {chosen['runner_up']} ({'of a later night; ' * later}it would add"
+                f" {chosen['runner_up_variance']}, the chosen one {chosen['predicted_variance']})"
+            )
+        said.append(why)
+    return said
+
+
+def _members(results, master):
+    try:
+        header = fits.getheader(Path(results) / master)
+    except OSError:
+        return "it is not there any more"
+    files = _numbered(header, "IMCOM", "IMC")
+    return f"{header.get('NCOMBINE', len(files))} frames ({_some(files)})"
+
+
+def _numbered(header, *starts):
+    """Return the values of numbered cards, such as IMCOM001 and IMC00001."""
+    return [
+        str(header[key])
+        for key in header
+        if any(key.startswith(start) and key[len(start) :].isdigit() for start in starts)
+    ]
+
+
+def _some(names):
+    rest = len(names) - _MOST
+    return ", ".join(names[:_MOST]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _noise(header):
+    unit = str(header.get("BUNIT", "")).strip()
+    said = []
+    if "SKYLVL" in header:
+        said.append(
+            f"  noise    sky {header['SKYLVL']:.5g} {unit}, measured {header.get('SKYRMS', 0):.4g}"
+            + (f", predicted {header['SKYPRED']:.4g}" if "SKYPRED" in header else "")
+        )
+    names = (("NSAT", "saturated"), ("NHOT", "hot"), ("NUNCAL", "without a calibration"))
+    counts = [f"{header[key]} {words}" for key, words in names if header.get(key)]
+    said.append(f"  mask     {', '.join(counts) or 'no pixel of those that are counted'}")
+    start = f"ccdflow: grade {header.get('CALGRADE')}: "
+    why = [
+        str(line)[len(start) :] for line in header.get("HISTORY", ()) if str(line).startswith(start)
+    ]
+    said.append(f"  grade    {header.get('CALGRADE')}" + (f": {'; '.join(why)}" if why else ""))
+    return said
+
+
+# -- masters ---------------------------------------------------------------------------------------
+
+
+def _of_master(results, product, header):
+    files, out = _numbered(header, "IMCOM", "IMC"), _numbered(header, "IMOUT", "IMO")
+    said = [f"{product}: {header['NCOMBINE']} frames combined, camera {header.get('CCDFCAM')}"]
+    said.append(f"  members  {_some(files)}")
+    if "DATE-BEG" in header:
+        said.append(f"  taken    {header['DATE-BEG']} to {header['DATE-END']}")
+    if out:
+        said.append(f"  left out {_some(out)}")
+    for kind in (BIAS, DARK):
+        if f"{kind.upper()}IM" in header:
+            said.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each")
+    clip = f"{header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
+    method, rejected = header.get("COMBMETH"), header.get("NREJECT")
+    said.append(f"  how      {method}, clipped at {clip}; {rejected} values rejected")
+    figures = {
+        "RNOISE": "read noise of one frame [adu]", "CNOISE": "noise of a pixel [adu]",
+        "DARKRT": "dark rate [electron or adu a second]", "NHOT": "hot pixels",
+        "FLATLVL": "level of one flat [adu]", "FLATSN": "signal to noise of a pixel",
+    }  # fmt: skip
+    found = [f"{words} {header[key]}" for key, words in figures.items() if key in header]
+    if found:
+        said.append(f"  figures  {', '.join(found)}")
+    said += [f"  remark   {text}" for text in _history(header)[:_MOST]]
+    users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
+    number = f"{len(users)} calibrated frame{'s' * (len(users) != 1)}"
+    said.append(f"  used by  {number}{': ' * bool(users)}{_some(users)}")
+    return said
+
+
+def _history(header):
+    """Return ccdflow's own HISTORY, a text each: a long one goes on in the next cards."""
+    texts = []
+    for line in map(str, header.get("HISTORY", ())):
+        if line.startswith("ccdflow: "):
+            texts.append(line.removeprefix("ccdflow: "))
+        elif texts:
+            texts[-1] += f" {line}"
+    return texts
+
+
+# -- today -----------------------------------------------------------------------------------------
+
+
+def _today(product, context):
+    """Return what the next run would do to a product, and which masters it would take."""
+    if context is None:
+        return ["  today    not looked at: give raw=FOLDER to see what the next run would change"]
+    job = context.jobs.get(product)
+    said = [
+        f"  today    would be made again: {job.why}"
+        if job
+        else "  today    up to date: the next run leaves it as it is"
+    ]
+    group = context.groups.get(product)
+    for step in group.steps if group is not None and job is not None else ():
+        use = taken(context, step)
+        what = use.product if use is not None else step.missing or "not needed"
+        said.append(f"           {step.kind}: {what}")
+    if product not in context.wanted:
+        said = [
+            "  today    not asked for any more by the configuration, or its raw file is not there"
+        ]
+    return said
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def _rows(path):
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _inventory(results):
+    return {printable(row["file"]): row for row in _rows(Path(results) / paths.INVENTORY)}
+
+
+def _all_associations(results):
+    return _rows(Path(results) / paths.ASSOCIATIONS)
+
+
+def _associations(results, product):
+    return {row["step"]: row for row in _all_associations(results) if row["frame"] == product}

@@ -1,0 +1,168 @@
+"""What another master would do to a frame: pixels in memory and three numbers, no product."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.calibrate import cutting
+from ccdflow.calibrate.blocks import calibrate_file
+from ccdflow.calibrate.chain import AppliedMaster, MasterChain
+from ccdflow.calibrate.masters import MasterStore
+from ccdflow.errors import FrameError, UserError
+from ccdflow.files.planes import read_units
+from ccdflow.kinds.calibrating import applying
+from ccdflow.kinds.calibrating.calibration import Calibration
+from ccdflow.kinds.matching.rule import is_same_exposure
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.pages.pictures.calibrated import ImageRow, image_rows
+from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.run.context import reduced
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """A frame as it is and as it would be with another master.
+
+    Attributes
+    ----------
+    now, then : numpy.ndarray
+        (ny, nx), float32, in ``unit``: the first image of the frame.
+    unit : str
+    noise, noise_then : float
+        Of a sky pixel, measured.
+    change : float
+        Median of ``then - now``.
+    scatter : float
+        Robust standard deviation of ``then - now``.
+    """
+
+    now: np.ndarray
+    then: np.ndarray
+    unit: str
+    noise: float
+    noise_then: float
+
+    @property
+    def difference(self):
+        """``then - now``."""
+        return self.then - self.now
+
+    @property
+    def change(self):
+        """The median of the difference."""
+        return float(np.nanmedian(self.difference))
+
+    @property
+    def scatter(self):
+        """The robust standard deviation of the difference."""
+        away = np.abs(self.difference - self.change)
+        return MAD_TO_SIGMA * float(np.nanmedian(away))
+
+    def lines(self):
+        """Return the three numbers in words."""
+        part = 100 * (self.noise_then / self.noise - 1) if self.noise else 0.0
+        return [
+            f"  level    changes by {self.change:+.4g} {self.unit} (median)",
+            f"  scatter  of the change from pixel to pixel: {self.scatter:.4g} {self.unit}",
+            f"  noise    of a sky pixel: {self.noise:.4g} now, {self.noise_then:.4g} {self.unit}"
+            f" with the other ({part:+.1f} %)",
+        ]
+
+
+def try_master(context, product, master):
+    """Calibrate a frame with its own masters and with another one in the place of its own.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        With its groups.
+    product : str
+        The calibrated frame.
+    master : path-like
+        A combined bias, dark or flat.
+
+    Returns
+    -------
+    WhatIf
+
+    Raises
+    ------
+    UserError
+        If there is no such frame, or the master is none.
+    FrameError
+        If the master cannot be applied to the frame.
+    """
+    group = context.groups.get(product)
+    if group is None or group.kind != SCIENCE.name:
+        raise UserError("is no calibrated frame", file=product, allowed="a file below calibrated/")
+    work = Calibration(context, group)
+    if work.frame is None:
+        raise UserError(
+            "its reduced frame is not there", file=product, remedy="run snakemake first"
+        )
+    store, path = MasterStore(), context.results / reduced(work.row.file)
+    uses = {
+        kind: applying.applied(context, store, kind, use, path, work.degrees(use))
+        for kind, use in work.uses.items()
+    }
+    kind = _kind_of(context, master)
+    unit = cutting.first_image(read_units(path))
+    other, cut = cutting.master_for(store, kind, master, unit, file=product, name=str(master))
+    scale = _scale(work.row, other, master) if kind == "dark" else 1.0
+    with tempfile.TemporaryDirectory() as folder:
+        frames = [
+            _calibrated(path, Path(folder) / name, work, chain)
+            for name, chain in (
+                ("now.fits", MasterChain(**uses)),
+                ("then.fits", MasterChain(**{**uses, kind: AppliedMaster(other, scale, cut=cut)})),
+            )
+        ]
+    (now, done), (then, done_then) = frames
+    noises = [each.images[0].get("sky_rms") or 0.0 for each in (done, done_then)]
+    return WhatIf(now, then, done_then.unit, *noises)
+
+
+def _calibrated(path, target, work, chain):
+    done = calibrate_file(
+        path, target, chain, work.readouts(),
+        scale_up=np.inf, tolerance=np.inf, name=work.group.product,
+    )  # fmt: skip
+    with fits.open(target, memmap=False) as hdus:
+        first = next(hdu for hdu in hdus if hdu.data is not None)
+        return np.asarray(first.data, np.float32), done
+
+
+def _kind_of(context, master):
+    """Return which master a file is, by its name as ccdflow gives it."""
+    path = Path(master)
+    if not path.is_file():
+        raise UserError("there is no such master", file=master, allowed="a file below combined/")
+    for kind in ("bias", "dark", "flat"):
+        if path.name.startswith(kind):
+            return kind
+    raise UserError(
+        "its name does not say which master it is", file=master,
+        allowed="a name that begins with bias, dark or flat",
+    )  # fmt: skip
+
+
+def _scale(row, dark, name):
+    seconds = row.facts["exptime"]
+    if not isinstance(seconds, int | float) or not dark.exptime:
+        raise FrameError("the exposure of frame or dark is unknown", file=name, keyword="EXPTIME")
+    return 1.0 if is_same_exposure(dark.exptime, seconds) else seconds / dark.exptime
+
+
+def picture(found, *, product, master):
+    """Return the picture of a `WhatIf` as a PNG: the frame now and then, and the difference."""
+    rows = [
+        ImageRow(product, ((found.now, found.unit, "Now"), (found.then, found.unit, "With it"))),
+        ImageRow("The change", ((found.difference, found.unit, "With it, less now"),)),
+    ]
+    text = "; ".join(" ".join(line.split()) for line in found.lines())
+    return image_rows(rows, title=f"What if: {master}", explanation=text)

@@ -1,0 +1,256 @@
+"""The picture of a night's frames before and after: one of each camera and image type."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from ccdflow import paths
+from ccdflow.camera.sections import Region
+from ccdflow.errors import FrameError
+from ccdflow.files import decoding, rawfile
+from ccdflow.files.stored import image_of
+from ccdflow.frame.products import product_images
+from ccdflow.kinds.frame import FRAME, shown_nights
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.pages.framesections import pictures_section
+from ccdflow.pages.values import Picture
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.job import NIGHTS, Size
+from ccdflow.run.rawframes.rows import OK, digest
+
+# Raise it when a change alters any picture: all pictures and pages are then made again.
+PICTURES = 4
+
+
+class NightPicture(Kind):
+    """A picture in a night's folder.
+
+    Attributes
+    ----------
+    file : str
+        Its name there.
+    """
+
+    file = ""
+    short = "pictures"
+    place = "nights/"
+    reach = NIGHTS
+
+    def has_name(self, product):
+        """Tell whether a path is that of the picture of a night."""
+        return is_of_night(product, self.file)
+
+    def product(self, night):
+        """Return the path of a night's picture."""
+        return f"{paths.night_folder(night)}/{self.file}"
+
+    def size(self, context, job):
+        """Return the size of one picture."""
+        return Size(pictures=1)
+
+    def page_basis(self, context, night):
+        """Say nothing: the page depends on what the picture shows."""
+        return {}
+
+
+def is_of_night(product, file):
+    """Tell whether a path is that of a file in a night's folder."""
+    top, _, rest = product.partition("/")
+    return top == "nights" and rest.count("/") == 1 and rest.endswith(f"/{file}")
+
+
+class FramesPicture(NightPicture):
+    """The picture of frames before and after."""
+
+    name = "picture"
+    rule = "picture"
+    words = ("picture of frames", "pictures of frames")
+    stage = 1
+    file = paths.OVERVIEW
+
+    def plan(self, planner):
+        """Want the picture of each night that has frames."""
+        context = planner.context
+        for night in shown_nights(context):
+            for product in self.shown(context, night):
+                with_gone = picture_basis(context, night, gone=True)
+                if planner.is_current(self, product, with_gone):
+                    # It shows a raw frame that is gone by now, and could not be drawn again.
+                    planner.keep(product)
+                    continue
+                basis, needs = picture_basis(context, night), FRAME.shown(context, night)
+                planner.want(self, product, night, basis, needs=needs)
+
+    def basis(self, context, job):
+        """Return what the picture of a night depends on."""
+        return picture_basis(context, job.night)
+
+    def make(self, context, job, *, threads):
+        """Draw the frames of a night."""
+        return draw_frames(context, job)
+
+    def carries(self, context, job):
+        """Return the rows of the night."""
+        return context.rows_of(job.night), []
+
+    def shown(self, context, night):
+        """Return the picture of a night that has frames to draw."""
+        is_drawn = context.settings["pictures"]["per_type"] != 0 and FRAME.shown(context, night)
+        return [self.product(night)] if is_drawn else []
+
+    def page_basis(self, context, night):
+        """Return the picture's key."""
+        return {"picture": getattr(context.outcome(self.product(night)), "key", "")}
+
+    def section(self, context, night):
+        """Return the section on frames before and after they were reduced."""
+        alt = "One frame of each image type: raw, reduced, and the profile of its overscan"
+        return pictures_section(file_picture(context, self.product(night), alt))
+
+
+PICTURE = FramesPicture()
+
+
+def file_picture(context, product, alt):
+    """Return a picture that another job has drawn, or nothing if it was not to be drawn."""
+    path = context.results / product
+    record = context.outcome(product)
+    if record is None or record.status != ledger.MADE or not path.is_file():
+        return ()
+    return (Picture(path.read_bytes(), alt),)
+
+
+def drawn_frames(context, night, *, gone=False):
+    """Return the rows of a night that are drawn: the first of each camera and image type.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+    gone : bool
+        Whether frames whose raw file is gone are among them: in a picture drawn before.
+    """
+    most = context.settings["pictures"]["per_type"]
+    drawn, count = [], Counter()
+    for row in context.rows_of(night):
+        if row.status != OK or (row.gone and not gone):
+            continue
+        kind = (row.camera, row.facts["type"])
+        if most != "all" and count[kind] >= most:
+            continue
+        record = context.outcome(reduced(row.file))
+        if record is not None and record.status == ledger.MADE:
+            count[kind] += 1
+            drawn.append(row)
+    return drawn
+
+
+def picture_basis(context, night, *, gone=False):
+    """Return what the picture of frames before and after depends on."""
+    rows = drawn_frames(context, night, gone=gone)
+    return {
+        "version": PICTURES,
+        "frames": [
+            [r.file, context.outcome(reduced(r.file)).key, r.facts["biassec"]] for r in rows
+        ],
+    }
+
+
+def draw_frames(context, job):
+    """Draw one frame of each image type of a night, raw beside reduced."""
+    rows = drawn_frames(context, job.night)
+    basis = picture_basis(context, job.night)
+    if not rows:
+        reason = "no frame of this night was reduced"
+        return ledger.Record(
+            job.product, job.kind, digest(basis), ledger.REFUSED, reason, basis=basis
+        )
+    panels = (frame_panels(context, row) for row in rows)
+    try:
+        png = drawing_module("frames").overview(
+            panels, title=f"Before and after: night {job.night}"
+        )
+    except FrameError as error:
+        # A raw file went away or changed: the page is made without the picture, and says so.
+        return ledger.Record(job.product, job.kind, job.key, ledger.GONE, str(error), basis=basis)
+    return write_text(context, job, basis, png)
+
+
+def frame_panels(context, row):
+    """Return what is drawn of a frame; of several raw HDUs the first that is used."""
+    pictures = drawing_module("frames")
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    hdu = geometry.amplifiers[0].hdu
+    raw = read_raw(context, row, hdu)
+    record = context.outcome(reduced(row.file))
+    levels, noises = record.data["levels"], record.data["noises"]
+    own = [a for a in geometry.amplifiers if a.hdu == hdu]
+    strips = [
+        pictures.OverscanStrip(
+            _corners(strip),
+            amplifier.name if len(own) > 1 else "",
+            levels[amplifier.name],
+            noises[amplifier.name],
+        )
+        for amplifier in own
+        for strip in amplifier.overscan
+        if amplifier.name in levels
+    ]
+    return pictures.FramePanels(
+        name=row.file,
+        kind=row.facts["type"],
+        raw=raw,
+        reduced=first_image(context, reduced(row.file), geometry, recipe),
+        strips=tuple(strips),
+        data=tuple(_corners(a.data) for a in own),
+        along=own[0].along if strips else "rows",
+        header_biassec=row.facts["biassec"],
+        header_region=_header_region(row, raw.shape),
+    )
+
+
+def how_level(recipe):
+    """Return in a few words how a level was made."""
+    if recipe.model is None:
+        return recipe.statistic
+    return f"{recipe.model} of order {recipe.order} through the {recipe.statistic}"
+
+
+def read_raw(context, row, hdu):
+    """Return the values of one HDU of a raw frame, (ny, nx), float32, adu."""
+    memory = int(context.settings["limits"]["frame_memory"] * 1e6)
+    with rawfile.reading(row.file):
+        raw = rawfile.open_raw(context.raw / row.file, row.file)
+    with raw:
+        layout = raw.layout(whole=False)
+        data = raw.read_all(layout, memory=memory, fingerprint=row.fingerprint)
+    stored, offset = decoding.array(data, layout.hdus[hdu], row.file)
+    image = stored.astype(np.float32)
+    image += offset
+    return image
+
+
+def first_image(context, product, geometry, recipe):
+    """Return the first image of a product, (ny, nx), native byte order."""
+    hdu = product_images(geometry, recipe)[0].hdu
+    data = np.asarray(image_of(context.results / product, hdu))
+    return data.astype(data.dtype.newbyteorder("="))
+
+
+def _corners(region):
+    return (region.y0, region.y1, region.x0, region.x1)
+
+
+def _header_region(row, shape):
+    text = row.facts["biassec"]
+    if not text:
+        return None
+    try:
+        region = Region.from_fits(text, keyword="BIASSEC")
+    except FrameError:
+        return None
+    return _corners(region) if region.within(shape) else None

@@ -1,0 +1,1 @@
+"""Combined biases, darks and flats: their groups, their members and their making."""

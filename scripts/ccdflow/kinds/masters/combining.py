@@ -1,0 +1,385 @@
+"""The job of a master: frames chosen, compared, combined, measured and written, for any image type.
+
+What differs between image types is asked of the kind (`ccdflow.kinds.masters.master.MasterKind`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.combine import header, stack
+from ccdflow.combine.members import read_hdus
+from ccdflow.detector import choosing
+from ccdflow.errors import FrameError
+from ccdflow.files import whole
+from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
+from ccdflow.files.headertext import CardList, printable
+from ccdflow.frame.products import product_images
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.masters import unlike
+from ccdflow.run import ledger
+from ccdflow.run.context import Context, reduced
+from ccdflow.run.ledger import Record
+from ccdflow.run.rawframes.rows import digest
+
+# What the process may hold where the system does not tell.
+_PROCESS = 350e6
+# What measuring and writing take beside what combining takes; measured with LFC frames.
+_AFTERWARDS = 150e6
+# The least part of the memory allowed that combining may have.
+_LEAST = 0.3
+
+
+class Unlike(Exception):
+    """Frames that turn out not to be like the others when their pixels are compared."""
+
+    def __init__(self, left_out):
+        super().__init__()
+        self.left_out = left_out
+
+
+@dataclass(frozen=True)
+class Work:
+    """The members of a group that are combined, and how.
+
+    Attributes
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    record : ccdflow.run.ledger.Record
+    kept : list of (str, ccdflow.run.ledger.Record)
+        Raw files and records of the members.
+    left_out : list of (str, ccdflow.detector.choosing.LeftOut)
+        Raw files of the others, and why.
+    threads : int
+    """
+
+    kind: Kind
+    context: Context
+    record: Record
+    kept: list
+    left_out: list
+    threads: int
+
+    @property
+    def group(self):
+        """The `ccdflow.run.job.Group`."""
+        return self.context.groups[self.record.product]
+
+    @property
+    def settings(self):
+        """The kind's block of the configuration."""
+        return self.kind.configuration(self.context)
+
+    @property
+    def files(self):
+        """The members' raw files."""
+        return [file for file, _ in self.kept]
+
+    @property
+    def facts(self):
+        """What the headers of the members say."""
+        return [self.context.row_of(record.product).facts for _, record in self.kept]
+
+    @property
+    def dates(self):
+        """When the members were taken, '' where it is not known."""
+        return [fact["date_obs"] or "" for fact in self.facts]
+
+    @property
+    def flags(self):
+        """The flags of amplifiers that all members have: of those left out they are others."""
+        return self.kept[0][1].data.get("flags", {})
+
+    @property
+    def reduction(self):
+        """The `ccdflow.camera.recipe.ReductionRecipe` by which the members were reduced."""
+        return self.context.store.recipe(self._row.recipe)
+
+    @property
+    def images(self):
+        """The images that each member has, as `ccdflow.frame.products.product_images` has them."""
+        return product_images(self.context.store.geometry(self._row.geometry), self.reduction)
+
+    @property
+    def _row(self):
+        return self.context.row_of(reduced(self.files[0]))
+
+    @property
+    def memory(self):
+        """Bytes that combining may take, so that the process stays below its limit."""
+        return _memory(self.kind.memory(self.context) * 1e6)
+
+    def place(self, amplifier):
+        """Return the region of an amplifier in an image of the members."""
+        return amplifier.place if self.reduction.trim else amplifier.data
+
+    def sampled(self, combined, amplifier):
+        """Return what the sample of the members has of an amplifier, shape (n, k, nx)."""
+        place = self.place(amplifier)
+        inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
+        return combined.sample[:, inside, place.x0 : place.x1]
+
+    def hdus(self):
+        """Return [[HDU of a member]] as they stand in the files, as many as there are images."""
+        count = self.images[-1].hdu + 1
+        return [read_hdus(self.context.results / record.product, count) for _, record in self.kept]
+
+
+def combine_group(kind, context, job, *, threads):
+    """Combine the frames of a group, or say why that would make no good product.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+    threads : int
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+        ``refused`` with its reason where there are too few frames, they do not agree, or the memory
+        allowed does not suffice.
+
+    Raises
+    ------
+    OSError
+        If the product cannot be written.
+    ccdflow.errors.CcdflowError
+        If a member cannot be read.
+    """
+    group = context.groups[job.product]
+    found = kind.members(context, group)
+    if missing := kind.lacks(context, group):
+        selection = choosing.Selection(tuple(range(len(found))), (), True, "")
+        work, data = _work(kind, context, job, found, selection, threads)
+        data["quality"] = []
+        return replace(work.record, status=ledger.REFUSED, reason=missing, data=data)
+    selection = kind.select(context, group, found)
+    while True:
+        try:
+            return _combine_selected(kind, context, job, found, selection, threads)
+        except Unlike as error:
+            selection = choosing.leave_out(selection, error.left_out)
+
+
+def _work(kind, context, job, found, selection, threads):
+    """Return the `Work` of a selection, and what its record says, which may be added to."""
+    group = context.groups[job.product]
+    basis = kind.group_basis(context, group)
+    kept = [found[index] for index in selection.kept]
+    left_out = unlike.with_cards(context, found, kept, selection.left_out)
+    data = {
+        "group": [group.night, group.camera, list(map(list, group.shared))],
+        "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
+        "members": [file for file, _ in kept],
+        "header": kind.header,
+    }
+    record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
+    return Work(kind, context, record, kept, left_out, threads), data
+
+
+def _combine_selected(kind, context, job, found, selection, threads):
+    work, data = _work(kind, context, job, found, selection, threads)
+    record = work.record
+    reason = _why_not(selection, len(found), work.settings["minimum"])
+    if not selection.agrees:
+        reason += unlike.two_kinds_in_words(context, found)
+    try:
+        if not reason:
+            return _make(work)
+        if not selection.agrees and selection.kept:
+            # What they disagree in is what their figures are there to show.
+            work = replace(work, kept=found)
+        data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
+    except stack.TooLittleMemory as error:
+        memory, enough = kind.memory(context), _least_limit(error.needed)
+        reason = (
+            f"{memory:g} MB of memory ({kind.memory_setting}) are too little to combine"
+            f" {len(work.kept)} frames; allowed: {enough} or more"
+        )
+        # Another setting may do; with this one there is no use in trying again.
+        data |= {"quality": [], "memory": memory, "enough": enough}
+    return replace(record, status=ledger.REFUSED, reason=reason, data=data)
+
+
+def _why_not(selection, found, minimum):
+    if not selection.agrees and not selection.kept:
+        return selection.reason
+    if not selection.agrees:
+        return f"the frames do not agree: {selection.reason}"
+    count = len(selection.kept)
+    if count >= minimum:
+        return ""
+    what = f" of {found}" if count < found else ""
+    frames = "frame" if count == found == 1 else "frames"
+    return f"{count}{what} {frames}, fewer than the minimum of {minimum}"
+
+
+# -- the product -----------------------------------------------------------------------------------
+
+
+def _make(work):
+    found = work.hdus()
+    # All images come before what belongs to them, as in a reduced frame: an image has one index.
+    parts, beside, figures, said, content = [], [], [], [], ""
+    rejected, images = 0, work.images
+    if images[0].hdu:
+        primary = header.shared_cards([hdus[0] for hdus in found])
+        work.kind.say_of_group(work, primary)
+        parts += array_hdu(primary, None, primary=True)
+    for image, hdus, combined in work.kind.combined_images(work, found):
+        _check_values(work, combined)
+        if unlike := work.kind.unlike(work, combined, image):
+            raise Unlike(unlike)
+        unit = header.unit_of(hdus[0])
+        own = work.kind.measure_image(work, combined, image, unit)
+        cards = header.shared_cards(hdus)
+        if not parts:
+            work.kind.say_of_group(work, cards)
+        header.say_of_clipping(cards, combined.recipe)
+        texts = work.kind.remarks(work, own, several=len(images) * len(own) > 1)
+        if combined.empty:
+            texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
+        work.kind.say_of_image(cards, combined, own, texts, unit)
+        name = header.extension_name(hdus[0])
+        pixels, words = data_unit(combined.image)
+        parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]
+        beside += work.kind.extensions(work, combined, image.suffix, unit)
+        content = content or str(words)
+        figures += own
+        said += texts
+        rejected += int(combined.clipped.sum())
+    target = work.context.results / work.record.product
+    whole.write_hdus(target, parts + beside)
+    data = {
+        **work.record.data,
+        **work.kind.more_data(work),
+        "quality": figures,
+        "remarks": said,
+        "recipe": str(combined.recipe),
+        "rejected": rejected,
+        "pixels": len(work.kept) * sum(math.prod(image.shape) for image in images),
+    }
+    return replace(work.record, stamp=ledger.stamp_of(target), content=content, data=data)
+
+
+def _check_values(work, combined):
+    if combined.empty == combined.image.size:
+        raise FrameError("no pixel has a value in any member", file=work.record.product)
+
+
+def _measure_only(work):
+    """Return what frames say of the detector that make no master."""
+    figures = []
+    for image, hdus, combined in work.kind.combined_images(work, work.hdus()):
+        _check_values(work, combined)
+        figures += work.kind.measure_image(work, combined, image, header.unit_of(hdus[0]))
+    nothing = dict.fromkeys(work.kind.of_the_combined, math.nan)
+    return [{**figure, **nothing} for figure in figures]
+
+
+def unlike_frames(work, combined, image):
+    """Return the members with other structure than the rest, or with another's pixels.
+
+    Parameters
+    ----------
+    work : Work
+    combined : ccdflow.combine.stack.Combined
+    image : ccdflow.frame.products.ProductImage
+
+    Returns
+    -------
+    list of ccdflow.detector.choosing.LeftOut
+    """
+    found = {}
+    for amplifier in image.amplifiers:
+        if amplifier.name in work.flags:
+            continue
+        frames = work.sampled(combined, amplifier)
+        turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
+        where = f"amplifier {amplifier.name}: " if len(image.amplifiers) > 1 else ""
+        outs = [
+            *choosing.same_pixels(frames, [printable(file) for file in work.files]),
+            *choosing.unlike_the_rest(turned),
+        ]
+        for out in outs:
+            found.setdefault(out.index, replace(out, text=where + out.text))
+    return [found[index] for index in sorted(found)]
+
+
+def extensions(work, combined, suffix, unit):
+    """Return the HDUs with uncertainty and number of frames that the configuration asks for."""
+    parts = []
+    if work.settings["uncertainty"]:
+        cards = CardList()
+        cards.set("BUNIT", unit, "standard error of the pixels")
+        parts += array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")
+    if work.settings["count"]:
+        cards = CardList()
+        cards.add_comment("Number of frames behind each pixel")
+        parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
+    return parts
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def _memory(limit):
+    """Return the bytes that combining may take, so that the process stays below its limit."""
+    return int(max(limit - _resident() - _AFTERWARDS, _LEAST * limit))
+
+
+def _least_limit(needed):
+    """Return the MB that `_memory` makes so many bytes of, rounded up to tens."""
+    limit = min(needed / _LEAST, needed + _resident() + _AFTERWARDS)
+    return math.ceil(limit / 1e7) * 10
+
+
+def _resident():
+    """Return the bytes of memory that this process holds at the moment."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return _PROCESS
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def claimed_read_noise(work):
+    """Return the read noise that the members' headers agree on, electrons, or None."""
+    claims = {fact["rdnoise"] for fact in work.facts}
+    claim = claims.pop() if len(claims) == 1 else ""
+    return claim if isinstance(claim, int | float) else None
+
+
+def short(value):
+    """Return a number with six digits; what is no float as it is."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def hours_of(dates):
+    """Return hours since the first of some ISO dates and times (UT); NaN where there is no time."""
+    times = np.array([_seconds(text) for text in dates], dtype=np.float64)
+    known = times[np.isfinite(times)]
+    return ((times - known.min()) / 3600 if known.size else times).tolist()
+
+
+def _seconds(text):
+    try:
+        return (
+            datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+            if "T" in text
+            else math.nan
+        )
+    except ValueError:
+        return math.nan

@@ -1,0 +1,135 @@
+"""The groups of a kind of master: which frames belong together, and the names of their products."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ccdflow import paths
+from ccdflow.camera import identity
+from ccdflow.kinds.frame import frame_key
+from ccdflow.kinds.matching import association
+from ccdflow.run.context import is_wanted, reduced
+from ccdflow.run.job import Group
+from ccdflow.run.rawframes.rawnames import copies
+from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
+
+
+def groups_of(kind, context):
+    """Return {product: Group} of the frames that were or are to be reduced.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Planning
+    """
+    found = _alike(kind, context)
+    # A file system may not tell capitals: filters r and R.
+    names = Counter(
+        (night, paths.folded(name_of(kind, camera, shared))) for night, camera, shared, *_ in found
+    )
+    groups = {}
+    for (night, camera, shared, geometry, recipe), rows in found.items():
+        name = name_of(kind, camera, shared)
+        if names[night, paths.folded(name)] > 1:
+            name += "_" + digest([geometry, recipe, shared])[:6]
+        product = paths.combined(night, name)
+        files, nights = tuple(row.file for row in rows), {row.night for row in rows}
+        own = night if night != "all" else max(nights)
+        groups[product] = Group(
+            product,
+            night,
+            camera,
+            shared,
+            files,
+            tuple(sorted(nights)),
+            kind.name,
+            tuple(
+                association.step_of(context, context.chain.by_name(each), rows, own)
+                for each in kind.before
+            ),
+        )
+    return groups
+
+
+def _alike(kind, context):
+    """Return {(night, camera, what they share, geometry, recipe): rows}."""
+    by = [*kind.configuration(context)["group_by"], *kind.always]
+    alike = {}
+    for row in members_of(kind, context):
+        geometry = context.store.shared[row.geometry]
+        shared = [
+            ("size", "{1}x{0}".format(*geometry["shape"])),
+            ("part", row.facts["part"]),
+            *(
+                (name, association.spelled(context, name, row.facts[name]))
+                for name in dict.fromkeys(by)
+                if name != "night" and (name != "optics" or row.facts[name])
+            ),
+        ]
+        # Whatever is combined over nights, undated frames stay with those of their folder.
+        night = row.night if "night" in by or row.is_undated else "all"
+        if night == "all" and (epoch := association.epoch_of(context, row.camera, row.night)):
+            shared.append(("epoch", epoch))
+        key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
+        alike.setdefault(key, []).append(row)
+    found = {}
+    alike = identity.told_apart(alike, by, but=kind.told_by_split)
+    for (night, camera, shared, *how), rows in alike.items():
+        for more, part in kind.split(context, rows):
+            found[night, camera, (*shared, *more), *how] = part
+    return found
+
+
+def name_of(kind, camera, shared):
+    """Return the name of a product without its suffix."""
+    parts = [kind.type, camera]
+    for name, value in shared:
+        if value in ("", "None") or name in kind.unnamed:
+            continue
+        value = value.strip().replace(" ", "x") if name == "ccdsum" else value
+        value = identity.name_of(value) if name == identity.SETTING else value
+        parts.append(kind.name_part(name, value))
+    return paths.plain("_".join(parts))
+
+
+def members_of(kind, context):
+    """Return the rows of frames that may be members of a group, sorted by time.
+
+    A frame that was set aside for its pixels is among them: that it is missing is told where
+    its group is. Of copies of a frame the first one is. One whose raw file is gone goes on to
+    be a member, unless its camera was edited and others of its night are reduced anew, or the
+    file only has another name now.
+    """
+    rows = [
+        row
+        for row in sorted(context.store.rows.values(), key=_by_time)
+        if row.facts["type"] == kind.type
+        and row.status in (OK, SET_ASIDE)
+        and row.geometry
+        and is_wanted(row, context.settings)
+    ]
+    again = copies(rows)
+    rows = [row for row in rows if row.file not in again]
+    here = [row for row in rows if not row.gone]
+    nights = {(row.night, row.camera) for row in here}
+    contents = {row.fingerprint for row in here}
+    return [
+        row
+        for row in rows
+        if not row.gone
+        or (
+            row.fingerprint not in contents
+            and (_is_up_to_date(context, row) or (row.night, row.camera) not in nights)
+        )
+    ]
+
+
+def _by_time(row):
+    """Return what rows are sorted by: frames taken one after the other are neighbours."""
+    return row.facts["date_obs"] or "", row.file
+
+
+def _is_up_to_date(context, row):
+    """Tell whether the product of a frame whose raw file is gone is what would be made now."""
+    record = context.ledger.get(reduced(row.file))
+    return row.file not in context.outdated and record is not None and record.key == frame_key(row)

@@ -1,0 +1,99 @@
+"""What combined darks and flats have in common beside what all masters have."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.combine import header, stack
+from ccdflow.detector import choosing
+from ccdflow.files.hdus import array_hdu
+from ccdflow.files.headertext import CardList, printable
+from ccdflow.frame.products import product_images
+from ccdflow.kinds.masters.master import MasterKind
+from ccdflow.kinds.masters.preparing import Members
+from ccdflow.kinds.matching.association import why_missing
+from ccdflow.run import ledger
+
+
+class Light(MasterKind):
+    """A master of frames that hold charge: combined with the noise model, less other masters."""
+
+    def of(self, work):
+        """Return the `Members` of a `Work`."""
+        return Members(work.context, work.group, work.kept)
+
+    def reduced_as(self, context, row):
+        """Return (recipe, images) of a reduced frame."""
+        geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+        return recipe, product_images(geometry, recipe)
+
+    def recipe(self, work):
+        """Return the recipe by which the values of a pixel become one."""
+        own = work.settings
+        return stack.CombineRecipe(
+            own["method"], own["clip"], own["iterations"], clip_by=own["clip_by"]
+        )
+
+    def unlike(self, work, combined, image):
+        """Return the members that have another's pixels: their light differs as it may."""
+        names = [printable(file) for file in work.files]
+        return choosing.same_pixels(combined.sample, names)
+
+    def shown(self, context, night):
+        """Return the masters of a night."""
+        return [group.product for group in self.night_groups(context, night)]
+
+    def without(self, context, group):
+        """Return {kind: why} of the masters that the members are combined without.
+
+        The reasons name other products and change with them, so no record may keep them: who shows
+        them asks for them and has them in its own basis.
+        """
+        found = {step.kind: why_missing(context, step) for step in group.steps}
+        return {kind: why for kind, why in found.items() if why}
+
+    def said_of(self, work, figures):
+        """Return the sentences that measuring came to."""
+        return figures["said"]
+
+    def say_of_group(self, work, cards):
+        """Write what was combined, how, and less which masters."""
+        super().say_of_group(work, cards)
+        self.of(work).say_of_masters(cards)
+        for step in work.group.steps:
+            if why_missing(work.context, step):
+                cards.add_history(f"ccdflow: combined without {step.kind}: there was none")
+
+    def say_of_image(self, cards, combined, figures, texts, unit):
+        """Write how one image came out, and the noise that its uncertainty is made with."""
+        header.say_of_image(cards, combined, (), texts, unit)
+        header.say_of_noise(cards, combined, unit)
+
+    def extensions(self, work, combined, suffix, unit):
+        """Return the HDUs with uncertainty and mask, and the number of frames where asked for."""
+        cards = CardList()
+        cards.set("BUNIT", unit, "standard error of the pixels")
+        parts = [*array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")]
+        cards = CardList()
+        cards.add_comment("Bits as in the mask of a calibrated frame; 0 is a good pixel")
+        parts += array_hdu(cards, combined.mask.astype(np.int16), name=f"MASK{suffix}")
+        if work.settings["count"]:
+            cards = CardList()
+            cards.add_comment("Number of frames behind each pixel")
+            parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
+        return parts
+
+    def closing(self, context, records):
+        """Return the lines on masters that were not made, or were made without another."""
+        lines = super().closing(context, records)
+        if not self.configuration(context)["enabled"]:
+            return lines
+        made = [record for record in records if record.status == ledger.MADE]
+        groups = [context.groups[r.product] for r in made if r.product in context.groups]
+        without = [self.without(context, group) for group in groups]
+        for kind in self.before:
+            found = [each[kind] for each in without if kind in each]
+            if found:
+                what = f"{len(found)} of {len(made)} {self.words[1]}"
+                lines.append(f"{what} without {kind}: {found[0]}")
+        return lines

@@ -1,0 +1,463 @@
+"""Masters: frames of one image type that belong together, combined into one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import numpy as np
+
+from ccdflow.combine import header, stack
+from ccdflow.detector import choosing
+from ccdflow.files import checksum
+from ccdflow.kinds.frame import raw_pixels
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.masters import combining, grouping, selecting
+from ccdflow.kinds.matching import association
+from ccdflow.run import ledger
+from ccdflow.run.context import asks_for, reduced
+from ccdflow.run.job import MASTERS, Size
+from ccdflow.run.rawframes.rawnames import copies
+from ccdflow.run.rawframes.rows import OK, digest
+
+# Nights whose figures a night's page shows beside its own.
+TREND_NIGHTS = 30
+# Frames left out of their master that are named at the end of a run.
+_MOST_LEFT_OUT = 10
+
+
+class MasterKind(Kind):
+    """A kind of product that is combined of frames of one image type.
+
+    Attributes
+    ----------
+    type : str
+        The frames' image type; products are ``combined/<night>/<type>_<group>.fits``.
+    block : str
+        The part of the configuration that is about it.
+    settings : tuple of str
+        Keys of the block that the product's bytes depend on.
+    table : str
+        The table with its figures.
+    before : tuple of str
+        Kinds of masters that are applied to the members before they are combined.
+    always : tuple of str
+        What members must have alike whatever the configuration says.
+    unnamed : tuple of str
+        What members share and is not in a product's name.
+    told_by_split : tuple of str
+        Settings (`ccdflow.camera.identity`) that `split` looks at, within a tolerance.
+    of_the_combined : tuple of str
+        Figures that only a master has, not a group of which none was made.
+    memory_setting : str
+        The setting of the memory that combining may take, as messages name it.
+    """
+
+    type = ""
+    block = ""
+    settings = ()
+    table = ""
+    before = ()
+    always = ()
+    unnamed = ("part",)
+    told_by_split = ()
+    of_the_combined = ()
+    memory_setting = "limits: combine_memory"
+    todo = "make"
+    place = "combined/"
+    reach = MASTERS
+    header = 3
+
+    @property
+    def one(self):
+        """One of them, in sentences."""
+        return self.words[0]
+
+    def configuration(self, context):
+        """Return this kind's block of the settings."""
+        return context.settings[self.block]
+
+    def is_enabled(self, context):
+        """Tell whether the configuration asks for products of this kind."""
+        return self.configuration(context)["enabled"] and asks_for(context.settings, self.type)
+
+    # -- planning ----------------------------------------------------------------------------------
+
+    def has_name(self, product):
+        """Tell whether a path is that of a master of this type."""
+        name = product.rpartition("/")[2]
+        return product.startswith(self.place) and name.startswith(self.type)
+
+    def is_stray(self, context, product):
+        """Tell whether a file that no record is about was made by ccdflow: a key is in it."""
+        return bool(checksum.signature(context.results / product)[1])
+
+    def plan(self, planner):
+        """Want the master of each group; leave all as they are where none is asked for."""
+        context = planner.context
+        if not self.is_enabled(context):
+            planner.keep_all_of(self)
+            return
+        groups = self.make_groups(context)
+        context.groups.update(groups)
+        for group in self.groups(context):
+            masters, spare = association.needs_of(context, group.steps)
+            needs = [*map(reduced, group.files), *masters]
+            basis = self.group_basis(context, group)
+            planner.want(self, group.product, group.night, basis, needs=needs, spare=spare)
+
+    def basis(self, context, job):
+        """Return what a master depends on: its members as they turned out."""
+        return self.group_basis(context, context.groups[job.product])
+
+    def group_basis(self, context, group):
+        """Return what the master of a group depends on."""
+        settings = self.configuration(context)
+        basis = {
+            "arithmetic": self.version,
+            "settings": self.settings_of(settings),
+            "shared": list(map(list, group.shared)),
+            "members": [[file, record.key] for file, record in self.members(context, group)],
+        }
+        if masters := association.keys_of(context, group.steps):
+            basis["masters"] = masters
+        if missing := self.lacks(context, group):
+            basis["missing"] = missing
+        return basis
+
+    def lacks(self, context, group):
+        """Return in words which master its members cannot do without and have not, or ''."""
+        return ""
+
+    def members(self, context, group):
+        """Return [(raw file, record)] of the frames of a group that were reduced."""
+        found = []
+        for file in group.files:
+            record = context.outcome(reduced(file))
+            if record is not None and record.status == ledger.MADE:
+                found.append((file, record))
+        return found
+
+    def settings_of(self, block):
+        """Return the settings of a block of the configuration that a master's pixels depend on."""
+        return {name: block[name] for name in self.settings}
+
+    def what_changed(self, before, now):
+        """Say what makes a master out of date."""
+        if before.get("members") != now.get("members"):
+            return "its frames changed"
+        if before.get("masters") != now.get("masters"):
+            return "what is subtracted from its frames changed"
+        for name, words in (("settings", "settings changed"), ("arithmetic", "new arithmetic")):
+            if before.get(name) != now.get(name):
+                return words
+        return super().what_changed(before, now)
+
+    def try_again(self, context, record):
+        """Tell whether a master that was refused for want of memory may have another amount."""
+        if "memory" in record.data and record.data["memory"] != self.memory(context):
+            return "another memory"
+        return ""
+
+    def memory(self, context):
+        """Return the MB that combining may take."""
+        return context.settings["limits"]["combine_memory"]
+
+    def carries(self, context, job):
+        """Return the members of the group, and the group; and those of the masters it needs."""
+        group = context.groups[job.product]
+        masters = masters_carried(context, group)
+        return [context.store.rows[file] for file in group.files], [group, *masters]
+
+    def size(self, context, job):
+        """Return the size of a group."""
+        files = context.groups[job.product].files
+        pixels = [raw_pixels(context, context.store.rows[file]) for file in files]
+        return Size(combined=len(files), largest=max(pixels, default=0), pixels=sum(pixels))
+
+    # -- the job -----------------------------------------------------------------------------------
+
+    def make(self, context, job, *, threads):
+        """Combine the frames of a group, or refuse it."""
+        return combining.combine_group(self, context, job, threads=threads)
+
+    def select(self, context, group, found):
+        """Return the `ccdflow.detector.choosing.Selection` of the frames of a group.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+        found : list of (str, ccdflow.run.ledger.Record)
+            As `members` returns them.
+        """
+        return selecting.select_frames(context, found, choosing.select_members)
+
+    def recipe(self, work):
+        """Return the recipe by which the values of a pixel become one."""
+        settings = work.settings
+        return stack.CombineRecipe(
+            settings["method"],
+            settings["clip"],
+            settings["iterations"],
+            clip_by=settings["clip_by"],
+        )
+
+    def combine(self, work, image, members):
+        """Combine one image of the members.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.Work
+        image : ccdflow.frame.products.ProductImage
+        members : list of ccdflow.combine.stack.Member
+
+        Returns
+        -------
+        ccdflow.combine.stack.Combined
+        """
+        return stack.combine(
+            members,
+            self.recipe(work),
+            noise=self.noise(work, image, members),
+            threads=work.threads,
+            memory=work.memory,
+            dtype=np.dtype(work.reduction.dtype),
+            uncertainty=work.settings["uncertainty"],
+            allow_empty=True,
+        )
+
+    def noise(self, work, image, members):
+        """Return the `ccdflow.combine.noise.NoiseModel` of the members, None where none is needed.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.Work
+        image : ccdflow.frame.products.ProductImage
+        members : list of ccdflow.combine.stack.Member
+        """
+        return None
+
+    def combined_images(self, work, found):
+        """Yield (image, HDUs of the members, what they are combined to) of each image.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.Work
+        found : list of list of ccdflow.combine.members.ProductHdu
+            Of each member.
+        """
+        for image in work.images:
+            hdus = [own[image.hdu] for own in found]
+            yield image, hdus, self.combine(work, image, [hdu.member for hdu in hdus])
+
+    def unlike(self, work, combined, image):
+        """Return the members (`choosing.LeftOut`) whose pixels show that they do not belong."""
+        return combining.unlike_frames(work, combined, image)
+
+    def measure_image(self, work, combined, image, unit):
+        """Return what the members say of each amplifier of an image, as `measure` does of one."""
+        return [self.measure(work, combined, a, unit) for a in image.amplifiers]
+
+    def measure(self, work, combined, amplifier, unit):
+        """Return what the members say of one amplifier: a dict with its name, figures, lists."""
+        raise NotImplementedError(f"{self.name}: what is measured?")
+
+    def said_of(self, work, figures):
+        """Return sentences on what is not as it should be in an amplifier."""
+        return []
+
+    def remarks(self, work, figures, *, several):
+        """Return sentences on what is not as it should be in an image.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.Work
+        figures : list of dict
+            Of each of its amplifiers, as `measure` returns them.
+        several : bool
+            Whether the master has more than one amplifier.
+        """
+        said = []
+        for each in figures:
+            name = each["amplifier"]
+            if name in work.flags:
+                said.append(f"amplifier {name} is {work.flags[name]} throughout")
+                continue
+            where = f"amplifier {name}: " if several else ""
+            said += [where + text for text in self.said_of(work, each)]
+        return said
+
+    def more_data(self, work):
+        """Return what the record of a master says beside members and figures: a dict."""
+        return {}
+
+    def say_of_group(self, work, cards):
+        """Write what was combined and how into the first header of a master."""
+        header.say_of_group(
+            cards,
+            key=work.record.key,
+            recipe=self.recipe(work),
+            members=work.files,
+            dates=work.dates,
+            left_out=work.left_out,
+        )
+
+    def say_of_image(self, cards, combined, figures, texts, unit):
+        """Write how one image came out into its header."""
+        header.say_of_image(cards, combined, figures, texts, unit)
+
+    def extensions(self, work, combined, suffix, unit):
+        """Return the HDUs that follow an image."""
+        return combining.extensions(work, combined, suffix, unit)
+
+    # -- groups ------------------------------------------------------------------------------------
+
+    def groups(self, context):
+        """Return all groups of this kind, sorted by product."""
+        return context.lookup(
+            ("groups", self.name),
+            lambda: sorted(
+                (group for group in context.groups.values() if group.kind == self.name),
+                key=lambda group: group.product,
+            ),
+        )
+
+    def groups_by_night(self, context):
+        """Return {night: groups that its page shows, sorted by product}."""
+
+        def make():
+            found = {}
+            for group in self.groups(context):
+                found.setdefault(group.shown, []).append(group)
+            return found
+
+        return context.lookup(("groups by night", self.name), make)
+
+    def night_groups(self, context, night):
+        """Return the groups that belong to a night, sorted by product."""
+        return self.groups_by_night(context).get(night, [])
+
+    def trend_groups(self, context, night):
+        """Return the groups of a night and of the nights before it, oldest first."""
+        by_night = self.groups_by_night(context)
+        nights = context.lookup(("nights of groups", self.name), lambda: sorted(by_night))
+        end = bisect_right(nights, night)
+        return [
+            group for each in nights[max(0, end - TREND_NIGHTS) : end] for group in by_night[each]
+        ]
+
+    def elsewhere(self, context, night):
+        """Return the other nights, sorted, whose pages show groups with members of this night."""
+
+        def make():
+            found = {}
+            for group in self.groups(context):
+                for each in group.nights[:-1]:
+                    found.setdefault(each, set()).add(group.shown)
+            return found
+
+        return sorted(context.lookup(("groups elsewhere", self.name), make).get(night, ()))
+
+    def make_groups(self, context):
+        """Return {product: Group} of the frames that were or are to be reduced."""
+        return grouping.groups_of(self, context)
+
+    def split(self, context, rows):
+        """Yield parts of frames that agree in all that is written, and what each has in common.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        rows : list of ccdflow.run.rawframes.rows.Row
+
+        Yields
+        ------
+        shared : tuple of (str, str)
+        rows : list of ccdflow.run.rawframes.rows.Row
+        """
+        yield (), rows
+
+    def name_part(self, name, value):
+        """Return what the name of a product says of something that its members share."""
+        return f"{name[0]}{value}" if name in ("gain", "exptime") else value
+
+    # -- lines, sections, flags --------------------------------------------------------------------
+
+    def flags(self, context, records):
+        """Yield the copies among the frames, and those that are not in the master."""
+        rows = context.store.rows
+        own = [row for row in rows.values() if row.facts["type"] == self.type]
+        for file, other in copies(own).items():
+            if rows[file].status == OK:
+                yield reduced(file), f"the same frame as {other}: combined once"
+        # A master that is not asked for any more tells nothing, nor of a frame set aside since.
+        for record in records if self.configuration(context)["enabled"] else ():
+            for file, text, *_ in record.data.get("left_out", ()):
+                if file in rows and rows[file].status == OK:
+                    yield reduced(file), f"left out of its {self.one}: {text}"
+
+    def closing(self, context, records):
+        """Return the lines on masters that were not made, or not of all frames."""
+        if not self.configuration(context)["enabled"]:
+            return []
+        made = [record for record in records if record.status == ledger.MADE]
+        lines = [
+            f"no {self.one}: {record.product}: {record.reason}"
+            for record in records
+            if record.status == ledger.REFUSED
+        ]
+        lines += [
+            f"{self.one}: {record.product}: {text}"
+            for record in made
+            for text in record.data.get("remarks", ())
+        ]
+        outs = [
+            f"left out of its {self.one}: {file}: {text}"
+            for record in made
+            for file, text, *_ in record.data.get("left_out", ())
+        ]
+        lines += outs[:_MOST_LEFT_OUT]
+        if len(outs) > _MOST_LEFT_OUT:
+            lines.append(f"... and {len(outs) - _MOST_LEFT_OUT} more, see {self.table}")
+        return lines
+
+    def shown(self, context, night):
+        """Return the masters of a night, and those whose figures its page shows beside them."""
+        groups = [*self.night_groups(context, night), *self.trend_groups(context, night)]
+        return list(dict.fromkeys(group.product for group in groups))
+
+    def lines(self, context, groups):
+        """Return [[product, key]] of some groups, for the basis of what shows them."""
+        lines = []
+        for group in groups:
+            record = context.outcome(group.product)
+            if record is not None:
+                key = context.planned(
+                    group.product, lambda group=group: digest(self.group_basis(context, group))
+                )
+                failed = ["failed", record.reason] if record.status == ledger.FAILED else []
+                memory = self._for_want_of_memory(context, record)
+                lines.append([group.product, key, *memory, *failed])
+        return lines
+
+    def _for_want_of_memory(self, context, record):
+        """Return ['memory'] for a master that was refused, or will be, for want of it, else [].
+
+        How much is allowed is no part of its key, and yet what shows the group has to be made again
+        when it is made after all.
+        """
+        if record.status != ledger.REFUSED or "memory" not in record.data:
+            return []
+        is_tried = context.will_be_made(record.product)
+        will_do = is_tried and self.memory(context) >= record.data.get("enough", 0)
+        return [] if will_do else ["memory"]
+
+
+def masters_carried(context, group):
+    """Return the groups of all masters that a group or frame may take, and of those in them."""
+    found = []
+    for step in group.steps:
+        for use in step.uses:
+            if use.product in context.groups:
+                found.append(context.groups[use.product])
+    return found

@@ -1,0 +1,126 @@
+"""Which frames of a group are combined, by the figures that were recorded of each of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ccdflow.detector import choosing, frame_figures
+
+
+def select_frames(context, found, choose):
+    """Decide which frames of a group to combine.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    found : list of (str, ccdflow.run.ledger.Record)
+        As `ccdflow.kinds.masters.master.MasterKind.members` returns them.
+    choose : callable
+        Takes the `FrameStatistics` of one amplifier in all frames and returns a `Selection`, as
+        `ccdflow.detector.choosing.select_members` does.
+
+    Returns
+    -------
+    ccdflow.detector.choosing.Selection
+    """
+    if nothing := none_usable(context, found):
+        return nothing
+    flags = [record.data.get("flags", {}) for _, record in found]
+    if not any(flags):
+        return select([record.data.get("statistics") or [] for _, record in found], choose)
+    # A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
+    common = set.intersection(*map(set, flags))
+    left_out = {
+        index: choosing.LeftOut(
+            index, "flag", math.nan, math.nan, f"its amplifier {name} is {flag} throughout"
+        )
+        for index, each in enumerate(flags)
+        for name, flag in each.items()
+        if name not in common
+    }
+    good = [index for index in range(len(found)) if index not in left_out]
+    statistics = [found[index][1].data.get("statistics") or [] for index in good]
+    selection = select([[e for e in s if e["amplifier"] not in common] for s in statistics], choose)
+    return among(selection, good, left_out.values())
+
+
+def among(selection, places, left_out):
+    """Return a selection of some frames as one of all.
+
+    Parameters
+    ----------
+    selection : ccdflow.detector.choosing.Selection
+    places : list of int
+        Which of all frames those are.
+    left_out : iterable of ccdflow.detector.choosing.LeftOut
+        The others.
+    """
+    own = (replace(out, index=places[out.index]) for out in selection.left_out)
+    return replace(
+        selection,
+        kept=tuple(places[index] for index in selection.kept),
+        left_out=tuple(sorted((*left_out, *own), key=lambda out: out.index)),
+    )
+
+
+def none_usable(context, found):
+    """Return the `choosing.Selection` of no frame where none has an amplifier with signal, or None.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    found : list of (str, ccdflow.run.ledger.Record)
+        As for `select_frames`.
+    """
+    flags = [record.data.get("flags", {}) for _, record in found]
+    if not flags or not all(flags):
+        return None
+    row = context.row_of(found[0][1].product)
+    names = {amplifier.name for amplifier in context.store.geometry(row.geometry).amplifiers}
+    if set.intersection(*map(set, flags)) != names:
+        return None
+    words = " or ".join(sorted({word for each in flags for word in each.values()}))
+    return choosing.Selection((), (), False, f"all of them are {words} throughout")
+
+
+def select(statistics, choose=choosing.select_members):
+    """Decide which frames to combine; one that is odd in any of its amplifiers is not.
+
+    Parameters
+    ----------
+    statistics : list of list of dict
+        For each frame the figures of each of its amplifiers, as the record of the frame has them;
+        empty where the frames are too small to have any.
+    choose : callable, optional
+        As for `select_frames`.
+
+    Returns
+    -------
+    ccdflow.detector.choosing.Selection
+    """
+    count = len(statistics)
+    by_name = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
+    names = [name for name in (by_name or [{}])[0] if all(name in frame for frame in by_name)]
+    if count < 2 or not names:
+        return choosing.Selection(tuple(range(count)), (), True, "")
+    left_out, reasons = {}, []
+    for name in names:
+        selection = choose([as_statistics(frame[name]) for frame in by_name])
+        where = f"amplifier {name}: " if len(names) > 1 else ""
+        for out in selection.left_out:
+            left_out.setdefault(out.index, replace(out, text=f"{where}{out.text}"))
+        if not selection.agrees:
+            reasons.append(f"{where}{selection.reason}")
+    return choosing.Selection(
+        tuple(index for index in range(count) if index not in left_out),
+        tuple(left_out[index] for index in sorted(left_out)),
+        not reasons,
+        "; ".join(reasons),
+    )
+
+
+def as_statistics(entry):
+    """Return the figures of an amplifier as the record of a frame has them."""
+    figures = {name: value for name, value in entry.items() if name != "amplifier"}
+    return frame_figures.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})

@@ -1,0 +1,1 @@
+"""Which masters belong to a frame, and why."""

@@ -1,0 +1,143 @@
+"""Masters, frames and choices in words: which criterion failed, what there is, why one lost."""
+
+from __future__ import annotations
+
+import math
+
+STRETCHED = 1.01
+"""A dark that has to be scaled up by less is as good as one that is scaled down."""
+
+
+def lag_words(lag):
+    """Return how many nights before or after the frame's a master was taken.
+
+    >>> lag_words(1.0), lag_words(-57.0), lag_words(float("nan"))
+    ('1 night before', '57 nights later', 'of another night without a date')
+    """
+    if math.isnan(lag):
+        return "of another night without a date"
+    count = abs(int(lag))
+    return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
+
+
+EPOCH = "epoch"
+"""The name in a setup of the night from which on a camera is another one."""
+
+# What of a setup is too long to be named.
+UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
+
+
+def differences(theirs, ours):
+    """Return (name, their value, our value) of everything in which two setups differ."""
+    mine, yours = dict(ours), dict(theirs)
+    return [
+        (name, yours.get(name, ""), mine.get(name, ""))
+        for name in {**mine, **yours}
+        if yours.get(name, "") != mine.get(name, "")
+    ]
+
+
+def why_lost(best, other, rules):
+    """Return why one candidate goes before another, in a few words.
+
+    Parameters
+    ----------
+    best, other : Candidate or ccdflow.run.job.Use
+        Both have ``lag``, ``scale`` and ``variance``; the first one is taken.
+    rules : ccdflow.kinds.matching.rule.Rules
+
+    Returns
+    -------
+    str
+    """
+    if getattr(other, "cut", "") and not getattr(best, "cut", ""):
+        return "of a larger window"
+    if other.scale > STRETCHED >= best.scale:
+        return f"would be scaled up {other.scale:.3g} times"
+    if rules.direction != "nearest" and _is_later(other):
+        if not _is_later(best):
+            return "of a later night"
+        if other.lag < best.lag:
+            return "further away in time"
+    if rules.same_night and best.lag == 0 and other.lag != 0:
+        return "not of the own night"
+    if best.scale == 1 != other.scale:
+        return f"would be scaled by {other.scale:.3g}"
+    if other.lag is None is not best.lag:
+        return "of a night without a date"
+    if other.variance > best.variance:
+        return f"adds {other.variance / best.variance:.3g} times the variance"
+    return "as good, and further away in time"
+
+
+def _is_later(use):
+    return use.lag is not None and use.lag < 0
+
+
+def distance(about, frame):
+    """Return in how many criteria a master and a frame differ."""
+    return len(differences(about.setup, frame.setup))
+
+
+def how(about, frame):
+    """Return in words in which criteria another setup differs from a frame's."""
+    return ", ".join(_how(*each) for each in differences(about.setup, frame.setup))
+
+
+def _how(name, theirs, ours):
+    if name in UNSAID:
+        return f"another {UNSAID[name]}"
+    if name == EPOCH:
+        return f"epoch {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
+    if " " in name:
+        # A card in which all masters agree: they have none of it in their setup.
+        return f"{name} instead of {ours or theirs}"
+    return f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
+
+
+def _in_epoch(epoch, other):
+    return f"from {epoch} on" if epoch else f"before {other}"
+
+
+def setup_words(setup):
+    """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
+    return " ".join(_said(name, value) for name, value in setup if value and name not in UNSAID)
+
+
+def _said(name, value):
+    if name == EPOCH:
+        return f"from {value} on"
+    if name == "ccdsum":
+        return "x".join(value.split())
+    return f"g{value}" if name == "gain" and value[0].isdigit() else value
+
+
+def wanted_words(kind, frame):
+    """Return which master of a kind a frame wants."""
+    words = setup_words(frame.setup)
+    if kind == "flat":
+        return f"in {frame.filter or 'an unnamed filter'} of {words}"
+    if kind == "dark":
+        seconds = "unknown exposure" if frame.exptime is None else f"{frame.exptime:.4g} s"
+        return f"for {seconds} of {words}"
+    return f"of {words}"
+
+
+def words_of(master, kind):
+    """Return what tells a master from others: ``300 s at -20 C (3, 2016-03-13)``."""
+    about = master.about
+    what = {"flat": about.filter or "unnamed filter", "dark": f"{about.exptime or 0:g} s"}.get(
+        kind, ""
+    )
+    if kind == "dark":
+        degrees = about.set_temperature
+        degrees = about.temperature if degrees is None else degrees
+        what += "" if degrees is None else f" at {degrees:g} C"
+    return f"{what} ({master.frames}, {about.night})".strip()
+
+
+def some_masters(masters, kind, most=6):
+    """Return the first of some masters in words, and how many more there are."""
+    words = [words_of(master, kind) for master in masters]
+    rest = len(words) - most
+    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,181 @@
+"""Which master calibrates a frame, and why: a pure function of the inventory and the profiles.
+
+Nothing here opens a file. What is known of a master before it is made (its night, its frames, their
+exposure and temperature) predicts the variance that it adds to a frame; the master that adds the
+least is taken. The choice therefore depends on the archive alone, and not on the order of runs.
+docs/calibration.md gives the rule in the user's words.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching.candidates import (
+    BIAS,
+    DARK,
+    FLAT,
+    MOST_CANDIDATES,
+    Candidate,
+    Choice,
+    DetectorNoise,
+    OfferedMaster,
+    Rules,
+    ToCalibrate,
+)  # fmt: skip
+from ccdflow.kinds.matching.ranking import (
+    day_of,
+    degrees_apart,
+    is_same_exposure,
+    question,
+    ranked,
+    rescaled,
+    shelf_of,
+    temperatures_apart,
+)  # fmt: skip
+
+__all__ = [
+    "BIAS", "DARK", "FLAT", "MOST_CANDIDATES", "Candidate", "Choice", "DetectorNoise", "Masters",
+    "OfferedMaster", "Rules", "ToCalibrate",
+    "day_of", "degrees_apart", "is_same_exposure", "temperatures_apart",
+]  # fmt: skip
+
+
+class Masters:
+    """The masters of an archive, to be asked which of them a frame takes.
+
+    Parameters
+    ----------
+    masters : iterable of OfferedMaster
+    rules : Rules, optional
+    noise : callable, optional
+        Takes a setup and returns its `DetectorNoise`.
+    """
+
+    def __init__(self, masters, rules=None, noise=None):
+        self.rules = rules or Rules()
+        self._noise = noise or (lambda setup: DetectorNoise())
+        self._by_kind = defaultdict(list)
+        shelves = defaultdict(list)
+        for master in sorted(masters, key=lambda master: master.product):
+            self._by_kind[master.kind].append(master)
+            shelves[_shelf_name(master.kind, master.about)].append(master)
+        self._shelves = {name: shelf_of(found) for name, found in shelves.items()}
+        self._answers = {}
+
+    def choose(self, kind, frame):
+        """Return the `Choice` of masters of a kind for a frame.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : ToCalibrate
+
+        Returns
+        -------
+        Choice
+        """
+        if kind == DARK and not _needs_dark(frame, self._noise(frame.setup)):
+            return Choice(kind, needed=False)
+        shelf = self._shelves.get(_shelf_name(kind, frame))
+        asked, seconds = question(shelf, kind, frame, self.rules)
+        if asked not in self._answers:
+            self._answers[asked] = self._choose(shelf, kind, frame, seconds)
+        choice = self._answers[asked]
+        if seconds == frame.exptime or all(each.scale == 1 for each in choice.candidates):
+            return choice
+        asked = (*asked, frame.exptime)
+        if asked not in self._answers:
+            found = tuple(rescaled(each, frame.exptime) for each in choice.candidates)
+            self._answers[asked] = replace(choice, candidates=found)
+        return self._answers[asked]
+
+    def _choose(self, shelf, kind, frame, seconds):
+        noise = self._noise(frame.setup)
+        found = () if shelf is None else ranked(shelf, kind, frame, noise, self.rules, seconds)
+        missing = "" if found else self._why_none(kind, replace(frame, exptime=seconds))
+        return Choice(kind, found, missing=missing)
+
+    # -- refusals, in words ------------------------------------------------------------------------
+
+    def passed_over(self, kind, frame, nights):
+        """Return the masters of some nights that a frame may not take, and why.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : ToCalibrate
+        nights : set of str
+
+        Returns
+        -------
+        list of (Master, str)
+        """
+        found = []
+        for master in self._by_kind[kind]:
+            if master.about.night in nights and (why := self.why_not(kind, frame, master)):
+                found.append((master, why))
+        return found
+
+    def why_not(self, kind, frame, master):
+        """Return in a few words which criterion a master does not meet; '' if it meets all."""
+        about = master.about
+        if about.setup != frame.setup:
+            return match_words.how(about, frame)
+        if kind == FLAT and about.filter != frame.filter:
+            return "other filter"
+        if kind != DARK:
+            return ""
+        off = temperatures_apart(about, frame)
+        if off is not None and abs(off) > self.rules.temperature_tolerance:
+            return f"{abs(off):.3g} C {'warmer' if off > 0 else 'colder'}"
+        if frame.exptime is None or not about.exptime:
+            return "an exposure is unknown"
+        scale = frame.exptime / about.exptime
+        is_exact = is_same_exposure(about.exptime, frame.exptime)
+        if scale > self.rules.scale_up and not is_exact:
+            return f"would be scaled up {scale:.2g} times"
+        return ""
+
+    def _why_none(self, kind, frame):
+        """Return which criterion no master meets, and the masters that come nearest."""
+        wanted = match_words.wanted_words(kind, frame)
+        if not self._by_kind[kind]:
+            return f"no {kind} {wanted}: there is none at all"
+        same = [m for m in self._by_kind[kind] if m.about.setup == frame.setup]
+        others = [m for m in self._by_kind[kind] if m.about.setup != frame.setup]
+        if kind == FLAT and any(m.about.filter == frame.filter for m in others):
+            others = [m for m in others if m.about.filter == frame.filter]
+        parts = [self._what_there_is(kind, same)] if same else []
+        if others and (kind == FLAT or not same):
+            nearest = min(others, key=lambda m: (match_words.distance(m.about, frame), m.product))
+            words, how = match_words.words_of(nearest, kind), match_words.how(nearest.about, frame)
+            parts.append(f"nearest {words} with {how}")
+        return f"no {kind} {wanted}: {'; '.join(parts)}"
+
+    def _what_there_is(self, kind, masters):
+        """Return the masters of the frame's own setup, and what a dark has to keep to."""
+        text = f"there are {match_words.some_masters(masters, kind)}"
+        if kind == DARK:
+            text += (
+                f"; allowed: scaled up {self.rules.scale_up:g} times at most, and a temperature"
+                f" within {self.rules.temperature_tolerance:g} C"
+            )
+        return text
+
+
+def _shelf_name(kind, about):
+    return kind, about.setup, about.filter if kind == FLAT else ""
+
+
+def _needs_dark(frame, noise):
+    """Tell whether a frame is long enough for its dark current to matter.
+
+    Below a tenth of the read noise the dark would add more than it takes away.
+    """
+    if frame.exptime is not None and frame.exptime <= 0:
+        return False
+    if not noise.dark_rate or frame.exptime is None:
+        return True
+    return frame.exptime * noise.dark_rate >= noise.read_noise / 10

@@ -1,0 +1,179 @@
+"""Masters of a larger window: where a frame lies on its chip, and in which master it lies whole.
+
+Header values of the inventory alone: sections on the chip (CCDSEC or DETSEC), and the amplifiers'
+geometry. `ccdflow.calibrate.cutting` compares what comes of it with the products' own cards.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from astropy.io import fits
+
+from ccdflow.calibrate.cutting import region_in
+from ccdflow.errors import FrameError
+from ccdflow.frame.placement import detector_section
+from ccdflow.frame.products import product_images
+from ccdflow.kinds.matching.candidates import BIAS
+
+_CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
+# What says where a window lies: two windows of one chip differ in it.
+_PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
+_OF_WINDOW = ("size", "window", "part", "layout")
+_SAME_GAIN = 1e-3
+
+
+@dataclass(frozen=True)
+class WindowPlace:
+    """Where the frames of a window lie on their chip.
+
+    Attributes
+    ----------
+    sections : dict of str to str
+        CCDSEC and DETSEC of the reduced frames, as far as there are any.
+    shape : (int, int)
+        (ny, nx) of the reduced frames.
+    amplifiers : tuple of ccdflow.camera.geometry.Amplifier
+    is_level_out : bool
+        Whether the overscan level is subtracted.
+    """
+
+    sections: dict
+    shape: tuple
+    amplifiers: tuple
+    is_level_out: bool
+
+
+def place_of(context, row):
+    """Return the `WindowPlace` of a frame; None where no card tells it.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+    """
+    facts = row.facts
+    known = (row.geometry, row.recipe, facts["part"], facts["datasec"], facts["trimsec"])
+    return context.lookup(("place", *known), lambda: _place(context, row))
+
+
+def _place(context, row):
+    cards = dict(_CARD.findall(row.facts["part"]))
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    images = product_images(geometry, recipe)
+    if not cards or len(images) != 1 or not recipe.trim or images[0].raw_hdu is None:
+        return None
+    (image,) = images
+    shape = dict(geometry.raw_shapes)[image.raw_hdu]
+    headers = [fits.Header() for _ in range(image.raw_hdu + 1)]
+    own = {"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0], **cards}
+    for keyword, name in (("DATASEC", "datasec"), ("TRIMSEC", "trimsec")):
+        if row.facts[name]:
+            own[keyword] = row.facts[name]
+    headers[image.raw_hdu].update(own)
+    found = {name: detector_section(headers, image.amplifiers, image.shape, name) for name in cards}
+    found = {name: text for name, text in found.items() if text}
+    is_level_out = recipe.subtract and all(a.overscan for a in image.amplifiers)
+    return WindowPlace(found, image.shape, image.amplifiers, is_level_out) if found else None
+
+
+class Chips:
+    """The windows of each chip of which there are masters of a kind.
+
+    Setups are as `ccdflow.kinds.matching.association.setup_of` returns them.
+    """
+
+    def __init__(self):
+        self._windows = {}
+        self._answers = {}
+
+    def add(self, row, setup):
+        """Note the setup of a master; ``row`` is one of its members."""
+        if row.facts["part"]:
+            self._windows.setdefault(_kin_of(row, setup), {}).setdefault(setup, row)
+
+    def larger(self, context, row, setup, kind):
+        """Return [(setup, region)] of the windows in which a frame lies whole, the smallest first.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        row : ccdflow.run.rawframes.rows.Row
+            The frame.
+        setup : tuple of (str, str)
+            Of the frame.
+        kind : {'bias', 'dark', 'flat'}
+
+        Returns
+        -------
+        list of (tuple, ccdflow.camera.sections.Region)
+        """
+        if not row.facts["part"]:
+            return []
+        others = self._windows.get(_kin_of(row, setup), {})
+        if not others.keys() - {setup}:
+            return []
+        facts = row.facts
+        asked = (setup, row.geometry, facts["datasec"], facts["trimsec"])
+        if asked not in self._answers:
+            found = []
+            for other, member in others.items():
+                place = place_of(context, member)
+                region = region_of(place_of(context, row), place, kind)
+                if region is not None:
+                    found.append((place.shape[0] * place.shape[1], other, region))
+            self._answers[asked] = [each[1:] for each in sorted(found)]
+        return self._answers[asked]
+
+
+def _kin_of(row, setup):
+    """Return what frames of all windows of one chip have in common."""
+    shared = tuple(each for each in setup if each[0] not in _OF_WINDOW)
+    return shared, _PLACES.sub("", row.facts["part"]).strip(", "), row.recipe
+
+
+def region_of(own, other, kind):
+    """Return the region of a master in which the frames of a window lie; None if in none.
+
+    Parameters
+    ----------
+    own, other : WindowPlace or None
+        Of the frames, and of a master.
+    kind : {'bias', 'dark', 'flat'}
+
+    Returns
+    -------
+    ccdflow.camera.sections.Region or None
+    """
+    if own is None or other is None or own.shape == other.shape:
+        return None
+    if kind == BIAS and not (own.is_level_out and other.is_level_out):
+        # The bias level of a window may be another.
+        return None
+    for keyword, text in own.sections.items():
+        if keyword not in other.sections:
+            continue
+        try:
+            region = region_in((text, other.sections[keyword]), (own.shape, other.shape))
+        except FrameError:
+            return None
+        return region if _same_amplifiers(own, other, region) else None
+    return None
+
+
+def _same_amplifiers(own, other, region):
+    """Tell whether each amplifier of a window lies in the master's of the same name and gain."""
+    theirs = {amplifier.name: amplifier for amplifier in other.amplifiers}
+    for mine in own.amplifiers:
+        whole = theirs.get(mine.name)
+        if whole is None or not whole.place.contains(mine.place.shifted(region.y0, region.x0)):
+            return False
+        if (mine.flip_x, mine.flip_y) != (whole.flip_x, whole.flip_y):
+            return False
+        gains = mine.gain, whole.gain
+        if None in gains and gains != (None, None):
+            return False
+        if None not in gains and abs(gains[0] - gains[1]) > _SAME_GAIN * gains[1]:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Measurements of detectors: kinds/detector, shutter and trends are of it."""

@@ -1,0 +1,451 @@
+"""The measurement of a detector from the masters of a night and their members, as a job does it."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from ccdflow.detector.photons.transfer import Transfer, band_rows, measure_transfer
+from ccdflow.detector.pixels.bad_pixels import (
+    DarkFit,
+    dark_mask,
+    sample_rows,
+    strips,
+    surroundings,
+)
+from ccdflow.detector.pixels.columns import expand, flagged, sums_of
+from ccdflow.detector.pixels.history import SOURCES
+from ccdflow.detector.pixels.response import Weak, response
+from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, two_levels
+from ccdflow.frame.products import product_images
+from ccdflow.frame.readout import ROUNDING
+from ccdflow.kinds.masters.member_rows import Stack, whole_image
+from ccdflow.kinds.matching import association
+from ccdflow.maskbits import (
+    BAD_COLUMN,
+    DEAD,
+    HOT,
+    NO_DATA,
+    NOT_FINITE,
+    SATURATED,
+    UNLIT,
+    VARIES,
+)
+from ccdflow.pages.words import with_error
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+
+# Above this part of low pixels a flat has structure of its own: a spectrum, stars.
+_MOST_LOW = 0.02
+# A gain or read noise that is off by more than this part, and so many errors, is warned of.
+_OFF, _ERRORS = 0.05, 3.0
+# A saturation that is higher by this factor than the measured one is warned of.
+_FULL = 1.02
+# Adu of read noise where nobody knows it.
+_READ_NOISE = 5.0
+_UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
+
+
+@dataclass
+class FoundOfImage:
+    """What a night says of the pixels of an image.
+
+    Attributes
+    ----------
+    masks : dict of str to numpy.ndarray
+        By `ccdflow.detector.pixels.history.SOURCES`: (ny, nx), int16.
+    weak : ccdflow.detector.pixels.response.Weak or None
+        None where flats do not tell.
+    """
+
+    masks: dict
+    weak: Weak | None = None
+
+
+@dataclass(frozen=True)
+class NightFindings:
+    """What a night says of a detector.
+
+    Attributes
+    ----------
+    images : list of FoundOfImage
+    figures : list of dict
+        Of each amplifier.
+    looked : list of str
+        Out of `SOURCES`: what could tell of bad pixels.
+    remarks : list of str
+    """
+
+    images: list
+    figures: list
+    looked: list
+    remarks: list = field(default_factory=list)
+
+
+class Night:
+    """The masters of a night that one detector took in one way.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of the measurement.
+    """
+
+    def __init__(self, context, group):
+        self.context = context
+        self.group = group
+        made = {"dark": [], "flat": []}
+        for step in group.steps:
+            for use in step.uses:
+                record = context.outcome(use.product)
+                if record is not None and record.status == ledger.MADE:
+                    made[step.kind].append(record)
+        self.darks, self.flats = made["dark"], made["flat"]
+
+    @cached_property
+    def row(self):
+        """The row of one of the members: all have the same amplifiers."""
+        return self.context.row_of(reduced(self._files[0]))
+
+    @property
+    def _files(self):
+        return [f for record in (*self.darks, *self.flats) for f in record.data["members"]]
+
+    @cached_property
+    def images(self):
+        """The images that each frame has."""
+        store = self.context.store
+        return product_images(store.geometry(self.row.geometry), self.recipe)
+
+    @property
+    def recipe(self):
+        """The recipe by which the members were reduced."""
+        return self.context.store.recipe(self.row.recipe)
+
+    def place(self, amplifier):
+        """Return the region of an amplifier in an image."""
+        return amplifier.place if self.recipe.trim else amplifier.data
+
+    def bias_of(self, record):
+        """Return the record of the bias that was subtracted from the members of a master."""
+        return self._subtracted(record, "bias")
+
+    def _subtracted(self, record, kind):
+        group = self.context.groups[record.product]
+        for step in group.steps:
+            if step.kind == kind and (use := association.taken(self.context, step)):
+                return self.context.outcome(use.product)
+        return None
+
+    def _dark_rate(self, record, image, place):
+        """Return what the dark of a flat's members adds a second, (ny, nx) of a place; else 0."""
+        dark = self._subtracted(record, "dark")
+        if dark is None:
+            return np.float32(0)
+        pixels = whole_image(self.context.results / dark.product, image.hdu)[place.slices]
+        return np.nan_to_num(pixels) / np.float32(dark.data["seconds"])
+
+    def seconds(self, record):
+        """Return the exposure time of each member of a master."""
+        rows = [self.context.row_of(reduced(file)) for file in record.data["members"]]
+        return [float(row.facts["exptime"]) for row in rows]
+
+    # -- all of it ---------------------------------------------------------------------------------
+
+    def measure(self, hot_rate):
+        """Return what is `NightFindings`.
+
+        Parameters
+        ----------
+        hot_rate : float
+            Electrons a second above the median from which on a pixel is hot.
+        """
+        images, figures, remarks, looked = [], [], [], set()
+        for image in self.images:
+            found = FoundOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
+            transfers = {a.name: self._transfer(image, a) for a in image.amplifiers}
+            rates = {}
+            if self._flat_mask(image, found, remarks):
+                looked.add("flat")
+            for amplifier in image.amplifiers:
+                rate = self._dark_mask(image, amplifier, transfers, hot_rate, found.masks["dark"])
+                rates[amplifier.name] = math.nan if rate is None else rate
+                if rate is not None:
+                    looked.add("dark")
+                if self._level_mask(image, amplifier, transfers, found.masks):
+                    looked.add("levels")
+            images.append(found)
+            both = np.bitwise_or.reduce(list(found.masks.values()))
+            for amplifier in image.amplifiers:
+                own = self._figures(amplifier, transfers[amplifier.name], both)
+                figures.append(own | {"dark_rate": rates[amplifier.name]})
+                several = len(figures) > 1 or len(image.amplifiers) > 1
+                remarks += self._remarks(own, several)
+                remarks += self._of_full_well(amplifier, own, several)
+        return NightFindings(images, figures, sorted(looked), remarks)
+
+    # -- flats -------------------------------------------------------------------------------------
+
+    def read_noise(self, amplifier, record=None):
+        """Return the read noise of an amplifier, adu, its error, and whether it was measured."""
+        for master in (*self.darks, *self.flats) if record is None else (record,):
+            bias = self.bias_of(master)
+            for figures in bias.data.get("quality", ()) if bias is not None else ():
+                value, error = figures["read_noise"], figures["read_noise_error"]
+                if figures["amplifier"] == amplifier.name and value and math.isfinite(value):
+                    return value, error if math.isfinite(error) else 0.0, True
+        if amplifier.read_noise and amplifier.gain:
+            value = math.hypot(amplifier.read_noise / amplifier.gain, ROUNDING**0.5)
+            return value, 0.1 * value, False
+        return _READ_NOISE, _READ_NOISE, False
+
+    def _transfer(self, image, amplifier):
+        usable = [r for r in self.flats if self.level_is_out(r, amplifier)]
+        usable = [r for r in usable if len(r.data["members"]) > 1]
+        if not usable:
+            return Transfer()
+        noise, error, _ = self.read_noise(amplifier)
+        place = self.place(amplifier)
+        if min(place.y1 - place.y0, place.x1 - place.x0) < 16:
+            return Transfer()
+        rows = band_rows(place.y0, place.y1)
+
+        def groups():
+            for record in usable:
+                with Stack(self, record, image) as stack:
+                    values = stack.rows(rows)[:, :, place.x0 : place.x1]
+                yield self.seconds(record), values
+
+        return measure_transfer(groups(), noise, error)
+
+    def level_is_out(self, record, amplifier):
+        """Tell whether the bias level is out of the members of a master."""
+        is_subtracted = self.recipe.subtract and bool(amplifier.overscan)
+        return is_subtracted or self.bias_of(record) is not None
+
+    def _flat_mask(self, image, found, remarks):
+        """Flag what the combined flats show; return whether they could tell."""
+
+        def pairs():
+            for record in self.flats:
+                path = self.context.results / record.product
+                pixels = whole_image(path, image.hdu)
+                errors = whole_image(path, f"UNCERT{image.suffix}")
+                errors[(whole_image(path, f"MASK{image.suffix}") & _UNUSABLE) != 0] = np.inf
+                errors[~(errors > 0) | ~np.isfinite(pixels)] = np.inf
+                yield np.nan_to_num(pixels, nan=1.0), errors
+
+        if not self.flats:
+            return False
+        own = response(pairs())
+        low = np.count_nonzero(own.mask & DEAD) / own.mask.size
+        if low > _MOST_LOW:
+            remarks.append(
+                f"{100 * low:.2g} % of the pixels of its flats are lower than their neighbours:"
+                " a spectrum, or structure as fine as pixels; they tell of no bad pixels"
+            )
+            return False
+        found.masks["flat"], found.weak = own.mask, own.weak
+        return True
+
+    def _level_mask(self, image, amplifier, transfers, masks):
+        """Flag what flats of one filter and two levels show; return whether there are any.
+
+        A pixel that is hot differs between exposures, and is flagged by the darks.
+        """
+        gain = self._gain(amplifier, transfers)
+        place, has_told = self.place(amplifier), False
+        noise = gain, self.read_noise(amplifier)[0]
+        ny, nx = place.y1 - place.y0, place.x1 - place.x0
+        for record in self.flats:
+            if not math.isfinite(gain) or not self.level_is_out(record, amplifier):
+                continue
+            seconds = np.array(self.seconds(record), np.float32)[:, None, None]
+            rate = np.broadcast_to(self._dark_rate(record, image, place), (ny, nx))
+            with Stack(self, record, image) as stack:
+
+                def read(rows, stack=stack, seconds=seconds, rate=rate):
+                    values = stack.rows(rows + place.y0)[:, :, place.x0 : place.x1]
+                    return values - seconds * rate[rows]
+
+                levels = np.nanmedian(read(sample_rows(ny)), axis=(1, 2))
+                groups = two_levels(levels)
+                if groups is None:
+                    continue
+                parts = [
+                    average_levels(read(np.arange(part.start, part.stop)), levels, groups, noise)
+                    for part in strips((ny, nx))
+                ]
+            found = nonlinear_mask(np.concatenate(parts, axis=1))
+            found[masks["dark"][place.slices] & HOT != 0] = 0
+            masks["levels"][place.slices] |= found
+            has_told = True
+        return has_told
+
+    @staticmethod
+    def _gain(amplifier, transfers):
+        """Return the gain of an amplifier, or the measured one; NaN where there is none."""
+        return amplifier.gain or transfers[amplifier.name].gain
+
+    # -- darks -------------------------------------------------------------------------------------
+
+    def _dark_mask(self, image, amplifier, transfers, hot_rate, mask):
+        """Flag what the darks show of an amplifier; return its rate, None where they tell none."""
+        records = self._of_one_temperature()
+        if not records:
+            return None
+        gain = self._gain(amplifier, transfers)
+        gain = gain if math.isfinite(gain) else 1.0
+        place = self.place(amplifier)
+        if len({round(r.data["seconds"], 3) for r in records}) < 2:
+            return self._hot_only(image, place, records[0], gain, hot_rate, mask)
+        noise = self.read_noise(amplifier)[0] * gain
+        times = [t for record in records for t in [record.data["seconds"]] * _count(record)]
+        with ExitStack() as open_:
+            stacks = [open_.enter_context(Stack(self, r, image)) for r in records]
+
+            def read(rows):
+                parts = [stack.rows(rows)[:, :, place.x0 : place.x1] for stack in stacks]
+                values = np.concatenate(parts)
+                values *= np.float32(gain)
+                return values
+
+            shape = place.y1 - place.y0, place.x1 - place.x0
+            fit = DarkFit(read(sample_rows(shape[0]) + place.y0), times, noise, drop_hits=True)
+            sums = []
+            for part in strips(shape):
+                lines = fit.lines(read(np.arange(part.start, part.stop) + place.y0))
+                rows = slice(part.start + place.y0, part.stop + place.y0)
+                mask[rows, place.x0 : place.x1] |= dark_mask(
+                    lines, hot=hot_rate, level=fit.rate, scales=fit.scales
+                )
+                sigma = (lines.rate - fit.rate) / (lines.rate_error * fit.scales[0])
+                sums.append(sums_of(np.nan_to_num(sigma, nan=0.0).astype(np.float32)))
+        self._flag_columns(mask, place, np.concatenate(sums))
+        return fit.rate
+
+    def _of_one_temperature(self):
+        """Return the darks of the temperature that has most exposures, shortest first."""
+        found = {}
+        for record in self.darks:
+            shared = dict(self.context.groups[record.product].shared)
+            found.setdefault(shared.get("temperature", ""), []).append(record)
+        best = max(found.values(), key=len, default=[])
+        return sorted(best, key=lambda record: record.data["seconds"])
+
+    def _hot_only(self, image, place, record, gain, hot_rate, mask):
+        """Flag pixels that are hot in the one combined dark that there is."""
+        path, seconds = self.context.results / record.product, record.data["seconds"]
+        part = place.slices
+        factor = np.float32(gain / seconds)
+        rate = whole_image(path, image.hdu)[part] * factor
+        error = whole_image(path, f"UNCERT{image.suffix}")[part] * factor
+        level = float(np.nanmedian(rate))
+        usual = float(np.nanmedian(error))
+        with np.errstate(invalid="ignore"):
+            above = rate - surroundings(rate, level)
+            hot = above > np.maximum(hot_rate, 5 * np.fmax(error, usual))
+        mask[part][hot | ~np.isfinite(rate)] |= HOT
+        sigma = np.nan_to_num((rate - level) / usual, nan=0.0).astype(np.float32)
+        self._flag_columns(mask, place, sums_of(sigma))
+        return level
+
+    @staticmethod
+    def _flag_columns(mask, place, sums):
+        columns = expand(flagged(sums), place.y1 - place.y0)
+        mask[place.slices][columns] |= BAD_COLUMN
+
+    # -- what is said of them ----------------------------------------------------------------------
+
+    def _figures(self, amplifier, transfer, mask):
+        """Return the figures of an amplifier, by them and the bits of all its bad pixels."""
+        noise, error, is_measured = self.read_noise(amplifier)
+        both = mask[self.place(amplifier).slices]
+        gain = transfer.gain if math.isfinite(transfer.gain) else amplifier.gain or math.nan
+        facts = self.row.facts
+        return {
+            "amplifier": amplifier.name,
+            "flats": transfer.frames,
+            "level": transfer.level,
+            "gain": transfer.gain,
+            "gain_error": transfer.gain_error,
+            "gain_used": amplifier.gain or math.nan,
+            "gain_header": _number(facts["gain"]),
+            "read_noise": noise * gain if is_measured else math.nan,
+            "read_noise_error": _error_of(noise, error, transfer) if is_measured else math.nan,
+            "read_noise_used": amplifier.read_noise or math.nan,
+            "read_noise_header": _number(facts["rdnoise"]),
+            "departure": transfer.departure,
+            "departure_error": transfer.departure_error,
+            "full_well": transfer.full_well,
+            "hot": int(np.count_nonzero(both & HOT)),
+            "varies": int(np.count_nonzero(both & VARIES)),
+            "low": int(np.count_nonzero(both & DEAD)),
+            "columns": int(np.count_nonzero(both & BAD_COLUMN)),
+        }
+
+    def _of_full_well(self, amplifier, figures, several):
+        """Return a sentence on pixels that are full where nobody says so, as a list."""
+        well, known = figures["full_well"], amplifier.saturation
+        levels = self.context.outcome(reduced(self._files[0])).data["levels"]
+        if not math.isfinite(well) or amplifier.name not in levels:
+            return []
+        raw = well + levels[amplifier.name]
+        if known is not None and known < _FULL * raw:
+            return []
+        where = f"amplifier {figures['amplifier']}: " if several else ""
+        says = (
+            "neither profile nor header has a saturation, and calibrated frames get bit 1 there"
+            if known is None
+            else f"profile or header say {known:g}"
+        )
+        return [f"{where}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]
+
+    def _remarks(self, figures, several):
+        """Return sentences on gain and read noise that are not what header or profile say."""
+        where = f"amplifier {figures['amplifier']}: " if several else ""
+        found = []
+        for name, unit in (("gain", "electrons per adu"), ("read_noise", "electrons")):
+            value, error = figures[name], figures[f"{name}_error"]
+            if not (math.isfinite(value) and math.isfinite(error)):
+                continue
+            used = figures[f"{name}_used"]
+            claims = [("in use", used)]
+            header = figures[f"{name}_header"]
+            if not math.isfinite(used) or abs(header - used) > 1e-3 * abs(used):
+                claims.append(("the header's", header))
+            words = name.replace("_", " ")
+            for who, claim in claims:
+                off = abs(value - claim)
+                if math.isfinite(claim) and off > max(_OFF * value, _ERRORS * error):
+                    found.append(
+                        f"{where}{words} {with_error(value, error)} {unit} is"
+                        f" measured, {claim:g} is {who}"
+                    )
+            if name == "gain" and not math.isfinite(used):
+                found.append(
+                    f"{where}neither profile nor header has a gain: the measured"
+                    f" {with_error(value, error)} electrons per adu is used"
+                )
+        return found
+
+
+def _error_of(noise, error, transfer):
+    """Return the error of a read noise in electrons."""
+    if not math.isfinite(transfer.gain):
+        return math.nan
+    return math.hypot(error * transfer.gain, noise * transfer.gain_error)
+
+
+def _number(value):
+    is_number = isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return float(value) if is_number else math.nan
+
+
+def _count(record):
+    return len(record.data["members"])

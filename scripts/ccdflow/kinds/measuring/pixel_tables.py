@@ -1,0 +1,200 @@
+"""Images and tables of what is known of pixels as FITS files, written and read."""
+
+from __future__ import annotations
+
+import io
+import threading
+from functools import lru_cache
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.calibrate.extras import sparse
+from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
+from ccdflow.detector.pixels.response import Weak
+from ccdflow.files import whole
+from ccdflow.files.headertext import card_text, printable
+from ccdflow.run import ledger
+
+TABLE, WEAK = "PIXELS", "WEAK"
+# Card of the first HDU: part of the noise of an image's flats that is that of the night.
+_OWN = "FLATOWN"
+
+
+def write_hdus(context, record, cards, images=(), **tables):
+    """Write images, and behind them tables of pixels; return the record.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    record : ccdflow.run.ledger.Record
+    cards : list of (str, object, str)
+        Of the primary HDU.
+    images : sequence of (str, numpy.ndarray)
+        Name and pixels, (ny, nx) each.
+    **tables : list of astropy.io.fits.Column
+        By the names of their HDUs.
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
+    primary = fits.PrimaryHDU()
+    primary.header["CCDFKEY"] = (record.key, "what this product depends on")
+    for keyword, value, comment in cards:
+        value = printable(value) if isinstance(value, str) else value
+        primary.header.extend(fits.Header.fromstring(card_text(keyword, value, comment)))
+    hdus = fits.HDUList([primary])
+    hdus += [fits.ImageHDU(pixels, name=name) for name, pixels in images]
+    hdus += [fits.BinTableHDU.from_columns(each, name=name) for name, each in tables.items()]
+    for hdu in hdus:
+        # No card says when a product was made: the same pixels become the same bytes.
+        hdu.add_checksum(when="by ccdflow")
+    content = io.BytesIO()
+    hdus.writeto(content)
+    target = context.results / record.product
+    whole.write_hdus(target, [content.getvalue()])
+    return ledger.Record(
+        record.product,
+        record.kind,
+        record.key,
+        stamp=ledger.stamp_of(target),
+        content=ledger.content_of(target),
+        basis=record.basis,
+        data=record.data,
+    )
+
+
+def columns_of(found):
+    """Return the columns of the bad pixels of a night.
+
+    Parameters
+    ----------
+    found : list of ccdflow.kinds.measuring.detecting.OfImage
+        One for each image.
+    """
+    parts = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
+    for number, one in enumerate(found):
+        y, x = np.nonzero(np.bitwise_or.reduce(list(one.masks.values())))
+        parts["IMAGE"].append(np.full(y.size, number, np.int16))
+        parts["X"].append(x + 1)
+        parts["Y"].append(y + 1)
+        for source in SOURCES:
+            parts[source.upper()].append(one.masks[source][y, x])
+    formats = {"IMAGE": "I", "X": "J", "Y": "J"} | {name.upper(): "I" for name in SOURCES}
+    return _columns(parts, formats)
+
+
+def weak_columns_of(found):
+    """Return the columns of the pixels of a night that are low, whether or not enough to be bad.
+
+    Parameters
+    ----------
+    found : list of ccdflow.kinds.measuring.detecting.OfImage
+    """
+    parts = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
+    for number, one in enumerate(found):
+        if one.weak is None:
+            continue
+        y, x = np.divmod(one.weak.index, one.masks["flat"].shape[1])
+        parts["IMAGE"].append(np.full(y.size, number, np.int16))
+        parts["X"].append(x + 1)
+        parts["Y"].append(y + 1)
+        parts["SIGMA"].append(one.weak.sigma)
+    return _columns(parts, {"IMAGE": "I", "X": "J", "Y": "J", "SIGMA": "E"})
+
+
+def weak_cards_of(found):
+    """Return the cards that tell how the weak pixels of each image are judged."""
+    return [
+        (f"{_OWN}{number}", one.weak.own, "part of the variance that is the night's own")
+        for number, one in enumerate(found)
+        if one.weak is not None
+    ]
+
+
+def _columns(parts, formats):
+    return [
+        fits.Column(name, formats[name], array=np.concatenate([np.empty(0, np.int16), *arrays]))
+        for name, arrays in parts.items()
+    ]
+
+
+def read_seen(path, night, looked, shapes, *, weak=False):
+    """Return the `NightBadPixels` of each image from the tables of a night.
+
+    Parameters
+    ----------
+    path : path-like
+    night : str
+    looked : iterable of str
+    shapes : sequence of (int, int)
+        (ny, nx) of each image.
+    weak : bool
+        Whether to read the pixels that are a little low as well.
+    """
+    with fits.open(path, memmap=False) as hdus:
+        values = _arrays(hdus[TABLE])
+        low = _arrays(hdus[WEAK]) if weak else {}
+        names = {number: f"{_OWN}{number}" for number in range(len(shapes)) if weak}
+        cards = hdus[0].header
+        shares = {number: cards[name] for number, name in names.items() if name in cards}
+    found = []
+    for number, (_, nx) in enumerate(shapes):
+        index, own = _places(values, number, nx)
+        bits = {name: values[name.upper()][own].astype(np.int16) for name in SOURCES}
+        faint = None
+        if number in shares:
+            where, which = _places(low, number, nx)
+            faint = Weak(where, low["SIGMA"][which], shares[number])
+        found.append(NightBadPixels(night, frozenset(looked), index, bits, faint))
+    return found
+
+
+def _arrays(hdu):
+    return {name: np.asarray(hdu.data[name]) for name in hdu.data.names}
+
+
+def _places(table, number, nx):
+    """Return the places of an image's pixels, and which lines of a table they are."""
+    own = table["IMAGE"] == number
+    return (table["Y"][own] - 1).astype(np.int64) * nx + table["X"][own] - 1, own
+
+
+_LOCK = threading.Lock()
+
+
+def masks_of(context, records, shapes, share):
+    """Return the sparse mask of each image from the measurements of some nights.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    records : sequence of ccdflow.run.ledger.Record
+        Of `ccdflow.kinds.detector`, by night.
+    shapes : sequence of (int, int)
+    share : float
+
+    Returns
+    -------
+    tuple of ccdflow.calibrate.bits.Sparse
+    """
+    nights = tuple(
+        (str(context.results / r.product), r.key, r.data["night"], tuple(r.data["looked"]))
+        for r in records
+    )
+    # The frames of a night share one.
+    with _LOCK:
+        return _masks(nights, tuple(shapes), share)
+
+
+@lru_cache(maxsize=4)
+def _masks(nights, shapes, share):
+    seen = [read_seen(path, night, looked, shapes, weak=True) for path, _, night, looked in nights]
+    found = []
+    for number, shape in enumerate(shapes):
+        history = combine_nights([images[number] for images in seen], share=share)
+        row, column = np.divmod(history.index, shape[1])
+        pixels = {"row": row, "column": column, "bits": history.bits}
+        found.append(sparse({k: v[history.bits != 0] for k, v in pixels.items()}, shape))
+    return tuple(found)

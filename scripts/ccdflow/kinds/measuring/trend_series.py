@@ -1,0 +1,174 @@
+"""The figures of detectors over the nights, read from the records of biases and measurements."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from ccdflow.detector.trends import TRENDS
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.dark import rounded
+from ccdflow.kinds.detector import DETECTOR
+from ccdflow.kinds.matching.rule import day_of
+from ccdflow.run import ledger
+
+_OF_BIASES, _OF_MEASUREMENTS = ("level", "read_noise"), ("gain", "dark_rate", "hot")
+
+
+@dataclass(frozen=True)
+class FigureSeries:
+    """A figure of one amplifier over the nights, the camera used in one way.
+
+    Attributes
+    ----------
+    camera, setup, amplifier, figure : str
+    points : dict of str to (float, float, float)
+        By night: the value, its error, the read noise; NaN where one is not known.
+    """
+
+    camera: str
+    setup: str
+    amplifier: str
+    figure: str
+    points: dict = field(default_factory=dict)
+
+    @property
+    def key(self):
+        """What series are sorted by."""
+        return self.camera, self.setup, self.amplifier, self.figure
+
+    @property
+    def name(self):
+        """Amplifier and setup in words."""
+        return " ".join(filter(None, (self.amplifier, self.setup)))
+
+    def events(self, epochs=()):
+        """Return [(nights, Event)] of its steps, each epoch on its own.
+
+        Parameters
+        ----------
+        epochs : sequence of str
+            Nights with which the camera's epochs begin.
+
+        Returns
+        -------
+        list of (list of str, ccdflow.detector.trends.Event)
+            The nights of the epoch, which the event's indices are of.
+        """
+        (trend,) = (each for each in TRENDS if each.name == self.figure)
+        parts = {}
+        for night in sorted(self.points):
+            epoch = max((each for each in epochs if each <= night), default="")
+            parts.setdefault(epoch, []).append(night)
+        found = []
+        for nights in parts.values():
+            values, errors, noises = zip(*(self.points[night] for night in nights), strict=True)
+            days = [day_of(night) for night in nights]
+            noise = _median(noises)
+            found += [(nights, each) for each in trend.steps(days, values, errors, noise=noise)]
+        return found
+
+
+def _median(values):
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.median(known)) if known else math.nan
+
+
+def groups_of(context):
+    """Return the groups that tell of the detector: biases, and measurements of darks and flats."""
+    biases = BIAS.groups(context) if BIAS.is_enabled(context) else []
+    dated = [group for group in biases if day_of(group.night) is not None]
+    return dated, [g for g in DETECTOR.groups(context) if day_of(g.night) is not None]
+
+
+def series_of(context, *, since=""):
+    """Return the `FigureSeries` of all cameras, sorted.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    since : str
+        The first night that counts.
+    """
+    biases, measured = (
+        [group for group in groups if group.night >= since] for groups in groups_of(context)
+    )
+    found = {}
+    for group in biases:
+        setup = PurePosixPath(group.product).stem.removeprefix(f"bias_{group.camera}").strip("_")
+        for own in _quality(context, group):
+            for name in _OF_BIASES:
+                value, error = own[name], own[f"{name}_error"]
+                _add(found, group, setup, own["amplifier"], name, (value, error, own["read_noise"]))
+    temperatures = _temperatures(context, measured)
+    for group in measured:
+        setup = PurePosixPath(group.product).stem.removeprefix("pixels_")
+        degrees, exposures = temperatures[group.product]
+        for own in _quality(context, group):
+            for name in _OF_MEASUREMENTS:
+                at = setup if name == "gain" else " ".join((setup, degrees, exposures[name]))
+                is_told = name == "gain" or math.isfinite(own["dark_rate"])
+                value = float(own[name]) if is_told else math.nan
+                error = own.get(f"{name}_error", math.nan)
+                _add(found, group, at.strip(), own["amplifier"], name, (value, error, math.nan))
+    return [found[key] for key in sorted(found)]
+
+
+def _quality(context, group):
+    record = context.outcome(group.product)
+    return record.data.get("quality", ()) if record is not None else ()
+
+
+def _add(found, group, setup, amplifier, name, point):
+    if math.isfinite(point[0]):
+        one = FigureSeries(group.camera, setup, amplifier, name)
+        found.setdefault(one.key, one).points[group.night] = point
+
+
+def _temperatures(context, measured):
+    """Return {measurement: (temperature, exposures by figure)} of the darks that tell, in words.
+
+    Darks of another temperature, or of one exposure in the place of several, tell another rate.
+    """
+    own, by_setup = {}, {}
+    for group in measured:
+        darks = {}
+        for step in group.steps:
+            for use in step.uses if step.kind == "dark" else ():
+                record = context.outcome(use.product)
+                if record is not None and record.status == ledger.MADE:
+                    shared = dict(context.groups[use.product].shared)
+                    seconds = rounded(float(shared["exptime"]))
+                    darks.setdefault(shared.get("temperature", ""), set()).add(seconds)
+        degrees, seconds = max(darks.items(), key=lambda each: len(each[1]), default=("", ()))
+        own[group.product] = degrees, sorted(seconds)
+        by_setup.setdefault((group.camera, group.shared), set()).add(degrees)
+    tolerance = context.settings["calibrate"]["temperature_tolerance"]
+    names = {setup: _alike(found, tolerance) for setup, found in by_setup.items()}
+    found = {}
+    for group in measured:
+        degrees, seconds = own[group.product]
+        words = "+".join(f"{each:g}" for each in seconds) + " s" if seconds else ""
+        rate = "several exposures" if len(seconds) > 1 else words
+        at = names[group.camera, group.shared][degrees]
+        found[group.product] = at, {"dark_rate": rate, "hot": words}
+    return found
+
+
+def _alike(degrees, tolerance):
+    """Return {temperature: name} of temperatures as texts: those in a run have one name."""
+    known = sorted((text for text in degrees if text), key=float)
+    runs = []
+    for text in known:
+        if runs and float(text) - float(runs[-1][-1]) <= tolerance:
+            runs[-1].append(text)
+        else:
+            runs.append([text])
+    names = {"": ""}
+    for run in runs:
+        middle = float(np.median([float(text) for text in run]))
+        names |= dict.fromkeys(run, f"{middle:.0f} C")
+    return names

@@ -1,0 +1,240 @@
+"""What the noise of a calibrated pixel is made of, and which further frames would lower it most.
+
+Pure functions of numbers: electrons in a pixel of a typical response. docs/masters.md has the
+formulas in the user's words, docs/calibration.md the one that they follow from.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ccdflow.kinds.matching.rule import BIAS, DARK, FLAT
+
+APERTURE = 50
+"""Pixels of the aperture for which the limit of the signal to noise is given."""
+
+# Four times the frames halve the noise of a master; more than so many at a time are not asked for.
+_TIMES, _MOST_MORE = 4, 20
+# Frames that are asked for where there is no master.
+_FIRST = {BIAS: 10, DARK: 5, FLAT: 5}
+# Frames that gain less than this part are not worth a line.
+_LEAST_GAIN = 0.01
+_PARTS = ("photons", "dark current", "read noise", "overscan", "bias", "dark", "flat")
+_OF_READING = ("dark current", "read noise", "overscan", "bias", "dark")
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A master as it is applied to a frame.
+
+    Attributes
+    ----------
+    frames : int
+        Members.
+    scale : float
+        What a dark is multiplied by.
+    exptime : float
+        Of a dark, seconds.
+    noise : float or None
+        Of a single member: of a flat relative to its level; None for the prediction (a bias or
+        dark).
+    ageing : float
+        Variance for the days between: electrons^2; of a flat, relative.
+    is_own : bool
+        Whether it is of the frame's own night, so that further frames would join it.
+    """
+
+    frames: int
+    scale: float = 1.0
+    exptime: float = 0.0
+    noise: float | None = None
+    ageing: float = 0.0
+    is_own: bool = True
+
+
+@dataclass(frozen=True)
+class BudgetedFrame:
+    """A frame whose noise is budgeted.
+
+    Attributes
+    ----------
+    exptime : float
+        Seconds.
+    read_noise : float
+        Electrons.
+    dark_rate : float
+        Electrons a second.
+    level_share : float
+        Variance of the level of a row, in units of the read noise squared; 0 without overscan.
+    sky : float or None
+        Electrons in a pixel; None if it is not known.
+    response : float
+        Of the flat in a median pixel; 1 without a flat, and where it is not known.
+    masters : dict of str to Applied
+        By kind; what is missing is absent.
+    needed : tuple of str
+        The kinds of masters that the frame should have.
+    """
+
+    exptime: float
+    read_noise: float
+    dark_rate: float = 0.0
+    level_share: float = 0.0
+    sky: float | None = None
+    response: float = 1.0
+    masters: dict = None
+    needed: tuple = (BIAS, DARK, FLAT)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The variance of a calibrated pixel, electrons^2, in its parts.
+
+    Attributes
+    ----------
+    parts : dict of str to float
+        photons, dark current, read noise, overscan, bias, dark, flat.
+    """
+
+    parts: dict
+
+    @property
+    def total(self):
+        """The sum of all parts."""
+        return sum(self.parts.values())
+
+    @property
+    def noise(self):
+        """The standard error of a pixel, electrons."""
+        return math.sqrt(self.total)
+
+    @property
+    def of_reading(self):
+        """The variance that is there without light: of reading and of the dark."""
+        return sum(self.parts[name] for name in _OF_READING)
+
+    @property
+    def cap(self):
+        """The largest part, by name."""
+        return max(_PARTS, key=self.parts.get)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Further frames, and what they would gain.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    frames : int
+        How many.
+    has_more : bool
+        Whether they join frames of the same night; else they make a master of their own.
+    gain : float
+        Part of the whole variance that they take away; 0 where the master is missing.
+    gain_of_reading : float
+        Part of the variance of reading and dark.
+    is_missing : bool
+        Whether the frame has no such master.
+    """
+
+    kind: str
+    frames: int
+    has_more: bool
+    gain: float
+    gain_of_reading: float
+    is_missing: bool = False
+
+
+def budget_of(exposure):
+    """Return the `Budget` of a frame.
+
+    Parameters
+    ----------
+    exposure : BudgetedFrame
+
+    Returns
+    -------
+    Budget
+
+    Notes
+    -----
+    Of S' = (R - B - k (D - B)) / F: a bias enters with (1 - k)^2, as the dark had the same bias
+    subtracted; the dark with k^2; the flat with the signal squared. The level of each row of the
+    masters was measured on their members, and adds to that of the frame.
+    """
+    masters = exposure.masters or {}
+    read = exposure.read_noise**2
+    bias, dark, flat = (masters.get(kind) for kind in (BIAS, DARK, FLAT))
+    sky = max(exposure.sky or 0.0, 0.0)
+    share = 1.0 if dark is None else 1.0 - dark.scale
+    parts = dict.fromkeys(_PARTS, 0.0)
+    rows = 1.0
+    if bias is not None:
+        parts["bias"] = share**2 * (read / bias.frames + bias.ageing)
+        rows += share**2 / bias.frames
+    if dark is not None:
+        one = read + exposure.dark_rate * dark.exptime
+        parts["dark"] = dark.scale**2 * one / dark.frames + dark.ageing
+        rows += dark.scale**2 / dark.frames
+    if flat is not None:
+        parts["flat"] = sky**2 * (flat.noise**2 / flat.frames + flat.ageing)
+    parts["photons"] = sky
+    parts["dark current"] = exposure.dark_rate * exposure.exptime
+    parts["read noise"] = read
+    parts["overscan"] = exposure.level_share * read * rows
+    # A pixel of a low response collects less light, and its noise is divided by the response.
+    parts["photons"] *= exposure.response
+    parts["flat"] *= exposure.response**2
+    return Budget({name: value / exposure.response**2 for name, value in parts.items()})
+
+
+def flat_noise(flat):
+    """Return the relative noise of a pixel of a combined flat.
+
+    >>> round(flat_noise(Applied(3, noise=1 / 20_170**0.5)), 4)
+    0.0041
+    """
+    return math.sqrt(flat.noise**2 / flat.frames + flat.ageing)
+
+
+def wishes(exposure):
+    """Return which further frames would gain most, the best first: missing masters lead.
+
+    Parameters
+    ----------
+    exposure : BudgetedFrame
+
+    Returns
+    -------
+    list of Wish
+    """
+    now, masters = budget_of(exposure), exposure.masters or {}
+    found = []
+    for kind in exposure.needed:
+        master = masters.get(kind)
+        if master is None:
+            found.append(Wish(kind, _FIRST[kind], False, 0.0, 0.0, is_missing=True))
+            continue
+        more = min((_TIMES - 1) * master.frames, _MOST_MORE)
+        if master.is_own:
+            better = replace(master, frames=master.frames + more)
+        else:
+            more = min(_TIMES * master.frames, _MOST_MORE)
+            better = replace(master, frames=more, ageing=0.0)
+        then = budget_of(replace(exposure, masters={**masters, kind: better}))
+        wish = Wish(
+            kind,
+            more,
+            master.is_own,
+            _gain(now.total, then.total),
+            _gain(now.of_reading, then.of_reading),
+        )
+        if wish.gain >= _LEAST_GAIN:
+            found.append(wish)
+    return sorted(found, key=lambda wish: (not wish.is_missing, -wish.gain))
+
+
+def _gain(now, then):
+    return (now - then) / now if now > 0 else 0.0

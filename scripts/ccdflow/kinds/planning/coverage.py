@@ -1,0 +1,136 @@
+"""Which frames there are of each night, and which masters are missing: the coverage matrix."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.planning import planned
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.run.rawframes.rows import OK
+
+NIGHTS = 30
+"""Nights that are shown: the last ones."""
+
+LABELS = 40
+"""Kinds of frames that are shown, at most."""
+
+OWN, OTHER, MISSING = "own", "other", "missing"
+_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Frames of each kind in each night, and holes.
+
+    Attributes
+    ----------
+    nights : tuple of str
+        The last ones, oldest first.
+    earlier : int
+        Nights before them.
+    labels : tuple of str
+        Kinds of frames: type, filter, exposure; the camera where there are several.
+    cells : dict of (str, str) to (int, str)
+        By label and night: how many frames there are, and `OWN`; or `OTHER` where frames of the
+        night took a master of another night, `MISSING` where they have none.
+    left_out : int
+        Kinds of frames that are not shown.
+    """
+
+    nights: tuple
+    earlier: int
+    labels: tuple
+    cells: dict
+    left_out: int = 0
+
+    def holes(self, state):
+        """Return [(label, night)] of the cells of a state, the last night first."""
+        found = [place for place, (_, own) in self.cells.items() if own == state]
+        return sorted(found, key=lambda place: (place[1], place[0]), reverse=True)
+
+    def values(self):
+        """Return all of it as plain values."""
+        cells = sorted([*place, *cell] for place, cell in self.cells.items())
+        return [self.nights, self.earlier, self.labels, cells, self.left_out]
+
+
+def coverage_of(context):
+    """Return the `Coverage` of an archive's last nights.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        With its groups.
+    """
+    nights = sorted({row.night for row in context.store.rows.values() if not row.is_undated})
+    shown = nights[-NIGHTS:]
+    cameras = {row.camera for night in shown for row in context.rows_of(night) if row.camera}
+    several = len(cameras) > 1
+    counts, states, ranks = Counter(), {}, defaultdict(int)
+    for night in shown:
+        for row in context.rows_of(night):
+            if row.status == OK:
+                label = _label(row, several=several)
+                counts[label, night] += 1
+                ranks[label] += 1
+        for group in SCIENCE.night_groups(context, night):
+            for label, state in _holes(context, group, several=several):
+                if not counts[label, night]:
+                    states[label, night] = max(states.get((label, night), ""), state, key=_worse)
+                    ranks[label] += 1
+    chosen = sorted(ranks, key=lambda label: (-ranks[label], label))[:LABELS]
+    cells = {place: (count, OWN) for place, count in counts.items() if count and place[0] in chosen}
+    cells |= {place: (0, state) for place, state in states.items() if place[0] in chosen}
+    return Coverage(
+        tuple(shown),
+        len(nights) - len(shown),
+        tuple(sorted(chosen, key=_place)),
+        cells,
+        len(ranks) - len(chosen),
+    )
+
+
+def _worse(state):
+    return ("", OTHER, MISSING).index(state)
+
+
+def _place(label):
+    """Return what labels are sorted by: the type, exposures as numbers."""
+    words = label.split()
+    kind = next(word for word in words if word in _ORDER)
+    numbers = tuple(float(word) for word in words if word.replace(".", "", 1).isdigit())
+    return words[: words.index(kind)], _ORDER.index(kind), numbers, label
+
+
+def _label(row, *, several):
+    facts = row.facts
+    kind = facts["type"] if facts["type"] in _ORDER else "other"
+    return _named(row.camera, kind, facts, facts["exptime"], several=several)
+
+
+def _named(camera, kind, facts, seconds, *, several):
+    parts = [camera] if several else []
+    parts.append(kind)
+    if kind == "dark":
+        parts.append(planned.seconds_words(seconds))
+    elif kind != "bias":
+        parts += [facts["filter"], facts["grism"]]
+    return " ".join(filter(None, parts))
+
+
+def _holes(context, group, *, several):
+    """Yield (label, state) of the masters that a frame has of another night, or has not."""
+    row = context.store.rows[group.files[0]]
+    for step in group.steps:
+        use = taken(context, step)
+        if use is not None and use.lag == 0:
+            continue
+        if use is None and not step.needed:
+            continue
+        seconds = row.facts["exptime"]
+        if use is not None and step.kind == "dark" and isinstance(seconds, int | float):
+            seconds = seconds / use.scale if use.scale != 1 else seconds
+        label = _named(row.camera, step.kind, row.facts, seconds, several=several)
+        yield label, MISSING if use is None else OTHER

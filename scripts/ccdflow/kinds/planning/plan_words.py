@@ -1,0 +1,269 @@
+"""The plan of a night in words: the paragraph of a dry run, and the table of a night's page."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.planning import budget, planned
+
+# Kinds of frames, noises and wishes that a paragraph names; the page names more.
+_MOST = 6
+_MOST_ON_A_PAGE = 30
+_PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
+_UNIT = "e2"
+
+
+def paragraphs(context, nights, *, most):
+    """Return the lines of the plan: a paragraph for the last nights, and counts of the others.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    nights : dict of str to list of ccdflow.run.job.Group
+        The frames that are calibrated, by night.
+    most : int
+        Nights that get a paragraph.
+
+    Returns
+    -------
+    list of str
+    """
+    lines, names = [], sorted(nights)
+    earlier = [group for night in names[:-most] for group in nights[night]]
+    if earlier:
+        grades = Counter(map(planned_grade, earlier))
+        said = ", ".join(f"{grades[grade]} of grade {grade}" for grade in sorted(grades))
+        lines.append(
+            f"plan of {len(names) - most} earlier nights, from {names[0]}:"
+            f" {len(earlier)} frames, {said}"
+        )
+    for night in names[-most:]:
+        for block in planned.blocks_of(context, night, foretell=True):
+            lines += paragraph(block)
+    return lines
+
+
+def planned_grade(group):
+    """Return the grade that a frame will have if every master is made."""
+    grades = [
+        step.uses[0].grade if step.uses else "C" if step.needed else "A" for step in group.steps
+    ]
+    return max(grades, default="A")
+
+
+def paragraph(block):
+    """Return the lines of a `ccdflow.kinds.planning.planned.Block`."""
+    types = ", ".join(f"{count} {name}" for name, count in block.types)
+    lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
+    if block.refused:
+        lines.append(
+            f"  not calibrated: {block.refused} of {len(block.groups)}, as `calibrate: missing:"
+            " refuse` wants whole frames only"
+        )
+    several = len(block.frames) > 1
+    for line in block.taken:
+        what, how = master_words(line), how_words(line, block)
+        name = _who(line, block) if several else ""
+        grade = line.use.grade if line.use else "C" if line.needed else "A"
+        end = f"   grade {grade}" if grade != "A" else ""
+        # Long names of filters keep two blanks before what follows.
+        lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
+    lines += [f"  noise {text}" for text in noise_lines(block, _MOST)]
+    if block.passed_over:
+        said = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
+        lines.append(f"  not used: {said}")
+    if said := wish_lines(block):
+        lines.append(f"  to gain most: {', '.join(said[:_MOST])}")
+    return lines
+
+
+def _frames_of(block):
+    parts = [f"{count} x {name}" if count > 1 else name for name, count in block.frames]
+    rest = f" and {len(parts) - _MOST} more" if len(parts) > _MOST else ""
+    return ", ".join(parts[:_MOST]) + rest
+
+
+def _who(line, block):
+    """Return which frames of a block a line is about, '' for all of them."""
+    if len(line.groups) == len(block.groups) or line.kind == matching.FLAT:
+        return ""
+    products = {group.product for group in line.groups}
+    names = [noise.name for noise in block.noises if products >= set(noise.products)]
+    if names and sum(dict(block.frames)[name] for name in names) == len(products):
+        return f"{', '.join(names)}: "
+    some = [Path(group.files[0]).name for group in line.groups[:2]]
+    rest = len(line.groups) - 2
+    return ", ".join(some) + (f" and {rest} more" if rest > 0 else "") + ": "
+
+
+# -- masters ---------------------------------------------------------------------------------------
+
+
+# Days up to which a date needs no year.
+_HALF_A_YEAR = 180
+
+
+def master_words(line):
+    """Return a master in words: ``3 x 300 s of 03-13``."""
+    if line.use is None:
+        return "none" if line.needed else "not needed"
+    if line.master is None:
+        return Path(line.use.product).stem
+    shared, frames = dict(line.master.shared), len(line.master.files)
+    night = line.master.shown
+    is_near = line.use.lag is not None and abs(line.use.lag) <= _HALF_A_YEAR
+    date = night[5:] if is_near and matching.day_of(night) is not None else night
+    if line.kind == matching.DARK:
+        return f"{frames} x {float(shared['exptime']):g} s of {date}"
+    if line.kind == matching.FLAT:
+        names = (shared.get("filter"), shared.get("grism"))
+        level = f" x {line.level}" if line.level else ""
+        return f"{' '.join(filter(None, names))} {frames}{level} of {date}".strip()
+    return f"{frames} of {date}"
+
+
+def how_words(line, block=None):
+    """Return how near a master is, how it is applied, and what it adds."""
+    if line.use is None:
+        setup = f" of {block.setup}" if block is not None else ""
+        return line.missing.replace(setup, "", 1) or "too short for its dark current"
+    use = line.use
+    said = ["own night"] if use.lag == 0 else []
+    for remark in use.remarks:
+        is_later = use.lag is not None and use.lag < 0 and remark.endswith("later")
+        said.append(f"{remark} (nothing earlier)" if is_later else remark)
+    if line.kind == matching.DARK and use.scale == 1:
+        said.append("exact")
+    if line.place:
+        said.append(f"{line.place} before it could not be made")
+    if line.cancels:
+        said.append("cancels in the dark")
+    return f"{', '.join(said)}{_adds(line, block)}"
+
+
+def _adds(line, block):
+    """Return what a master adds, behind a semicolon."""
+    if line.cancels:
+        return ""
+    if line.kind != matching.FLAT:
+        return f"; adds {_number(line.use.variance)} {_UNIT} a pixel"
+    noise, about = _flat_noise(line, block), "" if line.level else "about "
+    cap, wide = 1 / noise, math.sqrt(budget.APERTURE) / noise
+    return (
+        f": {about}{100 * noise:.2g} % a pixel; caps S/N at {_round(cap)} a pixel,"
+        f" {_round(wide)} in an aperture of {budget.APERTURE}"
+    )
+
+
+def _flat_noise(line, block):
+    """Return the relative noise of a flat: of its figures, else as it is predicted."""
+    names = {group.product for group in line.groups}
+    for noise in block.noises if block is not None else ():
+        flat = noise.exposure.masters.get(matching.FLAT)
+        if flat is not None and names & set(noise.products):
+            return budget.flat_noise(flat)
+    return math.sqrt(line.use.variance)
+
+
+def _number(value):
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+def _round(value):
+    """Return a number of two digits.
+
+    >>> _round(345.2), _round(2440.0), _round(71.3)
+    ('350', '2,400', '71')
+    """
+    digits = max(0, math.floor(math.log10(value)) - 1) if value > 0 else 0
+    return f"{round(value, -digits):,.0f}"
+
+
+# -- noise and wishes ------------------------------------------------------------------------------
+
+
+def noise_lines(block, most=_MOST_ON_A_PAGE):
+    """Return a line on the noise of each filter and exposure: ``g' 300 s: sky 432 e-, ...``."""
+    lines = [f"{noise.name}: {noise_words(noise)}" for noise in block.noises[:most]]
+    rest = len(block.noises) - most
+    return lines + ([f"and {rest} more"] if rest > 0 else [])
+
+
+def noise_words(noise):
+    """Return what the noise of a pixel is made of, and what caps it."""
+    parts = noise.budget
+    whole = parts.total
+    shares = [
+        f"{name} {100 * value / whole:.0f} %"
+        for name, value in sorted(parts.parts.items(), key=lambda item: -item[1])
+        if value >= 0.005 * whole
+    ]
+    if noise.exposure.sky is None:
+        return (
+            f"without light {parts.noise:.3g} e- a pixel ({', '.join(shares)});"
+            " the sky is not measured yet"
+        )
+    how = "sky" if noise.sky_is_measured else "sky predicted"
+    return (
+        f"{how} {noise.exposure.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
+        f" ({', '.join(shares)}); {parts.cap} cap{'s' * (parts.cap != 'photons')} it"
+    )
+
+
+def wish_lines(block):
+    """Return which further frames would gain most for the frames of a block, the best first."""
+    found = {}
+    for noise in block.noises:
+        for wish in noise.wishes:
+            what = _wished(wish, noise, block)
+            rank = (wish.is_missing, wish.gain)
+            if what not in found or rank > found[what][0]:
+                found[what] = (rank, wish)
+    ordered = sorted(found.items(), key=lambda item: item[1][0], reverse=True)
+    return [f"{what} ({_gain_words(wish)})" for what, (_, wish) in ordered]
+
+
+def _wished(wish, noise, block):
+    """Return the frames that are wished for: ``9 more darks of 300 s``."""
+    more = "more " if wish.has_more else ""
+    what = f"{wish.frames} {more}{_PLURALS[wish.kind]}"
+    seconds, filter_name = noise.name.rsplit(" ", 2)[1:], noise.light
+    if wish.kind == matching.DARK:
+        own = noise.exposure.masters.get(matching.DARK)
+        exact = own is not None and own.scale == 1
+        what += f" of {own.exptime:.3g} s" if exact else f" of {' '.join(seconds)}"
+    elif wish.kind == matching.FLAT and filter_name:
+        what += f" {filter_name}"
+    return what if wish.has_more else f"{what} of this night"
+
+
+def _gain_words(wish):
+    if wish.is_missing:
+        return "there is none that fits"
+    if wish.kind == matching.FLAT:
+        return f"-{100 * wish.gain:.0f} % of the variance"
+    return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"
+
+
+# -- the table of a page ---------------------------------------------------------------------------
+
+HEADINGS = ("Step", "Master", "How", "Grade", "Frames", "Runner-up", "Why it lost")
+
+
+def table_rows(blocks):
+    """Return the cells of the table: a row for each master of each block."""
+    rows = []
+    for block in blocks:
+        for line in block.taken:
+            named = [Path(group.files[0]).name for group in line.groups]
+            who = ", ".join(named[:2]) + (f" and {len(named) - 2} more" if named[2:] else "")
+            grade = line.use.grade if line.use else "C" if line.needed else "A"
+            rival = Path(line.rival.product).stem if line.rival is not None else "-"
+            what = f"{master_words(line)}" if line.use is not None else "-"
+            rows.append(
+                (line.kind, what, how_words(line, block), grade, who, rival, line.why_lost or "-")
+            )
+    return tuple(rows)

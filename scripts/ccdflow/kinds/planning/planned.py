@@ -1,0 +1,433 @@
+"""What is planned for a night: its frames, the masters that they take, and their noise.
+
+Values only; `plan_words` makes text and tables of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from ccdflow.files.stored import image_of
+from ccdflow.frame.products import product_images
+from ccdflow.frame.readout import level_share
+from ccdflow.kinds.matching import association, match_words
+from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.matching.association import noise_of, setup_of, taken, why_missing
+from ccdflow.kinds.planning import budget
+from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.run import ledger
+
+# The sky of a frame that is not calibrated yet is that of so many others, of its camera and filter.
+_SKIES = 5
+_SAMPLE_ROWS = 64
+# Masters that a frame does not take are named for so many.
+_MOST_PASSED_OVER = 4
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A master that some frames take, or that they lack.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    groups : tuple of ccdflow.run.job.Group
+        The frames.
+    use : ccdflow.run.job.Use or None
+        None where there is no master.
+    master : ccdflow.run.job.Group or None
+    cancels : bool
+        Whether the bias cancels in the dark of these frames.
+    needed : bool
+    missing : str
+        Why there is none.
+    place : int
+        Candidates before it that could not be made.
+    rival : ccdflow.run.job.Use or None
+        The next one among those that compete.
+    why_lost : str
+        Why the rival lost.
+    level : str
+        Of one of the flats, in words; '' where it is not measured.
+    """
+
+    kind: str
+    groups: tuple
+    use: object = None
+    master: object = None
+    cancels: bool = False
+    needed: bool = True
+    missing: str = ""
+    place: int = 0
+    rival: object = None
+    why_lost: str = ""
+    level: str = ""
+
+
+@dataclass(frozen=True)
+class GroupNoise:
+    """The noise of the frames of one filter and exposure.
+
+    Attributes
+    ----------
+    name : str
+        Filter and exposure.
+    light : str
+        Filter and grism.
+    products : tuple of str
+        The frames.
+    exposure : ccdflow.kinds.planning.budget.Exposure
+    sky_is_measured : bool
+        Whether the sky is that of these frames.
+    """
+
+    name: str
+    light: str
+    products: tuple
+    exposure: BudgetedFrame
+    sky_is_measured: bool
+
+    @property
+    def budget(self):
+        """The `ccdflow.kinds.planning.budget.Budget`."""
+        return budget.budget_of(self.exposure)
+
+    @property
+    def wishes(self):
+        """Which further frames would gain most."""
+        return budget.wishes(self.exposure)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The frames of a night that one camera took in one way.
+
+    Attributes
+    ----------
+    night, setup : str
+    groups : tuple of ccdflow.run.job.Group
+        The frames that are to be calibrated.
+    types : tuple of (str, int)
+        Image types, and how many frames there are of each.
+    frames : tuple of (str, int)
+        Filter and exposure, and how many there are.
+    taken : tuple of Taken
+    noises : tuple of GroupNoise
+        () where the gain is not known.
+    passed_over : tuple of (str, str)
+        Masters that no frame takes, in words, and why.
+    refused : int
+        Frames that lack a master and are not calibrated for that, by the configuration.
+    """
+
+    night: str
+    setup: str
+    groups: tuple
+    types: tuple = ()
+    frames: tuple = ()
+    taken: tuple = ()
+    noises: tuple = ()
+    passed_over: tuple = ()
+    refused: int = 0
+
+
+def blocks_of(context, night, *, foretell=False):
+    """Return the `Block` of each way of observing in a night.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        With all groups.
+    night : str
+    foretell : bool
+        Whether the sky of frames that are not measured is taken from others, and the masters are
+        named that were passed over: only planning knows these.
+
+    Returns
+    -------
+    list of Block
+    """
+    apart = defaultdict(list)
+    for group in SCIENCE.night_groups(context, night):
+        row = context.store.rows[group.files[0]]
+        setup = setup_of(context, row, context.chain.by_name("bias"))
+        apart[setup].append(group)
+    return [
+        _block(context, night, setup, groups, foretell=foretell)
+        for setup, groups in sorted(apart.items())
+    ]
+
+
+def _block(context, night, setup, groups, *, foretell):
+    names = {group.product: name_of(context, group) for group in groups}
+    first = {}
+    for group in groups:
+        first.setdefault(names[group.product], []).append(group)
+    noises = [
+        found
+        for name, own in first.items()
+        if (found := _noise(context, name, own, foretell=foretell)) is not None
+    ]
+    kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
+    found = tuple(line for kind in kinds for line in _lines(context, kind, groups))
+    passed_over = _passed_over(context, groups, found) if foretell else ()
+    lacking = {group.product for line in found if line.missing for group in line.groups}
+    is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
+    return Block(
+        night,
+        match_words.setup_words(setup),
+        tuple(groups),
+        tuple(Counter(context.store.rows[g.files[0]].facts["type"] for g in groups).items()),
+        tuple(Counter(names.values()).items()),
+        found,
+        tuple(noises),
+        tuple(passed_over),
+        len(lacking) if is_refused else 0,
+    )
+
+
+def name_of(context, group):
+    """Return filter, grism and exposure of a frame: ``g' 300.062 s``."""
+    facts = context.store.rows[group.files[0]].facts
+    time = seconds_words(facts["exptime"])
+    return " ".join(filter(None, (facts["filter"], facts["grism"], time)))
+
+
+def seconds_words(seconds):
+    """Return an exposure in words: ``300.1 s``."""
+    return f"{_rounded(seconds):g} s" if isinstance(seconds, int | float) else "unknown exposure"
+
+
+def _rounded(seconds):
+    """Return an exposure to the digits that tell one from another.
+
+    >>> _rounded(300.062), _rounded(180.0057), _rounded(0.05)
+    (300.1, 180.0, 0.05)
+    """
+    return round(seconds, 1) if seconds >= 1 else float(f"{seconds:.3g}")
+
+
+# -- masters ---------------------------------------------------------------------------------------
+
+
+def _lines(context, kind, groups):
+    """Return the `Taken` of a kind: frames that take the same master in the same way are one."""
+    alike = defaultdict(list)
+    for group in groups:
+        for step in group.steps:
+            if step.kind == kind:
+                use = taken(context, step)
+                missing = why_missing(context, step)
+                how = (use.product, use.lag, round(use.scale, 3)) if use else (step.needed, missing)
+                alike[how].append((group, step, use, missing))
+    return [_taken(context, kind, found) for found in alike.values()]
+
+
+def step_line(context, step):
+    """Return what a page says of a step, as plain values."""
+    use = taken(context, step)
+    if use is None:
+        return [step.kind, step.needed, why_missing(context, step)]
+    rival, why = _rival(context, step, use)
+    said = [step.kind, use.product, use.lag, use.scale, use.variance, list(use.remarks)]
+    return [*said, step.uses.index(use), "" if rival is None else rival.product, why]
+
+
+def _taken(context, kind, found):
+    groups = tuple(group for group, *_ in found)
+    _, step, use, missing = found[0]
+    if use is None:
+        return Taken(kind, groups, needed=step.needed, missing=missing)
+    rival, why = _rival(context, step, use)
+    return Taken(
+        kind,
+        groups,
+        use,
+        context.groups.get(use.product),
+        cancels=kind == matching.BIAS and _cancels(context, groups[0]),
+        place=step.uses.index(use),
+        rival=rival,
+        why_lost=why,
+        level=_level_words(context.outcome(use.product)) if kind == matching.FLAT else "",
+    )
+
+
+def _level_words(record):
+    level = _figure(record, "level")
+    if level is None:
+        return ""
+    unit = record.data["quality"][0]["unit"]
+    return f"{level:,.0f} {'e-' if unit == 'electron' else unit}"
+
+
+def _rival(context, step, use):
+    """Return the next candidate that competes by the rule, and why it lost.
+
+    A later night's master does not compete where an earlier one is taken: what a page says does
+    not change with a night that is added.
+    """
+    rules = association.rules(context)
+    after = step.uses[step.uses.index(use) + 1 :]
+    for other in after:
+        is_later = other.lag is not None and other.lag < 0
+        is_taken_later = use.lag is not None and use.lag < 0
+        if is_later and not is_taken_later and rules.direction != "nearest":
+            continue
+        if other.product != use.product:
+            return other, match_words.why_lost(use, other, rules)
+    return None, ""
+
+
+def _cancels(context, group):
+    """Tell whether a frame's bias cancels: its dark has the same exposure and the same bias."""
+    uses = {step.kind: taken(context, step) for step in group.steps}
+    dark, bias = uses.get(matching.DARK), uses.get(matching.BIAS)
+    if dark is None or bias is None or dark.scale != 1:
+        return False
+    own = context.groups.get(dark.product)
+    biases = [taken(context, step) for step in own.steps if step.kind == "bias"] if own else []
+    return [use.product for use in biases if use is not None] == [bias.product]
+
+
+def _passed_over(context, groups, found):
+    """Return the masters of these nights that no frame takes, in words, and why."""
+    used = {line.use.product for line in found if line.use is not None}
+    nights = {groups[0].night} | {line.master.night for line in found if line.master is not None}
+    said = {}
+    for kind in dict.fromkeys(line.kind for line in found):
+        for group in groups:
+            for master, why in association.passed_over(context, kind, group, nights):
+                if master.product not in used:
+                    said.setdefault(f"{kind} {match_words.words_of(master, kind)}", why)
+    return list(said.items())[:_MOST_PASSED_OVER]
+
+
+# -- noise -----------------------------------------------------------------------------------------
+
+
+def _noise(context, name, groups, *, foretell):
+    """Return the `GroupNoise` of one filter and exposure; None where the gain is unknown."""
+    group = groups[0]
+    row = context.store.rows[group.files[0]]
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    seconds = row.facts["exptime"]
+    if not all(a.gain for a in geometry.amplifiers) or not isinstance(seconds, int | float):
+        return None
+    noise = noise_of(context, row)
+    uses = {step.kind: taken(context, step) for step in group.steps}
+    records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
+    skies = [sky for each in groups if (sky := _measured_sky(context, each)) is not None]
+    sky = median(skies) if skies else _foretold_sky(context, row, seconds) if foretell else None
+    amplifier = geometry.amplifiers[0]
+    has_level = recipe.subtract and amplifier.overscan
+    return GroupNoise(
+        name,
+        " ".join(filter(None, (row.facts["filter"], row.facts["grism"]))),
+        tuple(each.product for each in groups),
+        BudgetedFrame(
+            exptime=seconds,
+            read_noise=_figure(records.get("bias"), "read_noise_electrons") or noise.read_noise,
+            dark_rate=_rate(records.get("dark"), noise),
+            level_share=level_share(amplifier, recipe) if has_level else 0.0,
+            sky=sky,
+            response=_response(context, group, uses.get("flat")),
+            masters={
+                kind: _applied(context, kind, use, records[kind], noise, seconds)
+                for kind, use in uses.items()
+                if use is not None
+            },
+            needed=tuple(step.kind for step in group.steps if step.needed),
+        ),
+        bool(skies),
+    )
+
+
+def _response(context, group, use):
+    """Return the flat of a median pixel of some rows; 1 where there is no combined flat yet."""
+    record = None if use is None else context.outcome(use.product)
+    path = None if use is None else context.results / use.product
+    if record is None or record.status != ledger.MADE or not record.data or not path.is_file():
+        return 1.0
+
+    def make():
+        row = context.store.rows[group.files[0]]
+        geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+        data = image_of(path, product_images(geometry, recipe)[0].hdu)
+        sample = np.asarray(data[:: max(1, len(data) // _SAMPLE_ROWS)], np.float64)
+        lit = sample[sample > 0]
+        return float(np.median(lit)) if lit.size else 1.0
+
+    return context.lookup(("response", use.product, record.key), make)
+
+
+def _applied(context, kind, use, record, noise, seconds):
+    """Return a master as the budget takes it."""
+    members = record.data.get("members") if record is not None else None
+    group = context.groups.get(use.product)
+    frames = len(members or (group.files if group else (None,)))
+    days = abs(use.lag or 0)
+    if kind == matching.FLAT:
+        quality = _figure(record, "signal_to_noise")
+        single = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
+        return Applied(frames, noise=single, ageing=noise.flat_ageing * days, is_own=use.lag == 0)
+    ageing = noise.bias_ageing * days
+    exptime = 0.0
+    if kind == matching.DARK:
+        ageing = noise.dark_ageing * seconds**2 * days
+        exptime = seconds / use.scale
+    return Applied(frames, use.scale, exptime, ageing=ageing, is_own=use.lag == 0)
+
+
+def _figure(record, name):
+    """Return the mean of a figure of a master's amplifiers, None where there is none."""
+    if record is None or record.status != ledger.MADE:
+        return None
+    found = [each.get(name) for each in record.data.get("quality", ())]
+    found = [value for value in found if isinstance(value, int | float) and value > 0]
+    return sum(found) / len(found) if found else None
+
+
+def _rate(record, noise):
+    quality = record.data.get("quality", ()) if record is not None else ()
+    if any(each["unit"] != "electron" for each in quality):
+        return noise.dark_rate
+    return _figure(record, "rate") or noise.dark_rate
+
+
+def _measured_sky(context, group):
+    """Return the sky that was measured in a calibrated frame, electrons; None for none."""
+    record = context.outcome(group.product)
+    if record is None or record.status != ledger.MADE or record.data.get("unit") != "electron":
+        return None
+    return record.data["images"][0]["sky"]
+
+
+def _foretold_sky(context, row, seconds):
+    """Return the sky that measured frames of the camera and filter predict; None for none."""
+    rates = context.lookup(("sky rates",), lambda: _sky_rates(context))
+    found = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
+    return None if not found else median(found) * seconds
+
+
+def _sky_rates(context):
+    """Return {(camera, filter, grism): electrons a second} of the last measured frames."""
+    found = defaultdict(list)
+    groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]
+    for group in sorted(groups, key=lambda group: group.night, reverse=True):
+        if group.product not in context.ledger:
+            continue
+        row = context.store.rows[group.files[0]]
+        own = found[row.camera, row.facts["filter"], row.facts["grism"]]
+        seconds = row.facts["exptime"]
+        if len(own) < _SKIES and isinstance(seconds, int | float) and seconds > 0:
+            record = context.ledger[group.product]
+            if record.status == ledger.MADE and record.data.get("unit") == "electron":
+                sky = record.data["images"][0]["sky"]
+                own += [] if sky is None else [sky / seconds]
+    return found

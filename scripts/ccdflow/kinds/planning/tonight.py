@@ -1,0 +1,102 @@
+"""What is still missing for the frames of a night, while there is time to take it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ccdflow.errors import UserError
+from ccdflow.kinds.planning import plan_words, planned
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
+
+# Frames set aside that are named.
+_MOST_ASIDE = 5
+
+
+def last_night(context):
+    """Return the last dated night; of an archive without dates the last one by name.
+
+    Raises
+    ------
+    UserError
+        If there is no frame.
+    """
+    rows = context.store.rows.values()
+    nights = {row.night for row in rows if not row.is_undated} or {row.night for row in rows}
+    if not nights:
+        raise UserError("there is no frame that could be read", file=context.raw)
+    return max(nights)
+
+
+def lines(context, night):
+    """Return what there is of a night, what its frames take, and what is still missing.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+        After the plan was made.
+    night : str
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UserError
+        If there is no such night.
+    """
+    rows = context.rows_of(night)
+    if not rows:
+        nights = sorted({row.night for row in context.store.rows.values()})
+        raise UserError(
+            "there is no frame of this night", keyword="night", value=night,
+            allowed=f"one of {len(nights)} nights from {nights[0]} to {nights[-1]}",
+        )  # fmt: skip
+    blocks = planned.blocks_of(context, night, foretell=True)
+    said = [_there_is(night, rows), *_aside(rows)]
+    for block in blocks:
+        said += plan_words.paragraph(block)
+    return [*said, *_verdict(context, blocks)]
+
+
+def _there_is(night, rows):
+    good = [row for row in rows if row.status == OK]
+    counts = Counter((_kind_words(row)) for row in good)
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return f"night {night}: {len(good)} frames: {listed}"
+
+
+def _kind_words(row):
+    facts = row.facts
+    seconds = facts["exptime"]
+    time = f"{seconds:.4g} s" if isinstance(seconds, int | float) else ""
+    light = " ".join(filter(None, (facts["filter"], facts["grism"])))
+    own = {"bias": (), "dark": (time,), "flat": (light,)}.get(facts["type"], (light, time))
+    return " ".join(filter(None, (facts["type"], *own)))
+
+
+def _aside(rows):
+    bad = [row for row in rows if row.status in (SET_ASIDE, ARRIVING)]
+    said = [f"  {row.status}: {row.file}: {row.reason}" for row in bad[:_MOST_ASIDE]]
+    return [*said, *([f"  ... and {len(bad) - _MOST_ASIDE} more"] if bad[_MOST_ASIDE:] else [])]
+
+
+def _verdict(context, blocks):
+    """Return the last lines: what is missing, or that nothing is."""
+    if not SCIENCE.configuration(context)["enabled"]:
+        return ["calibrating is switched off: `calibrate: enabled`"]
+    if not blocks:
+        types = " or ".join(SCIENCE.configuration(context)["types"])
+        return [f"no {types} frame yet: nothing needs a master"]
+    lacking = [(block, line) for block in blocks for line in block.taken if _is_lacking(line)]
+    frames = {group.product for block in blocks for group in block.groups}
+    without = {group.product for _, line in lacking for group in line.groups}
+    if not lacking:
+        return [f"nothing is missing: all {len(frames)} frames have every master that they need"]
+    said = [f"missing: {len(without)} of {len(frames)} frames lack a master"]
+    return said + [f"  {line.missing}" for _, line in lacking]
+
+
+def _is_lacking(line):
+    return line.use is None and line.needed

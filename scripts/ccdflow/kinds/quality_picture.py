@@ -1,0 +1,114 @@
+"""The picture of a night's biases: level, noise and structure of each amplifier."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ccdflow.kinds import frame_pictures as picture
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.frame import shown_nights
+from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
+from ccdflow.kinds.sections.figures import names_of, night_figures
+from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.pages.biassections import trend_section
+from ccdflow.run import ledger
+from ccdflow.run.rawframes.rows import digest
+
+# Nights of the trend on the overview.
+_MOST_NIGHTS = 366
+
+
+class QualityPicture(NightPicture):
+    """The picture of what the biases of a night say about the detector."""
+
+    name = "quality"
+    rule = "quality_picture"
+    words = ("picture of biases", "pictures of biases")
+    stage = 2
+    file = "bias_quality.png"
+
+    def plan(self, planner):
+        """Want the picture of each night that has groups of biases."""
+        context = planner.context
+        for night in shown_nights(context):
+            for product in self.shown(context, night):
+                needs = [group.product for group in BIAS.night_groups(context, night)]
+                basis = quality_basis(context, night)
+                planner.want(self, product, night, basis, needs=needs)
+
+    def basis(self, context, job):
+        """Return what the picture of a night depends on."""
+        return quality_basis(context, job.night)
+
+    def make(self, context, job, *, threads):
+        """Draw what the biases of a night say."""
+        return draw_quality(context, job)
+
+    def carries(self, context, job):
+        """Return the groups of the night, and their members."""
+        groups = BIAS.night_groups(context, job.night)
+        return [context.store.rows[file] for group in groups for file in group.files], groups
+
+    def shown(self, context, night):
+        """Return the picture of a night that has groups of biases."""
+        return [self.product(night)] if BIAS.night_groups(context, night) else []
+
+    def sections(self, context, night):
+        """Return the sections on combined biases, on noise, and on the trend."""
+        return bias_sections(context, night, self.product(night))
+
+    def overview(self, context):
+        """Return the trend over the last nights."""
+        groups = sorted(BIAS.groups(context), key=lambda group: (group.shown, group.product))
+        nights = sorted({group.shown for group in groups})[-_MOST_NIGHTS:]
+        shown = [group for group in groups if group.shown in nights]
+        section = trend_section(trend(context, shown))
+        said = () if BIAS.configuration(context)["enabled"] else (f"{OFF}.",)
+        return replace(section, said=said)
+
+
+QUALITY = QualityPicture()
+
+
+def quality_basis(context, night):
+    """Return what the picture of a night's biases depends on."""
+    groups = BIAS.lines(context, BIAS.night_groups(context, night))
+    return {"version": picture.PICTURES, "groups": groups}
+
+
+def draw_quality(context, job):
+    """Draw what the biases of a night say about each amplifier."""
+    basis = quality_basis(context, job.night)
+    groups = BIAS.night_groups(context, job.night)
+    names = names_of(groups)
+    amplifiers = [
+        _amplifier_night(figures, names[group.product])
+        for group, figures in night_figures(context, groups)
+    ]
+    if not amplifiers:
+        reason = "there are not two biases to compare"
+        return ledger.Record(
+            job.product, job.kind, digest(basis), ledger.REFUSED, reason, basis=basis
+        )
+    draw = drawing_module("bias").night_quality_picture
+    png = draw(amplifiers, title=f"What the biases say: night {job.night}")
+    return write_text(context, job, basis, png)
+
+
+def _amplifier_night(figures, name):
+    gain = figures["gain"]
+    claim, combined = figures["header_read_noise_electrons"], figures["combined_noise"]
+    return drawing_module("bias").AmplifierNight(
+        amplifier=f"{name} {figures['amplifier']}",
+        hours=tuple(figures["hours"]),
+        levels=tuple(figures["levels"]),
+        pair_noise=tuple(figures["pairs"]),
+        claimed_noise=claim / gain if gain == gain and gain else math.nan,
+        row_structure=figures["row_structure"],
+        column_structure=figures["column_structure"],
+        row_error=figures["row_structure_error"],
+        column_error=figures["column_structure_error"],
+        combined_noise=((figures["frames"], combined),) if combined == combined else (),
+    )

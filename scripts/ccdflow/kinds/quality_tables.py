@@ -1,0 +1,140 @@
+"""The tables of what masters say about the detector: a row a night, camera and amplifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ccdflow import paths
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.writing import write_text
+from ccdflow.run import ledger
+
+COLUMNS = (
+    "amplifier", "frames", "level", "level_error", "level_span", "drift_an_hour",
+    "drift_an_hour_error", "read_noise", "read_noise_error", "gain", "read_noise_electrons",
+    "header_read_noise_electrons", "row_structure", "row_structure_error", "column_structure",
+    "column_structure_error", "combined_row_structure", "combined_column_structure",
+    "combined_noise", "combined_noise_error", "predicted_noise", "root_n_noise",
+    "clipped_fraction", "disagreement",
+)  # fmt: skip
+
+
+DARK_COLUMNS = (
+    "amplifier", "frames", "seconds", "unit", "rate", "rate_error", "rate_99", "hot", "hot_limit",
+    "glow", "glow_error", "level_span", "noise_ratio", "noise_ratio_error",
+)  # fmt: skip
+FLAT_COLUMNS = (
+    "amplifier", "frames", "unit", "level", "lowest", "highest", "signal_to_noise", "aperture_cap",
+    "lamp_drift", "lamp_drift_error", "ratio", "unlit", "noise_ratio", "noise_ratio_error", "gain",
+    "measured_gain", "measured_gain_error",
+)  # fmt: skip
+
+
+class MasterTable(Kind):
+    """The table of the figures of all masters of a kind.
+
+    Attributes
+    ----------
+    master : ccdflow.kinds.masters.master.MasterKind
+    columns : tuple of str
+        Those of `figures` that are in it.
+    is_always : bool
+        Whether it is there where there is no such master, too.
+    """
+
+    short = "tables"
+    master = None
+    columns = ()
+    is_always = False
+
+    def plan(self, planner):
+        """Want the table; leave it as it is where no such masters are made."""
+        context = planner.context
+        if not self.master.configuration(context)["enabled"]:
+            planner.keep(self.place)
+            return
+        needs = [group.product for group in self.master.groups(context)]
+        if needs or self.is_always:
+            planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+
+    def basis(self, context, job):
+        """Return what the table depends on: all masters of the kind."""
+        groups = self.master.groups(context)
+        return {"version": self.version, "groups": sorted(self.master.lines(context, groups))}
+
+    def make(self, context, job, *, threads):
+        """Write the table: a row a night, camera and amplifier."""
+        groups = sorted(self.master.groups(context), key=lambda g: (g.night, g.product))
+        columns = ["night", "camera", "group", *self.columns, "product", "note"]
+        table = pd.DataFrame(quality_rows(context, groups, self.columns), columns=columns)
+        text = table.to_csv(index=False, lineterminator="\n")
+        return write_text(context, job, self.basis(context, job), text)
+
+
+class QualityTable(MasterTable):
+    """The table of the figures of all biases."""
+
+    name = "table"
+    rule = "quality_table"
+    words = ("table of bias quality", "tables of bias quality")
+    version = 3
+    place = paths.BIAS_QUALITY
+    master = BIAS
+    columns = COLUMNS
+    is_always = True
+
+
+class DarkTable(MasterTable):
+    """The table of the figures of all darks."""
+
+    name = "dark table"
+    rule = "dark_table"
+    words = ("table of darks", "tables of darks")
+    place = paths.DARK_QUALITY
+    master = DARK
+    columns = DARK_COLUMNS
+
+
+class FlatTable(MasterTable):
+    """The table of the figures of all flats."""
+
+    name = "flat table"
+    rule = "flat_table"
+    words = ("table of flats", "tables of flats")
+    version = 2
+    place = paths.FLAT_QUALITY
+    master = FLAT
+    columns = FLAT_COLUMNS
+
+
+TABLE, DARK_TABLE, FLAT_TABLE = QualityTable(), DarkTable(), FlatTable()
+
+
+def quality_rows(context, groups, columns=COLUMNS):
+    """Return the rows of the table for some groups: a dict for each amplifier."""
+    rows = []
+    for group in groups:
+        record = context.outcome(group.product)
+        if record is None:
+            continue
+        note = record.reason if record.status != ledger.MADE else ""
+        made = record.status == ledger.MADE
+        common = {
+            "night": group.night,
+            "camera": group.camera,
+            "group": Path(group.product).stem,
+            "product": group.product if made else "",
+        }
+        outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
+        remarks = record.data.get("remarks", ())
+        common["note"] = "; ".join(filter(None, (note, *remarks, *outs)))
+        figures = record.data.get("quality", ())
+        if note and not figures:
+            rows.append({**common, "frames": len(record.data.get("members", ()))})
+        rows += [{**common, **{name: each[name] for name in columns}} for each in figures]
+    return rows

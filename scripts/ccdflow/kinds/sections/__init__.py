@@ -1,0 +1,1 @@
+"""What pages of nights show, from the records and the rows."""

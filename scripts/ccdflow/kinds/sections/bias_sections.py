@@ -1,0 +1,186 @@
+"""Sections on the biases of a night, and their trend over the nights."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.frame_pictures import file_picture, first_image
+from ccdflow.kinds.sections.figures import names_of, night_figures
+from ccdflow.kinds.writing import drawing_module, drawn_once
+from ccdflow.pages import values as page
+from ccdflow.pages.biassections import combined_section, noise_section, trend_section
+from ccdflow.paths import reduced
+from ccdflow.run import ledger
+
+_FROM_NIGHT = "../.."
+# Report a read noise that differs from the header's by more than this fraction.
+CLAIM_TOLERANCE = 0.15
+
+
+def bias_sections(context, night, picture):
+    """Return the sections on combined biases, on noise, and on the trend.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+    picture : str
+        The product that draws what the biases say.
+    """
+    groups = BIAS.night_groups(context, night)
+    names, elsewhere = names_of(groups), _elsewhere(context, night)
+    biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
+    alt = "Level through the night, read noise, structure, and noise of the combined bias"
+    return [
+        combined_section(
+            [_combined(context, group) for group in groups], elsewhere=elsewhere, biases=biases
+        ),
+        noise_section(
+            [
+                _amplifier_figures(figures, names[group.product])
+                for group, figures in night_figures(context, groups)
+            ],
+            file_picture(context, picture, alt),
+            elsewhere=elsewhere,
+            said=_claims(context, groups),
+        ),
+        trend_section(trend(context, BIAS.trend_groups(context, night), night)),
+    ]
+
+
+OFF = "Combining biases is switched off in the configuration"
+
+
+def _elsewhere(context, night):
+    """Return why combined biases of a night's frames are not on its page, or ''."""
+    if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
+        return ""
+    if not BIAS.configuration(context)["enabled"]:
+        return f"{OFF}; what was combined before is as it was, and is not shown here."
+    nights = BIAS.elsewhere(context, night)
+    if not nights:
+        return ""
+    return (
+        "The biases of this night are combined with those of other nights: see "
+        f"{'night' if len(nights) == 1 else 'nights'} {', '.join(nights)}."
+    )
+
+
+def _combined(context, group):
+    record = context.outcome(group.product)
+    data = {} if record is None else record.data
+    made = record is not None and record.status == ledger.MADE
+    figures = data.get("quality", [])
+    return page.CombinedBias(
+        name=Path(group.product).stem,
+        camera=group.camera,
+        product=f"{_FROM_NIGHT}/{group.product}" if made else "",
+        members=tuple(data.get("members", ())),
+        left_out=tuple(
+            page.LeftOutBias(file, text, figure=figure, value=value, threshold=threshold)
+            for file, text, figure, value, threshold in data.get("left_out", ())
+        ),
+        remarks=tuple(data.get("remarks", ())),
+        not_made="" if made else getattr(record, "reason", ""),
+        recipe=data.get("recipe", ""),
+        group=", ".join(f"{name} {value}" for name, value in group.shared if value),
+        noises=tuple(each["combined_noise"] for each in figures),
+        predicted=tuple(each["predicted_noise"] for each in figures),
+        rejected=data.get("rejected", -1),
+        pixels=data.get("pixels", 0),
+        pictures=_combined_picture(context, group, record) if made else (),
+    )
+
+
+def _combined_picture(context, group, record):
+    what = (record.product, record.key, record.content)
+    png = drawn_once(what, lambda: _draw_combined(context, group, record.data))
+    return (page.Picture(png, f"The combined bias {group.product}: image, profiles, distribution"),)
+
+
+def _draw_combined(context, group, data):
+    row = context.row_of(reduced(data["members"][0]))
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    image = first_image(context, group.product, geometry, recipe)
+    pictures = drawing_module("combined")
+    return pictures.combined_bias_picture(
+        pictures.CombinedPanels(
+            Path(group.product).stem,
+            image,
+            members=len(data["members"]),
+            noises=tuple(each["combined_noise"] for each in data["quality"]),
+            predicted=tuple(each["predicted_noise"] for each in data["quality"]),
+            rejected=data["rejected"] / data["pixels"] if data.get("pixels") else math.nan,
+            recipe=data["recipe"],
+        )
+    )
+
+
+def _amplifier_figures(figures, name):
+    error = figures["drift_an_hour_error"]
+    return page.AmplifierFigures(
+        camera=name,
+        amplifier=figures["amplifier"],
+        biases=figures["frames"],
+        level=figures["level"],
+        span=figures["level_span"],
+        # Two levels make a slope, but nothing tells how far to trust it.
+        drift=figures["drift_an_hour"] if error == error else math.nan,
+        drift_error=error,
+        read_noise=figures["read_noise"],
+        read_noise_error=figures["read_noise_error"],
+        gain=figures["gain"],
+        claimed_read_noise=figures["header_read_noise_electrons"],
+        row_structure=figures["row_structure"],
+        column_structure=figures["column_structure"],
+        combined_noise=figures["combined_noise"],
+        predicted_noise=figures["predicted_noise"],
+    )
+
+
+def trend(context, groups, highlight=None):
+    """Return the picture of the figures of some groups over the nights; () for a single night."""
+    found = list(night_figures(context, groups))
+    if len({group.shown for group, _ in found}) < 2:
+        return ()
+    pictures = drawing_module("trends")
+    names = names_of(groups)
+    points = [
+        pictures.TrendPoint(
+            group.shown,
+            names[group.product],
+            figures["amplifier"],
+            figures["level"],
+            figures["read_noise"],
+            _ratio(figures["combined_noise"], figures["predicted_noise"]),
+        )
+        for group, figures in found
+    ]
+    png = drawn_once(
+        ("trend", repr(points), highlight),
+        lambda: pictures.trend_picture(points, highlight=highlight),
+    )
+    return (page.Picture(png, "Bias level, read noise and combined noise over the nights"),)
+
+
+def _ratio(value, expected):
+    return value / expected if expected > 0 else math.nan
+
+
+def _claims(context, groups):
+    """Return sentences on amplifiers whose read noise is not what their header claims."""
+    notes = []
+    for group, figures in night_figures(context, groups):
+        measured = figures["read_noise_electrons"]
+        claim = figures["header_read_noise_electrons"]
+        if not (measured > 0 and claim > 0) or abs(measured / claim - 1) <= CLAIM_TOLERANCE:
+            continue
+        percent = f"{100 * abs(measured / claim - 1):.0f} %"
+        notes.append(
+            f"{group.camera} {figures['amplifier']}: the read noise is {measured:.3g} electrons, "
+            f"{percent} {'more' if measured > claim else 'less'} than the {claim:.3g} that are "
+            f"claimed; this, or the gain of {figures['gain']:.3g} electrons per adu, is wrong."
+        )
+    return notes

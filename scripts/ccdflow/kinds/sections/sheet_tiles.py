@@ -1,0 +1,226 @@
+"""What the contact sheet and the strip of time of a night show of each frame."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.sections import frame_warnings
+from ccdflow.kinds.sections.night_frames import page_frames
+from ccdflow.pages.sheet import (
+    Panel,
+    Point,
+    SmallPicture,
+    Tile,
+    sheet_section,
+    strip_section,
+)
+from ccdflow.pages.values import REDUCED
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.rawframes.rows import ARRIVING
+
+_UP = "../.."
+# The highest value of most converters, and how near to it counts as saturated.
+_TOP, _NEAR = 65535, 0.99
+# Pixels of the core of a star; fewer are hot ones.
+_CORE = 9
+_HOTTEST = 100.0
+_OLD_MARKS = {"raw file missing", REDUCED}
+
+
+class NightTiles:
+    """The tiles of a night, in the order of its contact sheet.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+    listed : dict
+        By raw file, as the night's list has it; {} where nothing is drawn.
+    """
+
+    def __init__(self, context, night, listed):
+        self.context = context
+        self.night = night
+        self.listed = listed
+        self._calibrated = {
+            group.files[0]: context.outcome(group.product)
+            for group in SCIENCE.night_groups(context, night)
+        }
+        self.frames = sorted(
+            page_frames(context, night, _UP), key=lambda frame: (frame.time or "~", frame.file)
+        )
+        self.rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
+        self._warned = frame_warnings.found(self.rows.values(), context.outcome)
+
+    def sheet(self):
+        """Return the section with the contact sheet; None where there is nothing to show."""
+        if not self.listed:
+            return None
+        return sheet_section([self._tile(frame) for frame in self.frames])
+
+    def _tile(self, frame):
+        return Tile(
+            frame.file,
+            frame.kind,
+            _what(frame),
+            frame.time,
+            tuple(self._marks(frame)),
+            tuple(self._pictures(frame)),
+        )
+
+    def _pictures(self, frame):
+        for each in self.listed.get(frame.file, {}).get("pictures", ()):
+            is_reduced = each["product"] == reduced(frame.file)
+            folder = f"{paths.SMALL}/{each['file']}"
+            what = "reduced" if is_reduced else "calibrated"
+            yield SmallPicture(folder, what, f"{_UP}/{each['product']}", each)
+
+    def _marks(self, frame):
+        if frame.status not in _OLD_MARKS:
+            yield frame.status, frame.reason or frame.status
+        if frame.remark:
+            yield "left out", frame.remark
+        if why := self._saturated(frame):
+            yield "saturated", why
+        record = self._calibrated.get(frame.file)
+        if record is not None and record.status == ledger.MADE and record.data["grade"] != "A":
+            yield f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
+        elif record is not None and record.status not in (ledger.MADE,):
+            yield "not calibrated", record.reason
+        if texts := self._warned.get(frame.file):
+            yield "warning", "; ".join(text for _, text in texts)
+
+    def _saturated(self, frame):
+        """Say what of a frame is saturated.
+
+        An amplifier throughout; pixels, where a mask counts them; a patch of its small picture.
+        """
+        record = self.context.outcome(reduced(frame.file))
+        data = {} if record is None else record.data
+        names = [name for name, flag in data.get("flags", {}).items() if flag == "saturated"]
+        if names:
+            return f"amplifier {', '.join(names)} throughout"
+        calibrated = self._calibrated.get(frame.file)
+        count = 0 if calibrated is None else calibrated.data.get("saturated", 0)
+        if count >= _CORE:
+            return f"{count} pixels of it"
+        pictures = self.listed.get(frame.file, {}).get("pictures", ())
+        if not pictures or not data.get("levels"):
+            return ""
+        first, row = pictures[0], self.rows[frame.file]
+        highest = first["centre"] + first["scale"] * math.sinh(first["high"])
+        highest += max(data["levels"].values())
+        amplifiers = self.context.store.geometry(row.geometry).amplifiers
+        tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_TOP]
+        is_near = _NEAR * min(tops) <= highest <= (2 - _NEAR) * max(tops)
+        return f"a patch of it reaches {highest:.0f} adu" if is_near else ""
+
+    # -- the strip of time -------------------------------------------------------------------------
+
+    def strip(self):
+        """Return the section with the strip of time; None where no frame has a time."""
+        found = [panel for make in self._panels() if (panel := self._panel(*make)) is not None]
+        return strip_section(found)
+
+    def _panels(self):
+        yield "Bias level", "adu", "Mean level of the overscan", self._mean_of("levels")
+        yield "Noise", "adu", "Noise of an overscan pixel", self._mean_of("noises")
+        yield "Flats", "adu", "Typical value of a reduced flat", self._signal("flat")
+        yield (
+            "Sky",
+            "adu a second",
+            "Typical value of a reduced science frame over its exposure",
+            self._sky,
+        )
+        yield (
+            "Width of stars",
+            "pixels",
+            "Median full width at half maximum of the brightest stars",
+            self._width,
+        )
+        yield (
+            "Temperature",
+            self._degrees(),
+            "Of the detector, as the header has it",
+            self._temperature,
+        )
+
+    def _panel(self, name, unit, hint, value_of):
+        points = []
+        for number, frame in enumerate(self.frames):
+            hours, value = self._hours(frame), value_of(frame)
+            if hours is None or value is None or not math.isfinite(value):
+                continue
+            words = f"{Path(frame.file).name}: {value:.5g} {unit}"
+            is_drawn = bool(self.listed.get(frame.file))
+            points.append(Point(hours, value, frame.kind, words, number if is_drawn else -1))
+        return Panel(name, unit, hint, tuple(points)) if points else None
+
+    def _hours(self, frame):
+        """Return the hours since the first midnight of the night's frames."""
+        moment = _moment(frame.time)
+        if moment is None:
+            return None
+        days = (moment.date() - self._first).days
+        return 24 * days + moment.hour + moment.minute / 60 + moment.second / 3600
+
+    @cached_property
+    def _first(self):
+        return min(moment for f in self.frames if (moment := _moment(f.time))).date()
+
+    def _mean_of(self, name):
+        def value(frame):
+            values = [each for each in getattr(frame, name) if math.isfinite(each)]
+            return sum(values) / len(values) if values else None
+
+        return value
+
+    def _centre(self, frame):
+        pictures = self.listed.get(frame.file, {}).get("pictures", ())
+        return pictures[0]["centre"] if pictures else None
+
+    def _signal(self, kind):
+        return lambda frame: self._centre(frame) if frame.kind == kind else None
+
+    def _sky(self, frame):
+        centre = self._centre(frame) if frame.kind == "science" else None
+        return centre / frame.exptime if centre is not None and frame.exptime > 0 else None
+
+    def _width(self, frame):
+        return self.listed.get(frame.file, {}).get("width")
+
+    def _degrees(self):
+        """Return the unit of the headers' temperatures: no detector works at 100 °C."""
+        found = [value for frame in self.frames if (value := self._temperature(frame)) is not None]
+        return "K" if found and max(found) > _HOTTEST else "°C"
+
+    def _temperature(self, frame):
+        try:
+            return float(self.rows[frame.file].facts["temperature"])
+        except (TypeError, ValueError):
+            return None
+
+
+def _what(frame):
+    """Return type, object, filter and exposure in a few words."""
+    words = [frame.kind or "unknown type"]
+    if frame.object and frame.object.lower() != frame.kind:
+        words.append(frame.object)
+    if frame.filter:
+        words.append(frame.filter)
+    if math.isfinite(frame.exptime) and frame.kind != "bias":
+        words.append(f"{frame.exptime:.6g} s")
+    return ", ".join(words)
+
+
+def _moment(text):
+    try:
+        return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
+    except ValueError:
+        return None

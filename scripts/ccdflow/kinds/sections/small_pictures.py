@@ -1,0 +1,83 @@
+"""The small pictures of a night's frames: where they lie, and how one is made or found again.
+
+They lie in one folder beside the night's page. The job of a frame leaves its own while it has the
+pixels; the job of the night's list (`ccdflow.kinds.sheet`) takes those that are of the frame as it
+is, makes all others from the products, and removes what belongs to no frame.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from ccdflow import paths
+from ccdflow.files import whole
+from ccdflow.files.stored import image_of
+from ccdflow.frame.products import product_images
+from ccdflow.frame.small import small_image
+from ccdflow.pages.pictures.small import read_shown, small_picture
+
+
+def is_drawn(context):
+    """Tell whether the configuration asks for pictures."""
+    return context.settings["pictures"]["per_type"] != 0
+
+
+def leave(context, row, job, image):
+    """Write the small picture of a frame that was just reduced.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+    job : ccdflow.run.job.Job
+    image : numpy.ndarray
+        Its small image, float32, adu.
+    """
+    path = context.results / paths.small_picture(row.night, job.product)
+    # The frame is whole without it: the job of the night's list makes it, or says why it cannot.
+    with suppress(OSError):
+        whole.write_hdus(path, [small_picture(image, key=job.key)])
+
+
+def take(context, row, product, key, unit="adu"):
+    """Return what the small picture of a product shows; make it where it is not there.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        Of the raw frame.
+    product, key : str
+        A reduced or calibrated frame as it is.
+    unit : str, optional
+        Of its pixels.
+
+    Returns
+    -------
+    shown : ccdflow.pages.pictures.small.Shown
+    content : bytes
+        The picture itself.
+
+    Raises
+    ------
+    OSError
+        If the product cannot be read, or the picture not be written.
+    """
+    path = context.results / paths.small_picture(row.night, product)
+    with suppress(FileNotFoundError):
+        content = path.read_bytes()
+        shown = read_shown(content)
+        if shown is not None and shown.key == key:
+            return shown, content
+    pixels = first_image(context, row, product)
+    content = small_picture(small_image(pixels), key=key, unit=unit)
+    whole.write_hdus(path, [content])
+    return read_shown(content), content
+
+
+def first_image(context, row, product):
+    """Return the first image of a product: (ny, nx), read where it is looked at."""
+    store = context.store
+    geometry, recipe = store.geometry(row.geometry), store.recipe(row.recipe)
+    hdu = product_images(geometry, recipe)[0].hdu
+    return image_of(context.results / product, hdu)

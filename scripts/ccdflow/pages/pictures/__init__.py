@@ -1,0 +1,1 @@
+"""Pictures as bytes, from values alone."""

@@ -1,0 +1,85 @@
+"""Pictures of combined darks and flats, and of frames before and after they are calibrated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.pages.pictures.imagepanel import draw_image
+from ccdflow.pages.pictures.panels import check_image, shrink
+from ccdflow.pages.pictures.raster import new_picture, write_heading
+from ccdflow.pages.pictures.style import LEFT, SCALE_ROOM, WIDTH, pixels
+
+# Inches. Images of no more than this height over width are wide: one pair of them to a line.
+_WIDEST, _NARROW, _TALL = 3.9, 1.4, 1.3
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One row of a picture: a headline, and two images beside each other.
+
+    Attributes
+    ----------
+    headline : str
+    images : tuple of (numpy.ndarray, str, str)
+        Pixels, (ny, nx); their unit; what they are.
+    """
+
+    headline: str
+    images: tuple = field(repr=False)
+
+
+def image_rows(rows, *, title, explanation, scale="linear"):
+    """Draw pairs of images, a row each.
+
+    Parameters
+    ----------
+    rows : iterable of ImageRow
+        At least one; one at a time is held in memory, if they come from a generator.
+    title, explanation : str
+        Headline, and the text below all.
+    scale : {'linear', 'asinh'}, optional
+        Of all images, see `ccdflow.pages.pictures.imagepanel.draw_image`.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+
+    Raises
+    ------
+    UserError
+        If there is no row, or an image has not two axes.
+    """
+    taken = [_taken(row) for row in rows]
+    if not taken:
+        raise UserError("there is no image to draw", remedy="give at least one")
+    is_tall = min(small.ratio for _, own in taken for small, *_ in own) > _TALL
+    pairs = 2 if is_tall and len(taken) > 1 else 1
+    widest = _NARROW if pairs == 2 else _WIDEST
+    lines = [taken[first : first + pairs] for first in range(0, len(taken), pairs)]
+    heights = [
+        min(widest * max(small.ratio for _, own in line for small, *_ in own), _WIDEST)
+        for line in lines
+    ]
+    raster, top = new_picture(title, explanation, sum(height + 1.05 for height in heights))
+    for line, height in zip(lines, heights, strict=True):
+        for number, (headline, own) in enumerate(line):
+            left = number * WIDTH / pairs
+            write_heading(raster, headline, left + 0.15, top, WIDTH / pairs - 0.2)
+            for place, (small, unit, what) in enumerate(own):
+                shift = place * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT))
+                box = left + LEFT + shift, top + 0.5, widest, height
+                draw_image(raster, box, small, unit, what, scale=scale, has_rows=not place)
+        top += height + 1.05
+    return raster.png()
+
+
+def _taken(row):
+    found = []
+    for image, unit, what in row.images:
+        check_image(image, what, row.headline)
+        found.append((shrink(np.asarray(image), pixels(_WIDEST)), unit, what))
+    return row.headline, found

@@ -1,0 +1,205 @@
+"""What pictures of curves are drawn with: one style, one layout in inches, one way to a PNG.
+
+The same values give the same bytes: no date, no software version, no style file of the user's.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ccdflow.pages.pictures.style import DPI, FAINT, INK, MUTED, PAPER, SERIES, WIDTH, drawable
+
+STEPS = (1, 2, 5, 10)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LEGEND_ENTRIES = 8
+_FONT = "DejaVu Sans"
+_STYLE = {
+    "font.family": [_FONT],
+    "font.size": 9,
+    "axes.facecolor": "#ffffff",
+    "axes.edgecolor": "#a5a8a8",
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    # Found anew for every panel otherwise, from all of its labels: a sixth of the drawing.
+    "axes.titley": 1.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-4, 6),
+    "axes.unicode_minus": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+# Matplotlib's settings and font caches are global: jobs that run as threads draw one at a time.
+_LOCK = threading.Lock()
+
+
+@contextmanager
+def drawing():
+    """Hold the lock, and a style that nothing on the user's machine changes."""
+    with _LOCK, matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def new_figure(title, explanation, *, height):
+    """Make a figure with a headline above the panels and an explanation below them.
+
+    Positions are given, not found: finding them takes longer than all the drawing.
+
+    Returns
+    -------
+    figure : Figure
+        The figure.
+    place : Place
+        What makes axes in it, in inches right of and below the corner under the headline.
+    """
+    headline = textwrap.wrap(drawable(title), 95) or [""]
+    lines = textwrap.wrap(drawable(explanation), 158)
+    above = 0.2 + 0.25 * len(headline)
+    total = above + height + 0.2 + 0.17 * len(lines)
+    figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    place = Place(figure, above, total)
+    figure.text(
+        0.15 / WIDTH, 1 - 0.12 / total, "\n".join(headline), va="top", fontsize=13,
+        fontweight="bold",
+    )  # fmt: skip
+    figure.text(0.15 / WIDTH, 0.12 / total, "\n".join(lines), va="bottom", color=MUTED)
+    return figure, place
+
+
+@dataclass(frozen=True)
+class Place:
+    """Makes axes in a figure whose panels begin ``above`` inches below its upper edge."""
+
+    figure: Figure
+    above: float
+    total: float
+
+    def __call__(self, box):
+        """Make axes in a box: left, top, width, height."""
+        left, top, width, height = box
+        low = self.total - self.above - top - height
+        return self.figure.add_axes(
+            (left / WIDTH, low / self.total, width / WIDTH, height / self.total)
+        )
+
+    def heading(self, text, top):
+        """Write a heading for a row of panels."""
+        where = 1 - (self.above + top + 0.08) / self.total
+        self.figure.text(0.15 / WIDTH, where, text, va="top", fontsize=10.5, fontweight="bold")
+
+
+def png_bytes(figure):
+    """Render to a PNG of 256 colours, none off by more than 6 of 255: a third of the weight."""
+    figure.canvas.draw()
+    pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+    stream = io.BytesIO()
+    small = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    small.putpalette(_with_exact_ground(small.getpalette()))
+    small.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI))
+    return stream.getvalue()
+
+
+def _with_exact_ground(palette):
+    """Put the two colours of the ground into a palette, where it has their nearest ones."""
+    colours = np.array(palette).reshape(-1, 3)
+    for ground in (PAPER, "#ffffff"):
+        exact = [int(ground[at : at + 2], 16) for at in (1, 3, 5)]
+        colours[np.abs(colours - exact).sum(axis=1).argmin()] = exact
+    return colours.ravel().tolist()
+
+
+def label_axes(axes, title, xlabel, ylabel):
+    """Name a panel and its axes, and give it lines to read values by."""
+    axes.set_title(title)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.grid(True, axis="y", color=FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)
+
+
+def say(axes, text):
+    """Put a sentence where there is nothing to draw."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+
+
+def legend(axes):
+    """Put the legend above the panel, beside its title, or inside where it would not fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    if len(labels) > _LEGEND_ENTRIES:
+        left_out = len(labels) - _LEGEND_ENTRIES + 1
+        handles = handles[: _LEGEND_ENTRIES - 1]
+        labels = labels[: _LEGEND_ENTRIES - 1]
+        labels[-1] += f"  (and {left_out} more)"
+    inches = axes.get_position().width * WIDTH
+    needed = 0.062 * sum(map(len, labels)) + 0.52 * len(labels)
+    needed += 0.085 * len(axes.get_title(loc="left"))
+    if needed < inches:
+        axes.legend(
+            handles, labels, ncols=len(labels), loc="lower right", bbox_to_anchor=(1.0, 1.0),
+            borderaxespad=0.1,
+        )  # fmt: skip
+    else:
+        columns = 1 + (inches > 8)
+        _make_room(axes, 0.1 + 0.17 * math.ceil(len(labels) / columns))
+        axes.legend(handles, labels, ncols=columns, loc="upper right")
+
+
+def _make_room(axes, inches):
+    """Raise the upper end of the vertical scale, so that what is drawn ends so far below it."""
+    low, high = axes.get_ylim()
+    free = inches / (axes.get_position().height * axes.figure.get_figheight())
+    axes.set_ylim(low, low + (high - low) / (1 - min(free, 0.6)))
+
+
+def widen(axes, values, *, least=1e-3):
+    """Give a scale to values, no narrower than this fraction of them: else noise looks like jumps.
+
+    Parameters
+    ----------
+    axes : Axes
+        Whose vertical scale is set.
+    values : sequence of float
+        What is drawn; NaN is left out.
+    least : float, optional
+        Fraction of the largest value, on each side.
+    """
+    finite = np.asarray([value for value in values if math.isfinite(value)])
+    if finite.size == 0:
+        return
+    low, high = float(finite.min()), float(finite.max())
+    least *= max(abs(low), abs(high), 1.0)
+    room = max(0.12 * (high - low), least)
+    axes.set_ylim(low - room, high + room)
+
+
+def look(number):
+    """Colour and marker of the line with this number."""
+    return {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % len(MARKERS)]}

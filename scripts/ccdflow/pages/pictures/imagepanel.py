@@ -1,0 +1,143 @@
+"""An image with its axes and its colour scale, drawn into a picture."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from ccdflow.pages.pictures.scales import nice_ticks, scale_of, tick_labels
+from ccdflow.pages.pictures.style import EDGE, FAINT, INK, LABEL, MUTED, NUMBER, TITLE, pixels
+
+# Few enough that noise is not what most of the file is spent on.
+_SHADES = 48
+# Lightness rises evenly from a soft blue to paper: bright is bright, also for the colour-blind.
+_STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
+TICK = 4
+# The colour scale: its distance from the image, its width, the length of its arrows.
+_GAP, _BAR, _ARROW = pixels(0.08), pixels(0.12), 15
+# An image is smoothed unless it is enlarged so much that its pixels are seen.
+_ENLARGED = 3
+
+
+@cache
+def shades():
+    """Return the colours of images, the darkest first."""
+    stops = np.array([list(bytes.fromhex(each[1:])) for each in _STOPS], float)
+    places = np.linspace(0, len(stops) - 1, _SHADES)
+    mixed = [np.interp(places, np.arange(len(stops)), channel) for channel in stops.T]
+    return ["#" + bytes(each).hex() for each in np.rint(np.stack(mixed, 1)).astype(np.uint8)]
+
+
+def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", has_rows=True):
+    """Draw an image with its colour scale beside it.
+
+    Parameters
+    ----------
+    raster : ccdflow.pages.pictures.raster.Raster
+    box : (float, float, float, float)
+        Left, top, width and height in inches; the image fills as much of it as its shape allows,
+        from the upper left corner.
+    image : ccdflow.pages.pictures.panels.Small
+    unit, title : str
+        Above the colour scale, and above the image.
+    ratio : float, optional
+        Height over width as drawn; the image's own by default.
+    scale : {'linear', 'asinh'}, optional
+        'linear' leaves a few values at each end out; 'asinh' shows faint structure and the
+        brightest stars in one.
+    has_rows : bool, optional
+        Whether its vertical axis has a name.
+
+    Returns
+    -------
+    (int, int, int, int)
+        Left, top, right and bottom of the image, pixels of the picture.
+    """
+    ratio = ratio or image.ratio
+    left, top, width, height = box
+    width = min(width, height / ratio)
+    sides = left, top, left + width, top + width * ratio
+    left, top, right, bottom = corners = tuple(pixels(each) for each in sides)
+    values = image.values
+    finite = np.isfinite(values)
+    chosen = scale_of(values, scale)
+    places = chosen.place(np.where(finite, values, chosen.low)).clip(0, 1)
+    ny, nx = image.shape
+    rows, columns = values.shape
+    # The blocks at the far edges may reach beyond the image.
+    size = (
+        round((right - left) * columns * image.step / nx),
+        round((bottom - top) * rows * image.step / ny),
+    )
+    drawn = _shade_numbers(raster, _resized(places, size))
+    if not finite.all():
+        drawn[_resized(finite.astype(float), size) < 0.5] = raster.colour(FAINT)
+    raster.put(left, top, drawn[: bottom - top, : right - left][::-1])
+    raster.text(left, top - 7, title, INK, points=TITLE)
+    _draw_axes(raster, corners, image.shape, has_rows=has_rows)
+    known = values[finite]
+    ends = bool((known < chosen.low).any()), bool((known > chosen.high).any())
+    _draw_scale(raster, corners, chosen, unit, ends)
+    return corners
+
+
+def _shade_numbers(raster, places):
+    """Return the numbers of the colours of values in [0, 1]."""
+    numbers = np.array([raster.colour(each) for each in shades()], np.uint8)
+    return numbers[np.minimum((places * _SHADES).astype(int), _SHADES - 1)]
+
+
+def _resized(values, size):
+    """Return values (ny, nx) in [0, 1], stretched or shrunk to (width, height) pixels."""
+    rows, columns = values.shape
+    enlarged = min(size[0] / columns, size[1] / rows)
+    method = Image.Resampling.BOX if enlarged >= _ENLARGED else Image.Resampling.HAMMING
+    if size == (columns, rows):
+        return values
+    return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, method)).clip(0, 1)
+
+
+def _draw_axes(raster, corners, shape, *, has_rows):
+    """Draw numbers and names of the axes; the middle of the first pixel is 1."""
+    left, top, right, bottom = corners
+    ny, nx = shape
+    across, upwards = (right - left) / nx, (bottom - top) / ny
+    ticks = nice_ticks(0.5, nx + 0.5, max(2, (right - left) // 60), is_whole=True)
+    for value, text in zip(ticks, tick_labels(ticks), strict=True):
+        x = left + (value - 0.5) * across
+        raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
+        raster.text(x, bottom + TICK + 4, text, MUTED, points=NUMBER, anchor="mt")
+    raster.text((left + right) / 2, bottom + 36, "column (pixels)", INK, points=LABEL, anchor="ms")
+    ticks = nice_ticks(0.5, ny + 0.5, max(2, (bottom - top) // 60), is_whole=True)
+    texts = tick_labels(ticks)
+    for value, text in zip(ticks, texts, strict=True):
+        y = bottom - (value - 0.5) * upwards
+        raster.fill(left - TICK, round(y), left, round(y) + 1, EDGE)
+        raster.text(left - TICK - 4, y, text, MUTED, points=NUMBER, anchor="rm")
+    if has_rows:
+        away = TICK + 16 + 8 * max(map(len, texts), default=0)
+        name = "row (pixels)"
+        raster.text(left - away, (top + bottom) / 2, name, INK, points=LABEL, upright=True)
+
+
+def _draw_scale(raster, corners, scale, unit, ends):
+    """Draw the colour scale; an arrow where values lie beyond its end."""
+    _, top, right, bottom = corners
+    left, right = right + _GAP, right + _GAP + _BAR
+    middle = (left + right) / 2
+    colours = shades()
+    first, last = top + _ARROW * ends[1], bottom - _ARROW * ends[0]
+    rows = (np.arange(last - first)[::-1] + 0.5) / max(1, last - first)
+    raster.put(left, first, np.repeat(_shade_numbers(raster, rows)[:, None], right - left, axis=1))
+    if ends[0]:
+        raster.wedge([(left, last), (right, last), (middle, bottom)], colours[0])
+    if ends[1]:
+        raster.wedge([(left, first), (right, first), (middle, top)], colours[-1])
+    values, texts = scale.ticks(max(2, min(6, (last - first) // 24)))
+    for place, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
+        y = last - place * (last - first)
+        raster.fill(right, round(y), right + TICK, round(y) + 1, EDGE)
+        raster.text(right + TICK + 4, y, text, MUTED, points=NUMBER, anchor="lm")
+    raster.text(left, top - 7, unit, MUTED, points=NUMBER)

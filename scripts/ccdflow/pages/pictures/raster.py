@@ -1,0 +1,202 @@
+"""A picture made of pixels in at most 256 colours: filled boxes, images, lines, text."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ccdflow.pages.pictures.style import (
+    DPI,
+    HEADING,
+    HEADLINE,
+    INK,
+    LABEL,
+    MUTED,
+    PAPER,
+    WIDTH,
+    drawable,
+    font,
+    pixels,
+)
+
+# Shades between a letter's colour and its ground.
+_STEPS = 8
+# Lines are drawn so many times larger, and shrunk: their edges are smooth.
+_FINER = 4
+_MOST = 256
+
+
+class Raster:
+    """A picture in the making; lengths are pixels, from its upper left corner.
+
+    Each pixel is the number of a colour, so that the same picture is always the same bytes.
+
+    Parameters
+    ----------
+    width, height : int
+    ground : str, optional
+        Its colour at first, ``#rrggbb``.
+    """
+
+    def __init__(self, width, height, *, ground=PAPER):
+        self._colours = {}
+        self._shades = {}
+        self.pixels = np.full((height, width), self.colour(ground), np.uint8)
+
+    def colour(self, wanted):
+        """Return the number of a colour, ``#rrggbb``; of the nearest one if there are 256."""
+        rgb = bytes.fromhex(wanted.removeprefix("#"))
+        if rgb not in self._colours and len(self._colours) == _MOST:
+            return self._nearest(rgb)
+        return self._colours.setdefault(rgb, len(self._colours))
+
+    def _nearest(self, rgb):
+        known = np.array([list(each) for each in self._colours])
+        return int(np.abs(known - list(rgb)).sum(axis=1).argmin())
+
+    def fill(self, left, top, right, bottom, colour):
+        """Fill a box; right and bottom are the first pixels outside."""
+        self.pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = self.colour(
+            colour
+        )
+
+    def outline(self, left, top, right, bottom, colour, thick=1):
+        """Draw the edges of a box, inside it."""
+        self.fill(left, top, right, top + thick, colour)
+        self.fill(left, bottom - thick, right, bottom, colour)
+        self.fill(left, top, left + thick, bottom, colour)
+        self.fill(right - thick, top, right, bottom, colour)
+
+    def put(self, left, top, numbers):
+        """Put an image (ny, nx) of numbers of colours, its first row on top."""
+        height, width = numbers.shape
+        self.pixels[top : top + height, left : left + width] = numbers
+
+    def text(self, x, y, text, colour, *, points=LABEL, bold=False, anchor="ls", upright=False):
+        """Write a line of text.
+
+        Parameters
+        ----------
+        x, y : float
+            Its anchor's place.
+        text : str
+        colour : str
+        points : float, optional
+        bold : bool, optional
+        anchor : str, optional
+            Two letters as in Pillow: l, m, r from left to right; a, m, s, d from the ascender to
+            the baseline and below.
+        upright : bool, optional
+            Whether it goes upwards; its middle is at (x, y) then.
+        """
+        letters = font(points, bold)
+        left, top, right, bottom = letters.getbbox(text, anchor=anchor)
+        if right <= left or bottom <= top:
+            return
+        sheet = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
+        ImageDraw.Draw(sheet).text((1 - left, 1 - top), text, 255, font=letters, anchor=anchor)
+        mask = np.asarray(sheet)
+        if upright:
+            mask = np.rot90(mask)
+            left, top = 1 - mask.shape[1] / 2, 1 - mask.shape[0] / 2
+        self._blend(round(x + left) - 1, round(y + top) - 1, mask, colour)
+
+    def curve(self, points, colour, width, box):
+        """Draw a line through points, (x, y) each, as far as it lies in a box."""
+        left, top, right, bottom = box
+        sheet = Image.new("L", ((right - left) * _FINER, (bottom - top) * _FINER))
+        corner = (left, top)
+        finer = [
+            tuple(
+                float((value - low) * _FINER) - 0.5 for value, low in zip(each, corner, strict=True)
+            )
+            for each in points
+        ]
+        ImageDraw.Draw(sheet).line(finer, fill=255, width=round(width * _FINER), joint="curve")
+        self._blend(left, top, np.asarray(sheet.reduce(_FINER)), colour)
+
+    def wedge(self, corners, colour):
+        """Fill a triangle or any other shape with straight edges."""
+        corners = np.asarray(corners, float)
+        low = np.floor(corners.min(axis=0)).astype(int)
+        size = np.ceil(corners.max(axis=0)).astype(int) - low
+        sheet = Image.new("L", tuple((size * _FINER).tolist()))
+        finer = [tuple(each) for each in ((corners - low) * _FINER).tolist()]
+        ImageDraw.Draw(sheet).polygon(finer, fill=255)
+        self._blend(*low.tolist(), np.asarray(sheet.reduce(_FINER)), colour)
+
+    def _blend(self, left, top, mask, colour):
+        """Mix a colour into the pixels; the mask, 0 to 255, is its share."""
+        height, width = self.pixels.shape
+        mask = mask[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
+        left, top = max(0, left), max(0, top)
+        own = self.pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
+        steps = (mask.astype(np.uint16) * _STEPS + 127) // 255
+        rows, columns = np.nonzero(steps)
+        grounds, steps = own[rows, columns], steps[rows, columns]
+        table = np.zeros((_MOST, _STEPS + 1), np.uint8)
+        for ground in np.unique(grounds).tolist():
+            table[ground] = self._between(ground, colour)
+        own[rows, columns] = table[grounds, steps]
+
+    def _between(self, ground, colour):
+        """Return the numbers of the colours from a ground to a colour."""
+        key = ground, colour
+        if key not in self._shades:
+            first = np.array(list(list(self._colours)[ground]), float)
+            last = np.array(list(bytes.fromhex(colour.removeprefix("#"))), float)
+            mixed = [first + (last - first) * step / _STEPS for step in range(_STEPS + 1)]
+            self._shades[key] = [
+                self.colour("#" + bytes(np.rint(each).astype(int).tolist()).hex()) for each in mixed
+            ]
+        return self._shades[key]
+
+    def png(self):
+        """Return the picture as PNG."""
+        image = Image.fromarray(self.pixels, mode="P")
+        image.putpalette(b"".join(self._colours))
+        stream = io.BytesIO()
+        image.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI))
+        return stream.getvalue()
+
+
+def new_picture(title, explanation, height):
+    """Begin a picture with a headline above its panels and an explanation below them.
+
+    Parameters
+    ----------
+    title, explanation : str
+    height : float
+        Of the panels, inches.
+
+    Returns
+    -------
+    raster : Raster
+    above : float
+        Where the panels begin, inches below the upper edge.
+    """
+    headline = textwrap.wrap(drawable(title), 95) or [""]
+    lines = textwrap.wrap(drawable(explanation), 158)
+    above = 0.2 + 0.25 * len(headline)
+    total = pixels(above + height + 0.2 + 0.17 * len(lines))
+    raster = Raster(pixels(WIDTH), total)
+    for number, line in enumerate(headline):
+        place = pixels(0.12 + 0.25 * number)
+        raster.text(pixels(0.15), place, line, INK, points=HEADLINE, bold=True, anchor="la")
+    for number, line in enumerate(reversed(lines)):
+        place = total - pixels(0.15 + 0.17 * number)
+        raster.text(pixels(0.15), place, line, MUTED, points=LABEL)
+    return raster, above
+
+
+def write_heading(raster, text, left, top, width):
+    """Write the heading of a row of panels, as much of it as fits; lengths are inches."""
+    letters = font(HEADING, True)
+    text = drawable(text)
+    while letters.getlength(text) > pixels(width) and len(text) > 1:
+        text = "…" + text[2:]
+    place = pixels(left), pixels(top + 0.08)
+    raster.text(*place, text, INK, points=HEADING, bold=True, anchor="la")

@@ -1,0 +1,136 @@
+"""What is remembered of all raw frames' headers, in memory and on the disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.camera.geometry import Geometry
+from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.files import notes, whole
+from ccdflow.run.rawframes.inventory_table import TABLE, write_table
+from ccdflow.run.rawframes.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
+
+# Raise it when a change to the reading of headers alters what the table says.
+READING = 6
+
+
+@dataclass
+class HeaderStore:
+    """What is remembered of the raw frames' headers.
+
+    Attributes
+    ----------
+    rows : dict of str to Row
+    shared : dict of str to dict
+        Geometries and recipes by the hash of their canonical form: thousands of frames have few.
+    table : tuple of int
+        Size and times of ``inventory.csv`` when it was last known to say what the rows say.
+    saved : dict of str to Row
+        The rows as they are on the disk.
+    verdicts : dict of str to str
+        Why files were set aside when the store was loaded, or by a job since.
+    """
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    shared: dict[str, dict] = field(default_factory=dict)
+    table: tuple = ()
+    saved: dict[str, Row] = field(default_factory=dict, compare=False)
+    verdicts: dict[str, str] = field(default_factory=dict, compare=False)
+
+    # Tracebacks of unforeseen errors in the reading of files.
+    tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
+
+    # One text for all that say the same, as thousands of rows do.
+    texts: dict[str, str] = field(default_factory=dict, compare=False)
+    _geometries: dict = field(default_factory=dict, compare=False, repr=False)
+
+    def geometry(self, name):
+        """Return the `ccdflow.camera.geometry.Geometry` of a name, as in ``Row.geometry``."""
+        if name not in self._geometries:
+            self._geometries[name] = Geometry.from_canonical(self.shared[name])
+        return self._geometries[name]
+
+    def recipe(self, name):
+        """Return the `ccdflow.camera.recipe.ReductionRecipe` of a name, as in ``Row.recipe``."""
+        return ReductionRecipe(**self.shared[name])
+
+    def keep(self, value):
+        """Remember a JSON-able value and return its name."""
+        name = digest(value)
+        self.shared.setdefault(name, value)
+        return name
+
+    def add(self, row):
+        """Put a row in its place."""
+        same = self.texts.setdefault
+        facts = [
+            same(value, value) if type(value) is str else value for value in row.facts.values()
+        ]
+        own = [getattr(row, name) for name in OWN]
+        self.rows[row.file] = Row(row.file, row.stamp, Facts(facts), *(same(t, t) for t in own))
+
+
+# -- the store on disk ---------------------------------------------------------------------------
+
+
+def load_store(results):
+    """Read the store of a results folder; an absent or unreadable one is an empty one.
+
+    Losing it costs time, never a product: all headers are read again. So they are where an older
+    version read them; what it knew is kept for those whose raw file is gone.
+    """
+    lines = notes.read_checked(Path(results) / paths.HEADERS)
+    data = {} if lines is None else json.loads(next(lines))
+    if "facts" not in data:
+        return HeaderStore()
+    is_older = data.get("reading") != READING or data["facts"] != list(FACTS)
+    store = HeaderStore(shared=data["shared"], table=tuple(data["table"]))
+    if data.get("form") != TABLE:
+        store.table = ()
+    decode, is_same = json.JSONDecoder().raw_decode, data["facts"] == list(FACTS)
+    for line in lines:
+        file, stamp, values, *rest = decode(line)[0]
+        facts = (
+            Facts(values) if is_same else Facts.of(dict(zip(data["facts"], values, strict=True)))
+        )
+        store.add(Row(file, OLDER if is_older else tuple(stamp), facts, *rest))
+    store.saved = {} if is_older else dict(store.rows)
+    aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
+    store.verdicts = {row.file: row.reason for row in aside}
+    return store
+
+
+# The stamp of a row that an older version read.
+OLDER = (-1,)
+
+
+def save(results, store):
+    """Write ``inventory.csv`` and the store, each only if it changed."""
+    before = store.table
+    path = Path(results) / paths.INVENTORY
+    unchanged = _same(store.rows, store.saved)
+    is_known = before and whole.stamp_of(path) == before
+    if not unchanged or not is_known:
+        write_table(results, store, before=store.saved if is_known else None)
+        store.table = whole.stamp_of(path)
+    if unchanged and store.table == before:
+        return
+    used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
+    rows = (
+        [row.file, row.stamp, row.facts.values(), *(getattr(row, name) for name in OWN)]
+        for row in sorted(store.rows.values(), key=lambda row: row.file)
+    )
+    shared = {name: value for name, value in sorted(store.shared.items()) if name in used}
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    first = {"reading": READING, "table": store.table, "facts": FACTS, "shared": shared}
+    first["form"] = TABLE
+    notes.write_checked(Path(results) / paths.HEADERS, map(encode, chain([first], rows)))
+    store.saved = dict(store.rows)
+
+
+def _same(rows, others):
+    return len(rows) == len(others) and all(others.get(name) is row for name, row in rows.items())

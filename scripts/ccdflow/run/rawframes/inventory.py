@@ -1,0 +1,342 @@
+"""The rows of all raw frames, brought up to date by reading only what is new or has changed.
+
+What is remembered from run to run (`headers.HeaderStore`) holds a file's size and times beside what
+its header said, so that a file that looks untouched is not opened. `inventory.csv` is made of it
+and holds no times, so it changes only when what it says changes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.camera import cameras as cameras_module
+from ccdflow.camera.geometry import Cards
+from ccdflow.camera.marks import refuse_reduced
+from ccdflow.camera.recipe import AUTO
+from ccdflow.errors import CcdflowError
+from ccdflow.files import rawfile
+from ccdflow.files.scaling import scaling_of
+from ccdflow.run.rawframes import reading
+from ccdflow.run.rawframes.header_store import OLDER, READING
+from ccdflow.run.rawframes.rawfolder import look_through
+from ccdflow.run.rawframes.rawnames import (
+    TWIN,
+    check_name,
+    refuse_spellings,
+    refuse_twins,
+)  # fmt: skip
+from ccdflow.run.rawframes.rows import (
+    ARRIVING,
+    FACTS,
+    OK,
+    SET_ASIDE,
+    Facts,
+    digest,
+    unread_row,
+)  # fmt: skip
+from ccdflow.run.tracebacks import text_of
+
+__all__ = ["Settings", "outdated", "read_row", "update"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the reading of headers depends on, from the configuration.
+
+    Attributes
+    ----------
+    raw : Path
+    cameras : tuple of ccdflow.camera.cameras.Camera
+    reduction : dict
+        Defaults of the recipe.
+    frame_memory : int
+        Bytes that a frame may ask for.
+    settle : float
+        Seconds during which an incomplete file counts as still being written.
+    is_folding : bool
+        Whether the results lie in a file system to which capitals are small letters.
+    """
+
+    raw: Path
+    cameras: tuple
+    reduction: dict
+    frame_memory: int
+    settle: float
+    is_folding: bool = False
+
+
+def update(
+    store, settings, *, now=None, progress=None, again=frozenset(), cores=1, only=None,
+):  # fmt: skip
+    """Bring the store up to date with the raw folder.
+
+    Parameters
+    ----------
+    store : HeaderStore
+        Changed in place.
+    settings : Settings
+    now : float, optional
+        Seconds since the epoch.
+    progress : callable, optional
+        Called with (read so far, to read).
+    again : set of str, optional
+        Products whose raw files are read again where they are set aside; None for all.
+    cores : int
+        How many processes may read headers.
+    only : dict of str to tuple, optional
+        The files to read, with their stamps; the folder is not looked through then.
+
+    Returns
+    -------
+    gone : list of str
+        Files that were there before and are not any more; their rows are still in the store.
+    """
+    now = time.time() if now is None else now
+    found, problems = look_through(settings.raw) if only is None else (only, {})
+    basis = _Basis(settings)
+    stale = [
+        file
+        for file, stamp in found.items()
+        if not _is_current(store.rows.get(file), stamp, basis)
+        or _is_asked_for_again(store.rows[file], again)
+    ]
+
+    def known(file):
+        before = store.rows.get(file)
+        is_read_anew = before is not None and before.stamp == OLDER and not before.gone
+        return None if is_read_anew else before
+
+    files = [(file, found[file], known(file)) for file in stale]
+    rows = reading.read_all(_Reader(settings, basis, now), files, cores=cores)
+    for count, (row, geometry, recipe, traceback) in enumerate(rows, start=1):
+        if geometry is not None:
+            row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))
+        store.add(row)
+        store.tracebacks.update(traceback)
+        if progress is not None:
+            progress(count, len(stale))
+    for file, problem in problems.items():
+        store.add(replace(unread_row(file), status=SET_ASIDE, reason=problem))
+    refuse_twins(store, found)
+    if settings.is_folding:
+        refuse_spellings(store, found)
+    return sorted(set(store.rows) - set(found) - set(problems))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the rows of files; other processes can be given it."""
+
+    settings: Settings
+    basis: _Basis
+    now: float
+
+    def __call__(self, known):
+        """Return (row, geometry, recipe, tracebacks) of (file, stamp, the row before or None)."""
+        tracebacks = {}
+        file, stamp, before = known
+        found = read_row(file, stamp, before, self.settings, self.basis, self.now, tracebacks)
+        return *found, tracebacks
+
+
+def _is_asked_for_again(row, again):
+    """Tell whether a frame that is set aside is to be looked at once more."""
+    return row.status == SET_ASIDE and (again is None or paths.reduced(row.file) in again)
+
+
+class _Basis:
+    """Hashes of what a row depends on beside its file, so that editing a camera reads its own."""
+
+    def __init__(self, settings):
+        recognition = [repr((camera.recognise, camera.size)) for camera in settings.cameras]
+        general = [READING, settings.reduction, settings.frame_memory, recognition]
+        self._reduction = settings.reduction
+        # Where the profile's file lies does not matter.
+        self._of = {
+            camera.name: digest([*general, repr(replace(camera, path=""))])
+            + "-"
+            + self._pixels(camera)
+            for camera in settings.cameras
+        }
+        generic = cameras_module.generic_camera([], taken=frozenset())
+        self._generic = f"{digest(general)}-{self._pixels(generic)}"
+
+    def _pixels(self, camera):
+        sections = {field.name for field in fields(Cards)}
+        cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
+        pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
+        pixels += [each for each in (camera.gain, camera.read_noise) if each is not None]
+        recipe = camera.recipe(self._reduction)
+        # What the width of the strip decides, `outdated` asks of each row.
+        recipe = replace(recipe, model=None) if recipe.model == AUTO else recipe
+        return digest([repr(pixels), cards, recipe.canonical()])
+
+    def of(self, camera):
+        return self._of.get(camera, self._generic)
+
+
+def outdated(store, settings):
+    """Return the files that are gone and whose camera was edited since: nothing can be redone.
+
+    Parameters
+    ----------
+    store : HeaderStore
+    settings : Settings
+
+    Returns
+    -------
+    set of str
+    """
+    basis = _Basis(settings)
+    cameras = {camera.name: camera for camera in settings.cameras}
+
+    def is_outdated(row):
+        if row.basis.split("-")[1:] != basis.of(row.camera).split("-")[1:]:
+            return True
+        camera = cameras.get(row.camera) or cameras_module.generic_camera([])
+        recipe = camera.recipe(settings.reduction).for_geometry(store.geometry(row.geometry))
+        return recipe.canonical() != store.shared[row.recipe]
+
+    return {row.file for row in store.rows.values() if row.gone and is_outdated(row)}
+
+
+def _is_current(row, stamp, basis):
+    return (
+        row is not None
+        and row.stamp == stamp != ()
+        and row.status in (OK, SET_ASIDE)
+        and not row.gone
+        and row.basis == basis.of(row.camera)
+        and not row.reason.startswith(TWIN)
+    )
+
+
+def read_row(file, stamp, before, settings, basis, now, tracebacks):
+    """Read one raw frame's headers and return (row, geometry, recipe) in canonical form.
+
+    A file that was known and has new times is inflated to its end: its fingerprint may be the old
+    one though its middle is damaged. Whatever its reading raises, the file is set aside;
+    ``tracebacks`` gets what nobody foresaw.
+    """
+    row = unread_row(file, stamp, basis.of(""))
+    geometry = recipe = None
+    try:
+        check_name(file)
+        with rawfile.reading(file):
+            raw = rawfile.open_raw(settings.raw / file, file)
+        with raw:
+            row = replace(row, stamp=raw.stamp)
+            layout = raw.layout(memory=settings.frame_memory)
+            row = replace(row, fingerprint=layout.fingerprint)
+            headers = layout.headers
+            camera = cameras_module.identify(headers, settings.cameras, file=file)
+            row = replace(row, camera=camera.name, basis=basis.of(camera.name))
+            row = _described(row, camera, headers)
+            where, how = _arranged(file, camera, headers, settings)
+            geometry, recipe = where.canonical(), how.for_geometry(where).canonical()
+            notes = [row.reason, *where.notes]
+            row = replace(row, reason="; ".join(note for note in notes if note))
+            if not layout.checked:
+                row = _checked(raw, layout, before, row, now, settings)
+    except rawfile.Unreadable as error:
+        return _unreadable(row, before, error, settings.raw / file), None, None
+    except (rawfile.Incomplete, rawfile.Changed) as error:
+        # A clock may be wrong either way.
+        new = isinstance(error, rawfile.Changed) or _is_young(row.stamp[:2], now, settings)
+        if new and before is not None and before.status == OK and before.geometry:
+            # It is written once more: until that is done it is what it was.
+            return replace(before, stamp=()), None, None
+        reason = f"still being written: {error.reason}" if new else error.reason
+        row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=reason)
+    except CcdflowError as error:
+        # A frame that two profiles recognise is no reason to reduce no other.
+        row = replace(row, status=SET_ASIDE, reason=error.reason)
+    except Exception as error:
+        tracebacks[file] = text_of(file, error)
+        row = replace(row, status=SET_ASIDE, reason=rawfile.unforeseen(file, error).reason)
+    if _is_young(row.stamp, now, settings) or _is_first_verdict(before, row):
+        # A file that is still being written may keep its times, and one failed reading proves
+        # nothing: the next run reads it again.
+        row = replace(row, stamp=())
+    return row, geometry, recipe
+
+
+def _checked(raw, layout, before, row, now, settings):
+    """Return the row once the file's pixels are known to be what its headers promise, or new.
+
+    A young file is read again by the next run. If its bytes are then the same as now, they need not
+    be inflated once more.
+    """
+    is_young = _is_young(row.stamp, now, settings)
+    was_young = before is not None and before.stamp == () and before.packed != ""
+    if is_young or was_young:
+        row = replace(row, packed=raw.bytes_checksum())
+    is_as_it_was = was_young and before.status == OK and before.packed == row.packed
+    if _is_doubtful(before, row) and not is_as_it_was:
+        raw.read_all(layout, memory=settings.frame_memory)
+    return row if is_young else replace(row, packed="")
+
+
+def _is_first_verdict(before, row):
+    """Tell whether this is the first reading that sets the file aside for this reason."""
+    if row.status != SET_ASIDE:
+        return False
+    return (
+        before is None
+        or (before.status, before.reason) != (row.status, row.reason)
+        or before.stamp not in ((), row.stamp)
+    )
+
+
+def _described(row, camera, headers):
+    """Return the row with what its headers say, and what of them cannot be read."""
+    described = camera.describe(headers, file=row.file)
+    facts = {name: getattr(described, name) for name in FACTS}
+    facts |= {"type": facts["type"] or "other"}
+    return replace(
+        row,
+        facts=Facts.of(facts),
+        reason=described.reason,
+        warnings="\n".join(described.warnings),
+    )
+
+
+def _arranged(file, camera, headers, settings):
+    """Return the geometry and the recipe of a raw frame, or raise `FrameError`."""
+    if not camera.raw:
+        refuse_reduced(headers, file=file)
+    how = camera.recipe(settings.reduction)
+    where = camera.geometry(headers, file=file, layout=how.layout)
+    for hdu, _ in where.raw_shapes:
+        scaling_of(headers[hdu], file)
+    return where, how
+
+
+def _unreadable(row, before, error, path):
+    """Return the row of a file that cannot be read."""
+    if not os.path.lexists(path):
+        # It was there when the folder was looked through.
+        row = before or replace(row, status=ARRIVING, reason=_WENT_AWAY)
+        return replace(row, stamp=())
+    if before is not None and before.geometry:
+        return replace(before, gone=error.reason, stamp=())
+    return replace(row, status=SET_ASIDE, reason=error.reason, stamp=())
+
+
+def _is_young(stamp, now, settings):
+    """Tell whether a file was written to, or got its name, a short while ago, by its times."""
+    return any(abs(now - time_ns / 1e9) < settings.settle for time_ns in stamp[1:])
+
+
+_WENT_AWAY = "it went away while its header was read"
+
+
+def _is_doubtful(before, row):
+    """Tell whether a file that looks as it did may be damaged where headers do not show it."""
+    if before is None or before.fingerprint != row.fingerprint:
+        return False
+    return before.stamp != row.stamp or before.status == SET_ASIDE

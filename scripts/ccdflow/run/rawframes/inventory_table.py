@@ -1,0 +1,60 @@
+"""The table of all raw frames for its readers: ``inventory.csv``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ccdflow import paths
+from ccdflow.files import tables
+from ccdflow.run.rawframes.rawnames import shown_name
+from ccdflow.run.rawframes.rows import picker
+
+COLUMNS = (
+    "file", "night", "camera", "imagetyp", "type", "filter", "grism", "exptime", "naxis1", "naxis2",
+    "biassec", "trimsec", "datasec", "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs",
+    "object", "readmode", "window", "fingerprint", "status", "reason",
+)  # fmt: skip
+_NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
+
+
+# Raise it when a change alters the text of a row that did not change.
+TABLE = 1
+
+_facts = picker(*COLUMNS[3:-3])
+
+
+def cells(row):
+    """Return the cells of a row under `COLUMNS`: they depend on this row alone."""
+    return (
+        shown_name(row.file), shown_name(row.night), row.camera, *_facts(row.facts),
+        row.fingerprint, *row.shown,
+    )  # fmt: skip
+
+
+def write_table(results, store, *, before=None):
+    """Write ``inventory.csv``, one row a raw file, sorted by file; only if its content changed.
+
+    Parameters
+    ----------
+    results : path-like
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    before : dict of str to Row, optional
+        The rows that the file is known to have.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    path = Path(results) / paths.INVENTORY
+    return tables.write_table(path, COLUMNS, store.rows, before or {}, cells)
+
+
+def read_table(path):
+    """Read an inventory: text cells as text, numbers as numbers."""
+    types = {name: str for name in COLUMNS if name not in _NUMBERS}
+    return pd.read_csv(
+        path, dtype=types, keep_default_na=False, na_values={n: [""] for n in _NUMBERS}
+    )

@@ -1,0 +1,121 @@
+"""What a run has found out of raw frames, noted in their rows: bad ones, missing ones, flags."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ccdflow import paths
+from ccdflow.run import (
+    ledger,
+)
+from ccdflow.run.rawframes.rows import ARRIVING, GONE, SET_ASIDE, unread_row
+
+
+def take_aside(store, unmade):
+    """Mark raw frames in the store that jobs found to be bad or changing.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+        Changed in place.
+    unmade : list of ccdflow.run.ledger.Record
+    """
+    by_product = {paths.reduced(file): row for file, row in store.rows.items()} if unmade else {}
+    for record in unmade:
+        row = by_product.get(record.product)
+        if row is not None and record.status == ledger.FAILED:
+            # The next run reads its header again, and so tries it again.
+            store.rows[row.file] = replace(row, status=ARRIVING, reason=f"failed: {record.reason}")
+            continue
+        if row is None or row.fingerprint != record.basis.get("fingerprint"):
+            continue
+        if record.status == ledger.GONE:
+            # The next run reads it again, whatever its times.
+            row = replace(row, stamp=(), status=ARRIVING, reason=record.reason)
+        elif record.status == ledger.SET_ASIDE:
+            # A reading error may not happen again, and an unforeseen one may be of the moment:
+            # the next run reads the file to its end.
+            is_first = store.verdicts.get(row.file) != record.reason
+            is_doubted = record.data.get("misread") or (record.data.get("unforeseen") and is_first)
+            store.verdicts[row.file] = record.reason
+            stamp = () if is_doubted else row.stamp
+            row = replace(row, stamp=stamp, status=SET_ASIDE, reason=record.reason)
+        store.rows[row.file] = row
+
+
+def mark_gone(store, records, gone, results):
+    """Keep the rows of missing raw files as long as a product of theirs exists.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+        Changed in place.
+    records : ccdflow.run.ledger.Ledger
+        Changed in place.
+    gone : list of str
+        Files that are missing; files that cannot be read are marked in the store.
+    results : Path
+    """
+    unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
+    missing = {*gone, *unreadable}
+    here = {paths.reduced(file) for file in store.rows if file not in missing}
+    for file in sorted(missing):
+        row, product = store.rows[file], paths.reduced(file)
+        if product not in here and _may_be_there(results / product):
+            if file in gone and row.gone != GONE:
+                store.rows[file] = replace(row, gone=GONE)
+            continue
+        if product not in here:
+            records.pop(product, None)
+        if file in unreadable:
+            # The header values of an unread file are as unknown as in a first run.
+            unread = unread_row(file)
+            store.rows[file] = replace(unread, status=SET_ASIDE, reason=row.gone)
+        else:
+            del store.rows[file]
+
+
+def _may_be_there(path):
+    """Tell whether there is a file, or nobody can tell that there is none."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def note_flags(context):
+    """Mark frames for defects in their pixels, or for differences from other frames.
+
+    Each kind reports its flags: an amplifier that is saturated throughout or dead; a frame that is
+    a copy of another, or that is left out of its group's master.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        Its store is changed in place.
+    """
+    store, records, found = context.store, by_kind(context.ledger), {}
+    for kind in reversed(context.chain):
+        for product, text in kind.flags(context, records.get(kind.name, [])):
+            found.setdefault(product, []).append(text)
+    if context.unreadable:
+        for product in context.products:
+            if problem := context.problem_of(product):
+                found.setdefault(product, []).append(f"its product was not looked at: {problem}")
+    if not found and not any(row.flags for row in store.rows.values()):
+        return
+    for file, row in list(store.rows.items()):
+        flags = "; ".join(found.get(paths.reduced(file), ()))
+        if flags != row.flags:
+            store.rows[file] = replace(row, flags=flags)
+
+
+def by_kind(records):
+    """Return {kind: records} of a ledger."""
+    found = {}
+    for record in records.values():
+        found.setdefault(record.kind, []).append(record)
+    return found

@@ -1,0 +1,140 @@
+"""Names of raw files: those that cannot be kept, and those that would become one product."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from ccdflow import paths
+from ccdflow.errors import FrameError
+from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
+
+
+def check_name(file):
+    """Raise `FrameError` if no product or note can be kept under the name of a raw file."""
+    if not file.isprintable():
+        raise FrameError(
+            "the file's name has a line break, a control character or is not valid UTF-8",
+            file=shown_name(file),
+            value=file.encode("unicode_escape").decode("ascii"),
+            remedy="rename it",
+        )
+    longest = max(map(len, paths.names_of_record(file)))
+    length = len("/".join(paths.names_of_record(file)))
+    if longest > paths.NAME_MAX or length > _PATH_MAX:
+        raise FrameError(
+            "the file's name is too long for the notes that are kept under it",
+            file=file,
+            value=f"{longest} bytes, {length} with its folders; letters beyond ASCII count thrice",
+            allowed=f"{paths.NAME_MAX} bytes, {_PATH_MAX} with its folders and with what is added",
+            remedy="rename it",
+        )
+
+
+def shown_name(file):
+    """Return a file's name as it can stand in a table: escapes where it is not UTF-8."""
+    return file.encode("utf-8", "backslashreplace").decode()
+
+
+# Bytes of a record's path below the results folder. Linux takes 4095 of the whole path, of which
+# Snakemake makes a third more.
+_PATH_MAX = 2000
+TWIN = "would become the same product as"
+_TWIN_FOLDER = f"{TWIN} one in the folder of"
+
+
+def refuse_twins(store, found):
+    """Set aside raw files that would become one product, by name, before any work.
+
+    A product may also stand where the folder of another one has to be.
+    """
+    by_product = {}
+    for file in found:
+        by_product.setdefault(paths.reduced(file), []).append(file)
+    inside = _folders(store.rows)
+    for product, files in by_product.items():
+        for file in files:
+            others = [other for other in files if other != file]
+            if product in inside:
+                others.append(f"the folder of {inside[product]}")
+            row = store.rows[file]
+            if others and row.status != ARRIVING and not row.gone:
+                reason = f"{TWIN} {', '.join(others)}; move one of them out of the raw folder"
+                store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
+
+
+def refuse_spellings(store, found):
+    """Set aside raw files whose products would be in the place of others, but for capitals.
+
+    Of two spellings of a folder the frames of the first one are reduced; of two files none is.
+    """
+    spelled, owner = {}, {}
+    for file in sorted(found):
+        product = PurePosixPath(paths.reduced(file))
+        for path in (*reversed(product.parents[:-1]), product):
+            first = spelled.setdefault(_folded(path), str(path))
+            owner.setdefault(_folded(path), file)
+            if first != str(path):
+                _refuse_spelling(store, file, owner[_folded(path)], is_file=path == product)
+                break
+
+
+def _refuse_spelling(store, file, other, *, is_file):
+    for name, beside in ((file, other), (other, file)) if is_file else ((file, other),):
+        row = store.rows[name]
+        if row.status != ARRIVING and not row.gone:
+            reason = (
+                f"{TWIN if is_file else _TWIN_FOLDER} {beside}, as the disk of the results does"
+                " not tell capitals: rename one of them, or keep the results on another disk"
+            )
+            store.rows[name] = replace(row, status=SET_ASIDE, reason=reason)
+
+
+def _folded(path):
+    return unicodedata.normalize("NFC", str(path)).casefold()
+
+
+def is_folding(results):
+    """Tell whether capitals are small letters to the file system of a results folder.
+
+    False where the folder holds nothing yet.
+    """
+    lock, capitals = Path(results) / paths.LOCK, Path(results) / paths.LOCK.upper()
+    try:
+        return capitals.samefile(lock)
+    except OSError:
+        return False
+
+
+def _folders(files):
+    """Return {folder of products: the first file whose product is below it}."""
+    first, inside = {}, {}
+    for file in files:
+        first.setdefault(file.rpartition("/")[0], file)
+    for file in first.values():
+        for folder in PurePosixPath(paths.reduced(file)).parents:
+            inside.setdefault(str(folder), file)
+    return inside
+
+
+def copies(rows):
+    """Return {file: the file it is a copy of} of frames that hold the same as one before them.
+
+    The first good frame by name is the one that counts; a frame whose raw file is gone is neither.
+
+    Parameters
+    ----------
+    rows : iterable of Row
+        Frames of one image type.
+    """
+    first, found = {}, {}
+    here = [row for row in sorted(rows, key=lambda row: row.file) if not row.gone]
+    for row in here:
+        if row.status == OK:
+            first.setdefault(row.fingerprint, row.file)
+    for row in here:
+        other = first.get(row.fingerprint, row.file)
+        if other != row.file:
+            found[row.file] = other
+    return found

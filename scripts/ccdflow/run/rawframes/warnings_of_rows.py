@@ -1,0 +1,114 @@
+"""The warnings of many rows in the last lines of a run: one line for each kind."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+
+from ccdflow import paths
+from ccdflow.run.rawframes.rows import ARRIVING, OK
+
+# Kinds of warnings that are named at the end of a run; all stand in the table.
+MOST = 12
+_FOUND = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
+
+
+def warning_lines(store, *, most=MOST):
+    """Return a line for each kind of warning, how many frames have it and the first of them.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    most : int
+        Kinds that are named; the rest are counted.
+
+    Returns
+    -------
+    list of str
+    """
+    kinds = {}
+    for file in sorted(store.rows):
+        row = store.rows[file]
+        if row.gone or row.status == ARRIVING or not row.warnings:
+            continue
+        for text in row.warnings.splitlines():
+            kinds.setdefault(_FOUND.sub("", text), []).append((file, text))
+    ranked = sorted(kinds.values(), key=lambda found: -len(found))
+    lines = [_line(found) for found in ranked[:most]]
+    if len(ranked) > most:
+        lines.append(f"... and {len(ranked) - most} more kinds of warnings, see the table")
+    return [*lines, *_undated(store)]
+
+
+def _line(found):
+    file, text = found[0]
+    many = f" ({len(found)} frames, the first of them)" if len(found) > 1 else ""
+    return f"warning: {file}: {text}{many}"
+
+
+def _undated(store):
+    """Return the line on undated biases of one folder, which may be of several nights."""
+    folders = Counter(
+        row.night
+        for row in store.rows.values()
+        if row.status == OK and not row.gone and row.is_undated and row.facts["type"] == "bias"
+    )
+    return [
+        f"warning: {count} biases of the folder {folder!r} have no date: they may be of several "
+        "nights, and are combined as one"
+        for folder, count in sorted(folders.items())
+        if count > 1
+    ]
+
+
+def passed_over_lines(raw):
+    """Return the lines on files that look like raw frames and are not read, by the reason.
+
+    Parameters
+    ----------
+    raw : path-like
+        The raw folder.
+    """
+    hidden, packed = [], []
+    for folder, folders, names in os.walk(raw):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in filter(paths.is_passed_over, names):
+            where = os.path.relpath(folder, raw)
+            (hidden if name.startswith(".") else packed).append(os.path.normpath(f"{where}/{name}"))
+    return [
+        f"passed over: {_counted(found)} {why} (the first: {min(found)!a})"
+        for found, why in (
+            (hidden, "with a leading dot in the name"),
+            (packed, "packed in a way that is not read: unpack them, or pack them with gzip"),
+        )
+        if found
+    ]
+
+
+def _counted(found):
+    return "1 file" if len(found) == 1 else f"{len(found)} files"
+
+
+def why_no_bias(store):
+    """Return [the line] on why there is no bias to combine, or [] where there are some.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    """
+    rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
+    types = Counter(row.facts["type"] for row in rows)
+    if not rows or types["bias"]:
+        return []
+    said = ", ".join(f"{count} {kind}" for kind, count in sorted(types.items()))
+    short = Counter(
+        row.facts["imagetyp"]
+        for row in rows
+        if row.facts["type"] == "dark" and row.facts["exptime"] in (0, "")
+    )
+    remedy = "say under `types:` in a profile which frames are"
+    if short:
+        name = short.most_common(1)[0][0]
+        remedy = f"in a profile, types: [{{type: bias, imagetyp: {name}, exptime: {{max: 0}}}}]"
+    return [f"no combined bias: no frame is of type bias ({said}); {remedy}"]

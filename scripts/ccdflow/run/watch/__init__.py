@@ -1,0 +1,1 @@
+"""A watch: many small runs while a night goes on."""

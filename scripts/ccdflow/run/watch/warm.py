@@ -1,0 +1,345 @@
+"""What a watch keeps from round to round, and the plan for new frames of a night alone.
+
+A whole plan looks at all frames, for a frame of tonight may be what one of last year waited for.
+What a new frame of the sky changes at once is less: its own products, and the list, pictures and
+page of its night. The masters are as the last whole plan chose them. Every product made so has the
+key that a whole plan gives it; where one has another key, the next whole round makes it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from ccdflow import paths
+from ccdflow.files import whole as files
+from ccdflow.run import ledger, worker
+from ccdflow.run.context import Context, Planning, is_wanted, reduced
+from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
+from ccdflow.run.plan import Planner
+from ccdflow.run.rawframes import inventory
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.rows import ARRIVING, OK
+
+# The notes of a results folder: another process that did anything has written one of them.
+_NOTES = (paths.HEADERS, paths.LEDGER)
+# What a context looks up of masters and setups; a frame of the sky changes none of it.
+_OF_MASTERS = (
+    "groups", "groups by night", "nights of groups", "groups elsewhere", "by night", "shelf",
+)  # fmt: skip
+_OF_SETUPS = (
+    "shelves", "setup", "layout", "profile", "spelled", "telling", "steps of", "maps by night",
+    "pixels by night", "pixels for", "detector's setup", "response",
+)  # fmt: skip
+
+
+class NeedsAll(Exception):
+    """The new frames change more than their own night: a whole plan is needed."""
+
+
+class Scope(dict):
+    """Some entries of a mapping: they are gone through, all others are found by name.
+
+    Parameters
+    ----------
+    some : dict
+    everything : dict
+        What is put in or removed is put in there or removed there as well.
+    """
+
+    def __init__(self, some, everything):
+        super().__init__(some)
+        self.everything = everything
+
+    def __missing__(self, name):
+        return self.everything[name]
+
+    def __contains__(self, name):
+        return name in self.everything
+
+    def get(self, name, default=None):
+        """Return an entry of all."""
+        return self.everything.get(name, default)
+
+    def __setitem__(self, name, value):
+        self.everything[name] = value
+        super().__setitem__(name, self.everything[name])
+
+    def __delitem__(self, name):
+        del self.everything[name]
+        super().pop(name, None)
+
+    def pop(self, name, default=None):
+        """Remove an entry of all."""
+        super().pop(name, None)
+        return self.everything.pop(name, default)
+
+    def update(self, values):
+        """Put in several entries."""
+        for name, value in values.items():
+            self[name] = value
+
+
+class Stamps(dict):
+    """Size and times of products, looked at when they are asked for."""
+
+    def __init__(self, results):
+        super().__init__()
+        self._results = results
+
+    def __missing__(self, product):
+        self[product] = files.stamp_of(self._results / product)
+        return self[product]
+
+    def __contains__(self, product):
+        return bool(self[product])
+
+    def get(self, product, default=None):
+        """Return the stamp of a product, or the default where there is none."""
+        return self[product] or default
+
+    def pop(self, product, default=None):
+        """Forget a product: it counts as missing."""
+        before = self.get(product, default)
+        self[product] = ()
+        return before
+
+
+@dataclass
+class ShortPlan:
+    """The plan for new frames.
+
+    Attributes
+    ----------
+    context : ccdflow.run.context.Context
+    jobs : list of ccdflow.run.job.Job
+    rows : list of ccdflow.run.rawframes.rows.Row
+        Of the new frames, as they were read.
+    leaves_masters : bool
+        Whether a master has to be made of these frames by a whole plan.
+    """
+
+    context: Context
+    jobs: list = field(default_factory=list)
+    rows: list = field(default_factory=list)
+    leaves_masters: bool = False
+
+
+class Warm:
+    """What is kept of a whole round.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+        It has ended; its inventory and ledger are as they are on the disk.
+    reading : ccdflow.run.rawframes.inventory.Settings
+    """
+
+    def __init__(self, session, reading):
+        self.context = replace(session.context, jobs={}, elsewhere={})
+        self.reading = reading
+        self.leaves_masters = False
+        self._notes = self._stamps()
+
+    def _stamps(self):
+        return [files.stamp_of(self.context.results / name) for name in _NOTES]
+
+    def is_current(self):
+        """Tell whether no other process has written notes since; call it under the lock."""
+        return self._notes == self._stamps()
+
+    def notes(self, load):
+        """Return inventory and ledger: those kept, or as ``load`` reads them.
+
+        Parameters
+        ----------
+        load : callable
+        """
+        return (self.context.store, self.context.ledger) if self.is_current() else load()
+
+    @cached_property
+    def _rows(self):
+        """The rows of each night by file."""
+        nights = {}
+        for row in self.context.store.rows.values():
+            nights.setdefault(row.night, {})[row.file] = row
+        return nights
+
+    @cached_property
+    def _groups(self):
+        """The groups that each night's page shows, by product."""
+        nights = {}
+        for group in self.context.groups.values():
+            nights.setdefault(group.shown, {})[group.product] = group
+        return nights
+
+    @cached_property
+    def _files(self):
+        """The raw file of each reduced frame."""
+        return {reduced(file): file for file in self.context.store.rows}
+
+    @cached_property
+    def _kept(self):
+        """What the whole plan looked up of masters and setups."""
+        masters = {kind.name for kind in self.context.chain if kind.reach == MASTERS}
+        return {
+            name: value
+            for name, value in self.context._lookups.items()
+            if name[0] in _OF_SETUPS or (name[0] in _OF_MASTERS and name[1] in masters)
+        }
+
+    # -- the plan ----------------------------------------------------------------------------------
+
+    def plan(self, found):
+        """Read new frames and plan what is to be made of them now.
+
+        Parameters
+        ----------
+        found : dict of str to tuple
+            Raw frames that are new or were incomplete before, with their stamps.
+
+        Returns
+        -------
+        ShortPlan
+
+        Raises
+        ------
+        NeedsAll
+            If they may change products of others: nothing has been changed then.
+        """
+        rows, read = self._read(found)
+        good = [row for row in rows if row.status == OK and is_wanted(row, self.context.settings)]
+        light = [row for row in good if row.facts["type"] not in self.context.chain.combined_types]
+        if light and (self.leaves_masters or len(light) < len(good)):
+            raise NeedsAll
+        self._take(rows, read)
+        nights = {row.night for row in light}
+        part = ShortPlan(
+            self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good)
+        )
+        kinds = [
+            kind
+            for kind in part.context.chain
+            if kind is part.context.chain.first or (light and kind.reach in (FRAMES, NIGHTS))
+        ]
+        stamps = Stamps(part.context.results)
+        planner = Planner(Planning.of(part.context), stamps, set(), frozenset())
+        for kind in kinds:
+            kind.plan(planner)
+        part.jobs = list(part.context.jobs.values())
+        self.leaves_masters |= part.leaves_masters
+        return part
+
+    def _read(self, found):
+        """Return the rows of raw frames, and the store that they were read into."""
+        known = self.context.store.rows
+        if any(self._is_taken(file) for file in found):
+            raise NeedsAll
+        before = {file: known[file] for file in found if file in known}
+        store = HeaderStore(rows=dict(before))
+        inventory.update(store, self.reading, only=found)
+        rows = [row for row in store.rows.values() if not _is_same(row, before.get(row.file))]
+        was_read = any(before[row.file].status != ARRIVING for row in rows if row.file in before)
+        if store.tracebacks or was_read:
+            raise NeedsAll
+        return rows, store
+
+    def _is_taken(self, file):
+        """Tell whether another raw file has the same product."""
+        product = reduced(file)
+        if self.reading.is_folding and product not in self._files:
+            # `A.fits` and `a.fits` are one product there.
+            folded = product.casefold()
+            return any(each.casefold() == folded for each in self._files)
+        return self._files.get(product, file) != file
+
+    def _take(self, rows, read):
+        """Put rows among those kept."""
+        store = self.context.store
+        for name, value in read.shared.items():
+            store.shared.setdefault(name, value)
+        for row in rows:
+            before = store.rows.get(row.file)
+            if before is not None:
+                self._rows[before.night].pop(row.file, None)
+            self._files[reduced(row.file)] = row.file
+            store.add(row)
+            self._rows.setdefault(row.night, {})[row.file] = store.rows[row.file]
+
+    def _context(self, nights, rows):
+        """Return the context of some nights; of other nights only the frames given are in it."""
+        everything = self.context
+        own = {row.file: row for row in rows}
+        for night in nights:
+            own |= self._rows[night]
+        by_night = {
+            night: [self._rows[night][file] for file in sorted(self._rows[night])]
+            for night in nights
+        }
+        groups = {}
+        for night in nights:
+            groups |= self._groups.setdefault(night, {})
+        by_product = _ByProduct(self._files, everything.store.rows)
+        return replace(
+            everything,
+            store=replace(everything.store, rows=Scope(own, everything.store.rows)),
+            ledger=Scope({}, everything.ledger),
+            groups=Scope(groups, everything.groups),
+            jobs={},
+            elsewhere={},
+            _lookups={**self._kept, ("rows by product"): by_product, "rows by night": by_night},
+        )
+
+    # -- the work ----------------------------------------------------------------------------------
+
+    def work(self, part, *, cores, on_done):
+        """Make the products of a plan; return the `ccdflow.run.worker.Outcome`.
+
+        Parameters
+        ----------
+        part : ShortPlan
+        cores : int
+        on_done : callable
+            Called with each record.
+        """
+        chain = part.context.chain
+        outcome = worker.work(
+            part.context,
+            part.jobs,
+            threads=cores,
+            make=chain.make,
+            is_wide=lambda job: chain.by_name(job.kind).todo == "make",
+            on_done=on_done,
+        )
+        for record in outcome.records.values():
+            if record.status in (ledger.MADE, ledger.REFUSED):
+                record = replace(record, boot=ledger.boot_id())
+                self.context.ledger[record.product] = record
+        for product, group in part.context.groups.items():
+            self._groups.setdefault(group.shown, {})[product] = group
+        return outcome
+
+
+def _is_same(row, before):
+    """Tell whether a file that was read once more says the same: a round had seen it already."""
+    if before is None:
+        return False
+    now, then = (replace(each, stamp=(), packed="", flags="") for each in (row, before))
+    return now == then and tuple(row.facts.values()) == tuple(before.facts.values())
+
+
+class _ByProduct:
+    """The rows of reduced frames by product, as a context looks them up."""
+
+    def __init__(self, names, rows):
+        self._files, self._rows = names, rows
+
+    def get(self, product, default=None):
+        file = self._files.get(product)
+        return default if file is None else self._rows.get(file, default)
+
+    def __getitem__(self, product):
+        return self._rows[self._files[product]]
+
+    def keys(self):
+        return self._files.keys()

@@ -1,0 +1,487 @@
+"""Watching a raw folder: each new frame is reduced, calibrated and shown as soon as it is complete.
+
+A whole round is a run of its own: it takes the lock, plans, makes what is wanted by the executor
+that makes batches, and lets the lock go. Between whole rounds a new frame leads to a short one:
+its night alone is planned (`ccdflow.run.watch.warm`), and tables and overviews wait for the next
+whole round. So all products are those of `snakemake`, and a run beside it or after it finds
+nothing that it would do otherwise.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ccdflow import settings
+from ccdflow.errors import CcdflowError, UserError
+from ccdflow.files import whole
+from ccdflow.run import failures, ledger, lock, session, worker
+from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.rawframes.rows import ARRIVING, SET_ASIDE
+from ccdflow.run.watch import arrivals, telling, warm
+from ccdflow.run.watch.patience import NoAnswer, Patience
+
+PAUSE = 1.0
+"""Seconds between two looks at the raw folder."""
+LIMIT = 30.0
+"""Seconds after which a folder that does not answer is named."""
+# A problem that stays (no folder, a full disk, another run) is tried again after so many seconds.
+_PATIENCE = 10.0
+# A whole round follows a short one after so many seconds, and after so many times what the last
+# whole one took: at most a sixth of the time goes into them.
+_REST, _REST_TIMES = 2.0, 5
+# Where the kernel tells of frames the folder is looked through all the same, for what it missed.
+_LOOK = 10.0
+# In a round of more jobs no line waits for the width of the stars.
+_MOST_JOBS = 200
+# Frames set aside that a round names one by one.
+_MOST_ASIDE = 5
+_ROUND = "round"
+# Files that do not answer, beyond which no other one is tried.
+_MOST_AWAY = 8
+# What lines of a run say to do, and what a watch does.
+_AS_A_RUN, _AS_A_WATCH = ", and run again", "; the watch goes on by itself"
+
+
+@dataclass
+class Round:
+    """What one round of watching did.
+
+    Attributes
+    ----------
+    records : list of ccdflow.run.ledger.Record
+        Of the products that were made, refused or failed, in the order in which they were done.
+    nights : list of str
+        Nights with a product made in this round, in order.
+    problem : str
+        Why the round could not be done, or ''.
+    arriving : int
+        Frames that are still being written.
+    is_short : bool
+        Whether new frames alone were planned.
+    is_busy : bool
+        Whether the problem is that another run is at work.
+    """
+
+    records: list = field(default_factory=list)
+    nights: list = field(default_factory=list)
+    problem: str = ""
+    arriving: int = 0
+    is_short: bool = False
+    is_busy: bool = False
+
+    @property
+    def is_made(self):
+        """Whether a product was made."""
+        return any(record.status == ledger.MADE for record in self.records)
+
+
+class Watch:
+    """The watch over a raw folder.
+
+    Parameters
+    ----------
+    values : dict
+        Settings, as `ccdflow.settings.load` returns them.
+    chain : ccdflow.kinds.kind.Chain
+    cores : int
+        Frames that are worked on at the same time.
+    say : callable
+        Takes a line for the observer.
+    pause : float
+        Seconds between two looks at the folder.
+    after : callable, optional
+        Called with each `Round` in which a product was made.
+    waits : callable, optional
+        Called with each problem that the watch waits for to pass, and with '' when it has passed.
+    way : {'auto', 'events', 'polling'}
+        How frames are noticed.
+    limit : float
+        Seconds after which a folder that does not answer is named.
+    """
+
+    def __init__(
+        self, values, *, chain, cores=2, say=print, pause=PAUSE, after=None,
+        waits=None, way=arrivals.AUTO, limit=LIMIT,
+    ):  # fmt: skip
+        self.values = values
+        self.chain = chain
+        self.cores = cores
+        self.say = say
+        self.pause = pause
+        self.after = after or (lambda _: None)
+        self.waits = waits or (lambda _: None)
+        self.is_ended = threading.Event()
+        self._way = way
+        self._patience = Patience(limit)
+        self._quiet = arrivals.Quiet(values["raw"])
+        self._warm = None
+        # Files as the last round found them; those of them that were incomplete.
+        self._seen, self._arriving = {}, set()
+        self._looked, self._gone = 0.0, set()
+        # Files as the last look found them.
+        self._found = None
+        # The profiles of the cameras as the last whole round found them.
+        self._profiles = self._profiles_now()
+        # Files that no round has done yet; none is tried before this time.
+        self._untried, self._not_before = {}, 0.0
+        # When a whole round is due, how long the last one took, and the last sign of life.
+        self._due, self._took, self._moved = 0.0, 0.0, 0.0
+        # Problems that were said, by what they are about; frames set aside that were named.
+        self._problems, self._aside = {}, {}
+
+    def end(self):
+        """End the watch after the round that is at work."""
+        self.is_ended.set()
+
+    @property
+    def is_left(self):
+        """Whether a round has not come back."""
+        return _ROUND in self._patience.hanging
+
+    @property
+    def waiting(self):
+        """The number of frames that no round has done; None if the folder was never read."""
+        if self._found is None:
+            return None
+        here = {**self._found, **self._untried}
+        return sum(self._seen.get(file) != at for file, at in here.items())
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def run(self):
+        """Watch until `end` is called; then make what is left to be made."""
+        # As in a run: threads that wait for the disk let others go on at once.
+        sys.setswitchinterval(0.0003)
+        source = self._open()
+        try:
+            while not self.is_ended.is_set():
+                if self._step(source) is not None and source.is_lost:
+                    source.close()
+                    source = self._open()
+        finally:
+            source.close()
+        if self._due and not self.is_left:
+            self._wait_for(lambda: self.round(self._seen))
+
+    def _open(self):
+        """Return how frames are noticed; say why the folder is looked through."""
+        # What came before it was opened is found by a look.
+        self._looked = 0.0
+        source, why = arrivals.source(self.values["raw"], self._way, self.is_ended.wait)
+        if why:
+            self.say(f"the raw folder is looked through every {self.pause:g} s ({why})")
+        return source
+
+    def _step(self, source):
+        """Wait for frames and do one round, if there is something to do.
+
+        Returns
+        -------
+        dict or None
+            All raw frames with their times, if the folder was looked through.
+        """
+        found, news = None, source.news(self.pause)
+        ready = self._quiet.of_news(news)
+        is_time_to_look = time.monotonic() - self._looked >= _LOOK
+        if news.is_more or is_time_to_look or not self._looked:
+            found = self._look()
+            if found is not None:
+                ready |= self._quiet.of(found)
+        ready = {f: at for f, at in {**self._untried, **ready}.items() if self._seen.get(f) != at}
+        self._untried = ready
+        if source.way == arrivals.POLLING:
+            ready = self._answering(ready)
+        if (ready or self._is_due()) and time.monotonic() >= self._not_before:
+            self._wait_for(lambda: self.notice(ready))
+        return found
+
+    def _look(self):
+        """Return the names and times of all raw frames; None where the folder cannot be read."""
+        raw = self.values["raw"]
+        try:
+            found = self._patience.ask("look", lambda: rawfolder.list_raw(raw))
+        except NoAnswer:
+            self._complain(f"{raw} has not answered for {self._patience.seconds:g} s", "look")
+            return None
+        except (CcdflowError, OSError) as error:
+            self._complain(self._problem(error), "look")
+            return None
+        self._complain("", "look")
+        self._looked = time.monotonic()
+        self._found, self._gone = found, self._seen.keys() - found.keys()
+        return found
+
+    def _answering(self, ready):
+        """Return those files that can be read to their end within the limit.
+
+        What is read here comes from memory afterwards. A folder of another machine may hang.
+        """
+        found, raw = {}, Path(self.values["raw"])
+        for file, stamp in ready.items():
+            name = f"read {file}"
+            away = self._patience.hanging
+            if len(away) >= _MOST_AWAY and name not in away:
+                # More of them would tell nothing new.
+                continue
+            try:
+                self._patience.ask(
+                    name, lambda path=raw / file: _read_through(path), wait=self.pause
+                )
+            except NoAnswer:
+                late = f"{raw / file} has not been read within {self._patience.seconds:g} s"
+                self._complain(late if self._patience.is_late(name) else "", name)
+                continue
+            except OSError:
+                # The round says what is wrong with it.
+                pass
+            self._complain("", name)
+            found[file] = stamp
+        return found
+
+    def _is_due(self):
+        """Tell whether a whole round is due, or a file has gone."""
+        is_time = self._due and time.monotonic() >= self._due
+        return bool(self._gone or is_time or self._profiles != self._profiles_now())
+
+    def _profiles_now(self):
+        """Return names, sizes and times of the cameras' profiles, as far as they can be read."""
+        folder = settings.cameras_folder(self.values)
+        return sorted((path.name, whole.stamp_of(path)) for path in folder.glob("*.y*ml"))
+
+    def _wait_for(self, work):
+        """Do a round; say where it does not come back, and go on waiting."""
+        self._moved = time.monotonic()
+        while True:
+            try:
+                self._patience.ask(_ROUND, work, wait=self.pause, moved=lambda: self._moved)
+            except NoAnswer:
+                places = f"{self.values['raw']} or {self.values['results']}"
+                still = f"{places} has not answered for {self._patience.seconds:g} s"
+                self._complain(f"{still}: the frame at work waits for it", _ROUND)
+                if self.is_ended.wait(self.pause):
+                    return
+            else:
+                return
+
+    def _complain(self, text, about=_ROUND):
+        """Say a problem once, until it has passed."""
+        text = text.replace(_AS_A_RUN, _AS_A_WATCH)
+        before = self._problems.get(about, "")
+        if text == before:
+            return
+        is_known = text in self._problems.values()
+        self._problems[about] = text
+        if not text:
+            del self._problems[about]
+            if not self._problems:
+                self.say("goes on")
+        elif not is_known:
+            self.say(f"waiting: {text}")
+        self.waits(next(iter(self._problems.values()), ""))
+
+    def _problem(self, error):
+        """Return the words for an error that a watch waits out."""
+        if isinstance(error, lock.Busy):
+            return error.problem
+        if isinstance(error, rawfolder.NoFolder):
+            return f"there is no folder {self.values['raw']} yet"
+        if isinstance(error, rawfolder.NoFrames):
+            return f"no frame has arrived in {self.values['raw']} yet"
+        return str(error)
+
+    # -- rounds ------------------------------------------------------------------------------------
+
+    def notice(self, ready):
+        """Do a short round for new frames where that is enough, else a whole one.
+
+        Parameters
+        ----------
+        ready : dict of str to tuple
+            Frames that are complete, with their stamps.
+
+        Returns
+        -------
+        Round
+        """
+        if ready and self._warm is not None and not self._is_due():
+            done = self._short(ready)
+            if done is not None:
+                return done
+        here = {file: at for file, at in self._seen.items() if file not in self._gone}
+        return self.round(here | ready)
+
+    def _short(self, ready):
+        """Make the products of new frames and of their night; None where that is not enough."""
+        done, began = Round(is_short=True), time.monotonic()
+        try:
+            with lock.take(Path(self.values["results"])):
+                if not self._warm.is_current():
+                    return None
+                part = self._warm.plan(ready)
+                lines = telling.Lines(part.context, part.jobs, self.say, is_short=True)
+                outcome = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
+                lines.end()
+        except warm.NeedsAll:
+            return None
+        except (UserError, OSError) as error:
+            done.problem, done.is_busy = self._problem(error), isinstance(error, lock.Busy)
+        else:
+            done.records = list(outcome.records.values())
+            done.nights = sorted({job.night for job in part.jobs if job.night})
+            done.problem = outcome.full or "; ".join(outcome.unrecorded.values())
+            self._note_rows(part.rows)
+            done.arriving = len(self._arriving & ready.keys())
+        self._end(done, ready, began)
+        return done
+
+    def _note_rows(self, rows):
+        """Keep which frames are incomplete; say which ones are set aside."""
+        for row in rows:
+            (self._arriving.add if row.status == ARRIVING else self._arriving.discard)(row.file)
+        aside = {row.file: row.reason for row in rows if row.status == SET_ASIDE and not row.gone}
+        new = [file for file, why in aside.items() if self._aside.get(file) != why]
+        for file in new[:_MOST_ASIDE]:
+            self.say(f"{file}: set aside: {aside[file]}")
+        if new[_MOST_ASIDE:]:
+            self.say(f"... and {len(new) - _MOST_ASIDE} more were set aside")
+        self._aside |= aside
+
+    def _end(self, done, ready, began):
+        """Note what a short round has seen, and when a whole one is due."""
+        self._complain(done.problem)
+        now = time.monotonic()
+        if done.problem:
+            # The frames are new at the next look as well.
+            self._warm, self._due = None, now + _PATIENCE
+            self._hold(done)
+            return
+        self._seen |= ready
+        is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in done.records)
+        if done.records or done.arriving:
+            wait = 0.0 if is_odd else max(_REST, _REST_TIMES * self._took)
+            self._due = min(self._due or now + wait, now + wait)
+        self._show(done)
+
+    def round(self, found=None):
+        """Make all that is wanted now.
+
+        Parameters
+        ----------
+        found : dict, optional
+            The raw frames that led to this round: they lead to no other one as they are.
+
+        Returns
+        -------
+        Round
+        """
+        done, began = Round(), time.monotonic()
+        self._profiles = self._profiles_now()
+        before, self._warm = self._warm, None
+        try:
+            self._round(done, before)
+        except (UserError, OSError) as error:
+            done.problem, done.is_busy = self._problem(error), isinstance(error, lock.Busy)
+        self._complain(done.problem)
+        if not done.problem:
+            self._seen, self._gone = dict(found or {}), set()
+        self._hold(done)
+        is_open = done.problem or done.arriving
+        self._due = time.monotonic() + _PATIENCE if is_open else 0.0
+        self._took = time.monotonic() - began
+        self._show(done)
+        return done
+
+    def _hold(self, done):
+        """Let some time pass after a problem; to ask for a lock costs nothing."""
+        is_long = done.problem and not done.is_busy
+        self._not_before = time.monotonic() + (_PATIENCE if is_long else 0.0)
+
+    def _show(self, done):
+        if done.is_made:
+            try:
+                self.after(done)
+            except OSError as error:
+                self._complain(f"{error.filename}: {error.strerror}")
+
+    def _round(self, done, before):
+        results = Path(self.values["results"])
+
+        def notes():
+            if before is None:
+                return session.read_notes(results)
+            return before.notes(lambda: session.read_notes(results))
+
+        running = session.start(
+            self.values, chain=self.chain, dry=False, cores=self.cores, notes=notes,
+            progress=lambda *_: self._note_life(),
+        )  # fmt: skip
+        try:
+            self._work(running, done)
+        finally:
+            running.lock.close()
+
+    def _note_life(self):
+        self._moved = time.monotonic()
+
+    def _work(self, running, done):
+        context, jobs = running.context, list(running.plan.jobs.values())
+        rows = context.store.rows.values()
+        done.arriving = sum(row.status == ARRIVING for row in rows)
+        self._note_rows(rows)
+        began = time.monotonic()
+        if jobs:
+            is_short = len(jobs) <= _MOST_JOBS
+            lines = telling.Lines(context, jobs, self.say, is_short=is_short)
+            outcome = worker.work(
+                context,
+                jobs,
+                threads=self.cores,
+                make=self.chain.make,
+                is_wide=lambda job: self.chain.by_name(job.kind).todo == "make",
+                on_done=self._teller(lines),
+            )
+            lines.end()
+            done.records = list(outcome.records.values())
+            done.problem = outcome.full
+            done.problem = done.problem or "; ".join(outcome.unrecorded.values())
+        done.nights = sorted({job.night for job in jobs if job.night})
+        session.finish(running)
+        if jobs:
+            for line in failures.lines(context.results, running.failed):
+                self.say(line.replace(_AS_A_RUN, _AS_A_WATCH))
+            self._sum_up(done, time.monotonic() - began)
+        if not done.problem:
+            self._warm = warm.Warm(running, session.reading_settings(self.values))
+
+    def _teller(self, lines):
+        """Return what is called with each record."""
+
+        def tell(record):
+            self._note_life()
+            lines.add(record)
+
+        return tell
+
+    def _sum_up(self, done, seconds):
+        parts = []
+        for kind in self.chain:
+            if not kind.counted or not kind.type:
+                continue
+            made = sum(
+                record.kind == kind.name and record.status == ledger.MADE for record in done.records
+            )
+            if made:
+                parts.append(f"{made} {kind.counted[made != 1]}")
+        if parts:
+            self.say(f"made: {', '.join(parts)}, in {seconds:.1f} s")
+
+
+def _read_through(path):
+    """Read a file to its end, so that it is in memory."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 22):
+            pass
