@@ -260,7 +260,7 @@ def _days(reader):
         values = map(mjd, reader.named(_MJD_NAME, _NOT_BEGIN))
         found = min((value for value in values if value is not None), default=None)
     other = reader.read("jd", jd, "not a Julian Date").value
-    # A whole number says no more than the date.
+    # A whole number is the date alone, without a time of day.
     if other is not None and other % 1 and (found is None or not found % 1):
         return other
     return found if found is not None else other
@@ -333,8 +333,8 @@ def undated_night(file):
     folder = PurePosixPath(file).parent.as_posix()
     if day is not None:
         return day.isoformat()
-    # The raw folder itself has no name; a folder that is called so must not be taken for it, nor
-    # for one that is called as this one is here.
+    # The raw folder itself has the night ''. A folder of one of these names gets another one, so
+    # that its night is neither that of the raw folder nor that of a folder named like the result.
     if re.fullmatch("(folder )*undated", folder):
         return f"folder {folder}"
     return "" if folder == "." else folder
