@@ -33,12 +33,38 @@ class Changed(FrameError):
 
 
 def damaged(path, problem, kind=Damaged):
-    """Return the error of a file whose bytes are not as they were written."""
+    """Return the error of a file whose bytes are not as they were written.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    problem : str
+        The first words of the error.
+    kind : type, optional
+        Class of the error.
+
+    Returns
+    -------
+    Damaged
+    """
     return kind(problem, file=path, remedy="copy the file again from where it came from")
 
 
 def unforeseen(path, error):
-    """Return the error of a file at which something was raised that nobody foresaw."""
+    """Return the error of a file at which something was raised that nobody foresaw.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    error : Exception
+        The error that was raised.
+
+    Returns
+    -------
+    FrameError
+    """
     text = " ".join(str(error).split())[:200]
     return FrameError(
         f"it ended in an error that was not foreseen ({type(error).__name__}: {text})",
@@ -48,18 +74,55 @@ def unforeseen(path, error):
 
 
 def damaged_stream(path, error):
-    """Return the error of a gzip stream that cannot be inflated."""
+    """Return the error of a gzip stream that cannot be inflated.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    error : Exception
+        The error of the decompressor.
+
+    Returns
+    -------
+    Damaged
+    """
     return damaged(path, f"gzip stream is damaged ({error})")
 
 
 def truncated(path, actual, length):
-    """Return the error of a file that ends before its headers say."""
+    """Return the error of a file that ends before its headers say.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    actual : int
+        Bytes that there are.
+    length : int
+        Bytes that the headers promise.
+
+    Returns
+    -------
+    Incomplete
+    """
     problem = f"the file is truncated: {actual} bytes, its header promises {length}"
     return damaged(path, problem, Incomplete)
 
 
 def unreadable(path, error):
-    """Return the error of a file that the system does not let us read."""
+    """Return the error of a file that the system does not let us read.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    error : OSError
+
+    Returns
+    -------
+    Unreadable
+    """
     return Unreadable(
         f"cannot be read ({os.strerror(error.errno) if error.errno else error})",
         file=path,
@@ -68,7 +131,19 @@ def unreadable(path, error):
 
 
 def too_long(path, most):
-    """Return the error of a file that goes on behind what its headers promise."""
+    """Return the error of a file that goes on behind the bytes that its headers promise.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    most : int
+        Bytes that the headers promise.
+
+    Returns
+    -------
+    FrameError
+    """
     return FrameError(
         f"the file holds more than the {most} bytes that its headers promise",
         file=path,
@@ -78,7 +153,7 @@ def too_long(path, most):
 
 @contextmanager
 def reading(name):
-    """Make a `FrameError` of what goes wrong while a raw file is read."""
+    """Make a `FrameError` of any error of the system or decompressor while a raw file is read."""
     try:
         yield
     except (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.error) as error:
@@ -109,7 +184,22 @@ def check_length(got, more, layout, name):
 
 
 def check_memory(size, memory, name):
-    """Raise `FrameError` if a frame's headers ask for more bytes than the limit."""
+    """Raise `FrameError` if a frame's headers ask for more bytes than the limit.
+
+    Parameters
+    ----------
+    size : int
+        Bytes that the headers ask for.
+    memory : int
+        The limit, bytes.
+    name : str
+        Named in the error.
+
+    Raises
+    ------
+    FrameError
+        If they ask for more.
+    """
     if size > memory:
         raise FrameError(
             f"the header asks for {size / 1e6:.0f} MB of pixels, more than the limit",

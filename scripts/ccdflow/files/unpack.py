@@ -1,4 +1,4 @@
-"""The bytes of files that bzip2 or xz packed; what gzip packed has its own, faster way."""
+"""The bytes of files that bzip2 or xz packed; files of gzip have their own, faster way."""
 
 from __future__ import annotations
 
