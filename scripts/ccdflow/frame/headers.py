@@ -97,7 +97,18 @@ def first_header(layout, geometry, recipe, reduced, *, file, fingerprint, key):
 
 
 def mask_hdu(mask, name):
-    """Return header and data of a mask extension (uint8; 1 saturated, 2 not finite, 4 no data)."""
+    """Return header and data of a mask extension (uint8; 1 saturated, 2 not finite, 4 no data).
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of shape (ny, nx), uint8
+    name : str
+        EXTNAME of the extension.
+
+    Returns
+    -------
+    list of bytes and BigEndian
+    """
     cards = CardList()
     cards.add_comment("Bits of the mask: 1 saturated, 2 not finite, 4 no data; 0 is a good pixel")
     return array_hdu(cards, mask, name=name)

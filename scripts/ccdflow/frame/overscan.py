@@ -135,7 +135,20 @@ def _median(values):
 
 
 def check_levels(levels, amplifier):
-    """Raise `FrameError` if a level is not finite: the product would be NaN there."""
+    """Refuse levels that are not finite: the product would be NaN there.
+
+    Parameters
+    ----------
+    levels : numpy.ndarray
+        Adu, one a row or column of the data.
+    amplifier : ccdflow.camera.geometry.Amplifier
+        Its overscan is named in the error.
+
+    Raises
+    ------
+    FrameError
+        If a level is not finite.
+    """
     if not np.isfinite(levels).all():
         raise FrameError(
             "the overscan holds values that are not finite",

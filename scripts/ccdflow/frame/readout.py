@@ -61,7 +61,7 @@ class Readout:
 
     @property
     def of_noise(self):
-        """The readout without what differs from frame to frame and adds no noise."""
+        """The readout without values that differ from frame to frame and add no noise."""
         return replace(
             self, level=0.0, saturation=None, subtracted=True, linear=None,
             is_saturation_measured=False,
