@@ -118,7 +118,7 @@ class ImageCalibration:
 
     @property
     def offset(self):
-        """What bias and dark subtract, (ny, nx) float32, adu: B + k (D - B); None without both."""
+        """The sum of bias and dark to subtract, (ny, nx) float32, adu: B + k (D - B), or None."""
         if self._offset is None:
             bias, dark = self.plane("bias"), self.plane("dark")
             if dark is None:

@@ -26,7 +26,7 @@ from ccdflow.frame import saturation
 ARITHMETIC = 4
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
-# Pixels in a block, rows of it are even in number; and pixels that are written at once.
+# Pixels of a block, whose number of rows is even; pixels that are written at once.
 _BLOCK_PIXELS = 1 << 16
 _CHUNK_PIXELS = 1 << 20
 _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
@@ -393,7 +393,7 @@ class _Image:
             self._finish_mask(writer, buffers.mask, chunk)
 
     def _finish_mask(self, writer, mask, chunk):
-        """Flag what only the whole image shows, count the flags and write the mask."""
+        """Flag pixels that only the whole image shows, count the flags and write the mask."""
 
         def pixels(first, stop, use="image"):
             return writer.read(self.planes[use], first, stop)

@@ -122,6 +122,11 @@ def check_cut(master, header, *, file):
         Of the reduced frame.
     file : str
         Of the frame, for the error.
+
+    Raises
+    ------
+    FrameError
+        If the master was read by several amplifiers, or is a bias and the frame keeps its level.
     """
     if len(master.gains) > 1:
         raise FrameError(

@@ -1,4 +1,4 @@
-"""What each master does to a frame: its noise and its structure with the master, and without it.
+"""The effect of each master on a frame: noise and structure with the master, and without it.
 
 A sample of rows of the reduced frame is calibrated with all masters and again without each. The
 photons of the frame are the same both times, so that the difference is known much better than
@@ -17,10 +17,10 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 # Pairs of neighbouring rows, and pixels along a row whose median is compared with others.
 _PAIRS, _BOX = 16, 32
-# Pixels compared are so many columns apart, and in two rows: they share neither the noise of a
-# row's level nor what is correlated from one column to the next.
+# Columns between compared pixels, which lie in two rows as well: they share neither the noise of a
+# row's level nor noise that is correlated from one column to the next.
 _LAG = 4
-# Differences beyond so many sigma are of stars, hot pixels and cosmic rays.
+# Sigma beyond which differences are stars, hot pixels and cosmic rays.
 _CLIP = 4.0
 # A bias that stays in by less than this cancels with its dark.
 _LEAST_SHARE = 0.01
@@ -54,7 +54,7 @@ class Effect:
 
 
 def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None):
-    """Return what each master does to an image of a reduced frame.
+    """Return the effect of each master on an image of a reduced frame.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None
 
 
 def effects(frame, masters, factors=1.0, shares=None):
-    """Return what each master does to pairs of rows of a frame.
+    """Return the effect of each master on pairs of rows of a frame.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def effects(frame, masters, factors=1.0, shares=None):
     }
     flat = masters["flat"][0] if "flat" in masters else None
     if flat is not None:
-        # What is not lit has no response to divide by.
+        # Pixels without light have no response to divide by.
         flat = np.where(flat < _UNLIT, np.float32(np.nan), flat)
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -150,7 +150,7 @@ class _Sample:
 
 
 def _effect(ours, theirs):
-    # A hot pixel counts in neither; a glow that the master takes away counts, a star in both not.
+    # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
     noise, noise_without, of_noise = _compared(ours.steps, theirs.steps, np.logical_and)
     spread, spread_without, of_structure = _compared(ours.boxes, theirs.boxes, np.logical_or)
     # The median of n values is as noisy as pi / (2 n) of one.

@@ -157,15 +157,38 @@ class MasterImage:
         return self._plane(("variance", readouts), lambda: variance_of(self, master, readouts))
 
     def signal(self, master, readouts):
-        """Return a dark's expected signal, adu, (ny, nx) float32: noise-free, never negative."""
+        """Return a dark's expected signal, adu, (ny, nx) float32: noise-free, never negative.
+
+        Parameters
+        ----------
+        master : Master
+            The master that the image is of.
+        readouts : tuple of ccdflow.frame.readout.Readout
+            Of the amplifiers of the image.
+        """
         return self._plane(("signal", readouts), lambda: signal_of(self, master, readouts))
 
     def figure(self, name, make):
-        """Return a figure of this image that is computed once."""
+        """Return a figure of this image that is computed once.
+
+        Parameters
+        ----------
+        name : hashable
+        make : callable
+            Computes it.
+        """
         return self._plane(name, make)
 
     def recent(self, name, make):
-        """Return a plane that depends on how this image is applied; the last few ones are kept."""
+        """Return a plane that depends on how this image is applied; the last few ones are kept.
+
+        Parameters
+        ----------
+        name : tuple
+            Its first entry is the sort of plane: of each sort the last few are kept.
+        make : callable
+            Computes the plane.
+        """
         with self._lock:
             if name not in self._recent:
                 self._recent[name] = make()

@@ -18,8 +18,8 @@ _KEPT = 2
 class CorrectedImage(MasterImage):
     """One image of a flat over the factor by which a frame is corrected for the shutter.
 
-    A frame over it is corrected, and so is all that is predicted of it: what of the light the pixel
-    saw is the calibrated frame times this image.
+    A frame over it is corrected, and so are all predictions of it: the calibrated frame times this
+    image is the light that the pixel saw.
 
     Parameters
     ----------

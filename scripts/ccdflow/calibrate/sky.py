@@ -7,7 +7,7 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 _ROWS, _LAG = 64, 4
-# Differences beyond so many sigma are of stars; the variance of a normal distribution cut there.
+# Sigma beyond which differences are stars; the variance of a normal distribution cut there.
 _CLIP, _KEPT, _ROUNDS = 3.0, 0.97334, 4
 
 
