@@ -138,7 +138,11 @@ def _subtracted(n, bias, dark, seconds, scale_up):
             remedy="subtract the combined bias from the flats as well",
         )
     if seconds is None:
-        raise UserError("the exposure times of the flats are not given", keyword="seconds")
+        raise UserError(
+            "the exposure times of the flats are not given",
+            keyword="seconds",
+            allowed="seconds for each flat, as a dark is subtracted",
+        )
     factors = dark_factors(dark, seconds, scale_up=scale_up)
     if len(factors) != n:
         raise UserError(

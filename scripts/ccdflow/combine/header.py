@@ -21,7 +21,7 @@ _SIGMA_FROM = {
     "noise": "sigma from gain and read noise",
 }
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL")
-# Of more than 999 members.
+# For more than 999 members.
 _LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 
 
@@ -106,7 +106,7 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
 
 
 def say_of_clipping(cards, recipe):
-    """Write what a sigma of the clipping was.
+    """Write the sigma of the clipping: the deviation that it is a multiple of.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ def levels_of(sample):
     some = sample[:, :: max(1, sample.shape[1] // _RATIO_ROWS)] / levels[:, None, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         middle = np.median(some, axis=0)
-        # What is faint has no ratio to speak of.
+        # Faint pixels have no ratio to speak of.
         middle[~(middle > _LEAST_RATIO)] = np.nan
         ratios = np.array([_median(frame / middle) for frame in some])
     if not (ratios > 0).all():
@@ -156,7 +156,7 @@ def _measured(amplifier, frames, levels, each, *, light):
     amplifier = _completed(amplifier, pairs, light=light)
     pulls = _pulls_of_pairs(amplifier, frames, levels, each)
     if not pulls:
-        # Nearly all values are equal: what is left after clipping does not scatter.
+        # Nearly all values are equal: the values left after clipping do not scatter.
         return amplifier
     factor = float(np.sqrt(np.mean([pull.sigma**2 for pull in pulls])))
     m, pixels = len(pulls), np.mean([pull.count for pull in pulls])
@@ -274,6 +274,7 @@ def _without_pairs(amplifier, *, are_equal):
         f"the read noise of amplifier {amplifier.name} is neither known nor to be measured",
         keyword="read_noise",
         allowed="a number in the camera's profile or header, or two frames or more",
+        remedy="give `read_noise` in the camera's profile",
     )
 
 

@@ -124,7 +124,17 @@ class Preparation:
             np.multiply(values, self._inverse[:, None], out=values)
 
     def read_bits(self, values, start, bits):
-        """Fill `bits`, int16 of shape (n, k), with the masks of raw `values` from `start` on."""
+        """Fill `bits`, int16 of shape (n, k), with the masks of raw `values` from `start` on.
+
+        Parameters
+        ----------
+        values : numpy.ndarray of shape (n, k)
+            Raw values of the members.
+        start : int
+            Pixel of the flattened image that they begin with.
+        bits : numpy.ndarray of shape (n, k), int16
+            Overwritten.
+        """
         bits[...] = 0
         for index, line in enumerate(bits):
             if self.read_mask is not None:

@@ -89,7 +89,13 @@ def locate(path, *, hdu=0, mask=False):
             remedy=_REDUCED,
         )
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
-        raise FrameError("cannot be combined: the pixels are scaled", file=path, keyword="BSCALE")
+        raise FrameError(
+            "cannot be combined: the pixels are scaled",
+            file=path,
+            keyword="BSCALE",
+            allowed="reduced frames, of floating point",
+            remedy="reduce the raw frame first",
+        )
     shape = (header["NAXIS2"], header["NAXIS1"])
     dtype = allowed[header["BITPIX"]]
     needed = offset + shape[0] * shape[1] * np.dtype(dtype).itemsize
@@ -126,7 +132,11 @@ def _open(path):
     try:
         return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError as error:
-        raise FrameError(f"cannot be read: {error.strerror}", file=path) from error
+        raise FrameError(
+            f"cannot be read: {error.strerror}",
+            file=path,
+            remedy="check that the file exists, its permissions and its disk",
+        ) from error
 
 
 def _pread(descriptor, member, start, out):
@@ -137,14 +147,35 @@ def _pread(descriptor, member, start, out):
         try:
             got = os.preadv(descriptor, [view], position)
         except OSError as error:
-            raise FrameError(f"cannot be read: {error.strerror}", file=member.path) from error
+            raise FrameError(
+                f"cannot be read: {error.strerror}",
+                file=member.path,
+                remedy="check that the file exists, its permissions and its disk",
+            ) from error
         if got == 0:
-            raise FrameError("ends before its pixels do", file=member.path, value=position)
+            raise FrameError(
+                "ends before its pixels do",
+                file=member.path,
+                value=position,
+                remedy="make the file again",
+            )
         view, position = view[got:], position + got
 
 
 def file_reader(members, stack):
-    """Return ``read(index, start, out)``; a few files stay open until `stack` closes."""
+    """Return ``read(index, start, out)``; a few files stay open until `stack` closes.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    stack : contextlib.ExitStack
+        Closes the files.
+
+    Returns
+    -------
+    callable
+        Fills ``out`` with pixels of member ``index`` from pixel ``start`` on.
+    """
     if len(members) > OPEN_FILES:
 
         def read(index, start, out):

@@ -289,6 +289,11 @@ def check_members(members):
     Parameters
     ----------
     members : list of Member
+
+    Raises
+    ------
+    UserError
+        If there are none or too many, or if pixel types or shapes differ.
     """
     if not members:
         raise UserError("there is nothing to combine", allowed="one frame or more")
