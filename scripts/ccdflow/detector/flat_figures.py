@@ -284,6 +284,17 @@ def gain_differs(gain, measured, error):
     (True, False)
     >>> gain_differs(1.10, 1.19, 0.05), gain_differs(1.10, float("nan"), float("nan"))
     (False, False)
+
+    Parameters
+    ----------
+    gain : float
+        Of the profile or header, electrons per adu.
+    measured, error : float
+        The measured gain and its standard error; NaN where unknown.
+
+    Returns
+    -------
+    bool
     """
     apart = abs(measured - gain)
     return apart > GAIN_DIFFERS * gain and apart > _GAIN_SIGMAS * error

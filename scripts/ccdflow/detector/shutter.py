@@ -30,7 +30,7 @@ _MOST_CELLS, _LEAST_SIDE = 16, 16
 # Flats of one exposure that scatter more in level than this have no steady lamp.
 _STEADY = 0.02
 _LEAST_LAMP = 1e-4
-# From so many degrees of freedom on the scatter alone decides on errors.
+# Degrees of freedom from which on the scatter alone decides on errors.
 _MANY = 50
 _UNKNOWN = (np.nan, np.nan)
 
@@ -168,7 +168,7 @@ def measure_dead_time(series):
 
 
 def _scale(chi2, freedom):
-    """Return what errors are multiplied by: many residuals know better than gain and noise."""
+    """Return the factor of the errors: many residuals know better than gain and noise."""
     if freedom == 0:
         return 1.0
     return np.sqrt(chi2) if freedom >= _MANY else max(1.0, np.sqrt(chi2))
@@ -264,7 +264,7 @@ def _filled(cells):
 
 
 def _weights(size):
-    """Return what each cell along an axis adds to each pixel: (size, cells)."""
+    """Return the part of each cell along an axis in each pixel: (size, cells)."""
     at = edges(size)
     centres = (at[:-1] + at[1:] - 1) / 2
     if len(centres) == 1:
@@ -285,7 +285,7 @@ def _weights(size):
 
 
 def _parabola(at, nodes):
-    """Return what values at three nodes add to the parabola through them: (len(at), 3)."""
+    """Return the weights of values at three nodes in the parabola through them: (len(at), 3)."""
     a, b, c = (at[:, None] - nodes[None, :]).T
     one, two, three = nodes
     return np.stack(

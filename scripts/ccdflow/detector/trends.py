@@ -24,20 +24,20 @@ FEWEST = 5
 LIMIT = 4.75
 """Standard errors that a step has at least."""
 
-# The line is fitted to so many nights on each side, of so many days; but of more days for a few.
-# The seasons bend what is longer.
+# Nights on each side that the line is fitted to, and days that they may span, except the nearest
+# few. The seasons bend longer series.
 _REACH, _DAYS, _FEW = 30, 45.0, 8
 # Nights of the running median, and the deviation in sigma of a night that stands alone.
 _RUNNING, _ALONE = 7, 4.0
-# Days between nights from which their wandering is taken, at least.
+# Least days between nights from which their wandering is measured.
 _LAG = 20.0
-# More steps than this are not looked for, nor further after so many that are none.
+# Steps that are looked for at most; the search ends after this number of trials without one.
 _MOST, _TRIES = 50, 5
 # Deviations beyond 3 sigma are outliers; a normal distribution without them is narrower.
 _CLIP, _OF_CLIPPED = 3.0, 1.0136
-# Nights of a part that may scatter more than the rest, and how many times as much it does then.
+# Nights of a part that may scatter more than the rest, and the factor from which on it does.
 _PART, _MORE = 30, 1.4
-# The scatter about the lines is known as well as from this part of the nights: outliers are out.
+# Part of the nights that determine the scatter about the lines: outliers are left out.
 _EFFICIENCY = 0.85
 _MOST_ALIKE = 0.95
 
@@ -192,7 +192,7 @@ def _scatters(values):
         return np.full(size, whole)
     changes = np.abs(np.diff(values, prepend=values[0]))[: parts * _PART].reshape(parts, _PART)
     own = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
-    # A part in which it changes has that of its neighbours.
+    # A part in which the scatter changes takes the larger one of its neighbours.
     own = np.max([own[:-2], own[1:-1], own[2:]], axis=0)
     own = np.where(own > _MORE * whole, own, whole)
     return np.append(np.repeat(own, _PART), np.full(size % _PART, own[-1]))
@@ -287,7 +287,7 @@ class _Nights:
         return self._settled(cuts, limit, least)
 
     def _settled(self, cuts, limit, least):
-        """Return what `cut` does, each step dated anew between its neighbours, and judged."""
+        """Return the steps of `cut`, each dated anew between its neighbours, and judged."""
         for cut in list(cuts):
             others = [each for each in cuts if each != cut]
             cuts = sorted({*others, self._dated(cut, others)})
@@ -389,7 +389,7 @@ class _Nights:
         return left
 
     def _inflation(self, left, steps):
-        """Return what errors are multiplied by: by the scatter about the lines, nights being alike.
+        """Return the factor of the errors: by the scatter about the lines, nights being alike.
 
         The scatter of weights is that of differences between nights: it is the same whatever
         drifts, and less well known than the one about the lines that are fitted.
