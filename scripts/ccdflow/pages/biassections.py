@@ -1,4 +1,4 @@
-"""Sections on the biases of a night: what was combined, what they say, and the trend."""
+"""Sections on the biases of a night: combined biases, figures of noise, and the trend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ccdflow.pages.words import count, span
 
 @dataclass(frozen=True)
 class BiasContent:
-    """What the section on combined biases shows.
+    """The content of the section on combined biases.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class BiasContent:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the section on noise shows.
+    """The content of the section on noise.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ def combined_section(groups, *, elsewhere="", biases=0):
 
 
 def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
-    """Return the section on what biases say of each amplifier, with its pictures.
+    """Return the section on each amplifier's figures by the biases, with its pictures.
 
     Parameters
     ----------
@@ -97,7 +97,18 @@ def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
 
 
 def trend_section(pictures, *, alone="No other night has biases to compare with yet."):
-    """Return the section on figures over the nights; a sentence where there are none."""
+    """Return the section on figures over the nights; a sentence where there are none.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+    alone : str, optional
+        The sentence where there are none.
+
+    Returns
+    -------
+    Section
+    """
     return Section(
         "trend",
         "Trend over the nights",

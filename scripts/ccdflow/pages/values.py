@@ -1,4 +1,4 @@
-"""What pages show: frames, pictures, figures and the sections that hold them."""
+"""The content of pages: frames, pictures, figures and the sections that hold them."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class CombinedBias:
 
 @dataclass(frozen=True)
 class AmplifierFigures:
-    """What the biases say about one amplifier, beside what the header claims; NaN: not known.
+    """The figures of an amplifier by its biases, beside the header's; NaN where not known.
 
     Attributes
     ----------
@@ -202,7 +202,7 @@ class AmplifierFigures:
 
 @dataclass(frozen=True)
 class Section:
-    """What a kind of product shows on a night's page, or on the overview.
+    """The part of a kind of product on a night's page, or on the overview.
 
     Attributes
     ----------
@@ -251,5 +251,5 @@ class Section:
 
     @property
     def link(self):
-        """What the link to it says."""
+        """The text of the link to it."""
         return self.name or self.title

@@ -1,4 +1,4 @@
-"""The picture of what a night's biases say about the detector, as PNG bytes."""
+"""The picture of the detector's figures by a night's biases, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BAR = 0.15  # inches
 
 @dataclass(frozen=True)
 class AmplifierNight:
-    """What the biases of one night say about one amplifier.
+    """The figures of one amplifier by the biases of one night.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class AmplifierNight:
 def night_quality_picture(
     amplifiers: Sequence[AmplifierNight], *, title: str, unit: str = "adu"
 ) -> bytes:
-    """Draw what one night's biases say about one camera.
+    """Draw the figures of one camera by one night's biases.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _label(amplifiers, number, after=""):
 
 
 def _time_scale(amplifiers):
-    """What an hour is drawn as, and what the axis is called; 0 where times are not known."""
+    """The length of an hour, and the name of the axis; 0 where times are not known."""
     timed = all(len(each.hours) == len(each.levels) for each in amplifiers)
     hours = [hour for each in amplifiers for hour in each.hours]
     if not hours or not timed or not all(math.isfinite(hour) for hour in hours):

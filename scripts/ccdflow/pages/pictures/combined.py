@@ -77,7 +77,11 @@ def combined_bias_picture(combined: CombinedPanels, *, title: str | None = None)
     image = combined.image
     check_image(image, "combined bias", combined.name)
     if not np.isfinite(image).any():
-        raise UserError("the combined bias has no finite pixel", file=combined.name)
+        raise UserError(
+            "the combined bias has no finite pixel",
+            file=combined.name,
+            remedy="look at its frames: all their pixels are NaN or infinite",
+        )
     small = shrink(image, _SHOWN_PIXELS)
     boxes, height = _combined_layout(small.ratio)
     title = title or f"Combined bias: {combined.name}"
@@ -188,7 +192,7 @@ def _edges(values, centre, reach, bins=60):
     """
     width = 2 * reach / bins
     near, counts = np.unique(values[np.abs(values - centre) < reach], return_counts=True)
-    # What clipping left lies between the steps, but there is little of it.
+    # Few values lie between the steps: those are left by clipping.
     near = near[counts > 0.1 * counts.max(initial=0)]
     step = float(np.median(np.diff(near))) if near.size > 1 else 0.0
     if step > width / 8:

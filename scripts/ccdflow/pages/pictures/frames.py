@@ -40,7 +40,7 @@ CLAIMED = "#c65d12"
 DATA = "#1f6fa8"
 _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
 _OVERVIEW_PIXELS = pixels(2.7)
-# A picture of more rows would be higher than what can be drawn, 65536 pixels.
+# A picture of more rows would be higher than can be drawn, 65536 pixels.
 MOST_FRAMES = 100
 
 
@@ -137,7 +137,7 @@ def _draw_pair(raster, panels, box):
 
 
 def _outline(raster, corners, frame):
-    """Mark on the raw image what was kept and which overscan was used."""
+    """Mark the kept regions and the used overscan on the raw image."""
     left, top, right, bottom = corners
     ny, nx = frame.raw.shape
     across, upwards = (right - left) / nx, (bottom - top) / ny
@@ -214,7 +214,7 @@ def _mark_header(panel, frame, profile):
 
 
 def _say_off_scale(panel, values, unit):
-    """Say what the scale leaves out, so that a line that ends at the edge is not misread."""
+    """Write the values beyond the scale: a line that ends at the edge is not misread."""
     low, high = panel.y_range
     finite = values[np.isfinite(values)]
     beyond = finite[(finite > high) | (finite < low)]

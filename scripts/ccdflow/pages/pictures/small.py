@@ -1,4 +1,4 @@
-"""Small pictures of frames: PNG files that say what they show, and how bright it is.
+"""Small pictures of frames: PNG files with their own key, unit and scale.
 
 The grey of a pixel is asinh((value - centre) / scale), cut into equal steps: noise about the sky
 and stars of any brightness are seen at once, and a page makes linear scales of it. The
@@ -30,7 +30,7 @@ _CONTRAST = 0.25
 
 @dataclass(frozen=True)
 class Shown:
-    """What a small picture shows.
+    """The key, unit and scale of a small picture.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ def _limits(image):
     if not sample.size:
         return 0.0, 1.0, (0.0, 1.0)
     low, centre, high = (float(sample[int(part * (sample.size - 1))]) for part in (0.16, 0.5, 0.84))
-    # Of a frame that is even, whatever is not lies far off.
+    # In an even frame, any other value lies far off.
     scale = max((high - low) / 2, 1e-6 * abs(centre), 1e-6)
     return centre, scale, _zscale(sample[:: max(1, sample.size // _ZSCALE_SAMPLE)], centre)
 
@@ -173,7 +173,7 @@ def _png(lines, shown):
 
 
 def read_shown(content):
-    """Return what a small picture says of itself, or None for any other or a damaged file.
+    """Return the values written in a small picture, or None for any other or a damaged file.
 
     Parameters
     ----------

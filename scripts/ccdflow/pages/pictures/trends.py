@@ -140,7 +140,14 @@ def _draw_trend(axes, points, key, which, where, number, *, alone):
 
 
 def night_ticks(axes, where):
-    """Name as many nights as fit, at their places."""
+    """Name as many nights as fit, at their places.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    where : dict of str to float
+        Places on the axis by night, ascending.
+    """
     first, last = min(where.values()), max(where.values())
     apart = (last - first) / 7 or 1.0
     ticks, names = [], []
