@@ -62,13 +62,27 @@ class Context:
     _lookups: dict = field(default_factory=dict, repr=False)
 
     def lookup(self, name, make):
-        """Return the first result of ``make()`` for this name; it is constant in a run."""
+        """Return the first result of ``make()`` for this name; it is constant in a run.
+
+        Parameters
+        ----------
+        name : hashable
+        make : callable
+            Takes no argument.
+        """
         if name not in self._lookups:
             self._lookups[name] = make()
         return self._lookups[name]
 
     def planned(self, name, make):
-        """Return the result of ``make()``; planning keeps the first one for each name."""
+        """Return the result of ``make()``; planning keeps the first one for each name.
+
+        Parameters
+        ----------
+        name : hashable
+        make : callable
+            Takes no argument.
+        """
         return make()
 
     def will_be_made(self, product):
@@ -194,10 +208,34 @@ def _same(before, job):
 
 
 def is_wanted(row, settings):
-    """Tell whether the configuration asks for frames of this row's type."""
+    """Tell whether the configuration asks for frames of this row's type.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+        Of a raw frame.
+    settings : dict
+        The checked configuration.
+
+    Returns
+    -------
+    bool
+    """
     return settings["types"] == "all" or asks_for(settings, row.facts["type"])
 
 
 def asks_for(settings, kind):
-    """Tell whether the configuration asks for frames of a type."""
+    """Tell whether the configuration asks for frames of a type.
+
+    Parameters
+    ----------
+    settings : dict
+        The checked configuration.
+    kind : str
+        Image type.
+
+    Returns
+    -------
+    bool
+    """
     return settings["types"] == "all" or kind in settings["types"]

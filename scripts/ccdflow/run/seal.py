@@ -28,19 +28,19 @@ from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import READING
 from ccdflow.run.rawframes.rows import ARRIVING
 
-# What lies here is as it was when nothing was to be done.
+# Notes that are as they were when nothing was to be done.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY)
-# What lies here is work of an earlier run that is not taken in yet.
+# Folders with work of an earlier run that is not taken in yet.
 _UNFINISHED = (paths.DONE, paths.BATCHES, paths.ORDERS)
 
 
 class _Unknown(Exception):
-    """Something cannot be looked at, or is to be cleared up: a plan has to tell what is to do."""
+    """Something cannot be looked at, or is to be cleared up: a plan has to tell."""
 
 
 @dataclass(frozen=True)
 class Seal:
-    """What a run leaves that has found nothing to do.
+    """The note of a run that has found nothing to do.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Seal:
 
 
 def state(values, cameras, chain):
-    """Return a hash of all that a plan is made of, or '' where there is work left over.
+    """Return a hash of all sources of a plan, or '' where there is work left over.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def _look(top, entry_of, found):
         try:
             here = os.stat(folder)  # noqa: PTH116
             if (here.st_dev, here.st_ino) in above:
-                # A link may lead back to where one comes from.
+                # A link may lead back to a folder above it.
                 continue
             if link and here.st_dev in systems:
                 raise _Unknown
@@ -169,7 +169,7 @@ def _look(top, entry_of, found):
 
 
 def _raw_entry(entry):
-    """Return what of a file in the raw folder a plan is made of, or None."""
+    """Return the part of a raw file's entry that a plan depends on, or None."""
     name = entry.name
     if paths.is_raw_name(name):
         status = entry.stat()

@@ -66,11 +66,11 @@ class Session:
     state: str = ""
 
     def describe(self):
-        """Return the lines on what is to be made."""
+        """Return the lines on the products that are to be made."""
         return self.seal.described if self.seal else describe(self.plan)
 
     def foretold(self):
-        """Return the lines of a dry run on what the plan means."""
+        """Return the lines of a dry run on the effects of the plan."""
         return self.seal.foretold if self.seal else self.plan.foretold()
 
     @property
@@ -236,7 +236,14 @@ def reading_settings(values):
 
 
 def retire(context, products):
-    """Move products that no longer belong to the set-aside ones; nothing is deleted."""
+    """Move products that no longer belong to the set-aside ones; nothing is deleted.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    products : iterable of str
+        Paths relative to the results folder.
+    """
     for product in products:
         removal.remove(context.results, product)
         record = context.ledger.get(product)
@@ -245,7 +252,19 @@ def retire(context, products):
 
 
 def save(session, files=()):
-    """Write inventory, store and ledger if they changed; then remove the folded records."""
+    """Write inventory, store and ledger if they changed; then remove the folded records.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+    files : iterable of path-like, optional
+        Records that are in the ledger now.
+
+    Raises
+    ------
+    OSError
+        If a note cannot be written.
+    """
     context = session.context
     note_flags(context)
     for file, text in context.store.tracebacks.items():
@@ -257,7 +276,15 @@ def save(session, files=()):
 
 
 def remove_parts(results, folders):
-    """Remove temporary files of dead processes, also in the folders of products."""
+    """Remove temporary files of dead processes, also in the folders of products.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+        The results folder.
+    folders : iterable of str
+        Folders of products.
+    """
     host = socket.gethostname()
     for name in (*folders, paths.STATE, "."):
         top = results / name
@@ -299,7 +326,7 @@ def finish(session):
     Raises
     ------
     UserError
-        If the notes cannot be written, or what the last lines tell cannot be read.
+        If the notes cannot be written, or the values of the last lines cannot be read.
     """
     if session.seal:
         return session.seal.closing, session.seal.is_failure
@@ -319,7 +346,7 @@ def _finish(session):
         _take_in(session)
     # The ledger now holds the jobs' results.
     ended = replace(context, jobs={}, elsewhere={})
-    # Jobs whose sources went with the folder failed for that alone: one line says it.
+    # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
     said = moved + closing_lines(ended, () if moved else session.failed, session.left)
     is_failure = bool(session.failed) or fails(context)
     if described and not session.failed and not moved:

@@ -1,8 +1,8 @@
 """Many headers read at once, by several processes: Python's threads share one core.
 
-A process of Python's own pool would start by importing what the main process was started with,
-which is Snakemake. These import the library only, read chunks of names from their standard input
-and write rows to their standard output. A process that dies costs time: its frames are read here.
+A process of Python's own pool would start by importing the modules of the main process, and so
+Snakemake. These import the library only, read chunks of names from their standard input and write
+rows to their standard output. A process that dies costs time: its frames are read here.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
-# One process more pays from this many frames on: it takes as long to start.
+# Frames from which on one more process pays: it takes as long to start.
 FRAMES_A_PROCESS = 500
 _CHUNK = 100
 _MOST = 8
 
 
 def read_all(read, files, *, cores):
-    """Yield what ``read`` returns for each of some files, in their order.
+    """Yield the result of ``read`` for each of some files, in their order.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def _process(read):
     )
     try:
         with suppress(OSError):
-            # If it has died already, the first question tells.
+            # If the process has died, the first question tells.
             _send(process, read)
         yield process
     finally:
@@ -99,7 +99,7 @@ def serve():
     # The main process tells when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = sys.stdout.buffer
-    # Whatever a library prints is no answer.
+    # Text that a library prints is no answer.
     sys.stdout = sys.stderr
     try:
         read = pickle.load(sys.stdin.buffer)

@@ -1,7 +1,7 @@
-"""The line on each frame: what several products say of it, joined as soon as the last one is made.
+"""The line on each frame: the findings of several products, joined once the last one is made.
 
-An observer reads one line a frame: what the header says, level and noise, sky, width of the stars,
-and what is not as it should be, at the end.
+An observer reads one line a frame: the facts of its header, level and noise, sky, width of the
+stars, and warnings at the end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Lines:
         self._texts = {}
         # Frames with a product that was made before.
         self._again = set()
-        # What is still to be made of each frame, and of each night where its list is waited for.
+        # Products still to be made of each frame, and of each night where its list is waited for.
         self._left, self._lists = {}, set()
         for job in jobs:
             kind = self._chain.by_name(job.kind)
@@ -49,7 +49,7 @@ class Lines:
         return self._context.row_of(product).file if group is None else group.files[0]
 
     def add(self, record):
-        """Take what a product says of frames; say the lines that are whole by it."""
+        """Take the findings of a product on frames; say the lines that it completes."""
         kind = self._chain.by_name(record.kind)
         if kind.reach not in (FRAMES, NIGHTS):
             return
