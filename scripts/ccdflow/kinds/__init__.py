@@ -1,8 +1,8 @@
 """The kinds of products, a module each; `CHAIN` is the order in which they are made.
 
-A kind says what is to be there and what it depends on, makes it, and says of it what a run tells
-at its end and a night's page shows (`kind.Kind`). Whoever plans, makes or counts products is handed
-the chain and knows no kind by name.
+A kind tells which of its products are wanted and their sources, makes them, and has the lines at
+the end of a run and the sections of a night's page (`kind.Kind`). The code that plans, makes or
+counts products is handed the chain and knows no kind by name.
 """
 
 from __future__ import annotations
@@ -40,5 +40,17 @@ by_rule = CHAIN.by_rule
 
 
 def make(context, job, *, threads=1):
-    """Make a job's product by its context's chain and return its record; see `kind.Kind.make`."""
+    """Make a job's product by its context's chain and return its record; see `kind.Kind.make`.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+    threads : int, optional
+        Threads that the product may use for itself.
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
     return context.chain.make(context, job, threads=threads)

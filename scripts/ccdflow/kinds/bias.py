@@ -1,4 +1,4 @@
-"""The combined bias: what biases of a group say of the detector, and their average."""
+"""The combined bias: the average of a group's biases, and the detector's figures by them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Bias(MasterKind):
     )  # fmt: skip
 
     def group_basis(self, context, group):
-        """Return what a combined bias depends on.
+        """Return the sources of a combined bias.
 
         Clipped by MAD it has the bytes that it had before the noise could decide, and its old key.
         """
@@ -67,7 +67,7 @@ class Bias(MasterKind):
         return measured_noise(amplifiers, members[0].shape, rows, sample, light=False)
 
     def measure(self, work, combined, amplifier, unit):
-        """Return what the biases say of one amplifier: a row of the table, and what is drawn."""
+        """Return the figures of one amplifier by the biases: a row of the table, drawn lists."""
         place, frames = work.place(amplifier), work.sampled(combined, amplifier)
         claim = amplifier.read_noise
         gain = 1.0 if header.is_electrons(unit) else amplifier.gain
@@ -86,7 +86,8 @@ class Bias(MasterKind):
         figures = asdict(bias_figures.measure_amplifier(combined, what, levels, hours, overscan))
         pairs = figures.pop("pair_noise")
         if amplifier.name in work.flags:
-            # All frames are flagged, or this one would not be here: but a level, there is nothing.
+            # All frames are flagged: members of a group have equal flags. Nothing but the level is
+            # known.
             numbers = {name for name, value in figures.items() if isinstance(value, float)}
             figures |= dict.fromkeys(numbers - {"level", "level_span"}, math.nan)
             pairs = ()
@@ -116,17 +117,17 @@ class Bias(MasterKind):
         return lines
 
     def said_of(self, work, figures):
-        """Return sentences on what is not as it should be in an amplifier."""
+        """Return the warnings on an amplifier, a sentence each."""
         return warnings.remarks(figures, self.recipe(work))
 
     def page_basis(self, context, night):
-        """Return what a night's page depends on: its combined biases and those before it."""
+        """Return the sources of a night's page: its combined biases and those before it."""
         others = self.elsewhere(context, night)
         groups = self.lines(context, self.trend_groups(context, night))
         return {**({"elsewhere": others} if others else {}), "groups": groups}
 
     def index_basis(self, context):
-        """Return what the overview depends on: all combined biases."""
+        """Return the sources of the overview: all combined biases."""
         return {"groups": sorted(self.lines(context, self.groups(context)))}
 
 

@@ -78,7 +78,8 @@ class Dark(Light):
         members = Members(context, group, found)
         statistics, saturated, copies = self._statistics(members)
         if copies:
-            # Two that are one have half the noise: neither would seem to belong.
+            # Two copies of a frame have half the noise of a difference: neither would seem to
+            # belong.
             again = {out.index for out in copies}
             rest = [index for index in range(len(found)) if index not in again]
             selection = self.select(context, group, [found[index] for index in rest])
@@ -152,7 +153,7 @@ class Dark(Light):
         return float(dict(work.group.shared)["exptime"])
 
     def measure_image(self, work, combined, image, unit):
-        """Return what the darks say of each amplifier: a row of the table."""
+        """Return the figures of each amplifier by the darks: a row of the table."""
         found = dark_figures.measure_dark(
             combined,
             seconds=self.seconds(work),
@@ -196,7 +197,7 @@ class Dark(Light):
         )
 
     def more_data(self, work):
-        """Return what others need to know of a combined dark: the exposure of its members."""
+        """Return the record's further entry: the exposure of a combined dark's members."""
         return {**super().more_data(work), "seconds": self.seconds(work)}
 
     def flags(self, context, records):
@@ -221,12 +222,12 @@ def has_exposure(row):
 
 
 def _without_pattern(frames):
-    """Return frames less what all have alike, hot pixels and glow, their level kept: (n, k, nx).
+    """Return frames less the pattern that they share, hot pixels and glow; the level is kept.
 
-    What differs between them is what tells which of them belongs.
+    The result has shape (n, k, nx). The differences that are left show which of the frames belongs.
     """
     with warnings.catch_warnings():
-        # A pixel that is masked in all of them.
+        # All values of a pixel may be masked.
         warnings.simplefilter("ignore", RuntimeWarning)
         middle = np.nanmedian(frames, axis=0)
         return frames - (middle - np.nanmedian(middle))

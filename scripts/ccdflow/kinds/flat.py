@@ -68,12 +68,12 @@ class Flat(Light):
         return why_missing(context, group.steps[0])
 
     def group_basis(self, context, group):
-        """Return what a combined flat depends on; how far a dark may be lengthened, too."""
+        """Return the sources of a combined flat, and the limit to a dark's scaling up."""
         basis = super().group_basis(context, group)
         if self._dark_use(context, group) is not None:
             basis["scale_up"] = context.settings["calibrate"]["scale_up"]
         if len({context.store.rows[file].facts["exptime"] for file in group.files}) > 1:
-            # Those of one exposure are combined where all together do not agree.
+            # Flats of one exposure are combined where all together do not agree.
             basis["exposures"] = "one where all do not agree"
         return basis
 
@@ -83,7 +83,17 @@ class Flat(Light):
         return None if bias is None else dark
 
     def masters_of(self, members, image):
-        """Return the bias and the dark that are subtracted from the flats, or None for each."""
+        """Return the bias and the dark that are subtracted from the flats, or None for each.
+
+        Parameters
+        ----------
+        members : Members
+        image : ProductImage
+
+        Returns
+        -------
+        (SubtractedMaster or None, SubtractedMaster or None)
+        """
         bias = members.master("bias", image)
         if bias is None:
             return None, None
@@ -181,7 +191,7 @@ class Flat(Light):
     def _in_electrons(self, work, image, combined):
         """Return a flat whose amplifiers have the ratios of their light, not of their gains.
 
-        A frame is in electrons where every gain is known; so is what it is divided by.
+        A frame is in electrons where every gain is known; so is the flat that divides it.
         """
         factors = self._gain_factors(work)
         return self._times(work, image, combined, factors) if factors else combined
@@ -208,7 +218,7 @@ class Flat(Light):
         return replace(combined, image=pixels, uncertainty=uncertainty, sample=sample)
 
     def measure_image(self, work, combined, image, unit):
-        """Return what the flats say of each amplifier: a row of the table."""
+        """Return the figures of each amplifier by the flats: a row of the table."""
         # Levels and noise are those of the members, which are in adu.
         factors = self._gain_factors(work)
         inverse = {name: 1 / factor for name, factor in factors.items()}

@@ -35,7 +35,7 @@ class Overview(Kind):
         planner.want(self, self.place, "", index_basis(context), needs=needs)
 
     def basis(self, context, job):
-        """Return what the overview depends on."""
+        """Return the sources of the overview."""
         return index_basis(context)
 
     def make(self, context, job, *, threads):
@@ -47,7 +47,7 @@ INDEX = Overview()
 
 
 def index_basis(context):
-    """Return what the overview depends on: what each kind says of it."""
+    """Return the sources of the overview: those of each kind's part."""
     basis = {"version": night_page.PAGES}
     for kind in context.chain:
         basis |= kind.index_basis(context)
@@ -55,7 +55,17 @@ def index_basis(context):
 
 
 def write_index(context, job):
-    """Write the overview of all nights."""
+    """Write the overview of all nights.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
     basis = index_basis(context)
     nights = sorted({row.night for row in context.store.rows.values()})
     lines, aside = [], []

@@ -1,4 +1,4 @@
-"""The page of a night: what each kind of product has to say of it."""
+"""The page of a night: the sections of each kind of product."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class NightPage(Kind):
             planner.want(self, product, night, page_basis(context, night), needs=needs)
 
     def basis(self, context, job):
-        """Return what the page of a night depends on."""
+        """Return the sources of the page of a night."""
         return page_basis(context, job.night)
 
     def make(self, context, job, *, threads):
@@ -76,7 +76,18 @@ PAGE = NightPage()
 
 
 def page_basis(context, night):
-    """Return what the page of a night depends on: what each kind says of it."""
+    """Return the sources of the page of a night: those of each kind's part.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    dict
+    """
     basis = {"version": [PAGES, picture.PICTURES]}
     if missing := undrawn(context, night):
         basis["undrawn"] = missing
@@ -86,7 +97,14 @@ def page_basis(context, night):
 
 
 def undrawn(context, night):
-    """Return [[product, why]] of what a page shows and could not be made in this run."""
+    """Return [[product, why]] of products that a page shows and that could not be made in this run.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+    """
     products = [
         product
         for kind in context.chain
@@ -98,7 +116,17 @@ def undrawn(context, night):
 
 
 def write_page(context, job):
-    """Write the page of a night."""
+    """Write the page of a night.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
     night = job.night
     basis = page_basis(context, night)
     sections = [section for kind in context.chain for section in kind.sections(context, night)]
@@ -160,7 +188,7 @@ def _some(files, most=3):
 
 
 def _recipes(context, night, camera):
-    """Return in a sentence what was done to a camera's frames."""
+    """Return a sentence on the reduction of a camera's frames."""
     row = next((r for r in context.rows_of(night) if r.camera == camera and r.geometry), None)
     if row is None:
         return "No frame could be reduced."
@@ -182,6 +210,6 @@ def _recipes(context, night, camera):
 
 
 def provenance():
-    """Return names and versions of what made the products, for the foot of a page."""
+    """Return names and versions of the software behind the products, for the foot of a page."""
     names = {"CCDFLOW": "ccdflow", "CCDPVER": "ccdproc", "ASTRPVER": "astropy", "NUMPYVER": "numpy"}
     return tuple((names[keyword], text) for keyword, text, _ in versions())

@@ -42,7 +42,7 @@ class Sheet(NightPicture):
         for night in shown_nights(context):
             for product in self.shown(context, night):
                 if not self._is_whole(context, product):
-                    # A list of pictures that are not there is none.
+                    # A list without its pictures does not count.
                     planner.stamps.pop(product, None)
                 planner.want(
                     self,
@@ -77,7 +77,7 @@ class Sheet(NightPicture):
         return True
 
     def basis(self, context, job):
-        """Return what the list of a night depends on."""
+        """Return the sources of the list of a night."""
         return sheet_basis(context, job.night)
 
     def make(self, context, job, *, threads):
@@ -123,7 +123,18 @@ SHEET = Sheet()
 
 
 def sheet_basis(context, night):
-    """Return what the list of a night depends on: its frames, reduced and calibrated."""
+    """Return the sources of the list of a night: its frames, reduced and calibrated.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    dict
+    """
     lines = []
     for row, *products in _drawn(context, night):
         lines.append([row.file, *(context.outcome(product).key for product in products)])
@@ -148,7 +159,17 @@ def _is_made(context, product):
 
 
 def write_sheet(context, job):
-    """Make the pictures that are missing, remove those of no frame, and write the list."""
+    """Make the pictures that are missing, remove those of no frame, and write the list.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
     basis = sheet_basis(context, job.night)
     before = _listed_before(context, job.product)
     frames, files = {}, {}
@@ -216,6 +237,6 @@ def _stamps_of(folder):
     try:
         found = [[entry.name, *whole.stamp_of(entry.path)] for entry in _scan(folder)]
     except OSError:
-        # Of a folder that may not be looked into the plan makes nothing, and the run says so.
+        # The plan makes nothing in a folder that cannot be read, and the run reports it.
         return ""
     return digest(sorted(found))

@@ -1,4 +1,4 @@
-"""One science frame and its masters: what the calibrated frame depends on, and its making."""
+"""One science frame and its masters: the sources of the calibrated frame, and its making."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Calibration:
 
     @property
     def reasons(self):
-        """What keeps it from grade A, for its header: what others there are does not matter."""
+        """Reasons for a grade below A, for the frame's header, whatever others there are."""
         said = [f"no {kind}" for kind in self.missing]
         said += ["dark left out: more noise than structure"] if self.is_dark_left_out else []
         said += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
@@ -124,7 +124,7 @@ class Calibration:
 
     @cached_property
     def extra(self):
-        """What the frame gets of the measurements of its detector."""
+        """The corrections by the measurements of its detector."""
         return detectors.Measured(self.context, self.group, self.row, self.settings)
 
     @property
@@ -142,7 +142,7 @@ class Calibration:
 
     @cached_property
     def basis(self):
-        """What its key is the hash of."""
+        """The dict that its key is the hash of."""
         names = ["uncertainty", "mask"]
         if self.settings["cosmic_rays"]:
             names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
@@ -233,7 +233,7 @@ class Calibration:
         return product_images(store.geometry(self.row.geometry), store.recipe(self.row.recipe))
 
     def readouts(self):
-        """Return what is known of the amplifiers of each image of the frame."""
+        """Return the `Readout` of each amplifier of each image of the frame."""
         store = self.context.store
         geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
         bias, flat = (

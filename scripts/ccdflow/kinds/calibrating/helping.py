@@ -18,7 +18,7 @@ from ccdflow.files.planes import read_units
 from ccdflow.pages.page import Section
 from ccdflow.run import ledger
 
-# A master does harm if it adds variance by so many standard errors, and by this part of it.
+# Standard errors, and part of the variance, from which on added variance is harm.
 _SIGMAS, _PART = 3.0, 0.01
 # Masters that the last lines name.
 _MOST = 8
@@ -27,7 +27,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class Help:
-    """What a master did to the frames that took it.
+    """The effect of a master on the frames that took it.
 
     Attributes
     ----------
@@ -66,8 +66,8 @@ class Help:
         if self.harms:
             return "does harm"
         error = math.hypot(own.noise_error, own.structure_error)
-        # A glow in a corner is in few boxes, which makes the error large; a box is known to a few
-        # hundredths of the noise of a pixel.
+        # A glow in a corner is in few boxes, so its error is large; the mean of a box is known to a
+        # few hundredths of a pixel's noise.
         is_plain = own.structure_without - own.structure > own.noise_without
         if not is_plain and not self._counts(-self.added, error):
             return "no difference"
@@ -84,7 +84,7 @@ class Help:
 
 
 def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
-    """Return what each master does to a frame, for its record.
+    """Return the effect of each master on a frame, for its record.
 
     Parameters
     ----------
@@ -184,7 +184,18 @@ def lines(records):
 
 
 def section(context, records):
-    """Return the section of a night's page on what its masters did to its frames, or None."""
+    """Return the section of a night's page on the effect of its masters on its frames, or None.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    records : iterable of ccdflow.run.ledger.Record
+        Of calibrated frames.
+
+    Returns
+    -------
+    ccdflow.pages.page.Section or None
+    """
     found = helps_of(records)
     if not found:
         return None

@@ -17,7 +17,7 @@ from ccdflow.kinds.shutter import SHUTTER, corrects, exposure_of
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 
-# The mean dead time is corrected where its error is at most this part of a frame's exposure.
+# Part of a frame's exposure up to which the error of the mean dead time allows a correction.
 _MEAN_ERROR = 1e-3
 _ASKED = ("shutter", MEASURED)
 
@@ -25,7 +25,14 @@ _FLATS = CorrectedFlats()
 
 
 def how_corrected(context, row):
-    """Return what of a camera's profile a job needs to know: (("shutter", "measured"),) or ()."""
+    """Return the profile's choices that a job needs: (("shutter", "measured"),) or ().
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+    """
     return (_ASKED,) if corrects(context, row.camera) else ()
 
 
@@ -58,7 +65,17 @@ def map_for(context, row):
 
 
 def rows_needed(context, group):
-    """Return the rows of the flats that a frame may take, where its shutter is corrected."""
+    """Return the rows of the flats that a frame may take, where its shutter is corrected.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+
+    Returns
+    -------
+    list of ccdflow.run.rawframes.rows.Row
+    """
     if _ASKED not in group.shared:
         return []
     flats = [use.product for step in group.steps if step.kind == "flat" for use in step.uses]
@@ -96,7 +113,7 @@ class Correction:
 
     @property
     def basis(self):
-        """What the frame's key holds of it; [] for nothing."""
+        """The part of the frame's key on it; [] for nothing."""
         return [] if self.record is None else [[self.record.product, self.record.key]]
 
     @cached_property

@@ -1,6 +1,6 @@
 """The job of a master: frames chosen, compared, combined, measured and written, for any image type.
 
-What differs between image types is asked of the kind (`ccdflow.kinds.masters.master.MasterKind`).
+Differences between image types are asked of the kind (`ccdflow.kinds.masters.master.MasterKind`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from ccdflow.run.context import Context, reduced
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
-# What the process may hold where the system does not tell.
+# Bytes that the process may hold where the system does not tell.
 _PROCESS = 350e6
-# What measuring and writing take beside what combining takes; measured with LFC frames.
+# Bytes for measuring and writing beside those for combining; measured with LFC frames.
 _AFTERWARDS = 150e6
 # The least part of the memory allowed that combining may have.
 _LEAST = 0.3
@@ -84,7 +84,7 @@ class Work:
 
     @property
     def facts(self):
-        """What the headers of the members say."""
+        """The header values of the members."""
         return [self.context.row_of(record.product).facts for _, record in self.kept]
 
     @property
@@ -121,7 +121,17 @@ class Work:
         return amplifier.place if self.reduction.trim else amplifier.data
 
     def sampled(self, combined, amplifier):
-        """Return what the sample of the members has of an amplifier, shape (n, k, nx)."""
+        """Return the members' sampled rows of an amplifier, shape (n, k, nx).
+
+        Parameters
+        ----------
+        combined : ccdflow.combine.stack.Combined
+        amplifier : ccdflow.camera.geometry.Amplifier
+
+        Returns
+        -------
+        numpy.ndarray of shape (n, k, nx)
+        """
         place = self.place(amplifier)
         inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
         return combined.sample[:, inside, place.x0 : place.x1]
@@ -171,7 +181,7 @@ def combine_group(kind, context, job, *, threads):
 
 
 def _work(kind, context, job, found, selection, threads):
-    """Return the `Work` of a selection, and what its record says, which may be added to."""
+    """Return the `Work` of a selection, and the entries of its record, which may be added to."""
     group = context.groups[job.product]
     basis = kind.group_basis(context, group)
     kept = [found[index] for index in selection.kept]
@@ -196,7 +206,7 @@ def _combine_selected(kind, context, job, found, selection, threads):
         if not reason:
             return _make(work)
         if not selection.agrees and selection.kept:
-            # What they disagree in is what their figures are there to show.
+            # Their figures are there to show the disagreement.
             work = replace(work, kept=found)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
     except stack.TooLittleMemory as error:
@@ -228,7 +238,7 @@ def _why_not(selection, found, minimum):
 
 def _make(work):
     found = work.hdus()
-    # All images come before what belongs to them, as in a reduced frame: an image has one index.
+    # All images come before their extensions, as in a reduced frame: an image has one index.
     parts, beside, figures, said, content = [], [], [], [], ""
     rejected, images = 0, work.images
     if images[0].hdu:
@@ -273,11 +283,15 @@ def _make(work):
 
 def _check_values(work, combined):
     if combined.empty == combined.image.size:
-        raise FrameError("no pixel has a value in any member", file=work.record.product)
+        raise FrameError(
+            "no pixel has a value in any member",
+            file=work.record.product,
+            remedy="look at its frames: all their pixels are NaN or infinite",
+        )
 
 
 def _measure_only(work):
-    """Return what frames say of the detector that make no master."""
+    """Return the figures of frames that make no master."""
     figures = []
     for image, hdus, combined in work.kind.combined_images(work, work.hdus()):
         _check_values(work, combined)
@@ -316,7 +330,23 @@ def unlike_frames(work, combined, image):
 
 
 def extensions(work, combined, suffix, unit):
-    """Return the HDUs with uncertainty and number of frames that the configuration asks for."""
+    """Return the HDUs with uncertainty and number of frames that the configuration asks for.
+
+    Parameters
+    ----------
+    work : Work
+        Its settings ask for them.
+    combined : ccdflow.combine.stack.Combined
+        Of one image.
+    suffix : str
+        Appended to the names of the extensions.
+    unit : {'adu', 'electron'}
+        Of the combined pixels.
+
+    Returns
+    -------
+    list of bytes-like
+    """
     parts = []
     if work.settings["uncertainty"]:
         cards = CardList()
@@ -363,7 +393,7 @@ def claimed_read_noise(work):
 
 
 def short(value):
-    """Return a number with six digits; what is no float as it is."""
+    """Return a number with six digits; any other value as it is."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

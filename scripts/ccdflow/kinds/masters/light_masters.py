@@ -1,4 +1,4 @@
-"""What combined darks and flats have in common beside what all masters have."""
+"""The common part of combined darks and flats, beyond that of all masters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ class Light(MasterKind):
         return Members(work.context, work.group, work.kept)
 
     def reduced_as(self, context, row):
-        """Return (recipe, images) of a reduced frame."""
+        """Return (recipe, images) of a reduced frame.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        row : ccdflow.run.rawframes.rows.Row
+            Of the raw frame.
+
+        Returns
+        -------
+        (ReductionRecipe, tuple of ProductImage)
+        """
         geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
         return recipe, product_images(geometry, recipe)
 
@@ -48,6 +59,15 @@ class Light(MasterKind):
 
         The reasons name other products and change with them, so no record may keep them: who shows
         them asks for them and has them in its own basis.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+
+        Returns
+        -------
+        dict of str to str
         """
         found = {step.kind: why_missing(context, step) for step in group.steps}
         return {kind: why for kind, why in found.items() if why}
@@ -57,7 +77,7 @@ class Light(MasterKind):
         return figures["said"]
 
     def say_of_group(self, work, cards):
-        """Write what was combined, how, and less which masters."""
+        """Write members and recipe, and the masters that were subtracted."""
         super().say_of_group(work, cards)
         self.of(work).say_of_masters(cards)
         for step in work.group.steps:

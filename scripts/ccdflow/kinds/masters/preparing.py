@@ -1,4 +1,4 @@
-"""What combining darks and flats needs to know of the members and of the masters before them."""
+"""Facts of the members and of earlier masters that combining darks and flats needs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Members:
 
     @property
     def rows(self):
-        """What the inventory says of them."""
+        """The inventory's rows of them."""
         return [self.context.row_of(record.product) for _, record in self.found]
 
     @property
@@ -89,7 +89,17 @@ class Members:
         return {"mask": masks, "ceilings": None if None in ceilings else ceilings}
 
     def noises(self, image, reduction):
-        """Return what is known of the noise of each amplifier of an image, adu."""
+        """Return the known noise of each amplifier of an image, adu.
+
+        Parameters
+        ----------
+        image : ProductImage
+        reduction : ReductionRecipe
+
+        Returns
+        -------
+        list of AmplifierNoise
+        """
         record = self.record("bias")
         return [
             amplifier_noise(amplifier, reduction, measured_read_noise(record, amplifier.name))
@@ -98,6 +108,11 @@ class Members:
 
     def master(self, kind, image):
         """Return the master of a kind as it is subtracted from an image, or None.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        image : ProductImage
 
         Returns
         -------
@@ -147,7 +162,19 @@ def _ceiling(image, record):
 
 
 def measured_read_noise(record, name):
-    """Return the read noise of an amplifier from pairs of biases, adu; None if it is not known."""
+    """Return the read noise of an amplifier from pairs of biases, adu; None if it is not known.
+
+    Parameters
+    ----------
+    record : ccdflow.run.ledger.Record or None
+        Of a combined bias.
+    name : str
+        Of the amplifier.
+
+    Returns
+    -------
+    float or None
+    """
     for figures in record.data.get("quality", ()) if record is not None else ():
         if figures["amplifier"] == name and _number(figures["read_noise"]):
             return figures["read_noise"]

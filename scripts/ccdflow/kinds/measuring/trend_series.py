@@ -37,7 +37,7 @@ class FigureSeries:
 
     @property
     def key(self):
-        """What series are sorted by."""
+        """The key that series are sorted by."""
         return self.camera, self.setup, self.amplifier, self.figure
 
     @property

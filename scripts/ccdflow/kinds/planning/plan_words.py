@@ -69,7 +69,7 @@ def paragraph(block):
         name = _who(line, block) if several else ""
         grade = line.use.grade if line.use else "C" if line.needed else "A"
         end = f"   grade {grade}" if grade != "A" else ""
-        # Long names of filters keep two blanks before what follows.
+        # Long names of filters keep two blanks behind them.
         lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
     lines += [f"  noise {text}" for text in noise_lines(block, _MOST)]
     if block.passed_over:
@@ -126,7 +126,19 @@ def master_words(line):
 
 
 def how_words(line, block=None):
-    """Return how near a master is, how it is applied, and what it adds."""
+    """Return how near a master is, how it is applied, and the variance that it adds.
+
+    Parameters
+    ----------
+    line : Taken
+        The master of a step.
+    block : Block, optional
+        Its frames, whose setup is not repeated.
+
+    Returns
+    -------
+    str
+    """
     if line.use is None:
         setup = f" of {block.setup}" if block is not None else ""
         return line.missing.replace(setup, "", 1) or "too short for its dark current"
@@ -145,7 +157,7 @@ def how_words(line, block=None):
 
 
 def _adds(line, block):
-    """Return what a master adds, behind a semicolon."""
+    """Return the variance that a master adds, behind a semicolon."""
     if line.cancels:
         return ""
     if line.kind != matching.FLAT:
@@ -186,14 +198,25 @@ def _round(value):
 
 
 def noise_lines(block, most=_MOST_ON_A_PAGE):
-    """Return a line on the noise of each filter and exposure: ``g' 300 s: sky 432 e-, ...``."""
+    """Return a line on the noise of each filter and exposure: ``g' 300 s: sky 432 e-, ...``.
+
+    Parameters
+    ----------
+    block : Block
+    most : int, optional
+        As many lines.
+
+    Returns
+    -------
+    list of str
+    """
     lines = [f"{noise.name}: {noise_words(noise)}" for noise in block.noises[:most]]
     rest = len(block.noises) - most
     return lines + ([f"and {rest} more"] if rest > 0 else [])
 
 
 def noise_words(noise):
-    """Return what the noise of a pixel is made of, and what caps it."""
+    """Return the parts of a pixel's noise, and the part that limits it."""
     parts = noise.budget
     whole = parts.total
     shares = [

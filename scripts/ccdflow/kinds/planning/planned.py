@@ -1,4 +1,4 @@
-"""What is planned for a night: its frames, the masters that they take, and their noise.
+"""The plan of a night: its frames, the masters that they take, and their noise.
 
 Values only; `plan_words` makes text and tables of them.
 """
@@ -23,10 +23,10 @@ from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
 
-# The sky of a frame that is not calibrated yet is that of so many others, of its camera and filter.
+# Calibrated frames of a camera and filter whose sky gives that of a frame not yet calibrated.
 _SKIES = 5
 _SAMPLE_ROWS = 64
-# Masters that a frame does not take are named for so many.
+# Frames for which the masters not taken are named.
 _MOST_PASSED_OVER = 4
 
 
@@ -193,7 +193,17 @@ def _block(context, night, setup, groups, *, foretell):
 
 
 def name_of(context, group):
-    """Return filter, grism and exposure of a frame: ``g' 300.062 s``."""
+    """Return filter, grism and exposure of a frame: ``g' 300.062 s``.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+
+    Returns
+    -------
+    str
+    """
     facts = context.store.rows[group.files[0]].facts
     time = seconds_words(facts["exptime"])
     return " ".join(filter(None, (facts["filter"], facts["grism"], time)))
@@ -230,7 +240,17 @@ def _lines(context, kind, groups):
 
 
 def step_line(context, step):
-    """Return what a page says of a step, as plain values."""
+    """Return a page's text on a step, as plain values.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+
+    Returns
+    -------
+    list
+    """
     use = taken(context, step)
     if use is None:
         return [step.kind, step.needed, why_missing(context, step)]

@@ -1,4 +1,4 @@
-"""What the archive itself says of the ageing of masters, for the overview; it changes no choice."""
+"""The ageing of masters as the archive itself shows it, for the overview; it changes no choice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ccdflow.run import ledger
 
 # The last masters of each camera, filter or exposure that are compared, and rows of each.
 _MOST, _ROWS = 12, 16
-# So many series are shown.
+# Series that are shown at most.
 _SERIES = 8
 _FEWEST = 3
 
@@ -45,7 +45,7 @@ class MasterSeries:
         return [(pair.days, pair.excess, pair.error) for pair in self.pairs]
 
     def cells(self):
-        """Return the cells of the table: what a day adds, and the line for the profile."""
+        """Return the cells of the table: the variance that a day adds, the line for the profile."""
         slope, error = ageing_of(self.pairs)
         lags = [pair.days for pair in self.pairs]
         degrees = [pair.degrees for pair in self.pairs if pair.degrees == pair.degrees]
@@ -94,7 +94,7 @@ def _series_of(context, kind, group):
 
 
 def basis_of(context):
-    """Return what the section on ageing depends on: the masters that are compared."""
+    """Return the sources of the section on ageing: the masters that are compared."""
     return [
         [kind, name, [[g.product, getattr(context.outcome(g.product), "key", "")] for g in groups]]
         for (kind, name), groups in candidates(context).items()
@@ -148,7 +148,7 @@ def _read(context, kind, group):
 
 
 def _factor(kind, group, amplifier):
-    """Return what a master is multiplied by to be in its unit; None where the gain is unknown."""
+    """Return the factor from a master's pixels to its unit; None where the gain is unknown."""
     if kind == matching.FLAT:
         return 1.0
     seconds = float(dict(group.shared).get("exptime", 0)) if kind == matching.DARK else 1.0

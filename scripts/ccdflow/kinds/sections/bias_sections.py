@@ -141,7 +141,20 @@ def _amplifier_figures(figures, name):
 
 
 def trend(context, groups, highlight=None):
-    """Return the picture of the figures of some groups over the nights; () for a single night."""
+    """Return the picture of the figures of some groups over the nights; () for a single night.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    groups : iterable of ccdflow.run.job.Group
+        Of combined biases.
+    highlight : str, optional
+        The night that is marked.
+
+    Returns
+    -------
+    tuple of ccdflow.pages.page.Picture
+    """
     found = list(night_figures(context, groups))
     if len({group.shown for group, _ in found}) < 2:
         return ()
@@ -170,7 +183,7 @@ def _ratio(value, expected):
 
 
 def _claims(context, groups):
-    """Return sentences on amplifiers whose read noise is not what their header claims."""
+    """Return sentences on amplifiers whose read noise differs from their header's."""
     notes = []
     for group, figures in night_figures(context, groups):
         measured = figures["read_noise_electrons"]

@@ -15,7 +15,20 @@ NOT_NOW = {ledger.FAILED: "failed", ledger.GONE: "left for the next run"}
 
 
 def page_frames(context, night, prefix):
-    """Return the frames of a night as pages show them, products relative to ``prefix``."""
+    """Return the frames of a night as pages show them, products relative to ``prefix``.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+    prefix : str
+        The path from the page to the results folder.
+
+    Returns
+    -------
+    list of ccdflow.pages.page.ShownFrame
+    """
     frames = []
     left_out = _left_out(BIAS.night_groups(context, night), context)
     for row in context.rows_of(night):

@@ -1,4 +1,4 @@
-"""What the contact sheet and the strip of time of a night show of each frame."""
+"""The tiles of a night's contact sheet and strip of time: the values shown of each frame."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class NightTiles:
             yield "warning", "; ".join(text for _, text in texts)
 
     def _saturated(self, frame):
-        """Say what of a frame is saturated.
+        """Return the saturated part of a frame in words.
 
         An amplifier throughout; pixels, where a mask counts them; a patch of its small picture.
         """
