@@ -183,6 +183,12 @@ class Detector:
     def response(self, filter, dust=()):
         """Return the response of each pixel in a filter, `Dust` that lies there now included.
 
+        Parameters
+        ----------
+        filter : str
+        dust : sequence of Dust, optional
+            Grains of this night.
+
         Returns
         -------
         numpy.ndarray

@@ -29,7 +29,13 @@ def write_frame(path, raw, cards):
 
 
 def write_arrays(path, arrays):
-    """Write arrays by name as NumPy's ``.npz``, whole or not at all."""
+    """Write arrays by name as NumPy's ``.npz``, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    arrays : dict of str to numpy.ndarray
+    """
     with whole.Part(path, buffered=True) as part:
         np.savez(part.file, **arrays)
         part.keep()

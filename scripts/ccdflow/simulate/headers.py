@@ -66,6 +66,13 @@ def _pointing(frame, jd):
 def header_cards(camera, frame, *, seed):
     """Return the header of a raw frame: the LFC's cards, in its order.
 
+    Parameters
+    ----------
+    camera : SimulatedCamera
+    frame : LogLine
+    seed : int
+        The night's seed.
+
     Returns
     -------
     list of (str, object, str)

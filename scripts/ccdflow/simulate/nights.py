@@ -36,7 +36,7 @@ def simulate_night(
     overwrite=False,
     workers=2,
 ):
-    """Write the guide's LFC night: 14 frames, 10 in ``darks``, and what lies about beside them.
+    """Write the guide's LFC night: 14 frames, 10 in ``darks``, and an observer's other files.
 
     Frames that are there already, from the same parameters, are left as they are.
 
@@ -89,7 +89,25 @@ def simulate_biases(
 ):
     """Write a run of biases, ``bias.0001.fits.gz`` and on, one every 20 s; each one different.
 
-    Parameters and errors as in `simulate_night`; `count` is at most 2000, which fills the night.
+    Other parameters and errors as in `simulate_night`.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made where it is missing.
+    count : int
+        At most 2000, which fills the night.
+    seed : int
+        The same seed gives the same bytes.
+    scale : float
+        Science rows and columns as a fraction of the camera's.
+    camera : SimulatedCamera
+    date : str
+        YYYY-MM-DD.
+    overwrite : bool
+        Whether another simulation in the folder is replaced.
+    workers : int
+        Threads.
 
     Returns
     -------
@@ -155,7 +173,7 @@ def _write_frames(folder, frames, camera, detector, drawn, responses, *, seed, w
 
 
 def _write_bystanders(folder, frames):
-    """Write what lies about in an observer's folder and is no frame."""
+    """Write the files of an observer's folder that are no frames."""
     lines = ["frame,file,object,imagetyp,filter,exptime,ut"]
     lines += [
         f"{f.number},{f.file},{f.object},{f.imagetyp},{f.filter},{f.exptime},{f.start:%H:%M:%S}"

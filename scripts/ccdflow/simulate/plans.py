@@ -127,7 +127,11 @@ def night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=True):
     folder = Path(folder)
     files = [shot.file for shot in shots]
     if len(set(files)) < len(files):
-        raise UserError("two simulated frames have one name", value=max(files, key=files.count))
+        raise UserError(
+            "two simulated frames have one name",
+            value=max(files, key=files.count),
+            remedy="give each exposure of the plan a name of its own",
+        )
     taken = {}
     for shot in shots:
         own = shot.detector or detector
@@ -263,6 +267,10 @@ def read_night(folder):
     """
     path = Path(folder) / TRUTH_ARRAYS
     if not path.is_file():
-        raise UserError("no truth of simulated frames here", file=folder)
+        raise UserError(
+            "no truth of simulated frames here",
+            file=folder,
+            remedy="give a folder that `scripts/simulate.py` wrote",
+        )
     with np.load(path) as arrays:
         return dict(arrays)

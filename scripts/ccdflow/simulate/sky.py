@@ -71,6 +71,19 @@ def add_star(image, y, x, flux, *, fwhm, beta=None):
 
     A Gaussian profile ends 6 sigma from its centre, a Moffat profile 10 times the fwhm (with an
     exponent of 3.5, 2e-5 of the flux lie beyond).
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (ny, nx)
+        Changed in place.
+    y, x : float
+        Centre, pixels.
+    flux : float
+        In the unit of the image.
+    fwhm : float
+        Pixels.
+    beta : float, optional
+        Exponent of a Moffat profile; a Gaussian if absent.
     """
     if beta is None:
         sigma = fwhm / _FWHM_IN_SIGMA
