@@ -192,7 +192,7 @@ def _check_steps(header, first, image, account):
 
 
 def _check_renamed(header, reduced):
-    """Compare the cards that keep what the camera says of raw pixels under another name."""
+    """Compare the cards that keep the camera's facts of raw pixels under another name."""
     for name, keyword in _RENAMED.items():
         if name in header and name not in reduced:
             same_text(header, name, reduced.get(keyword))
@@ -243,7 +243,7 @@ def _check_noise(header, image, noise):
 
 
 def _check_masters(first, reduced, account, files):
-    """Compare what a header says of its masters with the masters' own headers."""
+    """Compare a header's cards on its masters with the masters' own headers."""
     letters, reasons = [], []
     for text in map(str, first.get("HISTORY", ())):
         if match := re.match(r"ccdflow: grade ([ABC]): (.*)", text):

@@ -23,7 +23,7 @@ _SATURATION_MARGIN = 3.0
 
 @dataclass(frozen=True)
 class CalibratedImage:
-    """An image of a calibrated frame, and what it is made again from.
+    """An image of a calibrated frame, and the images that it is made again from.
 
     Attributes
     ----------
@@ -97,7 +97,20 @@ class CalibratedImage:
 
 
 def less_dark(ccd, master, scale):
-    """Return an image less a dark times a scale, by ccdproc."""
+    """Return an image less a dark times a scale, by ccdproc.
+
+    Parameters
+    ----------
+    ccd : astropy.nddata.CCDData
+    master : astropy.nddata.CCDData
+        The dark.
+    scale : float
+        The factor of the dark.
+
+    Returns
+    -------
+    astropy.nddata.CCDData
+    """
     return ccdproc.subtract_dark(
         ccd,
         master,
@@ -109,7 +122,21 @@ def less_dark(ccd, master, scale):
 
 
 def saturation(header, reduced, tail):
-    """Return the raw value of a saturated pixel, AMPSAT or the measured one; None for neither."""
+    """Return the raw value of a saturated pixel, AMPSAT or the measured one; None for neither.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    reduced : astropy.io.fits.Header
+        Of the reduced frame.
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+
+    Returns
+    -------
+    float or None
+    """
     top = number(card(reduced, "AMPSAT", tail))
     return number(card(header, "SATMEAS", tail)) if top is None else top
 
@@ -195,7 +222,19 @@ def _same_unless_unknown(header, keyword, value, *, part=1e-5, least=1e-9):
 
 
 def check_noise_cards(header, image, noise):
-    """Compare the cards on the noise of the masters, as applied, with the masters' own."""
+    """Compare the cards on the noise of the masters, as applied, with the masters' own.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    noise : VarianceTerms or None
+
+    Raises
+    ------
+    Differs
+    """
     if noise is None:
         return
     factor = max(noise.factor(readout) for readout in noise.readouts)
@@ -223,7 +262,20 @@ def _of_bias(noise, image, factor):
 
 
 def check_saturation(header, image, reduced):
-    """Compare SATURATE with what AMPSAT or SATMEAS becomes by the masters."""
+    """Compare SATURATE with AMPSAT or SATMEAS, taken through the masters.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    reduced : astropy.io.fits.Header
+        Of the reduced frame.
+
+    Raises
+    ------
+    Differs
+    """
     found = []
     for readout in image.readouts:
         top = saturation(header, reduced, readout.tail)
@@ -249,6 +301,19 @@ def smooth_of(image):
 
 def check_errors(error, image, noise, smooth, calibrated, step):
     """Compare the standard errors of an image with those of the header's terms.
+
+    Parameters
+    ----------
+    error : numpy.ndarray of shape (ny, nx)
+        The product's standard errors.
+    image : CalibratedImage
+    noise : VarianceTerms
+    smooth : Smooth
+        The smooth light of the frame.
+    calibrated : numpy.ndarray of shape (ny, nx) or None
+        The frame made again; None where it is made here.
+    step : float
+        Step of quantised standard errors; 0 where they are exact.
 
     Returns
     -------
@@ -281,7 +346,19 @@ def check_errors(error, image, noise, smooth, calibrated, step):
 
 
 def check_level_noise(header, image, noise):
-    """Compare OSCNOISE with the scatter of medians of as many pixels as the overscan has."""
+    """Compare OSCNOISE with the scatter of medians of as many pixels as the overscan has.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    noise : VarianceTerms
+
+    Raises
+    ------
+    Differs
+    """
     for readout in image.readouts:
         said = number(card(header, "OSCNOISE", readout.tail))
         if said is None:

@@ -182,7 +182,7 @@ class _Made:
             raise Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
 
     def _compare_scatter(self, part, again):
-        """Compare COUNT, and the UNCERT of biases, which is from the scatter of what was kept."""
+        """Compare COUNT, and the UNCERT of biases, which is from the scatter of the kept values."""
         counts = [count.sum(axis=0) for count in again.kept] if again.kept else []
         alike = np.all(counts == counts[0], axis=0) if counts else None
         if counts and (extension := self.extension("COUNT")) is not None:

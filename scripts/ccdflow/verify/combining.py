@@ -66,7 +66,21 @@ class Again:
 
 
 def bands(rows, count, height):
-    """Return slices of rows spread over an image: all of it where that is no more."""
+    """Return slices of rows spread over an image: all of it where that is no more.
+
+    Parameters
+    ----------
+    rows : int
+        Of the image.
+    count : int
+        Number of bands.
+    height : int
+        Rows of a band.
+
+    Returns
+    -------
+    list of slice
+    """
     if count * height >= rows:
         return [slice(0, rows)]
     starts = np.linspace(0, rows - height, count).round().astype(int)
@@ -257,8 +271,8 @@ def _no_errors(values, axis):
 def _repeatedly(stack, masked, account, scale):
     """Clip by `astropy.stats.sigma_clip` and combine by `ccdproc.Combiner`.
 
-    Its own `sigma_clipping` calls the same, but for one round: it forgets what an earlier one left
-    out.
+    Its own `sigma_clipping` calls the same, but for one round: it forgets the values that an
+    earlier one left out.
     """
     images, good = [], _good(stack, masked)
     spread = partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd
@@ -399,7 +413,18 @@ def _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings
 
 
 def kept_by_scatter(stack, masked, account, part=1.0):
-    """Return which values are kept where a part of the limit is theirs: (n, ...) bool."""
+    """Return which values are kept where a part of the limit is theirs: (n, ...) bool.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...)
+    masked : numpy.ndarray of the same shape, bool
+        True for pixels that are masked.
+    account : CombinedAccount
+        Its rejection.
+    part : float, optional
+        Fraction of the limit.
+    """
     good = _good(stack, masked)
     kept = np.where(good, stack, np.nan)
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
@@ -417,9 +442,19 @@ def kept_by_scatter(stack, masked, account, part=1.0):
 
 
 def standard_errors(stack, kept, method):
-    """Return the standard error of a mean or median from the scatter of what was kept.
+    """Return the standard error of a mean or median from the scatter of the kept values.
 
     That of a median from the MAD, and by the root of pi / 2 larger; NaN below two values.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...)
+    kept : numpy.ndarray of the same shape, bool
+    method : {'average', 'median'}
+
+    Returns
+    -------
+    numpy.ndarray
     """
     values, count = np.where(kept, stack, np.nan), kept.sum(axis=0)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""The verdict on what a night says of a detector, and on the maps of its bad pixels."""
+"""The verdict on the measurements of a detector by a night, and on the maps of its bad pixels."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _verify_map(first, hdus, results):
 
 
 def _measurement(first, number, results):
-    """Return (night, what could tell, lines, weak lines, header) of a measurement of a map."""
+    """Return (night, telling sources, lines, weak lines, header) of a measurement of a map."""
     name = unquote(str(first[f"IMCOM{number:03d}"]), errors="surrogateescape")
     path = master_file(NamedMaster(name, first[f"IMKEY{number:03d}"]), "measurement", results)
     with fits.open(path, memmap=False) as hdus:
@@ -99,7 +99,19 @@ def _measurement(first, number, results):
 
 
 def history(nights, number, shape, share):
-    """Return the pixels that were ever bad, their bits, first and last night, counts."""
+    """Return the pixels that were ever bad, their bits, first and last night, counts.
+
+    Parameters
+    ----------
+    nights : sequence of tuple
+        As `_measurement` returns them, oldest first.
+    number : int
+        Of the image.
+    shape : (int, int)
+        (ny, nx) of the image.
+    share : float
+        Fraction of the nights in which a pixel has to be bad.
+    """
     places = [_places(lines, number, shape)[0] for _, _, lines, *_ in nights]
     low, begin, end, times, of = _jointly_low(nights, number, shape, share)
     index = np.unique(np.concatenate([low, *places]))

@@ -58,7 +58,7 @@ class VarianceTerms:
     is_exact: bool
 
     def factor(self, readout):
-        """Return what an adu is in the product."""
+        """Return the value of one adu in the product."""
         return readout.gain if self.converts else 1.0
 
     def photon(self, readout):
@@ -66,7 +66,17 @@ class VarianceTerms:
         return 1.0 if self.in_electrons else self.factor(readout) / readout.photon_gain
 
     def photons(self, rows, nx):
-        """Return the variance of a unit of light of each pixel of some rows."""
+        """Return the variance of a unit of light of each pixel of some rows.
+
+        Parameters
+        ----------
+        rows : slice
+        nx : int
+
+        Returns
+        -------
+        numpy.ndarray of shape (k, nx)
+        """
         out = np.zeros((rows.stop - rows.start, nx))
         for readout, inside, _ in self.pieces(rows):
             out[inside] = self.photon(readout)
@@ -85,14 +95,36 @@ class VarianceTerms:
                 )
 
     def of_dark(self, readout, place):
-        """Return variance and light of a dark in a part of an amplifier, adu^2 and adu."""
+        """Return variance and light of a dark in a part of an amplifier, adu^2 and adu.
+
+        Parameters
+        ----------
+        readout : Readout
+            The amplifier.
+        place : (slice, slice)
+            The part, in the image.
+
+        Returns
+        -------
+        (numpy.ndarray, numpy.ndarray)
+        """
         plane, first = self.planes["dark"], readout.place[0].start
         variance = plane.errors[place].astype(np.float64) ** 2
         light = light_of(plane, readout.place)
         return variance, light[place[0].start - first : place[0].stop - first]
 
     def without_light(self, rows, nx):
-        """Return the variance of some rows without their light, before the flat."""
+        """Return the variance of some rows without their light, before the flat.
+
+        Parameters
+        ----------
+        rows : slice
+        nx : int
+
+        Returns
+        -------
+        numpy.ndarray of shape (k, nx)
+        """
         out = np.zeros((rows.stop - rows.start, nx))
         for (readout, inside, place), constant in self._with_constants(rows):
             factor = self.factor(readout)
@@ -118,7 +150,17 @@ class VarianceTerms:
         return float(np.median(np.repeat(self.singles, sizes))) ** 0.5 / frames**0.5
 
     def of_flat(self, rows, nx):
-        """Return the flat of some rows, and its relative variance."""
+        """Return the flat of some rows, and its relative variance.
+
+        Parameters
+        ----------
+        rows : slice
+        nx : int
+
+        Returns
+        -------
+        (numpy.ndarray of shape (k, nx), numpy.ndarray or float)
+        """
         if "flat" not in self.planes:
             return np.ones((rows.stop - rows.start, nx)), 0.0
         plane = self.planes["flat"]
@@ -126,7 +168,23 @@ class VarianceTerms:
         return flat, (plane.errors[rows] / flat) ** 2
 
     def with_light(self, before, light, flat, of_flat, photon):
-        """Return the variance of pixels with their light, before the flat."""
+        """Return the variance of pixels with their light, before the flat.
+
+        Parameters
+        ----------
+        before : numpy.ndarray
+            Variance without light, before the flat.
+        light : numpy.ndarray
+            In the product's unit, after the flat.
+        flat, of_flat : numpy.ndarray or float
+            The flat and its relative variance.
+        photon : numpy.ndarray or float
+            Variance of a unit of light.
+
+        Returns
+        -------
+        numpy.ndarray
+        """
         seen = light * flat
         return before + seen**2 * of_flat + seen * photon
 

@@ -1,4 +1,4 @@
-"""Rows of products that others are made of: headers are read once, of the pixels what is needed."""
+"""Rows of products that others are made of: headers are read once, pixels only where needed."""
 
 from __future__ import annotations
 
@@ -106,6 +106,18 @@ def rows_of(path, hdu, rows, what, cut=None):
 
 def master_file(master, kind, results):
     """Return the path of a master that a header names.
+
+    Parameters
+    ----------
+    master : NamedMaster
+    kind : str
+        The word for it in the reason.
+    results : pathlib.Path
+        The results folder.
+
+    Returns
+    -------
+    pathlib.Path
 
     Raises
     ------
