@@ -587,7 +587,7 @@ def test_every_member_has_its_card(count):
     cards = CardList()
     files = [f"night/b{number}.fits" for number in range(count)]
     out = choosing.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
-    combined_header.say_of_group(
+    combined_header.write_group_cards(
         cards, key="k", recipe=stack.CombineRecipe(), members=files,
         dates=[""] * count, left_out=[("ä.fits", out)],
     )  # fmt: skip

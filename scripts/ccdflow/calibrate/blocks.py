@@ -333,7 +333,7 @@ class _Image:
 
         def header(words):
             own = calibrated_header.CardList(cards)
-            calibrated_header.say_of_image(own, self.work, self.figures)
+            calibrated_header.write_image_cards(own, self.work, self.figures)
             return calibrated_header.image_header(
                 own, self.unit.shape, words, name=names, primary=first is not None
             )

@@ -65,7 +65,7 @@ def primary_cards(unit, chain, *, key, grade, reasons, extras=None):
     if reduced_key:
         cards.set("REDKEY", reduced_key, "CCDFKEY of the reduced frame")
     for use in chain.uses:
-        _say_of_master(cards, use)
+        _write_master_cards(cards, use)
     for keyword, value, comment in () if extras is None else extras.cards:
         cards.set(keyword, printable(value) if isinstance(value, str) else value, comment)
     cards.set("CALGRADE", grade, "A own night and exact, B older or scaled, C incomplete")
@@ -80,7 +80,7 @@ def _kept(cards):
     )
 
 
-def _say_of_master(cards, use):
+def _write_master_cards(cards, use):
     name, master = use.master.kind.upper(), use.master
     cards.set(f"{name}IM", printable(master.name), f"combined {master.kind}")
     if master.key:
@@ -110,7 +110,7 @@ def extension_cards(unit):
     return _kept(unit.cards), CardList(card for card in unit.cards if card[0] in _NAMES)
 
 
-def say_of_image(cards, calibration, figures):
+def write_image_cards(cards, calibration, figures):
     """Write the cards of one calibrated image.
 
     Parameters
@@ -142,7 +142,7 @@ def say_of_image(cards, calibration, figures):
     ):
         if figures.get(name) is not None:
             cards.set(keyword, _short(figures[name]), comment)
-    _say_of_amplifiers(cards, calibration.readouts, figures, unit)
+    _write_amplifier_cards(cards, calibration.readouts, figures, unit)
     for keyword, bit in (
         ("NSAT", bits.SATURATED),
         ("NHOT", bits.HOT),
@@ -156,7 +156,7 @@ def say_of_image(cards, calibration, figures):
         cards.set("COSMICS", said, "discarded: too many pixels of stars were flagged")
 
 
-def _say_of_amplifiers(cards, readouts, figures, unit):
+def _write_amplifier_cards(cards, readouts, figures, unit):
     for number, readout in enumerate(readouts, start=1):
         if readout.measured_gain is not None:
             keyword = "GAINMEAS" if len(readouts) == 1 else f"GAINME{number:02d}"

@@ -208,14 +208,14 @@ def is_decisive(keyword, by):
     ----------
     keyword : str
     by : sequence of str
-        As for `told_apart`.
+        As for `split_by_cards`.
     """
     kind = _kind(keyword)
     is_meant = kind in _DECISIVE and not _NOT_DECISIVE.fullmatch(keyword)
     return is_meant and _ABOUT.get(kind) in (None, *by)
 
 
-def told_apart(groups, by, *, but=()):
+def split_by_cards(groups, by, *, but=()):
     """Split groups whose rows differ in device or setting.
 
     Parameters
@@ -261,7 +261,7 @@ def name_of(said):
     Parameters
     ----------
     said : str
-        As `told_apart` writes it.
+        As `split_by_cards` writes it.
 
     Returns
     -------

@@ -104,7 +104,7 @@ def moment_of(reader):
         if days is not None and (days % 1 or not local):
             return Moment(_MJD_START + timedelta(days=days), bool(days % 1))
         return _local_moment(reader, local, system) if local else Moment()
-    stamp = _told_apart(reader, universal[0])
+    stamp = _day_and_month(reader, universal[0])
     reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
     clock = stamp.clock
     if not clock:
@@ -170,7 +170,7 @@ def _placed(stamp, content, system):
     return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
 
 
-def _told_apart(reader, stamp):
+def _day_and_month(reader, stamp):
     """The stamp with day and month told apart by another card, or with a warning."""
     if stamp.other is None:
         return stamp

@@ -65,7 +65,7 @@ def is_electrons(unit):
     return unit.lower() in ("electron", "electrons", "e-", "e")
 
 
-def say_of_group(cards, *, key, recipe, members, dates, left_out):
+def write_group_cards(cards, *, key, recipe, members, dates, left_out):
     """Write the members and the method, for all images of the product.
 
     Parameters
@@ -93,7 +93,7 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
     if recipe.clip is not None:
         cards.set("CLIPSIG", float(recipe.clip), "clipping limit, in sigma about the median")
         if recipe.clip_by != "auto":
-            say_of_clipping(cards, recipe)
+            write_clipping_cards(cards, recipe)
         cards.set("CLIPITER", recipe.iterations, "rounds of clipping at most")
     cards.extend(
         (keyword, card_text(keyword, printable(file)))
@@ -105,7 +105,7 @@ def say_of_group(cards, *, key, recipe, members, dates, left_out):
         cards.add_history(f"ccdflow: {printable(file)} was left out: {printable(why.text)}")
 
 
-def say_of_clipping(cards, recipe):
+def write_clipping_cards(cards, recipe):
     """Write the sigma of the clipping: the deviation that it is a multiple of.
 
     Parameters
@@ -119,7 +119,7 @@ def say_of_clipping(cards, recipe):
         cards.set("CLIPDEV", recipe.clip_by, _SIGMA_FROM[recipe.clip_by])
 
 
-def say_of_clipping_noise(cards, noises, unit="adu"):
+def write_clipping_noise_cards(cards, noises, unit="adu"):
     """Write the noise of a value by which each amplifier was clipped.
 
     Parameters
@@ -142,7 +142,7 @@ def _numbered(name, count):
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
 
-def say_of_image(cards, combined, figures, remarks=(), unit="adu"):
+def write_image_cards(cards, combined, figures, remarks=(), unit="adu"):
     """Write the quality of one image of the product.
 
     Parameters
@@ -179,7 +179,7 @@ def say_of_image(cards, combined, figures, remarks=(), unit="adu"):
                 cards.set(where, figure[name], f"[{unit}] {comment}")
 
 
-def say_of_noise(cards, combined, unit="adu"):
+def write_noise_cards(cards, combined, unit="adu"):
     """Write the noise that the uncertainty leaves out, and the origin of the noise model.
 
     Parameters
@@ -210,7 +210,7 @@ def say_of_noise(cards, combined, unit="adu"):
                 cards.set(f"{keyword}{suffix}", float(f"{value:.6g}"), comment)
 
 
-def say_of_flat(cards, *, levels, signal_to_noise, ratios):
+def write_flat_cards(cards, *, levels, signal_to_noise, ratios):
     """Write the quality of a combined flat.
 
     Parameters
@@ -237,7 +237,7 @@ def say_of_flat(cards, *, levels, signal_to_noise, ratios):
             cards.set(f"FLATR{number:02d}", float(f"{ratio:.7g}"), "mean of an amplifier here")
 
 
-def say_of_gains(cards, gains, unit="adu"):
+def write_gain_cards(cards, gains, unit="adu"):
     """Write the gains that the flats show.
 
     Parameters
@@ -255,7 +255,7 @@ def say_of_gains(cards, gains, unit="adu"):
             cards.set(keyword, float(f"{gain:.6g}"), f"[electron/{unit}] gain from pairs of flats")
 
 
-def say_of_factors(cards, factors):
+def write_factor_cards(cards, factors):
     """Write the factor on the dark for each member of a flat.
 
     Parameters
@@ -269,7 +269,7 @@ def say_of_factors(cards, factors):
         cards.set(keyword, float(f"{factor:.9g}"), "factor on the dark for this flat")
 
 
-def say_of_dark(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
+def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
     """Write the quality of a combined dark.
 
     Parameters

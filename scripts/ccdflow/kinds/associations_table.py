@@ -66,7 +66,7 @@ class Associations(Kind):
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
-    def foretold(self, context):
+    def dry_run_lines(self, context):
         """Return a paragraph for each of the last nights whose frames are calibrated.
 
         Those of this run; where nothing is to be calibrated, those of the last night.

@@ -102,12 +102,12 @@ class Bias(MasterKind):
             "pairs": [short(pair) for pair in pairs],
         }
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
+    def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write how one image came out, and the noise that it was clipped by."""
-        super().say_of_image(cards, combined, figures, texts, unit)
+        super().write_image_cards(cards, combined, figures, texts, unit)
         if combined.noise is not None:
             noises = [each.fixed**0.5 for each in combined.noise.amplifiers]
-            header.say_of_clipping_noise(cards, noises, unit)
+            header.write_clipping_noise_cards(cards, noises, unit)
 
     def closing(self, context, records):
         """Return a run's last lines on combined biases; where there are none, why."""
@@ -116,7 +116,7 @@ class Bias(MasterKind):
             lines += why_no_bias(context.store)
         return lines
 
-    def said_of(self, work, figures):
+    def warnings_of(self, work, figures):
         """Return the warnings on an amplifier, a sentence each."""
         return warnings.remarks(figures, self.recipe(work))
 

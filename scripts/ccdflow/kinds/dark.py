@@ -183,11 +183,11 @@ class Dark(Light):
             for each, own in zip(found, benefits, strict=True)
         ]
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
+    def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write rate and hot pixels of an image into its header."""
-        super().say_of_image(cards, combined, figures, texts, unit)
+        super().write_image_cards(cards, combined, figures, texts, unit)
         rates = [dark_figures.Estimate(each["rate"], each["rate_error"]) for each in figures]
-        header.say_of_dark(
+        header.write_dark_cards(
             cards,
             seconds=figures[0]["seconds"],
             rates=rates,

@@ -246,30 +246,30 @@ class Flat(Light):
                 "gain": math.nan if gain is None else gain,
                 "measured_gain": short(each.measured_gain.value),
                 "measured_gain_error": short(each.measured_gain.error),
-                "said": _said_of_gain(gain, each.measured_gain, unit),
+                "said": _gain_warnings(gain, each.measured_gain, unit),
             }
             for each, gain in zip(found, gains, strict=True)
         ]
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
+    def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write level, signal to noise and ratios of an image into its header."""
-        super().say_of_image(cards, combined, figures, texts, unit)
+        super().write_image_cards(cards, combined, figures, texts, unit)
         worst = min(
             (each["signal_to_noise"] for each in figures if each["signal_to_noise"] > 0),
             default=math.nan,
         )
-        header.say_of_flat(
+        header.write_flat_cards(
             cards,
             levels=combined.levels,
             signal_to_noise=worst,
             ratios=amplifier_ratios(combined, combined.noise.amplifiers),
         )
-        header.say_of_gains(cards, [each["measured_gain"] for each in figures], unit)
+        header.write_gain_cards(cards, [each["measured_gain"] for each in figures], unit)
 
-    def say_of_group(self, work, cards):
+    def write_group_cards(self, work, cards):
         """Write how often the dark was subtracted from each flat, too."""
-        super().say_of_group(work, cards)
-        header.say_of_factors(cards, self._dark_factors(work))
+        super().write_group_cards(work, cards)
+        header.write_factor_cards(cards, self._dark_factors(work))
 
     def _dark_factors(self, work):
         """Return the factor on the dark of each flat; () where none is subtracted."""
@@ -283,7 +283,7 @@ class Flat(Light):
 FLAT = Flat()
 
 
-def _said_of_gain(gain, measured, unit):
+def _gain_warnings(gain, measured, unit):
     """Return the sentences on a gain that the flats contradict."""
     if gain is None or not flat_figures.gain_differs(gain, measured.value, measured.error):
         return []

@@ -43,7 +43,7 @@ class Frame(Kind):
     stage = 1
     place = "reduced/"
     reach = FRAMES
-    tells = True
+    reports_frames = True
     why_moved = "raw file missing, and the product is damaged"
 
     def has_name(self, product):
@@ -132,7 +132,7 @@ class Frame(Kind):
             for text in frame_warnings.table_texts(texts):
                 yield reduced(file), text
 
-    def told(self, context, record):
+    def frame_reports(self, context, record):
         """Return type, filter, exposure, level and noise of a frame, or why it is set aside."""
         row = context.row_of(record.product)
         facts = row.facts

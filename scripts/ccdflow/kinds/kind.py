@@ -44,8 +44,8 @@ class Kind:
     reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
         What one of them is about: a new frame of the sky changes at once products of frames and of
         its night, no master, and those of all nights later.
-    tells : bool
-        Whether who watches is told of its products (`told`).
+    reports_frames : bool
+        Whether who watches is told of its products (`frame_reports`).
     type : str
         The image type of the raw frames that are combined to it; '' where it is not combined.
         Statistics are recorded of reduced frames of this type.
@@ -63,7 +63,7 @@ class Kind:
     header = 1
     place = ""
     reach = ARCHIVE
-    tells = False
+    reports_frames = False
     type = ""
     why_moved = "no frame or setting asks for it any longer"
 
@@ -210,10 +210,10 @@ class Kind:
         """
         return ()
 
-    def told(self, context, record):
+    def frame_reports(self, context, record):
         """Return the findings of a new product on frames, for an observer who watches.
 
-        Only a kind that `tells` is asked.
+        Only a kind that `reports_frames` is asked.
 
         Parameters
         ----------
@@ -243,7 +243,7 @@ class Kind:
         """
         return []
 
-    def foretold(self, context):
+    def dry_run_lines(self, context):
         """Return the lines of a dry run on the plan's effects for this kind, below the counts.
 
         Parameters

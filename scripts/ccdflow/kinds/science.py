@@ -37,7 +37,7 @@ class Science(Kind):
     header = 2
     place = "calibrated/"
     reach = FRAMES
-    tells = True
+    reports_frames = True
     why_moved = "its reduced frame is not there any more"
 
     def has_name(self, product):
@@ -165,7 +165,7 @@ class Science(Kind):
         """Return the calibrated frames of a night."""
         return [group.product for group in self.night_groups(context, night)]
 
-    def told(self, context, record):
+    def frame_reports(self, context, record):
         """Return the sky, its noise and the grade of a calibrated frame, or why there is none."""
         file = context.groups[record.product].files[0]
         if record.status != ledger.MADE:

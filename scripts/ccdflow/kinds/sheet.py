@@ -34,7 +34,7 @@ class Sheet(NightPicture):
     words = ("contact sheet", "contact sheets")
     stage = 6
     file = paths.SHEET
-    tells = True
+    reports_frames = True
 
     def plan(self, planner):
         """Want the list of each night that has frames, with all its pictures."""
@@ -84,7 +84,7 @@ class Sheet(NightPicture):
         """Make the pictures that are missing, remove those of no frame, and write the list."""
         return write_sheet(context, job)
 
-    def told(self, context, record):
+    def frame_reports(self, context, record):
         """Return the width of the stars of frames of the sky."""
         found = _listed_before(context, record.product) if record.status == ledger.MADE else {}
         return [

@@ -191,11 +191,11 @@ class Planning(Context):
         job, before = self.jobs.get(product), self.ledger.get(product)
         if job is None:
             return before
-        return _same(before, job) or self._foretold(job)
+        return _same(before, job) or self._expected(job)
 
-    def _foretold(self, job):
+    def _expected(self, job):
         """Return the record that a new product will have; it is asked for ten times."""
-        name = ("foretold", job.product)
+        name = ("expected record", job.product)
         known = self._planned.get(name)
         if known is None or known.key != job.key:
             known = self._planned[name] = ledger.Record(job.product, job.kind, job.key)

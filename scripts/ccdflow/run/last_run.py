@@ -28,12 +28,12 @@ def write(session):
         If it cannot be written.
     """
     context = session.context
-    text = json.dumps(told(session), separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(content(session), separators=(",", ":"), ensure_ascii=True)
     path = context.results / paths.LAST_RUN
     whole.write_hdus(path, [f"window.ccdflowLastRun={text};\n".encode("ascii")])
 
 
-def told(session):
+def content(session):
     """Return the script's values: when, products made and why, jobs that failed, disk used."""
     context = session.context
     made = Counter((job.kind, job.why) for job in session.plan.jobs.values())

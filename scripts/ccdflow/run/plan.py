@@ -54,10 +54,10 @@ class Plan:
         """Return the jobs of some kinds, given by name."""
         return [job for job in self.jobs.values() if job.kind in kinds]
 
-    def foretold(self):
+    def dry_run_lines(self):
         """Return the lines of a dry run on the plan's effects, of all kinds."""
         context = Planning.of(self.context)
-        return [line for kind in context.chain for line in kind.foretold(context)]
+        return [line for kind in context.chain for line in kind.dry_run_lines(context)]
 
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""

@@ -52,7 +52,7 @@ class Seal:
         The start of the machine for which it holds; '' for any.
     until : float
         Seconds since the epoch until which it holds; 0 for ever.
-    described, foretold, closing : list of str
+    described, dry_run_lines, closing : list of str
         The lines on what is to be made; those of a dry run on what it means; the last lines.
     is_failure : bool
         Whether frames set aside make the run a failure.
@@ -63,7 +63,7 @@ class Seal:
     boot: str
     until: float
     described: list
-    foretold: list
+    dry_run_lines: list
     closing: list
     is_failure: bool
 
@@ -234,7 +234,7 @@ def leave(plan, before, *, described, closing, is_failure):
     boot = ledger.boot_id() if doubted else ""
     until = max(doubted) / 1e9 + ledger.SETTLED if doubted else 0
     stamps = _stamps(context.results)
-    said = {"described": described, "foretold": plan.foretold(), "closing": closing}
+    said = {"described": described, "dry_run_lines": plan.dry_run_lines(), "closing": closing}
     found = Seal(before, stamps, boot, until, **said, is_failure=is_failure)
     text = json.dumps(asdict(found), separators=(",", ":"))
     with suppress(OSError):

@@ -69,9 +69,9 @@ class Session:
         """Return the lines on the products that are to be made."""
         return self.seal.described if self.seal else describe(self.plan)
 
-    def foretold(self):
+    def dry_run_lines(self):
         """Return the lines of a dry run on the effects of the plan."""
-        return self.seal.foretold if self.seal else self.plan.foretold()
+        return self.seal.dry_run_lines if self.seal else self.plan.dry_run_lines()
 
     @property
     def context(self):

@@ -128,7 +128,7 @@ class Steward:
             self._hand_on()
         self._count()
         if dry:
-            for line in started.foretold():
+            for line in started.dry_run_lines():
                 print(line, file=self.stream, flush=True)
             for line in describe.job_lines(started.plan, None if host.all_lines else _NAMED):
                 print(line, file=self.stream, flush=True)

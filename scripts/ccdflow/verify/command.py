@@ -39,7 +39,7 @@ def named(results, words):
     return products
 
 
-def said_of(raw, results, *, noted, words=(), every=False, whole=False, threads=2):
+def report(raw, results, *, noted, words=(), every=False, whole=False, threads=2):
     """Verify products, and return the lines on them and the exit status.
 
     Parameters

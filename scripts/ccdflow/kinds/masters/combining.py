@@ -243,7 +243,7 @@ def _make(work):
     rejected, images = 0, work.images
     if images[0].hdu:
         primary = header.shared_cards([hdus[0] for hdus in found])
-        work.kind.say_of_group(work, primary)
+        work.kind.write_group_cards(work, primary)
         parts += array_hdu(primary, None, primary=True)
     for image, hdus, combined in work.kind.combined_images(work, found):
         _check_values(work, combined)
@@ -253,12 +253,12 @@ def _make(work):
         own = work.kind.measure_image(work, combined, image, unit)
         cards = header.shared_cards(hdus)
         if not parts:
-            work.kind.say_of_group(work, cards)
-        header.say_of_clipping(cards, combined.recipe)
+            work.kind.write_group_cards(work, cards)
+        header.write_clipping_cards(cards, combined.recipe)
         texts = work.kind.remarks(work, own, several=len(images) * len(own) > 1)
         if combined.empty:
             texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
-        work.kind.say_of_image(cards, combined, own, texts, unit)
+        work.kind.write_image_cards(cards, combined, own, texts, unit)
         name = header.extension_name(hdus[0])
         pixels, words = data_unit(combined.image)
         parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]

@@ -74,7 +74,7 @@ def _alike(kind, context):
         key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
         alike.setdefault(key, []).append(row)
     found = {}
-    alike = identity.told_apart(alike, by, but=kind.told_by_split)
+    alike = identity.split_by_cards(alike, by, but=kind.told_by_split)
     for (night, camera, shared, *how), rows in alike.items():
         for more, part in kind.split(context, rows):
             found[night, camera, (*shared, *more), *how] = part

@@ -72,22 +72,22 @@ class Light(MasterKind):
         found = {step.kind: why_missing(context, step) for step in group.steps}
         return {kind: why for kind, why in found.items() if why}
 
-    def said_of(self, work, figures):
+    def warnings_of(self, work, figures):
         """Return the sentences that measuring came to."""
         return figures["said"]
 
-    def say_of_group(self, work, cards):
+    def write_group_cards(self, work, cards):
         """Write members and recipe, and the masters that were subtracted."""
-        super().say_of_group(work, cards)
-        self.of(work).say_of_masters(cards)
+        super().write_group_cards(work, cards)
+        self.of(work).write_master_cards(cards)
         for step in work.group.steps:
             if why_missing(work.context, step):
                 cards.add_history(f"ccdflow: combined without {step.kind}: there was none")
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
+    def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write how one image came out, and the noise that its uncertainty is made with."""
-        header.say_of_image(cards, combined, (), texts, unit)
-        header.say_of_noise(cards, combined, unit)
+        header.write_image_cards(cards, combined, (), texts, unit)
+        header.write_noise_cards(cards, combined, unit)
 
     def extensions(self, work, combined, suffix, unit):
         """Return the HDUs with uncertainty and mask, and the number of frames where asked for."""

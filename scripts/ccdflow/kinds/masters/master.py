@@ -334,7 +334,7 @@ class MasterKind(Kind):
         """
         raise NotImplementedError(f"{self.name}: what is measured?")
 
-    def said_of(self, work, figures):
+    def warnings_of(self, work, figures):
         """Return the warnings on an amplifier, a sentence each.
 
         Parameters
@@ -367,14 +367,14 @@ class MasterKind(Kind):
                 said.append(f"amplifier {name} is {work.flags[name]} throughout")
                 continue
             where = f"amplifier {name}: " if several else ""
-            said += [where + text for text in self.said_of(work, each)]
+            said += [where + text for text in self.warnings_of(work, each)]
         return said
 
     def more_data(self, work):
         """Return the entries of a master's record beside members and figures: a dict."""
         return {}
 
-    def say_of_group(self, work, cards):
+    def write_group_cards(self, work, cards):
         """Write members and recipe into the first header of a master.
 
         Parameters
@@ -383,7 +383,7 @@ class MasterKind(Kind):
         cards : ccdflow.files.headertext.CardList
             Changed in place.
         """
-        header.say_of_group(
+        header.write_group_cards(
             cards,
             key=work.record.key,
             recipe=self.recipe(work),
@@ -392,7 +392,7 @@ class MasterKind(Kind):
             left_out=work.left_out,
         )
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
+    def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write the figures of one image into its header.
 
         Parameters
@@ -408,7 +408,7 @@ class MasterKind(Kind):
         unit : {'adu', 'electron'}
             Of the combined pixels.
         """
-        header.say_of_image(cards, combined, figures, texts, unit)
+        header.write_image_cards(cards, combined, figures, texts, unit)
 
     def extensions(self, work, combined, suffix, unit):
         """Return the HDUs that follow an image.

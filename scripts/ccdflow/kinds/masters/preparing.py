@@ -133,7 +133,7 @@ class Members:
             file=path,
         )
 
-    def say_of_masters(self, cards):
+    def write_master_cards(self, cards):
         """Write which masters the members were prepared with into the header of their own."""
         for kind in (step.kind for step in self.group.steps):
             use = self.use(kind)

@@ -343,7 +343,7 @@ def _noise(context, name, groups, *, foretell):
     uses = {step.kind: taken(context, step) for step in group.steps}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
     skies = [sky for each in groups if (sky := _measured_sky(context, each)) is not None]
-    sky = median(skies) if skies else _foretold_sky(context, row, seconds) if foretell else None
+    sky = median(skies) if skies else _predicted_sky(context, row, seconds) if foretell else None
     amplifier = geometry.amplifiers[0]
     has_level = recipe.subtract and amplifier.overscan
     return GroupNoise(
@@ -428,7 +428,7 @@ def _measured_sky(context, group):
     return record.data["images"][0]["sky"]
 
 
-def _foretold_sky(context, row, seconds):
+def _predicted_sky(context, row, seconds):
     """Return the sky that measured frames of the camera and filter predict; None for none."""
     rates = context.lookup(("sky rates",), lambda: _sky_rates(context))
     found = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))

@@ -41,7 +41,7 @@ class Lines:
                 self._left.setdefault(file, set()).add(job.product)
                 if former is not None and former.status == ledger.MADE:
                     self._again.add(file)
-            elif kind.reach == NIGHTS and kind.tells and is_short:
+            elif kind.reach == NIGHTS and kind.reports_frames and is_short:
                 self._lists.add(job.night)
 
     def _file(self, product):
@@ -53,7 +53,7 @@ class Lines:
         kind = self._chain.by_name(record.kind)
         if kind.reach not in (FRAMES, NIGHTS):
             return
-        found = kind.told(self._context, record) if kind.tells else []
+        found = kind.frame_reports(self._context, record) if kind.reports_frames else []
         with self._lock:
             for file, text, warnings in found:
                 if kind.reach == FRAMES or file in self._texts:
@@ -66,7 +66,7 @@ class Lines:
                 night = self._context.store.rows[file].night
                 if not self._left.get(file) and night not in self._lists:
                     self._line(file)
-            elif kind.tells:
+            elif kind.reports_frames:
                 self.end()
 
     def end(self):
