@@ -22,7 +22,7 @@ from ccdflow import commandline
 from ccdflow.calibrate import cutting
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS, AppliedMaster, MasterChain
-from ccdflow.calibrate.masters import MasterStore
+from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
@@ -75,7 +75,7 @@ def calibrate(path, out, options, store):
     out : pathlib.Path
         The folder of the product.
     options : argparse.Namespace
-    store : ccdflow.calibrate.masters.MasterStore
+    store : ccdflow.calibrate.master_store.MasterStore
 
     Returns
     -------
@@ -126,7 +126,7 @@ def scale_of(header, dark, path):
     ----------
     header : astropy.io.fits.Header
         Of the frame.
-    dark : ccdflow.calibrate.masters.Master
+    dark : ccdflow.calibrate.master_store.Master
     path : pathlib.Path
         The frame, named in errors.
 

@@ -19,7 +19,7 @@ from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import what_if
 from ccdflow.kinds.planning import coverage, plan_words, planned
 from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
-from ccdflow.kinds.sections import ageing
+from ccdflow.kinds.sections import master_ageing
 from ccdflow.run import session
 from ccdflow.run.context import Planning
 
@@ -454,7 +454,7 @@ def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profil
     section = SCIENCE_KIND.overview(done.context)
     assert {row[0].split()[0] for row in section.rows} == {"bias", "dark", "flat"}
     assert {row[1][:9] for row in section.rows} == {"1 to 10 d"}
-    for series in ageing.series_of(done.context):
+    for series in master_ageing.series_of(done.context):
         slope, error = ageing_of(series.pairs)
         assert len(series.pairs) == 10
         assert abs(slope) < 4 * error

@@ -18,8 +18,7 @@ from astropy.stats import mad_std
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
-from ccdflow.combine import header as combined_header
-from ccdflow.combine import stack
+from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import choosing, frame_figures
 from ccdflow.errors import FrameError

@@ -85,7 +85,7 @@ class ImageCalibration:
         return images[index]
 
     def plane(self, kind):
-        """Return a master's `ccdflow.calibrate.masters.MasterImage`, or None."""
+        """Return a master's `ccdflow.calibrate.master_store.MasterImage`, or None."""
         return self._by_kind.get(kind)
 
     def factor(self, readout):

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.calibrate import bits, signal, sky
-from ccdflow.calibrate import header as calibrated_header
+from ccdflow.calibrate import bits, calibrated_header, signal, sky_level
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.chain import SCALE_UP, check, has_noise, level_is_out
@@ -80,7 +79,7 @@ def calibrate_file(
     path, target : path-like
         The reduced frame, and the product, which gets its name once it is whole.
     chain : ccdflow.calibrate.chain.MasterChain
-        The masters, of a `ccdflow.calibrate.masters.MasterStore` that all threads share.
+        The masters, of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         Of each image of the frame, its amplifiers.
     key : str
@@ -248,9 +247,11 @@ class _Image:
         if self.has_noise:
             tiles = signal.tiles_of(ny)
             self.background = signal.Background(tiles, self._sample(tiles.all_rows))
-        rows = sky.sampled(ny)
+        rows = sky_level.sampled(ny)
         self.figures = {
-            **sky.level_and_noise(self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))),
+            **sky_level.level_and_noise(
+                self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))
+            ),
             "sky_predicted": self._predict(rows) if self.has_noise else None,
             "saturation": self._saturation(),
             **self._noises(),

@@ -24,7 +24,7 @@ class AppliedMaster:
 
     Attributes
     ----------
-    master : ccdflow.calibrate.masters.Master
+    master : ccdflow.calibrate.master_store.Master
     scale : float
         k: the frame's exposure time over the dark's; 1 for equal ones.
     lag : int or None

@@ -29,8 +29,8 @@ def variance_of(image, master, readouts):
 
     Parameters
     ----------
-    image : ccdflow.calibrate.masters.MasterImage
-    master : ccdflow.calibrate.masters.Master
+    image : ccdflow.calibrate.master_store.MasterImage
+    master : ccdflow.calibrate.master_store.Master
         The master that the image is of.
     readouts : tuple of ccdflow.frame.readout.Readout
         Of the amplifiers of the image.
@@ -155,8 +155,8 @@ def signal_of(image, master, readouts):
 
     Parameters
     ----------
-    image : ccdflow.calibrate.masters.MasterImage
-    master : ccdflow.calibrate.masters.Master
+    image : ccdflow.calibrate.master_store.MasterImage
+    master : ccdflow.calibrate.master_store.Master
         The master that the image is of.
     readouts : tuple of ccdflow.frame.readout.Readout
         Of the amplifiers of the image.

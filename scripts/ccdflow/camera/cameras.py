@@ -26,7 +26,7 @@ from ccdflow.camera.geometry import (
 )
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.marks import refuse_reduced
-from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import (

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN
 from ccdflow.combine.noise import median_excess
-from ccdflow.combine.recipe import MEDIAN_OVER_MEAN
 from ccdflow.robust import MAD_TO_SIGMA
 
 _BRIGHTER = 3.0  # standard errors above the expected light
@@ -137,7 +137,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     values : numpy.ndarray
         Shape ``(n, width)``.
     order : ccdflow.combine.ordering.Ordering
-    recipe : ccdflow.combine.recipe.CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
     want_spread : bool
         Whether to compute the scatter.
@@ -360,7 +360,7 @@ def solve_exactly(values, recipe, noise=None):
     Parameters
     ----------
     values : numpy.ndarray
-    recipe : ccdflow.combine.recipe.CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
     noise : PixelNoise, optional
         Needed if the recipe clips by noise.
@@ -439,7 +439,7 @@ def combine_kept(values, keep, recipe, noise=None):
         Float64, shape ``(n, k)``.
     keep : numpy.ndarray of bool
         Shape ``(n, k)``.
-    recipe : ccdflow.combine.recipe.CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
     noise : PixelNoise, optional
 
     Returns

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.combine.clipping import PixelNoise, combine_kept, estimate, kept_by, solve_exactly
+from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.noise import NoiseModel, median_excess
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.preparing import Preparation
-from ccdflow.combine.recipe import CombineRecipe
+from ccdflow.combine.preparation import Preparation
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 

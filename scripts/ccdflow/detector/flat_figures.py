@@ -67,7 +67,7 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, saturated=0.0):
     ----------
     sample : numpy.ndarray
         Shape ``(k, nx)``: rows of a flat minus bias and dark; NaN where masked. See
-        `ccdflow.combine.measuring.sample_members`.
+        `ccdflow.combine.member_noise.sample_members`.
     gain : float or None
         Electrons per unit of the sample; 1 if unknown.
     read_noise : float

@@ -8,7 +8,7 @@ import threading
 
 from isal import igzip, igzip_lib, isal_zlib
 
-from ccdflow.files.failures import Incomplete, damaged, damaged_stream, too_long
+from ccdflow.files.file_errors import Incomplete, damaged, damaged_stream, too_long
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 20

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from isal import isal_zlib
 
 from ccdflow.errors import FrameError
-from ccdflow.files.failures import (
+from ccdflow.files.file_errors import (
     Changed,
     Damaged,
     Incomplete,

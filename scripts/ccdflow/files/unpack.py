@@ -6,7 +6,7 @@ import bz2
 import io
 import lzma
 
-from ccdflow.files.failures import Incomplete, damaged
+from ccdflow.files.file_errors import Incomplete, damaged
 
 _CHUNK = 1 << 20
 # Bytes that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.

@@ -41,7 +41,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     layout : ccdflow.files.promised.RawLayout
         The raw file's headers.
     geometry : ccdflow.camera.geometry.Geometry
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     reduced : ccdflow.frame.reduction.Reduced
     file : str
         The raw file, relative to the raw folder.

@@ -170,7 +170,7 @@ def judge(samples, amplifiers, recipe):
     samples : dict of str to Sample
         By the name of the amplifier, for those with a subtracted overscan.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
     Returns
     -------
@@ -244,7 +244,7 @@ def warnings_of(sample, recipe, name=""):
     Parameters
     ----------
     sample : Sample
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     name : str
         The amplifier's name if there are several; otherwise ''.
 

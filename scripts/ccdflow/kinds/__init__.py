@@ -11,19 +11,19 @@ from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.badpixels import BAD_PIXELS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.calibrated_pictures import MASTERS_PICTURE, SCIENCE_PICTURE
+from ccdflow.kinds.contact_sheet import SHEET
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.detector import DETECTOR
 from ccdflow.kinds.detector_table import DETECTOR_TABLE
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.frame_pictures import PICTURE
-from ccdflow.kinds.index import INDEX
 from ccdflow.kinds.kind import Chain
-from ccdflow.kinds.page import PAGE
+from ccdflow.kinds.night_page import PAGE
+from ccdflow.kinds.overview import INDEX
 from ccdflow.kinds.quality_picture import QUALITY
 from ccdflow.kinds.quality_tables import DARK_TABLE, FLAT_TABLE, TABLE
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.sheet import SHEET
 from ccdflow.kinds.shutter import SHUTTER
 from ccdflow.kinds.trends import TRENDS_TABLE
 

@@ -119,7 +119,7 @@ class Associations(Kind):
             # All frames are undated.
             return None
         said = _coverage_words(found)
-        draw = drawing_module("coverage").coverage_picture
+        draw = drawing_module("coverage_picture").coverage_picture
         before = f" {found.earlier} nights before them are not shown." if found.earlier else ""
         more = f" {found.left_out} rarer kinds of frames are left out." if found.left_out else ""
         png = draw(

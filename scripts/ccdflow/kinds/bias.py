@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.combine import header
-from ccdflow.combine.measuring import measured_noise, sample_members
+from ccdflow.combine import combined_header
+from ccdflow.combine.member_noise import measured_noise, sample_members
 from ccdflow.detector import bias_figures, frame_figures, warnings
 from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short
 from ccdflow.kinds.masters.master import MasterKind
-from ccdflow.kinds.masters.preparing import amplifier_noise
+from ccdflow.kinds.masters.member_masters import amplifier_noise
 from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
 _CLIPPED_BY_MAD = 3
@@ -70,7 +70,7 @@ class Bias(MasterKind):
         """Return the figures of one amplifier by the biases: a row of the table, drawn lists."""
         place, frames = work.place(amplifier), work.sampled(combined, amplifier)
         claim = amplifier.read_noise
-        gain = 1.0 if header.is_electrons(unit) else amplifier.gain
+        gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
         what = bias_figures.AmplifierValues(
             amplifier.name,
             (place.y0, place.y1, place.x0, place.x1),
@@ -107,7 +107,7 @@ class Bias(MasterKind):
         super().write_image_cards(cards, combined, figures, texts, unit)
         if combined.noise is not None:
             noises = [each.fixed**0.5 for each in combined.noise.amplifiers]
-            header.write_clipping_noise_cards(cards, noises, unit)
+            combined_header.write_clipping_noise_cards(cards, noises, unit)
 
     def closing(self, context, records):
         """Return a run's last lines on combined biases; where there are none, why."""

@@ -10,14 +10,14 @@ import numpy as np
 
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
-from ccdflow.kinds import frame_pictures as picture
+from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, write_text
-from ccdflow.pages.values import Picture, Section
+from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
@@ -58,7 +58,7 @@ class CalibrationPicture(NightPicture):
         raise NotImplementedError(f"{self.name}: what is drawn?")
 
     def row(self, context, group):
-        """Return the `ccdflow.pages.pictures.calibrated.ImageRow` of a product.
+        """Return the `ccdflow.pages.pictures.image_rows.ImageRow` of a product.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class CalibrationPicture(NightPicture):
     def _basis(self, context, night):
         made = self._made(context, night)
         return {
-            "version": picture.PICTURES + self.version - 1,
+            "version": frame_pictures.PICTURES + self.version - 1,
             "products": [[g.product, context.outcome(g.product).key] for g in made],
         }
 
@@ -104,7 +104,7 @@ class CalibrationPicture(NightPicture):
             return ledger.Record(
                 job.product, self.name, digest(basis), ledger.REFUSED, "none was made", basis=basis
             )
-        png = drawing_module("calibrated").image_rows(
+        png = drawing_module("image_rows").image_rows(
             (self.row(context, group) for group in made),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
@@ -261,7 +261,7 @@ MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
 
 
 def _row(headline, *images):
-    return drawing_module("calibrated").ImageRow(headline, images)
+    return drawing_module("image_rows").ImageRow(headline, images)
 
 
 def _first_image(context, group):

@@ -9,17 +9,17 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS
-from ccdflow.combine import header
+from ccdflow.combine import combined_header
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.measuring import sample_members
-from ccdflow.combine.preparing import Subtracted
+from ccdflow.combine.member_noise import sample_members
+from ccdflow.combine.preparation import Subtracted
 from ccdflow.detector import benefit, choosing, choosing_light, dark_figures
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.files.headertext import printable
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.combining import hours_of, short
 from ccdflow.kinds.masters.light_masters import Light
-from ccdflow.kinds.masters.preparing import Members
+from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import about, why_missing
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import OK
@@ -187,7 +187,7 @@ class Dark(Light):
         """Write rate and hot pixels of an image into its header."""
         super().write_image_cards(cards, combined, figures, texts, unit)
         rates = [dark_figures.Estimate(each["rate"], each["rate_error"]) for each in figures]
-        header.write_dark_cards(
+        combined_header.write_dark_cards(
             cards,
             seconds=figures[0]["seconds"],
             rates=rates,

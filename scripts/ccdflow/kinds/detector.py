@@ -17,7 +17,7 @@ from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters import preparing
+from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.master import masters_carried
 from ccdflow.kinds.matching.association import epoch_of
@@ -459,7 +459,7 @@ class Measured:
         if self.gain(amplifier) is not None:
             return None
         if amplifier.name not in self._gains:
-            return preparing.measured_gain(flat, amplifier)
+            return member_masters.measured_gain(flat, amplifier)
         measured, error = self._gains[amplifier.name]
         if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
             return measured

@@ -9,22 +9,22 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.camera.imagetypes import light_of
-from ccdflow.combine import header
+from ccdflow.combine import combined_header
 from ccdflow.combine.flats import (
     amplifier_ratios,
     combine_flats,
     flat_levels,
     normalised,
 )
-from ccdflow.combine.masters import dark_factors
-from ccdflow.combine.measuring import sample_members
-from ccdflow.combine.preparing import Subtracted
+from ccdflow.combine.member_noise import sample_members
+from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.subtracted_masters import dark_factors
 from ccdflow.detector import choosing, choosing_light, flat_figures
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.combining import hours_of, short
 from ccdflow.kinds.masters.light_masters import Light
-from ccdflow.kinds.masters.preparing import Members
+from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import taken, why_missing
 
 
@@ -224,7 +224,7 @@ class Flat(Light):
         inverse = {name: 1 / factor for name, factor in factors.items()}
         members = self._times(work, image, combined, inverse) if factors else combined
         found = flat_figures.measure_flat(members, hours=hours_of(work.dates))
-        in_electrons = header.is_electrons(unit)
+        in_electrons = combined_header.is_electrons(unit)
         gains = [1.0 if in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)
         return [
@@ -258,18 +258,18 @@ class Flat(Light):
             (each["signal_to_noise"] for each in figures if each["signal_to_noise"] > 0),
             default=math.nan,
         )
-        header.write_flat_cards(
+        combined_header.write_flat_cards(
             cards,
             levels=combined.levels,
             signal_to_noise=worst,
             ratios=amplifier_ratios(combined, combined.noise.amplifiers),
         )
-        header.write_gain_cards(cards, [each["measured_gain"] for each in figures], unit)
+        combined_header.write_gain_cards(cards, [each["measured_gain"] for each in figures], unit)
 
     def write_group_cards(self, work, cards):
         """Write how often the dark was subtracted from each flat, too."""
         super().write_group_cards(work, cards)
-        header.write_factor_cards(cards, self._dark_factors(work))
+        combined_header.write_factor_cards(cards, self._dark_factors(work))
 
     def _dark_factors(self, work):
         """Return the factor on the dark of each flat; () where none is subtracted."""

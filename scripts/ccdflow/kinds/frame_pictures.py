@@ -15,8 +15,8 @@ from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME, shown_nights
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.pages.contents import Picture
 from ccdflow.pages.framesections import pictures_section
-from ccdflow.pages.values import Picture
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.job import NIGHTS, Size
@@ -215,7 +215,7 @@ def draw_frames(context, job):
         )
     panels = (frame_panels(context, row) for row in rows)
     try:
-        png = drawing_module("frames").overview(
+        png = drawing_module("before_after").overview(
             panels, title=f"Before and after: night {job.night}"
         )
     except FrameError as error:
@@ -235,9 +235,9 @@ def frame_panels(context, row):
 
     Returns
     -------
-    ccdflow.pages.pictures.frames.FramePanels
+    ccdflow.pages.pictures.before_after.FramePanels
     """
-    pictures = drawing_module("frames")
+    pictures = drawing_module("before_after")
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     hdu = geometry.amplifiers[0].hdu
     raw = read_raw(context, row, hdu)
@@ -312,7 +312,7 @@ def first_image(context, product, geometry, recipe):
     product : str
         A reduced or calibrated frame.
     geometry : ccdflow.camera.geometry.Geometry
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     """
     hdu = product_images(geometry, recipe)[0].hdu
     data = np.asarray(image_of(context.results / product, hdu))

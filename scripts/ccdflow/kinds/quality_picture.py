@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ccdflow.kinds import frame_pictures as picture
+from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.frame_pictures import NightPicture
@@ -86,7 +86,7 @@ def quality_basis(context, night):
     dict
     """
     groups = BIAS.lines(context, BIAS.night_groups(context, night))
-    return {"version": picture.PICTURES, "groups": groups}
+    return {"version": frame_pictures.PICTURES, "groups": groups}
 
 
 def draw_quality(context, job):
@@ -113,7 +113,7 @@ def draw_quality(context, job):
         return ledger.Record(
             job.product, job.kind, digest(basis), ledger.REFUSED, reason, basis=basis
         )
-    draw = drawing_module("bias").night_quality_picture
+    draw = drawing_module("bias_picture").night_quality_picture
     png = draw(amplifiers, title=f"What the biases say: night {job.night}")
     return write_text(context, job, basis, png)
 
@@ -121,7 +121,7 @@ def draw_quality(context, job):
 def _amplifier_night(figures, name):
     gain = figures["gain"]
     claim, combined = figures["header_read_noise_electrons"], figures["combined_noise"]
-    return drawing_module("bias").AmplifierNight(
+    return drawing_module("bias_picture").AmplifierNight(
         amplifier=f"{name} {figures['amplifier']}",
         hours=tuple(figures["hours"]),
         levels=tuple(figures["levels"]),

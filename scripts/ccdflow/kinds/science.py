@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.calibrate.blocks import ARITHMETIC
-from ccdflow.kinds.calibrating import helping, shutter_correction
+from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.master import masters_carried
 from ccdflow.kinds.matching.association import STEPS
-from ccdflow.kinds.sections import ageing
+from ccdflow.kinds.sections import master_ageing
 from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
@@ -199,28 +199,31 @@ class Science(Kind):
         for kind in STEPS:
             lines += _lacking(f"without {kind}", made, lambda one, kind=kind: why(*one).get(kind))
         lines += _lacking("without UNCERT", made, lambda one: one[2])
-        return lines + helping.lines(records)
+        return lines + master_help.lines(records)
 
     def section(self, context, night):
         """Return the section on the effect of the masters on the frames of a night."""
         records = [context.outcome(group.product) for group in self.night_groups(context, night)]
-        return helping.section(context, filter(None, records))
+        return master_help.section(context, filter(None, records))
 
     def index_basis(self, context):
         """Return the sources of the overview: the masters whose ageing it shows."""
         if not self.configuration(context)["enabled"]:
             return {}
-        found = ageing.basis_of(context)
+        found = master_ageing.basis_of(context)
         return {"ageing": [self.version, digest(found)]} if found else {}
 
     def overview(self, context):
         """Return the section on the ageing of masters, with the line for a camera's profile."""
-        found = ageing.series_of(context) if self.index_basis(context) else []
+        found = master_ageing.series_of(context) if self.index_basis(context) else []
         if not found:
             return None
-        draw = drawing_module("ageing").ageing_picture
+        draw = drawing_module("ageing_picture").ageing_picture
         png = draw(
-            [(each.name, ageing.UNITS[each.kind], each.points(), each.in_use) for each in found],
+            [
+                (each.name, master_ageing.UNITS[each.kind], each.points(), each.in_use)
+                for each in found
+            ],
             title="How masters depart from one another",
             explanation="Each point is two masters: the variance of their difference beyond their"
             " noise. Dashed: the ageing that masters are chosen with.",

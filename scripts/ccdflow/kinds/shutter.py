@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.detector import choosing, shutter
+from ccdflow.detector import choosing, dead_time
 from ccdflow.kinds.detector import DETECTOR, epoch_of, name_of, names_of, pixels_of, setup_of
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
@@ -156,7 +156,7 @@ class Shutter(Kind):
                 f" {_LEAST_FLATS} of two exposures"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
-        found = shutter.measure_dead_time(series)
+        found = dead_time.measure_dead_time(series)
         record = ledger.Record(
             job.product, self.name, key, basis=basis, data=_data(group, night, series, found)
         )
@@ -403,7 +403,7 @@ def _frames_of(context, group):
 
 
 def _series(night, flats):
-    """Return the `ccdflow.detector.shutter.FlatSeries` of combined flats of one light, or None."""
+    """Return the `dead_time.FlatSeries` of combined flats of one light, or None."""
     amplifiers = [amplifier for image in night.images for amplifier in image.amplifiers]
     if not all(night.level_is_out(flat, each) for flat in flats for each in amplifiers):
         return None
@@ -412,7 +412,7 @@ def _series(night, flats):
     means, variances, counts = (list(each) for each in zip(*found, strict=True))
     if not sum(count.sum() for count in counts):
         return None
-    return shutter.FlatSeries(seconds, means, variances, counts)
+    return dead_time.FlatSeries(seconds, means, variances, counts)
 
 
 def _means(night, flats, image):
@@ -426,7 +426,7 @@ def _means(night, flats, image):
         for stack, dark in zip(stacks, darks, strict=True):
             with stack:
                 values.append(dark.subtract(stack.rows(np.arange(rows.start, rows.stop)), rows))
-        own, count = shutter.cell_sums(np.concatenate(values), rows, image.shape)
+        own, count = dead_time.cell_sums(np.concatenate(values), rows, image.shape)
         sums, counts = sums + own, counts + count
     amplifier = image.amplifiers[0]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -8,7 +8,7 @@ from pathlib import PurePath
 import pandas as pd
 
 from ccdflow import paths
-from ccdflow.detector.trends import FEWEST, LIMIT, TRENDS
+from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.detector import DETECTOR
 from ccdflow.kinds.kind import Kind
@@ -16,7 +16,7 @@ from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.matching.rule import day_of
 from ccdflow.kinds.measuring.trend_series import groups_of, series_of
 from ccdflow.kinds.writing import drawing_module, write_text
-from ccdflow.pages.values import Picture, Section
+from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.words import count, figure, listing, unique
 from ccdflow.run import ledger
 from ccdflow.run.job import Group
@@ -271,7 +271,7 @@ def _pictures(context, series, events):
 
 def _picture(camera, series, steps, epochs):
     """Return the picture of the figures of one camera."""
-    draw = drawing_module("steps")
+    draw = drawing_module("step_picture")
     nights = sorted({night for each in series for night in each.points})
     steps = [step for step in steps if step["night"] >= nights[0]]
     panels = []

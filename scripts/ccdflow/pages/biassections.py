@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ccdflow.pages.values import Section
+from ccdflow.pages.contents import Section
 from ccdflow.pages.words import count, span
 
 
@@ -14,7 +14,7 @@ class BiasContent:
 
     Attributes
     ----------
-    groups : tuple of ccdflow.pages.values.CombinedBias
+    groups : tuple of ccdflow.pages.contents.CombinedBias
     elsewhere : str
         A sentence on where combined biases of the night's frames are, if not here.
     """
@@ -34,7 +34,7 @@ class Figures:
 
     Attributes
     ----------
-    amplifiers : tuple of ccdflow.pages.values.AmplifierFigures
+    amplifiers : tuple of ccdflow.pages.contents.AmplifierFigures
     elsewhere : str
         As of `BiasContent`.
     """
@@ -48,7 +48,7 @@ def combined_section(groups, *, elsewhere="", biases=0):
 
     Parameters
     ----------
-    groups : sequence of ccdflow.pages.values.CombinedBias
+    groups : sequence of ccdflow.pages.contents.CombinedBias
         Also those of which none was made.
     elsewhere : str, optional
         A sentence on where they are, if not here.
@@ -74,8 +74,8 @@ def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
 
     Parameters
     ----------
-    amplifiers : sequence of ccdflow.pages.values.AmplifierFigures
-    pictures : sequence of ccdflow.pages.values.Picture
+    amplifiers : sequence of ccdflow.pages.contents.AmplifierFigures
+    pictures : sequence of ccdflow.pages.contents.Picture
     elsewhere : str, optional
         As of `combined_section`.
     said : sequence of str, optional

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ccdflow.pages.values import REDUCED, SET_ASIDE, Section
+from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section
 from ccdflow.pages.words import by_kind, count, listing, number_of, unique
 
 
@@ -14,7 +14,7 @@ class FrameTable:
 
     Attributes
     ----------
-    groups : list of (str, list of ccdflow.pages.values.ShownFrame)
+    groups : list of (str, list of ccdflow.pages.contents.ShownFrame)
         By image type.
     cameras : list of str
         Those that took them.
@@ -29,7 +29,7 @@ def frames_section(frames):
 
     Parameters
     ----------
-    frames : sequence of ccdflow.pages.values.ShownFrame
+    frames : sequence of ccdflow.pages.contents.ShownFrame
         Those set aside, too, in the order to show.
 
     Returns

@@ -1,6 +1,6 @@
 """The meaning and unit of the columns of tables, shown where the pointer is on a heading.
 
-A kind may give its own (`ccdflow.pages.values.Section.hints`); columns without one have theirs
+A kind may give its own (`ccdflow.pages.contents.Section.hints`); columns without one have theirs
 here.
 """
 
@@ -97,7 +97,7 @@ def hint_of(heading, section):
     Parameters
     ----------
     heading : str
-    section : ccdflow.pages.values.Section
+    section : ccdflow.pages.contents.Section
     """
     for name, hint in zip(section.headings, section.hints, strict=False):
         if name == heading and hint:

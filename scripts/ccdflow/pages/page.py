@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccdflow.pages.calendar import calendar
+from ccdflow.pages.contents import Picture, Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.values import Picture, Section, ShownFrame
 from ccdflow.pages.words import count, in_order
 
 __all__ = [

@@ -7,8 +7,8 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from ccdflow.pages.contents import Section
 from ccdflow.pages.rendering import href, visible
-from ccdflow.pages.values import Section
 from ccdflow.pages.words import KINDS, count
 
 
@@ -25,7 +25,7 @@ class SmallPicture:
     product : str
         Path of the frame itself, relative to the page.
     shown : dict
-        As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small.Shown`.
+        As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small_picture.Shown`.
     """
 
     path: str

@@ -24,8 +24,7 @@ from ccdflow.run.describe import (
     unknown_lines,
     unreadable_lines,
 )
-from ccdflow.run.rawframes import header_store as headers
-from ccdflow.run.rawframes import inventory, rawnames
+from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import by_kind, mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
 from ccdflow.run.rawframes.warnings_of_rows import passed_over_lines, warning_lines
@@ -161,7 +160,7 @@ def _sealed(values, reading, chain, dry, held, found):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
     results = Path(values["results"])
     empty = Context(
-        values, Path(values["raw"]), results, headers.HeaderStore(), ledger.Ledger(), chain,
+        values, Path(values["raw"]), results, header_store.HeaderStore(), ledger.Ledger(), chain,
         cameras=reading.cameras,
     )  # fmt: skip
     if not dry:
@@ -180,7 +179,7 @@ def read_notes(results):
     store : ccdflow.run.rawframes.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     """
-    return headers.load_store(results), ledger.load(results)
+    return header_store.load_store(results), ledger.load(results)
 
 
 def _begin(values, reading, chain, dry, held, progress, named, cores, notes):
@@ -270,7 +269,7 @@ def save(session, files=()):
     for file, text in context.store.tracebacks.items():
         tracebacks.write(context.results, file, text)
     context.store.tracebacks.clear()
-    headers.save(context.results, context.store)
+    header_store.save(context.results, context.store)
     ledger.save(context.results, context.ledger)
     ledger.remove_records(context.results, files)
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.simulate.detector import Detector, Glow, SimulatedAmplifier
+from ccdflow.simulate.chip import Detector, Glow, SimulatedAmplifier
 from ccdflow.simulate.optics import Dust, add_dust, vignetting
 from ccdflow.simulate.seeds import generator, text_seed
 

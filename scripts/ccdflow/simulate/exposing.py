@@ -8,8 +8,8 @@ import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.simulate import charge
-from ccdflow.simulate.cosmics import add_pixels, draw_cosmics
 from ccdflow.simulate.seeds import check_number
+from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
 KINDS = ("bias", "dark", "flat", "science")
 

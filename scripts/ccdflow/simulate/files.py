@@ -7,7 +7,7 @@ from isal import igzip
 
 from ccdflow.errors import UserError
 from ccdflow.files import whole
-from ccdflow.simulate.headers import frame_bytes
+from ccdflow.simulate.raw_cards import frame_bytes
 
 
 def write_frame(path, raw, cards):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.simulate.camera import SATURATION
-from ccdflow.simulate.cosmics import add_pixels, draw_cosmics
 from ccdflow.simulate.exposing import row_drift
 from ccdflow.simulate.optics import box
 from ccdflow.simulate.seeds import generator, text_seed
+from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
 _BLOCK_ROWS = 256  # rows rendered at once: small enough to stay in the processor's cache
 

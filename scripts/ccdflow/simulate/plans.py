@@ -39,12 +39,12 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.simulate.cosmics import add_pixels
-from ccdflow.simulate.detector import Detector
+from ccdflow.simulate.chip import Detector
 from ccdflow.simulate.exposing import expose
 from ccdflow.simulate.files import make_folder, write_arrays, write_frame
+from ccdflow.simulate.scene import Sky
 from ccdflow.simulate.seeds import text_seed
-from ccdflow.simulate.sky import Sky
+from ccdflow.simulate.tracks import add_pixels
 from ccdflow.simulate.truth import TRUTH_ARRAYS
 
 _TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}

@@ -29,10 +29,10 @@ import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.files import whole
-from ccdflow.simulate.cosmics import add_pixels
-from ccdflow.simulate.detector import Glow
+from ccdflow.simulate.chip import Glow
 from ccdflow.simulate.files import write_arrays
 from ccdflow.simulate.guide import add_light
+from ccdflow.simulate.tracks import add_pixels
 
 # Goes into truth.json: a folder made by an older simulator is not taken for one made by this one.
 SIMULATOR_VERSION = 2

@@ -9,7 +9,7 @@ import numpy as np
 from astropy import units
 from astropy.nddata import CCDData
 
-from ccdflow.verify import errors, light
+from ccdflow.verify import light, standard_errors
 from ccdflow.verify.amplifiers import card, number
 from ccdflow.verify.amplifiers import check_level_noise as check_level
 from ccdflow.verify.comparing import Differs, same_value
@@ -30,7 +30,7 @@ class CalibratedImage:
     account : ccdflow.verify.accounts.CalibratedAccount
     reduced : numpy.ndarray
         (ny, nx), as it is in the reduced frame's file.
-    planes : dict of str to ccdflow.verify.planes.Plane
+    planes : dict of str to ccdflow.verify.master_planes.Plane
     readouts : list of ccdflow.verify.amplifiers.Readout
     unit : str
         That the product is to have.
@@ -173,7 +173,7 @@ def check_sky(header, image, noise, smooth):
     header : astropy.io.fits.Header
         Of the calibrated image.
     image : CalibratedImage
-    noise : ccdflow.verify.errors.Noise or None
+    noise : ccdflow.verify.standard_errors.Noise or None
     smooth : ccdflow.verify.light.Smooth or None
 
     Raises
@@ -326,22 +326,26 @@ def check_errors(error, image, noise, smooth, calibrated, step):
     """
     ny, nx = error.shape
     wrong, ratios = 0, []
-    for low in range(0, ny, errors.block_rows(nx)):
-        rows = slice(low, min(low + errors.block_rows(nx), ny))
+    for low in range(0, ny, standard_errors.block_rows(nx)):
+        rows = slice(low, min(low + standard_errors.block_rows(nx), ny))
         index = np.clip(np.arange(rows.start - 1, rows.stop + 1), 0, ny - 1)
         own = error[rows].astype(np.float64)
         pixels = (
             image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
         )
-        off, expected = errors.wrong_in(own, pixels.astype(float), rows, noise, smooth, step)
+        off, expected = standard_errors.wrong_in(
+            own, pixels.astype(float), rows, noise, smooth, step
+        )
         wrong += int(np.count_nonzero(off))
         ratios.append(np.median(own[np.isfinite(own)] / expected[np.isfinite(own)]))
     if noise.is_exact and wrong:
         raise Differs(f"{wrong} standard errors are not what the header's terms give")
-    if abs(float(np.median(ratios)) - 1) > errors.LOOSE:
+    if abs(float(np.median(ratios)) - 1) > standard_errors.LOOSE:
         raise Differs("the standard errors are not what the header's terms give")
     return "its standard errors " + (
-        f"to {errors.EXACT:g}" if noise.is_exact else f"in the median to {errors.LOOSE:g}"
+        f"to {standard_errors.EXACT:g}"
+        if noise.is_exact
+        else f"in the median to {standard_errors.LOOSE:g}"
     )
 
 

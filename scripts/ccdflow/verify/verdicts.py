@@ -11,7 +11,7 @@ from ccdflow.verify.accounts import CannotRemake, read_headers
 from ccdflow.verify.calibrated import verify_calibrated
 from ccdflow.verify.combined import verify_combined
 from ccdflow.verify.comparing import Differs, check_sums
-from ccdflow.verify.detector import verify_detector
+from ccdflow.verify.detector_products import verify_detector
 from ccdflow.verify.frames import verify_frame
 from ccdflow.verify.outcome import CANNOT, DIFFERS, NotedProduct, Verdict
 from ccdflow.verify.which import kind_of

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 
 from ccdflow.camera.proposing.lit_blocks import least_block
-from ccdflow.camera.recipe import WIDE_ENOUGH
+from ccdflow.camera.reduction_recipe import WIDE_ENOUGH
 
 
 def sentences(columns, rows, amplifiers, claimed, *, has_light):

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import MasterChain
-from ccdflow.calibrate.masters import MasterStore
+from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.filters import is_open
 from ccdflow.detector import cosmics
 from ccdflow.errors import DamagedError, FrameError
@@ -15,8 +15,8 @@ from ccdflow.files import packed
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
 from ccdflow.kinds import detector as detectors
-from ccdflow.kinds.calibrating import applying, helping, shutter_correction
-from ccdflow.kinds.masters.preparing import measured_read_noise
+from ccdflow.kinds.calibrating import applying, master_help, shutter_correction
+from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.matching.association import taken, why_missing
 from ccdflow.maskbits import SATURATED
@@ -216,7 +216,7 @@ class Calibration:
             compress=self.compress,
             name=self.group.product,
         )
-        helps = helping.measure(
+        helps = master_help.measure(
             path,
             chain,
             readouts,

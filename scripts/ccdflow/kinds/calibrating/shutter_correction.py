@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.calibrate.shutter import CorrectedFlats, corrected
+from ccdflow.calibrate.corrected_flats import CorrectedFlats, corrected
 from ccdflow.camera.profiles import MEASURED
-from ccdflow.detector import shutter
+from ccdflow.detector import dead_time
 from ccdflow.kinds.detector import DETECTOR, epoch_of, pixels_of, setup_of
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.shutter import SHUTTER, corrects, exposure_of
@@ -177,7 +177,7 @@ class Correction:
 
         Parameters
         ----------
-        master : ccdflow.calibrate.masters.Master
+        master : ccdflow.calibrate.master_store.Master
         """
         key = (master.name, master.key, self.record.key, self._seconds, tuple(self._of_flat))
         return _FLATS.get(key, lambda: corrected(master, self._factors(master)))
@@ -186,7 +186,7 @@ class Correction:
         with fits.open(self._context.results / self.record.product, memmap=False) as hdus:
             cells = [np.array(hdu.data, np.float64) for hdu in hdus[1:]]
         return [
-            shutter.correction(
+            dead_time.correction(
                 excess, error, self._mean, self._seconds, self._of_flat, image.data.shape
             )
             for image, excess, error in zip(master.images, cells[::2], cells[1::2], strict=True)

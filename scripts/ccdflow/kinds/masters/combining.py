@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.combine import header, stack
+from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import choosing
 from ccdflow.errors import FrameError
@@ -99,7 +99,7 @@ class Work:
 
     @property
     def reduction(self):
-        """The `ccdflow.camera.recipe.ReductionRecipe` by which the members were reduced."""
+        """The `ReductionRecipe` by which the members were reduced."""
         return self.context.store.recipe(self._row.recipe)
 
     @property
@@ -242,24 +242,24 @@ def _make(work):
     parts, beside, figures, said, content = [], [], [], [], ""
     rejected, images = 0, work.images
     if images[0].hdu:
-        primary = header.shared_cards([hdus[0] for hdus in found])
+        primary = combined_header.shared_cards([hdus[0] for hdus in found])
         work.kind.write_group_cards(work, primary)
         parts += array_hdu(primary, None, primary=True)
     for image, hdus, combined in work.kind.combined_images(work, found):
         _check_values(work, combined)
         if unlike := work.kind.unlike(work, combined, image):
             raise Unlike(unlike)
-        unit = header.unit_of(hdus[0])
+        unit = combined_header.unit_of(hdus[0])
         own = work.kind.measure_image(work, combined, image, unit)
-        cards = header.shared_cards(hdus)
+        cards = combined_header.shared_cards(hdus)
         if not parts:
             work.kind.write_group_cards(work, cards)
-        header.write_clipping_cards(cards, combined.recipe)
+        combined_header.write_clipping_cards(cards, combined.recipe)
         texts = work.kind.remarks(work, own, several=len(images) * len(own) > 1)
         if combined.empty:
             texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
         work.kind.write_image_cards(cards, combined, own, texts, unit)
-        name = header.extension_name(hdus[0])
+        name = combined_header.extension_name(hdus[0])
         pixels, words = data_unit(combined.image)
         parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]
         beside += work.kind.extensions(work, combined, image.suffix, unit)
@@ -295,7 +295,7 @@ def _measure_only(work):
     figures = []
     for image, hdus, combined in work.kind.combined_images(work, work.hdus()):
         _check_values(work, combined)
-        figures += work.kind.measure_image(work, combined, image, header.unit_of(hdus[0]))
+        figures += work.kind.measure_image(work, combined, image, combined_header.unit_of(hdus[0]))
     nothing = dict.fromkeys(work.kind.of_the_combined, math.nan)
     return [{**figure, **nothing} for figure in figures]
 

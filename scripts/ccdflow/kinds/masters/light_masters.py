@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.combine import header, stack
+from ccdflow.combine import combined_header, stack
 from ccdflow.detector import choosing
 from ccdflow.files.hdus import array_hdu
 from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.masters.master import MasterKind
-from ccdflow.kinds.masters.preparing import Members
+from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.run import ledger
 
@@ -86,8 +86,8 @@ class Light(MasterKind):
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write how one image came out, and the noise that its uncertainty is made with."""
-        header.write_image_cards(cards, combined, (), texts, unit)
-        header.write_noise_cards(cards, combined, unit)
+        combined_header.write_image_cards(cards, combined, (), texts, unit)
+        combined_header.write_noise_cards(cards, combined, unit)
 
     def extensions(self, work, combined, suffix, unit):
         """Return the HDUs with uncertainty and mask, and the number of frames where asked for."""

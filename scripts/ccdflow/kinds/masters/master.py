@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-from ccdflow.combine import header, stack
+from ccdflow.combine import combined_header, stack
 from ccdflow.detector import choosing
 from ccdflow.files import checksum
 from ccdflow.kinds.frame import raw_pixels
@@ -65,7 +65,7 @@ class MasterKind(Kind):
     todo = "make"
     place = "combined/"
     reach = MASTERS
-    header = 3
+    combined_header = 3
 
     @property
     def one(self):
@@ -383,7 +383,7 @@ class MasterKind(Kind):
         cards : ccdflow.files.headertext.CardList
             Changed in place.
         """
-        header.write_group_cards(
+        combined_header.write_group_cards(
             cards,
             key=work.record.key,
             recipe=self.recipe(work),
@@ -408,7 +408,7 @@ class MasterKind(Kind):
         unit : {'adu', 'electron'}
             Of the combined pixels.
         """
-        header.write_image_cards(cards, combined, figures, texts, unit)
+        combined_header.write_image_cards(cards, combined, figures, texts, unit)
 
     def extensions(self, work, combined, suffix, unit):
         """Return the HDUs that follow an image.

@@ -13,13 +13,12 @@ from statistics import median
 
 from ccdflow.camera import identity
 from ccdflow.detector import benefit
-from ccdflow.kinds.matching import match_words, windows
-from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.matching import match_words, rule, windows
 from ccdflow.run import ledger
 from ccdflow.run.job import Step, Use
 from ccdflow.run.rawframes.rows import digest
 
-STEPS = (matching.BIAS, matching.DARK, matching.FLAT)
+STEPS = (rule.BIAS, rule.DARK, rule.FLAT)
 
 # Properties of an amplifier that tell its noise, and not its place.
 _NOT_LAYOUT = ("read_noise", "saturation")
@@ -66,7 +65,7 @@ def _setup(context, row, kind):
 
 
 def _optics(kind):
-    return ("optics",) if kind.name == matching.FLAT else ()
+    return ("optics",) if kind.name == rule.FLAT else ()
 
 
 def spelled(context, name, value):
@@ -150,7 +149,7 @@ def about(context, rows, kind, *, night):
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):
         setup = (*setup, (match_words.EPOCH, epoch))
-    return matching.ToCalibrate(
+    return rule.ToCalibrate(
         setup=setup,
         night=night,
         exptime=_middle(rows, "exptime"),
@@ -186,7 +185,7 @@ def rules(context):
     """Return the `matching.Rules` of the configuration."""
     own = context.settings["calibrate"]
     names = ("direction", "same_night", "scale_up", "temperature_tolerance")
-    return matching.Rules(**{name: own[name] for name in names})
+    return rule.Rules(**{name: own[name] for name in names})
 
 
 class _Shelves:
@@ -207,9 +206,9 @@ class _Shelves:
             found = masters if len(rows) >= self.minimum else few
             for night in group.nights or (group.night,):
                 what = self._about(rows, night)
-                found.append(matching.OfferedMaster(group.product, kind.name, what, len(rows)))
-        self._masters = matching.Masters(masters, rules(context), self._noises.get)
-        self._few = matching.Masters(few, rules(context), self._noises.get)
+                found.append(rule.OfferedMaster(group.product, kind.name, what, len(rows)))
+        self._masters = rule.Masters(masters, rules(context), self._noises.get)
+        self._few = rule.Masters(few, rules(context), self._noises.get)
 
     def _cards_that_tell(self):
         """Return the cards in which masters differ, and those in which a frame must agree.
@@ -295,7 +294,7 @@ class _Shelves:
 
         def step(own):
             of = [
-                (matching.ToCalibrate(setup, like.night, own[0], "", *own[1:]), cut)
+                (rule.ToCalibrate(setup, like.night, own[0], "", *own[1:]), cut)
                 for setup, cut in ((like.setup, None), *larger)
             ]
             return self._chosen(of[0][0], of[1:])
@@ -329,7 +328,7 @@ class _Shelves:
             for found, cut in ((choice, None), *larger):
                 for candidate in found.candidates:
                     uses.setdefault(candidate.master.product, _use(candidate, cut))
-            some = tuple(uses.values())[: matching.MOST_CANDIDATES]
+            some = tuple(uses.values())[: rule.MOST_CANDIDATES]
             step = Step(self.kind.name, some, choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
             self._steps[alike] = step, choice, larger
@@ -360,7 +359,7 @@ def noise_of(context, row):
     -------
     ccdflow.kinds.matching.rule.DetectorNoise
     """
-    usual = matching.DetectorNoise()
+    usual = rule.DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
     noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
     gains = [a["gain"] for a in amplifiers if a.get("gain")]
@@ -368,7 +367,7 @@ def noise_of(context, row):
     claimed = row.facts["rdnoise"]
     claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
     own = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
-    return matching.DetectorNoise(
+    return rule.DetectorNoise(
         read_noise=max(noises, default=claimed),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
         flat_level=usual.flat_level * (min(gains) if gains else 1.0),
@@ -392,13 +391,13 @@ def degrees_apart(use, row):
     """
     if not use.degrees:
         return None
-    return matching.degrees_apart(use.degrees, [number_of(row.facts[name]) for name in DEGREES])
+    return rule.degrees_apart(use.degrees, [number_of(row.facts[name]) for name in DEGREES])
 
 
 def _use(candidate, cut):
     """Return the `Use` of a candidate; ``cut`` is the region that is used of it, None for all."""
     about = candidate.master.about
-    is_dark = candidate.master.kind == matching.DARK
+    is_dark = candidate.master.kind == rule.DARK
     section = "" if cut is None else cut.to_fits()
     remarks, grade = candidate.remarks, candidate.grade
     if section:
@@ -502,7 +501,7 @@ def harms(context, uses):
     bool
         False where it is not known, as before the dark is made.
     """
-    dark = uses.get(matching.DARK)
+    dark = uses.get(rule.DARK)
     record = None if dark is None else context.outcome(dark.product)
     if record is None or record.status != ledger.MADE:
         return False
@@ -513,7 +512,7 @@ def harms(context, uses):
 
 def _of_bias(context, uses):
     """Return the variance of the combined bias of a frame, electrons^2 (adu^2 without a gain)."""
-    bias = uses.get(matching.BIAS)
+    bias = uses.get(rule.BIAS)
     record = None if bias is None else context.outcome(bias.product)
     quality = record.data.get("quality", ()) if record is not None else ()
     found = [

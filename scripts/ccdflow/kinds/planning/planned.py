@@ -15,8 +15,7 @@ import numpy as np
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
-from ccdflow.kinds.matching import association, match_words
-from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.matching import association, match_words, rule
 from ccdflow.kinds.matching.association import noise_of, setup_of, taken, why_missing
 from ccdflow.kinds.planning import budget
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
@@ -270,11 +269,11 @@ def _taken(context, kind, found):
         groups,
         use,
         context.groups.get(use.product),
-        cancels=kind == matching.BIAS and _cancels(context, groups[0]),
+        cancels=kind == rule.BIAS and _cancels(context, groups[0]),
         place=step.uses.index(use),
         rival=rival,
         why_lost=why,
-        level=_level_words(context.outcome(use.product)) if kind == matching.FLAT else "",
+        level=_level_words(context.outcome(use.product)) if kind == rule.FLAT else "",
     )
 
 
@@ -307,7 +306,7 @@ def _rival(context, step, use):
 def _cancels(context, group):
     """Tell whether a frame's bias cancels: its dark has the same exposure and the same bias."""
     uses = {step.kind: taken(context, step) for step in group.steps}
-    dark, bias = uses.get(matching.DARK), uses.get(matching.BIAS)
+    dark, bias = uses.get(rule.DARK), uses.get(rule.BIAS)
     if dark is None or bias is None or dark.scale != 1:
         return False
     own = context.groups.get(dark.product)
@@ -392,13 +391,13 @@ def _applied(context, kind, use, record, noise, seconds):
     group = context.groups.get(use.product)
     frames = len(members or (group.files if group else (None,)))
     days = abs(use.lag or 0)
-    if kind == matching.FLAT:
+    if kind == rule.FLAT:
         quality = _figure(record, "signal_to_noise")
         single = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
         return Applied(frames, noise=single, ageing=noise.flat_ageing * days, is_own=use.lag == 0)
     ageing = noise.bias_ageing * days
     exptime = 0.0
-    if kind == matching.DARK:
+    if kind == rule.DARK:
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=use.lag == 0)

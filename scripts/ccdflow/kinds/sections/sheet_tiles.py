@@ -11,6 +11,7 @@ from ccdflow import paths
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import page_frames
+from ccdflow.pages.contents import REDUCED
 from ccdflow.pages.sheet import (
     Panel,
     Point,
@@ -19,7 +20,6 @@ from ccdflow.pages.sheet import (
     sheet_section,
     strip_section,
 )
-from ccdflow.pages.values import REDUCED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import ARRIVING

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
-from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import notes, whole
 from ccdflow.run.rawframes.inventory_table import TABLE, write_table
 from ccdflow.run.rawframes.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
@@ -55,7 +55,7 @@ class HeaderStore:
         return self._geometries[name]
 
     def recipe(self, name):
-        """Return the `ccdflow.camera.recipe.ReductionRecipe` of a name, as in ``Row.recipe``."""
+        """Return the `ReductionRecipe` of a name, as in ``Row.recipe``."""
         return ReductionRecipe(**self.shared[name])
 
     def keep(self, value):

@@ -16,11 +16,11 @@ from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.geometry import Cards
 from ccdflow.camera.marks import refuse_reduced
-from ccdflow.camera.recipe import AUTO
+from ccdflow.camera.reduction_recipe import AUTO
 from ccdflow.errors import CcdflowError
 from ccdflow.files import rawfile
 from ccdflow.files.scaling import scaling_of
-from ccdflow.run.rawframes import reading
+from ccdflow.run.rawframes import header_reading
 from ccdflow.run.rawframes.header_store import OLDER, READING
 from ccdflow.run.rawframes.rawfolder import look_through
 from ccdflow.run.rawframes.rawnames import (
@@ -111,7 +111,7 @@ def update(
         return None if is_read_anew else before
 
     files = [(file, found[file], known(file)) for file in stale]
-    rows = reading.read_all(_Reader(settings, basis, now), files, cores=cores)
+    rows = header_reading.read_all(_Reader(settings, basis, now), files, cores=cores)
     for count, (row, geometry, recipe, traceback) in enumerate(rows, start=1):
         if geometry is not None:
             row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))

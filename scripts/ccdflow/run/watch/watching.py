@@ -21,7 +21,7 @@ from ccdflow.files import whole
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING, SET_ASIDE
-from ccdflow.run.watch import arrivals, telling, warm
+from ccdflow.run.watch import arrivals, frame_lines, warm
 from ccdflow.run.watch.patience import NoAnswer, Patience
 
 PAUSE = 1.0
@@ -322,7 +322,7 @@ class Watch:
                 if not self._warm.is_current():
                     return None
                 part = self._warm.plan(ready)
-                lines = telling.Lines(part.context, part.jobs, self.say, is_short=True)
+                lines = frame_lines.Lines(part.context, part.jobs, self.say, is_short=True)
                 outcome = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
                 lines.end()
         except warm.NeedsAll:
@@ -435,7 +435,7 @@ class Watch:
         began = time.monotonic()
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
-            lines = telling.Lines(context, jobs, self.say, is_short=is_short)
+            lines = frame_lines.Lines(context, jobs, self.say, is_short=is_short)
             outcome = worker.work(
                 context,
                 jobs,

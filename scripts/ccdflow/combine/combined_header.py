@@ -74,7 +74,7 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
         Changed in place.
     key : str
         The product's.
-    recipe : ccdflow.combine.recipe.CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
     members : list of str
         Raw files.
     dates : list of str
@@ -112,7 +112,7 @@ def write_clipping_cards(cards, recipe):
     ----------
     cards : ccdflow.files.headertext.CardList
         Changed in place.
-    recipe : ccdflow.combine.recipe.CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
         The one that was used, `Combined.recipe`: before, ``auto`` may still become either.
     """
     if recipe.clip is not None:

@@ -20,7 +20,7 @@ from astropy.stats import mad_std, sigma_clip
 from ccdflow.verify.accounts import CannotRemake, product_of
 from ccdflow.verify.meanings import MAD_TO_SIGMA
 from ccdflow.verify.measuring import median
-from ccdflow.verify.stored import master_file, rows_of, stored
+from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
 _ON_LIMIT = 5e-4
 _NEAR_LIMIT = 0.03

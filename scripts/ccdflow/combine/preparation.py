@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.reading import Member
+from ccdflow.combine.member_reader import Member
 from ccdflow.errors import UserError
 from ccdflow.files.stored import Stored
 from ccdflow.maskbits import SATURATED
@@ -19,7 +19,7 @@ class Subtracted:
 
     Parameters
     ----------
-    pixels : numpy.ndarray or ccdflow.combine.reading.Member
+    pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
         Shape ``(ny, nx)``, in the unit of the members; of a file, read on access.
     factors : float or sequence of float
         Its factor, one for all members or one for each.
@@ -37,7 +37,7 @@ def mapped(source):
 
     Parameters
     ----------
-    source : numpy.ndarray or ccdflow.combine.reading.Member
+    source : numpy.ndarray or ccdflow.combine.member_reader.Member
 
     Returns
     -------

@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.verify.amplifiers import card, number
 from ccdflow.verify.light import outstanding
-from ccdflow.verify.planes import light_of
+from ccdflow.verify.master_planes import light_of
 
 _BLOCK = 1 << 16
 EXACT, LOOSE = 2e-5, 0.05
@@ -30,7 +30,7 @@ class VarianceTerms:
     Attributes
     ----------
     readouts : list of ccdflow.verify.amplifiers.Readout
-    planes : dict of str to ccdflow.verify.planes.Plane
+    planes : dict of str to ccdflow.verify.master_planes.Plane
     scale : float
         On the dark.
     constants : list of float
@@ -197,7 +197,7 @@ def noise_of(header, readouts, planes, account, *, converts, in_electrons):
     header : astropy.io.fits.Header
         Of the calibrated image.
     readouts : list of ccdflow.verify.amplifiers.Readout
-    planes : dict of str to ccdflow.verify.planes.Plane
+    planes : dict of str to ccdflow.verify.master_planes.Plane
     account : ccdflow.verify.accounts.CalibratedAccount
     converts, in_electrons : bool
     """

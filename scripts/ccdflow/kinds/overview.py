@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow import paths
-from ccdflow.kinds import page as night_page
+from ccdflow.kinds import night_page
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.page import provenance
+from ccdflow.kinds.night_page import provenance
 from ccdflow.kinds.sections.night_frames import page_frames
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
-from ccdflow.pages.values import REDUCED, SET_ASIDE
+from ccdflow.pages.contents import REDUCED, SET_ASIDE
 from ccdflow.run import ledger
 
 

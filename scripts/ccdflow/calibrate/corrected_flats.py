@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.calibrate.masters import MasterImage
+from ccdflow.calibrate.master_store import MasterImage
 
 # Flats that are kept: the frames of a night share few exposures.
 _KEPT = 2
@@ -51,7 +51,7 @@ def corrected(master, factors):
 
     Parameters
     ----------
-    master : ccdflow.calibrate.masters.Master
+    master : ccdflow.calibrate.master_store.Master
         The flat.
     factors : sequence of (numpy.ndarray, numpy.ndarray)
         Of each image, the factor on the calibrated frame and its relative variance, (ny, nx)
@@ -59,7 +59,7 @@ def corrected(master, factors):
 
     Returns
     -------
-    ccdflow.calibrate.masters.Master
+    ccdflow.calibrate.master_store.Master
     """
     images = tuple(
         CorrectedImage(image.data / factor, image.flags, flat=image, added=added)

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ccdflow.combine.member_reader import file_reader
 from ccdflow.combine.moments import clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE, ExpectedLight, LightGrid, NoiseModel
-from ccdflow.combine.preparing import prepare
-from ccdflow.combine.reading import file_reader
+from ccdflow.combine.preparation import prepare
 from ccdflow.combine.tiles import sampled_rows
 from ccdflow.errors import FrameError
 
@@ -28,7 +28,7 @@ def sample_members(members, *, subtract=(), scale=None, mask=None, mask_bits=-1,
 
     Parameters
     ----------
-    members : sequence of ccdflow.combine.reading.Member
+    members : sequence of ccdflow.combine.member_reader.Member
     subtract, scale, mask, mask_bits, ceilings
         See `ccdflow.combine.stack.combine`.
 

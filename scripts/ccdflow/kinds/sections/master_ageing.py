@@ -10,8 +10,7 @@ import numpy as np
 from ccdflow.detector.ageing import ageing_of, structure_function
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.matching import association, match_words
-from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.matching import association, match_words, rule
 from ccdflow.run import ledger
 
 # The last masters of each camera, filter or exposure that are compared, and rows of each.
@@ -71,7 +70,7 @@ def candidates(context):
     for name in association.STEPS:
         kind = context.chain.by_name(name)
         for group in kind.groups(context):
-            if matching.day_of(group.shown) is not None:
+            if rule.day_of(group.shown) is not None:
                 found.setdefault((name, _series_of(context, kind, group)), []).append(group)
     ordered = {
         key: sorted(groups, key=lambda group: (group.shown, group.product))[-_MOST:]
@@ -140,18 +139,18 @@ def _read(context, kind, group):
     rows = np.unique(np.linspace(0, down.stop - down.start - 1, _ROWS).round().astype(int))
     data = image_of(path, image.hdu)[rows + down.start, across]
     sample = np.asarray(data, np.float64) * factor
-    if kind != matching.FLAT:
+    if kind != rule.FLAT:
         # The level of a row is as noisy as its overscan, and no structure that ages.
         sample -= np.nanmedian(sample, axis=1, keepdims=True)
     degrees = group_temperature(group)
-    return sample, variance, matching.day_of(group.shown), degrees
+    return sample, variance, rule.day_of(group.shown), degrees
 
 
 def _factor(kind, group, amplifier):
     """Return the factor from a master's pixels to its unit; None where the gain is unknown."""
-    if kind == matching.FLAT:
+    if kind == rule.FLAT:
         return 1.0
-    seconds = float(dict(group.shared).get("exptime", 0)) if kind == matching.DARK else 1.0
+    seconds = float(dict(group.shared).get("exptime", 0)) if kind == rule.DARK else 1.0
     return amplifier.gain / seconds if amplifier.gain and seconds > 0 else None
 
 
@@ -159,10 +158,10 @@ def _variance(kind, figures, factor):
     """Return the variance of a master's noise in its unit; None where it is not known."""
     if figures is None or factor is None:
         return None
-    if kind == matching.FLAT:
+    if kind == rule.FLAT:
         quality = figures.get("signal_to_noise")
         return 1 / quality**2 if quality else None
-    if kind == matching.DARK:
+    if kind == rule.DARK:
         added, seconds = figures.get("added"), figures.get("seconds")
         return added / seconds**2 if added is not None and seconds else None
     noise = figures.get("predicted_noise")

@@ -19,7 +19,7 @@ from ccdflow.pages.pictures.canvas import (
     widen,
 )
 from ccdflow.pages.pictures.style import INK, LEFT, MUTED, WIDTH, drawable
-from ccdflow.pages.pictures.trends import night_ticks, positions
+from ccdflow.pages.pictures.trend_picture import night_ticks, positions
 
 _STEP = "#b34a4a"
 

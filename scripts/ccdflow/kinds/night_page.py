@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files.hdus import versions
-from ccdflow.kinds import frame_pictures as picture
+from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.frame_pictures import how_level, is_of_night
 from ccdflow.kinds.kind import Kind
@@ -38,7 +38,7 @@ class NightPage(Kind):
     @property
     def versions(self):
         """The versions of pages and pictures."""
-        return [PAGES, picture.PICTURES]
+        return [PAGES, frame_pictures.PICTURES]
 
     def has_name(self, product):
         """Tell whether a path is that of the page of a night."""
@@ -88,7 +88,7 @@ def page_basis(context, night):
     -------
     dict
     """
-    basis = {"version": [PAGES, picture.PICTURES]}
+    basis = {"version": [PAGES, frame_pictures.PICTURES]}
     if missing := undrawn(context, night):
         basis["undrawn"] = missing
     for kind in context.chain:
@@ -108,7 +108,7 @@ def undrawn(context, night):
     products = [
         product
         for kind in context.chain
-        if isinstance(kind, picture.NightPicture)
+        if isinstance(kind, frame_pictures.NightPicture)
         for product in kind.shown(context, night)
     ]
     records = filter(None, map(context.outcome, products))

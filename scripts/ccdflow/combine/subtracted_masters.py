@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.preparing import mapped
-from ccdflow.combine.reading import Member
+from ccdflow.combine.member_reader import Member
+from ccdflow.combine.preparation import mapped
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
@@ -18,7 +18,7 @@ class SubtractedMaster:
 
     Parameters
     ----------
-    pixels : numpy.ndarray or ccdflow.combine.reading.Member
+    pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
         Shape ``(ny, nx)``, in the unit of the frames.
     uncertainty : numpy.ndarray, Member, float or None
         Its standard error; None if unknown.

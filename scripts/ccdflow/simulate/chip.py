@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.simulate.cosmics import add_pixels
 from ccdflow.simulate.optics import add_dust
+from ccdflow.simulate.tracks import add_pixels
 
 # Bits of `Detector.defects`, those that the MASK of a calibrated frame has (docs/products.md).
 HOT, LOW, COLUMN, VARIES = 8, 16, 32, 4096

@@ -10,7 +10,7 @@ from astropy.io import fits
 from ccdflow.verify.accounts import CannotRemake, NamedMaster
 from ccdflow.verify.comparing import Differs, same_text
 from ccdflow.verify.meanings import BAD_COLUMN, DEAD, HOT, VARIES
-from ccdflow.verify.stored import master_file
+from ccdflow.verify.stored_rows import master_file
 
 _ALLOWED = {"DARK": HOT | BAD_COLUMN | VARIES, "FLAT": DEAD | BAD_COLUMN, "LEVELS": BAD_COLUMN}
 # Sigma by which a pixel is low in all nights together.

@@ -66,7 +66,7 @@ def _process(read):
     library = str(Path(__file__).parents[3])
     before = os.environ.get("PYTHONPATH")
     process = subprocess.Popen(
-        [sys.executable, "-c", "from ccdflow.run.rawframes.reading import serve; serve()"],
+        [sys.executable, "-c", "from ccdflow.run.rawframes.header_reading import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (library, before)))},

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.masters import SubtractedMaster
+from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise
-from ccdflow.combine.reading import locate
+from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.headertext import printable
 from ccdflow.frame.readout import ROUNDING, level_variance
@@ -73,7 +73,7 @@ class Members:
         Parameters
         ----------
         image : ccdflow.frame.products.ProductImage
-        reduction : ccdflow.camera.recipe.ReductionRecipe
+        reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
 
         Returns
         -------
@@ -116,7 +116,7 @@ class Members:
 
         Returns
         -------
-        ccdflow.combine.masters.SubtractedMaster or None
+        ccdflow.combine.subtracted_masters.SubtractedMaster or None
         """
         use = self.use(kind)
         if use is None:
@@ -223,7 +223,7 @@ def amplifier_noise(amplifier, reduction, measured=None):
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    reduction : ccdflow.camera.recipe.ReductionRecipe
+    reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
     measured : float, optional
         Read noise from pairs of biases, adu.
 

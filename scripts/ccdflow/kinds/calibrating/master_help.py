@@ -1,6 +1,6 @@
 """Does it help: noise and structure of calibrated frames with each of their masters, and without.
 
-The figures are those that `ccdflow.calibrate.helping` measured of each frame while it was
+The figures are those that `ccdflow.calibrate.master_effects` measured of each frame while it was
 calibrated, averaged here over all frames of a master.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import PurePosixPath
 
 from ccdflow.calibrate.arithmetic import ELECTRONS
-from ccdflow.calibrate.helping import Effect, effects_of
+from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import read_units
 from ccdflow.pages.page import Section
@@ -33,7 +33,7 @@ class Help:
     ----------
     kind, product : str
     frames : int
-    effect : ccdflow.calibrate.helping.Effect
+    effect : ccdflow.calibrate.master_effects.Effect
         Averages over the frames.
     unit : str
     """
