@@ -99,7 +99,7 @@ rule contact_sheet:
     message:
         "{params.frames} -> {params.sheet}"
     run:
-        make(wildcards)  # ccdflow.kinds.sheet.SHEET.make
+        make(wildcards)  # ccdflow.kinds.contact_sheet.SHEET.make
 
 
 rule page:
@@ -119,7 +119,7 @@ rule page:
     message:
         "{params.shown} -> {params.page}"
     run:
-        make(wildcards)  # ccdflow.kinds.page.PAGE.make
+        make(wildcards)  # ccdflow.kinds.night_page.PAGE.make
 
 
 rule index_page:
@@ -139,4 +139,4 @@ rule index_page:
     message:
         "{params.pages} -> {params.overview}"
     run:
-        make(wildcards)  # ccdflow.kinds.index.INDEX.make
+        make(wildcards)  # ccdflow.kinds.overview.INDEX.make

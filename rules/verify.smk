@@ -15,8 +15,8 @@ rule verify:
         every=SETTINGS["verify_all"],
     run:
         # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
-        from ccdflow.verify.command import said_of
+        from ccdflow.verify.command import report
 
-        verify = partial(said_of, *params.folders, every=params.every, threads=threads)
+        verify = partial(report, *params.folders, every=params.every, threads=threads)
         if commandline.run(lambda _: verify(noted=noted(RESULTS)), lambda _: None):
             raise WorkflowError("not all products are verified: see the lines above")

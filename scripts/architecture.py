@@ -1,4 +1,4 @@
-"""Draw docs/architecture.svg: the kinds of products and what each is made of, and the layers.
+"""Draw docs/architecture.svg: the kinds of products with their sources, and the layers.
 
 python scripts/architecture.py out=FILE
 

@@ -22,7 +22,7 @@ from ccdflow import commandline
 from ccdflow.calibrate import cutting
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS, AppliedMaster, MasterChain
-from ccdflow.calibrate.masters import MasterStore
+from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
@@ -75,15 +75,20 @@ def calibrate(path, out, options, store):
     out : pathlib.Path
         The folder of the product.
     options : argparse.Namespace
-    store : ccdflow.calibrate.masters.MasterStore
+    store : ccdflow.calibrate.master_store.MasterStore
 
     Returns
     -------
     ccdflow.calibrate.blocks.Calibrated
+
+    Raises
+    ------
+    FrameError
+        If the first HDU has no image.
     """
     unit = read_units(path)[0]
     if unit.shape is None:
-        raise FrameError("no image in its first HDU", file=path)
+        raise FrameError("no image in its first HDU", file=path, remedy="give a reduced frame")
     uses, reasons = {}, []
     for kind in MASTERS:
         master = getattr(options, kind)
@@ -115,7 +120,25 @@ def calibrate(path, out, options, store):
 
 
 def scale_of(header, dark, path):
-    """Return what a dark is multiplied by for a frame: 1 where the exposures are equal."""
+    """Return the factor of a dark for a frame: 1 where the exposures are equal.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the frame.
+    dark : ccdflow.calibrate.master_store.Master
+    path : pathlib.Path
+        The frame, named in errors.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    FrameError
+        If an exposure time is missing.
+    """
     seconds = number(card_value(header, "EXPTIME"))
     if seconds is None or not dark.exptime:
         raise FrameError(
@@ -134,6 +157,17 @@ def degrees_of(header, dark):
     """Return a dark's temperature minus a frame's; None where a header has none.
 
     Set points are compared with set points, sensors with sensors.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the frame.
+    dark : path-like
+        The combined dark.
+
+    Returns
+    -------
+    float or None
     """
     other = read_units(dark)[0].header
     for name in ("set_temperature", "temperature"):
@@ -151,7 +185,18 @@ def degrees_of(header, dark):
 
 
 def readout_of(unit, options):
-    """Return the readout of a frame of one amplifier, by the options or its cards."""
+    """Return the readout of a frame of one amplifier, by the options or its cards.
+
+    Parameters
+    ----------
+    unit : ccdflow.files.planes.Unit
+        The HDU with the image.
+    options : argparse.Namespace
+
+    Returns
+    -------
+    ccdflow.frame.readout.Readout
+    """
     gain, noise = options.gain, options.read_noise
     for keyword in ("AMPGAIN", "GAIN"):
         gain = number(card_value(unit.header, keyword)) if gain is None else gain
@@ -167,7 +212,13 @@ def readout_of(unit, options):
 
 
 def run(options):
-    """Calibrate the files and return the line that says so."""
+    """Calibrate the files and return the line that says so.
+
+    Raises
+    ------
+    UserError
+        If no frame is given, or ``--bias-is-out`` without its bias.
+    """
     if options.bias_is_out and options.bias is None:
         raise UserError("--bias-is-out needs that bias", keyword="bias", remedy="write bias=FILE")
     out = commandline.path(options, "out", old_form=True)

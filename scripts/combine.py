@@ -58,7 +58,13 @@ def parse(arguments=None):
 
 
 def run(options):
-    """Combine the files, write the result and return the line that says so."""
+    """Combine the files, write the result and return the line that says so.
+
+    Raises
+    ------
+    UserError
+        If no frame is given, or the product is there already.
+    """
     out = commandline.path(options, "out", what="FILE", old_form=True)
     if not options.words:
         raise UserError("no frame is given", remedy="name the reduced frames")
@@ -87,7 +93,18 @@ def run(options):
 
 
 def noise_of(options, shape):
-    """Return the noise model of the options, None without a read noise."""
+    """Return the noise model of the options, None without a read noise.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+    shape : (int, int)
+        (ny, nx) of a frame.
+
+    Returns
+    -------
+    NoiseModel or None
+    """
     if options.read_noise is None:
         return None
     whole = AmplifierNoise("all", (0, shape[0], 0, shape[1]), options.read_noise, options.gain)

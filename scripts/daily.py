@@ -35,11 +35,11 @@ ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
 # Holds the frames reported so far. The inventory cannot tell: runs by hand update it as well.
 REPORTED = f"{paths.STATE}/reported.json"
-# Statuses as earlier versions reported them.
+# Former names of statuses.
 _FORMER = {"orphan": RAW_MISSING}
 FAILED, ASIDE = 1, 3
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-# A report shows so many last lines of a failed run, and names so many frames.
+# Last lines of a failed run that a report shows, and frames that it names.
 _LAST_LINES = 15
 _NAMED = 3
 
@@ -127,7 +127,20 @@ def others_made(count):
 
 
 def newly(status, before, after):
-    """Return the files that have a status now and were not reported with it before."""
+    """Return the files that have a status now and were not reported with it before.
+
+    Parameters
+    ----------
+    status : str
+    before : dict of str to str
+        Status by file as reported before.
+    after : dict of str to (str, str)
+        As `troubled` returns it.
+
+    Returns
+    -------
+    list of str
+    """
     return [file for file in after if after[file][0] == status != before.get(file)]
 
 
@@ -141,7 +154,15 @@ def reported(results):
 
 
 def remember(results, after):
-    """Remember the reported frames, so that each is reported once."""
+    """Remember the reported frames, so that each is reported once.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+        The results folder.
+    after : dict of str to (str, str)
+        As `troubled` returns it.
+    """
     said = {file: status for file, (status, _) in after.items() if status != ARRIVING}
     try:
         notes.write_atomically(results / REPORTED, json.dumps(said))
@@ -150,7 +171,18 @@ def remember(results, after):
 
 
 def named(files, after):
-    """Return the first few files with their reasons, on one line."""
+    """Return the first few files with their reasons, on one line.
+
+    Parameters
+    ----------
+    files : sequence of str
+    after : dict of str to (str, str)
+        As `troubled` returns it.
+
+    Returns
+    -------
+    str
+    """
     texts = [f"{visible(file)}: {after[file][1]}" for file in files[:_NAMED]]
     if len(files) > _NAMED:
         texts.append(f"and {len(files) - _NAMED} more")
@@ -189,7 +221,19 @@ def daily(arguments):
 
 
 def keep(results, output):
-    """Keep the log of a run with news; return its path, or None."""
+    """Keep the log of a run with news; return its path, or None.
+
+    Parameters
+    ----------
+    results : pathlib.Path or None
+        The results folder.
+    output : str
+        The text of the run.
+
+    Returns
+    -------
+    pathlib.Path or None
+    """
     if results is None:
         return None
     path = results / LOG

@@ -48,7 +48,11 @@ def products(results):
     """
     table = results / paths.INVENTORY
     if not table.is_file():
-        raise UserError("there is no inventory: nothing was made here", file=str(results))
+        raise UserError(
+            "there is no inventory: nothing was made here",
+            file=str(results),
+            remedy="look at the lines of snakemake above",
+        )
     frames = read_table(table)
     made = [(table, f"the table of all {len(frames)} raw frames: {_types(frames)}")]
     aside = int((frames["status"] == SET_ASIDE).sum())
@@ -118,7 +122,17 @@ def _combined(path):
 
 
 def message(raw, results):
-    """Return the closing message of a demonstration."""
+    """Return the closing message of a demonstration.
+
+    Parameters
+    ----------
+    raw, results : pathlib.Path
+        Folders of the demonstration.
+
+    Returns
+    -------
+    str
+    """
     lines = [f"Made of the raw frames in {raw}:", ""]
     for path, text in products(results):
         name = f"{path}/" if path.is_dir() else str(path)

@@ -1,4 +1,4 @@
-"""Tell the story of a product: raw frame, what was subtracted and divided, which masters and why.
+"""Tell the story of a product: raw frame, subtractions and divisions, masters and why.
 
 python scripts/explain.py FILE [raw=FOLDER] [results=FOLDER]
 python scripts/explain.py FILE raw=FOLDER --what-if MASTER [picture=what_if.png]
@@ -36,11 +36,21 @@ def parse(arguments=None):
 
 
 def run(options):
-    """Return the lines of the story."""
+    """Return the lines of the story.
+
+    Raises
+    ------
+    UserError
+        If not one file of the results folder is given.
+    """
     given, files = dict(options.given), options.words
     picture = Path(given.pop("picture", "what_if.png"))
     if len(files) != 1:
-        raise UserError("one file is explained at a time", value=" ".join(files) or "none")
+        raise UserError(
+            "one file is explained at a time",
+            value=" ".join(files) or "none",
+            remedy="give one file",
+        )
     file = Path(files[0])
     results = Path(given["results"]) if "results" in given else story.results_of(file)
     if not file.exists() and not file.is_absolute() and (results / file).exists():
@@ -48,7 +58,12 @@ def run(options):
     try:
         product = file.resolve().relative_to(results.resolve()).as_posix()
     except ValueError:
-        raise UserError("does not lie in the results folder", file=file, value=results) from None
+        raise UserError(
+            "does not lie in the results folder",
+            file=file,
+            value=results,
+            remedy="give results=FOLDER with the folder of the file",
+        ) from None
     context = None
     if "raw" in given:
         look = looking.look({**given, "results": str(results)}, chain=CHAIN)
@@ -59,10 +74,33 @@ def run(options):
 
 
 def what_if(context, results, product, master, picture):
-    """Return the three numbers, and draw the picture."""
+    """Return the three numbers, and draw the picture.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning or None
+        None where no raw folder was given.
+    results : pathlib.Path
+        The results folder.
+    product : str
+        Path relative to the results folder.
+    master : str
+        The other master: a file, or its path relative to the results folder.
+    picture : pathlib.Path
+        Written anew.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UserError
+        If there is no raw folder, or the picture cannot be written.
+    """
     if context is None:
         raise UserError("--what-if needs the raw folder", keyword="raw", remedy="write raw=FOLDER")
-    # It draws: the story alone need not wait for that.
+    # Imported here, because it draws: the story alone does not wait for that.
     from ccdflow.kinds.explaining import what_if as trying
 
     master = Path(master) if Path(master).is_file() else results / master
@@ -71,7 +109,11 @@ def what_if(context, results, product, master, picture):
     try:
         whole.write_hdus(picture, [png])
     except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", file=picture) from None
+        raise UserError(
+            f"cannot be written ({error.strerror})",
+            file=picture,
+            remedy="give picture=FILE in a folder that can be written",
+        ) from None
     return [f"{product} with {master.name}:", *found.lines(), f"  picture  {picture}"]
 
 

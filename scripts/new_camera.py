@@ -49,11 +49,28 @@ def read(path):
                 return [hdu.header for hdu in hdus], images
     except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"cannot be read as FITS: {reason}", file=path) from error
+        raise UserError(
+            f"cannot be read as FITS: {reason}",
+            file=path,
+            remedy="give a raw frame, plain, .gz or .fz",
+        ) from error
 
 
 def checked(proposal, headers, *, file):
-    """Return the geometry of the frame by the proposed profile, which must be valid."""
+    """Return the geometry of the frame by the proposed profile, which must be valid.
+
+    Parameters
+    ----------
+    proposal : Proposal
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    file : str
+        Path of the raw file relative to the raw folder; named in errors.
+
+    Returns
+    -------
+    ccdflow.camera.geometry.Geometry
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{proposal.name}.yaml"
         whole.write_text(path, proposal.yaml)
@@ -88,7 +105,11 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
     if second is not None:
         second_headers, other = read(second)
         if len(other) != len(images):
-            raise UserError("the two files do not have the same HDUs", file=second)
+            raise UserError(
+                "the two files do not have the same HDUs",
+                file=second,
+                remedy="give two frames of one camera",
+            )
         refuse_reduced(second_headers, file=second.name)
     refuse_reduced(headers, file=frame.name)
     proposal = propose(headers, images, other=other, file=frame.name)
@@ -137,7 +158,17 @@ def _known(headers, cameras, file):
 
 
 def brighter(one, other):
-    """Return the brighter image of each pair."""
+    """Return the brighter image of each pair.
+
+    Parameters
+    ----------
+    one, other : sequence of (numpy.ndarray or None)
+        Images of two files.
+
+    Returns
+    -------
+    list of (numpy.ndarray or None)
+    """
     return [
         a if a is None or np.nanmedian(a) >= np.nanmedian(b) else b
         for a, b in zip(one, other, strict=True)
@@ -159,7 +190,13 @@ def parse(arguments=None):
 
 
 def run(options):
-    """Propose a profile for the frames of the command line, and return the lines on it."""
+    """Propose a profile for the frames of the command line, and return the lines on it.
+
+    Raises
+    ------
+    UserError
+        If not one or two frames are given.
+    """
     if len(options.words) not in (1, 2):
         raise UserError(
             "one or two frames are needed",

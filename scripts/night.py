@@ -82,7 +82,13 @@ def tables_of(results, night):
 
 
 def show(options):
-    """Return the text on the night that is asked for."""
+    """Return the text on the night that is asked for.
+
+    Raises
+    ------
+    UserError
+        If the results folder has no inventory.
+    """
     results = commandline.path(options, "results")
     if not (results / paths.INVENTORY).is_file():
         raise UserError(

@@ -35,10 +35,29 @@ def parse(arguments=None):
 
 
 def git(root, *arguments):
-    """Run git in a folder and return its output."""
+    """Run git in a folder and return its output.
+
+    Parameters
+    ----------
+    root : path-like
+    *arguments : str
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    UserError
+        If git fails.
+    """
     done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"git {arguments[0]}: {done.stderr.strip()}", file=str(root))
+        raise UserError(
+            f"git {arguments[0]}: {done.stderr.strip()}",
+            file=str(root),
+            remedy="correct it, and run the script again",
+        )
     return done.stdout.strip()
 
 
@@ -76,6 +95,20 @@ def released(text, version, day):
 def replaced(text, pattern, version, *, name):
     """Return a file's text with its version replaced.
 
+    Parameters
+    ----------
+    text : str
+        Of the file.
+    pattern : str
+        A regular expression with a group before and one behind the version.
+    version : str
+    name : str
+        The file, named in the error.
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     UserError
@@ -88,7 +121,20 @@ def replaced(text, pattern, version, *, name):
 
 
 def texts(root, version, day):
-    """Return {file: its text in the release}."""
+    """Return {file: its text in the release}.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The checkout.
+    version : str
+    day : datetime.date
+        Of the release.
+
+    Returns
+    -------
+    dict of str to str
+    """
     read = {name: (root / name).read_text("utf-8") for name in (LIBRARY, CITATION, CHANGES)}
     return {
         LIBRARY: replaced(
@@ -100,7 +146,25 @@ def texts(root, version, day):
 
 
 def release(options, *, root=ROOT, day=None):
-    """Make the release, or say that it could be made; return the text to print."""
+    """Make the release, or say that it could be made; return the text to print.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+    root : pathlib.Path
+        The checkout.
+    day : datetime.date, optional
+        Today if absent.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    UserError
+        If the version is none, or is there already, or if changes are not committed.
+    """
     version = options.words.pop(0) if options.words else ""
     commandline.no_more_words(options)
     if not re.fullmatch(_VERSION, version):
@@ -108,11 +172,15 @@ def release(options, *, root=ROOT, day=None):
     new = texts(root, version, day or datetime.datetime.now(datetime.UTC).date())
     tag = f"v{version}"
     if git(root, "tag", "--list", tag):
-        raise UserError("is there already", keyword="tag", value=tag)
+        raise UserError("is there already", keyword="tag", value=tag, remedy="give a new version")
     if options.check:
         return f"{tag} can be released: git has no such tag, and version and changelog agree"
     if git(root, "status", "--porcelain"):
-        raise UserError("there are changes that are not committed", file=str(root))
+        raise UserError(
+            "there are changes that are not committed",
+            file=str(root),
+            remedy="commit or stash them first",
+        )
     for name, text in new.items():
         whole.write_text(root / name, text)
     git(root, "add", *new)

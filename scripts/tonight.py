@@ -1,4 +1,4 @@
-"""What is still missing for the frames of tonight: which darks, flats and biases to take now.
+"""The frames that tonight still lacks: which darks, flats and biases to take now.
 
 python scripts/tonight.py raw=FOLDER [results=FOLDER] [night=2016-01-16]
 

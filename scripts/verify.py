@@ -38,7 +38,7 @@ def parse(arguments=None):
 def run(options):
     """Verify the products, and return the lines on them and the exit status."""
     raw, results = (commandline.path(options, name, must_exist=True) for name in options.names)
-    return command.said_of(
+    return command.report(
         raw,
         results,
         noted=noted(results),

@@ -56,7 +56,7 @@ def parse(arguments=None):
 
 
 class Observer:
-    """What the observer sees: lines on the terminal, and the page in the browser.
+    """The observer's view: lines on the terminal, and the page in the browser.
 
     Parameters
     ----------
@@ -101,14 +101,14 @@ class Observer:
         self._thread.join(_BEAT)
 
     def _keep_showing(self):
-        """Write what an open page reads: when there is news, and as a sign of life."""
+        """Write the script of an open page: when there is news, and as a sign of life."""
         while True:
             self._is_new.clear()
             is_over = self._state == live.ENDED
             script = live.live_script(
                 self._page, self._time, lines=self._lines, state=self._state, beat=int(time.time())
             )
-            # A full disk has no page, and is said in a line.
+            # A full disk gets no page; a line reports it.
             with suppress(OSError):
                 notes.write_atomically(self._results / live.PAGE, live.live_page())
                 whole.write_text(self._results / live.SCRIPT, script)
@@ -131,7 +131,7 @@ def watch(options):
         problem = watched.round().problem
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # `nohup` has it that the end of the terminal ends nothing.
+        # Below `nohup` the end of the terminal ends nothing.
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
             signal.signal(number, lambda *_: watched.end())
     observer.say(f"watching {values['raw']}; Ctrl-C ends")
@@ -144,7 +144,7 @@ def watch(options):
 
 
 def _left(watched):
-    """Return the words for what a watch that has ended leaves to the next run."""
+    """Return the words for the work that a watch leaves to the next run."""
     if watched.is_left:
         return "a folder did not answer, the next run does the rest"
     count = watched.waiting

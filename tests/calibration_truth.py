@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
-from ccdflow.calibrate.masters import Master, image_of
+from ccdflow.calibrate.master_store import Master, image_of
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
 

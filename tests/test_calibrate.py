@@ -27,7 +27,7 @@ from calibration_truth import (
 from ccdflow.calibrate import bits
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
-from ccdflow.calibrate.masters import Master, image_of
+from ccdflow.calibrate.master_store import Master, image_of
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.frame.readout import Readout, median_rounding, median_variance

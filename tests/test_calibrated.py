@@ -16,13 +16,12 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, readouts
 from ccdproc import ImageFileCollection
 
-from ccdflow.calibrate import bits
+from ccdflow.calibrate import bits, master_store
 from ccdflow.calibrate import blocks as calibrated
-from ccdflow.calibrate import masters as master_files
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
-from ccdflow.calibrate.masters import MasterStore
+from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError
 from ccdflow.files import checksum, planes, whole
 
@@ -384,13 +383,13 @@ def test_by_hand_what_physics_forbids_is_one_line(tmp_path, capsys, words, dark,
 
 def test_threads_share_masters_and_make_the_same_bytes(night, tmp_path, monkeypatch):
     reads = []
-    real = master_files.read_master
+    real = master_store.read_master
 
     def counted(path, kind, **more):
         reads.append(kind)
         return real(path, kind, **more)
 
-    monkeypatch.setattr(master_files, "read_master", counted)
+    monkeypatch.setattr(master_store, "read_master", counted)
     store = MasterStore()
 
     def one(number):

@@ -13,7 +13,7 @@ from ccdflow.camera import facts, imagetypes, nights
 from ccdflow.camera.cameras import generic_camera, identify, refuse_reduced
 from ccdflow.camera.profiles import SCHEMA, load_camera, load_cameras
 from ccdflow.camera.reader import HeaderReader
-from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 from ccdflow.schemas import FOLDER

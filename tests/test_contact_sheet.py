@@ -10,9 +10,10 @@ import pytest
 from browser import AXE, act, needs_axe, needs_chromium
 
 from ccdflow.pages.biassections import noise_section
+from ccdflow.pages.contents import AmplifierFigures, ShownFrame
 from ccdflow.pages.framesections import aside_section, frames_section, provenance_section
 from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page
-from ccdflow.pages.pictures.small import read_shown, small_picture
+from ccdflow.pages.pictures.small_picture import read_shown, small_picture
 from ccdflow.pages.sheet import (
     Panel,
     Point,
@@ -21,7 +22,6 @@ from ccdflow.pages.sheet import (
     sheet_section,
     strip_section,
 )
-from ccdflow.pages.values import AmplifierFigures, ShownFrame
 
 KINDS = ("bias", "flat", "science")
 ODD = "a <b>&\"' {{x}}.fits"

@@ -9,7 +9,7 @@ from ccdflow.camera import profiles
 from ccdflow.files import headertext
 from ccdflow.frame import reduction
 from ccdflow.kinds.kind import Kind
-from ccdflow.run.rawframes import header_store as headers
+from ccdflow.run.rawframes import header_store
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
@@ -41,7 +41,7 @@ def test_names_in_the_recipes_are_those_of_the_code():
     assert callable(profiles.load_camera)
     for owner, name in (
         (reduction, "PIXELS"), (reduction, "HEADER"), (Kind, "version"), (Kind, "header"),
-        (headers, "READING"),
+        (header_store, "READING"),
     ):  # fmt: skip
         assert isinstance(getattr(owner, name), int)
         assert re.search(rf"`(\w+\.)?{name}`", TEXT), name

@@ -1,21 +1,139 @@
-"""The examples in docstrings give what they say they give."""
+"""Docstrings have the sections that a caller needs, and their examples give what they say."""
 
+import ast
+import builtins
 import doctest
 import importlib
-from pathlib import Path
+import re
 
 import pytest
+from library_trees import ROOT, modules
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
-MODULES = [
+SCRIPTS = ROOT / "scripts"
+WITH_EXAMPLES = [
     ".".join(path.relative_to(SCRIPTS).with_suffix("").parts)
-    for path in sorted((SCRIPTS / "ccdflow").rglob("*.py"))
-    if ">>>" in path.read_text("utf-8")
+    for path, text, _ in modules()
+    if ">>>" in text and "ccdflow" in path.parts
 ]
+CLASSES = {
+    node.name: node
+    for _, _, tree in modules()
+    for node in ast.walk(tree)
+    if isinstance(node, ast.ClassDef)
+}
+ERRORS = {"UserError", "FrameError", "ValueError"}
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples_give_what_they_say(name, capsys):
     failed, tried = doctest.testmod(importlib.import_module(name))
     assert failed == 0, capsys.readouterr().out
     assert tried > 0, f"the >>> of {name} are in no docstring"
+
+
+def documented(body, holder=None):
+    """Yield (class or None, function) of the public functions and methods of a body."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield holder, node
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from documented(node.body, node)
+
+
+def public():
+    """Return [(place, function, docstring, whether a base class documents it)]."""
+    return [
+        (
+            f"{path.relative_to(SCRIPTS)}: {node.name}",
+            node,
+            ast.get_docstring(node) or "",
+            holder is not None and is_inherited(holder, node.name),
+        )
+        for path, _, tree in modules()
+        for holder, node in documented(tree.body)
+    ]
+
+
+def is_inherited(holder, name):
+    """Tell whether a base class, or its base, has a method of this name."""
+    for base in holder.bases:
+        known = getattr(base, "attr", getattr(base, "id", ""))
+        found = CLASSES.get(known)
+        if found is None:
+            if hasattr(getattr(builtins, known, None), name):
+                return True
+        elif is_inherited(found, name) or any(
+            isinstance(node, ast.FunctionDef) and node.name == name for node in found.body
+        ):
+            return True
+    return False
+
+
+def parameters(node):
+    """Return the parameters of a function that a caller gives."""
+    a = node.args
+    given = [*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg))]
+    return [arg.arg for arg in given if arg.arg not in ("self", "cls")]
+
+
+def raised(node):
+    """Return the names of the errors for a caller that a function itself raises."""
+    found, left = set(), list(node.body)
+    while left:
+        each = left.pop()
+        if isinstance(each, ast.Raise) and isinstance(each.exc, ast.Call):
+            found.add(getattr(each.exc.func, "attr", getattr(each.exc.func, "id", "")))
+        if not isinstance(each, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+            left += ast.iter_child_nodes(each)
+    return found & ERRORS
+
+
+def has_section(text, name):
+    return re.search(rf"^(?:Other )?{name}\n-+$", text, re.MULTILINE) is not None
+
+
+def test_two_parameters_or_more_are_described():
+    lacking = [
+        place
+        for place, node, text, is_known in public()
+        if len(parameters(node)) > 1 and not is_known and not has_section(text, "Parameters")
+    ]
+    assert lacking == []
+
+
+def test_described_parameters_are_those_of_the_function():
+    wrong = []
+    for place, node, text, _ in public():
+        section = re.search(r"^Parameters\n-+\n(.*?)(?=\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
+        if section is None:
+            continue
+        lines = re.findall(r"^(\S[^:\n]*?)(?: :.*)?$", section[1], re.MULTILINE)
+        names = [name.strip("* ") for line in lines for name in line.split(",")]
+        wrong += [(place, name) for name in names if name not in parameters(node)]
+    assert wrong == []
+
+
+def test_errors_for_the_caller_are_named():
+    lacking = [
+        (place, sorted(found))
+        for place, node, text, _ in public()
+        if (found := raised(node)) and not has_section(text, "Raises")
+    ]
+    assert lacking == []
+
+
+def test_no_docstring_and_no_comment_begins_with_what():
+    """The noun instead: "The rows of a night", not "What a night has"."""
+    found = []
+    for path, text, tree in modules():
+        nodes = [tree, *ast.walk(tree)]
+        found += [
+            f"{path.name}: {line}"
+            for node in nodes
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and (line := (ast.get_docstring(node) or "").partition("\n")[0]).startswith("What ")
+        ]
+        found += [
+            f"{path.name}: {line}" for line in re.findall(r"^ *#:? What .*", text, re.MULTILINE)
+        ]
+    assert found == []

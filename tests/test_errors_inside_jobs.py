@@ -11,8 +11,8 @@ import pytest
 from test_errors_of_jobs import ERRORS, after, archive, go  # noqa: F401
 
 from ccdflow import kinds as kinds_module
-from ccdflow.calibrate import masters
-from ccdflow.combine import members, reading
+from ccdflow.calibrate import master_store
+from ccdflow.combine import member_reader, members
 from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import planes, rawfile, rowio, whole
 from ccdflow.kinds.measuring import pixel_tables
@@ -23,10 +23,10 @@ PLACES = {
     "read a raw frame": (rawfile, "open_raw"),
     "read its rows": (rowio.RowStream, "blocks"),
     "read headers of members": (members, "read_hdus"),
-    "find pixels of members": (reading, "locate"),
+    "find pixels of members": (member_reader, "locate"),
     "read headers of products": (planes, "read_units"),
     "read rows of products": (planes, "read_rows"),
-    "read a master": (masters.MasterStore, "get"),
+    "read a master": (master_store.MasterStore, "get"),
     "read a night's bad pixels": (pixel_tables, "read_seen"),
     "begin to write": (whole.Part, "__enter__"),
     "write": (whole.Part, "write"),

@@ -10,8 +10,8 @@ from astropy.io import fits
 from ccdflow import simulate
 from ccdflow.camera.profiles import load_camera
 from ccdflow.errors import UserError
-from ccdflow.simulate import charge, cosmics
-from ccdflow.simulate.sky import add_star
+from ccdflow.simulate import charge, tracks
+from ccdflow.simulate.scene import add_star
 
 SHAPE = (101, 103)
 START = datetime(2024, 3, 1, 20)
@@ -439,7 +439,7 @@ def test_cosmic_rays_are_tracks():
 
 def test_cosmic_rays_may_be_given():
     image = np.zeros((4, 4))
-    cosmics.add_pixels(image, np.array([[1, 2, 30.0], [1, 2, 5.0]]))
+    tracks.add_pixels(image, np.array([[1, 2, 30.0], [1, 2, 5.0]]))
     assert image[1, 2] == image.sum() == 35
 
 

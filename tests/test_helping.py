@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_chain_of_masters import run, take
 
-from ccdflow.calibrate.helping import Effect, effects
-from ccdflow.kinds.calibrating import helping
+from ccdflow.calibrate.master_effects import Effect, effects
+from ccdflow.kinds.calibrating import master_help
 from ccdflow.kinds.science import SCIENCE as KIND
 from ccdflow.run.context import Planning
 
@@ -93,7 +93,7 @@ def one(kind, product, values):
 
 def test_a_master_that_does_harm_in_its_frames_is_named():
     worse = one("flat", "flat_B", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
-    lines = helping.lines([worse, worse])
+    lines = master_help.lines([worse, worse])
     assert lines == [
         "flat does harm: flat_B: noise 10.5 e- a pixel with it and 10 without, structure 1.4 and"
         " 1.4; 2 frames; more of its frames would help"
@@ -101,8 +101,8 @@ def test_a_master_that_does_harm_in_its_frames_is_named():
     better = one("flat", "flat_V", [110.0, 100.0, 2.0, 40.0, 1.0, 0.1])
     unsure = one("bias", "bias", [110.0, 100.0, 2.0, 2.0, 5.0, 0.1])
     dark = one("dark", "dark", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
-    assert helping.lines([better, unsure, dark]) == []
-    verdicts = [each.verdict for each in helping.helps_of([better, unsure, dark, worse])]
+    assert master_help.lines([better, unsure, dark]) == []
+    verdicts = [each.verdict for each in master_help.helps_of([better, unsure, dark, worse])]
     assert verdicts == ["no difference", "does harm", "does harm", "helps, though it adds noise"]
 
 
@@ -121,6 +121,6 @@ def test_the_page_has_what_each_master_did_to_the_frames(tmp_path):
 
 def test_a_glow_in_a_few_boxes_that_goes_is_a_help():
     effect = Effect(1160.0, 1143.0, 6.35, 12321.0, 10.0, 4500.0)
-    assert helping.Help("dark", "d", 2, effect, "electron").verdict == "helps"
+    assert master_help.Help("dark", "d", 2, effect, "electron").verdict == "helps"
     small = Effect(1160.0, 1143.0, 6.35, 500.0, 10.0, 4500.0)
-    assert helping.Help("dark", "d", 2, small, "electron").verdict == "no difference"
+    assert master_help.Help("dark", "d", 2, small, "electron").verdict == "no difference"

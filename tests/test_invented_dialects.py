@@ -5,11 +5,11 @@ import pytest
 from astropy.io import fits
 from small_frames import run_jobs
 
-from ccdflow.calibrate.masters import read_master
+from ccdflow.calibrate.master_store import read_master
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.facts import default_cards, describe
 from ccdflow.camera.geometry import Cards, card_number
-from ccdflow.combine.measuring import _box_medians
+from ccdflow.combine.member_noise import _box_medians
 from ccdflow.errors import FrameError
 
 CARDS = Cards(**{name: default_cards()[name] for name in ("gain", "read_noise", "saturation")})

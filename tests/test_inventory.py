@@ -13,8 +13,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import rawfile
 from ccdflow.kinds import frame as frame_kind
 from ccdflow.run import session
-from ccdflow.run.rawframes import header_store as headers
-from ccdflow.run.rawframes import inventory, rawfolder, rawnames
+from ccdflow.run.rawframes import header_store, inventory, rawfolder, rawnames
 from ccdflow.run.rawframes import inventory_table as table
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
@@ -66,7 +65,7 @@ def test_each_file_is_read_once(box):
 def test_rows_are_kept_from_run_to_run(box, tmp_path):
     store = HeaderStore()
     update(box, store)
-    headers.save(tmp_path, store)
+    header_store.save(tmp_path, store)
     loaded = load_store(tmp_path)
     assert loaded == store
     assert [row.facts for row in loaded.rows.values()] == [r.facts for r in store.rows.values()]
@@ -76,7 +75,7 @@ def test_rows_are_kept_from_run_to_run(box, tmp_path):
 def test_files_are_written_when_they_change(box, tmp_path):
     store = HeaderStore()
     update(box, store)
-    headers.save(tmp_path, store)
+    header_store.save(tmp_path, store)
     names = ["inventory.csv", ".ccdflow/headers.json"]
 
     def times():
@@ -85,11 +84,11 @@ def test_files_are_written_when_they_change(box, tmp_path):
     before = times()
     store = load_store(tmp_path)
     update(box, store)
-    headers.save(tmp_path, store)
+    header_store.save(tmp_path, store)
     assert times() == before
     text = (tmp_path / names[0]).read_text()
     (tmp_path / names[0]).write_text(text.replace("alpha", "gamma"))
-    headers.save(tmp_path, load_store(tmp_path))
+    header_store.save(tmp_path, load_store(tmp_path))
     assert (tmp_path / names[0]).read_text() == text
 
 

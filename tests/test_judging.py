@@ -9,7 +9,7 @@ import pytest
 from small_frames import LFC_LIKE, amplifier, bias_cards, geometry, run_jobs, write_raw
 
 from ccdflow.camera.profiles import load_cameras
-from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.stack import CombineRecipe, combine_arrays
 from ccdflow.detector.warnings import expected_clipping, remarks
 from ccdflow.frame import judging, reduction

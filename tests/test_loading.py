@@ -10,7 +10,7 @@ import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 sys.setswitchinterval(1e-6)
 from ccdflow.kinds.writing import drawing_module
-names = ["frames", "coverage", "calibrated", "ageing"] * 3
+names = ["before_after", "coverage_picture", "image_rows", "ageing_picture"] * 3
 ready = threading.Barrier(len(names))
 def load(name):
     ready.wait()

@@ -25,11 +25,11 @@ from master_truth import (
     write,
 )
 
-from ccdflow.combine import header, tiles
+from ccdflow.combine import combined_header, tiles
 from ccdflow.combine.darks import combine_biases, combine_darks
 from ccdflow.combine.flats import amplifier_ratios, combine_flats, flat_levels, normalised
-from ccdflow.combine.masters import SubtractedMaster, dark_factors
 from ccdflow.combine.stack import CombineRecipe, Member, Subtracted, combine
+from ccdflow.combine.subtracted_masters import SubtractedMaster, dark_factors
 from ccdflow.detector.dark_figures import hot_mask
 from ccdflow.detector.frame_figures import Estimate
 from ccdflow.detector.split import half_split
@@ -639,8 +639,8 @@ def test_cards_tell_the_shared_noise_and_the_model(tmp_path):
     bias = master(t.bias, uncertainty=3.0)
     dark = combine_darks(write(tmp_path, darks(t, 3)), bias=bias, amplifiers=amplifiers())
     cards = CardList()
-    header.say_of_noise(cards, dark)
-    header.say_of_dark(
+    combined_header.write_noise_cards(cards, dark)
+    combined_header.write_dark_cards(
         cards, seconds=300.0, rates=[Estimate(0.02, 0.001)] * 2, hot=17, hot_limit=5.0
     )
     found = values(cards)
@@ -654,7 +654,7 @@ def test_cards_tell_the_shared_noise_and_the_model(tmp_path):
 
 def test_cards_tell_what_a_flat_caps():
     cards = CardList()
-    header.say_of_flat(
+    combined_header.write_flat_cards(
         cards,
         levels=[10_000.0, 20_000.0, 40_000.0],
         signal_to_noise=250.0,
@@ -665,6 +665,8 @@ def test_cards_tell_what_a_flat_caps():
     assert (found["FLATSN"], found["FLATRMS"]) == (250, 0.004)
     assert (found["FLATR01"], found["FLATR02"]) == (1.2, 0.9)
     one = CardList()
-    header.say_of_flat(one, levels=[1.0], signal_to_noise=float("nan"), ratios={"A": 1.0})
+    combined_header.write_flat_cards(
+        one, levels=[1.0], signal_to_noise=float("nan"), ratios={"A": 1.0}
+    )
     assert "FLATSN" not in values(one)
     assert "FLATR01" not in values(one)

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.rule import (
     BIAS,
     DARK,
@@ -107,7 +107,7 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
     # The cooler failed: the sensor is far from the set point that the header still claims.
     failed = frame(set_temperature=-20.0, temperature=-5.0)
     assert best(DARK, [cold], frame=failed) is None
-    assert matching.temperatures_apart(cold.about, failed) == pytest.approx(-14.2)
+    assert rule.temperatures_apart(cold.about, failed) == pytest.approx(-14.2)
 
 
 def test_a_short_exposure_needs_no_dark():

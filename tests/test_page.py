@@ -14,6 +14,7 @@ from PIL import Image
 from ccdflow.errors import UserError
 from ccdflow.pages import words
 from ccdflow.pages.biassections import combined_section, noise_section, trend_section
+from ccdflow.pages.contents import AmplifierFigures, CombinedBias, LeftOutBias, Picture, ShownFrame
 from ccdflow.pages.framesections import (
     aside_section,
     frames_section,
@@ -22,7 +23,6 @@ from ccdflow.pages.framesections import (
 )
 from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page
 from ccdflow.pages.rendering import visible
-from ccdflow.pages.values import AmplifierFigures, CombinedBias, LeftOutBias, Picture, ShownFrame
 from ccdflow.pages.words import figure
 
 ODD = "a <b>&\"' {{x}}\n\t\udcff;é名.fits.gz"

@@ -10,14 +10,12 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ccdflow.errors import UserError
-from ccdflow.pages.pictures import combined as combinedpicture
-from ccdflow.pages.pictures import frames as pictures
-from ccdflow.pages.pictures import style
-from ccdflow.pages.pictures import trends as trendpicture
-from ccdflow.pages.pictures.bias import AmplifierNight, night_quality_picture
-from ccdflow.pages.pictures.combined import CombinedPanels, combined_bias_picture
-from ccdflow.pages.pictures.frames import FramePanels, OverscanStrip, overview
-from ccdflow.pages.pictures.trends import TrendPoint, trend_picture
+from ccdflow.pages.pictures import before_after, combined_picture, style
+from ccdflow.pages.pictures import trend_picture as trendpicture
+from ccdflow.pages.pictures.before_after import FramePanels, OverscanStrip, overview
+from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
+from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
+from ccdflow.pages.pictures.trend_picture import TrendPoint, trend_picture
 
 NY, NX, DATA = 240, 100, 68
 LEVEL, NOISE = 1140.0, 6.0
@@ -176,9 +174,9 @@ def test_the_used_overscan_is_marked_and_nothing_where_none_was_used():
 
 
 def test_the_headers_section_is_marked_only_where_another_was_used():
-    assert count(overview([frame()]), pictures.CLAIMED) > 200
+    assert count(overview([frame()]), before_after.CLAIMED) > 200
     same = frame(header_biassec="[76:100,1:240]", header_region=(0, NY, 75, NX))
-    assert count(overview([same]), pictures.CLAIMED) == 0
+    assert count(overview([same]), before_after.CLAIMED) == 0
 
 
 @pytest.mark.parametrize(
@@ -248,7 +246,7 @@ def test_a_picture_takes_its_frames_one_by_one():
 
 
 def test_more_frames_than_can_be_drawn_are_not_drawn(monkeypatch):
-    monkeypatch.setattr(pictures, "MOST_FRAMES", 2)
+    monkeypatch.setattr(before_after, "MOST_FRAMES", 2)
     two, three = overview([frame()] * 2), overview([frame()] * 3)
     assert two != three  # the third says that there were three
     assert abs(pixels(two).shape[0] - pixels(three).shape[0]) < 40
@@ -274,7 +272,7 @@ def test_nothing_to_draw_is_said():
 
 
 def test_the_combined_bias_says_its_noise_and_the_prediction():
-    said = combinedpicture._combined_sentence(combined(rejected=0.00012, recipe="average"))
+    said = combined_picture._combined_sentence(combined(rejected=0.00012, recipe="average"))
     assert "6 biases combined (average)" in said
     assert "noise of a pixel 2.00 adu, predicted from the read noise 1.90 adu" in said
     assert "0.012 % of the values rejected" in said
@@ -285,7 +283,7 @@ def test_bins_hold_as_many_possible_values_as_their_neighbours(step):
     """Means of ten whole numbers: bins of other widths would make a comb of a smooth curve."""
     values = np.arange(-60, 61) * step
     clipped = np.arange(-60, 61) * step * 10 / 9
-    edges = combinedpicture._edges(np.concatenate([np.repeat(values, 20), clipped]), 0.02, 5.4)
+    edges = combined_picture._edges(np.concatenate([np.repeat(values, 20), clipped]), 0.02, 5.4)
     counts, _ = np.histogram(values, edges)
     inside = counts[np.abs((edges[1:] + edges[:-1]) / 2) < min(5.4, values[-1]) - 0.5 - step]
     assert len(set(inside)) == 1
@@ -294,7 +292,7 @@ def test_bins_hold_as_many_possible_values_as_their_neighbours(step):
 
 def test_bins_of_values_without_a_step_are_sixty():
     values = np.random.default_rng(1).normal(0, 0.9, 20_000)
-    edges = combinedpicture._edges(values, 0.0, 5.4)
+    edges = combined_picture._edges(values, 0.0, 5.4)
     np.testing.assert_allclose(edges, np.linspace(-5.4, 5.4, 61), atol=1e-9)
 
 

@@ -9,8 +9,7 @@ from test_inventory import reading as settings_of
 from workflow.sandbox import MEDIUM, SMALL, Sandbox
 
 from ccdflow.files import cards, promised, rawfile
-from ccdflow.run.rawframes import header_store as headers
-from ccdflow.run.rawframes import inventory, reading
+from ccdflow.run.rawframes import header_reading, header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
 
@@ -34,8 +33,8 @@ def rows(box, **more):
 
 def test_several_processes_read_the_same_rows(box, monkeypatch):
     alone = rows(box)
-    monkeypatch.setattr(reading, "FRAMES_A_PROCESS", 10)
-    monkeypatch.setattr(reading, "_CHUNK", 3)
+    monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
+    monkeypatch.setattr(header_reading, "_CHUNK", 3)
     counts = []
     with monkeypatch.context() as patch:
         # This process reads none of them.
@@ -51,9 +50,9 @@ def test_several_processes_read_the_same_rows(box, monkeypatch):
 
 def test_a_process_that_dies_costs_no_row(box, monkeypatch):
     alone = rows(box)
-    monkeypatch.setattr(reading, "FRAMES_A_PROCESS", 10)
-    monkeypatch.setattr(reading, "_CHUNK", 3)
-    ask, asked = reading._ask, []
+    monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
+    monkeypatch.setattr(header_reading, "_CHUNK", 3)
+    ask, asked = header_reading._ask, []
 
     def kill(process, chunk):
         asked.append(chunk)
@@ -62,7 +61,7 @@ def test_a_process_that_dies_costs_no_row(box, monkeypatch):
             process.wait()
         return ask(process, chunk)
 
-    monkeypatch.setattr(reading, "_ask", kill)
+    monkeypatch.setattr(header_reading, "_ask", kill)
     together = rows(box, cores=2)
     assert len(asked) == 14
     assert {f: r.as_dict() for f, r in together.rows.items()} == {
@@ -108,7 +107,7 @@ def test_the_checksum_of_a_young_file_is_kept_on_the_disk(box):
     packed = store.rows["n0/00.fits.gz"].packed
     assert packed == f"{rawfile.isal_zlib.crc32((box.raw / 'n0/00.fits.gz').read_bytes()):08x}"
     box.results.mkdir(exist_ok=True)
-    headers.save(box.results, store)
+    header_store.save(box.results, store)
     again = load_store(box.results).rows["n0/00.fits.gz"]
     assert again == store.rows["n0/00.fits.gz"]
     assert dataclasses.replace(again, packed="") != again

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from small_frames import amplifier, geometry, region
 
 from ccdflow import maskbits
-from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.errors import FrameError
 from ccdflow.frame import overscan, reduction
 

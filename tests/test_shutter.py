@@ -9,7 +9,7 @@ from astropy.io import fits
 from small_frames import begin, run_jobs
 
 from ccdflow import simulate
-from ccdflow.detector import shutter
+from ccdflow.detector import dead_time
 from ccdflow.kinds import CHAIN
 from ccdflow.verify.accounts import CannotRemake, account_of_calibrated
 
@@ -29,17 +29,17 @@ def series_of(detector, times, *, seed, lamp=0.0005, rate=12_000.0):
         light = simulate.Sky(rate * (1 + lamp * rng.normal()))
         taken = simulate.expose(detector, "flat", t, rng=rng, filter="g", sky=light)
         values.append(np.where(good, taken.electrons - taken.dark - taken.glow, np.nan))
-    sums, count = shutter.cell_sums(np.array(values), slice(0, detector.shape[0]), detector.shape)
+    sums, count = dead_time.cell_sums(np.array(values), slice(0, detector.shape[0]), detector.shape)
     means = sums / count
-    return shutter.FlatSeries(np.array(times), [means], [means / count], [count])
+    return dead_time.FlatSeries(np.array(times), [means], [means / count], [count])
 
 
 def true_cells(detector, band="g"):
     """Return the dead time that the cells of a flat have less its mean, and the mean."""
     lit = np.where(detector.defects() == 0, detector.response(band), np.nan)
     whole = slice(0, detector.shape[0])
-    light, _ = shutter.cell_sums(lit[None], whole, detector.shape)
-    lost, _ = shutter.cell_sums((lit * detector.dead_time)[None], whole, detector.shape)
+    light, _ = dead_time.cell_sums(lit[None], whole, detector.shape)
+    lost, _ = dead_time.cell_sums((lit * detector.dead_time)[None], whole, detector.shape)
     mean = lost.sum() / light.sum()
     return lost[0] / light[0] - mean, mean
 
@@ -51,7 +51,7 @@ def test_the_injected_dead_time_returns_within_its_error():
     pulls, means, sizes = [], [], []
     for seed in range(12):
         detector = simulate.draw_detector((101, 103), seed=seed, shutter=0.02)
-        found = shutter.measure_dead_time([series_of(detector, TIMES, seed=seed)])
+        found = dead_time.measure_dead_time([series_of(detector, TIMES, seed=seed)])
         truth, mean = true_cells(detector)
         pulls.append((found.excess[0] - truth) / found.error[0])
         means.append((found.mean - mean) / found.mean_error)
@@ -65,7 +65,7 @@ def test_the_injected_dead_time_returns_within_its_error():
 
 def test_a_lamp_that_drifts_changes_no_map_and_tells_no_mean():
     detector = simulate.draw_detector((101, 103), seed=3, shutter=0.02)
-    wild = shutter.measure_dead_time([series_of(detector, TIMES, seed=5, lamp=0.1)])
+    wild = dead_time.measure_dead_time([series_of(detector, TIMES, seed=5, lamp=0.1)])
     truth, _ = true_cells(detector)
     pulls = (wild.excess[0] - truth) / wild.error[0]
     assert pulls.std() < 1.4
@@ -76,7 +76,7 @@ def test_filters_tell_of_one_shutter_together():
     detector = simulate.draw_detector((101, 103), seed=3, shutter=0.02)
     one = series_of(detector, TIMES, seed=5)
     two = series_of(detector, TIMES, seed=6)
-    alone, both = (shutter.measure_dead_time(each) for each in ([one], [one, two]))
+    alone, both = (dead_time.measure_dead_time(each) for each in ([one], [one, two]))
     ratio = both.error[0] / alone.error[0]
     assert np.median(ratio) == pytest.approx(2**-0.5, rel=0.1)
 
@@ -84,8 +84,8 @@ def test_filters_tell_of_one_shutter_together():
 def test_the_scatter_of_the_flats_decides_on_errors_not_the_gain_assumed():
     detector = simulate.draw_detector((101, 103), seed=3, shutter=0.02)
     one = series_of(detector, TIMES, seed=5)
-    wrong = shutter.FlatSeries(one.seconds, one.means, [4 * one.variances[0]], one.counts)
-    right, other = (shutter.measure_dead_time([each]) for each in (one, wrong))
+    wrong = dead_time.FlatSeries(one.seconds, one.means, [4 * one.variances[0]], one.counts)
+    right, other = (dead_time.measure_dead_time([each]) for each in (one, wrong))
     np.testing.assert_allclose(other.error[0], right.error[0], rtol=1e-9)
     assert other.chi2 == pytest.approx(right.chi2 / 4)
 
@@ -94,29 +94,29 @@ def test_what_a_map_does_to_pixels_is_what_the_shutter_did():
     """A parabola on cells, back on pixels; and the factor, worked out by hand for two exposures."""
     y, x = np.indices((101, 103))
     dead = 0.02 * ((y - 50) ** 2 + (x - 51) ** 2) / 5101
-    cells = shutter.cell_sums(dead[None], slice(0, 101), (101, 103))
+    cells = dead_time.cell_sums(dead[None], slice(0, 101), (101, 103))
     mean = dead.mean()
     excess = cells[0][0] / cells[1] - mean
-    back = shutter.plane(excess, (101, 103)) + mean
+    back = dead_time.plane(excess, (101, 103)) + mean
     assert np.abs(back - dead).max() < 1e-3
     error = np.full(excess.shape, 1e-4)
-    factor, variance = shutter.correction(excess, error, mean, 0.5, [1.0, 4.0], (101, 103))
+    factor, variance = dead_time.correction(excess, error, mean, 0.5, [1.0, 4.0], (101, 103))
     flat = ((1 - back) / (1 - mean) + (4 - back) / (4 - mean)) / 2
     np.testing.assert_allclose(factor, flat / ((0.5 - back) / 0.5), rtol=1e-6)
     slope = 1 / (0.5 - mean) - (1 / (1 - mean) + 1 / (4 - mean)) / 2
     np.testing.assert_allclose(variance, (1e-4 * slope) ** 2, rtol=1e-5)
     # Without the mean, the frame keeps its own.
-    factor, _ = shutter.correction(excess, error, np.nan, 0.5, [4.0], (101, 103))
+    factor, _ = dead_time.correction(excess, error, np.nan, 0.5, [4.0], (101, 103))
     np.testing.assert_allclose(
         factor, (1 - (back - mean) / 4) / (1 - (back - mean) / 0.5), rtol=1e-6
     )
     with pytest.raises(ValueError, match="no longer than the dead time"):
-        shutter.correction(excess, error, mean, 0.01, [4.0], (101, 103))
+        dead_time.correction(excess, error, mean, 0.01, [4.0], (101, 103))
 
 
 def test_a_cell_without_good_pixels_takes_its_neighbours():
     cells = np.array([[1.0, np.nan, 1.0], [1.0, 1.0, 1.0]])
-    assert (shutter.plane(cells, (32, 48)) == 1).all()
+    assert (dead_time.plane(cells, (32, 48)) == 1).all()
 
 
 # -- the workflow ----------------------------------------------------------------------------------

@@ -402,7 +402,7 @@ def test_an_unfinished_simulation_has_no_truth_and_is_finished_by_the_next_call(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ccdflow.simulate.nights._write_frames", interrupted)
+        patch.setattr("ccdflow.simulate.guide_nights._write_frames", interrupted)
         with pytest.raises(KeyboardInterrupt):
             simulate.simulate_night(tmp_path, scale=SCALE)
     with pytest.raises(UserError, match="no finished simulation here"):

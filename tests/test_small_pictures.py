@@ -18,7 +18,7 @@ from small_frames import biases, run_jobs, write_raw
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.frame.small import ROWS, SIDE, SmallImage, small_image, step_of
-from ccdflow.pages.pictures.small import read_shown, small_picture
+from ccdflow.pages.pictures.small_picture import read_shown, small_picture
 from ccdflow.pages.sheet import Panel, Point, Tile, TimePanels, sheet_section, strip_section
 from ccdflow.run import last_run
 

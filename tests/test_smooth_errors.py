@@ -6,12 +6,12 @@ from astropy.io import fits
 
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
-from ccdflow.calibrate.masters import Master, image_of
+from ccdflow.calibrate.master_store import Master, image_of
 from ccdflow.camera.sections import Region
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.measuring import expected_light
+from ccdflow.combine.member_noise import expected_light
+from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
-from ccdflow.combine.reading import locate
 from ccdflow.frame.readout import Readout
 
 SHAPE = (260, 300)

@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
-from ccdflow.combine import reading, tiles
+from ccdflow.combine import member_reader, tiles
 from ccdflow.combine.clipping import estimate, kept_by
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.stack import (
@@ -258,14 +258,14 @@ def test_every_byte_is_read_once(write, monkeypatch):
     stack = noise(6, (40, 50))
     members = write(stack)
     read = []
-    real = reading.os.preadv
+    real = member_reader.os.preadv
 
     def counting(descriptor, buffers, position):
         got = real(descriptor, buffers, position)
         read.append((descriptor, position, got))
         return got
 
-    monkeypatch.setattr(reading.os, "preadv", counting)
+    monkeypatch.setattr(member_reader.os, "preadv", counting)
     monkeypatch.setattr(tiles, "TILE_BYTES", 5000)
     combine(members)
     assert len(read) > 6
@@ -308,7 +308,7 @@ def test_members_in_float64_and_a_named_extension(tmp_path):
 def test_more_members_than_open_files_are_allowed(write, monkeypatch):
     stack = noise(7)
     members = write(stack)
-    monkeypatch.setattr(reading, "OPEN_FILES", 3)
+    monkeypatch.setattr(member_reader, "OPEN_FILES", 3)
     assert combine(members).image.tobytes() == combine_arrays(stack).image.tobytes()
 
 

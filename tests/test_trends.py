@@ -14,7 +14,7 @@ from nights_with_step import PROFILE, night, write_archive, write_night
 from small_frames import begin, run_jobs
 
 from ccdflow import settings as settings_module
-from ccdflow.detector.trends import FEWEST, TRENDS, find_steps
+from ccdflow.detector.trend_steps import FEWEST, TRENDS, find_steps
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.measuring.trend_series import FigureSeries, series_of

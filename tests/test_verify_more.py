@@ -13,7 +13,7 @@ from test_verify_chain import MADE, one
 
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.verify import detector, sourced, verdicts, which
+from ccdflow.verify import detector_products, sourced, verdicts, which
 
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|COMMENT|HISTORY|"
@@ -145,7 +145,7 @@ def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
                     {"FLATOWN0": weak.own} if has_weak else {},
                 )
             )  # fmt: skip
-        own = detector.history(rows, 0, shape, share)
+        own = detector_products.history(rows, 0, shape, share)
         made = combine_nights(seen, share=share)
         jointly += len(made.index) - len(
             combine_nights([replace(s, weak=None) for s in seen]).index

@@ -234,7 +234,7 @@ def test_a_product_of_another_results_folder_differs(copy):
 
 
 def said(folders, **how):
-    text, status = command.said_of(*folders, noted=noted(folders[1]), **how)
+    text, status = command.report(*folders, noted=noted(folders[1]), **how)
     return text.splitlines(), status
 
 

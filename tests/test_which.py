@@ -19,7 +19,7 @@ from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import what_if
 from ccdflow.kinds.planning import coverage, plan_words, planned
 from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
-from ccdflow.kinds.sections import ageing
+from ccdflow.kinds.sections import master_ageing
 from ccdflow.run import session
 from ccdflow.run.context import Planning
 
@@ -127,7 +127,7 @@ def test_the_masters_of_efosc2(tmp_path):
 
 def test_the_paragraph_of_the_guides_night(guide, tmp_path):
     context = look(guide, tmp_path / "none")
-    lines = [" ".join(line.split()) for line in ASSOCIATIONS.foretold(context)]
+    lines = [" ".join(line.split()) for line in ASSOCIATIONS.dry_run_lines(context)]
     assert lines[:3] == [
         "night 2016-01-15 lfc 128x258 1x1 g1.1",
         "2 science g' 300.1 s, i' 300 s",
@@ -157,7 +157,7 @@ def test_many_nights_have_a_paragraph_for_the_last_ones_and_counts(tmp_path):
         chain = take(tmp_path, evening=datetime(2024, 3, day, 17), folder=f"n{day}", seed=day)
     running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
     running.lock.close()
-    lines = ASSOCIATIONS.foretold(Planning.of(running.context))
+    lines = ASSOCIATIONS.dry_run_lines(Planning.of(running.context))
     assert lines[0] == ("plan of 3 earlier nights, from 2024-03-01: 9 frames, 9 of grade A")
     assert [line for line in lines if line.startswith("night ")] == [
         f"night 2024-03-0{day}  simcam 103x101 1x1" for day in (4, 5, 6)
@@ -454,7 +454,7 @@ def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profil
     section = SCIENCE_KIND.overview(done.context)
     assert {row[0].split()[0] for row in section.rows} == {"bias", "dark", "flat"}
     assert {row[1][:9] for row in section.rows} == {"1 to 10 d"}
-    for series in ageing.series_of(done.context):
+    for series in master_ageing.series_of(done.context):
         slope, error = ageing_of(series.pairs)
         assert len(series.pairs) == 10
         assert abs(slope) < 4 * error

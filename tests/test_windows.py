@@ -106,11 +106,11 @@ def test_a_window_is_calibrated_with_the_masters_of_the_whole_chip(night):
 def test_table_plan_and_story_tell_of_the_cut(night):
     windowed(night, "science_g1.fits")
     results = night.parent / "results"
-    foretold = begin(night, results, {"simcam": PROFILE})
+    begun = begin(night, results, {"simcam": PROFILE})
     lines = [
-        " ".join(line.split()) for line in ASSOCIATIONS.foretold(Planning.of(foretold.context))
+        " ".join(line.split()) for line in ASSOCIATIONS.dry_run_lines(Planning.of(begun.context))
     ]
-    foretold.lock.close()
+    begun.lock.close()
     # A dark of the whole chip that is too short is so for the window as well.
     assert (
         lines.count(f"not used: dark 7 s at -100 C (3, {NIGHT}): would be scaled up 8.6 times") == 2

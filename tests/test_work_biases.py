@@ -18,8 +18,7 @@ from astropy.stats import mad_std
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
-from ccdflow.combine import header as combined_header
-from ccdflow.combine import stack
+from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import choosing, frame_figures
 from ccdflow.errors import FrameError
@@ -587,7 +586,7 @@ def test_every_member_has_its_card(count):
     cards = CardList()
     files = [f"night/b{number}.fits" for number in range(count)]
     out = choosing.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
-    combined_header.say_of_group(
+    combined_header.write_group_cards(
         cards, key="k", recipe=stack.CombineRecipe(), members=files,
         dates=[""] * count, left_out=[("ä.fits", out)],
     )  # fmt: skip

@@ -9,10 +9,10 @@ import pytest
 from small_frames import bias_cards, biases, run_jobs, write_raw
 from workflow.stand_ins import stand_in, use_stand_ins
 
-from ccdflow.kinds import frame_pictures as picture
+from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.sections import figures
-from ccdflow.pages.pictures import trends as trendpicture
+from ccdflow.pages.pictures import trend_picture as trendpicture
 from ccdflow.run.context import Context
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.inventory_table import read_table
@@ -135,7 +135,7 @@ def test_what_a_picture_of_a_frame_shows(tmp_path):
     cards = bias_cards(0, BIASSEC="[65:72,1:40]")
     write_raw(tmp_path / "raw/b0.fits.gz", (None, cards), (frame, {"EXTNAME": "CHIP"}))
     run = made(tmp_path, profile)
-    panels = picture.frame_panels(run.context, run.context.store.rows["b0.fits.gz"])
+    panels = frame_pictures.frame_panels(run.context, run.context.store.rows["b0.fits.gz"])
     np.testing.assert_array_equal(panels.raw, frame)
     level = np.median(frame[:, 66:], axis=1)[:, None]
     np.testing.assert_array_equal(panels.reduced[:, :64], (frame[:, :64] - level).astype("f4"))

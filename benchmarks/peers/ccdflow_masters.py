@@ -18,9 +18,9 @@ from astropy.io import fits
 
 from ccdflow.combine.darks import combine_biases, combine_darks
 from ccdflow.combine.flats import combine_flats
-from ccdflow.combine.masters import SubtractedMaster
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import locate
+from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.files import whole
 from ccdflow.files.hdus import array_hdu
 from ccdflow.files.headertext import CardList

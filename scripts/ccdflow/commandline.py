@@ -48,7 +48,7 @@ def _number(kind, name, *, least, allowed, most=math.inf):
             value = kind(word)
         except ValueError:
             value = math.nan
-        # Not a number is neither below nor above.
+        # NaN is neither below nor above.
         if not least <= value <= most:
             raise UserError("is not allowed", keyword=name, value=word, allowed=allowed)
         return value
@@ -78,6 +78,13 @@ def parser(doc, *, words, names=None):
 
 def parse(made, arguments=None):
     """Parse a command line, and split its words into settings and the rest.
+
+    Parameters
+    ----------
+    made : argparse.ArgumentParser
+        As `parser` returns it.
+    arguments : sequence of str, optional
+        Those of the process if absent.
 
     Returns
     -------
@@ -120,7 +127,9 @@ def split_words(words, *, allowed):
         if not is_setting or (name not in allowed and (not name.isidentifier() or _is_file(word))):
             rest.append(word)
         elif name not in allowed:
-            raise UserError("unknown word", keyword=name, allowed=_as_words(allowed))
+            raise UserError(
+                "unknown word", keyword=name, allowed=_as_words(allowed), remedy="correct its name"
+            )
         elif not value or name in given:
             problem = "is given twice" if value else "has no value"
             raise UserError(problem, keyword=name, remedy=f"write {name}=VALUE once")
@@ -170,12 +179,20 @@ def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
     if value is None:
         raise UserError("is not given", keyword=name, remedy=f"write {name}={what}")
     if must_exist and not Path(value).is_dir():
-        raise UserError("is not a folder", keyword=name, value=value)
+        raise UserError(
+            "is not a folder", keyword=name, value=value, remedy="give a folder that exists"
+        )
     return Path(value)
 
 
 def no_more_words(options):
-    """Raise `UserError` if words are left that the script has no use for."""
+    """Refuse words that are left and that the script has no use for.
+
+    Raises
+    ------
+    UserError
+        For the first of them.
+    """
     if options.words:
         raise UserError(
             "is not understood", value=options.words[0], allowed=_as_words(options.names)

@@ -58,4 +58,4 @@ class FrameError(CcdflowError):
 
 
 class DamagedError(FrameError):
-    """A product that cannot be read as it was written: it is made again, and what depends on it."""
+    """A product that cannot be read as it was written: it and its dependants are remade."""

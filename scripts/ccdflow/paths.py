@@ -15,7 +15,7 @@ NAME_MAX = 255
 
 RAW_ENDINGS = (".fits", ".fit", ".fts")
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
-# Packed in ways that are not read: such files are named.
+# Suffixes of packings that are not read: such files are named in a warning.
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
 
 INVENTORY = "inventory.csv"
@@ -42,7 +42,7 @@ BATCHES = f"{STATE}/batches"
 # Versions before 0.9 kept batches here: their jobs may still run.
 ORDERS = f"{STATE}/orders"
 LOGS = f"{STATE}/logs"
-# What the last run did, as a script that the overview reads.
+# The result of the last run, as a script that the overview reads.
 LAST_RUN = f"{STATE}/last_run.js"
 FAILED_READS = f"{LOGS}/raw"
 
@@ -114,25 +114,74 @@ def calibrated(frame):
 
 
 def combined(night, group):
-    """Return the path of the combined bias of a group of one night."""
+    """Return the path of the combined bias of a group of one night.
+
+    Parameters
+    ----------
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+    group : str
+        Name of the group.
+
+    Returns
+    -------
+    str
+    """
     return f"combined/{segment(night)}/{plain(group)}.fits"
 
 
 def measured_detector(camera, night, group):
-    """Return the path of what a night says of a detector."""
+    """Return the path of the measurements of a detector by a night.
+
+    Parameters
+    ----------
+    camera : str
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+    group : str
+        Name of the group.
+
+    Returns
+    -------
+    str
+    """
     return f"detector/{segment(camera)}/{segment(night)}/pixels_{plain(group)}.fits"
 
 
 def shutter_map(camera, night, group):
-    """Return the path of the map of a shutter's dead time that a night's flats show."""
+    """Return the path of the map of a shutter's dead time that a night's flats show.
+
+    Parameters
+    ----------
+    camera : str
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+    group : str
+        Name of the group.
+
+    Returns
+    -------
+    str
+    """
     return f"detector/{segment(camera)}/{segment(night)}/shutter_{plain(group)}.fits"
 
 
 def is_of_night(product, start):
-    """Tell whether a path is that of what a night says of a detector, by how its name starts.
+    """Tell whether a path is that of a night's measurement of a detector, by the start of its name.
 
     >>> is_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
     True
+
+    Parameters
+    ----------
+    product : str
+        Path relative to the results folder.
+    start : str
+        ``pixels_`` or ``shutter_``.
+
+    Returns
+    -------
+    bool
     """
     parts = product.split("/")
     return len(parts) == 4 and parts[0] == "detector" and parts[3].startswith(start)
@@ -143,6 +192,18 @@ def bad_pixels(camera, group, epoch):
 
     >>> bad_pixels("lfc", "2048x4128_1x1", "")
     'detector/lfc/bad_pixels_all_2048x4128_1x1.fits'
+
+    Parameters
+    ----------
+    camera : str
+    group : str
+        Name of the group.
+    epoch : str
+        The night with which it began; '' for the only one.
+
+    Returns
+    -------
+    str
     """
     return f"detector/{segment(camera)}/bad_pixels_{epoch or 'all'}_{plain(group)}.fits"
 
@@ -162,6 +223,17 @@ def small_picture(night, product):
 
     >>> small_picture("2024-03-01", "calibrated/a/b.fits")
     'nights/2024-03-01/frames/calibrated_a_b.fits@4a717244.png'
+
+    Parameters
+    ----------
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+    product : str
+        A reduced or calibrated frame.
+
+    Returns
+    -------
+    str
     """
     return f"{night_folder(night)}/{SMALL}/{segment(product)}.png"
 
@@ -186,6 +258,15 @@ def numbered(name, number):
 
     >>> numbered("a.fits", 2)
     'a.2.fits'
+
+    Parameters
+    ----------
+    name : str
+    number : int
+
+    Returns
+    -------
+    str
     """
     path = PurePosixPath(name)
     tail = f".{number}{path.suffix}"
@@ -203,6 +284,19 @@ def done(product, key, attempt=0):
 
     >>> done("reduced/a b{1}.fits", "0123456789abcdef")
     '.ccdflow/done/reduced/a%20b%7B1%7D.fits.0123456789abcdef.json'
+
+    Parameters
+    ----------
+    product : str
+        Path relative to the results folder.
+    key : str
+        Hash of everything that the product depends on.
+    attempt : int, optional
+        0 for the first.
+
+    Returns
+    -------
+    str
     """
     tail = f".{attempt}" if attempt else ""
     return f"{DONE}/{quote(product, safe='/+=,@')}.{key}{tail}.json"
@@ -213,6 +307,17 @@ def log(product, key):
 
     >>> log("reduced/a.fits", "0123456789abcdef")
     '.ccdflow/logs/reduced/a.fits.0123456789abcdef.log'
+
+    Parameters
+    ----------
+    product : str
+        Path relative to the results folder.
+    key : str
+        Hash of everything that the product depends on.
+
+    Returns
+    -------
+    str
     """
     return f"{LOGS}{done(product, key).removeprefix(DONE).removesuffix('.json')}.log"
 
@@ -242,7 +347,7 @@ def parse_done(path):
     return unquote(match["product"]), match["key"]
 
 
-# Names are shortened to so many characters: a folder's, and a group's, to which more is added.
+# Characters to which names are shortened: a folder's, and a group's, to which more is added.
 _FOLDER, _GROUP = 96, 120
 
 

@@ -1,4 +1,4 @@
-"""Robust statistics: the median, and what turns a MAD into a standard deviation."""
+"""Robust statistics: the median, and the factor from a MAD to a standard deviation."""
 
 from __future__ import annotations
 

@@ -54,8 +54,8 @@ def _refuse_no_number(values, file, above):
 def read(schema):
     """Return a schema of ``config/schemas``; callers must not change it.
 
-    A part that refers to one of the file's ``$defs`` holds what is defined there; what the part
-    says itself goes before it, its properties beside those defined there.
+    A part that refers to one of the file's ``$defs`` has the keys defined there; its own keys go
+    before them, its properties beside those defined there.
     """
     values = json.loads((FOLDER / schema).read_text(encoding="utf-8"))
     return _resolved(values, values.get("$defs", {}))
@@ -81,7 +81,20 @@ def _validator(schema):
 
 
 def violation(error, *, file, words):
-    """Return the `UserError` for a violation that jsonschema found."""
+    """Return the `UserError` for a violation that jsonschema found.
+
+    Parameters
+    ----------
+    error : jsonschema.ValidationError
+    file : path-like
+        Named in the error.
+    words : dict of str to (str, str)
+        Problem and allowed values by the title of a schema.
+
+    Returns
+    -------
+    UserError
+    """
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
     where = where.lstrip(".") or None
     schema, value = error.schema, error.instance
@@ -110,7 +123,18 @@ def violation(error, *, file, words):
 
 
 def allowed(schema, error):
-    """Return the allowed values of a schema in words."""
+    """Return the allowed values of a schema in words.
+
+    Parameters
+    ----------
+    schema : dict
+        The part of the schema that is violated.
+    error : jsonschema.ValidationError
+
+    Returns
+    -------
+    str
+    """
     if "enum" in schema:
         return ", ".join("null" if value is None else str(value) for value in schema["enum"])
     if "const" in schema:

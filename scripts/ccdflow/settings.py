@@ -23,11 +23,16 @@ _WORDS = {"true": True, "false": False, "null": None}
 
 
 def check_file(path):
-    """Raise `UserError` unless a file holds YAML with keys and values.
+    """Check that a file holds YAML with keys and values.
 
     Parameters
     ----------
     path : path-like
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, or holds anything else.
     """
     values = yamltext.read(path)
     if not isinstance(values, dict):

@@ -48,7 +48,12 @@ def load(text, *, file):
         If it is not YAML, or has aliases, tags, keys that stand twice or too much of anything.
     """
     if len(text) > _MOST_BYTES:
-        raise UserError("the file is too long", file=file, allowed=f"{_MOST_BYTES >> 20} MB")
+        raise UserError(
+            "the file is too long",
+            file=file,
+            allowed=f"{_MOST_BYTES >> 20} MB",
+            remedy="give a file of settings",
+        )
     try:
         _refuse_more_than_values(text, file)
         return yaml.load(text, Loader=_Loader)
@@ -58,22 +63,32 @@ def load(text, *, file):
         problem = getattr(error, "problem", None) or str(error)
         raise UserError(f"not valid YAML{where}: {problem}", file=file) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        # A date that is none, a number of 5000 digits, a list as a key.
+        # Such as an impossible date, a number of 5000 digits, a list as a key.
         raise UserError(f"not valid YAML: {error}", file=file) from None
 
 
 def read(path):
-    """Return the value of a YAML file; errors as those of `load`."""
+    """Return the value of a YAML file; errors as those of `load`.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
     try:
         with Path(path).open(encoding="utf-8") as file:
             text = file.read(_MOST_BYTES + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read: {error}", file=path) from None
+        raise UserError(
+            f"cannot be read: {error}",
+            file=path,
+            remedy="check its permissions, and that it is UTF-8",
+        ) from None
     return load(text, file=path)
 
 
 def _refuse_more_than_values(text, file):
-    """Raise `UserError` for what no value needs; nothing is built of it yet."""
+    """Refuse anchors, tags and depths that no value needs; nothing is built of it yet."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):

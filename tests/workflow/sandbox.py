@@ -230,7 +230,7 @@ class Sandbox:
         """Plan in full beside a seal that holds: there is nothing to do, and the same is said."""
         full = session.start(self.values(), chain=kinds.CHAIN, dry=True)
         assert (full.plan.jobs, full.plan.leaving) == ({}, ())
-        assert (full.describe(), full.foretold()) == (work.describe(), work.foretold())
+        assert (full.describe(), full.dry_run_lines()) == (work.describe(), work.dry_run_lines())
         assert session.finish(full) == session.finish(work)
 
     def command(self, *arguments, cores=2, config=()):

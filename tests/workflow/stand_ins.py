@@ -13,10 +13,10 @@ import numpy as np
 
 # By module of `ccdflow.pages.pictures`.
 DRAWERS = {
-    "frames": "overview",
-    "bias": "night_quality_picture",
-    "combined": "combined_bias_picture",
-    "trends": "trend_picture",
+    "before_after": "overview",
+    "bias_picture": "night_quality_picture",
+    "combined_picture": "combined_bias_picture",
+    "trend_picture": "trend_picture",
 }
 
 

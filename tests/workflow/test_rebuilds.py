@@ -16,7 +16,7 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
-from ccdflow.kinds import frame_pictures as picture
+from ccdflow.kinds import frame_pictures
 from ccdflow.run.describe import describe
 from ccdflow.run.rawframes.inventory_table import read_table
 
@@ -301,7 +301,7 @@ def test_camera_text_that_changes_no_pixel(box):
 
 
 def test_colour_of_a_picture(box, monkeypatch):
-    monkeypatch.setattr(picture, "PICTURES", picture.PICTURES + 1)
+    monkeypatch.setattr(frame_pictures, "PICTURES", frame_pictures.PICTURES + 1)
     check(box, PAGES)
 
 

@@ -12,7 +12,7 @@ from ccdflow import kinds, paths
 from ccdflow.files import rawfile, whole
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger, seal, session
-from ccdflow.run.rawframes import header_store as headers
+from ccdflow.run.rawframes import header_store
 
 NIGHTS = ("2024-03-01", "2024-03-02")
 CONFIG = {"bias": {"minimum": 2}}
@@ -55,7 +55,7 @@ def test_nothing_is_opened_and_the_same_is_said(box, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("it was opened")
 
-    monkeypatch.setattr(headers, "load_store", refuse)
+    monkeypatch.setattr(header_store, "load_store", refuse)
     monkeypatch.setattr(ledger, "load", refuse)
     monkeypatch.setattr(rawfile, "open_raw", refuse)
     quick = session.start(box.values(), chain=kinds.CHAIN, dry=False, sealed=True)

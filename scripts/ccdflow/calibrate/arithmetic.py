@@ -85,7 +85,7 @@ class ImageCalibration:
         return images[index]
 
     def plane(self, kind):
-        """Return a master's `ccdflow.calibrate.masters.MasterImage`, or None."""
+        """Return a master's `ccdflow.calibrate.master_store.MasterImage`, or None."""
         return self._by_kind.get(kind)
 
     def factor(self, readout):
@@ -118,7 +118,7 @@ class ImageCalibration:
 
     @property
     def offset(self):
-        """What bias and dark subtract, (ny, nx) float32, adu: B + k (D - B); None without both."""
+        """The sum of bias and dark to subtract, (ny, nx) float32, adu: B + k (D - B), or None."""
         if self._offset is None:
             bias, dark = self.plane("bias"), self.plane("dark")
             if dark is None:

@@ -108,7 +108,15 @@ class Sparse:
         return Sparse(index, self.value[inside], width)
 
     def put(self, first, block):
-        """Set these bits in the rows of a mask from ``first`` on, (k, nx) int16, contiguous."""
+        """Set these bits in the rows of a mask from ``first`` on, (k, nx) int16, contiguous.
+
+        Parameters
+        ----------
+        first : int
+            Row of the image that the block begins with.
+        block : numpy.ndarray of shape (k, nx), int16
+            Rows of a mask, contiguous; changed in place.
+        """
         start = first * self.width
         low, high = np.searchsorted(self.index, (start, start + block.size))
         if high > low:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.calibrate import bits, signal, sky
-from ccdflow.calibrate import header as calibrated_header
+from ccdflow.calibrate import bits, calibrated_header, signal, sky_level
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.chain import SCALE_UP, check, has_noise, level_is_out
@@ -26,7 +25,7 @@ from ccdflow.frame import saturation
 ARITHMETIC = 4
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
-# Pixels in a block, rows of it are even in number; and pixels that are written at once.
+# Pixels of a block, whose number of rows is even; pixels that are written at once.
 _BLOCK_PIXELS = 1 << 16
 _CHUNK_PIXELS = 1 << 20
 _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
@@ -80,7 +79,7 @@ def calibrate_file(
     path, target : path-like
         The reduced frame, and the product, which gets its name once it is whole.
     chain : ccdflow.calibrate.chain.MasterChain
-        The masters, of a `ccdflow.calibrate.masters.MasterStore` that all threads share.
+        The masters, of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         Of each image of the frame, its amplifiers.
     key : str
@@ -248,9 +247,11 @@ class _Image:
         if self.has_noise:
             tiles = signal.tiles_of(ny)
             self.background = signal.Background(tiles, self._sample(tiles.all_rows))
-        rows = sky.sampled(ny)
+        rows = sky_level.sampled(ny)
         self.figures = {
-            **sky.level_and_noise(self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))),
+            **sky_level.level_and_noise(
+                self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))
+            ),
             "sky_predicted": self._predict(rows) if self.has_noise else None,
             "saturation": self._saturation(),
             **self._noises(),
@@ -333,7 +334,7 @@ class _Image:
 
         def header(words):
             own = calibrated_header.CardList(cards)
-            calibrated_header.say_of_image(own, self.work, self.figures)
+            calibrated_header.write_image_cards(own, self.work, self.figures)
             return calibrated_header.image_header(
                 own, self.unit.shape, words, name=names, primary=first is not None
             )
@@ -393,7 +394,7 @@ class _Image:
             self._finish_mask(writer, buffers.mask, chunk)
 
     def _finish_mask(self, writer, mask, chunk):
-        """Flag what only the whole image shows, count the flags and write the mask."""
+        """Flag pixels that only the whole image shows, count the flags and write the mask."""
 
         def pixels(first, stop, use="image"):
             return writer.read(self.planes[use], first, stop)

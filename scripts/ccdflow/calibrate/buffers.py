@@ -25,7 +25,7 @@ class Buffers:
             self._scratch = _buffer("scratch", (3, (rows + 2) * width), np.float32)
             self.errors = _buffer("errors", (chunk, width), np.float32)
         if image.has_mask:
-            # What touches a pixel is known when the whole image is: the mask is written last.
+            # Neighbours of saturated pixels need the whole image: the mask is written last.
             self.mask = _buffer("mask", (ny, width), np.int16)
         if image.mask_unit is not None:
             self.stored_mask = _buffer("stored mask", (rows + 1, width), image.mask_unit.dtype)

@@ -24,7 +24,7 @@ class AppliedMaster:
 
     Attributes
     ----------
-    master : ccdflow.calibrate.masters.Master
+    master : ccdflow.calibrate.master_store.Master
     scale : float
         k: the frame's exposure time over the dark's; 1 for equal ones.
     lag : int or None
@@ -101,7 +101,14 @@ def has_noise(readouts):
 
 
 def level_is_out(chain, readouts):
-    """Tell whether the bias level is subtracted: by overscan, bias, or a dark that includes it."""
+    """Tell whether the bias level is subtracted: by overscan, bias, or a dark that includes it.
+
+    Parameters
+    ----------
+    chain : MasterChain
+    readouts : sequence of ccdflow.frame.readout.Readout
+        Of the amplifiers of an image.
+    """
     if chain.bias is not None or all(readout.subtracted for readout in readouts):
         return True
     return chain.dark is not None and not chain.dark.master.bias_key

@@ -5,7 +5,7 @@ The sections on the chip say where the frame lies in the master: CCDSEC or DETSE
 
 from __future__ import annotations
 
-from ccdflow.calibrate.masters import is_level_subtracted
+from ccdflow.calibrate.master_store import is_level_subtracted
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
@@ -116,12 +116,17 @@ def check_cut(master, header, *, file):
 
     Parameters
     ----------
-    master : ccdflow.calibrate.masters.Master
+    master : ccdflow.calibrate.master_store.Master
         Of one image.
     header : astropy.io.fits.Header
         Of the reduced frame.
     file : str
         Of the frame, for the error.
+
+    Raises
+    ------
+    FrameError
+        If the master was read by several amplifiers, or is a bias and the frame keeps its level.
     """
     if len(master.gains) > 1:
         raise FrameError(
@@ -153,7 +158,7 @@ def master_for(store, kind, path, frame, *, file, name):
 
     Parameters
     ----------
-    store : ccdflow.calibrate.masters.MasterStore
+    store : ccdflow.calibrate.master_store.MasterStore
     kind : {'bias', 'dark', 'flat'}
     path : path-like
         Of the master.
@@ -164,7 +169,7 @@ def master_for(store, kind, path, frame, *, file, name):
 
     Returns
     -------
-    master : ccdflow.calibrate.masters.Master
+    master : ccdflow.calibrate.master_store.Master
     cut : str
         The FITS section that was cut out; '' where the master has the frame's shape or is smaller.
 

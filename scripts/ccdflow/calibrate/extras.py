@@ -1,4 +1,4 @@
-"""What a calibrated frame gets beside its masters: bad pixels, cosmic rays, the shutter."""
+"""The corrections of a calibrated frame beside its masters: bad pixels, cosmic rays, shutter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ccdflow.calibrate import bits
 
 @dataclass(frozen=True)
 class OfImage:
-    """What one image of a frame gets.
+    """The corrections of one image of a frame.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class OfImage:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a frame gets beside its masters.
+    """The corrections of a frame beside its masters.
 
     Attributes
     ----------

@@ -15,17 +15,31 @@ BIAS, DARK, FLAT = "bias", "dark", "flat"
 # A standard error from the values is used if chance would exceed it less than once in a million
 # pixels.
 _BELIEVED = 4.75
-# A pixel is its own estimate of the dark signal if it is so many sigma off its surroundings.
+# Sigma off its surroundings from which on a pixel is its own estimate of the dark signal.
 _OWN_SIGNAL = 4.0
 # Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
 _TILE = 24
 _STRIP_PIXELS = 1 << 16
-# The level of the measured variances is taken from so many rows of an amplifier.
+# Rows of an amplifier that give the level of the measured variances.
 _SCALE_ROWS = 128
 
 
 def variance_of(image, master, readouts):
-    """Return a master's variances: predicted, then scaled and corrected by measured ones."""
+    """Return a master's variances: predicted, then scaled and corrected by measured ones.
+
+    Parameters
+    ----------
+    image : ccdflow.calibrate.master_store.MasterImage
+    master : ccdflow.calibrate.master_store.Master
+        The master that the image is of.
+    readouts : tuple of ccdflow.frame.readout.Readout
+        Of the amplifiers of the image.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), float32
+        In the master's unit^2.
+    """
     if image.error is None:
         out = np.empty(image.data.shape, np.float32)
         for rows in _strips(out):
@@ -137,7 +151,21 @@ def predicted_variance(image, master, readouts, rows):
 
 
 def signal_of(image, master, readouts):
-    """Return a dark's expected signal: that of its surroundings, or its own if it differs."""
+    """Return a dark's expected signal: that of its surroundings, or its own if it differs.
+
+    Parameters
+    ----------
+    image : ccdflow.calibrate.master_store.MasterImage
+    master : ccdflow.calibrate.master_store.Master
+        The master that the image is of.
+    readouts : tuple of ccdflow.frame.readout.Readout
+        Of the amplifiers of the image.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), float32
+        Adu, never negative.
+    """
     data, variance = image.data, image.variance(master, readouts)
     out = np.zeros_like(data)
     for readout in readouts:

@@ -55,7 +55,14 @@ class Tiles:
 
 
 def tiles_of(ny, size=TILE):
-    """Return the division of ``ny`` rows into `Tiles` of about ``size`` rows."""
+    """Return the division of ``ny`` rows into `Tiles` of about ``size`` rows.
+
+    Parameters
+    ----------
+    ny : int
+    size : int, optional
+        Rows.
+    """
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
     for low, high in pairwise(edges):

@@ -85,12 +85,12 @@ class PixelVariance:
                 np.square(flat.data[rows], out=other)
                 whole[rows] /= other
         if work.chain.scale == 1:
-            # The usual dark: these planes are in the sum, and needed no more.
+            # The usual dark: these planes are in the sum and no longer needed.
             work.plane("dark").forget(self._readouts)
         return whole
 
     def _share(self, kind):
-        """Return what the variance of a combined bias or dark counts with."""
+        """Return the factor of the variance of a combined bias or dark."""
         chain = self._work.chain
         return (chain.bias_share if kind == "bias" else chain.scale) ** 2
 

@@ -1,1 +1,1 @@
-"""Cameras: how a frame is recognised, what its headers say, where its amplifiers lie."""
+"""Cameras: the recognition of a frame, the facts of its headers, the place of its amplifiers."""

@@ -1,4 +1,4 @@
-"""Cameras: how their frames are recognised, and what they hold.
+"""Cameras: the recognition of their frames, the facts of their headers, their amplifiers.
 
 A camera comes from a profile (`profiles`). A frame that no profile recognises belongs to a generic
 camera, which works from the header cards alone.
@@ -26,7 +26,7 @@ from ccdflow.camera.geometry import (
 )
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.marks import refuse_reduced
-from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import (
@@ -185,7 +185,7 @@ class Camera:
         )
 
     def geometry(self, headers, *, file, layout="image"):
-        """Which pixels of a frame are science, which overscan, and where each amplifier lies.
+        """Return the science and overscan pixels of a frame, and the place of each amplifier.
 
         Parameters
         ----------
@@ -257,7 +257,10 @@ class Camera:
         for name in settings:
             if name not in known:
                 raise UserError(
-                    "not a setting of the reduction", keyword=name, allowed=", ".join(known)
+                    "not a setting of the reduction",
+                    keyword=name,
+                    allowed=", ".join(known),
+                    remedy="correct it below `reduction:` of the profile",
                 )
         return ReductionRecipe(**settings)
 

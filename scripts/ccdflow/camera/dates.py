@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-# No CCD looked at the sky before: a date from then is that of a clock that was never set.
+# No CCD observed before this year: an earlier date comes from a clock that was never set.
 FIRST_YEAR = 1976
 _LAST_YEAR = 2099
-# Two digits from here on belong to the twentieth century, those up to the other to ours.
+# Years of two digits from the first one on are of the twentieth century, up to the second one of
+# the twenty-first.
 _LAST_OF_OURS = 59
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -25,7 +26,7 @@ _DAY_FIRST = re.compile(r"(?<!\d)(\d\d?)([-/.])(\d\d?)\2(\d{2,4})(?!\d)")
 _NAMED = re.compile(rf"(?<!\d)(\d\d?)[-_/. ]*{_MONTH}[-_/., ]*(\d{{2,4}})(?![\d:])")
 _NAMED_FIRST = re.compile(rf"{_MONTH}[-_/. ]*(\d\d?),?[-_ ]+((?:19|20)\d\d)(?!\d)")
 _NAMED_MIDDLE = re.compile(rf"(?<!\d)((?:19|20)\d\d)[-_/. ]*{_MONTH}[-_/. ]*(\d\d?)(?!\d)")
-# As C's asctime has it: Sat Jan 28 07:42:26 2000.
+# The form of C's asctime: Sat Jan 28 07:42:26 2000.
 _ASCTIME = re.compile(rf"{_MONTH}\s+(\d\d?)\s+(\d\d?:\d\d:\d\d(?:\.\d*)?)\s+(.*?)((?:19|20)\d\d)$")
 
 _CLOCK = re.compile(

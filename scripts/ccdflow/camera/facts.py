@@ -44,7 +44,7 @@ KEYWORDS = {
     "longitude": "OBSGEO-L LONGITUD SITELONG LONGITUDE LONG-OBS OBSLONG OBS-LONG GEOLON TELLONG "
     "LONG SITE-LON GEOLONG LON-OBS OBS_LONG OBSLON LONG_OBS SITELON|ESO TEL GEOLON"
     "|CAHA TEL GEOLON",
-    # What is electrons per adu by its name comes before GAIN, which may be a setting.
+    # Names that say electrons per adu come before GAIN, which may be a setting.
     "gain": "EGAIN GAIN CCDGAIN GAIN1 RO_GAIN CCDSENS EPERDN EPERADU EPADU ELECGAIN GAINEADU"
     "|ESO DET OUT1 CONAD",
     "read_noise": "RDNOISE READNOIS READNOISE RON ENOISE RO_NOISE RDNOISE1 READNOI RNOISE CCDRON "
@@ -251,7 +251,7 @@ def _look_at_placement(reader):
 
 
 def optics_of(reader):
-    """Return what a frame and its flats must have alike by the profile; '' for nothing."""
+    """Return the profile's optics cards, alike for a frame and its flats; '' for none."""
     found = reader.every("optics", as_text, "the text is not in quotes")
     return ", ".join(f"{content.keyword} {_alike(text)}" for text, content in found)
 
@@ -289,7 +289,21 @@ def _plain(value):
 
 
 def binning_text(headers, index, specs=()):
-    """Binning as 'x y', or '' where no card says it."""
+    """Binning as 'x y', or '' where no card says it.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    index : int
+        Number of the HDU, the primary is 0.
+    specs : sequence of CardSpec
+        The profile's cards for the binning; tried before the usual ones.
+
+    Returns
+    -------
+    str
+    """
     by, bx = binning(headers, index, specs=specs, default=(0, 0))
     return f"{bx} {by}" if bx else ""
 

@@ -135,7 +135,7 @@ class Amplifier:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The amplifiers of a frame, and the shape of what they are put together to.
+    """The amplifiers of a frame, and the shape of the image that they are put together to.
 
     Parameters
     ----------
@@ -324,6 +324,16 @@ def _lengths(header):
 def array_shape(header, *, file=None):
     """The shape (ny, nx) of the image of an HDU; trailing axes of length 1 do not count.
 
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    file : str, optional
+        Named in errors.
+
+    Returns
+    -------
+    (int, int)
+
     Raises
     ------
     FrameError
@@ -390,7 +400,8 @@ def _one_number(headers, index):
             if len(numbers) in (1, 2) and max(numbers) <= _MOST_BINNED:
                 return numbers[-1], numbers[0]
         for pair in BINNING_PAIRS:
-            # CDELT1U is a pixel's step on the chip, and has no fellow for other reasons.
+            # CDELT1U is a pixel's step on the chip, and may stand alone: it tells no binning of
+            # both axes.
             found = [whole(card_value(header, keyword)) or 0 for keyword in pair]
             if any(found) and not pair[0].startswith("CDELT") and max(found) <= _MOST_BINNED:
                 return max(found), max(found)
@@ -407,6 +418,19 @@ def card_number(headers, specs, index):
 
     A unit of electrons may follow it. A setting of the readout is passed over, see
     `is_gain_setting`.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    specs : sequence of CardSpec
+        The cards that are tried, in order.
+    index : int
+        Number of the HDU; its own cards come before those of the primary.
+
+    Returns
+    -------
+    float or None
     """
     for spec in specs:
         for hdu in (index, 0) if spec.hdu is None else hdu_indices(headers, spec.hdu):
@@ -457,7 +481,23 @@ def is_gain_setting(content, header):
 
 
 def detector_sections(header, keywords, *, file, suffix=""):
-    """The detector sections a header has, as ((keyword, Section), ...)."""
+    """The detector sections a header has, as ((keyword, Section), ...).
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keywords : sequence of str
+        Keywords to try, in order.
+    file : str
+        Path of the raw file relative to the raw folder; named in errors.
+    suffix : str, optional
+        Appended to each keyword: the number of an amplifier.
+
+    Raises
+    ------
+    FrameError
+        If a section cannot be parsed.
+    """
     found = []
     for keyword in keywords:
         text = card_value(header, keyword + suffix)
@@ -467,13 +507,43 @@ def detector_sections(header, keywords, *, file, suffix=""):
 
 
 def fits_binned(section, region, factors):
-    """Whether a section of the unbinned detector has the size of these binned pixels."""
+    """Whether a section of the unbinned detector has the size of these binned pixels.
+
+    Parameters
+    ----------
+    section : Section
+        In pixels of the unbinned detector.
+    region : Region
+        In binned pixels of the frame.
+    factors : (int, int)
+        Binning (y, x).
+    """
     pairs = zip(section.shape, region.shape, factors, strict=True)
     return all(abs(length / factor - count) < 1 for length, count, factor in pairs)
 
 
 def detector_mismatch(draft, section, base, factors, keyword, *, file):
-    """The error for a detector section that is not the size of the amplifier's pixels."""
+    """The error for a detector section that is not the size of the amplifier's pixels.
+
+    Parameters
+    ----------
+    draft : Draft
+        The amplifier whose section disagrees.
+    section : Section
+        In pixels of the unbinned detector.
+    base : Region
+        The amplifier's pixels in the frame.
+    factors : (int, int)
+        Binning (y, x).
+    keyword : str
+        The card with the section.
+    file : str
+        Path of the raw file relative to the raw folder; named in errors.
+
+    Returns
+    -------
+    FrameError
+    """
     ny, nx = base.shape
     return FrameError(
         f"amplifier {draft.name}: the detector section and the data differ in size",

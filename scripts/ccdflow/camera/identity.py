@@ -86,9 +86,9 @@ _KINDS = {
     "device": _DEVICE_NAME, "level": _LEVEL, "gain": _GAIN, "readout": _READOUT,
     "temperature": _SET_POINT, "coadds": _COADDS,
 }  # fmt: skip
-# A date or a time of day runs along, whatever its card is called: READTIME.
+# A date or a time of day differs from frame to frame, whatever its card is called: READTIME.
 _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
-# Whole degrees: a set point that is written with the noise of its converter is one all the same.
+# Whole degrees: one set point may be written with the noise of its converter.
 _DEGREES = 1.0
 _LONGEST = 48
 
@@ -155,7 +155,7 @@ def _written(kind, value):
 
 
 def cards_of(text):
-    """Return {keyword: value} of what `setting_of` made."""
+    """Return {keyword: value} of a text that `setting_of` made."""
     return dict(card.split("=", 1) for card in text.split("|")) if text else {}
 
 
@@ -184,7 +184,14 @@ _ABOUT = {
 
 
 def is_of(keyword, kinds):
-    """Tell whether a card is of one of some kinds of settings, such as ``temperature``."""
+    """Tell whether a card is of one of some kinds of settings, such as ``temperature``.
+
+    Parameters
+    ----------
+    keyword : str
+    kinds : collection of str
+        Kinds of settings.
+    """
     return _kind(keyword) in kinds
 
 
@@ -201,14 +208,14 @@ def is_decisive(keyword, by):
     ----------
     keyword : str
     by : sequence of str
-        As for `told_apart`.
+        As for `split_by_cards`.
     """
     kind = _kind(keyword)
     is_meant = kind in _DECISIVE and not _NOT_DECISIVE.fullmatch(keyword)
     return is_meant and _ABOUT.get(kind) in (None, *by)
 
 
-def told_apart(groups, by, *, but=()):
+def split_by_cards(groups, by, *, but=()):
     """Split groups whose rows differ in device or setting.
 
     Parameters
@@ -244,8 +251,7 @@ def told_apart(groups, by, *, but=()):
     return found
 
 
-# Of more cards than these a name says no more; the fewest letters that tell groups apart come
-# from their content.
+# Cards that a name has at most; the first letters of their content tell groups apart.
 _NAMED = 2
 
 
@@ -255,7 +261,7 @@ def name_of(said):
     Parameters
     ----------
     said : str
-        As `told_apart` writes it.
+        As `split_by_cards` writes it.
 
     Returns
     -------

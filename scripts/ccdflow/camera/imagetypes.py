@@ -92,7 +92,7 @@ _STRONG = {
 _NUMBERED = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
 # Cards that may be about something else: their value counts only where it is an image type.
 _SHY = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
-# Words for a target that say that a frame of type science is none.
+# Words in the place of a target: a frame of type science with one of them is none.
 _NO_TARGET = {
     "bias": "bias biases zero zeros biasframe offset",
     "dark": "dark darks darkframe",
@@ -238,7 +238,7 @@ def known_type(text):
 
 
 def _looked_at(reader, text, kind):
-    """The type, after a look at what else the header says: a dark of 0 s is a bias."""
+    """The type, once the rest of the header is considered: a dark of 0 s is a bias."""
     if kind == "dark" and _is_of_no_time(reader):
         reader.warn(
             f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's "

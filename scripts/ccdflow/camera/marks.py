@@ -141,7 +141,23 @@ def _says_done(program, keyword, header):
 
 
 def already(program, keyword, value, file):
-    """Return the error for a frame that was reduced already."""
+    """Return the error for a frame that was reduced already.
+
+    Parameters
+    ----------
+    program : str
+        The program that reduced it.
+    keyword : str
+        The card that tells so.
+    value : str
+        As found.
+    file : str
+        Path of the raw file relative to the raw folder; named in errors.
+
+    Returns
+    -------
+    FrameError
+    """
     return FrameError(
         f"the frame was reduced already, by {program}",
         file=file,

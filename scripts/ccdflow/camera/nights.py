@@ -104,7 +104,7 @@ def moment_of(reader):
         if days is not None and (days % 1 or not local):
             return Moment(_MJD_START + timedelta(days=days), bool(days % 1))
         return _local_moment(reader, local, system) if local else Moment()
-    stamp = _told_apart(reader, universal[0])
+    stamp = _day_and_month(reader, universal[0])
     reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
     clock = stamp.clock
     if not clock:
@@ -170,7 +170,7 @@ def _placed(stamp, content, system):
     return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
 
 
-def _told_apart(reader, stamp):
+def _day_and_month(reader, stamp):
     """The stamp with day and month told apart by another card, or with a warning."""
     if stamp.other is None:
         return stamp
@@ -260,7 +260,7 @@ def _days(reader):
         values = map(mjd, reader.named(_MJD_NAME, _NOT_BEGIN))
         found = min((value for value in values if value is not None), default=None)
     other = reader.read("jd", jd, "not a Julian Date").value
-    # A whole number says no more than the date.
+    # A whole number is the date alone, without a time of day.
     if other is not None and other % 1 and (found is None or not found % 1):
         return other
     return found if found is not None else other
@@ -333,8 +333,8 @@ def undated_night(file):
     folder = PurePosixPath(file).parent.as_posix()
     if day is not None:
         return day.isoformat()
-    # The raw folder itself has no name; a folder that is called so must not be taken for it, nor
-    # for one that is called as this one is here.
+    # The raw folder itself has the night ''. A folder of one of these names gets another one, so
+    # that its night is neither that of the raw folder nor that of a folder named like the result.
     if re.fullmatch("(folder )*undated", folder):
         return f"folder {folder}"
     return "" if folder == "." else folder

@@ -40,7 +40,11 @@ def load_cameras(folder):
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError("the folder of camera profiles is missing", file=folder)
+        raise UserError(
+            "the folder of camera profiles is missing",
+            file=folder,
+            remedy="make it, or correct `cameras` in the configuration",
+        )
     try:
         # `glob` would find nothing in a folder that may not be read.
         paths = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
@@ -84,10 +88,17 @@ def load_camera(path):
             "the file holds no profile",
             file=path,
             allowed="keys and their values, `recognise:` among them (docs/cameras.md)",
+            remedy="write one, or remove the file",
         )
     check_profile(profile, file=path)
     if not profile["recognise"]:
-        raise UserError("no card recognises the camera", file=path, keyword="recognise")
+        raise UserError(
+            "no card recognises the camera",
+            file=path,
+            keyword="recognise",
+            allowed="a keyword and its value",
+            remedy="name a card that only this camera has",
+        )
     cards = facts.default_cards()
     for name, given in profile.get("keywords", {}).items():
         cards[name] = () if given == "none" else tuple(read_card(one) for one in as_list(given))
@@ -122,7 +133,13 @@ def _amplifiers(profile, *, file):
     )
     names = [amplifier.name for amplifier in found]
     if len(set(names)) < len(names):
-        raise UserError("two amplifiers of one name", file=file, keyword="amplifiers", value=names)
+        raise UserError(
+            "two amplifiers of one name",
+            file=file,
+            keyword="amplifiers",
+            value=names,
+            remedy="give each amplifier a `name` of its own",
+        )
     if profile.get("overscan") == "none" and any(amplifier.overscan for amplifier in found):
         raise UserError(
             "an amplifier has an overscan, and the camera has none",
@@ -136,6 +153,13 @@ def _amplifiers(profile, *, file):
 
 def check_profile(profile, *, file):
     """Check a profile against the schema.
+
+    Parameters
+    ----------
+    profile : dict
+        As read from YAML.
+    file : path-like
+        Named in errors.
 
     Raises
     ------

@@ -46,7 +46,13 @@ class HeaderReader:
         self.headers, self.cards, self.file = headers, cards, file
         self.images = image_hdus(headers)
         if not self.images:
-            raise FrameError("the file holds no image", file=file, keyword="NAXIS")
+            raise FrameError(
+                "the file holds no image",
+                file=file,
+                keyword="NAXIS",
+                allowed="two axes in an HDU",
+                remedy="move the file out of the raw folder",
+            )
         self.warnings = []
         self._known = {}
 
@@ -85,7 +91,17 @@ class HeaderReader:
         return self._known[name]
 
     def every(self, name, reader, problem):
-        """Return [(value, content)] of all readable cards, in order; warn if none is readable."""
+        """Return [(value, content)] of all readable cards, in order; warn if none is readable.
+
+        Parameters
+        ----------
+        name : str
+            A fact of `ccdflow.camera.facts.KEYWORDS`.
+        reader : callable
+            Takes the content of a card, and returns its value or None.
+        problem : str
+            The words of the warning on a card that cannot be read.
+        """
         found, problems = [], []
         for spec in may_be_there(self.headers, self.cards[name]):
             order = self.order(name) if spec.hdu is None else hdu_indices(self.headers, spec.hdu)
@@ -152,5 +168,17 @@ class HeaderReader:
         return None
 
     def number(self, name, problem="not a number"):
-        """Return a number, or None."""
+        """Return a number, or None.
+
+        Parameters
+        ----------
+        name : str
+            A fact of `ccdflow.camera.facts.KEYWORDS`.
+        problem : str, optional
+            The words of the warning on a card that cannot be read.
+
+        Returns
+        -------
+        float or None
+        """
         return self.read(name, lambda content: as_number(content.value), problem).value

@@ -146,7 +146,17 @@ class Region:
         return self.x0 < other.x1 and other.x0 < self.x1
 
     def shifted(self, dy, dx):
-        """The same rectangle, `dy` rows up and `dx` columns to the right."""
+        """The same rectangle, `dy` rows up and `dx` columns to the right.
+
+        Parameters
+        ----------
+        dy, dx : int
+            Pixels; may be negative.
+
+        Returns
+        -------
+        Region
+        """
         return Region(self.y0 + dy, self.y1 + dy, self.x0 + dx, self.x1 + dx)
 
     def transposed(self):
@@ -213,6 +223,23 @@ class RegionSpec:
 
 def inside(region, shape, text, *, file=None, keyword=None, remedy=None):
     """The region itself, once it is known to lie within a frame of shape (ny, nx).
+
+    Parameters
+    ----------
+    region : Region
+    shape : (int, int)
+        (ny, nx) of the frame.
+    text : str
+        The region as written, for the error.
+    file : str, optional
+        Named in the error.
+    keyword : str, optional
+        Named in the error.
+    remedy : str, optional
+
+    Returns
+    -------
+    Region
 
     Raises
     ------
@@ -286,6 +313,21 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
 
 def parse_python(text, *, file=None, keyword=None, error=FrameError):
     """Read a Python slice of an image: ((y0, y1), (x0, x1)), None where an end is open.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``[0:512, 4:]``.
+    file : str, optional
+        Named in the error.
+    keyword : str, optional
+        Named in the error.
+    error : type, optional
+        The class of the error to raise: `FrameError` or `UserError`.
+
+    Returns
+    -------
+    ((int or None, int or None), (int or None, int or None))
 
     Raises
     ------

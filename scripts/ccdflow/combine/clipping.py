@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN
 from ccdflow.combine.noise import median_excess
-from ccdflow.combine.recipe import MEDIAN_OVER_MEAN
 from ccdflow.robust import MAD_TO_SIGMA
 
 _BRIGHTER = 3.0  # standard errors above the expected light
@@ -137,7 +137,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     values : numpy.ndarray
         Shape ``(n, width)``.
     order : ccdflow.combine.ordering.Ordering
-    recipe : ccdflow.combine.recipe.CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
     want_spread : bool
         Whether to compute the scatter.
@@ -274,7 +274,19 @@ def _is_within(largest, centre, mad, clip):
 
 
 def middle(ordered, dtype):
-    """Median of sorted values along the first axis."""
+    """Median of sorted values along the first axis.
+
+    Parameters
+    ----------
+    ordered : numpy.ndarray of shape (n, k)
+        Sorted along the first axis.
+    dtype : dtype
+        Type of the result.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k,)
+    """
     half = len(ordered) // 2
     if len(ordered) % 2:
         return ordered[half].astype(dtype)
@@ -287,6 +299,17 @@ def middle_deviation(deviations, spare):
     The k values nearest to the median are neighbours in the sorted order, and the farthest of them
     is at one end: so the k-th smallest deviation is the smallest, over all runs of k neighbours,
     of the larger deviation of the two ends.
+
+    Parameters
+    ----------
+    deviations : numpy.ndarray of shape (n, k)
+        Sorted values less their median.
+    spare : numpy.ndarray of shape (n, k)
+        Room for intermediate values; overwritten.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k,)
     """
     n, half = len(deviations), len(deviations) // 2
 
@@ -337,7 +360,7 @@ def solve_exactly(values, recipe, noise=None):
     Parameters
     ----------
     values : numpy.ndarray
-    recipe : ccdflow.combine.recipe.CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
     noise : PixelNoise, optional
         Needed if the recipe clips by noise.
@@ -350,7 +373,22 @@ def solve_exactly(values, recipe, noise=None):
 
 
 def kept_by(values, recipe, noise=None):
-    """Return a mask of the values that the recipe keeps, shape ``(n, k)``."""
+    """Return a mask of the values that the recipe keeps, shape ``(n, k)``.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n, k)
+        The members' values of each pixel.
+    recipe : CombineRecipe
+        Its clip and number of iterations.
+    noise : PixelNoise, optional
+        Where the recipe clips by it.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, k), bool
+        True for kept values.
+    """
     keep = np.isfinite(values)
     for _ in range(recipe.iterations if recipe.clip is not None else 0):
         centre, limit = _limits(values, keep, recipe, noise)
@@ -401,7 +439,7 @@ def combine_kept(values, keep, recipe, noise=None):
         Float64, shape ``(n, k)``.
     keep : numpy.ndarray of bool
         Shape ``(n, k)``.
-    recipe : ccdflow.combine.recipe.CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
     noise : PixelNoise, optional
 
     Returns

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ccdflow.combine.masters import checked_bias, mask_of
-from ccdflow.combine.measuring import expected_light, measured_noise, sample_members
-from ccdflow.combine.recipe import CombineRecipe
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.member_noise import expected_light, measured_noise, sample_members
 from ccdflow.combine.stack import DEFAULT_MEMORY, Subtracted, check_members, combine
+from ccdflow.combine.subtracted_masters import checked_bias, mask_of
 
 
 def combine_biases(
@@ -31,7 +31,7 @@ def combine_biases(
         Reduced biases of one shape and type.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
         Region and read noise of each; a read noise of None is measured.
-    recipe : ccdflow.combine.recipe.CombineRecipe, optional
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
         MAD.
     mask, ceilings, threads, memory, dtype
@@ -69,11 +69,11 @@ def combine_darks(
     ----------
     members : sequence of ccdflow.combine.stack.Member
         Reduced darks of one shape, type and exposure time.
-    bias : ccdflow.combine.masters.MasterImage or None
+    bias : ccdflow.combine.subtracted_masters.MasterImage or None
         The combined bias; None only if a camera with overscan subtraction has none.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
         Region, gain and read noise of each. A read noise of None is measured.
-    recipe : ccdflow.combine.recipe.CombineRecipe, optional
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
         MAD.
     mask, ceilings, threads, memory, dtype

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ccdflow.combine.masters import checked_bias, dark_factors, mask_of
-from ccdflow.combine.measuring import levels_of, measured_noise, sample_members
-from ccdflow.combine.recipe import CombineRecipe
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.member_noise import levels_of, measured_noise, sample_members
 from ccdflow.combine.stack import DEFAULT_MEMORY, Subtracted, check_members, combine
+from ccdflow.combine.subtracted_masters import checked_bias, dark_factors, mask_of
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT
 
@@ -42,9 +42,9 @@ def combine_flats(
     ----------
     members : sequence of ccdflow.combine.stack.Member
         Reduced flats of one shape and type, of any level.
-    bias : ccdflow.combine.masters.MasterImage or None
+    bias : ccdflow.combine.subtracted_masters.MasterImage or None
         The combined bias; None only if a camera with overscan subtraction has none.
-    dark : ccdflow.combine.masters.MasterImage or None
+    dark : ccdflow.combine.subtracted_masters.MasterImage or None
         A combined dark without its bias, scaled to the exposure of each flat; None if the camera
         needs none or has none.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
@@ -56,7 +56,7 @@ def combine_flats(
         Exposure time of each flat, for the dark.
     scale_up : float
         Largest factor by which a dark may be scaled up.
-    recipe : ccdflow.combine.recipe.CombineRecipe, optional
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members (pixels next
         to a rejected one are rejected as well), otherwise by MAD.
     mask, ceilings, threads, memory, dtype
@@ -138,7 +138,11 @@ def _subtracted(n, bias, dark, seconds, scale_up):
             remedy="subtract the combined bias from the flats as well",
         )
     if seconds is None:
-        raise UserError("the exposure times of the flats are not given", keyword="seconds")
+        raise UserError(
+            "the exposure times of the flats are not given",
+            keyword="seconds",
+            allowed="seconds for each flat, as a dark is subtracted",
+        )
     factors = dark_factors(dark, seconds, scale_up=scale_up)
     if len(factors) != n:
         raise UserError(

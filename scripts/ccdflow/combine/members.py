@@ -59,9 +59,15 @@ def read_hdus(path, count):
                 at += len(text) + -(-size // promised.BLOCK) * promised.BLOCK
                 found.append(hdu)
             if path.stat().st_size < at:
-                raise FrameError("ends before its pixels do", file=path)
+                raise FrameError(
+                    "ends before its pixels do", file=path, remedy="make the file again"
+                )
     except OSError as error:
-        raise FrameError(f"cannot be read: {error.strerror}", file=path) from None
+        raise FrameError(
+            f"cannot be read: {error.strerror}",
+            file=path,
+            remedy="check that the file exists, its permissions and its disk",
+        ) from None
     return found
 
 
@@ -70,7 +76,11 @@ def _header_text(file, path):
     while (end := _end(text)) is None:
         more = file.read(promised.BLOCK)
         if not more:
-            raise FrameError("has no such HDU, or it is cut", file=path)
+            raise FrameError(
+                "has no such HDU, or it is cut",
+                file=path,
+                remedy="give another HDU, or make the file again",
+            )
         text += more
     return text[:end]
 

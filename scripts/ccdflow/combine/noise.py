@@ -102,7 +102,15 @@ class LightGrid:
         return _between_knots(self.rows, np.arange(self.region[1] - self.region[0]))
 
     def write(self, first, out):
-        """Write the light of whole rows of the image, from row `first` on, to `out`, (k, nx)."""
+        """Write the light of whole rows of the image, from row `first` on, to `out`, (k, nx).
+
+        Parameters
+        ----------
+        first : int
+            Row of the image.
+        out : numpy.ndarray of shape (k, nx)
+            Only the amplifier's own pixels are written.
+        """
         y0, y1, x0, x1 = self.region
         start, stop = max(first, y0), min(first + len(out), y1)
         lines, steps = self._lines
@@ -117,7 +125,18 @@ class LightGrid:
             start, low, part = start + count, low[count:], part[count:]
 
     def at(self, rows, columns):
-        """Return the light of pixels of the amplifier; indices in the image."""
+        """Return the light of pixels of the amplifier; indices in the image.
+
+        Parameters
+        ----------
+        rows, columns : numpy.ndarray of int
+            Indices in the image, of one shape.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the same shape.
+        """
         lines, steps = self._lines
         low, part = (each[rows - self.region[0]] for each in self._knots)
         columns = columns - self.region[2]
@@ -151,7 +170,18 @@ class ExpectedLight:
     nx: int
 
     def between(self, start, stop, dtype=np.float64):
-        """Return the light of the pixels from `start` to `stop`."""
+        """Return the light of the pixels from `start` to `stop`.
+
+        Parameters
+        ----------
+        start, stop : int
+            Pixels of the flattened image.
+        dtype : dtype, optional
+
+        Returns
+        -------
+        numpy.ndarray of shape (stop - start,)
+        """
         first, last = start // self.nx, -(-stop // self.nx)
         whole = np.zeros((last - first, self.nx), dtype)
         for grid in self.grids:
@@ -159,7 +189,18 @@ class ExpectedLight:
         return whole.reshape(-1)[start - first * self.nx : stop - first * self.nx]
 
     def at(self, rows, columns):
-        """Return the light of pixels."""
+        """Return the light of pixels.
+
+        Parameters
+        ----------
+        rows, columns : numpy.ndarray of int
+            Indices in the image, of one shape.
+
+        Returns
+        -------
+        numpy.ndarray, float64
+            Of the same shape.
+        """
         found = np.zeros(rows.shape)
         for grid in self.grids:
             y0, y1, x0, x1 = grid.region
@@ -208,7 +249,7 @@ class NoiseModel:
                 raise UserError(
                     f"the read noise of amplifier {amplifier.name} is not known",
                     keyword="read_noise",
-                    remedy="measure it from pairs of frames (combine.measuring.measured_noise)",
+                    remedy="measure it from pairs of frames (combine.member_noise.measured_noise)",
                 )
 
     @cached_property
@@ -249,12 +290,30 @@ class NoiseModel:
         return fixed[kinds, columns], slope[kinds, columns]
 
     def terms(self, start, stop, dtype=np.float64):
-        """Return (fixed, slope) of the pixels from `start` to `stop`, shape ``(stop - start,)``."""
+        """Return (fixed, slope) of the pixels from `start` to `stop`, shape ``(stop - start,)``.
+
+        Parameters
+        ----------
+        start, stop : int
+            Pixels of the flattened image.
+        dtype : dtype, optional
+        """
         fixed, slope, bands = self._patterns
         return tuple(_between(each, bands, start, stop, dtype) for each in (fixed, slope))
 
     def expected_between(self, start, stop, dtype=np.float64):
-        """Return the expected light of the pixels from `start` to `stop`, or None."""
+        """Return the expected light of the pixels from `start` to `stop`, or None.
+
+        Parameters
+        ----------
+        start, stop : int
+            Pixels of the flattened image.
+        dtype : dtype, optional
+
+        Returns
+        -------
+        numpy.ndarray of shape (stop - start,) or None
+        """
         if self.expected is None:
             return None
         return self.expected.between(start, stop, dtype)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN, CombineRecipe
+from ccdflow.combine.member_reader import Member, file_reader, locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
-from ccdflow.combine.preparing import Subtracted, prepare
-from ccdflow.combine.reading import Member, file_reader, locate
-from ccdflow.combine.recipe import MEDIAN_OVER_MEAN, CombineRecipe
+from ccdflow.combine.preparation import Subtracted, prepare
 from ccdflow.combine.tiles import CombineJob, TooLittleMemory, run_tiles, sampled_rows
 from ccdflow.errors import FrameError, UserError
 
@@ -289,6 +289,11 @@ def check_members(members):
     Parameters
     ----------
     members : list of Member
+
+    Raises
+    ------
+    UserError
+        If there are none or too many, or if pixel types or shapes differ.
     """
     if not members:
         raise UserError("there is nothing to combine", allowed="one frame or more")

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.combine.clipping import PixelNoise, combine_kept, estimate, kept_by, solve_exactly
+from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.noise import NoiseModel, median_excess
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.preparing import Preparation
-from ccdflow.combine.recipe import CombineRecipe
+from ccdflow.combine.preparation import Preparation
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
@@ -50,6 +50,17 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
     """Return the rows to keep of each of `n` frames: evenly spread, an odd number of rows apart.
 
     An even distance would sample only one half of a pattern that alternates from row to row.
+
+    Parameters
+    ----------
+    ny, nx : int
+        Shape of a frame.
+    n : int
+        Number of frames.
+    wanted : int, optional
+        Rows of each frame, if the memory for samples allows.
+    itemsize : int, optional
+        Bytes of a pixel.
 
     Returns
     -------
@@ -116,7 +127,23 @@ class CombineJob:
         return max(_DOUBTFUL_VALUES // self.n, MIN_WIDTH)
 
     def tile_width(self, threads, memory):
-        """Number of pixels of a tile: as suits a thread's cache, if the memory allows."""
+        """Number of pixels of a tile: as suits a thread's cache, if the memory allows.
+
+        Parameters
+        ----------
+        threads : int
+        memory : int
+            Bytes for all threads together.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        TooLittleMemory
+            If the memory does not suffice for tiles of the least width.
+        """
         a_pixel = 3 * self.n * self.source.itemsize + 100
         a_pixel += 2 * self.n * self.preparation.masks + 60 * (self.noise is not None)
         a_pixel += 2 * self.n * bool(self.halo)
@@ -170,7 +197,14 @@ class Totals:
         self.empty = 0
 
     def keep_sample(self, values, start, stop):
-        """Copy the sampled rows from `values`, shape (n, width)."""
+        """Copy the sampled rows from `values`, shape (n, width).
+
+        Parameters
+        ----------
+        values : numpy.ndarray of shape (n, stop - start)
+        start, stop : int
+            Pixels of the flattened image.
+        """
         first, last = np.searchsorted(self.rows, (start // self.nx, -(-stop // self.nx)))
         for k in range(first, last):
             row_start = self.rows[k] * self.nx
@@ -180,7 +214,16 @@ class Totals:
             ]
 
     def put(self, job, where, exact):
-        """Store exact results."""
+        """Store exact results.
+
+        Parameters
+        ----------
+        job : CombineJob
+        where : numpy.ndarray of int
+            Pixels of the flattened image.
+        exact : Exact
+            Their values, counts and spreads.
+        """
         self.image[where] = exact.value
         self.count[where] = exact.count
         if job.uncertainty == "noise":

@@ -95,7 +95,7 @@ def ageing_of(pairs):
         return math.nan, math.nan
     days = np.array([pair.days for pair in apart], float)
     excess = np.array([pair.excess for pair in apart])
-    # A walk itself scatters in proportion to the days.
+    # The scatter of a random walk grows with the days.
     weights = 1 / (days + np.median(days)) ** 2
     middle, mean = np.average([days, excess], axis=1, weights=weights)
     spread = float((weights * (days - middle) ** 2).sum())

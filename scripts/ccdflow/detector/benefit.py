@@ -14,7 +14,7 @@ _SIGMAS = 3.0
 
 @dataclass(frozen=True)
 class Benefit:
-    """What subtracting a dark does to the variance of a pixel, electrons^2 (or adu^2).
+    """The effect of a dark's subtraction on the variance of a pixel, electrons^2 (or adu^2).
 
     Attributes
     ----------

@@ -314,7 +314,14 @@ def unlike_the_rest(frames, thresholds=None):
 
 
 def figures_of(stats, limits):
-    """Yield the figures that decide; the first one beyond its limit is reported."""
+    """Yield the figures that decide; the first one beyond its limit is reported.
+
+    Parameters
+    ----------
+    stats : sequence of FrameStatistics
+        Of each frame.
+    limits : Thresholds
+    """
     noises = np.array([s.noise for s in stats])
     noise = _group_noise(stats)
     shapes = np.array([s.shape for s in stats])
@@ -342,7 +349,19 @@ def figures_of(stats, limits):
 
 
 def unlike_shapes(stats, limits):
-    """Return the disagreement of frames of two kinds, all equally far from the middle."""
+    """Return the disagreement of frames of two kinds, all equally far from the middle.
+
+    Parameters
+    ----------
+    stats : sequence of FrameStatistics
+        Of each frame.
+    limits : Thresholds
+
+    Returns
+    -------
+    list of str
+        A sentence, or none.
+    """
     shapes = np.array([s.shape for s in stats])
     noise = _group_noise(stats)
     if len(stats) < 3 or not np.isfinite(shapes).all():

@@ -24,12 +24,11 @@ MOST_UNDER_STARS = 1e-3
 _STAR = 4.0
 # Peaks that tell how wide stars are, over the error of a pixel, their neighbours, and their number.
 _PEAK, _FLANK, _ENOUGH = 30.0, 3.0, 5
-# A star may be so much sharper than the median one, and no width is smaller, pixels.
+# Factor by which a star may be sharper than the median one; and the least width, pixels.
 _SHARPER, _LEAST_WIDTH = 0.93, 0.45
-# Where too few stars tell, they are taken to be as wide as this: a FWHM of 2 pixels.
+# Width of stars where too few are found: a FWHM of 2 pixels.
 _USUAL_WIDTH = 0.85
-# Pixels that hang together are a track if more than this part of them is sharp,
-# and so many.
+# Connected pixels are a track if at least this part of them, and this number, are sharp.
 _MOSTLY, _FEWEST = 0.5, 3
 # Pixels from a star to where the sky beside it is taken.
 _BESIDE = 6
@@ -109,7 +108,7 @@ def _sharpness(width, contrast):
 
 
 class _Stars:
-    """Where the stars of an image are, how wide they are, and what in them is no star.
+    """The stars of an image: their places and width, and the pixels in them that are no star.
 
     Parameters
     ----------

@@ -158,7 +158,19 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
 
 
 def member_levels(combined, region):
-    """Return the median of each member's sample in a region; NaN if no value is finite."""
+    """Return the median of each member's sample in a region; NaN if no value is finite.
+
+    Parameters
+    ----------
+    combined : ccdflow.combine.stack.Combined
+    region : (int, int, int, int)
+        y0, y1, x0, x1.
+
+    Returns
+    -------
+    list of float
+        Adu.
+    """
     y0, y1, x0, x1 = region
     inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
     return [

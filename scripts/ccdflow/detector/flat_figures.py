@@ -67,7 +67,7 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, saturated=0.0):
     ----------
     sample : numpy.ndarray
         Shape ``(k, nx)``: rows of a flat minus bias and dark; NaN where masked. See
-        `ccdflow.combine.measuring.sample_members`.
+        `ccdflow.combine.member_noise.sample_members`.
     gain : float or None
         Electrons per unit of the sample; 1 if unknown.
     read_noise : float
@@ -284,6 +284,17 @@ def gain_differs(gain, measured, error):
     (True, False)
     >>> gain_differs(1.10, 1.19, 0.05), gain_differs(1.10, float("nan"), float("nan"))
     (False, False)
+
+    Parameters
+    ----------
+    gain : float
+        Of the profile or header, electrons per adu.
+    measured, error : float
+        The measured gain and its standard error; NaN where unknown.
+
+    Returns
+    -------
+    bool
     """
     apart = abs(measured - gain)
     return apart > GAIN_DIFFERS * gain and apart > _GAIN_SIGMAS * error

@@ -140,6 +140,17 @@ class Clean:
         The variance of the means minus noise^2 / (values in each). Its error is that of a
         variance, v sqrt(2 / (k - 1)), propagated through the root; if no excess is left, the error
         is the smallest detectable excess.
+
+        Parameters
+        ----------
+        noise : float
+            Of a pixel.
+        axis : int
+            0 for means of columns, 1 for means of rows.
+
+        Returns
+        -------
+        Estimate
         """
         means = self.means(axis)
         means = means[np.isfinite(means)]

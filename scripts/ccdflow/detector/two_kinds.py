@@ -7,7 +7,7 @@ import numpy as np
 from ccdflow.detector.choosing import Thresholds
 from ccdflow.detector.frame_figures import DIGITAL_NOISE
 
-# A kind has at least so many frames.
+# The least number of frames of a kind.
 _FEWEST = 2
 
 

@@ -21,7 +21,7 @@ def expected_clipping(n, recipe, noise=math.inf):
     Parameters
     ----------
     n : int
-    recipe : ccdflow.combine.recipe.CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
     noise : float
         Noise of the values in adu. The values are whole adu: for a quiet camera most of them
         agree, and the others count as outliers.

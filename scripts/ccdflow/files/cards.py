@@ -121,7 +121,7 @@ def contents(header, keyword, occurrence="first"):
     return found[::-1] if occurrence == "last" else found
 
 
-# What astropy takes for a keyword as it stands.
+# Keywords that astropy does not normalize.
 _PLAIN = re.compile(r"[A-Z0-9_-]{1,8}")
 
 
@@ -141,13 +141,31 @@ _LONGEST_PLAIN = 8
 
 
 def has_card(header, keyword):
-    """Tell whether a header has a card of a keyword, in a tenth of the time of astropy's ``in``."""
+    """Tell whether a header has a card of a keyword, in a tenth of the time of astropy's ``in``.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+    """
     name = _name(keyword)
     return name in header._keyword_indices if name else keyword in header
 
 
 def may_be_there(headers, specs):
-    """Return those of some `CardSpec` whose card may be in a header: few of hundreds are."""
+    """Return those of some `CardSpec` whose card may be in a header: few of hundreds are.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    specs : iterable of CardSpec
+        The cards that are asked for.
+
+    Returns
+    -------
+    list of CardSpec
+    """
     known = headers[0]._keyword_indices
     if len(headers) > 1:
         known = frozenset().union(*(header._keyword_indices for header in headers))
@@ -168,7 +186,15 @@ def _cards(header, keyword):
 
 
 def first_value(header, keyword, default=None):
-    """Return what ``header.get`` returns; a whole number is not parsed anew for each frame."""
+    """Return the result of ``header.get``; a whole number is not parsed anew for each frame.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+    default : object, optional
+        The value where there is no such card.
+    """
     cards = _cards(header, keyword)
     if not cards and _name(keyword):
         return default
@@ -185,7 +211,7 @@ def _content(keyword, card):
 
 @lru_cache(maxsize=1 << 14)
 def _parsed_image(keyword, image):
-    """Return what a card of a file holds: thousands of frames have most of their cards alike."""
+    """Return the content of a file's card: thousands of frames have most of their cards alike."""
     return _parsed(keyword, Card.fromstring(image))
 
 
@@ -317,7 +343,19 @@ def read(headers, specs, order, reader, *, problem, silent=()):
 
 
 def unreadable(content, problem):
-    """Return the line on a card that is there and cannot be read."""
+    """Return the line on a card that is there and cannot be read.
+
+    Parameters
+    ----------
+    content : CardContent
+        The card.
+    problem : str
+        Such as ``not a number``.
+
+    Returns
+    -------
+    str
+    """
     return f"{content.keyword}: {problem} (found {shown(content.value)})"
 
 
@@ -351,7 +389,17 @@ def find(headers, spec, order):
 
 
 def find_first(headers, specs, order):
-    """The value of the first of several cards that is there, or None."""
+    """The value of the first of several cards that is there, or None.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    specs : iterable of CardSpec
+        The cards that are tried, in order.
+    order : sequence of int
+        Numbers of the HDUs to look into, in order.
+    """
     for spec in specs:
         value = find(headers, spec, order)
         if value is not None:
@@ -360,7 +408,19 @@ def find_first(headers, specs, order):
 
 
 def hdu_indices(headers, hdu):
-    """The HDUs of an index or EXTNAME: one, or none where the file has no such HDU."""
+    """The HDUs of an index or EXTNAME: one, or none where the file has no such HDU.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    hdu : int or str
+        Index of an HDU, or its EXTNAME.
+
+    Returns
+    -------
+    tuple of int
+    """
     if isinstance(hdu, int):
         return (hdu,) if 0 <= hdu < len(headers) else ()
     wanted = hdu.strip().upper()
@@ -386,7 +446,7 @@ def matches(value, patterns):
 
 
 def as_list(value):
-    """A tuple of what may have been written as one value or as a list of them."""
+    """A tuple of values that may have been written as one value or as a list."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 

@@ -83,7 +83,13 @@ class CardList:
         self._cards = [card for card in self._cards if card[0] != keyword]
 
     def rename(self, old, new):
-        """Give the cards of a keyword another, of up to eight characters, all else as it is."""
+        """Give the cards of a keyword another, of up to eight characters, all else as it is.
+
+        Parameters
+        ----------
+        old, new : str
+            Keywords; the new one has up to eight characters.
+        """
         self._cards = [
             (new, f"{new:<8}{text[8:]}") if keyword == old else (keyword, text)
             for keyword, text in self._cards
@@ -206,7 +212,7 @@ def is_commentary(keyword):
 
 
 def printable(text):
-    """Return a text with percent signs and numbers for what a FITS card cannot hold.
+    """Return a text with percent signs and numbers in place of characters that FITS does not allow.
 
     Nor does it hold what astropy takes for a string's end: a quote before a blank or a slash, and
     an ampersand at the end.

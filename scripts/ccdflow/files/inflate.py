@@ -8,11 +8,11 @@ import threading
 
 from isal import igzip, igzip_lib, isal_zlib
 
-from ccdflow.files.failures import Incomplete, damaged, damaged_stream, too_long
+from ccdflow.files.file_errors import Incomplete, damaged, damaged_stream, too_long
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 20
-# Bytes of a gzip member that are inflated at first: what lies behind its end comes back as a copy.
+# Bytes of a gzip member that are inflated at first: bytes behind its end come back as a copy.
 _FIRST_SLICE = 1 << 12
 # Zeros that may follow the last member, as on a tape.
 _MOST_ZEROS = 1 << 20
@@ -79,7 +79,7 @@ class Stream:
         return packed
 
     def _next_member(self, size):
-        """Begin with what follows the end of a gzip member; tell whether there is one.
+        """Begin with the bytes behind a gzip member; tell whether there is another member.
 
         pigz and bgzip write files of several members. Zeros may follow the last one.
         """
@@ -101,7 +101,22 @@ class Stream:
         return True
 
     def at(self, offset, size, step=CHUNK):
-        """Return up to ``size`` bytes from ``offset`` on; what lies before is forgotten."""
+        """Return up to ``size`` bytes from ``offset`` on; the bytes before are forgotten.
+
+        Parameters
+        ----------
+        offset : int
+            Place in the unpacked bytes; it never goes back.
+        size : int
+            Bytes.
+        step : int, optional
+            Bytes that are inflated at once.
+
+        Returns
+        -------
+        bytes
+            Fewer than ``size`` where the file ends.
+        """
         while self._start + len(self._buffer) < offset + size and not self.end_seen:
             self._buffer += self._more(step)
             drop = min(offset - self._start, len(self._buffer))
@@ -158,7 +173,15 @@ scratch = _Scratch()
 
 
 def fill(file, buffer):
-    """Read into a buffer until it is full or the file ends; return the number of bytes."""
+    """Read into a buffer until it is full or the file ends; return the number of bytes.
+
+    Parameters
+    ----------
+    file : file object
+        Open for reading, binary.
+    buffer : memoryview
+        Of bytes.
+    """
     got = 0
     while got < len(buffer):
         count = file.readinto(buffer[got:])

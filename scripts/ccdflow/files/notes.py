@@ -14,6 +14,11 @@ from ccdflow.files import whole
 def write_atomically(path, text):
     """Write a text or bytes file whole or not at all, and only if its content changed.
 
+    Parameters
+    ----------
+    path : path-like
+    text : str or bytes
+
     Returns
     -------
     bool
@@ -61,7 +66,7 @@ _CHUNK = 1 << 20
 
 
 def read_checked(path):
-    """Return an iterator over what `write_checked` wrote; None if it is not as it was written.
+    """Return an iterator over the lines of `write_checked`; None if they are not as written.
 
     Lines are decoded one at a time.
     """

@@ -24,7 +24,7 @@ _TILE_PIXELS = 1 << 17
 # Raise it when images are cut into other tiles: compressed products are then made again.
 TILES = 2
 _LEVEL = 1
-# From so many bytes on, the places of tiles need 64 bits.
+# Bytes from which on the places of tiles need 64 bits.
 _LARGE = (1 << 31) - 1
 _SEEDS = 10000
 _STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM")
@@ -54,7 +54,7 @@ def tile_rows(ny, nx):
 
 
 def writer(path, planes, *, compress=""):
-    """Return what writes planes into a product: uncompressed, or as compressed tiles.
+    """Return the writer of a product's planes: uncompressed, or as compressed tiles.
 
     Parameters
     ----------
@@ -110,13 +110,27 @@ class PackedWriter:
         self._packers.clear()
 
     def write(self, plane, block):
-        """Write the next rows of a plane, see `PlanesWriter.write`."""
+        """Write the next rows of a plane, see `PlanesWriter.write`.
+
+        Parameters
+        ----------
+        plane : ccdflow.files.planes.Plane
+        block : numpy.ndarray of shape (k, nx)
+            The next rows.
+        """
         plane.words = checksum.checksum_of(plane.words, swap(block))
         plane.written += block.nbytes
         self._packers[id(plane)].add(block)
 
     def read(self, plane, first, stop):
-        """Return rows of a plane that was written whole, (k, nx), native: what readers will get."""
+        """Return rows of a plane that was written whole, (k, nx), native, as readers will get them.
+
+        Parameters
+        ----------
+        plane : ccdflow.files.planes.Plane
+        first, stop : int
+            The range of rows.
+        """
         return self._packers[id(plane)].rows(first, stop)
 
     def finish(self):
@@ -274,7 +288,7 @@ class _Packer:
         header.extend(_as_of_image(*card) for card in structure if card[0] not in _SUMS)
         header.extend(cards.without(_is_not_the_images))
         if self._seed is None:
-            # After all others, as they stood: CFITSIO's funpack restores the HDU byte by byte.
+            # After all others, unchanged: CFITSIO's funpack restores the HDU byte by byte.
             header.extend(_as_of_image(*card) for card in sums)
         else:
             step = max(step for _, _, step, _ in self._tiles)

@@ -236,7 +236,23 @@ class PlanesWriter:
         plane.written += len(data)
 
     def read(self, plane, first, stop):
-        """Return rows of a plane that were written, (k, nx) in native byte order."""
+        """Return rows of a plane that were written, (k, nx) in native byte order.
+
+        Parameters
+        ----------
+        plane : Plane
+        first, stop : int
+            The range of rows.
+
+        Returns
+        -------
+        numpy.ndarray of shape (stop - first, nx)
+
+        Raises
+        ------
+        RuntimeError
+            If the rows are not written yet.
+        """
         step = plane.shape[1] * plane.dtype.itemsize
         start = plane.start + plane.header_size + first * step
         content = bytearray((stop - first) * step)
@@ -281,8 +297,8 @@ def swap(block):
     even = flat[: flat.size // 2 * 2] if flat.itemsize == 2 else flat
     total = int(even.view(np.uint32).sum(dtype=np.uint64))
     if flat.itemsize == 2:
-        # A little-endian word has its halves the wrong way round, and 65536 times it, carries
-        # added, the right way.
+        # The halves of a little-endian word are swapped; 65536 times the word, with the carries
+        # added, swaps them back.
         total <<= 16
         if flat.size % 2:
             total += int(flat[-1]) << 16

@@ -16,7 +16,7 @@ _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 _CARD = 80
 # Characters that some programs put at the end of a card in place of blanks.
 _ENDINGS = b"\0\r\n\t"
-# A thousand times more than any disk holds, and still a number that arithmetic is quick with.
+# A thousand times the size of any disk, and small enough for fast arithmetic.
 _MOST_BYTES = 10**18
 # FITS standard 4.0, section 4.4.1.1.
 MOST_AXES = 999
@@ -46,7 +46,7 @@ class Hdu:
 
     @property
     def text(self):
-        """The header as it stands; question marks in the place of what FITS does not allow."""
+        """The header, with question marks for characters that FITS does not allow."""
         return readable(self.raw)
 
     @property
@@ -121,7 +121,7 @@ def ends(block):
 def _structural(header, keyword):
     """Return the value of the first card of a keyword, the one that counts, as it is."""
     found = contents(header, keyword)
-    # Where the first is blank, another behind it is no help: astropy goes by the first.
+    # Where the first one is blank, another behind it does not count: astropy takes the first.
     blank = len(found) < header.count(keyword)
     return found[0].value if found and not blank else None
 
@@ -141,11 +141,27 @@ def _number(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
 
 
 def data_size(header, name=None):
-    """Return the bytes of data that a header promises (FITS standard 4.0, equation 2)."""
+    """Return the bytes of data that a header promises (FITS standard 4.0, equation 2).
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    name : str, optional
+        Named in errors.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    FrameError
+        If a structural card is missing or has a value that FITS does not allow.
+    """
     _check_extension(header, name)
     axes = _number(header, "NAXIS", name, high=MOST_AXES)
     bitpix = _structural(header, "BITPIX") if has_card(header, "BITPIX") else None
-    # 16.0 is equal to 16, and no FITS.
+    # 16.0 equals 16, but is not valid FITS.
     if not isinstance(bitpix, int) or bitpix not in DTYPES:
         raise _no_pixel_type("BITPIX", bitpix, name)
     if axes == 0:
@@ -161,6 +177,16 @@ def data_size(header, name=None):
 
 def tiled_size(header, name=None):
     """Return the bytes of the image that compressed tiles become; 0 for any other HDU.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    name : str, optional
+        Named in errors.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
@@ -200,7 +226,7 @@ def _no_pixel_type(keyword, value, name):
 
 
 def _check_extension(header, name):
-    """Refuse an extension that does not say of what kind it is: it may be an image or a table."""
+    """Refuse an extension without a kind: it may be an image or a table."""
     kind = _structural(header, "XTENSION") if has_card(header, "XTENSION") else ""
     if not isinstance(kind, str):
         raise FrameError(
@@ -227,7 +253,7 @@ def image_header(header):
         if isinstance(value, int):
             image[keyword[1:]] = value
         else:
-            # The table's own is not the image's.
+            # The table's own card is not that of the image.
             image.remove(keyword[1:], ignore_missing=True)
         image.remove(keyword, ignore_missing=True, remove_all=True)
     return image
@@ -235,6 +261,16 @@ def image_header(header):
 
 def image_shape(header, name=None):
     """Return (ny, nx) of an image header; axes of length one beyond the second are dropped.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    name : str, optional
+        Named in errors.
+
+    Returns
+    -------
+    (int, int)
 
     Raises
     ------

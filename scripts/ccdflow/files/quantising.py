@@ -121,7 +121,20 @@ def quantise(tile, start):
 
 
 def restore(quantised, start):
-    """Return the pixels of a tile as any reader of FITS gives them: float32, in their order."""
+    """Return the pixels of a tile as any reader of FITS gives them: float32, in their order.
+
+    Parameters
+    ----------
+    quantised : Quantised
+        The numbers of a tile, their step and zero.
+    start : int
+        Where the sequence of dithers begins for this tile.
+
+    Returns
+    -------
+    numpy.ndarray, float32
+        NaN where a pixel is empty.
+    """
     numbers = quantised.numbers
     values = (numbers - dither(start, numbers.size).astype(np.float64) + 0.5) * quantised.step
     pixels = (values + quantised.zero).astype(np.float32)

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from isal import isal_zlib
 
 from ccdflow.errors import FrameError
-from ccdflow.files.failures import (
+from ccdflow.files.file_errors import (
     Changed,
     Damaged,
     Incomplete,
@@ -134,7 +134,7 @@ class RawFile(io.RawIOBase):
         self._same_heads = True
 
     def _unpacked(self):
-        """Return what gives the unpacked bytes of the file, which is at its first."""
+        """Return the reader of the file's unpacked bytes; the file is at its first byte."""
         if self._packing:
             return Unpacked(self._file, self._name, self._packing)
         return Inflated(self._file) if self._packed else self._file
@@ -166,7 +166,7 @@ class RawFile(io.RawIOBase):
         source = self._unpacked() if self._packing else self._file
         stream = Stream(source, name, self._packed)
         if self._packing:
-            # Neither bzip2 nor xz says in front how much there is.
+            # Neither bzip2 nor xz has the unpacked length in front.
             promised = math.inf
         hdus = _read_hdus(stream, promised, memory, name)
         offset = hdus[-1].end
@@ -175,7 +175,7 @@ class RawFile(io.RawIOBase):
         if size > (2 * offset + _BESIDE if is_packed else offset):
             raise too_long(name, offset)
         if self._packed and promised in (length % 2**32, offset % 2**32):
-            # Both the trailer and the headers say how long the file is: it need not be inflated.
+            # Trailer and headers agree on the length: the file need not be inflated.
             actual, checked = max(promised, length), False
         elif not self._packed and not whole:
             actual, checked = length if self._packing else size, False
@@ -360,7 +360,7 @@ def _read_hdus(stream, length, memory, name):
         header = parse_header(text)
         hdus.append(Hdu(header, after, data_size(header, name), text))
         offset = hdus[-1].end
-        # A few bytes of compressed tiles may become as large an image as they like.
+        # A few bytes of compressed tiles may expand to an image of any size.
         tiles = max(tiles, tiled_size(header, name))
         if memory is not None:
             check_memory(max(offset, tiles), memory, name)

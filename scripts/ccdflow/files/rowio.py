@@ -56,7 +56,7 @@ class RowStream:
             if filled < len(view):
                 rawfile.check_length(got, False, self._layout, self._name)
             yield first, np.frombuffer(view, dtype=self.dtype).reshape(count, nx)
-        # Reading to the end is what makes gzip compare its checksum.
+        # gzip compares its checksum only where it is read to the end.
         end = self._layout.hdus[-1].end
         got += self._skip(end - got, buffer)
         more = bool(self._fill(buffer[: rawfile.BEYOND]))

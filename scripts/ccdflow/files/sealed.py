@@ -39,7 +39,20 @@ def read_rows(path):
 
 
 def table_of(columns, rows):
-    """Return a table as bytes, each line with its checksum in the last column."""
+    """Return a table as bytes, each line with its checksum in the last column.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names, in order.
+    rows : iterable of dict
+        By name of column.
+
+    Returns
+    -------
+    bytes
+        CSV in UTF-8.
+    """
     out = io.StringIO()
     writer = csv.DictWriter(out, [*columns, COLUMN], lineterminator="\n")
     writer.writeheader()

@@ -69,7 +69,7 @@ class Stored:
     def _picked(self, rows):
         if not rows.size:
             return self._read([])
-        # Neighbours are read at once, with what lies between them.
+        # Neighbours are read at once, with the bytes between them.
         order = np.unique(rows)
         breaks = np.flatnonzero(np.diff(order) * self._row_bytes > _GAP_BYTES) + 1
         parts = [(int(part[0]), int(part[-1]) + 1) for part in np.split(order, breaks)]

@@ -1,4 +1,4 @@
-"""The bytes of files that bzip2 or xz packed; what gzip packed has its own, faster way."""
+"""The bytes of files that bzip2 or xz packed; files of gzip have their own, faster way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import bz2
 import io
 import lzma
 
-from ccdflow.files.failures import Incomplete, damaged
+from ccdflow.files.file_errors import Incomplete, damaged
 
 _CHUNK = 1 << 20
 # Bytes that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.

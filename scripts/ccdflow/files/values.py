@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 
-# Words that say that a value is not known: such a card is as good as absent.
+# Words for an unknown value: such a card counts as absent.
 _SILENT = frozenset(
     [
         "unknown",
@@ -187,7 +187,7 @@ def _unit_of(comment):
 def as_electrons(value):
     """Return a gain or a read noise, whatever unit of electrons follows, or None.
 
-    No detector has a gain or a read noise beyond a million: what is computed of such a number would
+    No detector has a gain or a read noise beyond a million: figures computed of such a number would
     overflow.
     """
     number = as_number(value, ELECTRONS)

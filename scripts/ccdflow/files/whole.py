@@ -49,7 +49,14 @@ class Part:
         write_all(self.file, memoryview(data).cast("B"))
 
     def write_at(self, data, place):
-        """Write all of some bytes at a place of the file."""
+        """Write all of some bytes at a place of the file.
+
+        Parameters
+        ----------
+        data : bytes-like
+        place : int
+            Offset in the file, bytes.
+        """
         self.file.seek(place)
         self.write(data)
 
@@ -62,7 +69,7 @@ class Part:
     def __exit__(self, *error):
         if self._is_kept:
             return
-        # A disk that cannot be written may not let go of the file either: the next run does it.
+        # A disk that cannot be written may also refuse to remove the file: the next run does it.
         with suppress(OSError):
             self.file.close()
         with suppress(OSError):
@@ -92,7 +99,18 @@ def write_hdus(path, parts):
 
 
 def write_text(path, text):
-    """Write a text as UTF-8, whole or not at all; bytes that are no UTF-8 become escapes."""
+    """Write a text as UTF-8, whole or not at all; bytes that are no UTF-8 become escapes.
+
+    Parameters
+    ----------
+    path : path-like
+    text : str
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written; an older file is untouched.
+    """
     write_hdus(path, [text.encode("utf-8", "backslashreplace")])
 
 
@@ -104,7 +122,14 @@ def _pieces(data):
 
 
 def write_all(file, data):
-    """Write all of some bytes to an unbuffered file."""
+    """Write all of some bytes to an unbuffered file.
+
+    Parameters
+    ----------
+    file : file object
+        Open for writing, binary and unbuffered.
+    data : memoryview or bytes
+    """
     while data:
         data = data[file.write(data) :]
 
@@ -112,7 +137,7 @@ def write_all(file, data):
 def unless_missing(error):
     """Raise the error of a walk through folders, unless a folder is not there.
 
-    `os.walk` passes over folders that cannot be read: what is in them would count as absent.
+    `os.walk` passes over folders that cannot be read: their files would count as absent.
     """
     if not isinstance(error, FileNotFoundError):
         raise error

@@ -10,9 +10,9 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 
 # Darker frames are no flats, and cost no more than their median.
 LEAST = 1000.0
-# A small image of fewer pixels allows no judgement.
+# Pixels of the small image below which there is no judgement.
 _FEWEST = 1024
-# A pixel is a star's, or a line's, if it is this many sigma above the pixels two beside it.
+# Sigma above the pixels two beside it, from which on a pixel belongs to a star or a line.
 _STAR = 8.0
 # Even frames have at most this fraction of such pixels; cosmic rays make some.
 _STARS = 2e-4

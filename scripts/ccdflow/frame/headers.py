@@ -41,7 +41,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     layout : ccdflow.files.promised.RawLayout
         The raw file's headers.
     geometry : ccdflow.camera.geometry.Geometry
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     reduced : ccdflow.frame.reduction.Reduced
     file : str
         The raw file, relative to the raw folder.
@@ -58,7 +58,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     places = product_images(geometry, recipe)
     if places[0].hdu:
         primary = _kept(layout.texts[0])
-        _say_what_was_done(primary, geometry, recipe, reduced, **given)
+        _write_history(primary, geometry, recipe, reduced, **given)
         parts.append(hdu_header(primary, None, 0, primary=True))
     for place, image in zip(places, reduced.images, strict=True):
         if not parts:
@@ -66,7 +66,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
             parts += [first, *_data(image)]
             continue
         cards = _kept(layout.texts[place.raw_hdu])
-        _say_of_image(cards, layout.headers, place, recipe, reduced)
+        _write_image_cards(cards, layout.headers, place, recipe, reduced)
         name = _extension_name(layout.hdus[place.raw_hdu])
         parts += [hdu_header(cards, image.data, image.words, name=name), *_data(image)]
     for place, image in zip(places, reduced.images, strict=True):
@@ -89,15 +89,24 @@ def first_header(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     """
     place, image = product_images(geometry, recipe)[0], reduced.images[0]
     cards = _merged(layout, place.amplifiers)
-    _say_what_was_done(
-        cards, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key
-    )
-    _say_of_image(cards, layout.headers, place, recipe, reduced)
+    _write_history(cards, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key)
+    _write_image_cards(cards, layout.headers, place, recipe, reduced)
     return hdu_header(cards, image.data, image.words, primary=True)
 
 
 def mask_hdu(mask, name):
-    """Return header and data of a mask extension (uint8; 1 saturated, 2 not finite, 4 no data)."""
+    """Return header and data of a mask extension (uint8; 1 saturated, 2 not finite, 4 no data).
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of shape (ny, nx), uint8
+    name : str
+        EXTNAME of the extension.
+
+    Returns
+    -------
+    list of bytes and BigEndian
+    """
     cards = CardList()
     cards.add_comment("Bits of the mask: 1 saturated, 2 not finite, 4 no data; 0 is a good pixel")
     return array_hdu(cards, mask, name=name)
@@ -160,7 +169,7 @@ def _merged(layout, amplifiers):
 # ------------------------------------------------------------------------
 
 
-def _say_what_was_done(cards, geometry, recipe, reduced, *, file, fingerprint, key):
+def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
     cards.set("RAWFILE", printable(file))
@@ -177,11 +186,11 @@ def _say_what_was_done(cards, geometry, recipe, reduced, *, file, fingerprint, k
         cards.set("OSCITERS", recipe.reject_iterations, "rounds of rejection at most")
 
 
-def _say_of_image(cards, headers, place, recipe, reduced):
+def _write_image_cards(cards, headers, place, recipe, reduced):
     """Write the cards of one image: its amplifiers, its unit, and the places of its pixels."""
     for keyword in {keyword for keyword, _ in cards if _is_stale(keyword, recipe)}:
         cards.drop(keyword)
-    _say_of_amplifiers(cards, place.amplifiers, recipe, reduced)
+    _write_amplifier_cards(cards, place.amplifiers, recipe, reduced)
     if recipe.trim:
         placement.place(cards, headers, place.amplifiers, place.shape)
     cards.set("BUNIT", _unit(headers, place), "unit of the pixels")
@@ -191,7 +200,7 @@ def _is_stale(keyword, recipe):
     return recipe.trim and placement.is_about_raw_pixels(keyword)
 
 
-def _say_of_amplifiers(cards, amplifiers, recipe, reduced):
+def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
     """Write region, level and noise of each amplifier; numbered if there are several."""
     cards.set("NAMPS", len(amplifiers), "amplifiers in this image")
     many = len(amplifiers) > 1

@@ -13,11 +13,11 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Rows, and columns of each, that the figures are taken from: of the LFC 1 ms.
+# Rows, and columns of each, for the figures: 1 ms for an LFC frame.
 MOST_ROWS, MOST_COLUMNS = 1024, 128
-# Rows from which the noise of a pixel, and the profile across a seam, are taken.
+# Rows for the noise of a pixel and for the profile across a seam.
 _FOR_A_PIXEL = 256
-# Fewer rows or columns allow no judgement.
+# Rows or columns below which there is no judgement.
 _FEWEST = 16
 # Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
 # pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
@@ -170,7 +170,7 @@ def judge(samples, amplifiers, recipe):
     samples : dict of str to Sample
         By the name of the amplifier, for those with a subtracted overscan.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
     Returns
     -------
@@ -244,7 +244,7 @@ def warnings_of(sample, recipe, name=""):
     Parameters
     ----------
     sample : Sample
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     name : str
         The amplifier's name if there are several; otherwise ''.
 

@@ -31,7 +31,18 @@ class Negatives:
             self._size += values.size
 
     def check(self, file=None):
-        """Raise `FrameError` if more than a thousandth of the pixels are below 0."""
+        """Raise `FrameError` if more than a thousandth of the pixels are below 0.
+
+        Parameters
+        ----------
+        file : str, optional
+            Named in the error.
+
+        Raises
+        ------
+        FrameError
+            If there are more.
+        """
         if self._negative > MOST * self._size:
             raise FrameError(
                 "the frame was reduced already: it is of floating point and has pixels below 0",

@@ -43,7 +43,7 @@ def measure(strips, amplifier, recipe):
         Its strips in native byte order, adu, each as long as its data; pixels that are not finite
         are ignored.
     amplifier : ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
     Returns
     -------
@@ -70,7 +70,7 @@ def levels_along(strips, along, recipe):
         Native values, adu: each (ny, k) for ``along='rows'``, (k, nx) for 'columns', any for
         'frame'.
     along : {'rows', 'columns', 'frame'}
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         Its ``statistic`` across the strip, and its ``model`` along it.
 
     Returns
@@ -135,7 +135,20 @@ def _median(values):
 
 
 def check_levels(levels, amplifier):
-    """Raise `FrameError` if a level is not finite: the product would be NaN there."""
+    """Refuse levels that are not finite: the product would be NaN there.
+
+    Parameters
+    ----------
+    levels : numpy.ndarray
+        Adu, one a row or column of the data.
+    amplifier : ccdflow.camera.geometry.Amplifier
+        Its overscan is named in the error.
+
+    Raises
+    ------
+    FrameError
+        If a level is not finite.
+    """
     if not np.isfinite(levels).all():
         raise FrameError(
             "the overscan holds values that are not finite",
@@ -208,7 +221,7 @@ def smooth(levels, recipe):
     ----------
     levels : numpy.ndarray
         Shape (n,), adu; NaN is left out.
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         ``model`` 'polynomial' of degree ``order`` (as `ccdproc.subtract_overscan` fits it with
         ``model=Polynomial1D(order)``), or 'spline': cubic, of ``order`` equal pieces. Levels
         farther than ``reject_sigma`` standard deviations from the fit are left out, up to

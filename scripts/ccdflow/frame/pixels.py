@@ -63,6 +63,13 @@ def is_exact(dtype, levels):
 
     16-bit integers minus a level that is a multiple of 1/2 (a median of integers) need 18 bits;
     float32 has 24.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the raw pixels.
+    levels : numpy.ndarray or None
+        Adu; None where none is subtracted.
     """
     if dtype.kind not in "iu" or dtype.itemsize > 2:
         return False

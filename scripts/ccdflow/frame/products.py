@@ -41,7 +41,7 @@ def product_images(geometry, recipe):
     Parameters
     ----------
     geometry : ccdflow.camera.geometry.Geometry
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
     Returns
     -------

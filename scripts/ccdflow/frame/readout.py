@@ -61,7 +61,7 @@ class Readout:
 
     @property
     def of_noise(self):
-        """The readout without what differs from frame to frame and adds no noise."""
+        """The readout without values that differ from frame to frame and add no noise."""
         return replace(
             self, level=0.0, saturation=None, subtracted=True, linear=None,
             is_saturation_measured=False,
@@ -89,7 +89,7 @@ def readout_of(
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         How the frame was reduced.
     level : float, optional
         Mean overscan level that was subtracted, adu; None if none was.
@@ -139,7 +139,7 @@ def level_variance(amplifier, recipe, pixel):
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     pixel : float
         Variance of an overscan pixel, rounding included, adu^2.
 
@@ -162,7 +162,7 @@ def level_share(amplifier, recipe):
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
     Returns
     -------

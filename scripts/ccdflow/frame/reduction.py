@@ -78,7 +78,7 @@ def reduce_frame(stored, geometry, recipe):
         For each HDU used: the stored pixels (ny, nx) and the offset to add, as
         `ccdflow.files.decoding.array` returns them. Not changed.
     geometry : ccdflow.camera.geometry.Geometry
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
     Returns
     -------

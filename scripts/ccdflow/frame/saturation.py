@@ -7,8 +7,8 @@ import numpy as np
 from ccdflow.maskbits import BLEED, SATURATED
 from ccdflow.robust import MAD_TO_SIGMA
 
-# A column bleeds from a run of so many saturated pixels on, as far as it stands out by so many
-# standard deviations from the columns at this distance on both sides.
+# Saturated pixels in a row from which on a column bleeds; sigma by which it stands out of the
+# columns at this distance on both sides.
 _RUN, _EXCESS, _APART = 3, 5.0, 6
 # Rows that are looked at beyond the ends of a run at once.
 _STRIDE = 64

@@ -46,7 +46,7 @@ def can_stream(layout, geometry, recipe):
     ----------
     layout : ccdflow.files.promised.RawLayout
     geometry : ccdflow.camera.cameras.Geometry
-    recipe : ccdflow.camera.recipe.ReductionRecipe
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
     Returns
     -------

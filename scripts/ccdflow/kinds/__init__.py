@@ -1,8 +1,8 @@
 """The kinds of products, a module each; `CHAIN` is the order in which they are made.
 
-A kind says what is to be there and what it depends on, makes it, and says of it what a run tells
-at its end and a night's page shows (`kind.Kind`). Whoever plans, makes or counts products is handed
-the chain and knows no kind by name.
+A kind tells which of its products are wanted and their sources, makes them, and has the lines at
+the end of a run and the sections of a night's page (`kind.Kind`). The code that plans, makes or
+counts products is handed the chain and knows no kind by name.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.badpixels import BAD_PIXELS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.calibrated_pictures import MASTERS_PICTURE, SCIENCE_PICTURE
+from ccdflow.kinds.contact_sheet import SHEET
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.detector import DETECTOR
 from ccdflow.kinds.detector_table import DETECTOR_TABLE
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.frame_pictures import PICTURE
-from ccdflow.kinds.index import INDEX
 from ccdflow.kinds.kind import Chain
-from ccdflow.kinds.page import PAGE
+from ccdflow.kinds.night_page import PAGE
+from ccdflow.kinds.overview import INDEX
 from ccdflow.kinds.quality_picture import QUALITY
 from ccdflow.kinds.quality_tables import DARK_TABLE, FLAT_TABLE, TABLE
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.sheet import SHEET
 from ccdflow.kinds.shutter import SHUTTER
 from ccdflow.kinds.trends import TRENDS_TABLE
 
@@ -40,5 +40,17 @@ by_rule = CHAIN.by_rule
 
 
 def make(context, job, *, threads=1):
-    """Make a job's product by its context's chain and return its record; see `kind.Kind.make`."""
+    """Make a job's product by its context's chain and return its record; see `kind.Kind.make`.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+    threads : int, optional
+        Threads that the product may use for itself.
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
     return context.chain.make(context, job, threads=threads)

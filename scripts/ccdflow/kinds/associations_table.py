@@ -1,4 +1,4 @@
-"""The table of which master each calibrated frame took, why, and what the next one would cost."""
+"""The table of each calibrated frame's masters: which, why, and the cost of the next one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Associations(Kind):
             planner.want(self, self.place, "", basis, needs=needs, is_open=is_open)
 
     def basis(self, context, job):
-        """Return what the table depends on: each line of it."""
+        """Return the sources of the table: each line of it."""
         lines = (
             [group.product, group.night, _is_refused(context, group), *_digests(context, group)]
             for group in _groups(context)
@@ -66,7 +66,7 @@ class Associations(Kind):
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
-    def foretold(self, context):
+    def dry_run_lines(self, context):
         """Return a paragraph for each of the last nights whose frames are calibrated.
 
         Those of this run; where nothing is to be calibrated, those of the last night.
@@ -95,7 +95,7 @@ class Associations(Kind):
         return lines[:_HOLES] + ([f"... and {rest} more such darks"] if rest > 0 else [])
 
     def page_basis(self, context, night):
-        """Return what the section on a night's masters depends on: how they were chosen."""
+        """Return the sources of the section on a night's masters: the choices."""
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
         found = [
@@ -105,13 +105,13 @@ class Associations(Kind):
         return {"associations": [self.version, digest(found)]} if found else {}
 
     def index_basis(self, context):
-        """Return what the matrix of the overview depends on."""
+        """Return the sources of the overview's matrix."""
         if not SCIENCE.configuration(context)["enabled"] or not _groups(context):
             return {}
         return {"coverage": [self.version, digest(_coverage(context).values())]}
 
     def overview(self, context):
-        """Return the section on which frames there are of each night, and what is missing."""
+        """Return the section on the frames of each night and type, and those that are missing."""
         if not self.index_basis(context):
             return None
         found = _coverage(context)
@@ -119,7 +119,7 @@ class Associations(Kind):
             # All frames are undated.
             return None
         said = _coverage_words(found)
-        draw = drawing_module("coverage").coverage_picture
+        draw = drawing_module("coverage_picture").coverage_picture
         before = f" {found.earlier} nights before them are not shown." if found.earlier else ""
         more = f" {found.left_out} rarer kinds of frames are left out." if found.left_out else ""
         png = draw(
@@ -204,7 +204,7 @@ def _harmful_darks(context, groups):
 
 
 def _harm_words(context, dark):
-    """Return what a dark adds and takes away, and what to do about it."""
+    """Return the noise that a dark adds, the structure that it takes away, and the remedy."""
     figures = context.outcome(dark).data["quality"]
     added = max(each["added"] for each in figures)
     structure = max(0.0, *(each["structure"] for each in figures))
@@ -259,7 +259,7 @@ def _is_refused(context, group):
 
 
 def _digests(context, group, line=None):
-    """Return the hash of what is said of each step of a frame; thousands have the same steps."""
+    """Return the hash of the line on each step of a frame; thousands have the same steps."""
     line = line or _step_line
     return [
         context.planned(

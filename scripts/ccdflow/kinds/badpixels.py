@@ -59,7 +59,7 @@ class BadPixels(Kind):
             yield Group(product, nights[-1], camera, shared, (), nights, self.name, pixels=members)
 
     def basis(self, context, job):
-        """Return what a map depends on: the measurements of all its nights."""
+        """Return the sources of a map: the measurements of all its nights."""
         return self._basis(context, context.groups[job.product])
 
     def _basis(self, context, group):
@@ -110,7 +110,7 @@ class BadPixels(Kind):
             ("BPSHARE", settings["share"], "part of the nights in which a bad pixel is bad"),
             ("NCOMBINE", len(made), "measurements"),
         ]
-        # Of more than 999 nights the last are named by none: FITS keywords have eight letters.
+        # Nights beyond 999 have no card: FITS keywords have eight letters.
         for place, each in enumerate(made[:999], start=1):
             cards += [(f"IMCOM{place:03d}", printable(each.product), "measurement")]
             cards += [(f"IMKEY{place:03d}", each.key, "its CCDFKEY")]

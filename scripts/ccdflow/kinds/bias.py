@@ -1,4 +1,4 @@
-"""The combined bias: what biases of a group say of the detector, and their average."""
+"""The combined bias: the average of a group's biases, and the detector's figures by them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.combine import header
-from ccdflow.combine.measuring import measured_noise, sample_members
+from ccdflow.combine import combined_header
+from ccdflow.combine.member_noise import measured_noise, sample_members
 from ccdflow.detector import bias_figures, frame_figures, warnings
 from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short
 from ccdflow.kinds.masters.master import MasterKind
-from ccdflow.kinds.masters.preparing import amplifier_noise
+from ccdflow.kinds.masters.member_masters import amplifier_noise
 from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
 _CLIPPED_BY_MAD = 3
@@ -41,7 +41,7 @@ class Bias(MasterKind):
     )  # fmt: skip
 
     def group_basis(self, context, group):
-        """Return what a combined bias depends on.
+        """Return the sources of a combined bias.
 
         Clipped by MAD it has the bytes that it had before the noise could decide, and its old key.
         """
@@ -67,10 +67,10 @@ class Bias(MasterKind):
         return measured_noise(amplifiers, members[0].shape, rows, sample, light=False)
 
     def measure(self, work, combined, amplifier, unit):
-        """Return what the biases say of one amplifier: a row of the table, and what is drawn."""
+        """Return the figures of one amplifier by the biases: a row of the table, drawn lists."""
         place, frames = work.place(amplifier), work.sampled(combined, amplifier)
         claim = amplifier.read_noise
-        gain = 1.0 if header.is_electrons(unit) else amplifier.gain
+        gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
         what = bias_figures.AmplifierValues(
             amplifier.name,
             (place.y0, place.y1, place.x0, place.x1),
@@ -86,7 +86,8 @@ class Bias(MasterKind):
         figures = asdict(bias_figures.measure_amplifier(combined, what, levels, hours, overscan))
         pairs = figures.pop("pair_noise")
         if amplifier.name in work.flags:
-            # All frames are flagged, or this one would not be here: but a level, there is nothing.
+            # All frames are flagged: members of a group have equal flags. Nothing but the level is
+            # known.
             numbers = {name for name, value in figures.items() if isinstance(value, float)}
             figures |= dict.fromkeys(numbers - {"level", "level_span"}, math.nan)
             pairs = ()
@@ -101,12 +102,12 @@ class Bias(MasterKind):
             "pairs": [short(pair) for pair in pairs],
         }
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
+    def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write how one image came out, and the noise that it was clipped by."""
-        super().say_of_image(cards, combined, figures, texts, unit)
+        super().write_image_cards(cards, combined, figures, texts, unit)
         if combined.noise is not None:
             noises = [each.fixed**0.5 for each in combined.noise.amplifiers]
-            header.say_of_clipping_noise(cards, noises, unit)
+            combined_header.write_clipping_noise_cards(cards, noises, unit)
 
     def closing(self, context, records):
         """Return a run's last lines on combined biases; where there are none, why."""
@@ -115,18 +116,18 @@ class Bias(MasterKind):
             lines += why_no_bias(context.store)
         return lines
 
-    def said_of(self, work, figures):
-        """Return sentences on what is not as it should be in an amplifier."""
+    def warnings_of(self, work, figures):
+        """Return the warnings on an amplifier, a sentence each."""
         return warnings.remarks(figures, self.recipe(work))
 
     def page_basis(self, context, night):
-        """Return what a night's page depends on: its combined biases and those before it."""
+        """Return the sources of a night's page: its combined biases and those before it."""
         others = self.elsewhere(context, night)
         groups = self.lines(context, self.trend_groups(context, night))
         return {**({"elsewhere": others} if others else {}), "groups": groups}
 
     def index_basis(self, context):
-        """Return what the overview depends on: all combined biases."""
+        """Return the sources of the overview: all combined biases."""
         return {"groups": sorted(self.lines(context, self.groups(context)))}
 
 

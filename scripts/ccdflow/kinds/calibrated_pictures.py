@@ -10,20 +10,20 @@ import numpy as np
 
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
-from ccdflow.kinds import frame_pictures as picture
+from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, write_text
-from ccdflow.pages.values import Picture, Section
+from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import digest
 
-# More rows than this make no picture that anybody looks at.
+# Rows of a picture: nobody looks at more.
 _MOST = 8
 _UP = "../.."
 
@@ -43,11 +43,28 @@ class CalibrationPicture(NightPicture):
     scale = "linear"
 
     def drawn(self, context, night):
-        """Return the groups whose products are drawn, if they are made."""
+        """Return the groups whose products are drawn, if they are made.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
+        """
         raise NotImplementedError(f"{self.name}: what is drawn?")
 
     def row(self, context, group):
-        """Return the `ccdflow.pages.pictures.calibrated.ImageRow` of a product."""
+        """Return the `ccdflow.pages.pictures.image_rows.ImageRow` of a product.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+        """
         raise NotImplementedError(f"{self.name}: what is shown of a product?")
 
     def plan(self, planner):
@@ -65,13 +82,13 @@ class CalibrationPicture(NightPicture):
         return [self.product(night)] if is_drawn else []
 
     def basis(self, context, job):
-        """Return what the picture of a night depends on."""
+        """Return the sources of the picture of a night."""
         return self._basis(context, job.night)
 
     def _basis(self, context, night):
         made = self._made(context, night)
         return {
-            "version": picture.PICTURES + self.version - 1,
+            "version": frame_pictures.PICTURES + self.version - 1,
             "products": [[g.product, context.outcome(g.product).key] for g in made],
         }
 
@@ -87,7 +104,7 @@ class CalibrationPicture(NightPicture):
             return ledger.Record(
                 job.product, self.name, digest(basis), ledger.REFUSED, "none was made", basis=basis
             )
-        png = drawing_module("calibrated").image_rows(
+        png = drawing_module("image_rows").image_rows(
             (self.row(context, group) for group in made),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
@@ -96,7 +113,7 @@ class CalibrationPicture(NightPicture):
         return write_text(context, job, basis, png)
 
     def carries(self, context, job):
-        """Return the rows of what is drawn, and its groups."""
+        """Return the rows and groups of the drawn products."""
         groups = self.drawn(context, job.night)
         return [context.store.rows[file] for group in groups for file in group.files], groups
 
@@ -106,7 +123,18 @@ class CalibrationPicture(NightPicture):
         return {self.name: keys} if keys else {}
 
     def pictures(self, context, night):
-        """Return the picture for the page, () where it is not there."""
+        """Return the picture for the page, () where it is not there.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        tuple of ccdflow.pages.page.Picture
+        """
         for product in self.shown(context, night):
             record, path = context.outcome(product), context.results / product
             if record is not None and record.status == ledger.MADE and path.is_file():
@@ -233,7 +261,7 @@ MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
 
 
 def _row(headline, *images):
-    return drawing_module("calibrated").ImageRow(headline, images)
+    return drawing_module("image_rows").ImageRow(headline, images)
 
 
 def _first_image(context, group):

@@ -9,17 +9,17 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS
-from ccdflow.combine import header
+from ccdflow.combine import combined_header
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.measuring import sample_members
-from ccdflow.combine.preparing import Subtracted
+from ccdflow.combine.member_noise import sample_members
+from ccdflow.combine.preparation import Subtracted
 from ccdflow.detector import benefit, choosing, choosing_light, dark_figures
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.files.headertext import printable
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.combining import hours_of, short
 from ccdflow.kinds.masters.light_masters import Light
-from ccdflow.kinds.masters.preparing import Members
+from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import about, why_missing
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import OK
@@ -78,7 +78,8 @@ class Dark(Light):
         members = Members(context, group, found)
         statistics, saturated, copies = self._statistics(members)
         if copies:
-            # Two that are one have half the noise: neither would seem to belong.
+            # Two copies of a frame have half the noise of a difference: neither would seem to
+            # belong.
             again = {out.index for out in copies}
             rest = [index for index in range(len(found)) if index not in again]
             selection = self.select(context, group, [found[index] for index in rest])
@@ -152,7 +153,7 @@ class Dark(Light):
         return float(dict(work.group.shared)["exptime"])
 
     def measure_image(self, work, combined, image, unit):
-        """Return what the darks say of each amplifier: a row of the table."""
+        """Return the figures of each amplifier by the darks: a row of the table."""
         found = dark_figures.measure_dark(
             combined,
             seconds=self.seconds(work),
@@ -182,11 +183,11 @@ class Dark(Light):
             for each, own in zip(found, benefits, strict=True)
         ]
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
+    def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write rate and hot pixels of an image into its header."""
-        super().say_of_image(cards, combined, figures, texts, unit)
+        super().write_image_cards(cards, combined, figures, texts, unit)
         rates = [dark_figures.Estimate(each["rate"], each["rate_error"]) for each in figures]
-        header.say_of_dark(
+        combined_header.write_dark_cards(
             cards,
             seconds=figures[0]["seconds"],
             rates=rates,
@@ -196,7 +197,7 @@ class Dark(Light):
         )
 
     def more_data(self, work):
-        """Return what others need to know of a combined dark: the exposure of its members."""
+        """Return the record's further entry: the exposure of a combined dark's members."""
         return {**super().more_data(work), "seconds": self.seconds(work)}
 
     def flags(self, context, records):
@@ -221,12 +222,12 @@ def has_exposure(row):
 
 
 def _without_pattern(frames):
-    """Return frames less what all have alike, hot pixels and glow, their level kept: (n, k, nx).
+    """Return frames less the pattern that they share, hot pixels and glow; the level is kept.
 
-    What differs between them is what tells which of them belongs.
+    The result has shape (n, k, nx). The differences that are left show which of the frames belongs.
     """
     with warnings.catch_warnings():
-        # A pixel that is masked in all of them.
+        # All values of a pixel may be masked.
         warnings.simplefilter("ignore", RuntimeWarning)
         middle = np.nanmedian(frames, axis=0)
         return frames - (middle - np.nanmedian(middle))

@@ -1,4 +1,4 @@
-"""What a night's darks and flats say of a detector: its bad pixels, and the gain of amplifiers."""
+"""The measurements of a detector by a night's darks and flats: bad pixels, gain of amplifiers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters import preparing
+from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.master import masters_carried
 from ccdflow.kinds.matching.association import epoch_of
@@ -29,14 +29,21 @@ from ccdflow.run.job import MASTERS, Group, Size, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
 _SETUP = ("ccdsum", "window", "readmode", "gain")
-# What names the pixels of a frame: gain and speed of the readout make no other pixels.
+# Values that name the pixels of a frame: gain and speed of the readout make no other pixels.
 # No night's flats are brighter than so many times the level at which pixels are full.
 _SAME_WELL = 1.02
 PIXELS = ("camera", "size", "ccdsum", "window", "part")
 
 
 def setup_of(context, row):
-    """Return what frames that one detector took in one way share: a tuple of (name, value)."""
+    """Return the shared values of frames that one detector took in one way: ((name, value), ...).
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+    """
     geometry = context.store.shared[row.geometry]
     values = [
         ("camera", row.camera),
@@ -48,7 +55,7 @@ def setup_of(context, row):
 
 
 def pixels_of(setup):
-    """Return the part of a setup, or of what a group shares, that names its pixels."""
+    """Return the part of a setup, or of a group's shared values, that names its pixels."""
     found = dict(setup)
     return tuple(found[name] for name in PIXELS)
 
@@ -85,7 +92,7 @@ def names_of(setups):
 
 
 class NightDetector(Kind):
-    """What the darks and flats of a night say of a detector."""
+    """The measurements of a detector by the darks and flats of a night."""
 
     name = "detector"
     rule = "measure_detector"
@@ -159,7 +166,7 @@ class NightDetector(Kind):
         return groups
 
     def basis(self, context, job):
-        """Return what a measurement depends on: its masters as they turned out."""
+        """Return the sources of a measurement: its masters as they turned out."""
         return self._basis(context, context.groups[job.product])
 
     def _basis(self, context, group):
@@ -173,7 +180,7 @@ class NightDetector(Kind):
         return {"arithmetic": self.version, "settings": settings, "masters": masters}
 
     def what_changed(self, before, now):
-        """Say what makes a measurement out of date."""
+        """Say why a measurement is out of date."""
         return "its masters changed" if before["masters"] != now["masters"] else "settings changed"
 
     # -- the job -----------------------------------------------------------------------------------
@@ -233,7 +240,18 @@ class NightDetector(Kind):
     # -- lines, sections, flags --------------------------------------------------------------------
 
     def night_groups(self, context, night):
-        """Return the measurements of a night."""
+        """Return the measurements of a night.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
+        """
         by_night = context.lookup(("by night", self.name), lambda: _by_night(self.groups(context)))
         return by_night.get(night, [])
 
@@ -242,7 +260,7 @@ class NightDetector(Kind):
         return [group.product for group in self.night_groups(context, night)]
 
     def closing(self, context, records):
-        """Return what is not as header or profile have it, of the newest night of each setup."""
+        """Return the differences to header or profile, of the newest night of each setup."""
         newest = {}
         for record in sorted(records, key=lambda r: r.data.get("night", "")):
             group = context.groups.get(record.product)
@@ -255,7 +273,7 @@ class NightDetector(Kind):
         ]
 
     def section(self, context, night):
-        """Return what a night's flats and darks say of each amplifier."""
+        """Return the section on each amplifier's figures by a night's flats and darks."""
         rows, said = [], []
         for group in self.night_groups(context, night):
             record = context.outcome(group.product)
@@ -351,20 +369,38 @@ def pixels_for(context, row):
 
 
 def measurements_of(context, products):
-    """Return the records of those measurements that were made, oldest first."""
+    """Return the records of those measurements that were made, oldest first.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    products : iterable of str
+        Measurements.
+
+    Returns
+    -------
+    list of ccdflow.run.ledger.Record
+    """
     records = [context.outcome(product) for product in products]
     made = [r for r in records if r is not None and r.status == ledger.MADE]
     return sorted(made, key=lambda r: (r.data.get("night", ""), r.product))
 
 
 def how_measured(context, row):
-    """Return what of a camera's profile a job needs to know: (("gain", "measured"),) or ()."""
+    """Return the profile's choices that a job needs: (("gain", "measured"),) or ().
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+    """
     profile = next((each for each in context.cameras if each.name == row.camera), None)
     return (("gain", MEASURED),) if profile is not None and profile.measures_gain else ()
 
 
 class Measured:
-    """What a frame gets of the measurements of its detector.
+    """The corrections of a frame by the measurements of its detector.
 
     Parameters
     ----------
@@ -390,7 +426,7 @@ class Measured:
 
     @cached_property
     def basis(self):
-        """What the frame's key holds of them; [] for nothing."""
+        """The part of the frame's key on them; [] for nothing."""
         return [[record.product, record.key] for record in self.records]
 
     def gain(self, amplifier):
@@ -423,7 +459,7 @@ class Measured:
         if self.gain(amplifier) is not None:
             return None
         if amplifier.name not in self._gains:
-            return preparing.measured_gain(flat, amplifier)
+            return member_masters.measured_gain(flat, amplifier)
         measured, error = self._gains[amplifier.name]
         if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
             return measured

@@ -1,4 +1,4 @@
-"""The table of what all nights say of the detectors: a row a night, camera and amplifier."""
+"""The table of all nights' detector measurements: a row a night, camera and amplifier."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DetectorTable(Kind):
             planner.want(self, self.place, "", self.basis(context, None), needs=needs)
 
     def basis(self, context, job):
-        """Return what the table depends on: all measurements."""
+        """Return the sources of the table: all measurements."""
         outcomes = [(g.product, context.outcome(g.product)) for g in DETECTOR.groups(context)]
         lines = [[product, r.key, r.status] for product, r in outcomes if r is not None]
         return {"version": self.version, "nights": digest(sorted(lines))}

@@ -9,22 +9,22 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.camera.imagetypes import light_of
-from ccdflow.combine import header
+from ccdflow.combine import combined_header
 from ccdflow.combine.flats import (
     amplifier_ratios,
     combine_flats,
     flat_levels,
     normalised,
 )
-from ccdflow.combine.masters import dark_factors
-from ccdflow.combine.measuring import sample_members
-from ccdflow.combine.preparing import Subtracted
+from ccdflow.combine.member_noise import sample_members
+from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.subtracted_masters import dark_factors
 from ccdflow.detector import choosing, choosing_light, flat_figures
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.combining import hours_of, short
 from ccdflow.kinds.masters.light_masters import Light
-from ccdflow.kinds.masters.preparing import Members
+from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import taken, why_missing
 
 
@@ -68,12 +68,12 @@ class Flat(Light):
         return why_missing(context, group.steps[0])
 
     def group_basis(self, context, group):
-        """Return what a combined flat depends on; how far a dark may be lengthened, too."""
+        """Return the sources of a combined flat, and the limit to a dark's scaling up."""
         basis = super().group_basis(context, group)
         if self._dark_use(context, group) is not None:
             basis["scale_up"] = context.settings["calibrate"]["scale_up"]
         if len({context.store.rows[file].facts["exptime"] for file in group.files}) > 1:
-            # Those of one exposure are combined where all together do not agree.
+            # Flats of one exposure are combined where all together do not agree.
             basis["exposures"] = "one where all do not agree"
         return basis
 
@@ -83,7 +83,17 @@ class Flat(Light):
         return None if bias is None else dark
 
     def masters_of(self, members, image):
-        """Return the bias and the dark that are subtracted from the flats, or None for each."""
+        """Return the bias and the dark that are subtracted from the flats, or None for each.
+
+        Parameters
+        ----------
+        members : Members
+        image : ProductImage
+
+        Returns
+        -------
+        (SubtractedMaster or None, SubtractedMaster or None)
+        """
         bias = members.master("bias", image)
         if bias is None:
             return None, None
@@ -181,7 +191,7 @@ class Flat(Light):
     def _in_electrons(self, work, image, combined):
         """Return a flat whose amplifiers have the ratios of their light, not of their gains.
 
-        A frame is in electrons where every gain is known; so is what it is divided by.
+        A frame is in electrons where every gain is known; so is the flat that divides it.
         """
         factors = self._gain_factors(work)
         return self._times(work, image, combined, factors) if factors else combined
@@ -208,13 +218,13 @@ class Flat(Light):
         return replace(combined, image=pixels, uncertainty=uncertainty, sample=sample)
 
     def measure_image(self, work, combined, image, unit):
-        """Return what the flats say of each amplifier: a row of the table."""
+        """Return the figures of each amplifier by the flats: a row of the table."""
         # Levels and noise are those of the members, which are in adu.
         factors = self._gain_factors(work)
         inverse = {name: 1 / factor for name, factor in factors.items()}
         members = self._times(work, image, combined, inverse) if factors else combined
         found = flat_figures.measure_flat(members, hours=hours_of(work.dates))
-        in_electrons = header.is_electrons(unit)
+        in_electrons = combined_header.is_electrons(unit)
         gains = [1.0 if in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)
         return [
@@ -236,30 +246,30 @@ class Flat(Light):
                 "gain": math.nan if gain is None else gain,
                 "measured_gain": short(each.measured_gain.value),
                 "measured_gain_error": short(each.measured_gain.error),
-                "said": _said_of_gain(gain, each.measured_gain, unit),
+                "said": _gain_warnings(gain, each.measured_gain, unit),
             }
             for each, gain in zip(found, gains, strict=True)
         ]
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
+    def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write level, signal to noise and ratios of an image into its header."""
-        super().say_of_image(cards, combined, figures, texts, unit)
+        super().write_image_cards(cards, combined, figures, texts, unit)
         worst = min(
             (each["signal_to_noise"] for each in figures if each["signal_to_noise"] > 0),
             default=math.nan,
         )
-        header.say_of_flat(
+        combined_header.write_flat_cards(
             cards,
             levels=combined.levels,
             signal_to_noise=worst,
             ratios=amplifier_ratios(combined, combined.noise.amplifiers),
         )
-        header.say_of_gains(cards, [each["measured_gain"] for each in figures], unit)
+        combined_header.write_gain_cards(cards, [each["measured_gain"] for each in figures], unit)
 
-    def say_of_group(self, work, cards):
+    def write_group_cards(self, work, cards):
         """Write how often the dark was subtracted from each flat, too."""
-        super().say_of_group(work, cards)
-        header.say_of_factors(cards, self._dark_factors(work))
+        super().write_group_cards(work, cards)
+        combined_header.write_factor_cards(cards, self._dark_factors(work))
 
     def _dark_factors(self, work):
         """Return the factor on the dark of each flat; () where none is subtracted."""
@@ -273,7 +283,7 @@ class Flat(Light):
 FLAT = Flat()
 
 
-def _said_of_gain(gain, measured, unit):
+def _gain_warnings(gain, measured, unit):
     """Return the sentences on a gain that the flats contradict."""
     if gain is None or not flat_figures.gain_differs(gain, measured.value, measured.error):
         return []

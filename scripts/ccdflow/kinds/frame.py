@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.camera.geometry import Geometry
-from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.stack import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
@@ -43,7 +43,7 @@ class Frame(Kind):
     stage = 1
     place = "reduced/"
     reach = FRAMES
-    tells = True
+    reports_frames = True
     why_moved = "raw file missing, and the product is damaged"
 
     def has_name(self, product):
@@ -55,7 +55,7 @@ class Frame(Kind):
         return False
 
     def plan(self, planner):
-        """Want each good frame that the configuration asks for; keep what can not be made again."""
+        """Want each good frame that is asked for; keep those that cannot be remade."""
         context = planner.context
         # Rows are dropped here, so nothing may look for rows by their products before.
         for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
@@ -72,7 +72,7 @@ class Frame(Kind):
         if row.status == OK and not row.gone and is_wanted(row, context.settings):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
         elif row.gone and planner.is_damaged(product):
-            # It cannot be made again, and nothing is to be made of it.
+            # It cannot be made again: no job is planned.
             planner.retire.add(product)
             del context.store.rows[row.file]
         elif row.status != SET_ASIDE or row.gone:
@@ -81,7 +81,7 @@ class Frame(Kind):
             planner.retire.add(product)
 
     def basis(self, context, job):
-        """Return what a reduced frame depends on."""
+        """Return the sources of a reduced frame."""
         return frame_basis(context.row_of(job.product))
 
     @property
@@ -99,7 +99,7 @@ class Frame(Kind):
         return ledger.common(record).get("header", 1)
 
     def what_changed(self, before, now):
-        """Say what makes a reduced frame out of date."""
+        """Say why a reduced frame is out of date."""
         if before.get("fingerprint") != now["fingerprint"]:
             return "raw changed"
         if before.get("file") != now["file"]:
@@ -124,7 +124,7 @@ class Frame(Kind):
         return Size(frames=1, largest=pixels, pixels=pixels)
 
     def flags(self, context, records):
-        """Yield the amplifiers that hold no signal, and what else is wrong with frames."""
+        """Yield the amplifiers that hold no signal, and the other warnings on frames."""
         for record in records:
             for name, flag in record.data.get("flags", {}).items():
                 yield record.product, f"amplifier {name} is {flag} throughout"
@@ -132,7 +132,7 @@ class Frame(Kind):
             for text in frame_warnings.table_texts(texts):
                 yield reduced(file), text
 
-    def told(self, context, record):
+    def frame_reports(self, context, record):
         """Return type, filter, exposure, level and noise of a frame, or why it is set aside."""
         row = context.row_of(record.product)
         facts = row.facts
@@ -161,7 +161,7 @@ class Frame(Kind):
         ]
 
     def page_basis(self, context, night):
-        """Return what a night's page depends on: its frames, and what their headers say."""
+        """Return the sources of a night's page: its frames, and the facts of their headers."""
         facts = [
             [row.camera, row.geometry, row.recipe, *row.facts.shown()]
             for row in context.rows_of(night)
@@ -171,11 +171,11 @@ class Frame(Kind):
         return {"frames": frames_digest(context, night), "facts": digest(facts), **verified}
 
     def section(self, context, night):
-        """Return what was verified of a night's products, or None."""
+        """Return the section on verified products of a night, or None."""
         return verification.section(context, night)
 
     def index_basis(self, context):
-        """Return what the overview depends on: the frames of all nights."""
+        """Return the sources of the overview: the frames of all nights."""
         nights = shown_nights(context)
         return {"nights": [[night, frames_digest(context, night)] for night in nights]}
 
@@ -188,11 +188,11 @@ def _rows_and_records(context, records):
     return context.store.rows.values(), {record.product: record for record in records}.get
 
 
-# -- what it depends on ----------------------------------------------------------------------------
+# -- its sources -----------------------------------------------------------------------------------
 
 
 def frame_basis(row):
-    """Return what a reduced frame depends on; the header names the raw file.
+    """Return the sources of a reduced frame; the header names the raw file.
 
     The version of the header is no part of the key: see `ccdflow.frame.reduction.HEADER`.
     """
@@ -208,7 +208,7 @@ def frame_basis(row):
 
 
 def frame_key(row):
-    """Return the key of a reduced frame: the hash of what its pixels depend on."""
+    """Return the key of a reduced frame: the hash of all that its pixels depend on."""
     values = (row.camera, row.file, row.fingerprint, row.geometry, row.recipe)
     return digest([reduction.PIXELS, *values])
 
@@ -217,6 +217,16 @@ def frames_basis(context, night):
     """Return [[file, status, reason, key]] of a night's frames as they turned out.
 
     A frame whose raw file is gone is as it was: its product stays, and nothing is made again.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    list of [str, str, str, str]
     """
     lines = []
     for row in context.rows_of(night):
@@ -237,7 +247,18 @@ _NOT_MADE = (ledger.SET_ASIDE, ledger.GONE, ledger.FAILED)
 
 
 def frames_digest(context, night):
-    """Return the hash of `frames_basis`."""
+    """Return the hash of `frames_basis`.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    str
+    """
     return context.planned(("frames", night), lambda: digest(frames_basis(context, night)))
 
 
@@ -247,7 +268,18 @@ def shown_nights(context):
 
 
 def raw_pixels(context, row):
-    """Return the number of pixels of a raw frame."""
+    """Return the number of pixels of a raw frame.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+
+    Returns
+    -------
+    int
+    """
     geometry = context.store.shared[row.geometry]
     return sum(math.prod(shape) for _, shape in geometry["raw_shapes"])
 
@@ -260,7 +292,7 @@ _header_sizes = {}
 
 @dataclass(frozen=True)
 class _Frame:
-    """One raw frame, and what is to be made of it."""
+    """One raw frame, and the reduced frame that is made of it."""
 
     row: Row
     raw: rawfile.RawFile
@@ -288,7 +320,7 @@ class _Frame:
 
     @property
     def kind(self):
-        """What headers of one size have in common."""
+        """The key of headers of one form: geometry, recipe, lengths of header and file name."""
         header = self.layout.hdus[0].header
         return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
 
@@ -299,7 +331,7 @@ class _Frame:
         return sampled_rows(*shape, 1, wanted=FRAME_ROWS)
 
     def header(self, make, made):
-        """Return what `headers.first_header` or `headers.product_parts` makes for this frame."""
+        """Return the result of `headers.first_header` or `headers.product_parts` for this frame."""
         return make(
             self.layout,
             self.geometry,
@@ -338,7 +370,7 @@ def reduce_frame(context, job):
         with raw:
             target, made, figures = _reduce(context, job, row, raw)
     except (rawfile.Unreadable, rawfile.Changed) as error:
-        # Nothing is known of what it holds: a product that is there stays.
+        # Its content is not known: a product that is there stays.
         return replace(record, status=ledger.GONE, reason=error.reason)
     except FrameError as error:
         misread = isinstance(error, (rawfile.Damaged, rawfile.Incomplete))
@@ -346,8 +378,8 @@ def reduce_frame(context, job):
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
-            # Not the frame's fault: the job fails. An OSError without a number is no system's:
-            # astropy raises it for bytes that it cannot read.
+            # Not the frame's fault: the job fails. An OSError without a number is astropy's, for
+            # bytes that it cannot read.
             raise
         tracebacks.write(context.results, row.file, error)
         reason = rawfile.unforeseen(row.file, error).reason
@@ -361,7 +393,7 @@ def reduce_frame(context, job):
 
 
 def _reduce(context, job, row, raw):
-    """Reduce the frame of an open raw file; return where it is, what it became, its figures."""
+    """Reduce the frame of an open raw file; return its place, the product, its figures."""
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     try:
         frame = _Frame(
@@ -410,7 +442,7 @@ def _stream(frame):
         streamed = streaming.stream_frame(
             rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small=small
         )
-        # Before the product: between its name and its record as little as possible is done.
+        # Done before the product: little should happen between its renaming and its record.
         if small is not None:
             frame.keep(small.result())
         if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
@@ -449,7 +481,7 @@ def _refuse_negatives(frame, stored):
 
 
 def _figures(frame, made, samples):
-    """Return what others need to know of a reduced frame: levels, noises, flags, statistics."""
+    """Return a reduced frame's figures for other products: levels, noises, flags, statistics."""
     overscans = {name: o for name, o in made.overscans.items() if o is not None}
     figures = {
         "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},

@@ -15,8 +15,8 @@ from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME, shown_nights
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.pages.contents import Picture
 from ccdflow.pages.framesections import pictures_section
-from ccdflow.pages.values import Picture
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.job import NIGHTS, Size
@@ -53,12 +53,20 @@ class NightPicture(Kind):
         return Size(pictures=1)
 
     def page_basis(self, context, night):
-        """Say nothing: the page depends on what the picture shows."""
+        """Add nothing: the page depends on the sources of the picture."""
         return {}
 
 
 def is_of_night(product, file):
-    """Tell whether a path is that of a file in a night's folder."""
+    """Tell whether a path is that of a file in a night's folder.
+
+    Parameters
+    ----------
+    product : str
+        Path relative to the results folder.
+    file : str
+        Name of the file.
+    """
     top, _, rest = product.partition("/")
     return top == "nights" and rest.count("/") == 1 and rest.endswith(f"/{file}")
 
@@ -79,14 +87,14 @@ class FramesPicture(NightPicture):
             for product in self.shown(context, night):
                 with_gone = picture_basis(context, night, gone=True)
                 if planner.is_current(self, product, with_gone):
-                    # It shows a raw frame that is gone by now, and could not be drawn again.
+                    # It shows a raw frame that is gone, and could not be drawn again.
                     planner.keep(product)
                     continue
                 basis, needs = picture_basis(context, night), FRAME.shown(context, night)
                 planner.want(self, product, night, basis, needs=needs)
 
     def basis(self, context, job):
-        """Return what the picture of a night depends on."""
+        """Return the sources of the picture of a night."""
         return picture_basis(context, job.night)
 
     def make(self, context, job, *, threads):
@@ -116,7 +124,20 @@ PICTURE = FramesPicture()
 
 
 def file_picture(context, product, alt):
-    """Return a picture that another job has drawn, or nothing if it was not to be drawn."""
+    """Return a picture that another job has drawn, or nothing if it was not to be drawn.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    product : str
+        Path relative to the results folder.
+    alt : str
+        The text in its place.
+
+    Returns
+    -------
+    tuple of ccdflow.pages.page.Picture
+    """
     path = context.results / product
     record = context.outcome(product)
     if record is None or record.status != ledger.MADE or not path.is_file():
@@ -150,7 +171,20 @@ def drawn_frames(context, night, *, gone=False):
 
 
 def picture_basis(context, night, *, gone=False):
-    """Return what the picture of frames before and after depends on."""
+    """Return the sources of the picture of frames before and after.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+    gone : bool
+        Whether frames whose raw file is missing are drawn.
+
+    Returns
+    -------
+    dict
+    """
     rows = drawn_frames(context, night, gone=gone)
     return {
         "version": PICTURES,
@@ -161,7 +195,17 @@ def picture_basis(context, night, *, gone=False):
 
 
 def draw_frames(context, job):
-    """Draw one frame of each image type of a night, raw beside reduced."""
+    """Draw one frame of each image type of a night, raw beside reduced.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
     rows = drawn_frames(context, job.night)
     basis = picture_basis(context, job.night)
     if not rows:
@@ -171,7 +215,7 @@ def draw_frames(context, job):
         )
     panels = (frame_panels(context, row) for row in rows)
     try:
-        png = drawing_module("frames").overview(
+        png = drawing_module("before_after").overview(
             panels, title=f"Before and after: night {job.night}"
         )
     except FrameError as error:
@@ -181,8 +225,19 @@ def draw_frames(context, job):
 
 
 def frame_panels(context, row):
-    """Return what is drawn of a frame; of several raw HDUs the first that is used."""
-    pictures = drawing_module("frames")
+    """Return the panels of a frame; of several raw HDUs the first that is used.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+
+    Returns
+    -------
+    ccdflow.pages.pictures.before_after.FramePanels
+    """
+    pictures = drawing_module("before_after")
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     hdu = geometry.amplifiers[0].hdu
     raw = read_raw(context, row, hdu)
@@ -221,7 +276,21 @@ def how_level(recipe):
 
 
 def read_raw(context, row, hdu):
-    """Return the values of one HDU of a raw frame, (ny, nx), float32, adu."""
+    """Return the values of one HDU of a raw frame, (ny, nx), float32, adu.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+    hdu : int
+        Index of the HDU.
+
+    Raises
+    ------
+    FrameError
+        If the raw file cannot be read or has changed.
+    """
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     with rawfile.reading(row.file):
         raw = rawfile.open_raw(context.raw / row.file, row.file)
@@ -235,7 +304,16 @@ def read_raw(context, row, hdu):
 
 
 def first_image(context, product, geometry, recipe):
-    """Return the first image of a product, (ny, nx), native byte order."""
+    """Return the first image of a product, (ny, nx), native byte order.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    product : str
+        A reduced or calibrated frame.
+    geometry : ccdflow.camera.geometry.Geometry
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    """
     hdu = product_images(geometry, recipe)[0].hdu
     data = np.asarray(image_of(context.results / product, hdu))
     return data.astype(data.dtype.newbyteorder("="))

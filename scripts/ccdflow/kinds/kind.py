@@ -10,8 +10,8 @@ from ccdflow.run.job import ARCHIVE, Size
 class Kind:
     """A kind of product; each is a module of this package with one instance of its class.
 
-    What a kind does not say here it does not have: a kind that is shown on no page has no
-    `section`, one that nothing is said of at the end has no `closing`.
+    A kind without `section` is shown on no page, one without `closing` has no lines at the end of a
+    run.
 
     Attributes
     ----------
@@ -44,8 +44,8 @@ class Kind:
     reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
         What one of them is about: a new frame of the sky changes at once products of frames and of
         its night, no master, and those of all nights later.
-    tells : bool
-        Whether who watches is told of its products (`told`).
+    reports_frames : bool
+        Whether who watches is told of its products (`frame_reports`).
     type : str
         The image type of the raw frames that are combined to it; '' where it is not combined.
         Statistics are recorded of reduced frames of this type.
@@ -63,7 +63,7 @@ class Kind:
     header = 1
     place = ""
     reach = ARCHIVE
-    tells = False
+    reports_frames = False
     type = ""
     why_moved = "no frame or setting asks for it any longer"
 
@@ -94,7 +94,14 @@ class Kind:
         return product == self.place
 
     def is_stray(self, context, product):
-        """Tell whether a file under such a name, of which no record is left, is moved away."""
+        """Tell whether a file under such a name, of which no record is left, is moved away.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        product : str
+            Path relative to the results folder.
+        """
         return True
 
     def plan(self, planner):
@@ -102,11 +109,22 @@ class Kind:
         raise NotImplementedError(f"{self.name}: what is to be there?")
 
     def basis(self, context, job):
-        """Return the dict that a product's key is the hash of, from what became of its needs."""
+        """Return the dict that a product's key is the hash of, by the records of its needs.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        job : ccdflow.run.job.Job
+
+        Returns
+        -------
+        dict
+            Values that JSON can hold.
+        """
         raise NotImplementedError(f"{self.name}: what does it depend on?")
 
     def what_changed(self, before, now):
-        """Return in a few words what makes a product out of date.
+        """Return in a few words why a product is out of date.
 
         Parameters
         ----------
@@ -116,7 +134,18 @@ class Kind:
         return "what it shows changed"
 
     def try_again(self, context, record):
-        """Return why a product that was refused is tried again with the same key, or ''."""
+        """Return why a product that was refused is tried again with the same key, or ''.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        record : ccdflow.run.ledger.Record
+            Of the refused product.
+
+        Returns
+        -------
+        str
+        """
         return ""
 
     def header_of(self, record):
@@ -145,17 +174,33 @@ class Kind:
         raise NotImplementedError(f"{self.name}: how is it made?")
 
     def carries(self, context, job):
-        """Return what a batch must carry along for a job: (rows, groups)."""
+        """Return the rows and groups that a batch must carry along for a job.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        job : ccdflow.run.job.Job
+
+        Returns
+        -------
+        (list of ccdflow.run.rawframes.rows.Row, list of ccdflow.run.job.Group)
+        """
         return [], []
 
     def size(self, context, job):
-        """Return the `ccdflow.run.job.Size` of a job."""
+        """Return the `ccdflow.run.job.Size` of a job.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        job : ccdflow.run.job.Job
+        """
         return Size()
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
     def flags(self, context, records):
-        """Yield (reduced frame, text) of what the inventory says of frames beside their status.
+        """Yield (reduced frame, text) of the inventory's flags on frames beside their status.
 
         Parameters
         ----------
@@ -165,10 +210,16 @@ class Kind:
         """
         return ()
 
-    def told(self, context, record):
-        """Return what a product that was just made says of frames, for who watches.
+    def frame_reports(self, context, record):
+        """Return the findings of a new product on frames, for an observer who watches.
 
-        Only a kind that `tells` is asked.
+        Only a kind that `reports_frames` is asked.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        record : ccdflow.run.ledger.Record
+            Of the product that was made.
 
         Returns
         -------
@@ -178,11 +229,22 @@ class Kind:
         return []
 
     def closing(self, context, records):
-        """Return a run's last lines on this kind; the records are all of this kind."""
+        """Return a run's last lines on this kind; the records are all of this kind.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        records : list of ccdflow.run.ledger.Record
+            All of this kind.
+
+        Returns
+        -------
+        list of str
+        """
         return []
 
-    def foretold(self, context):
-        """Return the lines of a dry run on what the plan means for this kind, below the counts.
+    def dry_run_lines(self, context):
+        """Return the lines of a dry run on the plan's effects for this kind, below the counts.
 
         Parameters
         ----------
@@ -192,11 +254,33 @@ class Kind:
         return []
 
     def shown(self, context, night):
-        """Return the products that a night's page shows, or needs to have been made before."""
+        """Return the products that a night's page shows, or needs to have been made before.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of str
+        """
         return []
 
     def page_basis(self, context, night):
-        """Return what a night's page depends on for this kind: a dict, {} for nothing."""
+        """Return the sources of this kind's part of a night's page: a dict, {} for nothing.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        dict
+        """
         keys = [
             [product, record.key]
             for product in self.shown(context, night)
@@ -207,29 +291,46 @@ class Kind:
     def section(self, context, night):
         """Return the `ccdflow.pages.page.Section` of a night's page for this kind, or None.
 
-        The page is made again when what `page_basis` returns has changed.
+        The page is made again when the result of `page_basis` has changed.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
         """
         return None
 
     def sections(self, context, night):
-        """Return all sections of a night's page for this kind, where it has several: a list."""
+        """Return all sections of a night's page for this kind, where it has several: a list.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of ccdflow.pages.page.Section
+        """
         section = self.section(context, night)
         return [] if section is None else [section]
 
     def index_basis(self, context):
-        """Return what the overview of all nights depends on for this kind: a dict."""
+        """Return the sources of this kind's part of the overview of all nights: a dict."""
         return {}
 
     def overview(self, context):
         """Return the `ccdflow.pages.page.Section` of the overview for this kind, or None.
 
-        The overview is made again when what `index_basis` returns has changed.
+        The overview is made again when the result of `index_basis` has changed.
         """
         return None
 
 
 class Chain(tuple):
-    """Kinds of products in the order in which they are made: each after what it is made of."""
+    """Kinds of products in the order in which they are made: each after its sources."""
 
     @cached_property
     def _by_name(self):
@@ -249,7 +350,7 @@ class Chain(tuple):
 
     @property
     def first(self):
-        """The kind that is made of raw frames, one each: what a run counts."""
+        """The kind that is made of raw frames, one each, which a run counts."""
         return self[0]
 
     def kind_of(self, product):
@@ -268,5 +369,17 @@ class Chain(tuple):
         return [place.rstrip("/") for place in places if place.endswith("/")]
 
     def make(self, context, job, *, threads=1):
-        """Make a job's product and return its record; see `Kind.make`."""
+        """Make a job's product and return its record; see `Kind.make`.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        job : ccdflow.run.job.Job
+        threads : int, optional
+            Threads that the product may use for itself.
+
+        Returns
+        -------
+        ccdflow.run.ledger.Record
+        """
         return self.by_name(job.kind).make(context, job, threads=threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ccdflow.kinds import frame_pictures as picture
+from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.frame_pictures import NightPicture
@@ -21,7 +21,7 @@ _MOST_NIGHTS = 366
 
 
 class QualityPicture(NightPicture):
-    """The picture of what the biases of a night say about the detector."""
+    """The picture of the detector's figures by the biases of a night."""
 
     name = "quality"
     rule = "quality_picture"
@@ -39,11 +39,11 @@ class QualityPicture(NightPicture):
                 planner.want(self, product, night, basis, needs=needs)
 
     def basis(self, context, job):
-        """Return what the picture of a night depends on."""
+        """Return the sources of the picture of a night."""
         return quality_basis(context, job.night)
 
     def make(self, context, job, *, threads):
-        """Draw what the biases of a night say."""
+        """Draw the figures of the biases of a night."""
         return draw_quality(context, job)
 
     def carries(self, context, job):
@@ -73,13 +73,34 @@ QUALITY = QualityPicture()
 
 
 def quality_basis(context, night):
-    """Return what the picture of a night's biases depends on."""
+    """Return the sources of the picture of a night's biases.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    dict
+    """
     groups = BIAS.lines(context, BIAS.night_groups(context, night))
-    return {"version": picture.PICTURES, "groups": groups}
+    return {"version": frame_pictures.PICTURES, "groups": groups}
 
 
 def draw_quality(context, job):
-    """Draw what the biases of a night say about each amplifier."""
+    """Draw the figures of each amplifier by the biases of a night.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
     basis = quality_basis(context, job.night)
     groups = BIAS.night_groups(context, job.night)
     names = names_of(groups)
@@ -92,7 +113,7 @@ def draw_quality(context, job):
         return ledger.Record(
             job.product, job.kind, digest(basis), ledger.REFUSED, reason, basis=basis
         )
-    draw = drawing_module("bias").night_quality_picture
+    draw = drawing_module("bias_picture").night_quality_picture
     png = draw(amplifiers, title=f"What the biases say: night {job.night}")
     return write_text(context, job, basis, png)
 
@@ -100,7 +121,7 @@ def draw_quality(context, job):
 def _amplifier_night(figures, name):
     gain = figures["gain"]
     claim, combined = figures["header_read_noise_electrons"], figures["combined_noise"]
-    return drawing_module("bias").AmplifierNight(
+    return drawing_module("bias_picture").AmplifierNight(
         amplifier=f"{name} {figures['amplifier']}",
         hours=tuple(figures["hours"]),
         levels=tuple(figures["levels"]),

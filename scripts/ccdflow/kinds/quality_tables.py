@@ -1,4 +1,4 @@
-"""The tables of what masters say about the detector: a row a night, camera and amplifier."""
+"""The tables of the masters' figures of the detector: a row a night, camera and amplifier."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class MasterTable(Kind):
             planner.want(self, self.place, "", self.basis(context, None), needs=needs)
 
     def basis(self, context, job):
-        """Return what the table depends on: all masters of the kind."""
+        """Return the sources of the table: all masters of the kind."""
         groups = self.master.groups(context)
         return {"version": self.version, "groups": sorted(self.master.lines(context, groups))}
 
@@ -116,7 +116,19 @@ TABLE, DARK_TABLE, FLAT_TABLE = QualityTable(), DarkTable(), FlatTable()
 
 
 def quality_rows(context, groups, columns=COLUMNS):
-    """Return the rows of the table for some groups: a dict for each amplifier."""
+    """Return the rows of the table for some groups: a dict for each amplifier.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    groups : iterable of ccdflow.run.job.Group
+    columns : sequence of str, optional
+        Names of figures.
+
+    Returns
+    -------
+    list of dict
+    """
     rows = []
     for group in groups:
         record = context.outcome(group.product)

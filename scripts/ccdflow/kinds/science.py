@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.calibrate.blocks import ARITHMETIC
-from ccdflow.kinds.calibrating import helping, shutter_correction
+from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.master import masters_carried
 from ccdflow.kinds.matching.association import STEPS
-from ccdflow.kinds.sections import ageing
+from ccdflow.kinds.sections import master_ageing
 from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
@@ -37,7 +37,7 @@ class Science(Kind):
     header = 2
     place = "calibrated/"
     reach = FRAMES
-    tells = True
+    reports_frames = True
     why_moved = "its reduced frame is not there any more"
 
     def has_name(self, product):
@@ -62,10 +62,10 @@ class Science(Kind):
             product = calibrated(row.file)
             is_asked_for = row.facts["type"] in own["types"] and is_wanted(row, context.settings)
             if row.status == SET_ASIDE and not row.gone:
-                # What was made of the raw file as it was is moved away.
+                # The product of the raw file as it was is moved away.
                 continue
             if row.status != OK or not is_asked_for:
-                # What is not asked for, or is still being copied, is not touched.
+                # A product that is not asked for, or whose frame is being copied, is not touched.
                 planner.keep(product)
             elif row.geometry:
                 frame = context.outcome(reduced(row.file))
@@ -78,19 +78,30 @@ class Science(Kind):
                 planner.keep(product)
 
     def steps_for(self, context, frame_type):
-        """Return the kinds of masters that frames of a type are calibrated with, in order."""
+        """Return the kinds of masters that frames of a type are calibrated with, in order.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        frame_type : str
+            The image type.
+
+        Returns
+        -------
+        list of MasterKind
+        """
         kinds = [kind for kind in STEPS if kind in self.configuration(context)["steps"]]
         if frame_type in kinds:
-            # A dark is calibrated without a dark, and what comes after it.
+            # A dark is calibrated without a dark and the steps after it.
             kinds = kinds[: kinds.index(frame_type)]
         return [context.chain.by_name(kind) for kind in kinds]
 
     def basis(self, context, job):
-        """Return what a calibrated frame depends on, as it turned out."""
+        """Return the sources of a calibrated frame, as they turned out."""
         return Calibration(context, context.groups[job.product]).basis
 
     def what_changed(self, before, now):
-        """Say what makes a calibrated frame out of date."""
+        """Say why a calibrated frame is out of date."""
         if before.get("frame") != now["frame"]:
             return "its reduced frame changed"
         if before.get("masters") != now["masters"] or before.get("how") != now["how"]:
@@ -127,7 +138,18 @@ class Science(Kind):
     # -- lines, sections, flags --------------------------------------------------------------------
 
     def night_groups(self, context, night):
-        """Return the frames of a night that are calibrated, as groups, sorted by product."""
+        """Return the frames of a night that are calibrated, as groups, sorted by product.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
+        """
 
         def make():
             found = {}
@@ -143,7 +165,7 @@ class Science(Kind):
         """Return the calibrated frames of a night."""
         return [group.product for group in self.night_groups(context, night)]
 
-    def told(self, context, record):
+    def frame_reports(self, context, record):
         """Return the sky, its noise and the grade of a calibrated frame, or why there is none."""
         file = context.groups[record.product].files[0]
         if record.status != ledger.MADE:
@@ -177,28 +199,31 @@ class Science(Kind):
         for kind in STEPS:
             lines += _lacking(f"without {kind}", made, lambda one, kind=kind: why(*one).get(kind))
         lines += _lacking("without UNCERT", made, lambda one: one[2])
-        return lines + helping.lines(records)
+        return lines + master_help.lines(records)
 
     def section(self, context, night):
-        """Return the section on what the masters did to the frames of a night."""
+        """Return the section on the effect of the masters on the frames of a night."""
         records = [context.outcome(group.product) for group in self.night_groups(context, night)]
-        return helping.section(context, filter(None, records))
+        return master_help.section(context, filter(None, records))
 
     def index_basis(self, context):
-        """Return what the overview depends on: the masters whose ageing it shows."""
+        """Return the sources of the overview: the masters whose ageing it shows."""
         if not self.configuration(context)["enabled"]:
             return {}
-        found = ageing.basis_of(context)
+        found = master_ageing.basis_of(context)
         return {"ageing": [self.version, digest(found)]} if found else {}
 
     def overview(self, context):
-        """Return the section on how masters age: what to write into a camera's profile."""
-        found = ageing.series_of(context) if self.index_basis(context) else []
+        """Return the section on the ageing of masters, with the line for a camera's profile."""
+        found = master_ageing.series_of(context) if self.index_basis(context) else []
         if not found:
             return None
-        draw = drawing_module("ageing").ageing_picture
+        draw = drawing_module("ageing_picture").ageing_picture
         png = draw(
-            [(each.name, ageing.UNITS[each.kind], each.points(), each.in_use) for each in found],
+            [
+                (each.name, master_ageing.UNITS[each.kind], each.points(), each.in_use)
+                for each in found
+            ],
             title="How masters depart from one another",
             explanation="Each point is two masters: the variance of their difference beyond their"
             " noise. Dashed: the ageing that masters are chosen with.",
@@ -232,7 +257,7 @@ def _lacks(record):
 
 
 def _why_missing(context):
-    """Return what gives {kind: why a calibrated frame lacks it}; thousands have the same steps.
+    """Return the function to {kind: why a calibrated frame lacks it}; many share their steps.
 
     The reasons name other products and change with them: a frame's own record names the kinds.
     """

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.detector import choosing, shutter
+from ccdflow.detector import choosing, dead_time
 from ccdflow.kinds.detector import DETECTOR, epoch_of, name_of, names_of, pixels_of, setup_of
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
@@ -24,11 +24,11 @@ from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.job import MASTERS, Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
-# Flats of one filter tell of the shutter if their longest exposure is so many times their shortest,
-# and that one is at most so many seconds.
+# Least ratio of the longest to the shortest exposure of flats that tell of the shutter, and the
+# longest that the shortest may be, seconds.
 _LEAST_RATIO, _MOST_SECONDS = 1.25, 60.0
 _LEAST_FLATS = 3
-# A relative error of a frame that is worth a line.
+# Relative error of a frame from which on it is worth a line.
 _MATTERS = 1e-3
 _ROWS = 64
 
@@ -120,7 +120,7 @@ class Shutter(Kind):
         return groups
 
     def basis(self, context, job):
-        """Return what a map depends on: its flats as they turned out."""
+        """Return the sources of a map: its flats as they turned out."""
         return self._basis(context, context.groups[job.product])
 
     def _basis(self, context, group):
@@ -132,7 +132,7 @@ class Shutter(Kind):
         return {"arithmetic": self.version, "flats": flats}
 
     def what_changed(self, before, now):
-        """Say what makes a map out of date."""
+        """Say why a map is out of date."""
         return "its flats changed" if before["flats"] != now["flats"] else "new arithmetic"
 
     # -- the job -----------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class Shutter(Kind):
                 f" {_LEAST_FLATS} of two exposures"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
-        found = shutter.measure_dead_time(series)
+        found = dead_time.measure_dead_time(series)
         record = ledger.Record(
             job.product, self.name, key, basis=basis, data=_data(group, night, series, found)
         )
@@ -180,7 +180,18 @@ class Shutter(Kind):
     # -- lines and sections ------------------------------------------------------------------------
 
     def made(self, context, night=None):
-        """Return (group, record) of the maps that were made, of one night or of all."""
+        """Return (group, record) of the maps that were made, of one night or of all.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str, optional
+            YYYY-MM-DD; all nights if absent.
+
+        Returns
+        -------
+        list of (Group, Record)
+        """
         found = [(group, context.outcome(group.product)) for group in self.groups(context)]
         return [
             (group, record)
@@ -225,7 +236,7 @@ class Shutter(Kind):
         )
 
     def page_basis(self, context, night):
-        """Return what a night's page depends on: its maps, and whether frames are corrected."""
+        """Return the sources of a night's page: its maps, and whether frames are corrected."""
         basis = super().page_basis(context, night)
         for group in self.groups(context) if basis else ():
             if group.night == night:
@@ -245,7 +256,7 @@ class Shutter(Kind):
         )  # fmt: skip
 
     def index_basis(self, context):
-        """Return what the overview depends on: all maps."""
+        """Return the sources of the overview: all maps."""
         keys = [[group.product, record.key] for group, record in self.made(context)]
         return {self.name: digest(keys)} if keys else {}
 
@@ -311,7 +322,7 @@ def _flats(context, group):
 
 
 def _light(flat):
-    """Return what flats of one light share, whatever their exposures."""
+    """Return the shared values of flats of one light, whatever their exposures."""
     return tuple(pair for pair in flat.shared if pair[0] != "exptime")
 
 
@@ -323,7 +334,7 @@ def _by_light(context, records):
 
 
 def _data(group, night, series, found):
-    """Return what a record says of a map."""
+    """Return the entries of a map's record."""
     excess = np.concatenate([cells.ravel() for cells in found.excess])
     error = np.concatenate([cells.ravel() for cells in found.error])
     seconds = [float(t) for each in series for t in each.seconds]
@@ -392,7 +403,7 @@ def _frames_of(context, group):
 
 
 def _series(night, flats):
-    """Return the `ccdflow.detector.shutter.FlatSeries` of combined flats of one light, or None."""
+    """Return the `dead_time.FlatSeries` of combined flats of one light, or None."""
     amplifiers = [amplifier for image in night.images for amplifier in image.amplifiers]
     if not all(night.level_is_out(flat, each) for flat in flats for each in amplifiers):
         return None
@@ -401,7 +412,7 @@ def _series(night, flats):
     means, variances, counts = (list(each) for each in zip(*found, strict=True))
     if not sum(count.sum() for count in counts):
         return None
-    return shutter.FlatSeries(seconds, means, variances, counts)
+    return dead_time.FlatSeries(seconds, means, variances, counts)
 
 
 def _means(night, flats, image):
@@ -415,7 +426,7 @@ def _means(night, flats, image):
         for stack, dark in zip(stacks, darks, strict=True):
             with stack:
                 values.append(dark.subtract(stack.rows(np.arange(rows.start, rows.stop)), rows))
-        own, count = shutter.cell_sums(np.concatenate(values), rows, image.shape)
+        own, count = dead_time.cell_sums(np.concatenate(values), rows, image.shape)
         sums, counts = sums + own, counts + count
     amplifier = image.amplifiers[0]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -448,6 +459,16 @@ class _Dark:
 
 
 def corrects(context, camera):
-    """Tell whether the profile of a camera asks for the correction of its frames."""
+    """Tell whether the profile of a camera asks for the correction of its frames.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    camera : str
+
+    Returns
+    -------
+    bool
+    """
     profile = next((each for each in context.cameras if each.name == camera), None)
     return profile is not None and profile.measures_shutter

@@ -8,7 +8,7 @@ from pathlib import PurePath
 import pandas as pd
 
 from ccdflow import paths
-from ccdflow.detector.trends import FEWEST, LIMIT, TRENDS
+from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.detector import DETECTOR
 from ccdflow.kinds.kind import Kind
@@ -16,7 +16,7 @@ from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.matching.rule import day_of
 from ccdflow.kinds.measuring.trend_series import groups_of, series_of
 from ccdflow.kinds.writing import drawing_module, write_text
-from ccdflow.pages.values import Picture, Section
+from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.words import count, figure, listing, unique
 from ccdflow.run import ledger
 from ccdflow.run.job import Group
@@ -26,7 +26,7 @@ COLUMNS = (
     "night", "night_before", "camera", "setup", "amplifier", "figure", "unit", "before", "after",
     "change", "change_error", "sigma", "epoch",
 )  # fmt: skip
-# Steps of figures so many days apart are one event.
+# Days within which steps of figures are one event.
 _TOGETHER = 3
 # Nights of a camera for which an event is among a run's last lines.
 RECENT = 30
@@ -59,7 +59,7 @@ class Trends(Kind):
             planner.want(self, self.place, "", self.basis(context, None), needs=needs)
 
     def basis(self, context, job):
-        """Return what the table depends on: biases, measurements, epochs; not their order."""
+        """Return the sources of the table: biases, measurements, epochs; not their order."""
         biases, measured = groups_of(context)
         lines = BIAS.lines(context, biases)
         outcomes = [(group.product, context.outcome(group.product)) for group in measured]
@@ -72,7 +72,7 @@ class Trends(Kind):
         }
 
     def what_changed(self, before, now):
-        """Say what makes the table out of date."""
+        """Say why the table is out of date."""
         return "other epochs" if before["epochs"] != now["epochs"] else "its nights changed"
 
     def make(self, context, job, *, threads):
@@ -96,7 +96,7 @@ class Trends(Kind):
         ]
 
     def index_basis(self, context):
-        """Return what the overview depends on: the steps, and so all nights."""
+        """Return the sources of the overview: the steps, and so all nights."""
         record = context.outcome(self.place) if DETECTOR.is_enabled(context) else None
         return {} if record is None else {"trends": record.key}
 
@@ -234,7 +234,7 @@ def _change(step):
 
 
 def _advice(context, event, *, in_full=False):
-    """Return what to put into the profile; a page names it without its folder, which may move."""
+    """Return the line for the profile; a page names it without its folder, which may move."""
     camera = next((each for each in context.cameras if each.name == event["camera"]), None)
     epochs = sorted({event["night"], *(camera.epochs if camera else ())})
     line = "epochs: [" + ", ".join(f'"{epoch}"' for epoch in epochs) + "]"
@@ -271,7 +271,7 @@ def _pictures(context, series, events):
 
 def _picture(camera, series, steps, epochs):
     """Return the picture of the figures of one camera."""
-    draw = drawing_module("steps")
+    draw = drawing_module("step_picture")
     nights = sorted({night for each in series for night in each.points})
     steps = [step for step in steps if step["night"] >= nights[0]]
     panels = []

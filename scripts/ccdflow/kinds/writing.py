@@ -74,8 +74,8 @@ def drawn_once(what, draw):
 def drawing_module(name):
     """Return a module of `ccdflow.pages.pictures`; loading it takes 0.4 s, so it is done late.
 
-    One thread at a time: Python hands out half-loaded modules where threads import what imports
-    each other, as the parts of matplotlib do.
+    One thread at a time: Python hands out half-loaded modules where threads import modules that
+    import each other, as the parts of matplotlib do.
     """
     with _LOADING:
         return import_module(f"ccdflow.pages.pictures.{name}")

@@ -1,20 +1,20 @@
-"""Sections on the biases of a night: what was combined, what they say, and the trend."""
+"""Sections on the biases of a night: combined biases, figures of noise, and the trend."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ccdflow.pages.values import Section
+from ccdflow.pages.contents import Section
 from ccdflow.pages.words import count, span
 
 
 @dataclass(frozen=True)
 class BiasContent:
-    """What the section on combined biases shows.
+    """The content of the section on combined biases.
 
     Attributes
     ----------
-    groups : tuple of ccdflow.pages.values.CombinedBias
+    groups : tuple of ccdflow.pages.contents.CombinedBias
     elsewhere : str
         A sentence on where combined biases of the night's frames are, if not here.
     """
@@ -30,11 +30,11 @@ class BiasContent:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the section on noise shows.
+    """The content of the section on noise.
 
     Attributes
     ----------
-    amplifiers : tuple of ccdflow.pages.values.AmplifierFigures
+    amplifiers : tuple of ccdflow.pages.contents.AmplifierFigures
     elsewhere : str
         As of `BiasContent`.
     """
@@ -48,7 +48,7 @@ def combined_section(groups, *, elsewhere="", biases=0):
 
     Parameters
     ----------
-    groups : sequence of ccdflow.pages.values.CombinedBias
+    groups : sequence of ccdflow.pages.contents.CombinedBias
         Also those of which none was made.
     elsewhere : str, optional
         A sentence on where they are, if not here.
@@ -70,12 +70,12 @@ def combined_section(groups, *, elsewhere="", biases=0):
 
 
 def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
-    """Return the section on what biases say of each amplifier, with its pictures.
+    """Return the section on each amplifier's figures by the biases, with its pictures.
 
     Parameters
     ----------
-    amplifiers : sequence of ccdflow.pages.values.AmplifierFigures
-    pictures : sequence of ccdflow.pages.values.Picture
+    amplifiers : sequence of ccdflow.pages.contents.AmplifierFigures
+    pictures : sequence of ccdflow.pages.contents.Picture
     elsewhere : str, optional
         As of `combined_section`.
     said : sequence of str, optional
@@ -97,7 +97,18 @@ def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
 
 
 def trend_section(pictures, *, alone="No other night has biases to compare with yet."):
-    """Return the section on figures over the nights; a sentence where there are none."""
+    """Return the section on figures over the nights; a sentence where there are none.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+    alone : str, optional
+        The sentence where there are none.
+
+    Returns
+    -------
+    Section
+    """
     return Section(
         "trend",
         "Trend over the nights",

@@ -117,7 +117,7 @@ def level(line):
 
 
 def words(line):
-    """Return in words what became of a night."""
+    """Return the state of a night's products in words."""
     text = f"{line.night}: {line.reduced} of {line.frames} frames reduced"
     if line.set_aside:
         text += f", {line.set_aside} set aside"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ccdflow.pages.values import REDUCED, SET_ASIDE, Section
+from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section
 from ccdflow.pages.words import by_kind, count, listing, number_of, unique
 
 
@@ -14,7 +14,7 @@ class FrameTable:
 
     Attributes
     ----------
-    groups : list of (str, list of ccdflow.pages.values.ShownFrame)
+    groups : list of (str, list of ccdflow.pages.contents.ShownFrame)
         By image type.
     cameras : list of str
         Those that took them.
@@ -29,7 +29,7 @@ def frames_section(frames):
 
     Parameters
     ----------
-    frames : sequence of ccdflow.pages.values.ShownFrame
+    frames : sequence of ccdflow.pages.contents.ShownFrame
         Those set aside, too, in the order to show.
 
     Returns
@@ -86,7 +86,19 @@ class Made:
 
 
 def provenance_section(recipes, provenance):
-    """Return the section on how the products were made; see `Made`."""
+    """Return the section on how the products were made; see `Made`.
+
+    Parameters
+    ----------
+    recipes : iterable of (str, str)
+        As of `Made`.
+    provenance : iterable of (str, str)
+        As of `Made`.
+
+    Returns
+    -------
+    Section
+    """
     content = Made(tuple(recipes), tuple(provenance))
     return Section(
         "provenance", "How it was made", template="made.html.j2", content=content, order=90
@@ -94,7 +106,7 @@ def provenance_section(recipes, provenance):
 
 
 def _said(frames, cameras):
-    """Say in plain sentences what the night was and what was made of it."""
+    """Return plain sentences on the night's frames and products."""
     if not frames:
         return ["No frame of this night was found."]
     kinds = [number_of(kind, len(own)) for kind, own in by_kind(frames)]

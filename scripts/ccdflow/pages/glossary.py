@@ -1,6 +1,7 @@
-"""What the columns of tables are, and their units: shown where the pointer is on a heading.
+"""The meaning and unit of the columns of tables, shown where the pointer is on a heading.
 
-A kind may say it itself (`ccdflow.pages.values.Section.hints`); what it does not say is here.
+A kind may give its own (`ccdflow.pages.contents.Section.hints`); columns without one have theirs
+here.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def hint_of(heading, section):
     Parameters
     ----------
     heading : str
-    section : ccdflow.pages.values.Section
+    section : ccdflow.pages.contents.Section
     """
     for name, hint in zip(section.headings, section.hints, strict=False):
         if name == heading and hint:

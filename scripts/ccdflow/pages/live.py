@@ -18,7 +18,7 @@ def live_page():
 
 
 def live_script(page, time, *, lines=(), state=WATCHING, beat=0):
-    """Return the script that names the page to show, and says what the watch said last.
+    """Return the script with the page to show and the last lines of the watch.
 
     Parameters
     ----------
@@ -38,5 +38,5 @@ def live_script(page, time, *, lines=(), state=WATCHING, beat=0):
     str
     """
     told = {"page": page, "time": time, "lines": list(lines), "state": state, "beat": beat}
-    # Escapes: the text may stand in a script, whatever a header says.
+    # Escaped: the text stands in a script, and may hold any characters of a header.
     return f"live({json.dumps(told, ensure_ascii=True)});\n".replace("</", "<\\/")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccdflow.pages.calendar import calendar
+from ccdflow.pages.contents import Picture, Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.values import Picture, Section, ShownFrame
 from ccdflow.pages.words import count, in_order
 
 __all__ = [
@@ -27,7 +27,7 @@ _FRAMES = 30
 
 @dataclass(frozen=True)
 class NightContent:
-    """All that the page of one night shows.
+    """The content of the page of one night.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class NightLine:
 
 @dataclass(frozen=True)
 class IndexPage:
-    """All that the overview shows.
+    """The content of the overview.
 
     Attributes
     ----------
@@ -183,7 +183,7 @@ def index_page(page: IndexPage) -> str:
 
 
 def _said(sections):
-    """Return the sentences of sections: first what the night was, then what stands above it."""
+    """Return the sentences of sections: first those on the night, then those on products."""
     ranked = sorted(sections, key=lambda section: section.order < _FRAMES)
     said = [text for section in ranked for text in section.said]
     return [text if text.endswith((".", ":")) else f"{text}." for text in said]

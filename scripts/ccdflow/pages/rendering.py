@@ -1,4 +1,4 @@
-"""Templates of pages, and what they write figures with."""
+"""Templates of pages, and their notation of figures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def is_figure(text):
 
 
 def visible(text: object) -> str:
-    """Write what cannot be printed (line breaks, controls, undecodable bytes) as escapes.
+    """Write characters that cannot be printed (line breaks, controls, bad bytes) as escapes.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def visible(text: object) -> str:
 
 
 def href(path):
-    """Write a relative path as a reference; bytes of a name that are no UTF-8 stay what they are.
+    """Write a relative path as a reference; bytes of a name that are no UTF-8 are kept.
 
     A leading ``./`` keeps the beginning of a name from being read as a scheme or as a host.
     """
@@ -77,7 +77,19 @@ def _png_size(png):
 
 
 def check_pictures(pictures, where):
-    """Refuse pictures that are no PNG, or say nothing to those who do not see them."""
+    """Refuse pictures that are no PNG, or have no text for those who do not see them.
+
+    Parameters
+    ----------
+    pictures : iterable of Picture
+    where : str
+        The page, named in the remedy.
+
+    Raises
+    ------
+    UserError
+        For the first such picture.
+    """
     for picture in pictures:
         if not picture.png.startswith(b"\x89PNG\r\n\x1a\n"):
             raise UserError(

@@ -7,8 +7,8 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from ccdflow.pages.contents import Section
 from ccdflow.pages.rendering import href, visible
-from ccdflow.pages.values import Section
 from ccdflow.pages.words import KINDS, count
 
 
@@ -25,7 +25,7 @@ class SmallPicture:
     product : str
         Path of the frame itself, relative to the page.
     shown : dict
-        As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small.Shown`.
+        As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small_picture.Shown`.
     """
 
     path: str
@@ -75,7 +75,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class SheetTiles:
-    """What the contact sheet shows.
+    """The content of the contact sheet.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class SheetTiles:
 
     @property
     def data(self):
-        """What the page's script needs to know of each frame, as JSON that HTML may hold."""
+        """The page script's values of each frame, as JSON that HTML may hold."""
         found = [
             [
                 visible(tile.file),
@@ -224,7 +224,18 @@ class TimePanels:
         return round(1000 * (point.hours - self.start) / (self.end - self.start), 1)
 
     def y(self, panel, point):
-        """Return the place of a point from top to bottom, 0 to 100."""
+        """Return the place of a point from top to bottom, 0 to 100.
+
+        Parameters
+        ----------
+        panel : Panel
+            Its limits.
+        point : Point
+
+        Returns
+        -------
+        float
+        """
         low, high = panel.limits
         return round(100 * (high - point.value) / (high - low), 1)
 

@@ -38,8 +38,18 @@ def with_error(value, error):
 
     >>> with_error(3.41234, 0.00123), with_error(1.5, float("nan"))
     ('3.4123 ± 0.0012', '1.500')
+
+    Parameters
+    ----------
+    value : float
+    error : float
+        Standard error; NaN or 0 where it is not known.
+
+    Returns
+    -------
+    str
     """
-    # An error of nothing is one by chance: three levels that lie on a line.
+    # An error of 0 is a coincidence: three levels that lie on a line.
     if not (math.isfinite(value) and math.isfinite(error) and error > 1e-6 * abs(value)):
         return figure(value)
     places = max(0, 1 - math.floor(math.log10(error)))
@@ -86,7 +96,18 @@ def kind_name(kind):
 
 
 def number_of(kind, number):
-    """Write how many frames of a type: 6 biases, 1 science frame, 3 of unknown type."""
+    """Write how many frames of a type: 6 biases, 1 science frame, 3 of unknown type.
+
+    Parameters
+    ----------
+    kind : str
+        Image type; '' where unknown.
+    number : int
+
+    Returns
+    -------
+    str
+    """
     if kind in _PLURALS:
         return count(number, kind, _PLURALS[kind])
     return count(number, f"{kind} frame") if kind else f"{number} of unknown type"
@@ -104,5 +125,18 @@ def listing(names):
 
 
 def count(number, one, many=None):
-    """Write a number with its noun."""
+    """Write a number with its noun.
+
+    Parameters
+    ----------
+    number : int
+    one : str
+        The noun in the singular.
+    many : str, optional
+        In the plural; with an s if absent.
+
+    Returns
+    -------
+    str
+    """
     return f"{number} {one if number == 1 else many or one + 's'}"

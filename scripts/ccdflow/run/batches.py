@@ -60,7 +60,19 @@ class Batch:
 
 
 def path_of(name, key):
-    """Return the path of a batch's file relative to the results folder."""
+    """Return the path of a batch's file relative to the results folder.
+
+    Parameters
+    ----------
+    name : str
+        Of the batch.
+    key : str
+        Hash of its jobs.
+
+    Returns
+    -------
+    str
+    """
     return f"{paths.BATCHES}/{name}.{key}.json"
 
 
@@ -436,6 +448,13 @@ def tally(context):
 def close(context, path):
     """Leave the record of a finished batch, if each of its jobs has left one.
 
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        Of the batch's process.
+    path : path-like
+        The batch's file.
+
     Returns
     -------
     bool
@@ -450,7 +469,7 @@ def close(context, path):
     return True
 
 
-# -- what a cluster job asks for -------------------------------------------------------------------
+# -- time and memory of a cluster job --------------------------------------------------------------
 
 # Measured on one core of 2.5 GHz with local disks. Seconds for: a frame (including Snakemake's
 # share), a million pixels, a picture, the start of four interpreters.
@@ -460,7 +479,7 @@ _MARGIN = 5.0
 _MOST_THREADS = 8
 # Memory in MB of a job's interpreters: two of the executor, and the child with its libraries.
 _PROCESSES = 1000
-# Seconds of work that justify one more thread.
+# Seconds of work for which one more thread pays.
 _PER_THREAD = 20.0
 
 
@@ -492,6 +511,19 @@ def memory(size, *, attempt=1, combining=1000, threads=2):
 
 
 def runtime(size, *, attempt=1, threads=2):
-    """Return the minutes to ask for; each further attempt asks for the same amount again."""
+    """Return the minutes to ask for; each further attempt asks for the same amount again.
+
+    Parameters
+    ----------
+    size : ccdflow.run.job.Size
+        Of the batch.
+    attempt : int, optional
+        From 1.
+    threads : int, optional
+
+    Returns
+    -------
+    int
+    """
     seconds = _START + _work(size) / threads
     return attempt * max(5, math.ceil(_MARGIN * seconds / 60))

@@ -117,7 +117,19 @@ def claim(batch, *, say=print, silence=SILENCE, poll=_POLL):
 
 
 def wait_for(batch, *, say=print, silence=SILENCE, poll=_POLL):
-    """Wait until no process works on a batch, without locking it."""
+    """Wait until no process works on a batch, without locking it.
+
+    Parameters
+    ----------
+    batch : path-like
+        The batch's file.
+    say : callable, optional
+        Takes a line: another process works on it, or is silent.
+    silence : float, optional
+        Seconds without a sign of life after which it counts as dead.
+    poll : float, optional
+        Seconds between two looks.
+    """
     if lock_path(batch).exists():
         file = _wait(Path(batch), say, silence, poll)
         if file is not None:
@@ -181,7 +193,8 @@ def withdraw(results, *, ended=False):
     return busy
 
 
-# A withdrawn batch leaves this text for so many seconds: longer than a job may queue.
+# Text in the place of a withdrawn batch, and the seconds that it stays: longer than a job may
+# queue.
 WITHDRAWN = '"withdrawn"\n'
 _KEPT = 30 * 86400.0
 
@@ -284,7 +297,15 @@ def read_count(batch):
 
 
 def die_with(parent, *, every=1.0):
-    """End this process soon after its parent has ended, so that no work goes on unseen."""
+    """End this process soon after its parent has ended, so that no work goes on unseen.
+
+    Parameters
+    ----------
+    parent : int
+        Process id.
+    every : float, optional
+        Seconds between two looks.
+    """
 
     def watch():
         while os.getppid() == parent:

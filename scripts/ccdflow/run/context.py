@@ -62,13 +62,27 @@ class Context:
     _lookups: dict = field(default_factory=dict, repr=False)
 
     def lookup(self, name, make):
-        """Return the first result of ``make()`` for this name; it is constant in a run."""
+        """Return the first result of ``make()`` for this name; it is constant in a run.
+
+        Parameters
+        ----------
+        name : hashable
+        make : callable
+            Takes no argument.
+        """
         if name not in self._lookups:
             self._lookups[name] = make()
         return self._lookups[name]
 
     def planned(self, name, make):
-        """Return the result of ``make()``; planning keeps the first one for each name."""
+        """Return the result of ``make()``; planning keeps the first one for each name.
+
+        Parameters
+        ----------
+        name : hashable
+        make : callable
+            Takes no argument.
+        """
         return make()
 
     def will_be_made(self, product):
@@ -177,11 +191,11 @@ class Planning(Context):
         job, before = self.jobs.get(product), self.ledger.get(product)
         if job is None:
             return before
-        return _same(before, job) or self._foretold(job)
+        return _same(before, job) or self._expected(job)
 
-    def _foretold(self, job):
+    def _expected(self, job):
         """Return the record that a new product will have; it is asked for ten times."""
-        name = ("foretold", job.product)
+        name = ("expected record", job.product)
         known = self._planned.get(name)
         if known is None or known.key != job.key:
             known = self._planned[name] = ledger.Record(job.product, job.kind, job.key)
@@ -194,10 +208,34 @@ def _same(before, job):
 
 
 def is_wanted(row, settings):
-    """Tell whether the configuration asks for frames of this row's type."""
+    """Tell whether the configuration asks for frames of this row's type.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+        Of a raw frame.
+    settings : dict
+        The checked configuration.
+
+    Returns
+    -------
+    bool
+    """
     return settings["types"] == "all" or asks_for(settings, row.facts["type"])
 
 
 def asks_for(settings, kind):
-    """Tell whether the configuration asks for frames of a type."""
+    """Tell whether the configuration asks for frames of a type.
+
+    Parameters
+    ----------
+    settings : dict
+        The checked configuration.
+    kind : str
+        Image type.
+
+    Returns
+    -------
+    bool
+    """
     return settings["types"] == "all" or kind in settings["types"]

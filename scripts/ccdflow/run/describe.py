@@ -9,13 +9,24 @@ from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
-# At most so many products to be moved away are named.
+# Products to be moved away that are named at most.
 _MOST_LINES = 5
 _NOT_WANTED = "no frame or setting asks for it any longer"
 
 
 def counted(number, words):
-    """Return a number with its noun, in the singular or plural."""
+    """Return a number with its noun, in the singular or plural.
+
+    Parameters
+    ----------
+    number : int
+    words : (str, str)
+        The noun in the singular and in the plural.
+
+    Returns
+    -------
+    str
+    """
     return f"{number} {words[number != 1]}"
 
 
@@ -203,7 +214,17 @@ def others(plan):
 
 
 def sources(plan, job):
-    """Return the sources of a job's product in words: its raw frame, its members, its night."""
+    """Return the sources of a job's product in words: its raw frame, its members, its night.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    str
+    """
     context = plan.context
     if job.kind == context.chain.first.name:
         return shown_name(context.row_of(job.product).file)
@@ -215,12 +236,33 @@ def sources(plan, job):
 
 
 def line(plan, job):
-    """Return the line on a job for a dry run and for Snakemake's log."""
+    """Return the line on a job for a dry run and for Snakemake's log.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    str
+    """
     return f"{sources(plan, job)} -> {job.product} ({job.why})"
 
 
 def job_lines(plan, most=None):
-    """Return one line for each job; at most so many of a kind, None for all."""
+    """Return one line for each job; at most so many of a kind, None for all.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+    most : int, optional
+        Jobs of a kind that are named; the others are counted.
+
+    Returns
+    -------
+    list of str
+    """
     lines = []
     for kind in plan.context.chain:
         jobs = plan.of_kind(kind.name)

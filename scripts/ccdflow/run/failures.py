@@ -129,6 +129,14 @@ def write_log(results, job, error):
     """Write the traceback of a failed job into its log file.
 
     A log that cannot be written is not a further failure: the record has the cause.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+        The results folder.
+    job : ccdflow.run.job.Job
+    error : Exception
+        With its traceback.
     """
     path = results / paths.log(job.product, job.key)
     text = "".join(traceback.format_exception(error))

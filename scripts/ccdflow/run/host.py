@@ -102,7 +102,17 @@ def _get(workflow, name):
 
 
 def check(workflow):
-    """Raise `UserError` that names the attributes this version of Snakemake lacks."""
+    """Check that this version of Snakemake has all attributes that are read.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+
+    Raises
+    ------
+    UserError
+        If it lacks one; the error names it.
+    """
     if lacking := missing(workflow):
         name = lacking[0]
         raise UserError(
@@ -117,7 +127,19 @@ def given(workflow):
 
 
 def read(workflow, arguments=()):
-    """Return the `Host` of a workflow; call it once Snakemake builds its graph of jobs."""
+    """Return the `Host` of a workflow; call it once Snakemake builds its graph of jobs.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+    arguments : sequence of str, optional
+        Of the command line.
+
+    Raises
+    ------
+    UserError
+        If this version of Snakemake lacks an attribute.
+    """
     check(workflow)
     options = workflow.dag_settings
     all_forced = options.forceall or (options.forcetargets and not options.targets)
@@ -179,12 +201,25 @@ def is_module(workflow, snakefile):
     """Tell whether another workflow uses this one as a module.
 
     A Snakefile that is a link is none: its folder counts, not the folder that it leads to.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+    snakefile : path-like
+        The Snakefile of ccdflow.
     """
     return Path(workflow.basedir).resolve() != Path(snakefile).parent.resolve()
 
 
 def stop(error, *, status=1):
-    """End the process with one line: Snakemake would show the place in the Snakefile."""
+    """End the process with one line: Snakemake would show the place in the Snakefile.
+
+    Parameters
+    ----------
+    error : ccdflow.errors.CcdflowError
+    status : int, optional
+        Exit status.
+    """
     print(f"ccdflow: {error}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(status)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from ccdflow import paths
 
-# What a product is about (`ccdflow.kinds.kind.Kind.reach`).
+# The reach of a product (`ccdflow.kinds.kind.Kind.reach`).
 FRAMES, MASTERS, NIGHTS, ARCHIVE = "a frame", "a master", "a night", "all nights"
 
 
@@ -44,7 +44,7 @@ class Job:
 
     @classmethod
     def from_dict(cls, values):
-        """Return a job from what `dataclasses.asdict` and JSON made of it."""
+        """Return a job from its `dataclasses.asdict`, after JSON."""
         needs, spare = tuple(values["needs"]), tuple(values.get("spare", ()))
         return cls(**{**values, "needs": needs, "spare": spare})
 
@@ -102,7 +102,7 @@ class Step:
 
     @classmethod
     def from_dict(cls, values):
-        """Return a step from what `dataclasses.asdict` and JSON made of it."""
+        """Return a step from its `dataclasses.asdict`, after JSON."""
         uses = tuple(
             Use(**{**use, "remarks": tuple(use["remarks"]), "degrees": tuple(use["degrees"])})
             for use in values["uses"]

@@ -1,4 +1,4 @@
-"""What the last run did, and the disk that the products take: a script that the overview reads.
+"""The result of the last run and the disk that products take: a script that the overview reads.
 
 The overview itself says nothing of time, so that the same values give the same bytes. A browser
 that reads it from a file may load a script beside it, but no other file.
@@ -16,7 +16,7 @@ from ccdflow.run import ledger
 
 
 def write(session):
-    """Write what a run that has ended did.
+    """Write the script on a run that has ended.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ def write(session):
         If it cannot be written.
     """
     context = session.context
-    text = json.dumps(told(session), separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(content(session), separators=(",", ":"), ensure_ascii=True)
     path = context.results / paths.LAST_RUN
     whole.write_hdus(path, [f"window.ccdflowLastRun={text};\n".encode("ascii")])
 
 
-def told(session):
-    """Return what the script says: when, products made and why, jobs that failed, disk used."""
+def content(session):
+    """Return the script's values: when, products made and why, jobs that failed, disk used."""
     context = session.context
     made = Counter((job.kind, job.why) for job in session.plan.jobs.values())
     words = {kind.name: kind.counted or kind.words for kind in context.chain}

@@ -29,7 +29,7 @@ SET_ASIDE = "set aside"
 GONE = "gone"
 FAILED = "failed"
 
-# These records are for whole batches, under the present and the former name: no products.
+# Names of records of whole batches, the present and the former: they are no products.
 _BATCHES = ("batch", "order")
 
 # Files older than this many seconds are on the disk, unless the machine stopped before.
@@ -81,7 +81,7 @@ def _parsed(text):
     return json.loads(text)
 
 
-# `json.loads` takes as long to look for blanks around a text, of which these have none.
+# `json.loads` spends as much time on blanks around a text, of which these have none.
 _decode = json.JSONDecoder().raw_decode
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 _canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
@@ -170,6 +170,16 @@ def is_as_made(results, record):
 
     A reduced frame or combined bias must also name the record's key: equal pixels can come from
     other settings.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    record : Record
+
+    Returns
+    -------
+    bool
     """
     path = Path(results) / record.product
     if paths.is_fits(path.name):
@@ -178,7 +188,16 @@ def is_as_made(results, record):
 
 
 def write_record(results, record, path):
-    """Write a record at the path that Snakemake expects."""
+    """Write a record at the path that Snakemake expects.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    record : Record
+    path : str
+        Relative to the results folder.
+    """
     whole.write_hdus(Path(results) / path, [_compact(record.as_dict()).encode()])
 
 
@@ -283,7 +302,18 @@ def load(results):
 
 
 def save(results, ledger):
-    """Write the ledger if it changed. Returns whether it was written."""
+    """Write the ledger if it changed. Returns whether it was written.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    ledger : Ledger
+
+    Returns
+    -------
+    bool
+    """
     if ledger.is_saved:
         return False
     bases = dict.fromkeys(record.basis.common for record in ledger.values())
@@ -370,7 +400,15 @@ def _is_known(results, known, record):
 
 
 def remove_records(results, files):
-    """Remove records that are now in the ledger, and the folders left empty."""
+    """Remove records that are now in the ledger, and the folders left empty.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    files : iterable of path-like
+        The files of the records.
+    """
     for path in files:
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
@@ -393,6 +431,17 @@ def settle(ledger, *, now=None):
 
     Products of this start of the machine that are older than an hour are on the disk by now, and
     are marked so.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Its records of safe products are marked so.
+    now : float, optional
+        Seconds since the epoch.
+
+    Returns
+    -------
+    list of str
     """
     now = time.time() if now is None else now
     doubtful = []

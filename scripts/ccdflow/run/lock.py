@@ -64,7 +64,15 @@ def take(results):
 
 
 def is_in_place(file, results):
-    """Tell whether the lock's file is still where the next run would look for it."""
+    """Tell whether the lock's file is still where the next run would look for it.
+
+    Parameters
+    ----------
+    file : file object
+        The lock that is held.
+    results : path-like
+        The results folder.
+    """
     try:
         return os.path.samestat(os.fstat(file.fileno()), (Path(results) / paths.LOCK).stat())
     except OSError:
@@ -100,7 +108,18 @@ def moved_line(file, results):
 
 
 def unwritable(results, error):
-    """Return the one line on a results folder that cannot be written."""
+    """Return the one line on a results folder that cannot be written.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    error : OSError
+
+    Returns
+    -------
+    UserError
+    """
     is_in_the_way = error.errno in _IN_THE_WAY and error.filename
     return UserError(
         f"the results folder cannot be written ({error.strerror or error})",
@@ -110,7 +129,18 @@ def unwritable(results, error):
 
 
 def failed(results, error):
-    """Return the one line on an error of the system before any product was made."""
+    """Return the one line on an error of the system before any product was made.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    error : OSError
+
+    Returns
+    -------
+    UserError
+    """
     if error.errno in _OF_WRITING:
         return unwritable(results, error)
     return UserError(
@@ -141,7 +171,7 @@ def check_places(results):
     for name in (*folders, *files):
         path = results / name
         fits = path.is_dir() if name in folders else path.is_file()
-        # What a link led to may be gone: a note of that name is written anew.
+        # The target of a link may be gone: a note of that name is written anew.
         if not fits and path.exists():
             number = errno.ENOTDIR if name in folders else errno.EISDIR
             raise unwritable(results, OSError(number, os.strerror(number), str(path)))

@@ -6,7 +6,7 @@ import re
 
 from ccdflow.run import batches
 
-# Snakemake's words, for what it does beside the jobs.
+# Words of Snakemake's own messages, beside those on jobs.
 _TRACEBACK = "Traceback (most recent call last)"
 _NO_FOLDER = "Failed to create output directory"
 _MISSING_BEFORE = "OSError: Missing files after"
@@ -54,6 +54,21 @@ def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
 
     Two messages are hidden: the command line of a batch's process (it already reported its error),
     and the warning that a requested product did not exist yet.
+
+    Parameters
+    ----------
+    text : str
+        The message.
+    is_warning : bool
+        Whether it is a warning or an error.
+    event : str
+        Snakemake's name of the event, '' for none.
+    rule_name : str
+        The rule that it is about, '' for none.
+    is_dry : bool
+        Whether the run is a dry run.
+    is_local : bool
+        Whether jobs run on this machine.
     """
     if "not present when the DAG was created" in text:
         return False
@@ -64,7 +79,18 @@ def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
 
 
 def line_of(error, given):
-    """Return an error's line; ``given`` are the settings of the command line."""
+    """Return an error's line; ``given`` are the settings of the command line.
+
+    Parameters
+    ----------
+    error : ccdflow.errors.CcdflowError
+    given : collection of str
+        Names of the settings of the command line.
+
+    Returns
+    -------
+    str
+    """
     key = str(error.keyword).split(".")[0]
     if key in given and str(error.file or "").endswith("config/config.yaml"):
         return f"--config {error.reason}"

@@ -1,10 +1,10 @@
-"""What is to be made, and why: every product's key against what the ledger says was made.
+"""The products to be made, and why: every product's key against the one in the ledger.
 
-A key is a hash of all that a product's bytes depend on. Times are not among it, nor the path of
-any folder, nor the version of ccdflow: only the versions of the kinds of products.
+A key is a hash of all that a product's bytes depend on. Times are not among it, nor the path of any
+folder, nor the version of ccdflow: only the versions of the kinds of products.
 
-What there is to make is each kind's own matter: `make_plan` is handed the chain of kinds
-(`ccdflow.kinds.CHAIN`), asks them in turn, and knows none of them by name.
+Each kind plans its own products: `make_plan` is handed the chain of kinds (`ccdflow.kinds.CHAIN`),
+asks them in turn, and knows none of them by name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ccdflow.run.rawframes.rows import digest
 
 @dataclass
 class Plan:
-    """What a run is about.
+    """The products and jobs of a run.
 
     Attributes
     ----------
@@ -54,10 +54,10 @@ class Plan:
         """Return the jobs of some kinds, given by name."""
         return [job for job in self.jobs.values() if job.kind in kinds]
 
-    def foretold(self):
-        """Return the lines of a dry run on what the plan means, of all kinds."""
+    def dry_run_lines(self):
+        """Return the lines of a dry run on the plan's effects, of all kinds."""
         context = Planning.of(self.context)
-        return [line for kind in context.chain for line in kind.foretold(context)]
+        return [line for kind in context.chain for line in kind.dry_run_lines(context)]
 
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""
@@ -73,7 +73,7 @@ class Plan:
 
 
 def make_plan(context, forced=frozenset()):
-    """Compare what should be with what is.
+    """Compare the products that should be there with those that are.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def make_plan(context, forced=frozenset()):
 
 
 class Planner:
-    """Takes what kinds want, and finds out which of it is not as it should be.
+    """Takes the products that kinds want, and finds those that are not as they should be.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class Planner:
         self.context.wanted.add(product)
 
     def keep_all_of(self, kind):
-        """Leave each product of a kind as it is: what is not asked for is not touched."""
+        """Leave each product of a kind as it is: a product that is not asked for is not touched."""
         for product in {*self.stamps, *self.context.ledger}:
             if kind.has_name(product):
                 self.keep(product)
@@ -167,7 +167,7 @@ class Planner:
         self.asked[kind.name] += 1
         self.context.wanted.add(product)
         if self.context.unreadable and self.context.problem_of(product):
-            # Nobody knows what is there, and nothing can be put there.
+            # The folder cannot be looked into, and nothing can be put there.
             return
         key = key or digest(basis)
         why = self._why(kind, product, key, basis)
@@ -197,12 +197,36 @@ class Planner:
             self.older_headers[kind.name] += 1
 
     def is_current(self, kind, product, basis):
-        """Tell whether a product is there as it should be, and not asked for again."""
+        """Tell whether a product is there as it should be, and not asked for again.
+
+        Parameters
+        ----------
+        kind : ccdflow.kinds.kind.Kind
+        product : str
+            Path relative to the results folder.
+        basis : dict
+            The sources that its key is the hash of.
+
+        Returns
+        -------
+        bool
+        """
         is_as_it_should_be = not self._why(kind, product, digest(basis), basis)
         return is_as_it_should_be and not self.is_forced(kind, product)
 
     def is_forced(self, kind, product):
-        """Tell whether a product is to be made again though it is current."""
+        """Tell whether a product is to be made again though it is current.
+
+        Parameters
+        ----------
+        kind : ccdflow.kinds.kind.Kind
+        product : str
+            Path relative to the results folder.
+
+        Returns
+        -------
+        bool
+        """
         return bool(self._forced & {kind.name, product})
 
     def is_damaged(self, product):
@@ -237,7 +261,7 @@ class Planner:
     def strays(self):
         """Return products that ccdflow once made and that no record is left of.
 
-        Their names belong to ccdflow, and they would be taken for what they are not any more.
+        Their names belong to ccdflow, and they would be taken for current products.
         """
         context, strays = self.context, set()
         for product in set(self.stamps) - context.wanted - set(context.ledger):
@@ -276,7 +300,7 @@ def product_stamps(results, chain):
 def _sweep(folder, prefix, stamps, problems, above=()):
     try:
         here = os.stat(folder)  # noqa: PTH116
-        # A link may lead back to where one comes from.
+        # A link may lead back to a folder above it.
         if (here.st_dev, here.st_ino) in above:
             return
         entries = os.scandir(folder)

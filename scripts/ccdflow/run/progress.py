@@ -63,7 +63,15 @@ class Progress:
         )
 
     def tick(self, *, aside=False, other=False):
-        """Count one more frame, or one more of the other products."""
+        """Count one more frame, or one more of the other products.
+
+        Parameters
+        ----------
+        aside : bool
+            Whether the frame was set aside.
+        other : bool
+            Whether it is another product.
+        """
         with self._lock:
             own = self._own
             self._own = Count(

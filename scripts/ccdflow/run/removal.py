@@ -44,7 +44,7 @@ def remove(results, product):
     if paths.is_shown_only(product):
         path.unlink()
         if path.name == paths.SHEET:
-            # The small pictures that it lists.
+            # Remove the small pictures that the list names.
             shutil.rmtree(path.with_name(paths.SMALL), ignore_errors=True)
     else:
         target = _free(Path(results), product)

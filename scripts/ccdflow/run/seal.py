@@ -28,19 +28,19 @@ from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import READING
 from ccdflow.run.rawframes.rows import ARRIVING
 
-# What lies here is as it was when nothing was to be done.
+# Notes that are as they were when nothing was to be done.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY)
-# What lies here is work of an earlier run that is not taken in yet.
+# Folders with work of an earlier run that is not taken in yet.
 _UNFINISHED = (paths.DONE, paths.BATCHES, paths.ORDERS)
 
 
 class _Unknown(Exception):
-    """Something cannot be looked at, or is to be cleared up: a plan has to tell what is to do."""
+    """Something cannot be looked at, or is to be cleared up: a plan has to tell."""
 
 
 @dataclass(frozen=True)
 class Seal:
-    """What a run leaves that has found nothing to do.
+    """The note of a run that has found nothing to do.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Seal:
         The start of the machine for which it holds; '' for any.
     until : float
         Seconds since the epoch until which it holds; 0 for ever.
-    described, foretold, closing : list of str
+    described, dry_run_lines, closing : list of str
         The lines on what is to be made; those of a dry run on what it means; the last lines.
     is_failure : bool
         Whether frames set aside make the run a failure.
@@ -63,13 +63,13 @@ class Seal:
     boot: str
     until: float
     described: list
-    foretold: list
+    dry_run_lines: list
     closing: list
     is_failure: bool
 
 
 def state(values, cameras, chain):
-    """Return a hash of all that a plan is made of, or '' where there is work left over.
+    """Return a hash of all sources of a plan, or '' where there is work left over.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def _look(top, entry_of, found):
         try:
             here = os.stat(folder)  # noqa: PTH116
             if (here.st_dev, here.st_ino) in above:
-                # A link may lead back to where one comes from.
+                # A link may lead back to a folder above it.
                 continue
             if link and here.st_dev in systems:
                 raise _Unknown
@@ -169,7 +169,7 @@ def _look(top, entry_of, found):
 
 
 def _raw_entry(entry):
-    """Return what of a file in the raw folder a plan is made of, or None."""
+    """Return the part of a raw file's entry that a plan depends on, or None."""
     name = entry.name
     if paths.is_raw_name(name):
         status = entry.stat()
@@ -234,7 +234,7 @@ def leave(plan, before, *, described, closing, is_failure):
     boot = ledger.boot_id() if doubted else ""
     until = max(doubted) / 1e9 + ledger.SETTLED if doubted else 0
     stamps = _stamps(context.results)
-    said = {"described": described, "foretold": plan.foretold(), "closing": closing}
+    said = {"described": described, "dry_run_lines": plan.dry_run_lines(), "closing": closing}
     found = Seal(before, stamps, boot, until, **said, is_failure=is_failure)
     text = json.dumps(asdict(found), separators=(",", ":"))
     with suppress(OSError):

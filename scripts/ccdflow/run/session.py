@@ -24,8 +24,7 @@ from ccdflow.run.describe import (
     unknown_lines,
     unreadable_lines,
 )
-from ccdflow.run.rawframes import header_store as headers
-from ccdflow.run.rawframes import inventory, rawnames
+from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import by_kind, mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
 from ccdflow.run.rawframes.warnings_of_rows import passed_over_lines, warning_lines
@@ -66,12 +65,12 @@ class Session:
     state: str = ""
 
     def describe(self):
-        """Return the lines on what is to be made."""
+        """Return the lines on the products that are to be made."""
         return self.seal.described if self.seal else describe(self.plan)
 
-    def foretold(self):
-        """Return the lines of a dry run on what the plan means."""
-        return self.seal.foretold if self.seal else self.plan.foretold()
+    def dry_run_lines(self):
+        """Return the lines of a dry run on the effects of the plan."""
+        return self.seal.dry_run_lines if self.seal else self.plan.dry_run_lines()
 
     @property
     def context(self):
@@ -161,7 +160,7 @@ def _sealed(values, reading, chain, dry, held, found):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
     results = Path(values["results"])
     empty = Context(
-        values, Path(values["raw"]), results, headers.HeaderStore(), ledger.Ledger(), chain,
+        values, Path(values["raw"]), results, header_store.HeaderStore(), ledger.Ledger(), chain,
         cameras=reading.cameras,
     )  # fmt: skip
     if not dry:
@@ -180,7 +179,7 @@ def read_notes(results):
     store : ccdflow.run.rawframes.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     """
-    return headers.load_store(results), ledger.load(results)
+    return header_store.load_store(results), ledger.load(results)
 
 
 def _begin(values, reading, chain, dry, held, progress, named, cores, notes):
@@ -236,7 +235,14 @@ def reading_settings(values):
 
 
 def retire(context, products):
-    """Move products that no longer belong to the set-aside ones; nothing is deleted."""
+    """Move products that no longer belong to the set-aside ones; nothing is deleted.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    products : iterable of str
+        Paths relative to the results folder.
+    """
     for product in products:
         removal.remove(context.results, product)
         record = context.ledger.get(product)
@@ -245,19 +251,39 @@ def retire(context, products):
 
 
 def save(session, files=()):
-    """Write inventory, store and ledger if they changed; then remove the folded records."""
+    """Write inventory, store and ledger if they changed; then remove the folded records.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+    files : iterable of path-like, optional
+        Records that are in the ledger now.
+
+    Raises
+    ------
+    OSError
+        If a note cannot be written.
+    """
     context = session.context
     note_flags(context)
     for file, text in context.store.tracebacks.items():
         tracebacks.write(context.results, file, text)
     context.store.tracebacks.clear()
-    headers.save(context.results, context.store)
+    header_store.save(context.results, context.store)
     ledger.save(context.results, context.ledger)
     ledger.remove_records(context.results, files)
 
 
 def remove_parts(results, folders):
-    """Remove temporary files of dead processes, also in the folders of products."""
+    """Remove temporary files of dead processes, also in the folders of products.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+        The results folder.
+    folders : iterable of str
+        Folders of products.
+    """
     host = socket.gethostname()
     for name in (*folders, paths.STATE, "."):
         top = results / name
@@ -299,7 +325,7 @@ def finish(session):
     Raises
     ------
     UserError
-        If the notes cannot be written, or what the last lines tell cannot be read.
+        If the notes cannot be written, or the values of the last lines cannot be read.
     """
     if session.seal:
         return session.seal.closing, session.seal.is_failure
@@ -319,7 +345,7 @@ def _finish(session):
         _take_in(session)
     # The ledger now holds the jobs' results.
     ended = replace(context, jobs={}, elsewhere={})
-    # Jobs whose sources went with the folder failed for that alone: one line says it.
+    # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
     said = moved + closing_lines(ended, () if moved else session.failed, session.left)
     is_failure = bool(session.failed) or fails(context)
     if described and not session.failed and not moved:

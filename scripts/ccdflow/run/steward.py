@@ -93,7 +93,7 @@ class Steward:
         if self.session is not None:
             return
         self.host = host
-        # What a plan makes stays until the end of the run.
+        # The objects of a plan stay until the end of the run.
         gc.disable()
         try:
             self._begin()
@@ -128,7 +128,7 @@ class Steward:
             self._hand_on()
         self._count()
         if dry:
-            for line in started.foretold():
+            for line in started.dry_run_lines():
                 print(line, file=self.stream, flush=True)
             for line in describe.job_lines(started.plan, None if host.all_lines else _NAMED):
                 print(line, file=self.stream, flush=True)
@@ -137,7 +137,7 @@ class Steward:
         # usual interval, five times longer, the cores are idle for a third of the time.
         sys.setswitchinterval(0.0003)
         if self.batches:
-            # Each count is a file, perhaps on a network.
+            # Each count is a file, which may be on a network.
             self.progress.watch(self._done_elsewhere, every=5.0 if len(self.batches) > 50 else None)
         # Exempt all present objects from garbage collection.
         gc.freeze()
@@ -227,7 +227,18 @@ class Steward:
         return list(dict.fromkeys(records))
 
     def batch(self, name, key):
-        """Return a batch of this run, or None if another process planned it."""
+        """Return a batch of this run, or None if another process planned it.
+
+        Parameters
+        ----------
+        name : str
+        key : str
+            Hash of its jobs.
+
+        Returns
+        -------
+        ccdflow.run.batches.Batch or None
+        """
         return next((b for b in self.batches if (b.name, b.key) == (name, key)), None)
 
     def sources(self, product):
@@ -242,6 +253,13 @@ class Steward:
 
     def make(self, product, *, threads=1):
         """Make a product and leave its record, even if its job fails.
+
+        Parameters
+        ----------
+        product : str
+            Path relative to the results folder.
+        threads : int, optional
+            Threads that the product may use for itself.
 
         Raises
         ------
@@ -442,7 +460,8 @@ class Steward:
 
         That records are missing because their folder was moved is said once, at the end.
         """
-        # Snakemake may look for old records before it starts a job: then it just ends.
+        # Snakemake may still look for old records before it starts a job: the job ends without
+        # work.
         if messages.is_of_missing_records(text) and self._is_moved():
             self.is_crashed |= messages.is_of_late_records(text)
             return True
@@ -462,7 +481,19 @@ class Steward:
         return held is not None and not lock.is_in_place(held, self.results)
 
     def is_shown(self, text, **message):
-        """Tell whether a message of Snakemake goes to the terminal, as `messages.is_shown` does."""
+        """Tell whether a message of Snakemake goes to the terminal, as `messages.is_shown` does.
+
+        Parameters
+        ----------
+        text : str
+            The message.
+        **message
+            As of `messages.is_shown`.
+
+        Returns
+        -------
+        bool
+        """
         self.hears(text)
         if self.full is not None:
             return False

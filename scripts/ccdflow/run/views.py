@@ -7,7 +7,7 @@ from ccdflow.run import ledger, session
 # This file is newer than any product: it makes `snakemake --summary` show a product as out of
 # date.
 CHANGED = "/proc/self/status"
-# Snakemake takes these characters for its own.
+# Characters that Snakemake reads as its own.
 _MARKS = set("{}<>")
 
 
@@ -45,7 +45,14 @@ class View:
         }
 
     def older(self, job, raw):
-        """Return what a job's product is made of: other products, and a raw file or None."""
+        """Return the sources of a job's product: other products, and a raw file or None.
+
+        Parameters
+        ----------
+        job : ccdflow.run.job.Job
+        raw : str or None
+            The raw file of a frame.
+        """
         is_shown = raw is not None and not _MARKS & set(raw)
         return [need for need in job.needs if need in self.drawn], [raw] if is_shown else []
 

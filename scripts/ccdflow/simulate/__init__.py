@@ -34,17 +34,17 @@ nights      folders of the guide's frames
 """
 
 from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC, SATURATION, SimulatedCamera
-from ccdflow.simulate.cosmics import draw_cosmics
-from ccdflow.simulate.detector import Detector, Glow, SimulatedAmplifier
+from ccdflow.simulate.chip import Detector, Glow, SimulatedAmplifier
 from ccdflow.simulate.drawing import draw_detector, later, make_detector
 from ccdflow.simulate.exposing import Exposure, expose
 from ccdflow.simulate.guide import Realisation, realise, render
-from ccdflow.simulate.headers import frame_bytes, header_cards
+from ccdflow.simulate.guide_nights import simulate_archive, simulate_biases, simulate_night
 from ccdflow.simulate.log import LogLine, archive_frames, guide_frames
-from ccdflow.simulate.nights import simulate_archive, simulate_biases, simulate_night
 from ccdflow.simulate.optics import Dust, flat_response
 from ccdflow.simulate.plans import Shot, night, profile, read_night
-from ccdflow.simulate.sky import Sky, draw_stars
+from ccdflow.simulate.raw_cards import frame_bytes, header_cards
+from ccdflow.simulate.scene import Sky, draw_stars
+from ccdflow.simulate.tracks import draw_cosmics
 from ccdflow.simulate.truth import TRUTH_ARRAYS, TRUTH_FILE, Truth, read_truth
 
 __all__ = [

@@ -104,7 +104,13 @@ class SimulatedCamera:
             )
 
     def scaled(self, scale):
-        """Return the same camera with `scale` times the rows and columns (overscan unchanged)."""
+        """Return the same camera with `scale` times the rows and columns (overscan unchanged).
+
+        Raises
+        ------
+        UserError
+            If the scale is not above 0, or above 1.
+        """
         if not 0 < scale <= 1:
             raise UserError(
                 "the scale of a simulated frame is out of range",
@@ -152,7 +158,18 @@ class SimulatedCamera:
         return slice(whole.start, whole.stop - self.n_leaked)
 
     def section(self, columns, *, rows=None):
-        """Return a slice of columns as a FITS section over `rows` rows (default: all)."""
+        """Return a slice of columns as a FITS section over `rows` rows (default: all).
+
+        Parameters
+        ----------
+        columns : slice
+            From 0.
+        rows : int, optional
+
+        Returns
+        -------
+        str
+        """
         return f"[{columns.start + 1}:{columns.stop},1:{self.ny if rows is None else rows}]"
 
     @property

@@ -53,7 +53,7 @@ def _carry(columns, excess, full_well):
 
 
 def bend(electrons, nonlinearity, full_scale):
-    """Return what an amplifier says of a charge: less than in proportion where it is large.
+    """Return an amplifier's reading of a charge: less than in proportion where it is large.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.simulate.detector import Detector, Glow, SimulatedAmplifier
+from ccdflow.simulate.chip import Detector, Glow, SimulatedAmplifier
 from ccdflow.simulate.optics import Dust, add_dust, vignetting
 from ccdflow.simulate.seeds import generator, text_seed
 
@@ -53,7 +53,17 @@ def make_detector(camera, *, seed):
 
 
 def split_columns(nx, count):
-    """Return the columns of `count` amplifiers that share `nx` columns, as (first, after last)."""
+    """Return the columns of `count` amplifiers that share `nx` columns, as (first, after last).
+
+    Parameters
+    ----------
+    nx : int
+    count : int
+
+    Returns
+    -------
+    tuple of (int, int)
+    """
     edges = [round(nx * n / count) for n in range(count + 1)]
     return tuple(pairwise(edges))
 

@@ -8,15 +8,15 @@ import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.simulate import charge
-from ccdflow.simulate.cosmics import add_pixels, draw_cosmics
 from ccdflow.simulate.seeds import check_number
+from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
 KINDS = ("bias", "dark", "flat", "science")
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """A raw frame and its truth; means are what photons and dark current are drawn from.
+    """A raw frame and its truth; photons and dark current are drawn from the means.
 
     Parameters
     ----------
@@ -194,6 +194,13 @@ def read_out(detector, electrons, *, rng):
 
 def row_drift(rng, ny, rms):
     """Return a drift of the level over the rows: a random walk and some white noise, mean 0.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    ny : int
+    rms : float
+        Standard deviation.
 
     Returns
     -------

@@ -7,7 +7,7 @@ from isal import igzip
 
 from ccdflow.errors import UserError
 from ccdflow.files import whole
-from ccdflow.simulate.headers import frame_bytes
+from ccdflow.simulate.raw_cards import frame_bytes
 
 
 def write_frame(path, raw, cards):
@@ -29,7 +29,13 @@ def write_frame(path, raw, cards):
 
 
 def write_arrays(path, arrays):
-    """Write arrays by name as NumPy's ``.npz``, whole or not at all."""
+    """Write arrays by name as NumPy's ``.npz``, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    arrays : dict of str to numpy.ndarray
+    """
     with whole.Part(path, buffered=True) as part:
         np.savez(part.file, **arrays)
         part.keep()

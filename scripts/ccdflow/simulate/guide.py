@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.simulate.camera import SATURATION
-from ccdflow.simulate.cosmics import add_pixels, draw_cosmics
 from ccdflow.simulate.exposing import row_drift
 from ccdflow.simulate.optics import box
 from ccdflow.simulate.seeds import generator, text_seed
+from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
 _BLOCK_ROWS = 256  # rows rendered at once: small enough to stay in the processor's cache
 
@@ -40,7 +40,7 @@ class Realisation:
 
 
 def realise(camera, frame, *, seed):
-    """Draw what distinguishes one frame, but for the noise of its pixels.
+    """Draw the properties of one frame, but for the noise of its pixels.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def render(camera, detector, frame, drawn, *, response=None):
 
 
 def _add_leak_only(camera, block, leak):
-    """Scale deviates to adu for a frame whose only light is what leaks into the overscan."""
+    """Scale deviates to adu for a frame whose only light leaks into the overscan."""
     block *= np.float32(camera.read_noise_adu)
     columns = camera.leaked_columns
     photon = np.sqrt(camera.read_noise**2 + leak * camera.gain) / camera.read_noise

@@ -36,7 +36,21 @@ class Dust:
 
 
 def box(y, x, radius, shape):
-    """Return the part of a square about (y, x) that lies in an array, as two slices."""
+    """Return the part of a square about (y, x) that lies in an array, as two slices.
+
+    Parameters
+    ----------
+    y, x : float
+        Centre, pixels.
+    radius : float
+        Pixels.
+    shape : (int, int)
+        Of the array.
+
+    Returns
+    -------
+    (slice, slice)
+    """
     return tuple(
         slice(max(0, int(centre - radius)), max(0, min(size, int(centre + radius) + 2)))
         for centre, size in zip((y, x), shape, strict=True)
@@ -44,7 +58,14 @@ def box(y, x, radius, shape):
 
 
 def add_dust(response, dust):
-    """Multiply a response, shape (ny, nx), in place by the shadow of one grain."""
+    """Multiply a response, shape (ny, nx), in place by the shadow of one grain.
+
+    Parameters
+    ----------
+    response : numpy.ndarray of shape (ny, nx)
+        Changed in place.
+    dust : Dust
+    """
     reach = 2 * dust.radius if dust.radius else 4 * dust.width
     rows, columns = box(dust.y, dust.x, reach, response.shape)
     distance = np.hypot(
@@ -63,6 +84,12 @@ def coordinates(shape):
 
 def vignetting(shape, loss):
     """Return 1 in the centre, less by `loss` half-way along an edge and by twice that in a corner.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    loss : float
+        Fraction.
 
     Returns
     -------

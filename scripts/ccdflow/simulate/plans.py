@@ -39,12 +39,12 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.simulate.cosmics import add_pixels
-from ccdflow.simulate.detector import Detector
+from ccdflow.simulate.chip import Detector
 from ccdflow.simulate.exposing import expose
 from ccdflow.simulate.files import make_folder, write_arrays, write_frame
+from ccdflow.simulate.scene import Sky
 from ccdflow.simulate.seeds import text_seed
-from ccdflow.simulate.sky import Sky
+from ccdflow.simulate.tracks import add_pixels
 from ccdflow.simulate.truth import TRUTH_ARRAYS
 
 _TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
@@ -127,7 +127,11 @@ def night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=True):
     folder = Path(folder)
     files = [shot.file for shot in shots]
     if len(set(files)) < len(files):
-        raise UserError("two simulated frames have one name", value=max(files, key=files.count))
+        raise UserError(
+            "two simulated frames have one name",
+            value=max(files, key=files.count),
+            remedy="give each exposure of the plan a name of its own",
+        )
     taken = {}
     for shot in shots:
         own = shot.detector or detector
@@ -263,6 +267,10 @@ def read_night(folder):
     """
     path = Path(folder) / TRUTH_ARRAYS
     if not path.is_file():
-        raise UserError("no truth of simulated frames here", file=folder)
+        raise UserError(
+            "no truth of simulated frames here",
+            file=folder,
+            remedy="give a folder that `scripts/simulate.py` wrote",
+        )
     with np.load(path) as arrays:
         return dict(arrays)

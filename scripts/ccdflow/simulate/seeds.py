@@ -23,6 +23,14 @@ def text_seed(text):
 def check_number(keyword, value, *, least, most=None):
     """Refuse a number out of its range.
 
+    Parameters
+    ----------
+    keyword : str
+        Named in the error.
+    value : float
+    least : float
+    most : float, optional
+
     Raises
     ------
     UserError

@@ -29,10 +29,10 @@ import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.files import whole
-from ccdflow.simulate.cosmics import add_pixels
-from ccdflow.simulate.detector import Glow
+from ccdflow.simulate.chip import Glow
 from ccdflow.simulate.files import write_arrays
 from ccdflow.simulate.guide import add_light
+from ccdflow.simulate.tracks import add_pixels
 
 # Goes into truth.json: a folder made by an older simulator is not taken for one made by this one.
 SIMULATOR_VERSION = 2
@@ -156,7 +156,7 @@ def read_truth(folder):
 
 
 def read_truth_file(folder):
-    """Return what ``truth.json`` holds, or None where there is none.
+    """Return the content of ``truth.json``, or None where there is none.
 
     Raises
     ------
@@ -195,7 +195,17 @@ def _camera_truth(camera):
 
 
 def frame_truth(frame, drawn):
-    """Return what ``truth.json`` says of one frame, given its `Realisation`."""
+    """Return the part of ``truth.json`` on one frame.
+
+    Parameters
+    ----------
+    frame : LogLine
+    drawn : Realisation
+
+    Returns
+    -------
+    dict
+    """
     return {
         "imagetyp": frame.imagetyp,
         "filter": frame.filter,
@@ -212,7 +222,19 @@ def frame_truth(frame, drawn):
 
 
 def write_truth_file(folder, *, complete, parameters, camera, frames):
-    """Write ``truth.json``; `complete` where all frames and arrays are there."""
+    """Write ``truth.json``.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    complete : bool
+        Whether all frames and arrays are there.
+    parameters : dict
+        The arguments of the simulator.
+    camera : SimulatedCamera
+    frames : dict of str to dict
+        By file, as of `frame_truth`.
+    """
     content = {
         "complete": complete,
         "parameters": parameters,
@@ -246,6 +268,16 @@ def write_truth_arrays(folder, detector, drawn, responses):
 
 def check_folder(folder, frames, parameters, *, overwrite):
     """Refuse to write over anyone's own frames, or to mix two simulations.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    frames : iterable of LogLine
+        The frames to write.
+    parameters : dict
+        The arguments of the simulator.
+    overwrite : bool
+        Whether another simulation is replaced.
 
     Raises
     ------

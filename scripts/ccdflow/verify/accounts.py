@@ -186,7 +186,7 @@ class CalibratedAccount:
 
 
 def _lacking(error):
-    """Return the error of a header without a card, from what the missing card raised."""
+    """Return the error of a header without a card, from the `KeyError` of the missing card."""
     keyword = re.sub(r"^Keyword '(.*)' not found\.$", r"\1", str(error.args[0]))
     return CannotRemake(f"the header lacks {keyword}: it is of an older version, or no product's")
 
@@ -338,7 +338,18 @@ def _series(header, name, long, count):
 
 
 def masters_of(header, names=("bias", "dark")):
-    """Return {'bias' or 'dark' or 'flat': `NamedMaster`} of those that a header names."""
+    """Return {'bias' or 'dark' or 'flat': `NamedMaster`} of those that a header names.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    names : sequence of str, optional
+        Out of 'bias', 'dark' and 'flat'.
+
+    Returns
+    -------
+    dict of str to NamedMaster
+    """
     return {
         name: NamedMaster(
             unquote(header[f"{name.upper()}IM"], errors="surrogateescape"),
@@ -370,7 +381,7 @@ def models_of(header):
     """Return the `ModelAccount` of each amplifier of an image; () where the header has none."""
     every = _places(header)
     if all(f"CLIPRN{tail}" in header for _, tail in every):
-        # Biases hold no light: one number is all of their noise.
+        # Biases hold no light: one number describes their noise.
         return tuple(ModelAccount(p, header[f"CLIPRN{tail}"], 0.0, 1.0, None) for p, tail in every)
     places = [(p, t) for p, t in every if f"MODRN{t}" in header]
     return tuple(
@@ -432,5 +443,5 @@ def read_headers(content):
             with fits.open(io.BytesIO(content), lazy_load_hdus=False) as hdus:
                 return [hdu.header.copy() for hdu in as_plain(hdus)]
     except Exception as error:
-        # Whatever astropy raises, the file is not as it was written.
+        # Any error of astropy means that the file is not as it was written.
         raise CannotRemake(f"its headers cannot be read: {error}") from None

@@ -51,7 +51,18 @@ def tails_of(header):
 
 
 def card(header, name, tail, absent=None):
-    """Return the card of an amplifier: its numbered keyword is cut to eight characters."""
+    """Return the card of an amplifier: its numbered keyword is cut to eight characters.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    name : str
+        Keyword, as without amplifiers.
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+    absent : object, optional
+        The value where there is no card.
+    """
     numbered = {"OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS", "AMPGAIN": "GAIN",
                 "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP",
                 "SATMEAS": "SATMEA"}  # fmt: skip
@@ -80,7 +91,18 @@ def number(value):
 
 
 def place_of(header, tail):
-    """Return the pixels of an amplifier in an image."""
+    """Return the pixels of an amplifier in an image.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+
+    Returns
+    -------
+    (slice, slice)
+    """
     if tail:
         return slices_of(header[f"DATSEC{tail}"])
     return slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"])
@@ -121,6 +143,26 @@ def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, fact
 
     Older versions took 0.6 of the rounding of a pixel for the median of very many, where it is
     all of it.
+
+    Parameters
+    ----------
+    keyword : str
+        The card, for the error.
+    said : float
+        Its value.
+    header : astropy.io.fits.Header
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+    read_noise : float
+        Adu.
+    rounding : float
+        Variance of the rounding of a pixel, adu^2.
+    factor : float
+        One adu in the unit of the card.
+
+    Raises
+    ------
+    Differs
     """
     noise = level_noise(header, tail, read_noise, rounding)
     is_frame = card(header, "OSCAXIS", tail) == "frame"

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.verify import calibrating, errors
+from ccdflow.verify import calibrating, standard_errors
 from ccdflow.verify.accounts import (
     CannotRemake,
     NamedMaster,
@@ -30,6 +30,7 @@ from ccdflow.verify.comparing import (
     within,
 )
 from ccdflow.verify.extensions import check_extensions, check_packed, same_names
+from ccdflow.verify.master_planes import plane_of
 from ccdflow.verify.meanings import (
     BAD_COLUMN,
     BLEED,
@@ -44,10 +45,9 @@ from ccdflow.verify.meanings import (
     UNLIT,
     VARIES,
 )
-from ccdflow.verify.planes import plane_of
 from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import CALIBRATED, same_cards
-from ccdflow.verify.stored import master_file, stored
+from ccdflow.verify.stored_rows import master_file, stored
 
 STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
@@ -137,7 +137,7 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     _check_renamed(header, reduced)
     is_measured = "GAINMEAS" in headers[0]
     largest = _same_pixels(own, image, step_of(header), is_measured=is_measured)
-    noise = errors.noise_of(
+    noise = standard_errors.noise_of(
         header, readouts, planes, account, converts=converts, in_electrons=in_electrons
     )
     smooth = None if noise is None else calibrating.smooth_of(image)
@@ -192,7 +192,7 @@ def _check_steps(header, first, image, account):
 
 
 def _check_renamed(header, reduced):
-    """Compare the cards that keep what the camera says of raw pixels under another name."""
+    """Compare the cards that keep the camera's facts of raw pixels under another name."""
     for name, keyword in _RENAMED.items():
         if name in header and name not in reduced:
             same_text(header, name, reduced.get(keyword))
@@ -243,7 +243,7 @@ def _check_noise(header, image, noise):
 
 
 def _check_masters(first, reduced, account, files):
-    """Compare what a header says of its masters with the masters' own headers."""
+    """Compare a header's cards on its masters with the masters' own headers."""
     letters, reasons = [], []
     for text in map(str, first.get("HISTORY", ())):
         if match := re.match(r"ccdflow: grade ([ABC]): (.*)", text):

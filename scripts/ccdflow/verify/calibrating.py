@@ -9,7 +9,7 @@ import numpy as np
 from astropy import units
 from astropy.nddata import CCDData
 
-from ccdflow.verify import errors, light
+from ccdflow.verify import light, standard_errors
 from ccdflow.verify.amplifiers import card, number
 from ccdflow.verify.amplifiers import check_level_noise as check_level
 from ccdflow.verify.comparing import Differs, same_value
@@ -23,14 +23,14 @@ _SATURATION_MARGIN = 3.0
 
 @dataclass(frozen=True)
 class CalibratedImage:
-    """An image of a calibrated frame, and what it is made again from.
+    """An image of a calibrated frame, and the images that it is made again from.
 
     Attributes
     ----------
     account : ccdflow.verify.accounts.CalibratedAccount
     reduced : numpy.ndarray
         (ny, nx), as it is in the reduced frame's file.
-    planes : dict of str to ccdflow.verify.planes.Plane
+    planes : dict of str to ccdflow.verify.master_planes.Plane
     readouts : list of ccdflow.verify.amplifiers.Readout
     unit : str
         That the product is to have.
@@ -97,7 +97,20 @@ class CalibratedImage:
 
 
 def less_dark(ccd, master, scale):
-    """Return an image less a dark times a scale, by ccdproc."""
+    """Return an image less a dark times a scale, by ccdproc.
+
+    Parameters
+    ----------
+    ccd : astropy.nddata.CCDData
+    master : astropy.nddata.CCDData
+        The dark.
+    scale : float
+        The factor of the dark.
+
+    Returns
+    -------
+    astropy.nddata.CCDData
+    """
     return ccdproc.subtract_dark(
         ccd,
         master,
@@ -109,7 +122,21 @@ def less_dark(ccd, master, scale):
 
 
 def saturation(header, reduced, tail):
-    """Return the raw value of a saturated pixel, AMPSAT or the measured one; None for neither."""
+    """Return the raw value of a saturated pixel, AMPSAT or the measured one; None for neither.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    reduced : astropy.io.fits.Header
+        Of the reduced frame.
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+
+    Returns
+    -------
+    float or None
+    """
     top = number(card(reduced, "AMPSAT", tail))
     return number(card(header, "SATMEAS", tail)) if top is None else top
 
@@ -146,7 +173,7 @@ def check_sky(header, image, noise, smooth):
     header : astropy.io.fits.Header
         Of the calibrated image.
     image : CalibratedImage
-    noise : ccdflow.verify.errors.Noise or None
+    noise : ccdflow.verify.standard_errors.Noise or None
     smooth : ccdflow.verify.light.Smooth or None
 
     Raises
@@ -195,7 +222,19 @@ def _same_unless_unknown(header, keyword, value, *, part=1e-5, least=1e-9):
 
 
 def check_noise_cards(header, image, noise):
-    """Compare the cards on the noise of the masters, as applied, with the masters' own."""
+    """Compare the cards on the noise of the masters, as applied, with the masters' own.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    noise : VarianceTerms or None
+
+    Raises
+    ------
+    Differs
+    """
     if noise is None:
         return
     factor = max(noise.factor(readout) for readout in noise.readouts)
@@ -223,7 +262,20 @@ def _of_bias(noise, image, factor):
 
 
 def check_saturation(header, image, reduced):
-    """Compare SATURATE with what AMPSAT or SATMEAS becomes by the masters."""
+    """Compare SATURATE with AMPSAT or SATMEAS, taken through the masters.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    reduced : astropy.io.fits.Header
+        Of the reduced frame.
+
+    Raises
+    ------
+    Differs
+    """
     found = []
     for readout in image.readouts:
         top = saturation(header, reduced, readout.tail)
@@ -250,6 +302,19 @@ def smooth_of(image):
 def check_errors(error, image, noise, smooth, calibrated, step):
     """Compare the standard errors of an image with those of the header's terms.
 
+    Parameters
+    ----------
+    error : numpy.ndarray of shape (ny, nx)
+        The product's standard errors.
+    image : CalibratedImage
+    noise : VarianceTerms
+    smooth : Smooth
+        The smooth light of the frame.
+    calibrated : numpy.ndarray of shape (ny, nx) or None
+        The frame made again; None where it is made here.
+    step : float
+        Step of quantised standard errors; 0 where they are exact.
+
     Returns
     -------
     str
@@ -261,27 +326,43 @@ def check_errors(error, image, noise, smooth, calibrated, step):
     """
     ny, nx = error.shape
     wrong, ratios = 0, []
-    for low in range(0, ny, errors.block_rows(nx)):
-        rows = slice(low, min(low + errors.block_rows(nx), ny))
+    for low in range(0, ny, standard_errors.block_rows(nx)):
+        rows = slice(low, min(low + standard_errors.block_rows(nx), ny))
         index = np.clip(np.arange(rows.start - 1, rows.stop + 1), 0, ny - 1)
         own = error[rows].astype(np.float64)
         pixels = (
             image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
         )
-        off, expected = errors.wrong_in(own, pixels.astype(float), rows, noise, smooth, step)
+        off, expected = standard_errors.wrong_in(
+            own, pixels.astype(float), rows, noise, smooth, step
+        )
         wrong += int(np.count_nonzero(off))
         ratios.append(np.median(own[np.isfinite(own)] / expected[np.isfinite(own)]))
     if noise.is_exact and wrong:
         raise Differs(f"{wrong} standard errors are not what the header's terms give")
-    if abs(float(np.median(ratios)) - 1) > errors.LOOSE:
+    if abs(float(np.median(ratios)) - 1) > standard_errors.LOOSE:
         raise Differs("the standard errors are not what the header's terms give")
     return "its standard errors " + (
-        f"to {errors.EXACT:g}" if noise.is_exact else f"in the median to {errors.LOOSE:g}"
+        f"to {standard_errors.EXACT:g}"
+        if noise.is_exact
+        else f"in the median to {standard_errors.LOOSE:g}"
     )
 
 
 def check_level_noise(header, image, noise):
-    """Compare OSCNOISE with the scatter of medians of as many pixels as the overscan has."""
+    """Compare OSCNOISE with the scatter of medians of as many pixels as the overscan has.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    noise : VarianceTerms
+
+    Raises
+    ------
+    Differs
+    """
     for readout in image.readouts:
         said = number(card(header, "OSCNOISE", readout.tail))
         if said is None:

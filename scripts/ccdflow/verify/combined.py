@@ -9,7 +9,7 @@ from datetime import date, datetime
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify import combining, measuring
+from ccdflow.verify import combination, measuring
 from ccdflow.verify.accounts import CannotRemake, account_of_combined, gains_of, product_of
 from ccdflow.verify.amplifiers import (
     ROUNDING,
@@ -32,7 +32,7 @@ from ccdflow.verify.extensions import check_extensions, same_names
 from ccdflow.verify.meanings import HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
-from ccdflow.verify.stored import master_file, rows_of, stored
+from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
 _BANDS, _BAND_ROWS = 16, 8
 _FEWEST_BANDS, _VALUES = 4, 4_000_000
@@ -90,10 +90,10 @@ def verify_combined(headers, path, results, whole):
 def _parts(headers, account, hdu, whole):
     rows = headers[hdu]["NAXIS2"]
     if whole:
-        return combining.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
+        return combination.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
     a_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
     count = min(max(_VALUES // a_band, _FEWEST_BANDS), _BANDS)
-    return combining.bands(rows, count, _BAND_ROWS)
+    return combination.bands(rows, count, _BAND_ROWS)
 
 
 class _Made:
@@ -122,7 +122,7 @@ class _Made:
     def sample(self, wanted):
         """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
         rows = measuring.sampled_rows(*self.shape, len(self.account.members), wanted)
-        stack, masked, _, _ = combining.prepared(self.account, self.results, self.hdu, rows)
+        stack, masked, _, _ = combination.prepared(self.account, self.results, self.hdu, rows)
         stack[masked] = np.nan
         return rows, stack
 
@@ -146,7 +146,7 @@ class _Made:
         """Compare some rows: pixels and standard errors; those seen already count once."""
         image = np.asarray(self.hdus[self.hdu].data[part], dtype=np.float64)
         account = self.account
-        again = combining.combine_rows(
+        again = combination.combine_rows(
             account, self.results, self.hdu, part, self.gains, self.light, counts=self._counts
         )
         self.makers.add(again.by)
@@ -182,7 +182,7 @@ class _Made:
             raise Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
 
     def _compare_scatter(self, part, again):
-        """Compare COUNT, and the UNCERT of biases, which is from the scatter of what was kept."""
+        """Compare COUNT, and the UNCERT of biases, which is from the scatter of the kept values."""
         counts = [count.sum(axis=0) for count in again.kept] if again.kept else []
         alike = np.all(counts == counts[0], axis=0) if counts else None
         if counts and (extension := self.extension("COUNT")) is not None:
@@ -194,7 +194,9 @@ class _Made:
         )
         if counts and extension is not None:
             error = np.asarray(extension.data[part], dtype=np.float64)
-            again_error = combining.standard_errors(again.stack, again.kept[0], self.account.method)
+            again_error = combination.standard_errors(
+                again.stack, again.kept[0], self.account.method
+            )
             off = np.abs(error - again_error) > ERRORS * again_error + 1e-6
             off |= np.isnan(error) != np.isnan(again_error)
             if (off & alike).any():

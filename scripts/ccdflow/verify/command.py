@@ -1,4 +1,4 @@
-"""What `snakemake verify` and `scripts/verify.py` do: products verified, and the lines on them."""
+"""The work of `snakemake verify` and `scripts/verify.py`: products verified, lines on them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ _MOST = 3
 
 def named(results, words):
     """Return the products that are named, relative to the results folder.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+        The results folder.
+    words : iterable of str
+        Paths, relative to the results folder or to the folder of work.
 
     Raises
     ------
@@ -32,7 +39,7 @@ def named(results, words):
     return products
 
 
-def said_of(raw, results, *, noted, words=(), every=False, whole=False, threads=2):
+def report(raw, results, *, noted, words=(), every=False, whole=False, threads=2):
     """Verify products, and return the lines on them and the exit status.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Comparing a product with what it was made again as: sums, cards, figures, pixels."""
+"""The comparison of a product with the same made again: sums, cards, figures, pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from astropy.io import fits
 
 
 class Differs(Exception):
-    """A product that is not what it is made again as."""
+    """A product that differs from the same made again."""
 
     def __init__(self, reason, largest=float("nan"), pixels=0):
         super().__init__(reason)
@@ -40,7 +40,7 @@ def check_sums(content):
                 headers = [hdu.header for hdu in hdus]
                 places = [hdu.fileinfo() for hdu in hdus]
         except Exception as error:
-            # Whatever astropy raises, the file is not as it was written.
+            # Any error of astropy means that the file is not as it was written.
             raise Differs(f"its headers cannot be read: {error}") from None
     end, first, content = 0, "0", memoryview(content)
     for number, (header, place) in enumerate(zip(headers, places, strict=True)):
@@ -67,7 +67,24 @@ def _sum_of_words(content):
 
 
 def same_value(keyword, said, value, *, part=1e-5, least=1e-9):
-    """Raise unless a card has a value, to the digits that it is written with."""
+    """Raise unless a card has a value, to the digits that it is written with.
+
+    Parameters
+    ----------
+    keyword : str
+    said : object
+        The value of the card; None where there is none.
+    value : float
+        Made again.
+    part : float
+        Allowed difference, relative.
+    least : float
+        Allowed difference, absolute.
+
+    Raises
+    ------
+    Differs
+    """
     if said is None:
         raise Differs(f"there is no card {keyword}, which would have {value:.6g}")
     if isinstance(said, str) or not abs(said - value) <= part * abs(value) + least:
@@ -75,7 +92,23 @@ def same_value(keyword, said, value, *, part=1e-5, least=1e-9):
 
 
 def same_figure(header, keyword, value, *, part=1e-5, least=1e-9):
-    """Raise unless a card of a header has a value, to the digits that it is written with."""
+    """Raise unless a card of a header has a value, to the digits that it is written with.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+    value : float
+        Made again.
+    part : float
+        Allowed difference, relative.
+    least : float
+        Allowed difference, absolute.
+
+    Raises
+    ------
+    Differs
+    """
     same_value(keyword, header.get(keyword), value, part=part, least=least)
 
 
@@ -94,7 +127,19 @@ def check_bits(mask, possible):
 
 
 def same_text(header, keyword, value):
-    """Raise unless a card has a text."""
+    """Raise unless a card has a text.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+    value : str
+        Made again.
+
+    Raises
+    ------
+    Differs
+    """
     said = header.get(keyword)
     if str(said).strip() != str(value).strip():
         raise Differs(f"{keyword} is {value}, and its card has {said}")
@@ -104,6 +149,20 @@ def other_bits(product, again):
     """Return how many pixels have other bits than made again, and the largest difference, adu.
 
     All NaN count as one value; 0 and -0 are two.
+
+    Parameters
+    ----------
+    product, again : numpy.ndarray
+        The product's pixels, and those made again.
+
+    Returns
+    -------
+    (int, float)
+
+    Raises
+    ------
+    Differs
+        If the shapes differ.
     """
     if product.shape != again.shape:
         raise Differs(f"its shape is {product.shape}, and ccdproc gives {again.shape}")
@@ -119,7 +178,30 @@ def other_bits(product, again):
 
 
 def within(image, again, dtype, steps, scale=1.0, *, more=0.0):
-    """Return the largest difference, if none is beyond steps of the numbers' type, and `more`."""
+    """Return the largest difference, if none is beyond steps of the numbers' type, and `more`.
+
+    Parameters
+    ----------
+    image, again : numpy.ndarray
+        The product's pixels, and those made again.
+    dtype : dtype
+        Type whose steps count.
+    steps : float
+        Allowed steps.
+    scale : float or numpy.ndarray
+        Least value at which a step is taken.
+    more : float
+        Allowed beside the steps, adu.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    Differs
+        If a pixel differs by more.
+    """
     if image.shape != again.shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {again.shape}")
     empty = np.isnan(image)

@@ -18,7 +18,18 @@ _SAMPLED = 4
 
 
 def tiles(ny, size=_TILE):
-    """Return the edges of the tiles of `ny` rows, and the rows of each that are looked at."""
+    """Return the edges of the tiles of `ny` rows, and the rows of each that are looked at.
+
+    Parameters
+    ----------
+    ny : int
+    size : int, optional
+        Rows of a tile.
+
+    Returns
+    -------
+    (numpy.ndarray, list of numpy.ndarray)
+    """
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
     for low, high in pairwise(edges):
@@ -62,7 +73,12 @@ class Smooth:
         self._at = (edges[:-1] + edges[1:] - 1) / 2
 
     def rows(self, first, stop):
-        """Return the light of some rows: (k, nx)."""
+        """Return the light of some rows: (k, nx).
+
+        Parameters
+        ----------
+        first, stop : int
+        """
         return along(self._at, self._grid, np.arange(first, stop))
 
 
@@ -70,6 +86,17 @@ def along(middles, values, places):
     """Return values at places of the first axis: lines between the middles and beyond them.
 
     scipy's `interp1d` would do, and takes 0.1 s of CPU to import.
+
+    Parameters
+    ----------
+    middles : sequence of float, n
+        Ascending.
+    values : numpy.ndarray of shape (n, ...)
+    places : numpy.ndarray of shape (k,)
+
+    Returns
+    -------
+    numpy.ndarray of shape (k, ...)
     """
     middles = np.asarray(middles)
     if len(middles) == 1:
@@ -124,14 +151,14 @@ def outstanding(image, smooth, variance, flat, photon):
     width = image.shape[1]
     pixels = np.ascontiguousarray(image).reshape(-1)
     lines = image[:-2] + image[1:-1] + image[2:]
-    # The outermost columns are their own neighbours.
+    # An outermost column is its own neighbour.
     wide = np.pad(lines, ((0, 0), (1, 1)), mode="edge")
     mean = (wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]) / 9
     off = np.abs(mean - smooth)
-    # Only what stands out of a limit that the quietest pixels of the block set is looked at.
+    # Only pixels beyond a limit that the quietest ones of the block set are looked at.
     least = max(float((variance[::_SAMPLED] / flat[::_SAMPLED] ** 2).min()), 0.0)
     limit = _STANDS_OUT / 3 * least**0.5
-    # A little less than the limit: what is just below it is near a decision.
+    # A little less than the limit: pixels just below it are near a decision.
     at = np.flatnonzero(off > limit * 0.999)
     need = variance.reshape(-1)[at] / flat.reshape(-1)[at] ** 2
     ratio = np.minimum(off.reshape(-1)[at] ** 2 / (_STANDS_OUT**2 / 9 * need),

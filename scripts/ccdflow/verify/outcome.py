@@ -1,4 +1,4 @@
-"""What a verification comes to: the verdict on a product."""
+"""The result of a verification: the verdict on a product."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a product's verification.
+    """The result of a product's verification.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class NotedProduct:
-    """What a run noted of a product that it made.
+    """The notes of a run on a product that it made.
 
     Attributes
     ----------

@@ -86,7 +86,18 @@ def read_raw(account, folder):
 
 
 def levels_of(raw, amplifier):
-    """Return the overscan of an amplifier as one CCDData, its strips side by side."""
+    """Return the overscan of an amplifier as one CCDData, its strips side by side.
+
+    Parameters
+    ----------
+    raw : astropy.nddata.CCDData
+        The whole raw HDU, adu.
+    amplifier : AmplifierAccount
+
+    Returns
+    -------
+    astropy.nddata.CCDData
+    """
     strips = [raw.data[strip] for strip in amplifier.strips]
     if amplifier.axis == "frame":
         strips = [strip.reshape(1, -1) for strip in strips]
@@ -95,7 +106,7 @@ def levels_of(raw, amplifier):
 
 
 def reduce_amplifier(raw, amplifier, account):
-    """Subtract the overscan of an amplifier and cut out what was kept, some rows at a time.
+    """Subtract the overscan of an amplifier and cut out its kept pixels, some rows at a time.
 
     Parameters
     ----------
@@ -129,7 +140,7 @@ def reduce_amplifier(raw, amplifier, account):
 
 
 def _subtraction(raw, amplifier, account, kept):
-    """Return the function that subtracts the overscan of rows: (CCDData, slice of what is kept)."""
+    """Return the function that subtracts the overscan of rows: (CCDData, slice of kept rows)."""
     if not amplifier.strips:
         return lambda part, rows: part
     overscan = levels_of(raw, amplifier)
@@ -199,15 +210,31 @@ def _modelled(values, axis, account):
 
 
 def turned(image, flip):
-    """Return an image with its axes reversed that AMPFLIP names."""
+    """Return an image with its axes reversed that AMPFLIP names.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (ny, nx)
+    flip : {'', 'x', 'y', 'xy'}
+
+    Returns
+    -------
+    numpy.ndarray
+    """
     return image[:: -1 if "y" in flip else 1, :: -1 if "x" in flip else 1]
 
 
 def overscan_figures(account, raw):
     """Yield (amplifier, level, noise) as the raw pixels give them, adu.
 
-    The level is the mean of what is subtracted; the noise is the scatter of overscan pixels about
-    the mean of their row or column, without those beyond five sigma of the median deviation.
+    The level is the mean of the subtracted values; the noise is the scatter of overscan pixels
+    about the mean of their row or column, without those beyond five sigma of the median deviation.
+
+    Parameters
+    ----------
+    account : FrameAccount
+    raw : sequence of astropy.nddata.CCDData
+        The raw HDUs, adu.
     """
     for amplifiers in account.images.values():
         for amplifier in amplifiers:

@@ -52,6 +52,16 @@ def check_required(header, first, sort):
 
 
 def must_have(header, keyword):
-    """Raise unless a header has a card."""
+    """Raise unless a header has a card.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+
+    Raises
+    ------
+    Differs
+    """
     if keyword not in header:
         raise Differs(f"there is no card {keyword}, which the product must have")

@@ -1,4 +1,4 @@
-"""The verdicts that are known, ``results/verification.csv``: what still holds is not made again."""
+"""The known verdicts, ``results/verification.csv``: valid ones are not made again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _COLUMNS = [field.name for field in fields(Verdict)] + ["content", "key", "ccdpr
 
 
 def content_of(product, content, raw, results, made):
-    """Return (what a verdict on a product holds for, its CCDFKEY).
+    """Return the hash of a product and its sources, and its CCDFKEY: a verdict holds for both.
 
     Parameters
     ----------
@@ -115,7 +115,15 @@ def _entry(row):
 
 
 def write_table(results, entries):
-    """Write the table, sorted by product, in one piece."""
+    """Write the table, sorted by product, in one piece.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    entries : dict of str to Entry
+        By product.
+    """
     rows = [
         {**asdict(entry.verdict), "content": entry.content, "key": entry.key,
          "ccdproc": entry.ccdproc}

@@ -1,4 +1,4 @@
-"""Is a product what ccdproc makes? One verdict a product, with what was compared."""
+"""Is a product as ccdproc makes it? One verdict a product, with the pixels compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ccdflow.verify.accounts import CannotRemake, read_headers
 from ccdflow.verify.calibrated import verify_calibrated
 from ccdflow.verify.combined import verify_combined
 from ccdflow.verify.comparing import Differs, check_sums
-from ccdflow.verify.detector import verify_detector
+from ccdflow.verify.detector_products import verify_detector
 from ccdflow.verify.frames import verify_frame
 from ccdflow.verify.outcome import CANNOT, DIFFERS, NotedProduct, Verdict
 from ccdflow.verify.which import kind_of
@@ -66,7 +66,7 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
 
 
 def _compare(product, raw, results, whole, made, content):
-    """Return the fields of a verdict; raise `Differs` where it is not what ccdproc makes."""
+    """Return the fields of a verdict; raise `Differs` where ccdproc makes another product."""
     path = results / product
     content = path.read_bytes() if content is None else content
     datasum = check_sums(content)
@@ -78,7 +78,7 @@ def _compare(product, raw, results, whole, made, content):
     except CannotRemake as error:
         fields = {"verdict": CANNOT, "reason": str(error)}
     except _UNUSABLE as error:
-        # Its sums are right, and its cards are no account of anything.
+        # Its sums are right, but its cards do not describe a product.
         reason = f"its header cannot be followed: {type(error).__name__}: {error}"
         fields = {"verdict": CANNOT, "reason": reason}
     _check_noted(headers[0], datasum, made)
@@ -86,7 +86,7 @@ def _compare(product, raw, results, whole, made, content):
 
 
 def _check_noted(first, datasum, made):
-    """Compare a product's key and content with what the run noted that made it."""
+    """Compare a product's key and content with the notes of the run that made it."""
     key = str(first.get("CCDFKEY", ""))
     if made.key and key != made.key:
         raise Differs(f"CCDFKEY is {made.key} in the notes of the run, and its card has {key}")

@@ -73,7 +73,7 @@ def made_of(results, noted):
 def sample_of(results, made):
     """Return one reduced, calibrated and combined frame of each camera, type and night.
 
-    Of what is known of a detector one of each sort. Which one it is depends on the hash of its name
+    Of the measurements of a detector one of each sort. The choice depends on the hash of its name
     alone, so that the same archive gives the same sample on every machine.
 
     Parameters
@@ -122,7 +122,7 @@ def _camera_of(path):
     try:
         return fits.getval(path, "CCDFCAM")
     except (OSError, KeyError):
-        # Its verdict says what is wrong with it.
+        # Its verdict reports the cause.
         return ""
 
 

@@ -255,7 +255,7 @@ def _as_read(drafts):
 
 
 def _closed(ranges):
-    """Starts of ranges after what none of them covers is taken out."""
+    """Starts of ranges once the gaps that none of them covers are taken out."""
     starts, position, end = {}, 0, None
     for first, last in sorted(ranges):
         if end is None or first >= end:

@@ -78,7 +78,14 @@ class HduReader:
         self.name = str(card_value(headers[index], "EXTNAME") or "A")
 
     def value(self, keyword, *, primary=True):
-        """The value of a card, or None."""
+        """The value of a card, or None.
+
+        Parameters
+        ----------
+        keyword : str
+        primary : bool
+            Whether the primary header is tried after the HDU's own.
+        """
         for index in (self.index, 0) if primary else (self.index,):
             value = card_value(self.headers[index], keyword)
             if value is not None:
@@ -109,10 +116,17 @@ class HduReader:
     def text(self, keywords, suffix=""):
         """The first of these section cards that says something, as (keyword, text), or None.
 
+        Parameters
+        ----------
+        keywords : sequence of str
+            Keywords to try, in order.
+        suffix : str, optional
+            Appended to each keyword, directly or after ``_``.
+
         Raises
         ------
         FrameError
-            If a card is there and is no text: it is not for us to say that it is absent.
+            If a card is there and is no text: a card that cannot be read is not an absent one.
         """
         hdus = (self.index, 0) if self.alone or self.inherits else (self.index,)
         for keyword in keywords:
@@ -125,6 +139,13 @@ class HduReader:
 
     def section(self, keywords, suffix=""):
         """The first of these cards as a Section within the frame, or None.
+
+        Parameters
+        ----------
+        keywords : sequence of str
+            Keywords to try, in order.
+        suffix : str, optional
+            Appended to each keyword, directly or after ``_``.
 
         Raises
         ------
@@ -144,7 +165,21 @@ class HduReader:
         return section
 
     def parsed(self, keyword, text, *, shape=None):
-        """The text of a card as a Section, wherever it lies; a FrameError with a remedy if none."""
+        """The text of a card as a Section, wherever it lies.
+
+        Parameters
+        ----------
+        keyword : str
+        text : str
+            As in the card.
+        shape : (int, int), optional
+            (ny, nx) that open ends of a section run to.
+
+        Raises
+        ------
+        FrameError
+            If it is no section; the error has a remedy.
+        """
         return parse_fits(text, shape=shape, file=self.file, keyword=keyword, remedy=REMEDY)
 
     def figures(self, suffix=""):
@@ -157,7 +192,22 @@ class HduReader:
         return figures
 
     def contradiction(self, problem, keyword, value, allowed=None):
-        """The error for cards that contradict each other or the frame."""
+        """The error for cards that contradict each other or the frame.
+
+        Parameters
+        ----------
+        problem : str
+            What is wrong, the first words of the error.
+        keyword : str
+        value : str
+            As found.
+        allowed : str, optional
+            Allowed values.
+
+        Returns
+        -------
+        FrameError
+        """
         return FrameError(
             problem, file=self.file, keyword=keyword, value=value, allowed=allowed, remedy=REMEDY
         )

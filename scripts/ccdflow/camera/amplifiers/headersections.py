@@ -64,7 +64,13 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     """
     images = image_hdus(headers)
     if not images:
-        raise FrameError("the file holds no image", file=file, keyword="NAXIS")
+        raise FrameError(
+            "the file holds no image",
+            file=file,
+            keyword="NAXIS",
+            allowed="two axes in an HDU",
+            remedy="move the file out of the raw folder",
+        )
     drafts, notes = [], []
     masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
     if masks:

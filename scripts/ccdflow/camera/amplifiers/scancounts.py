@@ -13,7 +13,7 @@ PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", 
 OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
 PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
 OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")
-# Many readouts use these words for settings: 'ON', 'YES'.
+# Words of settings that many readouts write into these cards: 'ON', 'YES'.
 _WORDS = ("PRESCAN", "OVERSCAN")
 AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")
 ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
@@ -167,7 +167,7 @@ def _side_by_side(reader, numbers, amplifiers, given):
 # Cards with the columns of the whole chip, unbinned; sections of it, and plain numbers.
 _CHIP_SECTIONS = ("DETSIZE", "CCDSIZE")
 _CHIP_NUMBERS = ("DNAXIS1", "CCDNX", "CCDXPIX", "DETNX", "NXCHIP", "ESO DET CHIP1 NX")
-# Cards with the chip's column of the first pixel, and what they count from.
+# Cards with the chip's column of the first pixel, and the number that they count from.
 _FIRST_COLUMN = (
     ("CRVAL1U", 0), ("CNPIX1", 0), ("XORGSUBF", 0), ("ESO DET WIN1 STRX", 1), ("STARTX", 1),
     ("XSTART", 1), ("HSTART", 1), ("CCDORGX", 1),

@@ -31,7 +31,7 @@ BRIGHT = (
     "abruptly: no overscan shows in it. The values below are the header's."
 )
 
-# A frame with more than this, adu, and this noise holds light: no bias is so.
+# Level and noise, adu, of a frame that holds light: no bias has both above these.
 _BRIGHT, _NOISE_OF_LIGHT = 3000.0, 15.0
 
 BLANK = (

@@ -8,11 +8,27 @@ from collections import defaultdict
 import numpy as np
 
 from ccdflow.camera.proposing.lit_blocks import least_block
-from ccdflow.camera.recipe import WIDE_ENOUGH
+from ccdflow.camera.reduction_recipe import WIDE_ENOUGH
 
 
 def sentences(columns, rows, amplifiers, claimed, *, has_light):
-    """Return the findings on one image, a sentence each."""
+    """Return the findings on one image, a sentence each.
+
+    Parameters
+    ----------
+    columns, rows : AxisLevels
+        The image along each axis: its lit ranges and its strips of overscan.
+    amplifiers : sequence of (str, Region, tuple of Region)
+        Name, science pixels and overscan strips.
+    claimed : sequence of (str, Region)
+        The header's own sections, by keyword.
+    has_light : bool
+        Whether the frame was exposed to light; a bias shows no edges.
+
+    Returns
+    -------
+    list of str
+    """
     said = []
     used = [strip for *_, strips in amplifiers for strip in strips]
     for axis in (columns, rows):
@@ -60,7 +76,19 @@ def _named(axis, start, stop):
 
 
 def ends_on(axis, region):
-    """Return where a region begins and stops along an axis."""
+    """Return where a region begins and stops along an axis.
+
+    Parameters
+    ----------
+    axis : AxisLevels
+        Its name is 'columns' or 'rows'.
+    region : ccdflow.camera.sections.Region
+
+    Returns
+    -------
+    (int, int)
+        First index, and the one after the last.
+    """
     return (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
 
 

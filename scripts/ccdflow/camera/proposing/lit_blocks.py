@@ -15,7 +15,21 @@ from ccdflow.camera.sections import Region
 
 
 def find_amplifiers(columns, rows, dark, findings):
-    """Name, data and overscan of each amplifier, from the strips along one of the axes."""
+    """Name, data and overscan of each amplifier, from the strips along one of the axes.
+
+    Parameters
+    ----------
+    columns, rows : AxisLevels
+        The image along each axis: its lit ranges and its strips of overscan.
+    dark : numpy.ndarray of shape (ny, nx) or None
+        A frame without light, whose steps are compared with those of the strips.
+    findings : list of str
+        Gets the sentences on decisions made here.
+
+    Returns
+    -------
+    tuple of (str, Region, tuple of Region)
+    """
     axis, across = (columns, rows) if columns.strips or not rows.strips else (rows, columns)
     if axis is rows and dark is not None:
         dark = dark.T
@@ -46,10 +60,21 @@ def least_block(axis):
 
 
 def with_header_section(amplifiers, claimed):
-    """The amplifiers with the header's science section where it is a little inside of what is lit.
+    """The amplifiers with the header's science section, where it is a little inside the lit pixels.
 
     The observatory may know of a bad row at the edge; but a section that cuts off more, or is not
     inside, is not used.
+
+    Parameters
+    ----------
+    amplifiers : tuple of (str, Region, tuple of Region)
+        Name, science pixels and overscan strips.
+    claimed : sequence of (str, Region)
+        The header's own sections, by keyword.
+
+    Returns
+    -------
+    tuple of (str, Region, tuple of Region)
     """
     if len(amplifiers) != 1:
         return amplifiers
@@ -75,7 +100,7 @@ def _region(axis, along, across):
 
 def _of_one_block(block, axis, dark, findings):
     """One amplifier, or several that share each row and have their strips one after the other."""
-    # Of strips as wide, that farthest from the data has the least of what trails behind them.
+    # Of strips of one width, that farthest from the data has the least charge trailing into it.
     widest = max(
         axis.strips,
         key=lambda s: (s.stop - s.start, max(s.start - block[1], block[0] - s.stop)),

@@ -129,7 +129,7 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
 
 
 def without_drift(image, strip, read_noise):
-    """The image without the drift of its rows that a strip of columns shows, and what that costs.
+    """The image without the drift of its rows that a strip of columns shows, and the error left.
 
     Parameters
     ----------
@@ -189,7 +189,19 @@ def quietest(noises):
 
 
 def tolerance(read_noise, error):
-    """By how much the means of columns that belong together may differ, adu."""
+    """By how much the means of columns that belong together may differ, adu.
+
+    Parameters
+    ----------
+    read_noise : float
+        Adu.
+    error : float
+        Standard error of the mean of a column, adu.
+
+    Returns
+    -------
+    float
+    """
     return max(AGREE * error, AGREE_NOISE * read_noise)
 
 
@@ -201,7 +213,22 @@ def _runs(flags):
 
 
 def agreeing(levels, start, stop, tolerance):
-    """Ranges of neighbouring columns whose means agree, at least `NARROWEST` wide."""
+    """Ranges of neighbouring columns whose means agree, at least `NARROWEST` wide.
+
+    Parameters
+    ----------
+    levels : numpy.ndarray of shape (columns,)
+        Mean of each column, adu.
+    start, stop : int
+        The range of columns that is looked at.
+    tolerance : float
+        Adu, see `tolerance`.
+
+    Returns
+    -------
+    list of (int, int)
+        First column, and the one after the last.
+    """
     groups, first = [], start
     for x in range(start + 1, stop + 1):
         if x == stop or abs(levels[x] - np.median(levels[first:x])) > tolerance:
@@ -252,7 +279,23 @@ def _edge(outward, level, least):
 
 
 def strip_of(levels, group, edges, groups):
-    """The strip of a group, with the columns of the dark range that no group took."""
+    """The strip of a group, with the columns of the dark range that no group took.
+
+    Parameters
+    ----------
+    levels : numpy.ndarray of shape (columns,)
+        Mean of each column, adu.
+    group : (int, int)
+        First column of the strip, and the one after the last.
+    edges : (int, int)
+        Ends of the dark range that the group lies in.
+    groups : list of (int, int)
+        All groups of the range.
+
+    Returns
+    -------
+    Strip
+    """
     level = float(np.mean(levels[slice(*group)]))
     taken = {x for other in groups for x in range(*other)}
     near = [x for x in range(*edges) if x not in taken and _nearest(x, groups) == group]
@@ -264,7 +307,18 @@ def _nearest(x, groups):
 
 
 def complement(ranges, length):
-    """The parts of 0 to length that the ranges leave."""
+    """The parts of 0 to length that the ranges leave.
+
+    Parameters
+    ----------
+    ranges : list of (int, int)
+        First index, and the one after the last; they do not overlap.
+    length : int
+
+    Returns
+    -------
+    list of (int, int)
+    """
     ends = [0, *(end for pair in sorted(ranges) for end in pair), length]
     pairs = zip(ends[::2], ends[1::2], strict=True)
     return [(first, last) for first, last in pairs if last > first]

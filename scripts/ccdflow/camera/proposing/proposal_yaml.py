@@ -10,7 +10,24 @@ from ccdflow.files.cards import find_first
 def profile_text(headers, camera, seen, findings, file, *, same):
     """Return a profile in YAML, with the findings as comments.
 
-    `same` says that the header alone gives the amplifiers that were found.
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    camera : Camera
+        The generic camera that the frame belongs to.
+    seen : list of Seen
+        Regions found, one for each image of the frame.
+    findings : list of str
+        Sentences that become comments.
+    file : str
+        Path of the raw file relative to the raw folder; named in errors.
+    same : bool
+        Whether the header alone gives the amplifiers that were found.
+
+    Returns
+    -------
+    str
     """
     facts = camera.describe(headers, file=file)
     lines = [f"# Proposed from {file}. What was found:"]

@@ -70,7 +70,9 @@ def propose(headers, arrays, *, other=None, file):
     """
     images = image_hdus(headers)
     if not images:
-        raise FrameError("the file holds no image", file=file)
+        raise FrameError(
+            "the file holds no image", file=file, remedy="give a raw frame with an image"
+        )
     camera = generic_camera(headers)
     kind = "flat" if other is not None else camera.describe(headers, file=file).type
     geometry, refusal = _header_geometry(camera, headers, file)
@@ -104,18 +106,19 @@ def _image(image, shape, file):
             "the two frames are not of the same size",
             file=file,
             value=f"{np.shape(image)} and {shape}",
+            remedy="give a bias and a flat of one window and binning",
         )
     return np.reshape(image, shape)
 
 
-# The regions of amplifiers that are alike may differ by so many pixels at each end.
+# Pixels by which the ends of the regions of alike amplifiers may differ.
 _SLACK = 3
 
 
 def _alike(seen):
     """The images with one set of regions for those that differ by a few pixels only.
 
-    The part that all of them have is what holds in each.
+    The part that all of them have is the one that holds in each.
     """
     groups = defaultdict(list)
     for one in seen:

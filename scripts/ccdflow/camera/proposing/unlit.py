@@ -9,7 +9,8 @@ from ccdflow.camera.proposing.findings import ends_on
 from ccdflow.camera.sections import parse_fits
 from ccdflow.errors import FrameError
 
-# Overscan is at most this part of an axis; on rows, which few cameras read beyond, of less.
+# The largest part of an axis that an overscan takes; less of the rows, beyond which few cameras
+# read.
 _MOST_OF_AXIS = {"columns": 0.3, "rows": 0.1}
 
 # Cards with the number of columns and of rows that the chip has.
@@ -17,10 +18,27 @@ _CHIP = {"columns": ("DNAXIS1", "ESO DET CHIP1 NX"), "rows": ("DNAXIS2", "ESO DE
 
 
 def without_unlit(axes, headers, index, claimed, findings):
-    """The axes without dark ranges that must be detector which no light reaches, as beside a slit.
+    """The axes without dark ranges that must be detector without light, as beside a slit.
 
     Dark ranges count as unlit where they are wider than an overscan can be, or where the frame is
     no longer than the chip, as far as cards tell; not where the header leaves them out of its data.
+
+    Parameters
+    ----------
+    axes : (AxisLevels, AxisLevels)
+        Columns and rows.
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    index : int
+        Number of the HDU, the primary is 0.
+    claimed : sequence of (str, Region)
+        The header's own sections, by keyword.
+    findings : list of str
+        Gets a sentence on each range that is taken out.
+
+    Returns
+    -------
+    tuple of AxisLevels
     """
     kept = []
     for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):
@@ -64,7 +82,7 @@ def _chip_length(headers, index, name):
         for keyword in ("DETSIZE", "CCDSIZE"):
             text = header.get(keyword)
             if isinstance(text, str) and len(headers) <= 2:
-                # Of a mosaic it is the size of all its chips.
+                # In a mosaic the card has the size of all its chips.
                 try:
                     shape = parse_fits(text, keyword=keyword).region.shape
                 except FrameError:

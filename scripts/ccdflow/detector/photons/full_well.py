@@ -15,8 +15,7 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA
 
-# Levels are counted in so many bins up to the highest value; a bin has so many pixels at least, and
-# so many of each pair of flats.
+# Bins of levels up to the highest value; least pixels in a bin, in all and of each pair of flats.
 _BINS, _FEWEST, _FEWEST_OF_PAIR = 64, 200, 50
 # Pixels are full where the variance is below this part of the usual one.
 _FULL = 0.5
@@ -26,14 +25,14 @@ _PIXELS, _PAIRS = 100_000, 4
 _FAINT = 0.6
 # Adu: below, the converter's steps are all the scatter there is.
 _LEAST_NOISE = 1.5
-# Differences beyond so many sigma are hits.
+# Sigma beyond which a difference is a hit.
 _CLIP = 5.0
-# The lowest full pixel lies so many sigma of the full ones below their median.
+# Sigma of the full pixels by which the lowest one lies below their median.
 _WIDTH = 3.0
 
 
 class FullWell:
-    """What flats of an amplifier say of its full well, added set by set.
+    """The full well of an amplifier by its flats, which are added set by set.
 
     Parameters
     ----------
@@ -87,7 +86,7 @@ class FullWell:
             edges = np.searchsorted(which[order], np.arange(_BINS + 1))
             for number in np.flatnonzero(np.diff(edges) >= _FEWEST_OF_PAIR):
                 own = order[edges[number] : edges[number + 1]]
-                # What a lamp does between two flats is common to a level.
+                # A change of the lamp between two flats is common to a level.
                 change = changes[own] - np.median(changes[own])
                 limit = _CLIP * max(MAD_TO_SIGMA * float(np.median(np.abs(change))), 1.0)
                 kept = np.abs(change) <= limit

@@ -115,7 +115,10 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     levels = np.array([flat[good].mean() if good.any() else np.nan for flat in flats])
     if not (levels > 0).all():
         raise UserError(
-            "the level of a flat is not above zero", keyword="flats", value=levels.tolist()
+            "the level of a flat is not above zero",
+            keyword="flats",
+            value=levels.tolist(),
+            allowed="levels above the bias",
         )
     level = levels.mean()
     scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]
@@ -137,7 +140,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
 
 
 def _shape_of_noise(blocks, middle, good, read_noise):
-    """Return what the noise of pixels is in proportion to, by their level and the read noise."""
+    """Return the relative noise of pixels, by their level and the read noise."""
     least = max(read_noise, 1e-3)
     squares = np.median(np.abs(blocks[:, good]), axis=0) ** 2
     bright = middle[good] >= np.median(middle[good])

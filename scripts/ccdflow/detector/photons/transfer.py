@@ -15,9 +15,9 @@ from ccdflow.detector.photons.photon_transfer import (
     measure_linearity,
 )
 
-# Exposures this near to each other are one.
+# Exposures within this fraction of each other count as one.
 _SAME = 0.01
-# Flats of more scatter in level than this have no lamp that tells of linearity.
+# Scatter of the levels of flats above which the lamp is too unsteady to tell of linearity.
 _STEADY = 0.02
 _LEAST_ERROR = 1e-3
 # Flats in which more than this part of the pixels is full tell no gain.
@@ -28,7 +28,7 @@ _BANDS = 48
 
 @dataclass(frozen=True)
 class Transfer:
-    """What flats say of an amplifier; NaN for what they do not.
+    """The figures of an amplifier by its flats; NaN where they do not tell.
 
     Attributes
     ----------
@@ -55,7 +55,17 @@ class Transfer:
 
 
 def band_rows(low, high):
-    """Return rows between two of an image, in bands that blocks fit in: (k,) indices."""
+    """Return rows between two of an image, in bands that blocks fit in: (k,) indices.
+
+    Parameters
+    ----------
+    low, high : int
+        The range of rows.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k,), int
+    """
     ny = high - low
     count = max(1, min(_BANDS, ny // BLOCK))
     starts = np.unique(np.linspace(0, max(ny - BLOCK, 0), count).astype(int) // BLOCK * BLOCK)

@@ -90,7 +90,10 @@ class DarkFit:
         self.exposures, self._places = np.unique(times, return_inverse=True)
         if len(self.exposures) < 2:
             raise UserError(
-                "a rate needs darks of two exposures or more", keyword="times", value=times.tolist()
+                "a rate needs darks of two exposures or more",
+                keyword="times",
+                value=times.tolist(),
+                allowed="two exposures or more",
             )
         self._counts = np.bincount(self._places)
         self._read_noise = float(read_noise)
@@ -98,7 +101,8 @@ class DarkFit:
         self._usual = np.zeros(len(self.exposures))
         self.rate = 0.0
         self.scales = (1.0, 1.0, 1.0)
-        # The light of a usual pixel sets its noise: of the pixel itself, it would bias the line.
+        # The noise is that of a usual pixel's light: the light of the pixel itself would bias the
+        # line.
         for _ in range(_ROUNDS):
             lines = self._fit(sample, refine=False)
             self.rate = float(np.nanmedian(lines.rate))
@@ -108,7 +112,7 @@ class DarkFit:
 
     @staticmethod
     def _scales(lines):
-        """Return by what the noise of rates is larger than assumed, and both chi^2; at least 1."""
+        """Return the factors of the noise of rates and chi^2 over the assumed ones: 1 or more."""
         spread = MAD_TO_SIGMA * np.nanmedian(np.abs(lines.rate - np.nanmedian(lines.rate)))
         found = [float(spread / np.nanmedian(lines.rate_error))]
         for values, freedom in (

@@ -64,5 +64,12 @@ def flagged(sums):
 
 
 def expand(parts, ny):
-    """Return the pixels of parts of columns, (ny, nx) bool."""
+    """Return the pixels of parts of columns, (ny, nx) bool.
+
+    Parameters
+    ----------
+    parts : numpy.ndarray of shape (k, nx), bool
+        A value for each part of a column.
+    ny : int
+    """
     return np.repeat(parts, ROWS, axis=0)[:ny]

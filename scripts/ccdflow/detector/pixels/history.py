@@ -103,7 +103,7 @@ def combine_nights(nights, *, share=SHARE):
 
 
 def _nothing(size, nights):
-    """Return what is known of so many pixels that were never bad."""
+    """Return the entries of so many pixels that were never bad."""
     return {
         "first": np.full(size, nights),
         "last": np.full(size, -1),
@@ -130,7 +130,7 @@ def _of_source(nights, index, source, share):
 
 
 def _jointly_low(nights, share):
-    """Return what is known of the pixels that all nights together show to be low.
+    """Return the entries of the pixels that all nights together show to be low.
 
     The response of good pixels differs, and is the same in all nights: of n nights, in which a
     part w of the variance is noise of their own, the sum of the sigmas has the variance
@@ -157,7 +157,7 @@ def _jointly_low(nights, share):
 
 
 def _spread(found, index, nights):
-    """Return what is known of some pixels among all, by their places."""
+    """Return the entries of some pixels among all, by their places."""
     spread = _nothing(index.size, nights)
     at = np.searchsorted(index, found["index"])
     for name, values in spread.items():

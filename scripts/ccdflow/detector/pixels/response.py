@@ -45,7 +45,7 @@ class Weak:
 
 @dataclass(frozen=True)
 class Response:
-    """What the flats of a night say of an image.
+    """The weak and dead pixels of an image by the flats of a night.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What is usual around a pixel: the medians of blocks, and a polynomial through an image."""
+"""The usual values around a pixel: the medians of blocks, and a polynomial through an image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.polynomial.legendre import legvander, legvander2d
 # Side of the blocks whose interpolated medians each pixel is compared with: a running median over
 # as many pixels takes ten times as long.
 _NEIGHBOURS = 8
-# The illumination of a flat is a polynomial of this degree through so many blocks on a side.
+# Degree of the polynomial of a flat's illumination, and blocks on a side that it is fitted to.
 _BLOCKS, _DEGREE = 24, 6
 
 

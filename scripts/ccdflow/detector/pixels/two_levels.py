@@ -1,4 +1,4 @@
-"""Pixels that are not linear in light: what flats of one filter and two levels show.
+"""Pixels that are not linear in light, by flats of one filter and two levels.
 
 A pixel that follows the light has the same response in faint and bright flats. A trap keeps some
 electrons back, so that its pixel, or its column, responds less in faint flats; other faults show in
@@ -17,12 +17,12 @@ from ccdflow.robust import MAD_TO_SIGMA
 SIGMA = 4.5
 """Sigma by which a bad pixel differs from what its neighbours make of the same light."""
 
-# The bright flats have so many times the level of the faint ones, with such a gap between them,
-# and each level has so many flats.
+# Least ratio of the levels of bright and faint flats, least gap between them, and least flats of
+# each level.
 _APART, _GAP, _FEWEST = 1.5, 1.1, 2
-# Both differ by this part of the light in any case: what matters less is no fault.
+# Both differ by this part of the light in any case: smaller differences are no fault.
 _LEAST = 0.002
-# Values of one level that differ by more sigma are hits, or stars of a twilight: they tell nothing.
+# Sigma beyond which values of one level are hits, or stars of a twilight: they are left out.
 _DIFFER = 5.0
 
 

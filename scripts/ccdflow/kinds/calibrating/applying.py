@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccdflow.calibrate import cutting
 from ccdflow.calibrate.chain import AppliedMaster
 from ccdflow.camera.sections import Region
-from ccdflow.combine.preparing import mapped
+from ccdflow.combine.preparation import mapped
 from ccdflow.errors import FrameError
 from ccdflow.files.planes import read_units
 
@@ -16,7 +16,7 @@ def applied(context, store, kind, use, path, degrees):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    store : ccdflow.calibrate.masters.MasterStore
+    store : ccdflow.calibrate.master_store.MasterStore
     kind : {'bias', 'dark', 'flat'}
     use : ccdflow.run.job.Use
     path : pathlib.Path
@@ -53,12 +53,12 @@ def cut_pixels(member, use):
 
     Parameters
     ----------
-    member : ccdflow.combine.reading.Member
+    member : ccdflow.combine.member_reader.Member
     use : ccdflow.run.job.Use
 
     Returns
     -------
-    ccdflow.combine.reading.Member or numpy.ndarray
+    ccdflow.combine.member_reader.Member or numpy.ndarray
         The plane itself where all of it is used.
     """
     return mapped(member)[Region.from_fits(use.cut).slices] if use.cut else member

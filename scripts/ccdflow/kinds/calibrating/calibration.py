@@ -1,4 +1,4 @@
-"""One science frame and its masters: what the calibrated frame depends on, and its making."""
+"""One science frame and its masters: the sources of the calibrated frame, and its making."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import MasterChain
-from ccdflow.calibrate.masters import MasterStore
+from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.filters import is_open
 from ccdflow.detector import cosmics
 from ccdflow.errors import DamagedError, FrameError
@@ -15,8 +15,8 @@ from ccdflow.files import packed
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
 from ccdflow.kinds import detector as detectors
-from ccdflow.kinds.calibrating import applying, helping, shutter_correction
-from ccdflow.kinds.masters.preparing import measured_read_noise
+from ccdflow.kinds.calibrating import applying, master_help, shutter_correction
+from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.matching.association import taken, why_missing
 from ccdflow.maskbits import SATURATED
@@ -111,7 +111,7 @@ class Calibration:
 
     @property
     def reasons(self):
-        """What keeps it from grade A, for its header: what others there are does not matter."""
+        """Reasons for a grade below A, for the frame's header, whatever others there are."""
         said = [f"no {kind}" for kind in self.missing]
         said += ["dark left out: more noise than structure"] if self.is_dark_left_out else []
         said += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
@@ -124,7 +124,7 @@ class Calibration:
 
     @cached_property
     def extra(self):
-        """What the frame gets of the measurements of its detector."""
+        """The corrections by the measurements of its detector."""
         return detectors.Measured(self.context, self.group, self.row, self.settings)
 
     @property
@@ -142,7 +142,7 @@ class Calibration:
 
     @cached_property
     def basis(self):
-        """What its key is the hash of."""
+        """The dict that its key is the hash of."""
         names = ["uncertainty", "mask"]
         if self.settings["cosmic_rays"]:
             names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
@@ -216,7 +216,7 @@ class Calibration:
             compress=self.compress,
             name=self.group.product,
         )
-        helps = helping.measure(
+        helps = master_help.measure(
             path,
             chain,
             readouts,
@@ -233,7 +233,7 @@ class Calibration:
         return product_images(store.geometry(self.row.geometry), store.recipe(self.row.recipe))
 
     def readouts(self):
-        """Return what is known of the amplifiers of each image of the frame."""
+        """Return the `Readout` of each amplifier of each image of the frame."""
         store = self.context.store
         geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
         bias, flat = (

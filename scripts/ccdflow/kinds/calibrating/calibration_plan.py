@@ -198,7 +198,7 @@ class FramePlanner:
 
 
 class Likewise:
-    """What frames of the same steps depend on, but for the reduced frame and its temperature.
+    """The sources of frames of the same steps, but for the reduced frame and its temperature.
 
     Parameters
     ----------
@@ -221,12 +221,36 @@ class Likewise:
         return None if self._dark is None else association.degrees_apart(self._dark, row)
 
     def basis(self, frame, degrees):
-        """Return the basis of one whose reduced frame has a key."""
+        """Return the basis of one whose reduced frame has a key.
+
+        Parameters
+        ----------
+        frame : str
+            Key of the reduced frame.
+        degrees : float or None
+            By which the dark is warmer than the frame.
+
+        Returns
+        -------
+        dict
+        """
         how = [_at(each, degrees) if each[0] == "dark" else each for each in self._basis["how"]]
         return {**self._basis, "frame": frame, "how": how}
 
     def key(self, frame, degrees):
-        """Return the hash of that basis, as `ccdflow.run.rawframes.rows.digest` gives it."""
+        """Return the hash of that basis, as `ccdflow.run.rawframes.rows.digest` gives it.
+
+        Parameters
+        ----------
+        frame : str
+            Key of the reduced frame.
+        degrees : float or None
+            By which the dark is warmer than the frame.
+
+        Returns
+        -------
+        str
+        """
         # A key has hexadecimal digits only, so that quotes are all that JSON adds.
         text = f'{self._before}"{frame}"{self._between}'
         return digest_of(

@@ -8,16 +8,16 @@ from functools import cached_property
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.calibrate.shutter import CorrectedFlats, corrected
+from ccdflow.calibrate.corrected_flats import CorrectedFlats, corrected
 from ccdflow.camera.profiles import MEASURED
-from ccdflow.detector import shutter
+from ccdflow.detector import dead_time
 from ccdflow.kinds.detector import DETECTOR, epoch_of, pixels_of, setup_of
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.shutter import SHUTTER, corrects, exposure_of
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 
-# The mean dead time is corrected where its error is at most this part of a frame's exposure.
+# Part of a frame's exposure up to which the error of the mean dead time allows a correction.
 _MEAN_ERROR = 1e-3
 _ASKED = ("shutter", MEASURED)
 
@@ -25,7 +25,14 @@ _FLATS = CorrectedFlats()
 
 
 def how_corrected(context, row):
-    """Return what of a camera's profile a job needs to know: (("shutter", "measured"),) or ()."""
+    """Return the profile's choices that a job needs: (("shutter", "measured"),) or ().
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+    """
     return (_ASKED,) if corrects(context, row.camera) else ()
 
 
@@ -58,7 +65,17 @@ def map_for(context, row):
 
 
 def rows_needed(context, group):
-    """Return the rows of the flats that a frame may take, where its shutter is corrected."""
+    """Return the rows of the flats that a frame may take, where its shutter is corrected.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+
+    Returns
+    -------
+    list of ccdflow.run.rawframes.rows.Row
+    """
     if _ASKED not in group.shared:
         return []
     flats = [use.product for step in group.steps if step.kind == "flat" for use in step.uses]
@@ -96,7 +113,7 @@ class Correction:
 
     @property
     def basis(self):
-        """What the frame's key holds of it; [] for nothing."""
+        """The part of the frame's key on it; [] for nothing."""
         return [] if self.record is None else [[self.record.product, self.record.key]]
 
     @cached_property
@@ -160,7 +177,7 @@ class Correction:
 
         Parameters
         ----------
-        master : ccdflow.calibrate.masters.Master
+        master : ccdflow.calibrate.master_store.Master
         """
         key = (master.name, master.key, self.record.key, self._seconds, tuple(self._of_flat))
         return _FLATS.get(key, lambda: corrected(master, self._factors(master)))
@@ -169,7 +186,7 @@ class Correction:
         with fits.open(self._context.results / self.record.product, memmap=False) as hdus:
             cells = [np.array(hdu.data, np.float64) for hdu in hdus[1:]]
         return [
-            shutter.correction(
+            dead_time.correction(
                 excess, error, self._mean, self._seconds, self._of_flat, image.data.shape
             )
             for image, excess, error in zip(master.images, cells[::2], cells[1::2], strict=True)

@@ -1,4 +1,4 @@
-"""The story of a product, from its header and the tables: what it was made of, how, and why so."""
+"""The story of a product, from its header and the tables: its sources, its steps, the reasons."""
 
 from __future__ import annotations
 
@@ -58,7 +58,11 @@ def tell(results, product, context=None):
     """
     path = Path(results) / product
     if not path.is_file():
-        raise UserError(f"there is no such file{_why_absent(results, product)}", file=path)
+        raise UserError(
+            f"there is no such file{_why_absent(results, product)}",
+            file=path,
+            remedy="give a product in the results folder",
+        )
     if path.suffix in (".html", ".png", ".csv"):
         said = [f"{product}: a page, picture or table, written from the products it shows"]
         return said + _today(product, context)
@@ -67,7 +71,13 @@ def tell(results, product, context=None):
     except OSError as error:
         raise UserError(f"cannot be read ({error})", file=path, remedy="run again") from None
     if "CCDFKEY" not in header:
-        raise UserError("was not made by ccdflow", file=path, keyword="CCDFKEY", value="absent")
+        raise UserError(
+            "was not made by ccdflow",
+            file=path,
+            keyword="CCDFKEY",
+            value="absent",
+            remedy="give a reduced, combined or calibrated frame",
+        )
     if "NCOMBINE" in header:
         said = _of_master(results, product, header)
     else:
@@ -236,7 +246,7 @@ def _history(header):
 
 
 def _today(product, context):
-    """Return what the next run would do to a product, and which masters it would take."""
+    """Return the next run's effect on a product, and the masters that it would take."""
     if context is None:
         return ["  today    not looked at: give raw=FOLDER to see what the next run would change"]
     job = context.jobs.get(product)

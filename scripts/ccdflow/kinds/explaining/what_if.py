@@ -1,4 +1,4 @@
-"""What another master would do to a frame: pixels in memory and three numbers, no product."""
+"""The effect of another master on a frame: pixels in memory and three numbers, no product."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from astropy.io import fits
 from ccdflow.calibrate import cutting
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
-from ccdflow.calibrate.masters import MasterStore
+from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.planes import read_units
 from ccdflow.kinds.calibrating import applying
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.matching.rule import is_same_exposure
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.pages.pictures.calibrated import ImageRow, image_rows
+from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA
 from ccdflow.run.context import reduced
 
@@ -99,7 +99,12 @@ def try_master(context, product, master):
     """
     group = context.groups.get(product)
     if group is None or group.kind != SCIENCE.name:
-        raise UserError("is no calibrated frame", file=product, allowed="a file below calibrated/")
+        raise UserError(
+            "is no calibrated frame",
+            file=product,
+            allowed="a file below calibrated/",
+            remedy="give a calibrated frame",
+        )
     work = Calibration(context, group)
     if work.frame is None:
         raise UserError(
@@ -141,25 +146,50 @@ def _kind_of(context, master):
     """Return which master a file is, by its name as ccdflow gives it."""
     path = Path(master)
     if not path.is_file():
-        raise UserError("there is no such master", file=master, allowed="a file below combined/")
+        raise UserError(
+            "there is no such master",
+            file=master,
+            allowed="a file below combined/",
+            remedy="see `ls combined/*` in the results folder",
+        )
     for kind in ("bias", "dark", "flat"):
         if path.name.startswith(kind):
             return kind
     raise UserError(
-        "its name does not say which master it is", file=master,
+        "its name does not say which master it is",
+        file=master,
         allowed="a name that begins with bias, dark or flat",
-    )  # fmt: skip
+        remedy="give a master under the name it was made with",
+    )
 
 
 def _scale(row, dark, name):
     seconds = row.facts["exptime"]
     if not isinstance(seconds, int | float) or not dark.exptime:
-        raise FrameError("the exposure of frame or dark is unknown", file=name, keyword="EXPTIME")
+        raise FrameError(
+            "the exposure of frame or dark is unknown",
+            file=name,
+            keyword="EXPTIME",
+            allowed="seconds, above 0",
+        )
     return 1.0 if is_same_exposure(dark.exptime, seconds) else seconds / dark.exptime
 
 
 def picture(found, *, product, master):
-    """Return the picture of a `WhatIf` as a PNG: the frame now and then, and the difference."""
+    """Return the picture of a `WhatIf` as a PNG: the frame now and then, and the difference.
+
+    Parameters
+    ----------
+    found : WhatIf
+    product : str
+        The calibrated frame.
+    master : str
+        The other master.
+
+    Returns
+    -------
+    bytes
+    """
     rows = [
         ImageRow(product, ((found.now, found.unit, "Now"), (found.then, found.unit, "With it"))),
         ImageRow("The change", ((found.difference, found.unit, "With it, less now"),)),

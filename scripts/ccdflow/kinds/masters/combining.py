@@ -1,6 +1,6 @@
 """The job of a master: frames chosen, compared, combined, measured and written, for any image type.
 
-What differs between image types is asked of the kind (`ccdflow.kinds.masters.master.MasterKind`).
+Differences between image types are asked of the kind (`ccdflow.kinds.masters.master.MasterKind`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.combine import header, stack
+from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import choosing
 from ccdflow.errors import FrameError
@@ -28,9 +28,9 @@ from ccdflow.run.context import Context, reduced
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
-# What the process may hold where the system does not tell.
+# Bytes that the process may hold where the system does not tell.
 _PROCESS = 350e6
-# What measuring and writing take beside what combining takes; measured with LFC frames.
+# Bytes for measuring and writing beside those for combining; measured with LFC frames.
 _AFTERWARDS = 150e6
 # The least part of the memory allowed that combining may have.
 _LEAST = 0.3
@@ -84,7 +84,7 @@ class Work:
 
     @property
     def facts(self):
-        """What the headers of the members say."""
+        """The header values of the members."""
         return [self.context.row_of(record.product).facts for _, record in self.kept]
 
     @property
@@ -99,7 +99,7 @@ class Work:
 
     @property
     def reduction(self):
-        """The `ccdflow.camera.recipe.ReductionRecipe` by which the members were reduced."""
+        """The `ReductionRecipe` by which the members were reduced."""
         return self.context.store.recipe(self._row.recipe)
 
     @property
@@ -121,7 +121,17 @@ class Work:
         return amplifier.place if self.reduction.trim else amplifier.data
 
     def sampled(self, combined, amplifier):
-        """Return what the sample of the members has of an amplifier, shape (n, k, nx)."""
+        """Return the members' sampled rows of an amplifier, shape (n, k, nx).
+
+        Parameters
+        ----------
+        combined : ccdflow.combine.stack.Combined
+        amplifier : ccdflow.camera.geometry.Amplifier
+
+        Returns
+        -------
+        numpy.ndarray of shape (n, k, nx)
+        """
         place = self.place(amplifier)
         inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
         return combined.sample[:, inside, place.x0 : place.x1]
@@ -171,7 +181,7 @@ def combine_group(kind, context, job, *, threads):
 
 
 def _work(kind, context, job, found, selection, threads):
-    """Return the `Work` of a selection, and what its record says, which may be added to."""
+    """Return the `Work` of a selection, and the entries of its record, which may be added to."""
     group = context.groups[job.product]
     basis = kind.group_basis(context, group)
     kept = [found[index] for index in selection.kept]
@@ -196,7 +206,7 @@ def _combine_selected(kind, context, job, found, selection, threads):
         if not reason:
             return _make(work)
         if not selection.agrees and selection.kept:
-            # What they disagree in is what their figures are there to show.
+            # Their figures are there to show the disagreement.
             work = replace(work, kept=found)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
     except stack.TooLittleMemory as error:
@@ -228,28 +238,28 @@ def _why_not(selection, found, minimum):
 
 def _make(work):
     found = work.hdus()
-    # All images come before what belongs to them, as in a reduced frame: an image has one index.
+    # All images come before their extensions, as in a reduced frame: an image has one index.
     parts, beside, figures, said, content = [], [], [], [], ""
     rejected, images = 0, work.images
     if images[0].hdu:
-        primary = header.shared_cards([hdus[0] for hdus in found])
-        work.kind.say_of_group(work, primary)
+        primary = combined_header.shared_cards([hdus[0] for hdus in found])
+        work.kind.write_group_cards(work, primary)
         parts += array_hdu(primary, None, primary=True)
     for image, hdus, combined in work.kind.combined_images(work, found):
         _check_values(work, combined)
         if unlike := work.kind.unlike(work, combined, image):
             raise Unlike(unlike)
-        unit = header.unit_of(hdus[0])
+        unit = combined_header.unit_of(hdus[0])
         own = work.kind.measure_image(work, combined, image, unit)
-        cards = header.shared_cards(hdus)
+        cards = combined_header.shared_cards(hdus)
         if not parts:
-            work.kind.say_of_group(work, cards)
-        header.say_of_clipping(cards, combined.recipe)
+            work.kind.write_group_cards(work, cards)
+        combined_header.write_clipping_cards(cards, combined.recipe)
         texts = work.kind.remarks(work, own, several=len(images) * len(own) > 1)
         if combined.empty:
             texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
-        work.kind.say_of_image(cards, combined, own, texts, unit)
-        name = header.extension_name(hdus[0])
+        work.kind.write_image_cards(cards, combined, own, texts, unit)
+        name = combined_header.extension_name(hdus[0])
         pixels, words = data_unit(combined.image)
         parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]
         beside += work.kind.extensions(work, combined, image.suffix, unit)
@@ -273,15 +283,19 @@ def _make(work):
 
 def _check_values(work, combined):
     if combined.empty == combined.image.size:
-        raise FrameError("no pixel has a value in any member", file=work.record.product)
+        raise FrameError(
+            "no pixel has a value in any member",
+            file=work.record.product,
+            remedy="look at its frames: all their pixels are NaN or infinite",
+        )
 
 
 def _measure_only(work):
-    """Return what frames say of the detector that make no master."""
+    """Return the figures of frames that make no master."""
     figures = []
     for image, hdus, combined in work.kind.combined_images(work, work.hdus()):
         _check_values(work, combined)
-        figures += work.kind.measure_image(work, combined, image, header.unit_of(hdus[0]))
+        figures += work.kind.measure_image(work, combined, image, combined_header.unit_of(hdus[0]))
     nothing = dict.fromkeys(work.kind.of_the_combined, math.nan)
     return [{**figure, **nothing} for figure in figures]
 
@@ -316,7 +330,23 @@ def unlike_frames(work, combined, image):
 
 
 def extensions(work, combined, suffix, unit):
-    """Return the HDUs with uncertainty and number of frames that the configuration asks for."""
+    """Return the HDUs with uncertainty and number of frames that the configuration asks for.
+
+    Parameters
+    ----------
+    work : Work
+        Its settings ask for them.
+    combined : ccdflow.combine.stack.Combined
+        Of one image.
+    suffix : str
+        Appended to the names of the extensions.
+    unit : {'adu', 'electron'}
+        Of the combined pixels.
+
+    Returns
+    -------
+    list of bytes-like
+    """
     parts = []
     if work.settings["uncertainty"]:
         cards = CardList()
@@ -363,7 +393,7 @@ def claimed_read_noise(work):
 
 
 def short(value):
-    """Return a number with six digits; what is no float as it is."""
+    """Return a number with six digits; any other value as it is."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

@@ -23,7 +23,7 @@ def groups_of(kind, context):
     context : ccdflow.run.context.Planning
     """
     found = _alike(kind, context)
-    # A file system may not tell capitals: filters r and R.
+    # Some file systems ignore case: filters r and R.
     names = Counter(
         (night, paths.folded(name_of(kind, camera, shared))) for night, camera, shared, *_ in found
     )
@@ -52,7 +52,7 @@ def groups_of(kind, context):
 
 
 def _alike(kind, context):
-    """Return {(night, camera, what they share, geometry, recipe): rows}."""
+    """Return {(night, camera, shared values, geometry, recipe): rows}."""
     by = [*kind.configuration(context)["group_by"], *kind.always]
     alike = {}
     for row in members_of(kind, context):
@@ -66,14 +66,15 @@ def _alike(kind, context):
                 if name != "night" and (name != "optics" or row.facts[name])
             ),
         ]
-        # Whatever is combined over nights, undated frames stay with those of their folder.
+        # Undated frames stay with those of their folder, even where others are combined over
+        # nights.
         night = row.night if "night" in by or row.is_undated else "all"
         if night == "all" and (epoch := association.epoch_of(context, row.camera, row.night)):
             shared.append(("epoch", epoch))
         key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
         alike.setdefault(key, []).append(row)
     found = {}
-    alike = identity.told_apart(alike, by, but=kind.told_by_split)
+    alike = identity.split_by_cards(alike, by, but=kind.told_by_split)
     for (night, camera, shared, *how), rows in alike.items():
         for more, part in kind.split(context, rows):
             found[night, camera, (*shared, *more), *how] = part
@@ -81,7 +82,19 @@ def _alike(kind, context):
 
 
 def name_of(kind, camera, shared):
-    """Return the name of a product without its suffix."""
+    """Return the name of a product without its suffix.
+
+    Parameters
+    ----------
+    kind : MasterKind
+    camera : str
+    shared : iterable of (str, str)
+        Names and values that the members share.
+
+    Returns
+    -------
+    str
+    """
     parts = [kind.type, camera]
     for name, value in shared:
         if value in ("", "None") or name in kind.unnamed:
@@ -99,6 +112,15 @@ def members_of(kind, context):
     its group is. Of copies of a frame the first one is. One whose raw file is gone goes on to
     be a member, unless its camera was edited and others of its night are reduced anew, or the
     file only has another name now.
+
+    Parameters
+    ----------
+    kind : MasterKind
+    context : ccdflow.run.context.Context
+
+    Returns
+    -------
+    list of ccdflow.run.rawframes.rows.Row
     """
     rows = [
         row
@@ -125,11 +147,11 @@ def members_of(kind, context):
 
 
 def _by_time(row):
-    """Return what rows are sorted by: frames taken one after the other are neighbours."""
+    """Return the key that rows are sorted by: frames taken one after the other are neighbours."""
     return row.facts["date_obs"] or "", row.file
 
 
 def _is_up_to_date(context, row):
-    """Tell whether the product of a frame whose raw file is gone is what would be made now."""
+    """Tell whether the product of a missing raw file is the one that would be made now."""
     record = context.ledger.get(reduced(row.file))
     return row.file not in context.outdated and record is not None and record.key == frame_key(row)

@@ -1,16 +1,16 @@
-"""What combined darks and flats have in common beside what all masters have."""
+"""The common part of combined darks and flats, beyond that of all masters."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.combine import header, stack
+from ccdflow.combine import combined_header, stack
 from ccdflow.detector import choosing
 from ccdflow.files.hdus import array_hdu
 from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.masters.master import MasterKind
-from ccdflow.kinds.masters.preparing import Members
+from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.run import ledger
 
@@ -23,7 +23,18 @@ class Light(MasterKind):
         return Members(work.context, work.group, work.kept)
 
     def reduced_as(self, context, row):
-        """Return (recipe, images) of a reduced frame."""
+        """Return (recipe, images) of a reduced frame.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        row : ccdflow.run.rawframes.rows.Row
+            Of the raw frame.
+
+        Returns
+        -------
+        (ReductionRecipe, tuple of ProductImage)
+        """
         geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
         return recipe, product_images(geometry, recipe)
 
@@ -48,26 +59,35 @@ class Light(MasterKind):
 
         The reasons name other products and change with them, so no record may keep them: who shows
         them asks for them and has them in its own basis.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+
+        Returns
+        -------
+        dict of str to str
         """
         found = {step.kind: why_missing(context, step) for step in group.steps}
         return {kind: why for kind, why in found.items() if why}
 
-    def said_of(self, work, figures):
+    def warnings_of(self, work, figures):
         """Return the sentences that measuring came to."""
         return figures["said"]
 
-    def say_of_group(self, work, cards):
-        """Write what was combined, how, and less which masters."""
-        super().say_of_group(work, cards)
-        self.of(work).say_of_masters(cards)
+    def write_group_cards(self, work, cards):
+        """Write members and recipe, and the masters that were subtracted."""
+        super().write_group_cards(work, cards)
+        self.of(work).write_master_cards(cards)
         for step in work.group.steps:
             if why_missing(work.context, step):
                 cards.add_history(f"ccdflow: combined without {step.kind}: there was none")
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
+    def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write how one image came out, and the noise that its uncertainty is made with."""
-        header.say_of_image(cards, combined, (), texts, unit)
-        header.say_of_noise(cards, combined, unit)
+        combined_header.write_image_cards(cards, combined, (), texts, unit)
+        combined_header.write_noise_cards(cards, combined, unit)
 
     def extensions(self, work, combined, suffix, unit):
         """Return the HDUs with uncertainty and mask, and the number of frames where asked for."""

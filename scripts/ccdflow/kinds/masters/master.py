@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-from ccdflow.combine import header, stack
+from ccdflow.combine import combined_header, stack
 from ccdflow.detector import choosing
 from ccdflow.files import checksum
 from ccdflow.kinds.frame import raw_pixels
@@ -65,7 +65,7 @@ class MasterKind(Kind):
     todo = "make"
     place = "combined/"
     reach = MASTERS
-    header = 3
+    combined_header = 3
 
     @property
     def one(self):
@@ -106,11 +106,21 @@ class MasterKind(Kind):
             planner.want(self, group.product, group.night, basis, needs=needs, spare=spare)
 
     def basis(self, context, job):
-        """Return what a master depends on: its members as they turned out."""
+        """Return the sources of a master: its members as they turned out."""
         return self.group_basis(context, context.groups[job.product])
 
     def group_basis(self, context, group):
-        """Return what the master of a group depends on."""
+        """Return the sources of the master of a group.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+
+        Returns
+        -------
+        dict
+        """
         settings = self.configuration(context)
         basis = {
             "arithmetic": self.version,
@@ -125,11 +135,31 @@ class MasterKind(Kind):
         return basis
 
     def lacks(self, context, group):
-        """Return in words which master its members cannot do without and have not, or ''."""
+        """Return in words which master its members cannot do without and have not, or ''.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+
+        Returns
+        -------
+        str
+        """
         return ""
 
     def members(self, context, group):
-        """Return [(raw file, record)] of the frames of a group that were reduced."""
+        """Return [(raw file, record)] of the frames of a group that were reduced.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+
+        Returns
+        -------
+        list of (str, ccdflow.run.ledger.Record)
+        """
         found = []
         for file in group.files:
             record = context.outcome(reduced(file))
@@ -142,7 +172,7 @@ class MasterKind(Kind):
         return {name: block[name] for name in self.settings}
 
     def what_changed(self, before, now):
-        """Say what makes a master out of date."""
+        """Say why a master is out of date."""
         if before.get("members") != now.get("members"):
             return "its frames changed"
         if before.get("masters") != now.get("masters"):
@@ -238,7 +268,7 @@ class MasterKind(Kind):
         return None
 
     def combined_images(self, work, found):
-        """Yield (image, HDUs of the members, what they are combined to) of each image.
+        """Yield (image, HDUs of the members, their combination) of each image.
 
         Parameters
         ----------
@@ -251,23 +281,76 @@ class MasterKind(Kind):
             yield image, hdus, self.combine(work, image, [hdu.member for hdu in hdus])
 
     def unlike(self, work, combined, image):
-        """Return the members (`choosing.LeftOut`) whose pixels show that they do not belong."""
+        """Return the members (`choosing.LeftOut`) whose pixels show that they do not belong.
+
+        Parameters
+        ----------
+        work : Work
+        combined : ccdflow.combine.stack.Combined
+            Of one image; it has the sample of the members.
+        image : ProductImage
+            The image and its amplifiers.
+
+        Returns
+        -------
+        list of choosing.LeftOut
+        """
         return combining.unlike_frames(work, combined, image)
 
     def measure_image(self, work, combined, image, unit):
-        """Return what the members say of each amplifier of an image, as `measure` does of one."""
+        """Return the figures of each amplifier of an image, as `measure` does of one.
+
+        Parameters
+        ----------
+        work : Work
+        combined : ccdflow.combine.stack.Combined
+            Of this image.
+        image : ProductImage
+            The image and its amplifiers.
+        unit : {'adu', 'electron'}
+            Of the combined pixels.
+
+        Returns
+        -------
+        list of dict
+        """
         return [self.measure(work, combined, a, unit) for a in image.amplifiers]
 
     def measure(self, work, combined, amplifier, unit):
-        """Return what the members say of one amplifier: a dict with its name, figures, lists."""
+        """Return the figures of one amplifier by the members: a dict with its name, figures, lists.
+
+        Parameters
+        ----------
+        work : Work
+        combined : ccdflow.combine.stack.Combined
+            Of its image.
+        amplifier : ccdflow.camera.geometry.Amplifier
+        unit : {'adu', 'electron'}
+            Of the combined pixels.
+
+        Returns
+        -------
+        dict
+        """
         raise NotImplementedError(f"{self.name}: what is measured?")
 
-    def said_of(self, work, figures):
-        """Return sentences on what is not as it should be in an amplifier."""
+    def warnings_of(self, work, figures):
+        """Return the warnings on an amplifier, a sentence each.
+
+        Parameters
+        ----------
+        work : Work
+        figures : dict
+            Of the amplifier, as `measure` returns them.
+
+        Returns
+        -------
+        list of str
+        """
         return []
 
     def remarks(self, work, figures, *, several):
-        """Return sentences on what is not as it should be in an image.
+        """Return the warnings on an image, a sentence each.
 
         Parameters
         ----------
@@ -284,16 +367,23 @@ class MasterKind(Kind):
                 said.append(f"amplifier {name} is {work.flags[name]} throughout")
                 continue
             where = f"amplifier {name}: " if several else ""
-            said += [where + text for text in self.said_of(work, each)]
+            said += [where + text for text in self.warnings_of(work, each)]
         return said
 
     def more_data(self, work):
-        """Return what the record of a master says beside members and figures: a dict."""
+        """Return the entries of a master's record beside members and figures: a dict."""
         return {}
 
-    def say_of_group(self, work, cards):
-        """Write what was combined and how into the first header of a master."""
-        header.say_of_group(
+    def write_group_cards(self, work, cards):
+        """Write members and recipe into the first header of a master.
+
+        Parameters
+        ----------
+        work : Work
+        cards : ccdflow.files.headertext.CardList
+            Changed in place.
+        """
+        combined_header.write_group_cards(
             cards,
             key=work.record.key,
             recipe=self.recipe(work),
@@ -302,12 +392,41 @@ class MasterKind(Kind):
             left_out=work.left_out,
         )
 
-    def say_of_image(self, cards, combined, figures, texts, unit):
-        """Write how one image came out into its header."""
-        header.say_of_image(cards, combined, figures, texts, unit)
+    def write_image_cards(self, cards, combined, figures, texts, unit):
+        """Write the figures of one image into its header.
+
+        Parameters
+        ----------
+        cards : ccdflow.files.headertext.CardList
+            Changed in place.
+        combined : ccdflow.combine.stack.Combined
+            Of this image.
+        figures : list of dict
+            Of its amplifiers, as `measure` returns them.
+        texts : list of str
+            Warnings on the image.
+        unit : {'adu', 'electron'}
+            Of the combined pixels.
+        """
+        combined_header.write_image_cards(cards, combined, figures, texts, unit)
 
     def extensions(self, work, combined, suffix, unit):
-        """Return the HDUs that follow an image."""
+        """Return the HDUs that follow an image.
+
+        Parameters
+        ----------
+        work : Work
+        combined : ccdflow.combine.stack.Combined
+            Of one image.
+        suffix : str
+            Appended to the names of its extensions.
+        unit : {'adu', 'electron'}
+            Of the combined pixels.
+
+        Returns
+        -------
+        list of bytes-like
+        """
         return combining.extensions(work, combined, suffix, unit)
 
     # -- groups ------------------------------------------------------------------------------------
@@ -334,11 +453,29 @@ class MasterKind(Kind):
         return context.lookup(("groups by night", self.name), make)
 
     def night_groups(self, context, night):
-        """Return the groups that belong to a night, sorted by product."""
+        """Return the groups that belong to a night, sorted by product.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+        """
         return self.groups_by_night(context).get(night, [])
 
     def trend_groups(self, context, night):
-        """Return the groups of a night and of the nights before it, oldest first."""
+        """Return the groups of a night and of the nights before it, oldest first.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
+        """
         by_night = self.groups_by_night(context)
         nights = context.lookup(("nights of groups", self.name), lambda: sorted(by_night))
         end = bisect_right(nights, night)
@@ -347,7 +484,18 @@ class MasterKind(Kind):
         ]
 
     def elsewhere(self, context, night):
-        """Return the other nights, sorted, whose pages show groups with members of this night."""
+        """Return the other nights, sorted, whose pages show groups with members of this night.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of str
+        """
 
         def make():
             found = {}
@@ -363,7 +511,7 @@ class MasterKind(Kind):
         return grouping.groups_of(self, context)
 
     def split(self, context, rows):
-        """Yield parts of frames that agree in all that is written, and what each has in common.
+        """Yield parts of frames that agree in all written values, with the values that each shares.
 
         Parameters
         ----------
@@ -378,7 +526,18 @@ class MasterKind(Kind):
         yield (), rows
 
     def name_part(self, name, value):
-        """Return what the name of a product says of something that its members share."""
+        """Return the part of a product's name on a value that its members share.
+
+        Parameters
+        ----------
+        name : str
+            Of the value, such as ``gain``.
+        value : str
+
+        Returns
+        -------
+        str
+        """
         return f"{name[0]}{value}" if name in ("gain", "exptime") else value
 
     # -- lines, sections, flags --------------------------------------------------------------------
@@ -390,7 +549,7 @@ class MasterKind(Kind):
         for file, other in copies(own).items():
             if rows[file].status == OK:
                 yield reduced(file), f"the same frame as {other}: combined once"
-        # A master that is not asked for any more tells nothing, nor of a frame set aside since.
+        # A master that is no longer asked for flags no frame, nor one that was set aside since.
         for record in records if self.configuration(context)["enabled"] else ():
             for file, text, *_ in record.data.get("left_out", ()):
                 if file in rows and rows[file].status == OK:
@@ -427,7 +586,17 @@ class MasterKind(Kind):
         return list(dict.fromkeys(group.product for group in groups))
 
     def lines(self, context, groups):
-        """Return [[product, key]] of some groups, for the basis of what shows them."""
+        """Return [[product, key]] of some groups, for the basis of a product that shows them.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        groups : iterable of ccdflow.run.job.Group
+
+        Returns
+        -------
+        list of list
+        """
         lines = []
         for group in groups:
             record = context.outcome(group.product)
@@ -443,8 +612,8 @@ class MasterKind(Kind):
     def _for_want_of_memory(self, context, record):
         """Return ['memory'] for a master that was refused, or will be, for want of it, else [].
 
-        How much is allowed is no part of its key, and yet what shows the group has to be made again
-        when it is made after all.
+        The limit is no part of its key, and yet a product that shows the group has to be made again
+        when the group is made after all.
         """
         if record.status != ledger.REFUSED or "memory" not in record.data:
             return []
@@ -454,7 +623,18 @@ class MasterKind(Kind):
 
 
 def masters_carried(context, group):
-    """Return the groups of all masters that a group or frame may take, and of those in them."""
+    """Return the groups of all masters that a group or frame may take, and of those in them.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of a master, or of a calibrated frame.
+
+    Returns
+    -------
+    list of ccdflow.run.job.Group
+    """
     found = []
     for step in group.steps:
         for use in step.uses:

@@ -60,7 +60,23 @@ def _rows(file, unit, run, name):
 
 
 def whole_image(path, which):
-    """Return an image of a product, of an HDU's index or name: native float32, or int16."""
+    """Return an image of a product, of an HDU's index or name: native float32, or int16.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    which : int or str
+        Index of the HDU, or its EXTNAME.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx)
+
+    Raises
+    ------
+    FrameError
+        If there is no such extension.
+    """
     units = read_units(path)
     if isinstance(which, int):
         unit = units[which]

@@ -13,15 +13,14 @@ from statistics import median
 
 from ccdflow.camera import identity
 from ccdflow.detector import benefit
-from ccdflow.kinds.matching import match_words, windows
-from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.matching import match_words, rule, windows
 from ccdflow.run import ledger
 from ccdflow.run.job import Step, Use
 from ccdflow.run.rawframes.rows import digest
 
-STEPS = (matching.BIAS, matching.DARK, matching.FLAT)
+STEPS = (rule.BIAS, rule.DARK, rule.FLAT)
 
-# What of an amplifier tells how noisy it is, and not where it lies.
+# Properties of an amplifier that tell its noise, and not its place.
 _NOT_LAYOUT = ("read_noise", "saturation")
 # Values of a header in which a frame and its masters must agree, if masters are grouped by them.
 IN_SETUP = ("ccdsum", "window", "readmode", "gain")
@@ -66,13 +65,25 @@ def _setup(context, row, kind):
 
 
 def _optics(kind):
-    return ("optics",) if kind.name == matching.FLAT else ()
+    return ("optics",) if kind.name == rule.FLAT else ()
 
 
 def spelled(context, name, value):
     """Return a value in the spelling that the first night of the archive has for it.
 
     Programs write ``Slow`` and ``SLOW`` for one mode; a night that is added renames nothing.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    name : str
+        The fact, such as ``readmode``.
+    value : object
+        As in the header.
+
+    Returns
+    -------
+    str
     """
     text = " ".join(str(value).split())
     if name != "readmode" or not text:
@@ -102,7 +113,19 @@ def _layout(context, row):
 
 
 def epoch_of(context, camera, night):
-    """Return the night with which the epoch of a camera began, '' where it has had one only."""
+    """Return the night with which the epoch of a camera began, '' where it has had one only.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    camera : str
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    str
+    """
     profile = context.lookup(
         ("profile", camera), lambda: next((c for c in context.cameras if c.name == camera), None)
     )
@@ -110,12 +133,23 @@ def epoch_of(context, camera, night):
 
 
 def about(context, rows, kind, *, night):
-    """Return the `matching.ToCalibrate` of a frame, or of a group: what its members share."""
+    """Return the `matching.ToCalibrate` of a frame, or of a group by its members' shared values.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    rows : sequence of ccdflow.run.rawframes.rows.Row
+        Of the frame, or of the group's members.
+    kind : ccdflow.kinds.kind.Kind
+        Of the master that is looked for.
+    night : str
+        Of the frame or group.
+    """
     first = rows[0]
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):
         setup = (*setup, (match_words.EPOCH, epoch))
-    return matching.ToCalibrate(
+    return rule.ToCalibrate(
         setup=setup,
         night=night,
         exptime=_middle(rows, "exptime"),
@@ -126,7 +160,7 @@ def about(context, rows, kind, *, night):
 
 
 def _middle(rows, name):
-    """Return the median of what rows say, None where none says anything."""
+    """Return the median of a fact of rows, None where none has it."""
     values = [value for row in rows if (value := number_of(row.facts[name])) is not None]
     if len(values) <= 1:
         return values[0] if values else None
@@ -134,7 +168,7 @@ def _middle(rows, name):
 
 
 def number_of(value):
-    """Return what a row says as a number, None where it says none."""
+    """Return the value of a row as a number, None where it is none."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
@@ -151,7 +185,7 @@ def rules(context):
     """Return the `matching.Rules` of the configuration."""
     own = context.settings["calibrate"]
     names = ("direction", "same_night", "scale_up", "temperature_tolerance")
-    return matching.Rules(**{name: own[name] for name in names})
+    return rule.Rules(**{name: own[name] for name in names})
 
 
 class _Shelves:
@@ -172,9 +206,9 @@ class _Shelves:
             found = masters if len(rows) >= self.minimum else few
             for night in group.nights or (group.night,):
                 what = self._about(rows, night)
-                found.append(matching.OfferedMaster(group.product, kind.name, what, len(rows)))
-        self._masters = matching.Masters(masters, rules(context), self._noises.get)
-        self._few = matching.Masters(few, rules(context), self._noises.get)
+                found.append(rule.OfferedMaster(group.product, kind.name, what, len(rows)))
+        self._masters = rule.Masters(masters, rules(context), self._noises.get)
+        self._few = rule.Masters(few, rules(context), self._noises.get)
 
     def _cards_that_tell(self):
         """Return the cards in which masters differ, and those in which a frame must agree.
@@ -217,7 +251,7 @@ class _Shelves:
         return found
 
     def _about(self, rows, night):
-        """Return what a frame or master is about, the settings among it that tell masters apart."""
+        """Return the setup of a frame or master, with the settings that tell masters apart."""
         frame = about(self._context, rows, self.kind, night=night)
         setup, setting = setup_of(self._context, rows[0], self.kind), rows[0].facts["setting"]
         more = self._context.lookup(
@@ -226,7 +260,7 @@ class _Shelves:
         return replace(frame, setup=(*frame.setup, *more)) if more else frame
 
     def _more(self, setup, setting, *, is_cut=False):
-        """Return what the cards of a frame add to its setup; of a cut one not where it lies."""
+        """Return the entries of a frame's cards for its setup, without the place of a cut one."""
         cards = identity.cards_of(setting)
         said = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
         more = ((identity.SETTING, ", ".join(said)),) if said else ()
@@ -252,7 +286,7 @@ class _Shelves:
         return self._about([row], row.night)
 
     def dark_steps(self, row):
-        """Return what gives the `Step` of frames like one, by exposure, set point, temperature."""
+        """Return the function from exposure, set point, temperature to the `Step`."""
         like = self.frame(row)
         if like.setup not in self._noises:
             self._noises[like.setup] = noise_of(self._context, row)
@@ -260,7 +294,7 @@ class _Shelves:
 
         def step(own):
             of = [
-                (matching.ToCalibrate(setup, like.night, own[0], "", *own[1:]), cut)
+                (rule.ToCalibrate(setup, like.night, own[0], "", *own[1:]), cut)
                 for setup, cut in ((like.setup, None), *larger)
             ]
             return self._chosen(of[0][0], of[1:])
@@ -294,7 +328,7 @@ class _Shelves:
             for found, cut in ((choice, None), *larger):
                 for candidate in found.candidates:
                     uses.setdefault(candidate.master.product, _use(candidate, cut))
-            some = tuple(uses.values())[: matching.MOST_CANDIDATES]
+            some = tuple(uses.values())[: rule.MOST_CANDIDATES]
             step = Step(self.kind.name, some, choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
             self._steps[alike] = step, choice, larger
@@ -313,8 +347,19 @@ class _Shelves:
 
 
 def noise_of(context, row):
-    """Return the `matching.DetectorNoise` of a frame's detector, from profile and header."""
-    usual = matching.DetectorNoise()
+    """Return the `matching.DetectorNoise` of a frame's detector, from profile and header.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+
+    Returns
+    -------
+    ccdflow.kinds.matching.rule.DetectorNoise
+    """
+    usual = rule.DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
     noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
     gains = [a["gain"] for a in amplifiers if a.get("gain")]
@@ -322,7 +367,7 @@ def noise_of(context, row):
     claimed = row.facts["rdnoise"]
     claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
     own = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
-    return matching.DetectorNoise(
+    return rule.DetectorNoise(
         read_noise=max(noises, default=claimed),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
         flat_level=usual.flat_level * (min(gains) if gains else 1.0),
@@ -331,16 +376,28 @@ def noise_of(context, row):
 
 
 def degrees_apart(use, row):
-    """Return by how many degrees a dark is warmer than a frame, None where nobody knows."""
+    """Return by how many degrees a dark is warmer than a frame, None where nobody knows.
+
+    Parameters
+    ----------
+    use : ccdflow.run.job.Use
+        Of a dark.
+    row : ccdflow.run.rawframes.rows.Row
+        Of the frame.
+
+    Returns
+    -------
+    float or None
+    """
     if not use.degrees:
         return None
-    return matching.degrees_apart(use.degrees, [number_of(row.facts[name]) for name in DEGREES])
+    return rule.degrees_apart(use.degrees, [number_of(row.facts[name]) for name in DEGREES])
 
 
 def _use(candidate, cut):
     """Return the `Use` of a candidate; ``cut`` is the region that is used of it, None for all."""
     about = candidate.master.about
-    is_dark = candidate.master.kind == matching.DARK
+    is_dark = candidate.master.kind == rule.DARK
     section = "" if cut is None else cut.to_fits()
     remarks, grade = candidate.remarks, candidate.grade
     if section:
@@ -376,7 +433,13 @@ def step_of(context, kind, rows, night):
 
 
 def shelves_of(context, kind):
-    """Return the masters of a kind, to be asked which of them a frame takes."""
+    """Return the masters of a kind, to be asked which of them a frame takes.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    kind : MasterKind
+    """
     return context.lookup(("shelf", kind.name), lambda: _Shelves(context, kind))
 
 
@@ -397,11 +460,21 @@ def passed_over(context, name, group, nights):
     return shelves_of(context, kind).passed_over(rows, group.night, nights)
 
 
-# -- what becomes of them --------------------------------------------------------------------------
+# -- the masters that are taken --------------------------------------------------------------------
 
 
 def taken(context, step):
-    """Return the `Use` of the first master of a step that is there or will be; None for none."""
+    """Return the `Use` of the first master of a step that is there or will be; None for none.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+
+    Returns
+    -------
+    ccdflow.run.job.Use or None
+    """
     # The step is kept beside its answer, so that its id stays its own.
     return context.planned(("taken", id(step)), lambda: (step, _taken(context, step)))[1]
 
@@ -428,7 +501,7 @@ def harms(context, uses):
     bool
         False where it is not known, as before the dark is made.
     """
-    dark = uses.get(matching.DARK)
+    dark = uses.get(rule.DARK)
     record = None if dark is None else context.outcome(dark.product)
     if record is None or record.status != ledger.MADE:
         return False
@@ -439,7 +512,7 @@ def harms(context, uses):
 
 def _of_bias(context, uses):
     """Return the variance of the combined bias of a frame, electrons^2 (adu^2 without a gain)."""
-    bias = uses.get(matching.BIAS)
+    bias = uses.get(rule.BIAS)
     record = None if bias is None else context.outcome(bias.product)
     quality = record.data.get("quality", ()) if record is not None else ()
     found = [
@@ -451,7 +524,7 @@ def _of_bias(context, uses):
 
 
 def needs_of(context, steps):
-    """Return the masters that are made before what takes them, and those taken in their place.
+    """Return the masters that are made before their user, and those taken in their place.
 
     Parameters
     ----------
@@ -477,7 +550,17 @@ def needs_of(context, steps):
 
 
 def keys_of(context, steps):
-    """Return [[kind, product, key]] of the masters that are taken, for the basis of a product."""
+    """Return [[kind, product, key]] of the masters that are taken, for the basis of a product.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    steps : iterable of ccdflow.run.job.Step
+
+    Returns
+    -------
+    list of [str, str, str]
+    """
     found = []
     for step in steps:
         use = taken(context, step)
@@ -487,7 +570,17 @@ def keys_of(context, steps):
 
 
 def why_missing(context, step):
-    """Return in words why a step has no master, '' where it has one or needs none."""
+    """Return in words why a step has no master, '' where it has one or needs none.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+
+    Returns
+    -------
+    str
+    """
     if not step.needed or taken(context, step) is not None:
         return ""
     if not step.uses:

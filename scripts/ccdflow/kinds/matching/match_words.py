@@ -1,4 +1,4 @@
-"""Masters, frames and choices in words: which criterion failed, what there is, why one lost."""
+"""Masters, frames and choices in words: the failed criterion, the masters there are, the reason."""
 
 from __future__ import annotations
 
@@ -23,12 +23,22 @@ def lag_words(lag):
 EPOCH = "epoch"
 """The name in a setup of the night from which on a camera is another one."""
 
-# What of a setup is too long to be named.
+# Values of a setup that are too long to be named.
 UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
 
 
 def differences(theirs, ours):
-    """Return (name, their value, our value) of everything in which two setups differ."""
+    """Return (name, their value, our value) of everything in which two setups differ.
+
+    Parameters
+    ----------
+    theirs, ours : iterable of (str, str)
+        Setups: names and values.
+
+    Returns
+    -------
+    list of (str, str, str)
+    """
     mine, yours = dict(ours), dict(theirs)
     return [
         (name, yours.get(name, ""), mine.get(name, ""))
@@ -75,12 +85,34 @@ def _is_later(use):
 
 
 def distance(about, frame):
-    """Return in how many criteria a master and a frame differ."""
+    """Return in how many criteria a master and a frame differ.
+
+    Parameters
+    ----------
+    about : ToCalibrate
+        Of the master.
+    frame : ToCalibrate
+
+    Returns
+    -------
+    int
+    """
     return len(differences(about.setup, frame.setup))
 
 
 def how(about, frame):
-    """Return in words in which criteria another setup differs from a frame's."""
+    """Return in words in which criteria another setup differs from a frame's.
+
+    Parameters
+    ----------
+    about : ToCalibrate
+        Of the master.
+    frame : ToCalibrate
+
+    Returns
+    -------
+    str
+    """
     return ", ".join(_how(*each) for each in differences(about.setup, frame.setup))
 
 
@@ -90,7 +122,7 @@ def _how(name, theirs, ours):
     if name == EPOCH:
         return f"epoch {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
     if " " in name:
-        # A card in which all masters agree: they have none of it in their setup.
+        # A card in which all masters agree is in none of their setups.
         return f"{name} instead of {ours or theirs}"
     return f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
 
@@ -113,7 +145,17 @@ def _said(name, value):
 
 
 def wanted_words(kind, frame):
-    """Return which master of a kind a frame wants."""
+    """Return which master of a kind a frame wants.
+
+    Parameters
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    frame : ToCalibrate
+
+    Returns
+    -------
+    str
+    """
     words = setup_words(frame.setup)
     if kind == "flat":
         return f"in {frame.filter or 'an unnamed filter'} of {words}"
@@ -124,7 +166,17 @@ def wanted_words(kind, frame):
 
 
 def words_of(master, kind):
-    """Return what tells a master from others: ``300 s at -20 C (3, 2016-03-13)``."""
+    """Return the words that tell a master from others: ``300 s at -20 C (3, 2016-03-13)``.
+
+    Parameters
+    ----------
+    master : OfferedMaster
+    kind : {'bias', 'dark', 'flat'}
+
+    Returns
+    -------
+    str
+    """
     about = master.about
     what = {"flat": about.filter or "unnamed filter", "dark": f"{about.exptime or 0:g} s"}.get(
         kind, ""
@@ -137,7 +189,19 @@ def words_of(master, kind):
 
 
 def some_masters(masters, kind, most=6):
-    """Return the first of some masters in words, and how many more there are."""
+    """Return the first of some masters in words, and how many more there are.
+
+    Parameters
+    ----------
+    masters : sequence of OfferedMaster
+    kind : {'bias', 'dark', 'flat'}
+    most : int, optional
+        As many are named.
+
+    Returns
+    -------
+    str
+    """
     words = [words_of(master, kind) for master in masters]
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")

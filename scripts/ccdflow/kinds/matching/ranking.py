@@ -20,8 +20,8 @@ from ccdflow.kinds.matching.candidates import (
 )
 from ccdflow.kinds.matching.match_words import STRETCHED
 
-# The places of a candidate among the others: a later night counts only where no earlier one has
-# a master that needs no scaling up.
+# Tiers of candidates: a later night counts only where no earlier one has a master that needs no
+# scaling up.
 _EARLIER, _LATER, _EARLIER_SCALED_UP, _LATER_SCALED_UP = range(4)
 
 _NO_NUMBER = np.nan
@@ -53,7 +53,18 @@ class Shelf:
     _flags: dict = field(default_factory=dict)
 
     def exposure_flags(self, seconds, rules):
-        """Return which of the exposures are equal to another one, or may be scaled to it."""
+        """Return which of the exposures are equal to another one, or may be scaled to it.
+
+        Parameters
+        ----------
+        seconds : float
+            The frame's exposure.
+        rules : Rules
+
+        Returns
+        -------
+        tuple of (bool, int)
+        """
         if seconds not in self._flags:
             reach = max(EXACT_SECONDS, EXACT_PART * abs(seconds))
             self._flags[seconds] = tuple(
@@ -66,7 +77,18 @@ class Shelf:
         return self._flags[seconds]
 
     def warm(self, frame, rules):
-        """Return which of the temperatures are another than a frame's, and which nobody knows."""
+        """Return which of the temperatures are another than a frame's, and which nobody knows.
+
+        Parameters
+        ----------
+        frame : ToCalibrate
+        rules : Rules
+
+        Returns
+        -------
+        bytes
+            A byte a temperature: 1 for another one, 2 for a known one, 3 for both.
+        """
         question = frame.set_temperature, frame.temperature
         if question not in self._warm:
             with np.errstate(invalid="ignore"):
@@ -97,11 +119,19 @@ def shelf_of(masters):
 
 
 def question(shelf, kind, frame, rules):
-    """Return what a frame's answer depends on, and the exposure for which masters are ranked.
+    """Return all that a frame's answer depends on, and the exposure for which masters are ranked.
 
     Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
     the same answer: what counts is which masters are exact, may be scaled, are of the temperature.
     All that a scaled dark adds goes with the square of the exposure, so that the order is the same.
+
+    Parameters
+    ----------
+    shelf : Shelf or None
+        The masters of its setup.
+    kind : {'bias', 'dark', 'flat'}
+    frame : ToCalibrate
+    rules : Rules
 
     Returns
     -------
@@ -114,7 +144,7 @@ def question(shelf, kind, frame, rules):
     asked = (kind, frame.setup, frame.night)
     if shelf is None or seconds is None:
         return (*asked, seconds), seconds
-    # The rounding is the frame's own: what else there is in the archive does not change it.
+    # The rounding is the frame's own: other frames of the archive do not change it.
     rounded = float(f"{seconds:.4g}")
     return (
         *asked,
@@ -125,7 +155,18 @@ def question(shelf, kind, frame, rules):
 
 
 def rescaled(candidate, seconds):
-    """Return a scaled candidate as it is for an exposure."""
+    """Return a scaled candidate as it is for an exposure.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    seconds : float
+        The exposure.
+
+    Returns
+    -------
+    Candidate
+    """
     if candidate.scale == 1:
         return candidate
     scale = seconds / candidate.master.about.exptime
@@ -154,6 +195,20 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
     """Return the candidates on a shelf that a frame may take, the best first.
 
     They are scaled for an exposure of ``seconds``.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    kind : {'bias', 'dark', 'flat'}
+    frame : ToCalibrate
+    noise : DetectorNoise
+    rules : Rules
+    seconds : float or None
+        The exposure that they are scaled for.
+
+    Returns
+    -------
+    list of Candidate
     """
     # A header may say an exposure of 1e-300 s: a scale beyond all limits.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -217,12 +272,29 @@ def _is_exact(exptimes, seconds):
 
 
 def is_same_exposure(one, other):
-    """Tell whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %."""
+    """Tell whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
+
+    Parameters
+    ----------
+    one, other : float
+        Seconds.
+    """
     return abs(one - other) <= max(EXACT_SECONDS, EXACT_PART * abs(other))
 
 
 def temperatures_apart(about, frame):
-    """Return by how many degrees a master is warmer than a frame, None where nobody knows."""
+    """Return by how many degrees a master is warmer than a frame, None where nobody knows.
+
+    Parameters
+    ----------
+    about : ToCalibrate
+        Of the master.
+    frame : ToCalibrate
+
+    Returns
+    -------
+    float or None
+    """
     return degrees_apart(
         (about.set_temperature, about.temperature), (frame.set_temperature, frame.temperature)
     )

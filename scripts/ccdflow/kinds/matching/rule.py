@@ -119,7 +119,18 @@ class Masters:
         return found
 
     def why_not(self, kind, frame, master):
-        """Return in a few words which criterion a master does not meet; '' if it meets all."""
+        """Return in a few words which criterion a master does not meet; '' if it meets all.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : ToCalibrate
+        master : OfferedMaster
+
+        Returns
+        -------
+        str
+        """
         about = master.about
         if about.setup != frame.setup:
             return match_words.how(about, frame)
@@ -155,7 +166,7 @@ class Masters:
         return f"no {kind} {wanted}: {'; '.join(parts)}"
 
     def _what_there_is(self, kind, masters):
-        """Return the masters of the frame's own setup, and what a dark has to keep to."""
+        """Return the masters of the frame's own setup, and the limits of a dark."""
         text = f"there are {match_words.some_masters(masters, kind)}"
         if kind == DARK:
             text += (

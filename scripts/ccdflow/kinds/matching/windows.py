@@ -18,7 +18,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching.candidates import BIAS
 
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
-# What says where a window lies: two windows of one chip differ in it.
+# Cards with the place of a window: two windows of one chip differ in them.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
 _OF_WINDOW = ("size", "window", "part", "layout")
 _SAME_GAIN = 1e-3
@@ -89,7 +89,15 @@ class Chips:
         self._answers = {}
 
     def add(self, row, setup):
-        """Note the setup of a master; ``row`` is one of its members."""
+        """Note the setup of a master; ``row`` is one of its members.
+
+        Parameters
+        ----------
+        row : ccdflow.run.rawframes.rows.Row
+            Of a member of the master.
+        setup : tuple of (str, str)
+            Of the master.
+        """
         if row.facts["part"]:
             self._windows.setdefault(_kin_of(row, setup), {}).setdefault(setup, row)
 
@@ -128,7 +136,7 @@ class Chips:
 
 
 def _kin_of(row, setup):
-    """Return what frames of all windows of one chip have in common."""
+    """Return the shared values of frames of all windows of one chip."""
     shared = tuple(each for each in setup if each[0] not in _OF_WINDOW)
     return shared, _PLACES.sub("", row.facts["part"]).strip(", "), row.recipe
 

@@ -39,20 +39,20 @@ from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 
-# Above this part of low pixels a flat has structure of its own: a spectrum, stars.
+# Part of low pixels above which a flat has structure of its own: a spectrum, stars.
 _MOST_LOW = 0.02
-# A gain or read noise that is off by more than this part, and so many errors, is warned of.
+# Part and standard errors by which a gain or read noise must be off for a warning.
 _OFF, _ERRORS = 0.05, 3.0
-# A saturation that is higher by this factor than the measured one is warned of.
+# Factor above the measured saturation from which on the profile's is warned of.
 _FULL = 1.02
-# Adu of read noise where nobody knows it.
+# Read noise where none is known, adu.
 _READ_NOISE = 5.0
 _UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 
 
 @dataclass
 class FoundOfImage:
-    """What a night says of the pixels of an image.
+    """The findings of a night on the pixels of an image.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class FoundOfImage:
 
 @dataclass(frozen=True)
 class NightFindings:
-    """What a night says of a detector.
+    """The findings of a night on a detector.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class Night:
         return None
 
     def _dark_rate(self, record, image, place):
-        """Return what the dark of a flat's members adds a second, (ny, nx) of a place; else 0."""
+        """Return the rate of the dark of a flat's members, (ny, nx), adu a second; or 0."""
         dark = self._subtracted(record, "dark")
         if dark is None:
             return np.float32(0)
@@ -158,7 +158,7 @@ class Night:
     # -- all of it ---------------------------------------------------------------------------------
 
     def measure(self, hot_rate):
-        """Return what is `NightFindings`.
+        """Return the `NightFindings`.
 
         Parameters
         ----------
@@ -192,7 +192,18 @@ class Night:
     # -- flats -------------------------------------------------------------------------------------
 
     def read_noise(self, amplifier, record=None):
-        """Return the read noise of an amplifier, adu, its error, and whether it was measured."""
+        """Return the read noise of an amplifier, adu, its error, and whether it was measured.
+
+        Parameters
+        ----------
+        amplifier : ccdflow.camera.geometry.Amplifier
+        record : ccdflow.run.ledger.Record, optional
+            Of the only dark or flat whose bias is asked; by default all are.
+
+        Returns
+        -------
+        (float, float, bool)
+        """
         for master in (*self.darks, *self.flats) if record is None else (record,):
             bias = self.bias_of(master)
             for figures in bias.data.get("quality", ()) if bias is not None else ():
@@ -224,12 +235,19 @@ class Night:
         return measure_transfer(groups(), noise, error)
 
     def level_is_out(self, record, amplifier):
-        """Tell whether the bias level is out of the members of a master."""
+        """Tell whether the bias level is out of the members of a master.
+
+        Parameters
+        ----------
+        record : ccdflow.run.ledger.Record
+            Of the combined dark or flat.
+        amplifier : ccdflow.camera.geometry.Amplifier
+        """
         is_subtracted = self.recipe.subtract and bool(amplifier.overscan)
         return is_subtracted or self.bias_of(record) is not None
 
     def _flat_mask(self, image, found, remarks):
-        """Flag what the combined flats show; return whether they could tell."""
+        """Flag the weak pixels of the combined flats; return whether they could tell."""
 
         def pairs():
             for record in self.flats:
@@ -254,7 +272,7 @@ class Night:
         return True
 
     def _level_mask(self, image, amplifier, transfers, masks):
-        """Flag what flats of one filter and two levels show; return whether there are any.
+        """Flag pixels that differ between flats of two levels; tell if there are such flats.
 
         A pixel that is hot differs between exposures, and is flagged by the darks.
         """
@@ -295,7 +313,7 @@ class Night:
     # -- darks -------------------------------------------------------------------------------------
 
     def _dark_mask(self, image, amplifier, transfers, hot_rate, mask):
-        """Flag what the darks show of an amplifier; return its rate, None where they tell none."""
+        """Flag an amplifier's pixels by its darks; return its rate, None where they tell none."""
         records = self._of_one_temperature()
         if not records:
             return None
@@ -360,7 +378,7 @@ class Night:
         columns = expand(flagged(sums), place.y1 - place.y0)
         mask[place.slices][columns] |= BAD_COLUMN
 
-    # -- what is said of them ----------------------------------------------------------------------
+    # -- remarks on them ---------------------------------------------------------------------------
 
     def _figures(self, amplifier, transfer, mask):
         """Return the figures of an amplifier, by them and the bits of all its bad pixels."""
@@ -407,7 +425,7 @@ class Night:
         return [f"{where}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]
 
     def _remarks(self, figures, several):
-        """Return sentences on gain and read noise that are not what header or profile say."""
+        """Return sentences on gain and read noise that differ from header or profile."""
         where = f"amplifier {figures['amplifier']}: " if several else ""
         found = []
         for name, unit in (("gain", "electrons per adu"), ("read_noise", "electrons")):

@@ -1,4 +1,4 @@
-"""Images and tables of what is known of pixels as FITS files, written and read."""
+"""Images and tables of the known properties of pixels as FITS files, written and read."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ccdflow.detector.trends import TRENDS
+from ccdflow.detector.trend_steps import TRENDS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.dark import rounded
 from ccdflow.kinds.detector import DETECTOR
@@ -37,7 +37,7 @@ class FigureSeries:
 
     @property
     def key(self):
-        """What series are sorted by."""
+        """The key that series are sorted by."""
         return self.camera, self.setup, self.amplifier, self.figure
 
     @property
@@ -55,7 +55,7 @@ class FigureSeries:
 
         Returns
         -------
-        list of (list of str, ccdflow.detector.trends.Event)
+        list of (list of str, ccdflow.detector.trend_steps.Event)
             The nights of the epoch, which the event's indices are of.
         """
         (trend,) = (each for each in TRENDS if each.name == self.figure)

@@ -1,4 +1,4 @@
-"""What the noise of a calibrated pixel is made of, and which further frames would lower it most.
+"""The parts of a calibrated pixel's noise, and the further frames that would lower it most.
 
 Pure functions of numbers: electrons in a pixel of a typical response. docs/masters.md has the
 formulas in the user's words, docs/calibration.md the one that they follow from.
@@ -14,11 +14,11 @@ from ccdflow.kinds.matching.rule import BIAS, DARK, FLAT
 APERTURE = 50
 """Pixels of the aperture for which the limit of the signal to noise is given."""
 
-# Four times the frames halve the noise of a master; more than so many at a time are not asked for.
+# Factor by which the frames of a master may grow at a time; four times the frames halve its noise.
 _TIMES, _MOST_MORE = 4, 20
 # Frames that are asked for where there is no master.
 _FIRST = {BIAS: 10, DARK: 5, FLAT: 5}
-# Frames that gain less than this part are not worth a line.
+# Least gain, as a part of the variance, that is worth a line.
 _LEAST_GAIN = 0.01
 _PARTS = ("photons", "dark current", "read noise", "overscan", "bias", "dark", "flat")
 _OF_READING = ("dark current", "read noise", "overscan", "bias", "dark")
@@ -122,7 +122,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Wish:
-    """Further frames, and what they would gain.
+    """Further frames, and the variance that they would take away.
 
     Attributes
     ----------

@@ -97,7 +97,7 @@ def _worse(state):
 
 
 def _place(label):
-    """Return what labels are sorted by: the type, exposures as numbers."""
+    """Return the key that labels are sorted by: the type, exposures as numbers."""
     words = label.split()
     kind = next(word for word in words if word in _ORDER)
     numbers = tuple(float(word) for word in words if word.replace(".", "", 1).isdigit())

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.matching import rule
 from ccdflow.kinds.planning import budget, planned
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
@@ -69,7 +69,7 @@ def paragraph(block):
         name = _who(line, block) if several else ""
         grade = line.use.grade if line.use else "C" if line.needed else "A"
         end = f"   grade {grade}" if grade != "A" else ""
-        # Long names of filters keep two blanks before what follows.
+        # Long names of filters keep two blanks behind them.
         lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
     lines += [f"  noise {text}" for text in noise_lines(block, _MOST)]
     if block.passed_over:
@@ -88,7 +88,7 @@ def _frames_of(block):
 
 def _who(line, block):
     """Return which frames of a block a line is about, '' for all of them."""
-    if len(line.groups) == len(block.groups) or line.kind == matching.FLAT:
+    if len(line.groups) == len(block.groups) or line.kind == rule.FLAT:
         return ""
     products = {group.product for group in line.groups}
     names = [noise.name for noise in block.noises if products >= set(noise.products)]
@@ -115,10 +115,10 @@ def master_words(line):
     shared, frames = dict(line.master.shared), len(line.master.files)
     night = line.master.shown
     is_near = line.use.lag is not None and abs(line.use.lag) <= _HALF_A_YEAR
-    date = night[5:] if is_near and matching.day_of(night) is not None else night
-    if line.kind == matching.DARK:
+    date = night[5:] if is_near and rule.day_of(night) is not None else night
+    if line.kind == rule.DARK:
         return f"{frames} x {float(shared['exptime']):g} s of {date}"
-    if line.kind == matching.FLAT:
+    if line.kind == rule.FLAT:
         names = (shared.get("filter"), shared.get("grism"))
         level = f" x {line.level}" if line.level else ""
         return f"{' '.join(filter(None, names))} {frames}{level} of {date}".strip()
@@ -126,7 +126,19 @@ def master_words(line):
 
 
 def how_words(line, block=None):
-    """Return how near a master is, how it is applied, and what it adds."""
+    """Return how near a master is, how it is applied, and the variance that it adds.
+
+    Parameters
+    ----------
+    line : Taken
+        The master of a step.
+    block : Block, optional
+        Its frames, whose setup is not repeated.
+
+    Returns
+    -------
+    str
+    """
     if line.use is None:
         setup = f" of {block.setup}" if block is not None else ""
         return line.missing.replace(setup, "", 1) or "too short for its dark current"
@@ -135,7 +147,7 @@ def how_words(line, block=None):
     for remark in use.remarks:
         is_later = use.lag is not None and use.lag < 0 and remark.endswith("later")
         said.append(f"{remark} (nothing earlier)" if is_later else remark)
-    if line.kind == matching.DARK and use.scale == 1:
+    if line.kind == rule.DARK and use.scale == 1:
         said.append("exact")
     if line.place:
         said.append(f"{line.place} before it could not be made")
@@ -145,10 +157,10 @@ def how_words(line, block=None):
 
 
 def _adds(line, block):
-    """Return what a master adds, behind a semicolon."""
+    """Return the variance that a master adds, behind a semicolon."""
     if line.cancels:
         return ""
-    if line.kind != matching.FLAT:
+    if line.kind != rule.FLAT:
         return f"; adds {_number(line.use.variance)} {_UNIT} a pixel"
     noise, about = _flat_noise(line, block), "" if line.level else "about "
     cap, wide = 1 / noise, math.sqrt(budget.APERTURE) / noise
@@ -162,7 +174,7 @@ def _flat_noise(line, block):
     """Return the relative noise of a flat: of its figures, else as it is predicted."""
     names = {group.product for group in line.groups}
     for noise in block.noises if block is not None else ():
-        flat = noise.exposure.masters.get(matching.FLAT)
+        flat = noise.exposure.masters.get(rule.FLAT)
         if flat is not None and names & set(noise.products):
             return budget.flat_noise(flat)
     return math.sqrt(line.use.variance)
@@ -186,14 +198,25 @@ def _round(value):
 
 
 def noise_lines(block, most=_MOST_ON_A_PAGE):
-    """Return a line on the noise of each filter and exposure: ``g' 300 s: sky 432 e-, ...``."""
+    """Return a line on the noise of each filter and exposure: ``g' 300 s: sky 432 e-, ...``.
+
+    Parameters
+    ----------
+    block : Block
+    most : int, optional
+        As many lines.
+
+    Returns
+    -------
+    list of str
+    """
     lines = [f"{noise.name}: {noise_words(noise)}" for noise in block.noises[:most]]
     rest = len(block.noises) - most
     return lines + ([f"and {rest} more"] if rest > 0 else [])
 
 
 def noise_words(noise):
-    """Return what the noise of a pixel is made of, and what caps it."""
+    """Return the parts of a pixel's noise, and the part that limits it."""
     parts = noise.budget
     whole = parts.total
     shares = [
@@ -231,11 +254,11 @@ def _wished(wish, noise, block):
     more = "more " if wish.has_more else ""
     what = f"{wish.frames} {more}{_PLURALS[wish.kind]}"
     seconds, filter_name = noise.name.rsplit(" ", 2)[1:], noise.light
-    if wish.kind == matching.DARK:
-        own = noise.exposure.masters.get(matching.DARK)
+    if wish.kind == rule.DARK:
+        own = noise.exposure.masters.get(rule.DARK)
         exact = own is not None and own.scale == 1
         what += f" of {own.exptime:.3g} s" if exact else f" of {' '.join(seconds)}"
-    elif wish.kind == matching.FLAT and filter_name:
+    elif wish.kind == rule.FLAT and filter_name:
         what += f" {filter_name}"
     return what if wish.has_more else f"{what} of this night"
 
@@ -243,7 +266,7 @@ def _wished(wish, noise, block):
 def _gain_words(wish):
     if wish.is_missing:
         return "there is none that fits"
-    if wish.kind == matching.FLAT:
+    if wish.kind == rule.FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
     return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"
 

@@ -1,4 +1,4 @@
-"""What is planned for a night: its frames, the masters that they take, and their noise.
+"""The plan of a night: its frames, the masters that they take, and their noise.
 
 Values only; `plan_words` makes text and tables of them.
 """
@@ -15,18 +15,17 @@ import numpy as np
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
-from ccdflow.kinds.matching import association, match_words
-from ccdflow.kinds.matching import rule as matching
+from ccdflow.kinds.matching import association, match_words, rule
 from ccdflow.kinds.matching.association import noise_of, setup_of, taken, why_missing
 from ccdflow.kinds.planning import budget
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
 
-# The sky of a frame that is not calibrated yet is that of so many others, of its camera and filter.
+# Calibrated frames of a camera and filter whose sky gives that of a frame not yet calibrated.
 _SKIES = 5
 _SAMPLE_ROWS = 64
-# Masters that a frame does not take are named for so many.
+# Frames for which the masters not taken are named.
 _MOST_PASSED_OVER = 4
 
 
@@ -193,7 +192,17 @@ def _block(context, night, setup, groups, *, foretell):
 
 
 def name_of(context, group):
-    """Return filter, grism and exposure of a frame: ``g' 300.062 s``."""
+    """Return filter, grism and exposure of a frame: ``g' 300.062 s``.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+
+    Returns
+    -------
+    str
+    """
     facts = context.store.rows[group.files[0]].facts
     time = seconds_words(facts["exptime"])
     return " ".join(filter(None, (facts["filter"], facts["grism"], time)))
@@ -230,7 +239,17 @@ def _lines(context, kind, groups):
 
 
 def step_line(context, step):
-    """Return what a page says of a step, as plain values."""
+    """Return a page's text on a step, as plain values.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+
+    Returns
+    -------
+    list
+    """
     use = taken(context, step)
     if use is None:
         return [step.kind, step.needed, why_missing(context, step)]
@@ -250,11 +269,11 @@ def _taken(context, kind, found):
         groups,
         use,
         context.groups.get(use.product),
-        cancels=kind == matching.BIAS and _cancels(context, groups[0]),
+        cancels=kind == rule.BIAS and _cancels(context, groups[0]),
         place=step.uses.index(use),
         rival=rival,
         why_lost=why,
-        level=_level_words(context.outcome(use.product)) if kind == matching.FLAT else "",
+        level=_level_words(context.outcome(use.product)) if kind == rule.FLAT else "",
     )
 
 
@@ -287,7 +306,7 @@ def _rival(context, step, use):
 def _cancels(context, group):
     """Tell whether a frame's bias cancels: its dark has the same exposure and the same bias."""
     uses = {step.kind: taken(context, step) for step in group.steps}
-    dark, bias = uses.get(matching.DARK), uses.get(matching.BIAS)
+    dark, bias = uses.get(rule.DARK), uses.get(rule.BIAS)
     if dark is None or bias is None or dark.scale != 1:
         return False
     own = context.groups.get(dark.product)
@@ -323,7 +342,7 @@ def _noise(context, name, groups, *, foretell):
     uses = {step.kind: taken(context, step) for step in group.steps}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
     skies = [sky for each in groups if (sky := _measured_sky(context, each)) is not None]
-    sky = median(skies) if skies else _foretold_sky(context, row, seconds) if foretell else None
+    sky = median(skies) if skies else _predicted_sky(context, row, seconds) if foretell else None
     amplifier = geometry.amplifiers[0]
     has_level = recipe.subtract and amplifier.overscan
     return GroupNoise(
@@ -372,13 +391,13 @@ def _applied(context, kind, use, record, noise, seconds):
     group = context.groups.get(use.product)
     frames = len(members or (group.files if group else (None,)))
     days = abs(use.lag or 0)
-    if kind == matching.FLAT:
+    if kind == rule.FLAT:
         quality = _figure(record, "signal_to_noise")
         single = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
         return Applied(frames, noise=single, ageing=noise.flat_ageing * days, is_own=use.lag == 0)
     ageing = noise.bias_ageing * days
     exptime = 0.0
-    if kind == matching.DARK:
+    if kind == rule.DARK:
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=use.lag == 0)
@@ -408,7 +427,7 @@ def _measured_sky(context, group):
     return record.data["images"][0]["sky"]
 
 
-def _foretold_sky(context, row, seconds):
+def _predicted_sky(context, row, seconds):
     """Return the sky that measured frames of the camera and filter predict; None for none."""
     rates = context.lookup(("sky rates",), lambda: _sky_rates(context))
     found = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))

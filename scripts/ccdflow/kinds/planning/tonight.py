@@ -1,4 +1,4 @@
-"""What is still missing for the frames of a night, while there is time to take it."""
+"""The frames that a night still lacks, while there is time to take them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,16 @@ def last_night(context):
     rows = context.store.rows.values()
     nights = {row.night for row in rows if not row.is_undated} or {row.night for row in rows}
     if not nights:
-        raise UserError("there is no frame that could be read", file=context.raw)
+        raise UserError(
+            "there is no frame that could be read",
+            file=context.raw,
+            remedy="check `raw`, and inventory.csv for the reasons",
+        )
     return max(nights)
 
 
 def lines(context, night):
-    """Return what there is of a night, what its frames take, and what is still missing.
+    """Return the frames of a night, the masters they take, and the frames that are still missing.
 
     Parameters
     ----------
@@ -83,7 +87,7 @@ def _aside(rows):
 
 
 def _verdict(context, blocks):
-    """Return the last lines: what is missing, or that nothing is."""
+    """Return the last lines: the missing frames, or that none is missing."""
     if not SCIENCE.configuration(context)["enabled"]:
         return ["calibrating is switched off: `calibrate: enabled`"]
     if not blocks:

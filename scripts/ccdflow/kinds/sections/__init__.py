@@ -1,1 +1,1 @@
-"""What pages of nights show, from the records and the rows."""
+"""The parts of pages of nights, from the records and the rows."""

@@ -9,7 +9,7 @@ from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame_pictures import file_picture, first_image
 from ccdflow.kinds.sections.figures import names_of, night_figures
 from ccdflow.kinds.writing import drawing_module, drawn_once
-from ccdflow.pages import values as page
+from ccdflow.pages import contents
 from ccdflow.pages.biassections import combined_section, noise_section, trend_section
 from ccdflow.paths import reduced
 from ccdflow.run import ledger
@@ -73,13 +73,13 @@ def _combined(context, group):
     data = {} if record is None else record.data
     made = record is not None and record.status == ledger.MADE
     figures = data.get("quality", [])
-    return page.CombinedBias(
+    return contents.CombinedBias(
         name=Path(group.product).stem,
         camera=group.camera,
         product=f"{_FROM_NIGHT}/{group.product}" if made else "",
         members=tuple(data.get("members", ())),
         left_out=tuple(
-            page.LeftOutBias(file, text, figure=figure, value=value, threshold=threshold)
+            contents.LeftOutBias(file, text, figure=figure, value=value, threshold=threshold)
             for file, text, figure, value, threshold in data.get("left_out", ())
         ),
         remarks=tuple(data.get("remarks", ())),
@@ -97,14 +97,16 @@ def _combined(context, group):
 def _combined_picture(context, group, record):
     what = (record.product, record.key, record.content)
     png = drawn_once(what, lambda: _draw_combined(context, group, record.data))
-    return (page.Picture(png, f"The combined bias {group.product}: image, profiles, distribution"),)
+    return (
+        contents.Picture(png, f"The combined bias {group.product}: image, profiles, distribution"),
+    )
 
 
 def _draw_combined(context, group, data):
     row = context.row_of(reduced(data["members"][0]))
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     image = first_image(context, group.product, geometry, recipe)
-    pictures = drawing_module("combined")
+    pictures = drawing_module("combined_picture")
     return pictures.combined_bias_picture(
         pictures.CombinedPanels(
             Path(group.product).stem,
@@ -120,7 +122,7 @@ def _draw_combined(context, group, data):
 
 def _amplifier_figures(figures, name):
     error = figures["drift_an_hour_error"]
-    return page.AmplifierFigures(
+    return contents.AmplifierFigures(
         camera=name,
         amplifier=figures["amplifier"],
         biases=figures["frames"],
@@ -141,11 +143,24 @@ def _amplifier_figures(figures, name):
 
 
 def trend(context, groups, highlight=None):
-    """Return the picture of the figures of some groups over the nights; () for a single night."""
+    """Return the picture of the figures of some groups over the nights; () for a single night.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    groups : iterable of ccdflow.run.job.Group
+        Of combined biases.
+    highlight : str, optional
+        The night that is marked.
+
+    Returns
+    -------
+    tuple of ccdflow.pages.page.Picture
+    """
     found = list(night_figures(context, groups))
     if len({group.shown for group, _ in found}) < 2:
         return ()
-    pictures = drawing_module("trends")
+    pictures = drawing_module("trend_picture")
     names = names_of(groups)
     points = [
         pictures.TrendPoint(
@@ -162,7 +177,7 @@ def trend(context, groups, highlight=None):
         ("trend", repr(points), highlight),
         lambda: pictures.trend_picture(points, highlight=highlight),
     )
-    return (page.Picture(png, "Bias level, read noise and combined noise over the nights"),)
+    return (contents.Picture(png, "Bias level, read noise and combined noise over the nights"),)
 
 
 def _ratio(value, expected):
@@ -170,7 +185,7 @@ def _ratio(value, expected):
 
 
 def _claims(context, groups):
-    """Return sentences on amplifiers whose read noise is not what their header claims."""
+    """Return sentences on amplifiers whose read noise differs from their header's."""
     notes = []
     for group, figures in night_figures(context, groups):
         measured = figures["read_noise_electrons"]

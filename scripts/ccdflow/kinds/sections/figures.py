@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def names_of(groups):
-    """Return {product: name} of groups: the camera, and what the groups of a camera differ in."""
+    """Return {product: name} of groups: the camera, and the traits that tell its groups apart."""
     names = {}
     for group in groups:
         traits = _traits(group)
@@ -15,7 +15,7 @@ def names_of(groups):
 
 
 def _traits(group):
-    """Return what a group's frames share, a short text each."""
+    """Return the shared values of a group's frames, a short text each."""
     return [
         trait.strip().replace(" ", "x" if name == "ccdsum" else " ")
         for name, value in group.shared
@@ -25,7 +25,14 @@ def _traits(group):
 
 
 def night_figures(context, groups):
-    """Yield (group, figures) of each amplifier that the biases of some groups say something of."""
+    """Yield (group, figures) of each amplifier that the biases of some groups say something of.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    groups : iterable of ccdflow.run.job.Group
+        Of combined biases.
+    """
     for group in groups:
         record = context.outcome(group.product)
         for figures in record.data.get("quality", ()) if record is not None else ():

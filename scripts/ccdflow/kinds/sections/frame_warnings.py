@@ -1,4 +1,4 @@
-"""What is not as it should be in frames that were reduced all the same, gathered for the reader.
+"""The warnings on frames that were reduced all the same, gathered for the reader.
 
 It stands in the table beside the frame, on the page of its night, and in the last lines of a run.
 """
@@ -17,10 +17,10 @@ from ccdflow.run.context import reduced
 MOST = 12
 LEFT_OVER = "left over"
 LIKE_A_FLAT = "like a flat"
-# A science frame is as bright as a flat from this fraction of the faintest flat of its camera on;
-# where there is none, from this many adu above its biases on.
+# Fraction of the faintest flat of its camera from which on a science frame is as bright as a flat;
+# without flats, adu above the biases.
 _OF_FLATS, _BRIGHT = 0.5, 5000.0
-# A part of a row's reason that is a warning begins so.
+# The beginning of a warning within a row's reason.
 PREFIX = "warning: "
 # Whole adu have a noise of 0.29 adu of their own: quieter strips are not compared.
 _QUIETEST = 0.5
@@ -108,7 +108,7 @@ def _unlike_biases(noises):
 
 
 def _keys(row, name):
-    """Return what an amplifier's noise is compared within: its night first, then all nights."""
+    """Return the keys within which an amplifier's noise is compared: its night first, then all."""
     facts = row.facts
     common = (row.camera, name, facts["ccdsum"], facts["gain"], facts["readmode"])
     return (*common, row.night), common
@@ -149,7 +149,19 @@ def sentences(said, rows):
 
 
 def lines(said, rows):
-    """Return the last lines of a run on its frames; arguments as for `sentences`."""
+    """Return the last lines of a run on its frames; arguments as for `sentences`.
+
+    Parameters
+    ----------
+    said : dict of str to list of (str, str)
+        As `found` returns it.
+    rows : dict of str to ccdflow.run.rawframes.rows.Row
+        By raw file.
+
+    Returns
+    -------
+    list of str
+    """
     texts = [PREFIX + text for text in sentences(said, rows)]
     if len(texts) > MOST:
         rest = len(texts) - MOST

@@ -6,16 +6,29 @@ import math
 
 from ccdflow import paths
 from ccdflow.kinds.bias import BIAS
-from ccdflow.pages import values as page
+from ccdflow.pages import contents
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
-_STATUS = {RAW_MISSING: "raw file missing", SET_ASIDE: page.SET_ASIDE}
+_STATUS = {RAW_MISSING: "raw file missing", SET_ASIDE: contents.SET_ASIDE}
 NOT_NOW = {ledger.FAILED: "failed", ledger.GONE: "left for the next run"}
 
 
 def page_frames(context, night, prefix):
-    """Return the frames of a night as pages show them, products relative to ``prefix``."""
+    """Return the frames of a night as pages show them, products relative to ``prefix``.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+    prefix : str
+        The path from the page to the results folder.
+
+    Returns
+    -------
+    list of ccdflow.pages.page.ShownFrame
+    """
     frames = []
     left_out = _left_out(BIAS.night_groups(context, night), context)
     for row in context.rows_of(night):
@@ -24,15 +37,15 @@ def page_frames(context, night, prefix):
         status, reason = _STATUS.get(row.status, ""), row.reason
         made = record is not None and record.status == ledger.MADE
         if record is not None and record.status == ledger.SET_ASIDE:
-            status, reason = page.SET_ASIDE, record.reason
+            status, reason = contents.SET_ASIDE, record.reason
         elif record is not None and record.status in NOT_NOW:
             status, reason = NOT_NOW[record.status], record.reason
         elif made and not status:
-            status = page.REDUCED
+            status = contents.REDUCED
         if row.status == ARRIVING:
             continue
         frames.append(
-            page.ShownFrame(
+            contents.ShownFrame(
                 file=row.file,
                 camera=row.camera,
                 kind=row.facts["type"],

@@ -1,4 +1,4 @@
-"""What the contact sheet and the strip of time of a night show of each frame."""
+"""The tiles of a night's contact sheet and strip of time: the values shown of each frame."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ccdflow import paths
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import page_frames
+from ccdflow.pages.contents import REDUCED
 from ccdflow.pages.sheet import (
     Panel,
     Point,
@@ -19,7 +20,6 @@ from ccdflow.pages.sheet import (
     sheet_section,
     strip_section,
 )
-from ccdflow.pages.values import REDUCED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import ARRIVING
@@ -97,7 +97,7 @@ class NightTiles:
             yield "warning", "; ".join(text for _, text in texts)
 
     def _saturated(self, frame):
-        """Say what of a frame is saturated.
+        """Return the saturated part of a frame in words.
 
         An amplifier throughout; pixels, where a mask counts them; a patch of its small picture.
         """

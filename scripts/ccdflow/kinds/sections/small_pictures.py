@@ -1,8 +1,8 @@
-"""The small pictures of a night's frames: where they lie, and how one is made or found again.
+"""The small pictures of a night's frames: their place, their making and their search.
 
 They lie in one folder beside the night's page. The job of a frame leaves its own while it has the
-pixels; the job of the night's list (`ccdflow.kinds.sheet`) takes those that are of the frame as it
-is, makes all others from the products, and removes what belongs to no frame.
+pixels; the job of the night's list (`ccdflow.kinds.contact_sheet`) takes those of the frame as it
+is, makes all others from the products, and removes those of no frame.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ccdflow.files import whole
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small import small_image
-from ccdflow.pages.pictures.small import read_shown, small_picture
+from ccdflow.pages.pictures.small_picture import read_shown, small_picture
 
 
 def is_drawn(context):
@@ -40,7 +40,7 @@ def leave(context, row, job, image):
 
 
 def take(context, row, product, key, unit="adu"):
-    """Return what the small picture of a product shows; make it where it is not there.
+    """Return the values shown beside a product's small picture, which is made where it is missing.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def take(context, row, product, key, unit="adu"):
 
     Returns
     -------
-    shown : ccdflow.pages.pictures.small.Shown
+    shown : ccdflow.pages.pictures.small_picture.Shown
     content : bytes
         The picture itself.
 
@@ -76,7 +76,16 @@ def take(context, row, product, key, unit="adu"):
 
 
 def first_image(context, row, product):
-    """Return the first image of a product: (ny, nx), read where it is looked at."""
+    """Return the first image of a product: (ny, nx), read where it is looked at.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+    product : str
+        A reduced or calibrated frame.
+    """
     store = context.store
     geometry, recipe = store.geometry(row.geometry), store.recipe(row.recipe)
     hdu = product_images(geometry, recipe)[0].hdu

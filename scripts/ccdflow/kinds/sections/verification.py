@@ -35,7 +35,18 @@ def noted(results):
 
 
 def verdicts_of(context, night):
-    """Return [[product, verdict, reason, ccdproc]] of a night's products that still hold."""
+    """Return [[product, verdict, reason, ccdproc]] of a night's products that still hold.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    list of [str, str, str, str]
+    """
     by_product = context.lookup(("verdicts",), lambda: _read(context.results))
     if not by_product:
         return []
@@ -60,13 +71,35 @@ def _read(results):
 
 
 def page_basis(context, night):
-    """Return what a night's page depends on: {} where nothing was verified."""
+    """Return the sources of a night's page: {} where nothing was verified.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    dict
+    """
     found = verdicts_of(context, night)
     return {"verified": found} if found else {}
 
 
 def section(context, night):
-    """Return the section of a night's page with its verdicts, or None."""
+    """Return the section of a night's page with its verdicts, or None.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    ccdflow.pages.page.Section or None
+    """
     found = verdicts_of(context, night)
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""What pictures of curves are drawn with: one style, one layout in inches, one way to a PNG.
+"""The common means of pictures of curves: one style, one layout in inches, one way to a PNG.
 
 The same values give the same bytes: no date, no software version, no style file of the user's.
 """
@@ -69,6 +69,15 @@ def new_figure(title, explanation, *, height):
 
     Positions are given, not found: finding them takes longer than all the drawing.
 
+    Parameters
+    ----------
+    title : str
+        Headline; broken into lines.
+    explanation : str
+        Broken into lines.
+    height : float
+        Of the panels, inches.
+
     Returns
     -------
     figure : Figure
@@ -108,7 +117,14 @@ class Place:
         )
 
     def heading(self, text, top):
-        """Write a heading for a row of panels."""
+        """Write a heading for a row of panels.
+
+        Parameters
+        ----------
+        text : str
+        top : float
+            Inches below the corner under the headline.
+        """
         where = 1 - (self.above + top + 0.08) / self.total
         self.figure.text(0.15 / WIDTH, where, text, va="top", fontsize=10.5, fontweight="bold")
 
@@ -134,7 +150,13 @@ def _with_exact_ground(palette):
 
 
 def label_axes(axes, title, xlabel, ylabel):
-    """Name a panel and its axes, and give it lines to read values by."""
+    """Name a panel and its axes, and give it lines to read values by.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    title, xlabel, ylabel : str
+    """
     axes.set_title(title)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -143,7 +165,14 @@ def label_axes(axes, title, xlabel, ylabel):
 
 
 def say(axes, text):
-    """Put a sentence where there is nothing to draw."""
+    """Put a sentence where there is nothing to draw.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Its scales are hidden.
+    text : str
+    """
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
@@ -173,7 +202,7 @@ def legend(axes):
 
 
 def _make_room(axes, inches):
-    """Raise the upper end of the vertical scale, so that what is drawn ends so far below it."""
+    """Raise the upper end of the vertical scale, so that the curves end so far below it."""
     low, high = axes.get_ylim()
     free = inches / (axes.get_position().height * axes.figure.get_figheight())
     axes.set_ylim(low, low + (high - low) / (1 - min(free, 0.6)))

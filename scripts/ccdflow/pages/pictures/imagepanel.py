@@ -10,7 +10,7 @@ from PIL import Image
 from ccdflow.pages.pictures.scales import nice_ticks, scale_of, tick_labels
 from ccdflow.pages.pictures.style import EDGE, FAINT, INK, LABEL, MUTED, NUMBER, TITLE, pixels
 
-# Few enough that noise is not what most of the file is spent on.
+# Few enough that noise does not fill most of the file.
 _SHADES = 48
 # Lightness rises evenly from a soft blue to paper: bright is bright, also for the colour-blind.
 _STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")

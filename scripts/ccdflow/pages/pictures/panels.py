@@ -1,4 +1,4 @@
-"""What a picture of a frame shows, taken from its pixels: small images and profiles.
+"""The content of a picture of a frame, taken from its pixels: small images and profiles.
 
 Regions are Python slices, half-open, ``(y0, y1, x0, x1)``; what is written for people is in FITS
 counting, from 1.
@@ -113,7 +113,21 @@ def _block_counts(shape, step):
 
 
 def check_image(image, what, name):
-    """Refuse what has no rows and columns."""
+    """Refuse an image without rows and columns.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+    what : str
+        The name of the image in the error.
+    name : str
+        The frame, named in the error.
+
+    Raises
+    ------
+    UserError
+        If it has not two axes, or an empty one.
+    """
     if image.ndim != 2 or image.size == 0:
         raise UserError(
             f"the {what} is no image of rows and columns",
@@ -124,7 +138,13 @@ def check_image(image, what, name):
 
 
 def check_frame(frame):
-    """Refuse a frame whose images or regions cannot be drawn."""
+    """Refuse a frame whose images or regions cannot be drawn.
+
+    Raises
+    ------
+    UserError
+        If an image has not two axes, or a region does not lie inside the raw frame.
+    """
     check_image(frame.raw, "raw frame", frame.name)
     check_image(frame.reduced, "reduced frame", frame.name)
     if frame.along not in ("rows", "columns", "frame"):
@@ -154,12 +174,23 @@ def _upright_strips(frame):
 
 
 def across(frame):
-    """The word for what is counted across a strip."""
+    """The word for the lines that are counted across a strip."""
     return "column" if _upright_strips(frame) else "row"
 
 
 def across_range(frame, region):
-    """Half-open range of a region across the strips: its columns, or rows where strips are rows."""
+    """Half-open range of a region across the strips: its columns, or rows where strips are rows.
+
+    Parameters
+    ----------
+    frame : FramePanels
+    region : (int, int, int, int)
+        y0, y1, x0, x1.
+
+    Returns
+    -------
+    (int, int)
+    """
     y0, y1, x0, x1 = region
     return (x0, x1) if _upright_strips(frame) else (y0, y1)
 
@@ -201,7 +232,17 @@ def strip_groups(frame):
 def middle_half(pixels, *, axis):
     """Mean of the middle half of the finite values along an axis: as robust as the quartiles.
 
-    Medians of integers jump by whole units, and hide what is smaller than that.
+    Medians of integers jump by whole units, and hide smaller steps.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+    axis : int
+
+    Returns
+    -------
+    numpy.ndarray, float64
+        Without that axis.
     """
     values = np.moveaxis(np.asarray(pixels, dtype=np.float32), axis, 0)
     if not np.isfinite(values).all():
@@ -212,7 +253,18 @@ def middle_half(pixels, *, axis):
 
 
 def medians(pixels, *, axis):
-    """Median along an axis of the finite pixels, NaN where there is none, without a warning."""
+    """Median along an axis of the finite pixels, NaN where there is none, without a warning.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+    axis : int
+
+    Returns
+    -------
+    numpy.ndarray, float64
+        Without that axis.
+    """
     values = np.asarray(pixels, dtype=float)
     if np.isfinite(values).all():
         return np.median(values, axis=axis)
@@ -220,7 +272,7 @@ def medians(pixels, *, axis):
     return np.ma.filled(np.ma.median(masked, axis=axis), np.nan)
 
 
-# -- what is drawn -------------------------------------------------------------------------------
+# -- the drawn values ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -319,7 +371,7 @@ class Panels:
 
 
 def take_panels(frame: FramePanels, limit: int) -> Panels:
-    """Take from a frame what is drawn of it.
+    """Take the drawn parts of a frame.
 
     Parameters
     ----------
@@ -396,7 +448,7 @@ def _level_and_noise(frame, strip):
 
 
 def _limits(measured, values, inside):
-    """Limits of a scale that shows the strips, half the noise, and what is not far beyond."""
+    """Limits of a scale that shows the strips, half the noise, and values not far beyond."""
     finite = np.isfinite(values)
     used = values[inside & finite]
     if used.size == 0:

@@ -26,7 +26,7 @@ _TICK = 4
 
 @dataclass(frozen=True)
 class PlotPanel:
-    """A panel whose scales are given; what is drawn ends at its edges.
+    """A panel whose scales are given; curves end at its edges.
 
     Attributes
     ----------
@@ -65,23 +65,51 @@ class PlotPanel:
         return bottom - (value - low) / (high - low) * (bottom - top)
 
     def band(self, start, stop, colour):
-        """Shade what lies between two values across."""
+        """Shade the range between two values across.
+
+        Parameters
+        ----------
+        start, stop : float
+            Values on the horizontal scale.
+        colour : str
+            ``#rrggbb``.
+        """
         left, top, right, bottom = self.corners
         first, last = (min(max(round(self.x(each)), left), right) for each in (start, stop))
         self.raster.fill(first, top, last, bottom, colour)
 
     def bars(self, edges, heights, colour):
-        """Draw bars from 0 upwards between edges across."""
+        """Draw bars from 0 upwards between edges across.
+
+        Parameters
+        ----------
+        edges : sequence of float, n + 1
+            Values on the horizontal scale.
+        heights : sequence of float, n
+            Values on the vertical scale.
+        colour : str
+            ``#rrggbb``.
+        """
         _, top, _, bottom = self.corners
         for start, stop, height in zip(edges[:-1], edges[1:], heights, strict=True):
             upper = max(top, round(self.y(height)))
             self.raster.fill(round(self.x(start)), upper, round(self.x(stop)), bottom, colour)
 
     def curve(self, xs, ys, colour, width=1.2):
-        """Draw lines between points, in points of width; none to a value that is NaN."""
+        """Draw lines between points, in points of width; none to a value that is NaN.
+
+        Parameters
+        ----------
+        xs, ys : array-like of shape (n,)
+            Values on the two scales.
+        colour : str
+            ``#rrggbb``.
+        width : float, optional
+            Points.
+        """
         left, top, right, bottom = self.corners
         xs, ys = self.x(np.asarray(xs, float)), self.y(np.asarray(ys, float))
-        # Far away is as good as outside, and a number that can be drawn.
+        # A point far away is outside like any other, and a number that can be drawn.
         height = bottom - top
         ys = np.clip(ys, top - 9 * height, bottom + 9 * height)
         known = np.isfinite(ys)
@@ -91,12 +119,31 @@ class PlotPanel:
                 self.raster.curve(points, colour, width * 110 / 72, (left, top, right, bottom))
 
     def steps(self, places, values, colour, width=1.1):
-        """Draw values as steps, each as wide as from the middle to its neighbours'."""
+        """Draw values as steps, each as wide as from the middle to its neighbours'.
+
+        Parameters
+        ----------
+        places, values : numpy.ndarray of shape (n,)
+            Values on the two scales.
+        colour : str
+            ``#rrggbb``.
+        width : float, optional
+            Points.
+        """
         edges = np.concatenate([[places[0] - 0.5], places[:-1] + 0.5, [places[-1] + 0.5]])
         self.curve(np.repeat(edges, 2)[1:-1], np.repeat(values, 2), colour, width)
 
     def axes(self, title, xlabel, ylabel, *, most=6, is_whole=True):
-        """Draw the axes, with numbers, names and lines to read values by."""
+        """Draw the axes, with numbers, names and lines to read values by.
+
+        Parameters
+        ----------
+        title, xlabel, ylabel : str
+        most : int, optional
+            Numbers on the horizontal axis.
+        is_whole : bool, optional
+            Whether these are whole numbers.
+        """
         raster = self.raster
         left, top, right, bottom = self.corners
         raster.text(left, top - 7, title, INK, points=TITLE)

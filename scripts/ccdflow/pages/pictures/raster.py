@@ -24,7 +24,7 @@ from ccdflow.pages.pictures.style import (
 
 # Shades between a letter's colour and its ground.
 _STEPS = 8
-# Lines are drawn so many times larger, and shrunk: their edges are smooth.
+# Factor by which lines are drawn larger, and shrunk: their edges are smooth.
 _FINER = 4
 _MOST = 256
 
@@ -58,20 +58,46 @@ class Raster:
         return int(np.abs(known - list(rgb)).sum(axis=1).argmin())
 
     def fill(self, left, top, right, bottom, colour):
-        """Fill a box; right and bottom are the first pixels outside."""
+        """Fill a box; right and bottom are the first pixels outside.
+
+        Parameters
+        ----------
+        left, top, right, bottom : int
+            Pixels from the upper left corner.
+        colour : str
+            ``#rrggbb``.
+        """
         self.pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = self.colour(
             colour
         )
 
     def outline(self, left, top, right, bottom, colour, thick=1):
-        """Draw the edges of a box, inside it."""
+        """Draw the edges of a box, inside it.
+
+        Parameters
+        ----------
+        left, top, right, bottom : int
+            Pixels from the upper left corner.
+        colour : str
+            ``#rrggbb``.
+        thick : int, optional
+            Pixels.
+        """
         self.fill(left, top, right, top + thick, colour)
         self.fill(left, bottom - thick, right, bottom, colour)
         self.fill(left, top, left + thick, bottom, colour)
         self.fill(right - thick, top, right, bottom, colour)
 
     def put(self, left, top, numbers):
-        """Put an image (ny, nx) of numbers of colours, its first row on top."""
+        """Put an image (ny, nx) of numbers of colours, its first row on top.
+
+        Parameters
+        ----------
+        left, top : int
+            Pixels from the upper left corner.
+        numbers : numpy.ndarray of shape (ny, nx)
+            Numbers of colours.
+        """
         height, width = numbers.shape
         self.pixels[top : top + height, left : left + width] = numbers
 
@@ -105,7 +131,19 @@ class Raster:
         self._blend(round(x + left) - 1, round(y + top) - 1, mask, colour)
 
     def curve(self, points, colour, width, box):
-        """Draw a line through points, (x, y) each, as far as it lies in a box."""
+        """Draw a line through points, (x, y) each, as far as it lies in a box.
+
+        Parameters
+        ----------
+        points : sequence of (float, float)
+            Pixels from the upper left corner.
+        colour : str
+            ``#rrggbb``.
+        width : float
+            Pixels.
+        box : (int, int, int, int)
+            Left, top, right and bottom of the box, pixels.
+        """
         left, top, right, bottom = box
         sheet = Image.new("L", ((right - left) * _FINER, (bottom - top) * _FINER))
         corner = (left, top)
@@ -119,7 +157,15 @@ class Raster:
         self._blend(left, top, np.asarray(sheet.reduce(_FINER)), colour)
 
     def wedge(self, corners, colour):
-        """Fill a triangle or any other shape with straight edges."""
+        """Fill a triangle or any other shape with straight edges.
+
+        Parameters
+        ----------
+        corners : array-like of shape (n, 2)
+            x and y in pixels from the upper left corner.
+        colour : str
+            ``#rrggbb``.
+        """
         corners = np.asarray(corners, float)
         low = np.floor(corners.min(axis=0)).astype(int)
         size = np.ceil(corners.max(axis=0)).astype(int) - low
@@ -193,7 +239,17 @@ def new_picture(title, explanation, height):
 
 
 def write_heading(raster, text, left, top, width):
-    """Write the heading of a row of panels, as much of it as fits; lengths are inches."""
+    """Write the heading of a row of panels, as much of it as fits; lengths are inches.
+
+    Parameters
+    ----------
+    raster : Raster
+    text : str
+    left, top : float
+        Place, inches.
+    width : float
+        Room, inches.
+    """
     letters = font(HEADING, True)
     text = drawable(text)
     while letters.getlength(text) > pixels(width) and len(text) > 1:

@@ -129,5 +129,15 @@ class Asinh:
 
 
 def scale_of(values, kind):
-    """Return the scale of an image: 'linear', or 'asinh' where it has values enough for one."""
+    """Return the scale of an image: 'linear', or 'asinh' where it has values enough for one.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+    kind : {'linear', 'asinh'}
+
+    Returns
+    -------
+    Linear or Asinh
+    """
     return (Asinh.of(values) if kind == "asinh" else None) or Linear.of(values)

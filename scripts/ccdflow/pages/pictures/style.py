@@ -27,7 +27,18 @@ HEADLINE, HEADING, TITLE, LABEL, NUMBER = 13, 10.5, 10, 9, 8
 
 @cache
 def font(points, bold):
-    """Return DejaVu Sans, which Matplotlib brings along; Matplotlib itself is not loaded for it."""
+    """Return DejaVu Sans, which Matplotlib brings along; Matplotlib itself is not loaded for it.
+
+    Parameters
+    ----------
+    points : float
+        Height.
+    bold : bool
+
+    Returns
+    -------
+    PIL.ImageFont.FreeTypeFont
+    """
     (folder,) = find_spec("matplotlib").submodule_search_locations
     file = Path(folder, "mpl-data", "fonts", "ttf", f"DejaVuSans{'-Bold' * bold}.ttf")
     return ImageFont.truetype(file, points * DPI / 72, layout_engine=ImageFont.Layout.BASIC)
@@ -40,7 +51,7 @@ def _has_glyph(letter):
 
 
 def drawable(text):
-    """Write what cannot be drawn (controls, characters the font lacks) as escapes."""
+    """Write characters that cannot be drawn (controls, those that the font lacks) as escapes."""
     return "".join(
         letter
         if letter.isprintable() and _has_glyph(letter)

@@ -1,1 +1,1 @@
-"""The raw frames of a run: their names, headers and rows, and what is remembered of them."""
+"""The raw frames of a run: their names, headers and rows, and the store of them."""

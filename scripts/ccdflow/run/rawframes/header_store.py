@@ -1,4 +1,4 @@
-"""What is remembered of all raw frames' headers, in memory and on the disk."""
+"""The remembered headers of all raw frames, in memory and on the disk."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
-from ccdflow.camera.recipe import ReductionRecipe
+from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import notes, whole
 from ccdflow.run.rawframes.inventory_table import TABLE, write_table
 from ccdflow.run.rawframes.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
 
-# Raise it when a change to the reading of headers alters what the table says.
+# Raise it when a change to the reading of headers alters a cell of the table.
 READING = 6
 
 
 @dataclass
 class HeaderStore:
-    """What is remembered of the raw frames' headers.
+    """The remembered headers of the raw frames.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class HeaderStore:
     # Tracebacks of unforeseen errors in the reading of files.
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
 
-    # One text for all that say the same, as thousands of rows do.
+    # Equal texts are kept once, as thousands of rows share them.
     texts: dict[str, str] = field(default_factory=dict, compare=False)
     _geometries: dict = field(default_factory=dict, compare=False, repr=False)
 
@@ -55,7 +55,7 @@ class HeaderStore:
         return self._geometries[name]
 
     def recipe(self, name):
-        """Return the `ccdflow.camera.recipe.ReductionRecipe` of a name, as in ``Row.recipe``."""
+        """Return the `ReductionRecipe` of a name, as in ``Row.recipe``."""
         return ReductionRecipe(**self.shared[name])
 
     def keep(self, value):
@@ -80,8 +80,8 @@ class HeaderStore:
 def load_store(results):
     """Read the store of a results folder; an absent or unreadable one is an empty one.
 
-    Losing it costs time, never a product: all headers are read again. So they are where an older
-    version read them; what it knew is kept for those whose raw file is gone.
+    Losing it costs time, never a product: all headers are read again. They are read again as well
+    where an older version read them; rows of missing raw files are kept.
     """
     lines = notes.read_checked(Path(results) / paths.HEADERS)
     data = {} if lines is None else json.loads(next(lines))
@@ -109,7 +109,19 @@ OLDER = (-1,)
 
 
 def save(results, store):
-    """Write ``inventory.csv`` and the store, each only if it changed."""
+    """Write ``inventory.csv`` and the store, each only if it changed.
+
+    Parameters
+    ----------
+    results : path-like
+        The results folder.
+    store : HeaderStore
+
+    Raises
+    ------
+    OSError
+        If one of them cannot be written.
+    """
     before = store.table
     path = Path(results) / paths.INVENTORY
     unchanged = _same(store.rows, store.saved)

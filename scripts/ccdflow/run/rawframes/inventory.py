@@ -1,4 +1,4 @@
-"""The rows of all raw frames, brought up to date by reading only what is new or has changed.
+"""The rows of all raw frames, brought up to date by reading only new and changed files.
 
 What is remembered from run to run (`headers.HeaderStore`) holds a file's size and times beside what
 its header said, so that a file that looks untouched is not opened. `inventory.csv` is made of it
@@ -16,11 +16,11 @@ from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.geometry import Cards
 from ccdflow.camera.marks import refuse_reduced
-from ccdflow.camera.recipe import AUTO
+from ccdflow.camera.reduction_recipe import AUTO
 from ccdflow.errors import CcdflowError
 from ccdflow.files import rawfile
 from ccdflow.files.scaling import scaling_of
-from ccdflow.run.rawframes import reading
+from ccdflow.run.rawframes import header_reading
 from ccdflow.run.rawframes.header_store import OLDER, READING
 from ccdflow.run.rawframes.rawfolder import look_through
 from ccdflow.run.rawframes.rawnames import (
@@ -45,7 +45,7 @@ __all__ = ["Settings", "outdated", "read_row", "update"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the reading of headers depends on, from the configuration.
+    """The part of the configuration that the reading of headers depends on.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ def update(
         return None if is_read_anew else before
 
     files = [(file, found[file], known(file)) for file in stale]
-    rows = reading.read_all(_Reader(settings, basis, now), files, cores=cores)
+    rows = header_reading.read_all(_Reader(settings, basis, now), files, cores=cores)
     for count, (row, geometry, recipe, traceback) in enumerate(rows, start=1):
         if geometry is not None:
             row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))
@@ -149,7 +149,7 @@ def _is_asked_for_again(row, again):
 
 
 class _Basis:
-    """Hashes of what a row depends on beside its file, so that editing a camera reads its own."""
+    """Hashes of a row's sources beside its file: an edited camera rereads its own frames only."""
 
     def __init__(self, settings):
         recognition = [repr((camera.recognise, camera.size)) for camera in settings.cameras]
@@ -171,7 +171,7 @@ class _Basis:
         pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
         pixels += [each for each in (camera.gain, camera.read_noise) if each is not None]
         recipe = camera.recipe(self._reduction)
-        # What the width of the strip decides, `outdated` asks of each row.
+        # `outdated` asks each row for the model that the width of its strip decides.
         recipe = replace(recipe, model=None) if recipe.model == AUTO else recipe
         return digest([repr(pixels), cards, recipe.canonical()])
 
@@ -219,8 +219,23 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     """Read one raw frame's headers and return (row, geometry, recipe) in canonical form.
 
     A file that was known and has new times is inflated to its end: its fingerprint may be the old
-    one though its middle is damaged. Whatever its reading raises, the file is set aside;
-    ``tracebacks`` gets what nobody foresaw.
+    one though its middle is damaged. Any error sets the file aside; ``tracebacks`` gets unforeseen
+    ones.
+
+    Parameters
+    ----------
+    file : str
+        Path of the raw file relative to the raw folder; named in errors.
+    stamp : tuple of int
+        Size, mtime and ctime in ns.
+    before : Row or None
+        The row of the last run.
+    settings : Settings
+    basis : _Basis
+    now : float
+        Seconds since the epoch.
+    tracebacks : dict of str to str
+        By file; changed in place.
     """
     row = unread_row(file, stamp, basis.of(""))
     geometry = recipe = None
@@ -245,15 +260,15 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     except rawfile.Unreadable as error:
         return _unreadable(row, before, error, settings.raw / file), None, None
     except (rawfile.Incomplete, rawfile.Changed) as error:
-        # A clock may be wrong either way.
+        # A clock may be fast or slow.
         new = isinstance(error, rawfile.Changed) or _is_young(row.stamp[:2], now, settings)
         if new and before is not None and before.status == OK and before.geometry:
-            # It is written once more: until that is done it is what it was.
+            # The file is written once more: until that is done its row stays.
             return replace(before, stamp=()), None, None
         reason = f"still being written: {error.reason}" if new else error.reason
         row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=reason)
     except CcdflowError as error:
-        # A frame that two profiles recognise is no reason to reduce no other.
+        # A frame that two profiles recognise must not stop the others.
         row = replace(row, status=SET_ASIDE, reason=error.reason)
     except Exception as error:
         tracebacks[file] = text_of(file, error)
@@ -266,7 +281,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
 
 
 def _checked(raw, layout, before, row, now, settings):
-    """Return the row once the file's pixels are known to be what its headers promise, or new.
+    """Return the row once the file's pixels are known to be as its headers promise, or new.
 
     A young file is read again by the next run. If its bytes are then the same as now, they need not
     be inflated once more.
@@ -293,7 +308,7 @@ def _is_first_verdict(before, row):
 
 
 def _described(row, camera, headers):
-    """Return the row with what its headers say, and what of them cannot be read."""
+    """Return the row with the facts of its headers, and warnings on those that cannot be read."""
     described = camera.describe(headers, file=row.file)
     facts = {name: getattr(described, name) for name in FACTS}
     facts |= {"type": facts["type"] or "other"}
@@ -319,7 +334,7 @@ def _arranged(file, camera, headers, settings):
 def _unreadable(row, before, error, path):
     """Return the row of a file that cannot be read."""
     if not os.path.lexists(path):
-        # It was there when the folder was looked through.
+        # The file was there when the folder was looked through.
         row = before or replace(row, status=ARRIVING, reason=_WENT_AWAY)
         return replace(row, stamp=())
     if before is not None and before.geometry:

@@ -1,4 +1,4 @@
-"""What a run has found out of raw frames, noted in their rows: bad ones, missing ones, flags."""
+"""The findings of a run on raw frames, noted in their rows: bad ones, missing ones, flags."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import whole
 
-# Folders below each other, and folders that one link leads to: more are taken for an endless tree.
+# Depth of folders, and folders that one link leads to: more are taken for an endless tree.
 DEEPEST = 100
 MOST_LINKED = 10_000
-# The kernel's own trees: files there are no files, and links lead to everywhere.
+# The kernel's own trees: their entries are no files, and links there lead anywhere.
 _SYSTEMS = ("/proc", "/sys")
 
 

@@ -12,7 +12,13 @@ from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
 
 
 def check_name(file):
-    """Raise `FrameError` if no product or note can be kept under the name of a raw file."""
+    """Check that products and notes can be kept under the name of a raw file.
+
+    Raises
+    ------
+    FrameError
+        If the name has characters that cannot be printed, or is too long.
+    """
     if not file.isprintable():
         raise FrameError(
             "the file's name has a line break, a control character or is not valid UTF-8",
@@ -48,6 +54,13 @@ def refuse_twins(store, found):
     """Set aside raw files that would become one product, by name, before any work.
 
     A product may also stand where the folder of another one has to be.
+
+    Parameters
+    ----------
+    store : HeaderStore
+        Its rows are changed.
+    found : iterable of str
+        Raw files of this run.
     """
     by_product = {}
     for file in found:
@@ -68,6 +81,13 @@ def refuse_spellings(store, found):
     """Set aside raw files whose products would be in the place of others, but for capitals.
 
     Of two spellings of a folder the frames of the first one are reduced; of two files none is.
+
+    Parameters
+    ----------
+    store : HeaderStore
+        Its rows are changed.
+    found : iterable of str
+        Raw files of this run.
     """
     spelled, owner = {}, {}
     for file in sorted(found):

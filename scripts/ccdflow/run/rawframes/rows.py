@@ -1,4 +1,4 @@
-"""The row of a raw frame: what its header says, whether it can be reduced, and why not."""
+"""The row of a raw frame: the facts of its header, whether it can be reduced, and why not."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FACTS = (
     "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
     "part", "setting", "grism", "set_temperature", "temperature", "optics",
 )  # fmt: skip
-# What only groups are told apart by, and masters chosen by.
+# Facts that only tell groups apart and choose masters.
 _NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
-# What pages show where there is something: pages of before know of none.
+# Facts that pages show where there is a value: older pages know of none.
 _LATER = ("grism",)
 UNDATED = "undated"
 _DATED = re.compile(r"\d{4}-\d\d-\d\d")
@@ -36,7 +36,7 @@ _SHOWN = itemgetter(*(_PLACES[n] for n in FACTS if n not in _NOT_SHOWN and n not
 
 
 class Facts(Mapping):
-    """What a frame's header says: a mapping that takes a third of the room of a dict.
+    """The facts of a frame's header: a mapping that takes a third of the room of a dict.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Facts(Mapping):
 
     @classmethod
     def of(cls, values):
-        """Return the facts of a mapping; what it lacks or has as None is ''."""
+        """Return the facts of a mapping; missing ones and None become ''."""
         found = map(values.get, FACTS)
         return cls("" if value is None else value for value in found)
 
@@ -156,7 +156,7 @@ class Row:
 
     @classmethod
     def from_dict(cls, values):
-        """Return a row from what `as_dict` made of it."""
+        """Return a row from its `as_dict`."""
         stamp, facts = tuple(values["stamp"]), Facts.of(values["facts"])
         return cls(**{**values, "stamp": stamp, "facts": facts})
 
@@ -166,7 +166,21 @@ OWN = tuple(field.name for field in fields(Row))[3:]
 
 
 def unread_row(file, stamp=(), basis=""):
-    """Return the row of a file of which nothing but its name is known."""
+    """Return the row of a file of which nothing but its name is known.
+
+    Parameters
+    ----------
+    file : str
+        Path of the raw file relative to the raw folder; named in errors.
+    stamp : tuple of int, optional
+        Size, mtime and ctime in ns; () for a file that is to be read again.
+    basis : str, optional
+        Hash of profiles and settings.
+
+    Returns
+    -------
+    Row
+    """
     return Row(file, stamp, Facts.of({"night": undated_night(file)}), basis=basis)
 
 

@@ -30,7 +30,7 @@ _WANTED = (
 
 @dataclass
 class News:
-    """What has happened since the last call.
+    """The events since the last call.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Polling:
 
 
 class Events:
-    """What the kernel tells of a folder and the folders below it, links followed.
+    """The kernel's events of a folder and the folders below it, links followed.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def source(raw, way, wait):
     wait : callable
         Takes seconds.
     """
-    if not os.path.isdir(raw):  # noqa: PTH112 - what cannot be looked at is not there yet
+    if not os.path.isdir(raw):  # noqa: PTH112 - a folder that cannot be looked at is not there yet
         return Polling(wait, is_lost=True), ""
     kind = mount_of(raw)
     if way == POLLING or (way == AUTO and kind not in _OF_THIS_MACHINE):

@@ -37,7 +37,7 @@ class Patience:
         return call is not None and time.monotonic() - call.began > self.seconds
 
     def ask(self, name, function, *, wait=None, moved=None):
-        """Return what a function returns.
+        """Return a function's result; wait for it within the limit.
 
         Parameters
         ----------

@@ -1,9 +1,9 @@
-"""What a watch keeps from round to round, and the plan for new frames of a night alone.
+"""The state that a watch keeps from round to round, and the plan for new frames of a night alone.
 
-A whole plan looks at all frames, for a frame of tonight may be what one of last year waited for.
-What a new frame of the sky changes at once is less: its own products, and the list, pictures and
-page of its night. The masters are as the last whole plan chose them. Every product made so has the
-key that a whole plan gives it; where one has another key, the next whole round makes it again.
+A whole plan looks at all frames, for a frame of tonight may be the one that one of last year waited
+for. A new frame of the sky changes less at once: its own products, and the list, pictures and page
+of its night. The masters are as the last whole plan chose them. Every product made so has the key
+that a whole plan gives it; where one has another key, the next whole round makes it again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ccdflow.run.rawframes.rows import ARRIVING, OK
 
 # The notes of a results folder: another process that did anything has written one of them.
 _NOTES = (paths.HEADERS, paths.LEDGER)
-# What a context looks up of masters and setups; a frame of the sky changes none of it.
+# Lookups of masters and setups by a context; a frame of the sky changes none of them.
 _OF_MASTERS = (
     "groups", "groups by night", "nights of groups", "groups elsewhere", "by night", "shelf",
 )  # fmt: skip
@@ -126,7 +126,7 @@ class ShortPlan:
 
 
 class Warm:
-    """What is kept of a whole round.
+    """The state that is kept of a whole round.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ class Warm:
 
     @cached_property
     def _kept(self):
-        """What the whole plan looked up of masters and setups."""
+        """The lookups of masters and setups by the whole plan."""
         masters = {kind.name for kind in self.context.chain if kind.reach == MASTERS}
         return {
             name: value
@@ -191,7 +191,7 @@ class Warm:
     # -- the plan ----------------------------------------------------------------------------------
 
     def plan(self, found):
-        """Read new frames and plan what is to be made of them now.
+        """Read new frames and plan the products that are to be made of them now.
 
         Parameters
         ----------

@@ -21,34 +21,34 @@ from ccdflow.files import whole
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING, SET_ASIDE
-from ccdflow.run.watch import arrivals, telling, warm
+from ccdflow.run.watch import arrivals, frame_lines, warm
 from ccdflow.run.watch.patience import NoAnswer, Patience
 
 PAUSE = 1.0
 """Seconds between two looks at the raw folder."""
 LIMIT = 30.0
 """Seconds after which a folder that does not answer is named."""
-# A problem that stays (no folder, a full disk, another run) is tried again after so many seconds.
+# Seconds after which a lasting problem (no folder, a full disk, another run) is tried again.
 _PATIENCE = 10.0
-# A whole round follows a short one after so many seconds, and after so many times what the last
-# whole one took: at most a sixth of the time goes into them.
+# Seconds between a short round and a whole one, and times the seconds of the last whole one: at
+# most a sixth of the time goes into them.
 _REST, _REST_TIMES = 2.0, 5
-# Where the kernel tells of frames the folder is looked through all the same, for what it missed.
+# Where the kernel tells of frames the folder is looked through all the same, for missed ones.
 _LOOK = 10.0
-# In a round of more jobs no line waits for the width of the stars.
+# Jobs of a round above which no line waits for the width of the stars.
 _MOST_JOBS = 200
 # Frames set aside that a round names one by one.
 _MOST_ASIDE = 5
 _ROUND = "round"
-# Files that do not answer, beyond which no other one is tried.
+# Files without an answer beyond which no other one is tried.
 _MOST_AWAY = 8
-# What lines of a run say to do, and what a watch does.
+# The remedy in lines of a run, and its words in a watch.
 _AS_A_RUN, _AS_A_WATCH = ", and run again", "; the watch goes on by itself"
 
 
 @dataclass
 class Round:
-    """What one round of watching did.
+    """The result of one round of watching.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class Watch:
         self._untried, self._not_before = {}, 0.0
         # When a whole round is due, how long the last one took, and the last sign of life.
         self._due, self._took, self._moved = 0.0, 0.0, 0.0
-        # Problems that were said, by what they are about; frames set aside that were named.
+        # Problems that were said, by their subject; frames set aside that were named.
         self._problems, self._aside = {}, {}
 
     def end(self):
@@ -153,7 +153,7 @@ class Watch:
     # -- the loop ----------------------------------------------------------------------------------
 
     def run(self):
-        """Watch until `end` is called; then make what is left to be made."""
+        """Watch until `end` is called; then make all products that are left."""
         # As in a run: threads that wait for the disk let others go on at once.
         sys.setswitchinterval(0.0003)
         source = self._open()
@@ -169,7 +169,7 @@ class Watch:
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
-        # What came before it was opened is found by a look.
+        # Frames that came before it was opened are found by a look.
         self._looked = 0.0
         source, why = arrivals.source(self.values["raw"], self._way, self.is_ended.wait)
         if why:
@@ -218,7 +218,7 @@ class Watch:
     def _answering(self, ready):
         """Return those files that can be read to their end within the limit.
 
-        What is read here comes from memory afterwards. A folder of another machine may hang.
+        Files read here come from memory afterwards. A folder of another machine may hang.
         """
         found, raw = {}, Path(self.values["raw"])
         for file, stamp in ready.items():
@@ -236,7 +236,7 @@ class Watch:
                 self._complain(late if self._patience.is_late(name) else "", name)
                 continue
             except OSError:
-                # The round says what is wrong with it.
+                # The round reports the cause.
                 pass
             self._complain("", name)
             found[file] = stamp
@@ -322,7 +322,7 @@ class Watch:
                 if not self._warm.is_current():
                     return None
                 part = self._warm.plan(ready)
-                lines = telling.Lines(part.context, part.jobs, self.say, is_short=True)
+                lines = frame_lines.Lines(part.context, part.jobs, self.say, is_short=True)
                 outcome = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
                 lines.end()
         except warm.NeedsAll:
@@ -351,7 +351,7 @@ class Watch:
         self._aside |= aside
 
     def _end(self, done, ready, began):
-        """Note what a short round has seen, and when a whole one is due."""
+        """Note the end of a short round, and when a whole one is due."""
         self._complain(done.problem)
         now = time.monotonic()
         if done.problem:
@@ -435,7 +435,7 @@ class Watch:
         began = time.monotonic()
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
-            lines = telling.Lines(context, jobs, self.say, is_short=is_short)
+            lines = frame_lines.Lines(context, jobs, self.say, is_short=is_short)
             outcome = worker.work(
                 context,
                 jobs,
@@ -458,7 +458,7 @@ class Watch:
             self._warm = warm.Warm(running, session.reading_settings(self.values))
 
     def _teller(self, lines):
-        """Return what is called with each record."""
+        """Return the function that is called with each record."""
 
         def tell(record):
             self._note_life()

@@ -1,0 +1,234 @@
+"""The headers of a calibrated frame: its masters and their quality, without outdated cards."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from ccdflow.calibrate import bits
+from ccdflow.files.hdus import hdu_header, versions
+from ccdflow.files.headertext import CardList, printable
+
+_STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN"
+    r"|EXTNAME|EXTVER|EXTLEVEL|INHERIT"
+)
+_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
+# Cards of these names in the frame do not describe this product.
+_OWN = re.compile(
+    r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
+    r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|COSMICS"
+    r"|BPM(IM|KEY|NTS)|GAINMEAS|SATME(AS|A\d\d)|SHUT(COR|KEY|MEAN)"
+)
+# These cards of the camera describe raw pixels; readers would take them for the product's.
+_RENAMED = {
+    "GAIN": "RAWGAIN",
+    "EGAIN": "RAWEGAIN",
+    "CCDGAIN": "RAWCGAIN",
+    "SATURATE": "RAWSATUR",
+    "SATLEVEL": "RAWSATLV",
+}
+_SHORT_MEANING = {
+    bits.SATURATED: "saturated",
+    bits.HOT: "hot",
+    bits.UNCALIBRATED: "without a calibration, or extrapolated",
+}
+_ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
+
+
+def primary_cards(unit, chain, *, key, grade, reasons, extras=None):
+    """Return the cards of the first HDU: the reduced frame's, and those of the calibration.
+
+    Parameters
+    ----------
+    unit : ccdflow.files.planes.Unit
+        The reduced frame's first HDU.
+    chain : ccdflow.calibrate.chain.MasterChain
+    key : str
+        Of the calibrated frame.
+    grade : {'A', 'B', 'C'}
+    reasons : sequence of str
+        Reasons for a grade below A, and steps left out.
+    extras : ccdflow.calibrate.extras.Extras, optional
+        What else was applied, and its cards.
+
+    Returns
+    -------
+    ccdflow.files.headertext.CardList
+    """
+    cards = _kept(unit.cards)
+    reduced_key = unit.header.get("CCDFKEY", "")
+    for keyword, value, comment in versions():
+        cards.set(keyword, value, comment)
+    cards.set("CCDFKEY", key, "what this product depends on")
+    if reduced_key:
+        cards.set("REDKEY", reduced_key, "CCDFKEY of the reduced frame")
+    for use in chain.uses:
+        _write_master_cards(cards, use)
+    for keyword, value, comment in () if extras is None else extras.cards:
+        cards.set(keyword, printable(value) if isinstance(value, str) else value, comment)
+    cards.set("CALGRADE", grade, "A own night and exact, B older or scaled, C incomplete")
+    for reason in reasons:
+        cards.add_history(f"ccdflow: grade {grade}: {printable(reason)}")
+    return cards
+
+
+def _kept(cards):
+    return CardList(cards).without(
+        lambda keyword: bool(_STRUCTURE.fullmatch(keyword) or _OWN.fullmatch(keyword))
+    )
+
+
+def _write_master_cards(cards, use):
+    name, master = use.master.kind.upper(), use.master
+    cards.set(f"{name}IM", printable(master.name), f"combined {master.kind}")
+    if master.key:
+        cards.set(f"{name}KEY", master.key, "its CCDFKEY")
+    if use.lag is not None:
+        cards.set(f"{name}DT", int(use.lag), "[d] nights from it to this frame")
+    if use.cut:
+        cards.set(f"{name}CUT", use.cut, "its pixels that are this frame's")
+    if master.kind == "dark":
+        scale = float(f"{use.scale:.9g}")
+        cards.set("DARKSCAL", scale, "the dark less its bias was multiplied by it")
+        if use.degrees is not None:
+            cards.set(
+                "DARKDTMP", _short(use.degrees), "[deg C] the dark's temperature less this one's"
+            )
+    if master.kind == "flat" and master.level:
+        cards.set("FLATLVL", _short(master.level), "[adu] mean level of one flat")
+
+
+def extension_cards(unit):
+    """Return an image extension's cards: those of the reduced frame, and its name.
+
+    Returns
+    -------
+    cards, names : ccdflow.files.headertext.CardList
+    """
+    return _kept(unit.cards), CardList(card for card in unit.cards if card[0] in _NAMES)
+
+
+def write_image_cards(cards, calibration, figures):
+    """Write the cards of one calibrated image.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place; its length never depends on the figures.
+    calibration : ccdflow.calibrate.arithmetic.ImageCalibration
+    figures : dict
+        Figures of an image, as `ccdflow.calibrate.blocks.calibrate_file` returns them.
+    """
+    unit = calibration.unit
+    _rename(cards, calibration.converts)
+    for use, keyword in zip(
+        (calibration.chain.bias, calibration.chain.dark, calibration.chain.flat),
+        ("ZEROCOR", "DARKCOR", "FLATCOR"),
+        strict=True,
+    ):
+        if use is not None:
+            cards.set(keyword, printable(use.master.name))
+    cards.set("BUNIT", unit, "unit of the pixels")
+    for keyword, name, comment in (
+        ("SATURATE", "saturation", f"[{unit}] least value of a saturated pixel"),
+        ("MBNOISE", "bias_noise", f"[{unit}] of the bias as applied, before flat"),
+        ("MDNOISE", "dark_noise", f"[{unit}] of the dark as applied, before flat"),
+        ("MFNOISE", "flat_noise", "noise of the flat in a pixel, relative"),
+        ("SKYLVL", "sky", f"[{unit}] median of this image"),
+        ("SKYRMS", "sky_rms", f"[{unit}] noise of a pixel, measured"),
+        ("SKYPRED", "sky_predicted", f"[{unit}] its prediction, median UNCERT"),
+    ):
+        if figures.get(name) is not None:
+            cards.set(keyword, _short(figures[name]), comment)
+    _write_amplifier_cards(cards, calibration.readouts, figures, unit)
+    for keyword, bit in (
+        ("NSAT", bits.SATURATED),
+        ("NHOT", bits.HOT),
+        ("NUNCAL", bits.UNCALIBRATED),
+    ):
+        if "flags" in figures:
+            cards.set(keyword, int(figures["flags"][bit]), f"pixels {_SHORT_MEANING[bit]}")
+    if "cosmics_kept" in figures:
+        cards.set("NCOSMIC", int(figures["flags"][bits.COSMIC]), "pixels hit by cosmic rays")
+        said = "found" if figures["cosmics_kept"] else "discarded"
+        cards.set("COSMICS", said, "discarded: too many pixels of stars were flagged")
+
+
+def _write_amplifier_cards(cards, readouts, figures, unit):
+    for number, readout in enumerate(readouts, start=1):
+        if readout.measured_gain is not None:
+            keyword = "GAINMEAS" if len(readouts) == 1 else f"GAINME{number:02d}"
+            gain = _short(readout.measured_gain)
+            cards.set(keyword, gain, "[electron/adu] of flats, for noise")
+        if readout.is_saturation_measured:
+            keyword = "SATMEAS" if len(readouts) == 1 else f"SATMEA{number:02d}"
+            # Rounded, it would flag other pixels than those of the mask.
+            cards.set(
+                keyword, float(readout.saturation), "[adu] raw value of full pixels, by flats"
+            )
+    readouts = readouts if figures.get("sky_predicted") is not None else ()
+    for number, readout in enumerate(readouts, start=1):
+        keyword = "MODRN" if len(readouts) == 1 else f"MODRN{number:02d}"
+        cards.set(keyword, _short(readout.read_noise), "[adu] read noise that UNCERT is made with")
+    levels = figures.get("level_noise") or ()
+    for number, noise in enumerate(levels, start=1):
+        keyword = "OSCNOISE" if len(levels) == 1 else f"OSCNOI{number:02d}"
+        cards.set(keyword, _short(noise), f"[{unit}] of a row's level, before flat")
+
+
+def _rename(cards, converted):
+    for keyword, new in _RENAMED.items():
+        if keyword in cards and (converted or keyword not in _ABOUT_GAIN):
+            cards.drop(new)
+            cards.rename(keyword, new)
+    if converted:
+        cards.set("GAIN", 1.0, "[electron] in a unit of these pixels")
+
+
+def _short(value):
+    return float(f"{value:.6g}") if np.isfinite(value) else "unknown"
+
+
+def image_header(cards, shape, words, *, dtype=">f4", name=None, primary=False):
+    """Return the header of an image HDU as bytes.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+    shape : (int, int) or None
+        (ny, nx); None for a primary HDU without an image.
+    words : int
+        Checksum sum of its pixels.
+    dtype : str
+    name : str or CardList, optional
+    primary : bool
+
+    Returns
+    -------
+    bytes
+    """
+    stand_in = None if shape is None else np.broadcast_to(np.zeros((), dtype), shape)
+    return hdu_header(cards, stand_in, words, name=name, primary=primary)
+
+
+def uncertainty_cards(unit):
+    """Return the cards of an UNCERT extension, as `astropy.nddata.CCDData` reads them."""
+    cards = CardList()
+    cards.set("UTYPE", "StdDevUncertainty", "kind of uncertainty")
+    cards.set("BUNIT", unit, "standard error of the pixels")
+    cards.add_comment(
+        "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the "
+        "image tell what of it is common to a row, or to all frames with these masters."
+    )
+    return cards
+
+
+def mask_cards():
+    """Return the cards of a MASK extension: the meaning of each bit."""
+    cards = CardList()
+    cards.add_comment("Bits of the mask; 0 is a good pixel:")
+    for bit, words in bits.MEANING.items():
+        cards.add_comment(f"{bit} {words}")
+    return cards

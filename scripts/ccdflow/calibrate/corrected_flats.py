@@ -1,0 +1,94 @@
+"""Flats by which a frame is corrected for the shutter as well."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ccdflow.calibrate.master_store import MasterImage
+
+# Flats that are kept: the frames of a night share few exposures.
+_KEPT = 2
+
+
+@dataclass
+class CorrectedImage(MasterImage):
+    """One image of a flat over the factor by which a frame is corrected for the shutter.
+
+    A frame over it is corrected, and so are all predictions of it: the calibrated frame times this
+    image is the light that the pixel saw.
+
+    Parameters
+    ----------
+    flat : MasterImage
+        The flat itself.
+    added : numpy.ndarray
+        (ny, nx), float32: relative variance of the factor.
+    """
+
+    flat: MasterImage = None
+    added: np.ndarray = None
+
+    @property
+    def nbytes(self):
+        """Bytes of memory in use beside the flat's."""
+        return super().nbytes + self.added.nbytes
+
+    def variance(self, master, readouts):
+        """Return the flat's variance relative to its value squared, and that of the factor."""
+
+        def make():
+            return self.flat.variance(master, readouts) + self.added
+
+        return self._plane(("variance", readouts), make)
+
+
+def corrected(master, factors):
+    """Return a flat with which a frame is corrected for the shutter.
+
+    Parameters
+    ----------
+    master : ccdflow.calibrate.master_store.Master
+        The flat.
+    factors : sequence of (numpy.ndarray, numpy.ndarray)
+        Of each image, the factor on the calibrated frame and its relative variance, (ny, nx)
+        float32.
+
+    Returns
+    -------
+    ccdflow.calibrate.master_store.Master
+    """
+    images = tuple(
+        CorrectedImage(image.data / factor, image.flags, flat=image, added=added)
+        for image, (factor, added) in zip(master.images, factors, strict=True)
+    )
+    return replace(master, images=images)
+
+
+class CorrectedFlats:
+    """The flats that threads share, corrected for the exposures of their frames."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._kept = OrderedDict()
+
+    def get(self, key, make):
+        """Return the flat of a key, made anew where it is not one of the last.
+
+        Parameters
+        ----------
+        key : hashable
+            Names flat, map of the shutter and exposures.
+        make : callable
+            Returns what is kept.
+        """
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = make()
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return self._kept[key]

@@ -1,0 +1,219 @@
+"""The effect of each master on a frame: noise and structure with the master, and without it.
+
+A sample of rows of the reduced frame is calibrated with all masters and again without each. The
+photons of the frame are the same both times, so that the difference is known much better than
+either value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.files.planes import read_rows
+from ccdflow.robust import MAD_TO_SIGMA
+
+# Pairs of neighbouring rows, and pixels along a row whose median is compared with others.
+_PAIRS, _BOX = 16, 32
+# Columns between compared pixels, which lie in two rows as well: they share neither the noise of a
+# row's level nor noise that is correlated from one column to the next.
+_LAG = 4
+# Sigma beyond which differences are stars, hot pixels and cosmic rays.
+_CLIP = 4.0
+# A bias that stays in by less than this cancels with its dark.
+_LEAST_SHARE = 0.01
+# As in the mask of a calibrated frame.
+_UNLIT = 0.2
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A frame with a master against the same frame without it; variances in the frame's unit^2.
+
+    Attributes
+    ----------
+    noise : float
+        Variance of a pixel, without that of stars and hot pixels.
+    noise_without : float
+        The same without the master. Without a flat: at the flat's own smooth level, so that
+        vignetting does not count as noise.
+    structure, structure_without : float
+        Variance from one box of 2 x 32 pixels to another.
+    noise_error, structure_error : float
+        Standard errors of what the master changes of noise and of structure.
+    """
+
+    noise: float
+    noise_without: float
+    structure: float
+    structure_without: float
+    noise_error: float
+    structure_error: float
+
+
+def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None):
+    """Return the effect of each master on an image of a reduced frame.
+
+    Parameters
+    ----------
+    path : path-like
+        The reduced frame.
+    unit : ccdflow.files.planes.Unit
+        The HDU of the image.
+    amplifiers : sequence of ccdflow.frame.readout.Readout
+    chain : ccdflow.calibrate.chain.MasterChain
+    index : int
+        Index of the masters' image.
+    factor : callable, optional
+        Takes an amplifier and returns one unit of the frame in the unit of the product.
+    name : str, optional
+        Name of the frame, for errors.
+
+    Returns
+    -------
+    dict of str to Effect
+        By kind of master.
+    """
+    ny, nx = unit.shape
+    if not chain.uses or ny < 2 or nx <= _LAG:
+        return {}
+    first = np.unique(np.linspace(0, ny - 2, min(ny // 2, _PAIRS)).round().astype(int))
+    rows = np.stack([first, first + 1], axis=1).ravel()
+    stored = np.empty((len(rows), nx), unit.dtype)
+    with Path(path).open("rb", buffering=0) as file:
+        for number, row in enumerate(first):
+            part = stored[2 * number : 2 * number + 2]
+            read_rows(file.fileno(), unit, row, part, name=str(path) if name is None else name)
+    masters = {
+        use.master.kind: (use.master.images[index].data[rows], use.scale) for use in chain.uses
+    }
+    shares = {"bias": chain.bias_share}
+    factors = np.ones((len(rows), nx), np.float32)
+    for amplifier in amplifiers if factor is not None else ():
+        region = amplifier.region
+        inside = (rows >= region.y0) & (rows < region.y1)
+        factors[inside, region.x0 : region.x1] = factor(amplifier)
+    return effects(stored.astype(np.float32) * factors, masters, factors, shares)
+
+
+def effects(frame, masters, factors=1.0, shares=None):
+    """Return the effect of each master on pairs of rows of a frame.
+
+    Parameters
+    ----------
+    frame : numpy.ndarray
+        (2 k, nx), float32: pairs of rows that are neighbours.
+    masters : dict of str to (numpy.ndarray, float)
+        Of bias, dark and flat those that there are: the same rows, and what they are multiplied by.
+    factors : numpy.ndarray or float
+        What bias and dark are multiplied by to be in the unit of the frame.
+    shares : dict of str to float, optional
+        The part of a master that stays in a frame without it, where that is not all of it: 0 for a
+        bias that cancels with its dark.
+
+    Returns
+    -------
+    dict of str to Effect
+    """
+    shares = shares or {}
+    offsets = {
+        kind: image * factors * scale for kind, (image, scale) in masters.items() if kind != "flat"
+    }
+    flat = masters["flat"][0] if "flat" in masters else None
+    if flat is not None:
+        # Pixels without light have no response to divide by.
+        flat = np.where(flat < _UNLIT, np.float32(np.nan), flat)
+    light = frame - sum(offsets.values()) if offsets else frame
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = _Sample(light if flat is None else light / flat)
+        found = {}
+        for kind in masters:
+            share = shares.get(kind, 1.0)
+            if kind == "flat":
+                found[kind] = _effect(whole, _Sample(light, light / _smooth(flat)))
+            elif abs(share) > _LEAST_SHARE:
+                other = light + share * offsets[kind]
+                found[kind] = _effect(whole, _Sample(other if flat is None else other / flat))
+    return found
+
+
+class _Sample:
+    """Squares of differences in some rows, and of boxes about their median."""
+
+    def __init__(self, values, smooth=None):
+        self.steps = _steps(values if smooth is None else smooth)
+        boxes = _boxes(values).ravel().astype(np.float64)
+        self.boxes = (boxes - np.median(boxes[np.isfinite(boxes)])) ** 2
+        self.size = 2 * min(_BOX, values.shape[1])
+
+
+def _effect(ours, theirs):
+    # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
+    noise, noise_without, of_noise = _compared(ours.steps, theirs.steps, np.logical_and)
+    spread, spread_without, of_structure = _compared(ours.boxes, theirs.boxes, np.logical_or)
+    # The median of n values is as noisy as pi / (2 n) of one.
+    own = np.pi / 2 / ours.size
+    return Effect(
+        noise,
+        noise_without,
+        max(0.0, spread - own * noise),
+        max(0.0, spread_without - own * noise_without),
+        of_noise,
+        of_structure,
+    )
+
+
+def _compared(ours, theirs, both):
+    """Return the means of two kinds of squares, and the standard error of their difference.
+
+    Parameters
+    ----------
+    ours, theirs : numpy.ndarray
+    both : callable
+        Makes of what is no outlier in each what counts.
+    """
+    usable = np.isfinite(ours) & np.isfinite(theirs)
+    ours, theirs = ours[usable], theirs[usable]
+    kept = both(ours <= _limit(ours), theirs <= _limit(theirs))
+    if not kept.any():
+        return (float("nan"),) * 3
+    ours, theirs = ours[kept], theirs[kept]
+    change = ours - theirs
+    return float(ours.mean()), float(theirs.mean()), float(change.std() / len(change) ** 0.5)
+
+
+def _steps(values):
+    """Return the variance of each pixel and one some columns on in the next row."""
+    steps = (values[1::2, _LAG:] - values[::2, :-_LAG]).ravel()
+    return steps * steps / 2
+
+
+def _limit(squares):
+    """Return the square beyond which a difference is none of noise."""
+    if not squares.size:
+        return 0.0
+    return (_CLIP * MAD_TO_SIGMA) ** 2 * float(
+        np.sort(squares.astype(np.float32))[len(squares) // 2]
+    )
+
+
+def _boxes(values):
+    """Return the medians of boxes of two rows: (k, number of boxes)."""
+    pairs, nx = len(values) // 2, values.shape[1]
+    width = min(_BOX, nx)
+    count = nx // width
+    parts = values[: 2 * pairs, : count * width].reshape(pairs, 2, count, width)
+    # Sorting short rows is ten times as fast as numpy's median.
+    ordered = np.sort(parts.transpose(0, 2, 1, 3).reshape(pairs, count, 2 * width), axis=-1)
+    return (ordered[..., width - 1] + ordered[..., width]) / 2
+
+
+def _smooth(flat):
+    """Return a flat of which each pixel has the median of its box."""
+    boxes = _boxes(flat)
+    width = min(_BOX, flat.shape[1])
+    smooth = np.repeat(boxes, width, axis=1)
+    more = flat.shape[1] - smooth.shape[1]
+    return np.repeat(np.pad(smooth, ((0, 0), (0, more)), mode="edge"), 2, axis=0)

@@ -1,0 +1,466 @@
+"""Combined biases, darks and flats for calibration: each file is read once for all threads.
+
+Pixels are finite here: a pixel without a value gets a harmless one, and a bit in the mask.
+Variances are computed on first use, see `ccdflow.calibrate.master_noise`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.calibrate import bits
+from ccdflow.calibrate.master_noise import BIAS, DARK, FLAT, signal_of, variance_of
+from ccdflow.errors import DamagedError, FrameError
+from ccdflow.files.cards import card_value, number
+from ccdflow.files.planes import read_rows, read_units
+
+__all__ = [
+    "BIAS",
+    "DARK",
+    "FLAT",
+    "Master",
+    "MasterImage",
+    "MasterStore",
+    "image_of",
+    "read_master",
+]
+
+DEFAULT_MEMORY = 700_000_000
+"""Bytes of masters that a store keeps; those in use are never let go of."""
+
+_READ_ROWS = 256
+# Planes of one sort that are kept for the exposures of a night.
+_KEPT_PLANES = 2
+
+
+@dataclass(frozen=True)
+class Master:
+    """A combined bias, dark or flat.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    images : tuple of MasterImage
+        One for each image of the frames, in the order of the HDUs.
+    name : str
+        Its path, for cards and errors.
+    key : str
+        Its CCDFKEY.
+    frames : int or None
+        Number of members.
+    exptime, temperature : float or None
+        Seconds, degrees.
+    bias_key : str
+        CCDFKEY of the bias that was subtracted from its members; '' if they still hold their bias.
+    bias_noise : float
+        Of that bias, adu; needed only if the frame gets another bias.
+    level_subtracted : bool
+        Whether the overscan level of its members was subtracted.
+    level : float or None
+        Mean level of one flat, adu.
+    camera, unit : str
+    gains : tuple of float
+        Electrons per adu of its amplifiers, if its header has them.
+    """
+
+    kind: str
+    images: tuple
+    name: str = ""
+    key: str = ""
+    frames: int | None = None
+    exptime: float | None = None
+    temperature: float | None = None
+    bias_key: str = ""
+    bias_noise: float = 0.0
+    level_subtracted: bool = True
+    level: float | None = None
+    camera: str = ""
+    unit: str = "adu"
+    gains: tuple = ()
+
+    @property
+    def nbytes(self):
+        """Bytes of memory in use."""
+        return sum(image.nbytes for image in self.images)
+
+    def cut(self, region):
+        """Return the master of one image cut to a `ccdflow.camera.sections.Region`.
+
+        Its figures are those of the whole master; a flat keeps its scale.
+        """
+        (image,) = self.images
+        return replace(self, images=(image.cut(region),))
+
+
+@dataclass
+class MasterImage:
+    """One image of a master.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        (ny, nx), float32, native and finite: adu; of a flat, relative to its mean.
+    flags : ccdflow.calibrate.bits.Sparse
+        Its bad pixels, as bits of a calibrated frame's mask.
+    error : callable or None
+        Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None if
+        there are none.
+    scatter : bool
+        Whether the errors follow from the scatter of each pixel's values.
+    number : int
+        Its own in this process.
+    """
+
+    data: np.ndarray
+    flags: bits.Sparse
+    error: object = None
+    scatter: bool = True
+    number: int = field(default_factory=itertools.count().__next__)
+    _planes: dict = field(default_factory=dict, repr=False)
+    _recent: OrderedDict = field(default_factory=OrderedDict, repr=False)
+    _lock: object = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def nbytes(self):
+        """Bytes of memory in use."""
+        planes = [self.data, *self._planes.values(), *self._recent.values()]
+        return self.flags.nbytes + sum(getattr(plane, "nbytes", 0) for plane in planes)
+
+    def cut(self, region):
+        """Return a copy of the pixels of a `ccdflow.camera.sections.Region`."""
+        error = self.error and (lambda: self.error()[region.slices].copy())
+        flags = self.flags.cut(region)
+        return MasterImage(self.data[region.slices].copy(), flags, error, self.scatter)
+
+    def variance(self, master, readouts):
+        """Return the variance of each pixel: adu^2; of a flat, relative to its value squared.
+
+        Parameters
+        ----------
+        master : Master
+            The master of this image.
+        readouts : tuple of ccdflow.frame.readout.Readout
+            With gain and read noise.
+
+        Returns
+        -------
+        numpy.ndarray
+            (ny, nx), float32, finite, above 0.
+        """
+        return self._plane(("variance", readouts), lambda: variance_of(self, master, readouts))
+
+    def signal(self, master, readouts):
+        """Return a dark's expected signal, adu, (ny, nx) float32: noise-free, never negative.
+
+        Parameters
+        ----------
+        master : Master
+            The master that the image is of.
+        readouts : tuple of ccdflow.frame.readout.Readout
+            Of the amplifiers of the image.
+        """
+        return self._plane(("signal", readouts), lambda: signal_of(self, master, readouts))
+
+    def figure(self, name, make):
+        """Return a figure of this image that is computed once.
+
+        Parameters
+        ----------
+        name : hashable
+        make : callable
+            Computes it.
+        """
+        return self._plane(name, make)
+
+    def recent(self, name, make):
+        """Return a plane that depends on how this image is applied; the last few ones are kept.
+
+        Parameters
+        ----------
+        name : tuple
+            Its first entry is the sort of plane: of each sort the last few are kept.
+        make : callable
+            Computes the plane.
+        """
+        with self._lock:
+            if name not in self._recent:
+                self._recent[name] = make()
+            self._recent.move_to_end(name)
+            kinds = [other for other in self._recent if other[0] == name[0]]
+            for old in kinds[:-_KEPT_PLANES]:
+                del self._recent[old]
+            return self._recent[name]
+
+    def forget(self, readouts):
+        """Free the planes of variance and signal; they are computed again if needed."""
+        with self._lock:
+            for name in ("variance", "signal"):
+                self._planes.pop((name, readouts), None)
+
+    def _plane(self, name, make):
+        with self._lock:
+            if name not in self._planes:
+                self._planes[name] = make()
+            return self._planes[name]
+
+
+class MasterStore:
+    """The masters that threads share: each file is read once, the oldest ones are freed.
+
+    Parameters
+    ----------
+    memory : int
+        Memory limit in bytes.
+    """
+
+    def __init__(self, memory=DEFAULT_MEMORY):
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._masters = OrderedDict()
+        self._locks = {}
+
+    def get(self, path, kind, *, name=None, region=None):
+        """Return a `Master`, from memory if the file is unchanged.
+
+        Parameters
+        ----------
+        path : path-like
+        kind : {'bias', 'dark', 'flat'}
+        name : str, optional
+            For its cards and errors; default: the path.
+        region : ccdflow.camera.sections.Region, optional
+            The pixels that are wanted of a master of one image; default: all.
+
+        Raises
+        ------
+        FrameError
+            If it cannot be read, or is not such a master.
+        """
+        name = str(path) if name is None else name
+        try:
+            status = Path(path).stat()
+        except OSError as error:
+            raise DamagedError(
+                f"the combined {kind} cannot be read ({os.strerror(error.errno)})",
+                file=name,
+                remedy="make it again",
+            ) from None
+        key = (str(path), kind, name, region, status.st_size, status.st_mtime_ns, status.st_ino)
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            with self._lock:
+                found = self._masters.get(key)
+                if found is not None:
+                    self._masters.move_to_end(key)
+                    return found
+            found = read_master(path, kind, name=name)
+            if region is not None:
+                found = found.cut(region)
+            self._keep(key, found)
+        return found
+
+    def _keep(self, key, master):
+        with self._lock:
+            self._masters[key] = master
+            total = sum(kept.nbytes for kept in self._masters.values())
+            while total > self._memory and len(self._masters) > 1:
+                old, gone = self._masters.popitem(last=False)
+                self._locks.pop(old, None)
+                total -= gone.nbytes
+
+
+def read_master(path, kind, *, name=None):
+    """Read a combined bias, dark or flat.
+
+    Parameters
+    ----------
+    path : path-like
+    kind : {'bias', 'dark', 'flat'}
+    name : str, optional
+        For cards and errors; default: the path.
+
+    Returns
+    -------
+    Master
+
+    Raises
+    ------
+    FrameError
+        If it cannot be read, or a flat holds no lit pixel or is not normalised.
+    """
+    name = str(path) if name is None else name
+    units = read_units(path, name=name)
+    extensions = {unit.name: unit for unit in units[1:] if unit.shape is not None}
+    images = []
+    with Path(path).open("rb", buffering=0) as file:
+        for index, unit in enumerate(units):
+            if unit.shape is None or _is_beside(unit.name, index, units):
+                continue
+            suffix = str(index) if index else ""
+            pixels = _pixels(file.fileno(), unit, name)
+            mask = extensions.get(f"MASK{suffix}")
+            mask = None if mask is None else _pixels(file.fileno(), mask, name)
+            error = extensions.get(f"UNCERT{suffix}")
+            header = units[0].header if index == 0 else _merged(units[0].header, unit.header)
+            read = None if error is None else _later(path, error, name)
+            # These cards give the parameters of a predicted UNCERT.
+            scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
+            images.append(
+                image_of(
+                    pixels, kind, mask=mask, error=read, scatter=scatter, name=name, copy=False
+                )
+            )
+    if not images:
+        raise DamagedError(f"the combined {kind} holds no image", file=name, remedy="make it again")
+    return _described(kind, tuple(images), header, name)
+
+
+def _is_beside(name, index, units):
+    """Tell whether an extension is an image's uncertainty, mask or count."""
+    return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
+
+
+def _merged(primary, own):
+    merged = primary.copy()
+    merged.update(own)
+    return merged
+
+
+def _later(path, unit, name):
+    def read():
+        with Path(path).open("rb", buffering=0) as file:
+            return _pixels(file.fileno(), unit, name)
+
+    return read
+
+
+def _pixels(file, unit, name):
+    """Return an image in native byte order: float32, or integers for an integer image."""
+    dtype = np.dtype(unit.dtype)
+    out = np.empty(unit.shape, np.float32 if dtype.kind == "f" else dtype.newbyteorder("="))
+    buffer = np.empty((min(_READ_ROWS, unit.shape[0]), unit.shape[1]), dtype)
+    for first in range(0, unit.shape[0], len(buffer)):
+        block = buffer[: unit.shape[0] - first]
+        read_rows(file, unit, first, block, name=name)
+        out[first : first + len(block)] = block
+    return out
+
+
+def _described(kind, images, header, name):
+    def text(keyword):
+        return str(card_value(header, keyword) or "")
+
+    gains = (
+        number(card_value(header, key))
+        for key in header
+        if key[:4] in ("AMPG", "GAIN") and _is(key)
+    )
+    key = text("BIASKEY")
+    return Master(
+        kind,
+        images,
+        name=name,
+        key=text("CCDFKEY"),
+        frames=number(card_value(header, "NCOMBINE")),
+        exptime=number(card_value(header, "EXPTIME")),
+        bias_key=key or text("BIASIM"),
+        bias_noise=number(card_value(header, "MBNOISE")) or 0.0,
+        level_subtracted=bool(key or text("BIASIM")) or is_level_subtracted(header),
+        level=number(card_value(header, "FLATLVL")),
+        camera=text("CCDFCAM"),
+        unit=text("BUNIT") or "adu",
+        gains=tuple(gain for gain in gains if gain is not None),
+    )
+
+
+def is_level_subtracted(header):
+    """Tell whether a header says that the overscan level was subtracted."""
+    return any(k in header for k in ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01"))
+
+
+def _is(keyword):
+    return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
+
+
+def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy=True):
+    """Return a `MasterImage` of an array.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        (ny, nx), adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
+    kind : {'bias', 'dark', 'flat'}
+    mask : numpy.ndarray, optional
+        (ny, nx) integers, bits of `ccdflow.calibrate.bits`.
+    error : numpy.ndarray or callable, optional
+        Standard errors, or a function that returns them.
+    scatter : bool
+        See `MasterImage`.
+    name : str
+        For errors.
+    copy : bool
+        If False, ``pixels`` is kept and changed; it must then be native float32.
+
+    Returns
+    -------
+    MasterImage
+
+    Raises
+    ------
+    FrameError
+        If no pixel has a value, or a flat holds no lit pixel or is not normalised.
+    """
+    data = np.array(pixels, np.float32) if copy else pixels
+    flags = np.zeros(data.shape, np.int16) if mask is None else bits.of_master(mask)
+    absent = ~np.isfinite(data)
+    if absent.all():
+        raise DamagedError(
+            f"the combined {kind} holds no finite value", file=name, remedy="make it again"
+        )
+    flags[absent] |= bits.UNCALIBRATED
+    if kind == FLAT:
+        _check_flat(data, absent, name)
+        flags[~absent & (data < bits.UNLIT_BELOW)] |= bits.UNLIT
+        # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
+        absent |= data < bits.LEAST_FLAT
+        flags[absent] |= bits.UNCALIBRATED
+        data[absent] = 1.0
+    elif absent.any():
+        data[absent] = np.median(data[~absent])
+    if error is not None and not callable(error):
+        return MasterImage(
+            data, bits.Sparse.of(flags), lambda: np.array(error, np.float32), scatter
+        )
+    return MasterImage(data, bits.Sparse.of(flags), error, scatter)
+
+
+def _check_flat(data, absent, name):
+    # A sample shows whether it is a flat, and is faster; otherwise use all pixels.
+    sample = data[:: max(1, data.shape[0] // 256)]
+    lit = sample[sample >= bits.UNLIT_BELOW]
+    lit = lit if lit.size else data[~absent & (data >= bits.UNLIT_BELOW)]
+    if not lit.size:
+        raise FrameError(
+            "the flat holds no lit pixel",
+            file=name,
+            value=float(np.max(data[~absent])),
+            allowed=f"a mean of 1, and pixels of at least {bits.UNLIT_BELOW}",
+            remedy="look at its members",
+        )
+    middle = float(np.median(lit))
+    if not 0.5 < middle < 2.0:
+        raise FrameError(
+            "the flat is not normalised",
+            file=name,
+            value=round(middle, 3),
+            allowed="a median between 0.5 and 2",
+            remedy="divide it by its mean",
+        )

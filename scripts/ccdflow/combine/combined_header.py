@@ -1,0 +1,295 @@
+"""The headers of combined products: members, method and quality."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+
+from ccdflow.files.hdus import versions
+from ccdflow.files.headertext import CardList, card_text, printable
+
+# Cards of the members that describe a single frame, or the storage of its array.
+_OF_ONE_FRAME = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|EXTLEVEL|LONGSTRN|CHECKSUM"
+    r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
+)
+_SIGMA_FROM = {
+    "mad": "sigma from the median absolute deviation",
+    "std": "sigma from the standard deviation",
+    "noise": "sigma from gain and read noise",
+}
+_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL")
+# For more than 999 members.
+_LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
+
+
+def shared_cards(members):
+    """Return the cards of one HDU that are equal in all members.
+
+    Parameters
+    ----------
+    members : list of ccdflow.combine.members.ProductHdu
+
+    Returns
+    -------
+    ccdflow.files.headertext.CardList
+    """
+    first, *rest = (member.cards for member in members)
+    return CardList(
+        (keyword.removeprefix("HIERARCH").strip(), text)
+        for keyword, text in first.items()
+        if not _OF_ONE_FRAME.fullmatch(keyword)
+        and all(other.get(keyword) == text for other in rest)
+    )
+
+
+def extension_name(member):
+    """Return the text cards that name an extension of a member."""
+    return CardList((k, member.cards[k]) for k in _NAMES if k in member.cards)
+
+
+def unit_of(member):
+    """Return the unit of a member HDU's pixels; ``adu`` if no card gives it."""
+    text = member.cards.get("BUNIT", "")[10:].strip()
+    return (text[1:].partition("'")[0].strip() if text.startswith("'") else "") or "adu"
+
+
+def is_electrons(unit):
+    """Tell whether a unit is that of electrons, in any of the spellings of cameras.
+
+    >>> [is_electrons(unit) for unit in ("electron", "Electrons", "e-", "adu", "")]
+    [True, True, True, False, False]
+    """
+    return unit.lower() in ("electron", "electrons", "e-", "e")
+
+
+def write_group_cards(cards, *, key, recipe, members, dates, left_out):
+    """Write the members and the method, for all images of the product.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    key : str
+        The product's.
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
+    members : list of str
+        Raw files.
+    dates : list of str
+        DATE-OBS of each, in any order.
+    left_out : list of (str, ccdflow.detector.choosing.LeftOut)
+        Raw files unlike the group, with the reasons.
+    """
+    for keyword, value, comment in versions():
+        cards.set(keyword, value, comment)
+    cards.set("CCDFKEY", key, "what this product depends on")
+    cards.set("NCOMBINE", len(members), "frames combined")
+    if all("T" in text for text in dates):
+        cards.set("DATE-BEG", min(dates), "DATE-OBS of the first frame combined")
+        cards.set("DATE-END", max(dates), "DATE-OBS of the last frame combined")
+    cards.set("COMBMETH", recipe.method, "how the values of a pixel became one")
+    if recipe.clip is not None:
+        cards.set("CLIPSIG", float(recipe.clip), "clipping limit, in sigma about the median")
+        if recipe.clip_by != "auto":
+            write_clipping_cards(cards, recipe)
+        cards.set("CLIPITER", recipe.iterations, "rounds of clipping at most")
+    cards.extend(
+        (keyword, card_text(keyword, printable(file)))
+        for keyword, file in zip(_numbered("IMCOM", len(members)), members, strict=True)
+    )
+    names = _numbered("IMOUT", len(left_out))
+    for keyword, (file, why) in zip(names, left_out, strict=True):
+        cards.set(keyword, printable(file), "left out")
+        cards.add_history(f"ccdflow: {printable(file)} was left out: {printable(why.text)}")
+
+
+def write_clipping_cards(cards, recipe):
+    """Write the sigma of the clipping: the deviation that it is a multiple of.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
+        The one that was used, `Combined.recipe`: before, ``auto`` may still become either.
+    """
+    if recipe.clip is not None:
+        cards.set("CLIPDEV", recipe.clip_by, _SIGMA_FROM[recipe.clip_by])
+
+
+def write_clipping_noise_cards(cards, noises, unit="adu"):
+    """Write the noise of a value by which each amplifier was clipped.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    noises : sequence of float
+        Of each amplifier: sigma of the clipping is it times sqrt(1 + 1 / number of values).
+    unit : str
+    """
+    for number, noise in enumerate(noises, start=1):
+        keyword = "CLIPRN" if len(noises) == 1 else f"CLIPRN{number:02d}"
+        cards.set(keyword, float(f"{noise:.9g}"), f"[{unit}] noise of a value, for clipping")
+
+
+def _numbered(name, count):
+    """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
+    if count > 999:
+        return [f"{_LONG.get(name, name[:3])}{number:05d}" for number in range(1, count + 1)]
+    return [f"{name}{number:03d}" for number in range(1, count + 1)]
+
+
+def write_image_cards(cards, combined, figures, remarks=(), unit="adu"):
+    """Write the quality of one image of the product.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    combined : ccdflow.combine.stack.Combined
+    figures : list of dict
+        Figures of each of its amplifiers, named as in
+        `ccdflow.detector.bias_figures.AmplifierQuality`, and 'subtracted': whether the members'
+        overscan was subtracted.
+    remarks : sequence of str
+        Warnings on the image.
+    unit : str
+        Of the pixels.
+    """
+    for text in remarks:
+        cards.add_history(f"ccdflow: {printable(text)}")
+    cards.set("NREJECT", int(combined.clipped.sum()), "values rejected, of all members")
+    cards.set("NINVALID", int(combined.invalid.sum()), "values masked or not finite, left out")
+    cards.set("NEMPTY", int(combined.empty), "pixels without any value, NaN here")
+    level = float(f"{np.nanmean(combined.image, dtype=np.float64):.6g}")
+    cards.set("IMGLEVEL", level, f"[{unit}] mean of this image")
+    for number, figure in enumerate(figures, start=1):
+        for keyword, short, name, comment in (
+            ("BIASLVL", "BIASLV", "level", "level subtracted from the members"),
+            ("RNOISE", "RNOISE", "read_noise", "read noise from pairs of members"),
+            ("CNOISE", "CNOISE", "combined_noise", "noise of this image, measured"),
+            ("CNOISPR", "CNOISP", "predicted_noise", "noise that the read noise predicts"),
+        ):
+            # Without overscan subtraction the level is IMGLEVEL.
+            if math.isfinite(figure[name]) and (figure["subtracted"] or name != "level"):
+                where = keyword if len(figures) == 1 else f"{short}{number:02d}"
+                cards.set(where, figure[name], f"[{unit}] {comment}")
+
+
+def write_noise_cards(cards, combined, unit="adu"):
+    """Write the noise that the uncertainty leaves out, and the origin of the noise model.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    combined : ccdflow.combine.stack.Combined
+    unit : str
+        Of the pixels.
+    """
+    comments = {
+        "MBNOISE": "noise of the bias in it, not in UNCERT",
+        "MDNOISE": "noise of the dark in it, not in UNCERT",
+    }
+    for keyword, value in (combined.shared or {}).items():
+        if math.isfinite(value):
+            cards.set(keyword, float(f"{value:.6g}"), f"[{unit}] {comments[keyword]}")
+    amplifiers = combined.noise.amplifiers if combined.noise else ()
+    for number, amplifier in enumerate(amplifiers, start=1):
+        suffix = "" if len(amplifiers) == 1 else f"{number:02d}"
+        for keyword, value, comment in (
+            ("MODRN", amplifier.read_noise, f"[{unit}] read noise that UNCERT is made with"),
+            ("MODGN", amplifier.gain, f"[electron/{unit}] gain that UNCERT is made with"),
+            ("MODFC", amplifier.factor, "measured over predicted noise, in UNCERT"),
+            ("MODLN", amplifier.level_noise or None, f"[{unit}] noise of a row's level, in UNCERT"),
+        ):
+            if value is not None:
+                cards.set(f"{keyword}{suffix}", float(f"{value:.6g}"), comment)
+
+
+def write_flat_cards(cards, *, levels, signal_to_noise, ratios):
+    """Write the quality of a combined flat.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    levels : sequence of float
+        Levels of the members, in their unit.
+    signal_to_noise : float
+        Of a pixel of the flat: the upper limit for a frame divided by it.
+    ratios : dict of str to float
+        Mean of each amplifier, as `ccdflow.combine.flats.amplifier_ratios` returns them.
+    """
+    for keyword, level in zip(_numbered("IMLVL", len(levels)), levels, strict=True):
+        cards.set(keyword, float(f"{level:.9g}"), "level that this flat was divided by")
+    cards.set("FLATLVL", float(f"{np.median(levels):.6g}"), "median level of the flats combined")
+    cards.set("FLATMIN", float(f"{np.min(levels):.6g}"), "lowest level of the flats combined")
+    cards.set("FLATMAX", float(f"{np.max(levels):.6g}"), "highest level of the flats combined")
+    if math.isfinite(signal_to_noise):
+        cards.set("FLATSN", float(f"{signal_to_noise:.5g}"), "S/N of a pixel: it caps the frames'")
+        cards.set("FLATRMS", float(f"{1 / signal_to_noise:.5g}"), "noise of a pixel, relative")
+    for number, ratio in enumerate(ratios.values(), start=1):
+        if len(ratios) > 1 and math.isfinite(ratio):
+            cards.set(f"FLATR{number:02d}", float(f"{ratio:.7g}"), "mean of an amplifier here")
+
+
+def write_gain_cards(cards, gains, unit="adu"):
+    """Write the gains that the flats show.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    gains : sequence of (float or None)
+        Of each amplifier, electrons per `unit`; NaN or None where it is not measured.
+    unit : str
+        Of the members.
+    """
+    for number, gain in enumerate(gains, start=1):
+        if gain is not None and math.isfinite(gain):
+            keyword = "GAINMEAS" if len(gains) == 1 else f"GAINME{number:02d}"
+            cards.set(keyword, float(f"{gain:.6g}"), f"[electron/{unit}] gain from pairs of flats")
+
+
+def write_factor_cards(cards, factors):
+    """Write the factor on the dark for each member of a flat.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    factors : sequence of float
+        () if no dark was subtracted.
+    """
+    for keyword, factor in zip(_numbered("IMDRK", len(factors)), factors, strict=True):
+        cards.set(keyword, float(f"{factor:.9g}"), "factor on the dark for this flat")
+
+
+def write_dark_cards(cards, *, seconds, rates, hot, hot_limit, unit="electron"):
+    """Write the quality of a combined dark.
+
+    Parameters
+    ----------
+    cards : ccdflow.files.headertext.CardList
+        Changed in place.
+    seconds : float
+        Exposure time of the members.
+    rates : sequence of ccdflow.detector.frame_figures.Estimate
+        Median rate of each amplifier, in `unit` a second.
+    hot : int
+        Number of hot pixels.
+    hot_limit : float
+        A pixel is hot above this rate over the median, in `unit` a second.
+    unit : str
+        ``electron``, or ``adu`` if the gain is unknown.
+    """
+    cards.set("EXPTIME", float(seconds), "[s] exposure time of each dark")
+    for number, rate in enumerate(rates, start=1):
+        suffix = "" if len(rates) == 1 else f"{number:02d}"
+        if math.isfinite(rate.value):
+            cards.set(f"DARKRT{suffix}", float(f"{rate.value:.6g}"), f"[{unit}/s] median rate")
+    cards.set("NHOT", int(hot), f"pixels over the median by {hot_limit:g} {unit}/s")

@@ -1,0 +1,198 @@
+"""The places of frames' pixels in files, and reading of runs of pixels."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+
+from ccdflow.errors import FrameError
+
+OPEN_FILES = 200  # files of more members are opened for each read: descriptors are limited
+
+_REDUCED = "give reduced frames, as ccdflow writes them"
+
+
+@dataclass(frozen=True)
+class Member:
+    """The place of one frame's pixels: an uncompressed big-endian float image in a file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    offset : int
+        Offset of the pixels in bytes.
+    shape : tuple of int
+        ``(ny, nx)``.
+    dtype : {'>f4', '>f8'}
+        Type of the pixels.
+    """
+
+    path: str | os.PathLike
+    offset: int
+    shape: tuple[int, int]
+    dtype: str = ">f4"
+
+
+def locate(path, *, hdu=0, mask=False):
+    """Find the pixels of a reduced frame.
+
+    Parameters
+    ----------
+    path : path-like
+        An uncompressed FITS file.
+    hdu : int or str
+        Number or EXTNAME of the image.
+    mask : bool
+        Whether it is a mask of whole numbers.
+
+    Returns
+    -------
+    Member
+
+    Raises
+    ------
+    FrameError
+        If the image is missing, is not a plain two-dimensional float image, or the file ends
+        before its pixels do.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            header, offset = _find_hdu(file, hdu)
+            size = file.seek(0, os.SEEK_END)
+    except OSError as error:
+        reason = f"cannot be combined: it cannot be read ({error.strerror or error})"
+        raise FrameError(reason, file=path, remedy="check its name and its disk") from error
+    except EOFError as error:
+        raise FrameError(f"cannot be combined: {error}", file=path, remedy=_REDUCED) from error
+    except (ValueError, KeyError, TypeError, VerifyError) as error:
+        raise FrameError(
+            "cannot be combined: not a FITS file", file=path, remedy=_REDUCED
+        ) from error
+    allowed = {8: "u1", 16: ">i2"} if mask else {-32: ">f4", -64: ">f8"}
+    is_flat = header.get("NAXIS") == 2
+    if not is_flat or header.get("BITPIX") not in allowed:
+        kind = "mask of uint8 or int16" if mask else "image of float32 or float64 pixels"
+        keyword = "BITPIX" if is_flat else "NAXIS"
+        raise FrameError(
+            f"cannot be combined: not a two-dimensional {kind}",
+            file=path,
+            keyword=keyword,
+            value=header.get(keyword),
+            allowed=", ".join(map(str, allowed)) if is_flat else 2,
+            remedy=_REDUCED,
+        )
+    if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
+        raise FrameError(
+            "cannot be combined: the pixels are scaled",
+            file=path,
+            keyword="BSCALE",
+            allowed="reduced frames, of floating point",
+            remedy="reduce the raw frame first",
+        )
+    shape = (header["NAXIS2"], header["NAXIS1"])
+    dtype = allowed[header["BITPIX"]]
+    needed = offset + shape[0] * shape[1] * np.dtype(dtype).itemsize
+    if size < needed:
+        raise FrameError(
+            "cannot be combined: the file ends before its pixels do",
+            file=path,
+            value=size,
+            allowed=f"{needed} bytes or more",
+        )
+    return Member(path, offset, shape, dtype)
+
+
+def _find_hdu(file, wanted):
+    """Return header and data offset of the HDU with this number or EXTNAME."""
+    number = 0
+    while True:
+        try:
+            # Odd cards of the raw frame are in its product, and each would be warned of again.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                header = fits.Header.fromfile(file)
+                name = header.get("EXTNAME")
+        except EOFError:
+            raise EOFError(f"there is no HDU {wanted!r}") from None
+        offset = file.tell()
+        if wanted in (number, name):
+            return header, offset
+        file.seek(offset + header.data_size_padded)
+        number += 1
+
+
+def _open(path):
+    try:
+        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        raise FrameError(
+            f"cannot be read: {error.strerror}",
+            file=path,
+            remedy="check that the file exists, its permissions and its disk",
+        ) from error
+
+
+def _pread(descriptor, member, start, out):
+    """Fill `out`, shape (k,), with the pixels from `start` on."""
+    view = memoryview(out).cast("B")
+    position = member.offset + start * out.itemsize
+    while len(view):
+        try:
+            got = os.preadv(descriptor, [view], position)
+        except OSError as error:
+            raise FrameError(
+                f"cannot be read: {error.strerror}",
+                file=member.path,
+                remedy="check that the file exists, its permissions and its disk",
+            ) from error
+        if got == 0:
+            raise FrameError(
+                "ends before its pixels do",
+                file=member.path,
+                value=position,
+                remedy="make the file again",
+            )
+        view, position = view[got:], position + got
+
+
+def file_reader(members, stack):
+    """Return ``read(index, start, out)``; a few files stay open until `stack` closes.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    stack : contextlib.ExitStack
+        Closes the files.
+
+    Returns
+    -------
+    callable
+        Fills ``out`` with pixels of member ``index`` from pixel ``start`` on.
+    """
+    if len(members) > OPEN_FILES:
+
+        def read(index, start, out):
+            descriptor = _open(members[index].path)
+            try:
+                _pread(descriptor, members[index], start, out)
+            finally:
+                os.close(descriptor)
+
+        return read
+
+    descriptors = []
+    for member in members:
+        descriptors.append(_open(member.path))
+        stack.callback(os.close, descriptors[-1])
+
+    def read(index, start, out):
+        _pread(descriptors[index], members[index], start, out)
+
+    return read

@@ -1,0 +1,260 @@
+"""Members before they are combined: masters subtracted, divided by level, bad values masked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.combine.member_reader import Member
+from ccdflow.errors import UserError
+from ccdflow.files.stored import Stored
+from ccdflow.maskbits import SATURATED
+
+
+@dataclass(frozen=True)
+class Subtracted:
+    """A master that is subtracted from every member before the combination.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
+        Shape ``(ny, nx)``, in the unit of the members; of a file, read on access.
+    factors : float or sequence of float
+        Its factor, one for all members or one for each.
+    is_charge : bool
+        Whether it is charge, which adds noise to each member: true of a dark, not of a bias.
+    """
+
+    pixels: np.ndarray | Member
+    factors: float | tuple[float, ...] = 1.0
+    is_charge: bool = False
+
+
+def mapped(source):
+    """Return an image whose pixels are read on access, where they are in a file.
+
+    Parameters
+    ----------
+    source : numpy.ndarray or ccdflow.combine.member_reader.Member
+
+    Returns
+    -------
+    numpy.ndarray or ccdflow.files.stored.Stored
+        Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
+    """
+    if not isinstance(source, Member):
+        return np.asarray(source)
+    return Stored(source.path, source.offset, source.dtype, source.shape)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The preparation of each member's values; the bits do not depend on the tiles.
+
+    A member becomes (raw - masters) / scale in the members' own type. It is NaN where its mask has
+    one of the bits, or its raw value reaches `ceilings`.
+
+    Parameters
+    ----------
+    n : int
+        Number of members.
+    dtype : numpy.dtype
+        Native type of the members.
+    terms : tuple of (numpy.ndarray, numpy.ndarray, bool)
+        For each master: its pixels, shape ``(ny * nx,)``, its factors, shape ``(n,)``, and whether
+        it is charge.
+    scales : numpy.ndarray or None
+        Shape ``(n,)``, float64: the level of each member.
+    read_mask : callable or None
+        ``read(index, start, out)`` fills `out`, int16, with the mask of a member.
+    bits : int
+        Bits of a mask that exclude a value.
+    ceilings : tuple of (float or None) or None
+        Raw value of each member at which it saturates.
+    """
+
+    n: int
+    dtype: np.dtype
+    terms: tuple = ()
+    scales: np.ndarray | None = None
+    read_mask: Callable | None = None
+    bits: int = 0
+    ceilings: tuple | None = None
+
+    @property
+    def changes_values(self):
+        """Whether any master is subtracted or any level divided by."""
+        return bool(self.terms) or self.scales is not None
+
+    @property
+    def masks(self):
+        """Whether members have masks."""
+        return self.read_mask is not None or self.ceilings is not None
+
+    @property
+    def levels(self):
+        """Level of each member, float64; 1 if no level is divided by."""
+        return np.ones(self.n) if self.scales is None else 1 / self._inverse.astype(np.float64)
+
+    @property
+    def _inverse(self):
+        return (1 / self.scales).astype(self.dtype)
+
+    def apply(self, values, where):
+        """Prepare raw `values` in place.
+
+        Parameters
+        ----------
+        values : numpy.ndarray
+            Shape ``(n, k)``.
+        where : slice or numpy.ndarray of int
+            Indices of the pixels in the image.
+        """
+        for pixels, factors, _ in self.terms:
+            part = np.asarray(pixels[where], dtype=self.dtype)
+            if (factors == factors[0]).all():
+                part = part if factors[0] == 1 else part * self.dtype.type(factors[0])
+                np.subtract(values[:, : part.size], part, out=values[:, : part.size])
+                continue
+            for line, factor in zip(values, factors, strict=True):
+                line[: part.size] -= part * self.dtype.type(factor)
+        if self.scales is not None:
+            np.multiply(values, self._inverse[:, None], out=values)
+
+    def read_bits(self, values, start, bits):
+        """Fill `bits`, int16 of shape (n, k), with the masks of raw `values` from `start` on.
+
+        Parameters
+        ----------
+        values : numpy.ndarray of shape (n, k)
+            Raw values of the members.
+        start : int
+            Pixel of the flattened image that they begin with.
+        bits : numpy.ndarray of shape (n, k), int16
+            Overwritten.
+        """
+        bits[...] = 0
+        for index, line in enumerate(bits):
+            if self.read_mask is not None:
+                self.read_mask(index, start, line)
+            ceiling = None if self.ceilings is None else self.ceilings[index]
+            if ceiling is not None and not values[index].max() < ceiling:
+                line[values[index] >= ceiling] |= SATURATED
+
+    def charge(self, where):
+        """Return the charge subtracted from each member: pixels, shape (k,), and factors, (n,).
+
+        None if there is none. Several masters of charge are refused beforehand.
+        """
+        for pixels, factors, is_charge in self.terms:
+            if is_charge:
+                return np.asarray(pixels[where], dtype=np.float64), factors
+        return None
+
+
+def prepare(n, shape, dtype, *, subtract=(), scale=None, mask=None, bits=-1, ceilings=None):
+    """Return the preparation of `n` members.
+
+    Parameters
+    ----------
+    n : int
+    shape : tuple of int
+        ``(ny, nx)`` of the members.
+    dtype : numpy.dtype
+        Native type of the members.
+    subtract : sequence of Subtracted
+    scale : sequence of float, optional
+        Level of each member, its divisor.
+    mask : sequence of (Member, numpy.ndarray or None), optional
+        Mask of each member, uint8 or int16 of shape ``(ny, nx)``.
+    bits : int
+        Bits of a mask that exclude a value; default: all.
+    ceilings : sequence of (float or None), optional
+        Raw value of each member at which it saturates.
+
+    Raises
+    ------
+    UserError
+        If a master has another shape, a number is missing, or a level is not above 0.
+    """
+    return Preparation(
+        n=n,
+        dtype=np.dtype(dtype),
+        terms=tuple(_term(term, n, shape) for term in _one_charge(subtract)),
+        scales=None if scale is None else _scales(scale, n),
+        read_mask=None if mask is None else _mask_reader(mask, n, shape),
+        bits=bits,
+        ceilings=None if ceilings is None else tuple(_as_many(ceilings, n, "ceilings")),
+    )
+
+
+def _one_charge(subtract):
+    subtract = tuple(subtract)
+    if sum(term.is_charge for term in subtract) > 1:
+        raise UserError("more than one master of charge to subtract", allowed="one dark")
+    return subtract
+
+
+def _as_many(values, n, keyword):
+    values = list(values)
+    if len(values) != n:
+        raise UserError(
+            "one is needed for each frame",
+            keyword=keyword,
+            value=len(values),
+            allowed=str(n),
+        )
+    return values
+
+
+def _term(term, n, shape):
+    pixels = mapped(term.pixels)
+    if pixels.shape != tuple(shape):
+        where = term.pixels.path if isinstance(term.pixels, Member) else None
+        raise UserError(
+            "a master has another shape than the frames",
+            file=where,
+            value=pixels.shape,
+            allowed=str(tuple(shape)),
+        )
+    factors = term.factors
+    factors = [factors] * n if np.ndim(factors) == 0 else _as_many(factors, n, "factors")
+    factors = np.array(factors, dtype=np.float64)
+    if not np.isfinite(factors).all():
+        raise UserError("the factor of a master is not a number", keyword="factors", value=factors)
+    return pixels.ravel(), factors, term.is_charge
+
+
+def _scales(scale, n):
+    scales = np.array(_as_many(scale, n, "scale"), dtype=np.float64)
+    if not ((scales > 0) & np.isfinite(scales)).all():
+        bad = int(np.argmin((scales > 0) & np.isfinite(scales)))
+        raise UserError(
+            f"frame {bad + 1} cannot be divided by its level",
+            keyword="scale",
+            value=float(scales[bad]),
+            allowed="a number above 0",
+        )
+    return scales
+
+
+def _mask_reader(masks, n, shape):
+    arrays = []
+    for source in _as_many(masks, n, "mask"):
+        array = None if source is None else mapped(source)
+        if array is not None and (array.shape != tuple(shape) or array.dtype.kind not in "iu"):
+            raise UserError(
+                "a mask does not fit its frame",
+                file=source.path if isinstance(source, Member) else None,
+                value=(array.shape, str(array.dtype)),
+                allowed=f"whole numbers of shape {tuple(shape)}",
+            )
+        arrays.append(None if array is None else array.ravel())
+
+    def read(index, start, out):
+        if arrays[index] is not None:
+            out[...] = arrays[index][start : start + len(out)]
+
+    return read

@@ -1,0 +1,149 @@
+"""Combined biases and darks as masters: images subtracted from the members of later masters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.combine.member_reader import Member
+from ccdflow.combine.preparation import mapped
+from ccdflow.errors import UserError
+from ccdflow.maskbits import NO_DATA
+
+
+@dataclass(frozen=True)
+class SubtractedMaster:
+    """A combined bias or dark that is subtracted from frames.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
+        Shape ``(ny, nx)``, in the unit of the frames.
+    uncertainty : numpy.ndarray, Member, float or None
+        Its standard error; None if unknown.
+    seconds : float or None
+        Exposure time of a dark; None for a bias.
+    bias_subtracted : bool
+        Whether the bias was subtracted from a dark, as ccdflow does.
+    file : path-like or None
+        For messages.
+    """
+
+    pixels: np.ndarray | Member
+    uncertainty: np.ndarray | Member | float | None = None
+    seconds: float | None = None
+    bias_subtracted: bool = False
+    file: object = None
+
+    def rms(self, rows=None):
+        """Return the root of the mean variance of its pixels; NaN if unknown.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of int, optional
+            Rows to use; default: all.
+        """
+        if self.uncertainty is None:
+            return float("nan")
+        if isinstance(self.uncertainty, int | float):
+            return float(self.uncertainty)
+        errors = mapped(self.uncertainty)
+        errors = np.asarray(errors if rows is None else errors[rows], dtype=np.float64)
+        finite = errors[np.isfinite(errors)]
+        # Hot pixels are noisy, and few: leave them out of the typical noise.
+        typical = finite[finite <= 3 * np.median(finite)] if finite.size else finite
+        return float(np.sqrt(np.mean(typical**2))) if typical.size else float("nan")
+
+
+def checked_bias(bias, what):
+    """Return the bias if it may be subtracted.
+
+    Parameters
+    ----------
+    bias : SubtractedMaster or None
+    what : str
+        The frames to subtract it from, for the message.
+
+    Raises
+    ------
+    UserError
+        If it is a dark.
+    """
+    if bias is not None and bias.seconds:
+        raise UserError(
+            f"a dark cannot be subtracted from {what} as their bias",
+            file=bias.file,
+            keyword="EXPTIME",
+            value=bias.seconds,
+            allowed="a combined bias, of 0 s",
+        )
+    return bias
+
+
+def dark_factors(dark, seconds, *, scale_up=2.5):
+    """Return the factor on a dark for each of some frames.
+
+    Parameters
+    ----------
+    dark : SubtractedMaster
+        Without its bias.
+    seconds : sequence of float
+        Exposure times of the frames.
+    scale_up : float
+        Largest factor by which a dark may be scaled up; 1 forbids it.
+
+    Returns
+    -------
+    tuple of float
+        1 if the times agree within 0.1 s or 0.1 %.
+
+    Raises
+    ------
+    UserError
+        If the dark still holds its bias, a time is missing, or it would be scaled up too far.
+    """
+    if not dark.bias_subtracted:
+        raise UserError(
+            "a dark that still holds its bias cannot be subtracted: the bias would go twice",
+            file=dark.file,
+            remedy="subtract the combined bias from the darks before they are combined",
+        )
+    if dark.seconds is None or not 0 < dark.seconds < 2**31:
+        raise UserError(
+            "the exposure time of a dark is missing or impossible",
+            file=dark.file,
+            keyword="EXPTIME",
+            value=dark.seconds,
+            allowed="above 0 s and below 2^31 s",
+        )
+    factors = []
+    for number, time in enumerate(seconds, start=1):
+        if time is None or not 0 <= time < 2**31:
+            raise UserError(
+                f"the exposure time of frame {number} is missing or impossible",
+                keyword="EXPTIME",
+                value=time,
+                allowed="0 s or more, below 2^31 s",
+            )
+        exact = abs(time - dark.seconds) <= max(0.1, 1e-3 * dark.seconds)
+        factors.append(1.0 if exact else time / dark.seconds)
+    if max(factors, default=0.0) > scale_up:
+        raise UserError(
+            "the dark would be lengthened too far",
+            file=dark.file,
+            keyword="scale_up",
+            value=round(max(factors), 3),
+            allowed=f"up to {scale_up:g} times its {dark.seconds:g} s",
+            remedy="take darks as long as the frames",
+        )
+    return tuple(factors)
+
+
+def mask_of(combined):
+    """Return the mask of a combined image, int16: no-data pixels, and bits of all members."""
+    shape = combined.image.shape
+    mask = np.zeros(shape, np.int16) if combined.mask is None else combined.mask.copy()
+    if combined.empty:
+        mask[~np.isfinite(combined.image)] |= NO_DATA
+    return mask

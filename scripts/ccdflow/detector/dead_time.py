@@ -1,0 +1,343 @@
+"""The dead time of a shutter across an image, from flats of several exposures.
+
+A shutter uncovers one part of an image later than another: a pixel is exposed for t - delta of the
+t seconds asked for (R. E. Zissell 2000, JAAVSO 28, 149, who measures it from a long and a short
+flat). A flat of exposure t_i under a lamp of brightness a_i has the values
+
+    N_i(p) = a_i F(p) (t_i - delta(p)),
+
+and over its own mean, with D = delta - mean(delta) and x_i = 1 / (t_i - mean(delta)),
+
+    r_i(p) = f(p) (1 - D(p) x_i).
+
+So D is the slope of a straight line in x over its intercept, whatever the lamp does between the
+flats. The dead time is smooth: the lines are fitted to means of cells, and D is linear between
+their centres. The mean of delta needs a lamp that is steady from one exposure to the next
+(`ccdflow.detector.photons.photon_transfer.measure_linearity`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.detector.photons.photon_transfer import measure_linearity
+from ccdflow.detector.photons.transfer import by_exposure
+
+# Cells along an axis, and the least pixels along a side of one.
+_MOST_CELLS, _LEAST_SIDE = 16, 16
+# Flats of one exposure that scatter more in level than this have no steady lamp.
+_STEADY = 0.02
+_LEAST_LAMP = 1e-4
+# Degrees of freedom from which on the scatter alone decides on errors.
+_MANY = 50
+_UNKNOWN = (np.nan, np.nan)
+
+
+@dataclass(frozen=True)
+class DeadTime:
+    """The dead time of the shutter in the cells of the images of a frame.
+
+    Attributes
+    ----------
+    excess, error : tuple of numpy.ndarray
+        Of each image, (rows of cells, cells in a row), float64, seconds: dead time less its mean
+        over all images, and its standard error; NaN in a cell without good pixels.
+    mean, mean_error : float
+        Seconds; NaN where no lamp was steady.
+    chi2 : float
+        Of all lines, over their degrees of freedom; NaN without any. Errors are multiplied by its
+        root, where it is of few degrees only if it is above 1.
+    """
+
+    excess: tuple
+    error: tuple
+    mean: float = np.nan
+    mean_error: float = np.nan
+    chi2: float = np.nan
+
+    def effect(self, inverse, *, sigmas=3.0):
+        """Return the largest relative error that the shutter certainly leaves in a frame.
+
+        Parameters
+        ----------
+        inverse : float
+            1/s: one over the frame's exposure, less the mean of one over those of its flat.
+        sigmas : float
+            Errors that are taken off the dead time of each cell.
+        """
+        largest = 0.0
+        for excess, error in zip(self.excess, self.error, strict=True):
+            sure = np.abs(excess) - sigmas * error
+            largest = max(largest, float(np.nanmax(sure, initial=0.0)))
+        return largest * abs(inverse)
+
+
+def edges(size):
+    """Return the first pixels of the cells along an axis, and its end: (cells + 1,) int."""
+    cells = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
+    return np.linspace(0, size, cells + 1).round().astype(int)
+
+
+def cell_sums(values, rows, shape):
+    """Return sums and numbers of the good pixels of the cells, as far as some rows reach.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (n, k, nx): some rows of n flats. NaN where a pixel is bad; it is left out in all of them.
+    rows : slice
+        Of the image, k of them.
+    shape : (int, int)
+        (ny, nx) of the image.
+
+    Returns
+    -------
+    sums : numpy.ndarray
+        (n, rows of cells, cells in a row), float64; 0 in cells that the rows do not touch.
+    count : numpy.ndarray
+        Likewise, without the first axis.
+    """
+    at_y, at_x = edges(shape[0]), edges(shape[1])
+    good = np.isfinite(values).all(axis=0)
+    kept = np.where(good, values, 0)
+    cells = np.searchsorted(at_y, np.arange(rows.start, rows.stop), side="right") - 1
+    sums = np.zeros((len(values), len(at_y) - 1, len(at_x) - 1))
+    count = np.zeros(sums.shape[1:])
+    for cell in np.unique(cells):
+        own = cells == cell
+        sums[:, cell] = np.add.reduceat(
+            kept[:, own].sum(axis=1, dtype=np.float64), at_x[:-1], axis=1
+        )
+        count[cell] = np.add.reduceat(good[own].sum(axis=0), at_x[:-1])
+    return sums, count
+
+
+@dataclass(frozen=True)
+class FlatSeries:
+    """Flats of one filter: means of their cells.
+
+    Attributes
+    ----------
+    seconds : numpy.ndarray
+        (n,) exposures.
+    means : list of numpy.ndarray
+        Of each image, (n, rows of cells, cells in a row), adu above bias and dark; NaN in a cell
+        without good pixels.
+    variances : list of numpy.ndarray
+        Of these means, adu^2: the scatter of the flats corrects their level.
+    counts : list of numpy.ndarray
+        Good pixels of each cell.
+    """
+
+    seconds: np.ndarray
+    means: list
+    variances: list
+    counts: list
+
+
+def measure_dead_time(series):
+    """Measure the dead time from flats of several exposures, of one filter or several.
+
+    Parameters
+    ----------
+    series : list of FlatSeries
+        Each of two exposures or more.
+
+    Returns
+    -------
+    DeadTime
+    """
+    shapes = [means.shape[1:] for means in series[0].means]
+    mean, mean_error = _combined([_mean_dead_time(each) for each in series])
+    about = 0.0 if np.isnan(mean) else mean
+    lines = [_lines(each, about) for each in series]
+    weights = sum(error**-2 for _, error, _, _ in lines)
+    excess = sum(value / error**2 for value, error, _, _ in lines) / weights
+    squares, freedom = (sum(line[place] for line in lines) for place in (2, 3))
+    chi2 = squares / freedom if freedom else np.nan
+    error = weights**-0.5 * _scale(chi2, freedom)
+    ends = np.cumsum([ny * nx for ny, nx in shapes])[:-1]
+
+    def split(values):
+        parts = np.split(values, ends)
+        return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+
+    return DeadTime(split(excess), split(error), mean, mean_error, float(chi2))
+
+
+def _scale(chi2, freedom):
+    """Return the factor of the errors: many residuals know better than gain and noise."""
+    if freedom == 0:
+        return 1.0
+    return np.sqrt(chi2) if freedom >= _MANY else max(1.0, np.sqrt(chi2))
+
+
+def _flat_levels(series):
+    """Return the means of all cells, (n, cells), their variances, and the flats' levels."""
+    n = len(series.seconds)
+    means, variances = (
+        np.concatenate([array.reshape(n, -1) for array in arrays], axis=1)
+        for arrays in (series.means, series.variances)
+    )
+    counts = np.concatenate([array.ravel() for array in series.counts])
+    levels = np.nansum(means * counts, axis=1) / counts.sum()
+    return means, variances, levels
+
+
+def _lines(series, mean):
+    """Fit a line to each cell; return D, its error, the sum of squared residuals, its freedom."""
+    means, variances, levels = _flat_levels(series)
+    x = 1 / (np.asarray(series.seconds, dtype=np.float64) - mean)[:, None]
+    ratios = means / levels[:, None]
+    # One weight for all cells of a flat would do: they differ by the vignetting only.
+    weights = levels[:, None] ** 2 / variances
+    total, wx, wxx = (np.sum(weights * x**power, axis=0) for power in range(3))
+    wy, wxy = (np.sum(weights * ratios * x**power, axis=0) for power in range(2))
+    determinant = total * wxx - wx**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        flat = (wxx * wy - wx * wxy) / determinant
+        slope = (total * wxy - wx * wy) / determinant
+        excess = -slope / flat
+        error = np.sqrt(total + 2 * excess * -wx + excess**2 * wxx)
+        error /= np.sqrt(determinant) * np.abs(flat)
+    squares = weights * (ratios - flat - slope * x) ** 2
+    freedom = int(np.isfinite(excess).sum()) * (len(x) - 2)
+    return excess, error, float(np.nansum(squares)), freedom
+
+
+def _mean_dead_time(series):
+    """Return the mean dead time by the flats' levels, and its error; NaN for no steady lamp."""
+    _, _, levels = _flat_levels(series)
+    seconds = np.asarray(series.seconds, dtype=np.float64)
+    sets = by_exposure(list(seconds))
+    several = [members for members in sets if len(members) > 1]
+    if len(sets) < 3 or not several:
+        return _UNKNOWN
+    rms = [np.std(levels[m], ddof=1) / np.mean(levels[m]) for m in several]
+    lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_LAMP)
+    if lamp > _STEADY:
+        return _UNKNOWN
+    averages = np.array([levels[m].mean() for m in sets])
+    errors = averages * lamp / np.sqrt([len(m) for m in sets])
+    times = [float(np.mean(seconds[m])) for m in sets]
+    found = measure_linearity(times, averages, errors, averages.max() / 2)
+    return -found.shutter, found.shutter_error
+
+
+def _combined(found):
+    """Return the mean of values by their errors, and its error; NaN for none."""
+    values, errors = np.array([each for each in found if np.isfinite(each).all()] or [_UNKNOWN]).T
+    weights = errors**-2.0
+    return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
+
+
+# -- correction ------------------------------------------------------------------------------------
+
+
+def plane(cells, shape):
+    """Return the value of each pixel from those of cells: (ny, nx) float32.
+
+    Linear between the centres of the cells, beyond those at the edge the parabola through three; a
+    cell without a value has that of the nearest one.
+
+    Parameters
+    ----------
+    cells : numpy.ndarray
+        (rows of cells, cells in a row).
+    shape : (int, int)
+    """
+    cells = _filled(np.asarray(cells, dtype=np.float64))
+    return (_weights(shape[0]) @ cells @ _weights(shape[1]).T).astype(np.float32)
+
+
+def _filled(cells):
+    good = np.argwhere(np.isfinite(cells))
+    if len(good) == cells.size or not len(good):
+        return np.nan_to_num(cells)
+    out = cells.copy()
+    for place in np.argwhere(~np.isfinite(cells)):
+        nearest = good[np.argmin(np.square(good - place).sum(axis=1))]
+        out[tuple(place)] = cells[tuple(nearest)]
+    return out
+
+
+def _weights(size):
+    """Return the part of each cell along an axis in each pixel: (size, cells)."""
+    at = edges(size)
+    centres = (at[:-1] + at[1:] - 1) / 2
+    if len(centres) == 1:
+        return np.ones((size, 1))
+    pixels = np.arange(size)
+    left = np.clip(np.searchsorted(centres, pixels) - 1, 0, len(centres) - 2)
+    part = (pixels - centres[left]) / (centres[left + 1] - centres[left])
+    out = np.zeros((size, len(centres)))
+    out[pixels, left] = 1 - part
+    out[pixels, left + 1] = part
+    if len(centres) > 2:
+        for near, beyond in (
+            ((0, 1, 2), pixels < centres[0]),
+            ((-1, -2, -3), pixels > centres[-1]),
+        ):
+            out[np.ix_(beyond, near)] = _parabola(pixels[beyond], centres[list(near)])
+    return out
+
+
+def _parabola(at, nodes):
+    """Return the weights of values at three nodes in the parabola through them: (len(at), 3)."""
+    a, b, c = (at[:, None] - nodes[None, :]).T
+    one, two, three = nodes
+    return np.stack(
+        [
+            b * c / ((one - two) * (one - three)),
+            a * c / ((two - one) * (two - three)),
+            a * b / ((three - one) * (three - two)),
+        ],
+        axis=1,
+    )
+
+
+def correction(excess, error, mean, seconds, of_flat, shape):
+    """Return the factor that a frame over its flat is multiplied by, and its relative variance.
+
+    The flat, a mean of flats of exposures t_i, holds the mean of (t_i - delta) / (t_i - mean), and
+    the frame of exposure t has (t - delta) / t of the light of a perfect shutter.
+
+    Parameters
+    ----------
+    excess, error : numpy.ndarray
+        Of the cells of one image, see `DeadTime`.
+    mean : float
+        Mean dead time, seconds. With NaN the frame keeps its mean, and differences between pixels
+        alone are corrected.
+    seconds : float
+        Exposure of the frame.
+    of_flat : sequence of float
+        Exposures of the members of the flat.
+    shape : (int, int)
+
+    Returns
+    -------
+    factor, variance : numpy.ndarray
+        (ny, nx), float32.
+
+    Raises
+    ------
+    ValueError
+        If the frame's exposure, or one of the flat's, is no longer than the dead time.
+    """
+    about = 0.0 if np.isnan(mean) else mean
+    more = plane(excess, shape)
+    if min(seconds, *of_flat) - about <= float(more.max()):
+        raise ValueError("the exposure is no longer than the dead time of the shutter")
+    flat = np.zeros(shape, np.float32)
+    for exposure in of_flat:
+        flat += 1 - more / np.float32(exposure - about)
+    flat /= np.float32(len(of_flat))
+    own = (np.float32(seconds - about) - more) / np.float32(seconds)
+    if np.isnan(mean):
+        own = 1 - more / np.float32(seconds)
+    factor = flat / own
+    inverse = 1 / (seconds - about) - np.mean([1 / (exposure - about) for exposure in of_flat])
+    return factor, np.square(plane(error, shape) * np.float32(inverse))

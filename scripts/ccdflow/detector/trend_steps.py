@@ -1,0 +1,424 @@
+"""Steps in figures of the detector over the nights: found, dated, told from drift and chance.
+
+Each night may be the first of a new state. A straight line with a step at that night is fitted to
+the nights about it (the regression of two phases with a common trend: Wang 2003, J. Climate 16,
+3383), and the step over its standard error is the statistic; the night where it is largest is the
+date. Nights that stand alone are left out first, by a running median; nights that resemble their
+neighbours count for less (Bayley and Hammersley 1946, Suppl. J. R. Stat. Soc. 8, 184; Wang 2008,
+J. Appl. Meteorol. Climatol. 47, 2423); and what wanders in a gap counts as an error of the step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ccdflow.robust import MAD_TO_SIGMA
+
+FEWEST = 5
+"""Nights on each side of a step: fewer may be bad nights in a row."""
+
+LIMIT = 4.75
+"""Standard errors that a step has at least."""
+
+# Nights on each side that the line is fitted to, and days that they may span, except the nearest
+# few. The seasons bend longer series.
+_REACH, _DAYS, _FEW = 30, 45.0, 8
+# Nights of the running median, and the deviation in sigma of a night that stands alone.
+_RUNNING, _ALONE = 7, 4.0
+# Least days between nights from which their wandering is measured.
+_LAG = 20.0
+# Steps that are looked for at most; the search ends after this number of trials without one.
+_MOST, _TRIES = 50, 5
+# Deviations beyond 3 sigma are outliers; a normal distribution without them is narrower.
+_CLIP, _OF_CLIPPED = 3.0, 1.0136
+# Nights of a part that may scatter more than the rest, and the factor from which on it does.
+_PART, _MORE = 30, 1.4
+# Part of the nights that determine the scatter about the lines: outliers are left out.
+_EFFICIENCY = 0.85
+_MOST_ALIKE = 0.95
+
+
+@dataclass(frozen=True)
+class Event:
+    """A step in a figure.
+
+    Attributes
+    ----------
+    first, last_before : int
+        Index of the first night of the new state, and of the last one of the old.
+    size, error : float
+        After less before, and its standard error, in the unit of the figure.
+    before, after : float
+        The figure on the two sides of the step.
+    sigma : float
+        The step in standard errors, for a normal distribution.
+    """
+
+    first: int
+    last_before: int
+    size: float
+    error: float
+    before: float
+    after: float
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A figure that is followed over the nights.
+
+    Attributes
+    ----------
+    name, words, unit : str
+    least : float
+        Part of its median that a step has at least: smaller ones change no calibrated frame.
+    steady : float
+        Part of its median by which it differs from night to night in any case.
+    is_number : bool
+        Whether it counts pixels: it differs by one at least.
+    is_level : bool
+        Whether its zero means nothing: the parts are those of the read noise.
+    """
+
+    name: str
+    words: str
+    unit: str
+    least: float
+    steady: float
+    is_number: bool = False
+    is_level: bool = False
+
+    def steps(self, days, values, errors=None, *, noise=math.nan):
+        """Return the `Event` of each step in it over the nights of one epoch; see `find_steps`.
+
+        Parameters
+        ----------
+        days, values, errors : sequence of float
+        noise : float, optional
+            The read noise, in the unit of the level.
+        """
+        values = np.asarray(values, float)
+        known = values[np.isfinite(values)]
+        if not known.size:
+            return []
+        scale = abs(float(noise if self.is_level else np.median(known)))
+        scale = scale if math.isfinite(scale) else 1.0
+        floor = self.steady * scale
+        if self.is_number:
+            # The same pixels are hot every night: the number scatters by less than its root.
+            floor = max(floor, 1.0)
+        return find_steps(days, values, errors, least=self.least * scale, floor=floor)
+
+
+TRENDS = (
+    Trend("level", "bias level", "adu", 0.5, 0.02, is_level=True),
+    Trend("read_noise", "read noise", "adu", 0.02, 0.001),
+    Trend("gain", "gain", "e-/adu", 0.02, 0.001),
+    Trend("dark_rate", "dark rate", "e-/s", 0.05, 0.002),
+    Trend("hot", "hot pixels", "pixels", 0.1, 0.01, is_number=True),
+)
+
+
+def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
+    """Return the steps in a figure over the nights, oldest first.
+
+    Parameters
+    ----------
+    days : sequence of float
+        When each value was taken, in ascending order.
+    values : sequence of float
+        A value a night; what is not finite does not count.
+    errors : sequence of float, optional
+        Their standard errors; NaN where one is not known. The scatter from night to night is found
+        from the values, and added.
+    least : float, optional
+        Steps smaller than this are none.
+    floor : float, optional
+        Least scatter from night to night.
+    limit : float, optional
+        Standard errors that a step must have at least.
+
+    Returns
+    -------
+    list of Event
+    """
+    days, values = np.asarray(days, float), np.asarray(values, float)
+    known = np.flatnonzero(np.isfinite(values))
+    if known.size < 2 * FEWEST:
+        return []
+    own = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
+    is_told = np.isfinite(own)
+    own = np.where(is_told, own, np.median(own[is_told]) if is_told.any() else 0.0)
+    place = known[_in_company(values[known], own[known], floor)]
+    if place.size < 2 * FEWEST:
+        return []
+    series = _Nights(days[place], values[place], own[place], floor)
+    found = [series.event(*each) for each in series.cut(limit, least)]
+    return [_among_all(event, place, values, series.scatter) for event in found]
+
+
+def _in_company(values, errors, floor):
+    """Return which values do not stand alone: most nights before, after or about them are alike."""
+    limit = _ALONE * np.hypot(np.maximum(_scatters(values), floor), errors)
+    reach = _RUNNING // 2
+    about = np.pad(values, reach, constant_values=np.nan)
+    about = np.lib.stride_tricks.sliding_window_view(about, _RUNNING)
+    # Beside a step, the nights of one side alone are alike.
+    ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST)
+    first, last = slice(0, len(ahead)), slice(len(values) - len(ahead), None)
+    kept = np.zeros(values.size, bool)
+    for part, windows in ((slice(None), about), (first, ahead), (last, ahead)):
+        middle = np.nanmedian(windows, axis=1)
+        alike = np.abs(windows - middle[:, None]) <= limit[part, None]
+        most = 2 * alike.sum(axis=1) > np.isfinite(windows).sum(axis=1)
+        kept[part] |= most & (np.abs(values[part] - middle) <= limit[part])
+    return kept
+
+
+def _scatter(values):
+    """Return the standard deviation from night to night, whatever drifts: from differences."""
+    return _deviation(np.diff(values)) / math.sqrt(2)
+
+
+def _scatters(values):
+    """Return the scatter at each night, (n,): that of all nights, or of a part that has more."""
+    whole, size = _scatter(values), values.size
+    parts = max(size // _PART, 1)
+    if parts == 1:
+        return np.full(size, whole)
+    changes = np.abs(np.diff(values, prepend=values[0]))[: parts * _PART].reshape(parts, _PART)
+    own = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
+    # A part in which the scatter changes takes the larger one of its neighbours.
+    own = np.max([own[:-2], own[1:-1], own[2:]], axis=0)
+    own = np.where(own > _MORE * whole, own, whole)
+    return np.append(np.repeat(own, _PART), np.full(size % _PART, own[-1]))
+
+
+def _deviation(values):
+    """Return the standard deviation about 0 of those values that are no outliers."""
+    size = np.abs(values)
+    limit = _CLIP * MAD_TO_SIGMA * float(np.median(size))
+    return _OF_CLIPPED * math.sqrt(float(np.mean(size[size <= limit] ** 2)))
+
+
+def _among_all(event, place, values, scatter):
+    """Return an event by the indices of all nights; its first one may have been left out.
+
+    Parameters
+    ----------
+    event : Event
+        By the indices of the nights that do not stand alone.
+    place : numpy.ndarray
+        Those nights among all.
+    values : numpy.ndarray
+    scatter : float
+    """
+    first, last = int(place[event.first]), int(place[event.last_before])
+    between = np.arange(last + 1, first)
+    alike = between[np.abs(values[between] - event.after) < _ALONE * scatter]
+    first = int(alike[0]) if alike.size else first
+    known = [night for night in range(last, first) if math.isfinite(values[night])]
+    return replace(event, first=first, last_before=known[-1])
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Step, its variance, and the ends of the line before and after it: (n,) each."""
+
+    step: np.ndarray
+    variance: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    def of(self, night):
+        """Return the numbers of one night."""
+        return tuple(
+            float(each[night]) for each in (self.step, self.variance, self.before, self.after)
+        )
+
+
+class _Nights:
+    """A figure over nights that do not stand alone.
+
+    Parameters
+    ----------
+    days, values, errors : numpy.ndarray
+        (n,)
+    floor : float
+    """
+
+    def __init__(self, days, values, errors, floor):
+        self.days, self.middle = days - days.mean(), float(np.median(values))
+        self.values = values - self.middle
+        typical = float(np.median(errors))
+        self.least = max(floor, typical, 1e-9 * abs(self.middle), 1e-9)
+        self.scatter = max(_scatter(values), self.least)
+        scatters = np.maximum(_scatters(values), self.scatter)
+        between = np.maximum(scatters**2 - typical**2, 0.0)
+        self.weights = 1 / np.maximum(between + errors**2, (0.1 * self.scatter) ** 2)
+        self.freedom = _EFFICIENCY * len(values)
+
+    def cut(self, limit, least):
+        """Return (night, fit, sigma, error) of each step, by night.
+
+        The largest step is tried first. Errors are those of what it leaves: a walk at random is
+        made of steps, and one of them taken out it walks as before.
+        """
+        cuts, tried = [], []
+        while len(cuts) < _MOST and len(tried) < _TRIES:
+            fit = self._fit(*self._window(cuts))
+            size = np.abs(fit.step) / np.sqrt(fit.variance)
+            size[~(np.abs(fit.step) >= least)] = 0.0
+            for one in tried:
+                size[max(one - FEWEST, 0) : one + FEWEST] = 0.0
+            best = int(np.argmax(size))
+            if not size[best] >= limit:
+                break
+            dated = self._dated(best, cuts)
+            more = sorted({*cuts, dated})
+            if len(more) > len(cuts) and self._judged(dated, more, least)[2] >= limit:
+                cuts = more
+            else:
+                tried.append(best)
+        return self._settled(cuts, limit, least)
+
+    def _settled(self, cuts, limit, least):
+        """Return the steps of `cut`, each dated anew between its neighbours, and judged."""
+        for cut in list(cuts):
+            others = [each for each in cuts if each != cut]
+            cuts = sorted({*others, self._dated(cut, others)})
+        found = [self._judged(cut, cuts, least) for cut in cuts]
+        return [each for each in found if each[2] >= limit]
+
+    def _dated(self, cut, others):
+        """Return the night that parts those about a cut best: with it, least is left of them."""
+        low, high = (np.full(self.values.size, each[cut]) for each in self._window(others))
+        fit = self._fit(low, high)
+        return int(np.argmax(np.nan_to_num(fit.step**2 / fit.variance, nan=0.0)))
+
+    def _judged(self, cut, cuts, least):
+        """Return (night, fit, sigma, error) of one of several cuts; no sigma where it is small."""
+        fit = self._fit(*self._window([each for each in cuts if each != cut]))
+        step, variance, _, _ = own = fit.of(cut)
+        left = self._without(cuts)
+        gaps = np.diff(self.days)
+        waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)
+        inflation = self._inflation(left, len(cuts))
+        error = math.sqrt(variance * inflation**2 + self._wander(left) * waited)
+        sigma = self._sigma(abs(step) / error) if abs(step) >= least else 0.0
+        return cut, own, sigma, error
+
+    def event(self, cut, fit, sigma, error):
+        """Return the `Event` of a cut, by the indices of these nights."""
+        step, _, before, after = fit
+        return Event(
+            cut, cut - 1, float(step), float(error),
+            float(before + self.middle), float(after + self.middle), float(sigma),
+        )  # fmt: skip
+
+    def _fit(self, low, high):
+        """Return the `_Fit` with each night as the first of a new state, to nights low up to high.
+
+        NaN where a side has fewer than `FEWEST` nights.
+        """
+        index = np.arange(low.size)
+        before, after = self._sums(low, index), self._sums(index, high)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t_before, y_before = before[1] / before[0], before[2] / before[0]
+            t_after, y_after = after[1] / after[0], after[2] / after[0]
+            xx = before[3] - before[1] * t_before + after[3] - after[1] * t_after
+            xy = before[4] - before[1] * y_before + after[4] - after[1] * y_after
+            slope, apart = xy / xx, t_after - t_before
+            step = y_after - y_before - slope * apart
+            variance = 1 / before[0] + 1 / after[0] + apart**2 / xx
+            here = self.days - np.diff(self.days, prepend=self.days[0]) / 2
+            ends = y_before + slope * (here - t_before), y_after + slope * (here - t_after)
+        step[(index - low < FEWEST) | (high - index < FEWEST)] = np.nan
+        return _Fit(step, variance, *ends)
+
+    def _window(self, cuts):
+        """Return the first night, and the one after the last, that count with each night."""
+        index = np.arange(self.values.size)
+        edges = np.array([0, *cuts, index.size])
+        at = np.searchsorted(edges, index, side="right") - 1
+        low, high = self._near
+        return np.maximum(low, edges[at]), np.minimum(high, edges[at + 1])
+
+    @cached_property
+    def _near(self):
+        """The first night, and the one after the last, that are near enough to each night."""
+        index, days = np.arange(self.values.size), self.days
+        low = np.minimum(np.searchsorted(days, days - _DAYS), index - _FEW)
+        high = np.maximum(np.searchsorted(days, days + _DAYS), index + _FEW)
+        return np.maximum(low, index - _REACH), np.minimum(high, index + _REACH)
+
+    @cached_property
+    def _running(self):
+        return self._running_sums(self.values)
+
+    def _running_sums(self, values):
+        w, t = self.weights, self.days
+        terms = np.array([w, w * t, w * values, w * t * t, w * t * values])
+        return np.pad(np.cumsum(terms, axis=1), ((0, 0), (1, 0)))
+
+    def _sums(self, low, high):
+        """Return the weighted sums of 1, t, y, t^2 and t y over nights from low up to high."""
+        return self._running[:, high] - self._running[:, low]
+
+    # -- errors ------------------------------------------------------------------------------------
+
+    def _sigma(self, t):
+        """Return a step in standard errors as that of a normal distribution.
+
+        The scatter is known from as many nights only: Student's t to a normal deviate by Wallace
+        (1959, Ann. Math. Stat. 30, 1121).
+        """
+        n = self.freedom
+        return (8 * n + 1) / (8 * n + 3) * math.sqrt(n * math.log1p(t**2 / n))
+
+    def _without(self, cuts):
+        """Return the values, the steps at some nights taken out."""
+        left = self.values.copy()
+        for cut in cuts:
+            fit = self._fit(*self._window([each for each in cuts if each != cut]))
+            left[cut:] -= np.nan_to_num(fit.step[cut])
+        return left
+
+    def _inflation(self, left, steps):
+        """Return the factor of the errors: by the scatter about the lines, nights being alike.
+
+        The scatter of weights is that of differences between nights: it is the same whatever
+        drifts, and less well known than the one about the lines that are fitted.
+
+        Parameters
+        ----------
+        left : numpy.ndarray
+            The values without their steps, (n,).
+        steps : int
+            Steps that were taken out.
+        """
+        running, (low, high) = self._running_sums(left), self._window(())
+        n, t, y, tt, ty = running[:, high] - running[:, low]
+        xx = np.maximum(tt - t * t / n, 1e-300)
+        slope = (ty - t * y / n) / xx
+        smooth = y / n + slope * (self.days - t / n)
+        own = self.weights * (1 / n + (self.days - t / n) ** 2 / xx)
+        freedom = left.size - own.sum() - steps
+        spread = max(_deviation(left - smooth) * math.sqrt(left.size / freedom), self.least)
+        alike = 1 - (self.scatter / max(spread, self.scatter)) ** 2
+        alike = min(max(alike - self.values.size**-0.5, 0.0), _MOST_ALIKE)
+        return math.sqrt((1 + alike) / (1 - alike)) * spread / self.scatter
+
+    def _wander(self, left):
+        """Return the variance that a day adds, whatever way values go."""
+        later = np.searchsorted(self.days, self.days + _LAG)
+        pairs = np.flatnonzero(later < left.size)
+        if pairs.size < FEWEST:
+            return 0.0
+        apart = self.days[later[pairs]] - self.days[pairs]
+        moved = _deviation(left[later[pairs]] - left[pairs])
+        return max(moved**2 - 2 * self.scatter**2, 0.0) / float(np.median(apart))

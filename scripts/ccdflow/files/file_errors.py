@@ -1,0 +1,210 @@
+"""The faults of a raw file, each an error with its remedy."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from contextlib import contextmanager
+
+from isal import igzip, igzip_lib, isal_zlib
+
+from ccdflow.errors import FrameError
+
+
+class Incomplete(FrameError):
+    """The file is shorter than its headers promise: it may still be being written."""
+
+
+class Damaged(FrameError):
+    """The bytes are not as they were written: perhaps only this once."""
+
+
+class Unreadable(FrameError):
+    """The file cannot be opened or read: its content is unknown."""
+
+
+class Changed(FrameError):
+    """The file was written to, or replaced, while it was read."""
+
+    def __init__(self, name):
+        super().__init__(
+            "the raw file changed while the run went on", file=name, remedy="run again"
+        )
+
+
+def damaged(path, problem, kind=Damaged):
+    """Return the error of a file whose bytes are not as they were written.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    problem : str
+        The first words of the error.
+    kind : type, optional
+        Class of the error.
+
+    Returns
+    -------
+    Damaged
+    """
+    return kind(problem, file=path, remedy="copy the file again from where it came from")
+
+
+def unforeseen(path, error):
+    """Return the error of a file at which something was raised that nobody foresaw.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    error : Exception
+        The error that was raised.
+
+    Returns
+    -------
+    FrameError
+    """
+    text = " ".join(str(error).split())[:200]
+    return FrameError(
+        f"it ended in an error that was not foreseen ({type(error).__name__}: {text})",
+        file=path,
+        remedy="its log is below .ccdflow/logs/raw; report it, and move the file out",
+    )
+
+
+def damaged_stream(path, error):
+    """Return the error of a gzip stream that cannot be inflated.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    error : Exception
+        The error of the decompressor.
+
+    Returns
+    -------
+    Damaged
+    """
+    return damaged(path, f"gzip stream is damaged ({error})")
+
+
+def truncated(path, actual, length):
+    """Return the error of a file that ends before its headers say.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    actual : int
+        Bytes that there are.
+    length : int
+        Bytes that the headers promise.
+
+    Returns
+    -------
+    Incomplete
+    """
+    problem = f"the file is truncated: {actual} bytes, its header promises {length}"
+    return damaged(path, problem, Incomplete)
+
+
+def unreadable(path, error):
+    """Return the error of a file that the system does not let us read.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    error : OSError
+
+    Returns
+    -------
+    Unreadable
+    """
+    return Unreadable(
+        f"cannot be read ({os.strerror(error.errno) if error.errno else error})",
+        file=path,
+        remedy="check that the file exists, its permissions and its disk",
+    )
+
+
+def too_long(path, most):
+    """Return the error of a file that goes on behind the bytes that its headers promise.
+
+    Parameters
+    ----------
+    path : path-like
+        Named in the error.
+    most : int
+        Bytes that the headers promise.
+
+    Returns
+    -------
+    FrameError
+    """
+    return FrameError(
+        f"the file holds more than the {most} bytes that its headers promise",
+        file=path,
+        remedy="it is refused before the memory is taken; check where it came from",
+    )
+
+
+@contextmanager
+def reading(name):
+    """Make a `FrameError` of any error of the system or decompressor while a raw file is read."""
+    try:
+        yield
+    except (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.error) as error:
+        raise damaged_stream(name, error) from None
+    except EOFError:
+        problem = "gzip stream ends early: the file is truncated"
+        raise damaged(name, problem, Incomplete) from None
+    except OSError as error:
+        raise unreadable(name, error) from None
+
+
+def check_length(got, more, layout, name):
+    """Raise `FrameError` if a file holds more than its headers promise, or less.
+
+    Parameters
+    ----------
+    got : int
+        Bytes read.
+    more : bool
+        Whether there are more behind them.
+    layout : RawLayout
+    name : str
+    """
+    if more:
+        raise too_long(name, layout.hdus[-1].end)
+    if got < layout.length:
+        raise truncated(name, got, layout.length)
+
+
+def check_memory(size, memory, name):
+    """Raise `FrameError` if a frame's headers ask for more bytes than the limit.
+
+    Parameters
+    ----------
+    size : int
+        Bytes that the headers ask for.
+    memory : int
+        The limit, bytes.
+    name : str
+        Named in the error.
+
+    Raises
+    ------
+    FrameError
+        If they ask for more.
+    """
+    if size > memory:
+        raise FrameError(
+            f"the header asks for {size / 1e6:.0f} MB of pixels, more than the limit",
+            file=name,
+            keyword="NAXIS",
+            allowed=f"at most {memory / 1e6:.0f} MB",
+            remedy="raise limits: frame_memory in config/config.yaml if the frame is real",
+        )

@@ -1,0 +1,241 @@
+"""Does it help: noise and structure of calibrated frames with each of their masters, and without.
+
+The figures are those that `ccdflow.calibrate.master_effects` measured of each frame while it was
+calibrated, averaged here over all frames of a master.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import astuple, dataclass, replace
+from pathlib import PurePosixPath
+
+from ccdflow.calibrate.arithmetic import ELECTRONS
+from ccdflow.calibrate.master_effects import Effect, effects_of
+from ccdflow.files.cards import card_value
+from ccdflow.files.planes import read_units
+from ccdflow.pages.page import Section
+from ccdflow.run import ledger
+
+# Standard errors, and part of the variance, from which on added variance is harm.
+_SIGMAS, _PART = 3.0, 0.01
+# Masters that the last lines name.
+_MOST = 8
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Help:
+    """The effect of a master on the frames that took it.
+
+    Attributes
+    ----------
+    kind, product : str
+    frames : int
+    effect : ccdflow.calibrate.master_effects.Effect
+        Averages over the frames.
+    unit : str
+    """
+
+    kind: str
+    product: str
+    frames: int
+    effect: Effect
+    unit: str
+
+    @property
+    def added(self):
+        """Variance of a pixel that it adds; below 0 where it takes away."""
+        own = self.effect
+        return own.noise - own.noise_without + own.structure - own.structure_without
+
+    def _counts(self, change, error):
+        return change > max(_SIGMAS * error, _PART * self.effect.noise_without)
+
+    @property
+    def harms(self):
+        """Whether it adds more noise than it takes structure away."""
+        own = self.effect
+        return self._counts(self.added, math.hypot(own.noise_error, own.structure_error))
+
+    @property
+    def verdict(self):
+        """The verdict in a few words."""
+        own = self.effect
+        if self.harms:
+            return "does harm"
+        error = math.hypot(own.noise_error, own.structure_error)
+        # A glow in a corner is in few boxes, so its error is large; the mean of a box is known to a
+        # few hundredths of a pixel's noise.
+        is_plain = own.structure_without - own.structure > own.noise_without
+        if not is_plain and not self._counts(-self.added, error):
+            return "no difference"
+        adds = self._counts(own.noise - own.noise_without, own.noise_error)
+        return "helps, though it adds noise" if adds else "helps"
+
+    def words(self):
+        """Return the figures in words."""
+        own, unit = self.effect, {"electron": "e-"}.get(self.unit, self.unit)
+        return (
+            f"noise {own.noise**0.5:.3g} {unit} a pixel with it and {own.noise_without**0.5:.3g}"
+            f" without, structure {own.structure**0.5:.2g} and {own.structure_without**0.5:.2g}"
+        )
+
+
+def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
+    """Return the effect of each master on a frame, for its record.
+
+    Parameters
+    ----------
+    path : path-like
+        The reduced frame.
+    chain : ccdflow.calibrate.chain.MasterChain
+        The masters as they were applied.
+    readouts : sequence of sequence of ccdflow.frame.readout.Readout
+        The amplifiers of each image.
+    places : sequence of int
+        The HDU of each image.
+    unit : str
+        Of the calibrated frame.
+    is_spectrum : bool
+        Whether the structure of frame and flat is that of light through a grism: it is no fault.
+    name : str
+        Of the frame, for errors.
+
+    Returns
+    -------
+    dict of str to list of float
+        By kind of master: the values of an `Effect`, averaged over the images.
+    """
+    units = read_units(path, name=name)
+    found = defaultdict(list)
+    for index, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
+        header_unit = str(card_value(units[place].header, "BUNIT") or "adu")
+        converts = unit == "electron" and header_unit.lower() not in ELECTRONS
+        own = effects_of(
+            path,
+            units[place],
+            amplifiers,
+            chain,
+            index=index,
+            factor=(lambda readout: readout.gain) if converts else None,
+            name=name,
+        )
+        for kind, effect in own.items():
+            if kind == "flat" and is_spectrum:
+                effect = replace(effect, structure=0.0, structure_without=0.0, structure_error=0.0)
+            found[kind].append(astuple(effect))
+    averages = {kind: _mean(values) for kind, values in found.items()}
+    return {
+        kind: [float(f"{value:.{_DIGITS}g}") for value in values]
+        for kind, values in averages.items()
+        if all(map(math.isfinite, values))
+    }
+
+
+def _mean(values):
+    """Return the averages of some effects; the errors are those of the averages."""
+    columns = list(zip(*values, strict=True))
+    means = [sum(each) / len(each) for each in columns[:-2]]
+    return [*means, *(math.hypot(*each) / len(each) for each in columns[-2:])]
+
+
+def helps_of(records):
+    """Return the `Help` of each master of some calibrated frames, sorted by kind and product.
+
+    Parameters
+    ----------
+    records : iterable of ccdflow.run.ledger.Record
+        Of calibrated frames; those that were not made, or by an older ccdflow, do not count.
+    """
+    found = defaultdict(list)
+    for record in records:
+        if record.status != ledger.MADE:
+            continue
+        # The data are JSON text until they are read: once.
+        data = dict(record.data.items())
+        if data.get("helps"):
+            masters = {kind: product for kind, product, _ in record.basis["masters"]}
+            for kind, values in data["helps"].items():
+                found[kind, masters[kind], data["unit"]].append(values)
+    order = {"bias": 0, "dark": 1, "flat": 2}
+    return [
+        Help(kind, product, len(values), Effect(*_mean(values)), unit)
+        for (kind, product, unit), values in sorted(
+            found.items(), key=lambda each: (order[each[0][0]], each[0][1:])
+        )
+    ]
+
+
+def lines(records):
+    """Return the last lines on biases and flats that do harm.
+
+    Harmful darks are told by their own pixels (`ccdflow.detector.benefit`), before any frame.
+    """
+    found = [each for each in helps_of(records) if each.kind != "dark" and each.harms]
+    said = [
+        f"{each.kind} does harm: {each.product}: {each.words()}; {each.frames}"
+        f" frame{'s' * (each.frames != 1)}; more of its frames would help"
+        for each in found
+    ]
+    rest = len(said) - _MOST
+    return said[:_MOST] + ([f"... and {rest} more such masters"] if rest > 0 else [])
+
+
+def section(context, records):
+    """Return the section of a night's page on the effect of its masters on its frames, or None.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    records : iterable of ccdflow.run.ledger.Record
+        Of calibrated frames.
+
+    Returns
+    -------
+    ccdflow.pages.page.Section or None
+    """
+    found = helps_of(records)
+    if not found:
+        return None
+    harmful = [each for each in found if each.harms]
+    said = f"{len(harmful)} of {len(found)} masters do harm." if harmful else ""
+    return Section(
+        "helps",
+        "With each master, and without",
+        (said,) if said else (),
+        (
+            "A sample of rows of each frame was calibrated with all its masters, and without each."
+            " Noise is that from pixel to pixel, structure that from box to box of 64 pixels (stars"
+            " and the sky's own gradient count in both); root mean squares, averaged over the"
+            " frames. A bias that cancels with its dark is not in the table.",
+        ),
+        headings=(
+            "Master", "Verdict", "Noise with", "Noise without", "Structure with",
+            "Structure without", "Frames",
+        ),
+        rows=tuple(_cells(each, context.groups.get(each.product)) for each in found),
+    )  # fmt: skip
+
+
+def _cells(each, group):
+    own = each.effect
+    return (
+        _words(each, group),
+        each.verdict,
+        *(f"{value**0.5:.4g}" for value in (own.noise, own.noise_without)),
+        *(f"{value**0.5:.3g}" for value in (own.structure, own.structure_without)),
+        str(each.frames),
+    )
+
+
+def _words(each, group):
+    """Return a master in words: ``dark 300 s of 2016-01-15``; a few, for narrow windows."""
+    if group is None:
+        return PurePosixPath(each.product).name
+    shared = dict(group.shared)
+    seconds = shared.get("exptime")
+    what = (shared.get("filter"), shared.get("grism"), seconds and f"{float(seconds):g} s")
+    light = (shared.get("light"), shared.get("optics"))
+    return " ".join(filter(None, (each.kind, *what, *light, "of", group.shown)))

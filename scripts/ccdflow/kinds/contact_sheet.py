@@ -1,0 +1,242 @@
+"""The list of a night's small pictures, which is whole only if the pictures are."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.detector.star_width import star_width
+from ccdflow.files import whole
+from ccdflow.frame.small import small_image, step_of
+from ccdflow.kinds.frame import FRAME, shown_nights
+from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.sections.sheet_tiles import NightTiles
+from ccdflow.kinds.sections.small_pictures import first_image, is_drawn, take
+from ccdflow.kinds.writing import write_text
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.rawframes.rows import OK, digest
+
+_LIGHT = ("science",)
+
+
+class Sheet(NightPicture):
+    """The small pictures of a night's frames, reduced and calibrated, and their list."""
+
+    name = "sheet"
+    rule = "contact_sheet"
+    words = ("contact sheet", "contact sheets")
+    stage = 6
+    file = paths.SHEET
+    reports_frames = True
+
+    def plan(self, planner):
+        """Want the list of each night that has frames, with all its pictures."""
+        context = planner.context
+        for night in shown_nights(context):
+            for product in self.shown(context, night):
+                if not self._is_whole(context, product):
+                    # A list without its pictures does not count.
+                    planner.stamps.pop(product, None)
+                planner.want(
+                    self,
+                    product,
+                    night,
+                    sheet_basis(context, night),
+                    needs=self._needs(context, night),
+                )
+
+    def _needs(self, context, night):
+        groups = SCIENCE.night_groups(context, night)
+        return [*FRAME.shown(context, night), *(group.product for group in groups)]
+
+    def _is_whole(self, context, product):
+        """Tell whether the pictures of a list are as it names them."""
+        record = context.ledger.get(product)
+        if record is None or record.status != ledger.MADE:
+            return True
+        folder = _folder(context, product)
+        stamps = _stamps_of(folder)
+        if stamps == record.data.get("pictures"):
+            return True
+        try:
+            listed = json.loads((context.results / product).read_bytes())["files"]
+            found = {entry.name: _sum_of(Path(entry.path).read_bytes()) for entry in _scan(folder)}
+        except (OSError, ValueError, KeyError):
+            return False
+        if found != listed:
+            return False
+        data = {**record.data, "pictures": stamps}
+        context.ledger[product] = replace(record, basis=dict(record.basis), data=data)
+        return True
+
+    def basis(self, context, job):
+        """Return the sources of the list of a night."""
+        return sheet_basis(context, job.night)
+
+    def make(self, context, job, *, threads):
+        """Make the pictures that are missing, remove those of no frame, and write the list."""
+        return write_sheet(context, job)
+
+    def frame_reports(self, context, record):
+        """Return the width of the stars of frames of the sky."""
+        found = _listed_before(context, record.product) if record.status == ledger.MADE else {}
+        return [
+            (file, f"stars {each['width']:.1f} px ({each['stars']})", [])
+            for file, each in found.items()
+            if each.get("width")
+        ]
+
+    def carries(self, context, job):
+        """Return the rows of the night, and the groups of its calibrated frames."""
+        return context.rows_of(job.night), SCIENCE.night_groups(context, job.night)
+
+    def shown(self, context, night):
+        """Return the list of a night that has frames to draw."""
+        is_wanted = is_drawn(context) and FRAME.shown(context, night)
+        return [self.product(night)] if is_wanted else []
+
+    def page_basis(self, context, night):
+        """Return the key of the list."""
+        keys = [getattr(context.outcome(each), "key", "") for each in self.shown(context, night)]
+        return {self.name: keys} if keys else {}
+
+    def sections(self, context, night):
+        """Return the contact sheet, and the strip of time."""
+        listed = {}
+        for product in self.shown(context, night):
+            # The list may not have been made.
+            with suppress(FileNotFoundError):
+                listed = json.loads((context.results / product).read_bytes())["frames"]
+        tiles = NightTiles(context, night, listed)
+        found = (tiles.sheet(), tiles.strip())
+        return [section for section in found if section is not None]
+
+
+SHEET = Sheet()
+
+
+def sheet_basis(context, night):
+    """Return the sources of the list of a night: its frames, reduced and calibrated.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    dict
+    """
+    lines = []
+    for row, *products in _drawn(context, night):
+        lines.append([row.file, *(context.outcome(product).key for product in products)])
+    return {"version": SHEET.version, "frames": lines}
+
+
+def _drawn(context, night):
+    """Yield the rows of a night with the products that have pictures: one or two."""
+    calibrated = {group.files[0]: group.product for group in SCIENCE.night_groups(context, night)}
+    for row in context.rows_of(night):
+        products = [reduced(row.file)] if row.status == OK else []
+        if row.file in calibrated:
+            products.append(calibrated[row.file])
+        made = [each for each in products if _is_made(context, each)]
+        if made and made[0] == products[0]:
+            yield row, *made
+
+
+def _is_made(context, product):
+    record = context.outcome(product)
+    return record is not None and record.status == ledger.MADE
+
+
+def write_sheet(context, job):
+    """Make the pictures that are missing, remove those of no frame, and write the list.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
+    basis = sheet_basis(context, job.night)
+    before = _listed_before(context, job.product)
+    frames, files = {}, {}
+    for row, *products in _drawn(context, job.night):
+        keys = [context.outcome(product).key for product in products]
+        pictures = []
+        for product, key in zip(products, keys, strict=True):
+            unit = context.outcome(product).data.get("unit", "adu")
+            shown, content = take(context, row, product, key, unit)
+            name = paths.small_picture(job.night, product).rpartition("/")[2]
+            files[name] = _sum_of(content)
+            pictures.append({"product": product, "file": name, **asdict(shown)})
+        frames[row.file] = {
+            "pictures": pictures,
+            **_width(context, row, products[-1], keys[-1], before),
+        }
+    folder = _folder(context, job.product)
+    for entry in _scan(folder):
+        if entry.name not in files:
+            os.unlink(entry.path)  # noqa: PTH108
+    text = json.dumps({"frames": frames, "files": files}, separators=(",", ":"))
+    record = write_text(context, job, basis, text)
+    return replace(record, data={"pictures": _stamps_of(folder)})
+
+
+def _width(context, row, product, key, before):
+    """Return the width of the stars of a frame of the sky, measured before or now; {} for none."""
+    if row.facts["type"] not in _LIGHT:
+        return {}
+    known = before.get(row.file, {})
+    if known.get("measured") == key:
+        return {name: known[name] for name in ("measured", "width", "stars")}
+    pixels = first_image(context, row, product)
+    small = small_image(pixels)
+    width, stars = star_width(pixels, step=step_of(pixels.shape), small=small)
+    return {"measured": key, "width": round(width, 2) if width == width else None, "stars": stars}
+
+
+def _listed_before(context, product):
+    try:
+        return json.loads((context.results / product).read_bytes())["frames"]
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _folder(context, product):
+    return (context.results / product).with_name(paths.SMALL)
+
+
+def _sum_of(content):
+    return [len(content), zlib.crc32(content)]
+
+
+def _scan(folder):
+    """Return the entries of the pictures in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+def _stamps_of(folder):
+    """Return a hash of names, sizes and times of the pictures in a folder."""
+    try:
+        found = [[entry.name, *whole.stamp_of(entry.path)] for entry in _scan(folder)]
+    except OSError:
+        # The plan makes nothing in a folder that cannot be read, and the run reports it.
+        return ""
+    return digest(sorted(found))

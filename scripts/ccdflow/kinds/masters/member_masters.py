@@ -1,0 +1,244 @@
+"""Facts of the members and of earlier masters that combining darks and flats needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.combine.member_reader import locate
+from ccdflow.combine.noise import AmplifierNoise
+from ccdflow.combine.subtracted_masters import SubtractedMaster
+from ccdflow.detector.flat_figures import gain_differs
+from ccdflow.files.headertext import printable
+from ccdflow.frame.readout import ROUNDING, level_variance
+from ccdflow.kinds.calibrating import applying
+from ccdflow.kinds.matching import association
+from ccdflow.run.context import reduced
+
+
+@dataclass(frozen=True)
+class Members:
+    """Members of a group that are combined, or looked at before.
+
+    Attributes
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+    found : list of (str, ccdflow.run.ledger.Record)
+        Their raw files and records.
+    """
+
+    context: object
+    group: object
+    found: list
+
+    @property
+    def rows(self):
+        """The inventory's rows of them."""
+        return [self.context.row_of(record.product) for _, record in self.found]
+
+    @property
+    def seconds(self):
+        """Their exposure times, None where it is not known."""
+        return [_number(row.facts["exptime"]) for row in self.rows]
+
+    @property
+    def temperatures(self):
+        """Of the sensor, NaN where it is not known."""
+        values = [_number(row.facts["temperature"]) for row in self.rows]
+        return [math.nan if value is None else value for value in values]
+
+    def use(self, kind):
+        """Return the `ccdflow.run.job.Use` of the master of a kind that is taken, or None."""
+        for step in self.group.steps:
+            if step.kind == kind:
+                return association.taken(self.context, step)
+        return None
+
+    def record(self, kind):
+        """Return the record of the master of a kind that is taken, or None."""
+        use = self.use(kind)
+        return None if use is None else self.context.outcome(use.product)
+
+    def members(self, image):
+        """Return where the pixels of an image of each member are."""
+        results = self.context.results
+        return [locate(results / reduced(file), hdu=image.hdu) for file, _ in self.found]
+
+    def options(self, image, reduction):
+        """Return the masks of an image's members and where they are saturated.
+
+        Parameters
+        ----------
+        image : ccdflow.frame.products.ProductImage
+        reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
+
+        Returns
+        -------
+        dict
+            As `ccdflow.combine.stack.combine` takes them.
+        """
+        masks = None
+        if reduction.mask:
+            results = self.context.results
+            name = f"MASK{image.suffix}"
+            masks = [locate(results / reduced(file), hdu=name, mask=True) for file, _ in self.found]
+        ceilings = [_ceiling(image, record) for _, record in self.found]
+        return {"mask": masks, "ceilings": None if None in ceilings else ceilings}
+
+    def noises(self, image, reduction):
+        """Return the known noise of each amplifier of an image, adu.
+
+        Parameters
+        ----------
+        image : ProductImage
+        reduction : ReductionRecipe
+
+        Returns
+        -------
+        list of AmplifierNoise
+        """
+        record = self.record("bias")
+        return [
+            amplifier_noise(amplifier, reduction, measured_read_noise(record, amplifier.name))
+            for amplifier in image.amplifiers
+        ]
+
+    def master(self, kind, image):
+        """Return the master of a kind as it is subtracted from an image, or None.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        image : ProductImage
+
+        Returns
+        -------
+        ccdflow.combine.subtracted_masters.SubtractedMaster or None
+        """
+        use = self.use(kind)
+        if use is None:
+            return None
+        path, record = self.context.results / use.product, self.record(kind)
+        pixels = applying.cut_pixels(locate(path, hdu=image.hdu), use)
+        if kind == "bias":
+            return SubtractedMaster(pixels, _noise_of_bias(record, image), file=path)
+        return SubtractedMaster(
+            pixels,
+            applying.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
+            seconds=record.data["seconds"],
+            bias_subtracted=True,
+            file=path,
+        )
+
+    def write_master_cards(self, cards):
+        """Write which masters the members were prepared with into the header of their own."""
+        for kind in (step.kind for step in self.group.steps):
+            use = self.use(kind)
+            if use is None:
+                continue
+            cards.set(f"{kind.upper()}IM", printable(use.product), f"combined {kind} subtracted")
+            cards.set(f"{kind.upper()}KEY", self.record(kind).key, "its CCDFKEY")
+            if use.lag is not None:
+                cards.set(f"{kind.upper()}DT", int(use.lag), "[d] nights from it to these frames")
+            if use.cut:
+                cards.set(f"{kind.upper()}CUT", use.cut, "its pixels that are those of the frames")
+
+
+def _number(value):
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _ceiling(image, record):
+    """Return the reduced value from which on a pixel may be saturated, None where nobody knows."""
+    levels = record.data.get("levels", {})
+    found = [
+        None if a.saturation is None else a.saturation - levels.get(a.name, 0.0)
+        for a in image.amplifiers
+    ]
+    return None if not found or None in found else min(found)
+
+
+def measured_read_noise(record, name):
+    """Return the read noise of an amplifier from pairs of biases, adu; None if it is not known.
+
+    Parameters
+    ----------
+    record : ccdflow.run.ledger.Record or None
+        Of a combined bias.
+    name : str
+        Of the amplifier.
+
+    Returns
+    -------
+    float or None
+    """
+    for figures in record.data.get("quality", ()) if record is not None else ():
+        if figures["amplifier"] == name and _number(figures["read_noise"]):
+            return figures["read_noise"]
+    return None
+
+
+def measured_gain(record, amplifier):
+    """Return the gain of an amplifier from the flats of a combined flat, where it is needed.
+
+    Parameters
+    ----------
+    record : ccdflow.run.ledger.Record or None
+        Of the combined flat.
+    amplifier : ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    float or None
+        Electrons per adu; None where the profile or header give a gain that the flats bear out, or
+        the flats tell none.
+    """
+    for figures in record.data.get("quality", ()) if record is not None else ():
+        measured = _number(figures.get("measured_gain"))
+        if figures["amplifier"] != amplifier.name or not measured:
+            continue
+        error = figures["measured_gain_error"]
+        if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
+            return measured
+    return None
+
+
+def _noise_of_bias(record, image):
+    """Return the predicted noise of a combined bias, adu; None if it is not known."""
+    names = {amplifier.name for amplifier in image.amplifiers}
+    found = [
+        value**2
+        for figures in record.data.get("quality", ())
+        if figures["amplifier"] in names and (value := _number(figures["predicted_noise"]))
+    ]
+    return float(np.sqrt(np.mean(found))) if found else None
+
+
+def amplifier_noise(amplifier, reduction, measured=None):
+    """Return the noise of an amplifier: a measured read noise goes before that of the profile.
+
+    Parameters
+    ----------
+    amplifier : ccdflow.camera.geometry.Amplifier
+    reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
+    measured : float, optional
+        Read noise from pairs of biases, adu.
+
+    Returns
+    -------
+    ccdflow.combine.noise.AmplifierNoise
+    """
+    place = amplifier.place if reduction.trim else amplifier.data
+    noise = measured
+    if noise is None and amplifier.read_noise and amplifier.gain:
+        noise = amplifier.read_noise / amplifier.gain
+    level = 0.0
+    if noise is not None and amplifier.overscan and reduction.subtract:
+        single = noise**2 + (0.0 if measured else ROUNDING)
+        level = math.sqrt(level_variance(amplifier, reduction, single))
+    return AmplifierNoise(
+        amplifier.name, (place.y0, place.y1, place.x0, place.x1), noise, amplifier.gain, level
+    )

@@ -1,0 +1,215 @@
+"""The page of a night: the sections of each kind of product."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.files.hdus import versions
+from ccdflow.kinds import frame_pictures
+from ccdflow.kinds.frame import shown_nights
+from ccdflow.kinds.frame_pictures import how_level, is_of_night
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.sections import frame_warnings
+from ccdflow.kinds.sections.night_frames import NOT_NOW, page_frames
+from ccdflow.kinds.writing import write_text
+from ccdflow.pages import page
+from ccdflow.pages.framesections import aside_section, frames_section, provenance_section
+from ccdflow.run.job import NIGHTS
+from ccdflow.run.rawframes.rows import ARRIVING
+
+# Raise it when a change alters any page or the overview: all of them are then written again.
+PAGES = 6
+
+_FROM_NIGHT = "../.."
+_REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}
+
+
+class NightPage(Kind):
+    """The page of a night."""
+
+    name = "page"
+    rule = "page"
+    words = ("night's page", "nights' pages")
+    place = "nights/"
+    reach = NIGHTS
+
+    @property
+    def versions(self):
+        """The versions of pages and pictures."""
+        return [PAGES, frame_pictures.PICTURES]
+
+    def has_name(self, product):
+        """Tell whether a path is that of the page of a night."""
+        return is_of_night(product, Path(paths.INDEX_PAGE).name)
+
+    def plan(self, planner):
+        """Want the page of each night."""
+        context = planner.context
+        for night in shown_nights(context):
+            needs = [need for kind in context.chain for need in kind.shown(context, night)]
+            product = paths.night_page(night)
+            planner.want(self, product, night, page_basis(context, night), needs=needs)
+
+    def basis(self, context, job):
+        """Return the sources of the page of a night."""
+        return page_basis(context, job.night)
+
+    def make(self, context, job, *, threads):
+        """Write the page of a night."""
+        return write_page(context, job)
+
+    def sections(self, context, night):
+        """Return the sections on the night's frames, and on how all was made."""
+        frames = page_frames(context, night, _FROM_NIGHT)
+        cameras = _cameras(context, night)
+        recipes = [(camera, _recipes(context, night, camera)) for camera in cameras]
+        return [
+            frames_section(frames),
+            aside_section(frames),
+            provenance_section(recipes, provenance()),
+        ]
+
+
+PAGE = NightPage()
+
+
+def page_basis(context, night):
+    """Return the sources of the page of a night: those of each kind's part.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    dict
+    """
+    basis = {"version": [PAGES, frame_pictures.PICTURES]}
+    if missing := undrawn(context, night):
+        basis["undrawn"] = missing
+    for kind in context.chain:
+        basis |= kind.page_basis(context, night)
+    return basis
+
+
+def undrawn(context, night):
+    """Return [[product, why]] of products that a page shows and that could not be made in this run.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+    """
+    products = [
+        product
+        for kind in context.chain
+        if isinstance(kind, frame_pictures.NightPicture)
+        for product in kind.shown(context, night)
+    ]
+    records = filter(None, map(context.outcome, products))
+    return [[r.product, r.reason] for r in records if r.status in NOT_NOW]
+
+
+def write_page(context, job):
+    """Write the page of a night.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
+    night = job.night
+    basis = page_basis(context, night)
+    sections = [section for kind in context.chain for section in kind.sections(context, night)]
+    content = page.night_page(
+        page.NightContent(
+            night=night,
+            cameras=tuple(_cameras(context, night)),
+            sections=tuple(sections),
+            notes=(
+                *_flagged(context, night),
+                *_undrawn(context, night),
+                *_warned(context, night),
+            ),
+            index="../../" + paths.INDEX_PAGE,
+        )
+    )
+    return write_text(context, job, basis, content)
+
+
+def _cameras(context, night):
+    """Return the cameras of a night's frames: a frame that still arrives is not shown."""
+    rows = context.rows_of(night)
+    return sorted({row.camera for row in rows if row.camera and row.status != ARRIVING})
+
+
+def _flagged(context, night):
+    """Return sentences on amplifiers that hold no signal."""
+    files = defaultdict(list)
+    for row in context.rows_of(night):
+        record = context.outcome(paths.reduced(row.file))
+        flags = record.data.get("flags", {}) if record is not None else {}
+        for amplifier, flag in flags.items():
+            files[row.camera, amplifier, flag].append(row.file)
+    return [
+        f"{camera}: amplifier {amplifier} is {flag} throughout in {_some(named)}."
+        for (camera, amplifier, flag), named in sorted(files.items())
+    ]
+
+
+def _undrawn(context, night):
+    """Return sentences on pictures that are missing from the page."""
+    return [
+        f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
+        for product, reason in undrawn(context, night)
+    ]
+
+
+def _warned(context, night):
+    """Return sentences on frames in which something is not as it should be."""
+    rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
+    said = frame_warnings.found(rows.values(), context.outcome)
+    return frame_warnings.sentences(said, rows)
+
+
+def _some(files, most=3):
+    if len(files) <= most:
+        return ", ".join(files)
+    return f"{len(files)} frames ({', '.join(files[:most])} ...)"
+
+
+def _recipes(context, night, camera):
+    """Return a sentence on the reduction of a camera's frames."""
+    row = next((r for r in context.rows_of(night) if r.camera == camera and r.geometry), None)
+    if row is None:
+        return "No frame could be reduced."
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    sentences = []
+    overscan = [a for a in geometry.amplifiers if a.overscan and recipe.subtract]
+    if overscan:
+        used = "; ".join(" and ".join(strip.to_fits() for strip in a.overscan) for a in overscan)
+        reach = _REACH[overscan[0].along]
+        sentences.append(f"The {how_level(recipe)} of the overscan {used} was subtracted {reach}")
+    else:
+        sentences.append("No overscan was subtracted")
+    if recipe.trim:
+        kept = "; ".join(a.data.to_fits() for a in geometry.amplifiers)
+        sentences.append(f"the pixels {kept} were kept")
+    else:
+        sentences.append("the frame was left whole")
+    return ", and ".join(sentences) + f" (sections from the {geometry.source})."
+
+
+def provenance():
+    """Return names and versions of the software behind the products, for the foot of a page."""
+    names = {"CCDFLOW": "ccdflow", "CCDPVER": "ccdproc", "ASTRPVER": "astropy", "NUMPYVER": "numpy"}
+    return tuple((names[keyword], text) for keyword, text, _ in versions())

@@ -1,0 +1,101 @@
+"""The overview of all nights."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ccdflow import paths
+from ccdflow.kinds import night_page
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.frame import shown_nights
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.night_page import provenance
+from ccdflow.kinds.sections.night_frames import page_frames
+from ccdflow.kinds.writing import write_text
+from ccdflow.pages import page
+from ccdflow.pages.contents import REDUCED, SET_ASIDE
+from ccdflow.run import ledger
+
+
+class Overview(Kind):
+    """The overview of all nights."""
+
+    name = "index"
+    rule = "index_page"
+    words = ("overview of all nights", "overviews")
+    place = paths.INDEX_PAGE
+
+    def plan(self, planner):
+        """Want the overview."""
+        context = planner.context
+        needs = [
+            *context.groups,
+            *(paths.night_page(night) for night in shown_nights(context)),
+        ]
+        planner.want(self, self.place, "", index_basis(context), needs=needs)
+
+    def basis(self, context, job):
+        """Return the sources of the overview."""
+        return index_basis(context)
+
+    def make(self, context, job, *, threads):
+        """Write the overview."""
+        return write_index(context, job)
+
+
+INDEX = Overview()
+
+
+def index_basis(context):
+    """Return the sources of the overview: those of each kind's part."""
+    basis = {"version": night_page.PAGES}
+    for kind in context.chain:
+        basis |= kind.index_basis(context)
+    return basis
+
+
+def write_index(context, job):
+    """Write the overview of all nights.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
+    basis = index_basis(context)
+    nights = sorted({row.night for row in context.store.rows.values()})
+    lines, aside = [], []
+    for night in nights:
+        frames = page_frames(context, night, ".")
+        aside += [frame for frame in frames if frame.status == SET_ASIDE]
+        lines.append(_night_line(context, night, frames, BIAS.night_groups(context, night)))
+    content = page.index_page(
+        page.IndexPage(
+            nights=tuple(reversed(lines)),
+            aside=tuple(aside),
+            sections=tuple(s for kind in context.chain if (s := kind.overview(context))),
+            provenance=provenance(),
+            last_run=paths.LAST_RUN,
+        )
+    )
+    return write_text(context, job, basis, content)
+
+
+def _night_line(context, night, frames, groups):
+    statuses = Counter(frame.status for frame in frames)
+    outcomes = [context.outcome(group.product) for group in groups]
+    return page.NightLine(
+        night=night,
+        page=paths.night_page(night),
+        cameras=tuple(sorted({frame.camera for frame in frames if frame.camera})),
+        kinds=tuple(sorted(Counter(frame.kind for frame in frames if frame.kind).items())),
+        reduced=statuses[REDUCED],
+        set_aside=statuses[SET_ASIDE],
+        other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
+        combined=sum(record is not None and record.status == ledger.MADE for record in outcomes),
+        groups=len(groups),
+    )

@@ -1,0 +1,174 @@
+"""The ageing of masters as the archive itself shows it, for the overview; it changes no choice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.detector.ageing import ageing_of, structure_function
+from ccdflow.files.stored import image_of
+from ccdflow.frame.products import product_images
+from ccdflow.kinds.matching import association, match_words, rule
+from ccdflow.run import ledger
+
+# The last masters of each camera, filter or exposure that are compared, and rows of each.
+_MOST, _ROWS = 12, 16
+# Series that are shown at most.
+_SERIES = 8
+_FEWEST = 3
+
+UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}
+
+
+@dataclass(frozen=True)
+class MasterSeries:
+    """Masters of one kind and setup, and how they depart from one another.
+
+    Attributes
+    ----------
+    kind, name : str
+    pairs : tuple of ccdflow.detector.ageing.Pair
+    in_use : float
+        The ageing that choices are made with.
+    """
+
+    kind: str
+    name: str
+    pairs: tuple
+    in_use: float
+
+    def points(self):
+        """Return (days, excess, error) of each pair."""
+        return [(pair.days, pair.excess, pair.error) for pair in self.pairs]
+
+    def cells(self):
+        """Return the cells of the table: the variance that a day adds, the line for the profile."""
+        slope, error = ageing_of(self.pairs)
+        lags = [pair.days for pair in self.pairs]
+        degrees = [pair.degrees for pair in self.pairs if pair.degrees == pair.degrees]
+        spread = f"{min(lags)} to {max(lags)} d"
+        spread += f", up to {max(degrees):.3g} C" if degrees and max(degrees) > 0 else ""
+        if not math.isfinite(slope):
+            return self.name, spread, "too few nights", "", f"{self.in_use:.3g}"
+        unit = UNITS[self.kind]
+        value = f"{slope:.3g} ± {error:.2g} {unit} a day"
+        is_seen = slope > 2 * error
+        line = f"ageing: {{{self.kind}: {slope:.2g}}}" if is_seen else "none is seen"
+        return self.name, spread, value, line, f"{self.in_use:.3g}"
+
+
+def candidates(context):
+    """Return {(kind, name): groups} of masters that can be compared, oldest first, the last ones.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    """
+    found = {}
+    for name in association.STEPS:
+        kind = context.chain.by_name(name)
+        for group in kind.groups(context):
+            if rule.day_of(group.shown) is not None:
+                found.setdefault((name, _series_of(context, kind, group)), []).append(group)
+    ordered = {
+        key: sorted(groups, key=lambda group: (group.shown, group.product))[-_MOST:]
+        for key, groups in found.items()
+        if len({group.shown for group in groups}) >= _FEWEST
+    }
+    first = sorted(ordered, key=lambda key: (association.STEPS.index(key[0]), key[1]))
+    return {key: ordered[key] for key in first[:_SERIES]}
+
+
+def _series_of(context, kind, group):
+    row = context.store.rows[group.files[0]]
+    setup = association.about(context, [row], kind, night=group.shown).setup
+    shared = dict(group.shared)
+    own = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
+    own["flat"] = (shared.get("filter", ""), shared.get("grism", ""))
+    return " ".join(
+        filter(None, (kind.name, *own.get(kind.name, ()), match_words.setup_words(setup)))
+    )
+
+
+def basis_of(context):
+    """Return the sources of the section on ageing: the masters that are compared."""
+    return [
+        [kind, name, [[g.product, getattr(context.outcome(g.product), "key", "")] for g in groups]]
+        for (kind, name), groups in candidates(context).items()
+    ]
+
+
+def series_of(context):
+    """Return the `MasterSeries` of the archive: the rows of the last masters are read."""
+    found = []
+    for (kind, name), groups in candidates(context).items():
+        read = [own for group in groups if (own := _read(context, kind, group)) is not None]
+        if len(read) < _FEWEST:
+            continue
+        samples, variances, days, degrees = zip(*read, strict=True)
+        pairs = structure_function(samples, variances, days, degrees)
+        row = context.store.rows[groups[-1].files[0]]
+        in_use = getattr(association.noise_of(context, row), f"{kind}_ageing")
+        if pairs:
+            found.append(MasterSeries(kind, name, tuple(pairs), in_use))
+    return found
+
+
+def _read(context, kind, group):
+    """Return (rows, variance of the noise, day, temperature) of a master; None if it is not made.
+
+    In electrons; of a dark, electrons a second; of a flat, relative to its level.
+    """
+    record = context.outcome(group.product)
+    path = context.results / group.product
+    if record is None or record.status != ledger.MADE or not path.is_file():
+        return None
+    row = context.store.rows[group.files[0]]
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    image = product_images(geometry, recipe)[0]
+    first = image.amplifiers[0]
+    figures = next((q for q in record.data["quality"] if q["amplifier"] == first.name), None)
+    factor = _factor(kind, group, first)
+    variance = _variance(kind, figures, factor)
+    if factor is None or variance is None:
+        return None
+    place = first.place if recipe.trim else first.data
+    down, across = place.slices
+    rows = np.unique(np.linspace(0, down.stop - down.start - 1, _ROWS).round().astype(int))
+    data = image_of(path, image.hdu)[rows + down.start, across]
+    sample = np.asarray(data, np.float64) * factor
+    if kind != rule.FLAT:
+        # The level of a row is as noisy as its overscan, and no structure that ages.
+        sample -= np.nanmedian(sample, axis=1, keepdims=True)
+    degrees = group_temperature(group)
+    return sample, variance, rule.day_of(group.shown), degrees
+
+
+def _factor(kind, group, amplifier):
+    """Return the factor from a master's pixels to its unit; None where the gain is unknown."""
+    if kind == rule.FLAT:
+        return 1.0
+    seconds = float(dict(group.shared).get("exptime", 0)) if kind == rule.DARK else 1.0
+    return amplifier.gain / seconds if amplifier.gain and seconds > 0 else None
+
+
+def _variance(kind, figures, factor):
+    """Return the variance of a master's noise in its unit; None where it is not known."""
+    if figures is None or factor is None:
+        return None
+    if kind == rule.FLAT:
+        quality = figures.get("signal_to_noise")
+        return 1 / quality**2 if quality else None
+    if kind == rule.DARK:
+        added, seconds = figures.get("added"), figures.get("seconds")
+        return added / seconds**2 if added is not None and seconds else None
+    noise = figures.get("predicted_noise")
+    return (noise * factor) ** 2 if noise == noise and noise else None
+
+
+def group_temperature(group):
+    """Return the temperature that the members of a group share, NaN where it is not known."""
+    value = dict(group.shared).get("temperature")
+    return math.nan if value is None else float(value)

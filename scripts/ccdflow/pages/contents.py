@@ -1,0 +1,255 @@
+"""The content of pages: frames, pictures, figures and the sections that hold them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+REDUCED = "reduced"
+SET_ASIDE = "set aside"
+
+
+@dataclass(frozen=True)
+class ShownFrame:
+    """One raw frame of the night.
+
+    Attributes
+    ----------
+    file : str
+        Path relative to the raw folder.
+    camera : str
+        Name of its profile; may be empty.
+    kind : str
+        Image type as understood: bias, dark, flat, arc, science, other; empty where unknown.
+    status : str
+        'reduced', 'set aside', or in a few words what else became of it ('passed by', 'orphan').
+    reason : str
+        Why it was set aside or passed by.
+    remark : str
+        What else is to be said of it.
+    object : str
+        What the header says it shows.
+    filter : str
+        Filter.
+    exptime : float
+        Exposure time in seconds; NaN where not known.
+    time : str
+        Time of observation, as text.
+    levels : tuple of float
+        Overscan level of each amplifier, in adu.
+    noises : tuple of float
+        Noise of an overscan pixel of each amplifier, in adu.
+    product : str
+        Path of the reduced frame relative to the page; empty for none.
+    """
+
+    file: str
+    camera: str = ""
+    kind: str = ""
+    status: str = REDUCED
+    reason: str = ""
+    remark: str = ""
+    object: str = ""
+    filter: str = ""
+    exptime: float = math.nan
+    time: str = ""
+    levels: tuple[float, ...] = ()
+    noises: tuple[float, ...] = ()
+    product: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture.
+
+    Attributes
+    ----------
+    png : bytes
+        The picture.
+    alt : str
+        What it shows, for those who do not see it; must not be empty.
+    caption : str
+        A sentence or two below it.
+    title : str
+        Heading above it; may be empty.
+    """
+
+    png: bytes = field(repr=False)
+    alt: str
+    caption: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOutBias:
+    """A bias that is no member of the combined bias.
+
+    Attributes
+    ----------
+    file : str
+        The frame.
+    reason : str
+        In plain words.
+    figure : str
+        What was measured: 'level'.
+    value, threshold : float
+        What was found and what it was held against; NaN where there is no such figure.
+    unit : str
+        Unit of both.
+    """
+
+    file: str
+    reason: str
+    figure: str = ""
+    value: float = math.nan
+    threshold: float = math.nan
+    unit: str = "adu"
+
+
+@dataclass(frozen=True)
+class CombinedBias:
+    """One combined bias, or a group of biases of which none was made.
+
+    Attributes
+    ----------
+    name : str
+        Name of the group or product.
+    camera : str
+        Camera.
+    product : str
+        Path relative to the page; empty where none was made.
+    members : tuple of str
+        Frames combined.
+    left_out : tuple of LeftOutBias
+        Biases of the group that were not.
+    remarks : tuple of str
+        What is not as it should be, in words.
+    not_made : str
+        Why there is no product; empty where there is one.
+    recipe : str
+        How it was made, in a few words.
+    group : str
+        What the members share: binning, window, readout mode.
+    noises, predicted : tuple of float
+        Noise of a pixel of each amplifier in adu, as measured and as the members' read noise
+        predicts it.
+    rejected : int
+        Pixels rejected as outliers; -1 where not known.
+    pixels : int
+        Pixels of all members together; 0 where not known.
+    pictures : tuple of Picture
+        Pictures of it.
+    """
+
+    name: str
+    camera: str = ""
+    product: str = ""
+    members: tuple[str, ...] = ()
+    left_out: tuple[LeftOutBias, ...] = ()
+    remarks: tuple[str, ...] = ()
+    not_made: str = ""
+    recipe: str = ""
+    group: str = ""
+    noises: tuple[float, ...] = ()
+    predicted: tuple[float, ...] = ()
+    rejected: int = -1
+    pixels: int = 0
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class AmplifierFigures:
+    """The figures of an amplifier by its biases, beside the header's; NaN where not known.
+
+    Attributes
+    ----------
+    camera, amplifier : str
+        Which one.
+    biases : int
+        Number of biases the figures come from.
+    level, span : float
+        Bias level, and its highest less its lowest value through the night, in adu.
+    drift, drift_error : float
+        Slope of the level through the night and its statistical error, in adu an hour.
+    read_noise, read_noise_error : float
+        Read noise from pairs of biases and its statistical error, in adu.
+    gain : float
+        Electrons per adu, as the header or the profile gives it.
+    claimed_read_noise : float
+        In electrons, as the header or the profile gives it.
+    row_structure, column_structure : float
+        Structure left in rows and columns of a frame after overscan subtraction, in adu.
+    combined_noise, predicted_noise : float
+        Noise of the combined bias, measured and predicted, in adu.
+    """
+
+    camera: str
+    amplifier: str = ""
+    biases: int = 0
+    level: float = math.nan
+    span: float = math.nan
+    drift: float = math.nan
+    drift_error: float = math.nan
+    read_noise: float = math.nan
+    read_noise_error: float = math.nan
+    gain: float = math.nan
+    claimed_read_noise: float = math.nan
+    row_structure: float = math.nan
+    column_structure: float = math.nan
+    combined_noise: float = math.nan
+    predicted_noise: float = math.nan
+
+
+@dataclass(frozen=True)
+class Section:
+    """The part of a kind of product on a night's page, or on the overview.
+
+    Attributes
+    ----------
+    anchor : str
+        Its name in links: letters, digits and hyphens.
+    title : str
+        Its heading, and the link to it at the top of the page.
+    said : tuple of str
+        Sentences for the summary.
+    paragraphs : tuple of str
+        Texts below the heading.
+    facts : tuple of (str, str)
+        Names and values.
+    headings : tuple of str
+        Of the columns of a table; () for no table.
+    rows : tuple of tuple of str
+        Cells of the table.
+    pictures : tuple of Picture
+    template : str
+        The template that renders it, which finds it as ``section``.
+    hints : tuple of str
+        What is said of a column when the pointer is on its heading: what it is, and its unit; as
+        many as ``headings``, or () for none.
+    content : object
+        What a template of the kind's own shows beside all this.
+    order : int
+        Sections stand in the order of this number: the contact sheet has 10, the frames 30, what
+        was made of them 40 to 60, trends 80, how it was made 90.
+    name : str
+        What the link at the top of the page says; the title where empty.
+    """
+
+    anchor: str
+    title: str
+    said: tuple[str, ...] = ()
+    paragraphs: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    headings: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    template: str = "section.html.j2"
+    hints: tuple[str, ...] = ()
+    content: object = field(default=None, repr=False)
+    order: int = 50
+    name: str = ""
+
+    @property
+    def link(self):
+        """The text of the link to it."""
+        return self.name or self.title

@@ -1,0 +1,229 @@
+"""Pictures of frames before and after their reduction, as PNG bytes.
+
+Every function takes values and gives back the bytes of one PNG; the same values, the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.pages.pictures.imagepanel import draw_image
+from ccdflow.pages.pictures.panels import (
+    FramePanels,
+    OverscanStrip,
+    across,
+    across_range,
+    header_differs,
+    take_panels,
+)  # fmt: skip
+from ccdflow.pages.pictures.plotpanel import PlotPanel
+from ccdflow.pages.pictures.raster import new_picture, write_heading
+from ccdflow.pages.pictures.style import (
+    INK,
+    LEFT,
+    MUTED,
+    NUMBER,
+    SCALE_ROOM,
+    SERIES,
+    WIDTH,
+    drawable,
+    pixels,
+)
+
+__all__ = ["FramePanels", "OverscanStrip", "overview"]
+
+USED = "#2b8a6b"
+CLAIMED = "#c65d12"
+DATA = "#1f6fa8"
+_USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
+_OVERVIEW_PIXELS = pixels(2.7)
+# A picture of more rows would be higher than can be drawn, 65536 pixels.
+MOST_FRAMES = 100
+
+
+def overview(frames: Iterable[FramePanels], *, title: str = "Before and after") -> bytes:
+    """Draw several frames in one picture, a row each: raw, reduced, profile of the overscan.
+
+    Parameters
+    ----------
+    frames : iterable of FramePanels
+        At least one, as a rule one of each image type. Only one at a time is held in memory, if
+        they come from a generator. No more than `MOST_FRAMES` are drawn; the picture says so.
+    title : str, optional
+        Headline.
+
+    Returns
+    -------
+    bytes
+        A PNG, 1320 pixels wide.
+
+    Raises
+    ------
+    UserError
+        If there is no frame, or one is not fit to be drawn.
+    """
+    drawn, left_out = [], 0
+    for frame in frames:
+        if len(drawn) < MOST_FRAMES:
+            drawn.append(take_panels(frame, _OVERVIEW_PIXELS))
+        else:
+            left_out += 1
+    if not drawn:
+        raise UserError("there is no frame to draw", remedy="give at least one frame")
+    explanation = (
+        "Left: as read from the camera. Middle: as reduced; each with a scale of its own. Right: "
+        "the overscan, column by column (or row by row, where it lies above or below the image); "
+        "the green band is what was used."
+    )
+    if left_out:
+        explanation += f" Drawn are the first {len(drawn)} of {len(drawn) + left_out} frames."
+    heights = [_overview_height(panels) for panels in drawn]
+    raster, top = new_picture(title, explanation, sum(heights))
+    for panels, height in zip(drawn, heights, strict=True):
+        _draw_row(raster, panels, top)
+        top += height
+    return raster.png()
+
+
+# -- places --------------------------------------------------------------------------------------
+
+
+def _overview_width(panels):
+    return 1.35 if panels.raw.ratio >= 1.4 else 2.5
+
+
+def _overview_height(panels):
+    return 1.15 + max(1.3, _overview_width(panels) * panels.raw.ratio)
+
+
+def _draw_row(raster, panels, top):
+    frame = panels.frame
+    name = f"{frame.kind.capitalize()}: {drawable(frame.name)}"
+    write_heading(raster, name, 0.15, top, WIDTH - 0.3)
+    width = _overview_width(panels)
+    height = width * panels.raw.ratio
+    _draw_pair(raster, panels, (LEFT, top + 0.55, width, height))
+    start = 2 * (LEFT + width + SCALE_ROOM) - 0.5
+    box = start, top + 0.55, WIDTH - start - 0.2, max(1.3, height)
+    if not panels.profiles:
+        _say(raster, box, "No overscan was subtracted.")
+    elif panels.profiles[0].limits is None:
+        _say(raster, box, "The overscan has no finite pixel.")
+    else:
+        _draw_profile(raster, box, frame, panels.profiles[0])
+
+
+def _say(raster, box, text):
+    """Write a sentence where there is nothing to draw."""
+    left, top, width, height = box
+    raster.text(pixels(left + width / 2), pixels(top + height / 2), text, MUTED, anchor="mm")
+
+
+# -- panels --------------------------------------------------------------------------------------
+
+
+def _draw_pair(raster, panels, box):
+    """Draw raw and reduced; of one height, unless their shapes are truly different."""
+    left, top, width, height = box
+    ratio, other = panels.raw.ratio, panels.reduced.ratio
+    unit = panels.frame.unit
+    _outline(raster, draw_image(raster, box, panels.raw, unit, "Raw"), panels.frame)
+    ratio = ratio if abs(other / ratio - 1) < 0.1 else other
+    second = left + width + SCALE_ROOM, top, width, height
+    draw_image(raster, second, panels.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
+
+
+def _outline(raster, corners, frame):
+    """Mark the kept regions and the used overscan on the raw image."""
+    left, top, right, bottom = corners
+    ny, nx = frame.raw.shape
+    across, upwards = (right - left) / nx, (bottom - top) / ny
+    marks = [(region, DATA) for region in frame.data]
+    marks += [(strip.region, USED) for strip in frame.strips]
+    for (y0, y1, x0, x1), colour in marks:
+        first, last = round(left + x0 * across), round(left + x1 * across)
+        upper, lower = round(bottom - y1 * upwards), round(bottom - y0 * upwards)
+        raster.outline(first, upper, max(last, first + 2), max(lower, upper + 2), colour)
+
+
+def _draw_profile(raster, box, frame, profile):
+    columns = profile.columns
+    panel = PlotPanel(raster, box, (columns[0] + 0.5, columns[-1] + 1.5), profile.limits)
+    _shade_regions(panel, frame, profile)
+    word = across(frame)
+    panel.axes(
+        f"Overscan, {word} by {word}", f"{word} (pixels)", f"typical value ({frame.unit})", most=5
+    )
+    for number, values in enumerate(profile.lines):
+        colour = INK if len(profile.lines) == 1 else SERIES[number % len(SERIES)]
+        panel.steps(columns + 1, values, colour)
+    _name_regions(panel, frame, profile)
+    _say_off_scale(panel, profile.lines[0], frame.unit)
+
+
+def _shade_regions(panel, frame, profile):
+    for strip in profile.strips:
+        start, stop = across_range(frame, strip.region)
+        panel.band(start + 0.5, stop + 0.5, _USED_GROUND)
+    for start, stop in _images(frame, profile):
+        panel.band(start + 0.5, stop + 0.5, _DATA_GROUND)
+
+
+def _images(frame, profile):
+    """Return the ranges of a profile that are image, half-open."""
+    ranges = sorted({_shown_range(frame, each, profile) for each in frame.data})
+    return [(start, stop) for start, stop in ranges if start < stop]
+
+
+def _name_regions(panel, frame, profile):
+    """Label the overscan used and the image, and draw lines around the sections of the header."""
+    names = {}
+    for strip in profile.strips:
+        names.setdefault(across_range(frame, strip.region), []).append(drawable(strip.amplifier))
+    for (start, stop), amplifiers in names.items():
+        several = ", ".join(filter(None, amplifiers)) if len(profile.strips) > 1 else ""
+        _tag(panel, (start + stop) / 2 + 0.5, f"used {several}".strip(), USED)
+    for start, stop in _images(frame, profile):
+        _tag(panel, (start + stop) / 2 + 0.5, "image", DATA)
+    if frame.header_region is not None and header_differs(frame):
+        _mark_header(panel, frame, profile)
+
+
+def _tag(panel, where, text, colour):
+    raster, top = panel.raster, panel.corners[1]
+    raster.text(panel.x(where), top + 9, text, colour, points=NUMBER, bold=True, anchor="mt")
+
+
+def _shown_range(frame, region, profile):
+    """The part of a region that a profile shows; empty where the second is not the larger."""
+    start, stop = across_range(frame, region)
+    return max(start, int(profile.columns[0])), min(stop, int(profile.columns[-1]) + 1)
+
+
+def _mark_header(panel, frame, profile):
+    start, stop = _shown_range(frame, frame.header_region, profile)
+    if start >= stop:
+        return
+    first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
+    panel.raster.fill(round(first), bottom - 11, round(last), bottom - 7, CLAIMED)
+    text = f"header: {drawable(frame.header_biassec)}"
+    panel.raster.text((first + last) / 2, bottom - 16, text, CLAIMED, points=NUMBER, anchor="ms")
+
+
+def _say_off_scale(panel, values, unit):
+    """Write the values beyond the scale: a line that ends at the edge is not misread."""
+    low, high = panel.y_range
+    finite = values[np.isfinite(values)]
+    beyond = finite[(finite > high) | (finite < low)]
+    if beyond.size == 0:
+        return
+    farthest = beyond[np.argmax(np.abs(beyond - (low + high) / 2))]
+    is_left = bool(np.isin(values[: values.size // 2], beyond).any())
+    left, top, right, bottom = panel.corners
+    place = left + 9 if is_left else right - 9
+    for line, text in enumerate(("off scale:", f"{farthest:.0f} {unit}")):
+        y = top + round(0.16 * (bottom - top)) + 14 * line
+        panel.raster.text(place, y, text, MUTED, points=NUMBER, anchor="la" if is_left else "ra")

@@ -1,0 +1,202 @@
+"""The picture of a combined bias: image, profiles, distribution; as PNG bytes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.pages.pictures.imagepanel import draw_image
+from ccdflow.pages.pictures.panels import check_image, middle_half, shrink
+from ccdflow.pages.pictures.plotpanel import PlotPanel
+from ccdflow.pages.pictures.raster import new_picture
+from ccdflow.pages.pictures.style import BELOW, LEFT, SCALE_ROOM, SERIES, WIDTH, pixels
+from ccdflow.pages.words import span
+from ccdflow.robust import MAD_TO_SIGMA_SHORT
+
+_SHOWN_PIXELS = pixels(4.9)
+_SAMPLED = 1000  # pixels along an axis that are enough for a line or a distribution
+_BARS = "#b0cbdf"
+
+
+@dataclass(frozen=True)
+class CombinedPanels:
+    """A combined bias.
+
+    Attributes
+    ----------
+    name : str
+        The product.
+    image : ndarray, shape (ny, nx)
+        Its pixels; NaN is left out.
+    members : int
+        Number of frames combined.
+    noises, predicted : tuple of float
+        Noise of a pixel of each amplifier as measured, and as the members' read noise predicts it;
+        NaN where not known.
+    rejected : float
+        Fraction of the members' pixels that were rejected, 0 to 1; NaN where not known.
+    recipe : str
+        How it was made, in a few words.
+    unit : str
+        Unit of the pixels.
+    """
+
+    name: str
+    image: np.ndarray = field(repr=False)
+    members: int = 0
+    noises: tuple[float, ...] = ()
+    predicted: tuple[float, ...] = ()
+    rejected: float = math.nan
+    recipe: str = ""
+    unit: str = "adu"
+
+
+def combined_bias_picture(combined: CombinedPanels, *, title: str | None = None) -> bytes:
+    """Draw a combined bias: image, profile along rows and columns, distribution of its pixels.
+
+    Parameters
+    ----------
+    combined : CombinedPanels
+        The combined bias.
+    title : str, optional
+        Headline; the product's name by default.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+
+    Raises
+    ------
+    UserError
+        If the image is not two-dimensional or has no finite pixel.
+    """
+    image = combined.image
+    check_image(image, "combined bias", combined.name)
+    if not np.isfinite(image).any():
+        raise UserError(
+            "the combined bias has no finite pixel",
+            file=combined.name,
+            remedy="look at its frames: all their pixels are NaN or infinite",
+        )
+    small = shrink(image, _SHOWN_PIXELS)
+    boxes, height = _combined_layout(small.ratio)
+    title = title or f"Combined bias: {combined.name}"
+    raster, above = new_picture(title, _combined_sentence(combined), height)
+    at_image, by_column, by_row, spread = ((left, top + above, *size) for left, top, *size in boxes)
+    draw_image(raster, at_image, small, combined.unit, "Combined bias")
+    _draw_line_profile(raster, by_column, image, combined.unit, axis=0)
+    _draw_line_profile(raster, by_row, image, combined.unit, axis=1)
+    _draw_histogram(raster, spread, combined)
+    return raster.png()
+
+
+def _combined_layout(ratio):
+    """Boxes for image, columns, rows and distribution, and the height of it all."""
+    if ratio < 1.0:
+        width = 4.3
+        tall = max(2.1, width * ratio)
+        below = 0.35 + tall + BELOW + 0.2
+        return [
+            (LEFT, 0.35, width, width * ratio),
+            (LEFT, below, 4.9, 2.0),
+            (6.9, below, 4.9, 2.0),
+            (6.9, 0.35, 4.9, tall),
+        ], below + 2.0 + 0.6
+    width = 2.7
+    tall = max(4.9, width * ratio)
+    start = LEFT + width + SCALE_ROOM + 0.6
+    height = (tall - 2 * BELOW) / 3
+    tops = [0.35 + number * (height + BELOW) for number in range(3)]
+    right = [(start, top, WIDTH - start - 0.2, height) for top in tops]
+    return [(LEFT, 0.35, width, width * ratio), *right], 0.35 + tall + 0.6
+
+
+def _combined_sentence(combined):
+    said = [f"{combined.members} biases combined"]
+    if combined.recipe:
+        said[0] += f" ({combined.recipe})"
+    if noise := span(combined.noises):
+        said.append(f"noise of a pixel {noise} {combined.unit}")
+        if predicted := span(combined.predicted):
+            said[-1] += f", predicted from the read noise {predicted} {combined.unit}"
+    if math.isfinite(combined.rejected):
+        percent = 100 * combined.rejected
+        share = f"{percent:.2g}" if percent >= 1e-3 or not percent else "less than 0.001"
+        said.append(f"{share} % of the values rejected as outliers")
+    return (
+        "; ".join(said)
+        + ". The lines are means of the middle half of the pixels of each column and row: what"
+        " stands out of the noise there, the frames have in common."
+    )
+
+
+def _sampled(image, *axes):
+    """Every so many rows or columns of a big image; all of them where those have no pixel."""
+    steps = [max(1, image.shape[axis] // _SAMPLED) if axis in axes else 1 for axis in (0, 1)]
+    part = image[:: steps[0], :: steps[1]]
+    return part if np.isfinite(part).any() else image
+
+
+def _draw_line_profile(raster, box, image, unit, *, axis):
+    """Draw the typical value of each column (axis 0) or row (axis 1)."""
+    values = middle_half(_sampled(image, axis), axis=axis)
+    line, across = ("column", "rows") if axis == 0 else ("row", "columns")
+    low, high = (float(value) for value in np.nanpercentile(values, (0.5, 99.5)))
+    room = 0.4 * (high - low) or 0.5
+    edge = 0.01 * values.size
+    panel = PlotPanel(raster, box, (1 - edge, values.size + edge), (low - room, high + room))
+    title = f"Each {line}, typical value over all {across}"
+    panel.axes(title, f"{line} (pixels)", unit)
+    panel.curve(np.arange(1, values.size + 1), values, SERIES[0], 0.8)
+
+
+def _draw_histogram(raster, box, combined):
+    """Draw the distribution of the pixels, with that of noise alone, as it is predicted.
+
+    With several amplifiers, this is the mean of their normal curves.
+    """
+    values = _sampled(combined.image, 0, 1)
+    values = values[np.isfinite(values)]
+    centre = float(np.median(values))
+    spread = MAD_TO_SIGMA_SHORT * float(np.median(np.abs(values - centre)))
+    predicted = [noise for noise in combined.predicted if math.isfinite(noise) and noise > 0]
+    edges = _edges(values, centre, 6 * max(spread, *predicted, 1e-3))
+    counts, _ = np.histogram(values, bins=edges)
+    share = 100 * counts / values.size
+    middle = (edges[1:] + edges[:-1]) / 2
+    curves = [
+        np.exp(-0.5 * ((middle - centre) / noise) ** 2) / (noise * math.sqrt(2 * math.pi))
+        for noise in predicted
+    ]
+    curve = 100 * (edges[1] - edges[0]) * np.mean(curves, axis=0) if curves else share
+    highest = 1.05 * float(max(share.max(), curve.max()))
+    panel = PlotPanel(raster, box, (edges[0], edges[-1]), (0, highest))
+    panel.axes("All pixels", f"value ({combined.unit})", "% of the pixels", is_whole=False)
+    panel.bars(edges, share, _BARS)
+    entries = [(_BARS, "pixels")]
+    if curves:
+        panel.curve(middle, curve, SERIES[1])
+        entries.append((SERIES[1], "noise alone, as predicted"))
+    panel.legend(entries)
+
+
+def _edges(values, centre, reach, bins=60):
+    """Edges of bins about a centre, each of them with as many possible values as its neighbours.
+
+    Means of few whole numbers lie a fixed step apart: bins of one and a half steps would hold one
+    and two of them by turns.
+    """
+    width = 2 * reach / bins
+    near, counts = np.unique(values[np.abs(values - centre) < reach], return_counts=True)
+    # Few values lie between the steps: those are left by clipping.
+    near = near[counts > 0.1 * counts.max(initial=0)]
+    step = float(np.median(np.diff(near))) if near.size > 1 else 0.0
+    if step > width / 8:
+        width = step * max(1, round(width / step))
+        centre = float(near[np.argmin(np.abs(near - centre))]) + step / 2
+    count = math.ceil(reach / width)
+    return centre + width * np.arange(-count, count + 1)

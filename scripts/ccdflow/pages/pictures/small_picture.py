@@ -1,0 +1,207 @@
+"""Small pictures of frames: PNG files with their own key, unit and scale.
+
+The grey of a pixel is asinh((value - centre) / scale), cut into equal steps: noise about the sky
+and stars of any brightness are seen at once, and a page makes linear scales of it. The
+text of the file has the key of the frame, so that a file is known to be of this frame or of another
+state of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from isal import isal_zlib
+
+_SAID = ("key", "unit", "centre", "scale", "low", "high", "zscale")
+_HEAD = b"\x89PNG\r\n\x1a\n"
+_KEYWORD = b"ccdflow\0"
+# Of the noise; steps that are finer only make noise that cannot be packed.
+_FINEST = 0.125
+# Values of the sorted sample that limits are taken from.
+_SAMPLE = 2000
+_ZSCALE_SAMPLE = 400
+_CONTRAST = 0.25
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The key, unit and scale of a small picture.
+
+    Attributes
+    ----------
+    key : str
+        Of the frame that it was made of.
+    unit : str
+        Unit of the values.
+    centre, scale : float
+        The value that lies at 0, and the unit of length, of the asinh scale.
+    low, high : float
+        asinh of the values that are drawn black and white.
+    zscale : (float, float)
+        Values between which the linear scale of IRAF's zscale goes.
+    width, height : int
+        Pixels of the picture.
+    """
+
+    key: str
+    unit: str = "adu"
+    centre: float = 0.0
+    scale: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+    zscale: tuple[float, float] = (0.0, 1.0)
+    width: int = field(default=0, compare=False)
+    height: int = field(default=0, compare=False)
+
+
+def small_picture(image, *, key, unit="adu"):
+    """Draw a small image.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (ny, nx), float32; the first row is drawn at the bottom. NaN is left transparent.
+    key : str
+        Of the frame.
+    unit : str, optional
+        Unit of its values.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    centre, scale, zscale = _limits(image)
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = _asinh(image, centre, scale)
+    low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
+    finite = None if math.isfinite(high - low) else np.isfinite(values)
+    if finite is not None:
+        known = values[finite]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+        values[~finite] = low
+    high = max(high, low + _FINEST)
+    steps = min(254, math.ceil((high - low) / _FINEST))
+    values -= np.float32(low)
+    values *= np.float32(steps / (high - low))
+    values += np.float32(0.5)
+    grey = _greys(steps)[values.astype(np.uint8)]
+    if finite is not None:
+        grey[~finite] = 0
+    lines = np.zeros((image.shape[0], image.shape[1] + 1), np.uint8)
+    lines[:, 1:] = grey[::-1]
+    rounded = [float(f"{value:.6g}") for value in (centre, scale, low, high, *zscale)]
+    shown = Shown(key, unit, *rounded[:4], (rounded[4], rounded[5]))
+    return _png(lines, shown)
+
+
+def _asinh(image, centre, scale):
+    """Return asinh((image - centre) / scale), float32; numpy's own takes three times as long."""
+    values = image - np.float32(centre)
+    values *= np.float32(1 / scale)
+    size = np.abs(values)
+    root = size * size
+    root += 1
+    np.sqrt(root, out=root)
+    root += size
+    np.log(root, out=root)
+    return np.copysign(root, values, out=root)
+
+
+@lru_cache(maxsize=256)
+def _greys(steps):
+    """Return the grey of each of some steps: 1 is the darkest, 0 is transparent."""
+    return np.rint(np.arange(256) * np.float32(254 / steps)).clip(0, 254).astype(np.uint8) + 1
+
+
+def _limits(image):
+    """Return centre, scale and the limits of zscale, from a sample of the values."""
+    flat = image.ravel()
+    sample = np.sort(flat[:: max(1, flat.size // _SAMPLE)])
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 1.0, (0.0, 1.0)
+    low, centre, high = (float(sample[int(part * (sample.size - 1))]) for part in (0.16, 0.5, 0.84))
+    # In an even frame, any other value lies far off.
+    scale = max((high - low) / 2, 1e-6 * abs(centre), 1e-6)
+    return centre, scale, _zscale(sample[:: max(1, sample.size // _ZSCALE_SAMPLE)], centre)
+
+
+def _zscale(values, middle):
+    """Return the limits of IRAF's zscale for sorted values: the slope about their median."""
+    x, y = np.arange(values.size) - (values.size - 1) / 2, values - middle
+    powers = np.stack([np.ones_like(x), x, y, x * x, x * y])
+    good, slope = np.ones(values.size), 0.0
+    for _ in range(5):
+        count, x1, y1, x2, xy = (powers @ good).tolist()
+        if count < max(5, values.size // 2):
+            return float(values[0]), float(values[-1])
+        slope = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count)
+        rest = y - slope * x
+        rest -= (y1 - slope * x1) / count
+        square = rest * rest
+        # Their mean is 0, as a line was fitted.
+        last, good = good, (square <= 2.5**2 * float(square @ good) / count).astype(float)
+        if (last == good).all():
+            break
+    reach = slope / _CONTRAST * (values.size - 1) / 2
+    low, high = max(float(values[0]), middle - reach), min(float(values[-1]), middle + reach)
+    return (low, high) if high > low else (float(values[0]), float(values[-1]))
+
+
+def _png(lines, shown):
+    height, width = lines.shape[0], lines.shape[1] - 1
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    own = {name: getattr(shown, name) for name in _SAID}
+    text = _KEYWORD + json.dumps(own, separators=(",", ":")).encode("ascii")
+    chunks = (
+        (b"IHDR", head),
+        (b"tEXt", text),
+        (b"tRNS", b"\0\0"),
+        (b"IDAT", isal_zlib.compress(lines.tobytes(), 1)),
+        (b"IEND", b""),
+    )
+    return _HEAD + b"".join(
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        for kind, data in chunks
+    )
+
+
+def read_shown(content):
+    """Return the values written in a small picture, or None for any other or a damaged file.
+
+    Parameters
+    ----------
+    content : bytes
+        All of the file.
+
+    Returns
+    -------
+    Shown or None
+    """
+    chunks = dict(_chunks(content))
+    if not content.startswith(_HEAD) or b"IEND" not in chunks:
+        return None
+    text, head = chunks.get(b"tEXt", b""), chunks[b"IHDR"]
+    if not text.startswith(_KEYWORD):
+        return None
+    values = json.loads(text.removeprefix(_KEYWORD))
+    size = {"width": int.from_bytes(head[:4], "big"), "height": int.from_bytes(head[4:8], "big")}
+    return Shown(**{**values, "zscale": tuple(values["zscale"]), **size})
+
+
+def _chunks(content):
+    """Yield kind and data of the chunks of a PNG, up to the first that is not whole."""
+    at = len(_HEAD)
+    while at + 12 <= len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        body, check = content[at + 4 : at + 8 + size], content[at + 8 + size : at + 12 + size]
+        if len(check) < 4 or zlib.crc32(body) != int.from_bytes(check, "big"):
+            return
+        yield body[:4], body[4:]
+        at += 12 + size

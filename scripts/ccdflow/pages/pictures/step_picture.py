@@ -1,0 +1,140 @@
+"""The picture of a camera's figures over the nights, with the steps that were found in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.pages.pictures.canvas import (
+    drawing,
+    label_axes,
+    legend,
+    look,
+    new_figure,
+    png_bytes,
+    widen,
+)
+from ccdflow.pages.pictures.style import INK, LEFT, MUTED, WIDTH, drawable
+from ccdflow.pages.pictures.trend_picture import night_ticks, positions
+
+_STEP = "#b34a4a"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A figure of one amplifier.
+
+    Attributes
+    ----------
+    name : str
+    values : dict of str to float
+        By night.
+    """
+
+    name: str
+    values: dict
+
+
+@dataclass(frozen=True)
+class FigurePanel:
+    """A figure of all amplifiers of a camera.
+
+    Attributes
+    ----------
+    words, unit : str
+    lines : tuple of Line
+    steps : tuple of str
+        First nights of the steps in it.
+    is_level : bool
+        Whether lines are drawn less their median; else over it.
+    """
+
+    words: str
+    unit: str
+    lines: tuple
+    steps: tuple = ()
+    is_level: bool = False
+
+
+def step_picture(
+    panels: Sequence[FigurePanel],
+    *,
+    title: str = "Figures of the detector",
+    epochs: Sequence[str] = (),
+) -> bytes:
+    """Draw figures over the nights, a panel each, and mark nights.
+
+    Parameters
+    ----------
+    panels : sequence of FigurePanel
+        At least one.
+    title : str, optional
+        Headline.
+    epochs : sequence of str, optional
+        First nights of the epochs of the profile.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+
+    Raises
+    ------
+    UserError
+        If there is no night to draw.
+    """
+    nights = {night for panel in panels for line in panel.lines for night in line.values}
+    if not nights:
+        raise UserError("there is no night to draw", remedy="leave this picture out")
+    nights |= {night for panel in panels for night in panel.steps} | set(epochs)
+    nights = sorted(nights)
+    where = dict(zip(nights, positions(nights), strict=True))
+    explanation = (
+        "Each figure over its median, which the legend names; the bias level less its median. Red:"
+        " a step, with its first night. Grey, dashed: an epoch of the profile begins."
+    )
+    with drawing():
+        figure, place = new_figure(title, explanation, height=2.05 * len(panels) + 0.25)
+        for row, panel in enumerate(panels):
+            axes = place((LEFT, 0.35 + 2.05 * row, WIDTH - LEFT - 0.2, 1.35))
+            unit = f"less median, {panel.unit}" if panel.is_level else "over median"
+            label_axes(axes, panel.words[0].upper() + panel.words[1:], "", unit)
+            _draw_lines(axes, panel, where)
+            night_ticks(axes, where)
+            _mark(axes, where, epochs, color=MUTED, linestyle="--")
+            _mark(axes, where, panel.steps, color=_STEP, named=True)
+            legend(axes)
+        return png_bytes(figure)
+
+
+def _draw_lines(axes, panel, where):
+    drawn = []
+    for number, line in enumerate(panel.lines):
+        chosen = sorted((where[n], v) for n, v in line.values.items() if math.isfinite(v))
+        if not chosen:
+            continue
+        days, values = (np.array(each) for each in zip(*chosen, strict=True))
+        middle = float(np.median(values))
+        if panel.is_level:
+            values = values - middle
+        elif middle > 0:
+            values = values / middle
+        size = 4.5 if len(chosen) < 60 else 2.5
+        label = f"{drawable(line.name)}: {middle:.4g}"
+        axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **look(number))
+        drawn += values.tolist()
+    widen(axes, drawn, least=0.5 if panel.is_level else 0.05)
+
+
+def _mark(axes, where, nights, *, color, linestyle="-", named=False):
+    for night in nights:
+        axes.axvline(where[night], color=color, linestyle=linestyle, linewidth=1.0, zorder=0)
+        if named:
+            axes.annotate(
+                drawable(night), (where[night], 0.03), xycoords=("data", "axes fraction"),
+                xytext=(3, 0), textcoords="offset points", fontsize=7.5, color=INK,
+            )  # fmt: skip

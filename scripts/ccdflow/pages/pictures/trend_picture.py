@@ -1,0 +1,160 @@
+"""The picture of figures over the nights, as PNG bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.pages.pictures.canvas import (
+    drawing,
+    label_axes,
+    legend,
+    look,
+    new_figure,
+    png_bytes,
+    widen,
+)
+from ccdflow.pages.pictures.style import FAINT, LEFT, WIDTH, drawable
+
+
+@dataclass(frozen=True)
+class TrendPoint:
+    """The figures of one night, camera and amplifier.
+
+    Attributes
+    ----------
+    night : str
+        Name of the night, as a rule ``YYYY-MM-DD``.
+    camera, amplifier : str
+        What was measured: the camera, with what tells groups of its biases apart where there are
+        several; the amplifier may be empty.
+    level, read_noise : float
+        In the unit of the picture; NaN where not known.
+    noise_ratio : float
+        Noise of the combined bias over what the read noise predicts for so many frames.
+    """
+
+    night: str
+    camera: str
+    amplifier: str = ""
+    level: float = math.nan
+    read_noise: float = math.nan
+    noise_ratio: float = math.nan
+
+
+def trend_picture(
+    points: Sequence[TrendPoint],
+    *,
+    title: str = "Trend over the nights",
+    highlight: str | None = None,
+    unit: str = "adu",
+) -> bytes:
+    """Draw bias level, read noise and how well the combined bias came out over nights.
+
+    Parameters
+    ----------
+    points : sequence of TrendPoint
+        At least one, in any order.
+    title : str, optional
+        Headline.
+    highlight : str, optional
+        A night to mark.
+    unit : str, optional
+        Unit of the values.
+
+    Returns
+    -------
+    bytes
+        A PNG of three panels with one line a camera and amplifier.
+
+    Raises
+    ------
+    UserError
+        If there is no point.
+    """
+    if not points:
+        raise UserError("there is no night to draw", remedy="leave this picture out")
+    nights = sorted({point.night for point in points})
+    where = dict(zip(nights, positions(nights), strict=True))
+    series = sorted({(point.camera, point.amplifier) for point in points})
+    cameras = {point.camera for point in points}
+    explanation = (
+        "Each point is one night's biases. What should stay the same is the electronics' own: a "
+        "jump is worth a look at what was changed that day."
+    )
+    with drawing():
+        figure, place = new_figure(title, explanation, height=6.4)
+        panels = (
+            ("level", "Bias level, less its median", unit),
+            ("read_noise", "Read noise of one frame", unit),
+            ("noise_ratio", "Noise of the combined bias, measured over predicted", "ratio"),
+        )
+        for row, (key, name, unit) in enumerate(panels):
+            axes = place((LEFT, 0.35 + 2.05 * row, WIDTH - LEFT - 0.2, 1.35))
+            for number, which in enumerate(series):
+                _draw_trend(axes, points, key, which, where, number, alone=len(cameras) == 1)
+            if len(nights) == 1:
+                axes.margins(y=0.6)
+            if key == "noise_ratio":
+                # A few percent are the statistics of the measurement.
+                widen(axes, [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)], least=0.2)
+            label_axes(axes, name, "", unit)
+            night_ticks(axes, where)
+            if highlight in where:
+                axes.axvline(where[highlight], color=FAINT, linewidth=6, zorder=0)
+            if row == 0:
+                legend(axes)
+        return png_bytes(figure)
+
+
+def positions(nights):
+    """Days for nights that are dates, else their order."""
+    try:
+        return [float(date.fromisoformat(night).toordinal()) for night in nights]
+    except ValueError:
+        return [float(number) for number in range(len(nights))]
+
+
+def _draw_trend(axes, points, key, which, where, number, *, alone):
+    """Draw one line; levels less their median, so that unlike levels share a scale."""
+    chosen = sorted(
+        (where[point.night], getattr(point, key))
+        for point in points
+        if (point.camera, point.amplifier) == which and math.isfinite(getattr(point, key))
+    )
+    if not chosen:
+        return
+    days, values = zip(*chosen, strict=True)
+    label = drawable(which[1] if alone and which[1] else " ".join(filter(None, which)))
+    if key == "level":
+        centre = float(np.median(values))
+        values = [value - centre for value in values]
+        label += f": {centre:.1f}"
+    size = 4.5 if len(chosen) < 60 else 2.5
+    axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **look(number))
+
+
+def night_ticks(axes, where):
+    """Name as many nights as fit, at their places.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    where : dict of str to float
+        Places on the axis by night, ascending.
+    """
+    first, last = min(where.values()), max(where.values())
+    apart = (last - first) / 7 or 1.0
+    ticks, names = [], []
+    for night, place in where.items():
+        if not ticks or place - ticks[-1] >= apart:
+            ticks.append(place)
+            names.append(drawable(night if len(night) <= 16 else night[:15] + "…"))
+    axes.set_xticks(ticks, names)
+    room = 0.03 * (last - first) or 0.5
+    axes.set_xlim(first - room, last + room)

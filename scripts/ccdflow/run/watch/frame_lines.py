@@ -1,0 +1,84 @@
+"""The line on each frame: the findings of several products, joined once the last one is made.
+
+An observer reads one line a frame: the facts of its header, level and noise, sky, width of the
+stars, and warnings at the end.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from ccdflow.run import ledger
+from ccdflow.run.job import FRAMES, NIGHTS
+
+
+class Lines:
+    """The lines of a round.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    jobs : iterable of ccdflow.run.job.Job
+        Of the round.
+    say : callable
+        Takes a line.
+    is_short : bool
+        Whether a line waits for what the night's list says of its frame.
+    """
+
+    def __init__(self, context, jobs, say, *, is_short):
+        self._context, self._say, self._chain = context, say, context.chain
+        self._lock = threading.Lock()
+        self._texts = {}
+        # Frames with a product that was made before.
+        self._again = set()
+        # Products still to be made of each frame, and of each night where its list is waited for.
+        self._left, self._lists = {}, set()
+        for job in jobs:
+            kind = self._chain.by_name(job.kind)
+            if kind.reach == FRAMES:
+                file, former = self._file(job.product), context.ledger.get(job.product)
+                self._left.setdefault(file, set()).add(job.product)
+                if former is not None and former.status == ledger.MADE:
+                    self._again.add(file)
+            elif kind.reach == NIGHTS and kind.reports_frames and is_short:
+                self._lists.add(job.night)
+
+    def _file(self, product):
+        group = self._context.groups.get(product)
+        return self._context.row_of(product).file if group is None else group.files[0]
+
+    def add(self, record):
+        """Take the findings of a product on frames; say the lines that it completes."""
+        kind = self._chain.by_name(record.kind)
+        if kind.reach not in (FRAMES, NIGHTS):
+            return
+        found = kind.frame_reports(self._context, record) if kind.reports_frames else []
+        with self._lock:
+            for file, text, warnings in found:
+                if kind.reach == FRAMES or file in self._texts:
+                    texts, warned = self._texts.setdefault(file, ([], []))
+                    texts.append(text)
+                    warned += warnings
+            if kind.reach == FRAMES:
+                file = self._file(record.product)
+                self._left.get(file, set()).discard(record.product)
+                night = self._context.store.rows[file].night
+                if not self._left.get(file) and night not in self._lists:
+                    self._line(file)
+            elif kind.reports_frames:
+                self.end()
+
+    def end(self):
+        """Say all lines that were begun."""
+        for file in list(self._texts):
+            self._line(file)
+
+    def _line(self, file):
+        if file in self._texts:
+            texts, warnings = self._texts.pop(file)
+            again = "again" if file in self._again else ""
+            self._say(
+                "  ".join([file, *filter(None, [again, *texts])])
+                + "".join(f"; {w}" for w in warnings)
+            )

@@ -1,0 +1,276 @@
+"""Folders of simulated frames: the guide's night, a run of biases, an archive of many nights."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from ccdflow.errors import UserError
+from ccdflow.files import whole
+from ccdflow.simulate import truth
+from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC
+from ccdflow.simulate.drawing import make_detector
+from ccdflow.simulate.files import make_folder, write_frame
+from ccdflow.simulate.guide import realise, render
+from ccdflow.simulate.log import MAX_FRAMES_PER_NIGHT, LogLine, archive_frames, guide_frames
+from ccdflow.simulate.optics import flat_response
+from ccdflow.simulate.raw_cards import header_cards
+from ccdflow.simulate.seeds import check_number, parse_date
+
+_ARCHIVE_FILE = "archive.json"
+
+
+def simulate_night(
+    folder,
+    *,
+    seed=2016,
+    scale=1.0,
+    camera=LFC,
+    date="2016-01-16",
+    darks_date=None,
+    overwrite=False,
+    workers=2,
+):
+    """Write the guide's LFC night: 14 frames, 10 in ``darks``, and an observer's other files.
+
+    Frames that are there already, from the same parameters, are left as they are.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made where it is missing.
+    seed : int
+        The same seed gives the same bytes.
+    scale : float
+        Science rows and columns as a fraction of the camera's; the overscan stays 32 columns
+        wide. 1/16 makes frames of 160 x 258.
+    camera : SimulatedCamera
+    date, darks_date : str
+        UT date (YYYY-MM-DD) of the frames, and of those in ``darks`` (default: the same).
+    overwrite : bool
+        Write every frame, also over another simulation and over frames of the same names.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    Truth
+        The injected truth, as `read_truth` gives it.
+
+    Raises
+    ------
+    UserError
+        A parameter out of range, or a folder with frames that are not this simulation's.
+    """
+    frames = guide_frames(date=date, darks_date=darks_date)
+    folder = Path(folder)
+    injected = _simulate_frames(
+        folder, frames, camera.scaled(scale), seed=seed, overwrite=overwrite, workers=workers
+    )
+    _write_bystanders(folder, [frame for frame in frames if "/" not in frame.file])
+    return injected
+
+
+def simulate_biases(
+    folder,
+    count,
+    *,
+    seed=2016,
+    scale=1.0,
+    camera=LFC,
+    date="2016-01-16",
+    overwrite=False,
+    workers=2,
+):
+    """Write a run of biases, ``bias.0001.fits.gz`` and on, one every 20 s; each one different.
+
+    Other parameters and errors as in `simulate_night`.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made where it is missing.
+    count : int
+        At most 2000, which fills the night.
+    seed : int
+        The same seed gives the same bytes.
+    scale : float
+        Science rows and columns as a fraction of the camera's.
+    camera : SimulatedCamera
+    date : str
+        YYYY-MM-DD.
+    overwrite : bool
+        Whether another simulation in the folder is replaced.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    Truth
+    """
+    check_number("count", count, least=1, most=MAX_FRAMES_PER_NIGHT)
+    first = datetime.fromisoformat(f"{parse_date(date)}T01:00:00")
+    frames = tuple(
+        LogLine(
+            f"bias.{n:04d}.fits.gz", n, "BIAS", "bias", "i'", 0.0, first + n * timedelta(seconds=20)
+        )
+        for n in range(1, count + 1)
+    )
+    return _simulate_frames(
+        Path(folder), frames, camera.scaled(scale), seed=seed, overwrite=overwrite, workers=workers
+    )
+
+
+def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
+    check_number("seed", seed, least=0)
+    check_number("workers", workers, least=1)
+    parameters = {
+        "simulator": truth.SIMULATOR_VERSION,
+        "seed": seed,
+        "camera": asdict(camera),
+        "frames": {frame.file: frame.start.isoformat() for frame in frames},
+    }
+    truth.check_folder(folder, frames, parameters, overwrite=overwrite)
+    stated = truth.read_truth_file(folder)
+    keep = not overwrite and stated is not None
+    missing = [f for f in frames if not keep or not (folder / f.file).exists()]
+    if not missing and stated["complete"] and (folder / truth.TRUTH_ARRAYS).exists():
+        return truth.read_truth(folder)
+    make_folder(folder)
+    say = partial(truth.write_truth_file, folder, parameters=parameters, camera=camera)
+    say(complete=False, frames={})
+    detector = make_detector(camera, seed=seed)
+    drawn = {frame: realise(camera, frame, seed=seed) for frame in frames}
+    responses = _responses(camera, drawn, seed)
+    _write_frames(folder, missing, camera, detector, drawn, responses, seed=seed, workers=workers)
+    truth.write_truth_arrays(folder, detector, drawn, responses)
+    say(complete=True, frames={f.file: truth.frame_truth(f, one) for f, one in drawn.items()})
+    return truth.read_truth(folder)
+
+
+def _responses(camera, drawn, seed):
+    """Return the response in each filter in which one of the drawn frames has light."""
+    bands = {frame.filter for frame, one in drawn.items() if one.signal}
+    return {band: flat_response(camera, band, seed=seed) for band in sorted(bands)}
+
+
+def _write_frames(folder, frames, camera, detector, drawn, responses, *, seed, workers):
+    for parent in {(folder / frame.file).parent for frame in frames}:
+        make_folder(parent)
+
+    def write(frame):
+        response = responses[frame.filter] if drawn[frame].signal else None
+        raw = render(camera, detector, frame, drawn[frame], response=response)
+        write_frame(folder / frame.file, raw, header_cards(camera, frame, seed=seed))
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(write, frames))
+
+
+def _write_bystanders(folder, frames):
+    """Write the files of an observer's folder that are no frames."""
+    lines = ["frame,file,object,imagetyp,filter,exptime,ut"]
+    lines += [
+        f"{f.number},{f.file},{f.object},{f.imagetyp},{f.filter},{f.exptime},{f.start:%H:%M:%S}"
+        for f in frames
+    ]
+    bystanders = {
+        "observing_log.csv": ("\n".join(lines) + "\n").encode(),
+        ".DS_Store": b"\0\0\0\x01Bud1" + bytes(6140),
+    }
+    for name, content in bystanders.items():
+        if not (folder / name).exists():
+            whole.write_hdus(folder / name, [content])
+
+
+def simulate_archive(
+    folder,
+    *,
+    nights,
+    frames_per_night,
+    first_date="2016-01-16",
+    seed=2016,
+    camera=ARCHIVE_CAMERA,
+    workers=2,
+):
+    """Write many nights of tiny frames, a folder a night, one day apart.
+
+    Existing frames stay as they are: the same call with more nights or more frames a night
+    adds those and nothing else. No truth of single frames is written; `realise` gives it again.
+
+    Parameters
+    ----------
+    folder : path-like
+    nights, frames_per_night : int
+        At most 2000 frames a night.
+    first_date : str
+        UT date (YYYY-MM-DD) of the first night's frames: the day after its evening.
+    seed : int
+    camera : SimulatedCamera
+    workers : int
+        Processes.
+
+    Returns
+    -------
+    int
+        How many frames were written.
+
+    Raises
+    ------
+    UserError
+        A number out of range, or a folder that holds frames of another origin.
+    """
+    check_number("nights", nights, least=1)
+    check_number("frames_per_night", frames_per_night, least=1, most=MAX_FRAMES_PER_NIGHT)
+    check_number("workers", workers, least=1)
+    check_number("seed", seed, least=0)
+    folder = Path(folder)
+    evenings = [parse_date(first_date) + timedelta(days=n - 1) for n in range(nights)]
+    _claim_archive(folder, camera, seed)
+    write = partial(_write_archive_night, folder, frames_per_night, camera, seed)
+    if workers == 1 or nights == 1:
+        return sum(map(write, evenings))
+    # Spawned, as the caller may be a process with threads (pytest, Snakemake), unsafe to fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, nights), mp_context=context) as pool:
+        return sum(pool.map(write, evenings, chunksize=-(-nights // (8 * workers))))
+
+
+def _claim_archive(folder, camera, seed):
+    """Note whose archive this is, and refuse to mix it with anything else."""
+    parameters = {"simulator": truth.SIMULATOR_VERSION, "seed": seed, "camera": asdict(camera)}
+    path = folder / _ARCHIVE_FILE
+    if path.exists():
+        if json.loads(path.read_text(encoding="utf-8")) != parameters:
+            raise UserError(
+                "this folder holds an archive with other parameters",
+                file=path,
+                remedy="choose another folder",
+            )
+        return
+    make_folder(folder)
+    if any(folder.iterdir()):
+        raise UserError(
+            "this folder holds files that the simulator did not write",
+            file=folder,
+            remedy="choose an empty or a new folder",
+        )
+    whole.write_text(path, json.dumps(parameters, indent=1) + "\n")
+
+
+def _write_archive_night(folder, count, camera, seed, night):
+    frames = archive_frames(night, count)
+    present = set()
+    if (folder / night.isoformat()).is_dir():
+        present = {entry.name for entry in (folder / night.isoformat()).iterdir()}
+    missing = [frame for frame in frames if Path(frame.file).name not in present]
+    detector = make_detector(camera, seed=seed)
+    drawn = {frame: realise(camera, frame, seed=seed) for frame in missing}
+    responses = _responses(camera, drawn, seed)
+    _write_frames(folder, missing, camera, detector, drawn, responses, seed=seed, workers=1)
+    return len(missing)

@@ -1,0 +1,138 @@
+"""Light before it reaches the detector: sky or lamp, its gradient, and stars of known flux."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ccdflow.errors import UserError
+from ccdflow.simulate.optics import box, coordinates
+
+_FWHM_IN_SIGMA = 2.3548200450309493
+# Points and weights of Gauss and Legendre on a pixel that reaches from -0.5 to 0.5.
+_POINTS = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])
+_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
+
+
+@dataclass(frozen=True)
+class Sky:
+    """Light on the detector: a lamp, the twilight or the night sky, with or without stars.
+
+    Parameters
+    ----------
+    rate : float
+        Electrons per second that the sky or lamp leaves in a pixel of response 1 in the centre.
+    gradient : (float, float)
+        Relative change of that from the centre to the last row, and to the last column.
+    stars : numpy.ndarray
+        Shape (n, 3): row, column (zero-based among the science pixels), electrons per second for a
+        response of 1.
+    fwhm : float
+        Full width at half maximum of the stars, in pixels.
+    beta : float, optional
+        Exponent of a Moffat profile, above 1; the profile is Gaussian without.
+    """
+
+    rate: float = 0.0
+    gradient: tuple = (0.0, 0.0)
+    stars: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+    fwhm: float = 4.0
+    beta: float | None = None
+
+    def __post_init__(self):
+        if self.rate < 0 or abs(self.gradient[0]) + abs(self.gradient[1]) > 1:
+            raise UserError(
+                "the simulated sky is negative somewhere",
+                keyword="rate, gradient",
+                value=(self.rate, self.gradient),
+                allowed="a rate of 0 or more; gradients whose sizes add up to 1 at most",
+            )
+        if not self.fwhm > 0 or (self.beta is not None and not self.beta > 1):
+            raise UserError(
+                "no profile of a star has this shape",
+                keyword="fwhm, beta",
+                value=(self.fwhm, self.beta),
+                allowed="fwhm above 0; beta above 1, or none for a Gaussian profile",
+            )
+
+    def image(self, shape):
+        """Return the light of sky and stars, electrons per second: float64, shape (ny, nx)."""
+        y, x = coordinates(shape)
+        light = self.rate * (1.0 + self.gradient[0] * np.float64(y) + self.gradient[1] * x)
+        for row, column, flux in self.stars:
+            add_star(light, row, column, flux, fwhm=self.fwhm, beta=self.beta)
+        return light
+
+
+def add_star(image, y, x, flux, *, fwhm, beta=None):
+    """Add a star to an image, shape (ny, nx), in place; each pixel holds the profile's integral.
+
+    A Gaussian profile ends 6 sigma from its centre, a Moffat profile 10 times the fwhm (with an
+    exponent of 3.5, 2e-5 of the flux lie beyond).
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (ny, nx)
+        Changed in place.
+    y, x : float
+        Centre, pixels.
+    flux : float
+        In the unit of the image.
+    fwhm : float
+        Pixels.
+    beta : float, optional
+        Exponent of a Moffat profile; a Gaussian if absent.
+    """
+    if beta is None:
+        sigma = fwhm / _FWHM_IN_SIGMA
+        rows, columns = box(y, x, 6 * sigma + 1, image.shape)
+        image[rows, columns] += flux * np.outer(
+            _gaussian_part(rows, y, sigma), _gaussian_part(columns, x, sigma)
+        )
+        return
+    rows, columns = box(y, x, 10 * fwhm, image.shape)
+    image[rows, columns] += flux * _moffat(rows, columns, y, x, fwhm, beta)
+
+
+def _gaussian_part(pixels, centre, sigma):
+    """Return the integral of a Gaussian of area 1 over each pixel of a slice."""
+    edges = np.arange(pixels.start, pixels.stop + 1) - 0.5 - centre
+    return np.diff([math.erf(edge / (math.sqrt(2) * sigma)) for edge in edges]) / 2
+
+
+def _moffat(rows, columns, y, x, fwhm, beta):
+    """Return the integral of a Moffat profile of flux 1 over each pixel of a box."""
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    dy = np.arange(rows.start, rows.stop) - y
+    dx = np.arange(columns.start, columns.stop) - x
+    total = np.zeros((dy.size, dx.size))
+    for point_y, weight_y in zip(_POINTS, _WEIGHTS, strict=True):
+        for point_x, weight_x in zip(_POINTS, _WEIGHTS, strict=True):
+            squared = (dy[:, None] + point_y) ** 2 + (dx + point_x) ** 2
+            total += weight_y * weight_x * (1 + squared / alpha**2) ** -beta
+    return total * (beta - 1) / (np.pi * alpha**2)
+
+
+def draw_stars(shape, count, *, flux, seed, margin=0.0):
+    """Draw stars at random places, fluxes evenly spread in magnitude.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    count : int
+    flux : (float, float)
+        Faintest and brightest, electrons per second.
+    seed : int
+    margin : float
+        Least distance from the edges, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (count, 3), as in `Sky.stars`.
+    """
+    rng = np.random.default_rng(seed)
+    rows, columns = (rng.uniform(margin, size - 1 - margin, count) for size in shape)
+    return np.column_stack([rows, columns, np.exp(rng.uniform(*np.log(flux), count))])
