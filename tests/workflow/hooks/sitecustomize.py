@@ -38,10 +38,10 @@ def fail_on_purpose(module):
     module.attempt = attempt_or_fail
 
 
-_DRAWING = ("pictures", "biaspictures", "combinedpicture", "trendpicture")
+_DRAWING = ("frames", "bias", "combined", "trends")
 CHANGES = {
     "ccdflow.run.worker": fail_on_purpose,
-    **{f"ccdflow.pages.{name}": draw_nothing for name in _DRAWING},
+    **{f"ccdflow.pages.pictures.{name}": draw_nothing for name in _DRAWING},
 }
 
 
