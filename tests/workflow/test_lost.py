@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -71,6 +72,58 @@ def test_a_touched_product_of_any_ending_is_not_made_again(box):
     for name in ("g.fits.fz", "h.FTS"):
         os.utime(box.results / "reduced" / name, (1e9, 1e9))
     assert box.run().jobs == []
+
+
+@pytest.mark.parametrize("what", ["pipe", "link to itself"])
+def test_what_is_no_file_is_no_product_and_nobody_waits_for_it(box, what):
+    """In the place of a frame, of a list of small pictures, and among the records."""
+    box.run()
+    before = products(box.results)
+    for name in ("reduced/a1.fits", f"nights/{NIGHT}/frames.json", ".ccdflow/done/x.json"):
+        path = box.results / name
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(exist_ok=True)
+        if what == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(path.name)
+    assert set(box.run().jobs) == {"reduced/a1.fits", f"nights/{NIGHT}/frames.json"}
+    assert products(box.results) == before
+    assert box.run().jobs == []
+
+
+# -- what is not asked for any more --
+
+
+@pytest.mark.parametrize(
+    "change", [{"types": ["bias"]}, {"flat": {"enabled": False}}], ids=["type", "master"]
+)
+def test_what_is_not_asked_for_any_more_leaves_no_flag_on_frames(box, change):
+    """Neither its master's, nor the frame's own; asked for again, they come back."""
+    box.config["flat"] = {"minimum": 2}
+    for number, light in enumerate((20000, 20000, 200)):
+        box.put(f"f{number}.fits.gz", number, kind="FLAT", size=SMALL, light=light)
+    dark = frame_bytes(9, kind="DARK", size=SMALL)
+    box.write("dead.fits", dark[:2880] + dark[2880:2882] * ((len(dark) - 2880) // 2))
+
+    def flags():
+        box.run()
+        rows = load_store(box.results).rows
+        return {file: re.split("[:;]", row.flags)[0] for file, row in rows.items() if row.flags}
+
+    all_flags = {
+        "f2.fits.gz": "left out of its combined flat", "dead.fits": "amplifier A is dead throughout"
+    }  # fmt: skip
+    assert flags() == all_flags
+    before = dict(box.config)
+    box.config |= change
+    assert flags() == ({} if "types" in change else {"dead.fits": all_flags["dead.fits"]})
+    table = (box.results / "inventory.csv").read_bytes()
+    clean = box.clean()
+    clean.run()
+    assert (clean.results / "inventory.csv").read_bytes() == table
+    box.config = before
+    assert flags() == all_flags
 
 
 # -- two nights, two folders -----------------------------------------------------------------------

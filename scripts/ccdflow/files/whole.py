@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -143,8 +144,18 @@ def unless_missing(error):
         raise error
 
 
+def read_bytes(path):
+    """Return what a file holds; a named pipe, which nobody may ever write to, is not waited for."""
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        return file.read()
+
+
+def _open_at_once(path, flags):
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def stamp_of(path):
-    """Return size, mtime and ctime (ns) of a file, or () where there is none.
+    """Return size, mtime and ctime (ns) of a file; () where there is none, or a pipe or a device.
 
     Parameters
     ----------
@@ -153,5 +164,7 @@ def stamp_of(path):
     try:
         status = path.stat() if isinstance(path, os.DirEntry) else os.stat(path)  # noqa: PTH116
     except OSError:
+        return ()
+    if not stat.S_ISREG(status.st_mode):
         return ()
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)

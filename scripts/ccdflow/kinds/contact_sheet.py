@@ -7,7 +7,6 @@ import os
 import zlib
 from contextlib import suppress
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
@@ -66,8 +65,8 @@ class Sheet(NightPicture):
         if stamps == record.data.get("pictures"):
             return True
         try:
-            listed = json.loads((context.results / product).read_bytes())["files"]
-            found = {entry.name: _sum_of(Path(entry.path).read_bytes()) for entry in _scan(folder)}
+            listed = json.loads(whole.read_bytes(context.results / product))["files"]
+            found = {entry.name: _sum_of(whole.read_bytes(entry.path)) for entry in _scan(folder)}
         except (OSError, ValueError, KeyError):
             return False
         if found != listed:
@@ -113,7 +112,7 @@ class Sheet(NightPicture):
         for product in self.shown(context, night):
             # The list may not have been made.
             with suppress(FileNotFoundError):
-                listed = json.loads((context.results / product).read_bytes())["frames"]
+                listed = json.loads(whole.read_bytes(context.results / product))["frames"]
         tiles = NightTiles(context, night, listed)
         found = (tiles.sheet(), tiles.strip())
         return [section for section in found if section is not None]
@@ -210,7 +209,7 @@ def _width(context, row, product, key, before):
 
 def _listed_before(context, product):
     try:
-        return json.loads((context.results / product).read_bytes())["frames"]
+        return json.loads(whole.read_bytes(context.results / product))["frames"]
     except (OSError, ValueError, KeyError):
         return {}
 

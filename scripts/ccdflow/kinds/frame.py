@@ -125,10 +125,12 @@ class Frame(Kind):
 
     def flags(self, context, records):
         """Yield the amplifiers that hold no signal, and the other warnings on frames."""
-        for record in records:
-            for name, flag in record.data.get("flags", {}).items():
-                yield record.product, f"amplifier {name} is {flag} throughout"
-        for file, texts in frame_warnings.found(*_rows_and_records(context, records)).items():
+        rows, record_of = frame_warnings.rows_and_records(context, records)
+        for product in map(reduced, (row.file for row in rows)):
+            record = record_of(product)
+            for name, flag in record.data.get("flags", {}).items() if record else ():
+                yield product, f"amplifier {name} is {flag} throughout"
+        for file, texts in frame_warnings.found(rows, record_of).items():
             for text in frame_warnings.table_texts(texts):
                 yield reduced(file), text
 
@@ -149,7 +151,7 @@ class Frame(Kind):
 
     def closing(self, context, records):
         """Return the lines on frames in which something is not as it should be."""
-        said = frame_warnings.found(*_rows_and_records(context, records))
+        said = frame_warnings.found(*frame_warnings.rows_and_records(context, records))
         return frame_warnings.lines(said, context.store.rows)
 
     def shown(self, context, night):
@@ -181,11 +183,6 @@ class Frame(Kind):
 
 
 FRAME = Frame()
-
-
-def _rows_and_records(context, records):
-    """Return the rows of the store, and a function that gives a frame's record by its product."""
-    return context.store.rows.values(), {record.product: record for record in records}.get
 
 
 # -- its sources -----------------------------------------------------------------------------------

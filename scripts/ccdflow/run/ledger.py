@@ -210,7 +210,7 @@ def read_record(path):
         If nobody can tell because the system does not let us read it.
     """
     try:
-        return Record.from_dict(json.loads(Path(path).read_bytes()))
+        return Record.from_dict(json.loads(whole.read_bytes(path)))
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
 

@@ -313,9 +313,17 @@ def _sweep(folder, prefix, stamps, problems, above=()):
     with entries:
         for entry in entries:
             name = f"{prefix}/{entry.name}"
-            if entry.is_dir():
+            if _is_folder(entry):
                 # A night's list of small pictures knows their folder.
                 if not (len(above) == 2 and paths.is_of_small_pictures(name)):
                     _sweep(entry.path, name, stamps, problems, above)
             elif not entry.name.startswith("."):
                 stamps[name] = ledger.stamp_of(entry)
+
+
+def _is_folder(entry):
+    """Tell whether an entry is a folder; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

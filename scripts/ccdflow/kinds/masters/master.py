@@ -550,14 +550,14 @@ class MasterKind(Kind):
             if rows[file].status == OK:
                 yield reduced(file), f"the same frame as {other}: combined once"
         # A master that is no longer asked for flags no frame, nor one that was set aside since.
-        for record in records if self.configuration(context)["enabled"] else ():
+        for record in records if self.is_enabled(context) else ():
             for file, text, *_ in record.data.get("left_out", ()):
                 if file in rows and rows[file].status == OK:
                     yield reduced(file), f"left out of its {self.one}: {text}"
 
     def closing(self, context, records):
         """Return the lines on masters that were not made, or not of all frames."""
-        if not self.configuration(context)["enabled"]:
+        if not self.is_enabled(context):
             return []
         made = [record for record in records if record.status == ledger.MADE]
         lines = [

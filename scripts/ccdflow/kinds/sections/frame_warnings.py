@@ -11,7 +11,7 @@ from statistics import median
 
 from ccdflow import paths
 from ccdflow.frame.judging import NOISE, NOISIER
-from ccdflow.run.context import reduced
+from ccdflow.run.context import is_wanted, reduced
 
 # Kinds and cameras that are named at the end of a run; the table has every frame.
 MOST = 12
@@ -24,6 +24,15 @@ _OF_FLATS, _BRIGHT = 0.5, 5000.0
 PREFIX = "warning: "
 # Whole adu have a noise of 0.29 adu of their own: quieter strips are not compared.
 _QUIETEST = 0.5
+
+
+def rows_and_records(context, records):
+    """Return the rows of frames that are asked for, and a function from product to record.
+
+    A product of a type that is not asked for any more tells nothing, as if it were not there.
+    """
+    rows = [row for row in context.store.rows.values() if is_wanted(row, context.settings)]
+    return rows, {record.product: record for record in records}.get
 
 
 def found(rows, record_of):
