@@ -1,5 +1,6 @@
 """What an attack found lost or wrong without a word, through whole runs; and its neighbours."""
 
+import errno
 import mmap
 import os
 import re
@@ -11,7 +12,7 @@ import pytest
 from sandbox import SMALL, Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
-from ccdflow import paths
+from ccdflow import kinds, paths
 from ccdflow.files import rawfile
 from ccdflow.run import describe
 from ccdflow.run.rawframes import inventory
@@ -344,3 +345,55 @@ def test_a_file_that_was_old_when_it_was_read_is_not_read_again(box, monkeypatch
         opened.clear()
         assert box.run().jobs == []
         assert len(opened) == wanted
+
+
+# -- a disk that goes away for a moment ------------------------------------------------------------
+
+
+def test_raw_files_that_go_away_in_mid_run_cost_no_earlier_product(box, monkeypatch):
+    """Products made of them stay in place though they are outdated, and count as not made."""
+    box.run()
+    before = products(box.results)
+    box.profile("alpha", reduction={"statistic": "mean"})
+    make = kinds.make
+
+    def away(path, flags):
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    with monkeypatch.context() as patch:
+
+        def make_without_a_disk(*arguments, **options):
+            patch.setattr(rawfile, "_open_at_once", away)
+            return make(*arguments, **options)
+
+        patch.setattr(kinds, "make", make_without_a_disk)
+        outcome = box.run()
+    assert outcome.status == 0
+    assert len([line for line in outcome.lines if line.startswith("left for the next run: ")]) == 3
+    assert outcome.lines[-1].startswith("0 reduced frames, 0 combined biases, 0 set aside, 3 left")
+    made_of_pixels = {name for name in before if name.startswith(("reduced/", "combined/"))}
+    assert len(made_of_pixels) == 4
+    now = products(box.results)
+    assert {name: now.get(name) for name in made_of_pixels} == {
+        name: before[name] for name in made_of_pixels
+    }
+    assert not (box.results / "set_aside").exists()
+    assert set(box.run().jobs) >= made_of_pixels
+    check_from_scratch(box)
+
+
+def test_a_verdict_on_the_pixels_of_a_young_frame_becomes_one_for_good(box, monkeypatch):
+    """It is tried in each run while it is young, once more when it is old, and never again."""
+    box.config["limits"] = {"settle": 1000, "frame_memory": 50}
+    content = frame_bytes(9, size=SMALL).replace(b"BITPIX  =                   16",
+                                                 b"BITPIX  =                  -32")  # fmt: skip
+    values = content[: content.index(b"END" + b" " * 77) // 2880 * 2880 + 2880]
+    box.write("nan.fits", values + (b"\x7f\xc0\x00\x00" * 48 * 24).ljust(5760, b"\0"))
+    now = inventory.time.time
+    tried = []
+    for later in (0, 0, 2000, 2000, 2000):
+        monkeypatch.setattr(inventory.time, "time", lambda later=later: now() + later)
+        outcome = box.run()
+        tried.append("reduced/nan.fits" in outcome.jobs)
+        assert any(line.startswith("set aside: nan.fits: ") for line in outcome.lines)
+    assert tried == [True, True, True, False, False]

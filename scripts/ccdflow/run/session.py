@@ -16,7 +16,7 @@ from ccdflow import paths, settings
 from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.run import claims, failures, last_run, ledger, lock, plan, removal, seal, tracebacks
-from ccdflow.run.context import Context
+from ccdflow.run.context import Context, reduced
 from ccdflow.run.describe import (
     counted,
     describe,
@@ -362,12 +362,24 @@ def _take_in(session):
     session.failed = [record for record in unmade if record.status == ledger.FAILED]
     first = context.chain.first.name
     session.left = [r for r in unmade if r.status == ledger.GONE and r.kind != first]
-    kept = (ledger.GONE, ledger.FAILED)
-    retire(context, [record.product for record in unmade if record.status not in kept])
+    kept = _unmade_for_now(session.plan, unmade)
+    retire(context, [record.product for record in unmade if record.product not in kept])
     busy = claims.withdraw(context.results, ended=True)
     save(session, claims.removable(files, busy, context.results))
     if session.plan.jobs:
         last_run.write(session)
+
+
+def _unmade_for_now(whole_plan, unmade):
+    """Return the products of failed jobs and of those left for the next run, and what needs them.
+
+    Earlier products of these names stay: a disk that was away for a moment costs none.
+    """
+    found = {r.product for r in unmade if r.status in (ledger.GONE, ledger.FAILED)}
+    for job in whole_plan.jobs.values() if found else ():
+        if not found.isdisjoint(job.needs):
+            found.add(job.product)
+    return found
 
 
 def why_failed(session):
@@ -396,6 +408,9 @@ def closing_lines(context, failed=(), left=()):
     """
     counts = Counter(row.shown[0] for row in context.store.rows.values())
     records, made = by_kind(context.ledger), []
+    # An earlier product of theirs may be there.
+    unmade = {reduced(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING}
+    unmade |= {record.product for record in (*failed, *left)}
     lines = unreadable_lines(context) + failures.lines(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
     lines += set_aside_lines(context.store, most=20, leave_out={r.product for r in failed})
@@ -406,7 +421,7 @@ def closing_lines(context, failed=(), left=()):
         own = records.get(kind.name, [])
         lines += kind.closing(context, own)
         if kind.counted and (own or kind.is_always_counted):
-            number = sum(record.status == ledger.MADE for record in own)
+            number = sum(r.status == ledger.MADE and r.product not in unmade for r in own)
             made.append(counted(number, kind.counted))
     text = f"{', '.join(made)}, {counts[SET_ASIDE]} set aside"
     unknown = sum(is_of_unknown_type(row.reason) for row in context.store.rows.values())
