@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ccdflow.camera.geometry import image_hdus, is_gain_setting
+from ccdflow.camera.gains import is_gain_setting
+from ccdflow.camera.image_hdus import image_hdus
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import (
     CardSpec,

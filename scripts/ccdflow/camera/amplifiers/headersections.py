@@ -18,14 +18,9 @@ from dataclasses import replace
 from ccdflow.camera.amplifiers.hdureader import HduReader
 from ccdflow.camera.amplifiers.ranges import drafts_from_ranges
 from ccdflow.camera.amplifiers.scancounts import drafts_from_counts, drafts_from_outputs
-from ccdflow.camera.geometry import (
-    Draft,
-    detector_mismatch,
-    fits_binned,
-    image_hdus,
-    is_mask,
-    is_overscan,
-)
+from ccdflow.camera.binning import detector_mismatch, fits_binned
+from ccdflow.camera.geometry import Draft
+from ccdflow.camera.image_hdus import image_hdus, is_mask, is_overscan
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value, contents

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.camera.cameras import generic_camera
-from ccdflow.camera.geometry import array_shape, image_hdus
+from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.proposing.examine import ImageFindings, look
 from ccdflow.camera.proposing.findings import together
 from ccdflow.camera.proposing.lit_columns import (
