@@ -29,6 +29,37 @@ def image_hdus(headers):
     return tuple(frames or images)
 
 
+def images_of(headers, *, file):
+    """Return `image_hdus` of a file that must have an image.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    file : str
+        Named in the error.
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    FrameError
+        If it has none.
+    """
+    found = image_hdus(headers)
+    if not found:
+        raise FrameError(
+            "the file holds no image",
+            file=file,
+            keyword="NAXIS",
+            allowed="two axes in an HDU",
+            remedy="move the file out of the raw folder",
+        )
+    return found
+
+
 def is_mask(header):
     """Tell by its EXTNAME whether an extension is a mask of bad pixels."""
     return _MASK.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
