@@ -308,18 +308,21 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
 def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     rules = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
     own = re.search(rf"^rule {kind.rule}:\n(.*?)(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL)
-    assert re.match(r' +""".* -> .*"""\n', own[1])
+    assert own, f"no file of rules/ has a rule {kind.rule}"
+    assert re.match(r' +""".* -> .*"""\n', own[1]), "the rule has no docstring: SOURCE -> PRODUCT"
     # On a cluster only the rule `night` is a job; all others run where the run was started.
     assert "    localrule: True\n" in own[1]
-    assert all(kind.words)
-    assert kind.words[0] != kind.words[1]
+    assert all(kind.words), "the kind has no words"
+    assert kind.words[0] != kind.words[1], "the kind has no plural"
     assert kind.todo in ("reduce", "make", "calibrate", "write")
-    assert kind.place
+    assert kind.place, "the kind has no place"
     if kind.type:
-        assert kind.block in schemas.read("config.schema.json")["properties"]
+        blocks = schemas.read("config.schema.json")["properties"]
+        assert kind.block in blocks, "config/schemas/config.schema.json lacks its block"
         assert kind.counted
     document = (ROOT / "docs" / "architecture.md").read_text()
-    assert re.search(rf"^\| `{kind.name}` \| ", document, re.MULTILINE)
+    row = re.search(rf"^\| `{kind.name}` \| ", document, re.MULTILINE)
+    assert row, "docs/architecture.md lacks its row"
 
 
 def test_every_product_of_a_run_is_of_one_kind(old):

@@ -27,6 +27,19 @@ def test_files_and_folders_exist(name):
     assert name.startswith("../") or any((place / name).exists() for place in PLACES)
 
 
+def test_modules_that_documents_name_exist():
+    """A path below the library, such as `run/plan.py`, `run/plan` or `kinds/masters/`."""
+    library = ROOT / "scripts" / "ccdflow"
+    packages = "|".join(path.name for path in library.iterdir() if path.is_dir())
+    wrong = []
+    for path in (ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"):
+        for name in re.findall(rf"`((?:{packages})/[\w/]*(?:\.py)?)", path.read_text("utf-8")):
+            found = library / name
+            if not (found.exists() or found.with_suffix(".py").exists()):
+                wrong.append((path.name, name))
+    assert wrong == []
+
+
 def test_recipes_have_five_lines():
     recipes = re.findall(r"^## A new (.*)\n\n((?:.+\n)+)", TEXT, re.MULTILINE)
     assert [name for name, _ in recipes] == [

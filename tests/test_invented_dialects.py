@@ -8,7 +8,8 @@ from small_frames import run_jobs
 from ccdflow.calibrate.master_store import read_master
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.facts import default_cards, describe
-from ccdflow.camera.geometry import Cards, card_number
+from ccdflow.camera.gains import card_number
+from ccdflow.camera.geometry import Cards
 from ccdflow.combine.member_noise import _box_medians
 from ccdflow.errors import FrameError
 

@@ -91,6 +91,22 @@ def test_no_circle():
             del left[name]
 
 
+def test_no_circle_among_the_folders_of_a_package():
+    """Folders inside a package import each other one way only; the package's own files may."""
+    found = set()
+    for path, _, tree in modules():
+        parts = path.relative_to(ROOT / "scripts").parts
+        if len(parts) == 4:
+            package, own = ".".join(parts[:2]), parts[2]
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package):
+                    below = [*node.module.split(".")[2:], *(alias.name for alias in node.names)]
+                    if below[0] != own and (LIBRARY / parts[1] / below[0]).is_dir():
+                        found.add((parts[1], own, below[0]))
+    both = {each for each in found if (each[0], each[2], each[1]) in found}
+    assert both == set()
+
+
 def test_only_rules_know_snakemake():
     for path in LIBRARY.rglob("*.py"):
         assert not re.search(r"^\s*(from|import) snakemake", path.read_text(), re.MULTILINE), path

@@ -16,14 +16,8 @@ from ccdflow.camera.amplifiers.assemble import resolve
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.amplifiers.profilesections import drafts_from_profile
 from ccdflow.camera.facts import FrameFacts
-from ccdflow.camera.geometry import (
-    Amplifier,
-    AmplifierSpec,
-    Cards,
-    Geometry,
-    array_shape,
-    image_hdus,
-)
+from ccdflow.camera.geometry import Amplifier, AmplifierSpec, Cards, Geometry
+from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.reduction_recipe import ReductionRecipe

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, fields, replace
 
+from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
-from ccdflow.camera.geometry import binning
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
@@ -56,7 +56,7 @@ KEYWORDS = {
     "read_mode": "READMODE CCDSPEED READSPEE READ-SPD RDMODE SPEED READOUTM|ESO DET READ CLOCK"
     "|ESO DET READ MODE",
     "window": "WINDOW ROI SUBFRAME WINSEC1 DETWIN1 ROISEC",
-    # Empty: `ccdflow.camera.geometry.binning` knows the usual cards and how they belong together.
+    # Empty: `ccdflow.camera.binning.binning` knows the usual cards and how they belong together.
     "binning": "",
     # Empty: only a profile names the cards, all of them together.
     "optics": "",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ccdflow.camera.geometry import image_hdus, is_gain_setting
-from ccdflow.errors import FrameError
+from ccdflow.camera.gains import is_gain_setting
+from ccdflow.camera.image_hdus import images_of
 from ccdflow.files.cards import (
     CardSpec,
     as_text,
@@ -44,15 +44,7 @@ class HeaderReader:
 
     def __init__(self, headers, cards, *, file):
         self.headers, self.cards, self.file = headers, cards, file
-        self.images = image_hdus(headers)
-        if not self.images:
-            raise FrameError(
-                "the file holds no image",
-                file=file,
-                keyword="NAXIS",
-                allowed="two axes in an HDU",
-                remedy="move the file out of the raw folder",
-            )
+        self.images = images_of(headers, file=file)
         self.warnings = []
         self._known = {}
 

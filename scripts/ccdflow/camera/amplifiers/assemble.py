@@ -6,14 +6,9 @@ from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 
-from ccdflow.camera.geometry import (
-    Amplifier,
-    Geometry,
-    array_shape,
-    binning,
-    detector_mismatch,
-    fits_binned,
-)
+from ccdflow.camera.binning import binning, detector_mismatch, fits_binned
+from ccdflow.camera.geometry import Amplifier, Geometry
+from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value

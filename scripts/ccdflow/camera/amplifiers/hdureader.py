@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ccdflow.camera.geometry import array_shape, binning, card_number
+from ccdflow.camera.binning import binning
+from ccdflow.camera.gains import card_number
+from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import DirectedSection, Region, inside, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, card_value, contents, whole

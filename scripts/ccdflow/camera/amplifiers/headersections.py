@@ -18,16 +18,10 @@ from dataclasses import replace
 from ccdflow.camera.amplifiers.hdureader import HduReader
 from ccdflow.camera.amplifiers.ranges import drafts_from_ranges
 from ccdflow.camera.amplifiers.scancounts import drafts_from_counts, drafts_from_outputs
-from ccdflow.camera.geometry import (
-    Draft,
-    detector_mismatch,
-    fits_binned,
-    image_hdus,
-    is_mask,
-    is_overscan,
-)
+from ccdflow.camera.binning import detector_mismatch, fits_binned
+from ccdflow.camera.geometry import Draft
+from ccdflow.camera.image_hdus import images_of, is_mask, is_overscan
 from ccdflow.camera.sections import Region
-from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value, contents
 from ccdflow.files.values import is_silent
 
@@ -62,15 +56,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     FrameError
         If the file has no image, or sections leave the frame, are empty or contradict each other.
     """
-    images = image_hdus(headers)
-    if not images:
-        raise FrameError(
-            "the file holds no image",
-            file=file,
-            keyword="NAXIS",
-            allowed="two axes in an HDU",
-            remedy="move the file out of the raw folder",
-        )
+    images = images_of(headers, file=file)
     drafts, notes = [], []
     masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
     if masks:

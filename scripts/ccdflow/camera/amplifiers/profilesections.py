@@ -7,7 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ccdflow.camera.amplifiers.hdureader import section_text
-from ccdflow.camera.geometry import Draft, array_shape, card_number, detector_sections, image_hdus
+from ccdflow.camera.gains import card_number
+from ccdflow.camera.geometry import Draft, detector_sections
+from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.sections import Region, RegionSpec
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices, number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.camera.geometry import binning
+from ccdflow.camera.binning import binning
 from ccdflow.camera.proposing.findings import ends_on
 from ccdflow.camera.sections import parse_fits
 from ccdflow.errors import FrameError

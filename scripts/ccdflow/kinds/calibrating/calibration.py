@@ -15,7 +15,8 @@ from ccdflow.files import packed
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
 from ccdflow.kinds import detector as detectors
-from ccdflow.kinds.calibrating import applying, master_help, shutter_correction
+from ccdflow.kinds.calibrating import master_help, shutter_correction
+from ccdflow.kinds.masters import applying
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.matching.association import taken, why_missing

@@ -13,7 +13,7 @@ from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.headertext import printable
 from ccdflow.frame.readout import ROUNDING, level_variance
-from ccdflow.kinds.calibrating import applying
+from ccdflow.kinds.masters import applying
 from ccdflow.kinds.matching import association
 from ccdflow.run.context import reduced
 

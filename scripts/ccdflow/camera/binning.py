@@ -1,0 +1,158 @@
+"""The binning of an image by its cards, and whether a section of the detector fits it."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import (
+    card_value,
+    find,
+    whole,
+)
+
+BINNING_PAIRS = (
+    ("CCDBIN1", "CCDBIN2"),
+    ("CCDXBIN", "CCDYBIN"),
+    ("XBINNING", "YBINNING"),
+    ("BINX", "BINY"),
+    ("XBIN", "YBIN"),
+    ("DETXBIN", "DETYBIN"),
+    ("BIN-FCT1", "BIN-FCT2"),
+    ("CDELT1U", "CDELT2U"),
+    ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
+    # Added later: after those above, so that headers read before give the same values.
+    ("HBIN", "VBIN"),
+    ("CCDBINX", "CCDBINY"),
+    ("DET-BIN1", "DET-BIN2"),
+    ("XFACTOR", "YFACTOR"),
+    ("BINNINGX", "BINNINGY"),
+    ("BINFACTX", "BINFACTY"),
+    ("BIN1", "BIN2"),
+    ("COLBIN", "ROWBIN"),
+    ("BINCOL", "BINROW"),
+    ("X_BIN", "Y_BIN"),
+    ("BIN_X", "BIN_Y"),
+    ("BIN-X", "BIN-Y"),
+    ("CAMXBIN", "CAMYBIN"),
+    ("CCDHBIN", "CCDVBIN"),
+    ("HBINNING", "VBINNING"),
+    ("PRD-BIN1", "PRD-BIN2"),
+)
+
+BINNING_TEXTS = ("CCDSUM", "BINNING", "BINSUM", "CCDBIN")
+
+# Cards that may hold one number for both axes.
+_BINNING_WORDS = (*BINNING_TEXTS, "CCD-BIN", "BINFACTR", "BINFACT", "BIN")
+
+
+def binning(headers, index, *, specs=(), default=(1, 1)):
+    """The binning (by, bx) of an HDU, from its own header or the primary.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    index : int
+        The HDU.
+    specs : tuple of CardSpec
+        The profile's cards: one with both numbers or with one for both axes, or x and then y.
+    default : (int, int)
+        Where no card says it.
+
+    Returns
+    -------
+    (int, int)
+    """
+    if specs:
+        texts = [find(headers, spec, (index, 0)) for spec in specs]
+        numbers = _integers(" ".join(str(text) for text in texts if text is not None))
+        return (numbers[-1], numbers[0]) if numbers else default
+    for header in (headers[index], headers[0]):
+        for keyword in BINNING_TEXTS:
+            numbers = _integers(card_value(header, keyword))
+            if len(numbers) == 2:
+                return numbers[1], numbers[0]
+        for x_keyword, y_keyword in BINNING_PAIRS:
+            bx = abs(whole(card_value(header, x_keyword)) or 0)
+            by = abs(whole(card_value(header, y_keyword)) or 0)
+            if bx and by:
+                return by, bx
+    return _one_number(headers, index) or default
+
+
+# No camera bins more pixels than this along an axis: beyond it, a number is not a binning.
+_MOST_BINNED = 64
+
+
+def _one_number(headers, index):
+    """Return (by, bx) from cards with one number for both axes, or None.
+
+    A pair of which only one is there is such a card as well: the other axis is taken to be like it.
+    """
+    for header in (headers[index], headers[0]):
+        for keyword in _BINNING_WORDS:
+            numbers = _integers(card_value(header, keyword))
+            if len(numbers) in (1, 2) and max(numbers) <= _MOST_BINNED:
+                return numbers[-1], numbers[0]
+        for pair in BINNING_PAIRS:
+            # CDELT1U is a pixel's step on the chip, and may stand alone: it tells no binning of
+            # both axes.
+            found = [whole(card_value(header, keyword)) or 0 for keyword in pair]
+            if any(found) and not pair[0].startswith("CDELT") and max(found) <= _MOST_BINNED:
+                return max(found), max(found)
+    return None
+
+
+def _integers(value):
+    """The whole numbers above 0 in a text such as '2 1', '2x1' or '2,1'."""
+    return [int(digits) for digits in re.findall(r"\d+", str(value or "")) if int(digits)]
+
+
+def fits_binned(section, region, factors):
+    """Whether a section of the unbinned detector has the size of these binned pixels.
+
+    Parameters
+    ----------
+    section : Section
+        In pixels of the unbinned detector.
+    region : Region
+        In binned pixels of the frame.
+    factors : (int, int)
+        Binning (y, x).
+    """
+    pairs = zip(section.shape, region.shape, factors, strict=True)
+    return all(abs(length / factor - count) < 1 for length, count, factor in pairs)
+
+
+def detector_mismatch(draft, section, base, factors, keyword, *, file):
+    """The error for a detector section that is not the size of the amplifier's pixels.
+
+    Parameters
+    ----------
+    draft : Draft
+        The amplifier whose section disagrees.
+    section : Section
+        In pixels of the unbinned detector.
+    base : Region
+        The amplifier's pixels in the frame.
+    factors : (int, int)
+        Binning (y, x).
+    keyword : str
+        The card with the section.
+    file : str
+        Path of the raw file relative to the raw folder; named in errors.
+
+    Returns
+    -------
+    FrameError
+    """
+    ny, nx = base.shape
+    return FrameError(
+        f"amplifier {draft.name}: the detector section and the data differ in size",
+        file=file,
+        keyword=keyword,
+        value=section.region.to_fits(),
+        allowed=f"{nx * factors[1]} x {ny * factors[0]} for data {base.to_fits()} "
+        f"binned {factors[1]} x {factors[0]}",
+        remedy="give the amplifiers with their `place` in the camera's profile",
+    )

@@ -1,0 +1,82 @@
+"""Numbers of electrons by cards: gain, read noise; settings of the readout are passed over."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.files.cards import (
+    contents,
+    hdu_indices,
+    number,
+)
+from ccdflow.files.values import as_electrons
+
+
+def card_number(headers, specs, index):
+    """The first number above 0 in these cards, in an HDU's own header before the primary.
+
+    A unit of electrons may follow it. A setting of the readout is passed over, see
+    `is_gain_setting`.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    specs : sequence of CardSpec
+        The cards that are tried, in order.
+    index : int
+        Number of the HDU; its own cards come before those of the primary.
+
+    Returns
+    -------
+    float or None
+    """
+    for spec in specs:
+        for hdu in (index, 0) if spec.hdu is None else hdu_indices(headers, spec.hdu):
+            for content in contents(headers[hdu], spec.keyword, spec.occurrence):
+                value = number(content.value)
+                value = as_electrons(content.value) if value is None else value
+                if value is not None and value > 0:
+                    if is_gain_setting(content, headers[index]):
+                        break
+                    return value
+    return None
+
+
+# Cards of electrons per adu into which some programs write the setting of a CMOS sensor.
+_GAIN = re.compile(r"(?:CCD)?GAIN1?")
+
+_SETTING = re.compile(
+    r"\bsettings?\b|\bindex\b|\bmode\b|sensor gain|camera gain|\bdb\b|adu */ *e|adu per e"
+    r"|electrons? to adu|e-? to adu|counts? per e",
+    re.IGNORECASE,
+)
+
+# Such a camera has an offset as well; no detector has this many electrons per adu.
+_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL")
+
+_MOST_ELECTRONS = 50
+
+
+def is_gain_setting(content, header):
+    """Tell whether a GAIN card has a setting of the readout instead of electrons per adu.
+
+    Parameters
+    ----------
+    content : ccdflow.files.cards.Content
+    header : astropy.io.fits.Header
+        The image's: a whole number beside an offset is a setting.
+
+    Returns
+    -------
+    bool
+        Also for adu per electron, by the card's comment.
+    """
+    if not _GAIN.fullmatch(content.keyword):
+        return False
+    if _SETTING.search(content.comment or ""):
+        return True
+    value = number(content.value)
+    if value is None or not re.fullmatch(r"\d+", str(content.value).strip()):
+        return False
+    return value >= _MOST_ELECTRONS or any(key in header for key in _BESIDE_A_SETTING)

@@ -1,0 +1,120 @@
+"""The HDUs of a frame that hold images, and their shape."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import (
+    card_value,
+    first_value,
+    has_card,
+    whole,
+)
+
+# Extensions that say which pixels of an image are bad, by name.
+_MASK = re.compile(
+    r"(?:.*[-_ ,])?(?:BPM|(?:PIX)?MASK|BAD[-_ ]?PIX\w*|DQ|FLAGS?|DATAQUAL\w*)(?:[-_ ,]?\w{0,4})",
+    re.IGNORECASE,
+)
+
+
+def image_hdus(headers):
+    """Indices of the HDUs that hold an image with pixels; tables and empty primaries do not.
+
+    Nor does a mask of bad pixels beside an image: no amplifier reads it out.
+    """
+    images = [index for index, header in enumerate(headers) if _is_image(header)]
+    frames = [i for i in images if not (is_mask(headers[i]) or is_overscan(headers[i]))]
+    return tuple(frames or images)
+
+
+def images_of(headers, *, file):
+    """Return `image_hdus` of a file that must have an image.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    file : str
+        Named in the error.
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    FrameError
+        If it has none.
+    """
+    found = image_hdus(headers)
+    if not found:
+        raise FrameError(
+            "the file holds no image",
+            file=file,
+            keyword="NAXIS",
+            allowed="two axes in an HDU",
+            remedy="move the file out of the raw folder",
+        )
+    return found
+
+
+def is_mask(header):
+    """Tell by its EXTNAME whether an extension is a mask of bad pixels."""
+    return _MASK.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
+
+
+_OVERSCAN = re.compile(r".*(?:over-?scan|ovr?scn?\b|oscan|pre-?scan).*", re.IGNORECASE)
+
+
+def is_overscan(header):
+    """Tell by name or description whether an extension is the overscan of another one."""
+    said = (card_value(header, name) for name in ("EXTNAME", "EXTDESC", "DESC", "HDUNAME"))
+    return any(isinstance(text, str) and _OVERSCAN.fullmatch(text) for text in said)
+
+
+def _is_image(header):
+    # The header of a compressed image still calls itself a table, but has no columns any more.
+    kind = str(first_value(header, "XTENSION", "IMAGE")).strip()
+    is_table = kind != "IMAGE" and has_card(header, "TFIELDS")
+    return not is_table and min(_lengths(header), default=0) > 0
+
+
+def _lengths(header):
+    """NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
+    axes = whole(first_value(header, "NAXIS")) or 0
+    lengths = [whole(first_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
+    while len(lengths) > 2 and lengths[-1] == 1:
+        lengths.pop()
+    return lengths
+
+
+def array_shape(header, *, file=None):
+    """The shape (ny, nx) of the image of an HDU; trailing axes of length 1 do not count.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    file : str, optional
+        Named in errors.
+
+    Returns
+    -------
+    (int, int)
+
+    Raises
+    ------
+    FrameError
+        If it is not two-dimensional.
+    """
+    lengths = _lengths(header)
+    if len(lengths) != 2:
+        raise FrameError(
+            "the frame is not a two-dimensional image",
+            file=file,
+            keyword="NAXIS",
+            value=" x ".join(map(str, lengths)),
+            allowed="two axes",
+        )
+    return lengths[1], lengths[0]
