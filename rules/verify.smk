@@ -13,10 +13,12 @@ rule verify:
     params:
         folders=[Path(SETTINGS["raw"]), Path(RESULTS)],
         every=SETTINGS["verify_all"],
+        expected=SETTINGS["verify_expected"],
     run:
         # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
         from ccdflow.verify.command import report
 
-        verify = partial(report, *params.folders, every=params.every, threads=threads)
+        how = {"every": params.every, "expected": params.expected, "threads": threads}
+        verify = partial(report, *params.folders, **how)
         if commandline.run(lambda _: verify(noted=noted(RESULTS)), lambda _: None):
             raise WorkflowError("not all products are verified: see the lines above")

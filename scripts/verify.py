@@ -1,6 +1,6 @@
 """Make products again by ccdproc and astropy, from their headers alone, and compare them.
 
-python scripts/verify.py raw=FOLDER results=FOLDER [PRODUCT ...] [--all] [--whole]
+python scripts/verify.py raw=FOLDER results=FOLDER [PRODUCT ...] [--all] [--whole] [--expected WORD]
 
 Example, after `make demo`:
 
@@ -9,7 +9,8 @@ python scripts/verify.py raw=demo/raw results=demo/results reduced/ccd.001.0.fit
 Without PRODUCT it takes one reduced, one calibrated and one combined frame of each camera, type and
 night. `snakemake verify` does the same.
 Verdicts are in results/verification.csv. A verified product is not verified again while it and the
-files that it names are unchanged. Exit status 1 if any product differs.
+files that it names are unchanged. Exit status 1 if any product differs, or cannot be made again for
+a reason that is not expected (docs/verify.md).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 from ccdflow import commandline
 from ccdflow.kinds.sections.verification import noted
 from ccdflow.verify import command
+from ccdflow.verify.outcome import EXPECTABLE
 
 
 def parse(arguments=None):
@@ -31,6 +33,10 @@ def parse(arguments=None):
     parser.add_argument(
         "--whole", action="store_true", help="all rows of combined frames, not bands of them"
     )
+    parser.add_argument(
+        "--expected", action="append", default=[], choices=EXPECTABLE,
+        help="why a product that cannot be made again is no failure; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--cores", type=commandline.cores(), default=len(os.sched_getaffinity(0)))
     return commandline.parse(parser, arguments)
 
@@ -45,6 +51,7 @@ def run(options):
         words=options.words,
         every=options.all,
         whole=options.whole,
+        expected=options.expected,
         threads=options.cores,
     )
 

@@ -18,7 +18,7 @@ SHARED = {
     "ccdflow.verify": "itself",
 }
 """Modules that are no arithmetic; nothing else of the library may decide on a verdict."""
-PUBLIC = {"ccdproc", "astropy", "numpy"}
+PUBLIC = {"ccdproc", "astropy", "numpy", "scipy", "astroscrappy"}
 
 
 def imported(path):

@@ -279,13 +279,37 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
     shutil.copy(results / one(results, FRAME), stranger)
     (results / one(results, SCIENCE)).unlink()
     lines, status = said(copy, every=True)
-    assert status == 0
+    assert status == 1
     assert (
-        "ccdflow: cannot be made again: reduced/other/mine.fits: no run here has noted it: it is no"
-        " product of this results folder"
+        "ccdflow: cannot be made again (stranger): reduced/other/mine.fits: no run here has noted"
+        " it: it is no product of this results folder"
     ) in lines
     assert any("its file cannot be read: No such file" in line for line in lines)
     assert lines[-1].endswith(", 2 cannot be made again")
+    # Where a part of the reasons is expected, the rest still fails; where all are, nothing does.
+    for words, status, end in (
+        ("stranger", 1, ", 1 cannot be made again, 1 cannot be made again, as expected"),
+        (["stranger", "missing"], 0, ", 2 cannot be made again, as expected"),
+    ):
+        lines, ended = said(copy, every=True, expected=words)
+        assert (ended, lines[-1].endswith(end)) == (status, True)
+
+
+def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
+    """The raw frame is away and comes back: nothing else changed."""
+    raw, results = copy
+    product = one(results, FRAME)
+    source = raw / fits.getval(results / product, "RAWFILE")
+    away = source.rename(source.with_name("away"))
+    lines, status = said(copy, words=[product])
+    expected = f"ccdflow: cannot be made again (missing): {product}: the raw file is missing"
+    assert (lines[0], status) == (expected, 1)
+    assert said(copy, words=[product], expected=["model"])[1] == 1
+    lines, status = said(copy, words=[product], expected=["missing"])
+    assert (status, "again (missing, as expected): reduced/" in lines[0]) == (0, True)
+    assert lines[-1].endswith(", 1 cannot be made again, as expected")
+    away.rename(source)
+    assert said(copy, words=[product])[1] == 0
 
 
 def test_a_header_too_odd_to_follow_is_no_success_and_says_why(copy):

@@ -43,11 +43,20 @@ def test_a_sample_then_all_then_the_page_once(box):
     assert "nothing to do" in box.snakemake().output
 
 
-def test_a_difference_ends_with_status_1(box):
+def test_what_is_not_verified_ends_with_status_1_unless_it_is_expected(box):
     path = box.results / "reduced/3.fits"
-    content = bytearray(path.read_bytes())
+    sound = path.read_bytes()
+    content = bytearray(sound)
     content[-3000] ^= 1
     path.write_bytes(content)
+    (box.raw / "5.fits.gz").rename(box.raw.parent / "away")
     run = box.snakemake("verify", config=("verify_all=true",))
     assert run.status != 0
     assert "differs: reduced/3.fits: the checksum of HDU 0 is wrong" in run.output
+    assert "cannot be made again (missing): reduced/5.fits: the raw file is missing" in run.output
+    assert "5 of 7 products verified" in run.output
+    assert ", 1 differs, 1 cannot be made again\n" in run.output
+    path.write_bytes(sound)
+    run = box.snakemake("verify", config=("verify_all=true", "verify_expected=missing"))
+    assert run.status == 0, run.output
+    assert ", 1 cannot be made again, as expected\n" in run.output

@@ -259,7 +259,7 @@ class _Image:
         if self.has_mask:
             self.figures["flags"] = dict.fromkeys(bits.MEANING, 0)
             if self._extras.find_cosmics is not None and self.has_noise:
-                self.figures["cosmics_kept"] = True
+                self.figures |= {"cosmics_kept": True, "cosmics_how": (0.0, 0.0, 0.0)}
 
     def _sample(self, rows):
         """Return some rows, calibrated, (k, nx) float32."""
@@ -402,11 +402,10 @@ class _Image:
         saturation.flag_neighbours(mask, pixels)
         if "cosmics_kept" in self.figures:
             ny = self.unit.shape[0]
-            hits, is_kept = self._extras.find_cosmics(
-                pixels(0, ny), pixels(0, ny, "uncertainty"), mask
-            )
-            mask[hits] |= bits.COSMIC
-            self.figures["cosmics_kept"] = is_kept
+            found = self._extras.find_cosmics(pixels(0, ny), pixels(0, ny, "uncertainty"), mask)
+            mask[found.hits] |= bits.COSMIC
+            how = found.sigma, found.contrast, found.fwhm
+            self.figures |= {"cosmics_kept": found.is_kept, "cosmics_how": how}
         for start in range(0, len(mask), chunk):
             part = mask[start : start + chunk]
             self._count(part)

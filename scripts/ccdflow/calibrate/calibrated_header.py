@@ -19,7 +19,7 @@ _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 _OWN = re.compile(
     r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
     r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|COSMICS"
-    r"|BPM(IM|KEY|NTS)|GAINMEAS|SATME(AS|A\d\d)|SHUT(COR|KEY|MEAN)"
+    r"|BPM(IM|KEY)(\d\d)?|BPM(NTS|SHARE)|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|GAINMEAS|SATME(AS|A\d\d)|SHUT(COR|KEY|MEAN)"
 )
 # These cards of the camera describe raw pixels; readers would take them for the product's.
 _RENAMED = {
@@ -154,6 +154,17 @@ def write_image_cards(cards, calibration, figures):
         cards.set("NCOSMIC", int(figures["flags"][bits.COSMIC]), "pixels hit by cosmic rays")
         said = "found" if figures["cosmics_kept"] else "discarded"
         cards.set("COSMICS", said, "discarded: too many pixels of stars were flagged")
+        for keyword, value, comment in zip(
+            ("CRSIGMA", "CRCONTR", "CRFWHM"),
+            figures["cosmics_how"],
+            (
+                "sigclip of L.A.Cosmic",
+                "objlim of L.A.Cosmic",
+                "[pixel] of its stars, 0 for too few",
+            ),
+            strict=True,
+        ):
+            cards.set(keyword, float(value), comment)
 
 
 def _write_amplifier_cards(cards, readouts, figures, unit):
@@ -168,6 +179,9 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
             cards.set(
                 keyword, float(readout.saturation), "[adu] raw value of full pixels, by flats"
             )
+        if readout.linear is not None and "flags" in figures:
+            keyword = "LINRAW" if len(readouts) == 1 else f"LINRAW{number:02d}"
+            cards.set(keyword, float(readout.linear), "[adu] raw value, end of the linear range")
     readouts = readouts if figures.get("sky_predicted") is not None else ()
     for number, readout in enumerate(readouts, start=1):
         keyword = "MODRN" if len(readouts) == 1 else f"MODRN{number:02d}"

@@ -19,8 +19,8 @@ class OfImage:
     bad_pixels : ccdflow.calibrate.bits.Sparse or None
         Pixels of the detector that are known to be bad, and their bits.
     find_cosmics : callable or None
-        Takes image, standard errors and mask, (ny, nx) each; returns the pixels that were hit,
-        (ny, nx) bool, and whether the result is kept.
+        Takes image, standard errors and mask, (ny, nx) each; returns a
+        `ccdflow.detector.cosmics.Search`.
     """
 
     bad_pixels: bits.Sparse | None = None

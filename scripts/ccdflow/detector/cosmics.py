@@ -12,10 +12,12 @@ in its pixel a star lies.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-VERSION = 2
-"""Raise it when a change finds other pixels: frames that are searched are made again."""
+VERSION = 3
+"""Raise it when a change finds other pixels, or writes other cards: such frames are made again."""
 
 MOST_UNDER_STARS = 1e-3
 """A result that flags more than this part of the pixels under stars is discarded."""
@@ -44,7 +46,35 @@ _ROUNDS = 4
 _PIXELS = 5
 
 
-def find_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STARS):
+@dataclass(frozen=True)
+class Search:
+    """What a search found, and its arguments, which the header names.
+
+    Attributes
+    ----------
+    hits : numpy.ndarray
+        (ny, nx), bool; none where the result is discarded.
+    is_kept : bool
+    sigma, contrast : float
+        ``sigclip`` and ``objlim`` of astroscrappy, as they were in the end.
+    fwhm : float
+        Of the frame's stars, pixels; 0 where too few told.
+    """
+
+    hits: np.ndarray
+    is_kept: bool
+    sigma: float
+    contrast: float
+    fwhm: float
+
+
+def find_cosmics(image, errors, mask, **how):
+    """Return the hits that `search` finds, and whether its result is kept."""
+    found = search(image, errors, mask, **how)
+    return found.hits, found.is_kept
+
+
+def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STARS):
     """Find the pixels of an image that cosmic rays hit.
 
     Parameters
@@ -63,9 +93,7 @@ def find_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UND
 
     Returns
     -------
-    hits : numpy.ndarray
-        (ny, nx), bool; none where the result is discarded.
-    is_kept : bool
+    Search
     """
     from astroscrappy import detect_cosmics
 
@@ -75,7 +103,9 @@ def find_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UND
     usual = float(np.median(errors[~bad])) if not bad.all() else 1.0
     errors = np.where(np.isfinite(errors), errors, usual).astype(np.float32)
     stars = _Stars(data, errors, bad)
+    fwhm = 0.0 if np.isnan(stars.width) else stars.width * FWHM
     for factor in _FACTORS:
+        how = _sharpness(stars.width, contrast * factor)
         hits, _ = detect_cosmics(
             data,
             inmask=bad,
@@ -85,13 +115,13 @@ def find_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UND
             sigclip=sigma,
             niter=_ROUNDS,
             cleantype="medmask",
-            **_sharpness(stars.width, contrast * factor),
+            **how,
         )
         hits &= ~bad
         stars.without(hits)
         if stars.spare(hits, guard):
-            return hits, True
-    return np.zeros_like(hits), False
+            return Search(hits, True, sigma, how["objlim"], fwhm)
+    return Search(np.zeros_like(hits), False, sigma, how["objlim"], fwhm)
 
 
 def _sharpness(width, contrast):

@@ -25,7 +25,7 @@ class BadPixels(Kind):
     short = "maps of bad pixels"
     todo = "make"
     place = "detector/"
-    version = 3
+    version = 4
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):

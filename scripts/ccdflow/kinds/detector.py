@@ -12,7 +12,7 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.calibrate.extras import Extras
 from ccdflow.camera.profiles import MEASURED
-from ccdflow.detector.cosmics import find_cosmics
+from ccdflow.detector.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
@@ -518,6 +518,14 @@ class Measured:
                 ("BPMKEY", newest.key, "its CCDFKEY"),
                 ("BPMNTS", len(usable), "measurements that tell which pixels are bad"),
             ]
+            if len(usable) > 1:
+                text = "part of the nights in which a bad pixel is bad"
+                cards.append(("BPMSHARE", float(share), text))
+            for place, each in enumerate(usable[-2::-1][:98], start=2):
+                cards += [
+                    (f"BPMIM{place:02d}", each.product, "the one before it"),
+                    (f"BPMKEY{place:02d}", each.key, "its CCDFKEY"),
+                ]
         geometry = self._context.store.geometry(self._row.geometry)
         gains = {g for a in geometry.amplifiers if (g := self.gain(a)) is not None}
         if gains:
@@ -528,4 +536,4 @@ class Measured:
         own = self._settings
         if not own["cosmic_rays"]:
             return None
-        return partial(find_cosmics, sigma=own["cosmic_sigma"], contrast=own["cosmic_contrast"])
+        return partial(search, sigma=own["cosmic_sigma"], contrast=own["cosmic_contrast"])

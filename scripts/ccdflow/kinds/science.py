@@ -34,7 +34,7 @@ class Science(Kind):
     todo = "calibrate"
     stage = 6
     version = ARITHMETIC
-    header = 2
+    header = 3
     place = "calibrated/"
     reach = FRAMES
     reports_frames = True

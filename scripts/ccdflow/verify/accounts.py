@@ -10,12 +10,25 @@ from urllib.parse import unquote
 
 from astropy.io import fits
 
+from ccdflow.verify.outcome import OLDER, UNREADABLE
+
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 _PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 
 
 class CannotRemake(Exception):
-    """A product that cannot be made again, with the reason."""
+    """A product that cannot be made again, with the reason, and a word for it.
+
+    Parameters
+    ----------
+    reason : str
+    cause : str
+        One of those in `ccdflow.verify.outcome`.
+    """
+
+    def __init__(self, reason, cause):
+        super().__init__(reason)
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -188,7 +201,8 @@ class CalibratedAccount:
 def _lacking(error):
     """Return the error of a header without a card, from the `KeyError` of the missing card."""
     keyword = re.sub(r"^Keyword '(.*)' not found\.$", r"\1", str(error.args[0]))
-    return CannotRemake(f"the header lacks {keyword}: it is of an older version, or no product's")
+    reason = f"the header lacks {keyword}: it is of an older version, or no product's"
+    return CannotRemake(reason, OLDER)
 
 
 def slices_of(text):
@@ -199,7 +213,7 @@ def slices_of(text):
     """
     match = _SECTION.fullmatch(text.strip())
     if match is None:
-        raise CannotRemake(f"the section {text!r} cannot be read")
+        raise CannotRemake(f"the section {text!r} cannot be read", UNREADABLE)
     x0, x1, y0, y1 = map(int, match.groups())
     return slice(y0 - 1, y1), slice(x0 - 1, x1)
 
@@ -409,8 +423,6 @@ def account_of_calibrated(headers):
         If a card that the account needs is not there.
     """
     first = headers[0]
-    if any("SHUTCOR" in header for header in headers):
-        raise CannotRemake("it is corrected for the shutter, which ccdproc does not do")
     try:
         masters = masters_of(first, ("bias", "dark", "flat"))
         if "dark" in masters:
@@ -444,4 +456,4 @@ def read_headers(content):
                 return [hdu.header.copy() for hdu in as_plain(hdus)]
     except Exception as error:
         # Any error of astropy means that the file is not as it was written.
-        raise CannotRemake(f"its headers cannot be read: {error}") from None
+        raise CannotRemake(f"its headers cannot be read: {error}", UNREADABLE) from None

@@ -11,10 +11,9 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.verify import calibrating, standard_errors
+from ccdflow.verify import calibrating, masking, shutters, standard_errors
 from ccdflow.verify.accounts import (
     CannotRemake,
-    NamedMaster,
     account_of_calibrated,
     as_plain,
     product_of,
@@ -23,7 +22,6 @@ from ccdflow.verify.accounts import (
 from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of, with_shared
 from ccdflow.verify.comparing import (
     Differs,
-    check_bits,
     same_figure,
     same_text,
     same_value,
@@ -31,20 +29,8 @@ from ccdflow.verify.comparing import (
 )
 from ccdflow.verify.extensions import check_extensions, check_packed, same_names
 from ccdflow.verify.master_planes import plane_of
-from ccdflow.verify.meanings import (
-    BAD_COLUMN,
-    BLEED,
-    COSMIC,
-    DEAD,
-    HOT,
-    NO_DATA,
-    NOT_FINITE,
-    NOT_LINEAR,
-    SATURATED,
-    UNCALIBRATED,
-    UNLIT,
-    VARIES,
-)
+from ccdflow.verify.meanings import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
+from ccdflow.verify.outcome import MISSING, REPLACED
 from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import CALIBRATED, same_cards
 from ccdflow.verify.stored_rows import master_file, stored
@@ -89,7 +75,7 @@ def verify_calibrated(headers, path, results):
         raise Differs(f"RAWFILE is {headers[0]['RAWFILE']}, which becomes {expected}")
     source = results / expected
     if not source.is_file():
-        raise CannotRemake("its reduced frame is missing")
+        raise CannotRemake("its reduced frame is missing", MISSING)
     images = [n for n, header in enumerate(headers) if "NAMPS" in header]
     needed = [kind for kind, card in _TELLS if any(card in headers[hdu] for hdu in images)]
     check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
@@ -97,17 +83,14 @@ def verify_calibrated(headers, path, results):
     bad = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in headers[0]]
     if bad and (len(bad) < 3 or not number(headers[0]["BPMNTS"]) >= 1):
         raise Differs("BPMIM, BPMKEY and BPMNTS are there together, and BPMNTS is 1 or more")
-    if bad:
-        name = unquote(headers[0]["BPMIM"], errors="surrogateescape")
-        pixels = NamedMaster(name, headers[0]["BPMKEY"])
-        master_file(pixels, "measurement of bad pixels", results)
     pixels, largest, how = 0, 0.0, set()
     with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
         hdus = as_plain(opened)
         if len(hdus) < len(opened):
             check_packed(opened[0].header, headers[0])
         if frame[0].header["CCDFKEY"] != account.reduced_key:
-            raise CannotRemake(f"its reduced frame {expected} was replaced by another")
+            reason = f"its reduced frame {expected} was replaced by another"
+            raise CannotRemake(reason, REPLACED)
         for hdu in sorted({0, *images}):
             same_cards(headers[hdu], [frame[hdu].header], CALIBRATED)
             same_names(headers[hdu], frame[hdu].header)
@@ -124,6 +107,11 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     header, reduced = with_shared(headers[hdu], headers[0]), frame[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
     planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in files.items()}
+    number_of_image = [n for n, each in enumerate(headers) if "NAMPS" in each].index(hdu)
+    if "SHUTCOR" in headers[0]:
+        must_have(headers[0], "FLATIM")
+        own = planes["flat"], headers[0], frame[0].header, results, number_of_image
+        planes["flat"] = shutters.corrected(*own)
     bias = planes["bias"].header if "bias" in planes else None
     readouts = readouts_of(header, headers[0], reduced, bias)
     unit = str(reduced.get("BUNIT", "adu"))
@@ -131,11 +119,11 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     in_electrons = unit.lower() in _ELECTRONS
     unit = "electron" if converts or in_electrons else unit
     image = calibrating.CalibratedImage(account, frame[hdu].data, planes, readouts, unit, converts)
-    own, suffix = np.asarray(hdus[hdu].data), str(hdu) if hdu else ""
+    own, suffix = _pixels_of(hdus[hdu]), str(hdu) if hdu else ""
     _check_steps(header, headers[0], image, account)
     _check_gain(header, headers[0], image, reduced, results)
     _check_renamed(header, reduced)
-    is_measured = "GAINMEAS" in headers[0]
+    is_measured = "GAINMEAS" in headers[0] or "SHUTCOR" in headers[0]
     largest = _same_pixels(own, image, step_of(header), is_measured=is_measured)
     noise = standard_errors.noise_of(
         header, readouts, planes, account, converts=converts, in_electrons=in_electrons
@@ -144,18 +132,32 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     calibrating.check_sky(header, image, noise, smooth)
     calibrating.check_saturation(header, image, reduced)
     names = {each.name: each for each in hdus}
+    beside = {"noise": noise, "errors": None, "pixels": own, "in_electrons": in_electrons}
+    beside |= {"step": step_of(header), "error_step": 0.0}
     if f"UNCERT{suffix}" in names and noise is not None:
         _check_noise(header, image, noise)
         error = names[f"UNCERT{suffix}"]
         # Pixels that are stored in steps are not those that the errors are made of.
         pixels = None if "QUANSTEP" in header else own
-        step = step_of(error.header)
-        how.add(calibrating.check_errors(error.data, image, noise, smooth, pixels, step))
+        beside |= {"errors": _pixels_of(error), "error_step": step_of(error.header)}
+        step = beside["error_step"]
+        how.add(calibrating.check_errors(beside["errors"], image, noise, smooth, pixels, step))
         same_text(names[f"UNCERT{suffix}"].header, "BUNIT", header["BUNIT"])
         same_text(names[f"UNCERT{suffix}"].header, "UTYPE", "StdDevUncertainty")
     if f"MASK{suffix}" in names:
-        _check_mask(names[f"MASK{suffix}"].data, image, frame, hdu, header, headers[0])
+        mask = _pixels_of(names[f"MASK{suffix}"])
+        beside["number"] = number_of_image
+        _check_mask(mask, image, frame, hdu, header, headers[0], beside, results)
     return largest
+
+
+def _pixels_of(hdu):
+    """Return the pixels of an HDU of a product, whose tiles may be packed."""
+    try:
+        return np.asarray(hdu.data)
+    except Exception as error:
+        # Whatever astropy and its packages raise, the tiles are not as they were written.
+        raise Differs(f"the tiles of {hdu.name} cannot be unpacked: {error}") from None
 
 
 def step_of(header):
@@ -165,7 +167,7 @@ def step_of(header):
 
 def _same_pixels(own, image, step, *, is_measured):
     """Return the largest difference of the pixels from those that ccdproc makes."""
-    # A measured gain has six digits in its card.
+    # A measured gain has six digits in its card, and the mean dead time of a shutter.
     steps = STEPS + 16 * is_measured
     return max(
         within(own[rows].astype(np.float64), *_again(image, rows, steps), more=step)
@@ -212,9 +214,12 @@ def _check_gain(header, first, image, reduced, results):
         name = str(card(reduced, "AMPNAM", tail, ""))
         gains = _nights_of(results / paths.DETECTOR, str(first.get("CCDFCAM")), name)
         own = None if flat is None else number(card(flat.header, "GAINMEAS", tail))
+        if not gains and "BPMIM" in first and not (results / paths.DETECTOR).is_file():
+            raise CannotRemake(f"{paths.DETECTOR}, which has its {keyword}, is missing", MISSING)
         gains = gains or [own] * (own is not None)
         if not gains:
-            raise CannotRemake(f"no flat and no line of {paths.DETECTOR} has its {keyword}")
+            reason = f"no flat and no line of {paths.DETECTOR} has its {keyword}"
+            raise CannotRemake(reason, MISSING)
         same_value(keyword, said, min(max(said, min(gains)), max(gains)))
 
 
@@ -299,49 +304,46 @@ def _check_dark(first, reduced, dark, scale):
         same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
 
 
-def _check_mask(mask, image, frame, hdu, header, first):
-    """Raise unless a mask has the bits that the masters and the frame itself give."""
+def _check_mask(mask, image, frame, hdu, header, first, beside, results):
+    """Raise unless a mask has the bits that its sources give, and no others.
+
+    Parameters
+    ----------
+    beside : dict
+        Of the product: ``noise``, ``errors`` (its UNCERT or None), ``pixels``, ``in_electrons``,
+        ``step``, ``error_step``, ``number`` of the image, from 0.
+    """
     given = np.zeros(mask.shape, np.int16)
     for plane in image.planes.values():
         given |= plane.flags
     suffix = str(hdu) if hdu else ""
     reduced = frame[hdu].header
-    certain = UNLIT | NOT_FINITE
     if f"MASK{suffix}" in [each.name for each in frame]:
         given |= frame[f"MASK{suffix}"].data.astype(np.int16)
     else:
         given[~np.isfinite(image.reduced)] |= NOT_FINITE
         given[calibrating.saturated(image.reduced, header, reduced, image.readouts)] |= SATURATED
-        certain |= SATURATED
+    expected = masking.ExpectedMask(given)
     # Full pixels lie close together: the level's card has too few digits to part them.
     measured = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
     sure, near = (
         calibrating.saturated(image.reduced, header, reduced, measured, more=more)
         for more in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
     )
-    given[sure] |= SATURATED
-    given[near & ~sure] ^= (given ^ mask)[near & ~sure] & SATURATED
-    # A dark that is scaled up, and bad pixels, of which BPMIM names one measurement only, add hot
-    # and uncalibrated pixels.
-    is_open = image.scale > 1 or "BPMIM" in first
-    certain |= 0 if is_open else HOT | UNCALIBRATED
-    wrong = np.count_nonzero(((mask & given) != given) | ((mask & ~given & certain) != 0))
-    if wrong:
-        raise Differs(f"{wrong} pixels of the mask have other bits than the masters give")
-    check_bits(mask, given | _possible(mask, header, first))
+    expected.add(SATURATED, sure, possible=near)
+    masking.add_uncovered(expected, image)
+    masking.add_not_linear(expected, mask, image, header, reduced)
+    masking.add_bad_pixels(expected, first, results, beside["number"])
+    masking.add_scaled_dark(expected, image, beside)
+    masking.add_neighbours(expected, mask, beside["pixels"], beside["step"])
+    if beside["errors"] is not None:
+        masking.add_cosmics(expected, mask, header, beside["pixels"], beside["errors"])
+    expected.check(mask)
     for keyword, bit in _COUNTS:
         same_figure(header, keyword, int(np.count_nonzero(mask & bit)))
     if "NCOSMIC" in header or "COSMICS" in header:
         same_figure(header, "NCOSMIC", int(np.count_nonzero(mask & COSMIC)))
         _check_cosmics(header)
-
-
-def _possible(mask, header, first):
-    """Return the bits that a calibrated frame may have beyond those that are given."""
-    bits = SATURATED | NOT_FINITE | NO_DATA | HOT | UNLIT | UNCALIBRATED | NOT_LINEAR
-    bits |= COSMIC if "NCOSMIC" in header else 0
-    bits |= DEAD | BAD_COLUMN | VARIES if "BPMIM" in first else 0
-    return bits | (BLEED if (mask & SATURATED).any() else 0)
 
 
 def _check_cosmics(header):

@@ -18,8 +18,10 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std, sigma_clip
 
 from ccdflow.verify.accounts import CannotRemake, product_of
-from ccdflow.verify.meanings import MAD_TO_SIGMA
+from ccdflow.verify.choices import middle_of, within
+from ccdflow.verify.meanings import MAD_TO_SIGMA, NO_DATA, SATURATED
 from ccdflow.verify.measuring import median
+from ccdflow.verify.outcome import MODEL, OLDER
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
 _ON_LIMIT = 5e-4
@@ -52,6 +54,8 @@ class Again:
         (n, ny, nx): the values.
     kept : (numpy.ndarray, numpy.ndarray) or None
         (n, ny, nx), which of them were kept in `image` and in `other`; None where nobody asked.
+    mask : numpy.ndarray or None
+        (ny, nx), int16: the bits that all members share.
     """
 
     image: np.ndarray
@@ -63,6 +67,7 @@ class Again:
     variances: tuple | None = None
     stack: np.ndarray | None = None
     kept: tuple | None = None
+    mask: np.ndarray | None = None
 
 
 def bands(rows, count, height):
@@ -111,15 +116,16 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     ------
     CannotRemake
     """
-    stack, masked, dark, scale = prepared(account, results, hdu, rows)
+    stack, bits, dark, scale = prepared(account, results, hdu, rows)
+    masked = bits != 0
     if account.clip is not None and account.deviation == "noise":
         again = _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings)
     else:
         again = _by_ccdproc(stack, masked, account, scale, counts=counts)
         again = _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings)
-    again = replace(again, stack=stack)
+    again = replace(again, stack=stack, mask=_common(stack, bits))
     for place, factor in gains:
-        inside = _within(place, rows)
+        inside = within(place, rows)
         for image in (again.image, again.other):
             image[inside] *= factor
     return again
@@ -137,8 +143,8 @@ def prepared(account, results, hdu, rows):
 
     Returns
     -------
-    stack, masked : numpy.ndarray
-        (n, ny, nx): values, and which of them are left out.
+    stack, bits : numpy.ndarray
+        (n, ny, nx): values, and their mask; a value with any bit is left out.
     dark : numpy.ndarray or None
         (ny, nx): the dark that was subtracted.
     scale : float
@@ -150,7 +156,7 @@ def prepared(account, results, hdu, rows):
     """
     paths = [results / product_of(member) for member in account.members]
     values = [rows_of(path, hdu, rows, "member") for path in paths]
-    masked = _masks(paths, hdu, rows, values, account)
+    bits = _masks(paths, hdu, rows, values, account)
     scale = max(float(np.nanmax(np.abs(value), initial=0.0)) for value in values)
     dark = None
     for kind, master in account.masters.items():
@@ -165,7 +171,7 @@ def prepared(account, results, hdu, rows):
     if account.levels:
         values = [v.astype(np.float64) / L for v, L in zip(values, account.levels, strict=True)]
         scale /= min(account.levels)
-    return np.array(values, dtype=np.float64), masked, dark, scale
+    return np.array(values, dtype=np.float64), bits, dark, scale
 
 
 def _less(values, kind, master, factor):
@@ -184,26 +190,26 @@ def _less(values, kind, master, factor):
     return less.data
 
 
-def _within(place, rows):
-    if not isinstance(rows, slice):
-        inside = np.flatnonzero((rows >= place[0].start) & (rows < place[0].stop))
-        return inside, place[1]
-    low, high = max(place[0].start, rows.start), min(place[0].stop, rows.stop)
-    return slice(low - rows.start, max(high, low) - rows.start), place[1]
-
-
 def _masks(paths, hdu, rows, values, account):
-    """Return which values were left out: (n, ny, nx) bool. Biases are combined without masks."""
-    masked = np.zeros((len(paths), *values[0].shape), bool)
+    """Return the masks of the members: (n, ny, nx) int16. Biases are combined without them."""
+    bits = np.zeros((len(paths), *values[0].shape), np.int16)
     if not account.masters and not account.levels:
-        return masked
+        return bits
     for number, path in enumerate(paths):
         name = f"MASK{hdu}" if hdu else "MASK"
         if name in stored(path).images:
-            masked[number] = rows_of(path, name, rows, "member") != 0
+            bits[number] = rows_of(path, name, rows, "member")
         if (ceiling := _ceiling(stored(path).images[hdu].header)) is not None:
-            masked[number] |= values[number] >= ceiling
-    return masked
+            bits[number][values[number] >= ceiling] |= SATURATED
+    return bits
+
+
+def _common(stack, bits):
+    """Return the mask of the combined pixels: what all members share where none of them is good."""
+    finite = np.isfinite(stack)
+    good = (finite & (bits == 0)).any(axis=0)
+    common = np.bitwise_and.reduce(np.where(finite, bits, np.int16(-1)), axis=0)
+    return np.where(good, 0, np.where(finite.any(axis=0), common, NO_DATA)).astype(np.int16)
 
 
 def _ceiling(header):
@@ -225,7 +231,7 @@ def _by_ccdproc(stack, masked, account, scale, *, counts):
     arguments = {"method": account.method, "combine_uncertainty_function": _no_errors}
     if account.clip is not None:
         if account.deviation not in ("mad", "std"):
-            raise CannotRemake(f"ccdproc does not clip by {account.deviation!r}")
+            raise CannotRemake(f"ccdproc does not clip by {account.deviation!r}", MODEL)
         if account.iterations != 1:
             return _repeatedly(stack, masked, account, scale)
         arguments |= {
@@ -356,7 +362,7 @@ def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
                 kept &= ~(np.abs(stack - centre) > limit)
     finite = np.isfinite(stack)
     images = [
-        _middle(stack, np.where(none, finite, kept), account.method)
+        middle_of(stack, np.where(none, finite, kept), account.method)
         for kept in (keep[-1], keep[1])
     ]  # fmt: skip
     kept = np.where(none, finite, keep[1])
@@ -441,46 +447,12 @@ def kept_by_scatter(stack, masked, account, part=1.0):
     return np.isfinite(kept)
 
 
-def standard_errors(stack, kept, method):
-    """Return the standard error of a mean or median from the scatter of the kept values.
-
-    That of a median from the MAD, and by the root of pi / 2 larger; NaN below two values.
-
-    Parameters
-    ----------
-    stack : numpy.ndarray of shape (n, ...)
-    kept : numpy.ndarray of the same shape, bool
-    method : {'average', 'median'}
-
-    Returns
-    -------
-    numpy.ndarray
-    """
-    values, count = np.where(kept, stack, np.nan), kept.sum(axis=0)
-    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        warnings.simplefilter("ignore")
-        if method == "median":
-            deviations = np.abs(values - np.nanmedian(values, axis=0))
-            scatter = MAD_TO_SIGMA * np.nanmedian(deviations, axis=0) * (np.pi / 2) ** 0.5
-        else:
-            scatter = np.nanstd(values, axis=0, ddof=1)
-        return np.where(count > 1, scatter / np.sqrt(count), np.nan)
-
-
 def _lit(centre, light, fixed, slope, count):
     """Return the light that sets a pixel's noise: its surroundings', or its own if brighter."""
     if light is None:
         return centre
     reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / count)
     return np.where(centre > light + reach, centre, light)
-
-
-def _middle(stack, keep, method):
-    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-        warnings.simplefilter("ignore")
-        if method == "median":
-            return np.nanmedian(np.where(keep, stack, np.nan), axis=0)
-        return np.where(keep, stack, 0).sum(axis=0) / keep.sum(axis=0)
 
 
 def _lower_median(stack, keep):
@@ -492,9 +464,9 @@ def _lower_median(stack, keep):
 def _model(models, rows, shape):
     """Return fixed variance and slope of the pixels of some rows; infinite where none is known."""
     if not models:
-        raise CannotRemake("the header lacks MODRN")
+        raise CannotRemake("the header lacks MODRN", OLDER)
     fixed, slope = np.full(shape, np.inf), np.zeros(shape)
     for model in models:
-        inside = _within(model.place, rows)
+        inside = within(model.place, rows)
         fixed[inside], slope[inside] = model.fixed, model.slope
     return fixed, slope

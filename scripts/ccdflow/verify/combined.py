@@ -9,7 +9,7 @@ from datetime import date, datetime
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify import combination, measuring
+from ccdflow.verify import choices, combination, measuring
 from ccdflow.verify.accounts import CannotRemake, account_of_combined, gains_of, product_of
 from ccdflow.verify.amplifiers import (
     ROUNDING,
@@ -30,6 +30,7 @@ from ccdflow.verify.comparing import (
 )
 from ccdflow.verify.extensions import check_extensions, same_names
 from ccdflow.verify.meanings import HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.verify.outcome import MISSING
 from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
@@ -122,8 +123,8 @@ class _Made:
     def sample(self, wanted):
         """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
         rows = measuring.sampled_rows(*self.shape, len(self.account.members), wanted)
-        stack, masked, _, _ = combination.prepared(self.account, self.results, self.hdu, rows)
-        stack[masked] = np.nan
+        stack, bits, _, _ = combination.prepared(self.account, self.results, self.hdu, rows)
+        stack[bits != 0] = np.nan
         return rows, stack
 
     def light(self, rows):
@@ -156,7 +157,10 @@ class _Made:
         nearer = np.abs(image - other) < np.abs(image - again.image)
         nearest = np.where(nearer, other, again.image)
         steps = _STEPS + 2 * bool(account.levels)
+        limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
+        choices.decide(image, nearest, again, account.method, self.gains, part, limit)
         self.largest = max(self.largest, within(image, nearest, np.float32, steps, scale))
+        self._compare_mask(part, again)
         self._compare_errors(part, again)
         self._compare_scatter(part, again)
         new = ~self._done[part]
@@ -165,6 +169,14 @@ class _Made:
         for place, count in enumerate(again.rejected):
             self.rejected[place] += int(count[new].sum())
         self.invalid += int(again.invalid[new].sum())
+
+    def _compare_mask(self, part, again):
+        """Compare the bits that the members give, of darks and flats."""
+        extension = self.extension("MASK")
+        if extension is not None:
+            own = np.asarray(extension.data[part]) & ~np.int16(HOT | UNLIT)
+            if count := int(np.count_nonzero(own != again.mask)):
+                raise Differs(f"{count} pixels of the mask are not what the members' masks give")
 
     def _compare_errors(self, part, again):
         extension = self.extension("UNCERT")
@@ -194,9 +206,7 @@ class _Made:
         )
         if counts and extension is not None:
             error = np.asarray(extension.data[part], dtype=np.float64)
-            again_error = combination.standard_errors(
-                again.stack, again.kept[0], self.account.method
-            )
+            again_error = choices.standard_errors(again.stack, again.kept[0], self.account.method)
             off = np.abs(error - again_error) > ERRORS * again_error + 1e-6
             off |= np.isnan(error) != np.isnan(again_error)
             if (off & alike).any():
@@ -225,7 +235,8 @@ def _clipped_as(header, first, account):
 def _check_names(headers, account):
     """Raise unless darks and flats have their extensions, and errors the unit of the image."""
     needed = ("UNCERT", "MASK") if account.masters or account.levels else ()
-    check_extensions(headers, account.hdus, ("UNCERT", "MASK", "COUNT"), needed=needed)
+    kinds = ("UNCERT", "MASK", "COUNT")
+    check_extensions(headers, account.hdus, kinds, needed=needed, pixels=(-32, -64))
     names = {header.get("EXTNAME"): header for header in headers}
     for hdu in account.hdus:
         if f"UNCERT{hdu or ''}" in names:
@@ -241,7 +252,7 @@ def _check_members(headers, account, results):
     for name in account.members:
         path = results / product_of(name)
         if not path.is_file():
-            raise CannotRemake(f"its member {path.name} is missing")
+            raise CannotRemake(f"its member {path.name} is missing", MISSING)
         found.append(path)
     with fits.open(found[0]) as member:
         for hdu in {0, *account.hdus}:
@@ -249,6 +260,7 @@ def _check_members(headers, account, results):
             same_names(headers[hdu], member[hdu].header, must_have=False)
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
+                same_text(headers[hdu], "BITPIX", member[hdu].header["BITPIX"])
     firsts = [stored(path).first for path in found]
     shared_by(headers[0], firsts, COMBINED)
     dates = [_time_of(header) for header in firsts]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ccdflow.errors import UserError
 from ccdflow.verify import table, which
-from ccdflow.verify.outcome import CANNOT, DIFFERS, NotedProduct, Verdict
+from ccdflow.verify.outcome import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
 
 _STRANGER = "no run here has noted it: it is no product of this results folder"
+_NO_MODEL = "{} products below detector/ are in no sample: ccdproc has nothing that made them"
 _MOST = 3
 
 
@@ -39,7 +40,7 @@ def named(results, words):
     return products
 
 
-def report(raw, results, *, noted, words=(), every=False, whole=False, threads=2):
+def report(raw, results, *, noted, words=(), every=False, whole=False, expected=(), threads=2):
     """Verify products, and return the lines on them and the exit status.
 
     Parameters
@@ -54,19 +55,22 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, threads=2
         Whether all products are verified instead of a sample.
     whole : bool
         Whether all rows of combined frames are compared.
+    expected : collection of str
+        Words for why a product cannot be made again that are no failure: `verify_expected`.
     threads : int
 
     Returns
     -------
     text : str
     status : int
-        1 if a product differs.
+        1 if a product differs, or cannot be made again for a reason that is not expected.
 
     Raises
     ------
     UserError
         If a product that is named is not there, or nothing was reduced yet.
     """
+    expected = {expected} if isinstance(expected, str) else set(expected)
     noted = {product: NotedProduct(*one) for product, one in noted.items()}
     made, strangers = which.made_of(results, noted)
     if words:
@@ -77,13 +81,23 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, threads=2
     found, fresh, edited = table.verify_products(
         products, made=made, raw=raw, results=results, whole=whole, threads=threads
     )
-    lines = table.lines_of([*found, *_strangers_as(strangers, every)], fresh, len(found))
+    looked = [*found, *_strangers_as(strangers, every)]
+    lines = table.lines_of(looked, fresh, len(found), expected)
     if strangers and not every and not words:
         lines.insert(-1, _line_on(strangers))
+    left = [] if every or words else [p for p, o in made.items() if o.kind in which.IN_NO_SAMPLE]
+    if left:
+        lines.insert(-1, _NO_MODEL.format(len(left)))
     if edited:
         lines.insert(-1, f"{table.NAME}: {edited} lines were edited; their verdicts do not count")
-    status = int(any(verdict.verdict == DIFFERS for verdict in found))
+    status = int(any(_fails(verdict, expected) for verdict in looked))
     return "\n".join(f"ccdflow: {line}" for line in lines), status
+
+
+def _fails(verdict, expected):
+    return verdict.verdict == DIFFERS or (
+        verdict.verdict == CANNOT and verdict.cause not in expected
+    )
 
 
 def _strangers_as(strangers, every):
@@ -91,7 +105,8 @@ def _strangers_as(strangers, every):
     if not every:
         return []
     return [
-        Verdict(name, which.kind_of(name), verdict=CANNOT, reason=_STRANGER) for name in strangers
+        Verdict(name, which.kind_of(name), verdict=CANNOT, reason=_STRANGER, cause=STRANGER)
+        for name in strangers
     ]
 
 

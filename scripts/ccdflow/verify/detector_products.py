@@ -10,6 +10,7 @@ from astropy.io import fits
 from ccdflow.verify.accounts import CannotRemake, NamedMaster
 from ccdflow.verify.comparing import Differs, same_text
 from ccdflow.verify.meanings import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.verify.outcome import MODEL, OLDER
 from ccdflow.verify.stored_rows import master_file
 
 _ALLOWED = {"DARK": HOT | BAD_COLUMN | VARIES, "FLAT": DEAD | BAD_COLUMN, "LEVELS": BAD_COLUMN}
@@ -42,16 +43,17 @@ def verify_detector(headers, path, results):
             _check_table(headers[0], hdus, path)
             raise CannotRemake(
                 "a fit to every pixel of all darks and flats of a night, which neither ccdproc nor"
-                " astropy has, and whose limits no card names; its bits and places are in order"
+                " astropy has, and whose limits no card names; its bits and places are in order",
+                MODEL,
             )
-    raise CannotRemake("ccdproc makes no product of this kind")
+    raise CannotRemake("ccdproc makes no product of this kind", MODEL)
 
 
 def _verify_map(first, hdus, results):
     if "IMCOM001" not in first:
-        raise CannotRemake("the header lacks IMCOM001: it is of an older version")
+        raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
     if first["NCOMBINE"] > 999:
-        raise CannotRemake("it names only the first 999 of its measurements")
+        raise CannotRemake("it names only the first 999 of its measurements", OLDER)
     nights = [_measurement(first, number, results) for number in range(1, first["NCOMBINE"] + 1)]
     names = [name for name, *_ in nights]
     if names != sorted(names):
@@ -91,9 +93,15 @@ def _measurement(first, number, results):
     """Return (night, telling sources, lines, weak lines, header) of a measurement of a map."""
     name = unquote(str(first[f"IMCOM{number:03d}"]), errors="surrogateescape")
     path = master_file(NamedMaster(name, first[f"IMKEY{number:03d}"]), "measurement", results)
+    found = measurement_of(path)
+    same_text(first, "CCDFCAM", found[-1]["CCDFCAM"])
+    return found
+
+
+def measurement_of(path):
+    """Return (night, what could tell, lines, weak lines, header) of a night's table of pixels."""
     with fits.open(path, memmap=False) as hdus:
         own = hdus[0].header
-        same_text(first, "CCDFCAM", own["CCDFCAM"])
         told, lines = str(own["LOOKED"]).split(), hdus["PIXELS"].data.copy()
         return str(own["NIGHT"]), told, lines, hdus["WEAK"].data.copy(), own.copy()
 

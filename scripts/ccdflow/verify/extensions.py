@@ -18,7 +18,7 @@ _OF_PIXELS = re.compile(
 """Cards of an image that the header before its tiles does not repeat."""
 
 
-def check_extensions(headers, images, kinds, *, needed=()):
+def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=16):
     """Raise unless the HDUs are images, each followed by its extensions in their order.
 
     Parameters
@@ -30,6 +30,10 @@ def check_extensions(headers, images, kinds, *, needed=()):
         Of extensions that an image may have, 'UNCERT', 'MASK', 'COUNT', in their order.
     needed : sequence of str
         Those that each image has.
+    pixels : tuple of int
+        BITPIX that an image may have.
+    mask : int
+        That of a MASK.
 
     Raises
     ------
@@ -41,12 +45,17 @@ def check_extensions(headers, images, kinds, *, needed=()):
     for number, header in enumerate(headers):
         if scaled := [keyword for keyword in _SCALED if keyword in header]:
             raise Differs(f"HDU {number} has {scaled[0]}, and no product is stored scaled")
+        if number in images and header["BITPIX"] not in pixels:
+            raise Differs(f"BITPIX is {pixels[0]} in such a product, and {header['BITPIX']} here")
         if not number or number in images:
             continue
         name = str(header.get("EXTNAME"))
         if name not in owners:
             raise Differs(f"HDU {number} is named {name!r}, and no image has such a one")
         hdu, kind = owners[name]
+        bits = {"UNCERT": -32, "COUNT": 16, "MASK": mask}[kind]
+        if header["BITPIX"] != bits:
+            raise Differs(f"BITPIX of {name} is {bits}, and {header['BITPIX']} here")
         if name in seen or number < max(images) or kinds.index(kind) < last.get(hdu, 0):
             raise Differs(f"HDU {number}, {name}, is not in its place")
         seen.add(name)

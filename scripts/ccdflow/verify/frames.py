@@ -19,6 +19,7 @@ from ccdflow.verify.comparing import (
     same_text,
 )
 from ccdflow.verify.extensions import check_extensions
+from ccdflow.verify.meanings import NO_DATA, NOT_FINITE, SATURATED
 from ccdflow.verify.required import check_required
 from ccdflow.verify.sourced import REDUCED, same_cards
 
@@ -56,7 +57,7 @@ def verify_frame(headers, path, raw):
     expected = product_of(account.raw)
     if not path.as_posix().endswith(expected):
         raise Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
-    check_extensions(headers, account.images, ("MASK",))
+    check_extensions(headers, account.images, ("MASK",), pixels=(-32, -64), mask=8)
     pixels = 0
     with fits.open(path, memmap=False) as hdus:
         for hdu, amplifiers in account.images.items():
@@ -78,6 +79,9 @@ def verify_frame(headers, path, raw):
 def _check_pixels(image, amplifiers, account, raw):
     """Return how many pixels of an image were compared; raise unless all have the same bits."""
     shape = tuple(max(a.place[axis].stop for a in amplifiers) for axis in (0, 1))
+    if any(amplifier.kept is None for amplifier in amplifiers):
+        # It was left whole, its overscan in it.
+        shape = raw[amplifiers[0].hdu].shape
     if image.shape != shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
     outside, wrong, largest = np.ones(image.shape, bool), 0, 0.0
@@ -86,7 +90,11 @@ def _check_pixels(image, amplifiers, account, raw):
             outside[place] = False
             count, difference = other_bits(image[place], again)
             wrong, largest = wrong + count, max(largest, difference)
-    wrong += np.count_nonzero(~np.isnan(image[outside]))
+    if amplifiers[0].kept is None:
+        again = raw[amplifiers[0].hdu].data[outside]
+        wrong += np.count_nonzero(image[outside] != again.astype(image.dtype))
+    else:
+        wrong += np.count_nonzero(~np.isnan(image[outside]))
     if wrong:
         raise Differs(f"{wrong} pixels differ", largest, image.size)
     return image.size
@@ -97,21 +105,32 @@ def _check_mask(hdus, hdu, account, raw):
     if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
         return
     header, image = hdus[hdu].header, hdus[hdu].data
-    again = np.full(image.shape, 4, np.uint8)
+    again = np.full(image.shape, NO_DATA, np.uint8)
     # Bit 1 is compared where the value of a full pixel is known.
-    certain = 254
+    certain = np.full(image.shape, 255 - SATURATED, np.uint8)
     for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
         top, part = card(header, "AMPSAT", tail), again[amplifier.place]
         part[...] = 0
-        values = raw[amplifier.hdu].data[amplifier.kept or (slice(None), slice(None))]
+        values = raw[amplifier.hdu].data[amplifier.kept or amplifier.place]
         values = remake.turned(values, amplifier.flip)
-        part[~np.isfinite(values)] |= 2
+        part[~np.isfinite(values)] |= NOT_FINITE
+        top = _highest(raw[amplifier.hdu].data.dtype) if top is None else top
         if top is not None:
-            part[values >= top] |= 1
-            certain |= 1
-    wrong = (hdus[f"MASK{hdu or ''}"].data ^ again) & certain
+            part[values >= top] |= SATURATED
+            certain[amplifier.place] |= SATURATED
+    own = hdus[f"MASK{hdu or ''}"].data
+    if len(account.images[hdu]) == 1 and amplifier.kept is None:
+        # No card has the part of the only amplifier of a frame that was left whole.
+        again[own == NO_DATA] = NO_DATA
+    wrong = (own ^ again) & certain
     if np.count_nonzero(wrong):
         raise Differs(f"{np.count_nonzero(wrong)} pixels of the mask are not what the raw ones say")
+
+
+def _highest(dtype):
+    """Return the highest number that raw pixels can hold: where nobody says when they are full."""
+    is_converter = dtype.kind in "iu" and dtype.itemsize <= 2
+    return np.iinfo(dtype).max if is_converter else None
 
 
 def _check_overscan(account, raw):

@@ -128,12 +128,15 @@ class MeasuredLight:
         (4, k): what they would have if a decision had gone the other way.
     near : numpy.ndarray
         How near the nearest decision was: 0 on its limit.
+    most : np.ndarray
+        The largest of the pixel and its neighbours: light is rounded as that is.
     """
 
     at: np.ndarray
     light: np.ndarray
     others: np.ndarray
     near: np.ndarray
+    most: np.ndarray
 
 
 def outstanding(image, smooth, variance, flat, photon):
@@ -156,7 +159,8 @@ def outstanding(image, smooth, variance, flat, photon):
     mean = (wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]) / 9
     off = np.abs(mean - smooth)
     # Only pixels beyond a limit that the quietest ones of the block set are looked at.
-    least = max(float((variance[::_SAMPLED] / flat[::_SAMPLED] ** 2).min()), 0.0)
+    # Pixels outside all amplifiers may have none.
+    least = max(float(np.nanmin(variance[::_SAMPLED] / flat[::_SAMPLED] ** 2)), 0.0)
     limit = _STANDS_OUT / 3 * least**0.5
     # A little less than the limit: pixels just below it are near a decision.
     at = np.flatnonzero(off > limit * 0.999)
@@ -166,10 +170,12 @@ def outstanding(image, smooth, variance, flat, photon):
     chosen = ratio > 0.99
     at, need, ratio = at[chosen], need[chosen], ratio[chosen]
     one = photon / flat.reshape(-1)[at]
-    light, others, near = _surface(pixels, at + width, width, smooth.reshape(-1)[at], need, one)
+    light, others, near, most = _surface(
+        pixels, at + width, width, smooth.reshape(-1)[at], need, one
+    )
     light = np.where(ratio > 1, light, smooth.reshape(-1)[at])
     near = np.minimum(near, np.abs(ratio - 1))
-    return MeasuredLight(at, light, np.vstack([others, smooth.reshape(-1)[at]]), near)
+    return MeasuredLight(at, light, np.vstack([others, smooth.reshape(-1)[at]]), near, most)
 
 
 def _surface(pixels, at, width, smooth, need, one):
@@ -187,4 +193,5 @@ def _surface(pixels, at, width, smooth, need, one):
     found = np.where(sharpness > 1, np.where(brightness > 1, own, through), around)
     near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
     others = [np.maximum(value, least) for value in (own, through, around)]
-    return np.maximum(found, least), np.array(others), near
+    most = np.maximum.reduce([np.abs(each) for each in (own, *edges, *corners)])
+    return np.maximum(found, least), np.array(others), near, most

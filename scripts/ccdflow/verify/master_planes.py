@@ -11,6 +11,7 @@ from astropy.io import fits
 from ccdflow.verify.accounts import CannotRemake
 from ccdflow.verify.light import Smooth, tiles
 from ccdflow.verify.meanings import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
+from ccdflow.verify.outcome import REPLACED
 
 _LEAST_FLAT, _UNLIT_BELOW = 1e-3, 0.2
 _OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
@@ -95,7 +96,8 @@ def _plane_of(path, hdu, kind, section, size, time):
     flags = (stored & ~_OF_FRAMES) | np.where(stored & _OF_FRAMES, UNCALIBRATED, 0)
     absent = ~np.isfinite(data)
     if absent.all():
-        raise CannotRemake(f"its {kind} {path.name} has no pixel with a value")
+        reason = f"its {kind} {path.name} has no pixel with a value"
+        raise CannotRemake(reason, REPLACED)
     flags[absent] |= UNCALIBRATED
     if kind == "flat":
         flags[~absent & (data < np.float32(_UNLIT_BELOW))] |= UNLIT

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
 
+MISSING, REPLACED, MODEL = "missing", "replaced", "model"
+OLDER, STRANGER, UNREADABLE = "older", "stranger", "unreadable"
+"""Why a product cannot be made again, in a word: docs/verify.md has them."""
+
+EXPECTABLE = (MISSING, REPLACED, MODEL, OLDER, STRANGER)
+"""Words that a user may write into `verify_expected`; what cannot be read is never expected."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -26,6 +33,8 @@ class Verdict:
     verdict : {'verified', 'differs', 'cannot be made again'}
     reason : str
         What differs, or why it cannot be made again.
+    cause : str
+        The word for that reason, of what cannot be made again.
     seconds : float
     """
 
@@ -36,6 +45,7 @@ class Verdict:
     largest: float = float("nan")
     verdict: str = VERIFIED
     reason: str = ""
+    cause: str = ""
     seconds: float = 0.0
 
 

@@ -19,6 +19,7 @@ from astropy.stats import sigma_clip
 
 from ccdflow.verify.accounts import CannotRemake
 from ccdflow.verify.meanings import MAD_TO_SIGMA
+from ccdflow.verify.outcome import MISSING, MODEL, UNREADABLE
 
 _ROWS = 256
 """Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time."""
@@ -67,7 +68,7 @@ def read_raw(account, folder):
     """
     path = Path(folder) / account.raw
     if not path.is_file():
-        raise CannotRemake("the raw file is missing")
+        raise CannotRemake("the raw file is missing", MISSING)
     used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
     try:
         content = path.read_bytes()
@@ -82,7 +83,8 @@ def read_raw(account, folder):
                 images = {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in used}
                 return Raw(fingerprint, images, [hdu.header for hdu in opened])
     except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
-        raise CannotRemake(f"the raw file cannot be read: {error}") from None
+        reason = f"the raw file cannot be read: {error}"
+        raise CannotRemake(reason, UNREADABLE) from None
 
 
 def levels_of(raw, amplifier):
@@ -127,16 +129,27 @@ def reduce_amplifier(raw, amplifier, account):
     CannotRemake
         Where ccdproc has no such subtraction.
     """
-    kept = amplifier.kept or (slice(0, raw.shape[0]), slice(0, raw.shape[1]))
-    subtract = _subtraction(raw, amplifier, account, kept)
-    count, (y, x) = kept[0].stop - kept[0].start, amplifier.place
-    for low in range(0, count, _ROWS):
-        high = min(low + _ROWS, count)
-        part = slice(kept[0].start + low, kept[0].start + high), kept[1]
-        pixels = subtract(ccdproc.trim_image(raw[part]), slice(low, high)).data
-        first = y.start + (count - high if "y" in amplifier.flip else low)
-        pixels = turned(np.asarray(pixels, dtype=np.float64), amplifier.flip)
-        yield (slice(first, first + high - low), x), pixels
+    for kept, (y, x) in _regions(raw, amplifier):
+        subtract, count = _subtraction(raw, amplifier, account, kept), kept[0].stop - kept[0].start
+        for low in range(0, count, _ROWS):
+            high = min(low + _ROWS, count)
+            part = slice(kept[0].start + low, kept[0].start + high), kept[1]
+            pixels = subtract(ccdproc.trim_image(raw[part]), slice(low, high)).data
+            first = y.start + (count - high if "y" in amplifier.flip else low)
+            pixels = turned(np.asarray(pixels, dtype=np.float64), amplifier.flip)
+            yield (slice(first, first + high - low), x), pixels
+
+
+def _regions(raw, amplifier):
+    """Return [(pixels of the raw array, their place in the product)] that have the levels.
+
+    A frame that was left whole has its overscan in it.
+    """
+    if amplifier.kept is not None:
+        return [(amplifier.kept, amplifier.place)]
+    is_alone = amplifier.place == (slice(0, raw.shape[0]), slice(0, raw.shape[1]))
+    strips = () if is_alone else amplifier.strips
+    return [(region, region) for region in (amplifier.place, *strips)]
 
 
 def _subtraction(raw, amplifier, account, kept):
@@ -151,7 +164,8 @@ def _subtraction(raw, amplifier, account, kept):
     axis = 0 if amplifier.axis == "columns" else 1
     if overscan.shape[1 - axis] != kept[1 - axis].stop - kept[1 - axis].start:
         raise CannotRemake(
-            "the frame was left whole, and its overscan does not span it: ccdproc cannot do that"
+            "the frame was left whole, and its overscan does not span it: ccdproc cannot do that",
+            MODEL,
         )
     if account.model:
         # One column of levels is its own median.
@@ -193,7 +207,7 @@ def _modelled(values, axis, account):
             found = fit(models.Polynomial1D(account.order), at, levels)
         return (found[0] if account.iterations else found)(at)
     if account.model != "spline":
-        raise CannotRemake(f"astropy has no model {account.model!r}")
+        raise CannotRemake(f"astropy has no model {account.model!r}", MODEL)
     good = np.ones(len(levels), bool)
     for _ in range(account.iterations + 1):
         ends = at[good][[0, -1]].astype(float)

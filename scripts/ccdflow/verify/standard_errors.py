@@ -260,8 +260,10 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
             before.reshape(-1)[at], lit, flat.reshape(-1)[at], part, photon.reshape(-1)[at]
         )
 
-    # The product exchanges the light of these pixels: float32 is rounded at the larger variance.
+    # The product exchanges the light of these pixels: float32 is rounded at the larger variance,
+    # and that light at the brightest of the pixels around.
     replaced = variance.reshape(-1)[found.at].copy()
+    replaced += found.most * flat.reshape(-1)[found.at] * photon.reshape(-1)[found.at]
     variance.reshape(-1)[found.at] = of(found.light)
     limit = np.full(variance.shape, EXACT)
     limit.reshape(-1)[found.at] += _ROUNDED * replaced / variance.reshape(-1)[found.at]

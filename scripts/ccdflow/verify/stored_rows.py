@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.verify.accounts import CannotRemake
+from ccdflow.verify.outcome import MISSING, REPLACED
 
 _BLOCK = 2880
 _LETTERS = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}
@@ -91,7 +92,7 @@ def rows_of(path, hdu, rows, what, cut=None):
         If the file is gone.
     """
     if not path.is_file():
-        raise CannotRemake(f"its {what} {path.name} is missing")
+        raise CannotRemake(f"its {what} {path.name} is missing", MISSING)
     image = stored(path).images[hdu]
     native, nx = image.dtype.newbyteorder("="), image.shape[1]
     if isinstance(rows, slice) and cut is None:
@@ -126,7 +127,8 @@ def master_file(master, kind, results):
     """
     path = results / master.name
     if not path.is_file():
-        raise CannotRemake(f"its {kind} {master.name} is missing")
+        raise CannotRemake(f"its {kind} {master.name} is missing", MISSING)
     if stored(path).first["CCDFKEY"] != master.key:
-        raise CannotRemake(f"its {kind} {master.name} was replaced by another")
+        reason = f"its {kind} {master.name} was replaced by another"
+        raise CannotRemake(reason, REPLACED)
     return path

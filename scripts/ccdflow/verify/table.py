@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
@@ -13,7 +15,7 @@ from ccdflow import paths
 from ccdflow.files import sealed
 from ccdflow.files import whole as whole_files
 from ccdflow.verify.accounts import CannotRemake, product_of, raw_file, read_headers
-from ccdflow.verify.outcome import CANNOT, DIFFERS, VERIFIED, Verdict
+from ccdflow.verify.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, Verdict
 
 NAME = paths.VERIFICATION
 CCDPROC = version("ccdproc")
@@ -41,7 +43,8 @@ class Entry:
     ccdproc: str
 
 
-_MASTERS = ("BIASIM", "DARKIM", "FLATIM", "BPMIM")
+_WORDS = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
+_MASTERS = re.compile(r"(BIAS|DARK|FLAT|BPM)IM|BPMIM\d\d|SHUTCOR")
 _COLUMNS = [field.name for field in fields(Verdict)] + ["content", "key", "ccdproc"]
 
 
@@ -68,7 +71,7 @@ def content_of(product, content, raw, results, made):
 
 def _sources(product, first, raw, results):
     """Return name, size and times of the files that a product was made of."""
-    named = [_named(results, first[keyword]) for keyword in _MASTERS if keyword in first]
+    named = [_named(results, first[word]) for word in first if _MASTERS.fullmatch(word)]
     if product.startswith("detector/"):
         named += [_named(results, first[word]) for word in first if word.startswith("IMCOM")]
     elif product.startswith("combined/"):
@@ -108,7 +111,8 @@ def read_table(results):
 def _entry(row):
     numbers = {"pixels": int(row["pixels"]), "seconds": float(row["seconds"])}
     largest = float(row["largest"] or "nan")
-    texts = {name: row[name] for name in ("product", "kind", "compared", "verdict", "reason")}
+    names = ("product", "kind", "compared", "verdict", "reason", "cause")
+    texts = {name: row[name] for name in names}
     return Entry(
         Verdict(**texts, **numbers, largest=largest), row["content"], row["key"], row["ccdproc"]
     )
@@ -167,6 +171,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
                 product,
                 made[product].kind,
                 verdict=CANNOT,
+                cause=MISSING,
                 reason=f"its file cannot be read: {error.strerror}; the next run makes it again",
             )
             return product, Entry(verdict, "", "", CCDPROC), True
@@ -201,7 +206,7 @@ def _still_holds(entry, content, whole):
     )
 
 
-def lines_of(verdicts, fresh, looked):
+def lines_of(verdicts, fresh, looked, expected=()):
     """Return the lines that say how a verification came out.
 
     Parameters
@@ -209,12 +214,22 @@ def lines_of(verdicts, fresh, looked):
     verdicts : list of Verdict
     fresh, looked : int
         How many of them were made again now; how many were looked at, the others being strangers.
+    expected : collection of str
+        Causes for which a product may be one that cannot be made again.
     """
-    lines = [f"{v.verdict}: {v.product}: {v.reason}" for v in verdicts if v.verdict != VERIFIED]
-    counts = {word: sum(v.verdict == word for v in verdicts) for word in (DIFFERS, CANNOT)}
+    lines, counts = [], Counter()
+    for each in verdicts:
+        word = each.verdict
+        if word == CANNOT:
+            is_expected = each.cause in expected
+            counts[f"{CANNOT}, as expected" if is_expected else CANNOT] += 1
+            word += f" ({each.cause}, as expected)" if is_expected else f" ({each.cause})"
+        elif word == DIFFERS:
+            counts[DIFFERS] += 1
+        if each.verdict != VERIFIED:
+            lines.append(f"{word}: {each.product}: {each.reason}")
     text = f"{len(verdicts) - sum(counts.values())} of {len(verdicts)} products verified"
     text += f" with ccdproc {CCDPROC}"
     if fresh < looked:
         text += f" ({fresh} now, the others before)"
-    text += "".join(f", {count} {word}" for word, count in counts.items() if count)
-    return [*lines, text]
+    return [*lines, text + "".join(f", {counts[word]} {word}" for word in _WORDS if counts[word])]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 import time
+import zlib
 from pathlib import Path
+from urllib.parse import unquote
 
 from astropy.io.fits.verify import VerifyError
 
@@ -13,7 +16,7 @@ from ccdflow.verify.combined import verify_combined
 from ccdflow.verify.comparing import Differs, check_sums
 from ccdflow.verify.detector_products import verify_detector
 from ccdflow.verify.frames import verify_frame
-from ccdflow.verify.outcome import CANNOT, DIFFERS, NotedProduct, Verdict
+from ccdflow.verify.outcome import CANNOT, DIFFERS, MODEL, OLDER, UNREADABLE, NotedProduct, Verdict
 from ccdflow.verify.which import kind_of
 
 VERIFIERS = {
@@ -29,6 +32,9 @@ VERIFIERS = {
     ),
 }
 """By the kind of a product; a test holds them against the chain of kinds."""
+
+_UNREADABLE = (OSError, EOFError, zlib.error, struct.error)
+"""What astropy raises where a file is damaged; of the product itself the sums tell."""
 
 _UNUSABLE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, VerifyError)
 """What cards raise that no product has, as they are followed."""
@@ -73,16 +79,32 @@ def _compare(product, raw, results, whole, made, content):
     try:
         headers = read_headers(content)
         if made.kind not in VERIFIERS:
-            raise CannotRemake(f"nothing verifies a product of the kind {made.kind!r}")
+            reason = f"nothing verifies a product of the kind {made.kind!r}"
+            raise CannotRemake(reason, MODEL)
+        _check_name(headers[0], product, made.kind)
         fields = VERIFIERS[made.kind](headers, path, raw, results, whole)
     except CannotRemake as error:
-        fields = {"verdict": CANNOT, "reason": str(error)}
+        fields = {"verdict": CANNOT, "reason": str(error), "cause": error.cause}
+    except _UNREADABLE as error:
+        reason = f"a file that it is made of cannot be read: {error}"
+        fields = {"verdict": CANNOT, "reason": reason, "cause": UNREADABLE}
     except _UNUSABLE as error:
         # Its sums are right, but its cards do not describe a product.
         reason = f"its header cannot be followed: {type(error).__name__}: {error}"
-        fields = {"verdict": CANNOT, "reason": reason}
+        fields = {"verdict": CANNOT, "reason": reason, "cause": UNREADABLE}
     _check_noted(headers[0], datasum, made)
     return fields
+
+
+def _check_name(first, product, kind):
+    """Compare the name that a master or a map has in its header; frames have that of a raw file."""
+    if kind in ("frame", "science"):
+        return
+    if "CCDFNAME" not in first:
+        raise CannotRemake("the header lacks CCDFNAME: it is of an older version", OLDER)
+    name = unquote(str(first["CCDFNAME"]), errors="surrogateescape")
+    if name != product:
+        raise Differs(f"CCDFNAME is {product}, and its card has {name}")
 
 
 def _check_noted(first, datasum, made):

@@ -21,6 +21,10 @@ _BY_NAME = {
 }
 
 
+IN_NO_SAMPLE = ("detector", "shutter")
+"""Kinds of which no product can be made again: only who asks for all of them is told so of each."""
+
+
 def files_of(results):
     """Return the names of all FITS files in the folders of a results folder, sorted."""
     results, found = Path(results), []
@@ -73,8 +77,8 @@ def made_of(results, noted):
 def sample_of(results, made):
     """Return one reduced, calibrated and combined frame of each camera, type and night.
 
-    Of the measurements of a detector one of each sort. The choice depends on the hash of its name
-    alone, so that the same archive gives the same sample on every machine.
+    Of the maps of bad pixels one of each sort, of `IN_NO_SAMPLE` none. The choice depends on the
+    hash of its name alone, so that the same archive gives the same sample on every machine.
 
     Parameters
     ----------
@@ -90,6 +94,8 @@ def sample_of(results, made):
     rows = _rows_of(results)
     for product, one in made.items():
         folder, *folders, name = product.split("/")
+        if one.kind in IN_NO_SAMPLE:
+            continue
         if one.kind in ("frame", "science"):
             row = rows.get(product.removeprefix(f"{folder}/"))
             if row is None:

@@ -9,6 +9,7 @@ import numpy as np
 from ccdflow.combine import combined_header, stack
 from ccdflow.detector import choosing
 from ccdflow.files import checksum
+from ccdflow.files.headertext import printable
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import combining, grouping, selecting
@@ -65,7 +66,7 @@ class MasterKind(Kind):
     todo = "make"
     place = "combined/"
     reach = MASTERS
-    combined_header = 3
+    header = 4
 
     @property
     def one(self):
@@ -391,6 +392,7 @@ class MasterKind(Kind):
             dates=work.dates,
             left_out=work.left_out,
         )
+        cards.set("CCDFNAME", printable(work.record.product), "name of this product")
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write the figures of one image into its header.

@@ -41,7 +41,7 @@ def write_hdus(context, record, cards, images=(), **tables):
     """
     primary = fits.PrimaryHDU()
     primary.header["CCDFKEY"] = (record.key, "what this product depends on")
-    for keyword, value, comment in cards:
+    for keyword, value, comment in (("CCDFNAME", record.product, "name of this product"), *cards):
         value = printable(value) if isinstance(value, str) else value
         primary.header.extend(fits.Header.fromstring(card_text(keyword, value, comment)))
     hdus = fits.HDUList([primary])

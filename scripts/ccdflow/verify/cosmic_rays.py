@@ -1,0 +1,100 @@
+"""Cosmic rays of a calibrated frame, found again by `ccdproc.cosmicray_lacosmic`."""
+
+from __future__ import annotations
+
+import ccdproc
+import numpy as np
+from astropy import units
+from astropy.nddata import CCDData
+from scipy import ndimage
+
+from ccdflow.verify.accounts import CannotRemake
+from ccdflow.verify.outcome import OLDER
+
+_ROUNDS, _PROFILE = 4, 7
+_UNDERSAMPLED, _USUAL, _FWHM = 2.5, 0.85, 2.3548
+_STAR, _SHARPER, _BESIDE, _ABOVE, _MOSTLY = 4.0, 0.93, 6, 4.0, 0.5
+_BOX = np.ones((3, 3), bool)
+
+
+def hits_of(header, image, errors, mask):
+    """Return the pixels that cosmic rays hit: (ny, nx) bool.
+
+    L.A.Cosmic with the header's arguments, less what a star may be: docs/products.md.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        With CRSIGMA, CRCONTR and CRFWHM.
+    image, errors : numpy.ndarray
+        (ny, nx): pixels and UNCERT of the product.
+    mask : numpy.ndarray
+        (ny, nx): its mask without cosmic rays.
+
+    Raises
+    ------
+    CannotRemake
+        If the header lacks an argument.
+    """
+    if lost := [word for word in ("CRSIGMA", "CRCONTR", "CRFWHM") if word not in header]:
+        raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
+    bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
+    level, usual = (
+        float(np.median(values[~bad])) if not bad.all() else other
+        for values, other in ((image, 0.0), (errors, 1.0))
+    )
+    data = np.where(np.isfinite(image), image, level).astype(np.float32)
+    errors = np.where(np.isfinite(errors), errors, usual).astype(np.float32)
+    fwhm, how = float(header["CRFWHM"]), {}
+    if 0 < fwhm < _UNDERSAMPLED:
+        how = {"fsmode": "convolve", "psfmodel": "gauss", "psffwhm": fwhm, "psfsize": _PROFILE}
+    found = ccdproc.cosmicray_lacosmic(
+        CCDData(data, unit=units.electron, mask=bad),
+        sigclip=header["CRSIGMA"],
+        objlim=header["CRCONTR"],
+        niter=_ROUNDS,
+        cleantype="medmask",
+        satlevel=np.inf,
+        invar=np.square(errors),
+        gain=1.0,
+        readnoise=0.0 * units.electron,
+        gain_apply=False,
+        **how,
+    )
+    hits = found.mask & ~bad
+    return _without_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
+
+
+def _without_stars(hits, data, errors, width):
+    """Take hits in stars out unless they are sharper than any star of that width."""
+    from astroscrappy.utils import medfilt3, sepmedfilt9
+
+    around = sepmedfilt9(data)
+    stars = ndimage.binary_dilation(medfilt3(data) - around > _STAR * errors, _BOX)
+    y, x = np.nonzero(hits & stars)
+    is_sharp = _sharper(data, around, errors, y, x, width)
+    labels, count = ndimage.label(hits, _BOX)
+    own = labels[y, x]
+    number = np.bincount(own, minlength=count + 1)
+    share = np.bincount(own, is_sharp, count + 1) / np.maximum(number, 1)
+    kept = hits.copy()
+    kept[y, x] = is_sharp | (share[own] > _MOSTLY)
+    return kept
+
+
+def _sharper(data, around, errors, y, x, width):
+    """Return which pixels are sharper than a Gaussian of a width along any of four lines."""
+
+    def at(values, dy, dx):
+        ny, nx = values.shape
+        return values[np.clip(y + dy, 0, ny - 1), np.clip(x + dx, 0, nx - 1)]
+
+    far = (-_BESIDE, 0, _BESIDE)
+    sky = np.min([at(around, dy, dx) for dy in far for dx in far], axis=0)
+    found = np.zeros(y.size, bool)
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
+        beside = sum(np.maximum(at(data, s * dy, s * dx) - sky, 0) for s in (-1, 1))
+        limit = _ABOVE * np.sqrt(1 + most**2 / 2) * errors[y, x]
+        found |= data[y, x] - sky - most * beside / 2 > limit
+    return found

@@ -1,0 +1,98 @@
+"""The mask of a calibrated frame: every bit is made again, whether it is set or missing."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import run_jobs
+from test_verify import rewrite
+
+from ccdflow import maskbits
+from ccdflow.verify import masking, verdicts
+
+MADE = ("frame", "bias", "dark", "flat", "detector", "science")
+SCIENCE = "calibrated/two/science_g1.fits"
+BITS = [value for name, value in vars(maskbits).items() if name.isupper()]
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """A frame with full stars, hits, a dark that is too short, and bad pixels of two nights."""
+    top = tmp_path_factory.mktemp("masks")
+    counts = {"biases": 3, "darks": ((30.0, 3),)}
+    chain = small_chain.make(top / "raw" / "one", flats=(), science=(), **counts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_chain, "EVENING", small_chain.EVENING + timedelta(days=1))
+        small_chain.make(
+            top / "raw" / "two", flats=(("g", 3),), science=(("g", 60.0, 1),), cosmic_rays=2e-5,
+            **counts,
+        )  # fmt: skip
+    profile = chain.profile.replace("saturation: 65535", "saturation: 2500")
+    how = {"detector": {"enabled": True}, "calibrate": {"cosmic_rays": True}}
+    profile += "linear: 2000\n"
+    run_jobs(top / "raw", top / "results", {"simcam": profile}, kinds=MADE, **how)
+    return top / "raw", top / "results"
+
+
+def look(night):
+    return verdicts.verify(SCIENCE, raw=night[0], results=night[1])
+
+
+def test_every_bit_of_a_mask_is_made_again(night, monkeypatch):
+    """Each pixel must have just the bits that it has: no other mask would pass."""
+    kept, check = [], masking.ExpectedMask.check
+
+    def note(expected, mask):
+        kept.append(expected)
+        check(expected, mask)
+
+    monkeypatch.setattr(masking.ExpectedMask, "check", note)
+    path = night[1] / SCIENCE
+    header, mask = fits.getheader(path), fits.getdata(path, "MASK")
+    assert (header["BPMNTS"], header["BPMSHARE"], header["COSMICS"]) == (2, 0.7, "found")
+    found = look(night)
+    assert (found.verdict, found.reason) == ("verified", "")
+    (expected,) = kept
+    assert (expected.must == mask).all()
+    assert (expected.may == mask).all()
+    there = {bit for bit in BITS if (mask & bit).any()}
+    assert {1, 8, 64, 256, 512, 1024} <= there
+
+
+@pytest.mark.parametrize(("bit", "is_set"), [(64, True), (1024, False)])
+def test_a_bit_that_was_flipped_differs(night, bit, is_set):
+    path = night[1] / SCIENCE
+    sound, mask = path.read_bytes(), fits.getdata(path, "MASK")
+    y, x = np.argwhere((mask & bit != 0) if is_set else mask == 0)[3]
+
+    def change(hdu):
+        hdu.data[y, x] ^= bit
+
+    rewrite(path, change, hdu="MASK")
+    found = look(night)
+    path.write_bytes(sound)
+    assert found.verdict == "differs"
+    assert found.reason == f"1 pixels of the mask have other bits than they must (of {bit})"
+
+
+@pytest.mark.parametrize("keyword", ["BPMIM02", "BPMSHARE", "CRFWHM"])
+def test_a_mask_whose_sources_are_not_named_cannot_be_made_again(night, keyword):
+    path = night[1] / SCIENCE
+    sound = path.read_bytes()
+    rewrite(path, lambda hdu: hdu.header.remove(keyword))
+    found = look(night)
+    path.write_bytes(sound)
+    assert (found.verdict, found.cause) == ("cannot be made again", "older")
+    assert f"the header lacks {keyword}: it" in found.reason
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("CRCONTR", 50.0), ("LINRAW01", 2100.0)])
+def test_an_argument_that_was_changed_differs(night, keyword, value):
+    path = night[1] / SCIENCE
+    sound = path.read_bytes()
+    rewrite(path, lambda hdu: hdu.header.__setitem__(keyword, value))
+    found = look(night)
+    path.write_bytes(sound)
+    assert found.verdict == "differs"
