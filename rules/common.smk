@@ -37,6 +37,7 @@ def or_stop(check, argument):
 
 
 or_stop(host.check, workflow)
+or_stop(host.check_folder, ".snakemake")
 if not IS_MODULE and Path(ccdflow_settings.NAME).is_file():
     or_stop(ccdflow_settings.check_file, ccdflow_settings.NAME)
 

@@ -24,7 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from ccdflow import paths, schemas, settings
+from ccdflow import commandline, paths, schemas, settings
+from ccdflow.errors import UserError
 from ccdflow.files import notes, whole
 from ccdflow.pages.rendering import visible
 from ccdflow.run import summary
@@ -266,6 +267,11 @@ def main(arguments=None):
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0
+    try:
+        commandline.check_current_folder()
+    except UserError as error:
+        print(f"ccdflow: {error}", file=sys.stderr)
+        return FAILED
     if {"-n", "--dry-run", "--dryrun"} & set(arguments):
         return subprocess.call([*COMMAND, *arguments])
     text, status, said = daily(arguments)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import itertools
 import shutil
+import struct
 import sys
 import threading
+import zlib
 
+import numpy as np
 import pytest
+from astropy.io.fits import VerifyError
+from astropy.utils.exceptions import AstropyUserWarning
 from test_errors_of_jobs import ERRORS, after, archive, go  # noqa: F401
 
 from ccdflow import kinds as kinds_module
@@ -141,14 +148,71 @@ def test_what_a_reader_or_writer_raises_costs_no_other_product(
     assert check(archive, tmp_path, injection, kind, place, INSIDE[error])
 
 
+# What else libraries raise.
+MORE = {
+    "zlib": lambda: zlib.error("Error -3 while decompressing data"),
+    "struct": lambda: struct.error("unpack requires a buffer of 4 bytes"),
+    "KeyError": lambda: KeyError("NAXIS1"),
+    "AttributeError": lambda: AttributeError("on purpose"),
+    "VerifyError": lambda: VerifyError("on purpose"),
+    "FITSFixedWarning": lambda: AstropyUserWarning("on purpose"),
+    "LinAlgError": lambda: np.linalg.LinAlgError("Singular matrix"),
+    "ZeroDivisionError": lambda: ZeroDivisionError("division by zero"),
+    "EOFError": EOFError,
+    "TimeoutError": TimeoutError,
+    "ESTALE": lambda: OSError(errno.ESTALE, "Stale file handle", "x"),
+    "BrokenPipeError": lambda: BrokenPipeError(errno.EPIPE, "Broken pipe"),
+    "group": lambda: ExceptionGroup("on purpose", [ValueError("a\nb"), KeyError(3)]),
+    "lines": lambda: RuntimeError("of several\nlines \x1b[31m {and} %s"),
+}
+
+
 @pytest.mark.torture
-@pytest.mark.parametrize("error", [*INSIDE, "FrameError"])
-def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, error):  # noqa: F811
-    """All pairs of a kind and a place where it reads or writes."""
-    count = 0
+def test_errors_at_each_reader_and_writer(archive, tmp_path, injection):  # noqa: F811
+    """All pairs of a kind and a place where it reads or writes, in runs from nothing."""
+    count, errors = 0, itertools.cycle({**INSIDE, **MORE}.values())
     for kind, place in pairs(injection, archive, tmp_path):
+        count += check(archive, tmp_path, injection, kind, place, next(errors))
+    assert count > 40
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("error", [*INSIDE, *MORE, "FrameError"])
+def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, error):  # noqa: F811
+    """All pairs, in an archive in which only the victim is missing."""
+    chain, raw, before, jobs = archive
+    results, whole_results = tmp_path / "work" / "results", raw.parent / "whole" / "results"
+    made = {**INSIDE, **MORE, "FrameError": lambda: FrameError("on purpose", file="x")}[error]
+    found = pairs(injection, archive, tmp_path)
+    results.parent.mkdir()
+    go(chain, raw, results)
+    wanted = {name for name, record in before.items() if record.status == ledger.MADE}
+    wanted = {name: (whole_results / name).read_bytes() for name in wanted}
+    count, wrong = 0, []
+    for kind, place in found:
         if error == "FrameError" and place not in RAW:
             continue
-        made = INSIDE.get(error, lambda: FrameError("on purpose", file="x"))
-        count += check(archive, tmp_path, injection, kind, place, made)
-    assert count > (1 if error == "FrameError" else 40)
+        victim = sorted(n for n, job in jobs.items() if job.kind == kind and n in wanted)[0]
+        (results / victim).unlink()
+        injection.victim, injection.place, injection.error = victim, place, made
+        records, lines, planned = go(chain, raw, results, make=injection.make)
+        came_by, injection.victim = not injection.victim, ""
+        count += came_by
+        now = {name: read(results / name) for name in wanted if name != victim}
+        # What shows it is made without it.
+        shown = after(jobs, victim)
+        lost = {n for n, c in now.items() if c is None or (n not in shown and c != wanted[n])}
+        is_made = records[victim].status == ledger.MADE
+        named = [line for line in lines if line.startswith(SAID) and "\x1b" not in line]
+        if lost or victim not in planned or (came_by and len(named) != (not is_made)):
+            wrong.append((kind, place, sorted(lost), lines))
+        go(chain, raw, results)
+        if {n for n, c in wanted.items() if read(results / n) != c}:
+            wrong.append((kind, place, "not mended"))
+    assert wrong == []
+    assert count > (1 if error == "FrameError" else 30)
+
+
+def read(path):
+    """Return what a file holds, None where there is none."""
+    return path.read_bytes() if path.is_file() else None

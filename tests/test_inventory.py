@@ -305,6 +305,24 @@ def test_a_link_into_the_kernels_trees_is_not_followed(box, target):
     assert not [name for name in found if name.startswith("odd/")]
 
 
+@pytest.mark.parametrize("target", ["results", "results/reduced", "."])
+def test_a_link_into_the_results_is_not_followed(box, target):
+    """Else products would be frames, and their products frames of the next run."""
+    box.run()
+    before = rawfolder.list_raw(box.raw)
+    (box.raw / "odd").symlink_to(box.root / target)
+    (box.raw / "other").symlink_to(box.raw / "n1")
+    found, problems = rawfolder.look_through(box.raw, box.results)
+    place = "odd/results/" if target == "." else "odd/"
+    assert problems == {
+        place: "leads into the results folder; it is not followed: remove the link, or lead it to"
+        " the folder of the frames"
+    }
+    assert not [name for name in found if "reduced" in name]
+    assert found.keys() >= before.keys()
+    assert any(name.startswith("other/") for name in found)
+
+
 def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box, monkeypatch):
     """Each of five folders leads to all: hundreds of ways through them."""
     monkeypatch.setattr(rawfolder, "MOST_LINKED", 50)

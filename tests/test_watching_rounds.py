@@ -320,7 +320,7 @@ def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path
 def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, monkeypatch):
     night, gate = Night(evening, tmp_path, limit=0.1), threading.Event()
 
-    def hang(raw):
+    def hang(*_):
         gate.wait(60)
         return {}
 

@@ -199,6 +199,16 @@ def no_more_words(options):
         )
 
 
+def check_current_folder():
+    """Raise `UserError` if the current folder was removed: no configuration would be found."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError:
+        raise UserError(
+            "the current folder is gone", remedy="go to a folder that is there, and try again"
+        ) from None
+
+
 def run(work, parse_all, arguments=None):
     """Run a script: print its lines, or its error as one line.
 
@@ -216,6 +226,7 @@ def run(work, parse_all, arguments=None):
         Exit status: 1 for an error, `INTERRUPTED` after Ctrl-C.
     """
     try:
+        check_current_folder()
         said = work(parse_all(arguments))
     except CcdflowError as error:
         print(f"ccdflow: {error}", file=sys.stderr)

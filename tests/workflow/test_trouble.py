@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from sandbox import SMALL, Sandbox, products
 from stand_ins import use_stand_ins
+
+from ccdflow import commandline
+from ccdflow.errors import UserError
+from ccdflow.run import host
 
 # Run when the first job begins.
 REMOVING_FAILS = """
@@ -199,6 +205,48 @@ def test_a_file_where_raw_or_results_have_to_be(box, reference, which):
     if which == "raw":
         (box.root / "kept").rename(path)
     check_next(box, reference)
+
+
+def test_a_current_folder_in_which_snakemake_cannot_keep_its_notes(tmp_path, monkeypatch):
+    """Snakemake would end with a traceback; a folder that can be written gets its notes."""
+    host.check_folder(tmp_path / ".snakemake")
+    assert (tmp_path / ".snakemake").is_dir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"file: Snakemake cannot keep .* \(a file is in the way"):
+        host.check_folder(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    # As on a disk that is mounted read-only: root may do all else.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(
+        UserError, match=r"read-only disk\); run it in a folder that can be written"
+    ):
+        host.check_folder(tmp_path / ".snakemake")
+
+
+@pytest.mark.torture
+def test_a_file_in_the_place_of_snakemakes_notes(box, reference):
+    (box.root / "work").mkdir()
+    (box.root / "work/.snakemake").write_text("mine")
+    run = box.snakemake()
+    assert run.status == 1
+    (line,) = own(run)
+    assert line.startswith(f"{box.root}/work/.snakemake: Snakemake cannot keep its notes")
+    assert not box.results.exists()
+    (box.root / "work/.snakemake").unlink()
+    check_next(box, reference)
+
+
+def test_a_current_folder_that_is_gone_is_one_line_of_a_script(tmp_path, monkeypatch, capsys):
+    """It holds the configuration: without it a script would go by the defaults."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert commandline.run(pytest.fail, pytest.fail, []) == 1
+    assert capsys.readouterr().err == (
+        "ccdflow: the current folder is gone; go to a folder that is there, and try again\n"
+    )
+    monkeypatch.chdir(tmp_path)
 
 
 def test_notes_on_headers_lost_and_a_raw_file_renamed(box):

@@ -121,6 +121,30 @@ def check(workflow):
         )
 
 
+def check_folder(notes):
+    """Raise `UserError` if Snakemake cannot keep its notes: it would end with a traceback.
+
+    Parameters
+    ----------
+    notes : path-like
+        ``.snakemake`` in the current folder, which Snakemake makes itself.
+    """
+    try:
+        os.makedirs(notes, exist_ok=True)  # noqa: PTH103
+        is_writable = os.access(notes, os.W_OK | os.X_OK)
+        problem = "permission denied or a read-only disk"
+    except FileExistsError:
+        is_writable, problem = False, "a file is in the way"
+    except OSError as error:
+        is_writable, problem = False, error.strerror
+    if not is_writable:
+        raise UserError(
+            f"Snakemake cannot keep its notes in the current folder ({problem})",
+            file=os.path.abspath(notes),  # noqa: PTH100
+            remedy="run it in a folder that can be written: snakemake --directory FOLDER",
+        )
+
+
 def given(workflow):
     """Return the names of the settings given on the command line."""
     return frozenset(_get(workflow, "config_settings.config") or ())

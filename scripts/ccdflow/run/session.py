@@ -227,6 +227,7 @@ def reading_settings(values):
     """Return the settings that the reading of headers depends on."""
     return inventory.Settings(
         raw=Path(values["raw"]),
+        results=Path(values["results"]),
         cameras=load_cameras(settings.cameras_folder(values)),
         reduction=values["reduction"],
         frame_memory=int(values["limits"]["frame_memory"] * 1e6),

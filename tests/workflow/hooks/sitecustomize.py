@@ -5,10 +5,12 @@ for them. The jobs of the products that CCDFLOW_TEST_FAULTS names raise an error
 CCDFLOW_TEST_CODE is run when the first job begins.
 """
 
+import ast
 import importlib.machinery
 import json
 import os
 import sys
+from pathlib import Path
 
 
 def draw_nothing(module):
@@ -38,10 +40,16 @@ def fail_on_purpose(module):
     module.attempt = attempt_or_fail
 
 
-_DRAWING = ("frames", "bias", "combined", "trends")
+def drawing_modules():
+    """Return the names of the modules that draw, as `stand_ins` has them, without importing it."""
+    text = (Path(__file__).parents[1] / "stand_ins.py").read_text()
+    found = text[text.index("DRAWERS = ") :].partition("= ")[2].partition("\n}")[0]
+    return tuple(ast.literal_eval(f"{found}}}"))
+
+
 CHANGES = {
     "ccdflow.run.worker": fail_on_purpose,
-    **{f"ccdflow.pages.pictures.{name}": draw_nothing for name in _DRAWING},
+    **{f"ccdflow.pages.pictures.{name}": draw_nothing for name in drawing_modules()},
 }
 
 

@@ -59,6 +59,8 @@ class Settings:
         Seconds during which an incomplete file counts as still being written.
     is_folding : bool
         Whether the results lie in a file system to which capitals are small letters.
+    results : pathlib.Path, optional
+        Products are no raw frames, wherever a link leads.
     """
 
     raw: Path
@@ -67,6 +69,7 @@ class Settings:
     frame_memory: int
     settle: float
     is_folding: bool = False
+    results: Path | None = None
 
 
 def update(
@@ -96,7 +99,7 @@ def update(
         Files that were there before and are not any more; their rows are still in the store.
     """
     now = time.time() if now is None else now
-    found, problems = look_through(settings.raw) if only is None else (only, {})
+    found, problems = look_through(settings.raw, settings.results) if only is None else (only, {})
     basis = _Basis(settings)
     stale = [
         file

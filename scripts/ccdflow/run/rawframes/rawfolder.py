@@ -24,20 +24,22 @@ class NoFrames(UserError):
     """The raw folder holds no raw frame."""
 
 
-def list_raw(raw):
+def list_raw(raw, results=None):
     """Return {relative path: stamp} of all raw frames below a folder, as `look_through` does."""
-    return look_through(raw)[0]
+    return look_through(raw, results)[0]
 
 
-def look_through(raw):
+def look_through(raw, results=None):
     """Find all raw frames below a folder, links followed.
 
-    A link into the kernel's own trees is not followed, and one that leads to very many folders, or
-    folders very deep, is left there: each is a problem in one line.
+    A link into the kernel's own trees or into the results is not followed, and one that leads to
+    very many folders, or folders very deep, is left there: each is a problem in one line.
 
     Parameters
     ----------
     raw : path-like
+    results : path-like, optional
+        The results folder: products are no raw frames.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def look_through(raw):
         raise _no_raw_folder(raw, f"cannot be read ({os.strerror(error.errno)})") from None
     if not is_there:
         raise _no_raw_folder(raw, "there is no such folder", NoFolder)
-    walk = _Walk(raw)
+    walk = _Walk(raw, results)
     walk.go()
     found, problems = walk.found, walk.problems
     if not found and problems:
@@ -93,10 +95,13 @@ class _Walk:
     Parameters
     ----------
     raw : pathlib.Path
+    results : path-like or None
     """
 
-    def __init__(self, raw):
+    def __init__(self, raw, results):
         self.raw = raw
+        self.results = _identity(results)
+        self.places = [os.path.realpath(each) for each in (raw, results) if each]
         self.found, self.problems = {}, {}
         # Folders yet to be looked into: path, those above it, and the link that led there.
         self.open = [("", frozenset(), "")]
@@ -118,6 +123,9 @@ class _Walk:
         try:
             status = os.stat(folder)  # noqa: PTH116
             if (status.st_dev, status.st_ino) in above:
+                return
+            if (status.st_dev, status.st_ino) == self.results:
+                self.problems[prefix] = f"leads into the results folder; {_REMOVE}"
                 return
             if link and self.is_too_much(prefix, status, above, link):
                 return
@@ -145,6 +153,12 @@ class _Walk:
         self.found = {name: at for name, at in self.found.items() if not name.startswith(link)}
         return True
 
+    def is_of_results(self, path):
+        """Tell whether a link leads below the results folder, and not back into the raw folder."""
+        target = os.path.realpath(path)
+        is_below = [target == place or target.startswith(f"{place}/") for place in self.places]
+        return is_below == [False, True]
+
     def note(self, entry, prefix, above, link):
         """Note a frame, or a folder that is to be looked into."""
         name = prefix + entry.name
@@ -155,11 +169,22 @@ class _Walk:
             # A link to itself.
             self.problems[name] = _cannot_be_read(error)
             return
-        if is_folder:
+        if is_link and self.is_of_results(entry.path):
+            self.problems[f"{name}/"] = f"leads into the results folder; {_REMOVE}"
+        elif is_folder:
             own = link or (f"{name}/" if is_link else "")
             self.open.append((f"{name}/", above, own))
         elif paths.is_raw_name(entry.name):
             self.found[name] = whole.stamp_of(entry)
+
+
+def _identity(folder):
+    """Return (device, inode) of a folder, None where there is none."""
+    try:
+        status = os.stat(folder) if folder else None  # noqa: PTH116
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if status else None
 
 
 _ENDLESS = "leads into a tree"

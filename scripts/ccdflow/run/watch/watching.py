@@ -203,7 +203,9 @@ class Watch:
         """Return the names and times of all raw frames; None where the folder cannot be read."""
         raw = self.values["raw"]
         try:
-            found = self._patience.ask("look", lambda: rawfolder.list_raw(raw))
+            found = self._patience.ask(
+                "look", lambda: rawfolder.list_raw(raw, self.values["results"])
+            )
         except NoAnswer:
             self._complain(f"{raw} has not answered for {self._patience.seconds:g} s", "look")
             return None
