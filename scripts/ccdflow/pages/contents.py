@@ -210,7 +210,7 @@ class Section:
         Its name in links: letters, digits and hyphens.
     title : str
         Its heading, and the link to it at the top of the page.
-    said : tuple of str
+    summary : tuple of str
         Sentences for the summary.
     paragraphs : tuple of str
         Texts below the heading.
@@ -237,7 +237,7 @@ class Section:
 
     anchor: str
     title: str
-    said: tuple[str, ...] = ()
+    summary: tuple[str, ...] = ()
     paragraphs: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     headings: tuple[str, ...] = ()

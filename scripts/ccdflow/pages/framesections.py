@@ -40,7 +40,7 @@ def frames_section(frames):
     return Section(
         "frames",
         "Frames of the night",
-        tuple(_said(frames, cameras)),
+        tuple(_summary(frames, cameras)),
         template="frames.html.j2",
         content=FrameTable(by_kind(frames), cameras),
         order=30,
@@ -105,7 +105,7 @@ def provenance_section(recipes, provenance):
     )
 
 
-def _said(frames, cameras):
+def _summary(frames, cameras):
     """Return plain sentences on the night's frames and products."""
     if not frames:
         return ["No frame of this night was found."]

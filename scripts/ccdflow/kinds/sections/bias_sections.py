@@ -44,7 +44,7 @@ def bias_sections(context, night, picture):
             ],
             file_picture(context, picture, alt),
             elsewhere=elsewhere,
-            said=_claims(context, groups),
+            summary=_claims(context, groups),
         ),
         trend_section(trend(context, BIAS.trend_groups(context, night), night)),
     ]
