@@ -30,6 +30,13 @@ def rows_and_records(context, records):
     """Return the rows of frames that are asked for, and a function from product to record.
 
     A product of a type that is not asked for any more tells nothing, as if it were not there.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        Settings, rows, ledger and groups of the run.
+    records : iterable of ccdflow.run.ledger.Record
+        Of reduced frames.
     """
     rows = [row for row in context.store.rows.values() if is_wanted(row, context.settings)]
     return rows, {record.product: record for record in records}.get
