@@ -461,7 +461,7 @@ def combine_kept(values, keep, recipe, noise=None):
 
 
 def _excess(recipe, count):
-    """Variance of the method's result for so many values, over the variance of their mean."""
+    """Variance of the method's result for ``count`` values, over the variance of their mean."""
     if recipe.method == "average":
         return 1.0
     table = np.array([median_excess(k) for k in range(int(np.max(count, initial=0)) + 1)])

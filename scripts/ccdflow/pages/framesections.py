@@ -76,7 +76,7 @@ class Made:
     Attributes
     ----------
     recipes : tuple of (str, str)
-        Camera and, in a sentence, what was done to its frames.
+        Camera, and a sentence on the reduction of its frames.
     provenance : tuple of (str, str)
         Names and values: versions of ccdflow, astropy, numpy.
     """

@@ -36,7 +36,7 @@ class NightContent:
     cameras : tuple of str
         Cameras used.
     sections : tuple of Section
-        What the kinds of products show.
+        Of the kinds of products.
     notes : tuple of str
         Sentences to add to the summary: a raw file that is gone, a camera without overscan.
     index : str
@@ -131,7 +131,7 @@ def night_page(page: NightContent) -> str:
     Returns
     -------
     str
-        HTML that can always be encoded as UTF-8: what cannot be printed stands as an escape.
+        HTML that can always be encoded as UTF-8: other characters stand as escapes.
 
     Raises
     ------

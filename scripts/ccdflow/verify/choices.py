@@ -88,7 +88,7 @@ def decide(image, nearest, again, method, gains, rows, limit):
     Parameters
     ----------
     image, nearest, limit : numpy.ndarray
-        (ny, nx): the product, what it was made again as, and by how much these may differ.
+        (ny, nx): the product, the same made again, and the allowed difference.
     again : Again
     method : str
     gains : list of ((slice, slice), float)

@@ -187,7 +187,7 @@ def add_bad_pixels(expected, first, results, number_of_image):
 
 
 def _measurements(first, results):
-    """Return what the measurements tell that a frame names, oldest first."""
+    """Return the findings of the measurements that a frame names, oldest first."""
     count = first["BPMNTS"]
     tails = ["", *(f"{place:02d}" for place in range(2, min(count, 99) + 1))]
     names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
