@@ -61,7 +61,7 @@ class PixelNoise:
         return replace(self, **some)
 
     def light(self, centre):
-        """Return the light that sets the noise of pixels with this centre."""
+        """Return the light that sets the noise of pixels with this centre, (k,)."""
         if self.expected is None:
             return centre
         limit = self.slope * np.maximum(self.expected, 0)

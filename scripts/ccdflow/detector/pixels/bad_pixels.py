@@ -222,7 +222,7 @@ def _line(times, values, weights):
 
 
 def sample_rows(ny):
-    """Return the indices of the rows that `DarkFit` learns from."""
+    """Return the indices of the rows that `DarkFit` learns from, (k,) int."""
     return np.unique(np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS)).round().astype(int))
 
 
