@@ -16,7 +16,7 @@ gc.disable()
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import batches, host, messages, steward, summary
+from ccdflow.run import batch_resources, batches, host, messages, steward, summary
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 

@@ -55,12 +55,12 @@ def cores_of(wildcards):
     """Return the cores for a batch: all of them here; on a cluster, an estimate."""
     if host.is_main_and_local(workflow):
         return workflow.cores
-    return batches.threads(size_of(wildcards))
+    return batch_resources.threads(size_of(wildcards))
 
 
 def memory_of(wildcards, attempt, threads):
     """Return the memory for a batch, in MB."""
-    return batches.memory(
+    return batch_resources.memory(
         size_of(wildcards),
         attempt=attempt,
         combining=SETTINGS["limits"]["combine_memory"],
@@ -70,7 +70,7 @@ def memory_of(wildcards, attempt, threads):
 
 def minutes_of(wildcards, attempt, threads):
     """Return the time limit for a batch, in minutes."""
-    return batches.runtime(size_of(wildcards), attempt=attempt, threads=threads)
+    return batch_resources.runtime(size_of(wildcards), attempt=attempt, threads=threads)
 
 
 def parent(wildcards):

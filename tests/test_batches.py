@@ -9,7 +9,7 @@ import pytest
 
 from ccdflow import paths
 from ccdflow.kinds import CHAIN
-from ccdflow.run import batches, ledger, plan
+from ccdflow.run import batch_resources, batches, ledger, plan
 from ccdflow.run.claims import Count, Withdrawn
 from ccdflow.run.context import Context
 from ccdflow.run.job import Group, Job, Size
@@ -290,10 +290,10 @@ def lfc_night(frames, biases=10):
 
 def test_resources_grow_with_the_night_and_with_the_attempt():
     small, large = lfc_night(50), lfc_night(1000, 100)
-    assert batches.threads(small) == 2
-    assert batches.threads(large) == 8
-    assert batches.runtime(small, threads=2) < batches.runtime(large, threads=2) / 2
-    for estimate in (batches.memory, batches.runtime):
+    assert batch_resources.threads(small) == 2
+    assert batch_resources.threads(large) == 8
+    assert batch_resources.runtime(small, threads=2) < batch_resources.runtime(large, threads=2) / 2
+    for estimate in (batch_resources.memory, batch_resources.runtime):
         first, second, third = (estimate(small, attempt=n) for n in (1, 2, 3))
         assert (second, third) == (2 * first, 3 * first)
 
@@ -301,20 +301,27 @@ def test_resources_grow_with_the_night_and_with_the_attempt():
 def test_memory_covers_the_frames_at_work_or_the_stack_within_its_limit():
     one, many = lfc_night(50, 0), lfc_night(50, 100)
     # Each thread has a frame inflated (2 bytes a pixel), as numbers and reduced (4 each).
-    assert batches.memory(one, threads=8) - batches.memory(one, threads=1) >= 7 * LFC * 10 / 1e6
-    assert batches.memory(many, combining=4000) > batches.memory(many, combining=1000) > 1500
+    assert (
+        batch_resources.memory(one, threads=8) - batch_resources.memory(one, threads=1)
+        >= 7 * LFC * 10 / 1e6
+    )
+    assert (
+        batch_resources.memory(many, combining=4000)
+        > batch_resources.memory(many, combining=1000)
+        > 1500
+    )
 
 
 def test_the_estimate_is_generous_beside_what_was_measured():
     # 50 LFC frames take 6 s with two cores, twelve biases 1.5 s to combine.
-    assert batches.runtime(lfc_night(50, 12), threads=2) * 60 > 10 * 8
+    assert batch_resources.runtime(lfc_night(50, 12), threads=2) * 60 > 10 * 8
 
 
 def test_time_is_shared_among_the_threads():
     """Twice the threads, half the work's time: what is left is the start of the programs."""
     large = lfc_night(4000)
-    one, two, eight = (batches.runtime(large, threads=n) for n in (1, 2, 8))
-    start = batches.runtime(Size(0, 0, 0, 0, 0), threads=1)
+    one, two, eight = (batch_resources.runtime(large, threads=n) for n in (1, 2, 8))
+    start = batch_resources.runtime(Size(0, 0, 0, 0, 0), threads=1)
     assert start == 5
     assert two == pytest.approx(one / 2, rel=0.02, abs=2)
     assert eight == pytest.approx(one / 8, rel=0.05, abs=3)

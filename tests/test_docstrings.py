@@ -7,7 +7,7 @@ import importlib
 import re
 
 import pytest
-from library_trees import ROOT, modules
+from library_trees import ROOT, docstring_of, holders, modules
 
 SCRIPTS = ROOT / "scripts"
 WITH_EXAMPLES = [
@@ -17,8 +17,8 @@ WITH_EXAMPLES = [
 ]
 CLASSES = {
     node.name: node
-    for _, _, tree in modules()
-    for node in ast.walk(tree)
+    for module in modules()
+    for node in holders(module)
     if isinstance(node, ast.ClassDef)
 }
 ERRORS = {"UserError", "FrameError", "ValueError"}
@@ -125,15 +125,9 @@ def test_errors_for_the_caller_are_named():
 def test_no_docstring_and_no_comment_begins_with_what():
     """The noun instead: "The rows of a night", not "What a night has"."""
     found = []
-    for path, text, tree in modules():
-        nodes = [tree, *ast.walk(tree)]
-        found += [
-            f"{path.name}: {line}"
-            for node in nodes
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and (line := (ast.get_docstring(node) or "").partition("\n")[0]).startswith("What ")
-        ]
-        found += [
-            f"{path.name}: {line}" for line in re.findall(r"^ *#:? What .*", text, re.MULTILINE)
-        ]
+    for module in modules():
+        texts = [docstring_of(node).value.value for node in holders(module) if docstring_of(node)]
+        texts += re.findall(r"^ *#:? (What .*)", module.text, re.MULTILINE)
+        begun = [text.partition("\n")[0] for text in texts if text.startswith("What ")]
+        found += [f"{module.path.name}: {line}" for line in begun]
     assert found == []

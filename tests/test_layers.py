@@ -3,10 +3,11 @@
 import ast
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
-from library_trees import modules
+from library_trees import docstring_of, holders, modules
 
 import architecture
 from ccdflow import maskbits, robust
@@ -14,7 +15,7 @@ from ccdflow.kinds import CHAIN
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "scripts" / "ccdflow"
-HOLDERS = ast.Module | ast.ClassDef | ast.FunctionDef
+TREES = {path: tree for path, _, tree in modules()}
 
 
 def may_know():
@@ -29,10 +30,11 @@ def may_know():
     return found
 
 
+@cache
 def imports_of(path):
     """Return the packages of the library that a module imports."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(TREES[path]):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
             _, *below = node.module.split(".")
             found |= {below[0]} if below else {alias.name for alias in node.names}
@@ -115,10 +117,10 @@ def test_only_rules_know_snakemake():
 def test_constants_of_all_are_defined_once():
     """MAD to sigma in `robust`, bits in `maskbits`; what tests the others says its own."""
     bits = {name for name in vars(maskbits) if name.isupper()}
-    for path in LIBRARY.rglob("*.py"):
+    for path, _, tree in modules():
         if path.stem in ("robust", "maskbits") or path.parent.name in ("simulate", "verify"):
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, float):
                 assert abs(node.value - robust.MAD_TO_SIGMA) > 1e-4, f"{path}:{node.lineno}"
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -135,23 +137,24 @@ def test_no_two_modules_have_a_class_of_one_name():
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def quoted(tree):
-    """Return the number of lines of a module's docstrings."""
-    holders = [node for node in ast.walk(tree) if isinstance(node, HOLDERS)]
-    found = [node.body[0] for node in holders if ast.get_docstring(node)]
-    return sum(each.end_lineno - each.lineno + 1 for each in found)
+def lines_of(node):
+    """Return the number of lines of a syntax tree, 0 for None."""
+    return 0 if node is None else node.end_lineno - node.lineno + 1
 
 
 def test_no_module_and_no_function_is_long():
     """A module has at most 500 lines, a function 50 of code: docstrings are not counted."""
-    long = [path.name for path, text, tree in modules() if text.count("\n") - quoted(tree) > 500]
-    for path, text, tree in modules():
-        lines = text.splitlines()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef):
-                body = node.body[1:] if ast.get_docstring(node) else node.body
-                own = lines[body[0].lineno - 1 : node.end_lineno] if body else []
-                own = [line for line in own if line.strip() and not line.strip().startswith("#")]
-                if len(own) > 50:
-                    long.append(f"{path.name}: {node.name}")
+    long = []
+    for module in modules():
+        lines, own = module.text.splitlines(), holders(module)
+        if len(lines) - sum(lines_of(docstring_of(node)) for node in own) > 500:
+            long.append(module.path.name)
+        for node in own:
+            if not isinstance(node, ast.FunctionDef) or lines_of(node) <= 50:
+                continue
+            body = node.body[1:] if docstring_of(node) else node.body
+            code = lines[body[0].lineno - 1 : node.end_lineno] if body else []
+            code = [line for line in code if line.strip() and not line.strip().startswith("#")]
+            if len(code) > 50:
+                long.append(f"{module.path.name}: {node.name}")
     assert long == []

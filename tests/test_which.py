@@ -267,7 +267,7 @@ def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path)
         (label, "2024-03-02") for label in ("bias", "dark 60 s", "flat g")
     }
     section = ASSOCIATIONS.overview(Planning.of(running.context))
-    assert section.said == ("Missing: dark 200 s (2024-03-02).",)
+    assert section.summary == ("Missing: dark 200 s (2024-03-02).",)
     assert section.pictures[0].png.startswith(b"\x89PNG")
 
 

@@ -31,7 +31,7 @@ class Buffers:
             self.stored_mask = _buffer("stored mask", (rows + 1, width), image.mask_unit.dtype)
 
     def scratch_of(self, count):
-        """Return scratch memory for so many rows, (3, count nx)."""
+        """Return scratch memory for ``count`` rows, (3, count nx)."""
         return self._scratch[:, : count * self._width]
 
     def add(self, reduced):

@@ -83,7 +83,7 @@ class CorrectedFlats:
         key : hashable
             Names flat, map of the shutter and exposures.
         make : callable
-            Returns what is kept.
+            Returns the value to keep.
         """
         with self._lock:
             if key not in self._kept:

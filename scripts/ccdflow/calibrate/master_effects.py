@@ -42,7 +42,7 @@ class Effect:
     structure, structure_without : float
         Variance from one box of 2 x 32 pixels to another.
     noise_error, structure_error : float
-        Standard errors of what the master changes of noise and of structure.
+        Standard errors of the master's changes of noise and of structure.
     """
 
     noise: float
@@ -106,7 +106,7 @@ def effects(frame, masters, factors=1.0, shares=None):
     frame : numpy.ndarray
         (2 k, nx), float32: pairs of rows that are neighbours.
     masters : dict of str to (numpy.ndarray, float)
-        Of bias, dark and flat those that there are: the same rows, and what they are multiplied by.
+        Of bias, dark and flat those that there are: the same rows, and their factor.
     factors : numpy.ndarray or float
         What bias and dark are multiplied by to be in the unit of the frame.
     shares : dict of str to float, optional
@@ -172,7 +172,7 @@ def _compared(ours, theirs, both):
     ----------
     ours, theirs : numpy.ndarray
     both : callable
-        Makes of what is no outlier in each what counts.
+        Combines the masks of values that are no outliers in either.
     """
     usable = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[usable], theirs[usable]

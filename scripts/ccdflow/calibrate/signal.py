@@ -50,7 +50,7 @@ class Tiles:
 
     @property
     def all_rows(self):
-        """All sampled rows, in order."""
+        """All sampled rows, in order: int, (k,)."""
         return np.concatenate(self.rows)
 
 

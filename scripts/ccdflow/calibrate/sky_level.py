@@ -12,7 +12,7 @@ _CLIP, _KEPT, _ROUNDS = 3.0, 0.97334, 4
 
 
 def sampled(ny):
-    """Return the indices of rows, evenly spread, each of which has a row after it."""
+    """Return the indices of rows, (k,) int, evenly spread, each of which has a row after it."""
     return np.unique(np.linspace(0, max(ny - 2, 0), min(ny, _ROWS // 2)).round().astype(int))
 
 

@@ -100,7 +100,7 @@ class Camera:
     raw : bool
         Whether frames are raw, whatever marks of a reduction they carry.
     gain, read_noise : float or None
-        Electrons per adu, electrons: of all amplifiers, before what their cards say.
+        Electrons per adu, electrons: of all amplifiers, before their cards.
     measures_gain : bool
         Whether the gain of frames is the measured one, whatever their cards say.
     measures_shutter : bool
@@ -198,7 +198,7 @@ class Camera:
         ------
         FrameError
             If the frame does not fit its profile, or its cards leave the frame or contradict
-            each other; the error says what to put into the profile.
+            each other; the error has the lines for the profile.
         """
         known = dict(self.cards)
         cards = Cards(**{field.name: known[field.name] for field in fields(Cards)})

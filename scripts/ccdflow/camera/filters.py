@@ -52,11 +52,11 @@ def _by_its_name(reader):
     """The text of all cards whose name speaks of a filter, with ``+`` between; '' without one."""
     values = (content.value for content in reader.named(_NAMED, _NO_NAME))
     found = [" ".join(text.split()) for text in values if isinstance(text, str)]
-    found = [text for text in found if re.search("[A-Za-z]", text) and not _says_open(text)]
+    found = [text for text in found if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
     return "+".join(dict.fromkeys(found))
 
 
-def _says_open(text):
+def _is_word_for_open(text):
     """Tell whether one of a text's words is that of an open place: CF-CLEAR1, WaveplateOut."""
     words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower())
     return is_open(text) or any(map(is_open, words))

@@ -117,14 +117,14 @@ def setting_of(headers, images):
                 value = _written(kind, card_value(header, keyword))
                 if value:
                     found.setdefault(keyword, []).append(value)
-    said = []
+    texts = []
     for keyword, values in sorted(found.items()):
         alike = len(set(values)) == 1
         text = values[0] if alike else ";".join(values)
         if len(text) > _LONGEST:
             text = "#" + hashlib.sha256(text.encode()).hexdigest()[:8]
-        said.append(f"{keyword}={text}")
-    return "|".join(said)
+        texts.append(f"{keyword}={text}")
+    return "|".join(texts)
 
 
 @lru_cache(maxsize=4096)
@@ -244,9 +244,9 @@ def split_by_cards(groups, by, *, but=()):
             continue
         for row in rows:
             cards = cards_of(row.facts["setting"])
-            said = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
+            differing_cards = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
             night, camera, shared, *rest = key
-            own = (night, camera, (*shared, (SETTING, said)), *rest)
+            own = (night, camera, (*shared, (SETTING, differing_cards)), *rest)
             found.setdefault(own, []).append(row)
     return found
 
@@ -255,12 +255,12 @@ def split_by_cards(groups, by, *, but=()):
 _NAMED = 2
 
 
-def name_of(said):
+def name_of(setting):
     """Return the part of a group's file name for the cards in which it differs from others.
 
     Parameters
     ----------
-    said : str
+    setting : str
         As `split_by_cards` writes it.
 
     Returns
@@ -268,7 +268,7 @@ def name_of(said):
     str
         Such as 'OFFSET10'.
     """
-    parts = said.split(", ")
+    parts = setting.split(", ")
     parts = [re.sub(r"[^A-Za-z0-9.+-]", "", part) for part in parts[:_NAMED]]
     return "_".join(parts)
 
@@ -301,15 +301,15 @@ def cards_between(one, other):
         Such as 'OFFSET (10 and 50)', those about device and setting first; '' values are absent.
     """
     keywords = sorted(set().union(*one, *other), key=lambda name: (not _kind(name), name))
-    said = []
+    texts = []
     for keyword in keywords:
         if not _kind(keyword) and _RUNNING.fullmatch(keyword):
             continue
         sides = [[header.get(keyword, "") for header in side] for side in (one, other)]
         values = _apart(*sides)
         if values:
-            said.append(f"{keyword} ({values[0]} and {values[1]})")
-    return said[:_MOST] + ["..."] * (len(said) > _MOST)
+            texts.append(f"{keyword} ({values[0]} and {values[1]})")
+    return texts[:_MOST] + ["..."] * (len(texts) > _MOST)
 
 
 def value_of(text):

@@ -126,7 +126,7 @@ class TypeRule:
     exptime_min, exptime_max : float or None
         Bounds of the exposure in seconds, both included.
     cards : tuple of (CardSpec, tuple)
-        Further cards, and what each may be.
+        Further cards, and the values that each may have.
     files : tuple of str
         Allowed file names, as globs regardless of case; empty: any.
     """
@@ -150,7 +150,7 @@ def frame_type(reader, rules):
     Parameters
     ----------
     reader : ccdflow.camera.reader.HeaderReader
-        Its warnings get what looks like another type.
+        Its warnings get signs of another type.
     rules : tuple of TypeRule
 
     Returns

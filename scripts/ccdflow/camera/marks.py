@@ -102,29 +102,29 @@ def refuse_reduced(headers, *, file):
     for header in headers:
         for program, keywords in _DONE_BY.items():
             for keyword in keywords:
-                if has_card(header, keyword) and _says_done(program, keyword, header):
-                    raise already(program, keyword, card_value(header, keyword), file)
+                if has_card(header, keyword) and _is_mark(program, keyword, header):
+                    raise reduced_error(program, keyword, card_value(header, keyword), file)
         level = number(card_value(header, "RLEVEL"))
         if level is not None and level >= 1:
-            raise already("BANZAI", "RLEVEL", level, file)
+            raise reduced_error("BANZAI", "RLEVEL", level, file)
         for keyword in ("NCOMBINE", "STACKCNT"):
             combined = number(card_value(header, keyword))
             if combined is not None and combined > 1:
-                raise already("a program that combines frames", keyword, combined, file)
+                raise reduced_error("a program that combines frames", keyword, combined, file)
         for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
             kind = card_value(header, keyword)
             if isinstance(kind, str) and re.match(r"\W*master", kind.lower()):
-                raise already("a program that makes masters", keyword, kind, file)
+                raise reduced_error("a program that makes masters", keyword, kind, file)
         for line in _history(header):
             if _HISTORY.search(line) and not _DENIED.search(line):
-                raise already("a program that says so in its log", "HISTORY", line[:60], file)
+                raise reduced_error("a program that says so in its log", "HISTORY", line[:60], file)
 
 
 def _history(header):
     return [str(line) for line in header["HISTORY"]] if has_card(header, "HISTORY") else []
 
 
-def _says_done(program, keyword, header):
+def _is_mark(program, keyword, header):
     found = contents(header, keyword)
     if not found:
         # ccdproc writes a step without arguments as an empty card, others announce steps so.
@@ -140,7 +140,7 @@ def _says_done(program, keyword, header):
     return str(value).strip().upper() not in _NOT_DONE
 
 
-def already(program, keyword, value, file):
+def reduced_error(program, keyword, value, file):
     """Return the error for a frame that was reduced already.
 
     Parameters

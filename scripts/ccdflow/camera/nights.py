@@ -88,7 +88,7 @@ def moment_of(reader):
     Parameters
     ----------
     reader : ccdflow.camera.reader.HeaderReader
-        Its warnings get what cannot be read, and what had to be guessed.
+        Its warnings get cards that cannot be read, and guessed values.
 
     Returns
     -------
@@ -294,7 +294,7 @@ def night_of(moment, reader, longitude, file):
     ----------
     moment : Moment
     reader : ccdflow.camera.reader.HeaderReader
-        Its warnings get what had to be guessed.
+        Its warnings get guessed values.
     longitude : float or None
         Degrees, east positive, of the camera's profile; None for the header's own.
     file : str

@@ -79,7 +79,7 @@ def load_camera(path):
     Raises
     ------
     UserError
-        If it is not YAML or not valid: names the file, the key, the value and what is allowed.
+        If it is not YAML or not valid: names the file, the key, the value and the allowed values.
     """
     path = Path(path)
     profile = yamltext.read(path)
@@ -164,7 +164,7 @@ def check_profile(profile, *, file):
     Raises
     ------
     UserError
-        For the first violation: file, key, value, what is allowed.
+        For the first violation: file, key, value, allowed values.
     """
     words = {"region": ("a region must say which notation it is in", FORMS)}
     schemas.check(profile, SCHEMA, file=file, words=words)

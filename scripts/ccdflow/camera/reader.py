@@ -32,7 +32,7 @@ class HeaderReader:
     headers : list of astropy.io.fits.Header
         One for each HDU.
     cards : dict of str to tuple of CardSpec
-        The cards that are tried in order, by what they tell (`ccdflow.camera.facts.KEYWORDS`).
+        The cards that are tried in order, by the fact they tell (`ccdflow.camera.facts.KEYWORDS`).
     file : str
         Named in errors.
 

@@ -61,7 +61,7 @@ class PixelNoise:
         return replace(self, **some)
 
     def light(self, centre):
-        """Return the light that sets the noise of pixels with this centre."""
+        """Return the light that sets the noise of pixels with this centre, (k,)."""
         if self.expected is None:
             return centre
         limit = self.slope * np.maximum(self.expected, 0)
@@ -461,7 +461,7 @@ def combine_kept(values, keep, recipe, noise=None):
 
 
 def _excess(recipe, count):
-    """Variance of the method's result for so many values, over the variance of their mean."""
+    """Variance of the method's result for ``count`` values, over the variance of their mean."""
     if recipe.method == "average":
         return 1.0
     table = np.array([median_excess(k) for k in range(int(np.max(count, initial=0)) + 1)])

@@ -44,7 +44,7 @@ class CombineRecipe:
         if a noise model is given and there are fewer than ten members, whose MAD is too uncertain;
         otherwise by MAD.
     grow : int
-        Pixels within so many rows and columns of a rejected value are rejected in the same member:
+        Pixels within these rows and columns of a rejected value are rejected in the same member:
         the faint rim of a star. If ``auto`` selects ``mad``, no rejection grows, because too many
         rejections are chance.
     """

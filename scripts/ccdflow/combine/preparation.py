@@ -95,7 +95,7 @@ class Preparation:
 
     @property
     def levels(self):
-        """Level of each member, float64; 1 if no level is divided by."""
+        """Level of each member, (n,) float64; 1 if no level is divided by."""
         return np.ones(self.n) if self.scales is None else 1 / self._inverse.astype(np.float64)
 
     @property

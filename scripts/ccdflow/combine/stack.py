@@ -145,7 +145,7 @@ def combine(
     dtype : numpy.dtype
         Type of the image: float32 or float64.
     uncertainty : bool or {'scatter', 'noise'}
-        Whether to compute the uncertainty, and from what; True means ``'scatter'``.
+        Whether to compute the uncertainty, and its source; True means ``'scatter'``.
     allow_empty : bool
         If True, pixels without any value are NaN with count 0; if False they are an error.
     sample_rows : int

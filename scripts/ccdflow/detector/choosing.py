@@ -25,7 +25,7 @@ class Thresholds:
     sigma : float
         A frame farther away than `sigma` times that scatter is left out.
     disagree : float
-        The frames of a group disagree if their scatter exceeds so many floors; for the level,
+        The frames of a group disagree if their scatter exceeds this many floors; for the level,
         `level` floors, whether the overscan was subtracted or not.
     left_out : float
         The frames of a group also disagree if more than this fraction (and more than one frame) is

@@ -34,7 +34,7 @@ class DarkThresholds(Thresholds):
         Floor of the level as a fraction of the group's level, for a detector that is slightly
         warmer. The floor in units of the noise is added in quadrature.
     temperature : float
-        A dark farther than so many degrees from the group's median temperature is left out.
+        A dark farther than this many degrees from the group's median temperature is left out.
     saturated : float
         A dark with more than this fraction of saturated pixels is left out.
     """

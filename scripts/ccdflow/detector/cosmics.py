@@ -48,7 +48,7 @@ _PIXELS = 5
 
 @dataclass(frozen=True)
 class Search:
-    """What a search found, and its arguments, which the header names.
+    """The result of a search, and its arguments, which the header names.
 
     Attributes
     ----------
@@ -69,7 +69,21 @@ class Search:
 
 
 def find_cosmics(image, errors, mask, **how):
-    """Return the hits that `search` finds, and whether its result is kept."""
+    """Return the hits that `search` finds, and whether its result is kept.
+
+    Parameters
+    ----------
+    image, errors : numpy.ndarray of shape (ny, nx), float32
+        Pixels and their standard errors.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        Other bits than 0: pixels that are left out.
+    **how
+        As of `search`.
+
+    Returns
+    -------
+    (numpy.ndarray of shape (ny, nx), bool)
+    """
     found = search(image, errors, mask, **how)
     return found.hits, found.is_kept
 

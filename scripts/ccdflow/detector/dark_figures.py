@@ -37,7 +37,7 @@ class DarkFigures:
         Median over the good pixels. Its error includes the noise of the pixels and the scatter of
         the members' levels, which the overscan leaves uncertain.
     percentiles : dict of float to float
-        Rates below which so many per cent of the good pixels lie.
+        Percentiles of the rates of the good pixels.
     hot : int
         Pixels at least `hot_limit` and 5 standard errors above the median.
     hot_limit : float

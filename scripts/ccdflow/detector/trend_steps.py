@@ -131,7 +131,7 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     days : sequence of float
         When each value was taken, in ascending order.
     values : sequence of float
-        A value a night; what is not finite does not count.
+        A value a night; values that are not finite do not count.
     errors : sequence of float, optional
         Their standard errors; NaN where one is not known. The scatter from night to night is found
         from the values, and added.

@@ -145,7 +145,7 @@ class RawFile(io.RawIOBase):
         Parameters
         ----------
         memory : int, optional
-            The most bytes that one frame may ask for; what asks for more is not read any further.
+            The most bytes that one frame may ask for; a larger one is not read any further.
         whole : bool
             Whether a file without a checksum of its own is read to its end for its fingerprint.
 
@@ -286,7 +286,7 @@ def read_layout(path, *, name=None, memory=None):
     name : str, optional
         The name that errors carry; the path if absent.
     memory : int, optional
-        The most bytes that one frame may ask for; what asks for more is not read any further.
+        The most bytes that one frame may ask for; a larger one is not read any further.
 
     Returns
     -------
@@ -343,7 +343,7 @@ def read_bytes(path, layout, *, memory, name=None):
 
 
 def _read_hdus(stream, length, memory, name):
-    """Return the HDUs of a file of so many bytes, as far as their headers go on."""
+    """Return the HDUs of a file of ``length`` bytes, as far as their headers go on."""
     hdus, offset, headers, tiles = [], 0, 0, 0
     while not hdus or offset < length:
         text, after = _header_at(stream, offset, name, first=not hdus)

@@ -34,7 +34,7 @@ class RowStream:
         self.offset = 0 if self.dtype.kind == "f" else int(bzero)
 
     def blocks(self, rows):
-        """Yield (first row, stored pixels) for blocks of up to so many rows.
+        """Yield (first row, stored pixels) for blocks of up to ``rows`` rows.
 
         The pixels are (k, nx), big-endian, valid until the next block.
 

@@ -90,7 +90,7 @@ def write_hdus(path, parts):
     Raises
     ------
     OSError
-        If the disk is full or the folder cannot be written; what stood there is untouched.
+        If the disk is full or the folder cannot be written; the old file is untouched.
     """
     with Part(path) as part:
         for data in parts:
@@ -145,7 +145,7 @@ def unless_missing(error):
 
 
 def read_bytes(path):
-    """Return what a file holds; a named pipe, which nobody may ever write to, is not waited for."""
+    """Return the bytes of a file; a named pipe, which may never be written, is not waited for."""
     with open(path, "rb", buffering=0, opener=_open_at_once) as file:
         return file.read()
 

@@ -93,7 +93,7 @@ def statistic_along(strips, along, recipe):
     Returns
     -------
     numpy.ndarray
-        See `levels_along`.
+        (ny,), (nx,) or (1,), adu: for each row or column of the data, or for the frame.
     """
     if along == "frame":
         values = np.concatenate([strip.ravel() for strip in strips])[np.newaxis]

@@ -186,12 +186,12 @@ def _pixels_of_a_level(amplifier):
 
 
 def mean_variance(count):
-    """Return the variance of the mean of so many normal values of variance 1."""
+    """Return the variance of the mean of ``count`` normal values of variance 1."""
     return 1.0 / max(count, 1)
 
 
 def median_variance(count):
-    """Return the variance of the median of so many normal values of variance 1.
+    """Return the variance of the median of ``count`` normal values of variance 1.
 
     Fits to the integrals over order statistics, good to 0.4 % up to a hundred values.
 
@@ -205,7 +205,7 @@ def median_variance(count):
 
 
 def median_rounding(count, noise):
-    """Return the variance that whole adu add to the median of so many pixels, adu^2.
+    """Return the variance that whole adu add to the median of ``count`` pixels, adu^2.
 
     The median of an odd number of pixels is the rounded median of the unrounded ones: 1/12. That of
     an even number is the mean of two rounded values, a gap apart that is exponentially distributed

@@ -20,7 +20,7 @@ class Kind:
     rule : str
         The Snakemake rule that makes it.
     words : (str, str)
-        One of them, and several, in what a run says it will make.
+        One of them, and several, in the first lines of a run.
     counted : (str, str) or None
         One of them, and several, in a run's last line; None: not counted there.
     is_always_counted : bool
@@ -42,10 +42,10 @@ class Kind:
     why_moved : str
         Why one that no row is about is moved away.
     reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
-        What one of them is about: a new frame of the sky changes at once products of frames and of
+        The reach of one of them: a new frame of the sky changes at once products of frames and of
         its night, no master, and those of all nights later.
     reports_frames : bool
-        Whether who watches is told of its products (`frame_reports`).
+        Whether a watch reports its products (`frame_reports`).
     type : str
         The image type of the raw frames that are combined to it; '' where it is not combined.
         Statistics are recorded of reduced frames of this type.
@@ -169,7 +169,7 @@ class Kind:
         OSError
             If it cannot be written.
         ccdflow.errors.CcdflowError
-            If what it is made of cannot be read.
+            If one of its sources cannot be read.
         """
         raise NotImplementedError(f"{self.name}: how is it made?")
 
@@ -224,7 +224,7 @@ class Kind:
         Returns
         -------
         list of (str, str, list of str)
-            Raw file, figures, and what is not as it should be.
+            Raw file, figures, and warnings.
         """
         return []
 

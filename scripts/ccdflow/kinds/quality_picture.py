@@ -66,7 +66,7 @@ class QualityPicture(NightPicture):
         shown = [group for group in groups if group.shown in nights]
         section = trend_section(trend(context, shown))
         said = () if BIAS.configuration(context)["enabled"] else (f"{OFF}.",)
-        return replace(section, said=said)
+        return replace(section, summary=said)
 
 
 QUALITY = QualityPicture()

@@ -40,7 +40,7 @@ def exposure_of(row):
     return float(value) if is_one else math.nan
 
 
-def _tell(seconds):
+def _show_shutter(seconds):
     """Tell whether flats of such exposures tell of a shutter."""
     usable = [each for each in seconds if math.isfinite(each)]
     return (
@@ -103,7 +103,7 @@ class Shutter(Kind):
             usable = tuple(
                 Use(flat.product, 0, 1.0, 0.0, "A")
                 for alike in series.values()
-                if _tell([exposure_of(rows[file]) for flat in alike for file in flat.files])
+                if _show_shutter([exposure_of(rows[file]) for flat in alike for file in flat.files])
                 for flat in alike
             )
             if not usable:
@@ -147,7 +147,7 @@ class Shutter(Kind):
         series = [
             found
             for flats in _by_light(context, night.flats)
-            if _tell([t for flat in flats for t in night.seconds(flat)])
+            if _show_shutter([t for flat in flats for t in night.seconds(flat)])
             and (found := _series(night, flats)) is not None
         ]
         if not series:

@@ -88,7 +88,7 @@ class Trends(Kind):
         if not DETECTOR.is_enabled(context):
             return []
         return [
-            f"trends: {_said(event)}: {_advice(context, event, in_full=True)}"
+            f"trends: {_described(event)}: {_advice(context, event, in_full=True)}"
             for record in records
             if record.status == ledger.MADE
             for event in record.data["events"]
@@ -120,13 +120,13 @@ class Trends(Kind):
         return Section(
             "steps",
             "Steps in the detector",
-            tuple(f"{_said(event)}." for event in recent),
+            tuple(f"{_described(event)}." for event in recent),
             (
                 f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
                 " errors beyond drift and scatter. One that is real begins an epoch of the camera's"
                 " profile; then it is no step any more.",
                 *([] if events else ["No step is seen."]),
-                *(f"{_said(event)}: {_advice(context, event)}." for event in shown),
+                *(f"{_described(event)}: {_advice(context, event)}." for event in shown),
                 *([f"The {len(events) - _SHOWN} before them are in {self.place}."] * hidden),
             ),
             headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors")
@@ -211,7 +211,7 @@ def _events(context, rows):
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _said(event):
+def _described(event):
     """Return an event in words: the figures that changed, and by how much."""
     changes = {}
     for step in event["steps"]:

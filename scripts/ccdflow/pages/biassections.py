@@ -62,14 +62,14 @@ def combined_section(groups, *, elsewhere="", biases=0):
     return Section(
         "combined",
         "Combined bias",
-        tuple(_said(groups, elsewhere, biases)),
+        tuple(_summary(groups, elsewhere, biases)),
         template="bias.html.j2",
         content=BiasContent(tuple(groups), elsewhere),
         order=45,
     )
 
 
-def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
+def noise_section(amplifiers, pictures, *, elsewhere="", summary=()):
     """Return the section on each amplifier's figures by the biases, with its pictures.
 
     Parameters
@@ -78,7 +78,7 @@ def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
     pictures : sequence of ccdflow.pages.contents.Picture
     elsewhere : str, optional
         As of `combined_section`.
-    said : sequence of str, optional
+    summary : sequence of str, optional
         Sentences for the summary.
 
     Returns
@@ -88,7 +88,7 @@ def noise_section(amplifiers, pictures, *, elsewhere="", said=()):
     return Section(
         "amplifiers",
         "Noise figures",
-        tuple(said),
+        tuple(summary),
         pictures=tuple(pictures),
         template="noise.html.j2",
         content=Figures(tuple(amplifiers), elsewhere),
@@ -119,7 +119,7 @@ def trend_section(pictures, *, alone="No other night has biases to compare with 
     )
 
 
-def _said(groups, elsewhere, biases):
+def _summary(groups, elsewhere, biases):
     if not groups and elsewhere:
         return [elsewhere]
     if not groups:

@@ -22,13 +22,13 @@ class ShownFrame:
     kind : str
         Image type as understood: bias, dark, flat, arc, science, other; empty where unknown.
     status : str
-        'reduced', 'set aside', or in a few words what else became of it ('passed by', 'orphan').
+        'reduced', 'set aside', or another state in a few words ('raw file missing').
     reason : str
         Why it was set aside or passed by.
     remark : str
-        What else is to be said of it.
+        A further remark on it.
     object : str
-        What the header says it shows.
+        The object by the header.
     filter : str
         Filter.
     exptime : float
@@ -67,7 +67,7 @@ class Picture:
     png : bytes
         The picture.
     alt : str
-        What it shows, for those who do not see it; must not be empty.
+        Its content, for those who do not see it; must not be empty.
     caption : str
         A sentence or two below it.
     title : str
@@ -91,9 +91,9 @@ class LeftOutBias:
     reason : str
         In plain words.
     figure : str
-        What was measured: 'level'.
+        The measured figure: 'level'.
     value, threshold : float
-        What was found and what it was held against; NaN where there is no such figure.
+        The value found and its limit; NaN where there is no such figure.
     unit : str
         Unit of both.
     """
@@ -123,13 +123,13 @@ class CombinedBias:
     left_out : tuple of LeftOutBias
         Biases of the group that were not.
     remarks : tuple of str
-        What is not as it should be, in words.
+        Warnings, in words.
     not_made : str
         Why there is no product; empty where there is one.
     recipe : str
         How it was made, in a few words.
     group : str
-        What the members share: binning, window, readout mode.
+        Values that the members share: binning, window, readout mode.
     noises, predicted : tuple of float
         Noise of a pixel of each amplifier in adu, as measured and as the members' read noise
         predicts it.
@@ -210,7 +210,7 @@ class Section:
         Its name in links: letters, digits and hyphens.
     title : str
         Its heading, and the link to it at the top of the page.
-    said : tuple of str
+    summary : tuple of str
         Sentences for the summary.
     paragraphs : tuple of str
         Texts below the heading.
@@ -227,17 +227,17 @@ class Section:
         What is said of a column when the pointer is on its heading: what it is, and its unit; as
         many as ``headings``, or () for none.
     content : object
-        What a template of the kind's own shows beside all this.
+        Further content for a template of the kind's own.
     order : int
         Sections stand in the order of this number: the contact sheet has 10, the frames 30, what
         was made of them 40 to 60, trends 80, how it was made 90.
     name : str
-        What the link at the top of the page says; the title where empty.
+        The text of the link at the top of the page; the title where empty.
     """
 
     anchor: str
     title: str
-    said: tuple[str, ...] = ()
+    summary: tuple[str, ...] = ()
     paragraphs: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     headings: tuple[str, ...] = ()

@@ -40,7 +40,7 @@ def frames_section(frames):
     return Section(
         "frames",
         "Frames of the night",
-        tuple(_said(frames, cameras)),
+        tuple(_summary(frames, cameras)),
         template="frames.html.j2",
         content=FrameTable(by_kind(frames), cameras),
         order=30,
@@ -76,7 +76,7 @@ class Made:
     Attributes
     ----------
     recipes : tuple of (str, str)
-        Camera and, in a sentence, what was done to its frames.
+        Camera, and a sentence on the reduction of its frames.
     provenance : tuple of (str, str)
         Names and values: versions of ccdflow, astropy, numpy.
     """
@@ -105,7 +105,7 @@ def provenance_section(recipes, provenance):
     )
 
 
-def _said(frames, cameras):
+def _summary(frames, cameras):
     """Return plain sentences on the night's frames and products."""
     if not frames:
         return ["No frame of this night was found."]

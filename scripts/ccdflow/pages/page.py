@@ -36,7 +36,7 @@ class NightContent:
     cameras : tuple of str
         Cameras used.
     sections : tuple of Section
-        What the kinds of products show.
+        Of the kinds of products.
     notes : tuple of str
         Sentences to add to the summary: a raw file that is gone, a camera without overscan.
     index : str
@@ -131,7 +131,7 @@ def night_page(page: NightContent) -> str:
     Returns
     -------
     str
-        HTML that can always be encoded as UTF-8: what cannot be printed stands as an escape.
+        HTML that can always be encoded as UTF-8: other characters stand as escapes.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def night_page(page: NightContent) -> str:
     return template("night.html.j2").render(
         page=page,
         sections=sections,
-        summary=[*_said(sections), *page.notes],
+        summary=[*_sentences(sections), *page.notes],
         open_rows=OPEN_ROWS,
         aside_open_rows=ASIDE_OPEN_ROWS,
     )
@@ -173,7 +173,7 @@ def index_page(page: IndexPage) -> str:
         page=page,
         sections=sections,
         years=calendar(page.nights),
-        summary=[*_index_summary(page), *(text for each in sections for text in each.said)],
+        summary=[*_index_summary(page), *(text for each in sections for text in each.summary)],
         in_order=in_order,
         totals=_totals(page.nights),
         reasons=_reasons(page.aside),
@@ -182,11 +182,11 @@ def index_page(page: IndexPage) -> str:
     )
 
 
-def _said(sections):
+def _sentences(sections):
     """Return the sentences of sections: first those on the night, then those on products."""
     ranked = sorted(sections, key=lambda section: section.order < _FRAMES)
-    said = [text for section in ranked for text in section.said]
-    return [text if text.endswith((".", ":")) else f"{text}." for text in said]
+    texts = [text for section in ranked for text in section.summary]
+    return [text if text.endswith((".", ":")) else f"{text}." for text in texts]
 
 
 def in_place(sections):

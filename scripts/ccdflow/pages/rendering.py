@@ -18,7 +18,7 @@ from ccdflow.pages.words import count, figure, kind_name, number_of, span, with_
 
 
 def _fixed(values, places):
-    """Write the figures of all amplifiers with so many places after the point."""
+    """Write the figures of all amplifiers with ``places`` digits after the point."""
     shown = [f"{value:.{places}f}" if math.isfinite(value) else "–" for value in values]
     return " / ".join(shown).replace("-", "−") if shown else "–"
 

@@ -9,7 +9,7 @@ _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 
 
 def figure(value: float, digits: int = 4) -> str:
-    """Write a figure with so many significant digits, all digits before the point kept.
+    """Write a figure with ``digits`` significant digits, all digits before the point kept.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class Context:
         By product; filled in while planning.
     wanted : set of str
         Products that are to be where they are after this run, made anew or not; filled in while
-        planning, members before what is made of them.
+        planning, members before their master.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles; only planning looks at them.
     unreadable : dict of str to str

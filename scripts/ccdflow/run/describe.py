@@ -251,7 +251,7 @@ def line(plan, job):
 
 
 def job_lines(plan, most=None):
-    """Return one line for each job; at most so many of a kind, None for all.
+    """Return one line for each job; at most ``most`` of a kind, None for all.
 
     Parameters
     ----------

@@ -153,7 +153,7 @@ def lines(results, records, *, most=10):
     records : iterable of ccdflow.run.ledger.Record
         Those of status ``failed`` are named.
     most : int
-        At most so many jobs are named; the others are counted.
+        The first few jobs are named; the others are counted.
 
     Returns
     -------

@@ -59,12 +59,12 @@ class Use:
     lag : int or None
         Days from the master's night to the frame's; negative for a later night.
     scale : float
-        What a dark is multiplied by.
+        The factor of a dark.
     variance : float
-        What it is predicted to add to a pixel, electrons^2; of a flat, relative to the signal^2.
+        Variance that it adds to a pixel, electrons^2; of a flat, relative to the signal^2.
     grade : {'A', 'B', 'C'}
     remarks : tuple of str
-        What keeps it from grade A.
+        Reasons for a grade below A.
     degrees : tuple
         A dark's set point and its sensor's temperature, None where unknown; () of other masters.
     cut : str
@@ -92,7 +92,7 @@ class Step:
     needed : bool
         False where the step changes nothing.
     missing : str
-        Why there is no master, and what there is.
+        Why there is no master, and the masters there are.
     """
 
     kind: str

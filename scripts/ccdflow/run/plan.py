@@ -152,7 +152,7 @@ class Planner:
         kind : ccdflow.kinds.kind.Kind
         product, night : str
         basis : dict or callable
-            What the product depends on; or what returns it, where the key is given.
+            The sources of the product; or a function that returns them, where the key is given.
         needs : iterable of str
             Products that come first.
         spare : iterable of str
@@ -161,7 +161,7 @@ class Planner:
         key : str
             The hash of the basis, where the caller has it by a shorter way.
         is_open : bool
-            Whether a product of this run that may be refused decides what it shows: it is made
+            Whether it shows a product of this run that may be refused: it is made
             although its key is the same while planning.
         """
         self.asked[kind.name] += 1

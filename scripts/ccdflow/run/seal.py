@@ -53,7 +53,7 @@ class Seal:
     until : float
         Seconds since the epoch until which it holds; 0 for ever.
     described, dry_run_lines, closing : list of str
-        The lines on what is to be made; those of a dry run on what it means; the last lines.
+        The lines on products to be made; those of a dry run on its effects; the last lines.
     is_failure : bool
         Whether frames set aside make the run a failure.
     """
@@ -222,7 +222,7 @@ def leave(plan, before, *, described, closing, is_failure):
     before : str
         The `state` from before the plan was made.
     described, closing : list of str
-        What the run said.
+        The lines of the run.
     is_failure : bool
     """
     context = plan.context

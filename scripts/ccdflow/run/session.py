@@ -47,12 +47,12 @@ class Session:
         Products still at work in jobs of an earlier run, by the path of their batch.
     failed, left : list of ccdflow.run.ledger.Record
         Failed jobs of this run, and jobs of products beside frames that are left for the next run
-        because of what they read; known once the run has ended.
+        because of their sources; known once the run has ended.
     seal : ccdflow.run.seal.Seal or None
         Where one holds there is nothing to do; neither inventory nor ledger was read, and the
         context has none.
     state : str
-        What a seal would be of: `ccdflow.run.seal.state`, from before the plan was made.
+        The state for a seal: `ccdflow.run.seal.state`, from before the plan was made.
     """
 
     plan: plan.Plan
@@ -372,7 +372,7 @@ def _take_in(session):
 
 
 def _unmade_for_now(whole_plan, unmade):
-    """Return the products of failed jobs and of those left for the next run, and what needs them.
+    """Return the products of failed jobs and of those left for the next run, and their dependants.
 
     Earlier products of these names stay: a disk that was away for a moment costs none.
     """

@@ -144,7 +144,7 @@ class SimulatedCamera:
 
     @property
     def leaked_columns(self):
-        """Indices of the overscan columns with leaked light, nearest to the science first."""
+        """Indices, (k,) int, of the overscan columns with leaked light, the nearest first."""
         if self.overscan_side == "right":
             return np.arange(self.nx, self.nx + self.n_leaked)
         return np.arange(self.n_overscan - 1, self.n_overscan - 1 - self.n_leaked, -1)

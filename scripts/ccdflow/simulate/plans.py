@@ -12,7 +12,7 @@ amplifier              (ny, nx)     number of the amplifier that reads a pixel, 
 dark_rate              (ny, nx)     dark current in the beginning of an exposure, hot pixels
                                     included, those that blink not, electrons per second
 glow                   (ny, nx)     glow of the amplifier, electrons per second
-dead_time              (ny, nx)     what a pixel misses of an exposure, seconds
+dead_time              (ny, nx)     the part of an exposure that a pixel misses, seconds
 defects                (ny, nx)     bits of bad pixels, `Detector.defects`
 hot_pixels             (n, 3)       row, column, electrons per second above the dark current
 filling_pixels         (n, 4)       row, column, electrons per second, electrons in the end

@@ -56,7 +56,7 @@ class Truth:
         (UT), `night` (local date of the evening), `level` (adu), `leak` (adu, each leaked
         column), `signal` (electrons in a pixel of response 1), `stars` (number), `seed`.
     structure : numpy.ndarray
-        Shape (nx,): what each science column lies above the overscan, in adu.
+        Shape (nx,): level of each science column above the overscan, in adu.
     hot_pixels : numpy.ndarray
         Shape (n, 3): row, column, electrons per second.
     folder : pathlib.Path

@@ -174,7 +174,7 @@ def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, fact
 def level_noise(header, tail, read_noise, rounding):
     """Return the noise of an overscan level that the cards give, adu: to 5 %.
 
-    That of medians or means of so many rounded overscan pixels as OVERSCAN has across, drawn.
+    That of medians or means of rounded overscan pixels, as many as OVERSCAN has across, drawn.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def level_noise(header, tail, read_noise, rounding):
 
 @lru_cache(maxsize=64)
 def _drawn(count, statistic, noise):
-    """Return the scatter of medians of so many rounded pixels about the level that they have."""
+    """Return the scatter of medians of ``count`` rounded pixels about their level."""
     if statistic == "mean":
         return noise / count**0.5
     rng = np.random.default_rng(18)

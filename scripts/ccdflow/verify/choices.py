@@ -14,7 +14,19 @@ _MOST_DOUBTFUL = 8
 
 
 def within(place, rows):
-    """Return the part of an amplifier's place that lies in some rows, counted from their first."""
+    """Return the part of an amplifier's place that lies in some rows, counted from their first.
+
+    Parameters
+    ----------
+    place : (slice, slice)
+        In the image.
+    rows : slice or numpy.ndarray of int
+        Rows of the image.
+
+    Returns
+    -------
+    (slice or numpy.ndarray, slice)
+    """
     if not isinstance(rows, slice):
         inside = np.flatnonzero((rows >= place[0].start) & (rows < place[0].stop))
         return inside, place[1]
@@ -23,7 +35,18 @@ def within(place, rows):
 
 
 def middle_of(stack, keep, method):
-    """Return the mean or median of the values that are kept: (n, ...) to (...)."""
+    """Return the mean or median of the values that are kept: (n, ...) to (...).
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...)
+    keep : numpy.ndarray of the same shape, bool
+    method : {'average', 'median'}
+
+    Returns
+    -------
+    numpy.ndarray
+    """
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore")
         if method == "median":
@@ -32,9 +55,19 @@ def middle_of(stack, keep, method):
 
 
 def standard_errors(stack, kept, method):
-    """Return the standard error of a mean or median from the scatter of what was kept.
+    """Return the standard error of a mean or median from the scatter of the kept values.
 
     That of a median from the MAD, and by the root of pi / 2 larger; NaN below two values.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...)
+    kept : numpy.ndarray of the same shape, bool
+    method : {'average', 'median'}
+
+    Returns
+    -------
+    numpy.ndarray
     """
     values, count = np.where(kept, stack, np.nan), kept.sum(axis=0)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
@@ -55,7 +88,7 @@ def decide(image, nearest, again, method, gains, rows, limit):
     Parameters
     ----------
     image, nearest, limit : numpy.ndarray
-        (ny, nx): the product, what it was made again as, and by how much these may differ.
+        (ny, nx): the product, the same made again, and the allowed difference.
     again : Again
     method : str
     gains : list of ((slice, slice), float)

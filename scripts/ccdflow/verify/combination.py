@@ -48,7 +48,7 @@ class Again:
     invalid : numpy.ndarray
         How many are not finite.
     variances : (numpy.ndarray, numpy.ndarray) or None
-        By the noise model, of the mean of what was kept; the second where a decision on its
+        By the noise model, of the mean of the kept values; the second where a decision on its
         light went the other way.
     stack : numpy.ndarray or None
         (n, ny, nx): the values.
@@ -205,7 +205,7 @@ def _masks(paths, hdu, rows, values, account):
 
 
 def _common(stack, bits):
-    """Return the mask of the combined pixels: what all members share where none of them is good."""
+    """Return the mask of the combined pixels: bits that all members share where none is good."""
     finite = np.isfinite(stack)
     good = (finite & (bits == 0)).any(axis=0)
     common = np.bitwise_and.reduce(np.where(finite, bits, np.int16(-1)), axis=0)

@@ -20,7 +20,7 @@ _BOX = np.ones((3, 3), bool)
 def hits_of(header, image, errors, mask):
     """Return the pixels that cosmic rays hit: (ny, nx) bool.
 
-    L.A.Cosmic with the header's arguments, less what a star may be: docs/products.md.
+    L.A.Cosmic with the header's arguments, less possible stars: docs/products.md.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ def _measurement(first, number, results):
 
 
 def measurement_of(path):
-    """Return (night, what could tell, lines, weak lines, header) of a night's table of pixels."""
+    """Return (night, telling sources, lines, weak lines, header) of a night's table of pixels."""
     with fits.open(path, memmap=False) as hdus:
         own = hdus[0].header
         told, lines = str(own["LOOKED"]).split(), hdus["PIXELS"].data.copy()

@@ -123,7 +123,7 @@ class MeasuredLight:
     at : numpy.ndarray
         Their places in the block, flattened.
     light : numpy.ndarray
-        What they have instead.
+        Their own light.
     others : numpy.ndarray
         (4, k): what they would have if a decision had gone the other way.
     near : numpy.ndarray

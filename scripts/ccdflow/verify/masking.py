@@ -48,7 +48,19 @@ class ExpectedMask:
         self.must, self.may = bits.copy(), bits.copy()
 
     def add(self, bit, where, place=..., *, possible=None):
-        """Expect a bit where a condition holds, and allow it where it is possible."""
+        """Expect a bit where a condition holds, and allow it where it is possible.
+
+        Parameters
+        ----------
+        bit : int
+            Of the mask.
+        where : numpy.ndarray of bool
+            The pixels of the place that must have it.
+        place : index, optional
+            The part of the image; all of it by default.
+        possible : numpy.ndarray of bool, optional
+            Further pixels that may have it.
+        """
         self.must[place][where] |= bit
         self.may[place][where if possible is None else where | possible] |= bit
 
@@ -62,7 +74,20 @@ class ExpectedMask:
 
 
 def add_not_linear(expected, mask, image, header, reduced):
-    """Expect the bit of pixels beyond the linear range that LINRAW names, less the level."""
+    """Expect the bit of pixels beyond the linear range that LINRAW names, less the level.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Changed in place.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        The product's.
+    image : CalibratedImage
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    reduced : astropy.io.fits.Header
+        Of the reduced frame.
+    """
     for readout in image.readouts:
         top = number(card(header, "LINRAW", readout.tail))
         if top is None:
@@ -75,7 +100,14 @@ def add_not_linear(expected, mask, image, header, reduced):
 
 
 def add_uncovered(expected, image):
-    """Expect the bit of pixels that no amplifier has."""
+    """Expect the bit of pixels that no amplifier has.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Changed in place.
+    image : CalibratedImage
+    """
     if not image.covered.all():
         expected.add(NO_DATA, ~image.covered)
 
@@ -127,6 +159,16 @@ def add_scaled_dark(expected, image, beside):
 def add_bad_pixels(expected, first, results, number_of_image):
     """Expect the bits that the measurements of bad pixels give that a header names.
 
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Changed in place.
+    first : astropy.io.fits.Header
+        Of the calibrated frame's first HDU.
+    results : pathlib.Path
+        The results folder.
+    number_of_image : int
+
     Raises
     ------
     CannotRemake
@@ -145,7 +187,7 @@ def add_bad_pixels(expected, first, results, number_of_image):
 
 
 def _measurements(first, results):
-    """Return what the measurements tell that a frame names, oldest first."""
+    """Return the findings of the measurements that a frame names, oldest first."""
     count = first["BPMNTS"]
     tails = ["", *(f"{place:02d}" for place in range(2, min(count, 99) + 1))]
     names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
@@ -230,7 +272,24 @@ def _add_tail(expected, full, pixels, column, row, way, step):
 
 
 def add_cosmics(expected, mask, header, image, errors):
-    """Expect the bit of the hits that ccdproc finds with the arguments of the header."""
+    """Expect the bit of the hits that ccdproc finds with the arguments of the header.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Changed in place.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        The product's.
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image, errors : numpy.ndarray of shape (ny, nx)
+        Pixels and UNCERT of the product.
+
+    Raises
+    ------
+    Differs
+        If more pixels differ than rounding to steps explains.
+    """
     if "NCOSMIC" not in header or header.get("COSMICS") != "found":
         return
     hits = cosmic_rays.hits_of(header, image, errors, mask & ~np.int16(COSMIC))

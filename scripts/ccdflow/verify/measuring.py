@@ -162,7 +162,7 @@ def combined_noise(frames, account):
 
 
 def predicted_noise(noise, count, account):
-    """Return the noise of the combination of so many frames of a read noise.
+    """Return the noise of the combination of ``count`` frames of a read noise.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class Verdict:
     kind : str
         Of the chain of kinds: 'frame', 'bias', 'dark', 'flat', 'science' ...
     compared : str
-        Against what, and how closely.
+        The comparison, and its closeness.
     pixels : int
         Pixels compared.
     largest : float

@@ -140,7 +140,7 @@ class VarianceTerms:
         return [(piece, by_tail[piece[0].tail]) for piece in self.pieces(rows)]
 
     def of_bias(self, frames):
-        """Return the median noise of a combined bias of so many frames, adu."""
+        """Return the median noise of a combined bias of ``frames`` frames, adu."""
         # Of each eighth row and fourth column, as the noise of the other masters.
         sizes = [
             sum(not n % 8 for n in range(y.start, y.stop))

@@ -21,7 +21,7 @@ ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
 _OUTPUTS = range(1, 33)
 
 
-def drafts_from_counts(reader, given, said, detector):
+def drafts_from_counts(reader, given, stated, detector):
     """The amplifiers of an HDU from the numbers of columns and rows around the data.
 
     Parameters
@@ -29,7 +29,7 @@ def drafts_from_counts(reader, given, said, detector):
     reader : HduReader
     given : Region or None
         TRIMSEC or DATASEC, which must agree.
-    said : (str, str) or None
+    stated : (str, str) or None
         That card and its text.
     detector : tuple of (str, Section)
 
@@ -68,7 +68,7 @@ def drafts_from_counts(reader, given, said, detector):
             return [_draft(reader, reader.name, reader.frame, numbers, detector=detector)]
     raise reader.contradiction(
         "the numbers of prescan and overscan columns and rows contradict the section",
-        *said,
+        *stated,
         "{} before and {} after the data in x, {} and {} in y".format(*counts),
     )
 
@@ -140,7 +140,7 @@ def _side_by_side(reader, numbers, amplifiers, given):
     after = first + width
     rows = (below, ny - above)
     edges = _edges(reader, amplifiers, width)
-    if edges is None or width <= 0 or not _is_said(reader, Region(*rows, first, after), given):
+    if edges is None or width <= 0 or not _is_confirmed(reader, Region(*rows, first, after), given):
         raise reader.contradiction(
             f"{amplifiers} amplifiers in one image, and no card says where each has its overscan",
             "NUMAMPS, AMPSROW",
@@ -226,14 +226,14 @@ def _first_column(reader):
     return None if shift is None else round(-shift * reader.binning[1])
 
 
-def _is_said(reader, data, given):
+def _is_confirmed(reader, data, given):
     """Whether DATASEC, or the width in Keck's WINDOW (chip, x, y, nx, ny), agrees with the data."""
     if given is not None:
         return given == data
     window = str(reader.value("WINDOW") or "").split(",")
     width = data.shape[1]
-    said = whole(window[3]) if len(window) == 5 else None
-    return said in (width, width * reader.binning[1])
+    stated = whole(window[3]) if len(window) == 5 else None
+    return stated in (width, width * reader.binning[1])
 
 
 def _outputs(reader, position, images):
@@ -290,12 +290,12 @@ def _blocks(reader, outputs, sides):
 def _check_output(reader, output, data):
     by, bx = reader.binning
     ny, nx = data.shape
-    said = [whole(reader.value(output + key)) for key in ("NX", "NY")]
-    if said[0] not in (nx, nx * bx) or said[1] not in (ny, ny * by, None):
+    stated = [whole(reader.value(output + key)) for key in ("NX", "NY")]
+    if stated[0] not in (nx, nx * bx) or stated[1] not in (ny, ny * by, None):
         raise reader.contradiction(
             "prescan, valid pixels and overscan do not add up to the frame",
             f"{output}NX, NY",
-            said,
+            stated,
             f"{nx}, {ny}",
         )
 

@@ -75,7 +75,7 @@ class ImageFindings:
     has_light: bool
 
 
-def look(headers, index, flat, *, dark=None, kind="", said=()):
+def look(headers, index, flat, *, dark=None, kind="", in_header=()):
     """Examine the pixels of one image.
 
     Parameters
@@ -89,7 +89,7 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
         A bias of the same camera.
     kind : str
         The type of frame that `flat` is, as far as known.
-    said : tuple of ccdflow.camera.geometry.Amplifier
+    in_header : tuple of ccdflow.camera.geometry.Amplifier
         The geometry by the header alone for this HDU.
 
     Returns
@@ -102,7 +102,7 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
     columns = see_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
-        return _blank(index, flat, columns, claimed, said)
+        return _blank(index, flat, columns, claimed, in_header)
     lit = widest_of(columns.lit)
     steady, error = flat, 0.0
     if columns.strips:
@@ -122,45 +122,45 @@ def look(headers, index, flat, *, dark=None, kind="", said=()):
     has_light = _has_light(columns, rows, kind)
     if has_light:
         columns, rows = without_unlit((columns, rows), headers, index, claimed, findings)
-    strip = _said_strip(said, claimed)
+    strip = _header_strip(in_header, claimed)
     if not has_light or _is_missed(strip, columns, rows, flat.shape):
         has_light = False
         level = float(np.median(columns.levels))
         findings.append(BRIGHT.format(level=level) if _is_bright(columns, kind) else TOO_FAINT)
         columns, rows = _from_header(flat, columns, rows, strip)
-        amplifiers = _as_said(said, find_amplifiers(columns, rows, dark, findings))
+        amplifiers = _as_in_header(in_header, find_amplifiers(columns, rows, dark, findings))
     else:
         amplifiers = with_header_section(find_amplifiers(columns, rows, dark, findings), claimed)
-        if len(said) > len(amplifiers) and _are_dark(flat, said, columns.read_noise):
+        if len(in_header) > len(amplifiers) and _are_dark(flat, in_header, columns.read_noise):
             findings.append(
-                f"The header's {len(said)} amplifiers are used: their strips are dark, but light "
-                "does not show where one of them ends."
+                f"The header's {len(in_header)} amplifiers are used: their strips are dark, but "
+                "light does not show where one of them ends."
             )
-            amplifiers = _as_said(said, amplifiers)
+            amplifiers = _as_in_header(in_header, amplifiers)
     findings += sentences(columns, rows, amplifiers, claimed, has_light=has_light)
     return ImageFindings(
         index, flat.shape, columns, rows, amplifiers, claimed, tuple(findings), has_light
     )
 
 
-def _blank(index, flat, columns, claimed, said):
+def _blank(index, flat, columns, claimed, in_header):
     """The finding on an image that is saturated or dead throughout."""
     rows = see_axis(flat.T, "rows")
     columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
     whole = Region(0, flat.shape[0], 0, flat.shape[1])
-    amplifiers = _as_said(said, (("A", whole, ()),))
-    if len(said) == 1:
-        amplifiers = (("A", said[0].data, said[0].overscan),)
+    amplifiers = _as_in_header(in_header, (("A", whole, ()),))
+    if len(in_header) == 1:
+        amplifiers = (("A", in_header[0].data, in_header[0].overscan),)
     return ImageFindings(
         index, flat.shape, columns, rows, amplifiers, claimed, (BLANK,), has_light=False
     )
 
 
-def _are_dark(flat, said, read_noise):
+def _are_dark(flat, in_header, read_noise):
     """Whether the header's amplifiers all have strips, and no light is in them."""
-    strips = [strip for amplifier in said for strip in amplifier.overscan]
+    strips = [strip for amplifier in in_header for strip in amplifier.overscan]
     noises = [np.median(column_noises(flat[strip.slices])) for strip in strips if strip.size > 1]
-    return all(a.overscan for a in said) and all(n <= NOISIEST * read_noise for n in noises)
+    return all(a.overscan for a in in_header) and all(n <= NOISIEST * read_noise for n in noises)
 
 
 def _has_light(columns, rows, kind):
@@ -178,11 +178,11 @@ def _is_bright(columns, kind):
     return kind not in ("bias", "dark") and level > _BRIGHT and noise > _NOISE_OF_LIGHT
 
 
-def _said_strip(said, claimed):
+def _header_strip(in_header, claimed):
     """The one strip that the header tells of, from its geometry or from BIASSEC; or None."""
-    if len(said) == 1 and said[0].overscan:
-        return said[0].overscan[0]
-    return None if said else dict(claimed).get("BIASSEC")
+    if len(in_header) == 1 and in_header[0].overscan:
+        return in_header[0].overscan[0]
+    return None if in_header else dict(claimed).get("BIASSEC")
 
 
 def _is_missed(strip, columns, rows, shape):
@@ -206,13 +206,13 @@ def _from_header(flat, columns, rows, strip):
     return columns, _with_claim(rows, strip.y0, strip.y1, flat.shape[1])
 
 
-def _as_said(said, amplifiers):
+def _as_in_header(in_header, amplifiers):
     """The amplifiers as the header has them; a single one with the strip that was looked at."""
-    if len(said) > 1:
-        return tuple((a.name, a.data, a.overscan) for a in said)
-    if len(said) == 1 and len(amplifiers) == 1:
+    if len(in_header) > 1:
+        return tuple((a.name, a.data, a.overscan) for a in in_header)
+    if len(in_header) == 1 and len(amplifiers) == 1:
         ((name, _, strips),) = amplifiers
-        return ((name, said[0].data, strips),)
+        return ((name, in_header[0].data, strips),)
     return amplifiers
 
 

@@ -167,14 +167,14 @@ def filled(image):
 
 
 def column_noises(image):
-    """The noise of each column, from the differences of neighbouring rows, adu."""
+    """The noise of each column, (columns,), from the differences of neighbouring rows, adu."""
     steps = np.abs(np.diff(image, axis=0))
     # The 90th percentile of the modulus of a normal deviate is 1.645 sigma.
     return np.percentile(steps, 90, axis=0) / 1.645 / np.sqrt(2)
 
 
 def column_means(image):
-    """The mean of each column after clipping at 5 robust sigma, adu."""
+    """The mean of each column, (columns,), after clipping at 5 robust sigma, adu."""
     middle = np.median(image, axis=0)
     off = np.abs(image - middle)
     spread = MAD_TO_SIGMA_SHORT * np.median(off, axis=0)

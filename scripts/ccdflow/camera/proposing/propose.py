@@ -78,7 +78,7 @@ def propose(headers, arrays, *, other=None, file):
         one, two = (_image(of and of[index], shape, file) for of in (arrays, other))
         dark, flat = _by_light(one, two)
         ours = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
-        seen.append(look(headers, index, flat, dark=dark, kind=kind, said=tuple(ours)))
+        seen.append(look(headers, index, flat, dark=dark, kind=kind, in_header=tuple(ours)))
     findings = together(seen) + _against_header(geometry, refusal, seen)
     same = findings[-1] == SAME
     text = profile_text(headers, camera, seen if same else _alike(seen), findings, file, same=same)

@@ -222,7 +222,7 @@ def _line(times, values, weights):
 
 
 def sample_rows(ny):
-    """Return the indices of the rows that `DarkFit` learns from."""
+    """Return the indices of the rows that `DarkFit` learns from, (k,) int."""
     return np.unique(np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS)).round().astype(int))
 
 
@@ -282,7 +282,7 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0)):
     level : float, optional
         Rate of a usual pixel; the median of the lines if absent.
     scales : tuple of float
-        `DarkFit.scales`: what the noise of rates and both chi^2 are larger by than assumed.
+        `DarkFit.scales`: factors of the noise of rates and both chi^2 over the assumed ones.
 
     Returns
     -------

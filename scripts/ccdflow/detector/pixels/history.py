@@ -24,7 +24,7 @@ class NightBadPixels:
     ----------
     night : str
     looked : frozenset of str
-        Out of `SOURCES`: what of the night could tell.
+        Those of `SOURCES` that could tell in this night.
     index : numpy.ndarray
         int64, (n,): places in the flattened image, sorted.
     bits : dict of str to numpy.ndarray
@@ -49,7 +49,7 @@ class History:
     index : numpy.ndarray
         int64, (n,): places in the flattened image of all that were ever seen bad, sorted.
     bits : numpy.ndarray
-        int16, (n,): what each is flagged with; 0 for one that is not bad any more, or was by
+        int16, (n,): the flag of each; 0 for one that is not bad any more, or was by
         chance.
     first, last : numpy.ndarray
         (n,), indices of ``nights``.
@@ -103,7 +103,7 @@ def combine_nights(nights, *, share=SHARE):
 
 
 def _nothing(size, nights):
-    """Return the entries of so many pixels that were never bad."""
+    """Return the entries of ``size`` pixels that were never bad."""
     return {
         "first": np.full(size, nights),
         "last": np.full(size, -1),

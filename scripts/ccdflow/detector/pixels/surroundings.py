@@ -38,7 +38,7 @@ def _stretched(values, axis):
 
 
 def illumination(flat):
-    """Return the smooth illumination of a flat: a polynomial through the medians of its blocks.
+    """Return the smooth illumination of a flat, (ny, nx) float32: a polynomial through its blocks.
 
     Without it, the gradient would bias the comparison at the edges, where all neighbours of a
     pixel lie on one side.

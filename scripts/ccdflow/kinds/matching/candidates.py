@@ -120,12 +120,12 @@ class Candidate:
         Days from the master's night to the frame's: negative for a later night; None where one of
         them has no date.
     scale : float
-        What the master is multiplied by.
+        The factor of the master.
     variance : float
         Electrons^2 in a pixel that it is predicted to add; of a flat, in units of the signal^2.
     grade : {'A', 'B', 'C'}
     remarks : tuple of str
-        What keeps it from grade A.
+        Reasons for a grade below A.
     """
 
     master: OfferedMaster
@@ -147,7 +147,7 @@ class Choice:
     needed : bool
         False where the step changes nothing: the dark of an exposure that is too short to have any.
     missing : str
-        Why there is no candidate, and what there is; '' where there is one.
+        Why there is no candidate, and the masters there are; '' where there is one.
     """
 
     kind: str

@@ -133,10 +133,12 @@ def _in_epoch(epoch, other):
 
 def setup_words(setup):
     """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
-    return " ".join(_said(name, value) for name, value in setup if value and name not in UNSAID)
+    return " ".join(
+        _trait_words(name, value) for name, value in setup if value and name not in UNSAID
+    )
 
 
-def _said(name, value):
+def _trait_words(name, value):
     if name == EPOCH:
         return f"from {value} on"
     if name == "ccdsum":

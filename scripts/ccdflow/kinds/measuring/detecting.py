@@ -76,7 +76,7 @@ class NightFindings:
     figures : list of dict
         Of each amplifier.
     looked : list of str
-        Out of `SOURCES`: what could tell of bad pixels.
+        Those of `SOURCES` that could tell of bad pixels.
     remarks : list of str
     """
 

@@ -33,7 +33,7 @@ class Applied:
     frames : int
         Members.
     scale : float
-        What a dark is multiplied by.
+        The factor of a dark.
     exptime : float
         Of a dark, seconds.
     noise : float or None
@@ -72,7 +72,7 @@ class BudgetedFrame:
     response : float
         Of the flat in a median pixel; 1 without a flat, and where it is not known.
     masters : dict of str to Applied
-        By kind; what is missing is absent.
+        By kind; missing ones are absent.
     needed : tuple of str
         The kinds of masters that the frame should have.
     """

@@ -27,7 +27,7 @@ def bias_sections(context, night, picture):
     context : ccdflow.run.context.Context
     night : str
     picture : str
-        The product that draws what the biases say.
+        The product that draws the figures of the biases.
     """
     groups = BIAS.night_groups(context, night)
     names, elsewhere = names_of(groups), _elsewhere(context, night)
@@ -44,7 +44,7 @@ def bias_sections(context, night, picture):
             ],
             file_picture(context, picture, alt),
             elsewhere=elsewhere,
-            said=_claims(context, groups),
+            summary=_claims(context, groups),
         ),
         trend_section(trend(context, BIAS.trend_groups(context, night), night)),
     ]

@@ -30,6 +30,13 @@ def rows_and_records(context, records):
     """Return the rows of frames that are asked for, and a function from product to record.
 
     A product of a type that is not asked for any more tells nothing, as if it were not there.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        Settings, rows, ledger and groups of the run.
+    records : iterable of ccdflow.run.ledger.Record
+        Of reduced frames.
     """
     rows = [row for row in context.store.rows.values() if is_wanted(row, context.settings)]
     return rows, {record.product: record for record in records}.get
@@ -49,19 +56,19 @@ def found(rows, record_of):
     dict of str to list of (str, str)
         By raw file: kind and text of each warning.
     """
-    said, noises, levels, even = defaultdict(list), {}, {}, []
+    by_file, noises, levels, even = defaultdict(list), {}, {}, []
     for row in rows:
         if PREFIX in row.reason:
             for part in row.reason.split("; "):
                 if part.startswith(PREFIX):
-                    said[row.file].append((LEFT_OVER, part.removeprefix(PREFIX)))
+                    by_file[row.file].append((LEFT_OVER, part.removeprefix(PREFIX)))
         record = record_of(reduced(row.file))
         if record is None:
             continue
         # A record's data are JSON text until they are read: once.
         data = dict(record.data.items())
         if warned := data.get("warnings"):
-            said[row.file] += map(tuple, warned)
+            by_file[row.file] += map(tuple, warned)
         noises[row.file] = row, data.get("noises", {})
         if "even" in data:
             even.append((row, data["even"]))
@@ -69,11 +76,11 @@ def found(rows, record_of):
             of_type = levels.setdefault((row.camera, row.facts["type"]), [])
             of_type.append(data["statistics"][0]["level"])
     for row, level in even:
-        said[row.file] += _like_a_flat(row, level, levels)
+        by_file[row.file] += _like_a_flat(row, level, levels)
     for file, texts in _unlike_biases(noises).items():
-        said[file] = [each for each in said[file] if each[0] != NOISE]
-        said[file] += [(NOISE, text) for text in texts]
-    return {file: texts for file, texts in said.items() if texts}
+        by_file[file] = [each for each in by_file[file] if each[0] != NOISE]
+        by_file[file] += [(NOISE, text) for text in texts]
+    return {file: texts for file, texts in by_file.items() if texts}
 
 
 def _like_a_flat(row, level, levels):
@@ -128,12 +135,12 @@ def table_texts(texts):
     return [PREFIX + text for kind, text in texts if kind != LEFT_OVER]
 
 
-def sentences(said, rows):
+def sentences(by_file, rows):
     """Return a sentence for each kind and camera: how many frames, the first, and its warning.
 
     Parameters
     ----------
-    said : dict of str to list of (str, str)
+    by_file : dict of str to list of (str, str)
         As `found` returns it.
     rows : dict of str to ccdflow.run.rawframes.rows.Row
         By raw file.
@@ -144,8 +151,8 @@ def sentences(said, rows):
         Those of most frames first.
     """
     kinds = defaultdict(list)
-    for file in sorted(said):
-        for kind, text in dict(reversed(said[file])).items():
+    for file in sorted(by_file):
+        for kind, text in dict(reversed(by_file[file])).items():
             kinds[rows[file].camera, kind].append((file, text))
     ranked = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
@@ -157,12 +164,12 @@ def sentences(said, rows):
     ]
 
 
-def lines(said, rows):
+def lines(by_file, rows):
     """Return the last lines of a run on its frames; arguments as for `sentences`.
 
     Parameters
     ----------
-    said : dict of str to list of (str, str)
+    by_file : dict of str to list of (str, str)
         As `found` returns it.
     rows : dict of str to ccdflow.run.rawframes.rows.Row
         By raw file.
@@ -171,7 +178,7 @@ def lines(said, rows):
     -------
     list of str
     """
-    texts = [PREFIX + text for text in sentences(said, rows)]
+    texts = [PREFIX + text for text in sentences(by_file, rows)]
     if len(texts) > MOST:
         rest = len(texts) - MOST
         texts = [*texts[:MOST], f"... and {rest} more kinds of warnings, see {paths.INVENTORY}"]

@@ -111,7 +111,7 @@ def section(context, night):
     return Section(
         anchor="verified",
         title="Made again by ccdproc",
-        said=(text,),
+        summary=(text,),
         paragraphs=(f"{text} All verdicts are in {paths.VERIFICATION}.",),
         headings=("product", "verdict", "why") if others else (),
         rows=tuple(others[:_MOST]),

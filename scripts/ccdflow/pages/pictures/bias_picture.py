@@ -50,7 +50,7 @@ class AmplifierNight:
     row_error, column_error : float
         Their standard errors.
     combined_noise : tuple of (int, float)
-        Noise measured after combining so many frames; often one entry.
+        Number of combined frames, and the noise measured; often one entry.
     """
 
     amplifier: str = ""

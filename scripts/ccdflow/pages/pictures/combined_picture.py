@@ -135,7 +135,7 @@ def _combined_sentence(combined):
 
 
 def _sampled(image, *axes):
-    """Every so many rows or columns of a big image; all of them where those have no pixel."""
+    """Evenly spaced rows or columns of a big image; all of them where those have no pixel."""
     steps = [max(1, image.shape[axis] // _SAMPLED) if axis in axes else 1 for axis in (0, 1)]
     part = image[:: steps[0], :: steps[1]]
     return part if np.isfinite(part).any() else image

@@ -24,7 +24,7 @@ class ImageRow:
     ----------
     headline : str
     images : tuple of (numpy.ndarray, str, str)
-        Pixels, (ny, nx); their unit; what they are.
+        Pixels, (ny, nx); their unit; their name.
     """
 
     headline: str

@@ -54,7 +54,7 @@ class FramePanels:
     strips : tuple of OverscanStrip
         The overscan used; empty where none was subtracted.
     data : tuple of Region
-        What of ``raw`` was kept, a region for each amplifier.
+        The kept regions of ``raw``, one for each amplifier.
     along : {'rows', 'columns', 'frame'}
         As of the amplifiers of a geometry. 'rows': each row has its own level, the strips are
         columns beside the image. 'columns': each column has its own, the strips are rows above or

@@ -36,7 +36,7 @@ class TrendPoint:
     level, read_noise : float
         In the unit of the picture; NaN where not known.
     noise_ratio : float
-        Noise of the combined bias over what the read noise predicts for so many frames.
+        Noise of the combined bias over the prediction by the read noise and the number of frames.
     """
 
     night: str

@@ -30,7 +30,7 @@ def read_all(read, files, *, cores):
     Parameters
     ----------
     read : callable
-        Called with one of ``files``; it and what it returns can be pickled.
+        Called with one of ``files``; it and its result can be pickled.
     files : list
     cores : int
         How many processes may work at once.

@@ -28,7 +28,7 @@ class HeaderStore:
     shared : dict of str to dict
         Geometries and recipes by the hash of their canonical form: thousands of frames have few.
     table : tuple of int
-        Size and times of ``inventory.csv`` when it was last known to say what the rows say.
+        Size and times of ``inventory.csv`` when it last agreed with the rows.
     saved : dict of str to Row
         The rows as they are on the disk.
     verdicts : dict of str to str

@@ -2,7 +2,7 @@
 
 What is remembered from run to run (`headers.HeaderStore`) holds a file's size and times beside what
 its header said, so that a file that looks untouched is not opened. `inventory.csv` is made of it
-and holds no times, so it changes only when what it says changes.
+and holds no times, so it changes only with its values.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Events:
     Raises
     ------
     OSError
-        If the kernel cannot tell of so many folders, or the folder is not there.
+        If there are too many folders for the kernel, or the folder is not there.
     """
 
     way = EVENTS

@@ -23,7 +23,7 @@ class Lines:
     say : callable
         Takes a line.
     is_short : bool
-        Whether a line waits for what the night's list says of its frame.
+        Whether a line waits for its frame's entry in the night's list.
     """
 
     def __init__(self, context, jobs, say, *, is_short):

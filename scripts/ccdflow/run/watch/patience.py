@@ -45,7 +45,7 @@ class Patience:
             A call under this name that has not come back is waited for instead.
         function : callable
         wait : float, optional
-            Who called goes on after so many seconds (default: the limit); at once where the call
+            Seconds after which the caller goes on (default: the limit); at once where the call
             is late.
         moved : callable, optional
             Returns the time (`time.monotonic`) of its last sign of life; the limit counts from it.

@@ -1,0 +1,60 @@
+"""The cores, memory and time that a cluster job of a batch asks for."""
+
+import math
+
+# Measured on one core of 2.5 GHz with local disks. Seconds for: a frame (including Snakemake's
+# share), a million pixels, a picture, the start of four interpreters.
+_FRAME, _MEGAPIXEL, _PICTURE, _START = 0.03, 0.03, 1.5, 20.0
+# Times are multiplied by this, to allow for shared file systems and slower nodes.
+_MARGIN = 5.0
+_MOST_THREADS = 8
+# Memory in MB of a job's interpreters: two of the executor, and the child with its libraries.
+_PROCESSES = 1000
+# Seconds of work for which one more thread pays.
+_PER_THREAD = 20.0
+
+
+def _work(size):
+    return size.frames * _FRAME + size.pixels / 1e6 * _MEGAPIXEL + size.pictures * _PICTURE
+
+
+def threads(size):
+    """Return the number of cores to ask for."""
+    return max(2, min(_MOST_THREADS, math.ceil(_work(size) / _PER_THREAD)))
+
+
+def memory(size, *, attempt=1, combining=1000, threads=2):
+    """Return the memory to ask for, in MB.
+
+    Parameters
+    ----------
+    size : Size
+    attempt : int
+        Each further attempt asks for the same amount again.
+    combining : float
+        Memory for combining, in MB.
+    threads : int
+    """
+    # Bytes for each pixel of a frame: inflated, as numbers, reduced, and a mask.
+    frames = threads * size.largest * 16 / 1e6
+    together = min(combining, size.combined * size.largest * 8 / 1e6)
+    return attempt * math.ceil((_PROCESSES + max(frames, together)) / 100) * 100
+
+
+def runtime(size, *, attempt=1, threads=2):
+    """Return the minutes to ask for; each further attempt asks for the same amount again.
+
+    Parameters
+    ----------
+    size : ccdflow.run.job.Size
+        Of the batch.
+    attempt : int, optional
+        From 1.
+    threads : int, optional
+
+    Returns
+    -------
+    int
+    """
+    seconds = _START + _work(size) / threads
+    return attempt * max(5, math.ceil(_MARGIN * seconds / 60))
