@@ -57,7 +57,9 @@ def main():
     with fits.open(CALIBRATED) as hdus:
         image, error = hdus[0].data[:ROWS], hdus["UNCERT"].data[:ROWS]
         sky = hdus[0].header["SKYLVL"]
-    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.9), layout="constrained")
+    # Of one height, though the raw frame has its overscan as well.
+    shares = {"width_ratios": [each.shape[1] for each in (raw, image, error)]}
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.9), layout="constrained", gridspec_kw=shares)
     panel(axes[0], smaller(raw), "raw", "adu; the overscan is on the right")
     panel(axes[1], smaller(image), "calibrated", f"electrons; sky {sky:.0f}")
     below = f"electrons; {np.median(error):.1f} at the sky"
