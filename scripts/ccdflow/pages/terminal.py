@@ -11,7 +11,7 @@ from dataclasses import dataclass
 _TYPES = ("bias", "dark", "flat", "arc", "science")
 _MOST_NAMED = 5
 _LABEL = 12
-# What names of files have no place for.
+# Names of files have `_` for these.
 _UNSAFE = re.compile(r"[^\w.+-]+", re.ASCII)
 
 

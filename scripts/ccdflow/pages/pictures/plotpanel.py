@@ -50,7 +50,15 @@ _LINE, _ENTRIES = 19, 8
 
 
 def say(raster, box, text):
-    """Write a sentence where there is nothing to draw."""
+    """Write a sentence where there is nothing to draw.
+
+    Parameters
+    ----------
+    raster : ccdflow.pages.pictures.raster.Raster
+    box : (float, float, float, float)
+        Left, top, width and height of the panel, inches.
+    text : str
+    """
     left, top, width, height = box
     raster.text(pixels(left + width / 2), pixels(top + height / 2), text, MUTED, anchor="mm")
 
@@ -83,7 +91,19 @@ class PlotPanel:
 
     @classmethod
     def with_legend(cls, raster, box, x_range, y_range, title, entries):
-        """Return a panel with room for a legend: above it beside its title, or inside."""
+        """Return a panel with room for a legend: above it beside its title, or inside.
+
+        Parameters
+        ----------
+        raster, box, x_range, y_range, title
+            As of the class; ``y_range`` is made longer for a legend inside.
+        entries : sequence of tuple
+            As of `legend`.
+
+        Returns
+        -------
+        PlotPanel
+        """
         needed = sum(map(_width, entries)) + font(TITLE, False).getlength(title)
         is_inside = needed > pixels(box[2])
         if is_inside:
@@ -217,7 +237,14 @@ class PlotPanel:
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
     def block(self, left, right, lower, upper, colour):
-        """Fill what lies between values across and upwards, a line where two are equal."""
+        """Fill what lies between values across and upwards, a line where two are equal.
+
+        Parameters
+        ----------
+        left, right, lower, upper : float
+            Values on the panel's scales.
+        colour : str
+        """
         first, last = round(self.x(left)), round(self.x(right))
         ends = sorted((round(self.y(lower)), round(self.y(upper))))
         self.raster.fill(first, ends[0], max(last, first + 2), max(ends[1], ends[0] + 2), colour)
@@ -239,12 +266,25 @@ class PlotPanel:
                 _dot(self.raster, self.x(x), self.y(y), colour, mark, size)
 
     def dashes(self, value, colour):
-        """Draw a dashed line across, at a value."""
+        """Draw a dashed line across, at a value.
+
+        Parameters
+        ----------
+        value : float
+        colour : str
+        """
         left, _, right, _ = self.corners
         _dashes(self.raster, left, right, round(self.y(value)), colour)
 
     def named_rows(self, title, xlabel, names):
-        """Draw the axes of a panel of bars that lie: a name each, and lines to read values by."""
+        """Draw the axes of a panel of bars that lie: a name each, and lines to read values by.
+
+        Parameters
+        ----------
+        title, xlabel : str
+        names : sequence of str
+            The first stands at 0, the next at 1.
+        """
         raster = self.raster
         left, top, right, bottom = self.corners
         raster.text(left, top - 7, title, INK, points=TITLE)

@@ -221,7 +221,19 @@ def described(text):
 
 
 def lighter(colour, part):
-    """Return a colour mixed with white, of which it is this part."""
+    """Return a colour mixed with white.
+
+    Parameters
+    ----------
+    colour : str
+        ``#rrggbb``.
+    part : float
+        The colour's part, 0 to 1.
+
+    Returns
+    -------
+    str
+    """
     own = bytes.fromhex(colour.removeprefix("#"))
     return "#" + bytes(round(255 + part * (value - 255)) for value in own).hex()
 
