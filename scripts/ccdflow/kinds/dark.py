@@ -21,6 +21,7 @@ from ccdflow.kinds.masters.combining import hours_of, short
 from ccdflow.kinds.masters.light_masters import Light
 from ccdflow.kinds.masters.preparing import Members
 from ccdflow.kinds.matching.association import about, why_missing
+from ccdflow.robust import median_of_each
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import OK
 
@@ -225,10 +226,10 @@ def _without_pattern(frames):
 
     What differs between them is what tells which of them belongs.
     """
+    middle = median_of_each(frames)
     with warnings.catch_warnings():
-        # A pixel that is masked in all of them.
+        # Nothing but pixels that are masked in all of them.
         warnings.simplefilter("ignore", RuntimeWarning)
-        middle = np.nanmedian(frames, axis=0)
         return frames - (middle - np.nanmedian(middle))
 
 
