@@ -14,6 +14,7 @@ from statistics import median
 from ccdflow.camera import identity
 from ccdflow.detector import benefit
 from ccdflow.kinds.matching import match_words, rule, windows
+from ccdflow.kinds.matching.candidates import LEVEL_IN
 from ccdflow.run import ledger
 from ccdflow.run.job import Step, Use
 from ccdflow.run.rawframes.rows import digest
@@ -133,7 +134,7 @@ def epoch_of(context, camera, night):
 
 
 def about(context, rows, kind, *, night):
-    """Return the `matching.ToCalibrate` of a frame, or of a group by its members' shared values.
+    """Return the `rule.ToCalibrate` of a frame, or of a group by its members' shared values.
 
     Parameters
     ----------
@@ -182,7 +183,7 @@ def _longest(rows):
 
 
 def rules(context):
-    """Return the `matching.Rules` of the configuration."""
+    """Return the `rule.Rules` of the configuration."""
     own = context.settings["calibrate"]
     names = ("direction", "same_night", "scale_up", "temperature_tolerance")
     return rule.Rules(**{name: own[name] for name in names})
@@ -277,62 +278,56 @@ class _Shelves:
         frame = replace(self._about(rows, night), exptime=_longest(rows))
         return self._step(frame, rows[0])
 
-    def frame_step(self, row):
-        """Return the `Step` of a frame."""
-        return self._step(self.frame(row), row)
-
-    def frame(self, row):
-        """Return the `matching.ToCalibrate` of a row."""
-        return self._about([row], row.night)
-
-    def dark_steps(self, row):
-        """Return the function from exposure, set point, temperature to the `Step`."""
-        like = self.frame(row)
+    def steps_like(self, row):
+        """Return what gives the `Step` of frames like one, by exposure, set point, temperature."""
+        like = self._about([row], row.night)
         if like.setup not in self._noises:
             self._noises[like.setup] = noise_of(self._context, row)
-        larger = [(each.setup, cut) for each, cut in self._of_larger_windows(like, row)]
-
-        def step(own):
-            of = [
-                (rule.ToCalibrate(setup, like.night, own[0], "", *own[1:]), cut)
-                for setup, cut in ((like.setup, None), *larger)
-            ]
-            return self._chosen(of[0][0], of[1:])
-
-        return step
+        alike = self._alike((like, None), *self._of_larger_windows(like, row))
+        return lambda *how: self._chosen(alike, *how)
 
     def _step(self, frame, row):
         """Return the `Step` of a frame; one object for all frames that have the same answer."""
         if frame.setup not in self._noises:
             self._noises[frame.setup] = noise_of(self._context, row)
-        return self._chosen(frame, self._of_larger_windows(frame, row))
+        alike = self._alike((frame, None), *self._of_larger_windows(frame, row))
+        return self._chosen(alike, frame.exptime, frame.set_temperature, frame.temperature)
 
-    def _chosen(self, frame, larger):
-        choice = self._masters.choose(self.kind.name, frame)
-        larger = larger if choice.needed else []
-        for each, _ in larger:
-            self._noises.setdefault(each.setup, self._noises[frame.setup])
-        larger = [(self._masters.choose(self.kind.name, each), cut) for each, cut in larger]
-        larger = [(other, cut) for other, cut in larger if other.candidates]
-        missing = "" if larger else choice.missing
-        if missing and (few := self._few.choose(self.kind.name, frame)).candidates:
-            product, count = few.best.master.product, few.best.master.frames
-            frames = "frame" if count == 1 else "frames"
-            missing = (
-                f"no {self.kind.name}: {product} would be of {count} {frames},"
-                f" fewer than the minimum of {self.minimum}"
-            )
-        alike = (id(choice), missing, *[(id(other), cut) for other, cut in larger])
-        if alike not in self._steps:
+    def _alike(self, *of):
+        """Return [(frames alike, region of theirs in a larger window)] of [(frame, region)]."""
+        first = of[0][0].setup
+        for frame, _ in of:
+            self._noises.setdefault(frame.setup, self._noises[first])
+        return [(self._masters.alike(self.kind.name, frame), cut) for frame, cut in of]
+
+    def _chosen(self, alike, *how):
+        (own, _), *larger = alike
+        choice = own.choose(*how)
+        found = [(each.choose(*how), cut) for each, cut in larger] if choice.needed else []
+        found = [(other, cut) for other, cut in found if other.candidates]
+        missing = "" if found or choice.candidates else self._why_missing(own.one(*how), choice)
+        name = (id(choice), missing, *[(id(other), cut) for other, cut in found])
+        if name not in self._steps:
             uses = {}
-            for found, cut in ((choice, None), *larger):
-                for candidate in found.candidates:
+            for other, cut in ((choice, None), *found):
+                for candidate in other.candidates:
                     uses.setdefault(candidate.master.product, _use(candidate, cut))
             some = tuple(uses.values())[: rule.MOST_CANDIDATES]
             step = Step(self.kind.name, some, choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
-            self._steps[alike] = step, choice, larger
-        return self._steps[alike][0]
+            self._steps[name] = step, choice, found
+        return self._steps[name][0]
+
+    def _why_missing(self, frame, choice):
+        few = self._few.choose(self.kind.name, frame) if choice.needed else choice
+        if not few.candidates:
+            return choice.missing
+        product, count = few.best.master.product, few.best.master.frames
+        frames = "frame" if count == 1 else "frames"
+        return (
+            f"no {self.kind.name}: {product} would be of {count} {frames},"
+            f" fewer than the minimum of {self.minimum}"
+        )
 
     def passed_over(self, rows, night, nights):
         """Return [(master, why)] of the masters of some nights that a frame may not take."""
@@ -347,7 +342,7 @@ class _Shelves:
 
 
 def noise_of(context, row):
-    """Return the `matching.DetectorNoise` of a frame's detector, from profile and header.
+    """Return the `rule.DetectorNoise` of a frame's detector, from profile and header.
 
     Parameters
     ----------
@@ -367,6 +362,9 @@ def noise_of(context, row):
     claimed = row.facts["rdnoise"]
     claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
     own = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
+    if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
+        own["bias_warming"] = LEVEL_IN
+    own |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
     return rule.DetectorNoise(
         read_noise=max(noises, default=claimed),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
@@ -411,6 +409,7 @@ def _use(candidate, cut):
         remarks,
         (about.set_temperature, about.temperature) if is_dark else (),
         section,
+        candidate.warmer,
     )
 
 
@@ -444,7 +443,7 @@ def shelves_of(context, kind):
 
 
 def passed_over(context, name, group, nights):
-    """Return [(`matching.OfferedMaster`, why)] of masters that a frame may not take.
+    """Return [(`rule.OfferedMaster`, why)] of masters that a frame may not take.
 
     Parameters
     ----------

@@ -20,6 +20,15 @@ def lag_words(lag):
     return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
 
 
+def warmer_words(degrees):
+    """Return by how much a master is warmer than a frame.
+
+    >>> warmer_words(10.0), warmer_words(-0.75)
+    ('10 C warmer', '0.75 C colder')
+    """
+    return f"{abs(degrees):.3g} C {'warmer' if degrees > 0 else 'colder'}"
+
+
 EPOCH = "epoch"
 """The name in a setup of the night from which on a camera is another one."""
 
@@ -76,7 +85,8 @@ def why_lost(best, other, rules):
     if other.lag is None is not best.lag:
         return "of a night without a date"
     if other.variance > best.variance:
-        return f"adds {other.variance / best.variance:.3g} times the variance"
+        warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
+        return f"{warmer}adds {other.variance / best.variance:.3g} times the variance"
     return "as good, and further away in time"
 
 
