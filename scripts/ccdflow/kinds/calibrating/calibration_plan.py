@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.calibrating import shutter_correction
-from ccdflow.kinds.matching import association
+from ccdflow.kinds.matching import association, setups, shelves
 from ccdflow.kinds.matching.rule import DARK, tenths
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import canonical_text, digest_of, picker
@@ -19,7 +19,7 @@ from ccdflow.run.rawframes.rows import canonical_text, digest_of, picker
 # Frames of a night that agree in these take the same masters, but for the exposure of the dark.
 _alike = picker(
     "type",
-    *association.IN_SETUP,
+    *setups.IN_SETUP,
     "part",
     "setting",
     "filter",
@@ -28,7 +28,7 @@ _alike = picker(
     "datasec",
     "trimsec",
 )
-_exposure = picker("exptime", *association.DEGREES)
+_exposure = picker("exptime", *setups.DEGREES)
 
 
 def alike_of(row):
@@ -61,7 +61,7 @@ class StepsOfClass:
         asked = _exposure(row.facts)
         steps = self._known.get(asked)
         if steps is None:
-            how = tuple(map(association.number_of, asked))
+            how = tuple(map(setups.number_of, asked))
             # A bias or flat has no exposure, and is compared by the tenths of a degree.
             degrees = tuple(map(tenths, how[1:]))
             fixed = self._fixed.get(degrees)
@@ -218,7 +218,7 @@ class Likewise:
 
     def degrees(self, row):
         """Return by how many degrees the dark is warmer than a frame, None where nobody knows."""
-        return None if self._dark is None else association.degrees_apart(self._dark, row)
+        return None if self._dark is None else shelves.degrees_apart(self._dark, row)
 
     def basis(self, frame, degrees):
         """Return the basis of one whose reduced frame has a key.

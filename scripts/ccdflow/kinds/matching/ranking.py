@@ -75,7 +75,19 @@ class Shelf:
         return self._flags[seconds]
 
     def warm(self, degrees, rules):
-        """Return which of the temperatures are another than a frame's, and which nobody knows."""
+        """Return which of the temperatures are another than a frame's, and which nobody knows.
+
+        Parameters
+        ----------
+        degrees : (float or None, float or None)
+            Set point and sensor of the frame.
+        rules : ccdflow.kinds.matching.candidates.Rules
+
+        Returns
+        -------
+        bytes
+            A byte a temperature: 1 for another one, 2 for a known one, 3 for both.
+        """
         if degrees not in self._warm:
             with np.errstate(invalid="ignore"):
                 off = _temperature_difference(*self.temperatures, degrees)
@@ -84,7 +96,19 @@ class Shelf:
         return self._warm[degrees]
 
     def warmer(self, degrees, rules):
-        """Return by how many whole degrees each of the temperatures is warmer than a frame."""
+        """Return by how many whole degrees each of the temperatures is warmer than a frame.
+
+        Parameters
+        ----------
+        degrees : (float or None, float or None)
+            Set point and sensor of the frame.
+        rules : ccdflow.kinds.matching.candidates.Rules
+
+        Returns
+        -------
+        bytes
+            Of an array of float64.
+        """
         if degrees not in self._warm:
             self._warm[degrees] = _whole_degrees(*self.temperatures, degrees, rules).tobytes()
         return self._warm[degrees]
@@ -350,7 +374,14 @@ def _whole_degrees(set_points, sensors, degrees, rules):
 
 
 def is_too_long(scale, scale_up):
-    """Tell whether a dark would be scaled up by more than is allowed, to a thousandth."""
+    """Tell whether a dark would be scaled up by more than is allowed, to a thousandth.
+
+    Parameters
+    ----------
+    scale : float or numpy.ndarray
+    scale_up : float
+        The factor that is allowed.
+    """
     return scale > scale_up * (1 + EXACT_PART)
 
 

@@ -82,7 +82,13 @@ class Masters:
         return self.alike(kind, frame).choose(*how)
 
     def alike(self, kind, frame):
-        """Return the `FramesAlike` of a frame: one object for all of them."""
+        """Return the `FramesAlike` of a frame: one object for all of them.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : ToCalibrate
+        """
         name = (*_shelf_name(kind, frame), frame.night)
         if name not in self._alike:
             shelf, noise = self._shelves.get(name[:-1]), self._noise(frame.setup)
@@ -142,7 +148,13 @@ class Masters:
         return ""
 
     def why_none(self, kind, frame):
-        """Return which criterion no master meets, and the masters that come nearest."""
+        """Return which criterion no master meets, and the masters that come nearest.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : ToCalibrate
+        """
         wanted = match_words.wanted_words(kind, frame)
         if not self._by_kind[kind]:
             return f"no {kind} {wanted}: there is none at all"
@@ -189,11 +201,23 @@ class FramesAlike:
         self._answers, self._unneeded = {}, Choice(kind, needed=False)
 
     def one(self, seconds, set_point, sensor):
-        """Return the frame of an exposure, a set point and a temperature of the sensor."""
+        """Return the frame of an exposure, a set point and a temperature of the sensor.
+
+        Parameters
+        ----------
+        seconds, set_point, sensor : float or None
+            Exposure, and temperatures in degrees.
+        """
         return replace(self.frame, exptime=seconds, set_temperature=set_point, temperature=sensor)
 
     def choose(self, seconds, set_point, sensor):
-        """Return the `Choice` of the frame: the same object for all that have the same answer."""
+        """Return the `Choice` of the frame: the same object for all that have the same answer.
+
+        Parameters
+        ----------
+        seconds, set_point, sensor : float or None
+            Exposure, and temperatures in degrees.
+        """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._unneeded
         asked, about = question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)

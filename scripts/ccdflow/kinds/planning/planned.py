@@ -15,8 +15,10 @@ import numpy as np
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
-from ccdflow.kinds.matching import association, match_words, rule
-from ccdflow.kinds.matching.association import noise_of, setup_of, taken, why_missing
+from ccdflow.kinds.matching import association, match_words, rule, shelves
+from ccdflow.kinds.matching.association import taken, why_missing
+from ccdflow.kinds.matching.setups import setup_of
+from ccdflow.kinds.matching.shelves import noise_of
 from ccdflow.kinds.planning import budget
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
@@ -291,7 +293,7 @@ def _rival(context, step, use):
     A later night's master does not compete where an earlier one is taken: what a page says does
     not change with a night that is added.
     """
-    rules = association.rules(context)
+    rules = shelves.rules(context)
     after = step.uses[step.uses.index(use) + 1 :]
     for other in after:
         is_later = other.lag is not None and other.lag < 0
