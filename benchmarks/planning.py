@@ -1,4 +1,6 @@
-"""What the choice of masters costs a plan: `python benchmarks/planning.py [nights=100] [pairs=5]`.
+"""CPU of a plan with calibrated frames and without them.
+
+    python benchmarks/planning.py [nights=100] [pairs=5]
 
 An archive of nights of 100 frames is planned twice in one process after a warm-up: with calibrated
 frames (`calibrate: enabled: true`), and without. Raw frames, reduced frames, masters, pages and

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, fields, replace
 
+from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.identity import setting_of
@@ -176,6 +177,7 @@ def describe(headers, cards, rules, *, longitude, file):
     exptime = reader.seconds()
     imagetyp, kind, reason = frame_type(reader, rules)
     moment = moment_of(reader)
+    look_at_dates(reader, moment, exptime)
     facts = FrameFacts(
         imagetyp=imagetyp,
         type=kind,

@@ -1,4 +1,4 @@
-"""What frames and their masters must have alike: setups, epochs, exposures and temperatures."""
+"""The values that frames and their masters must share: setups, epochs, exposures, temperatures."""
 
 from __future__ import annotations
 

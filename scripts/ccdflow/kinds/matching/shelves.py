@@ -102,7 +102,13 @@ class Shelves:
         return more
 
     def step(self, rows, night):
-        """Return the `Step` of the members of a master."""
+        """Return the `Step` of the members of a master.
+
+        Parameters
+        ----------
+        rows : sequence of ccdflow.run.rawframes.rows.Row
+        night : str
+        """
         # A dark that is long enough for the longest member is for all of them.
         frame = replace(self._about(rows, night), exptime=_longest(rows))
         return self._step(frame, rows[0])
@@ -159,7 +165,14 @@ class Shelves:
         )
 
     def passed_over(self, rows, night, nights):
-        """Return [(master, why)] of the masters of some nights that a frame may not take."""
+        """Return [(master, why)] of the masters of some nights that a frame may not take.
+
+        Parameters
+        ----------
+        rows : sequence of ccdflow.run.rawframes.rows.Row
+        night : str
+        nights : set of str
+        """
         frame, name = self._about(rows, night), self.kind.name
         larger = {each.setup: each for each, _ in self._of_larger_windows(frame, rows[0])}
         found = []
