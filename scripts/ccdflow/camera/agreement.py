@@ -62,7 +62,7 @@ def look_at_dates(reader, moment, exptime):
         when, allowed = when + _DAY / 2, max(allowed, _OF_DAY)
     others = [
         (claim.off(when), claim)
-        for claim in _claims(reader, when)
+        for claim in _claims(reader, when, moment.cards)
         if claim.keyword not in moment.cards and claim.off(when) > allowed + claim.reach
     ]
     if not others:
@@ -90,12 +90,12 @@ def _words(apart):
     return f"{seconds:.0f} s"
 
 
-def _claims(reader, when):
-    """Yield the times of all cards that tell when the exposure was."""
+def _claims(reader, when, taken):
+    """Yield the times of all cards that tell when the exposure was, but for those taken."""
     system = time_system(reader)
     read = stamp_reader(system)
     for _, content in reader.every("date", lambda content: content, ""):
-        stamp = read(content)
+        stamp = None if content.keyword in taken else read(content)
         if stamp is None or stamp.local or stamp.other is not None:
             continue
         if stamp.clock:
