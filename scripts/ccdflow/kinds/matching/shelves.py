@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from ccdflow.camera import identity
@@ -110,8 +111,13 @@ class Shelves:
         night : str
         """
         # A dark that is long enough for the longest member is for all of them.
-        frame = replace(self._about(rows, night), exptime=_longest(rows))
-        return self._step(frame, rows[0])
+        seconds = [s for row in rows if (s := number_of(row.facts["exptime"])) is not None]
+        longest = max(seconds, default=None)
+        step = self._step(replace(self._about(rows, night), exptime=longest), rows[0])
+        if not step.missing or not seconds or rule.is_same_exposure(min(seconds), longest):
+            return step
+        said = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
+        return replace(step, missing=re.sub(r"^no dark for \S+ s", said, step.missing))
 
     def steps_like(self, row):
         """Return what gives the `Step` of frames like one, by exposure, set point, temperature."""
@@ -253,9 +259,3 @@ def _use(candidate, cut):
         section,
         candidate.warmer,
     )
-
-
-def _longest(rows):
-    """Return the longest exposure time of some rows, None where none says any."""
-    values = [value for row in rows if (value := number_of(row.facts["exptime"])) is not None]
-    return max(values, default=None)
