@@ -335,7 +335,7 @@ def test_tall_and_wide_combined_biases_are_drawn(shape, boxes):
 def test_figures_that_are_missing_leave_their_panel_empty():
     bare = night_quality_picture([AmplifierNight()], title="night")
     full = night_quality_picture(amplifiers(), title="night")
-    assert count(full, style.SERIES[0]) > 100
+    assert count(full, style.SERIES[0]) > 40  # the second lies upon most of it
     assert count(bare, style.SERIES[0]) == 0
 
 

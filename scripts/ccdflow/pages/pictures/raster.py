@@ -174,6 +174,12 @@ def described(text):
     return about
 
 
+def lighter(colour, part):
+    """Return a colour mixed with white, of which it is this part."""
+    own = bytes.fromhex(colour.removeprefix("#"))
+    return "#" + bytes(round(255 + part * (value - 255)) for value in own).hex()
+
+
 def new_picture(title, explanation, height):
     """Begin a picture with a headline above its panels and an explanation below them.
 
