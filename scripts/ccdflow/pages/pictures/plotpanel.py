@@ -69,6 +69,8 @@ class PlotPanel:
     title : str, optional
     is_inside : bool, optional
         Whether its legend stands inside.
+    ground : str, optional
+        Its colour.
     """
 
     raster: Raster
@@ -77,6 +79,7 @@ class PlotPanel:
     y_range: tuple[float, float]
     title: str = ""
     is_inside: bool = False
+    ground: str = WHITE
 
     @classmethod
     def with_legend(cls, raster, box, x_range, y_range, title, entries):
@@ -90,8 +93,8 @@ class PlotPanel:
         return cls(raster, box, x_range, y_range, title, is_inside)
 
     def __post_init__(self):
-        """Make its ground white."""
-        self.raster.fill(*self.corners, WHITE)
+        """Fill its ground."""
+        self.raster.fill(*self.corners, self.ground)
 
     @property
     def corners(self):
