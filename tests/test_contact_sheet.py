@@ -49,7 +49,9 @@ def tiles(folder, number):
             pictures.append(picture(folder, f"c{n}", "calibrated", n + 1000))
         marks = (("grade B", "dark of another night"),) if n == 5 else ()
         time = f"2024-03-01T{n // 60:02d}:{n % 60:02d}:00"
-        found.append(Tile(f"f{n}.fits", kind, f"{kind}, V, 5 s", time, marks, tuple(pictures)))
+        notes = (("grade C", "no dark"),) if n == 2 else ()
+        words = f"{kind}, V, 5 s"
+        found.append(Tile(f"f{n}.fits", kind, words, time, marks, tuple(pictures), notes))
     gone = Tile(ODD, "science", "science", "", (("set aside", "it is empty"),))
     return [*found, gone]
 
@@ -272,6 +274,35 @@ def test_nothing_is_wider_than_the_window(tmp_path, width):
     assert window == width
 
 
+@needs_chromium
+@pytest.mark.parametrize("width", [1300, 400])
+def test_what_is_wider_than_the_window_says_so_and_the_clock_can_be_read(tmp_path, width):
+    script = """
+    const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    await frame();
+    const table = document.querySelector("table.amplifiers").closest(".scroll");
+    const told = () => [table.previousElementSibling.checkVisibility(),
+      table.classList.contains("on-left"), table.classList.contains("on-right")];
+    const seen = [told()];
+    for (const place of [40, 9999]) { table.scrollLeft = place; await frame(); seen.push(told()); }
+    const labels = [...document.querySelectorAll(".clock span")]
+      .filter((each) => each.checkVisibility()).map((each) => each.getBoundingClientRect());
+    const clock = document.querySelector(".clock").getBoundingClientRect();
+    const apart = labels.every((each, n) => n === 0 || each.left > labels[n - 1].right);
+    const inside = labels.every((each) => each.left >= clock.left && each.right <= clock.right);
+    const grade = document.querySelector(".note");
+    return [seen, labels.length > 2, apart, inside, grade.textContent, grade.title,
+      grade.closest("li").className];
+    """
+    seen, *clock, grade, why, group = act(night(tmp_path, 30), script, width=width)
+    fits = [[False, False, False]] * 3
+    wide = [[True, False, True], [True, True, True], [True, True, False]]
+    assert seen == (fits if width == 1300 else wide)
+    assert clock == [True, True, True]
+    # The usual grade of a night is said, and is no mark.
+    assert (grade, why, group) == ("grade C", "no dark", "")
+
+
 def overview(folder, number):
     """Write an overview of so many nights, and return its path."""
     nights = tuple(
@@ -313,7 +344,7 @@ def test_the_overview_holds_with_3000_nights(tmp_path):
         ["level l-4", "2009-01-01: 10 of 10 frames reduced, 1 of 1 masters"],
         ["level l-3", "2009-01-02: 9 of 10 frames reduced, 1 set aside, 1 of 1 masters"],
     ]
-    assert "ended on 2024-03-02 08:00; 1 jobs failed." in last
+    assert "ended on 2024-03-02 08:00; 1 job failed." in last
     assert "frames12new" in last
     assert "it <b>broke</b>" in last
     assert "reduced123.4" in last

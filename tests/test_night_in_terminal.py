@@ -85,9 +85,34 @@ def test_masters_and_grades():
     assert "bias              7 frames  level 1139.2 adu, read noise 10.00 adu" in said
     assert "bias: not made: two levels" in said
     assert "calibrated  2 frames: 1 of grade A, 1 of grade C" in said
-    assert "1 with dark: none" in said
+    assert "1 frame: none (dark)" in said
     assert "warnings    bias_cam: noisy" in said
     assert said.count("bias_b") == 0
+
+
+@pytest.mark.parametrize(
+    ("light", "group", "shown"),
+    [
+        ("g'", "flat_cam_512x1032_1x1_g1.1_g", "g'"),
+        ("F1", "flat_cam_1024x1024_2x2_F1_Gr_3", "F1 Gr 3"),
+        ("600/4310", "flat_cam_80_600_4310_600_4310", "600/4310"),
+        ("", "flat_cam_1x1_R", "R"),
+    ],
+)
+def test_a_combined_flat_is_called_by_its_filter(light, group, shown):
+    flat = {"group": group, "frames": "3", "unit": "electron", "level": "27162.0", "note": "",
+            "signal_to_noise": "276.2", "product": "x"}  # fmt: skip
+    said = text(frames=[frame("f1", "flat", filter=light)], flats=[flat])
+    assert f"masters     {f'flat {shown}':<16}  3 frames  27162 electrons, S/N 276 a pixel" in said
+
+
+def test_reasons_go_on_in_the_next_line_of_a_narrow_terminal():
+    why = "no dark for 600 s of a camera with a long name: there is none at all"
+    said = terminal.night_text(
+        "2020-01-01", terminal.Tables(FRAMES, steps=[STEP | {"reason": why}]), width=50
+    )
+    assert why in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 50
 
 
 def test_lines_are_cut_at_the_width_of_the_terminal():

@@ -137,7 +137,7 @@ def test_the_same_values_give_the_same_bytes_whatever_the_user_has_set(name):
     with matplotlib.rc_context({"font.size": 23, "savefig.dpi": 33, "axes.facecolor": "red"}):
         assert DRAWINGS[name]() == first
         assert matplotlib.rcParams["font.size"] == 23
-    assert set(chunks(first)) == {"IHDR", "PLTE", "pHYs", "IDAT", "IEND"}  # no text, no time
+    assert set(chunks(first)) == {"IHDR", "PLTE", "pHYs", "iTXt", "IDAT", "IEND"}  # no time
     assert pixels(first).shape[1] == 1320
 
 
@@ -333,7 +333,7 @@ def test_tall_and_wide_combined_biases_are_drawn(shape, boxes):
 def test_figures_that_are_missing_leave_their_panel_empty():
     bare = night_quality_picture([AmplifierNight()], title="night")
     full = night_quality_picture(amplifiers(), title="night")
-    assert count(full, style.SERIES[0]) > 100
+    assert count(full, style.SERIES[0]) > 40  # the second lies upon most of it
     assert count(bare, style.SERIES[0]) == 0
 
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,9 +19,12 @@ from small_frames import biases, run_jobs, write_raw
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.frame.small import ROWS, SIDE, SmallImage, small_image, step_of
-from ccdflow.pages.pictures.small_picture import read_shown, small_picture
+from ccdflow.kinds.sections.sheet_tiles import NightTiles
+from ccdflow.pages.pictures.small import read_shown, small_picture
 from ccdflow.pages.sheet import Panel, Point, Tile, TimePanels, sheet_section, strip_section
+from ccdflow.pages.values import ShownFrame
 from ccdflow.run import last_run
+from ccdflow.run.ledger import MADE
 
 RNG = np.random.default_rng(4)
 
@@ -191,9 +195,31 @@ def test_the_sheet_marks_what_is_odd_and_the_strip_has_what_drifts(tmp_path):
     assert sky_ == pytest.approx(63 / 30, abs=0.05)
     assert "<b>Temperature</b> −90.5 °C" in text
     marks = re.findall(r'class="mark" title="([^"]*)">([^<]*)<', text)
-    assert Counter(word for _, word in marks) == {"warning": 5, "grade C": 1}
-    (why,) = [title for title, word in marks if word == "grade C"]
+    assert Counter(word for _, word in marks) == {"warning": 5}
+    # As good as the others of its night: it is said, and is no mark.
+    ((why, grade),) = re.findall(r'class="note" title="([^"]*)">([^<]*)<', text)
+    assert grade == "grade C"
     assert "no flat" in why
+
+
+@pytest.mark.parametrize(
+    ("grades", "marked", "noted"),
+    [("AAA", "", ""), ("CCC", "", "CCC"), ("AAC", "C", ""), ("BBBC", "C", "BBB"), ("AB", "", "B")],
+)
+def test_a_grade_is_odd_where_it_is_worse_than_the_nights_usual_one(grades, marked, noted):
+    tiles = object.__new__(NightTiles)
+    tiles.context = SimpleNamespace(outcome=lambda product: None)
+    tiles.listed, tiles._warned = {}, {}
+    tiles._calibrated = {
+        f"{n}.fits": SimpleNamespace(status=MADE, data={"grade": grade, "reasons": ["no dark"]})
+        for n, grade in enumerate(grades)
+    }
+    frames = [ShownFrame(file, kind="science") for file in tiles._calibrated]
+    found, said = (
+        [each for f in frames for each in ways(f)] for ways in (tiles._marks, tiles._notes)
+    )
+    assert found == [(f"grade {grade}", "no dark") for grade in marked]
+    assert said == [(f"grade {grade}", "no dark") for grade in noted]
 
 
 def test_what_the_last_run_did(tmp_path):

@@ -240,6 +240,9 @@ def run(work, parse_all, arguments=None):
         print(f"ccdflow: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     text, status = said if isinstance(said, tuple) else (said, 0)
+    # A terminal of few letters shows another one instead of what it lacks.
+    letters = sys.stdout.encoding or "utf-8"
+    text = text.encode(letters, "replace").decode(letters)
     try:
         print(text, flush=True)
     except OSError as error:

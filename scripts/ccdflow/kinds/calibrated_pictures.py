@@ -185,7 +185,7 @@ class MastersPicture(CalibrationPicture):
         return Section(
             "darks-and-flats",
             "Combined darks and flats",
-            (f"{_count(groups, DARK)} and {_count(groups, FLAT)}.",),
+            (" and ".join(_counted(groups, kind) for kind in (DARK, FLAT) if _has(groups, kind)),),
             headings=(
                 "Product",
                 "Frames",
@@ -243,6 +243,8 @@ class SciencePicture(CalibrationPicture):
         grades = Counter(r.data["grade"] for r in records if r.status == ledger.MADE)
         said = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
         number = sum(grades.values())
+        units = {_letter(r.data["unit"]) for r in records if r.status == ledger.MADE}
+        unit = " or ".join(sorted(units)) or "e-"
         return Section(
             "calibrated",
             "Calibrated frames",
@@ -251,7 +253,10 @@ class SciencePicture(CalibrationPicture):
                 "A: all masters of the night, exact; B: one of another night, scaled down, or of"
                 " unknown temperature; C: a step is missing, or a dark scaled up.",
             ),
-            headings=("Frame", "Grade", "Bias", "Dark", "Flat", "Sky", "Noise", "Predicted", ""),
+            headings=(
+                "Frame", "Grade", "Bias", "Dark", "Flat", f"Sky ({unit})", f"Noise ({unit})",
+                f"Predicted ({unit})", "",
+            ),
             rows=tuple(_frame_line(context, group) for group in groups),
             pictures=self.pictures(context, night),
         )  # fmt: skip
@@ -275,7 +280,11 @@ def _pixels(context, product, hdu):
     return np.asarray(image_of(context.results / product, hdu))
 
 
-def _count(groups, kind):
+def _has(groups, kind):
+    return any(group.kind == kind.name for group in groups)
+
+
+def _counted(groups, kind):
     number = sum(group.kind == kind.name for group in groups)
     return f"{number} {kind.words[number != 1]}"
 
@@ -305,8 +314,13 @@ def _without(context, group):
     return context.chain.by_name(group.kind).without(context, group)
 
 
+def _letter(unit):
+    """Return a unit as tables write it."""
+    return {"electron": "e-"}.get(unit, unit)
+
+
 def _figures_of(group, each):
-    unit = {"electron": "e-"}.get(each["unit"], each["unit"])
+    unit = _letter(each["unit"])
     if group.kind == DARK.name:
         return (
             f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"

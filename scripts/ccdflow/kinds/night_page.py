@@ -20,7 +20,7 @@ from ccdflow.run.job import NIGHTS
 from ccdflow.run.rawframes.rows import ARRIVING
 
 # Raise it when a change alters any page or the overview: all of them are then written again.
-PAGES = 6
+PAGES = 7
 
 _FROM_NIGHT = "../.."
 _REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}
@@ -65,11 +65,12 @@ class NightPage(Kind):
         frames = page_frames(context, night, _FROM_NIGHT)
         cameras = _cameras(context, night)
         recipes = [(camera, _recipes(context, night, camera)) for camera in cameras]
-        return [
+        found = [
             frames_section(frames),
             aside_section(frames),
             provenance_section(recipes, provenance()),
         ]
+        return [section for section in found if section is not None]
 
 
 PAGE = NightPage()

@@ -13,6 +13,7 @@ from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
 from ccdflow.kinds.sections.figures import names_of, night_figures
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.biassections import trend_section
+from ccdflow.pages.values import Section
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import digest
 
@@ -65,8 +66,12 @@ class QualityPicture(NightPicture):
         nights = sorted({group.shown for group in groups})[-_MOST_NIGHTS:]
         shown = [group for group in groups if group.shown in nights]
         section = trend_section(trend(context, shown))
-        said = () if BIAS.configuration(context)["enabled"] else (f"{OFF}.",)
-        return replace(section, summary=said)
+        if BIAS.configuration(context)["enabled"]:
+            return section
+        said = (f"{OFF}.",)
+        if section is not None:
+            return replace(section, said=said)
+        return Section("trend", "Trend over the nights", said, said, order=80, name="Trend")
 
 
 QUALITY = QualityPicture()

@@ -96,23 +96,13 @@ def noise_section(amplifiers, pictures, *, elsewhere="", summary=()):
     )
 
 
-def trend_section(pictures, *, alone="No other night has biases to compare with yet."):
-    """Return the section on figures over the nights; a sentence where there are none.
-
-    Parameters
-    ----------
-    pictures : sequence of Picture
-    alone : str, optional
-        The sentence where there are none.
-
-    Returns
-    -------
-    Section
-    """
+def trend_section(pictures):
+    """Return the section on figures over the nights; None where there are none."""
+    if not pictures:
+        return None
     return Section(
         "trend",
         "Trend over the nights",
-        paragraphs=() if pictures else (alone,),
         pictures=tuple(pictures),
         order=80,
         name="Trend",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section
@@ -29,8 +30,8 @@ def frames_section(frames):
 
     Parameters
     ----------
-    frames : sequence of ccdflow.pages.contents.ShownFrame
-        Those set aside, too, in the order to show.
+    frames : sequence of ccdflow.pages.values.ShownFrame
+        Those set aside as well.
 
     Returns
     -------
@@ -42,15 +43,23 @@ def frames_section(frames):
         "Frames of the night",
         tuple(_summary(frames, cameras)),
         template="frames.html.j2",
-        content=FrameTable(by_kind(frames), cameras),
+        content=FrameTable(by_kind(sorted(frames, key=_by_number)), cameras),
         order=30,
         name="Frames",
     )
 
 
+def _by_number(frame):
+    """Sort b2.fits before b10.fits."""
+    parts = re.split(r"(\d+)", frame.file)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)]
+
+
 def aside_section(frames):
-    """Return the section on the frames that are set aside; arguments as of `frames_section`."""
+    """Return the section on frames set aside, or None; arguments as of `frames_section`."""
     aside = [frame for frame in frames if frame.status == SET_ASIDE]
+    if not aside:
+        return None
     return Section(
         "aside",
         "Set aside, and why",

@@ -102,7 +102,10 @@ def hint_of(heading, section):
     for name, hint in zip(section.headings, section.hints, strict=False):
         if name == heading and hint:
             return hint
-    return OF_SECTIONS.get(section.anchor, {}).get(heading or REMARKS, "")
+    known = OF_SECTIONS.get(section.anchor, {})
+    # A unit may stand behind a heading.
+    plain = heading.partition(" (")[0]
+    return known.get(heading or REMARKS, known.get(plain, ""))
 
 
 REMARKS = "Remarks"

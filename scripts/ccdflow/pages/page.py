@@ -38,7 +38,7 @@ class NightContent:
     sections : tuple of Section
         Of the kinds of products.
     notes : tuple of str
-        Sentences to add to the summary: a raw file that is gone, a camera without overscan.
+        Sentences on what to look at: warnings, pictures that are missing.
     index : str
         Path of the overview relative to the page; empty for no link.
     """
@@ -143,7 +143,8 @@ def night_page(page: NightContent) -> str:
     return template("night.html.j2").render(
         page=page,
         sections=sections,
-        summary=[*_sentences(sections), *page.notes],
+        summary=_sentences(_said(sections)),
+        notes=_sentences(page.notes),
         open_rows=OPEN_ROWS,
         aside_open_rows=ASIDE_OPEN_ROWS,
     )
@@ -185,13 +186,17 @@ def index_page(page: IndexPage) -> str:
 def _sentences(sections):
     """Return the sentences of sections: first those on the night, then those on products."""
     ranked = sorted(sections, key=lambda section: section.order < _FRAMES)
-    texts = [text for section in ranked for text in section.summary]
+    return [text for section in ranked for text in section.said]
+
+
+def _sentences(texts):
     return [text if text.endswith((".", ":")) else f"{text}." for text in texts]
 
 
 def in_place(sections):
-    """Return sections in the order in which they stand."""
-    return sorted(sections, key=lambda section: section.order)
+    """Return sections in the order in which they stand; None, of nothing to show, is none."""
+    shown = (section for section in sections if section is not None)
+    return sorted(shown, key=lambda section: section.order)
 
 
 def _pictures(sections):

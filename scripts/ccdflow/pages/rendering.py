@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ccdflow.errors import UserError
-from ccdflow.pages.glossary import hint_of
+from ccdflow.pages.glossary import REMARKS, hint_of
+from ccdflow.pages.pictures.small import chunks
 from ccdflow.pages.words import count, figure, kind_name, number_of, span, with_error
 
 
@@ -76,6 +78,78 @@ def _png_size(png):
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
 
 
+def explanation(png):
+    """Return the text that a picture of ours has below its panels, '' for none."""
+    text = next((data for kind, data in chunks(png) if kind == b"iTXt"), b"")
+    return text.rpartition(b"\0")[2].decode("utf-8")
+
+
+# Of texts that terminals show as well, with the letters that these have.
+_SIGNS = (
+    (re.compile(r"(?<=[\d,] )e-(?=[\s/,;.)]|$)"), "e⁻"),
+    (re.compile(r"\(e-\)"), "(e⁻)"),
+    (re.compile(r"(?<=\d )e2(?= a pixel)"), "e⁻²"),
+    (re.compile(r"(?<=\()-(?=\d[\d.]* %)"), "−"),
+    (re.compile(r"(?<=\d) (?=%)"), "\u00a0"),
+)
+
+
+def signs(text):
+    """Write a text with the signs of print: electrons, minus, percent without a line break.
+
+    >>> signs("22,173 e- (-19 %); adds 21 e2 a pixel").replace("\N{NO-BREAK SPACE}", "_")
+    '22,173 e⁻ (−19_%); adds 21 e⁻² a pixel'
+    """
+    for pattern, sign in _SIGNS:
+        text = pattern.sub(sign, text)
+    return text
+
+
+def share(part):
+    """Write a part of 1 in percent, to two digits.
+
+    >>> share(0.0077), share(5e-7), share(0.0)
+    ('0.77 %', 'less than 0.001 %', '0 %')
+    """
+    return "less than 0.001 %" if 0 < part < 1e-5 else f"{figure(100 * part, 2)} %"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of a section.
+
+    Attributes
+    ----------
+    place : int
+        Of its cells in the rows.
+    heading, hint : str
+    is_number : bool
+        Whether all that stands in it is a number.
+    """
+
+    place: int
+    heading: str
+    hint: str
+    is_number: bool
+
+
+def columns(section):
+    """Return the columns of a section's table; remarks only where there are any."""
+    found = []
+    for place, heading in enumerate(section.headings):
+        cells = [row[place] for row in section.rows]
+        if not heading and not any(cells):
+            continue
+        known = [cell for cell in cells if cell not in _NOTHING]
+        is_number = bool(known) and all(map(is_figure, known))
+        hint = hint_of(heading, section)
+        found.append(Column(place, signs(heading or REMARKS), hint, is_number))
+    return found
+
+
+_NOTHING = ("", "-", "–")
+
+
 def check_pictures(pictures, where):
     """Refuse pictures that are no PNG, or have no text for those who do not see them.
 
@@ -108,7 +182,8 @@ def check_pictures(pictures, where):
 
 def breakable(text):
     """Write a text so that a line may end behind underscores and slashes of names, not of units."""
-    parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", visible(text))
+    shown = "–" if text in _NOTHING else signs(visible(text))
+    parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", shown)
     return Markup("<wbr>").join(part for part in parts if part)
 
 
@@ -116,9 +191,9 @@ def with_code(text):
     """Write a sentence with its `words of files` in the letters of files."""
     parts = visible(text).split("`")
     if len(parts) % 2 == 0:
-        return visible(text)
+        return signs(visible(text))
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if number % 2 else part
+        Markup("<code>{}</code>").format(part) if number % 2 else signs(part)
         for number, part in enumerate(parts)
     )
 
@@ -150,7 +225,10 @@ def _environment():
         "is_figure": is_figure,
         "breakable": breakable,
         "with_code": with_code,
-        "hint_of": hint_of,
+        "columns": columns,
+        "explanation": explanation,
+        "share": share,
+        "signs": lambda value: signs(visible(value)),
     }
     return environment
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import Section
@@ -52,6 +53,8 @@ class Tile:
         What is odd: a word or two, and the reason.
     pictures : tuple of SmallPicture
         Reduced, and calibrated where it is; () for a frame without a product.
+    notes : tuple of (str, str)
+        What holds of it as of most others of the night; as marks.
     """
 
     file: str
@@ -60,12 +63,17 @@ class Tile:
     time: str = ""
     marks: tuple[tuple[str, str], ...] = ()
     pictures: tuple[SmallPicture, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def path(self):
+        """The raw file without the ending that all have."""
+        return _ENDING.sub("", self.file) or self.file
 
     @property
     def name(self):
-        """The file's name without its folders, and without the ending that all have."""
-        name = self.file.rpartition("/")[2]
-        return _ENDING.sub("", name) or name
+        """The same without its folders."""
+        return self.path.rpartition("/")[2]
 
     @property
     def place(self):
@@ -87,6 +95,12 @@ class SheetTiles:
 
     tiles: tuple[Tile, ...] = ()
     kinds: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def names(self):
+        """The names of all tiles, with their folders where two frames have one name."""
+        seen = Counter(tile.name for tile in self.tiles)
+        return [tile.name if seen[tile.name] == 1 else tile.path for tile in self.tiles]
 
     @property
     def odd(self):
@@ -134,7 +148,8 @@ def sheet_section(tiles):
     sheet = SheetTiles(tuple(ordered), kinds)
     said = ()
     if sheet.odd:
-        said = (f"{count(sheet.odd, 'frame')} marked on the contact sheet.",)
+        are = "is" if sheet.odd == 1 else "are"
+        said = (f"{count(sheet.odd, 'frame')} to look at {are} marked on the contact sheet.",)
     return Section(
         "sheet", "Contact sheet", said, template="sheet.html.j2", content=sheet, order=10
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 _TYPES = ("bias", "dark", "flat", "arc", "science")
 _MOST_NAMED = 5
 _LABEL = 12
+# What names of files have no place for.
+_UNSAFE = re.compile(r"[^\w.+-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def night_text(night, tables, *, page="", width=80, height=None):
             _block(title, part)
             for title, part in (
                 ("masters", _masters(tables)),
-                ("calibrated", _calibrated(tables.steps)),
+                ("calibrated", _wrapped(_calibrated(tables.steps), width)),
                 ("warnings", _wrapped(_warnings(tables), width)),
                 ("set aside", _wrapped(_named(tables.frames, "set aside"), width)),
                 ("incomplete", _wrapped(_named(tables.frames, "arriving"), width)),
@@ -199,22 +202,20 @@ def _masters(tables):
             ("level", f"{{:.0f}} {row['unit']}" + "s" * (row["unit"] == "electron")),
             ("signal_to_noise", "S/N {:.0f} a pixel"),
         )
-        of = row.get("light", "")
-        same = [each for each in tables.flats if each.get("light", "") == of]
-        lines.append(_master("flat", _told(of, row, same), row, figures))
+        lines.append(_master("flat", _light(row["group"], tables.frames), row, figures))
     return lines
 
 
-def _told(of, row, same):
-    """Return the words on a master; with its name where others of the night have the same words.
-
-    >>> row = {"group": "flat_cam_Gr_3_slit_1"}
-    >>> _told("Gr#3", row, [row, row]), _told("Gr#3", row, [row, {"group": "flat_cam_Gr_3_slit_5"}])
-    ('Gr#3', 'Gr#3 (flat_cam_Gr_3_slit_1)')
-    """
-    if len({each["group"] for each in same}) < 2:
-        return of
-    return f"{of} ({row['group']})".strip()
+def _light(group, frames):
+    """Return the filter of a group of flats, and what tells it from others of this filter."""
+    filters = {row["filter"] for row in frames if row["type"] == "flat" and row["filter"]}
+    for name in sorted(filters, key=len, reverse=True):
+        safe = _UNSAFE.sub("_", name).strip("._")
+        _, found, rest = f"{group}_".partition(f"_{safe}_")
+        if found:
+            rest = rest.strip("_")
+            return name if rest in ("", safe) else f"{name} {rest.replace('_', ' ')}"
+    return group.rpartition("_")[2]
 
 
 def _groups(rows):
@@ -233,6 +234,10 @@ def _master(kind, of, row, figures):
     return f"{f'{kind} {of}':<16}{count:>3} frames  {figures}".rstrip()
 
 
+def _frames_of(names):
+    return f"{len(names)} frame{'s' * (len(names) != 1)}"
+
+
 def _calibrated(steps):
     """Return the numbers of calibrated frames of each grade, and the reasons for less than A."""
     grades, reasons = {}, {}
@@ -240,15 +245,17 @@ def _calibrated(steps):
         frame = row["frame"]
         grades[frame] = max(grades.get(frame, "A"), row["grade"])
         if row["grade"] > "A":
-            reasons.setdefault(f"{row['step']}: {row['reason']}", set()).add(frame)
+            is_named = row["step"] in row["reason"].split()
+            reason = row["reason"] if is_named else f"{row['reason']} ({row['step']})"
+            reasons.setdefault(reason, set()).add(frame)
     if not grades:
         return []
     counts = Counter(grades.values())
     numbers = ", ".join(f"{counts[grade]} of grade {grade}" for grade in sorted(counts))
     worst = sorted(reasons, key=lambda reason: (-len(reasons[reason]), reason))
     return [
-        f"{len(grades)} frame{'s' * (len(grades) != 1)}: {numbers}",
-        *(f"{len(reasons[reason])} with {reason}" for reason in worst[:_MOST_NAMED]),
+        f"{_frames_of(grades)}: {numbers}",
+        *(f"{_frames_of(reasons[reason])}: {reason}" for reason in worst[:_MOST_NAMED]),
     ]
 
 

@@ -210,7 +210,13 @@ def others(plan):
     names = {job.kind for job in plan.jobs.values()}
     kinds = plan.context.chain[1:]
     found = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))
+    if len(found) > _MOST_KINDS:
+        return "other products"
     return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+
+
+# More kinds than this make a line that nobody reads.
+_MOST_KINDS = 5
 
 
 def sources(plan, job):

@@ -16,6 +16,7 @@ from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import read_units
 from ccdflow.pages.page import Section
+from ccdflow.pages.words import figure
 from ccdflow.run import ledger
 
 # Standard errors, and part of the variance, from which on added variance is harm.
@@ -200,7 +201,13 @@ def section(context, records):
     if not found:
         return None
     harmful = [each for each in found if each.harms]
-    said = f"{len(harmful)} of {len(found)} masters do harm." if harmful else ""
+    said = (
+        f"{len(harmful)} of {len(found)} masters {'does' if len(harmful) == 1 else 'do'} harm."
+        if harmful
+        else ""
+    )
+    units = dict.fromkeys({"electron": "e-"}.get(each.unit, each.unit) for each in found)
+    unit = " or ".join(units)
     return Section(
         "helps",
         "With each master, and without",
@@ -212,8 +219,8 @@ def section(context, records):
             " frames. A bias that cancels with its dark is not in the table.",
         ),
         headings=(
-            "Master", "Verdict", "Noise with", "Noise without", "Structure with",
-            "Structure without", "Frames",
+            "Master", "Verdict", f"Noise with ({unit})", f"Noise without ({unit})",
+            f"Structure with ({unit})", f"Structure without ({unit})", "Frames",
         ),
         rows=tuple(_cells(each, context.groups.get(each.product)) for each in found),
     )  # fmt: skip
@@ -224,8 +231,8 @@ def _cells(each, group):
     return (
         _words(each, group),
         each.verdict,
-        *(f"{value**0.5:.4g}" for value in (own.noise, own.noise_without)),
-        *(f"{value**0.5:.3g}" for value in (own.structure, own.structure_without)),
+        *(figure(value**0.5) for value in (own.noise, own.noise_without)),
+        *(figure(value**0.5, 3) for value in (own.structure, own.structure_without)),
         str(each.frames),
     )
 

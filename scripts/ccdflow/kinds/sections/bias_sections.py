@@ -33,7 +33,7 @@ def bias_sections(context, night, picture):
     names, elsewhere = names_of(groups), _elsewhere(context, night)
     biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
-    return [
+    found = [
         combined_section(
             [_combined(context, group) for group in groups], elsewhere=elsewhere, biases=biases
         ),
@@ -48,6 +48,7 @@ def bias_sections(context, night, picture):
         ),
         trend_section(trend(context, BIAS.trend_groups(context, night), night)),
     ]
+    return [section for section in found if section is not None]
 
 
 OFF = "Combining biases is switched off in the configuration"

@@ -72,6 +72,7 @@ class NightTiles:
             frame.time,
             tuple(self._marks(frame)),
             tuple(self._pictures(frame)),
+            tuple(self._notes(frame)),
         )
 
     def _pictures(self, frame):
@@ -89,12 +90,26 @@ class NightTiles:
         if why := self._saturated(frame):
             yield "saturated", why
         record = self._calibrated.get(frame.file)
-        if record is not None and record.status == ledger.MADE and record.data["grade"] != "A":
-            yield f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
-        elif record is not None and record.status not in (ledger.MADE,):
+        if record is not None and record.status != ledger.MADE:
             yield "not calibrated", record.reason
+        elif record is not None and record.data["grade"] > self._usual_grade:
+            yield _grade(record)
         if texts := self._warned.get(frame.file):
             yield "warning", "; ".join(text for _, text in texts)
+
+    def _notes(self, frame):
+        """Yield the grade of a frame where it is no worse than that of most frames of the night."""
+        record = self._calibrated.get(frame.file)
+        is_made = record is not None and record.status == ledger.MADE
+        if is_made and "A" < record.data["grade"] <= self._usual_grade:
+            yield _grade(record)
+
+    @cached_property
+    def _usual_grade(self):
+        """The grade that half of the night's calibrated frames do not exceed."""
+        made = [r for r in self._calibrated.values() if r is not None and r.status == ledger.MADE]
+        grades = sorted(record.data["grade"] for record in made)
+        return grades[len(grades) // 2] if grades else "A"
 
     def _saturated(self, frame):
         """Return the saturated part of a frame in words.
@@ -207,6 +222,11 @@ class NightTiles:
             return None
 
 
+def _grade(record):
+    """Return a grade and its reasons."""
+    return f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
+
+
 def _what(frame):
     """Return type, object, filter and exposure in a few words."""
     words = [frame.kind or "unknown type"]
@@ -215,7 +235,8 @@ def _what(frame):
     if frame.filter:
         words.append(frame.filter)
     if math.isfinite(frame.exptime) and frame.kind != "bias":
-        words.append(f"{frame.exptime:.6g} s")
+        form = ".4g" if frame.exptime < 1e4 else ".0f"
+        words.append(f"{frame.exptime:{form}} s")
     return ", ".join(words)
 
 

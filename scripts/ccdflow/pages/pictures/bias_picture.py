@@ -7,24 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from ccdflow.errors import UserError
-from ccdflow.pages.pictures.canvas import (
-    STEPS,
-    drawing,
-    label_axes,
-    legend,
-    look,
-    new_figure,
-    png_bytes,
-    say,
-    widen,
-)
-from ccdflow.pages.pictures.style import FAINT, INK, LEFT, MUTED, SERIES, drawable
+from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, say
+from ccdflow.pages.pictures.raster import lighter, new_picture
+from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable
 
 _NAMED = 4
 _BAR = 0.15  # inches
+# Of a bar's colour; the rest is white.
+_PALE = 0.6
 
 
 @dataclass(frozen=True)
@@ -100,24 +92,20 @@ def night_quality_picture(
     ) + (" Colours are those of the bars." if len(amplifiers) > _NAMED else "")
     # Two bars an amplifier, no nearer than their names allow.
     tall = max(2.2, 2 * _BAR * len(amplifiers))
-    with drawing():
-        figure, place = new_figure(title, explanation, height=4.1 + tall)
-        _draw_drift(place((LEFT, 0.35, 5.0, 2.2)), amplifiers, unit)
-        _draw_pairs(place((6.8, 0.35, 5.0, 2.2)), amplifiers, unit)
-        _draw_structure(place((1.65, 3.45, 4.1, tall)), amplifiers, unit)
-        _draw_gain_by_number(place((6.8, 3.45, 5.0, 2.2)), amplifiers, unit)
-        return png_bytes(figure)
+    raster, top = new_picture(title, explanation, 4.1 + tall)
+    # Before the edges of lines and letters take what colours there are.
+    for colour in SERIES:
+        raster.colour(colour)
+        raster.colour(lighter(colour, _PALE))
+    _draw_drift(raster, (LEFT, top + 0.35, 5.0, 2.2), amplifiers, unit)
+    _draw_pairs(raster, (6.8, top + 0.35, 5.0, 2.2), amplifiers, unit)
+    _draw_structure(raster, (1.65, top + 3.45, 4.1, tall), amplifiers, unit)
+    _draw_gain_by_number(raster, (6.8, top + 3.45, 5.0, 2.2), amplifiers, unit)
+    return raster.png()
 
 
 def _called(amplifier, number):
     return drawable(amplifier.amplifier) or f"amplifier {number + 1}"
-
-
-def _label(amplifiers, number, after=""):
-    """Name for a legend; none where there are too many, and the bars' colours have to do."""
-    if len(amplifiers) > _NAMED:
-        return None
-    return _called(amplifiers[number], number) + after
 
 
 def _time_scale(amplifiers):
@@ -131,108 +119,144 @@ def _time_scale(amplifiers):
     return 1, "time (hours)"
 
 
-def _draw_drift(axes, amplifiers, unit):
+def _colour(number):
+    return SERIES[number % len(SERIES)]
+
+
+def _entries(amplifiers, after=lambda each: ""):
+    """Return the legend of amplifiers: colour, text and mark of each; () where they are many."""
+    if len(amplifiers) > _NAMED:
+        return []
+    return [
+        (_colour(number), _called(each, number) + after(each), MARKS[number % len(MARKS)])
+        for number, each in enumerate(amplifiers)
+    ]
+
+
+def _widened(values, *, least=1e-3):
+    """Return a scale for values, no narrower than this fraction of them to each side.
+
+    Else noise looks like jumps.
+    """
+    low, high = min(values), max(values)
+    room = max(0.12 * (high - low), least * max(abs(low), abs(high), 1.0))
+    return low - room, high + room
+
+
+def _finite(values):
+    return [value for value in values if math.isfinite(value)]
+
+
+def _draw_drift(raster, box, amplifiers, unit):
     """Draw the levels less their median, so that amplifiers of unlike level share a scale."""
     scale, where = _time_scale(amplifiers)
-    every = []
-    for number, each in enumerate(amplifiers):
-        known = [level for level in each.levels if math.isfinite(level)]
-        if not known:
-            continue
-        centre = float(np.median(known))
-        times = range(1, len(each.levels) + 1)
-        if scale:
-            times = [hour * scale for hour in each.hours]
-        label = _label(amplifiers, number, f": {centre:.1f} {unit}")
-        change = [level - centre for level in each.levels]
-        every += change
-        axes.plot(times, change, linewidth=0.8, markersize=4, label=label, **look(number))
-    label_axes(axes, "Bias level through the night", where, f"less its median ({unit})")
+    lines = []
+    for each in amplifiers:
+        known = _finite(each.levels)
+        centre = float(np.median(known)) if known else math.nan
+        times = [hour * scale for hour in each.hours] if scale else range(1, len(each.levels) + 1)
+        lines.append((list(times), [level - centre for level in each.levels], centre))
+    every = _finite(value for _, change, _ in lines for value in change)
     if not every:
-        return say(axes, "No bias level was measured.")
-    widen(axes, every)
-    if not scale:
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=STEPS))
-    return legend(axes)
+        return say(raster, box, "No bias level was measured.")
+    entries = _entries(amplifiers)
+    entries = [
+        (colour, f"{text}: {centre:.1f} {unit}", mark)
+        for (colour, text, mark), (_, _, centre) in zip(entries, lines, strict=False)
+        if math.isfinite(centre)
+    ]
+    places = [time for times, _, _ in lines for time in times]
+    room = 0.05 * (max(places) - min(places)) or 0.5
+    panel = PlotPanel.with_legend(
+        raster, box, (min(places) - room, max(places) + room), _widened(every),
+        "Bias level through the night", entries,
+    )  # fmt: skip
+    panel.axes(panel.title, where, f"less its median ({unit})", is_whole=not scale)
+    for number, (times, change, _) in enumerate(lines):
+        panel.curve(times, change, _colour(number), 0.8)
+        panel.dots(times, change, _colour(number), MARKS[number % len(MARKS)])
+    return panel.legend(entries)
 
 
-def _draw_pairs(axes, amplifiers, unit):
-    every = []
+def _draw_pairs(raster, box, amplifiers, unit):
+    claimed = [each.claimed_noise for each in amplifiers]
+    every = _finite([*claimed, *(value for each in amplifiers for value in each.pair_noise)])
+    if not every:
+        return say(raster, box, "There was no pair of biases to measure the read noise from.")
+    entries = [
+        entry
+        for entry, each in zip(_entries(amplifiers), amplifiers, strict=False)
+        if each.pair_noise
+    ]
+    if _finite(claimed):
+        entries.append((MUTED, "claimed", "--"))
+    most = max(2, *(len(each.pair_noise) for each in amplifiers))
+    room = 0.05 * (most - 1)
+    panel = PlotPanel.with_legend(
+        raster, box, (1 - room, most + room), _widened(every, least=0.01),
+        "Read noise, from pairs", entries,
+    )  # fmt: skip
+    panel.axes(panel.title, "pair, in order", unit)
     for number, each in enumerate(amplifiers):
-        if each.pair_noise:
-            where = range(1, len(each.pair_noise) + 1)
-            label = _label(amplifiers, number)
-            axes.plot(where, each.pair_noise, lw=0, markersize=4, label=label, **look(number))
-            every += each.pair_noise
+        places = range(1, len(each.pair_noise) + 1)
+        panel.dots(places, each.pair_noise, _colour(number), MARKS[number % len(MARKS)])
         if math.isfinite(each.claimed_noise):
-            axes.axhline(
-                each.claimed_noise, color=SERIES[number % len(SERIES)], linewidth=1.1,
-                linestyle=(0, (5, 3)),
-            )  # fmt: skip
-            every.append(each.claimed_noise)
-    label_axes(axes, "Read noise, from pairs", "pair, in order", unit)
-    if not every:
-        return say(axes, "There was no pair of biases to measure the read noise from.")
-    widen(axes, every, least=0.01)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=STEPS))
-    if any(math.isfinite(each.claimed_noise) for each in amplifiers):
-        axes.plot([], [], color=MUTED, lw=1.1, linestyle=(0, (5, 3)), label="claimed")
-    return legend(axes)
+            panel.dashes(each.claimed_noise, _colour(number))
+    return panel.legend(entries)
 
 
-def _draw_structure(axes, amplifiers, unit):
+def _draw_structure(raster, box, amplifiers, unit):
     """Draw the scatter of row and column means that noise does not account for."""
-    names, largest = [], 0.0
+    rows = []
     for number, each in enumerate(amplifiers):
         for what in ("row", "column"):
             value, error = getattr(each, f"{what}_structure"), getattr(each, f"{what}_error")
-            if not math.isfinite(value):
-                continue
-            place = len(names)
             called = _called(each, number)
             called = called if len(called) <= 16 else "…" + called[-15:]
-            names.append(f"{called}, {what}s")
-            axes.barh(place, value, height=0.5, color=SERIES[number % len(SERIES)], alpha=0.6)
-            error = error if math.isfinite(error) else 0.0
-            axes.plot([max(0.0, value - error), value + error], [place] * 2, color=INK, lw=1.2)
-            largest = max(largest, value + error)
-    label_axes(axes, "Structure left over", f"rms of the means ({unit})", "")
-    if not names:
-        return say(axes, "No structure was measured.")
-    axes.grid(False, axis="y")
-    axes.grid(True, axis="x", color=FAINT, linewidth=0.5)
-    axes.set_yticks(range(len(names)), names)
-    axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.15 * largest or 1.0))
-    axes.plot([], [], color=INK, lw=1.2, label="± 1 standard error")
-    return legend(axes)
+            if math.isfinite(value):
+                error = error if math.isfinite(error) else 0.0
+                rows.append((f"{called}, {what}s", value, error, _colour(number)))
+    if not rows:
+        return say(raster, box, "No structure was measured.")
+    largest = max(value + error for _, value, error, _ in rows)
+    panel = PlotPanel(raster, box, (0, 1.15 * largest or 1.0), (len(rows) - 0.4, -0.6))
+    panel.named_rows("Structure left over", f"rms of the means ({unit})", [row[0] for row in rows])
+    for place, (_, value, error, colour) in enumerate(rows):
+        panel.block(0, value, place - 0.25, place + 0.25, lighter(colour, _PALE))
+        panel.block(max(0.0, value - error), value + error, place, place, INK)
+    return panel.legend([(INK, "± 1 standard error")])
 
 
-def _draw_gain_by_number(axes, amplifiers, unit):
+def _draw_gain_by_number(raster, box, amplifiers, unit):
     """Draw the noise of combined biases against read noise over the root of N."""
-    most = 1
-    for number, each in enumerate(amplifiers):
-        if each.combined_noise:
-            counts, noises = zip(*sorted(each.combined_noise), strict=True)
-            most = max(most, *counts)
-            axes.plot(
-                counts,
-                noises,
-                lw=0,
-                markersize=6,
-                mfc="none",
-                label=_label(amplifiers, number),
-                **look(number),
-            )
-    for number, each in enumerate(amplifiers):
-        known = [noise for noise in each.pair_noise if math.isfinite(noise)]
-        if each.combined_noise and known:
-            counts = np.geomspace(1, most, 50)
-            single = float(np.median(known))
-            axes.plot(counts, single / np.sqrt(counts), linewidth=1, color=look(number)["color"])
-    label_axes(axes, "Noise of the combined bias", "number of frames, N", unit)
+    most = max([1, *(count for each in amplifiers for count, _ in each.combined_noise)])
     if most == 1:
-        return say(axes, "No biases were combined.")
-    axes.plot([], [], color=MUTED, linewidth=1, label="read noise / √N")
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=STEPS))
-    return legend(axes)
+        return say(raster, box, "No biases were combined.")
+    counts = np.geomspace(1, most, 50)
+    highest, curves = [], []
+    for number, each in enumerate(amplifiers):
+        highest += _finite(noise for _, noise in each.combined_noise)
+        known = _finite(each.pair_noise)
+        if each.combined_noise and known:
+            single = float(np.median(known))
+            curves.append((single / np.sqrt(counts), _colour(number)))
+            highest.append(single)
+    entries = [
+        (colour, text, f"{mark}, hollow")
+        for (colour, text, mark), each in zip(_entries(amplifiers), amplifiers, strict=False)
+        if each.combined_noise
+    ]
+    entries.append((MUTED, "read noise / √N"))
+    room = 0.05 * (most - 1)
+    panel = PlotPanel.with_legend(
+        raster, box, (1 - room, most + room), (0, 1.05 * max(highest, default=1.0)),
+        "Noise of the combined bias", entries,
+    )  # fmt: skip
+    panel.axes(panel.title, "number of frames, N", unit)
+    for values, colour in curves:
+        panel.curve(counts, values, colour, 1)
+    for number, each in enumerate(amplifiers):
+        places, noises = zip(*each.combined_noise, strict=True) if each.combined_noise else ((), ())
+        mark = f"{MARKS[number % len(MARKS)]}, hollow"
+        panel.dots(places, noises, _colour(number), mark, size=6)
+    return panel.legend(entries)

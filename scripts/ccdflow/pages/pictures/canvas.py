@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ccdflow.pages.pictures.raster import described
 from ccdflow.pages.pictures.style import DPI, FAINT, INK, MUTED, PAPER, SERIES, WIDTH, drawable
 
 STEPS = (1, 2, 5, 10)
@@ -91,6 +92,7 @@ def new_figure(title, explanation, *, height):
     total = above + height + 0.2 + 0.17 * len(lines)
     figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
+    figure.set_label(explanation)
     place = Place(figure, above, total)
     figure.text(
         0.15 / WIDTH, 1 - 0.12 / total, "\n".join(headline), va="top", fontsize=13,
@@ -136,7 +138,8 @@ def png_bytes(figure):
     stream = io.BytesIO()
     small = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     small.putpalette(_with_exact_ground(small.getpalette()))
-    small.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI))
+    about = described(figure.get_label())
+    small.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=about)
     return stream.getvalue()
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from ccdflow.errors import UserError
-from ccdflow.pages.pictures.canvas import drawing, new_figure, png_bytes
-from ccdflow.pages.pictures.style import INK, MUTED, PAPER, WIDTH, drawable
+from ccdflow.pages.pictures.plotpanel import PlotPanel
+from ccdflow.pages.pictures.raster import new_picture
+from ccdflow.pages.pictures.style import INK, MUTED, NUMBER, PAPER, WIDTH, drawable, font
 
 _ROW, _LABELS = 0.26, 2.6
 _COLOURS = {"own": "#86a9b0", "other": "#f0d9a8", "missing": "#d98a7a"}
 _MARKS = {"other": "o", "missing": "x"}
+# Letters of a night's name that are shown.
+_NIGHT = 14
 
 
 def coverage_picture(nights, labels, cells, *, title, explanation):
@@ -34,25 +37,24 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
     """
     if not nights or not labels:
         raise UserError("there is no night to draw", remedy="leave this picture out")
-    height = _ROW * len(labels) + 1.1
-    with drawing():
-        figure, place = new_figure(title, explanation, height=height)
-        axes = place((_LABELS, 0.1, WIDTH - _LABELS - 0.3, _ROW * len(labels)))
-        for (label, night), (count, state) in cells.items():
-            x, y = nights.index(night), labels.index(label)
-            axes.fill_between(
-                [x - 0.47, x + 0.47], y - 0.45, y + 0.45, color=_COLOURS[state], linewidth=0
-            )
-            text = str(count) if count else _MARKS[state]
-            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=INK)
-        axes.set_xlim(-0.5, max(len(nights), 8) - 0.5)
-        axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.set_yticks(range(len(labels)), [drawable(label)[:40] for label in labels])
-        axes.set_xticks(
-            range(len(nights)), [drawable(night) for night in nights], rotation=90, color=MUTED
-        )
-        axes.tick_params(length=0)
-        axes.set_facecolor(PAPER)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_visible(False)
-        return png_bytes(figure)
+    raster, top = new_picture(title, explanation, _ROW * len(labels) + 1.1)
+    columns = max(len(nights), 8)
+    box = _LABELS, top + 0.1, WIDTH - _LABELS - 0.3, _ROW * len(labels)
+    panel = PlotPanel(raster, box, (-0.5, columns - 0.5), (len(labels) - 0.5, -0.5), ground=PAPER)
+    left, _, _, bottom = panel.corners
+    places = {night: place for place, night in enumerate(nights)}
+    rows = {label: place for place, label in enumerate(labels)}
+    for (label, night), (count, state) in cells.items():
+        x, y = places[night], rows[label]
+        panel.block(x - 0.47, x + 0.47, y - 0.45, y + 0.45, _COLOURS[state])
+        text = str(count) if count else _MARKS[state]
+        raster.text(panel.x(x), panel.y(y), text, INK, points=NUMBER, anchor="mm")
+    for label, place in rows.items():
+        name = drawable(label)[:40]
+        raster.text(left - 6, panel.y(place), name, MUTED, points=NUMBER, anchor="rm")
+    for night, place in places.items():
+        name = drawable(night)[:_NIGHT]
+        half = font(NUMBER, False).getlength(name) / 2
+        at = panel.x(place), bottom + 8 + half
+        raster.text(*at, name, MUTED, points=NUMBER, upright=True)
+    return raster.png()

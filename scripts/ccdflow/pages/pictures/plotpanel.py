@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ccdflow.pages.pictures.raster import Raster
 from ccdflow.pages.pictures.scales import nice_ticks, tick_labels
 from ccdflow.pages.pictures.style import (
+    DPI,
     EDGE,
     FAINT,
     INK,
@@ -22,6 +24,35 @@ from ccdflow.pages.pictures.style import (
 )
 
 _TICK = 4
+# Corners of the marks of values, half their size about their middle: told apart without colours.
+_ROUND = [(math.cos(math.pi * n / 10), math.sin(math.pi * n / 10)) for n in range(20)]
+_ARM = 0.38
+_PLUS = [
+    (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM), (_ARM, 1),
+    (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM),
+]  # fmt: skip
+_CORNERS = {
+    "o": _ROUND,
+    "s": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+    "^": [(0, -1.1), (1, 0.8), (-1, 0.8)],
+    "D": [(0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)],
+    "v": [(0, 1.1), (1, -0.8), (-1, -0.8)],
+    "P": _PLUS,
+    "X": [((x - y) * 0.75, (x + y) * 0.75) for x, y in _PLUS],
+    "*": [
+        (r * math.sin(math.pi * n / 5), -r * math.cos(math.pi * n / 5))
+        for n, r in enumerate((1.3, 0.55) * 5)
+    ],
+}
+MARKS = tuple(_CORNERS)
+# Pixels of a line of the legend inside a panel, and entries that it has at most.
+_LINE, _ENTRIES = 19, 8
+
+
+def say(raster, box, text):
+    """Write a sentence where there is nothing to draw."""
+    left, top, width, height = box
+    raster.text(pixels(left + width / 2), pixels(top + height / 2), text, MUTED, anchor="mm")
 
 
 @dataclass(frozen=True)
@@ -35,16 +66,35 @@ class PlotPanel:
         Left, top, width and height of its axes, inches.
     x_range, y_range : (float, float)
         Values at the left and right edge, and at the lower and upper edge.
+    title : str, optional
+    is_inside : bool, optional
+        Whether its legend stands inside.
+    ground : str, optional
+        Its colour.
     """
 
     raster: Raster
     box: tuple[float, float, float, float]
     x_range: tuple[float, float]
     y_range: tuple[float, float]
+    title: str = ""
+    is_inside: bool = False
+    ground: str = WHITE
+
+    @classmethod
+    def with_legend(cls, raster, box, x_range, y_range, title, entries):
+        """Return a panel with room for a legend: above it beside its title, or inside."""
+        needed = sum(map(_width, entries)) + font(TITLE, False).getlength(title)
+        is_inside = needed > pixels(box[2])
+        if is_inside:
+            low, high = y_range
+            free = min(0.6, (_LINE * min(len(entries), _ENTRIES) + 10) / pixels(box[3]))
+            y_range = low, low + (high - low) / (1 - free)
+        return cls(raster, box, x_range, y_range, title, is_inside)
 
     def __post_init__(self):
-        """Make its ground white."""
-        self.raster.fill(*self.corners, WHITE)
+        """Fill its ground."""
+        self.raster.fill(*self.corners, self.ground)
 
     @property
     def corners(self):
@@ -116,7 +166,7 @@ class PlotPanel:
         for part in np.split(np.arange(xs.size), np.nonzero(np.diff(known.astype(int)))[0] + 1):
             if part.size > 1 and known[part[0]]:
                 points = list(zip(xs[part].tolist(), ys[part].tolist(), strict=True))
-                self.raster.curve(points, colour, width * 110 / 72, (left, top, right, bottom))
+                self.raster.curve(points, colour, width * DPI / 72, (left, top, right, bottom))
 
     def steps(self, places, values, colour, width=1.1):
         """Draw values as steps, each as wide as from the middle to its neighbours'.
@@ -166,12 +216,106 @@ class PlotPanel:
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
+    def block(self, left, right, lower, upper, colour):
+        """Fill what lies between values across and upwards, a line where two are equal."""
+        first, last = round(self.x(left)), round(self.x(right))
+        ends = sorted((round(self.y(lower)), round(self.y(upper))))
+        self.raster.fill(first, ends[0], max(last, first + 2), max(ends[1], ends[0] + 2), colour)
+
+    def dots(self, xs, ys, colour, mark="o", size=5):
+        """Mark values, in points of size; those that are NaN or outside are left out.
+
+        Parameters
+        ----------
+        xs, ys : sequence of float
+        colour : str
+        mark : str, optional
+            One of `MARKS`; followed by ', hollow' its edge alone.
+        size : float, optional
+        """
+        left, top, right, bottom = self.corners
+        for x, y in zip(xs, ys, strict=True):
+            if math.isfinite(y) and left <= self.x(x) <= right and top <= self.y(y) <= bottom:
+                _dot(self.raster, self.x(x), self.y(y), colour, mark, size)
+
+    def dashes(self, value, colour):
+        """Draw a dashed line across, at a value."""
+        left, _, right, _ = self.corners
+        _dashes(self.raster, left, right, round(self.y(value)), colour)
+
+    def named_rows(self, title, xlabel, names):
+        """Draw the axes of a panel of bars that lie: a name each, and lines to read values by."""
+        raster = self.raster
+        left, top, right, bottom = self.corners
+        raster.text(left, top - 7, title, INK, points=TITLE)
+        ticks = nice_ticks(*self.x_range, 9)
+        for value, text in zip(ticks, tick_labels(ticks), strict=True):
+            x = round(self.x(value))
+            raster.fill(x, top, x + 1, bottom, FAINT)
+            raster.fill(x, bottom, x + 1, bottom + _TICK, EDGE)
+            raster.text(x, bottom + _TICK + 4, text, MUTED, points=NUMBER, anchor="mt")
+        for place, name in enumerate(names):
+            y = round(self.y(place))
+            raster.fill(left - _TICK, y, left, y + 1, EDGE)
+            raster.text(left - _TICK - 4, y, name, MUTED, points=NUMBER, anchor="rm")
+        raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL, anchor="ms")
+        raster.fill(left - 1, top, left, bottom + 1, EDGE)
+        raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
+
     def legend(self, entries):
-        """Name colours above the panel, at its right end: (colour, text) each."""
-        x = self.corners[2]
-        y = self.corners[1] - 7
-        for colour, text in reversed(entries):
-            x -= font(NUMBER, False).getlength(text)
-            self.raster.text(x, y, text, INK, points=NUMBER)
-            self.raster.fill(round(x) - 34, y - 6, round(x) - 8, y - 3, colour)
-            x -= 52
+        """Name colours above the panel, at its right end, or inside in lines.
+
+        Parameters
+        ----------
+        entries : sequence of (str, str) or (str, str, str)
+            Colour and text; a mark as of `dots`, or '--' for a dashed line.
+        """
+        _, top, right, _ = self.corners
+        if self.is_inside:
+            self._legend_inside(entries)
+            return
+        for entry in reversed(entries):
+            right -= _width(entry)
+            self._entry(right + 18, top - 7, entry)
+
+    def _legend_inside(self, entries):
+        shown = list(entries[:_ENTRIES])
+        if len(shown) < len(entries):
+            colour, text, *mark = shown[-1]
+            shown[-1] = colour, f"{text}  (and {len(entries) - _ENTRIES} more)", *mark
+        _, top, right, _ = self.corners
+        left = right - max(map(_width, shown)) + 8
+        for number, entry in enumerate(shown):
+            self._entry(left, top + 16 + _LINE * number, entry)
+
+    def _entry(self, x, y, entry):
+        """Write one entry, its swatch from x on."""
+        colour, text, *marks = entry
+        mark = marks[0] if marks else ""
+        if mark == "--":
+            _dashes(self.raster, round(x), round(x) + 26, y - 5, colour)
+        elif mark:
+            _dot(self.raster, x + 13, y - 4, colour, mark, 6 if "hollow" in mark else 5)
+        else:
+            self.raster.fill(round(x), y - 6, round(x) + 26, y - 3, colour)
+        self.raster.text(x + 34, y, text, INK, points=NUMBER)
+
+
+def _width(entry):
+    """Return the pixels that an entry of a legend takes."""
+    return 52 + font(NUMBER, False).getlength(entry[1])
+
+
+def _dashes(raster, left, right, y, colour):
+    for x in range(left, right, 12):
+        raster.fill(x, y - 1, min(x + 8, right), y + 1, colour)
+
+
+def _dot(raster, x, y, colour, mark, size):
+    half = size * DPI / 72 / 2
+    shape, _, hollow = mark.partition(", ")
+    corners = [(x + half * across, y + half * down) for across, down in _CORNERS[shape]]
+    raster.wedge(corners, colour)
+    if hollow:
+        inner = (half - 1.4) / half
+        raster.wedge([(x + inner * (a - x), y + inner * (b - y)) for a, b in corners], WHITE)

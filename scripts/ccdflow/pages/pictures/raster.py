@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from ccdflow.pages.pictures.style import (
     DPI,
@@ -44,6 +45,7 @@ class Raster:
     def __init__(self, width, height, *, ground=PAPER):
         self._colours = {}
         self._shades = {}
+        self.explanation = ""
         self.pixels = np.full((height, width), self.colour(ground), np.uint8)
 
     def colour(self, wanted):
@@ -205,8 +207,23 @@ class Raster:
         image = Image.fromarray(self.pixels, mode="P")
         image.putpalette(b"".join(self._colours))
         stream = io.BytesIO()
-        image.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI))
+        about = described(self.explanation)
+        image.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=about)
         return stream.getvalue()
+
+
+def described(text):
+    """Return the part of a PNG that says in words what it explains below its panels."""
+    about = PngInfo()
+    if text:
+        about.add_itxt("Description", text)
+    return about
+
+
+def lighter(colour, part):
+    """Return a colour mixed with white, of which it is this part."""
+    own = bytes.fromhex(colour.removeprefix("#"))
+    return "#" + bytes(round(255 + part * (value - 255)) for value in own).hex()
 
 
 def new_picture(title, explanation, height):
@@ -229,6 +246,7 @@ def new_picture(title, explanation, height):
     above = 0.2 + 0.25 * len(headline)
     total = pixels(above + height + 0.2 + 0.17 * len(lines))
     raster = Raster(pixels(WIDTH), total)
+    raster.explanation = explanation
     for number, line in enumerate(headline):
         place = pixels(0.12 + 0.25 * number)
         raster.text(pixels(0.15), place, line, INK, points=HEADLINE, bold=True, anchor="la")

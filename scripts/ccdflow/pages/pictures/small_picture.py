@@ -184,10 +184,10 @@ def read_shown(content):
     -------
     Shown or None
     """
-    chunks = dict(_chunks(content))
-    if not content.startswith(_HEAD) or b"IEND" not in chunks:
+    parts = dict(chunks(content))
+    if not content.startswith(_HEAD) or b"IEND" not in parts:
         return None
-    text, head = chunks.get(b"tEXt", b""), chunks[b"IHDR"]
+    text, head = parts.get(b"tEXt", b""), parts[b"IHDR"]
     if not text.startswith(_KEYWORD):
         return None
     values = json.loads(text.removeprefix(_KEYWORD))
@@ -195,7 +195,7 @@ def read_shown(content):
     return Shown(**{**values, "zscale": tuple(values["zscale"]), **size})
 
 
-def _chunks(content):
+def chunks(content):
     """Yield kind and data of the chunks of a PNG, up to the first that is not whole."""
     at = len(_HEAD)
     while at + 12 <= len(content):

@@ -26,13 +26,15 @@
         const cell = add(line, number ? "td" : "th", String(text));
         if (!number) cell.scope = "row";
         if (typeof text === "number") cell.className = "number";
+        if (typeof text === "number") head.cells[number].className = "number";
       });
     }
   };
   if (told) {
     place.textContent = "";
     add(place, "p", `The last run that had something to do ended on ${told.ended}` +
-      (told.failed.length ? `; ${told.failed.length} jobs failed.` : "; no job failed."));
+      (told.failed.length ? `; ${told.failed.length} job${told.failed.length === 1 ? "" : "s"} failed.`
+        : "; no job failed."));
     table(
       [["Products", "Kind of product"], ["Number", "Number of jobs"], ["Why", "Why they were made"]],
       told.made,

@@ -56,7 +56,7 @@
     const limits = scale === "zscale" ? zscale : [low, high].map((v) => centre + size * Math.sinh(v));
     by("name").textContent = file;
     const tile = list.querySelector(`[data-open="${now}"]`);
-    const marks = [...tile.querySelectorAll(".mark")].map((m) => `${m.textContent}: ${m.title}`);
+    const marks = [...tile.querySelectorAll(".mark, .note")].map((m) => `${m.textContent}: ${m.title}`);
     by("what").textContent = [
       tile.querySelector(".what").textContent, what,
       `${scale} from ${figure(limits[0])} to ${figure(limits[1])} ${unit}`, ...marks,
