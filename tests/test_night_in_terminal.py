@@ -82,28 +82,12 @@ def test_masters_and_grades():
         biases=[BIAS | {"note": "noisy"}, BIAS, refused],
         steps=[STEP, STEP | {"step": "bias", "grade": "A"}, STEP | {"frame": "s2", "grade": "A"}],
     )
-    assert "bias              7 frames  level 1139.2 adu, read noise 10.00 adu" in said
-    assert "bias: not made: two levels" in said
+    assert "bias (bias_cam)   7 frames  level 1139.2 adu, read noise 10.00 adu" in said
+    assert "bias (bias_b): not made: two levels" in said
     assert "calibrated  2 frames: 1 of grade A, 1 of grade C" in said
     assert "1 frame: none (dark)" in said
     assert "warnings    bias_cam: noisy" in said
-    assert said.count("bias_b") == 0
-
-
-@pytest.mark.parametrize(
-    ("light", "group", "shown"),
-    [
-        ("g'", "flat_cam_512x1032_1x1_g1.1_g", "g'"),
-        ("F1", "flat_cam_1024x1024_2x2_F1_Gr_3", "F1 Gr 3"),
-        ("600/4310", "flat_cam_80_600_4310_600_4310", "600/4310"),
-        ("", "flat_cam_1x1_R", "R"),
-    ],
-)
-def test_a_combined_flat_is_called_by_its_filter(light, group, shown):
-    flat = {"group": group, "frames": "3", "unit": "electron", "level": "27162.0", "note": "",
-            "signal_to_noise": "276.2", "product": "x"}  # fmt: skip
-    said = text(frames=[frame("f1", "flat", filter=light)], flats=[flat])
-    assert f"masters     {f'flat {shown}':<16}  3 frames  27162 electrons, S/N 276 a pixel" in said
+    assert said.count("bias_b") == 1
 
 
 def test_reasons_go_on_in_the_next_line_of_a_narrow_terminal():
@@ -113,6 +97,21 @@ def test_reasons_go_on_in_the_next_line_of_a_narrow_terminal():
     )
     assert why in " ".join(said.split())
     assert max(map(len, said.splitlines())) <= 50
+
+
+def test_flats_are_called_by_their_light_and_by_their_name_where_it_is_the_same():
+    flat = BIAS | {
+        "unit": "adu",
+        "light": "Gr#3",
+        "group": "flat_cam_Gr_3_slit_1",
+        "signal_to_noise": "276.2",
+    }
+    said = text(flats=[flat, flat | {"light": "g'", "group": "flat_cam_g"}])
+    assert "flat Gr#3         7 frames" in said
+    assert "flat g'           7 frames" in said
+    said = text(flats=[flat, flat | {"group": "flat_cam_Gr_3_slit_5"}])
+    assert "flat Gr#3 (flat_cam_Gr_3_slit_1)" in said
+    assert "flat Gr#3 (flat_cam_Gr_3_slit_5)" in said
 
 
 def test_lines_are_cut_at_the_width_of_the_terminal():

@@ -20,9 +20,9 @@ from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.frame.small import ROWS, SIDE, SmallImage, small_image, step_of
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
-from ccdflow.pages.pictures.small import read_shown, small_picture
+from ccdflow.pages.contents import ShownFrame
+from ccdflow.pages.pictures.small_picture import read_shown, small_picture
 from ccdflow.pages.sheet import Panel, Point, Tile, TimePanels, sheet_section, strip_section
-from ccdflow.pages.values import ShownFrame
 from ccdflow.run import last_run
 from ccdflow.run.ledger import MADE
 

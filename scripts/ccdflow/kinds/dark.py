@@ -22,6 +22,7 @@ from ccdflow.kinds.masters.light_masters import Light
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import about
+from ccdflow.robust import median_of_each
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import OK
 

@@ -13,7 +13,7 @@ from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
 from ccdflow.kinds.sections.figures import names_of, night_figures
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.biassections import trend_section
-from ccdflow.pages.values import Section
+from ccdflow.pages.contents import Section
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import digest
 

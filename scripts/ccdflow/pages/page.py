@@ -143,8 +143,8 @@ def night_page(page: NightContent) -> str:
     return template("night.html.j2").render(
         page=page,
         sections=sections,
-        summary=_sentences(_said(sections)),
-        notes=_sentences(page.notes),
+        summary=_ended(_sentences(sections)),
+        notes=_ended(page.notes),
         open_rows=OPEN_ROWS,
         aside_open_rows=ASIDE_OPEN_ROWS,
     )
@@ -186,10 +186,10 @@ def index_page(page: IndexPage) -> str:
 def _sentences(sections):
     """Return the sentences of sections: first those on the night, then those on products."""
     ranked = sorted(sections, key=lambda section: section.order < _FRAMES)
-    return [text for section in ranked for text in section.said]
+    return [text for section in ranked for text in section.summary]
 
 
-def _sentences(texts):
+def _ended(texts):
     return [text if text.endswith((".", ":")) else f"{text}." for text in texts]
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from ccdflow.errors import UserError
 from ccdflow.pages.glossary import REMARKS, hint_of
-from ccdflow.pages.pictures.small import chunks
+from ccdflow.pages.pictures.small_picture import chunks
 from ccdflow.pages.words import count, figure, kind_name, number_of, span, with_error
 
 
