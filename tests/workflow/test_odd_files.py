@@ -1,6 +1,7 @@
 """One odd file, folder or name costs no other frame its product: through whole runs."""
 
 import os
+import socket
 import struct
 
 import pytest
@@ -159,6 +160,18 @@ def test_a_file_beside_a_folder_of_its_name(box):
     row = load_store(box.results).rows["c.fits.gz"]
     assert "would become the same product as the folder of c.fits/b.fits.gz" in row.reason
     assert (box.results / "set_aside/reduced/c.fits").read_bytes() == kept
+    assert box.run().jobs == []
+
+
+def test_what_is_no_regular_file(box):
+    """Nobody waits for a pipe, and no device is read."""
+    os.mkfifo(box.raw / "pipe.fits.gz")
+    (box.raw / "zero.fits").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(box.raw / "sock.fits"))
+    assert set(box.run().jobs) >= GOOD
+    for file in ("pipe.fits.gz", "zero.fits", "sock.fits"):
+        assert load_store(box.results).rows[file].reason.startswith("not a regular file"), file
     assert box.run().jobs == []
 
 
