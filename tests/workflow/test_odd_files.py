@@ -1,5 +1,6 @@
 """One odd file, folder or name costs no other frame its product: through whole runs."""
 
+import errno
 import os
 import socket
 import struct
@@ -196,8 +197,34 @@ def test_a_folder_that_may_not_be_read(box, inside, monkeypatch):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refused)
-    check_rest(box, "lost+found/", "cannot be read (Permission denied)")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refused)
+        check_rest(box, "lost+found/", "cannot be read (Permission denied)")
+
+
+def test_a_folder_that_could_not_be_read_for_a_moment(box, monkeypatch):
+    """Its frames come back, and it leaves no row, though a folder of products has its name."""
+    box.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL)
+    box.run()
+    before, scandir = products(box.results), os.scandir
+
+    def refused(path):
+        if str(path).rstrip("/").endswith("raw/sub"):
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refused)
+        lines = box.run().lines
+    assert "1 set aside, 1 raw file missing" in lines[-1]
+    assert "raw file missing: sub/b.fits.gz: sub/ cannot be read; its product is kept" in lines
+    box.run()
+    assert load_store(box.results).rows.keys() == {
+        "sub/b.fits.gz",
+        *(f"a{n}.fits.gz" for n in range(3)),
+    }
+    assert products(box.results) == before
+    assert box.run().jobs == []
 
 
 @pytest.mark.parametrize("name", [b"n\xff\xfe/f.fits", b"a\xffb.fits", b"new\nline.fits"])

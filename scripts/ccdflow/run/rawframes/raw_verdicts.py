@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import replace
 
 from ccdflow import paths
@@ -59,11 +60,13 @@ def mark_gone(store, records, gone, results):
     unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
     missing = {*gone, *unreadable}
     here = {paths.reduced(file) for file in store.rows if file not in missing}
+    folders = [file for file in store.rows if file.endswith("/") and file not in missing]
     for file in sorted(missing):
         row, product = store.rows[file], paths.reduced(file)
         if product not in here and _may_be_there(results / product):
-            if file in gone and row.gone != GONE:
-                store.rows[file] = replace(row, gone=GONE)
+            why = _why_gone(file, folders) if file in gone else row.gone
+            if row.gone != why:
+                store.rows[file] = replace(row, gone=why)
             continue
         if product not in here:
             records.pop(product, None)
@@ -75,15 +78,22 @@ def mark_gone(store, records, gone, results):
             del store.rows[file]
 
 
+def _why_gone(file, folders):
+    """Return why a raw file was not found, by the raw folders that cannot be looked into."""
+    return next((f"{name} cannot be read" for name in folders if file.startswith(name)), GONE)
+
+
 def _may_be_there(path):
-    """Tell whether there is a file, or nobody can tell that there is none."""
+    """Tell whether there is a file, or nobody can tell that there is none.
+
+    The row of a raw folder that could not be read has no product: the folder of its name is none.
+    """
     try:
-        path.stat()
+        return not stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True
-    return True
 
 
 def note_flags(context):
