@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import socket
 import struct
 
@@ -174,6 +175,29 @@ def test_what_is_no_regular_file(box):
     for file in ("pipe.fits.gz", "zero.fits", "sock.fits"):
         assert load_store(box.results).rows[file].reason.startswith("not a regular file"), file
     assert box.run().jobs == []
+
+
+def test_a_frame_becomes_a_folder_of_its_name_and_a_frame_again(box):
+    """What was made of what is gone is moved: it stands in the way."""
+    aside = box.results / "set_aside" / "reduced"
+    box.put("x.fits", 21, size=SMALL, packed=False)
+    box.run()
+    first = (box.results / "reduced/x.fits").read_bytes()
+    (box.raw / "x.fits").unlink()
+    box.put("x.fits/y.fits", 22, size=SMALL, packed=False)
+    box.run()
+    second = (box.results / "reduced/x.fits/y.fits").read_bytes()
+    assert (aside / "x.fits").read_bytes() == first
+    assert box.run().jobs == []
+    shutil.rmtree(box.raw / "x.fits")
+    box.put("x.fits", 21, size=SMALL, packed=False)
+    box.run()
+    assert (box.results / "reduced/x.fits").read_bytes() == first
+    assert [path.read_bytes() for path in aside.glob("*/y.fits")] == [second]
+    assert box.run().jobs == []
+    clean = box.clean()
+    clean.run()
+    assert products(clean.results) == products(box.results)
 
 
 @pytest.mark.parametrize("links", [("latest", "latest"), ("x.fits", "x.fits"), ("p", "q")])
