@@ -435,6 +435,26 @@ def test_amplifiers_that_would_overlap_are_refused():
         geometry(*headers)
 
 
+@pytest.mark.parametrize(
+    ("second", "problem"),
+    [
+        ('data: "[8:12,1:9]", overscan: "[13:14,1:9]"', "the data of amplifiers A and B overlap"),
+        (
+            'data: "[7:10,1:9]", overscan: "[5:6,1:9]"',
+            "the overscan of amplifier B overlaps the data",
+        ),
+    ],
+)
+def test_regions_of_a_profile_that_contradict_each_other_are_refused(tmp_path, second, problem):
+    first = '{name: A, data: "[1:8,1:9]", overscan: "[13:14,1:9]"}'
+    if "overscan of" in problem:
+        first = first.replace("1:8", "1:6")
+    text = f"recognise: {{INSTRUME: P}}\namplifiers: [{first}, {{name: B, {second}}}]"
+    text = re.sub(r'"(\[[^"]*\])"', r'{fits: "\1"}', text)
+    with pytest.raises(FrameError, match=problem):
+        profile(tmp_path, text).geometry([header(14, 9, INSTRUME="P")], file="a")
+
+
 def test_a_gap_between_windows_is_said():
     headers, _ = four_extensions(np.zeros((10, 14), dtype=int))
     headers[2]["DETSEC"], headers[4]["DETSEC"] = "[16:10,1:5]", "[16:10,10:6]"

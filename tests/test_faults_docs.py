@@ -37,3 +37,16 @@ def test_each_row_names_tests_that_exist(name, first, least):
         missing = set(tests) - defined
         others = [file for file, names in _DEFINED.items() if missing & names]
         assert not missing, (cells[0], missing, others)
+
+
+def test_each_reason_is_one_that_the_library_gives():
+    """Words of the first column of docs/bad-frames.md stand in the library's code."""
+    paths = sorted((ROOT / "scripts" / "ccdflow").rglob("*.py"))
+    text = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text() for path in paths))
+    named = []
+    for cells in rows((ROOT / "docs/bad-frames.md").read_text(), "the reason begins with"):
+        for reason in re.split(r", (?=the |gzip )", cells[0].strip()):
+            words = reason.rpartition("): ")[2].rstrip(".: ").split("...")
+            named += [part.strip(" ,") for part in words]
+    assert len(named) > 20
+    assert [part for part in named if part not in text] == []

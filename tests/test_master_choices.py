@@ -187,6 +187,50 @@ def test_the_dark_of_a_step_of_the_cooler(archive):
     assert archive.chosen(failed)["dark"].startswith("no dark for 300 s")
 
 
+def test_biases_and_flats_of_another_set_point_serve_and_say_so(archive):
+    """They depend little on it: where there are no others they are taken, at grade B."""
+    archive.calibrations(NIGHT, CCD_TSET=-10.0, CCD_TEMP=-10.1)
+    file = archive.take("science", NIGHT, exptime=300.0, CCD_TSET=-20.0, CCD_TEMP=-20.0)
+    context = archive.plan()
+    bias, dark, flat = context.groups[f"calibrated/{file}"].steps
+    for step in (bias, flat):
+        assert (step.uses[0].warmer, step.uses[0].grade) == (10.0, "B")
+        assert step.uses[0].remarks == ("10 C warmer",)
+    assert dark.uses == ()
+    # 5 frames of 6 e-, and a tenth of an electron for each degree.
+    assert bias.uses[0].variance == pytest.approx(36 / 5 + (0.1 * 10) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "night"), [(-20.0, BEFORE), (-12.0, NIGHT), (None, NIGHT), (-19.0, BEFORE)]
+)
+def test_the_same_set_point_goes_first_by_the_predicted_variance(archive, degrees, night):
+    """8 warm biases of tonight against 6 cold ones of the night before: 2.7 e2 of noise apart."""
+    archive.calibrations(BEFORE, frames=6, CCD_TSET=-20.0)
+    archive.calibrations(NIGHT, frames=8, CCD_TSET=-1.0)
+    file = archive.take("science", NIGHT, exptime=300.0, CCD_TSET=degrees, CCD_TEMP=degrees)
+    assert archive.chosen(file)["bias"] == night
+
+
+def test_the_unrest_of_a_sensor_is_no_other_temperature(archive):
+    """ISIS reads 159.8 to 161.5 K in one night; no card has a set point."""
+    archive.calibrations(NIGHT, CCD_TEMP=159.8)
+    file = archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=161.5)
+    found = archive.chosen(file, calibrate={"temperature_tolerance": 2.0})
+    assert found == OWN
+    warm = archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=175.0)
+    assert archive.chosen(warm)["grade"] == "C"
+
+
+def test_without_overscan_the_level_of_a_bias_goes_with_the_temperature(archive):
+    """An electron a degree: the few of the own set point go before the many of another."""
+    for night, frames, degrees in ((BEFORE, 5, -20.0), (NIGHT, 20, -15.0)):
+        archive.take("bias", night, frames, CCD_TSET=degrees)
+    file = archive.take("science", NIGHT, exptime=300.0, CCD_TSET=-20.0)
+    assert archive.chosen(file)["bias"] == NIGHT
+    assert archive.chosen(file, reduction={"subtract": False})["bias"] == BEFORE
+
+
 @pytest.mark.parametrize(
     ("own", "other", "night"),
     [

@@ -195,6 +195,21 @@ def apart(first, second):
     return max(both, default=None)
 
 
+def whole_degrees(first, second, tolerance):
+    """Return by how many degrees a bias or flat counts as of another temperature."""
+    both = [
+        None if one is None or other is None else abs(one - other)
+        for one, other in (
+            (first.set_temperature, second.set_temperature),
+            (first.temperature, second.temperature),
+        )
+    ]
+    off = both[0] if both[0] is not None and both[0] > tolerance else 0
+    if both[1] is not None and both[1] > max(2, off):
+        off = both[1]
+    return max(round(off), 1) if off else 0
+
+
 def by_the_rule(kind, masters, asked, noise, rules):
     """Return the products that the rule of docs/calibration.md allows, best first."""
     ranked = []
@@ -213,10 +228,13 @@ def by_the_rule(kind, masters, asked, noise, rules):
             off = apart(about, asked)
             if scale > rules.scale_up or (off is not None and off > rules.temperature_tolerance):
                 continue
+        off = whole_degrees(about, asked, rules.temperature_tolerance)
         if kind == BIAS:
-            variance = noise.read_noise**2 / each.frames + noise.bias_ageing * abs(lag)
+            ageing = noise.bias_ageing * abs(lag) + (noise.bias_warming * off) ** 2
+            variance = noise.read_noise**2 / each.frames + ageing
         elif kind == FLAT:
-            variance = 1 / (each.frames * noise.flat_level) + noise.flat_ageing * abs(lag)
+            ageing = noise.flat_ageing * abs(lag) + (noise.flat_warming * off) ** 2
+            variance = 1 / (each.frames * noise.flat_level) + ageing
         else:
             variance = scale**2 * (noise.read_noise**2 + noise.dark_rate * about.exptime)
             variance = variance / each.frames + noise.dark_ageing * asked.exptime**2 * abs(lag)

@@ -82,12 +82,36 @@ def test_masters_and_grades():
         biases=[BIAS | {"note": "noisy"}, BIAS, refused],
         steps=[STEP, STEP | {"step": "bias", "grade": "A"}, STEP | {"frame": "s2", "grade": "A"}],
     )
-    assert "bias              7 frames  level 1139.2 adu, read noise 10.00 adu" in said
-    assert "bias: not made: two levels" in said
+    assert "bias (bias_cam)   7 frames  level 1139.2 adu, read noise 10.00 adu" in said
+    assert "bias (bias_b): not made: two levels" in said
     assert "calibrated  2 frames: 1 of grade A, 1 of grade C" in said
     assert "1 frame: none (dark)" in said
     assert "warnings    bias_cam: noisy" in said
-    assert said.count("bias_b") == 0
+    assert said.count("bias_b") == 1
+
+
+def test_reasons_go_on_in_the_next_line_of_a_narrow_terminal():
+    why = "no dark for 600 s of a camera with a long name: there is none at all"
+    said = terminal.night_text(
+        "2020-01-01", terminal.Tables(FRAMES, steps=[STEP | {"reason": why}]), width=50
+    )
+    assert why in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 50
+
+
+def test_flats_are_called_by_their_light_and_by_their_name_where_it_is_the_same():
+    flat = BIAS | {
+        "unit": "adu",
+        "light": "Gr#3",
+        "group": "flat_cam_Gr_3_slit_1",
+        "signal_to_noise": "276.2",
+    }
+    said = text(flats=[flat, flat | {"light": "g'", "group": "flat_cam_g"}])
+    assert "flat Gr#3         7 frames" in said
+    assert "flat g'           7 frames" in said
+    said = text(flats=[flat, flat | {"group": "flat_cam_Gr_3_slit_5"}])
+    assert "flat Gr#3 (flat_cam_Gr_3_slit_1)" in said
+    assert "flat Gr#3 (flat_cam_Gr_3_slit_5)" in said
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdflow.robust import median
+from ccdflow.robust import median, median_of_each
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u2", "i2", ">f4", ">i2", "i8"])
@@ -36,3 +36,22 @@ def test_median_of_nothing_is_missing():
 @pytest.mark.parametrize("values", [[np.inf, 1.0, 2.0, np.inf], [-np.inf, 1.0], [np.inf, 0, 3]])
 def test_median_of_infinite_values_is_that_of_numpy(values):
     assert median(np.array(values)) == np.median(values)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("n", [1, 2, 3, 12, 51])
+def test_median_of_each_pixel_is_that_of_numpy(n, dtype):
+    frames = np.random.default_rng(n).normal(1000, 300, (n, 5, 33)).astype(dtype)
+    before = frames.copy()
+    found, expected = median_of_each(frames), np.median(frames, axis=0)
+    assert np.array_equal(found, expected)
+    assert found.dtype == expected.dtype
+    assert np.array_equal(frames, before)
+
+
+def test_median_of_each_pixel_passes_by_what_is_missing_or_keeps_it():
+    frames = np.random.default_rng(5).normal(1000, 300, (5, 3, 4)).astype("f4")
+    frames[:2, 1, 2] = frames[:, 0, 0] = np.nan
+    assert np.array_equal(median_of_each(frames)[1, 2], np.nanmedian(frames[:, 1, 2]))
+    assert np.isnan(median_of_each(frames)[0, 0])
+    assert np.isnan(median_of_each(frames, median=np.median)[1, 2])

@@ -11,7 +11,7 @@ from small_frames import begin, run_jobs
 from ccdflow import simulate
 from ccdflow.detector import dead_time
 from ccdflow.kinds import CHAIN
-from ccdflow.verify.accounts import CannotRemake, account_of_calibrated
+from ccdflow.verify import verdicts
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
 MAP = "detector/simcam/2024-03-01/shutter_103x101_1x1.fits"
@@ -164,6 +164,12 @@ def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(tm
     remade = left(tmp_path, profile)
     assert remade == {*FRAMES, NIGHT}
     done = run(tmp_path, profile)
+    assert verified(tmp_path) == ("verified", "")
+    sound = (done.results / MAP).read_bytes()
+    with fits.open(done.results / MAP, mode="update") as hdus:
+        hdus["EXCESS"].data[2, 3] += 0.001
+    assert verified(tmp_path)[0] == "differs"
+    (done.results / MAP).write_bytes(sound)
     assert not [line for line in done.lines if line.startswith("shutter:")]
     hdus = done.open(FRAMES[0])
     assert (hdus[0].header["SHUTCOR"], hdus[0].header["SHUTKEY"]) == (MAP, key)
@@ -221,7 +227,6 @@ def test_a_flat_that_changes_makes_the_map_again_and_what_depends_on_it(tmp_path
         assert (again.results / name).read_bytes() == (fresh.results / name).read_bytes()
 
 
-def test_verify_says_why_it_cannot_make_a_corrected_frame_again():
-    header = fits.Header([("SHUTCOR", MAP), ("REDKEY", "a"), ("CCDFKEY", "b")])
-    with pytest.raises(CannotRemake, match="corrected for the shutter, which ccdproc does not do"):
-        account_of_calibrated([header])
+def verified(folder):
+    found = verdicts.verify(FRAMES[0], raw=folder / "raw", results=folder / "results")
+    return found.verdict, found.reason

@@ -100,15 +100,16 @@ def test_the_masters_of_efosc2(tmp_path):
 
     bias  the five of 01-26 for all nights: there are no others, and it is the night before or two;
     dark  none was taken: frames of grade C, and it is said;
-    flat  grism frames take the grism flats of their own night; the night of 01-28 has none, so
-          those of 01-26, two nights before, and not those of 01-29, the day after: an earlier
-          night goes before a later one. The g images take the g flats of their own night.
+    flat  grism frames take the grism flats of their own night, taken through their slit of 1.2
+          arcsec. The standard star of 01-28 was observed through the slit of 5.0: those of
+          01-26 are of the narrow one, and the observer took flats through the wide one on the
+          morning after. The g images take the g flats of their own night.
     """
     context = look(EFOSC2, tmp_path / "none")
     for night, light, flat, days, frames in (
-        ("2022-01-26", "Gr_3", (0, 1.0, "A"), 0, 2),
+        ("2022-01-26", "Free_Gr_3_SLIT_1.2", (0, 1.0, "A"), 0, 2),
         ("2022-01-27", "g_782", (0, 1.0, "A"), 1, 6),
-        ("2022-01-28", "Gr_3", (2, 1.0, "B"), 2, 1),
+        ("2022-01-28", "Gr_3_SLIT_5.0", (-1, 1.0, "B"), 2, 1),
     ):
         found = masters(context, night)
         assert len(found) == frames
@@ -119,7 +120,7 @@ def test_the_masters_of_efosc2(tmp_path):
             assert light in taken["flat"][0]
             assert taken["flat"][1:] == flat
     flat = context.groups["calibrated/EFOSC.2022-01-29T01:12:03.548.fits"].steps[2]
-    assert "2022-01-26" in flat.uses[0].product
+    assert "2022-01-29" in flat.uses[0].product
 
 
 # -- the plan's text -------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ def test_the_page_has_the_masters_the_runner_up_and_why_it_lost(tmp_path):
     section = ASSOCIATIONS.section(done.context, "2024-03-01")
     rows = {row[0]: row for row in section.rows}
     assert rows["dark"][1] == "4 x 60 s of 03-01"
-    assert rows["dark"][5].endswith("_90s")
+    assert rows["dark"][5].endswith("_90s of 2024-03-01")
     assert rows["dark"][6] == "would be scaled by 0.667"
     assert rows["flat"][5:7] == ("-", "-")
     (noise,) = section.facts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 MAD_TO_SIGMA = 1.482602218505602
@@ -40,3 +42,34 @@ def median(values):
     if flat.size % 2:
         return number(parted[middle])
     return (number(parted[:middle].max()) + number(parted[middle])) / number(2)
+
+
+def median_of_each(frames, *, median=np.nanmedian):
+    """Return the median along the first axis, several times as fast where all is finite.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        Shape ``(n, ny, nx)``, floats; not changed.
+    median : callable
+        What is called where a value is not finite: `numpy.nanmedian` or `numpy.median`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(ny, nx)``, in the type of the frames.
+    """
+    if not np.isfinite(frames).all():
+        with warnings.catch_warnings():
+            # A pixel may be NaN in all frames.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return median(frames, axis=0)
+    n = len(frames)
+    found = np.empty(frames.shape[1:], frames.dtype)
+    ordered = np.empty((frames.shape[2], n), frames.dtype)
+    for row, line in enumerate(found):
+        np.copyto(ordered, frames[:, row].T)
+        ordered.sort(axis=1)
+        np.add(ordered[:, (n - 1) // 2], ordered[:, n // 2], out=line)
+    found /= 2
+    return found

@@ -295,6 +295,9 @@ class Model(RuleBasedStateMachine):
         store = load_store(self.box.results)
         known = set(map(paths.reduced, store.rows))
         frames = {name for name in ledger.load(self.box.results) if name.startswith("reduced/")}
+        gone = {file for file, row in store.rows.items() if row.gone}
+        assert not {file for file in self.files if self.is_readable(file)} & gone
+        assert not [file for file in gone if file.endswith("/")]
         # Where the notes on the headers were lost as well, the raw file of a product is unknown.
         if any(row.gone for row in store.rows.values()) or frames - known:
             return

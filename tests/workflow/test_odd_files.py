@@ -1,6 +1,9 @@
 """One odd file, folder or name costs no other frame its product: through whole runs."""
 
+import errno
 import os
+import shutil
+import socket
 import struct
 
 import pytest
@@ -162,6 +165,41 @@ def test_a_file_beside_a_folder_of_its_name(box):
     assert box.run().jobs == []
 
 
+def test_what_is_no_regular_file(box):
+    """Nobody waits for a pipe, and no device is read."""
+    os.mkfifo(box.raw / "pipe.fits.gz")
+    (box.raw / "zero.fits").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(box.raw / "sock.fits"))
+    assert set(box.run().jobs) >= GOOD
+    for file in ("pipe.fits.gz", "zero.fits", "sock.fits"):
+        assert load_store(box.results).rows[file].reason.startswith("not a regular file"), file
+    assert box.run().jobs == []
+
+
+def test_a_frame_becomes_a_folder_of_its_name_and_a_frame_again(box):
+    """What was made of what is gone is moved: it stands in the way."""
+    aside = box.results / "set_aside" / "reduced"
+    box.put("x.fits", 21, size=SMALL, packed=False)
+    box.run()
+    first = (box.results / "reduced/x.fits").read_bytes()
+    (box.raw / "x.fits").unlink()
+    box.put("x.fits/y.fits", 22, size=SMALL, packed=False)
+    box.run()
+    second = (box.results / "reduced/x.fits/y.fits").read_bytes()
+    assert (aside / "x.fits").read_bytes() == first
+    assert box.run().jobs == []
+    shutil.rmtree(box.raw / "x.fits")
+    box.put("x.fits", 21, size=SMALL, packed=False)
+    box.run()
+    assert (box.results / "reduced/x.fits").read_bytes() == first
+    assert [path.read_bytes() for path in aside.glob("*/y.fits")] == [second]
+    assert box.run().jobs == []
+    clean = box.clean()
+    clean.run()
+    assert products(clean.results) == products(box.results)
+
+
 @pytest.mark.parametrize("links", [("latest", "latest"), ("x.fits", "x.fits"), ("p", "q")])
 def test_links_in_a_circle(box, links):
     one, other = links
@@ -183,8 +221,34 @@ def test_a_folder_that_may_not_be_read(box, inside, monkeypatch):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refused)
-    check_rest(box, "lost+found/", "cannot be read (Permission denied)")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refused)
+        check_rest(box, "lost+found/", "cannot be read (Permission denied)")
+
+
+def test_a_folder_that_could_not_be_read_for_a_moment(box, monkeypatch):
+    """Its frames come back, and it leaves no row, though a folder of products has its name."""
+    box.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL)
+    box.run()
+    before, scandir = products(box.results), os.scandir
+
+    def refused(path):
+        if str(path).rstrip("/").endswith("raw/sub"):
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refused)
+        lines = box.run().lines
+    assert "1 set aside, 1 raw file missing" in lines[-1]
+    assert "raw file missing: sub/b.fits.gz: sub/ cannot be read; its product is kept" in lines
+    box.run()
+    assert load_store(box.results).rows.keys() == {
+        "sub/b.fits.gz",
+        *(f"a{n}.fits.gz" for n in range(3)),
+    }
+    assert products(box.results) == before
+    assert box.run().jobs == []
 
 
 @pytest.mark.parametrize("name", [b"n\xff\xfe/f.fits", b"a\xffb.fits", b"new\nline.fits"])

@@ -22,7 +22,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, read_rows, read_units
 from ccdflow.frame import saturation
 
-ARITHMETIC = 4
+ARITHMETIC = 5
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
 # Pixels of a block, whose number of rows is even; pixels that are written at once.
@@ -273,13 +273,13 @@ class _Image:
         return values
 
     def _predict(self, rows):
-        """Return the median standard error of some rows at the background's level."""
+        """Return the noise of some rows at the background's level, as it would be measured."""
         shape = (len(rows), self.unit.shape[1])
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
         self.background.rows(rows, light)
         np.maximum(light, 0, out=light)
         self.work.noise.of_light(rows, light, variance, scratch)
-        return float(np.median(np.sqrt(variance, out=variance)))
+        return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
     def _saturation(self):
         """Return the smallest possible value of a saturated pixel, in the product's unit."""

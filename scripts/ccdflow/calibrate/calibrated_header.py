@@ -138,7 +138,7 @@ def write_image_cards(cards, calibration, figures):
         ("MFNOISE", "flat_noise", "noise of the flat in a pixel, relative"),
         ("SKYLVL", "sky", f"[{unit}] median of this image"),
         ("SKYRMS", "sky_rms", f"[{unit}] noise of a pixel, measured"),
-        ("SKYPRED", "sky_predicted", f"[{unit}] its prediction, median UNCERT"),
+        ("SKYPRED", "sky_predicted", f"[{unit}] its prediction from UNCERT"),
     ):
         if figures.get(name) is not None:
             cards.set(keyword, _short(figures[name]), comment)

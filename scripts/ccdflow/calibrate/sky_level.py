@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA, median
@@ -9,6 +11,7 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 _ROWS, _LAG = 64, 4
 # Sigma beyond which differences are stars; the variance of a normal distribution cut there.
 _CLIP, _KEPT, _ROUNDS = 3.0, 0.97334, 4
+_CLASSES, _HALVINGS = 400, 24
 
 
 def sampled(ny):
@@ -52,3 +55,54 @@ def _clipped_rms(steps):
         kept = squares[squares <= (_CLIP * sigma) ** 2]
         sigma = (float(np.mean(kept)) / _KEPT) ** 0.5
     return sigma
+
+
+def expected_noise(sigmas):
+    """Return the noise that `level_and_noise` finds of pixels with these standard errors.
+
+    Where all are alike it is theirs. In a spectrum they differ by a hundred times: clipping then
+    leaves the faint pixels, and the median of all says nothing of these.
+
+    Parameters
+    ----------
+    sigmas : numpy.ndarray
+        Standard errors of a sample of pixels.
+
+    Returns
+    -------
+    float
+        NaN if there is none above 0.
+    """
+    sigmas = sigmas[np.isfinite(sigmas) & (sigmas > 0)].astype(np.float64)
+    if not sigmas.size:
+        return math.nan
+    sizes, weights = _in_classes(sigmas)
+    low, high = float(sizes.min()), float(sizes.max())
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        is_below = _part_within(middle / MAD_TO_SIGMA / sizes) @ weights < 0.5
+        low, high = (middle, high) if is_below else (low, middle)
+    sigma = (low + high) / 2
+    for _ in range(_ROUNDS):
+        limit = _CLIP * sigma / sizes
+        within = _part_within(limit)
+        density = np.exp(-0.5 * limit**2) * (2 / math.pi) ** 0.5
+        kept = sizes**2 * (within - limit * density)
+        sigma = (float(kept @ weights) / float(within @ weights) / _KEPT) ** 0.5
+    return sigma
+
+
+def _in_classes(sigmas):
+    """Return a size for each class of like standard errors, and the part of pixels in it."""
+    logs = np.log(sigmas)
+    low, span = float(logs.min()), float(np.ptp(logs)) or 1.0
+    number = np.minimum((logs - low) * (_CLASSES / span), _CLASSES - 1).astype(np.intp)
+    counts = np.bincount(number, minlength=_CLASSES)
+    squares = np.bincount(number, sigmas**2, _CLASSES)
+    is_there = counts > 0
+    return np.sqrt(squares[is_there] / counts[is_there]), counts[is_there] / sigmas.size
+
+
+def _part_within(limits):
+    """Return the parts of normal distributions within so many sigma to either side."""
+    return np.array([math.erf(limit / 2**0.5) for limit in limits])

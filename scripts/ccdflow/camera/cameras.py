@@ -113,6 +113,8 @@ class Camera:
         Electrons a second in a pixel, if it is known.
     ageing : tuple of (str, float)
         By how much a master departs from the truth for each day between, by its kind.
+    warming : tuple of (str, float)
+        By how much a bias or flat departs from the truth for each degree between, by its kind.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Camera:
     epochs: tuple[str, ...] = ()
     dark_rate: float | None = None
     ageing: tuple[tuple[str, float], ...] = ()
+    warming: tuple[tuple[str, float], ...] = ()
 
     def epoch_of(self, night):
         """Return the night with which the epoch of a night began; '' before the first of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, fields, replace
 
+from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.identity import setting_of
@@ -109,7 +110,7 @@ class FrameFacts:
     setting : str
         Which device took it and with which setting, see `ccdflow.camera.identity.setting_of`.
     set_temperature, temperature : float or None
-        Set point of the cooler, and the sensor's own; in degrees, as the header has them.
+        Set point of the cooler, and the sensor's own; degrees C, whichever the header has.
     warnings : tuple of str
         Warnings: cards that cannot be read, and values that were guessed.
     """
@@ -176,6 +177,7 @@ def describe(headers, cards, rules, *, longitude, file):
     exptime = reader.seconds()
     imagetyp, kind, reason = frame_type(reader, rules)
     moment = moment_of(reader)
+    look_at_dates(reader, moment, exptime)
     facts = FrameFacts(
         imagetyp=imagetyp,
         type=kind,
@@ -198,8 +200,8 @@ def describe(headers, cards, rules, *, longitude, file):
         part=part_of(headers, reader.images),
         setting=setting_of(headers, reader.images),
         # Many programs write text here, and no frame needs it: anything but a number is ignored.
-        set_temperature=as_number(reader.text("set_temperature")),
-        temperature=as_number(reader.text("temperature")),
+        set_temperature=celsius(reader.text("set_temperature")),
+        temperature=celsius(reader.text("temperature")),
     )
     reader.electrons("saturation")
     _look_at_placement(reader)
@@ -254,6 +256,23 @@ def optics_of(reader):
     """Return the profile's optics cards, alike for a frame and its flats; '' for none."""
     found = reader.every("optics", as_text, "the text is not in quotes")
     return ", ".join(f"{content.keyword} {_alike(text)}" for text, content in found)
+
+
+# No CCD works above these degrees C: they are kelvin. None is colder than liquid nitrogen.
+_WARMEST, _COLDEST, _ZERO = 70.0, -200.0, 273.15
+
+
+def celsius(text):
+    """Return a temperature in degrees C; None for text, and for what no detector can have.
+
+    >>> celsius("-20.5"), celsius("160"), celsius("-999"), celsius("off")
+    (-20.5, -113.15, None, None)
+    """
+    value = as_number(text)
+    if value is None:
+        return None
+    value = round(value - _ZERO, 6) if value > _WARMEST else value
+    return value if _COLDEST <= value <= _WARMEST else None
 
 
 def _alike(text):

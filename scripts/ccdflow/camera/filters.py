@@ -40,7 +40,9 @@ def filter_of(reader):
     found = [(text, content.keyword) for text, content in found]
     real = [(text, keyword) for text, keyword in found if not is_open(text)]
     if not real:
-        return _by_its_name(reader) or (found[0][0] if found else "")
+        return _by_its_name(reader, [keyword for _, keyword in found]) or (
+            found[0][0] if found else ""
+        )
     name, keyword = real[0]
     if not _WHEEL.fullmatch(keyword):
         return name
@@ -48,9 +50,14 @@ def filter_of(reader):
     return "+".join(dict.fromkeys(wheels))
 
 
-def _by_its_name(reader):
-    """The text of all cards whose name speaks of a filter, with ``+`` between; '' without one."""
-    values = (content.value for content in reader.named(_NAMED, _NO_NAME))
+def _by_its_name(reader, known):
+    """The text of all cards whose name speaks of a filter, with ``+`` between; '' without one.
+
+    ``known`` are keywords of wheels that are open: other cards of these say no filter.
+    """
+    open_ = {stem for keyword in known if (stem := keyword.rpartition(" ")[0])}
+    named = reader.named(_NAMED, _NO_NAME)
+    values = (each.value for each in named if each.keyword.rpartition(" ")[0] not in open_)
     found = [" ".join(text.split()) for text in values if isinstance(text, str)]
     found = [text for text in found if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
     return "+".join(dict.fromkeys(found))

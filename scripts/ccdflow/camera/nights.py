@@ -8,9 +8,17 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from ccdflow.camera import longitudes
+from ccdflow.camera.datecards import (
+    MJD_START,
+    Stamp,
+    clocks,
+    days_of,
+    stamp_reader,
+    stamps_by_name,
+    time_system,
+)
 from ccdflow.camera.dates import (
     MOST_HOURS,
-    SCALES,
     clock_of_number,
     day_of_folder,
     order_of,
@@ -18,23 +26,12 @@ from ccdflow.camera.dates import (
     read_day,
     read_zone,
 )
-from ccdflow.files.cards import CardSpec, as_text, read
+from ccdflow.files.cards import CardSpec, read
 from ccdflow.files.values import Broken, as_number
 
 _LATITUDES = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
 _PLACE = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
-_MJD_START = datetime(1858, 11, 17)
-# From 1900 to 2100.
-_MJD_RANGE = (15020, 88127)
 _HALF_DAY = timedelta(hours=12)
-# Cards that no list has, but whose name speaks of the begin of an exposure, such as UTSHUT,
-# EXPSTART or SHUTOPEN; and those that speak of another time: its end, the file's, sidereal, local.
-_BEGIN = re.compile(r".*(?:UT|EXP|OBS|SHUT|START|STRT|BEG|OPEN).*")
-_NOT_BEGIN = re.compile(
-    r".*(?:END|CLOSE|STOP|CREAT|FILE|WRIT|PROC|REL|MODIF|ARCH|SOFT|VERS|READ|AVG|MID|MEAN|TIME$).*"
-    r"|L?ST(?:START|BEG|OBS|STRT)?|SID.*|(?:LT|LOC|LCT|HST|JST|CST).*|OBSERV.*|.*(?:DUR|EXPT).*"
-)
-_MJD_NAME = re.compile(r".*MJD.*")
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,14 @@ class Moment:
         Whether the time of day is known.
     local : bool
         Whether it is the local time, and nothing says how far that is from UT.
+    cards : tuple of str
+        The keywords that it is from.
     """
 
     when: datetime | None = None
     exact: bool = False
     local: bool = False
+    cards: tuple = ()
 
     @property
     def iso(self):
@@ -62,24 +62,6 @@ class Moment:
         if not self.exact:
             return self.when.date().isoformat()
         return self.when.isoformat(timespec="milliseconds" if self.when.microsecond else "seconds")
-
-
-@dataclass(frozen=True)
-class _Stamp:
-    """The content of one card: a day, a time of day, or both; `local` if not in UT."""
-
-    keyword: str
-    day: object = None
-    other: object = None
-    clock: timedelta | None = None
-    zone: timedelta | None = None
-    local: bool = False
-    remark: str = ""
-
-    def at(self, clock):
-        """The day with a time of day, in UT where the zone is known."""
-        start = datetime(self.day.year, self.day.month, self.day.day)
-        return start + clock - (self.zone or timedelta())
 
 
 def moment_of(reader):
@@ -94,15 +76,15 @@ def moment_of(reader):
     -------
     Moment
     """
-    system = _time_system(reader)
-    stamps = [stamp for stamp, _ in reader.every("date", _stamp(system), "not a date")]
-    stamps = stamps or _stamps_by_name(reader, system)
+    system = time_system(reader)
+    stamps = [stamp for stamp, _ in reader.every("date", stamp_reader(system), "not a date")]
+    stamps = stamps or stamps_by_name(reader, system)
     universal = [stamp for stamp in stamps if not stamp.local]
     local = [stamp for stamp in stamps if stamp.local]
     if not universal:
-        days = _days(reader)
+        days, keyword = days_of(reader)
         if days is not None and (days % 1 or not local):
-            return Moment(_MJD_START + timedelta(days=days), bool(days % 1))
+            return Moment(MJD_START + timedelta(days=days), bool(days % 1), cards=(keyword,))
         return _local_moment(reader, local, system) if local else Moment()
     stamp = _day_and_month(reader, universal[0])
     reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
@@ -113,70 +95,18 @@ def moment_of(reader):
         if beside is not None:
             return beside
     if clock is None:
-        return Moment(datetime(stamp.day.year, stamp.day.month, stamp.day.day))
-    return Moment(stamp.at(clock), True)
-
-
-def _stamps_by_name(reader, system):
-    """The stamps with a day and a time of day of cards that are named after the begin, in order."""
-    made = map(_stamp(system), reader.named(_BEGIN, _NOT_BEGIN))
-    return sorted(
-        (stamp for stamp in made if stamp is not None and stamp.clock is not None),
-        key=lambda stamp: stamp.at(stamp.clock),
-    )
-
-
-def _time_system(reader):
-    """The meaning of TIMESYS: 'local', a zone as a timedelta, or None for UT and its like."""
-    reading = reader.read("time_system", as_text, "not a system of time")
-    text = (reading.value or "").lower()
-    if not text or re.sub(r"[^a-z0-9]", "", text) in SCALES or text.startswith("utc("):
-        return None
-    if re.match(r"local|lt$|lct|civil", text):
-        return "local"
-    zone, understood = read_zone(text)
-    if zone is None and not understood:
-        reader.warn(f"{reading.keyword}: {reading.value!r} is not understood: taken for UT")
-    return zone or None
-
-
-def _stamp(system):
-    """Make the reader of cards that hold a day, and perhaps a time of day."""
-
-    def reader(content):
-        if isinstance(content.value, bool | float):
-            return None
-        day = read_day(content.value, order=order_of(content.comment))
-        if day is None:
-            return None
-        clock = read_clock(day.rest, joined=True) if day.rest.strip() else None
-        made = _Stamp(content.keyword, day.day, day.other)
-        if clock is not None:
-            made = replace(made, clock=clock.time, zone=clock.zone, remark=clock.remark)
-        return _placed(made, content, system)
-
-    return reader
-
-
-def _placed(stamp, content, system):
-    """The stamp with the time zone that the card's name, its comment and TIMESYS give."""
-    if stamp.zone is not None or re.search(r"UT|GMT|MJD", content.keyword):
-        return stamp
-    words = content.comment.lower()
-    if re.search(r"\butc?\b|\bgmt\b|universal", words):
-        return stamp
-    if system == "local" or re.search(r"\blocal\b|\blt\b|\bcivil\b", words):
-        return replace(stamp, local=True)
-    return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
+        day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
+        return Moment(day, cards=(stamp.keyword,))
+    return Moment(stamp.at(clock), True, cards=(stamp.keyword,))
 
 
 def _day_and_month(reader, stamp):
     """The stamp with day and month told apart by another card, or with a warning."""
     if stamp.other is None:
         return stamp
-    days = _days(reader)
+    days, _ = days_of(reader)
     if days is not None:
-        known = (_MJD_START + timedelta(days=days)).date()
+        known = (MJD_START + timedelta(days=days)).date()
         if abs((known - stamp.day).days) <= 1:
             return stamp
         if abs((known - stamp.other).days) <= 1:
@@ -190,80 +120,22 @@ def _day_and_month(reader, stamp):
 
 def _clock_beside(reader, stamp, others, system):
     """The moment with the time of day of another card, or None where none has it."""
-    for beside in _clocks(reader, system):
+    for beside in clocks(reader, system):
         if beside.local or not (beside.clock or stamp.clock is None):
             continue
         reader.warn(beside.remark and f"{beside.keyword}: {beside.remark}: taken for UT")
         zone = beside.zone if beside.zone is not None else stamp.zone
-        day = stamp.day
-        if beside.day is not None:
-            if abs((beside.day - stamp.day).days) <= 1:
-                day = beside.day
-            else:
-                reader.warn(f"{stamp.keyword} and {beside.keyword} have different days")
-        return Moment(replace(stamp, day=day, zone=zone).at(beside.clock), True)
+        is_near = beside.day is not None and abs((beside.day - stamp.day).days) <= 1
+        day = beside.day if is_near else stamp.day
+        when = replace(stamp, day=day, zone=zone).at(beside.clock)
+        return Moment(when, True, cards=(stamp.keyword, beside.keyword))
     for other in others:
         if other.clock and abs((other.day - stamp.day).days) <= 1:
-            return Moment(other.at(other.clock), True)
-    days = _days(reader)
+            return Moment(other.at(other.clock), True, cards=(other.keyword,))
+    days, keyword = days_of(reader)
     if days is None or not days % 1:
         return None
-    known = _MJD_START + timedelta(days=days)
-    if abs((known.date() - stamp.day).days) > 1:
-        reader.warn(f"{stamp.keyword} and the Julian Date are of different days")
-    return Moment(known, True)
-
-
-def _clocks(reader, system):
-    """The stamps of the cards with a time of day: text, numbers, or a date with it."""
-
-    def clock_of(content):
-        value = content.value
-        if isinstance(value, bool):
-            return None
-        day, clock = None, read_clock(value)
-        if clock is None:
-            day = read_day(value)
-            clock = read_clock(day.rest, joined=True) if day else None
-        number = as_number(value)
-        if number is not None and not re.fullmatch(r"\d{6}(\.\d*)?", str(value)):
-            day, clock = None, clock_of_number(number, content.comment)
-        if clock is None:
-            return None
-        made = _Stamp(
-            content.keyword, day and day.day, None, clock.time, clock.zone, False, clock.remark
-        )
-        return _placed(made, content, system)
-
-    listed = [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
-    if listed:
-        return listed
-    texts = (c for c in reader.named(_BEGIN, _NOT_BEGIN) if isinstance(c.value, str))
-    made = (clock_of(content) for content in texts if ":" in content.value)
-    return [stamp for stamp in made if stamp is not None]
-
-
-def _days(reader):
-    """The Modified Julian Date from MJD or JD cards, or None."""
-
-    def mjd(content):
-        value = as_number(content.value)
-        return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None
-
-    def jd(content):
-        value = as_number(content.value)
-        value = None if value is None else value - 2400000.5
-        return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None
-
-    found = reader.read("mjd", mjd, "not a Modified Julian Date").value
-    if found is None:
-        values = map(mjd, reader.named(_MJD_NAME, _NOT_BEGIN))
-        found = min((value for value in values if value is not None), default=None)
-    other = reader.read("jd", jd, "not a Julian Date").value
-    # A whole number is the date alone, without a time of day.
-    if other is not None and other % 1 and (found is None or not found % 1):
-        return other
-    return found if found is not None else other
+    return Moment(MJD_START + timedelta(days=days), True, cards=(keyword,))
 
 
 def _local_moment(reader, stamps, system):
@@ -271,15 +143,15 @@ def _local_moment(reader, stamps, system):
     stamp = stamps[0]
     clock = stamp.clock
     if not clock:
-        clocks = [other for other in _clocks(reader, system) if other.clock is not None]
-        clock = clocks[0].clock if clocks else clock
+        clock = next((other.clock for other in clocks(reader, system)), clock)
     if clock is None:
-        return Moment(datetime(stamp.day.year, stamp.day.month, stamp.day.day), False, True)
+        day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
+        return Moment(day, False, True, (stamp.keyword,))
     zone = _zone(reader)
     if zone is not None:
-        return Moment(replace(stamp, zone=zone).at(clock), True)
+        return Moment(replace(stamp, zone=zone).at(clock), True, cards=(stamp.keyword,))
     reader.warn(f"{stamp.keyword} is the local time, and no card has the time zone")
-    return Moment(stamp.at(clock), True, True)
+    return Moment(stamp.at(clock), True, True, (stamp.keyword,))
 
 
 # -- the night -------------------------------------------------------------------------------------
@@ -455,7 +327,7 @@ def _local_time(reader):
     def local(content):
         day = read_day(content.value, order=order_of(content.comment))
         clock = read_clock(day.rest, joined=True) if day else None
-        return None if clock is None else _Stamp(content.keyword, day.day).at(clock.time)
+        return None if clock is None else Stamp(content.keyword, day.day).at(clock.time)
 
     return reader.read("local_time", local, "not a date and time").value
 

@@ -123,6 +123,7 @@ def load_camera(path):
         read_noise=profile.get("read_noise"),
         dark_rate=profile.get("dark_rate"),
         ageing=tuple(sorted(profile.get("ageing", {}).items())),
+        warming=tuple(sorted(profile.get("warming", {}).items())),
     )
 
 

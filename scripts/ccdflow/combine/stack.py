@@ -194,7 +194,15 @@ def combine(
         return _run(job, threads, memory, allow_empty=allow_empty)
 
 
-def combine_arrays(stack, recipe=None, *, allow_empty=False, memory=DEFAULT_MEMORY, noise=None):
+def combine_arrays(
+    stack,
+    recipe=None,
+    *,
+    allow_empty=False,
+    memory=DEFAULT_MEMORY,
+    noise=None,
+    uncertainty=True,
+):
     """Combine frames in memory, by the same arithmetic as `combine`.
 
     Parameters
@@ -203,6 +211,8 @@ def combine_arrays(stack, recipe=None, *, allow_empty=False, memory=DEFAULT_MEMO
         Shape ``(n, ny, nx)``, float32 or float64.
     recipe, allow_empty, memory, noise
         See `combine`.
+    uncertainty : bool
+        Whether to compute that by the scatter.
 
     Returns
     -------
@@ -225,7 +235,7 @@ def combine_arrays(stack, recipe=None, *, allow_empty=False, memory=DEFAULT_MEMO
         recipe=(recipe or CombineRecipe()).resolved(n, noise),
         preparation=prepare(n, (ny, nx), native),
         noise=_checked_noise(noise, (ny, nx), "scatter"),
-        uncertainty="scatter",
+        uncertainty="scatter" if uncertainty else None,
         sample_rows=0,
     )
     return _run(job, 1, memory, allow_empty=allow_empty)

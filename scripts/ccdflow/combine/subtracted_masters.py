@@ -11,6 +11,9 @@ from ccdflow.combine.preparation import mapped
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
+# Exposures scatter by this part: 300.02 s are not more than 2.5 times 120 s.
+_SCATTER = 1e-3
+
 
 @dataclass(frozen=True)
 class SubtractedMaster:
@@ -128,7 +131,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
             )
         exact = abs(time - dark.seconds) <= max(0.1, 1e-3 * dark.seconds)
         factors.append(1.0 if exact else time / dark.seconds)
-    if max(factors, default=0.0) > scale_up:
+    if max(factors, default=0.0) > scale_up * (1 + _SCATTER):
         raise UserError(
             "the dark would be lengthened too far",
             file=dark.file,

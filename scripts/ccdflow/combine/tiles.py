@@ -23,6 +23,7 @@ from ccdflow.maskbits import NO_DATA
 
 TILE_BYTES = 4_000_000  # a thread's working set; it should fit its level-2 cache
 MIN_WIDTH = 64  # pixels; narrower tiles would be mostly overhead
+_READ_PIXELS = 16_384  # of a member at once; fewer cost more for the reading than for the pixels
 _DOUBTFUL_VALUES = 16_000
 _SAMPLE_BYTES = 12_600_000  # 128 rows of 12 LFC frames: enough for the quality figures
 
@@ -126,37 +127,31 @@ class CombineJob:
         """Number of pixels to solve together: few enough to reuse memory pages."""
         return max(_DOUBTFUL_VALUES // self.n, MIN_WIDTH)
 
-    def tile_width(self, threads, memory):
-        """Number of pixels of a tile: as suits a thread's cache, if the memory allows.
-
-        Parameters
-        ----------
-        threads : int
-        memory : int
-            Bytes for all threads together.
-
-        Returns
-        -------
-        int
-
-        Raises
-        ------
-        TooLittleMemory
-            If the memory does not suffice for tiles of the least width.
-        """
+    def needed(self, width, threads):
+        """Return the bytes that tiles of a width need, results included."""
         a_pixel = 3 * self.n * self.source.itemsize + 100
         a_pixel += 2 * self.n * self.preparation.masks + 60 * (self.noise is not None)
         a_pixel += 2 * self.n * bool(self.halo)
-        step = self.width_step
         around = 2 * self.halo * self.shape[1]
-        fixed = self.result_bytes() + threads * self.doubtful_pixels() * (64 * self.n + 100)
-        fixed += threads * around * a_pixel
-        allowed = (memory - fixed) // (threads * a_pixel)
+        doubtful = self.doubtful_pixels() * (64 * self.n + 100)
+        return self.result_bytes() + threads * (doubtful + (width + around) * a_pixel)
+
+    def tile_width(self, threads, memory):
+        """Number of pixels of a tile: as suits a thread's cache, if the memory allows."""
+        step, fixed = self.width_step, self.needed(0, threads)
+        allowed = (memory - fixed) // (self.needed(1, threads) - fixed)
         least = step * -(-MIN_WIDTH // step)
         if allowed < least:
-            raise TooLittleMemory(self, memory, fixed + threads * least * a_pixel)
+            raise TooLittleMemory(self, memory, self.needed(least, threads))
         best = TILE_BYTES // (3 * self.n * self.source.itemsize)
         return max(min(allowed, best, self.size) // step * step, least)
+
+    def tiles_of_a_read(self, width, threads, memory):
+        """Number of tiles of a width whose pixels are read at once, as the memory allows."""
+        a_read = threads * self.n * width * self.source.itemsize
+        free = memory - self.needed(width, threads)
+        wanted = _READ_PIXELS // width if not self.halo else 1
+        return max(1, min(wanted, 1 + free // a_read, self.size // (threads * width)))
 
     def noise_at(self, where):
         """Return the noise of some pixels; None without a model.
@@ -247,10 +242,11 @@ def run_tiles(job, threads, memory):
     Totals
     """
     width = job.tile_width(threads, memory)
+    count = job.tiles_of_a_read(width, threads, memory)
     totals = Totals(job)
-    tiles = deque(range(0, job.size, width))
+    reads = deque(range(0, job.size, width * count))
     kind = _GrowingWorker if job.halo else _Worker
-    workers = [kind(job, width, totals, tiles) for _ in range(threads)]
+    workers = [kind(job, width, count, totals, reads) for _ in range(threads)]
     if threads == 1:
         workers[0].run()
     else:
@@ -269,14 +265,15 @@ class _Worker:
     Few pixels need the exact arithmetic: they are collected over tiles and solved together.
     """
 
-    def __init__(self, job, width, totals, tiles):
+    def __init__(self, job, width, count, totals, reads):
         self.job = job
         self.width = width
         self.totals = totals
-        self.tiles = tiles
+        self.reads = reads
         n, whole = job.n, width + 2 * job.halo * job.shape[1]
         masks = job.preparation.masks
-        self.raw = np.zeros((n, whole), job.source)
+        self.stored = np.zeros((n, whole * count), job.source)
+        self.raw = self.stored[:, :whole]
         self.values = np.zeros((n, whole), job.source.newbyteorder("="))
         self.bits = np.zeros((n, whole), np.int16) if masks else None
         self.order = Ordering(n, whole, self.values.dtype)
@@ -289,31 +286,38 @@ class _Worker:
         self.empty = 0
 
     def run(self):
-        """Take tiles until none is left; after an error the other threads get none."""
+        """Take pixels until none is left; after an error the other threads get none."""
         try:
             with np.errstate(all="ignore"):
-                while (start := _next(self.tiles)) is not None:
-                    self.combine_tile(start)
+                while (start := _next(self.reads)) is not None:
+                    self.combine_from(start)
                 self.solve_doubtful()
         finally:
-            self.tiles.clear()
+            self.reads.clear()
 
-    def combine_tile(self, start):
-        """Combine the pixels from `start` on."""
-        stop = min(start + self.width, self.job.size)
-        self.load(start, stop)
-        self.totals.keep_sample(self.values, start, stop)
-        self.put_off(self.put_estimates(start, stop, start, stop), start)
+    def combine_from(self, first):
+        """Combine the pixels from `first` on, as many as are read at once."""
+        last = min(first + self.stored.shape[1], self.job.size)
+        self.read(first, last)
+        for start in range(first, last, self.width):
+            stop = min(start + self.width, last)
+            self.raw = self.stored[:, start - first :][:, : self.width]
+            self.prepare(start, stop)
+            self.totals.keep_sample(self.values, start, stop)
+            self.put_off(self.put_estimates(start, stop, start, stop), start)
 
-    def load(self, start, stop):
-        """Read and prepare the pixels from `start` to `stop`.
+    def read(self, start, stop):
+        """Read the pixels from `start` to `stop`."""
+        for index, line in enumerate(self.stored):
+            self.job.read(index, start, line[: stop - start])
+
+    def prepare(self, start, stop):
+        """Prepare the pixels from `start` to `stop`.
 
         All tiles keep the same width, and the end of the last one holds old values: numpy sums
         along the members in another order if a tile is one pixel wide.
         """
         job, width = self.job, stop - start
-        for index, line in enumerate(self.raw):
-            job.read(index, start, line[:width])
         np.copyto(self.values, self.raw)
         if self.bits is not None:
             job.preparation.read_bits(self.values[:, :width], start, self.bits[:, :width])
@@ -361,7 +365,7 @@ class _Worker:
 
     def prepared(self, columns, start):
         """Return the values of some loaded pixels, float64, before masking."""
-        values = np.take(self.raw, columns, axis=1).astype(self.values.dtype)
+        values = self.raw[:, columns].astype(self.values.dtype)
         if self.job.preparation.changes_values:
             self.job.preparation.apply(values, columns + start)
         return values
@@ -429,19 +433,20 @@ class _Worker:
 class _GrowingWorker(_Worker):
     """A worker whose tiles are whole rows with a margin: a rejection extends to neighbours."""
 
-    def __init__(self, job, width, totals, tiles):
-        super().__init__(job, width, totals, tiles)
+    def __init__(self, job, width, count, totals, reads):
+        super().__init__(job, width, count, totals, reads)
         # Few values are rejected: they are noted here, and forgotten when the tile is done.
         self.rejected = np.zeros(self.values.shape, bool)
         self.grown = np.zeros(self.values.shape, bool)
 
-    def combine_tile(self, start):
+    def combine_from(self, start):
         """Combine the rows from pixel `start` on."""
         job = self.job
         around = job.halo * job.shape[1]
         stop = min(start + self.width, job.size)
         low, high = max(start - around, 0), min(stop + around, job.size)
-        self.load(low, high)
+        self.read(low, high)
+        self.prepare(low, high)
         self.totals.keep_sample(self.values[:, start - low :], start, stop)
         columns = self.put_estimates(low, high, start, stop)
         if len(columns):
@@ -488,8 +493,8 @@ class _GrowingWorker(_Worker):
         return members[inside], (y * nx + x)[inside]
 
 
-def _next(tiles):
+def _next(reads):
     try:
-        return tiles.popleft()
+        return reads.popleft()
     except IndexError:
         return None

@@ -20,6 +20,7 @@ from ccdflow.detector.frame_figures import (
     without_outliers,
 )
 from ccdflow.errors import UserError
+from ccdflow.robust import median_of_each
 
 _TRIALS = 40_000
 
@@ -217,7 +218,7 @@ def excess_variance(n, recipe):
     values = rng.standard_normal((n, 1, trials), dtype=np.float32)
     # Divide by the average of the same values: the chance excess of both cancels.
     squares = [
-        np.mean(np.square(combine_arrays(values, r).image), dtype=np.float64)
+        np.mean(np.square(combine_arrays(values, r, uncertainty=False).image), dtype=np.float64)
         for r in (recipe, CombineRecipe("average", None))
     ]
     return float(squares[0] / squares[1])
@@ -270,7 +271,8 @@ def combined_noise(frames, recipe=None):
     if n < 2:
         return UNKNOWN
     halves = [
-        combine_arrays(part, recipe, allow_empty=True) for part in (frames[::2], frames[1::2])
+        combine_arrays(part, recipe, allow_empty=True, uncertainty=False)
+        for part in (frames[::2], frames[1::2])
     ]
     part = white_part(halves[0].image - halves[1].image)
     if part.count < 2:
@@ -438,7 +440,7 @@ def disagreement(frames, noise):
         return float("nan")
     total, squares = np.zeros((ny, nx)), np.zeros((ny, nx))
     count = np.zeros((ny, nx), np.int32)
-    centre = np.median(frames, axis=0)
+    centre = median_of_each(frames, median=np.median)
     # A cosmic ray is not a disagreement; frames of two kinds are equally far from the middle.
     reach = np.maximum(CLIP * max(noise, DIGITAL_NOISE), 3 * _middle_distance(frames, centre))
     for frame in frames:
@@ -463,7 +465,7 @@ _COMPARED_ROWS = 32  # of 50 LFC frames these take 0.15 s
 
 
 def _middle_distance(frames, centre):
-    return np.median(np.abs(frames - centre), axis=0)
+    return median_of_each(np.abs(frames - centre), median=np.median)
 
 
 def _missing(frames):

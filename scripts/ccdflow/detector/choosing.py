@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ccdflow.detector.frame_figures import BOXES, DIGITAL_NOISE, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 
 
 @dataclass(frozen=True)
@@ -295,10 +294,7 @@ def unlike_the_rest(frames, thresholds=None):
     frames = frames[:, :: frames.shape[1] // _COMPARED_ROWS | 1]
     if len(frames) < 3 or min(frames.shape[1:]) < BOXES:
         return []
-    with warnings.catch_warnings():
-        # A pixel may be NaN in all frames.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        middle = np.nanmedian(frames, axis=0)
+    middle = median_of_each(frames)
     spreads = np.array([white_part(frame - middle).sigma for frame in frames])
     known = spreads[np.isfinite(spreads)]
     if not len(known):

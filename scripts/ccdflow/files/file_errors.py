@@ -110,6 +110,11 @@ def truncated(path, actual, length):
     return damaged(path, problem, Incomplete)
 
 
+def irregular(path):
+    """Return the error of a pipe, a socket or a device."""
+    return Unreadable("not a regular file", file=path, remedy="move it out of the raw folder")
+
+
 def unreadable(path, error):
     """Return the error of a file that the system does not let us read.
 

@@ -7,6 +7,7 @@ that holds more, or asks for more memory than allowed, is refused first.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -24,6 +25,7 @@ from ccdflow.files.file_errors import (
     check_length,
     check_memory,
     damaged,
+    irregular,
     reading,
     too_long,
     truncated,
@@ -82,7 +84,13 @@ def open_raw(path, name=None):
     """
     name = str(path) if name is None else name
     with ExitStack() as stack:
-        file = stack.enter_context(open(path, "rb", buffering=0, opener=_open_at_once))
+        try:
+            file = stack.enter_context(open(path, "rb", buffering=0, opener=_open_at_once))
+        except OSError as error:
+            # The system opens no socket, and no device that nothing drives.
+            if error.errno == errno.ENXIO and not os.path.isfile(path):  # noqa: PTH113
+                raise irregular(name) from None
+            raise
         raw = RawFile(file, name)
         stack.pop_all()
     return raw
@@ -114,9 +122,7 @@ class RawFile(io.RawIOBase):
         self._name = name
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable(
-                "not a regular file", file=name, remedy="move it out of the raw folder"
-            )
+            raise irregular(name)
         self.stamp = _stamp(status)
         if not status.st_size:
             raise damaged(name, "the file is empty", Incomplete)

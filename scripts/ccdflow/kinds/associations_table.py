@@ -33,6 +33,7 @@ class Associations(Kind):
 
     name = "associations"
     rule = "associations_table"
+    version = 2
     words = ("table of masters", "tables of masters")
     short = "tables"
     place = paths.ASSOCIATIONS

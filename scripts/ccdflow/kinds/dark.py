@@ -20,7 +20,9 @@ from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.combining import hours_of, short
 from ccdflow.kinds.masters.light_masters import Light
 from ccdflow.kinds.masters.member_masters import Members
-from ccdflow.kinds.matching.association import about, why_missing
+from ccdflow.kinds.matching.association import why_missing
+from ccdflow.kinds.matching.setups import about
+from ccdflow.robust import median_of_each
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import OK
 
@@ -226,10 +228,10 @@ def _without_pattern(frames):
 
     The result has shape (n, k, nx). The differences that are left show which of the frames belongs.
     """
+    middle = median_of_each(frames)
     with warnings.catch_warnings():
-        # All values of a pixel may be masked.
+        # Nothing but pixels that are masked in all of them.
         warnings.simplefilter("ignore", RuntimeWarning)
-        middle = np.nanmedian(frames, axis=0)
         return frames - (middle - np.nanmedian(middle))
 
 

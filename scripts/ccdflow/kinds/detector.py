@@ -20,7 +20,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.master import masters_carried
-from ccdflow.kinds.matching.association import epoch_of
+from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import detecting, pixel_tables
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import with_error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,9 @@ from ccdflow.kinds.masters.light_masters import Light
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import taken, why_missing
 
+# The keyword of a card: HIERARCH ones are of several words.
+_KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|TYPE) |\S+ ")
+
 
 class Flat(Light):
     """A combined flat."""
@@ -45,6 +49,12 @@ class Flat(Light):
     why_moved = "its flats are no such group any more"
     before = ("bias", "dark")
     always = ("filter", "grism", "optics")
+
+    def name_part(self, name, value):
+        """Return the part of a name; of cards of the optics the values only."""
+        if name != "optics":
+            return super().name_part(name, value)
+        return "_".join(_KEYWORD.sub("", part) for part in value.split(", "))
 
     def split(self, context, rows):
         """Yield flats of the sky and those of a lamp where there are both: their shapes differ."""

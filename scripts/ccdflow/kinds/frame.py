@@ -27,7 +27,7 @@ from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.ledger import Record
-from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE, Row, digest
+from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, Row, digest
 
 
 class Frame(Kind):
@@ -44,7 +44,7 @@ class Frame(Kind):
     place = "reduced/"
     reach = FRAMES
     reports_frames = True
-    why_moved = "raw file missing, and the product is damaged"
+    why_moved = "raw file missing, and the product is damaged or stands in the way of another"
 
     def has_name(self, product):
         """Tell whether a path is that of a reduced frame."""
@@ -71,7 +71,7 @@ class Frame(Kind):
         context, product = planner.context, reduced(row.file)
         if row.status == OK and not row.gone and is_wanted(row, context.settings):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
-        elif row.gone and planner.is_damaged(product):
+        elif row.gone == IN_THE_WAY or (row.gone and planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
             planner.retire.add(product)
             del context.store.rows[row.file]

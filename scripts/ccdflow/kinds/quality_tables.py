@@ -28,10 +28,12 @@ DARK_COLUMNS = (
     "amplifier", "frames", "seconds", "unit", "rate", "rate_error", "rate_99", "hot", "hot_limit",
     "glow", "glow_error", "level_span", "noise_ratio", "noise_ratio_error",
 )  # fmt: skip
+# The filter and grism of a flat.
+_LIGHT = "light"
 FLAT_COLUMNS = (
     "amplifier", "frames", "unit", "level", "lowest", "highest", "signal_to_noise", "aperture_cap",
     "lamp_drift", "lamp_drift_error", "ratio", "unlit", "noise_ratio", "noise_ratio_error", "gain",
-    "measured_gain", "measured_gain_error",
+    "measured_gain", "measured_gain_error", _LIGHT,
 )  # fmt: skip
 
 
@@ -106,7 +108,7 @@ class FlatTable(MasterTable):
     name = "flat table"
     rule = "flat_table"
     words = ("table of flats", "tables of flats")
-    version = 2
+    version = 3
     place = paths.FLAT_QUALITY
     master = FLAT
     columns = FLAT_COLUMNS
@@ -145,8 +147,14 @@ def quality_rows(context, groups, columns=COLUMNS):
         outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
         remarks = record.data.get("remarks", ())
         common["note"] = "; ".join(filter(None, (note, *remarks, *outs)))
+        if _LIGHT in columns:
+            shared = dict(group.shared)
+            common[_LIGHT] = " ".join(filter(None, map(shared.get, ("filter", "grism"))))
         figures = record.data.get("quality", ())
         if note and not figures:
             rows.append({**common, "frames": len(record.data.get("members", ()))})
-        rows += [{**common, **{name: each[name] for name in columns}} for each in figures]
+        rows += [
+            {**common, **{name: each[name] for name in columns if name != _LIGHT}}
+            for each in figures
+        ]
     return rows

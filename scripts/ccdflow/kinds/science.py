@@ -10,6 +10,7 @@ from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.master import masters_carried
+from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.kinds.writing import drawing_module
@@ -282,5 +283,4 @@ def _lacking(what, made, why):
     if not found:
         return []
     number = f"{len(found)} of {len(made)} calibrated frames"
-    where = "" if len({text for _, text in found}) == 1 else f" ({found[0][0]})"
-    return [f"calibrated {what}: {number}{where}: {found[0][1]}"]
+    return [f"calibrated {what}: {number}: {match_words.reasons_words(text for _, text in found)}"]

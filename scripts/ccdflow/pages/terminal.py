@@ -166,7 +166,9 @@ def _frames(frames):
 
 
 def _filter(row):
-    return row["filter"] if row["type"] in ("flat", "science") else ""
+    if row["type"] not in ("flat", "science"):
+        return ""
+    return " ".join(dict.fromkeys(filter(None, (row["filter"], row.get("grism")))))
 
 
 def _objects(frames, kind, light, seconds):
@@ -186,12 +188,14 @@ def _masters(tables):
         figures = _figures(
             row, ("level", "level {:.1f} adu"), ("read_noise", "read noise {:.2f} adu")
         )
-        lines.append(_master("bias", "", row, figures))
+        lines.append(_master("bias", _told("", row, tables.biases), row, figures))
     for row in _groups(tables.darks):
         # The table's unit is that of the signal, and the rate is a second's.
         unit = f"{row['unit']}s" if row["unit"] == "electron" else row["unit"]
         figures = _figures(row, ("rate", f"{{:.3g}} {unit} a second"), ("hot", "{:.0f} hot pixels"))
-        lines.append(_master("dark", f"{_seconds(row['seconds'])} s", row, figures))
+        of = f"{_seconds(row['seconds'])} s"
+        same = [each for each in tables.darks if each["seconds"] == row["seconds"]]
+        lines.append(_master("dark", _told(of, row, same), row, figures))
     for row in _groups(tables.flats):
         figures = _figures(
             row,

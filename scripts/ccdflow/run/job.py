@@ -69,6 +69,8 @@ class Use:
         A dark's set point and its sensor's temperature, None where unknown; () of other masters.
     cut : str
         The FITS section of a larger master that is applied; '' for all of it.
+    warmer : float
+        Degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
     """
 
     product: str
@@ -79,6 +81,7 @@ class Use:
     remarks: tuple = ()
     degrees: tuple = ()
     cut: str = ""
+    warmer: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import filterfalse
 from pathlib import Path
 
 from ccdflow import paths
@@ -179,8 +180,8 @@ class Planner:
         why = why or "asked for again"
         jobs = self.context.jobs
         needs = dict.fromkeys(needs)
-        pending = tuple(dict.fromkeys(need for need in (*needs, *spare) if need in jobs))
-        spare = tuple(need for need in pending if need not in needs) if spare else ()
+        pending = tuple(dict.fromkeys(filter(jobs.__contains__, (*needs, *spare))))
+        spare = tuple(filterfalse(needs.__contains__, pending)) if spare else ()
         attempt = self._attempt(product, key) if self._records else 0
         jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare)
 

@@ -7,7 +7,7 @@ from ccdflow.verify import table, which
 from ccdflow.verify.outcome import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
 
 _STRANGER = "no run here has noted it: it is no product of this results folder"
-_NO_MODEL = "{} products below detector/ are in no sample: ccdproc has nothing that made them"
+_NO_MODEL = "not looked at, as ccdproc makes no such product: {} below detector/"
 _MOST = 3
 
 

@@ -18,7 +18,7 @@ from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.masters import applying
 from ccdflow.kinds.masters.member_masters import measured_read_noise
-from ccdflow.kinds.matching import association
+from ccdflow.kinds.matching import association, shelves
 from ccdflow.kinds.matching.association import taken, why_missing
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
@@ -101,7 +101,7 @@ class Calibration:
 
     def degrees(self, use):
         """Return by how many degrees a dark is warmer than the frame, None where nobody knows."""
-        return association.degrees_apart(use, self.row)
+        return shelves.degrees_apart(use, self.row)
 
     @property
     def grade(self):

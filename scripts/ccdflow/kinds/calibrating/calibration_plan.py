@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 
 from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.calibrating import shutter_correction
-from ccdflow.kinds.matching import association
-from ccdflow.kinds.matching.candidates import DARK
+from ccdflow.kinds.matching import association, setups, shelves
+from ccdflow.kinds.matching.rule import DARK, tenths
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import canonical_text, digest_of, picker
 
 # Frames of a night that agree in these take the same masters, but for the exposure of the dark.
 _alike = picker(
     "type",
-    *association.IN_SETUP,
+    *setups.IN_SETUP,
     "part",
     "setting",
     "filter",
@@ -28,7 +28,7 @@ _alike = picker(
     "datasec",
     "trimsec",
 )
-_exposure = picker("exptime", *association.DEGREES)
+_exposure = picker("exptime", *setups.DEGREES)
 
 
 def alike_of(row):
@@ -37,7 +37,7 @@ def alike_of(row):
 
 
 class StepsOfClass:
-    """The masters of frames of which `alike_of` says the same: only their darks may differ.
+    """The masters of frames of which `alike_of` says the same: by exposure and temperature.
 
     Parameters
     ----------
@@ -53,26 +53,26 @@ class StepsOfClass:
         shelves = context.lookup(
             names, lambda: [association.shelves_of(context, kind) for kind in kinds]
         )
-        self._darks = next((each for each in shelves if each.kind.name == DARK), None)
-        self._fixed = [None if each is self._darks else each.frame_step(row) for each in shelves]
-        self._dark_of = None if self._darks is None else self._darks.dark_steps(row)
-        self._known = {}
+        self._answers = [(each.steps_like(row), each.kind.name == DARK) for each in shelves]
+        self._known, self._fixed, self._alike = {}, {}, {}
 
-    def dark(self, row):
-        """Return the `Step` that subtracts the dark of a frame, None where there is no such step.
-
-        It is the same object for all frames that have the same answer.
-        """
-        if self._darks is None:
-            return None
+    def of(self, row):
+        """Return the `Step` tuple of a frame: the same object for all that have the same answer."""
         asked = _exposure(row.facts)
-        if asked not in self._known:
-            self._known[asked] = self._dark_of(tuple(map(association.number_of, asked)))
-        return self._known[asked]
-
-    def all(self, dark):
-        """Return all steps, with one that `dark` returned among them."""
-        return tuple(dark if each is None else each for each in self._fixed)
+        steps = self._known.get(asked)
+        if steps is None:
+            how = tuple(map(setups.number_of, asked))
+            # A bias or flat has no exposure, and is compared by the tenths of a degree.
+            degrees = tuple(map(tenths, how[1:]))
+            fixed = self._fixed.get(degrees)
+            if fixed is None:
+                fixed = [None if is_dark else answer(*how) for answer, is_dark in self._answers]
+                self._fixed[degrees] = fixed
+            found = tuple(
+                own or answer(*how) for own, (answer, _) in zip(fixed, self._answers, strict=True)
+            )
+            steps = self._known[asked] = self._alike.setdefault(tuple(map(id, found)), found)
+        return steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class _Class:
     pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
     ways : dict of int to _Way
-        By the identity of the step that subtracts the dark.
+        By the identity of their steps.
     """
 
     steps: StepsOfClass
@@ -145,10 +145,10 @@ class FramePlanner:
         own = self._classes.get(alike)
         if own is None:
             own = self._classes[alike] = self._class(row)
-        dark = own.steps.dark(row)
-        way = own.ways.get(id(dark))
+        steps = own.steps.of(row)
+        way = own.ways.get(id(steps))
         if way is None:
-            way = own.ways[id(dark)] = self._way(row, product, own, own.steps.all(dark))
+            way = own.ways[id(steps)] = self._way(row, product, own, steps)
         group = self._group(row, product, way)
         self._context.groups[product] = group
         degrees = way.likewise.degrees(row)
@@ -218,7 +218,7 @@ class Likewise:
 
     def degrees(self, row):
         """Return by how many degrees the dark is warmer than a frame, None where nobody knows."""
-        return None if self._dark is None else association.degrees_apart(self._dark, row)
+        return None if self._dark is None else shelves.degrees_apart(self._dark, row)
 
     def basis(self, frame, degrees):
         """Return the basis of one whose reduced frame has a key.

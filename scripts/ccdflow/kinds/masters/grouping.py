@@ -7,7 +7,7 @@ from collections import Counter
 from ccdflow import paths
 from ccdflow.camera import identity
 from ccdflow.kinds.frame import frame_key
-from ccdflow.kinds.matching import association
+from ccdflow.kinds.matching import association, setups
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies
@@ -61,7 +61,7 @@ def _alike(kind, context):
             ("size", "{1}x{0}".format(*geometry["shape"])),
             ("part", row.facts["part"]),
             *(
-                (name, association.spelled(context, name, row.facts[name]))
+                (name, setups.spelled(context, name, row.facts[name]))
                 for name in dict.fromkeys(by)
                 if name != "night" and (name != "optics" or row.facts[name])
             ),
@@ -69,7 +69,7 @@ def _alike(kind, context):
         # Undated frames stay with those of their folder, even where others are combined over
         # nights.
         night = row.night if "night" in by or row.is_undated else "all"
-        if night == "all" and (epoch := association.epoch_of(context, row.camera, row.night)):
+        if night == "all" and (epoch := setups.epoch_of(context, row.camera, row.night)):
             shared.append(("epoch", epoch))
         key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
         alike.setdefault(key, []).append(row)

@@ -11,6 +11,7 @@ from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.kinds.masters.member_masters import Members
+from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.run import ledger
 
@@ -115,5 +116,5 @@ class Light(MasterKind):
             found = [each[kind] for each in without if kind in each]
             if found:
                 what = f"{len(found)} of {len(made)} {self.words[1]}"
-                lines.append(f"{what} without {kind}: {found[0]}")
+                lines.append(f"{what} without {kind}: {match_words.reasons_words(found)}")
         return lines

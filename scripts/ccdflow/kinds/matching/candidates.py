@@ -9,6 +9,9 @@ BIAS, DARK, FLAT = "bias", "dark", "flat"
 STRAY = 2.0
 """Degrees: of frames with one set point whose sensors differ by more, one was not kept at it."""
 
+LEVEL_IN = 1.0
+"""Electrons a degree by which a bias departs whose level no overscan takes away."""
+
 MOST_CANDIDATES = 5
 """A frame looks at so many masters of each kind, at most, where the first ones are refused."""
 
@@ -27,7 +30,8 @@ class Rules:
     scale_up : float
         A dark is scaled up to an exposure longer by this factor at most; 1 forbids it.
     temperature_tolerance : float
-        Degrees by which a dark's temperature may differ from the frame's.
+        Degrees by which a dark's temperature may differ from the frame's; a bias or flat that
+        differs by more is told of.
     """
 
     direction: str = "causal"
@@ -54,6 +58,10 @@ class DetectorNoise:
         (Electrons a second)^2 for each day between.
     flat_ageing : float
         Relative variance of a flat for each day between.
+    bias_warming : float
+        Electrons by which a bias departs from the truth for each degree between.
+    flat_warming : float
+        Part of itself by which a pixel of a flat departs from the truth for each degree between.
     """
 
     read_noise: float = 8.0
@@ -62,6 +70,8 @@ class DetectorNoise:
     bias_ageing: float = 0.01
     dark_ageing: float = 1e-6
     flat_ageing: float = 1e-7
+    bias_warming: float = 0.1
+    flat_warming: float = 2e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +135,9 @@ class Candidate:
         Electrons^2 in a pixel that it is predicted to add; of a flat, in units of the signal^2.
     grade : {'A', 'B', 'C'}
     remarks : tuple of str
-        Reasons for a grade below A.
+        What keeps it from grade A.
+    warmer : float
+        Whole degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
     """
 
     master: OfferedMaster
@@ -134,6 +146,7 @@ class Candidate:
     variance: float
     grade: str
     remarks: tuple = ()
+    warmer: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

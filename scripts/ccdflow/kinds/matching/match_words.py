@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 
 STRETCHED = 1.01
 """A dark that has to be scaled up by less is as good as one that is scaled down."""
@@ -18,6 +20,15 @@ def lag_words(lag):
         return "of another night without a date"
     count = abs(int(lag))
     return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
+
+
+def warmer_words(degrees):
+    """Return by how much a master is warmer than a frame.
+
+    >>> warmer_words(10.0), warmer_words(-0.75)
+    ('10 C warmer', '0.75 C colder')
+    """
+    return f"{abs(degrees):.3g} C {'warmer' if degrees > 0 else 'colder'}"
 
 
 EPOCH = "epoch"
@@ -76,7 +87,8 @@ def why_lost(best, other, rules):
     if other.lag is None is not best.lag:
         return "of a night without a date"
     if other.variance > best.variance:
-        return f"adds {other.variance / best.variance:.3g} times the variance"
+        warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
+        return f"{warmer}adds {other.variance / best.variance:.3g} times the variance"
     return "as good, and further away in time"
 
 
@@ -207,3 +219,48 @@ def some_masters(masters, kind, most=6):
     words = [words_of(master, kind) for master in masters]
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+# Reasons of several products that a line names.
+_MOST_REASONS = 3
+_WANTED = re.compile(r"(no \w+ (?:for|in) )(.+?)( of .*)", re.DOTALL)
+
+
+def reasons_words(texts):
+    """Return the reasons of several frames in one line: all that they lack is named.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        A reason for each frame, as `ccdflow.kinds.matching.rule.Masters` writes it.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> reasons_words(["no dark for 3 s of x: none", "no dark for 90 s of x: none"])
+    'no dark for 3 s, 90 s of x: none'
+    >>> reasons_words(["no dark for 3 s of x: none", "no dark for 3 s of y: none"])
+    'no dark for 3 s of x: none (1 of 2); no dark for 3 s of y: none (1 of 2)'
+    """
+    found, counts = {}, Counter()
+    for text in texts:
+        match = _WANTED.fullmatch(text)
+        name = (match[1], match[3]) if match else text
+        counts[name] += 1
+        found.setdefault(name, {})[match[2] if match else ""] = None
+    said = []
+    for name, count in counts.most_common(_MOST_REASONS):
+        reason = name if isinstance(name, str) else f"{name[0]}{_listed(found[name])}{name[1]}"
+        said.append(reason + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
+    rest = len(counts) - _MOST_REASONS
+    return "; ".join(said) + (f"; and {rest} more reasons" if rest > 0 else "")
+
+
+def _listed(names, most=6):
+    """Return names with commas, shortest exposures first; the rest is counted."""
+    ordered = sorted(names, key=lambda name: (len(name.partition(".")[0]), name))
+    rest = len(ordered) - most
+    return ", ".join(ordered[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -47,7 +47,7 @@ class Shelf:
     exptimes: np.ndarray
     set_points: np.ndarray
     sensors: np.ndarray
-    exposures: tuple
+    exposures: np.ndarray
     temperatures: tuple
     _warm: dict = field(default_factory=dict)
     _flags: dict = field(default_factory=dict)
@@ -63,39 +63,55 @@ class Shelf:
 
         Returns
         -------
-        tuple of (bool, int)
+        bytes
+            A byte an exposure: 1 for an equal one, 2 and 4 for one that is too short.
         """
         if seconds not in self._flags:
-            reach = max(EXACT_SECONDS, EXACT_PART * abs(seconds))
-            self._flags[seconds] = tuple(
-                (
-                    abs(own - seconds) <= reach,
-                    own > 0 and (seconds / own > STRETCHED) + (seconds / own > rules.scale_up),
-                )
-                for own in self.exposures
-            )
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                ratio = seconds / self.exposures
+            exact = _is_exact(self.exposures, seconds)
+            flags = exact + 2 * (ratio > STRETCHED) + 4 * is_too_long(ratio, rules.scale_up)
+            self._flags[seconds] = flags.astype(np.uint8).tobytes()
         return self._flags[seconds]
 
-    def warm(self, frame, rules):
+    def warm(self, degrees, rules):
         """Return which of the temperatures are another than a frame's, and which nobody knows.
 
         Parameters
         ----------
-        frame : ToCalibrate
-        rules : Rules
+        degrees : (float or None, float or None)
+            Set point and sensor of the frame.
+        rules : ccdflow.kinds.matching.candidates.Rules
 
         Returns
         -------
         bytes
             A byte a temperature: 1 for another one, 2 for a known one, 3 for both.
         """
-        question = frame.set_temperature, frame.temperature
-        if question not in self._warm:
+        if degrees not in self._warm:
             with np.errstate(invalid="ignore"):
-                off = _temperature_difference(*self.temperatures, frame)
+                off = _temperature_difference(*self.temperatures, degrees)
                 flags = (off > rules.temperature_tolerance) + 2 * np.isfinite(off)
-            self._warm[question] = flags.tobytes()
-        return self._warm[question]
+            self._warm[degrees] = flags.astype(np.uint8).tobytes()
+        return self._warm[degrees]
+
+    def warmer(self, degrees, rules):
+        """Return by how many whole degrees each of the temperatures is warmer than a frame.
+
+        Parameters
+        ----------
+        degrees : (float or None, float or None)
+            Set point and sensor of the frame.
+        rules : ccdflow.kinds.matching.candidates.Rules
+
+        Returns
+        -------
+        bytes
+            Of an array of float64.
+        """
+        if degrees not in self._warm:
+            self._warm[degrees] = _whole_degrees(*self.temperatures, degrees, rules).tobytes()
+        return self._warm[degrees]
 
 
 def shelf_of(masters):
@@ -113,13 +129,13 @@ def shelf_of(masters):
         _column([master.frames for master in masters]),
         exptimes,
         *degrees,
-        tuple(np.unique(exptimes[np.isfinite(exptimes)]).tolist()),
+        np.unique(exptimes[np.isfinite(exptimes)]),
         tuple(np.unique(degrees, axis=1)),
     )
 
 
-def question(shelf, kind, frame, rules):
-    """Return all that a frame's answer depends on, and the exposure for which masters are ranked.
+def question(shelf, kind, seconds, degrees, rules):
+    """Return what a frame's answer depends on, and the exposure for which masters are ranked.
 
     Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
     the same answer: what counts is which masters are exact, may be scaled, are of the temperature.
@@ -128,30 +144,25 @@ def question(shelf, kind, frame, rules):
     Parameters
     ----------
     shelf : Shelf or None
-        The masters of its setup.
     kind : {'bias', 'dark', 'flat'}
-    frame : ToCalibrate
-    rules : Rules
+    seconds : float or None
+    degrees : (float or None, float or None)
+        Set point and sensor.
+    rules : ccdflow.kinds.matching.candidates.Rules
 
     Returns
     -------
-    question : tuple
+    question : hashable
     seconds : float or None
     """
     if kind != DARK:
-        return (kind, frame.setup, frame.night, frame.filter if kind == FLAT else ""), None
-    seconds = frame.exptime
-    asked = (kind, frame.setup, frame.night)
+        # The tenths of a sensor that nobody regulates would be as many questions.
+        return b"" if shelf is None else shelf.warmer(tuple(map(tenths, degrees)), rules), None
     if shelf is None or seconds is None:
-        return (*asked, seconds), seconds
-    # The rounding is the frame's own: other frames of the archive do not change it.
-    rounded = float(f"{seconds:.4g}")
-    return (
-        *asked,
-        rounded,
-        shelf.exposure_flags(seconds, rules),
-        shelf.warm(frame, rules),
-    ), rounded
+        return seconds, seconds
+    # The rounding is the frame's own: what else there is in the archive does not change it.
+    rounded = round(seconds, 1) if 1 <= seconds < 1000 else float(f"{seconds:.4g}")
+    return (rounded, shelf.exposure_flags(seconds, rules), shelf.warm(degrees, rules)), rounded
 
 
 def rescaled(candidate, seconds):
@@ -215,15 +226,20 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
         lags = _number(day_of(frame.night)) - shelf.days
         own = shelf.nights == frame.night
         lags[own] = 0
-        apart = np.nan_to_num(np.abs(lags))
+        apart = np.where(np.isnan(lags), 0.0, np.abs(lags))
         scale, exact, up = _scales(shelf, kind, frame, seconds)
         usable, known = np.ones(len(own), bool), np.ones(len(own), bool)
+        warmer = np.zeros(len(own))
+        degrees = frame.set_temperature, frame.temperature
         if kind == DARK:
-            off = _temperature_difference(shelf.set_points, shelf.sensors, frame)
+            off = _temperature_difference(shelf.set_points, shelf.sensors, degrees)
             known = np.isfinite(off)
             usable = np.isfinite(scale) & ~(off > rules.temperature_tolerance)
-            usable &= exact | (_number(frame.exptime) / shelf.exptimes <= rules.scale_up)
-        variance = _predicted(shelf, kind, noise, scale, apart, seconds)
+            usable &= exact | ~is_too_long(_number(frame.exptime) / shelf.exptimes, rules.scale_up)
+        else:
+            degrees = tuple(map(tenths, degrees))
+            warmer = _whole_degrees(shelf.set_points, shelf.sensors, degrees, rules)
+        variance = _predicted(shelf, kind, noise, scale, apart, seconds, warmer)
     later = ~own & ~(lags >= 0)
     is_last = later & (rules.direction != "nearest")
     tier = is_last + np.where(up, _EARLIER_SCALED_UP, _EARLIER)
@@ -233,8 +249,9 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
         np.flatnonzero(usable),
         (tier, ~own & rules.same_night, ~exact, strange, first_by, variance, apart),
     )
+    columns = (lags, own, scale, exact, up, known, variance, warmer)
     return tuple(
-        _candidate(shelf, index, lags, own, scale, exact, up, known, variance) for index in order
+        _candidate(shelf, index, *(column[index] for column in columns)) for index in order
     )
 
 
@@ -318,44 +335,85 @@ def degrees_apart(master, frame):
     return max(by_set_point, off, key=abs)
 
 
-def _temperature_difference(set_points, sensors, frame):
+def _temperature_difference(set_points, sensors, degrees):
     """Return by how many degrees each master differs: NaN where one of the two is unknown.
 
     Set points are compared where both have one: a sensor moves by a step of its converter. Where
     it moves by more, the cooler did not reach its set point.
     """
-    by_set_point = np.abs(set_points - _number(frame.set_temperature))
-    by_sensor = np.abs(sensors - _number(frame.temperature))
+    by_set_point = np.abs(set_points - _number(degrees[0]))
+    by_sensor = np.abs(sensors - _number(degrees[1]))
     farther = np.where(by_sensor > STRAY, np.fmax(by_set_point, by_sensor), by_set_point)
     return np.where(np.isfinite(by_set_point), farther, by_sensor)
 
 
-def _predicted(shelf, kind, noise, scale, apart, seconds):
+def tenths(degrees):
+    """Return a temperature as biases and flats are compared by it."""
+    return None if degrees is None else round(degrees, 1)
+
+
+def _whole_degrees(set_points, sensors, degrees, rules):
+    """Return by how many whole degrees each bias or flat is warmer than a frame: 0 for nothing.
+
+    These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
+    unrest where nobody set it, is no difference.
+
+    Parameters
+    ----------
+    set_points, sensors : numpy.ndarray
+    degrees : (float or None, float or None)
+        Set point and sensor of the frame.
+    rules : ccdflow.kinds.matching.candidates.Rules
+    """
+    by_set_point, by_sensor = set_points - _number(degrees[0]), sensors - _number(degrees[1])
+    with np.errstate(invalid="ignore"):
+        off = np.where(np.abs(by_set_point) > rules.temperature_tolerance, by_set_point, 0.0)
+        is_far = (np.abs(by_sensor) > STRAY) & ~(np.abs(by_sensor) <= np.abs(off))
+        off = np.where(is_far, by_sensor, off)
+    return np.sign(off) * np.where(off == 0, 0, np.maximum(np.round(np.abs(off)), 1))
+
+
+def is_too_long(scale, scale_up):
+    """Tell whether a dark would be scaled up by more than is allowed, to a thousandth.
+
+    Parameters
+    ----------
+    scale : float or numpy.ndarray
+    scale_up : float
+        The factor that is allowed.
+    """
+    return scale > scale_up * (1 + EXACT_PART)
+
+
+def _predicted(shelf, kind, noise, scale, apart, seconds, warmer):
     """Return the variance that each master is predicted to add to a pixel."""
     if kind == FLAT:
-        return 1 / (shelf.frames * noise.flat_level) + noise.flat_ageing * apart
+        ageing = noise.flat_ageing * apart + (noise.flat_warming * warmer) ** 2
+        return 1 / (shelf.frames * noise.flat_level) + ageing
     if kind == BIAS:
-        return noise.read_noise**2 / shelf.frames + noise.bias_ageing * apart
+        ageing = noise.bias_ageing * apart + (noise.bias_warming * warmer) ** 2
+        return noise.read_noise**2 / shelf.frames + ageing
     one = noise.read_noise**2 + noise.dark_rate * shelf.exptimes
     ageing = noise.dark_ageing * _number(seconds) ** 2
     return scale**2 * one / shelf.frames + ageing * apart
 
 
-def _candidate(shelf, index, lags, own, scale, exact, up, known, variance):
+def _candidate(shelf, index, lag, own, scale, exact, up, known, variance, warmer):
     remarks = []
-    if not own[index]:
-        remarks.append(match_words.lag_words(lags[index]))
-    if not exact[index]:
-        remarks.append(scaled_words(scale[index]))
-    if not known[index]:
+    if not own:
+        remarks.append(match_words.lag_words(lag))
+    if not exact:
+        remarks.append(scaled_words(scale))
+    if not known:
         remarks.append("temperature unknown")
-    grade = "C" if up[index] else "B" if remarks else "A"
-    lag = None if np.isnan(lags[index]) else int(lags[index])
+    if warmer:
+        remarks.append(match_words.warmer_words(warmer))
     return Candidate(
         shelf.masters[index],
-        lag,
-        float(scale[index]),
-        float(variance[index]),
-        grade,
+        None if np.isnan(lag) else int(lag),
+        float(scale),
+        float(variance),
+        "C" if up else "B" if remarks else "A",
         tuple(remarks),
+        float(warmer),
     )

@@ -28,17 +28,19 @@ from ccdflow.kinds.matching.ranking import (
     day_of,
     degrees_apart,
     is_same_exposure,
+    is_too_long,
     question,
     ranked,
     rescaled,
     shelf_of,
     temperatures_apart,
+    tenths,
 )  # fmt: skip
 
 __all__ = [
     "BIAS", "DARK", "FLAT", "MOST_CANDIDATES", "Candidate", "Choice", "DetectorNoise", "Masters",
     "OfferedMaster", "Rules", "ToCalibrate",
-    "day_of", "degrees_apart", "is_same_exposure", "temperatures_apart",
+    "day_of", "degrees_apart", "is_same_exposure", "temperatures_apart", "tenths",
 ]  # fmt: skip
 
 
@@ -62,7 +64,7 @@ class Masters:
             self._by_kind[master.kind].append(master)
             shelves[_shelf_name(master.kind, master.about)].append(master)
         self._shelves = {name: shelf_of(found) for name, found in shelves.items()}
-        self._answers = {}
+        self._alike = {}
 
     def choose(self, kind, frame):
         """Return the `Choice` of masters of a kind for a frame.
@@ -76,26 +78,22 @@ class Masters:
         -------
         Choice
         """
-        if kind == DARK and not _needs_dark(frame, self._noise(frame.setup)):
-            return Choice(kind, needed=False)
-        shelf = self._shelves.get(_shelf_name(kind, frame))
-        asked, seconds = question(shelf, kind, frame, self.rules)
-        if asked not in self._answers:
-            self._answers[asked] = self._choose(shelf, kind, frame, seconds)
-        choice = self._answers[asked]
-        if seconds == frame.exptime or all(each.scale == 1 for each in choice.candidates):
-            return choice
-        asked = (*asked, frame.exptime)
-        if asked not in self._answers:
-            found = tuple(rescaled(each, frame.exptime) for each in choice.candidates)
-            self._answers[asked] = replace(choice, candidates=found)
-        return self._answers[asked]
+        how = frame.exptime, frame.set_temperature, frame.temperature
+        return self.alike(kind, frame).choose(*how)
 
-    def _choose(self, shelf, kind, frame, seconds):
-        noise = self._noise(frame.setup)
-        found = () if shelf is None else ranked(shelf, kind, frame, noise, self.rules, seconds)
-        missing = "" if found else self._why_none(kind, replace(frame, exptime=seconds))
-        return Choice(kind, found, missing=missing)
+    def alike(self, kind, frame):
+        """Return the `FramesAlike` of a frame: one object for all of them.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : ToCalibrate
+        """
+        name = (*_shelf_name(kind, frame), frame.night)
+        if name not in self._alike:
+            shelf, noise = self._shelves.get(name[:-1]), self._noise(frame.setup)
+            self._alike[name] = FramesAlike(self, kind, frame, shelf, noise)
+        return self._alike[name]
 
     # -- refusals, in words ------------------------------------------------------------------------
 
@@ -140,17 +138,23 @@ class Masters:
             return ""
         off = temperatures_apart(about, frame)
         if off is not None and abs(off) > self.rules.temperature_tolerance:
-            return f"{abs(off):.3g} C {'warmer' if off > 0 else 'colder'}"
+            return match_words.warmer_words(off)
         if frame.exptime is None or not about.exptime:
             return "an exposure is unknown"
         scale = frame.exptime / about.exptime
         is_exact = is_same_exposure(about.exptime, frame.exptime)
-        if scale > self.rules.scale_up and not is_exact:
+        if is_too_long(scale, self.rules.scale_up) and not is_exact:
             return f"would be scaled up {scale:.2g} times"
         return ""
 
-    def _why_none(self, kind, frame):
-        """Return which criterion no master meets, and the masters that come nearest."""
+    def why_none(self, kind, frame):
+        """Return which criterion no master meets, and the masters that come nearest.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : ToCalibrate
+        """
         wanted = match_words.wanted_words(kind, frame)
         if not self._by_kind[kind]:
             return f"no {kind} {wanted}: there is none at all"
@@ -176,17 +180,80 @@ class Masters:
         return text
 
 
+class FramesAlike:
+    """Frames that differ in exposure and temperature alone, and the masters that they take.
+
+    Parameters
+    ----------
+    masters : Masters
+    kind : {'bias', 'dark', 'flat'}
+    frame : ToCalibrate
+        One of them.
+    shelf : ccdflow.kinds.matching.ranking.Shelf or None
+        The masters of their setup.
+    noise : DetectorNoise
+    """
+
+    def __init__(self, masters, kind, frame, shelf, noise):
+        self.frame = frame
+        self._masters, self._kind, self._shelf, self._noise = masters, kind, shelf, noise
+        self._rules = masters.rules
+        self._answers, self._unneeded = {}, Choice(kind, needed=False)
+
+    def one(self, seconds, set_point, sensor):
+        """Return the frame of an exposure, a set point and a temperature of the sensor.
+
+        Parameters
+        ----------
+        seconds, set_point, sensor : float or None
+            Exposure, and temperatures in degrees.
+        """
+        return replace(self.frame, exptime=seconds, set_temperature=set_point, temperature=sensor)
+
+    def choose(self, seconds, set_point, sensor):
+        """Return the `Choice` of the frame: the same object for all that have the same answer.
+
+        Parameters
+        ----------
+        seconds, set_point, sensor : float or None
+            Exposure, and temperatures in degrees.
+        """
+        if self._kind == DARK and not _needs_dark(seconds, self._noise):
+            return self._unneeded
+        asked, about = question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)
+        if asked not in self._answers:
+            choice = self._choose(self.one(seconds, set_point, sensor), about)
+            is_exact = about == seconds or all(each.scale == 1 for each in choice.candidates)
+            self._answers[asked] = choice, is_exact
+        choice, is_exact = self._answers[asked]
+        if is_exact or self._kind != DARK:
+            return choice
+        asked = (asked, seconds)
+        if asked not in self._answers:
+            found = tuple(rescaled(each, seconds) for each in choice.candidates)
+            self._answers[asked] = replace(choice, candidates=found), True
+        return self._answers[asked][0]
+
+    def _choose(self, frame, seconds):
+        found = ()
+        if self._shelf is not None:
+            found = ranked(self._shelf, self._kind, frame, self._noise, self._rules, seconds)
+        wanted = replace(frame, exptime=seconds)
+        missing = "" if found else self._masters.why_none(self._kind, wanted)
+        return Choice(self._kind, found, missing=missing)
+
+
 def _shelf_name(kind, about):
     return kind, about.setup, about.filter if kind == FLAT else ""
 
 
-def _needs_dark(frame, noise):
+def _needs_dark(seconds, noise):
     """Tell whether a frame is long enough for its dark current to matter.
 
     Below a tenth of the read noise the dark would add more than it takes away.
     """
-    if frame.exptime is not None and frame.exptime <= 0:
+    if seconds is not None and seconds <= 0:
         return False
-    if not noise.dark_rate or frame.exptime is None:
+    if not noise.dark_rate or seconds is None:
         return True
-    return frame.exptime * noise.dark_rate >= noise.read_noise / 10
+    return seconds * noise.dark_rate >= noise.read_noise / 10

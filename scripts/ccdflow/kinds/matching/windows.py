@@ -81,7 +81,7 @@ def _place(context, row):
 class Chips:
     """The windows of each chip of which there are masters of a kind.
 
-    Setups are as `ccdflow.kinds.matching.association.setup_of` returns them.
+    Setups are as `ccdflow.kinds.matching.setups.setup_of` returns them.
     """
 
     def __init__(self):

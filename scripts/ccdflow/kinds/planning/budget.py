@@ -75,6 +75,8 @@ class BudgetedFrame:
         By kind; missing ones are absent.
     needed : tuple of str
         The kinds of masters that the frame should have.
+    is_bias_in_dark : bool
+        Whether the dark's members had the frame's own bias subtracted.
     """
 
     exptime: float
@@ -85,6 +87,7 @@ class BudgetedFrame:
     response: float = 1.0
     masters: dict = None
     needed: tuple = (BIAS, DARK, FLAT)
+    is_bias_in_dark: bool = True
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def budget_of(exposure):
 
     Notes
     -----
-    Of S' = (R - B - k (D - B)) / F: a bias enters with (1 - k)^2, as the dark had the same bias
+    Of S' = (R - B - k (D - B)) / F: a bias enters with (1 - k)^2 if the dark had the same bias
     subtracted; the dark with k^2; the flat with the signal squared. The level of each row of the
     masters was measured on their members, and adds to that of the frame.
     """
@@ -168,7 +171,7 @@ def budget_of(exposure):
     read = exposure.read_noise**2
     bias, dark, flat = (masters.get(kind) for kind in (BIAS, DARK, FLAT))
     sky = max(exposure.sky or 0.0, 0.0)
-    share = 1.0 if dark is None else 1.0 - dark.scale
+    share = 1.0 - dark.scale if dark is not None and exposure.is_bias_in_dark else 1.0
     parts = dict.fromkeys(_PARTS, 0.0)
     rows = 1.0
     if bias is not None:

@@ -151,17 +151,18 @@ def how_words(line, block=None):
         said.append("exact")
     if line.place:
         said.append(f"{line.place} before it could not be made")
-    if line.cancels:
+    if line.factors[1] == 0:
         said.append("cancels in the dark")
     return f"{', '.join(said)}{_adds(line, block)}"
 
 
 def _adds(line, block):
     """Return the variance that a master adds, behind a semicolon."""
-    if line.cancels:
+    if line.factors[1] == 0:
         return ""
     if line.kind != rule.FLAT:
-        return f"; adds {_number(line.use.variance)} {_UNIT} a pixel"
+        variances = dict.fromkeys(_number(line.use.variance * part**2) for part in line.factors)
+        return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
     noise, about = _flat_noise(line, block), "" if line.level else "about "
     cap, wide = 1 / noise, math.sqrt(budget.APERTURE) / noise
     return (
@@ -284,9 +285,19 @@ def table_rows(blocks):
             named = [Path(group.files[0]).name for group in line.groups]
             who = ", ".join(named[:2]) + (f" and {len(named) - 2} more" if named[2:] else "")
             grade = line.use.grade if line.use else "C" if line.needed else "A"
-            rival = Path(line.rival.product).stem if line.rival is not None else "-"
+            rival = "-" if line.rival is None else _name_and_night(line.rival.product)
             what = f"{master_words(line)}" if line.use is not None else "-"
             rows.append(
                 (line.kind, what, how_words(line, block), grade, who, rival, line.why_lost or "-")
             )
     return tuple(rows)
+
+
+def _name_and_night(product):
+    """Return the name of a master: those of several nights are called alike.
+
+    >>> _name_and_night("combined/2016-03-12/dark_lfc_300s.fits")
+    'dark_lfc_300s of 2016-03-12'
+    """
+    path = Path(product)
+    return f"{path.stem} of {path.parent.name}"

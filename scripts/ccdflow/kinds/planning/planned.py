@@ -15,8 +15,10 @@ import numpy as np
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
-from ccdflow.kinds.matching import association, match_words, rule
-from ccdflow.kinds.matching.association import noise_of, setup_of, taken, why_missing
+from ccdflow.kinds.matching import association, match_words, rule, shelves
+from ccdflow.kinds.matching.association import taken, why_missing
+from ccdflow.kinds.matching.setups import setup_of
+from ccdflow.kinds.matching.shelves import noise_of
 from ccdflow.kinds.planning import budget
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
@@ -41,8 +43,9 @@ class Taken:
     use : ccdflow.run.job.Use or None
         None where there is no master.
     master : ccdflow.run.job.Group or None
-    cancels : bool
-        Whether the bias cancels in the dark of these frames.
+    factors : tuple of float
+        Of a bias: the parts of it that are left in these frames, the smallest and the largest.
+        Its dark has it as well: 1 - k where that is multiplied by k.
     needed : bool
     missing : str
         Why there is none.
@@ -60,7 +63,7 @@ class Taken:
     groups: tuple
     use: object = None
     master: object = None
-    cancels: bool = False
+    factors: tuple = (1.0, 1.0)
     needed: bool = True
     missing: str = ""
     place: int = 0
@@ -233,7 +236,8 @@ def _lines(context, kind, groups):
             if step.kind == kind:
                 use = taken(context, step)
                 missing = why_missing(context, step)
-                how = (use.product, use.lag, round(use.scale, 3)) if use else (step.needed, missing)
+                own = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
+                how = own or (step.needed, missing)
                 alike[how].append((group, step, use, missing))
     return [_taken(context, kind, found) for found in alike.values()]
 
@@ -269,7 +273,7 @@ def _taken(context, kind, found):
         groups,
         use,
         context.groups.get(use.product),
-        cancels=kind == rule.BIAS and _cancels(context, groups[0]),
+        factors=_factors(context, found) if kind == rule.BIAS else (1.0, 1.0),
         place=step.uses.index(use),
         rival=rival,
         why_lost=why,
@@ -291,7 +295,7 @@ def _rival(context, step, use):
     A later night's master does not compete where an earlier one is taken: what a page says does
     not change with a night that is added.
     """
-    rules = association.rules(context)
+    rules = shelves.rules(context)
     after = step.uses[step.uses.index(use) + 1 :]
     for other in after:
         is_later = other.lag is not None and other.lag < 0
@@ -303,15 +307,25 @@ def _rival(context, step, use):
     return None, ""
 
 
-def _cancels(context, group):
-    """Tell whether a frame's bias cancels: its dark has the same exposure and the same bias."""
-    uses = {step.kind: taken(context, step) for step in group.steps}
-    dark, bias = uses.get(rule.DARK), uses.get(rule.BIAS)
-    if dark is None or bias is None or dark.scale != 1:
-        return False
+def _factors(context, found):
+    """Return the smallest and the largest part of a bias that is left in some frames."""
+    known = {}
+    for group, *_ in found:
+        name = tuple(map(id, group.steps))
+        if name not in known:
+            uses = {step.kind: taken(context, step) for step in group.steps}
+            dark = uses.get(rule.DARK)
+            is_in_both = dark is not None and _has_bias(context, dark, uses.get(rule.BIAS))
+            known[name] = abs(1 - dark.scale) if is_in_both else 1.0
+    return min(known.values()), max(known.values())
+
+
+def _has_bias(context, dark, bias):
+    """Tell whether a dark's members were made less the same bias as a frame."""
     own = context.groups.get(dark.product)
-    biases = [taken(context, step) for step in own.steps if step.kind == "bias"] if own else []
-    return [use.product for use in biases if use is not None] == [bias.product]
+    biases = [taken(context, step) for step in own.steps if step.kind == rule.BIAS] if own else []
+    products = [use.product for use in biases if use is not None]
+    return bias is not None and products == [bias.product]
 
 
 def _passed_over(context, groups, found):
@@ -362,6 +376,8 @@ def _noise(context, name, groups, *, foretell):
                 if use is not None
             },
             needed=tuple(step.kind for step in group.steps if step.needed),
+            is_bias_in_dark=(dark := uses.get(rule.DARK)) is not None
+            and _has_bias(context, dark, uses.get(rule.BIAS)),
         ),
         bool(skies),
     )
@@ -394,8 +410,9 @@ def _applied(context, kind, use, record, noise, seconds):
     if kind == rule.FLAT:
         quality = _figure(record, "signal_to_noise")
         single = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
-        return Applied(frames, noise=single, ageing=noise.flat_ageing * days, is_own=use.lag == 0)
-    ageing = noise.bias_ageing * days
+        ageing = noise.flat_ageing * days + (noise.flat_warming * use.warmer) ** 2
+        return Applied(frames, noise=single, ageing=ageing, is_own=use.lag == 0)
+    ageing = noise.bias_ageing * days + (noise.bias_warming * use.warmer) ** 2
     exptime = 0.0
     if kind == rule.DARK:
         ageing = noise.dark_ageing * seconds**2 * days

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow.detector.ageing import ageing_of, structure_function
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.matching import association, match_words, rule
+from ccdflow.kinds.matching import association, match_words, rule, setups, shelves
 from ccdflow.run import ledger
 
 # The last masters of each camera, filter or exposure that are compared, and rows of each.
@@ -83,7 +83,7 @@ def candidates(context):
 
 def _series_of(context, kind, group):
     row = context.store.rows[group.files[0]]
-    setup = association.about(context, [row], kind, night=group.shown).setup
+    setup = setups.about(context, [row], kind, night=group.shown).setup
     shared = dict(group.shared)
     own = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
     own["flat"] = (shared.get("filter", ""), shared.get("grism", ""))
@@ -110,7 +110,7 @@ def series_of(context):
         samples, variances, days, degrees = zip(*read, strict=True)
         pairs = structure_function(samples, variances, days, degrees)
         row = context.store.rows[groups[-1].files[0]]
-        in_use = getattr(association.noise_of(context, row), f"{kind}_ageing")
+        in_use = getattr(shelves.noise_of(context, row), f"{kind}_ageing")
         if pairs:
             found.append(MasterSeries(kind, name, tuple(pairs), in_use))
     return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import replace
 
 from ccdflow import paths
 from ccdflow.run import (
     ledger,
 )
-from ccdflow.run.rawframes.rows import ARRIVING, GONE, SET_ASIDE, unread_row
+from ccdflow.run.rawframes.rows import ARRIVING, GONE, IN_THE_WAY, OK, SET_ASIDE, unread_row
 
 
 def take_aside(store, unmade):
@@ -59,11 +60,15 @@ def mark_gone(store, records, gone, results):
     unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
     missing = {*gone, *unreadable}
     here = {paths.reduced(file) for file in store.rows if file not in missing}
+    folders = [file for file in store.rows if file.endswith("/") and file not in missing]
+    blocked = _blocked_by(store, missing) if missing else None
     for file in sorted(missing):
         row, product = store.rows[file], paths.reduced(file)
         if product not in here and _may_be_there(results / product):
-            if file in gone and row.gone != GONE:
-                store.rows[file] = replace(row, gone=GONE)
+            why = _why_gone(file, folders) if file in gone else row.gone
+            why = IN_THE_WAY if blocked(product) else why
+            if row.gone != why:
+                store.rows[file] = replace(row, gone=why)
             continue
         if product not in here:
             records.pop(product, None)
@@ -75,15 +80,39 @@ def mark_gone(store, records, gone, results):
             del store.rows[file]
 
 
+def _blocked_by(store, missing):
+    """Return what tells of a product whether it excludes one of the frames that are there.
+
+    A file cannot stand where a folder has to be: a frame `x.fits` is gone, and there is a folder of
+    its name with frames in it now, or the reverse.
+    """
+    rows = (row for row in store.rows.values() if row.status == OK and row.file not in missing)
+    files = {paths.reduced(row.file) for row in rows}
+    places = {parent for file in files for parent in _folders_of(file)}
+    return lambda product: product in places or not files.isdisjoint(_folders_of(product))
+
+
+def _folders_of(product):
+    parts = product.split("/")[:-1]
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _why_gone(file, folders):
+    """Return why a raw file was not found, by the raw folders that cannot be looked into."""
+    return next((f"{name} cannot be read" for name in folders if file.startswith(name)), GONE)
+
+
 def _may_be_there(path):
-    """Tell whether there is a file, or nobody can tell that there is none."""
+    """Tell whether there is a file, or nobody can tell that there is none.
+
+    The row of a raw folder that could not be read has no product: the folder of its name is none.
+    """
     try:
-        path.stat()
+        return not stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True
-    return True
 
 
 def note_flags(context):

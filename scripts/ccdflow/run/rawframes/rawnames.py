@@ -65,7 +65,7 @@ def refuse_twins(store, found):
     by_product = {}
     for file in found:
         by_product.setdefault(paths.reduced(file), []).append(file)
-    inside = _folders(store.rows)
+    inside = _folders(found)
     for product, files in by_product.items():
         for file in files:
             others = [other for other in files if other != file]

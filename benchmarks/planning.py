@@ -1,0 +1,112 @@
+"""CPU of a plan with calibrated frames and without them.
+
+    python benchmarks/planning.py [nights=100] [pairs=5]
+
+An archive of nights of 100 frames is planned twice in one process after a warm-up: with calibrated
+frames (`calibrate: enabled: true`), and without. Raw frames, reduced frames, masters, pages and
+tables are the same in both; what is left is the choice of masters, the keys and jobs of calibrated
+frames, and the table of masters. The pairs alternate in their order; CPU seconds (user and system)
+of the process; the median of the pairs' differences. Each night has 10 biases, 9 darks of 3
+exposures, 9 flats of 3 filters and 72 frames of the sky; exposures and temperatures scatter as
+real ones do. Headers are not read: their rows are copies of those of one small simulated night.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import statistics
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from ccdflow import kinds, settings
+from ccdflow.kinds.associations_table import ASSOCIATIONS
+from ccdflow.run import ledger, plan, session
+from ccdflow.run.context import Context, Planning
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.rows import Facts
+from ccdflow.simulate import simulate_night
+
+FRAMES = (("bias", 10), ("dark", 9), ("flat", 9), ("science", 72))
+FIRST = date(2020, 1, 1)
+
+
+def archive(folder, nights):
+    """Return the settings, cameras and rows of an archive of so many nights."""
+    raw = folder / "raw"
+    simulate_night(raw, scale=0.0625)
+    values = {"raw": str(raw), "results": str(folder / "results"), "limits": {"settle": 0}}
+    begun = session.start(settings.load(values), chain=kinds.CHAIN, dry=True).context
+    like = {row.facts["type"]: row for row in begun.store.rows.values()}
+    chance, store = random.Random(1), HeaderStore(shared=begun.store.shared)
+    for number in range(nights):
+        night = (FIRST + timedelta(days=number)).isoformat()
+        for kind, count in FRAMES:
+            for place in range(count):
+                file = f"{night}/{kind}{place:03}.fits"
+                row = like[kind]
+                facts = dict(row.facts) | _facts(kind, place, night, chance)
+                store.add(replace(row, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
+    return values, begun.cameras, store
+
+
+def _facts(kind, place, night, chance):
+    """Return what differs from frame to frame."""
+    seconds = {"bias": 0.0, "flat": 3.0}.get(kind, (60.0, 120.0, 300.0)[place % 3])
+    found = {
+        "night": night,
+        "date_obs": f"{night}T20:{place // 60:02}:{place % 60:02}",
+        "exptime": seconds and round(seconds + chance.uniform(0.0, 0.05), 3),
+        "set_temperature": -100.0,
+        "temperature": round(chance.gauss(-100.0, 0.05), 2),
+    }
+    return found | ({"filter": "gri"[place % 3]} if kind in ("flat", "science") else {})
+
+
+def planned(values, cameras, store, *, is_calibrated, notes=None, tells=False):
+    """Plan an archive; return the CPU seconds and the context."""
+    config = settings.load({**values, "calibrate": {"enabled": is_calibrated}})
+    context = Context(
+        config, Path(config["raw"]), Path(config["results"]), store, notes or ledger.Ledger(),
+        kinds.CHAIN, cameras=cameras,
+    )  # fmt: skip
+    gc.collect()
+    gc.freeze()
+    before = sum(os.times()[:2])
+    plan.make_plan(context)
+    if tells:
+        ASSOCIATIONS.foretold(Planning.of(context))
+    return sum(os.times()[:2]) - before, context
+
+
+def main(arguments):
+    """Measure and print."""
+    given = dict(word.split("=", 1) for word in arguments)
+    nights, pairs = int(given.get("nights", 100)), int(given.get("pairs", 5))
+    with tempfile.TemporaryDirectory() as folder:
+        values, cameras, store = archive(Path(folder), nights)
+        differences = []
+        for number in range(pairs + 1):
+            order = (True, False) if number % 2 else (False, True)
+            took = {}
+            for own in order:
+                took[own], context = planned(values, cameras, store, is_calibrated=own)
+                count = sum(job.kind == "science" for job in context.jobs.values())
+                if own and count != nights * FRAMES[-1][1]:
+                    raise SystemExit(f"{count} calibrated frames are planned")
+                del context
+            if number:
+                differences.append(took[True] - took[False])
+            print(f"with {took[True]:.2f} s, without {took[False]:.2f} s", flush=True)
+        said = ", ".join(f"{value:.2f}" for value in differences)
+        print(f"{len(store.rows)} frames: {statistics.median(differences):+.2f} s CPU ({said})")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

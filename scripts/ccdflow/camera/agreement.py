@@ -1,0 +1,134 @@
+"""Cards that tell the same moment, and whether they agree: a warning names those that do not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ccdflow.camera.datecards import MJD_START, clocks, jd, mjd, stamp_reader, time_system
+from ccdflow.camera.dates import MOST_HOURS
+from ccdflow.files.values import as_number
+
+# Programs write the begin of an exposure, its end, or a while after it.
+_WHILE = timedelta(minutes=1)
+# Scales of time that are ahead of UT, by 69.2 s at most.
+_AHEAD, _OF_SCALE = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE), timedelta(seconds=70)
+# A card with the day only may have that of the evening, or of the place.
+_DAY, _OF_DAY = timedelta(days=1), timedelta(days=1.5)
+# Times of day in other cards than these may be local.
+_UNIVERSAL = re.compile(r".*(?:UT|GMT|OBS).*")
+# Numbers of single precision have steps of 2^-8 days at an MJD, of 1/4 day at a Julian Date.
+_JULIAN = (("mjd", mjd, 256), ("jd", jd, 4))
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """The time of a card, and how far off it may be for the way in which it is written."""
+
+    keyword: str
+    when: datetime
+    text: str
+    reach: timedelta = timedelta()
+    is_clock: bool = False
+
+    def off(self, when):
+        """Return how far it is from a time."""
+        apart = self.when - when
+        return abs((apart + _DAY / 2) % _DAY - _DAY / 2 if self.is_clock else apart)
+
+
+def look_at_dates(reader, moment, exptime):
+    """Warn of cards that tell another time than the one that is taken.
+
+    Cards of the begin, the middle and the end of an exposure tell the same time, and so do two that
+    are a minute apart.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.reader.HeaderReader
+        Its warnings get one.
+    moment : ccdflow.camera.nights.Moment
+    exptime : float or None
+        Seconds.
+    """
+    if moment.when is None or not moment.cards:
+        return
+    allowed = _WHILE + timedelta(seconds=min(exptime or 0.0, 86400.0))
+    allowed += _OF_SCALE * bool(_AHEAD.search(reader.text("time_system")))
+    allowed += timedelta(hours=MOST_HOURS) * moment.local
+    when = moment.when
+    if not moment.exact:
+        when, allowed = when + _DAY / 2, max(allowed, _OF_DAY)
+    others = [
+        (claim.off(when), claim)
+        for claim in _claims(reader, when, moment.cards)
+        if claim.keyword not in moment.cards and claim.off(when) > allowed + claim.reach
+    ]
+    if not others:
+        return
+    off, worst = max(others, key=lambda pair: pair[0])
+    taken = " and ".join(moment.cards)
+    names = ", ".join(dict.fromkeys(claim.keyword for _, claim in others))
+    is_or_are = "is" if len(moment.cards) == 1 else "are"
+    reader.warn(
+        f"the time of {taken} is not that of {names}: {taken} {is_or_are} taken"
+        f" (found {moment.iso} and {worst.text}, {_words(off)} apart)"
+    )
+
+
+def _words(apart):
+    """Return a time in words.
+
+    >>> _words(timedelta(days=7)), _words(timedelta(hours=8)), _words(timedelta(seconds=130))
+    ('7 days', '8 hours', '130 s')
+    """
+    seconds = apart.total_seconds()
+    for size, name in ((86400, "days"), (3600, "hours")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _claims(reader, when, taken):
+    """Yield the times of all cards that tell when the exposure was, but for those taken."""
+    system = time_system(reader)
+    read = stamp_reader(system)
+    for _, content in reader.every("date", lambda content: content, ""):
+        stamp = None if content.keyword in taken else read(content)
+        if stamp is None or stamp.local or stamp.other is not None:
+            continue
+        if stamp.clock:
+            time = stamp.at(stamp.clock)
+            yield _Claim(stamp.keyword, time, time.isoformat(timespec="seconds"))
+        else:
+            noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
+            yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), _OF_DAY)
+    for stamp in clocks(reader, system, by_name=False):
+        if stamp.local or not _UNIVERSAL.fullmatch(stamp.keyword):
+            continue
+        if stamp.day is not None:
+            time = stamp.at(stamp.clock)
+            yield _Claim(stamp.keyword, time, time.isoformat(timespec="seconds"))
+        else:
+            time = datetime(when.year, when.month, when.day) + stamp.clock
+            time -= stamp.zone or timedelta()
+            yield _Claim(stamp.keyword, time, f"{time:%H:%M:%S}", is_clock=True)
+    yield from _julian(reader)
+
+
+def _julian(reader):
+    for name, read, steps in _JULIAN:
+        for _, content in reader.every(name, lambda content: content, ""):
+            days = read(content)
+            if days is None:
+                continue
+            value, text = as_number(content.value), str(content.value)
+            time = MJD_START + timedelta(days=days)
+            if not value % 1:
+                noon = datetime(time.year, time.month, time.day, 12)
+                yield _Claim(content.keyword, noon, text, _OF_DAY)
+                continue
+            digits = len(text.partition(".")[2].rstrip(" "))
+            reach = 10.0**-digits if value * steps % 1 else 1 / steps
+            yield _Claim(content.keyword, time, text, timedelta(days=reach))

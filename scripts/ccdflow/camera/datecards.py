@@ -1,0 +1,173 @@
+"""The header cards that tell when an exposure began: days, times of day, Julian Dates."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from ccdflow.camera.dates import (
+    SCALES,
+    clock_of_number,
+    order_of,
+    read_clock,
+    read_day,
+    read_zone,
+)
+from ccdflow.files.cards import as_text
+from ccdflow.files.values import as_number
+
+MJD_START = datetime(1858, 11, 17)
+# From 1900 to 2100.
+_MJD_RANGE = (15020, 88127)
+# Cards that no list has, but whose name speaks of the begin of an exposure, such as UTSHUT,
+# EXPSTART or SHUTOPEN; and those that speak of another time: its end, the file's, sidereal, local.
+_BEGIN = re.compile(r".*(?:UT|EXP|OBS|SHUT|START|STRT|BEG|OPEN).*")
+_NOT_BEGIN = re.compile(
+    r".*(?:END|CLOSE|STOP|CREAT|FILE|WRIT|PROC|REL|MODIF|ARCH|SOFT|VERS|READ|AVG|MID|MEAN|TIME$).*"
+    r"|L?ST(?:START|BEG|OBS|STRT)?|SID.*|(?:LT|LOC|LCT|HST|JST|CST).*|OBSERV.*|.*(?:DUR|EXPT).*"
+)
+_MJD_NAME = re.compile(r".*MJD.*")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """The content of one card: a day, a time of day, or both; `local` if not in UT."""
+
+    keyword: str
+    day: object = None
+    other: object = None
+    clock: timedelta | None = None
+    zone: timedelta | None = None
+    local: bool = False
+    remark: str = ""
+
+    def at(self, clock):
+        """The day with a time of day, in UT where the zone is known."""
+        start = datetime(self.day.year, self.day.month, self.day.day)
+        return start + clock - (self.zone or timedelta())
+
+
+def stamps_by_name(reader, system):
+    """Return the stamps with day and time of cards that are named after the begin, in order.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.reader.HeaderReader
+    system : timedelta, str or None
+        As `time_system` returns it.
+    """
+    made = map(stamp_reader(system), reader.named(_BEGIN, _NOT_BEGIN))
+    return sorted(
+        (stamp for stamp in made if stamp is not None and stamp.clock is not None),
+        key=lambda stamp: stamp.at(stamp.clock),
+    )
+
+
+def time_system(reader):
+    """Return the meaning of TIMESYS: 'local', a zone as a timedelta, or None for UT."""
+    reading = reader.read("time_system", as_text, "not a system of time")
+    text = (reading.value or "").lower()
+    if not text or re.sub(r"[^a-z0-9]", "", text) in SCALES or text.startswith("utc("):
+        return None
+    if re.match(r"local|lt$|lct|civil", text):
+        return "local"
+    zone, understood = read_zone(text)
+    if zone is None and not understood:
+        reader.warn(f"{reading.keyword}: {reading.value!r} is not understood: taken for UT")
+    return zone or None
+
+
+def stamp_reader(system):
+    """Return the reader of cards that hold a day, and perhaps a time of day."""
+
+    def reader(content):
+        if isinstance(content.value, bool | float):
+            return None
+        day = read_day(content.value, order=order_of(content.comment))
+        if day is None:
+            return None
+        clock = read_clock(day.rest, joined=True) if day.rest.strip() else None
+        made = Stamp(content.keyword, day.day, day.other)
+        if clock is not None:
+            made = replace(made, clock=clock.time, zone=clock.zone, remark=clock.remark)
+        return _placed(made, content, system)
+
+    return reader
+
+
+def _placed(stamp, content, system):
+    """The stamp with the time zone that the card's name, its comment and TIMESYS give."""
+    if stamp.zone is not None or re.search(r"UT|GMT|MJD", content.keyword):
+        return stamp
+    words = content.comment.lower()
+    if re.search(r"\butc?\b|\bgmt\b|universal", words):
+        return stamp
+    if system == "local" or re.search(r"\blocal\b|\blt\b|\bcivil\b", words):
+        return replace(stamp, local=True)
+    return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
+
+
+def clocks(reader, system, *, by_name=True):
+    """Return the stamps of the cards with a time of day: text, numbers, or a date with it.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.reader.HeaderReader
+    system : timedelta, str or None
+        As `time_system` returns it.
+    by_name : bool
+        Whether cards that no list has are read where none of the list is there.
+    """
+
+    def clock_of(content):
+        value = content.value
+        if isinstance(value, bool):
+            return None
+        day, clock = None, read_clock(value)
+        if clock is None:
+            day = read_day(value)
+            clock = read_clock(day.rest, joined=True) if day else None
+        number = as_number(value)
+        if number is not None and not re.fullmatch(r"\d{6}(\.\d*)?", str(value)):
+            day, clock = None, clock_of_number(number, content.comment)
+        if clock is None:
+            return None
+        made = Stamp(
+            content.keyword, day and day.day, None, clock.time, clock.zone, False, clock.remark
+        )
+        return _placed(made, content, system)
+
+    listed = [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
+    if listed or not by_name:
+        return listed
+    texts = (c for c in reader.named(_BEGIN, _NOT_BEGIN) if isinstance(c.value, str))
+    made = (clock_of(content) for content in texts if ":" in content.value)
+    return [stamp for stamp in made if stamp is not None]
+
+
+def days_of(reader):
+    """Return the Modified Julian Date of MJD or JD cards, and the keyword: (float or None, str)."""
+    found = reader.read("mjd", mjd, "not a Modified Julian Date")
+    value, keyword = found.value, found.keyword
+    if value is None:
+        named = ((mjd(content), content.keyword) for content in reader.named(_MJD_NAME, _NOT_BEGIN))
+        value, keyword = min((pair for pair in named if pair[0] is not None), default=(None, ""))
+    other = reader.read("jd", jd, "not a Julian Date")
+    # A whole number says no more than the date.
+    if other.value is not None and (value is None or (other.value % 1 and not value % 1)):
+        return other.value, other.keyword
+    return value, keyword
+
+
+def mjd(content):
+    """Return a card's Modified Julian Date, None where it can be none."""
+    value = as_number(content.value)
+    return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None
+
+
+def jd(content):
+    """Return the Modified Julian Date of a card with a Julian Date, None where it can be none."""
+    value = as_number(content.value)
+    value = None if value is None else value - 2400000.5
+    return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None

@@ -1,0 +1,158 @@
+"""The values that frames and their masters must share: setups, epochs, exposures, temperatures."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from ccdflow.kinds.matching import match_words, rule
+from ccdflow.run.rawframes.rows import digest
+
+# Properties of an amplifier that tell its noise, and not its place.
+_NOT_LAYOUT = ("read_noise", "saturation")
+# Values of a header in which a frame and its masters must agree, if masters are grouped by them.
+IN_SETUP = ("ccdsum", "window", "readmode", "gain")
+DEGREES = ("set_temperature", "temperature")
+
+
+def setup_of(context, row, kind):
+    """Return everything in which a frame and a master of a kind must agree.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+    kind : ccdflow.kinds.masters.master.MasterKind
+
+    Returns
+    -------
+    tuple of (str, str)
+    """
+    facts = row.facts
+    own = tuple(facts[name] for name in (*IN_SETUP, "part", *_optics(kind)))
+    return context.lookup(
+        ("setup", kind.name, row.camera, row.geometry, row.recipe, own),
+        lambda: _setup(context, row, kind),
+    )
+
+
+def _setup(context, row, kind):
+    by = kind.configuration(context)["group_by"]
+    geometry = context.store.shared[row.geometry]
+    values = [
+        ("camera", row.camera),
+        ("size", "{1}x{0}".format(*geometry["shape"])),
+        *((name, spelled(context, name, row.facts[name])) for name in IN_SETUP if name in by),
+        *((name, row.facts[name]) for name in _optics(kind) if row.facts[name]),
+        ("part", row.facts["part"]),
+        ("layout", _layout(context, row)),
+    ]
+    return tuple((name, "" if value == "None" else value) for name, value in values)
+
+
+def _optics(kind):
+    return ("optics",) if kind.name == rule.FLAT else ()
+
+
+def spelled(context, name, value):
+    """Return a value in the spelling that the first night of the archive has for it.
+
+    Programs write ``Slow`` and ``SLOW`` for one mode; a night that is added renames nothing.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    name : str
+        The fact, such as ``readmode``.
+    value : object
+        As in the header.
+
+    Returns
+    -------
+    str
+    """
+    text = " ".join(str(value).split())
+    if name != "readmode" or not text:
+        return text
+
+    def make():
+        rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
+        texts = dict.fromkeys(" ".join(str(row.facts[name]).split()) for row in rows)
+        return {each.casefold(): each for each in reversed(texts)}
+
+    return context.lookup(("spelled", name), make).get(text.casefold(), text)
+
+
+def _layout(context, row):
+    """Return a text that frames share whose amplifiers lie alike and are reduced alike."""
+
+    def make():
+        geometry = dict(context.store.shared[row.geometry])
+        geometry.pop("source", None)
+        geometry["amplifiers"] = [
+            {name: value for name, value in amplifier.items() if name not in _NOT_LAYOUT}
+            for amplifier in geometry["amplifiers"]
+        ]
+        return digest([geometry, context.store.shared[row.recipe]])
+
+    return context.lookup(("layout", row.geometry, row.recipe), make)
+
+
+def epoch_of(context, camera, night):
+    """Return the night with which the epoch of a camera began, '' where it has had one only.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    camera : str
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    str
+    """
+    profile = context.lookup(
+        ("profile", camera), lambda: next((c for c in context.cameras if c.name == camera), None)
+    )
+    return "" if profile is None else profile.epoch_of(night)
+
+
+def about(context, rows, kind, *, night):
+    """Return the `rule.ToCalibrate` of a frame, or of a group by its members' shared values.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    rows : sequence of ccdflow.run.rawframes.rows.Row
+        Of the frame, or of the group's members.
+    kind : ccdflow.kinds.kind.Kind
+        Of the master that is looked for.
+    night : str
+        Of the frame or group.
+    """
+    first = rows[0]
+    setup = setup_of(context, first, kind)
+    if epoch := epoch_of(context, first.camera, night):
+        setup = (*setup, (match_words.EPOCH, epoch))
+    return rule.ToCalibrate(
+        setup=setup,
+        night=night,
+        exptime=_middle(rows, "exptime"),
+        filter=" ".join(filter(None, (first.facts["filter"], first.facts["grism"]))),
+        set_temperature=_middle(rows, "set_temperature"),
+        temperature=_middle(rows, "temperature"),
+    )
+
+
+def _middle(rows, name):
+    """Return the median of a fact of rows, None where none has it."""
+    values = [value for row in rows if (value := number_of(row.facts[name])) is not None]
+    if len(values) <= 1:
+        return values[0] if values else None
+    return float(median(values))
+
+
+def number_of(value):
+    """Return the value of a row as a number, None where it is none."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,0 +1,261 @@
+"""The masters of a kind that an archive has, asked which of them a frame takes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from ccdflow.camera import identity
+from ccdflow.kinds.matching import match_words, rule, windows
+from ccdflow.kinds.matching.candidates import LEVEL_IN
+from ccdflow.kinds.matching.setups import DEGREES, about, number_of, setup_of
+from ccdflow.run.job import Step, Use
+
+
+def rules(context):
+    """Return the `rule.Rules` of the configuration."""
+    own = context.settings["calibrate"]
+    names = ("direction", "same_night", "scale_up", "temperature_tolerance")
+    return rule.Rules(**{name: own[name] for name in names})
+
+
+class Shelves:
+    """The masters of a kind that there are in the plan, and how noisy their detector is."""
+
+    def __init__(self, context, kind):
+        self.kind = kind
+        self._context = context
+        self._noises, self._steps = {}, {}
+        masters, few = [], []
+        self.groups = {group.product: group for group in kind.groups(context)}
+        self._telling, self._common = self._cards_that_tell()
+        self._chips = windows.Chips()
+        self.minimum = kind.configuration(context)["minimum"]
+        for group in self.groups.values():
+            rows = [context.store.rows[file] for file in group.files]
+            self._chips.add(rows[0], setup_of(context, rows[0], kind))
+            found = masters if len(rows) >= self.minimum else few
+            for night in group.nights or (group.night,):
+                what = self._about(rows, night)
+                found.append(rule.OfferedMaster(group.product, kind.name, what, len(rows)))
+        self._masters = rule.Masters(masters, rules(context), self._noises.get)
+        self._few = rule.Masters(few, rules(context), self._noises.get)
+
+    def _cards_that_tell(self):
+        """Return the cards in which masters differ, and those in which a frame must agree.
+
+        A card that all have alike tells no master from another, whatever it says; the temperature
+        is compared within its tolerance.
+
+        Returns
+        -------
+        telling : dict of tuple to list of str
+            Keywords by setup.
+        common : dict of tuple to dict of str to str
+            Cards that all have alike, by setup.
+        """
+        texts = {}
+        for group in self.groups.values():
+            for file in group.files:
+                row = self._context.store.rows[file]
+                setup = setup_of(self._context, row, self.kind)
+                texts.setdefault(setup, {})[row.facts["setting"]] = None
+        by = self.kind.configuration(self._context)["group_by"]
+        telling, common = {}, {}
+        for setup, own in texts.items():
+            differing = identity.differing(own)
+            telling[setup] = [n for n in differing if not identity.is_of(n, ("temperature",))]
+            common[setup] = {
+                name: value
+                for name, value in identity.cards_of(next(iter(own))).items()
+                if name not in differing and identity.is_decisive(name, by)
+            }
+        return telling, common
+
+    def _of_larger_windows(self, frame, row):
+        """Return [(the frame as one of a larger window, its region there)], smallest first."""
+        own, found = setup_of(self._context, row, self.kind), []
+        for setup, cut in self._chips.larger(self._context, row, own, self.kind.name):
+            rest = (each for each in frame.setup[len(own) :] if each[0] == match_words.EPOCH)
+            more = self._more(setup, row.facts["setting"], is_cut=True)
+            found.append((replace(frame, setup=(*setup, *rest, *more)), cut))
+        return found
+
+    def _about(self, rows, night):
+        """Return the setup of a frame or master, with the settings that tell masters apart."""
+        frame = about(self._context, rows, self.kind, night=night)
+        setup, setting = setup_of(self._context, rows[0], self.kind), rows[0].facts["setting"]
+        more = self._context.lookup(
+            ("telling", self.kind.name, setup, setting), lambda: self._more(setup, setting)
+        )
+        return replace(frame, setup=(*frame.setup, *more)) if more else frame
+
+    def _more(self, setup, setting, *, is_cut=False):
+        """Return the entries of a frame's cards for its setup, without the place of a cut one."""
+        cards = identity.cards_of(setting)
+        said = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
+        more = ((identity.SETTING, ", ".join(said)),) if said else ()
+        for name, value in self._common.get(setup, {}).items():
+            if is_cut and identity.is_of(name, ("place", "section")):
+                continue
+            if cards.get(name, value) != value:
+                more += ((f"{name} {value}", cards[name]),)
+        return more
+
+    def step(self, rows, night):
+        """Return the `Step` of the members of a master.
+
+        Parameters
+        ----------
+        rows : sequence of ccdflow.run.rawframes.rows.Row
+        night : str
+        """
+        # A dark that is long enough for the longest member is for all of them.
+        seconds = [s for row in rows if (s := number_of(row.facts["exptime"])) is not None]
+        longest = max(seconds, default=None)
+        step = self._step(replace(self._about(rows, night), exptime=longest), rows[0])
+        if not step.missing or not seconds or rule.is_same_exposure(min(seconds), longest):
+            return step
+        said = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
+        return replace(step, missing=re.sub(r"^no dark for \S+ s", said, step.missing))
+
+    def steps_like(self, row):
+        """Return what gives the `Step` of frames like one, by exposure, set point, temperature."""
+        like = self._about([row], row.night)
+        if like.setup not in self._noises:
+            self._noises[like.setup] = noise_of(self._context, row)
+        alike = self._alike((like, None), *self._of_larger_windows(like, row))
+        return lambda *how: self._chosen(alike, *how)
+
+    def _step(self, frame, row):
+        """Return the `Step` of a frame; one object for all frames that have the same answer."""
+        if frame.setup not in self._noises:
+            self._noises[frame.setup] = noise_of(self._context, row)
+        alike = self._alike((frame, None), *self._of_larger_windows(frame, row))
+        return self._chosen(alike, frame.exptime, frame.set_temperature, frame.temperature)
+
+    def _alike(self, *of):
+        """Return [(frames alike, region of theirs in a larger window)] of [(frame, region)]."""
+        first = of[0][0].setup
+        for frame, _ in of:
+            self._noises.setdefault(frame.setup, self._noises[first])
+        return [(self._masters.alike(self.kind.name, frame), cut) for frame, cut in of]
+
+    def _chosen(self, alike, *how):
+        (own, _), *larger = alike
+        choice = own.choose(*how)
+        found = [(each.choose(*how), cut) for each, cut in larger] if choice.needed else []
+        found = [(other, cut) for other, cut in found if other.candidates]
+        missing = "" if found or choice.candidates else self._why_missing(own.one(*how), choice)
+        name = (id(choice), missing, *[(id(other), cut) for other, cut in found])
+        if name not in self._steps:
+            uses = {}
+            for other, cut in ((choice, None), *found):
+                for candidate in other.candidates:
+                    uses.setdefault(candidate.master.product, _use(candidate, cut))
+            some = tuple(uses.values())[: rule.MOST_CANDIDATES]
+            step = Step(self.kind.name, some, choice.needed, missing)
+            # The choices are kept, so that their ids stay their own.
+            self._steps[name] = step, choice, found
+        return self._steps[name][0]
+
+    def _why_missing(self, frame, choice):
+        few = self._few.choose(self.kind.name, frame) if choice.needed else choice
+        if not few.candidates:
+            return choice.missing
+        product, count = few.best.master.product, few.best.master.frames
+        frames = "frame" if count == 1 else "frames"
+        return (
+            f"no {self.kind.name}: {product} would be of {count} {frames},"
+            f" fewer than the minimum of {self.minimum}"
+        )
+
+    def passed_over(self, rows, night, nights):
+        """Return [(master, why)] of the masters of some nights that a frame may not take.
+
+        Parameters
+        ----------
+        rows : sequence of ccdflow.run.rawframes.rows.Row
+        night : str
+        nights : set of str
+        """
+        frame, name = self._about(rows, night), self.kind.name
+        larger = {each.setup: each for each, _ in self._of_larger_windows(frame, rows[0])}
+        found = []
+        for master, why in self._masters.passed_over(name, frame, nights):
+            cut = larger.get(master.about.setup)
+            why = why if cut is None else self._masters.why_not(name, cut, master)
+            found += [(master, why)] if why else []
+        return found
+
+
+def noise_of(context, row):
+    """Return the `rule.DetectorNoise` of a frame's detector, from profile and header.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+
+    Returns
+    -------
+    ccdflow.kinds.matching.rule.DetectorNoise
+    """
+    usual = rule.DetectorNoise()
+    amplifiers = context.store.shared[row.geometry]["amplifiers"]
+    noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
+    gains = [a["gain"] for a in amplifiers if a.get("gain")]
+    camera = next((camera for camera in context.cameras if camera.name == row.camera), None)
+    claimed = row.facts["rdnoise"]
+    claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
+    own = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
+    if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
+        own["bias_warming"] = LEVEL_IN
+    own |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
+    return rule.DetectorNoise(
+        read_noise=max(noises, default=claimed),
+        dark_rate=getattr(camera, "dark_rate", None) or 0.0,
+        flat_level=usual.flat_level * (min(gains) if gains else 1.0),
+        **own,
+    )
+
+
+def degrees_apart(use, row):
+    """Return by how many degrees a dark is warmer than a frame, None where nobody knows.
+
+    Parameters
+    ----------
+    use : ccdflow.run.job.Use
+        Of a dark.
+    row : ccdflow.run.rawframes.rows.Row
+        Of the frame.
+
+    Returns
+    -------
+    float or None
+    """
+    if not use.degrees:
+        return None
+    return rule.degrees_apart(use.degrees, [number_of(row.facts[name]) for name in DEGREES])
+
+
+def _use(candidate, cut):
+    """Return the `Use` of a candidate; ``cut`` is the region that is used of it, None for all."""
+    about = candidate.master.about
+    is_dark = candidate.master.kind == rule.DARK
+    section = "" if cut is None else cut.to_fits()
+    remarks, grade = candidate.remarks, candidate.grade
+    if section:
+        remarks, grade = (*remarks, f"cut to its pixels {section}"), max(grade, "B")
+    return Use(
+        candidate.master.product,
+        candidate.lag,
+        candidate.scale,
+        candidate.variance,
+        grade,
+        remarks,
+        (about.set_temperature, about.temperature) if is_dark else (),
+        section,
+        candidate.warmer,
+    )
