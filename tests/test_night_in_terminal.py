@@ -114,31 +114,6 @@ def test_flats_are_called_by_their_light_and_by_their_name_where_it_is_the_same(
     assert "flat Gr#3 (flat_cam_Gr_3_slit_5)" in said
 
 
-@pytest.mark.parametrize(
-    ("light", "group", "shown"),
-    [
-        ("g'", "flat_cam_512x1032_1x1_g1.1_g", "g'"),
-        ("F1", "flat_cam_1024x1024_2x2_F1_Gr_3", "F1 Gr 3"),
-        ("600/4310", "flat_cam_80_600_4310_600_4310", "600/4310"),
-        ("", "flat_cam_1x1_R", "R"),
-    ],
-)
-def test_a_combined_flat_is_called_by_its_filter(light, group, shown):
-    flat = {"group": group, "frames": "3", "unit": "electron", "level": "27162.0", "note": "",
-            "signal_to_noise": "276.2", "product": "x"}  # fmt: skip
-    said = text(frames=[frame("f1", "flat", filter=light)], flats=[flat])
-    assert f"masters     {f'flat {shown}':<16}  3 frames  27162 electrons, S/N 276 a pixel" in said
-
-
-def test_reasons_go_on_in_the_next_line_of_a_narrow_terminal():
-    why = "no dark for 600 s of a camera with a long name: there is none at all"
-    said = terminal.night_text(
-        "2020-01-01", terminal.Tables(FRAMES, steps=[STEP | {"reason": why}]), width=50
-    )
-    assert why in " ".join(said.split())
-    assert max(map(len, said.splitlines())) <= 50
-
-
 def test_lines_are_cut_at_the_width_of_the_terminal():
     said = terminal.night_text("2020-01-01", terminal.Tables(FRAMES), width=30, page="p" * 50)
     *lines, last = said.splitlines()

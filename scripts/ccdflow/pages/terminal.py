@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from dataclasses import dataclass
 _TYPES = ("bias", "dark", "flat", "arc", "science")
 _MOST_NAMED = 5
 _LABEL = 12
-# Names of files have `_` for these.
-_UNSAFE = re.compile(r"[^\w.+-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -202,20 +199,22 @@ def _masters(tables):
             ("level", f"{{:.0f}} {row['unit']}" + "s" * (row["unit"] == "electron")),
             ("signal_to_noise", "S/N {:.0f} a pixel"),
         )
-        lines.append(_master("flat", _light(row["group"], tables.frames), row, figures))
+        of = row.get("light", "")
+        same = [each for each in tables.flats if each.get("light", "") == of]
+        lines.append(_master("flat", _told(of, row, same), row, figures))
     return lines
 
 
-def _light(group, frames):
-    """Return the filter of a group of flats, and what tells it from others of this filter."""
-    filters = {row["filter"] for row in frames if row["type"] == "flat" and row["filter"]}
-    for name in sorted(filters, key=len, reverse=True):
-        safe = _UNSAFE.sub("_", name).strip("._")
-        _, found, rest = f"{group}_".partition(f"_{safe}_")
-        if found:
-            rest = rest.strip("_")
-            return name if rest in ("", safe) else f"{name} {rest.replace('_', ' ')}"
-    return group.rpartition("_")[2]
+def _told(of, row, same):
+    """Return the words on a master; with its name where others of the night have the same words.
+
+    >>> row = {"group": "flat_cam_Gr_3_slit_1"}
+    >>> _told("Gr#3", row, [row, row]), _told("Gr#3", row, [row, {"group": "flat_cam_Gr_3_slit_5"}])
+    ('Gr#3', 'Gr#3 (flat_cam_Gr_3_slit_1)')
+    """
+    if len({each["group"] for each in same}) < 2:
+        return of
+    return f"{of} ({row['group']})".strip()
 
 
 def _groups(rows):
