@@ -208,11 +208,11 @@ def _masters(tables):
 def _told(of, row, same):
     """Return the words on a master; with its name where others of the night have the same words.
 
-    >>> row, other = ({"group": f"flat_cam_Gr_3_{n}", "product": "x"} for n in ("slit_1", "slit_5"))
-    >>> _told("Gr#3", row, [row, row]), _told("Gr#3", row, [row, other])
+    >>> row = {"group": "flat_cam_Gr_3_slit_1"}
+    >>> _told("Gr#3", row, [row, row]), _told("Gr#3", row, [row, {"group": "flat_cam_Gr_3_slit_5"}])
     ('Gr#3', 'Gr#3 (flat_cam_Gr_3_slit_1)')
     """
-    if len({each["group"] for each in same if each["product"]}) < 2:
+    if len({each["group"] for each in same}) < 2:
         return of
     return f"{of} ({row['group']})".strip()
 
