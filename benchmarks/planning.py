@@ -76,8 +76,9 @@ def planned(values, cameras, store, *, is_calibrated, notes=None, tells=False):
         config, Path(config["raw"]), Path(config["results"]), store, notes or ledger.Ledger(),
         kinds.CHAIN, cameras=cameras,
     )  # fmt: skip
+    # As a run has it while it plans.
     gc.collect()
-    gc.freeze()
+    gc.disable()
     before = sum(os.times()[:2])
     plan.make_plan(context)
     if tells:

@@ -298,3 +298,35 @@ def test_masters_over_nights_end_with_the_epoch(archive):
         ((BEFORE,), 3),
         ((NIGHT, AFTER), 6),
     ]
+
+
+def test_biases_of_a_detector_that_was_still_warm_are_a_master_of_their_own(archive):
+    """Ten biases, five before the cooler was on; no card has a set point."""
+    archive.take("bias", NIGHT, 5, CCD_TEMP=15.0)
+    archive.take("bias", NIGHT, 5, CCD_TEMP=-19.9)
+    archive.calibrations(NIGHT, without=["bias"])
+    file = archive.take("science", NIGHT, exptime=300.0)
+    context = archive.plan()
+    (use, other) = context.groups[f"calibrated/{file}"].steps[0].uses
+    assert (len(context.groups[use.product].files), use.grade) == (5, "A")
+    assert use.product.endswith("_-19.9C.fits")
+    assert other.remarks == ("35 C warmer",)
+
+
+def test_two_wheels_of_which_one_has_no_number(archive):
+    """V with a neutral filter behind it is no flat of V."""
+    archive.take("flat", NIGHT, 9, exptime=3.0, FILTER="V", FILTER2="ND")
+    archive.take("flat", BEFORE, 3, exptime=3.0, FILTER="V", FILTER2="Clear")
+    archive.calibrations(NIGHT, without=["flat"])
+    file = archive.take("science", NIGHT, exptime=300.0, FILTER2="Clear")
+    assert archive.chosen(file)["flat"] == BEFORE
+    both = archive.take("science", NIGHT, exptime=300.0, FILTER2="ND")
+    assert archive.chosen(both)["flat"] == NIGHT
+
+
+def test_temperatures_with_their_unit(archive):
+    archive.calibrations(NIGHT, CCD_TEMP="-20.0 C")
+    archive.take("dark", NIGHT, 9, exptime=300.0, CCD_TEMP="263.15 K")
+    file = archive.take("science", NIGHT, exptime=300.0, CCD_TEMP="253.15 K")
+    dark = archive.plan().groups[f"calibrated/{file}"].steps[1]
+    assert [use.degrees for use in dark.uses] == [(None, -20.0)]

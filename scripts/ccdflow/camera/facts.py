@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, fields, replace
 
 from ccdflow.camera.agreement import look_at_dates
@@ -260,15 +261,20 @@ def optics_of(reader):
 
 # No CCD works above these degrees C: they are kelvin. None is colder than liquid nitrogen.
 _WARMEST, _COLDEST, _ZERO = 70.0, -200.0, 273.15
+_DEGREES = re.compile(
+    r"([+-]?[\d.,]+)\s*(?:deg(?:rees?|\.)?|\u00b0)?\s*(?:C|K|cels\w*|centi\w*|kelvin)?",
+    re.IGNORECASE,
+)
 
 
 def celsius(text):
     """Return a temperature in degrees C; None for text, and for what no detector can have.
 
-    >>> celsius("-20.5"), celsius("160"), celsius("-999"), celsius("off")
-    (-20.5, -113.15, None, None)
+    >>> celsius("-20.5"), celsius("160"), celsius("-999"), celsius("off"), celsius("-20.5 C")
+    (-20.5, -113.15, None, None, -20.5)
     """
-    value = as_number(text)
+    match = _DEGREES.fullmatch(text.strip())
+    value = as_number(match[1] if match else text)
     if value is None:
         return None
     value = round(value - _ZERO, 6) if value > _WARMEST else value

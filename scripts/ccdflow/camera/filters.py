@@ -44,10 +44,16 @@ def filter_of(reader):
             found[0][0] if found else ""
         )
     name, keyword = real[0]
-    if not _WHEEL.fullmatch(keyword):
-        return name
-    wheels = [text for text, other in real if _family(other) == _family(keyword)]
-    return "+".join(dict.fromkeys(wheels))
+    wheels = [(text, other) for text, other in real if _family(other) == _family(keyword)]
+    if _WHEEL.fullmatch(keyword):
+        return "+".join(dict.fromkeys(text for text, _ in wheels))
+    # FILTER and FILTER1 are one wheel, or FILTER has the names of all.
+    more = [
+        text
+        for text, other in wheels[1:]
+        if re.search("[2-9]", other) and text.casefold() not in name.casefold()
+    ]
+    return "+".join(dict.fromkeys([name, *more]))
 
 
 def _by_its_name(reader, known):

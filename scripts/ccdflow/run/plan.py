@@ -179,9 +179,9 @@ class Planner:
             return
         why = why or "asked for again"
         jobs = self.context.jobs
-        needs = dict.fromkeys(needs)
-        pending = tuple(dict.fromkeys(filter(jobs.__contains__, (*needs, *spare))))
-        spare = tuple(filterfalse(needs.__contains__, pending)) if spare else ()
+        needs = tuple(needs)
+        pending = tuple(filter(jobs.__contains__, dict.fromkeys((*needs, *spare))))
+        spare = tuple(filterfalse(set(needs).__contains__, pending)) if spare else ()
         attempt = self._attempt(product, key) if self._records else 0
         jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare)
 

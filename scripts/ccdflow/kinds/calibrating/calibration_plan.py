@@ -28,6 +28,7 @@ _alike = picker(
     "datasec",
     "trimsec",
 )
+_degrees = picker(*setups.DEGREES)
 _exposure = picker("exptime", *setups.DEGREES)
 
 
@@ -210,6 +211,7 @@ class Likewise:
 
     def __init__(self, calibration):
         self._dark = calibration.uses.get("dark")
+        self._apart = {}
         self._basis = calibration.basis
         basis = self.basis(self._FRAME, self._DEGREES)
         text = canonical_text(basis)
@@ -218,7 +220,12 @@ class Likewise:
 
     def degrees(self, row):
         """Return by how many degrees the dark is warmer than a frame, None where nobody knows."""
-        return None if self._dark is None else shelves.degrees_apart(self._dark, row)
+        if self._dark is None:
+            return None
+        own = _degrees(row.facts)
+        if own not in self._apart:
+            self._apart[own] = shelves.degrees_apart(self._dark, row)
+        return self._apart[own]
 
     def basis(self, frame, degrees):
         """Return the basis of one whose reduced frame has a key.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
+from itertools import pairwise
+from statistics import median
 
 from ccdflow import paths
 from ccdflow.camera import identity
@@ -12,6 +15,9 @@ from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
+
+# Degrees between two frames that one setting of the cooler does not make.
+_GAP = 5.0
 
 
 def groups_of(kind, context):
@@ -77,8 +83,30 @@ def _alike(kind, context):
     alike = identity.split_by_cards(alike, by, but=kind.told_by_split)
     for (night, camera, shared, *how), rows in alike.items():
         for more, part in kind.split(context, rows):
-            found[night, camera, (*shared, *more), *how] = part
+            for degrees, own in _by_sensor(kind, part):
+                found[night, camera, (*shared, *more, *degrees), *how] = own
     return found
+
+
+def _by_sensor(kind, rows):
+    """Yield frames that were taken while the detector was cooled, and those taken before, apart.
+
+    A gap between the sensor's temperatures tells them apart; darks are split more finely.
+    """
+    sensors = sorted(
+        {value for row in rows if (value := setups.number_of(row.facts["temperature"])) is not None}
+    )
+    gaps = [high for low, high in pairwise(sensors) if high - low > _GAP]
+    if not gaps or "temperature" in kind.told_by_split:
+        yield (), rows
+        return
+    parts = {}
+    for row in rows:
+        value = setups.number_of(row.facts["temperature"])
+        parts.setdefault(-1 if value is None else bisect_right(gaps, value), []).append(row)
+    for number, part in parts.items():
+        own = [row.facts["temperature"] for row in part]
+        yield (("degrees", f"{median(own):.3g}C" if number >= 0 else "unknown"),), part
 
 
 def name_of(kind, camera, shared):

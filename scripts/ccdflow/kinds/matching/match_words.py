@@ -131,6 +131,11 @@ def how(about, frame):
 def _how(name, theirs, ours):
     if name in UNSAID:
         return f"another {UNSAID[name]}"
+    if name == "optics":
+        # The cards that differ, of all that the profile names.
+        one, other = theirs.split(", "), ours.split(", ")
+        theirs = ", ".join(part for part in one if part not in other)
+        ours = ", ".join(part for part in other if part not in one)
     if name == EPOCH:
         return f"epoch {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
     if " " in name:

@@ -245,10 +245,11 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
     tier = is_last + np.where(up, _EARLIER_SCALED_UP, _EARLIER)
     first_by = np.where(is_last, apart, 0.0)
     strange = np.isnan(lags)
-    order = _first(
-        np.flatnonzero(usable),
-        (tier, ~own & rules.same_night, ~exact, strange, first_by, variance, apart),
-    )
+    # Keys that all masters have alike decide nothing.
+    keys = [tier, ~own if rules.same_night else None, ~exact if kind == DARK else None]
+    keys += [strange if strange.any() else None, first_by if is_last.any() else None]
+    keys = [key for key in (*keys, variance, apart) if key is not None]
+    order = _first(np.flatnonzero(usable), keys)
     columns = (lags, own, scale, exact, up, known, variance, warmer)
     return tuple(
         _candidate(shelf, index, *(column[index] for column in columns)) for index in order
