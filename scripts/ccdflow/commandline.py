@@ -200,7 +200,13 @@ def no_more_words(options):
 
 
 def check_current_folder():
-    """Raise `UserError` if the current folder was removed: no configuration would be found."""
+    """Check that there is a current folder: no configuration would be found without one.
+
+    Raises
+    ------
+    UserError
+        If it was removed.
+    """
     try:
         os.getcwd()  # noqa: PTH109
     except OSError:

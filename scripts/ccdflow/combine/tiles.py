@@ -128,7 +128,15 @@ class CombineJob:
         return max(_DOUBTFUL_VALUES // self.n, MIN_WIDTH)
 
     def needed(self, width, threads):
-        """Return the bytes that tiles of a width need, results included."""
+        """Return the bytes that tiles of a width need, results included.
+
+        Parameters
+        ----------
+        width : int
+            Pixels of a tile.
+        threads : int
+            Tiles that are worked on at a time.
+        """
         a_pixel = 3 * self.n * self.source.itemsize + 100
         a_pixel += 2 * self.n * self.preparation.masks + 60 * (self.noise is not None)
         a_pixel += 2 * self.n * bool(self.halo)

@@ -122,12 +122,17 @@ def check(workflow):
 
 
 def check_folder(notes):
-    """Raise `UserError` if Snakemake cannot keep its notes: it would end with a traceback.
+    """Check that Snakemake can keep its notes: it would end with a traceback.
 
     Parameters
     ----------
     notes : path-like
         ``.snakemake`` in the current folder, which Snakemake makes itself.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be made or written to.
     """
     try:
         os.makedirs(notes, exist_ok=True)  # noqa: PTH103

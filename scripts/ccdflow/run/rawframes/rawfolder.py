@@ -25,7 +25,15 @@ class NoFrames(UserError):
 
 
 def list_raw(raw, results=None):
-    """Return {relative path: stamp} of all raw frames below a folder, as `look_through` does."""
+    """Return {relative path: stamp} of all raw frames below a folder, as `look_through` does.
+
+    Parameters
+    ----------
+    raw : path-like
+        The raw folder.
+    results : path-like, optional
+        The results folder: links into it are not followed.
+    """
     return look_through(raw, results)[0]
 
 
