@@ -111,8 +111,13 @@ def violation(error, *, file, words):
         )
     if error.validator == "required":
         missing = next(key for key in schema["required"] if key not in value)
+        part = schema.get("properties", {}).get(missing, {})
         return UserError(
-            "a key is missing", file=file, keyword=f"{where}.{missing}" if where else missing
+            "a key is missing",
+            file=file,
+            keyword=f"{where}.{missing}" if where else missing,
+            allowed=part.get("description"),
+            remedy=f"write a line `{missing}: ...`",
         )
     problem, choices = words.get(schema.get("title")) or (
         "not a valid value",

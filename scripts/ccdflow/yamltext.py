@@ -61,10 +61,16 @@ def load(text, *, file):
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
-        raise UserError(f"not valid YAML{where}: {problem}", file=file) from None
+        raise UserError(
+            f"not valid YAML{where}: {problem}",
+            file=file,
+            remedy="correct this line or the one above",
+        ) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         # Such as an impossible date, a number of 5000 digits, a list as a key.
-        raise UserError(f"not valid YAML: {error}", file=file) from None
+        raise UserError(
+            f"not valid YAML: {error}", file=file, remedy="correct this value, or put it in quotes"
+        ) from None
 
 
 def read(path):

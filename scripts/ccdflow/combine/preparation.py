@@ -193,7 +193,10 @@ def prepare(n, shape, dtype, *, subtract=(), scale=None, mask=None, bits=-1, cei
 def _one_charge(subtract):
     subtract = tuple(subtract)
     if sum(term.is_charge for term in subtract) > 1:
-        raise UserError("more than one master of charge to subtract", allowed="one dark")
+        count = sum(term.is_charge for term in subtract)
+        raise UserError(
+            "more than one master of charge to subtract", value=count, allowed="one dark"
+        )
     return subtract
 
 
@@ -223,7 +226,12 @@ def _term(term, n, shape):
     factors = [factors] * n if np.ndim(factors) == 0 else _as_many(factors, n, "factors")
     factors = np.array(factors, dtype=np.float64)
     if not np.isfinite(factors).all():
-        raise UserError("the factor of a master is not a number", keyword="factors", value=factors)
+        raise UserError(
+            "the factor of a master is not a number",
+            keyword="factors",
+            value=factors,
+            allowed="finite numbers",
+        )
     return pixels.ravel(), factors, term.is_charge
 
 

@@ -330,7 +330,10 @@ def correction(excess, error, mean, seconds, of_flat, shape):
     about = 0.0 if np.isnan(mean) else mean
     more = plane(excess, shape)
     if min(seconds, *of_flat) - about <= float(more.max()):
-        raise ValueError("the exposure is no longer than the dead time of the shutter")
+        raise ValueError(
+            f"the exposure of {min(seconds, *of_flat):.4g} s is no longer than the dead time of the"
+            f" shutter, {about + float(more.max()):.4g} s"
+        )
     flat = np.zeros(shape, np.float32)
     for exposure in of_flat:
         flat += 1 - more / np.float32(exposure - about)

@@ -74,7 +74,12 @@ def look_through(raw, results=None):
     found, problems = walk.found, walk.problems
     if not found and problems:
         name, problem = min(problems.items())
-        raise UserError(problem, file=str(raw / name), value=str(raw))
+        raise UserError(
+            problem,
+            file=str(raw / name),
+            value=str(raw),
+            remedy="check its permissions and its disk, and run again",
+        )
     if not found:
         raise NoFrames(
             "the folder holds no raw frame",
