@@ -67,7 +67,7 @@ def load(text, *, file):
             remedy="correct this line or the one above",
         ) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        # Such as an impossible date, a number of 5000 digits, a list as a key.
+        # Values that are none: an impossible date, a number of 5000 digits, a list as a key.
         raise UserError(
             f"not valid YAML: {error}", file=file, remedy="correct this value, or put it in quotes"
         ) from None

@@ -28,7 +28,7 @@ SHARP = 3.0
 """Standard deviations by which a pixel may be off the surface through its neighbours."""
 
 _ROWS_OF_A_TILE, _COLUMN_STEP = 8, 4
-# Of tiles with fewer columns each column counts.
+# Columns of a tile below which each column counts.
 _WIDE = 32
 _SAMPLED_ROWS = 4
 

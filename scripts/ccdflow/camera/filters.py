@@ -13,7 +13,7 @@ _OPEN = re.compile(
 )
 # Cards that no list has, but whose name speaks of a filter: CCDFLTID, FLT_ID, INSFLNAM.
 _NAMED = re.compile(r".*(?:FILT|FLT|FLNAM|FLTNM|FLNM).*")
-# Of these the ones about the wheel's motion, or about properties of a filter.
+# Exceptions: names about the wheel's motion, or about properties of a filter.
 _NO_NAME = re.compile(
     r".*(?:POS|NUM|NO|SPD|SPEED|OFF|OFFSET|STEP|STEPS|ENC|DATE|TIME|STAT|STATUS|FILE|PATH|FOC|FOCUS|MODE"
     r"|THICK|TEMP|COMM?|SER|SERIAL|SN|SLOT|WIDTH|WAVE|WL|CWL|BW|SYS|PSYS|DRV|DRIVER|PORT|MOV\w*|ERR)\d*"

@@ -109,7 +109,7 @@ def _hdu(text, path, offset):
             if last in cards:
                 cards[last] += card
             continue
-        # Of cards with the same keyword the first is kept, without the CONTINUE cards of the
+        # The first of several cards with one keyword is kept, without the CONTINUE cards of the
         # second.
         last = "" if keyword in cards or is_commentary(keyword) else keyword
         if last:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
 
-# A dark is called harmful if it is so by this many standard errors.
+# Standard errors from which on added noise makes a dark harmful.
 _SIGMAS = 3.0
 
 

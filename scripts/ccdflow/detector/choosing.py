@@ -268,7 +268,7 @@ def same_pixels(frames, names):
     return found
 
 
-_COMPARED_ROWS = 32  # so many rows take 0.3 s for 50 LFC frames
+_COMPARED_ROWS = 32  # this number of rows takes 0.3 s for 50 LFC frames
 
 
 def unlike_the_rest(frames, thresholds=None):

@@ -20,7 +20,7 @@ _ENDINGS = b"\0\r\n\t"
 _MOST_BYTES = 10**18
 # FITS standard 4.0, section 4.4.1.1.
 MOST_AXES = 999
-# Of a table, as FITS allows.
+# Columns of a table that FITS allows.
 _MOST_COLUMNS = 999
 
 

@@ -186,7 +186,8 @@ class RawFile(io.RawIOBase):
         elif not self._packed and not whole:
             actual, checked = length if self._packing else size, False
         else:
-            # Of several gzip members, truncated, or followed by something: only the stream knows.
+            # Only the stream knows its length: it may have several gzip members, be truncated, or
+            # go on.
             actual, checked = stream.finish(offset), True
             crc = stream.crc
         if actual < length:

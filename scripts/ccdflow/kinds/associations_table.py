@@ -254,7 +254,7 @@ def _is_refused(context, group):
     if record is None:
         return False
     if SCIENCE.configuration(context)["missing"] == "refuse" and not record.content:
-        # While planning nobody has tried to make it yet.
+        # While planning, its making has not been tried yet.
         return record.status == ledger.REFUSED or Calibration(context, group).is_refused
     return record.status == ledger.REFUSED
 

@@ -23,7 +23,7 @@ from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import digest
 
-# Rows of a picture: nobody looks at more.
+# Rows of a picture at most: a longer one is not looked at.
 _MOST = 8
 _UP = "../.."
 

@@ -227,7 +227,7 @@ def _ceiling(header):
 
 
 def _by_ccdproc(stack, masked, account, scale, *, counts):
-    # Its errors are not looked at, and take a fifth of its time.
+    # Its errors are not used, and take a fifth of its time.
     arguments = {"method": account.method, "combine_uncertainty_function": _no_errors}
     if account.clip is not None:
         if account.deviation not in ("mad", "std"):

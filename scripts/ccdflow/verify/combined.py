@@ -274,7 +274,7 @@ def _check_members(headers, account, results):
                 raise Differs(f"{keyword} is {value.isoformat()}, and its card has {said}")
     seconds = [number(header.get("EXPTIME")) for header in firsts]
     if "EXPTIME" in headers[0] and None not in seconds:
-        # Of darks that are alike to 0.5 s or 1 %, one number.
+        # Darks that are alike to 0.5 s or 1 % have one number.
         middle = float(np.median(seconds))
         same_figure(headers[0], "EXPTIME", middle, part=1e-2, least=0.06 if middle < 100 else 0.6)
     for hdu in account.hdus:

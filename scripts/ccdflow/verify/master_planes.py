@@ -107,7 +107,8 @@ def _plane_of(path, hdu, kind, section, size, time):
     elif absent.any():
         data[absent] = np.median(data[~absent])
     if has_errors and errors is None:
-        # Of a bias they are a scatter, which is smoothed: `errors.Noise` leaves them alone.
+        # The errors of a bias are a scatter, which is smoothed: `standard_errors.VarianceTerms`
+        # leaves them alone.
         errors = np.empty(0, np.float32)
     errors = errors if errors is None or not errors.size else errors[part]
     return MasterPlane(kind, data[part], flags[part].astype(np.int16), errors, header, first, {})

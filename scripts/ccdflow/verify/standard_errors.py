@@ -141,7 +141,7 @@ class VarianceTerms:
 
     def of_bias(self, frames):
         """Return the median noise of a combined bias of ``frames`` frames, adu."""
-        # Of each eighth row and fourth column, as the noise of the other masters.
+        # From each eighth row and fourth column, as the noise of the other masters.
         sizes = [
             sum(not n % 8 for n in range(y.start, y.stop))
             * sum(not n % 4 for n in range(x.start, x.stop))

@@ -89,7 +89,7 @@ def _compare(product, raw, results, whole, made, content):
         reason = f"a file that it is made of cannot be read: {error}"
         fields = {"verdict": CANNOT, "reason": reason, "cause": UNREADABLE}
     except _UNUSABLE as error:
-        # Its sums are right, but its cards do not describe a product.
+        # The sums are right, but the cards do not describe a product.
         reason = f"its header cannot be followed: {type(error).__name__}: {error}"
         fields = {"verdict": CANNOT, "reason": reason, "cause": UNREADABLE}
     _check_noted(headers[0], datasum, made)

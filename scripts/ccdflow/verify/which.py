@@ -128,7 +128,7 @@ def _camera_of(path):
     try:
         return fits.getval(path, "CCDFCAM")
     except (OSError, KeyError):
-        # Its verdict reports the cause.
+        # The verdict on the product reports the cause.
         return ""
 
 

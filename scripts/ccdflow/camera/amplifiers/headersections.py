@@ -224,7 +224,7 @@ def _note_no_overscan(reader, kept, *, cut):
             )
 
 
-# Names of cards that speak of an overscan, whatever their dialect.
+# Names of cards that speak of an overscan in any dialect.
 _SPEAKS = re.compile(r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*")
 _SAYS_NO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
 

@@ -100,7 +100,8 @@ def _region(axis, along, across):
 
 def _of_one_block(block, axis, dark, findings):
     """One amplifier, or several that share each row and have their strips one after the other."""
-    # Of strips of one width, that farthest from the data has the least charge trailing into it.
+    # The strip farthest from the data is taken among those of one width: it has the least charge
+    # trailing into it.
     widest = max(
         axis.strips,
         key=lambda s: (s.stop - s.start, max(s.start - block[1], block[0] - s.stop)),

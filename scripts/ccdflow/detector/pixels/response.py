@@ -74,7 +74,7 @@ def response(pairs):
     Response
     """
     sigma = _contrast(pairs)
-    # The response of good pixels differs, too: by as much as the median pixel shows.
+    # The response of good pixels differs as well: by as much as the median pixel shows.
     some = sigma[::4, ::4]
     usual = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(some[np.isfinite(some)]))))
     sigma *= np.float32(1 / usual)

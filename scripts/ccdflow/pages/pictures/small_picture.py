@@ -20,7 +20,7 @@ from isal import isal_zlib
 _SAID = ("key", "unit", "centre", "scale", "low", "high", "zscale")
 _HEAD = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"ccdflow\0"
-# Of the noise; steps that are finer only make noise that cannot be packed.
+# Step of the greys as a part of the noise; finer ones only make noise that cannot be packed.
 _FINEST = 0.125
 # Values of the sorted sample that limits are taken from.
 _SAMPLE = 2000

@@ -209,7 +209,7 @@ def mount_of(path, mounts="/proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
         point = before.split(" ")[4].encode().decode("unicode_escape")
         is_above = path == point or path.startswith(point.rstrip("/") + "/")
-        # Of two mounts in one place the later one is seen.
+        # The later one of two mounts in one place is seen.
         if is_above and len(point) >= len(best):
             best, kind = point, after.split(" ")[0]
     return kind

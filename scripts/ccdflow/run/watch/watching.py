@@ -33,7 +33,8 @@ _PATIENCE = 10.0
 # Seconds between a short round and a whole one, and times the seconds of the last whole one: at
 # most a sixth of the time goes into them.
 _REST, _REST_TIMES = 2.0, 5
-# Where the kernel tells of frames the folder is looked through all the same, for missed ones.
+# Seconds after which the folder is looked through even where the kernel reports frames, for missed
+# ones.
 _LOOK = 10.0
 # Jobs of a round above which no line waits for the width of the stars.
 _MOST_JOBS = 200
