@@ -29,9 +29,9 @@ from ccdflow.run.job import MASTERS, Group, Size, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
 _SETUP = ("ccdsum", "window", "readmode", "gain")
-# Values that name the pixels of a frame: gain and speed of the readout make no other pixels. And
-# the factor over the level of full pixels that no night's flats exceed.
+# Factor over the level of full pixels that no night's flats exceed.
 _SAME_WELL = 1.02
+# Values that name the pixels of a frame: gain and speed of the readout make no other pixels.
 PIXELS = ("camera", "size", "ccdsum", "window", "part")
 
 
