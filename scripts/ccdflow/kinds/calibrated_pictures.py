@@ -213,7 +213,7 @@ class SciencePicture(CalibrationPicture):
     alt = "One frame of each filter, reduced and calibrated"
 
     def drawn(self, context, night):
-        """Return so many frames of each camera and filter as the configuration says."""
+        """Return frames of each camera and filter, up to the number in the configuration."""
         most = context.settings["pictures"]["per_type"]
         drawn, count = [], Counter()
         for group in SCIENCE.night_groups(context, night):

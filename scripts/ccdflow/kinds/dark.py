@@ -203,7 +203,7 @@ class Dark(Light):
         return {**super().more_data(work), "seconds": self.seconds(work)}
 
     def flags(self, context, records):
-        """Yield the darks that are in no group for want of an exposure time, too."""
+        """Yield the flags of all masters, and darks in no group for want of an exposure time."""
         yield from super().flags(context, records)
         if not self.is_enabled(context):
             return

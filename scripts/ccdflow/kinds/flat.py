@@ -277,7 +277,7 @@ class Flat(Light):
         combined_header.write_gain_cards(cards, [each["measured_gain"] for each in figures], unit)
 
     def write_group_cards(self, work, cards):
-        """Write how often the dark was subtracted from each flat, too."""
+        """Write the cards of the group, and the factor on the dark of each flat."""
         super().write_group_cards(work, cards)
         combined_header.write_factor_cards(cards, self._dark_factors(work))
 

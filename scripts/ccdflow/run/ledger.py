@@ -345,7 +345,7 @@ def unfolded(results):
 
 
 def names_of_records(results):
-    """Return the paths, relative to the results folder, of all that lies among the records."""
+    """Return the paths, relative to the results folder, of all files among the records."""
     return {
         os.path.relpath(os.path.join(folder, name), results)  # noqa: PTH118
         for folder, _, names in os.walk(Path(results) / paths.DONE)

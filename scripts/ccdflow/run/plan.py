@@ -186,7 +186,7 @@ class Planner:
         jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare)
 
     def _attempt(self, product, key):
-        """Return the first attempt of a job of which no record lies about."""
+        """Return the first attempt of a job that has no record yet."""
         attempt = 0
         while paths.done(product, key, attempt) in self._records:
             attempt += 1

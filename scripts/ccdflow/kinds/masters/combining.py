@@ -137,7 +137,7 @@ class Work:
         return combined.sample[:, inside, place.x0 : place.x1]
 
     def hdus(self):
-        """Return [[HDU of a member]] as they stand in the files, as many as there are images."""
+        """Return [[HDU of a member]], up to that of the last image."""
         count = self.images[-1].hdu + 1
         return [read_hdus(self.context.results / record.product, count) for _, record in self.kept]
 
@@ -368,7 +368,7 @@ def _memory(limit):
 
 
 def _least_limit(needed):
-    """Return the MB that `_memory` makes so many bytes of, rounded up to tens."""
+    """Return the MB for which `_memory` gives these bytes, rounded up to tens."""
     limit = min(needed / _LEAST, needed + _resident() + _AFTERWARDS)
     return math.ceil(limit / 1e7) * 10
 

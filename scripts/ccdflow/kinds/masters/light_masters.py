@@ -47,7 +47,7 @@ class Light(MasterKind):
         )
 
     def unlike(self, work, combined, image):
-        """Return the members that have another's pixels: their light differs as it may."""
+        """Return the members that have another's pixels; their light may differ."""
         names = [printable(file) for file in work.files]
         return choosing.same_pixels(combined.sample, names)
 
@@ -74,7 +74,7 @@ class Light(MasterKind):
         return {kind: why for kind, why in found.items() if why}
 
     def warnings_of(self, work, figures):
-        """Return the sentences that measuring came to."""
+        """Return the warnings of the measurement."""
         return figures["said"]
 
     def write_group_cards(self, work, cards):

@@ -134,7 +134,7 @@ class Members:
         )
 
     def write_master_cards(self, cards):
-        """Write which masters the members were prepared with into the header of their own."""
+        """Write the masters that the members were prepared with into the header of their own."""
         for kind in (step.kind for step in self.group.steps):
             use = self.use(kind)
             if use is None:
@@ -152,7 +152,7 @@ def _number(value):
 
 
 def _ceiling(image, record):
-    """Return the reduced value from which on a pixel may be saturated, None where nobody knows."""
+    """Return the reduced value from which on a pixel may be saturated, None where unknown."""
     levels = record.data.get("levels", {})
     found = [
         None if a.saturation is None else a.saturation - levels.get(a.name, 0.0)

@@ -381,7 +381,7 @@ class Night:
     # -- remarks on them ---------------------------------------------------------------------------
 
     def _figures(self, amplifier, transfer, mask):
-        """Return the figures of an amplifier, by them and the bits of all its bad pixels."""
+        """Return the figures of an amplifier, and the bits of all its bad pixels."""
         noise, error, is_measured = self.read_noise(amplifier)
         both = mask[self.place(amplifier).slices]
         gain = transfer.gain if math.isfinite(transfer.gain) else amplifier.gain or math.nan
@@ -408,7 +408,7 @@ class Night:
         }
 
     def _of_full_well(self, amplifier, figures, several):
-        """Return a sentence on pixels that are full where nobody says so, as a list."""
+        """Return a sentence on full pixels where no card or profile tells of them, as a list."""
         well, known = figures["full_well"], amplifier.saturation
         levels = self.context.outcome(reduced(self._files[0])).data["levels"]
         if not math.isfinite(well) or amplifier.name not in levels:

@@ -25,7 +25,7 @@ def _traits(group):
 
 
 def night_figures(context, groups):
-    """Yield (group, figures) of each amplifier that the biases of some groups say something of.
+    """Yield (group, figures) of each amplifier that the biases of some groups have figures of.
 
     Parameters
     ----------

@@ -152,7 +152,7 @@ class _Walk:
                 self.note(entry, prefix, above, link)
 
     def is_too_much(self, prefix, status, above, link):
-        """Tell whether a link leads where nobody keeps frames, or to too much; note the problem."""
+        """Tell whether a link leads to system folders, or to too much; note the problem."""
         if status.st_dev in self.systems:
             self.problems[link] = f"leads into {self.systems[status.st_dev]}; {_REMOVE}"
             return True

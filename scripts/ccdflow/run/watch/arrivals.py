@@ -192,7 +192,7 @@ def source(raw, way, wait):
 
 
 def mount_of(path, mounts="/proc/self/mountinfo"):
-    """Return the type of the file system that a path lies on, '' where nobody tells.
+    """Return the type of the file system that a path lies on, '' where unknown.
 
     Parameters
     ----------

@@ -399,7 +399,7 @@ class Watch:
         return done
 
     def _hold(self, done):
-        """Let some time pass after a problem; to ask for a lock costs nothing."""
+        """Let some time pass after a problem, unless the folder is busy: a lock costs nothing."""
         is_long = done.problem and not done.is_busy
         self._not_before = time.monotonic() + (_PATIENCE if is_long else 0.0)
 
