@@ -137,6 +137,11 @@ def test_no_two_modules_have_a_class_of_one_name():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_no_two_modules_of_the_library_have_one_name():
+    names = Counter(path.stem for path in LIBRARY.rglob("*.py") if path.stem != "__init__")
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def lines_of(node):
     """Return the number of lines of a syntax tree, 0 for None."""
     return 0 if node is None else node.end_lineno - node.lineno + 1
