@@ -268,7 +268,7 @@ _DEGREES = re.compile(
 
 
 def celsius(text):
-    """Return a temperature in degrees C; None for text, and for what no detector can have.
+    """Return a temperature in degrees C; None for text and for impossible values.
 
     >>> celsius("-20.5"), celsius("160"), celsius("-999"), celsius("off"), celsius("-20.5 C")
     (-20.5, -113.15, None, None, -20.5)

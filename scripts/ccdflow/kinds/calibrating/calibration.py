@@ -100,7 +100,7 @@ class Calibration:
         return {kind: text for kind, text in found.items() if text}
 
     def degrees(self, use):
-        """Return by how many degrees a dark is warmer than the frame, None where nobody knows."""
+        """Return by how many degrees a dark is warmer than the frame, None where unknown."""
         return shelves.degrees_apart(use, self.row)
 
     @property

@@ -75,7 +75,7 @@ class Shelf:
         return self._flags[seconds]
 
     def warm(self, degrees, rules):
-        """Return which of the temperatures are another than a frame's, and which nobody knows.
+        """Return which of the temperatures are another than a frame's, and which are unknown.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ def shelf_of(masters):
 
 
 def question(shelf, kind, seconds, degrees, rules):
-    """Return what a frame's answer depends on, and the exposure for which masters are ranked.
+    """Return all that a frame's answer depends on, and the exposure by which masters are ranked.
 
     Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
     the same answer: what counts is which masters are exact, may be scaled, are of the temperature.
@@ -301,7 +301,7 @@ def is_same_exposure(one, other):
 
 
 def temperatures_apart(about, frame):
-    """Return by how many degrees a master is warmer than a frame, None where nobody knows.
+    """Return by how many degrees a master is warmer than a frame, None where unknown.
 
     Parameters
     ----------
@@ -319,7 +319,7 @@ def temperatures_apart(about, frame):
 
 
 def degrees_apart(master, frame):
-    """Return by how many degrees a master is warmer than a frame, None where nobody knows.
+    """Return by how many degrees a master is warmer than a frame, None where unknown.
 
     Parameters
     ----------

@@ -120,7 +120,7 @@ class Shelves:
         return replace(step, missing=re.sub(r"^no dark for \S+ s", said, step.missing))
 
     def steps_like(self, row):
-        """Return what gives the `Step` of frames like one, by exposure, set point, temperature."""
+        """Return the function from exposure, set point and temperature to the `Step` of a frame."""
         like = self._about([row], row.night)
         if like.setup not in self._noises:
             self._noises[like.setup] = noise_of(self._context, row)
@@ -222,7 +222,7 @@ def noise_of(context, row):
 
 
 def degrees_apart(use, row):
-    """Return by how many degrees a dark is warmer than a frame, None where nobody knows.
+    """Return by how many degrees a dark is warmer than a frame, None where unknown.
 
     Parameters
     ----------

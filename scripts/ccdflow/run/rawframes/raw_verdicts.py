@@ -81,7 +81,7 @@ def mark_gone(store, records, gone, results):
 
 
 def _blocked_by(store, missing):
-    """Return what tells of a product whether it excludes one of the frames that are there.
+    """Return the function from product to whether it excludes one of the frames that are there.
 
     A file cannot stand where a folder has to be: a frame `x.fits` is gone, and there is a folder of
     its name with frames in it now, or the reverse.
@@ -103,7 +103,7 @@ def _why_gone(file, folders):
 
 
 def _may_be_there(path):
-    """Tell whether there is a file, or nobody can tell that there is none.
+    """Tell whether there is a file, or its absence cannot be told.
 
     The row of a raw folder that could not be read has no product: the folder of its name is none.
     """
