@@ -219,7 +219,7 @@ class Likewise:
         self._between, _, self._after = rest.partition(canonical_text(self._DEGREES))
 
     def degrees(self, row):
-        """Return by how many degrees the dark is warmer than a frame, None where nobody knows."""
+        """Return by how many degrees the dark is warmer than a frame, None where unknown."""
         if self._dark is None:
             return None
         own = _degrees(row.facts)

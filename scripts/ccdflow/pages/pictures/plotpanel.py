@@ -237,7 +237,7 @@ class PlotPanel:
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
     def block(self, left, right, lower, upper, colour):
-        """Fill what lies between values across and upwards, a line where two are equal.
+        """Fill the box between values across and upwards, a line where two are equal.
 
         Parameters
         ----------

@@ -213,7 +213,7 @@ class Raster:
 
 
 def described(text):
-    """Return the part of a PNG that says in words what it explains below its panels."""
+    """Return the chunk of a PNG with the words that explain it below its panels."""
     about = PngInfo()
     if text:
         about.add_itxt("Description", text)
