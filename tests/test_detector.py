@@ -29,10 +29,9 @@ def take(tmp_path, day, *, seed=1, **options):
 
 
 def run(tmp_path, chain, profile=None, results="results", **config):
-    return run_jobs(
-        tmp_path / "raw", tmp_path / results, {"simcam": profile or chain.profile}, kinds=KINDS,
-        detector={}, **config,
-    )  # fmt: skip
+    config = {"detector": {}, "kinds": KINDS} | config
+    profiles = {"simcam": profile or chain.profile}
+    return run_jobs(tmp_path / "raw", tmp_path / results, profiles, **config)
 
 
 def left_to_make(tmp_path, chain, results="results"):
@@ -69,6 +68,14 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     assert header["BPMKEY"] == done.records[measured].key
     assert header["BPMNTS"] == 1
     assert left_to_make(tmp_path, chain) == []
+    # ccdmask finds what has no light as well.
+    again = run(tmp_path, chain, kinds=("detector",), detector={"ccdmask": True})
+    assert [product for product in again.records] == [measured]
+    with fits.open(done.results / measured) as found:
+        more = found["PIXELS"].data[found["PIXELS"].data["LEVELS"] != 0]
+    own, both = (set(zip(t["X"].tolist(), t["Y"].tolist(), strict=True)) for t in (table, more))
+    assert own < both
+    assert {column + 1 for column in detector.dead_columns} <= {x for x, _ in both - own}
 
 
 def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
