@@ -105,6 +105,21 @@ def test_hits_at_the_edges_are_found_as_elsewhere():
     assert found[~ndimage.binary_dilation(hits, np.ones((3, 3)))].sum() <= 1
 
 
+def test_a_bright_column_at_the_edge_is_no_ray():
+    """EFOSC2's last column collects more light: 40 % of it would be flagged."""
+    shape = (120, 110)
+    image = np.random.default_rng(4).normal(SKY, 15.0, shape)
+    image[:, -1] += 120
+    image[60, -3] = image[30, 0] = 2000
+    found, is_kept = find_cosmics(
+        image.astype(np.float32), np.full(shape, 15.0, np.float32), np.zeros(shape, np.int16)
+    )
+    assert is_kept
+    assert not found[:, -1].any()
+    assert found[60, -3]
+    assert found[30, 0]
+
+
 def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
     """Tracks four pixels wide, which take more rounds than one."""
     shape = (160, 170)

@@ -51,6 +51,9 @@ _PIXELS = 5
 # Pixels that are mirrored at the edges of an image.
 _MARGIN = 6
 _INSIDE = (slice(_MARGIN, -_MARGIN),) * 2
+# Lines at each edge, and the hits that one has at most: this part, so many times the part of the
+# image, and any number below five.
+_EDGE, _ON_EDGE, _MORE_ON_EDGE, _FEWEST_ON_EDGE = 3, 0.02, 4, 5
 # Parts of an image for the rounds after the first: their size, what of it surrounds the core, how
 # near to a hit others are found, and the share of the image from which on all of it is taken.
 _PART, _ASIDE, _NEAR, _MOST_AGAIN = 23, 6, 4, 0.5
@@ -134,13 +137,27 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
         hits = _rounds(data, variance, bad, {"sigclip": sigma, **how}) & ~bad
         stars.without(hits)
         if stars.spare(hits, guard):
-            return Search(hits[_INSIDE].copy(), True, sigma, how["objlim"], fwhm)
+            return Search(_without_edges(hits[_INSIDE]), True, sigma, how["objlim"], fwhm)
     return Search(np.zeros(image.shape, bool), False, sigma, how["objlim"], fwhm)
 
 
 def _with_margin(values, dtype=np.float32):
     """Return an image that is mirrored at its edges: L.A.Cosmic finds nothing in three pixels."""
     return np.pad(values.astype(dtype, copy=False), _MARGIN, mode="reflect")
+
+
+def _without_edges(hits):
+    """Return a copy of hits without lines at the edges of an image that have too many of them.
+
+    The last columns of many detectors collect more light, or are not lit: no ray hits them alone.
+    """
+    found = hits.copy()
+    most = _ON_EDGE + _MORE_ON_EDGE * hits.mean()
+    for turned in (found, found[::-1], found.T, found.T[::-1]):
+        for line in turned[:_EDGE]:
+            if np.count_nonzero(line) >= max(most * line.size, _FEWEST_ON_EDGE):
+                line[:] = False
+    return found
 
 
 def _rounds(data, variance, bad, settings):
