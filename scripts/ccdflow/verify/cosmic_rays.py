@@ -15,7 +15,7 @@ _ROUNDS, _PROFILE = 4, 7
 _UNDERSAMPLED, _USUAL, _FWHM = 2.5, 0.85, 2.3548
 _STAR, _SHARPER, _BESIDE, _ABOVE, _MOSTLY = 4.0, 0.93, 6, 4.0, 0.5
 _BOX = np.ones((3, 3), bool)
-# Pixels mirrored at each edge, lines there that may be no hits, and the hits from which they are none.
+# Pixels mirrored at each edge, lines there that may be no hits, and how many hits make them none.
 _MARGIN, _EDGE, _PART_ON_EDGE, _TIMES_ON_EDGE, _FEWEST_ON_EDGE = 6, 3, 0.02, 4, 5
 
 
