@@ -17,7 +17,20 @@ LARGEST = 225
 
 
 def padded(image, size):
-    """Return an image with the margins that boxes of a size need, mirrored as scipy's `reflect`."""
+    """Return an image with the margins that boxes of a size need, mirrored as scipy's `reflect`.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (ny, nx)
+    size : (int, int)
+        Rows and columns of a box.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny + rows - 1, nx + columns - 1)
+    """
     return np.pad(image, [(n // 2, n - 1 - n // 2) for n in size], mode="symmetric")
 
 
