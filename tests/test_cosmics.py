@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from ccdflow import simulate
+from ccdflow.detector import cosmics
 from ccdflow.detector.cosmics import find_cosmics
 
 SHAPE, SKY, READ_NOISE = (400, 430), 200.0, 6.0
@@ -32,7 +33,7 @@ def scene(seed, fwhm, *, hits=300, least=5.0):
 
 
 def check(fwhm, seeds):
-    """Ten seeds give 95.6 to 96.5 % of the hits from 5 sigma on, and at most 3e-6 of the light."""
+    """Seeds nobody set thresholds by give 98.0 to 98.9 % of the hits from 5 sigma on."""
     found, lost, light = [], 0.0, 0.0
     for seed in seeds:
         image, errors, stars, where, energy = scene(seed, fwhm)
@@ -45,7 +46,7 @@ def check(fwhm, seeds):
         clean[where] = False
         lost += stars.ravel()[hits.ravel() & clean].sum()
         light += stars.sum()
-    assert np.mean(found) >= 0.95
+    assert np.mean(found) >= 0.97
     assert lost / light < 1e-4
 
 
@@ -85,6 +86,56 @@ def test_tracks_of_rays_are_found_and_are_no_stars(fwhm):
     assert hits[(charge > 5 * errors) & (light < 18)].mean() >= 0.95
     near = ndimage.binary_dilation(charge > 0, np.ones((5, 5)))
     assert light[hits & ~near].sum() < 1e-3 * light.sum()
+
+
+def test_hits_at_the_edges_are_found_as_elsewhere():
+    """Filters of L.A.Cosmic leave out three pixels, 3 % of an image: no hit was found there."""
+    shape, error = (60, 70), 15.0
+    image = np.random.default_rng(3).normal(SKY, error, shape)
+    hits = np.zeros(shape, bool)
+    for place in ((0, 5), (1, 20), (2, 50), (59, 12), (58, 60), (57, 25), (9, 0), (45, 1), (50, 2),
+                  (8, 69), (40, 68), (47, 67), (0, 0), (59, 69), (30, 30)):  # fmt: skip
+        image[place] += error * (8 + 2 * hits.sum())
+        hits[place] = True
+    errors = np.full(shape, error, np.float32)
+    found, is_kept = find_cosmics(image.astype(np.float32), errors, np.zeros(shape, np.int16))
+    assert is_kept
+    assert found.shape == shape
+    assert found[hits].all()
+    assert found[~ndimage.binary_dilation(hits, np.ones((3, 3)))].sum() <= 1
+
+
+def test_a_bright_column_at_the_edge_is_no_ray():
+    """EFOSC2's last column collects more light: 40 % of it would be flagged."""
+    shape = (120, 110)
+    image = np.random.default_rng(4).normal(SKY, 15.0, shape)
+    image[:, -1] += 120
+    image[60, -3] = image[30, 0] = 2000
+    found, is_kept = find_cosmics(
+        image.astype(np.float32), np.full(shape, 15.0, np.float32), np.zeros(shape, np.int16)
+    )
+    assert is_kept
+    assert not found[:, -1].any()
+    assert found[60, -3]
+    assert found[30, 0]
+
+
+def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
+    """Tracks four pixels wide, which take more rounds than one."""
+    shape = (160, 170)
+    rng = np.random.default_rng(8)
+    image = rng.normal(SKY, 15, shape).astype(np.float32)
+    for row, column in ((9, 12), (40, 20), (90, 60), (120, 140)):
+        for step in range(18):
+            image[row + step // 2 : row + step // 2 + 4, column + step] += rng.uniform(200, 4000)
+    rest = np.full(shape, 225, np.float32), np.zeros(shape, bool), {"sigclip": 4.5, "objlim": 5.0}
+    on_parts = cosmics._rounds(image, *rest)
+    monkeypatch.setattr(cosmics, "_MOST_AGAIN", 0.0)
+    on_all = cosmics._rounds(image, *rest)
+    monkeypatch.setattr(cosmics, "_ROUNDS", 1)
+    once = cosmics._rounds(image, *rest)
+    assert on_all.sum() > once.sum() + 20
+    assert np.array_equal(on_parts, on_all)
 
 
 def test_masked_pixels_are_no_hits():

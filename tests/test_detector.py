@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import small_chain
 from astropy.io import fits
+from scipy import ndimage
 from small_frames import begin, run_jobs
 
 from ccdflow.kinds import CHAIN
-from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, SATURATED
+from ccdflow.maskbits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
 DARKS = ((20.0, 3), (60.0, 3), (180.0, 3))
@@ -29,10 +30,9 @@ def take(tmp_path, day, *, seed=1, **options):
 
 
 def run(tmp_path, chain, profile=None, results="results", **config):
-    return run_jobs(
-        tmp_path / "raw", tmp_path / results, {"simcam": profile or chain.profile}, kinds=KINDS,
-        detector={}, **config,
-    )  # fmt: skip
+    config = {"detector": {}, "kinds": KINDS} | config
+    profiles = {"simcam": profile or chain.profile}
+    return run_jobs(tmp_path / "raw", tmp_path / results, profiles, **config)
 
 
 def left_to_make(tmp_path, chain, results="results"):
@@ -69,6 +69,14 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     assert header["BPMKEY"] == done.records[measured].key
     assert header["BPMNTS"] == 1
     assert left_to_make(tmp_path, chain) == []
+    # ccdmask finds what has no light as well.
+    again = run(tmp_path, chain, kinds=("detector",), detector={"ccdmask": True})
+    assert [product for product in again.records] == [measured]
+    with fits.open(done.results / measured) as found:
+        more = found["PIXELS"].data[found["PIXELS"].data["LEVELS"] != 0]
+    own, both = (set(zip(t["X"].tolist(), t["Y"].tolist(), strict=True)) for t in (table, more))
+    assert own < both
+    assert {column + 1 for column in detector.dead_columns} <= {x for x, _ in both - own}
 
 
 def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
@@ -251,3 +259,35 @@ def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
         # Within what the observatory says, and by far no index.
         assert table.gain[name] == pytest.approx(table.gain_used[name], rel=0.02)
         assert np.isnan(table.gain_header[name])
+
+
+def test_full_neighbouring_bleeding_and_bent_pixels_of_a_frame_are_those_by_hand(tmp_path):
+    """Bits 1, 512 and 1024 are of raw values: what is subtracted before moves none of them."""
+    detector = small_chain.simulate.draw_detector(
+        small_chain.SHAPE, seed=6, shutter=0.0, hot=0, blinking=0, traps=0, dead_columns=0
+    )
+    chain = take(tmp_path, 1, detector=detector, darks=(), flats=(("g", 3),), stars=0,
+                 science=(("g", 60.0, 1),))  # fmt: skip
+    file, linear = tmp_path / "raw/n1/science_g1.fits", 30_000
+    full, columns = round(detector.saturation), small_chain.SHAPE[1]
+    with fits.open(file, mode="update") as hdus:
+        raw = hdus[0].data
+        raw[40:50, 30] = raw[80, 70] = raw[90:92, 5] = full
+        raw[50:66, 30] += 900
+        raw[20, 10:20] = linear + np.array([-900, -40, -20, -10, -5, 5, 10, 20, 40, 900])
+        raw = raw.astype(float)
+    profile = f"{chain.profile}linear: {linear}\n"
+    done = run(tmp_path, chain, profile=profile, kinds=("frame", "bias", "flat", "science"))
+    hdus = done.open("calibrated/n1/science_g1.fits")
+    mask, header, raw = hdus["MASK"].data, hdus[0].header, raw[:, :columns]
+    is_full = raw >= full
+    assert np.array_equal(mask & SATURATED != 0, is_full)
+    assert np.array_equal(mask & NOT_LINEAR != 0, (raw > linear) & ~is_full)
+    beside = ndimage.binary_dilation(is_full, np.ones((3, 3))) & ~is_full
+    # Ten full pixels bleed up their column, for the sixteen that stand out; two or one do not.
+    beside[50:66, 30] = True
+    assert np.array_equal(mask & BLEED != 0, beside)
+    # The least value of a full pixel: the level and the bias less, in electrons, over the
+    # brightest flat, by 30 adu of rows that differ.
+    least = hdus[0].data[is_full].min()
+    assert 0.97 * least < header["SATURATE"] <= least < full * detector.amplifiers[0].gain

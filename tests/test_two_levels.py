@@ -84,6 +84,23 @@ def test_what_ccdmask_finds_is_found():
     assert np.count_nonzero(own & (trap == 0)) <= np.count_nonzero(peer & (trap == 0))
 
 
+def test_the_pixels_of_ccdmask_are_added_where_they_are_asked_for_and_hits_are_none():
+    rng = np.random.default_rng(5)
+    trap = np.zeros(SHAPE)
+    trap.ravel()[rng.permutation(trap.size)[:400]] = rng.uniform(300, 1500, 400)
+    frames = light(rng, trap=trap)
+    frames[0, 5, :20] += 20_000
+    averages = average_levels(frames, LEVELS, two_levels(LEVELS), (GAIN, READ_NOISE))
+    ratio = averages[1] / averages[0]
+    unknown = np.isnan(ratio)
+    assert unknown[5, :20].all()
+    ratio[unknown] = np.median(ratio[~unknown])
+    peer = ccdproc.ccdmask(CCDData(ratio, unit="adu")) & ~unknown
+    own, both = nonlinear_mask(averages), nonlinear_mask(averages, like_ccdmask=True)
+    assert (peer & (own == 0)).sum() > 5
+    assert np.array_equal(both, np.where(peer, BAD_COLUMN, own))
+
+
 def test_hits_dust_and_masked_pixels_are_no_faults():
     rng = np.random.default_rng(2)
     frames = light(rng)

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VERSION = 3
+from ccdflow.detector.pixels.medians import box_median
+
+VERSION = 4
 """Raise it when a change finds other pixels, or writes other cards: such frames are made again."""
 
 MOST_UNDER_STARS = 1e-3
@@ -34,6 +36,8 @@ _USUAL_WIDTH = 0.85
 _MOSTLY, _FEWEST = 0.5, 3
 # Pixels from a star to where the sky beside it is taken.
 _BESIDE = 6
+# Pixels of a row, and then of a column, of whose medians the sky is taken.
+_AROUND = 9
 _ROUND = np.ones((3, 3), bool)
 # A hit inside a star must exceed the star's profile by this many errors.
 _ABOVE = 4.0
@@ -44,6 +48,16 @@ FWHM = 2.3548
 _FACTORS = (1, 2, 4)
 _ROUNDS = 4
 _PIXELS = 5
+# Pixels that are mirrored at the edges of an image.
+_MARGIN = 6
+_INSIDE = (slice(_MARGIN, -_MARGIN),) * 2
+# Lines at each edge, and the hits that one has at most: this part, so many times the part of the
+# image, and any number below five.
+_EDGE, _ON_EDGE, _MORE_ON_EDGE, _FEWEST_ON_EDGE = 3, 0.02, 4, 5
+# Parts of an image for the rounds after the first: their size, what of it surrounds the core, how
+# near to a hit others are found, and the share of the image from which on all of it is taken.
+_PART, _ASIDE, _NEAR, _MOST_AGAIN = 23, 6, 4, 0.5
+_CORE = slice(_ASIDE, _PART - _ASIDE)
 
 
 @dataclass(frozen=True)
@@ -109,33 +123,113 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
     -------
     Search
     """
-    from astroscrappy import detect_cosmics
-
     bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
     level = float(np.median(image[~bad])) if not bad.all() else 0.0
-    data = np.where(np.isfinite(image), image, level).astype(np.float32)
     usual = float(np.median(errors[~bad])) if not bad.all() else 1.0
-    errors = np.where(np.isfinite(errors), errors, usual).astype(np.float32)
+    data = _with_margin(np.where(np.isfinite(image), image, level))
+    errors = _with_margin(np.where(np.isfinite(errors), errors, usual))
+    bad = _with_margin(bad, bool)
     stars = _Stars(data, errors, bad)
+    variance = np.square(errors)
     fwhm = 0.0 if np.isnan(stars.width) else stars.width * FWHM
     for factor in _FACTORS:
         how = _sharpness(stars.width, contrast * factor)
-        hits, _ = detect_cosmics(
-            data,
-            inmask=bad,
-            invar=np.square(errors),
-            gain=1.0,
-            satlevel=np.inf,
-            sigclip=sigma,
-            niter=_ROUNDS,
-            cleantype="medmask",
-            **how,
-        )
-        hits &= ~bad
+        hits = _rounds(data, variance, bad, {"sigclip": sigma, **how}) & ~bad
         stars.without(hits)
         if stars.spare(hits, guard):
-            return Search(hits, True, sigma, how["objlim"], fwhm)
-    return Search(np.zeros_like(hits), False, sigma, how["objlim"], fwhm)
+            return Search(_without_edges(hits[_INSIDE]), True, sigma, how["objlim"], fwhm)
+    return Search(np.zeros(image.shape, bool), False, sigma, how["objlim"], fwhm)
+
+
+def _with_margin(values, dtype=np.float32):
+    """Return an image that is mirrored at its edges: L.A.Cosmic finds nothing in three pixels."""
+    return np.pad(values.astype(dtype, copy=False), _MARGIN, mode="reflect")
+
+
+def _without_edges(hits):
+    """Return a copy of hits without lines at the edges of an image that have too many of them.
+
+    The last columns of many detectors collect more light, or are not lit: no ray hits them alone.
+    """
+    found = hits.copy()
+    most = _ON_EDGE + _MORE_ON_EDGE * hits.mean()
+    for turned in (found, found[::-1], found.T, found.T[::-1]):
+        for line in turned[:_EDGE]:
+            if np.count_nonzero(line) >= max(most * line.size, _FEWEST_ON_EDGE):
+                line[:] = False
+    return found
+
+
+def _rounds(data, variance, bad, settings):
+    """Return what L.A.Cosmic finds, (ny, nx) bool: after the first round only near its hits.
+
+    Hits are replaced by their surroundings for the next round, which finds others only where
+    something was replaced: small parts of the image about the hits are put together for it.
+
+    Parameters
+    ----------
+    data, variance : numpy.ndarray
+        (ny, nx), float32.
+    bad : numpy.ndarray
+        (ny, nx), bool.
+    settings : dict
+        Arguments of ``astroscrappy.detect_cosmics``.
+    """
+    from astroscrappy import detect_cosmics
+
+    def find(data, variance, bad):
+        return detect_cosmics(
+            data, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=1,
+            cleantype="medmask", **settings,
+        )  # fmt: skip
+
+    hits, cleaned = find(data, variance, bad)
+    new = hits
+    for _ in range(_ROUNDS - 1):
+        rows, columns = _parts(new)
+        if not len(rows):
+            break
+        if rows.size * _PART > _MOST_AGAIN * data.size:
+            more, cleaned = find(cleaned, variance, bad)
+        else:
+            at = rows[:, _CORE, None], columns[:, None, _CORE]
+            wide = rows.T[:, :, None], columns[None]
+            part, replaced = find(
+                *(each[wide].reshape(_PART, -1) for each in (cleaned, variance, bad))
+            )
+            core = (_CORE, slice(None), _CORE)
+            more = np.zeros_like(hits)
+            shape = _PART, len(rows), _PART
+            more[at] = part.reshape(shape)[core].swapaxes(0, 1)
+            cleaned[at] = replaced.reshape(shape)[core].swapaxes(0, 1)
+        new = more
+        hits |= more
+    return hits
+
+
+def _parts(hits):
+    """Return the places of parts of an image whose cores hold all that is near to hits.
+
+    Returns
+    -------
+    rows, columns : numpy.ndarray
+        (n, `_PART`): of each part, at the edges of the image the nearest ones.
+    """
+    from scipy import ndimage
+
+    core = _PART - 2 * _ASIDE
+    reach, found = np.arange(_PART) - _ASIDE, [[], []]
+    labels, _ = ndimage.label(hits, _ROUND)
+    for box in ndimage.find_objects(labels):
+        firsts = [np.arange(side.start - _NEAR, side.stop + _NEAR, core) for side in box]
+        for each, first in zip(found, np.meshgrid(*firsts), strict=True):
+            each.append(first.ravel())
+    if not found[0]:
+        return np.zeros((2, 0, _PART), int)
+    return [
+        np.clip(np.concatenate(each)[:, None] + reach, 0, size - 1)
+        for each, size in zip(found, hits.shape, strict=True)
+    ]
 
 
 def _sharpness(width, contrast):
@@ -164,15 +258,15 @@ class _Stars:
 
     def __init__(self, data, errors, bad):
         # Imported in functions, because scipy adds 0.15 s to the start of runs without such frames.
-        from astroscrappy.utils import medfilt3, sepmedfilt9
         from scipy import ndimage
 
-        around = sepmedfilt9(data)
+        around = box_median(box_median(data, (1, _AROUND)), (_AROUND, 1))
         self._errors = errors
-        self._bad = bad
+        self._usable = np.zeros_like(bad)
+        self._usable[_INSIDE] = ~bad[_INSIDE]
         self._data, self._around = data, around
         self._light = data - around
-        self._core = medfilt3(data) - around > _STAR * errors
+        self._core = box_median(data, (3, 3)) - around > _STAR * errors
         # Stars, and the tracks of rays that are wide.
         self.extended = ndimage.binary_dilation(self._core, _ROUND)
         self._peaks, self.width = self._measure()
@@ -185,7 +279,7 @@ class _Stars:
         box = np.array([light[y + dy, x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
         flanks = box[[1, 3, 5, 7]]
         is_star = (box[4] >= box.max(axis=0)) & (flanks > _FLANK * self._errors[y, x]).all(axis=0)
-        is_star &= ~self._bad[y, x]
+        is_star &= self._usable[y, x]
         peaks = np.array([y[is_star], x[is_star]])
         if np.count_nonzero(is_star) < _ENOUGH:
             return peaks, np.nan
@@ -240,9 +334,12 @@ class _Stars:
 
         stars = np.zeros_like(hits)
         stars[tuple(self._peaks)] = True
-        stars = ndimage.binary_dilation(stars, _ROUND) & ~self._bad
-        count, others = np.count_nonzero(stars), np.count_nonzero(~stars)
-        expected = count * np.count_nonzero(hits & ~stars) / max(others, 1)
+        stars = ndimage.binary_dilation(stars, _ROUND) & self._usable
+        others = ~stars[_INSIDE]
+        count = np.count_nonzero(stars)
+        expected = (
+            count * np.count_nonzero(hits[_INSIDE] & others) / max(np.count_nonzero(others), 1)
+        )
         found = np.count_nonzero(hits & stars)
         # A hit has several pixels: its neighbours are flagged with it.
         return bool(found <= expected + guard * count + 3 * np.sqrt(_PIXELS * (expected + 1)))

@@ -176,8 +176,7 @@ class NightDetector(Kind):
             for use in step.uses
             if (record := context.outcome(use.product)) is not None
         ]
-        settings = {"hot_rate": context.settings["detector"]["hot_rate"]}
-        return {"arithmetic": self.version, "settings": settings, "masters": masters}
+        return {"arithmetic": self.version, "settings": _settings(context), "masters": masters}
 
     def what_changed(self, before, now):
         """Say why a measurement is out of date."""
@@ -196,7 +195,7 @@ class NightDetector(Kind):
             return ledger.Record(
                 job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
             )
-        found = night.measure(context.settings["detector"]["hot_rate"])
+        found = night.measure(**_settings(context))
         record = ledger.Record(
             job.product,
             self.name,
@@ -307,6 +306,13 @@ class NightDetector(Kind):
         return Section(
             "detector", "The detector", tuple(said), (text,), headings=headings, rows=tuple(rows)
         )
+
+
+def _settings(context):
+    """Return the settings of a measurement, as `detecting.Night.measure` takes them."""
+    own = context.settings["detector"]
+    # A switch that is off changes no key.
+    return {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
 
 
 def _by_night(groups):

@@ -15,6 +15,8 @@ _ROUNDS, _PROFILE = 4, 7
 _UNDERSAMPLED, _USUAL, _FWHM = 2.5, 0.85, 2.3548
 _STAR, _SHARPER, _BESIDE, _ABOVE, _MOSTLY = 4.0, 0.93, 6, 4.0, 0.5
 _BOX = np.ones((3, 3), bool)
+# Pixels mirrored at each edge, lines there that may be no hits, and how many hits make them none.
+_MARGIN, _EDGE, _PART_ON_EDGE, _TIMES_ON_EDGE, _FEWEST_ON_EDGE = 6, 3, 0.02, 4, 5
 
 
 def hits_of(header, image, errors, mask):
@@ -43,8 +45,12 @@ def hits_of(header, image, errors, mask):
         float(np.median(values[~bad])) if not bad.all() else other
         for values, other in ((image, 0.0), (errors, 1.0))
     )
-    data = np.where(np.isfinite(image), image, level).astype(np.float32)
-    errors = np.where(np.isfinite(errors), errors, usual).astype(np.float32)
+    # Filters of L.A.Cosmic leave out the pixels at the edges: they are mirrored there.
+    data, errors = (
+        np.pad(np.where(np.isfinite(each), each, other), _MARGIN, "reflect").astype(np.float32)
+        for each, other in ((image, level), (errors, usual))
+    )
+    bad = np.pad(bad, _MARGIN, "reflect")
     fwhm, how = float(header["CRFWHM"]), {}
     if 0 < fwhm < _UNDERSAMPLED:
         how = {"fsmode": "convolve", "psfmodel": "gauss", "psffwhm": fwhm, "psfsize": _PROFILE}
@@ -62,15 +68,27 @@ def hits_of(header, image, errors, mask):
         **how,
     )
     hits = found.mask & ~bad
-    return _without_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
+    hits = _without_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
+    return _without_lines(hits[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].copy())
+
+
+def _without_lines(hits):
+    """Return hits without rows and columns at the edges that have far more than the image has."""
+    most = _PART_ON_EDGE + _TIMES_ON_EDGE * hits.mean()
+    for axis in (0, 1):
+        size = hits.shape[axis]
+        for place in (*range(_EDGE), *range(size - _EDGE, size)):
+            line = hits[place] if axis == 0 else hits[:, place]
+            if line.sum() >= max(most * line.size, _FEWEST_ON_EDGE):
+                line[:] = False
+    return hits
 
 
 def _without_stars(hits, data, errors, width):
     """Take hits in stars out unless they are sharper than any star of that width."""
-    from astroscrappy.utils import medfilt3, sepmedfilt9
-
-    around = sepmedfilt9(data)
-    stars = ndimage.binary_dilation(medfilt3(data) - around > _STAR * errors, _BOX)
+    around = ndimage.median_filter(ndimage.median_filter(data, (1, 9)), (9, 1))
+    bright = ndimage.median_filter(data, 3) - around > _STAR * errors
+    stars = ndimage.binary_dilation(bright, _BOX)
     y, x = np.nonzero(hits & stars)
     is_sharp = _sharper(data, around, errors, y, x, width)
     labels, count = ndimage.label(hits, _BOX)

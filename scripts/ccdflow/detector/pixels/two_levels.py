@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ccdflow.detector.pixels.ccdmask import ccdmask
 from ccdflow.detector.pixels.columns import bad_columns
 from ccdflow.detector.pixels.surroundings import around
 from ccdflow.maskbits import BAD_COLUMN
@@ -92,13 +93,15 @@ def average_levels(values, levels, groups, noise):
     return np.array([*means, *variances], np.float32)
 
 
-def nonlinear_mask(averages):
+def nonlinear_mask(averages, *, like_ccdmask=False):
     """Return the mask of pixels and columns that are not linear in light.
 
     Parameters
     ----------
     averages : numpy.ndarray
         (4, ny, nx): as `average_levels` returns them.
+    like_ccdmask : bool
+        Whether the pixels that `ccdproc.ccdmask` finds in their ratio count as well.
 
     Returns
     -------
@@ -121,4 +124,6 @@ def nonlinear_mask(averages):
     sigma[~known] = 0
     mask[np.abs(sigma) > SIGMA] = BAD_COLUMN
     mask[bad_columns(sigma) | bad_columns(-sigma)] = BAD_COLUMN
+    if like_ccdmask:
+        mask[ccdmask(ratio) & known] = BAD_COLUMN
     return mask

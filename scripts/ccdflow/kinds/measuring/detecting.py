@@ -157,13 +157,15 @@ class Night:
 
     # -- all of it ---------------------------------------------------------------------------------
 
-    def measure(self, hot_rate):
+    def measure(self, hot_rate, *, like_ccdmask=False):
         """Return the `NightFindings`.
 
         Parameters
         ----------
         hot_rate : float
             Electrons a second above the median from which on a pixel is hot.
+        like_ccdmask : bool
+            Whether what `ccdproc.ccdmask` finds in flats of two levels is bad as well.
         """
         images, figures, remarks, looked = [], [], [], set()
         for image in self.images:
@@ -177,7 +179,7 @@ class Night:
                 rates[amplifier.name] = math.nan if rate is None else rate
                 if rate is not None:
                     looked.add("dark")
-                if self._level_mask(image, amplifier, transfers, found.masks):
+                if self._level_mask(image, amplifier, transfers, found.masks, like_ccdmask):
                     looked.add("levels")
             images.append(found)
             both = np.bitwise_or.reduce(list(found.masks.values()))
@@ -271,7 +273,7 @@ class Night:
         found.masks["flat"], found.weak = own.mask, own.weak
         return True
 
-    def _level_mask(self, image, amplifier, transfers, masks):
+    def _level_mask(self, image, amplifier, transfers, masks, like_ccdmask):
         """Flag pixels that differ between flats of two levels; tell if there are such flats.
 
         A pixel that is hot differs between exposures, and is flagged by the darks.
@@ -299,7 +301,7 @@ class Night:
                     average_levels(read(np.arange(part.start, part.stop)), levels, groups, noise)
                     for part in strips((ny, nx))
                 ]
-            found = nonlinear_mask(np.concatenate(parts, axis=1))
+            found = nonlinear_mask(np.concatenate(parts, axis=1), like_ccdmask=like_ccdmask)
             found[masks["dark"][place.slices] & HOT != 0] = 0
             masks["levels"][place.slices] |= found
             has_told = True

@@ -1,0 +1,196 @@
+"""Medians of a box about each pixel: those of scipy.ndimage, in a tenth of the time.
+
+scipy sorts every box. Here a network of minima and maxima of whole tiles finds the medians: of the
+columns of a box, which boxes share, then of the columns that two boxes side by side have in common.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+# Pixels of a tile, of which a few arrays stay in the processor's cache.
+_TILE = 1 << 15
+LARGEST = 225
+"""Pixels of the largest box that has a network."""
+
+
+def padded(image, size):
+    """Return an image with the margins that boxes of a size need, mirrored as scipy's `reflect`.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (ny, nx)
+    size : (int, int)
+        Rows and columns of a box.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny + rows - 1, nx + columns - 1)
+    """
+    return np.pad(image, [(n // 2, n - 1 - n // 2) for n in size], mode="symmetric")
+
+
+def box_median(image, size):
+    """Return the median of the box about each pixel, as `scipy.ndimage.median_filter` does.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (ny, nx), float32 or float64, without NaN.
+    size : (int, int)
+        Rows and columns of the box, `LARGEST` pixels at most.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx), the type of the image; of an even number of values the upper one of the middle.
+    """
+    rank = size[0] * size[1] // 2
+    wide, found = padded(image, size), np.empty_like(image)
+    step = max(1, _TILE // wide.shape[1])
+    for first in range(0, len(image), step):
+        own = found[first : first + step]
+        _rank_of_boxes(wide[first : first + len(own) + size[0] - 1], size, rank, own)
+    return found
+
+
+def _rank_of_boxes(strip, size, rank, out):
+    """Write the value of a rank in the box about each pixel of a strip, its margins included.
+
+    Two boxes side by side have all but two columns in common, which are sorted once for both.
+    """
+    ny, nx = out.shape
+    of_column, of_common, of_box = _programs(*size, rank)
+    if nx % 2:
+        strip = np.concatenate([strip, strip[:, -1:]], axis=1)
+    columns = of_column.run([strip[k : k + ny] for k in range(size[0])])
+    # Columns 0, 2, 4, ... and 1, 3, 5, ... of the strip.
+    parts = [[np.ascontiguousarray(values[:, n::2]) for values in columns] for n in (0, 1)]
+    pairs = (nx + 1) // 2
+
+    def column(place):
+        first = place // 2
+        return [values[:, first : first + pairs] for values in parts[place % 2]]
+
+    common = of_common.run([v for place in range(1, size[1]) for v in column(place)])
+    for n in (0, 1):
+        (found,) = of_box.run([*common, *column(n * size[1])])
+        out[:, n::2] = found[:, : (nx + 1 - n) // 2]
+
+
+class _Program:
+    """Minima and maxima of arrays: a network that sorts, of which only some results are needed.
+
+    Parameters
+    ----------
+    inputs : int
+        Number of arrays that it takes: numbers 0 to inputs - 1.
+    """
+
+    def __init__(self, inputs):
+        self.steps, self.inputs, self.results = [], inputs, []
+
+    def _add(self, what, one, other):
+        self.steps.append((what, one, other))
+        return self.inputs + len(self.steps) - 1
+
+    def pair(self, one, other):
+        """Return the numbers of the lower and the higher of two."""
+        return self._add(np.minimum, one, other), self._add(np.maximum, one, other)
+
+    def merge(self, one, other):
+        """Return two sorted lists as one (Batcher's odd-even merge; Knuth vol. 3, 5.3.4)."""
+        if not one or not other:
+            return one or other
+        if len(one) == len(other) == 1:
+            return list(self.pair(one[0], other[0]))
+        even = self.merge(one[::2], other[::2])
+        odd = self.merge(one[1::2], other[1::2])
+        found = [even[0]]
+        for low, high in zip(odd, even[1:], strict=False):
+            found += self.pair(low, high)
+        done = min(len(odd), len(even) - 1)
+        return found + odd[done:] + even[done + 1 :]
+
+    def sort(self, numbers):
+        """Return the numbers of arrays in ascending order."""
+        if len(numbers) < 2:
+            return numbers
+        half = len(numbers) // 2
+        return self.merge(self.sort(numbers[:half]), self.sort(numbers[half:]))
+
+    def select(self, one, other, rank):
+        """Return the number of the value of a rank in two sorted lists together."""
+        found = None
+        for of_one in range(max(0, rank + 1 - len(other)), min(len(one), rank + 1) + 1):
+            of_other = rank + 1 - of_one
+            if of_one and of_other:
+                own = self._add(np.maximum, one[of_one - 1], other[of_other - 1])
+            else:
+                own = one[of_one - 1] if of_one else other[of_other - 1]
+            found = own if found is None else self._add(np.minimum, found, own)
+        return found
+
+    def finish(self, results):
+        """Keep the steps that the results need; after which step an array is done with."""
+        self.results, needed = results, set(results)
+        for number in range(len(self.steps) - 1, -1, -1):
+            if self.inputs + number in needed:
+                needed.update(self.steps[number][1:])
+        self.steps = [
+            (self.inputs + number, *step)
+            for number, step in enumerate(self.steps)
+            if self.inputs + number in needed
+        ]
+        last = {number: at for at, (_, _, *taken) in enumerate(self.steps) for number in taken}
+        for number in results:
+            last.pop(number, None)
+        self.done = [[] for _ in self.steps]
+        for number, at in last.items():
+            if number >= self.inputs:
+                self.done[at].append(number)
+        return self
+
+    def run(self, arrays):
+        """Return the results for some arrays of one shape."""
+        wires, spare = dict(enumerate(arrays)), []
+        for (number, what, one, other), done in zip(self.steps, self.done, strict=True):
+            buffer = spare.pop() if spare else np.empty(arrays[0].shape, arrays[0].dtype)
+            wires[number] = what(wires[one], wires[other], out=buffer)
+            spare += [wires.pop(each) for each in done]
+        return [wires[number] for number in self.results]
+
+
+@cache
+def _programs(height, width, rank):
+    """Return the programs for the columns of a box, for all of them but one, and for a rank.
+
+    With its columns sorted, and then its rows, a value has all to its upper left below it, so that
+    most have a rank that is too low or too high to count.
+    """
+    of_column = _Program(height)
+    of_column.finish(of_column.sort(list(range(height))))
+    of_common = _Program(height * (width - 1))
+    lowest, highest, below = max(rank - height, 0), min(rank, height * (width - 1) - 1), 0
+    rows = []
+    for k in range(height):
+        own = of_common.sort([j * height + k for j in range(width - 1)])
+        is_low = [
+            height * (width - 1) - (height - k) * (width - 1 - j) < lowest for j in range(width - 1)
+        ]
+        is_high = [(k + 1) * (j + 1) - 1 > highest for j in range(width - 1)]
+        below += sum(is_low)
+        rows.append([o for o, a, b in zip(own, is_low, is_high, strict=True) if not (a or b)])
+    while len(rows) > 1:
+        rows.sort(key=len)
+        rows = [of_common.merge(rows[0], rows[1]), *rows[2:]]
+    common = rows[0][lowest - below : highest - below + 1]
+    of_common.finish(common)
+    of_box = _Program(len(common) + height)
+    numbers = list(range(of_box.inputs))
+    chosen = of_box.select(numbers[: len(common)], numbers[len(common) :], rank - lowest)
+    return of_column, of_common, of_box.finish([chosen])
