@@ -30,6 +30,7 @@ from ccdflow.files.cards import (
     hdu_indices,
     matches,
 )
+from ccdflow.files.rawheader import at_once
 
 __all__ = [
     "Amplifier",
@@ -157,7 +158,7 @@ class Camera:
         """How many cards recognise it, and how many of those with an exact value."""
         return len(self.recognise), sum(condition.exact for condition in self.recognise)
 
-    def describe(self, headers, *, file):
+    def describe(self, headers, *, file, remembered=at_once):
         """Return the header values of a frame.
 
         Parameters
@@ -166,6 +167,8 @@ class Camera:
             One for each HDU.
         file : str
             Path relative to the raw folder; a folder's name stands in for a night no card tells.
+        remembered : callable, optional
+            A `ccdflow.files.rawheader.Remembered` that is asked for this camera only.
 
         Returns
         -------
@@ -178,8 +181,9 @@ class Camera:
             If the file holds no image.
         """
         return facts.describe(
-            headers, dict(self.cards), self.types, longitude=self.longitude, file=file
-        )
+            headers, dict(self.cards), self.types, longitude=self.longitude, file=file,
+            remembered=remembered,
+        )  # fmt: skip
 
     def geometry(self, headers, *, file, layout="image"):
         """Return the science and overscan pixels of a frame, and the place of each amplifier.

@@ -14,6 +14,7 @@ from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
 from ccdflow.camera.reader import HeaderReader
 from ccdflow.files.cards import CardSpec, as_text, card_value
+from ccdflow.files.rawheader import at_once
 from ccdflow.files.values import as_number
 
 # Cards that are tried in order, where a profile does not name its own.
@@ -149,7 +150,7 @@ def default_cards():
     return {name: tuple(CardSpec(k) for k in _split(text)) for name, text in KEYWORDS.items()}
 
 
-def describe(headers, cards, rules, *, longitude, file):
+def describe(headers, cards, rules, *, longitude, file, remembered=at_once):
     """The facts of a frame.
 
     Parameters
@@ -163,6 +164,8 @@ def describe(headers, cards, rules, *, longitude, file):
         Degrees, east positive; None for the header's own.
     file : str
         Path relative to the raw folder: its folder's name is the night where no card tells it.
+    remembered : callable, optional
+        A `ccdflow.files.rawheader.Remembered` that is asked for these cards and rules only.
 
     Returns
     -------
@@ -174,39 +177,69 @@ def describe(headers, cards, rules, *, longitude, file):
         If the file holds no image.
     """
     reader = HeaderReader(headers, cards, file=file)
-    image = reader.images[0]
     exptime = reader.seconds()
     imagetyp, kind, reason = frame_type(reader, rules)
     moment = moment_of(reader)
     look_at_dates(reader, moment, exptime)
+    alike, of_pixels, of_readout, of_placement = remembered(
+        "facts", lambda headers: _alike_facts(headers, cards, file), headers
+    )
+    # Names differ from frame to frame, and so do times and temperatures.
+    target = reader.text("object")
+    reader.warn_all(of_pixels)
+    night = night_of(moment, reader, longitude, file)
+    reader.warn_all(of_readout)
     facts = FrameFacts(
         imagetyp=imagetyp,
         type=kind,
         reason=reason,
-        object=reader.text("object"),
-        filter=filter_of(reader),
-        grism=reader.text("grism"),
-        optics=optics_of(reader),
+        object=target,
         exptime=exptime,
-        naxis1=headers[image].get("NAXIS1"),
-        naxis2=headers[image].get("NAXIS2"),
-        **{name: _as_written(reader, name) for name in _SECTIONS},
-        ccdsum=binning_text(headers, image, cards["binning"]),
-        gain=reader.gain(),
-        rdnoise=reader.electrons("read_noise"),
         date_obs=moment.iso,
-        night=night_of(moment, reader, longitude, file),
-        readmode=reader.text("read_mode"),
-        window=reader.text("window"),
-        part=part_of(headers, reader.images),
-        setting=setting_of(headers, reader.images),
+        night=night,
         # Many programs write text here, and no frame needs it: anything but a number is ignored.
         set_temperature=celsius(reader.text("set_temperature")),
         temperature=celsius(reader.text("temperature")),
+        **alike,
     )
+    reader.warn_all(of_placement)
+    return _bounded(replace(facts, warnings=tuple(reader.warnings)))
+
+
+def _alike_facts(headers, cards, file):
+    """Return facts that many frames of a night have alike, and the warnings on their cards.
+
+    Returns
+    -------
+    facts : dict of str to object
+    of_pixels, of_readout, of_placement : list of str
+        The order of warnings is a row's: those on times and temperatures stand between these.
+    """
+    reader = HeaderReader(headers, cards, file=file)
+    image = reader.images[0]
+    facts = {
+        "filter": filter_of(reader),
+        "grism": reader.text("grism"),
+        "optics": optics_of(reader),
+        "naxis1": headers[image].get("NAXIS1"),
+        "naxis2": headers[image].get("NAXIS2"),
+        **{name: _as_written(reader, name) for name in _SECTIONS},
+        "ccdsum": binning_text(headers, image, cards["binning"]),
+        "gain": reader.gain(),
+        "rdnoise": reader.electrons("read_noise"),
+    }
+    first = len(reader.warnings)
+    facts |= {
+        "readmode": reader.text("read_mode"),
+        "window": reader.text("window"),
+        "part": part_of(headers, reader.images),
+        "setting": setting_of(headers, reader.images),
+    }
+    second = len(reader.warnings)
     reader.electrons("saturation")
     _look_at_placement(reader)
-    return _bounded(replace(facts, warnings=tuple(reader.warnings)))
+    said = reader.warnings
+    return facts, said[:first], said[first:second], said[second:]
 
 
 # CONTINUE makes texts of any length: they would fill the table, names and lines.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, contents, has_card, number
+from ccdflow.files.cards import card_value, commentary, contents, has_card, number
 from ccdflow.files.values import Broken
 
 # IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,
@@ -115,13 +115,9 @@ def refuse_reduced(headers, *, file):
             kind = card_value(header, keyword)
             if isinstance(kind, str) and re.match(r"\W*master", kind.lower()):
                 raise reduced_error("a program that makes masters", keyword, kind, file)
-        for line in _history(header):
+        for line in commentary(header, "HISTORY"):
             if _HISTORY.search(line) and not _DENIED.search(line):
                 raise reduced_error("a program that says so in its log", "HISTORY", line[:60], file)
-
-
-def _history(header):
-    return [str(line) for line in header["HISTORY"]] if has_card(header, "HISTORY") else []
 
 
 def _is_mark(program, keyword, header):

@@ -58,6 +58,16 @@ class HeaderReader:
         if text and text not in self.warnings:
             self.warnings.append(text)
 
+    def warn_all(self, texts):
+        """Add warnings, each once.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        """
+        for text in texts:
+            self.warn(text)
+
     def read(self, name, reader, problem, *, keywords=None):
         """Return the first readable value of its cards as a `Reading`; warn of the unreadable.
 

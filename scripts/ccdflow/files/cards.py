@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
+from ccdflow.files.rawheader import RawHeader
 from ccdflow.files.values import Broken, as_number, is_silent
 
 
@@ -113,11 +115,9 @@ def contents(header, keyword, occurrence="first"):
     -------
     list of Content
     """
-    cards = _cards(header, keyword)
-    if not cards:
-        return []
-    found = [_content(keyword, card) for card in cards]
-    found = [content for content in found if content is not None]
+    found = _contents(header, keyword)
+    if found:
+        found = [content for content in found if content is not None]
     return found[::-1] if occurrence == "last" else found
 
 
@@ -149,7 +149,54 @@ def has_card(header, keyword):
     keyword : str
     """
     name = _name(keyword)
-    return name in header._keyword_indices if name else keyword in header
+    return name in names_of(header) if name else keyword in header
+
+
+def count_of(header, keyword):
+    """Return how many cards of a keyword a header has.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+    """
+    return len(_contents(header, keyword))
+
+
+def names_of(header):
+    """Return the names in a header's index; to be looked at only.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+
+    Returns
+    -------
+    collections.abc.Mapping
+    """
+    return header.layout.places if _is_text(header) else header._keyword_indices
+
+
+def commentary(header, keyword):
+    """Return the texts of the cards HISTORY or COMMENT, in their order.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+
+    Returns
+    -------
+    list of str
+    """
+    if _is_text(header):
+        return [text[8:].rstrip() for text in header.cards_of(keyword)]
+    return [str(text) for text in header[keyword]] if keyword in header else []
+
+
+def _is_text(header):
+    """Tell whether a header's cards are texts as yet."""
+    return type(header) is RawHeader and header.texts is not None
 
 
 def may_be_there(headers, specs):
@@ -166,23 +213,28 @@ def may_be_there(headers, specs):
     -------
     list of CardSpec
     """
-    known = headers[0]._keyword_indices
+    known = names_of(headers[0])
     if len(headers) > 1:
-        known = frozenset().union(*(header._keyword_indices for header in headers))
+        known = frozenset().union(*map(names_of, headers))
     return [spec for spec in specs if spec.name in known or not spec.name]
 
 
-def _cards(header, keyword):
-    """Return the cards of a keyword.
+def _contents(header, keyword):
+    """Return the contents of a keyword's cards, None for a blank one.
 
     A frame is asked for hundreds of keywords, and has few of them: one is looked up as it is, in a
     tenth of the time that astropy takes to normalize it first.
     """
-    if name := _name(keyword):
-        return [header._cards[place] for place in header._keyword_indices.get(name, ())]
-    if keyword not in header:
+    name = _name(keyword)
+    if name and _is_text(header):
+        return [_parsed_text(keyword, text) for text in header.cards_of(name)]
+    if name:
+        cards = [header._cards[place] for place in header._keyword_indices.get(name, ())]
+    elif keyword not in header:
         return []
-    return [header.cards[(keyword, i)] for i in range(header.count(keyword))]
+    else:
+        cards = [header.cards[(keyword, i)] for i in range(header.count(keyword))]
+    return [_content(keyword, card) for card in cards]
 
 
 def first_value(header, keyword, default=None):
@@ -195,10 +247,10 @@ def first_value(header, keyword, default=None):
     default : object, optional
         The value where there is no such card.
     """
-    cards = _cards(header, keyword)
-    if not cards and _name(keyword):
+    found = _contents(header, keyword)
+    if not found and _name(keyword):
         return default
-    content = _content(keyword, cards[0]) if cards else None
+    content = found[0] if found else None
     is_whole = content is not None and type(content.value) is int
     return content.value if is_whole else header.get(keyword, default)
 
@@ -206,13 +258,19 @@ def first_value(header, keyword, default=None):
 def _content(keyword, card):
     image = card._image
     is_usual = image is not None and image[8:10] == "= " and not card._modified
-    return _parsed_image(keyword, image) if is_usual else _parsed(keyword, card)
+    return _parsed_text(keyword, image) if is_usual else _parsed(keyword, card)
 
 
 @lru_cache(maxsize=1 << 14)
-def _parsed_image(keyword, image):
+def _parsed_text(keyword, text):
     """Return the content of a file's card: thousands of frames have most of their cards alike."""
-    return _parsed(keyword, Card.fromstring(image))
+    card = Card.fromstring(text)
+    if text[8:10] != "= ":
+        with warnings.catch_warnings():
+            # That the keyword is odd, which nobody was told when the header was parsed.
+            warnings.simplefilter("ignore")
+            _ = card.keyword
+    return _parsed(keyword, card)
 
 
 def _parsed(keyword, card):
@@ -252,27 +310,6 @@ def _broken(keyword, image):
             text, _, comment = text.partition(sign)
             break
     return Content(keyword, Broken(text.strip()), comment.strip())
-
-
-def with_indicators(text):
-    """Return a header's text with a blank behind each sign of equality that lacks it.
-
-    ``IMAGETYP='bias'`` and ``GAIN=2`` are no cards of FITS, and astropy takes the whole for the
-    keyword or for a comment. The text keeps its length; a card without room stays as it is.
-    """
-    parts = []
-    for start in range(0, len(text), _CARD):
-        card = text[start : start + _CARD]
-        if card[8:10] != "= " and "=" in card[:10]:
-            match = _NO_INDICATOR.fullmatch(card)
-            if match and len(match[2].rstrip()) <= _CARD - 10:
-                card = f"{match[1]:<8}= {match[2].rstrip():<70}"
-        parts.append(card)
-    return "".join(parts)
-
-
-_CARD = 80
-_NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
 
 
 def card_value(header, keyword, occurrence="first"):

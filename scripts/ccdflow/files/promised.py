@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 
 from astropy.io import fits
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, contents, has_card, with_indicators
+from ccdflow.files import rawheader
+from ccdflow.files.cards import card_value, contents, count_of, has_card
 
 BLOCK = 2880
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -93,9 +93,7 @@ class RawLayout:
 
 def parse_header(text):
     """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return fits.Header.fromstring(with_indicators(readable(text)))
+    return rawheader.parse(readable(text))
 
 
 def readable(text):
@@ -122,7 +120,7 @@ def _structural(header, keyword):
     """Return the value of the first card of a keyword, the one that counts, as it is."""
     found = contents(header, keyword)
     # Where the first one is blank, another behind it does not count: astropy takes the first.
-    blank = len(found) < header.count(keyword)
+    blank = len(found) < count_of(header, keyword)
     return found[0].value if found and not blank else None
 
 

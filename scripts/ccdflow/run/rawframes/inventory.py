@@ -19,6 +19,7 @@ from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.reduction_recipe import AUTO
 from ccdflow.errors import CcdflowError
 from ccdflow.files import rawfile
+from ccdflow.files.rawheader import Remembered
 from ccdflow.files.scaling import scaling_of
 from ccdflow.run.rawframes import header_reading
 from ccdflow.run.rawframes.header_store import OLDER, READING
@@ -167,6 +168,19 @@ class _Basis:
         }
         generic = cameras_module.generic_camera([], taken=frozenset())
         self._generic = f"{digest(general)}-{self._pixels(generic)}"
+        self._cameras_of, self._of_camera = Remembered(), {}
+
+    def identify(self, headers, cameras, file):
+        """Return the camera of a frame, see `ccdflow.camera.cameras.identify`."""
+        return self._cameras_of(
+            "camera",
+            lambda headers: cameras_module.identify(headers, cameras, file=file),
+            headers,
+        )
+
+    def remembered(self, camera):
+        """Return what is remembered of the frames of a camera, by its name."""
+        return self._of_camera.setdefault(camera, Remembered())
 
     def _pixels(self, camera):
         sections = {field.name for field in fields(Cards)}
@@ -251,12 +265,14 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             layout = raw.layout(memory=settings.frame_memory)
             row = replace(row, fingerprint=layout.fingerprint)
             headers = layout.headers
-            camera = cameras_module.identify(headers, settings.cameras, file=file)
+            camera = basis.identify(headers, settings.cameras, file)
             row = replace(row, camera=camera.name, basis=basis.of(camera.name))
-            row = _described(row, camera, headers)
-            where, how = _arranged(file, camera, headers, settings)
-            geometry, recipe = where.canonical(), how.for_geometry(where).canonical()
-            notes = [row.reason, *where.notes]
+            remembered = basis.remembered(camera.name)
+            row = _described(row, camera, headers, remembered)
+            geometry, recipe, notes = remembered(
+                "arranged", lambda headers: _arranged(file, camera, headers, settings), headers
+            )
+            notes = [row.reason, *notes]
             row = replace(row, reason="; ".join(note for note in notes if note))
             if not layout.checked:
                 row = _checked(raw, layout, before, row, now, settings)
@@ -310,9 +326,9 @@ def _is_first_verdict(before, row):
     )
 
 
-def _described(row, camera, headers):
+def _described(row, camera, headers, remembered):
     """Return the row with the facts of its headers, and warnings on those that cannot be read."""
-    described = camera.describe(headers, file=row.file)
+    described = camera.describe(headers, file=row.file, remembered=remembered)
     facts = {name: getattr(described, name) for name in FACTS}
     facts |= {"type": facts["type"] or "other"}
     return replace(
@@ -324,14 +340,14 @@ def _described(row, camera, headers):
 
 
 def _arranged(file, camera, headers, settings):
-    """Return the geometry and the recipe of a raw frame, or raise `FrameError`."""
+    """Return geometry and recipe of a raw frame in canonical form, and notes; or `FrameError`."""
     if not camera.raw:
         refuse_reduced(headers, file=file)
     how = camera.recipe(settings.reduction)
     where = camera.geometry(headers, file=file, layout=how.layout)
     for hdu, _ in where.raw_shapes:
         scaling_of(headers[hdu], file)
-    return where, how
+    return where.canonical(), how.for_geometry(where).canonical(), where.notes
 
 
 def _unreadable(row, before, error, path):

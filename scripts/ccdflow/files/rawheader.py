@@ -1,0 +1,329 @@
+"""Headers of raw files as the texts of their cards, which become astropy's when they are asked for.
+
+Thousands of frames have most of their cards alike, and the same keywords in the same order. So the
+keyword of a card's text is found once, and where a header has which keyword once for all headers
+alike in that (`Layout`). `Remembered` keeps what a function has made of headers, as long as the
+cards that it looked at are the same.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
+
+from astropy.io import fits
+from astropy.io.fits.card import Card, Undefined
+
+_CARD = 80
+_END = "END".ljust(_CARD)
+_CONTINUE = "CONTINUE"
+# Such a card has the keyword that it begins with; astropy reads all others.
+_PLAIN = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
+# Beside them a quote begins a record of FITS, which astropy alone understands: 'AXIS.1: 2'.
+_OF_RECORDS = ": "
+_NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
+_COMMENTARY = ("COMMENT", "HISTORY", "END")
+_MOST_TEXTS = 1 << 14
+_MOST_LAYOUTS = 1 << 10
+
+# By the text of a card in a file: its keyword as astropy has it, the name in astropy's index, and
+# the text that is read.
+_known = {}
+# By the keywords of a header.
+_layouts = {}
+
+
+class Layout:
+    """The keywords of a header in their order.
+
+    Parameters
+    ----------
+    heads : sequence of (str, str)
+        Of each card its keyword, and its name in astropy's index.
+
+    Attributes
+    ----------
+    keywords : tuple of str
+    places : dict of str to tuple of int
+        Where the cards of a name stand.
+    """
+
+    __slots__ = ("keywords", "places")
+
+    def __init__(self, heads):
+        self.keywords = tuple(keyword for keyword, _ in heads)
+        places = {}
+        for place, (_, name) in enumerate(heads):
+            places.setdefault(name, []).append(place)
+        self.places = {name: tuple(found) for name, found in places.items()}
+
+
+class RawHeader(fits.Header):
+    """A header of astropy's whose cards are made when something of astropy's asks for one.
+
+    Attributes
+    ----------
+    texts : list of str or None
+        The cards; None once they are astropy's, which anybody may change.
+    layout : Layout
+    seen : set of int or None
+        Gets the places of cards that are read, if somebody wants to know.
+    """
+
+    texts = layout = seen = None
+
+    def __getattr__(self, name):
+        """Make astropy's cards when the first of its attributes is asked for."""
+        if self.texts is None or name not in ("_cards", "_keyword_indices", "_rvkc_indices"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if self.seen is not None:
+            self.seen.update(range(len(self.texts)))
+        self.__dict__.update(_by_astropy(self.texts).__dict__)
+        self.texts = None
+        return self.__dict__[name]
+
+    def _has_plain(self, keyword):
+        """Tell whether a keyword can be looked for without astropy's cards."""
+        return self.texts is not None and isinstance(keyword, str) and _PLAIN.match(keyword)
+
+    def __contains__(self, keyword):
+        """Tell whether there is a card of a keyword."""
+        if self._has_plain(keyword):
+            return keyword.rstrip() in self.layout.places
+        return super().__contains__(keyword)
+
+    def __getitem__(self, keyword):
+        """Return the value of the first card of a keyword, or what else astropy would."""
+        if not self._has_plain(keyword) or keyword.rstrip() in _COMMENTARY:
+            return super().__getitem__(keyword)
+        found = self.cards_of(keyword.rstrip())
+        if not found:
+            raise KeyError(f"Keyword {keyword!r} not found.")
+        return _value_of(found[0])
+
+    def __iter__(self):
+        """Return an iterator over the keywords of all cards."""
+        return super().__iter__() if self.texts is None else iter(self.layout.keywords)
+
+    def __len__(self):
+        """Return the number of cards."""
+        return super().__len__() if self.texts is None else len(self.texts)
+
+    def cards_of(self, name):
+        """Return the texts of the cards of a name in astropy's index; they count as seen.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        list of str
+        """
+        places = self.layout.places.get(name)
+        if not places:
+            return []
+        if self.seen is not None:
+            self.seen.update(places)
+        texts = self.texts
+        return [texts[place] for place in places]
+
+
+def parse(text):
+    """Return the header of a text of cards, as `astropy.io.fits.Header.fromstring` would.
+
+    Cards without a blank behind the sign of equality get one, see `with_indicator`.
+
+    Parameters
+    ----------
+    text : str
+        ASCII, 80 characters a card.
+
+    Returns
+    -------
+    RawHeader
+    """
+    find = _known.get
+    found = [find(card := text[i : i + _CARD]) or _learn(card) for i in range(0, len(text), _CARD)]
+    if _LAST in found:
+        del found[found.index(_LAST) :]
+    if _NEXT in found:
+        found = _joined(text, found)
+    heads = tuple([head for head, _ in found])
+    texts = [text for _, text in found]
+    if None in heads:
+        return _by_astropy(texts)
+    layout = _layouts.get(heads)
+    if layout is None:
+        if len(_layouts) >= _MOST_LAYOUTS:
+            _layouts.clear()
+        layout = _layouts[heads] = Layout(heads)
+    header = RawHeader.__new__(RawHeader)
+    header.texts, header.layout = texts, layout
+    return header
+
+
+# What stands in `_known` for the last card, and for one that goes on with the text before.
+_LAST, _NEXT = (("END", ""), ""), ((_CONTINUE, ""), "")
+
+
+def _learn(card):
+    """Return (head, text) of a card that was not seen lately; the head is None for a record."""
+    text = with_indicator(card)
+    if text == _END:
+        found = _LAST
+    elif text.startswith(_CONTINUE):
+        found = _NEXT
+    else:
+        found = _head_of(text)
+    if len(_known) >= _MOST_TEXTS:
+        _known.clear()
+    _known[card] = found
+    return found
+
+
+def _head_of(text):
+    plain = text[8:10] == "= " and _PLAIN.match(text[:8])
+    if plain and len(text) == _CARD and _OF_RECORDS not in text:
+        return _heads.setdefault(plain[1], (plain[1], plain[1])), text
+    card = Card.fromstring(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        head = (card.keyword, Card.normalize_keyword(card.keyword))
+    return None if card.field_specifier is not None else head, card._image
+
+
+# One object for all cards of a keyword.
+_heads = {}
+
+
+def _joined(text, found):
+    """Return (head, text) of each card, with those behind it that go on with its text."""
+    groups = []
+    for start, known in zip(range(0, len(text), _CARD), found, strict=False):
+        card = with_indicator(text[start : start + _CARD])
+        if known is _NEXT and groups:
+            groups[-1].append(card)
+        else:
+            groups.append([card])
+    return [_head_of("".join(group)) for group in groups]
+
+
+@lru_cache(maxsize=_MOST_TEXTS)
+def _value_of(text):
+    value = Card.fromstring(text).value
+    return None if isinstance(value, Undefined) else value
+
+
+def _by_astropy(texts):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return RawHeader._fromcards(map(Card.fromstring, texts))
+
+
+def with_indicator(card):
+    """Return a card with a blank behind its sign of equality, if it lacks one.
+
+    ``IMAGETYP='bias'`` and ``GAIN=2`` are no cards of FITS, and astropy takes the whole for the
+    keyword or for a comment. The card keeps its length; one without room stays as it is.
+
+    Parameters
+    ----------
+    card : str
+    """
+    if card[8:10] != "= " and "=" in card[:10]:
+        match = _NO_INDICATOR.fullmatch(card)
+        if match and len(match[2].rstrip()) <= _CARD - 10:
+            return f"{match[1]:<8}= {match[2].rstrip():<70}"
+    return card
+
+
+# Different values of the cards that a function looks at, and sorts of headers.
+_MOST_ANSWERS = 1 << 11
+_MOST_TABLES = 1 << 8
+
+
+class Remembered:
+    """The results of functions of headers, by the texts of the cards that they look at.
+
+    Frames of a night differ in few cards, of which most functions look at none. Which cards a
+    function has looked at is noted while it works: results with the same keywords in all headers,
+    and the same texts in those cards, are the same. An exception is not remembered.
+    """
+
+    def __init__(self):
+        self._tables = {}
+
+    def __call__(self, name, function, headers):
+        """Return ``function(headers)``.
+
+        Parameters
+        ----------
+        name : hashable
+            Of the function, together with all else that its result depends on.
+        function : callable
+            Its result is never changed by anybody.
+        headers : list of astropy.io.fits.Header
+            One for each HDU.
+        """
+        if not all(type(header) is RawHeader and header.texts is not None for header in headers):
+            return function(headers)
+        key = (name, *[header.layout for header in headers])
+        texts = list(chain.from_iterable(header.texts for header in headers))
+        places, pick, answers = self._tables.get(key) or (frozenset(), _none, {})
+        found = answers.get(pick(texts))
+        if found is not None:
+            return found[0]
+        result, seen = _watched(function, headers)
+        if not seen <= places or key not in self._tables:
+            places = places | seen
+            pick, answers = itemgetter(*sorted(places)) if places else _none, {}
+            if len(self._tables) >= _MOST_TABLES:
+                self._tables.clear()
+            self._tables[key] = places, pick, answers
+        if len(answers) >= _MOST_ANSWERS:
+            answers.clear()
+        answers[pick(texts)] = (result,)
+        return result
+
+
+def _none(texts):
+    return ()
+
+
+def _watched(function, headers):
+    """Return the result of a function, and the places of the cards that it looked at.
+
+    Places are counted through all headers.
+    """
+    lengths = [len(header.texts) for header in headers]
+    for header in headers:
+        header.seen = set()
+    try:
+        result = function(headers)
+    finally:
+        noted = [header.seen for header in headers]
+        for header in headers:
+            header.seen = None
+    seen, first = set(), 0
+    for length, places in zip(lengths, noted, strict=True):
+        seen.update(first + place for place in places)
+        first += length
+    return result, seen
+
+
+def at_once(name, function, headers):
+    """Return ``function(headers)``: in the place of a `Remembered`, for one frame alone.
+
+    Parameters
+    ----------
+    name : hashable
+        Not used.
+    function : callable
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    """
+    return function(headers)
