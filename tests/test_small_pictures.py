@@ -23,8 +23,8 @@ from ccdflow.kinds.sections.sheet_tiles import NightTiles
 from ccdflow.pages.contents import ShownFrame
 from ccdflow.pages.pictures.small_picture import read_shown, small_picture
 from ccdflow.pages.sheet import Panel, Point, Tile, TimePanels, sheet_section, strip_section
-from ccdflow.run import last_run
 from ccdflow.run.ledger import MADE
+from ccdflow.run.nights import counts
 
 RNG = np.random.default_rng(4)
 
@@ -227,7 +227,7 @@ def test_what_the_last_run_did(tmp_path):
     text = (run.results / paths.LAST_RUN).read_text()
     assert text.startswith("window.ccdflowLastRun={")
     assert '["reduced frames",5,"new"]' in text
-    disk = {top: (files, size) for top, files, size in last_run.disk_used(run.context)}
+    disk = {top: (files, size) for top, files, size in counts.disk_used(run.context)}
     made = list((run.results / "reduced").iterdir())
     assert disk["reduced"] == (5, sum(path.stat().st_size for path in made))
 

@@ -37,6 +37,9 @@ LOCK = f"{STATE}/lock"
 HEADERS = f"{STATE}/headers.json"
 LEDGER = f"{STATE}/ledger.json"
 SEAL = f"{STATE}/seal.json"
+# Lines noted since header values and ledger were written whole; notes of closed nights.
+SINCE = f"{STATE}/since.json"
+CLOSED = f"{STATE}/nights.json"
 DONE = f"{STATE}/done"
 BATCHES = f"{STATE}/batches"
 # Versions before 0.9 kept batches here: their jobs may still run.

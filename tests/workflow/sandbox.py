@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import yaml
@@ -129,6 +130,8 @@ class Sandbox:
     config: dict = field(default_factory=dict)
     profiles: dict = field(default_factory=dict)
     project: Path = ROOT
+    # Runs that planned some nights only.
+    opened: ClassVar[int] = 0
 
     @classmethod
     def at(cls, root):
@@ -211,6 +214,8 @@ class Sandbox:
         try:
             if work.seal:
                 self._check_seal(work)
+            if work.context.closed:
+                self._check_open(work)
             jobs = list(work.plan.jobs.values())[:stop_after]
             done = worker.work(
                 work.context, jobs, threads=cores, make=make, is_wide=is_wide(work.context)
@@ -221,6 +226,8 @@ class Sandbox:
             if stop_after is not None:
                 return Outcome([job.product for job in jobs], [], -9)
             lines, is_failure = session.finish(work)
+            if work.context.closed:
+                self._check_end(work, lines)
         finally:
             work.lock.close()
         lines = [f"{product}: {error}" for product, error in failed.items()] + lines
@@ -232,6 +239,22 @@ class Sandbox:
         assert (full.plan.jobs, full.plan.leaving) == ({}, ())
         assert (full.describe(), full.dry_run_lines()) == (work.describe(), work.dry_run_lines())
         assert session.finish(full) == session.finish(work)
+
+    def _check_open(self, work):
+        """Plan in full beside a plan of some nights: the same is to be done, and the same said."""
+        type(self).opened += 1
+        full = session.start(self.values(), chain=kinds.CHAIN, dry=True)
+        some, all_ = work.plan.jobs, full.plan.jobs
+        assert list(some.values()) == list(all_.values()), _unlike(some, all_)
+        if not work.plan.retire:
+            # Else products have been moved away by now.
+            assert work.describe() == full.describe()
+
+    def _check_end(self, work, lines):
+        """The last lines of a run that planned some nights are those of all nights."""
+        full = session.start(self.values(), chain=kinds.CHAIN, dry=True)
+        if not (work.failed or work.left):
+            assert lines == session.finish(full)[0]
 
     def command(self, *arguments, cores=2, config=()):
         """Return Snakemake's command line."""
@@ -298,6 +321,12 @@ class Sandbox:
             command = ["cp", "--preserve=all", "--sparse=always", path, target]
             subprocess.run(command, check=True)
         return fresh
+
+
+def _unlike(some, others):
+    """Return the products of which two plans say something else."""
+    names = some.keys() | others.keys()
+    return {n: (some.get(n), others.get(n)) for n in names if some.get(n) != others.get(n)}
 
 
 def make(context, job, *, threads=1):

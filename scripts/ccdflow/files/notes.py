@@ -80,6 +80,34 @@ def read_checked(path):
     return (line.removesuffix(b"\n").decode() for line in io.BytesIO(text))
 
 
+def checksum_of(path):
+    """Return the checksum that stands before the lines of a file, '' where there is none."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.readline(len(_CHECKSUM % 0)).decode("ascii", "replace").strip()
+    except OSError:
+        return ""
+
+
+def first_line(path):
+    """Return the first line behind the checksum of a file, which is not compared; '' for none."""
+    try:
+        with Path(path).open("rb") as file:
+            file.readline()
+            return file.readline().removesuffix(b"\n").decode()
+    except OSError:
+        return ""
+
+
+def places_of_lines(path):
+    """Yield (offset, length) of each line behind the checksum, the line break counted."""
+    with Path(path).open("rb") as file:
+        start = len(file.readline())
+        for line in file:
+            yield start, len(line)
+            start += len(line)
+
+
 def write_by(path, write):
     """Let ``write`` fill a file of another name, and put it in place if it says something else.
 

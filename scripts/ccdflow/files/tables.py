@@ -37,7 +37,7 @@ def write_table(path, columns, rows, before, cells):
     bool
         Whether it was written.
     """
-    line = _Lines(cells)
+    line = TableLines(cells)
     if before:
         try:
             with Path(path).open("rb") as old:
@@ -54,8 +54,57 @@ def write_table(path, columns, rows, before, cells):
     return notes.write_by(path, write)
 
 
-class _Lines:
-    """Makes the line of a row."""
+def update_table(path, lines):
+    """Put lines into a table that is sorted by its first cell, in place of those of the same cell.
+
+    All other lines are copied; no cell has a line break in it, and the first ones are not quoted.
+
+    Parameters
+    ----------
+    path : path-like
+    lines : dict of str to list of bytes
+        By first cell; [] for one that is not in the table any more.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    new = sorted((name.encode(), own) for name, own in lines.items())
+    with Path(path).open("rb") as old:
+        return notes.write_by(path, lambda file: file.writelines(_updated(old, new)))
+
+
+def _updated(old, new):
+    yield old.readline()
+    waiting = iter(new)
+    name, own = next(waiting, (None, ()))
+    for line in old:
+        first = line.partition(b",")[0] if name is not None else b""
+        while name is not None and name < first:
+            yield from own
+            name, own = next(waiting, (None, ()))
+        if name is None or first != name:
+            yield line
+    while name is not None:
+        yield from own
+        name, own = next(waiting, (None, ()))
+
+
+def number_of_lines(path):
+    """Return the number of line breaks in a file."""
+    with Path(path).open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+
+
+class TableLines:
+    """Makes the line of a row: bytes, with its line break.
+
+    Parameters
+    ----------
+    cells : callable
+        Called with a row; returns its cells.
+    """
 
     def __init__(self, cells):
         self._cells = cells
@@ -63,6 +112,7 @@ class _Lines:
         self._writer = csv.writer(self._text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
 
     def __call__(self, row, *, as_it_is=False):
+        """Return the line of a row; ``as_it_is`` where the row is its cells."""
         self._text.seek(0)
         self._text.truncate()
         self._writer.writerow(row if as_it_is else self._cells(row))

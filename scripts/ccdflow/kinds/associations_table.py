@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections import Counter
+from itertools import chain
 
 from ccdflow import paths
+from ccdflow.files import tables, whole
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.matching.association import taken, why_missing
-from ccdflow.kinds.planning import coverage, plan_words, planned
+from ccdflow.kinds.planning import coverage, plan_words, planned, waiting
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.kinds.writing import drawing_module, noted_text, write_text
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import calibrated, reduced
+from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.rawframes.rows import digest
 
 # Nights that a dry run has a paragraph for.
@@ -47,23 +50,78 @@ class Associations(Kind):
         needs = [group.product for group in _groups(context)]
         # A master that is refused while the run goes on gives way to another, or to none.
         is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
-        if needs:
+        if _has_frames(context):
             basis = self.basis(context, None)
             planner.want(self, self.place, "", basis, needs=needs, is_open=is_open)
 
     def basis(self, context, job):
-        """Return the sources of the table: each line of it."""
-        lines = (
-            [group.product, group.night, _is_refused(context, group), *_digests(context, group)]
-            for group in _groups(context)
-        )
-        return {"version": self.version, "lines": digest(list(lines))}
+        """Return what the table depends on: each line of it."""
+        nights = {}
+        for group in _groups(context):
+            nights.setdefault(group.night, []).append(group)
+        found = {night: _digest_of(context, groups) for night, groups in nights.items()}
+        for night, told in context.summaries(_TOLD).items():
+            if told["lines"]:
+                found[night] = told["lines"]
+        return {"version": self.version, "nights": digest(sorted(found.items()))}
 
     def make(self, context, job, *, threads):
-        """Write the table."""
-        table = pd.DataFrame(_lines(context), columns=list(COLUMNS))
-        text = table.to_csv(index=False, lineterminator="\n")
-        return write_text(context, job, self.basis(context, job), text)
+        """Write the table, or the lines of some nights among those of the others."""
+        line = tables.TableLines(lambda cells: cells)
+        lines = {}
+        for cells in _lines(context):
+            lines.setdefault(cells[0], []).append(line(cells))
+        basis, target = self.basis(context, job), context.results / job.product
+        if context.closed is None:
+            head = line(COLUMNS)
+            return write_text(context, job, basis, b"".join([head, *chain(*lines.values())]))
+        for row in context.store.rows.values():
+            # A frame that is calibrated no more has no line.
+            lines.setdefault(calibrated(row.file), [])
+        tables.update_table(target, lines)
+        return noted_text(context, job, basis)
+
+    # -- closed nights -----------------------------------------------------------------------------
+
+    def can_close(self, context):
+        """Tell whether each line of the table is one line of its file."""
+        if not SCIENCE.configuration(context)["enabled"] or context.closed is not None:
+            return True
+        steps = sum(len(group.steps) for group in _groups(context))
+        path = context.results / self.place
+        return not steps or (path.is_file() and tables.number_of_lines(path) == steps + 1)
+
+    def summary(self, context, night, records):
+        """Return what the table, the overview and the last lines tell of a night's frames."""
+        if not SCIENCE.configuration(context)["enabled"]:
+            return {}
+        groups = SCIENCE.night_groups(context, night)
+        darks = _harmful_darks(context, groups)
+        return {
+            _TOLD: {
+                "lines": _digest_of(context, groups) if groups else "",
+                "harm": {dark: len(frames) for dark, frames in darks.items()},
+            },
+            waiting.NAME: waiting.waits_of(context, night, groups, _masters_of(context, night)),
+            coverage.NAME: coverage.night_coverage(context, night),
+        }
+
+    def opens(self, context, new):
+        """Return the closed nights of which a frame waits for one of some new masters.
+
+        And the last one with frames that are calibrated: a dry run tells of it.
+        """
+        if not SCIENCE.configuration(context)["enabled"]:
+            return set()
+        told = context.summaries(_TOLD)
+        closed = [night for night in told if told[night]["lines"]]
+        record = context.ledger.get(self.place)
+        stamp = whole.stamp_of(context.results / self.place)
+        if closed and (record is None or record.stamp != stamp):
+            raise NeedsAll("the table of masters is not as it was written")
+        last = max((group.night for group in _groups(context)), default="")
+        found = {max(closed)} if closed and max(closed) > last else set()
+        return found | waiting.waiting_for(context, new)
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
@@ -86,11 +144,14 @@ class Associations(Kind):
         """Return the lines on darks that do more harm than good."""
         if not SCIENCE.configuration(context)["enabled"]:
             return []
-        frames = _harmful_darks(context, _groups(context))
+        harmful = _harmful_darks(context, _groups(context))
+        frames = Counter({dark: len(products) for dark, products in harmful.items()})
+        for told in context.summaries(_TOLD).values():
+            frames.update(told["harm"])
         lines = [
-            f"dark does harm: {dark}: {_harm_words(context, dark)}; {len(products)}"
-            f" frame{'s' * (len(products) != 1)} with it"
-            for dark, products in sorted(frames.items())
+            f"dark does harm: {dark}: {_harm_words(context, dark)}; {number}"
+            f" frame{'s' * (number != 1)} with it"
+            for dark, number in sorted(frames.items())
         ]
         rest = len(lines) - _HOLES
         return lines[:_HOLES] + ([f"... and {rest} more such darks"] if rest > 0 else [])
@@ -106,8 +167,8 @@ class Associations(Kind):
         return {"associations": [self.version, digest(found)]} if found else {}
 
     def index_basis(self, context):
-        """Return the sources of the overview's matrix."""
-        if not SCIENCE.configuration(context)["enabled"] or not _groups(context):
+        """Return what the matrix of the overview depends on."""
+        if not SCIENCE.configuration(context)["enabled"] or not _has_frames(context):
             return {}
         return {"coverage": [self.version, digest(_coverage(context).values())]}
 
@@ -166,6 +227,30 @@ class Associations(Kind):
 
 
 ASSOCIATIONS = Associations()
+
+# The name under which this is noted of a closed night.
+_TOLD = "associations"
+
+
+def _has_frames(context):
+    """Tell whether any frame of the archive is calibrated."""
+    closed = context.summaries(_TOLD).values()
+    return bool(_groups(context)) or any(told["lines"] for told in closed)
+
+
+def _digest_of(context, groups):
+    """Return the hash of the lines of some frames."""
+    lines = [
+        [group.product, group.night, _is_refused(context, group), *_digests(context, group)]
+        for group in groups
+    ]
+    return digest(lines)
+
+
+def _masters_of(context, night):
+    """Return the masters of a night."""
+    kinds = map(context.chain.by_name, association.STEPS)
+    return [group for kind in kinds for group in kind.night_groups(context, night)]
 
 
 def _coverage(context):

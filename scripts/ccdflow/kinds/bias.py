@@ -14,6 +14,7 @@ from ccdflow.detector import bias_figures, frame_figures, warnings
 from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short
 from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.kinds.masters.member_masters import amplifier_noise
+from ccdflow.run.nights import counts
 from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
 _CLIPPED_BY_MAD = 3
@@ -113,12 +114,16 @@ class Bias(MasterKind):
         """Return a run's last lines on combined biases; where there are none, why."""
         lines = super().closing(context, records)
         if self.configuration(context)["enabled"]:
-            lines += why_no_bias(context.store)
+            lines += why_no_bias(context)
         return lines
 
     def warnings_of(self, work, figures):
         """Return the warnings on an amplifier, a sentence each."""
         return warnings.remarks(figures, self.recipe(work))
+
+    def can_close(self, context):
+        """Tell whether groups are of one night each, and there is any bias."""
+        return super().can_close(context) and bool(counts.types(context)[self.type])
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its combined biases and those before it."""

@@ -70,7 +70,8 @@ class CalibrationPicture(NightPicture):
     def plan(self, planner):
         """Want the picture of each night that has such products."""
         context = planner.context
-        for night in sorted({group.shown for group in context.groups.values()}):
+        nights = {group.shown for group in context.groups.values()}
+        for night in sorted(night for night in nights if not context.is_closed(night)):
             for product in self.shown(context, night):
                 groups = self.drawn(context, night)
                 needs = [group.product for group in groups]

@@ -125,6 +125,9 @@ class NightDetector(Kind):
             return
         context.groups.update(self._make_groups(context))
         for group in self.groups(context):
+            if context.is_settled(group.product):
+                planner.keep(group.product)
+                continue
             basis = self._basis(context, group)
             masters = [use.product for step in group.steps for use in step.uses]
             planner.want(self, group.product, group.night, basis, needs=masters)
@@ -144,6 +147,8 @@ class NightDetector(Kind):
             if not kind.is_enabled(context):
                 continue
             for master in kind.groups(context):
+                if context.is_closed(master.shown):
+                    continue
                 row = context.store.rows[master.files[0]]
                 setup = setup_of(context, row)
                 found.setdefault((master.shown, setup), []).append(master)

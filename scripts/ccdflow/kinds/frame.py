@@ -21,12 +21,14 @@ from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small import SmallImage, small_image
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.matching import setups
 from ccdflow.kinds.sections import frame_warnings, verification
 from ccdflow.kinds.sections.small_pictures import is_drawn, leave
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_wanted, reduced
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.ledger import Record
+from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, Row, digest
 
 
@@ -130,8 +132,8 @@ class Frame(Kind):
             record = record_of(product)
             for name, flag in record.data.get("flags", {}).items() if record else ():
                 yield product, f"amplifier {name} is {flag} throughout"
-        for file, texts in frame_warnings.found(rows, record_of).items():
-            for text in frame_warnings.table_texts(texts):
+        for file, found in _judged(context, records)[0].items():
+            for text in frame_warnings.table_texts(found.texts):
                 yield reduced(file), text
 
     def frame_reports(self, context, record):
@@ -151,8 +153,7 @@ class Frame(Kind):
 
     def closing(self, context, records):
         """Return the lines on frames in which something is not as it should be."""
-        said = frame_warnings.found(*frame_warnings.rows_and_records(context, records))
-        return frame_warnings.lines(said, context.store.rows)
+        return frame_warnings.lines(_judged(context, records)[0])
 
     def shown(self, context, night):
         """Return the frames of a night that the configuration asks for."""
@@ -177,12 +178,58 @@ class Frame(Kind):
         return verification.section(context, night)
 
     def index_basis(self, context):
-        """Return the sources of the overview: the frames of all nights."""
-        nights = shown_nights(context)
-        return {"nights": [[night, frames_digest(context, night)] for night in nights]}
+        """Return what the overview depends on: the frames of all nights."""
+        nights = {night: frames_digest(context, night) for night in shown_nights(context)}
+        nights |= context.summaries(_DIGEST)
+        return {"nights": [[night, nights[night]] for night in sorted(nights)]}
+
+    # -- closed nights -----------------------------------------------------------------------------
+
+    def summary(self, context, night, records):
+        """Return the hash of a night's frames, and what was found in them."""
+        rows = [row for row in context.rows_of(night) if is_wanted(row, context.settings)]
+        gathered = frame_warnings.gather(rows, {r.product: r for r in records}.get)
+        return {_DIGEST: frames_digest(context, night), _GATHERED: gathered}
+
+    def kept(self, context):
+        """Return the spellings of readout modes, and what the frames of all nights were said of."""
+        records = [r for r in context.ledger.values() if r.kind == self.name]
+        found, said = _judged(context, records)
+        return {
+            "spelled": setups.spellings(context),
+            "said": {file: found[file].texts for file in said if file in found},
+        }
+
+    def restore(self, context, kept):
+        """Spell readout modes as they were spelled."""
+        setups.restore_spellings(context, kept["spelled"])
 
 
 FRAME = Frame()
+
+
+# The names under which these are noted of a closed night.
+_DIGEST, _GATHERED = "frames", "warnings"
+
+
+def _judged(context, records):
+    """Return {raw file: `frame_warnings.Warned`}, and the files that other nights tell of.
+
+    Raises
+    ------
+    NeedsAll
+        If frames of closed nights would get another flag in the table.
+    """
+    own = frame_warnings.gather(*frame_warnings.rows_and_records(context, records))
+    closed = list(context.summaries(_GATHERED).values())
+    found = frame_warnings.judge([own, *closed])
+    if closed:
+        before = context.closed.first["kept"]["frame"]["said"]
+        for file in (file for night in closed for file in night["open"]):
+            texts = found[file].texts if file in found else []
+            if list(map(list, texts)) != before.get(file, []):
+                raise NeedsAll("what is said of frames of closed nights changes")
+    return found, [file for part in (own, *closed) for file in part["open"]]
 
 
 # -- its sources -----------------------------------------------------------------------------------

@@ -152,6 +152,65 @@ class Kind:
         """Return the version of the header that a product was given, from its record."""
         return record.data.get("header", 1)
 
+    # -- closed nights: `ccdflow.run.nights.closed` ------------------------------------------------
+
+    def can_close(self, context):
+        """Tell whether nights can be planned without those of which nothing is to be done."""
+        return True
+
+    def summary(self, context, night, records):
+        """Return what tables, pages and last lines need of a night that is planned no more.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+            Of a plan in which nothing is to be done.
+        night : str
+        records : list of ccdflow.run.ledger.Record
+            Of all kinds, about this night alone.
+
+        Returns
+        -------
+        dict of str to object
+            Plain values, which `ccdflow.run.context.Context.summaries` gives back by name.
+        """
+        return {}
+
+    def kept(self, context):
+        """Return what of all nights planning some of them has to know: plain values."""
+        return None
+
+    def restore(self, context, kept):
+        """Give a context that has closed nights what `kept` returned.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+            Before the plan is made.
+        kept : object
+        """
+
+    def opens(self, context, new):
+        """Return the closed nights that new masters change.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+            After the plan was made.
+        new : list of ccdflow.run.job.Group
+            Masters and measurements of nights that are later than all others.
+
+        Returns
+        -------
+        set of str
+
+        Raises
+        ------
+        ccdflow.run.nights.parts.NeedsAll
+            If they change more than that.
+        """
+        return set()
+
     # -- the job -----------------------------------------------------------------------------------
 
     def make(self, context, job, *, threads):

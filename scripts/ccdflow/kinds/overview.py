@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 
 from ccdflow import paths
 from ccdflow.kinds import night_page
@@ -13,7 +14,7 @@ from ccdflow.kinds.night_page import provenance
 from ccdflow.kinds.sections.night_frames import page_frames
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
-from ccdflow.pages.contents import REDUCED, SET_ASIDE
+from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import ledger
 
 
@@ -37,6 +38,10 @@ class Overview(Kind):
     def basis(self, context, job):
         """Return the sources of the overview."""
         return index_basis(context)
+
+    def summary(self, context, night, records):
+        """Return the line of a night, and its frames that are set aside."""
+        return {_TOLD: _told(context, night)}
 
     def make(self, context, job, *, threads):
         """Write the overview."""
@@ -67,12 +72,10 @@ def write_index(context, job):
     ccdflow.run.ledger.Record
     """
     basis = index_basis(context)
-    nights = sorted({row.night for row in context.store.rows.values()})
-    lines, aside = [], []
-    for night in nights:
-        frames = page_frames(context, night, ".")
-        aside += [frame for frame in frames if frame.status == SET_ASIDE]
-        lines.append(_night_line(context, night, frames, BIAS.night_groups(context, night)))
+    told = {row.night: None for row in context.store.rows.values()}
+    told = {night: _told(context, night) for night in told} | context.summaries(_TOLD)
+    lines = [_night_line(told[night]["line"]) for night in sorted(told)]
+    aside = [_shown_frame(frame) for night in sorted(told) for frame in told[night]["aside"]]
     content = page.index_page(
         page.IndexPage(
             nights=tuple(reversed(lines)),
@@ -85,10 +88,17 @@ def write_index(context, job):
     return write_text(context, job, basis, content)
 
 
-def _night_line(context, night, frames, groups):
+# The name under which this is noted of a closed night.
+_TOLD = "overview"
+
+
+def _told(context, night):
+    """Return what the overview says of a night: plain values."""
+    frames = page_frames(context, night, ".")
+    groups = BIAS.night_groups(context, night)
     statuses = Counter(frame.status for frame in frames)
     outcomes = [context.outcome(group.product) for group in groups]
-    return page.NightLine(
+    line = page.NightLine(
         night=night,
         page=paths.night_page(night),
         cameras=tuple(sorted({frame.camera for frame in frames if frame.camera})),
@@ -99,3 +109,15 @@ def _night_line(context, night, frames, groups):
         combined=sum(record is not None and record.status == ledger.MADE for record in outcomes),
         groups=len(groups),
     )
+    aside = [asdict(frame) for frame in frames if frame.status == SET_ASIDE]
+    return {"line": asdict(line), "aside": aside}
+
+
+def _night_line(values):
+    lists = {"cameras": tuple(values["cameras"]), "kinds": tuple(map(tuple, values["kinds"]))}
+    return page.NightLine(**{**values, **lists})
+
+
+def _shown_frame(values):
+    lists = {name: tuple(values[name]) for name in ("levels", "noises")}
+    return ShownFrame(**{**values, **lists})

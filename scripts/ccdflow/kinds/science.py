@@ -189,18 +189,27 @@ class Science(Kind):
         """Return the lines on frames that were not calibrated, or lack a step."""
         if not self.configuration(context)["enabled"]:
             return []
-        lines = [
-            f"not calibrated: {record.product}: {record.reason}"
-            for record in records
-            if record.status == ledger.REFUSED
-        ]
-        made = [_lacks(record) for record in records if record.status == ledger.MADE]
+        nights = [_told(context, records), *context.summaries(_TOLD).values()]
+        refused = sorted(each for night in nights for each in night["refused"])
+        lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
         lines = lines[:_MOST_LINES] + _more(lines)
-        why = _why_missing(context)
-        for kind in STEPS:
-            lines += _lacking(f"without {kind}", made, lambda one, kind=kind: why(*one).get(kind))
-        lines += _lacking("without UNCERT", made, lambda one: one[2])
-        return lines + master_help.lines(records)
+        made = sum(night["made"] for night in nights)
+        for what in (*STEPS, "UNCERT"):
+            lines += _lacking(what, made, [night["without"].get(what, {}) for night in nights])
+        return lines + master_help.lines([night["helps"] for night in nights])
+
+    # -- closed nights -----------------------------------------------------------------------------
+
+    def can_close(self, context):
+        """Tell whether a later night changes no choice of masters."""
+        own = self.configuration(context)
+        return not own["enabled"] or own["direction"] == "causal"
+
+    def summary(self, context, night, records):
+        """Return what the last lines tell of a night's calibrated frames."""
+        if not self.configuration(context)["enabled"]:
+            return {}
+        return {_TOLD: _told(context, [r for r in records if r.kind == self.name])}
 
     def section(self, context, night):
         """Return the section on the effect of the masters on the frames of a night."""
@@ -244,6 +253,34 @@ class Science(Kind):
 
 SCIENCE = Science()
 
+# The name under which this is noted of a closed night.
+_TOLD = "calibrated"
+
+
+def _told(context, records):
+    """Return what the last lines tell of some calibrated frames: plain values.
+
+    Returns
+    -------
+    dict
+        ``refused``: [product, reason]; ``made``: how many were made; ``without``: what they lack,
+        the reason, and [how many, the first]; ``helps``: `master_help.sums_of` them.
+    """
+    without, made, why = {}, 0, _why_missing(context)
+    for record in records:
+        if record.status != ledger.MADE:
+            continue
+        made += 1
+        product, missing, uncertain = _lacks(record)
+        reasons = {**why(product, missing), **({"UNCERT": uncertain} if uncertain else {})}
+        for what, text in reasons.items():
+            found = without.setdefault(what, {}).setdefault(text, [0, product])
+            found[0] += 1
+            found[1] = min(found[1], product)
+    refused = [[r.product, r.reason] for r in records if r.status == ledger.REFUSED]
+    helps = master_help.sums_of(records)
+    return {"refused": refused, "made": made, "without": without, "helps": helps}
+
 
 def _more(lines):
     rest = len(lines) - _MOST_LINES
@@ -264,7 +301,7 @@ def _why_missing(context):
     """
     known = {}
 
-    def why(product, missing, _):
+    def why(product, missing):
         group = context.groups.get(product)
         if group is None or not missing:
             return {}
@@ -277,10 +314,11 @@ def _why_missing(context):
     return why
 
 
-def _lacking(what, made, why):
+def _lacking(what, made, nights):
     """Return a line on how many frames lack something, with the reason of the first, or none."""
-    found = [(one[0], text) for one in made if (text := why(one))]
+    found = [(first, text, count) for night in nights for text, (count, first) in night.items()]
     if not found:
         return []
-    number = f"{len(found)} of {len(made)} calibrated frames"
-    return [f"calibrated {what}: {number}: {match_words.reasons_words(text for _, text in found)}"]
+    number = f"{sum(count for *_, count in found)} of {made} calibrated frames"
+    texts = (text for _, text, count in sorted(found) for _ in range(count))
+    return [f"calibrated without {what}: {number}: {match_words.reasons_words(texts)}"]

@@ -77,6 +77,9 @@ class Shutter(Kind):
             return
         context.groups.update(self._make_groups(context))
         for group in self.groups(context):
+            if context.is_settled(group.product):
+                planner.keep(group.product)
+                continue
             flats = [use.product for use in group.steps[0].uses]
             planner.want(self, group.product, group.night, self._basis(context, group), needs=flats)
 
@@ -92,6 +95,8 @@ class Shutter(Kind):
     def _make_groups(self, context):
         alike = {}
         for flat in FLAT.groups(context):
+            if context.is_closed(flat.shown):
+                continue
             setup = setup_of(context, context.store.rows[flat.files[0]])
             alike.setdefault((flat.shown, setup), []).append(flat)
         groups, named = {}, names_of(alike)
@@ -392,9 +397,8 @@ def _frames_of(context, group):
     pixels = pixels_of(group.shared)
     seconds = [
         exposure_of(row)
-        for row in context.store.rows.values()
-        if row.night == group.night
-        and row.facts["type"] in types
+        for row in context.rows_of(group.night)
+        if row.facts["type"] in types
         and row.geometry
         and pixels_of(setup_of(context, row)) == pixels
         and is_wanted(row, context.settings)

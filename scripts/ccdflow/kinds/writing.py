@@ -33,6 +33,24 @@ def write_text(context, job, basis, content):
     """
     target = context.results / job.product
     whole.write_hdus(target, [content.encode() if isinstance(content, str) else content])
+    return noted_text(context, job, basis)
+
+
+def noted_text(context, job, basis):
+    """Return the record of a text that was written.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+    basis : dict
+        The sources of the text, as they turned out.
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
+    target = context.results / job.product
     return ledger.Record(
         job.product,
         job.kind,

@@ -44,6 +44,8 @@ class Context:
     unreadable : dict of str to str
         Why a folder of products (its path ends in ``/``) cannot be looked into; filled in while
         planning.
+    closed : ccdflow.run.nights.closed.ClosedNights or None
+        Nights that this run does not go through, nor has in its store; None for none.
     """
 
     settings: dict
@@ -59,6 +61,7 @@ class Context:
     wanted: set = field(default_factory=set)
     cameras: tuple = ()
     unreadable: dict = field(default_factory=dict)
+    closed: object = None
     _lookups: dict = field(default_factory=dict, repr=False)
 
     def lookup(self, name, make):
@@ -73,6 +76,23 @@ class Context:
         if name not in self._lookups:
             self._lookups[name] = make()
         return self._lookups[name]
+
+    @property
+    def lookups(self):
+        """The results of lookups by name."""
+        return self._lookups
+
+    def is_closed(self, night):
+        """Tell whether nothing of a night is to be done, and its rows are not gone through."""
+        return self.closed is not None and self.closed.is_closed(night)
+
+    def is_settled(self, product):
+        """Tell whether a master is of a night that is closed."""
+        return self.closed is not None and product in self.closed.products
+
+    def summaries(self, name):
+        """Return {night: what was noted of it under a name} of the closed nights."""
+        return {} if self.closed is None else self.closed.summaries(name)
 
     def planned(self, name, make):
         """Return the result of ``make()``; planning keeps the first one for each name.

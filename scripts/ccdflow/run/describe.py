@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from ccdflow import paths
 from ccdflow.run.context import reduced
+from ccdflow.run.nights import counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
@@ -143,13 +142,13 @@ def _to_move(plan):
 
 
 def _beside(plan):
-    counts = Counter(row.shown[0] for row in plan.context.store.rows.values())
+    statuses = counts.statuses(plan.context)
     words = {
         SET_ASIDE: "set aside",
         ARRIVING: "left for the next run",
         RAW_MISSING: RAW_MISSING,
     }
-    aside = [f"{counts[status]} {text}" for status, text in words.items() if counts[status]]
+    aside = [f"{statuses[status]} {text}" for status, text in words.items() if statuses[status]]
     return [f"beside them: {', '.join(aside)}"] if aside else []
 
 
@@ -160,8 +159,8 @@ def _reasons(jobs):
     reasons = sorted(nights.items(), key=lambda item: (-len(item[1]), item[0]))
     if len({frozenset(found) - {""} for found in nights.values()}) == 1:
         # All products are of the same nights.
-        counts = ", ".join(f"{len(found)} {why}" for why, found in reasons)
-        return counts + "; " * bool(_some(reasons[0][1])) + _some(reasons[0][1])
+        said = ", ".join(f"{len(found)} {why}" for why, found in reasons)
+        return said + "; " * bool(_some(reasons[0][1])) + _some(reasons[0][1])
     return "; ".join(f"{len(found)} {why}, {_some(found)}".rstrip(", ") for why, found in reasons)
 
 

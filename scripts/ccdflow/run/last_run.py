@@ -12,7 +12,7 @@ from collections import Counter
 
 from ccdflow import paths
 from ccdflow.files import whole
-from ccdflow.run import ledger
+from ccdflow.run.nights import counts
 
 
 def write(session):
@@ -42,16 +42,5 @@ def content(session):
         "ended": time.strftime("%Y-%m-%d %H:%M"),
         "made": [[words[kind][number != 1], number, why] for (kind, why), number in made.items()],
         "failed": [[record.product, record.reason] for record in session.failed],
-        "disk": disk_used(context),
+        "disk": counts.disk_used(context),
     }
-
-
-def disk_used(context):
-    """Return [[folder, files, bytes]] of the products, as their records have it."""
-    files, sizes = Counter(), Counter()
-    for product, record in context.ledger.items():
-        if record.status == ledger.MADE and record.stamp:
-            top = product.partition("/")[0] if "/" in product else "."
-            files[top] += 1
-            sizes[top] += record.stamp[0]
-    return [[top, files[top], sizes[top]] for top in sorted(sizes, key=lambda top: -sizes[top])]

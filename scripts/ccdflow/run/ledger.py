@@ -22,6 +22,7 @@ from isal import isal_zlib
 
 from ccdflow import paths
 from ccdflow.files import checksum, notes, whole
+from ccdflow.run.nights import since
 
 MADE = "made"
 REFUSED = "refused"
@@ -251,6 +252,8 @@ class Ledger(dict):
     def __init__(self, values=()):
         super().__init__()
         self.saved = {}
+        # Whether some of the records stand beside the notes.
+        self.is_scattered = False
         self._common = {}
         for product, record in dict(values).items():
             self[product] = record
@@ -266,6 +269,11 @@ class Ledger(dict):
         basis, data = Kept(_compact(own), self.shared(common)), _kept(record.data)
         return replace(record, basis=basis, data=data)
 
+    def sort(self):
+        """Put all products in order."""
+        for product in sorted(self):
+            super().__setitem__(product, super().pop(product))
+
     def shared(self, common):
         """Return the text of a dict, one object for all that are equal."""
         text = _canonical(common)
@@ -274,8 +282,10 @@ class Ledger(dict):
     @property
     def is_saved(self):
         """Whether the file on the disk equals this ledger."""
-        return len(self) == len(self.saved) and all(
-            self.saved.get(product) is record for product, record in self.items()
+        return (
+            not self.is_scattered
+            and len(self) == len(self.saved)
+            and all(self.saved.get(product) is record for product, record in self.items())
         )
 
 
@@ -286,19 +296,71 @@ def load(results):
     first = {} if lines is None else json.loads(next(lines))
     if first.get("fields") != list(_SHORT):
         return ledger
-    bases, texts = [ledger.shared(basis) for basis in first["bases"]], {}
+    reader, later = RecordReader(first, ledger), since.read(results)
     for line in lines:
+        record = reader.record(line)
+        ledger[record.product] = record
+    for product in later.first.get("records", {}).get("removed", ()):
+        ledger.pop(product, None)
+    for _, record in map(reader.record_beside, later.records):
+        ledger[record.product] = record
+    if later.records:
+        # Products are gone through in the order in which they will be written.
+        ledger.sort()
+    ledger.saved = dict(ledger)
+    ledger.is_scattered = since.is_there(results)
+    return ledger
+
+
+class RecordReader:
+    """Reads the records in lines of notes.
+
+    Parameters
+    ----------
+    first : dict
+        The first line of the notes.
+    ledger : Ledger, optional
+        Keeps the texts that records share.
+    """
+
+    def __init__(self, first, ledger=None):
+        self._ledger = Ledger() if ledger is None else ledger
+        self._bases, self._texts = [self._ledger.shared(basis) for basis in first["bases"]], {}
+
+    def record(self, line):
+        """Return the record of a line."""
         short, own, data = line.split(_BETWEEN)
         *values, index = _decode(short)[0]
+        return self._record(values, own, data, self._bases[index])
+
+    def record_beside(self, line):
+        """Return (night, record) of what `line_beside` wrote."""
+        short, own, data, common = line.split(_BETWEEN)
+        *values, night = _decode(short)[0]
+        common = self._ledger.shared(json.loads(common)) if common else ""
+        return night, self._record(values, own, data, common)
+
+    def _record(self, values, own, data, common):
         # Share one text between the thousands of equal ones.
+        texts = self._texts
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
         product, kind, key, status, reason, stamp, content, boot = values
-        basis, data = Kept(own, bases[index]), Kept(texts.setdefault(data, data))
-        ledger[product] = Record(
-            product, kind, key, status, reason, stamp, content, basis, data, boot
-        )
-    ledger.saved = dict(ledger)
-    return ledger
+        basis, data = Kept(own, common), Kept(texts.setdefault(data, data))
+        return Record(product, kind, key, status, reason, stamp, content, basis, data, boot)
+
+
+def line_beside(record, night):
+    """Return the line of a record beside the notes, which has all of its basis in it.
+
+    Parameters
+    ----------
+    record : Record
+        Of a `Ledger`.
+    night : str
+        The night that it is about, '' for none.
+    """
+    short = _compact([*(getattr(record, name) for name in _SHORT), night])
+    return _BETWEEN.join((short, record.basis.text, record.data.text, record.basis.common))
 
 
 def save(results, ledger):
@@ -322,6 +384,7 @@ def save(results, ledger):
     lines = (_line(ledger[product], places) for product in sorted(ledger))
     written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact(first)], lines))
     ledger.saved = dict(ledger)
+    ledger.is_scattered = False
     return written
 
 

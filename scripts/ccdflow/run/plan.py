@@ -73,7 +73,7 @@ class Plan:
             del self.jobs[product]
 
 
-def make_plan(context, forced=frozenset()):
+def make_plan(context, forced=frozenset(), *, stamps=None):
     """Compare the products that should be there with those that are.
 
     Parameters
@@ -83,13 +83,16 @@ def make_plan(context, forced=frozenset()):
         moved; ``groups``, ``jobs`` and ``wanted`` are filled in.
     forced : set of str
         Kinds and products that are made again though they are current.
+    stamps : dict of str to tuple, optional
+        As `product_stamps` returns them, of which an archive with closed nights has some.
 
     Returns
     -------
     Plan
     """
-    stamps, problems = product_stamps(context.results, context.chain)
-    context.unreadable.update(problems)
+    if stamps is None:
+        stamps, problems = product_stamps(context.results, context.chain)
+        context.unreadable.update(problems)
     doubtful = set(ledger.settle(context.ledger))
     planner = Planner(Planning.of(context), stamps, doubtful, forced)
     for kind in context.chain:

@@ -18,18 +18,21 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import ccdflow
 from ccdflow import paths
 from ccdflow.files import notes, whole
 from ccdflow.run import ledger
+from ccdflow.run.nights import closed
+from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import READING
 from ccdflow.run.rawframes.rows import ARRIVING
 
 # Notes that are as they were when nothing was to be done.
-_NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY)
+_NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.SINCE)
 # Folders with work of an earlier run that is not taken in yet.
 _UNFINISHED = (paths.DONE, paths.BATCHES, paths.ORDERS)
 
@@ -52,8 +55,10 @@ class Seal:
         The start of the machine for which it holds; '' for any.
     until : float
         Seconds since the epoch until which it holds; 0 for ever.
-    described, dry_run_lines, closing : list of str
-        The lines on products to be made; those of a dry run on its effects; the last lines.
+    described, closing : list of str
+        The lines on products to be made, and the last lines.
+    dry_run_lines : list of str or None
+        Those of a dry run on its effects; None where a dry run has to plan.
     is_failure : bool
         Whether frames set aside make the run a failure.
     """
@@ -68,8 +73,36 @@ class Seal:
     is_failure: bool
 
 
+@dataclass(frozen=True)
+class State:
+    """All that a plan is made of, as hashes.
+
+    Attributes
+    ----------
+    general : str
+        Of settings, profiles, code, and of files that kinds look at.
+    tables : str
+        Of names, sizes and times of products at the top of the results folder.
+    folders : dict of str to str
+        Of names, sizes and times in each folder that holds any: of raw frames below ``raw/``, of
+        products.
+    """
+
+    general: str
+    tables: str
+    folders: dict
+
+    @cached_property
+    def text(self):
+        """The hash of all of it."""
+        found = hashlib.blake2b(digest_size=16)
+        found.update(f"{self.general} {self.tables}".encode())
+        found.update(json.dumps(sorted(self.folders.items())).encode())
+        return found.hexdigest()
+
+
 def state(values, cameras, chain):
-    """Return a hash of all sources of a plan, or '' where there is work left over.
+    """Return the `State` of an archive, None where there is work left over.
 
     Parameters
     ----------
@@ -81,31 +114,35 @@ def state(values, cameras, chain):
 
     Returns
     -------
-    str
-        '' if a folder or file cannot be looked at, or an earlier run has left work or temporary
+    State or None
+        None if a folder or file cannot be looked at, or an earlier run has left work or temporary
         files: only a plan tells what is to be done then.
     """
-    results, found = Path(values["results"]), hashlib.blake2b(digest_size=16)
+    results, folders, tables = Path(values["results"]), {}, []
     try:
         for name in _UNFINISHED:
             _refuse_files(results / name)
         said = [values, [repr(camera) for camera in cameras], _code(), READING]
         said += [[kind.name, kind.versions] for kind in chain]
-        found.update(json.dumps(said, sort_keys=True).encode())
-        _look(values["raw"], _raw_entry, found)
+        _look(values["raw"], "raw/", _raw_entry, folders)
         for place in dict.fromkeys(kind.place for kind in chain):
             if place.endswith("/"):
-                _look(results / place.rstrip("/"), _product_entry, found)
+                _look(results / place.rstrip("/"), place, _product_entry, folders)
             else:
-                found.update(repr((place, whole.stamp_of(results / place))).encode())
+                tables.append((place, whole.stamp_of(results / place)))
         for folder in (results, results / paths.STATE):
             for name in os.listdir(folder):  # noqa: PTH208
                 _refuse_part(name)
-        for path in (path for kind in chain for path in kind.looks_at(values)):
-            found.update(repr((str(path), whole.stamp_of(path))).encode())
+        looked_at = [path for kind in chain for path in kind.looks_at(values)]
+        said.append([[str(path), whole.stamp_of(path)] for path in looked_at])
     except (_Unknown, OSError):
-        return ""
-    return found.hexdigest()
+        return None
+    general = _hash(json.dumps(said, sort_keys=True))
+    return State(general, _hash(repr(tables)), folders)
+
+
+def _hash(text):
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def _refuse_files(folder):
@@ -131,17 +168,17 @@ def _code():
     return [ccdflow.__version__, found]
 
 
-def _look(top, entry_of, found):
-    """Add names, sizes and times of all files below a folder to a hash; links are followed."""
+def _look(top, name, entry_of, found):
+    """Add a hash of names, sizes and times of the files in each folder; links are followed."""
     # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
     systems, linked = rawfolder.devices(), Counter()
-    open_ = [(os.fspath(top), (), "")]
+    open_ = [(os.fspath(top), name, (), "")]
     while open_:
-        folder, above, link = open_.pop()
+        folder, name, above, link = open_.pop()
         linked[link] += bool(link)
         if linked[link] > rawfolder.MOST_LINKED or len(above) > rawfolder.DEEPEST:
             raise _Unknown
-        entries, below = [], []
+        entries = []
         try:
             here = os.stat(folder)  # noqa: PTH116
             if (here.st_dev, here.st_ino) in above:
@@ -151,21 +188,19 @@ def _look(top, entry_of, found):
                 raise _Unknown
             listed = os.scandir(folder)
         except (FileNotFoundError, NotADirectoryError):
-            found.update(b"no folder")
             continue
         above = (*above, (here.st_dev, here.st_ino))
         with listed:
             for entry in listed:
                 if entry.is_dir():
                     own = link or (entry.path if entry.is_symlink() else "")
-                    below.append((entry.path, above, own))
+                    prefix = name if name.endswith("/") else f"{name}/"
+                    open_.append((entry.path, prefix + entry.name, above, own))
                 elif (said := entry_of(entry)) is not None:
                     entries.append(said)
-        entries.sort()
-        below.sort()
-        # The names of folders tell where entries are, and folders without entries count as well.
-        found.update(repr((entries, [os.path.basename(path) for path, *_ in below])).encode())  # noqa: PTH119
-        open_ += below
+        if entries:
+            entries.sort()
+            found[name] = _hash(repr(entries))
 
 
 def _raw_entry(entry):
@@ -195,17 +230,17 @@ def holds(results, now_found):
     Parameters
     ----------
     results : path-like
-    now_found : str
+    now_found : State or None
         As `state` returns it.
     """
     lines = notes.read_checked(Path(results) / paths.SEAL)
-    if not now_found or lines is None:
+    if now_found is None or lines is None:
         return None
     try:
         found = Seal(**json.loads(next(lines)))
     except (StopIteration, ValueError, TypeError):
         return None
-    is_same = found.state == now_found and found.notes == _stamps(results)
+    is_same = found.state == now_found.text and found.notes == _stamps(results)
     is_of_now = found.boot in ("", ledger.boot_id()) and (
         not found.until or time.time() < found.until
     )
@@ -219,27 +254,44 @@ def leave(plan, before, *, described, closing, is_failure):
     ----------
     plan : ccdflow.run.plan.Plan
         An empty one; its inventory and ledger are as they are on the disk.
-    before : str
+    before : State or None
         The `state` from before the plan was made.
     described, closing : list of str
         The lines of the run.
     is_failure : bool
     """
     context = plan.context
-    if not before or context.unreadable or any(map(_is_read_again, context.store.rows.values())):
+    if before is None or context.unreadable:
+        return
+    if any(map(_is_read_again, context.store.rows.values())):
         return
     made = context.ledger.values()
     # Products made since the start of the machine may not be on the disk if it stops.
     doubted = [record.stamp[2] for record in made if record.boot and record.stamp]
-    boot = ledger.boot_id() if doubted else ""
     until = max(doubted) / 1e9 + ledger.SETTLED if doubted else 0
+    if context.closed is not None:
+        until = max(until, context.closed.doubted_until)
+    boot = ledger.boot_id() if until else ""
     stamps = _stamps(context.results)
-    said = {"described": described, "dry_run_lines": plan.dry_run_lines(), "closing": closing}
-    found = Seal(before, stamps, boot, until, **said, is_failure=is_failure)
+    said = {"described": described, "dry_run_lines": _dry_run_lines(plan), "closing": closing}
+    found = Seal(before.text, stamps, boot, until, **said, is_failure=is_failure)
     text = json.dumps(asdict(found), separators=(",", ":"))
     with suppress(OSError):
         # Without a seal the next run plans, which costs time and nothing else.
         notes.write_checked(context.results / paths.SEAL, [text])
+        if plan.older_headers:
+            # The run says how many there are of all nights.
+            closed.remove(context.results)
+        else:
+            closed.leave(context, before)
+
+
+def _dry_run_lines(plan):
+    """Return what a dry run says, None where only a plan of all nights tells it."""
+    try:
+        return plan.dry_run_lines()
+    except NeedsAll:
+        return None
 
 
 def _is_read_again(row):

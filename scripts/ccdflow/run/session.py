@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import time
-from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,8 @@ from ccdflow.run.describe import (
     unknown_lines,
     unreadable_lines,
 )
+from ccdflow.run.nights import counts, opened, since
+from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import by_kind, mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
@@ -51,8 +52,8 @@ class Session:
     seal : ccdflow.run.seal.Seal or None
         Where one holds there is nothing to do; neither inventory nor ledger was read, and the
         context has none.
-    state : str
-        The state for a seal: `ccdflow.run.seal.state`, from before the plan was made.
+    state : ccdflow.run.seal.State or None
+        The state for a seal, from before the plan was made.
     """
 
     plan: plan.Plan
@@ -62,7 +63,7 @@ class Session:
     failed: list = field(default_factory=list)
     left: list = field(default_factory=list)
     seal: object = None
-    state: str = ""
+    state: object = None
 
     def describe(self):
         """Return the lines on the products that are to be made."""
@@ -124,15 +125,18 @@ def start(
             # Release the lock if the start fails.
             held = None if dry else stack.enter_context(lock.take(results))
             reading = replace(reading, is_folding=rawnames.is_folding(results))
-            state = ""
+            state = None
             if sealed and not forced and not asked:
                 state = seal.state(values, reading.cameras, chain)
             found = seal.holds(results, state)
+            if found is not None and dry and found.dry_run_lines is None:
+                found = None
             if found is not None:
                 session = _sealed(values, reading, chain, dry, held, found)
             else:
-                session = _begin(
-                    values, reading, chain, dry, held, progress, (forced, asked), cores, notes
+                options = {"progress": progress, "cores": cores}
+                session = _open(values, reading, chain, dry, held, state, options) or _begin(
+                    values, reading, chain, dry, held, (forced, asked), notes, options
                 )
                 session.state = state
         except OSError as error:
@@ -182,7 +186,27 @@ def read_notes(results):
     return header_store.load_store(results), ledger.load(results)
 
 
-def _begin(values, reading, chain, dry, held, progress, named, cores, notes):
+def _open(values, reading, chain, dry, held, state, options):
+    """Return the session of a run that plans some nights only, None where all are to be planned."""
+    if dry or state is None:
+        # A dry run says what all nights want.
+        return None
+    try:
+        found = opened.planned(values, reading, chain, state, **options)
+    except NeedsAll:
+        return None
+    results = Path(values["results"])
+    session = Session(found, dry, held)
+    try:
+        remove_logs(results)
+        retire(found.context, found.retire)
+        save(session)
+    except OSError as error:
+        raise lock.unwritable(results, error) from None
+    return session
+
+
+def _begin(values, reading, chain, dry, held, named, notes, options):
     forced, asked = named
     again = None if chain.first.name in forced else frozenset(forced) | frozenset(asked)
     results = Path(values["results"])
@@ -190,7 +214,7 @@ def _begin(values, reading, chain, dry, held, progress, named, cores, notes):
     store, records = notes() if notes else read_notes(results)
     files, unmade = ledger.fold(results, records, verify=True)
     take_aside(store, unmade)
-    gone = inventory.update(store, reading, progress=progress, again=again, cores=cores)
+    gone = inventory.update(store, reading, again=again, **options)
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated(store, reading))
     context = Context(
@@ -270,8 +294,12 @@ def save(session, files=()):
     for file, text in context.store.tracebacks.items():
         tracebacks.write(context.results, file, text)
     context.store.tracebacks.clear()
-    header_store.save(context.results, context.store)
-    ledger.save(context.results, context.ledger)
+    if context.closed is not None:
+        opened.save(context)
+    else:
+        header_store.save(context.results, context.store)
+        ledger.save(context.results, context.ledger)
+        since.remove(context.results)
     ledger.remove_records(context.results, files)
 
 
@@ -331,7 +359,10 @@ def finish(session):
     if session.seal:
         return session.seal.closing, session.seal.is_failure
     try:
-        return _finish(session)
+        try:
+            return _finish(session)
+        except NeedsAll:
+            return _finish_whole(session)
     except OSError as error:
         raise lock.unwritable(session.context.results, error) from None
 
@@ -354,6 +385,19 @@ def _finish(session):
             whole_plan, session.state, described=described, closing=said, is_failure=is_failure
         )
     return said, is_failure
+
+
+def _finish_whole(session):
+    """End a run of some nights whose frames change what is told of others: plan all of them."""
+    context = session.context
+    values = context.settings
+    reading = replace(reading_settings(values), is_folding=rawnames.is_folding(context.results))
+    whole = _begin(values, reading, context.chain, session.dry, session.lock, ((), ()), None, {})
+    ended = replace(whole.context, jobs={}, elsewhere={})
+    said = closing_lines(ended, session.failed, session.left)
+    if session.plan.jobs:
+        last_run.write(session)
+    return said, bool(session.failed) or fails(ended)
 
 
 def _take_in(session):
@@ -395,7 +439,7 @@ def fails(context):
     """Tell whether a frame is set aside and the configuration counts that as a failure."""
     if not context.settings["strict"]:
         return False
-    return any(row.status == SET_ASIDE for row in context.store.rows.values())
+    return any(row.status == SET_ASIDE for row in counts.told_rows(context).rows.values())
 
 
 def closing_lines(context, failed=(), left=()):
@@ -407,33 +451,34 @@ def closing_lines(context, failed=(), left=()):
     failed, left : list of ccdflow.run.ledger.Record
         Failed jobs of this run, and those left for the next one beside frames.
     """
-    counts = Counter(row.shown[0] for row in context.store.rows.values())
-    records, made = by_kind(context.ledger), []
+    statuses, rows = counts.statuses(context), counts.told_rows(context)
+    records, made, elsewhere = by_kind(context.ledger), [], counts.records(context)
     # An earlier product of theirs may be there.
     unmade = {reduced(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING}
     unmade |= {record.product for record in (*failed, *left)}
     lines = unreadable_lines(context) + failures.lines(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
-    lines += set_aside_lines(context.store, most=20, leave_out={r.product for r in failed})
+    lines += set_aside_lines(rows, most=20, leave_out={r.product for r in failed})
     lines += passed_over_lines(context.raw)
-    lines += warning_lines(context.store)
+    lines += warning_lines(rows)
     lines += unknown_lines(context)
     for kind in context.chain:
         own = records.get(kind.name, [])
         lines += kind.closing(context, own)
-        if kind.counted and (own or kind.is_always_counted):
+        if kind.counted and (own or elsewhere[0][kind.name] or kind.is_always_counted):
             number = sum(r.status == ledger.MADE and r.product not in unmade for r in own)
+            number += elsewhere[1][kind.name]
             made.append(counted(number, kind.counted))
-    text = f"{', '.join(made)}, {counts[SET_ASIDE]} set aside"
-    unknown = sum(is_of_unknown_type(row.reason) for row in context.store.rows.values())
+    text = f"{', '.join(made)}, {statuses[SET_ASIDE]} set aside"
+    unknown = sum(is_of_unknown_type(row.reason) for row in rows.rows.values())
     if failed:
         text += f", {len(failed)} failed"
     if unknown:
         text += f", {unknown} of unknown image type"
     first = context.chain.first.name
-    arriving = counts[ARRIVING] - sum(record.kind == first for record in failed)
+    arriving = statuses[ARRIVING] - sum(record.kind == first for record in failed)
     if arriving > 0:
         text += f", {arriving} left for the next run"
-    if counts[RAW_MISSING]:
-        text += f", {counts[RAW_MISSING]} {RAW_MISSING}"
+    if statuses[RAW_MISSING]:
+        text += f", {statuses[RAW_MISSING]} {RAW_MISSING}"
     return [*lines, f"{text}; table: {context.results / paths.INVENTORY}"]

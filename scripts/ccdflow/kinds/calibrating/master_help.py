@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import astuple, dataclass, replace
+from decimal import Context, Decimal
 from pathlib import PurePosixPath
 
 from ccdflow.calibrate.arithmetic import ELECTRONS
@@ -142,6 +143,55 @@ def _mean(values):
     return [*means, *(math.hypot(*each) / len(each) for each in columns[-2:])]
 
 
+def sums_of(records):
+    """Return the sums of what masters did to some frames: plain values, which can be added.
+
+    Parameters
+    ----------
+    records : iterable of ccdflow.run.ledger.Record
+        As `helps_of` takes them.
+
+    Returns
+    -------
+    list of list
+        [kind, product, unit, frames, sums]: of each figure of an `Effect` the sum, of its two
+        errors that of their squares, as decimal numbers: exact, so that no order of adding matters.
+    """
+    found = {}
+    for of, values in _effects(records):
+        squares = [*values[:-2], *(f"{Decimal(str(each)) ** 2}" for each in values[-2:])]
+        own = found.setdefault(of, [0, [Decimal(0)] * len(values)])
+        own[0] += 1
+        own[1] = [
+            _EXACT.add(one, Decimal(str(each))) for one, each in zip(own[1], squares, strict=True)
+        ]
+    return [[*of, count, list(map(str, sums))] for of, (count, sums) in found.items()]
+
+
+# Figures have four digits, and are between 1e-30 and 1e30.
+_EXACT = Context(prec=100)
+
+
+def _helps(sums):
+    """Return the `Help` of each master of `sums_of` several parts of an archive, sorted."""
+    found = {}
+    for kind, product, unit, count, values in (each for part in sums for each in part):
+        own = found.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
+        own[0] += count
+        own[1] = [_EXACT.add(one, Decimal(each)) for one, each in zip(own[1], values, strict=True)]
+    helps = []
+    for (kind, product, unit), (count, values) in sorted(found.items(), key=_by_kind):
+        means = [float(value / count) for value in values[:-2]]
+        errors = [float(value.sqrt(_EXACT) / count) for value in values[-2:]]
+        helps.append(Help(kind, product, count, Effect(*means, *errors), unit))
+    return helps
+
+
+def _by_kind(each):
+    kind, *rest = each[0]
+    return {"bias": 0, "dark": 1, "flat": 2}[kind], rest
+
+
 def helps_of(records):
     """Return the `Help` of each master of some calibrated frames, sorted by kind and product.
 
@@ -151,6 +201,16 @@ def helps_of(records):
         Of calibrated frames; those that were not made, or by an older ccdflow, do not count.
     """
     found = defaultdict(list)
+    for of, values in _effects(records):
+        found[of].append(values)
+    return [
+        Help(kind, product, len(values), Effect(*_mean(values)), unit)
+        for (kind, product, unit), values in sorted(found.items(), key=_by_kind)
+    ]
+
+
+def _effects(records):
+    """Yield ((kind, product, unit), values of an `Effect`) of each frame and master."""
     for record in records:
         if record.status != ledger.MADE:
             continue
@@ -159,22 +219,20 @@ def helps_of(records):
         if data.get("helps"):
             masters = {kind: product for kind, product, _ in record.basis["masters"]}
             for kind, values in data["helps"].items():
-                found[kind, masters[kind], data["unit"]].append(values)
-    order = {"bias": 0, "dark": 1, "flat": 2}
-    return [
-        Help(kind, product, len(values), Effect(*_mean(values)), unit)
-        for (kind, product, unit), values in sorted(
-            found.items(), key=lambda each: (order[each[0][0]], each[0][1:])
-        )
-    ]
+                yield (kind, masters[kind], data["unit"]), values
 
 
-def lines(records):
+def lines(sums):
     """Return the last lines on biases and flats that do harm.
 
     Harmful darks are told by their own pixels (`ccdflow.detector.benefit`), before any frame.
+
+    Parameters
+    ----------
+    sums : list of list
+        `sums_of` the frames of parts of an archive.
     """
-    found = [each for each in helps_of(records) if each.kind != "dark" and each.harms]
+    found = [each for each in _helps(sums) if each.kind != "dark" and each.harms]
     said = [
         f"{each.kind} does harm: {each.product}: {each.words()}; {each.frames}"
         f" frame{'s' * (each.frames != 1)}; more of its frames would help"

@@ -13,7 +13,8 @@ from ccdflow.files.headertext import printable
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import combining, grouping, selecting
-from ccdflow.kinds.matching import association
+from ccdflow.kinds.matching import association, shelves
+from ccdflow.kinds.matching import kept as kept_values
 from ccdflow.run import ledger
 from ccdflow.run.context import asks_for, reduced
 from ccdflow.run.job import MASTERS, Size
@@ -101,6 +102,9 @@ class MasterKind(Kind):
         groups = self.make_groups(context)
         context.groups.update(groups)
         for group in self.groups(context):
+            if context.is_settled(group.product):
+                planner.keep(group.product)
+                continue
             masters, spare = association.needs_of(context, group.steps)
             needs = [*map(reduced, group.files), *masters]
             basis = self.group_basis(context, group)
@@ -204,6 +208,35 @@ class MasterKind(Kind):
         files = context.groups[job.product].files
         pixels = [raw_pixels(context, context.store.rows[file]) for file in files]
         return Size(combined=len(files), largest=max(pixels, default=0), pixels=sum(pixels))
+
+    # -- closed nights -----------------------------------------------------------------------------
+
+    def can_close(self, context):
+        """Tell whether groups are of one night each."""
+        return not self.is_enabled(context) or "night" in self.configuration(context)["group_by"]
+
+    def summary(self, context, night, records):
+        """Return what masters are chosen by."""
+        members = {
+            group.product: shelves.members_of(context, group)
+            for group in self.night_groups(context, night)
+        }
+        return {shelves.name_of_members(self): members}
+
+    def kept(self, context):
+        """Return the noises of detectors, and the cards that tell masters apart."""
+        return kept_values.kept_of(context, self)
+
+    def restore(self, context, kept):
+        """Give a context what `kept` returned."""
+        kept_values.restore(context, self, kept)
+
+    def opens(self, context, new):
+        """Return no night; raise `NeedsAll` where masters are told apart by other cards."""
+        kept = context.closed.first["kept"][self.name]
+        is_new = any(group.kind == self.name for group in new)
+        kept_values.check_kept(context, self, kept, is_new=is_new)
+        return set()
 
     # -- the job -----------------------------------------------------------------------------------
 
@@ -553,6 +586,8 @@ class MasterKind(Kind):
                 yield reduced(file), f"the same frame as {other}: combined once"
         # A master that is no longer asked for flags no frame, nor one that was set aside since.
         for record in records if self.is_enabled(context) else ():
+            if context.is_settled(record.product):
+                continue
             for file, text, *_ in record.data.get("left_out", ()):
                 if file in rows and rows[file].status == OK:
                     yield reduced(file), f"left out of its {self.one}: {text}"
@@ -603,9 +638,11 @@ class MasterKind(Kind):
         for group in groups:
             record = context.outcome(group.product)
             if record is not None:
-                key = context.planned(
-                    group.product, lambda group=group: digest(self.group_basis(context, group))
-                )
+                key = record.key
+                if not context.is_settled(group.product):
+                    key = context.planned(
+                        group.product, lambda group=group: digest(self.group_basis(context, group))
+                    )
                 failed = ["failed", record.reason] if record.status == ledger.FAILED else []
                 memory = self._for_want_of_memory(context, record)
                 lines.append([group.product, key, *memory, *failed])

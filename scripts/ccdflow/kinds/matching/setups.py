@@ -6,6 +6,7 @@ import math
 from statistics import median
 
 from ccdflow.kinds.matching import match_words, rule
+from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.rawframes.rows import digest
 
 # Properties of an amplifier that tell its noise, and not its place.
@@ -75,12 +76,44 @@ def spelled(context, name, value):
     if name != "readmode" or not text:
         return text
 
+    return spellings(context).get(text.casefold(), text)
+
+
+def spellings(context):
+    """Return {readout mode in small letters: its spelling}."""
+
     def make():
         rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
-        texts = dict.fromkeys(" ".join(str(row.facts[name]).split()) for row in rows)
-        return {each.casefold(): each for each in reversed(texts)}
+        return _spellings(rows)
 
-    return context.lookup(("spelled", name), make).get(text.casefold(), text)
+    return context.lookup(("spelled", "readmode"), make)
+
+
+def _spellings(rows):
+    texts = dict.fromkeys(" ".join(str(row.facts["readmode"]).split()) for row in rows)
+    return {each.casefold(): each for each in reversed(texts)}
+
+
+def restore_spellings(context, before):
+    """Spell the readout modes of frames of some nights as those of all nights were spelled.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    before : dict of str to str
+        As `spellings` returned it.
+
+    Raises
+    ------
+    NeedsAll
+        If a new frame may have another spelling.
+    """
+    rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
+    texts = {" ".join(str(row.facts["readmode"]).split()) for row in rows}
+    if any(before.get(text.casefold(), text) != text for text in texts):
+        raise NeedsAll("a readout mode has two spellings")
+    now = _spellings(rows)
+    context.lookup(("spelled", "readmode"), lambda: now | before)
 
 
 def _layout(context, row):
@@ -131,17 +164,39 @@ def about(context, rows, kind, *, night):
     night : str
         Of the frame or group.
     """
-    first = rows[0]
+    return about_members(context, rows[0], middles_of(rows), kind, night=night)
+
+
+def middles_of(rows):
+    """Return the exposure and the temperatures in the middle of some frames."""
+    return [_middle(rows, name) for name in ("exptime", *DEGREES)]
+
+
+def about_members(context, first, middles, kind, *, night):
+    """Return the `rule.ToCalibrate` of a group, as `about` does.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    first : ccdflow.run.rawframes.rows.Row
+        Of its first member.
+    middles : list of (float or None)
+        `middles_of` all members.
+    kind : ccdflow.kinds.kind.Kind
+        Of the master that is looked for.
+    night : str
+        Of the group.
+    """
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):
         setup = (*setup, (match_words.EPOCH, epoch))
     return rule.ToCalibrate(
         setup=setup,
         night=night,
-        exptime=_middle(rows, "exptime"),
+        exptime=middles[0],
         filter=" ".join(filter(None, (first.facts["filter"], first.facts["grism"]))),
-        set_temperature=_middle(rows, "set_temperature"),
-        temperature=_middle(rows, "temperature"),
+        set_temperature=middles[1],
+        temperature=middles[2],
     )
 
 

@@ -8,8 +8,16 @@ from dataclasses import replace
 from ccdflow.camera import identity
 from ccdflow.kinds.matching import match_words, rule, windows
 from ccdflow.kinds.matching.candidates import LEVEL_IN
-from ccdflow.kinds.matching.setups import DEGREES, about, number_of, setup_of
+from ccdflow.kinds.matching.setups import (
+    DEGREES,
+    about_members,
+    middles_of,
+    number_of,
+    setup_of,
+)
 from ccdflow.run.job import Step, Use
+from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.rawframes.rows import digest
 
 
 def rules(context):
@@ -19,27 +27,70 @@ def rules(context):
     return rule.Rules(**{name: own[name] for name in names})
 
 
+def name_of_members(kind):
+    """Return the name under which `members_of` is noted of a closed night's masters of a kind."""
+    return f"members of {kind.name}"
+
+
+def members_of(context, group):
+    """Return the values of a group's members by which masters are chosen.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+
+    Returns
+    -------
+    list
+        `setups.middles_of` the members, and a list of their settings, each once.
+    """
+    rows = [context.store.rows[file] for file in group.files]
+    return [middles_of(rows), list(dict.fromkeys(row.facts["setting"] for row in rows))]
+
+
 class Shelves:
     """The masters of a kind that there are in the plan, and how noisy their detector is."""
 
     def __init__(self, context, kind):
         self.kind = kind
         self._context = context
-        self._noises, self._steps = {}, {}
+        self.noises = context.lookup(("noises", kind.name), dict)
+        self._steps = {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
+        self._members = self._members_of_groups()
         self._telling, self._common = self._cards_that_tell()
         self._chips = windows.Chips()
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
-            rows = [context.store.rows[file] for file in group.files]
-            self._chips.add(rows[0], setup_of(context, rows[0], kind))
-            found = masters if len(rows) >= self.minimum else few
+            first, count = context.store.rows[group.files[0]], len(group.files)
+            middles = self._members[group.product][0]
+            self._chips.add(first, setup_of(context, first, kind))
+            found = masters if count >= self.minimum else few
             for night in group.nights or (group.night,):
-                what = self._about(rows, night)
-                found.append(rule.OfferedMaster(group.product, kind.name, what, len(rows)))
-        self._masters = rule.Masters(masters, rules(context), self._noises.get)
-        self._few = rule.Masters(few, rules(context), self._noises.get)
+                what = self._about(first, middles, night)
+                found.append(rule.OfferedMaster(group.product, kind.name, what, count))
+        self._masters = rule.Masters(masters, rules(context), self.noises.get)
+        self._few = rule.Masters(few, rules(context), self.noises.get)
+
+    def _members_of_groups(self):
+        """Return {product: `members_of` its group}; those of closed nights were noted."""
+        found = {}
+        for night in self._context.summaries(name_of_members(self.kind)).values():
+            found |= night
+        for product, group in self.groups.items():
+            if product not in found:
+                found[product] = members_of(self._context, group)
+        return found
+
+    @property
+    def telling(self):
+        """The cards that tell masters apart or must agree: {hash of a setup: hash of these}."""
+        return {
+            digest(setup): digest([names, sorted(self._common[setup].items())])
+            for setup, names in self._telling.items()
+        }
 
     def _cards_that_tell(self):
         """Return the cards in which masters differ, and those in which a frame must agree.
@@ -56,10 +107,9 @@ class Shelves:
         """
         texts = {}
         for group in self.groups.values():
-            for file in group.files:
-                row = self._context.store.rows[file]
-                setup = setup_of(self._context, row, self.kind)
-                texts.setdefault(setup, {})[row.facts["setting"]] = None
+            row = self._context.store.rows[group.files[0]]
+            setup = setup_of(self._context, row, self.kind)
+            texts.setdefault(setup, {}).update(dict.fromkeys(self._members[group.product][1]))
         by = self.kind.configuration(self._context)["group_by"]
         telling, common = {}, {}
         for setup, own in texts.items():
@@ -81,10 +131,10 @@ class Shelves:
             found.append((replace(frame, setup=(*setup, *rest, *more)), cut))
         return found
 
-    def _about(self, rows, night):
+    def _about(self, first, middles, night):
         """Return the setup of a frame or master, with the settings that tell masters apart."""
-        frame = about(self._context, rows, self.kind, night=night)
-        setup, setting = setup_of(self._context, rows[0], self.kind), rows[0].facts["setting"]
+        frame = about_members(self._context, first, middles, self.kind, night=night)
+        setup, setting = setup_of(self._context, first, self.kind), first.facts["setting"]
         more = self._context.lookup(
             ("telling", self.kind.name, setup, setting), lambda: self._more(setup, setting)
         )
@@ -113,7 +163,8 @@ class Shelves:
         # A dark that is long enough for the longest member is for all of them.
         seconds = [s for row in rows if (s := number_of(row.facts["exptime"])) is not None]
         longest = max(seconds, default=None)
-        step = self._step(replace(self._about(rows, night), exptime=longest), rows[0])
+        frame = self._about(rows[0], middles_of(rows), night)
+        step = self._step(replace(frame, exptime=longest), rows[0])
         if not step.missing or not seconds or rule.is_same_exposure(min(seconds), longest):
             return step
         said = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
@@ -121,24 +172,30 @@ class Shelves:
 
     def steps_like(self, row):
         """Return the function from exposure, set point and temperature to the `Step` of a frame."""
-        like = self._about([row], row.night)
-        if like.setup not in self._noises:
-            self._noises[like.setup] = noise_of(self._context, row)
+        like = self._about(row, middles_of([row]), row.night)
+        self._note_noise(like.setup, row)
         alike = self._alike((like, None), *self._of_larger_windows(like, row))
         return lambda *how: self._chosen(alike, *how)
 
     def _step(self, frame, row):
         """Return the `Step` of a frame; one object for all frames that have the same answer."""
-        if frame.setup not in self._noises:
-            self._noises[frame.setup] = noise_of(self._context, row)
+        self._note_noise(frame.setup, row)
         alike = self._alike((frame, None), *self._of_larger_windows(frame, row))
         return self._chosen(alike, frame.exptime, frame.set_temperature, frame.temperature)
+
+    def _note_noise(self, setup, row):
+        """Note the noise of a detector, which the first frame of a setup tells."""
+        known = self.noises.get(setup)
+        if known is None:
+            self.noises[setup] = noise_of(self._context, row)
+        elif self._context.closed is not None and known != noise_of(self._context, row):
+            raise NeedsAll("frames of one setup say two noises: the first one counts")
 
     def _alike(self, *of):
         """Return [(frames alike, region of theirs in a larger window)] of [(frame, region)]."""
         first = of[0][0].setup
         for frame, _ in of:
-            self._noises.setdefault(frame.setup, self._noises[first])
+            self.noises.setdefault(frame.setup, self.noises[first])
         return [(self._masters.alike(self.kind.name, frame), cut) for frame, cut in of]
 
     def _chosen(self, alike, *how):
@@ -179,7 +236,7 @@ class Shelves:
         night : str
         nights : set of str
         """
-        frame, name = self._about(rows, night), self.kind.name
+        frame, name = self._about(rows[0], middles_of(rows), night), self.kind.name
         larger = {each.setup: each for each, _ in self._of_larger_windows(frame, rows[0])}
         found = []
         for master, why in self._masters.passed_over(name, frame, nights):

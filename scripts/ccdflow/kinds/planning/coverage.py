@@ -10,6 +10,9 @@ from ccdflow.kinds.planning import planned
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run.rawframes.rows import OK
 
+NAME = "coverage"
+"""The name under which it is noted of a closed night."""
+
 NIGHTS = 30
 """Nights that are shown: the last ones."""
 
@@ -64,22 +67,23 @@ def coverage_of(context):
     context : ccdflow.run.context.Context
         With its groups.
     """
-    nights = sorted({row.night for row in context.store.rows.values() if not row.is_undated})
+    closed = {night: own for night, own in context.summaries(NAME).items() if own["dated"]}
+    dated = {row.night for row in context.store.rows.values() if not row.is_undated}
+    nights = sorted(closed.keys() | dated)
     shown = nights[-NIGHTS:]
-    cameras = {row.camera for night in shown for row in context.rows_of(night) if row.camera}
-    several = len(cameras) > 1
+    found = {n: closed[n] if n in closed else night_coverage(context, n) for n in shown}
+    several = len({camera for own in found.values() for camera in own["cameras"]}) > 1
     counts, states, ranks = Counter(), {}, defaultdict(int)
-    for night in shown:
-        for row in context.rows_of(night):
-            if row.status == OK:
-                label = _label(row, several=several)
-                counts[label, night] += 1
-                ranks[label] += 1
-        for group in SCIENCE.night_groups(context, night):
-            for label, state in _holes(context, group, several=several):
-                if not counts[label, night]:
-                    states[label, night] = max(states.get((label, night), ""), state, key=_worse)
-                    ranks[label] += 1
+    for night, own in found.items():
+        for camera, words, number in own["frames"]:
+            label = _with_camera(camera, words, several=several)
+            counts[label, night] += number
+            ranks[label] += number
+        for camera, words, state, number in own["holes"]:
+            label = _with_camera(camera, words, several=several)
+            if not counts[label, night]:
+                states[label, night] = max(states.get((label, night), ""), state, key=_worse)
+                ranks[label] += number
     chosen = sorted(ranks, key=lambda label: (-ranks[label], label))[:LABELS]
     cells = {place: (count, OWN) for place, count in counts.items() if count and place[0] in chosen}
     cells |= {place: (0, state) for place, state in states.items() if place[0] in chosen}
@@ -90,6 +94,38 @@ def coverage_of(context):
         cells,
         len(ranks) - len(chosen),
     )
+
+
+def night_coverage(context, night):
+    """Return the frames of a night by kind, and the holes among its masters: plain values.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        With the groups of the night.
+    night : str
+
+    Returns
+    -------
+    dict
+        ``dated``: whether the night has a date; ``cameras``; ``frames``: [camera, kind of frames,
+        how many]; ``holes``: [camera, kind of frames, state, how many frames miss them].
+    """
+    rows = context.rows_of(night)
+    frames = Counter((row.camera, _label(row)) for row in rows if row.status == OK)
+    holes = Counter(
+        hole for group in SCIENCE.night_groups(context, night) for hole in _holes(context, group)
+    )
+    return {
+        "dated": not all(row.is_undated for row in rows),
+        "cameras": sorted({row.camera for row in rows if row.camera}),
+        "frames": [[*of, number] for of, number in frames.items()],
+        "holes": [[*of, number] for of, number in holes.items()],
+    }
+
+
+def _with_camera(camera, words, *, several):
+    return f"{camera} {words}" if several and camera else words
 
 
 def _worse(state):
@@ -104,15 +140,14 @@ def _place(label):
     return words[: words.index(kind)], _ORDER.index(kind), numbers, label
 
 
-def _label(row, *, several):
+def _label(row):
     facts = row.facts
     kind = facts["type"] if facts["type"] in _ORDER else "other"
-    return _named(row.camera, kind, facts, facts["exptime"], several=several)
+    return _named(kind, facts, facts["exptime"])
 
 
-def _named(camera, kind, facts, seconds, *, several):
-    parts = [camera] if several else []
-    parts.append(kind)
+def _named(kind, facts, seconds):
+    parts = [kind]
     if kind == "dark":
         parts.append(planned.seconds_words(seconds))
     elif kind != "bias":
@@ -120,8 +155,8 @@ def _named(camera, kind, facts, seconds, *, several):
     return " ".join(filter(None, parts))
 
 
-def _holes(context, group, *, several):
-    """Yield (label, state) of the masters that a frame has of another night, or has not."""
+def _holes(context, group):
+    """Yield (camera, label, state) of the masters that a frame has of another night, or has not."""
     row = context.store.rows[group.files[0]]
     for step in group.steps:
         use = taken(context, step)
@@ -132,5 +167,5 @@ def _holes(context, group, *, several):
         seconds = row.facts["exptime"]
         if use is not None and step.kind == "dark" and isinstance(seconds, int | float):
             seconds = seconds / use.scale if use.scale != 1 else seconds
-        label = _named(row.camera, step.kind, row.facts, seconds, several=several)
-        yield label, MISSING if use is None else OTHER
+        label = _named(step.kind, row.facts, seconds)
+        yield row.camera, label, MISSING if use is None else OTHER

@@ -23,6 +23,7 @@ from ccdflow.kinds.planning import budget
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
+from ccdflow.run.nights.parts import NeedsAll
 
 # Calibrated frames of a camera and filter whose sky gives that of a frame not yet calibrated.
 _SKIES = 5
@@ -453,6 +454,8 @@ def _predicted_sky(context, row, seconds):
 
 def _sky_rates(context):
     """Return {(camera, filter, grism): electrons a second} of the last measured frames."""
+    if context.closed is not None:
+        raise NeedsAll("the sky of frames of all nights is asked for")
     found = defaultdict(list)
     groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]
     for group in sorted(groups, key=lambda group: group.night, reverse=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import PurePosixPath
 from statistics import median
+from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.frame.judging import NOISE, NOISIER
@@ -53,81 +54,197 @@ def found(rows, record_of):
 
     Returns
     -------
-    dict of str to list of (str, str)
-        By raw file: kind and text of each warning.
+    dict of str to Warned
+        By raw file.
     """
-    by_file, noises, levels, even = defaultdict(list), {}, {}, []
+    return judge([gather(rows, record_of)])
+
+
+class Warned(NamedTuple):
+    """The warnings on a frame.
+
+    Attributes
+    ----------
+    camera : str
+    texts : list of (str, str)
+        Kind and text of each warning.
+    """
+
+    camera: str
+    texts: list
+
+
+def gather(rows, record_of):
+    """Return what is known of some frames, and what they tell of the others: plain values.
+
+    Parameters
+    ----------
+    rows, record_of
+        As `found` takes them; all frames of a night are in one call.
+
+    Returns
+    -------
+    dict of str to list
+        ``said``: [file, camera, texts]; ``even``: [file, camera, level] of even frames of the sky;
+        ``levels``: [camera, type, levels] of biases and flats; ``biases``: [setup, noises];
+        ``noises``: [file, camera, amplifiers] where the noise has to be judged by biases of all
+        nights, each [name, noise, that of its night's biases or None, setup]; ``open``: the files
+        that these may be said of.
+    """
+    said, cameras, noises, levels, even = {}, {}, {}, defaultdict(list), []
     for row in rows:
+        texts, cameras[row.file] = said.setdefault(row.file, []), row.camera
         if PREFIX in row.reason:
             for part in row.reason.split("; "):
                 if part.startswith(PREFIX):
-                    by_file[row.file].append((LEFT_OVER, part.removeprefix(PREFIX)))
+                    texts.append((LEFT_OVER, part.removeprefix(PREFIX)))
         record = record_of(reduced(row.file))
         if record is None:
             continue
         # A record's data are JSON text until they are read: once.
         data = dict(record.data.items())
-        if warned := data.get("warnings"):
-            by_file[row.file] += map(tuple, warned)
+        texts += map(tuple, data.get("warnings") or ())
         noises[row.file] = row, data.get("noises", {})
         if "even" in data:
-            even.append((row, data["even"]))
+            even.append([row.file, row.camera, data["even"]])
         elif data.get("statistics"):
-            of_type = levels.setdefault((row.camera, row.facts["type"]), [])
-            of_type.append(data["statistics"][0]["level"])
-    for row, level in even:
-        by_file[row.file] += _like_a_flat(row, level, levels)
-    for file, texts in _unlike_biases(noises).items():
-        by_file[file] = [each for each in by_file[file] if each[0] != NOISE]
-        by_file[file] += [(NOISE, text) for text in texts]
-    return {file: texts for file, texts in by_file.items() if texts}
+            levels[row.camera, row.facts["type"]].append(data["statistics"][0]["level"])
+    open_ = _noises_to_judge(noises)
+    return {
+        "said": [[f, cameras[f], texts] for f, texts in said.items() if texts],
+        "even": even,
+        "levels": [[*of, own] for of, own in levels.items() if of[1] in ("bias", "flat")],
+        "biases": [[*each] for each in _of_biases(noises).items()],
+        "noises": open_,
+        "open": [each[0] for each in (*even, *open_)],
+    }
 
 
-def _like_a_flat(row, level, levels):
+def judge(gathered):
+    """Return {raw file: `Warned`} of all frames that something is wrong with.
+
+    Parameters
+    ----------
+    gathered : list of dict
+        As `gather` returns them, together of all frames.
+    """
+    levels, biases, found = defaultdict(list), defaultdict(list), {}
+    for part in gathered:
+        for camera, kind, own in part["levels"]:
+            levels[camera, kind] += own
+        for key, own in part["biases"]:
+            biases[tuple(key)] += own
+    usual = _Usual(levels, {key: _usual(own) for key, own in biases.items()})
+    for part in gathered:
+        for file, camera, texts in part["said"]:
+            found[file] = Warned(camera, list(map(tuple, texts)))
+        for file, camera, level in part["even"]:
+            own = found.setdefault(file, Warned(camera, []))
+            own.texts.extend(_like_a_flat(file, camera, level, usual))
+        for file, camera, amplifiers in part["noises"]:
+            texts = _noise_texts(amplifiers, usual.noises)
+            if texts:
+                own = found.setdefault(file, Warned(camera, []))
+                own.texts[:] = [each for each in own.texts if each[0] != NOISE]
+                own.texts.extend((NOISE, text) for text in texts)
+    return {file: each for file, each in found.items() if each.texts}
+
+
+class _Usual:
+    """The usual levels and noises of cameras.
+
+    Parameters
+    ----------
+    levels : dict of (str, str) to list of float
+        Of biases and flats, by camera and type.
+    noises : dict of tuple to float
+        Of biases, by what they have in common.
+    """
+
+    def __init__(self, levels, noises):
+        self._levels, self.noises = levels, noises
+        self._of_camera = {}
+
+    def bright(self, camera):
+        """Return the level of a camera's biases, and by how much a flat is above it."""
+        if camera not in self._of_camera:
+            biases, flats = (self._levels.get((camera, kind), ()) for kind in ("bias", "flat"))
+            dark = median(biases) if biases else 0.0
+            self._of_camera[camera] = dark, _OF_FLATS * (min(flats) - dark) if flats else _BRIGHT
+        return self._of_camera[camera]
+
+
+def _like_a_flat(file, camera, level, usual):
     """Yield the warning for a science frame that is even, if it is as bright as a flat."""
-    biases, flats = (levels.get((row.camera, kind), ()) for kind in ("bias", "flat"))
-    dark = median(biases) if biases else 0.0
-    faintest = _OF_FLATS * (min(flats) - dark) if flats else _BRIGHT
+    dark, faintest = usual.bright(camera)
     if level - dark >= faintest:
         yield (
             LIKE_A_FLAT,
             f"taken for science, and as even and bright as a flat ({level - dark:.4g} adu, no star"
             " in it); if it is a flat, write into the camera's profile: types: [{type: flat,"
-            f' file: ["{PurePosixPath(row.file).name}"]}}] (* is for any letters)',
+            f' file: ["{PurePosixPath(file).name}"]}}] (* is for any letters)',
         )
 
 
-def _unlike_biases(noises):
-    """Return {file: texts} of frames whose overscan has another noise than biases of its camera."""
-    of_biases = defaultdict(list)
+def _of_biases(noises):
+    """Return {setup: noises} of the overscan of biases."""
+    found = defaultdict(list)
     for row, own in noises.values():
         if row.facts["type"] == "bias":
             for name, noise in own.items():
-                for key in _keys(row, name):
-                    of_biases[key].append(noise)
-    usual = {key: max(median(values), _QUIETEST) for key, values in of_biases.items()}
-    found = {}
-    for file, (row, own) in noises.items() if usual else ():
-        texts = []
-        for name, noise in own.items():
-            normal = next((usual[key] for key in _keys(row, name) if key in usual), None)
-            if normal and not 1 / NOISIER <= max(noise, _QUIETEST) / normal <= NOISIER:
-                where = f"amplifier {name}: " if len(own) > 1 else ""
-                texts.append(
-                    f"{where}the overscan has a noise of {noise:.4g} adu, that of the camera's"
-                    f" biases is {normal:.4g}: light, structure or another readout is in it; look"
-                    " at `overscan:` in the camera's profile"
-                )
-        if texts:
-            found[file] = texts
+                found[_setup(row, name)].append(noise)
     return found
 
 
-def _keys(row, name):
-    """Return the keys within which an amplifier's noise is compared: its night first, then all."""
+def _usual(noises):
+    return max(median(noises), _QUIETEST)
+
+
+def _noises_to_judge(noises):
+    """Return the frames whose noise is judged by biases of other nights, or by their own night's.
+
+    Frames like the biases of their own night are not among them.
+    """
+    nights = defaultdict(lambda: defaultdict(list))
+    for row, own in noises.values():
+        if row.facts["type"] == "bias":
+            for name, noise in own.items():
+                nights[row.night][_setup(row, name)].append(noise)
+    usual = {night: {key: _usual(own) for key, own in of.items()} for night, of in nights.items()}
+    found = []
+    for file, (row, own) in noises.items():
+        of_night = usual.get(row.night, {})
+        amplifiers = [
+            [name, noise, of_night.get(key := _setup(row, name)), list(key)]
+            for name, noise in own.items()
+        ]
+        if any(normal is None or _is_odd(noise, normal) for _, noise, normal, _ in amplifiers):
+            found.append([file, row.camera, amplifiers])
+    return found
+
+
+def _is_odd(noise, normal):
+    return not 1 / NOISIER <= max(noise, _QUIETEST) / normal <= NOISIER
+
+
+def _noise_texts(amplifiers, usual):
+    texts = []
+    for name, noise, of_night, key in amplifiers:
+        normal = usual.get(tuple(key)) if of_night is None else of_night
+        if normal and _is_odd(noise, normal):
+            where = f"amplifier {name}: " if len(amplifiers) > 1 else ""
+            texts.append(
+                f"{where}the overscan has a noise of {noise:.4g} adu, that of the camera's"
+                f" biases is {normal:.4g}: light, structure or another readout is in it; look"
+                " at `overscan:` in the camera's profile"
+            )
+    return texts
+
+
+def _setup(row, name):
+    """Return what an amplifier's noise is compared within: its night first, then all nights."""
     facts = row.facts
-    common = (row.camera, name, facts["ccdsum"], facts["gain"], facts["readmode"])
-    return (*common, row.night), common
+    return row.camera, name, facts["ccdsum"], facts["gain"], facts["readmode"]
 
 
 def table_texts(texts):
@@ -135,15 +252,13 @@ def table_texts(texts):
     return [PREFIX + text for kind, text in texts if kind != LEFT_OVER]
 
 
-def sentences(by_file, rows):
+def sentences(said):
     """Return a sentence for each kind and camera: how many frames, the first, and its warning.
 
     Parameters
     ----------
-    by_file : dict of str to list of (str, str)
+    said : dict of str to Warned
         As `found` returns it.
-    rows : dict of str to ccdflow.run.rawframes.rows.Row
-        By raw file.
 
     Returns
     -------
@@ -151,9 +266,9 @@ def sentences(by_file, rows):
         Those of most frames first.
     """
     kinds = defaultdict(list)
-    for file in sorted(by_file):
-        for kind, text in dict(reversed(by_file[file])).items():
-            kinds[rows[file].camera, kind].append((file, text))
+    for file in sorted(said):
+        for kind, text in dict(reversed(said[file].texts)).items():
+            kinds[said[file].camera, kind].append((file, text))
     ranked = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
         f"{camera}: {file}"
@@ -164,21 +279,9 @@ def sentences(by_file, rows):
     ]
 
 
-def lines(by_file, rows):
-    """Return the last lines of a run on its frames; arguments as for `sentences`.
-
-    Parameters
-    ----------
-    by_file : dict of str to list of (str, str)
-        As `found` returns it.
-    rows : dict of str to ccdflow.run.rawframes.rows.Row
-        By raw file.
-
-    Returns
-    -------
-    list of str
-    """
-    texts = [PREFIX + text for text in sentences(by_file, rows)]
+def lines(said):
+    """Return the last lines of a run on its frames; ``said`` is as for `sentences`."""
+    texts = [PREFIX + text for text in sentences(said)]
     if len(texts) > MOST:
         rest = len(texts) - MOST
         texts = [*texts[:MOST], f"... and {rest} more kinds of warnings, see {paths.INVENTORY}"]

@@ -94,8 +94,8 @@ class NightTiles:
             yield "not calibrated", record.reason
         elif record is not None and record.data["grade"] > self._usual_grade:
             yield _grade(record)
-        if texts := self._warned.get(frame.file):
-            yield "warning", "; ".join(text for _, text in texts)
+        if warned := self._warned.get(frame.file):
+            yield "warning", "; ".join(text for _, text in warned.texts)
 
     def _notes(self, frame):
         """Yield the grade of a frame where it is no worse than that of most frames of the night."""

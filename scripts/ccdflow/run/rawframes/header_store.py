@@ -11,6 +11,7 @@ from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import notes, whole
+from ccdflow.run.nights import since
 from ccdflow.run.rawframes.inventory_table import TABLE, write_table
 from ccdflow.run.rawframes.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
 
@@ -40,6 +41,8 @@ class HeaderStore:
     table: tuple = ()
     saved: dict[str, Row] = field(default_factory=dict, compare=False)
     verdicts: dict[str, str] = field(default_factory=dict, compare=False)
+    # Whether some of the rows stand beside the notes, from where the next writing takes them.
+    is_scattered: bool = field(default=False, compare=False)
 
     # Tracebacks of unforeseen errors in the reading of files.
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
@@ -84,21 +87,18 @@ def load_store(results):
     where an older version read them; rows of missing raw files are kept.
     """
     lines = notes.read_checked(Path(results) / paths.HEADERS)
-    data = {} if lines is None else json.loads(next(lines))
-    if "facts" not in data:
+    first = {} if lines is None else json.loads(next(lines))
+    if "facts" not in first:
         return HeaderStore()
-    is_older = data.get("reading") != READING or data["facts"] != list(FACTS)
-    store = HeaderStore(shared=data["shared"], table=tuple(data["table"]))
-    if data.get("form") != TABLE:
-        store.table = ()
-    decode, is_same = json.JSONDecoder().raw_decode, data["facts"] == list(FACTS)
-    for line in lines:
-        file, stamp, values, *rest = decode(line)[0]
-        facts = (
-            Facts(values) if is_same else Facts.of(dict(zip(data["facts"], values, strict=True)))
-        )
-        store.add(Row(file, OLDER if is_older else tuple(stamp), facts, *rest))
-    store.saved = {} if is_older else dict(store.rows)
+    reader, later = RowReader(first), since.read(results)
+    store = HeaderStore(shared=first["shared"], table=reader.table)
+    for line in chain(lines, later.rows):
+        store.add(reader.row(line))
+    if said := later.first.get("rows"):
+        store.shared |= said["shared"]
+        store.table = tuple(said["table"]) if reader.table else ()
+    store.saved = {} if reader.is_older else dict(store.rows)
+    store.is_scattered = since.is_there(results)
     aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
     store.verdicts = {row.file: row.reason for row in aside}
     return store
@@ -106,6 +106,39 @@ def load_store(results):
 
 # The stamp of a row that an older version read.
 OLDER = (-1,)
+_decode = json.JSONDecoder().raw_decode
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class RowReader:
+    """Reads the rows in lines of notes.
+
+    Parameters
+    ----------
+    first : dict
+        The first line of the notes.
+    """
+
+    def __init__(self, first):
+        self._names = first["facts"]
+        self._is_same = self._names == list(FACTS)
+        self.is_older = first.get("reading") != READING or not self._is_same
+        self.table = tuple(first["table"]) if first.get("form") == TABLE else ()
+
+    def row(self, line):
+        """Return the row of a line."""
+        file, stamp, values, *rest = _decode(line)[0]
+        facts = (
+            Facts(values)
+            if self._is_same
+            else Facts.of(dict(zip(self._names, values, strict=True)))
+        )
+        return Row(file, OLDER if self.is_older else tuple(stamp), facts, *rest)
+
+
+def line_of(row):
+    """Return the line of a row in the notes."""
+    return _encode([row.file, row.stamp, row.facts.values(), *(getattr(row, n) for n in OWN)])
 
 
 def save(results, store):
@@ -129,18 +162,15 @@ def save(results, store):
     if not unchanged or not is_known:
         write_table(results, store, before=store.saved if is_known else None)
         store.table = whole.stamp_of(path)
-    if unchanged and store.table == before:
+    if unchanged and store.table == before and not store.is_scattered:
         return
     used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
-    rows = (
-        [row.file, row.stamp, row.facts.values(), *(getattr(row, name) for name in OWN)]
-        for row in sorted(store.rows.values(), key=lambda row: row.file)
-    )
+    rows = map(line_of, sorted(store.rows.values(), key=lambda row: row.file))
     shared = {name: value for name, value in sorted(store.shared.items()) if name in used}
-    encode = json.JSONEncoder(separators=(",", ":")).encode
     first = {"reading": READING, "table": store.table, "facts": FACTS, "shared": shared}
     first["form"] = TABLE
-    notes.write_checked(Path(results) / paths.HEADERS, map(encode, chain([first], rows)))
+    notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(first)], rows))
+    store.is_scattered = False
     store.saved = dict(store.rows)
 
 

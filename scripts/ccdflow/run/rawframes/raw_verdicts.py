@@ -143,8 +143,9 @@ def note_flags(context):
 
 
 def by_kind(records):
-    """Return {kind: records} of a ledger."""
+    """Return {kind: records, sorted by product} of a ledger."""
     found = {}
-    for record in records.values():
+    for product in sorted(records.keys()):
+        record = records[product]
         found.setdefault(record.kind, []).append(record)
     return found

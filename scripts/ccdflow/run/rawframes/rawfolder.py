@@ -102,6 +102,18 @@ def _no_raw_folder(raw, problem, kind=UserError):
     )
 
 
+def is_plain_name(file):
+    """Tell whether a raw file's name stands in tables as it is, and is no folder of products.
+
+    >>> is_plain_name("2024-03-01/a b.fits"), is_plain_name("a,b.fits")
+    (True, False)
+    >>> is_plain_name("x.fits/a.fits")
+    False
+    """
+    is_text = file.isprintable() and not set(file) & {",", '"'}
+    return is_text and not any(map(paths.is_fits, file.split("/")[:-1]))
+
+
 class _Walk:
     """A walk through a folder: frames found, and folders that cannot be looked into.
 

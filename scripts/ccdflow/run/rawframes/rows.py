@@ -82,6 +82,11 @@ def picker(*names):
     return lambda facts: pick(facts.values())
 
 
+def is_dated(night):
+    """Tell whether the name of a night is a date."""
+    return bool(_DATED.fullmatch(night))
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One raw frame.
@@ -140,7 +145,7 @@ class Row:
     @property
     def is_undated(self):
         """Whether neither a card nor a folder's name tells the date."""
-        return not self.facts["date_obs"] and not _DATED.fullmatch(self.facts["night"])
+        return not self.facts["date_obs"] and not is_dated(self.facts["night"])
 
     @property
     def shown(self):

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 
 from ccdflow import paths
+from ccdflow.run.nights import counts
 from ccdflow.run.rawframes.rows import ARRIVING, OK
 
 # Kinds of warnings that are named at the end of a run; all stand in the table.
@@ -90,15 +91,15 @@ def _counted(found):
     return "1 file" if len(found) == 1 else f"{len(found)} files"
 
 
-def why_no_bias(store):
+def why_no_bias(context):
     """Return [the line] on why there is no bias to combine, or [] where there are some.
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    context : ccdflow.run.context.Context
     """
-    rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
-    types = Counter(row.facts["type"] for row in rows)
+    rows = [row for row in context.store.rows.values() if row.status == OK and not row.gone]
+    types = counts.types(context)
     if not rows or types["bias"]:
         return []
     said = ", ".join(f"{count} {kind}" for kind, count in sorted(types.items()))

@@ -16,13 +16,14 @@ from ccdflow.files import whole as files
 from ccdflow.run import ledger, worker
 from ccdflow.run.context import Context, Planning, is_wanted, reduced
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
+from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.plan import Planner
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import ARRIVING, OK
 
 # The notes of a results folder: another process that did anything has written one of them.
-_NOTES = (paths.HEADERS, paths.LEDGER)
+_NOTES = (paths.HEADERS, paths.LEDGER, paths.SINCE)
 # Lookups of masters and setups by a context; a frame of the sky changes none of them.
 _OF_MASTERS = (
     "groups", "groups by night", "nights of groups", "groups elsewhere", "by night", "shelf",
@@ -31,10 +32,6 @@ _OF_SETUPS = (
     "shelves", "setup", "layout", "profile", "spelled", "telling", "steps of", "maps by night",
     "pixels by night", "pixels for", "detector's setup", "response",
 )  # fmt: skip
-
-
-class NeedsAll(Exception):
-    """The new frames change more than their own night: a whole plan is needed."""
 
 
 class Scope(dict):

@@ -1,0 +1,241 @@
+"""A late frame and a new night in an archive that has grown for years: its old nights are copies.
+
+Ten nights are really reduced. All nights before them are copies of one of these under other dates:
+the names of their raw frames and products are hard links, and their lines stand in the notes, the
+tables, and the note of closed nights (`ccdflow.run.nights.closed`), with other dates. A plan of the
+whole archive would find that their keys are another night's; the runs that are measured open the
+nights that changed and the last one, which are real.
+
+    python benchmarks/grown.py --nights 200 1000 10000
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import heapq
+import json
+import os
+import re
+import shutil
+from datetime import date, timedelta
+from pathlib import Path
+
+import measure
+import million
+import scale
+
+from ccdflow import kinds, paths
+from ccdflow.files import notes, whole
+from ccdflow.run import seal, session
+from ccdflow.run.nights import closed, parts
+
+REAL, TEMPLATE, LATE = 10, 5, 6
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_OF_ALL = ("combined/", "detector/")
+
+
+class Copies:
+    """The dates of copies, and texts of the night that they are copies of with these dates."""
+
+    def __init__(self, night, number):
+        self.night = night
+        first = date(2015, 12, 31)
+        self.dates = sorted((first - timedelta(days=n)).isoformat() for n in range(number))
+        self._pattern = re.compile(f"{night}|{_next(night)}")
+
+    def text(self, text, at):
+        """Return a text with another date, and with the day after it."""
+        other = {self.night: at, _next(self.night): _next(at)}
+        return self._pattern.sub(lambda found: other[found[0]], text)
+
+    def merged(self, lines):
+        """Yield sorted (name, line) of a file's lines and of the copies of those of the night.
+
+        Parameters
+        ----------
+        lines : dict of str to str
+            By name.
+        """
+        starts = {}
+        for name in sorted(lines):
+            if self.night in name:
+                starts.setdefault(name.partition(self.night)[0], []).append(name)
+        yield from heapq.merge(
+            sorted(lines.items()),
+            *(self._of(names, lines) for names in starts.values()),
+            key=lambda each: each[0],
+        )
+
+    def _of(self, names, lines):
+        for at in self.dates:
+            for name in names:
+                yield self.text(name, at), self.text(lines[name], at)
+
+
+def _next(day):
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+
+
+def grow(archive, night, number):
+    """Give an archive so many copies of a night, as if they had been reduced before.
+
+    Parameters
+    ----------
+    archive : scale.Archive
+        Nothing is to be done in it.
+    night : str
+    number : int
+    """
+    copies, results = Copies(night, number), archive.results
+    for top in (archive.raw, results):
+        _link(top, copies)
+    for name in (paths.INVENTORY, paths.ASSOCIATIONS):
+        _copy_table(results / name, copies)
+    table, masters = (whole.stamp_of(results / n) for n in (paths.INVENTORY, paths.ASSOCIATIONS))
+    _copy_notes(results / paths.HEADERS, copies, lambda first: {**first, "table": table})
+    _copy_notes(results / paths.LEDGER, copies, stamps={paths.ASSOCIATIONS: masters})
+    _copy_closed(archive, copies)
+
+
+def _link(top, copies):
+    """Give all files of a night other names, in the folders of other dates."""
+    folders = [
+        Path(folder)
+        for folder, _, _ in os.walk(top)
+        if Path(folder).name == copies.night or Path(folder).parent.name == copies.night
+    ]
+    for folder in folders:
+        for at in copies.dates:
+            other = Path(copies.text(str(folder), at))
+            other.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                if path.is_file():
+                    os.link(path, other / copies.text(path.name, at))
+
+
+def _copy_table(path, copies):
+    head, *lines = path.read_text().splitlines()
+    named = {}
+    for line in lines:
+        named.setdefault(next(csv.reader([line]))[0], []).append(line)
+    named = {name: "\n".join(own) for name, own in named.items()}
+    with path.open("w") as file:
+        file.write(f"{head}\n")
+        file.writelines(f"{text}\n" for _, text in copies.merged(named))
+
+
+def _copy_notes(path, copies, change=lambda first: first, stamps=()):
+    first, *lines = notes.read_checked(path)
+    named = {}
+    for line in lines:
+        values, end = json.JSONDecoder().raw_decode(line)
+        if values[0] in stamps:
+            values[5] = stamps[values[0]]
+            line = json.dumps(values, separators=(",", ":")) + line[end:]
+        named[values[0]] = line
+    first = json.dumps(change(json.loads(first)), separators=(",", ":"))
+    texts = (text for _, text in copies.merged(named))
+    notes.write_checked(path, (text for each in ([first], texts) for text in each))
+
+
+def _home(name):
+    found = None if name.startswith(_OF_ALL) else _DATE.search(name)
+    return found[0] if found else ""
+
+
+def _names(path):
+    lines = notes.read_checked(path)
+    next(lines)
+    decode = json.JSONDecoder().raw_decode
+    return (decode(line)[0][0] for line in lines)
+
+
+def _copy_closed(archive, copies):
+    results, path = archive.results, archive.results / paths.CLOSED
+    first, *lines = notes.read_checked(path)
+    places = [
+        parts.places_of(results / name, _names(results / name), _home)
+        for name in (paths.HEADERS, paths.LEDGER)
+    ]
+    values = million.values_of(archive.raw, results)
+    state = seal.state(values, session.reading_settings(values).cameras, kinds.CHAIN)
+    first = json.loads(first)
+    first |= {"files": closed._stamps(results), "folders": state.folders}
+    first["always"] = places[1][""]
+
+    def placed(text):
+        note = json.loads(text)
+        note["rows"], note["records"] = (of[note["night"]] for of in places)
+        return json.dumps(note, separators=(",", ":"))
+
+    template = next(line for line in lines if json.loads(line)["night"] == copies.night)
+    texts = [copies.text(template, at) for at in copies.dates] + lines
+    notes.write_checked(
+        path, (each for part in ([json.dumps(first)], map(placed, texts)) for each in part)
+    )
+
+
+def steps_of(work, nights):
+    """Measure the events of an archive of so many nights; return the `scale.Step` of each."""
+    source, names = scale.simulated(work, REAL + 1)
+    *old, new = names
+    alone = scale.Archive(source, work / "grown-alone", nights=nights)
+    alone.add_night(new)
+    alone.run("that night alone", made=scale.FRAMES_PER_NIGHT)
+    archive = scale.Archive(source, work / "grown", nights=nights)
+    late = sorted((source / old[LATE]).glob("*.fits.gz"))[-1].name
+    for night in old:
+        archive.add_night(night, without=(late,) if night == old[LATE] else ())
+    reduced = work / "grown-reduced"
+    if reduced.is_dir():
+        shutil.copytree(reduced, archive.results, dirs_exist_ok=True)
+        archive.state = archive.reduced()
+    else:
+        archive.run("first run", made=REAL * scale.FRAMES_PER_NIGHT - 1)
+        shutil.copytree(archive.results, reduced)
+    for _ in range(2):
+        archive.run("nothing to do, planned", made=0)
+    archive.steps.clear()
+    grow(archive, old[TEMPLATE], nights - REAL)
+    archive.state = archive.reduced()
+    # Tables and pages of real nights show the copies as well.
+    for _ in range(2):
+        archive.run("as copied", made=0)
+    archive.steps.clear()
+    archive.run("nothing to do", made=0)
+    archive.add_floor()
+    archive.add_frame(old[LATE], late)
+    archive.run("one late frame", made=1)
+    archive.run("the next run", made=0)
+    archive.add_night(new)
+    archive.run("one new night", made=scale.FRAMES_PER_NIGHT)
+    if not (archive.results / paths.SINCE).is_file():
+        raise measure.BenchmarkError("the whole archive was planned")
+    return archive.steps + alone.steps
+
+
+def run(options):
+    """Measure archives of some sizes and print the table."""
+    work = options.work.resolve()
+    steps = []
+    for nights in options.nights:
+        steps += steps_of(work, nights)
+        measure.empty(work / "grown")
+        measure.empty(work / "grown-alone")
+    text = scale.table(steps)
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nights", type=int, nargs="+", default=[200])
+    parser.add_argument("--work", type=Path, default=scale.ROOT / "bench-data")
+    parser.add_argument("--out", type=Path, help="file for the table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    measure.main(run, arguments())

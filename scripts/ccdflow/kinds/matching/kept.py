@@ -1,0 +1,75 @@
+"""The values of all masters that planning some nights needs, noted when nothing was to be done."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+from ccdflow.kinds.matching import rule
+from ccdflow.kinds.matching.association import shelves_of
+from ccdflow.run.nights.parts import NeedsAll
+
+
+def kept_of(context, kind):
+    """Return the values of all masters of a kind that a plan of some nights needs.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        After the plan was made.
+    kind : ccdflow.kinds.masters.master.MasterKind
+
+    Returns
+    -------
+    dict or None
+        Plain values; None where no frame looked for such a master.
+    """
+    shelves = context.lookups.get(("shelf", kind.name))
+    if shelves is None:
+        # Nobody asked for a master: what was kept before holds.
+        return None if context.closed is None else context.closed.first["kept"][kind.name]
+    noises = [[setup, astuple(noise)] for setup, noise in shelves.noises.items()]
+    return {"noises": noises, "telling": shelves.telling}
+
+
+def restore(context, kind, kept):
+    """Give a context of some nights what `kept_of` returned.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        Before the plan is made.
+    kind : ccdflow.kinds.masters.master.MasterKind
+    kept : dict or None
+    """
+    noises = {
+        tuple(map(tuple, setup)): rule.DetectorNoise(*noise)
+        for setup, noise in (kept or {}).get("noises", ())
+    }
+    context.lookup(("noises", kind.name), lambda: noises)
+
+
+def check_kept(context, kind, kept, *, is_new):
+    """Compare the cards that tell the masters of a kind apart with those of before.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        After the plan was made.
+    kind : ccdflow.kinds.masters.master.MasterKind
+    kept : dict or None
+        As `kept_of` returned it.
+    is_new : bool
+        Whether there are new masters of the kind.
+
+    Raises
+    ------
+    NeedsAll
+        If they are others: the choices of closed nights may change.
+    """
+    is_asked = is_new or ("shelf", kind.name) in context.lookups
+    if kept is None or not is_asked:
+        # No frame of a closed night looked for such a master, or there are those that there were.
+        return
+    now = shelves_of(context, kind).telling
+    if any(now.get(setup) != told for setup, told in kept["telling"].items()):
+        raise NeedsAll(f"other cards tell the masters of {kind.name} apart")

@@ -1,0 +1,120 @@
+"""Which closed nights a new master would change: those that lack one, or know of few.
+
+A night's frames list the masters that suit them best, five at most. A master of a later night comes
+after all of their own and earlier nights, and after a later one that is nearer: it can enter a list
+only if that is shorter, or ends with a master that is scaled up, cut from a larger window or
+undated. Where a frame has no master, the text that says so names those that there are.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ccdflow.kinds.detector import DETECTOR
+from ccdflow.kinds.matching import rule
+from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.setups import number_of
+from ccdflow.kinds.shutter import SHUTTER, corrects
+from ccdflow.run.rawframes.rows import is_dated
+
+NAME = "waits"
+# Within rounding a dark counts as long enough.
+_SURELY = 1 - 1e-9
+
+
+def waits_of(context, night, frames, masters):
+    """Return the masters that a night waits for, because they may come or change.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+    frames, masters : list of ccdflow.run.job.Group
+        The frames of the night that are calibrated, and its masters.
+
+    Returns
+    -------
+    list of [str, str, str, float]
+        Kind, camera and filter, '' for any, and the exposure that darks are longer than; or '', a
+        product, '' and 0.
+    """
+    if not is_dated(night):
+        # Its place among the nights is that of its name.
+        return [list(_ANYTHING)] if frames or masters else []
+    found, known = {}, set()
+    for group in (*frames, *masters):
+        row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
+        for step in group.steps:
+            asked = (id(step), *_light_and_seconds(step.kind, row, seconds))
+            if step.kind in STEPS and asked not in known:
+                known.add(asked)
+                found |= dict.fromkeys(_waits(step, row.camera, *asked[1:]))
+    for group in frames:
+        found |= dict.fromkeys(_measured(context, night, group))
+    return sorted(map(list, found))
+
+
+_ANYTHING = ("*", "", "", 0.0)
+
+
+def _light_and_seconds(kind, row, seconds):
+    """Return the filter by which flats are chosen, and the exposure for which darks are."""
+    light = " ".join(filter(None, (row.facts["filter"], row.facts["grism"])))
+    return light if kind == rule.FLAT else "", seconds if kind == rule.DARK else 0.0
+
+
+def longest_of(context, group):
+    """Return the longest exposure of the members of a group, 0 where none says any."""
+    rows = (context.store.rows[file] for file in group.files)
+    return max((number_of(row.facts["exptime"]) or 0.0 for row in rows), default=0.0)
+
+
+def _waits(step, camera, light, seconds):
+    if not step.needed:
+        return
+    # A master of a later night may change, or go.
+    yield from (("", u.product, "", 0.0) for u in step.uses if u.lag is not None and u.lag < 0)
+    if not step.uses:
+        yield step.kind, "", "", 0.0
+    elif len(step.uses) < rule.MOST_CANDIDATES or any(u.lag is None or u.cut for u in step.uses):
+        yield step.kind, camera, light, 0.0
+    elif any(use.grade == "C" for use in step.uses):
+        # A later dark that is scaled up as well comes after these.
+        yield step.kind, camera, light, _SURELY * seconds / STRETCHED
+
+
+def _measured(context, night, group):
+    """Yield the measurements of a detector, and the maps of a shutter, that a frame waits for."""
+    if not DETECTOR.is_enabled(context):
+        return
+    # Measurements, the newest first, are followed by the map of a shutter.
+    yield from (("", each, "", 0.0) for each in group.pixels if each.split("/")[2] > night)
+    if not any(map(DETECTOR.has_name, group.pixels)):
+        yield DETECTOR.name, group.camera, "", 0.0
+    if corrects(context, group.camera) and not any(map(SHUTTER.has_name, group.pixels)):
+        yield SHUTTER.name, group.camera, "", 0.0
+
+
+def waiting_for(context, new):
+    """Return the closed nights that wait for one of some new groups.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    new : list of ccdflow.run.job.Group
+        Masters and measurements of new nights, which are later than all others.
+    """
+    offered = {_ANYTHING[:3]: math.inf} if new else {}
+    for group in new:
+        row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
+        light, _ = _light_and_seconds(group.kind, row, seconds)
+        seconds = seconds if group.kind == rule.DARK else math.inf
+        for name in ((group.kind, "", ""), (group.kind, group.camera, light)):
+            offered[name] = max(seconds, offered.get(name, 0.0))
+        offered["", group.product, ""] = math.inf
+    return {
+        night
+        for night, waits in context.summaries(NAME).items()
+        if any(offered.get(tuple(name), 0.0) > seconds for *name, seconds in waits)
+    }

@@ -1,0 +1,1 @@
+"""Closed nights: an archive of which some nights only are planned."""

@@ -1,0 +1,119 @@
+"""The counts of the whole archive in the lines of a run, a night at a time.
+
+Frames of closed nights (`ccdflow.run.nights.closed`) are not in the store. What lines and tables
+tell of them was noted when nothing of theirs was to be done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ccdflow.run import ledger
+from ccdflow.run.context import is_wanted
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.rows import OK, OWN, Facts, Row
+
+NAME = "counts"
+
+
+def summary(context, night, records):
+    """Return what a closed night adds to the counts: plain values.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+    records : list of ccdflow.run.ledger.Record
+        Those that are about this night alone.
+    """
+    rows = context.rows_of(night)
+    good = [row for row in rows if row.status == OK and not row.gone]
+    return {
+        "statuses": Counter(row.shown[0] for row in rows),
+        "asked": sum(is_wanted(row, context.settings) for row in good),
+        "types": Counter(row.facts["type"] for row in good),
+        "records": Counter(record.kind for record in records),
+        "made": Counter(record.kind for record in records if record.status == ledger.MADE),
+        "disk": _disk(records),
+        "rows": [plain(row) for row in rows if _is_told(row)],
+    }
+
+
+def _is_told(row):
+    """Tell whether a line of the run may be about a frame."""
+    is_plain = row.status == OK and not (row.gone or row.warnings or row.reason)
+    return not is_plain or (row.is_undated and row.facts["type"] == "bias")
+
+
+def plain(row):
+    """Return a row as plain values."""
+    return [row.file, row.stamp, row.facts.values(), *(getattr(row, name) for name in OWN)]
+
+
+def row_of(values):
+    """Return the row that `plain` made plain values of."""
+    file, stamp, facts, *own = values
+    return Row(file, tuple(stamp), Facts(facts), *own)
+
+
+def told_rows(context):
+    """Return a store with the rows that the last lines may be about."""
+    rows = {
+        row.file: row
+        for night in context.summaries(NAME).values()
+        for row in map(row_of, night["rows"])
+    }
+    if not rows:
+        return context.store
+    return HeaderStore(rows={**rows, **context.store.rows})
+
+
+def statuses(context):
+    """Return how many frames of the archive have each status, as the table shows it."""
+    found = Counter(row.shown[0] for row in context.store.rows.values())
+    return _sum(context, "statuses", found)
+
+
+def types(context):
+    """Return how many good frames there are of each image type."""
+    rows = (row for row in context.store.rows.values() if row.status == OK and not row.gone)
+    return _sum(context, "types", Counter(row.facts["type"] for row in rows))
+
+
+def asked(context):
+    """Return how many frames of closed nights the configuration asks for."""
+    return sum(night["asked"] for night in context.summaries(NAME).values())
+
+
+def records(context):
+    """Return (records, those made) by kind: how many there are of closed nights."""
+    return _sum(context, "records", Counter()), _sum(context, "made", Counter())
+
+
+def _sum(context, name, found):
+    for night in context.summaries(NAME).values():
+        found.update(night[name])
+    return found
+
+
+def _disk(records):
+    """Return {folder: [files, bytes]} of products that were made."""
+    found = {}
+    for record in records:
+        if record.status == ledger.MADE and record.stamp:
+            product = record.product
+            top = found.setdefault(product.partition("/")[0] if "/" in product else ".", [0, 0])
+            top[0] += 1
+            top[1] += record.stamp[0]
+    return found
+
+
+def disk_used(context):
+    """Return [[folder, files, bytes]] of the products, as their records have it."""
+    found = _disk(context.ledger.values())
+    for night in context.summaries(NAME).values():
+        for top, (files, size) in night["disk"].items():
+            own = found.setdefault(top, [0, 0])
+            own[0] += files
+            own[1] += size
+    return [[top, *found[top]] for top in sorted(found, key=lambda top: -found[top][1])]

@@ -1,0 +1,549 @@
+"""A run that plans some nights only: those of frames and products that are not as they were.
+
+All else of an archive is closed (`ccdflow.run.nights.closed`): its rows and records stay on the
+disk. The kinds plan as they always do, on a context that goes through the open nights, finds all
+else by name, and is told of closed nights what tables, pages and lines show of them. Closed nights
+that a new master changes are opened as well; whatever is not surely understood raises `NeedsAll`,
+and the whole archive is planned.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import time
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.files import notes, tables, whole
+from ccdflow.run import ledger, plan
+from ccdflow.run.context import Context
+from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
+from ccdflow.run.nights import closed as closed_nights
+from ccdflow.run.nights import counts, since
+from ccdflow.run.nights.parts import NeedsAll, NoteLines
+from ccdflow.run.rawframes import header_store, inventory
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.inventory_table import cells
+from ccdflow.run.rawframes.rawfolder import is_plain_name
+from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
+
+__all__ = ["NeedsAll", "planned", "save"]
+
+# Nights that are opened because of others are looked for so many times.
+_ROUNDS = 5
+# More lines beside the notes than this: they are written anew.
+_MOST_LINES = 50_000
+
+
+def planned(values, reading, chain, state, *, cores, progress):
+    """Return the `ccdflow.run.plan.Plan` of the nights that are to be opened.
+
+    Parameters
+    ----------
+    values : dict
+        Settings.
+    reading : ccdflow.run.inventory.Settings
+    chain : ccdflow.kinds.kind.Chain
+    state : ccdflow.run.seal.State
+        Of the archive as it is now.
+    cores : int
+    progress : callable or None
+
+    Raises
+    ------
+    NeedsAll
+        If the whole archive has to be planned.
+    """
+    results = Path(values["results"])
+    if reading.is_folding or not state:
+        raise NeedsAll("names of files are not all alike")
+    nights = closed_nights.read(results)
+    if nights.first["general"] != state.general:
+        raise NeedsAll("settings, profiles or code have changed")
+    known = nights.notes = NightNotes(results, nights)
+    if whole.stamp_of(results / paths.INVENTORY) != known.table:
+        raise NeedsAll("the table is not as it was written")
+    changes = _Changes(values, state, nights, known)
+    opened = changes.nights()
+    for _ in range(_ROUNDS):
+        opening = _Opening(values, reading, chain, known, changes)
+        found, more = opening.plan(opened, cores=cores, progress=progress)
+        if not more:
+            return found
+        opened |= more
+    raise NeedsAll("the nights that have to be opened do not come to an end")
+
+
+# -- the notes -------------------------------------------------------------------------------------
+
+
+class NightNotes:
+    """Rows and records of single nights, as the notes of a results folder have them."""
+
+    def __init__(self, results, nights):
+        self.results, self.nights = results, nights
+        self._lines = {name: NoteLines(results / name) for name in (paths.HEADERS, paths.LEDGER)}
+        self.since = since.read(results)
+        if len(self.since.rows) + len(self.since.records) > _MOST_LINES:
+            raise NeedsAll("much was noted since")
+        first = json.loads(notes.first_line(results / paths.HEADERS))
+        said = self.since.first.get("rows", {})
+        self._store = header_store.RowReader(first)
+        self._ledger = ledger.RecordReader(json.loads(notes.first_line(results / paths.LEDGER)))
+        self.shared = {**first["shared"], **said.get("shared", {})}
+        self.table = tuple(said.get("table", self._store.table))
+        self._rows, self._records = {}, {}
+        self._late_rows = {row.file: row for row in map(self._store.row, self.since.rows)}
+        late = map(self._ledger.record_beside, self.since.records)
+        self._late = {record.product: (home, record) for home, record in late}
+        self.gone = frozenset(self.since.first.get("records", {}).get("removed", ()))
+        self.firsts = {
+            row.file: row
+            for night in nights.nights.values()
+            for row in map(counts.row_of, night["firsts"])
+        }
+        self._by_segment = {paths.segment(night): [night] for night in nights.nights}
+        self._in_folder = {}
+        for night, note in nights.nights.items():
+            for folder in note["folders"]:
+                self._in_folder.setdefault(folder, []).append(night)
+
+    def rows(self, night):
+        """Return {file: row} of a night."""
+        if night not in self._rows:
+            places = self.nights.nights.get(night, {}).get("rows", [])
+            rows = map(self._store.row, self._lines[paths.HEADERS].at(places))
+            found = {row.file: row for row in rows if row.file not in self._late_rows}
+            if any(row.night != night for row in found.values()):
+                raise NeedsAll(f"the rows of {night} are not where they were")
+            found |= {f: row for f, row in self._late_rows.items() if row.night == night}
+            self._rows[night] = found
+        return self._rows[night]
+
+    def records(self, night):
+        """Return {product: record} of a night; of '' those that are about no night alone."""
+        if night not in self._records:
+            own = self.nights.first["always"]
+            places = own if not night else self.nights.nights.get(night, {}).get("records", [])
+            records = map(self._ledger.record, self._lines[paths.LEDGER].at(places))
+            found = {
+                r.product: r
+                for r in records
+                if r.product not in self._late and r.product not in self.gone
+            }
+            found |= {
+                product: record for product, (home, record) in self._late.items() if home == night
+            }
+            self._records[night] = found
+        return self._records[night]
+
+    @property
+    def new_nights(self):
+        """The nights of which something was noted since, and that were never closed."""
+        homes = {night for night, _ in self._late.values()} - {""}
+        return (homes | {row.night for row in self._late_rows.values()}) - self.nights.nights.keys()
+
+    def nights_in(self, folder):
+        """Return the nights of the frames in a raw folder."""
+        return self._in_folder.get(folder, [])
+
+    def row(self, file):
+        """Return the row of a frame of a closed night, or None."""
+        if file in self.firsts:
+            return self.firsts[file]
+        for night in self.nights_in(posixpath.dirname(file)):
+            if (row := self.rows(night).get(file)) is not None:
+                return row
+        return None
+
+    def record(self, product):
+        """Return the record of a product of a closed night, or None."""
+        top, _, rest = product.partition("/")
+        if top in ("reduced", "calibrated"):
+            nights = self.nights_in(posixpath.dirname(rest))
+        elif top == "nights":
+            nights = self._by_segment.get(rest.partition("/")[0], ())
+        else:
+            return None
+        for night in nights:
+            if self.nights.is_closed(night) and (found := self.records(night).get(product)):
+                return found
+        return None
+
+    def save(self, context):
+        """Write the table, and rows and records that are not as they were when they were read."""
+        store, records = context.store, context.ledger
+        rows, made = _changed(store.rows, store.saved), _changed(records, records.saved)
+        gone = set(records.saved) - set(dict.keys(records))
+        table = self.results / paths.INVENTORY
+        if rows:
+            line = tables.TableLines(cells)
+            tables.update_table(table, {file: [line(row)] for file, row in rows.items()})
+        stamp = whole.stamp_of(table)
+        if not (rows or made or gone or stamp != self.table):
+            return
+        home = _home_of(context)
+        self.table = stamp
+        self._late_rows |= rows
+        self._late = {p: late for p, late in self._late.items() if p not in gone}
+        self._late |= {product: (home(record), record) for product, record in made.items()}
+        self.gone = (self.gone | gone) - made.keys()
+        said = {
+            "rows": {"shared": store.shared, "table": stamp},
+            "records": {"removed": sorted(self.gone)},
+        }
+        since.write(
+            self.results,
+            since.Since(
+                said,
+                [header_store.line_of(self._late_rows[file]) for file in sorted(self._late_rows)],
+                [
+                    ledger.line_beside(record, night)
+                    for _, (night, record) in sorted(self._late.items())
+                ],
+            ),
+        )
+        store.table, store.saved = stamp, dict(store.rows)
+        records.saved = dict(records)
+
+
+class OpenRows(dict):
+    """The rows of open nights; those of closed ones are found by name."""
+
+    def __init__(self, rows, notes):
+        super().__init__(rows)
+        self._notes = notes
+
+    def __missing__(self, file):
+        row = self._notes.row(file)
+        if row is None:
+            raise KeyError(file)
+        return row
+
+    def get(self, file, default=None):
+        """Return a row of any night."""
+        if dict.__contains__(self, file):
+            return dict.__getitem__(self, file)
+        return self._notes.row(file) or default
+
+    def __contains__(self, file):
+        return dict.__contains__(self, file) or self._notes.row(file) is not None
+
+
+class OpenLedger(ledger.Ledger):
+    """The records of open nights and of the archive; those of closed nights are found by name."""
+
+    def __init__(self, notes, nights):
+        super().__init__()
+        self._notes = notes
+        for night in ("", *nights):
+            for product, record in notes.records(night).items():
+                dict.__setitem__(self, product, record)
+        self.saved = dict(self)
+
+    def __missing__(self, product):
+        record = self._notes.record(product)
+        if record is None:
+            raise KeyError(product)
+        return record
+
+    def get(self, product, default=None):
+        """Return a record of any night."""
+        if dict.__contains__(self, product):
+            return dict.__getitem__(self, product)
+        return self._notes.record(product) or default
+
+    def __contains__(self, product):
+        return dict.__contains__(self, product) or self._notes.record(product) is not None
+
+
+class _Wanted(set):
+    """Products that are to be there: all of closed nights are."""
+
+    def __init__(self, notes):
+        super().__init__()
+        self._notes = notes
+
+    def __contains__(self, product):
+        return set.__contains__(self, product) or self._notes.record(product) is not None
+
+
+class _RowsByNight(dict):
+    """The rows of each night, sorted by file; those of closed nights are read when asked for."""
+
+    def __init__(self, rows, notes):
+        super().__init__()
+        self._notes = notes
+        for row in sorted(rows, key=lambda row: row.file):
+            self.setdefault(row.night, []).append(row)
+
+    def get(self, night, default=None):
+        """Return the rows of any night."""
+        if night in self or not self._notes.nights.is_closed(night):
+            return dict.get(self, night, default)
+        rows = self._notes.rows(night)
+        return [rows[file] for file in sorted(rows)]
+
+
+# -- what has changed ------------------------------------------------------------------------------
+
+
+class _Changes:
+    """The folders that are not as they were, and the nights that they are about."""
+
+    def __init__(self, values, state, nights, notes):
+        self._raw, self._notes, self._nights = Path(values["raw"]), notes, nights
+        before, now = nights.first["folders"], state.folders
+        self.folders = {
+            name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
+        }
+        self.raw = sorted(
+            name.removeprefix("raw/") for name in self.folders if name.startswith("raw/")
+        )
+        self.products = {name for name in self.folders if not name.startswith("raw/")}
+        self.found = {file: at for folder in self.raw for file, at in self._listed(folder)}
+
+    def _listed(self, folder):
+        """Yield (file, stamp) of the raw frames of a folder."""
+        prefix = f"{folder}/" if folder else ""
+        try:
+            with os.scandir(self._raw / folder) as entries:
+                for entry in entries:
+                    if paths.is_raw_name(entry.name) and not entry.is_dir():
+                        yield prefix + entry.name, whole.stamp_of(entry)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise NeedsAll(f"{folder} cannot be read: {error}") from None
+
+    def nights(self):
+        """Return the nights that changed, as far as names of folders tell."""
+        nights = self._nights.nights
+        # Products made shortly before the machine stopped may not be on the disk.
+        found = {night for night, note in nights.items() if _is_doubted(note["boots"])}
+        # A run tells of the last night; nights of which the notes are new were never closed.
+        found |= {max(nights), *(self._notes.new_nights)}
+        for folder in self.raw:
+            found.update(self._notes.nights_in(folder))
+        segments = {paths.segment(night): night for night in nights}
+        for name in self.products:
+            top, _, rest = name.partition("/")
+            if top in ("reduced", "calibrated"):
+                found.update(self._notes.nights_in(rest))
+            elif top in ("combined", "nights"):
+                found.update(filter(None, [segments.get(rest.partition("/")[0])]))
+            elif top == "detector" and rest.count("/") == 1:
+                found.update(filter(None, [segments.get(rest.partition("/")[2])]))
+        return found
+
+    def check(self, rows):
+        """Raise `NeedsAll` where a folder changed that belongs to none of the open nights.
+
+        Parameters
+        ----------
+        rows : dict of str to ccdflow.run.rows.Row
+            Of the open nights.
+        """
+        folders = {posixpath.dirname(file) for file in rows}
+        segments = {paths.segment(row.night) for row in rows.values()}
+        changed = set(self.raw)
+        for file in rows:
+            if posixpath.dirname(file) in changed and file not in self.found:
+                raise NeedsAll(f"{file} is gone")
+            if not is_plain_name(file):
+                raise NeedsAll(f"{file!r} is no plain name")
+        for name in self.products:
+            if not _belongs(name, folders, segments):
+                raise NeedsAll(f"{name} belongs to no open night")
+
+
+def _is_doubted(boots):
+    """Tell whether products have to show their checksum, or are on the disk by now."""
+    return any(boot != ledger.boot_id() or time.time() >= until for boot, until in boots.items())
+
+
+def _belongs(name, folders, segments):
+    top, _, rest = name.partition("/")
+    if top in ("reduced", "calibrated"):
+        return rest in folders
+    if top in ("combined", "nights"):
+        return rest.partition("/")[0] in segments
+    # Products of all nights are planned in any case.
+    return top == "detector" and (rest.count("/") == 0 or rest.partition("/")[2] in segments)
+
+
+# -- the plan --------------------------------------------------------------------------------------
+
+
+class _Stamps(dict):
+    """Size and times of products: those in folders that changed, and others when asked for."""
+
+    def __init__(self, results, folders):
+        super().__init__()
+        self._results = results
+        for name in folders:
+            if not paths.is_of_small_pictures(name):
+                self._look(name.rstrip("/"))
+
+    def _look(self, folder):
+        try:
+            with os.scandir(self._results / folder) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and not entry.is_dir():
+                        self[f"{folder}/{entry.name}"] = whole.stamp_of(entry)
+        except FileNotFoundError:
+            pass
+
+    def __missing__(self, product):
+        self[product] = whole.stamp_of(self._results / product)
+        return self[product]
+
+    def __contains__(self, product):
+        return bool(self[product])
+
+    def get(self, product, default=None):
+        """Return the stamp of a product, or the default where there is none."""
+        return self[product] or default
+
+    def pop(self, product, default=None):
+        """Forget a product: it counts as missing."""
+        before = self.get(product, default)
+        self[product] = ()
+        return before
+
+
+def _members(groups):
+    """Return what masters are combined of; the masters for their members may be others."""
+    return {group.product: (group.kind, group.shared, group.files) for group in groups}
+
+
+class _Opening:
+    """A try to plan with some nights open."""
+
+    def __init__(self, values, reading, chain, notes, changes):
+        self._values, self._reading, self._chain = values, reading, chain
+        self._notes, self._changes = notes, changes
+        self._nights = notes.nights
+
+    def plan(self, opened, *, cores, progress):
+        """Return (plan, nights that have to be opened as well)."""
+        nights = self._nights
+        nights.opened = set(opened)
+        if not nights.closed:
+            raise NeedsAll("no night is closed")
+        store = self._store(opened)
+        inventory.update(
+            store, self._reading, only=self._changes.found, cores=cores, progress=progress
+        )
+        rows = dict(store.rows)
+        more = {row.night for row in rows.values() if nights.is_closed(row.night)}
+        if more:
+            return None, more
+        if any(row.gone for row in rows.values()):
+            raise NeedsAll("a raw file is missing")
+        self._changes.check(rows)
+        context = self._context(store)
+        found = plan.make_plan(context, stamps=_Stamps(context.results, self._changes.products))
+        found.asked[self._chain.first.name] = found.asked.get(
+            self._chain.first.name, 0
+        ) + counts.asked(context)
+        return found, self._more(context, found)
+
+    def _store(self, opened):
+        rows = {}
+        for night in sorted(opened):
+            rows |= self._notes.rows(night)
+        store = HeaderStore(
+            rows=OpenRows(rows, self._notes), shared=dict(self._notes.shared),
+            table=self._notes.table, saved=dict(rows),
+        )  # fmt: skip
+        store.verdicts = {row.file: row.reason for row in rows.values() if row.status == SET_ASIDE}
+        return store
+
+    def _context(self, store):
+        values, nights = self._values, self._nights
+        context = Context(
+            values, Path(values["raw"]), Path(values["results"]), store,
+            OpenLedger(self._notes, sorted(nights.opened)), self._chain,
+            frozenset(inventory.outdated(store, self._reading)),
+            cameras=self._reading.cameras, closed=nights, wanted=_Wanted(self._notes),
+        )  # fmt: skip
+        for night in nights.closed:
+            for group in nights.groups_of(night):
+                context.groups[group.product] = group
+        nights.products = frozenset(context.groups)
+        context.lookup("rows by night", lambda: _RowsByNight(store.rows.values(), self._notes))
+        for kind in self._chain:
+            kind.restore(context, nights.first["kept"][kind.name])
+        return context
+
+    def _more(self, context, found):
+        """Return the closed nights that have to be opened for what this plan makes."""
+        nights, reach = self._nights, {kind.name: kind.reach for kind in self._chain}
+        masters = {}
+        for group in context.groups.values():
+            if reach[group.kind] == MASTERS:
+                masters.setdefault(group.shown, {})[group.product] = group
+        made = {job.night for job in found.jobs.values() if reach[job.kind] == MASTERS}
+        new = []
+        for night in nights.opened | masters.keys():
+            now = list(masters.get(night, {}).values())
+            before = nights.groups_of(night) if night in nights.nights else []
+            is_new = _members(before) != _members(now) or night in made
+            if is_new and not nights.is_closed(night):
+                new += now + before
+        if new:
+            self._check_order(new)
+            self._check_copies(context, new)
+        return {night for kind in self._chain for night in kind.opens(context, new)} - nights.opened
+
+    def _check_order(self, new):
+        """Raise `NeedsAll` where a master is not of a later night than all closed ones."""
+        last = max(filter(is_dated, self._nights.closed), default="")
+        if not all(is_dated(group.shown) and group.shown > last for group in new):
+            raise NeedsAll("a night with masters of its own is not the last one")
+
+    def _check_copies(self, context, new):
+        """Raise `NeedsAll` where a new frame holds the same as one of a closed night."""
+        prints = {context.store.rows[file].fingerprint for group in new for file in group.files}
+        for night in self._nights.closed:
+            if prints & set(self._nights.nights[night]["prints"].split()):
+                raise NeedsAll(f"a frame is a copy of one of {night}")
+
+
+# -- what a run changed ----------------------------------------------------------------------------
+
+
+def save(context):
+    """Write ``inventory.csv``, and beside the notes what differs from them, where it changed.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        Of a plan of open nights.
+    """
+    context.closed.notes.save(context)
+
+
+def _changed(now, saved):
+    return {name: value for name, value in now.items() if saved.get(name) is not value}
+
+
+def _home_of(context):
+    """Return what tells the night that a record is about, '' for none."""
+    rows = context.store.rows.values()
+    nights = {paths.reduced(row.file): row.night for row in rows}
+    nights |= {paths.calibrated(row.file): row.night for row in rows}
+    segments = {paths.segment(row.night): row.night for row in rows}
+    reach = {kind.name: kind.reach for kind in context.chain}
+
+    def home(record):
+        if reach[record.kind] == FRAMES:
+            return nights[record.product]
+        if reach[record.kind] == NIGHTS:
+            return segments[record.product.split("/")[1]]
+        return ""
+
+    return home

@@ -1,0 +1,86 @@
+"""Some lines of the notes of an archive, found by their places: rows and records of a few nights.
+
+The places are noted when nothing is to be done (`ccdflow.run.nights.closed`). They hold as long as
+the files of the notes are the same.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ccdflow.files import notes
+
+
+class NeedsAll(Exception):
+    """A part of the archive does not tell the answer: a whole plan is needed."""
+
+
+class NoteLines:
+    """A file of notes that is read in places.
+
+    Parameters
+    ----------
+    path : path-like
+    """
+
+    def __init__(self, path):
+        self._path = path
+
+    def at(self, places):
+        """Return the lines at some places.
+
+        Parameters
+        ----------
+        places : list of (int, int)
+            Offset and length of whole lines.
+
+        Raises
+        ------
+        NeedsAll
+            If they cannot be read.
+        """
+        try:
+            with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
+                found = [os.pread(file.fileno(), length, start) for start, length in places]
+        except OSError as error:
+            raise NeedsAll(str(error)) from None
+        if any(len(text) != length for text, (_, length) in zip(found, places, strict=True)):
+            raise NeedsAll(f"{self._path} is shorter than it was")
+        return b"".join(found).decode().split("\n")[:-1]
+
+
+def places_of(path, names, homes):
+    """Return where the lines of a file of notes are, by where they belong.
+
+    Parameters
+    ----------
+    path : path-like
+    names : iterable of str
+        What each line is about, in the order of the lines.
+    homes : callable
+        Called with a name; returns what its line belongs to.
+
+    Returns
+    -------
+    dict of str to list of [int, int]
+        Offset and length of neighbouring lines that belong together.
+
+    Raises
+    ------
+    NeedsAll
+        If the file has other lines.
+    """
+    found, last, end = {}, None, 0
+    lines = notes.places_of_lines(path)
+    next(lines, None)
+    for name, (start, length) in zip(names, lines, strict=True):
+        home = homes(name)
+        places = found.setdefault(home, [])
+        if home == last and places:
+            places[-1][1] += length
+        else:
+            places.append([start, length])
+        last, end = home, start + length
+    if end and end != os.path.getsize(path):  # noqa: PTH202
+        raise NeedsAll(f"{path} has more lines than it should have")
+    return found

@@ -1,0 +1,95 @@
+"""The notes of runs that planned some nights only: lines beside notes too large to rewrite.
+
+Header values and ledger of a million frames are 900 MB. A run that opens a few nights of them
+(`ccdflow.run.nights.opened`) leaves both files as they are, and writes what differs from them here:
+all of it since they were written. Who reads the notes reads these lines after them. The next whole
+plan writes the notes anew and removes the file.
+
+A line counts only beside the file that it was written for, which is told by that file's checksum.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.files import notes
+
+# The two files of notes, by the name under which their checksum stands here.
+_FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
+
+
+@dataclass
+class Since:
+    """Lines that count after those of the notes.
+
+    Attributes
+    ----------
+    first : dict
+        What else the notes say in their first lines: of the rows under ``"rows"``, of the records
+        under ``"records"``.
+    rows, records : list of str
+        As they stand in the notes.
+    """
+
+    first: dict = field(default_factory=dict)
+    rows: list = field(default_factory=list)
+    records: list = field(default_factory=list)
+
+
+def read(results):
+    """Return the `Since` of a results folder; an empty one where there is none that counts.
+
+    Parameters
+    ----------
+    results : path-like
+    """
+    lines = notes.read_checked(Path(results) / paths.SINCE)
+    if lines is None:
+        return Since()
+    first = json.loads(next(lines))
+    count = first["count"]
+    found = [next(lines) for _ in range(count)], list(lines)
+    kept = dict(zip(("rows", "records"), found, strict=True))
+    for name, file in _FILES.items():
+        if first["of"][name] != notes.checksum_of(Path(results) / file):
+            # These notes were written anew, and have it all in them.
+            kept[name] = []
+            first["said"].pop(name, None)
+    return Since(first["said"], kept["rows"], kept["records"])
+
+
+def write(results, since):
+    """Write a `Since` beside the notes as they are.
+
+    Parameters
+    ----------
+    results : path-like
+    since : Since
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    first = {
+        "of": {name: notes.checksum_of(Path(results) / file) for name, file in _FILES.items()},
+        "said": since.first,
+        "count": len(since.rows),
+    }
+    lines = [json.dumps(first, separators=(",", ":")), *since.rows, *since.records]
+    notes.write_checked(Path(results) / paths.SINCE, lines)
+
+
+def is_there(results):
+    """Tell whether there is such a file, whatever it says."""
+    return (Path(results) / paths.SINCE).exists()
+
+
+def remove(results):
+    """Remove the file, once the notes are written anew."""
+    with suppress(FileNotFoundError):
+        (Path(results) / paths.SINCE).unlink()
