@@ -59,6 +59,7 @@ def combine_darks(
     recipe=None,
     mask=None,
     ceilings=None,
+    flaws=None,
     threads=2,
     memory=DEFAULT_MEMORY,
     dtype=np.float32,
@@ -76,7 +77,7 @@ def combine_darks(
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
         MAD.
-    mask, ceilings, threads, memory, dtype
+    mask, ceilings, flaws, threads, memory, dtype
         See `ccdflow.combine.stack.combine`.
 
     Returns
@@ -95,7 +96,7 @@ def combine_darks(
     """
     bias = checked_bias(bias, "darks")
     subtract = () if bias is None else (Subtracted(bias.pixels),)
-    options = {"mask": mask, "ceilings": ceilings}
+    options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
     combined = _combine(
         members, amplifiers, recipe, subtract, options, threads, memory, dtype, light=True
     )

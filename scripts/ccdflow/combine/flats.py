@@ -31,6 +31,7 @@ def combine_flats(
     recipe=None,
     mask=None,
     ceilings=None,
+    flaws=None,
     normalise=True,
     threads=2,
     memory=DEFAULT_MEMORY,
@@ -59,7 +60,7 @@ def combine_flats(
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members (pixels next
         to a rejected one are rejected as well), otherwise by MAD.
-    mask, ceilings, threads, memory, dtype
+    mask, ceilings, flaws, threads, memory, dtype
         See `ccdflow.combine.stack.combine`.
     normalise : bool
         Whether to set the mean to 1, which needs all images of the flat: see `normalised`.
@@ -80,7 +81,7 @@ def combine_flats(
     members = list(members)
     check_members(members)
     subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
-    options = {"mask": mask, "ceilings": ceilings}
+    options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
     rows, sample = sample_members(members, subtract=subtract, **options)
     levels = levels_of(sample) if scale is None else np.array(scale, dtype=np.float64)
     _check_levels(levels, members)
@@ -107,13 +108,15 @@ def combine_flats(
     return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
 
 
-def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, mask=None, ceilings=None):
+def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, **options):
     """Return the level of each flat, for one image of its frames.
 
     Parameters
     ----------
-    members, bias, dark, seconds, scale_up, mask, ceilings
+    members, bias, dark, seconds, scale_up
         See `combine_flats`.
+    **options
+        ``mask``, ``ceilings`` and ``flaws``: see there.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, mask=None, c
     members = list(members)
     check_members(members)
     subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
-    return levels_of(sample_members(members, subtract=subtract, mask=mask, ceilings=ceilings)[1])
+    return levels_of(sample_members(members, subtract=subtract, **options)[1])
 
 
 def _subtracted(n, bias, dark, seconds, scale_up):
