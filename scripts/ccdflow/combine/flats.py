@@ -36,6 +36,7 @@ def combine_flats(
     threads=2,
     memory=DEFAULT_MEMORY,
     dtype=np.float32,
+    uncertainty=True,
 ):
     """Combine reduced flats of one filter.
 
@@ -62,6 +63,8 @@ def combine_flats(
         to a rejected one are rejected as well), otherwise by MAD.
     mask, ceilings, flaws, threads, memory, dtype
         See `ccdflow.combine.stack.combine`.
+    uncertainty : bool
+        Whether to compute that by the noise model.
     normalise : bool
         Whether to set the mean to 1, which needs all images of the flat: see `normalised`.
 
@@ -96,7 +99,7 @@ def combine_flats(
         subtract=subtract,
         scale=levels,
         noise=noise,
-        uncertainty="noise",
+        uncertainty=uncertainty and "noise",
         allow_empty=True,
         threads=threads,
         memory=memory,
@@ -234,7 +237,9 @@ def _over(image, mean, *, in_place=False):
     """Divide a flat by a mean; `in_place` if no other code holds the arrays."""
     arrays = [image.image, image.uncertainty, image.sample]
     scaled = [
-        np.multiply(array, array.dtype.type(1 / mean), out=array if in_place else None)
+        None
+        if array is None
+        else np.multiply(array, array.dtype.type(1 / mean), out=array if in_place else None)
         for array in arrays
     ]
     mask = image.mask if in_place else image.mask.copy()
