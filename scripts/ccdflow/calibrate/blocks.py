@@ -28,7 +28,7 @@ ARITHMETIC = 5
 
 # Pixels of a block, whose number of rows is even; pixels that are written at once.
 _BLOCK_PIXELS = 1 << 16
-_CHUNK_PIXELS = 1 << 20
+_CHUNK_PIXELS = 1 << 17
 _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 
