@@ -7,7 +7,7 @@ there are none, the origins of the windows do, XORGSUBF and YORGSUBF.
 from __future__ import annotations
 
 from ccdflow.calibrate.master_store import is_level_subtracted
-from ccdflow.camera.geometry import binning
+from ccdflow.camera.binning import binning
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value, number, whole

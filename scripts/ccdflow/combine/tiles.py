@@ -145,7 +145,14 @@ class CombineJob:
         return self.result_bytes() + threads * (doubtful + (width + around) * a_pixel)
 
     def tile_width(self, threads, memory):
-        """Number of pixels of a tile: as suits a thread's cache, if the memory allows."""
+        """Number of pixels of a tile: as suits a thread's cache, if the memory allows.
+
+        Parameters
+        ----------
+        threads : int
+        memory : int
+            Bytes.
+        """
         step, fixed = self.width_step, self.needed(0, threads)
         allowed = (memory - fixed) // (self.needed(1, threads) - fixed)
         least = step * -(-MIN_WIDTH // step)
@@ -155,7 +162,16 @@ class CombineJob:
         return max(min(allowed, best, self.size) // step * step, least)
 
     def tiles_of_a_read(self, width, threads, memory):
-        """Number of tiles of a width whose pixels are read at once, as the memory allows."""
+        """Number of tiles of a width whose pixels are read at once, as the memory allows.
+
+        Parameters
+        ----------
+        width : int
+            Pixels of a tile.
+        threads : int
+        memory : int
+            Bytes.
+        """
         a_read = threads * self.n * width * self.source.itemsize
         free = memory - self.needed(width, threads)
         wanted = _READ_PIXELS // width if not self.halo else 1

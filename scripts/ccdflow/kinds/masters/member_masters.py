@@ -98,11 +98,17 @@ class Members:
 
     @property
     def flags(self):
-        """What all members have in common of amplifiers without signal: {name: flag}."""
+        """The amplifiers that are without signal in all members, by their names: a dict."""
         return selecting.common_flags(self.found)
 
     def lost_part(self, image, reduction):
-        """Return the part of an image's pixels whose amplifiers have no signal."""
+        """Return the part of an image's pixels whose amplifiers have no signal.
+
+        Parameters
+        ----------
+        image : ProductImage
+        reduction : ReductionRecipe
+        """
         flaws = self._flaws(image, reduction)
         return 0.0 if flaws is None else float(np.mean(flaws != 0))
 
