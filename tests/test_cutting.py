@@ -92,11 +92,26 @@ def test_a_reversed_chip(tmp_path):
     np.testing.assert_allclose(found[good], 1.5 * expected[good], rtol=1e-5)
 
 
+def test_origins_alone(tmp_path):
+    """MaxIm counts the origin in binned pixels of the raw frame; LTV tells of columns cut off."""
+    made, data = pixels(4)
+    binned = {"CCDSEC": None, "XBINNING": 2, "YBINNING": 2}
+    words = masters(tmp_path, made, **binned, XORGSUBF=0, YORGSUBF=0, LTV1=-8.0)
+    path = frame(tmp_path, data, **binned, XORGSUBF=36, YORGSUBF=20, LTV1=-2.0)
+    assert calibrate.main([f"out={tmp_path / 'a'}", path, *words, "--image-only"]) == 0
+    with fits.open(tmp_path / "a/s.fits") as hdus:
+        assert hdus[0].header["FLATCUT"] == "[31:100,21:70]"
+        expected = (data - made["bias"][0] - made["dark"][0])[WINDOW] / made["flat"][0][WINDOW]
+        good = made["bias"][2][WINDOW] == 0
+        np.testing.assert_allclose(hdus[0].data[good], 1.5 * expected[good], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("words", "of_frame", "of_masters"),
     [
         ("no card says where it lies", {"CCDSEC": None}, {}),
         ("no card says where it lies", {"CCDSEC": None, "DETSEC": SECTION}, {}),
+        ("no card says", {"CCDSEC": None, "XORGSUBF": 30, "YORGSUBF": 20}, {"CCDSEC": None}),
         ("another binning", {"CCDSEC": "[31:170,21:120]"}, {}),
         ("another binning or direction", {"CCDSEC": "[100:31,21:70]"}, {}),
         ("not within the master's", {"CCDSEC": "[81:150,21:70]"}, {}),

@@ -285,6 +285,19 @@ def test_dark_corners_are_flagged_and_not_in_the_mean(tmp_path):
     assert result.image[~unlit].mean(dtype=np.float64) == pytest.approx(1, abs=1e-6)
 
 
+def test_without_uncertainty_the_pixels_are_the_same(tmp_path):
+    t = truth()
+    members = write(tmp_path, flats(t, [20_000] * 3))
+    given = {"bias": master(t.bias), "dark": None, "amplifiers": amplifiers()}
+    whole, bare = (
+        combine_flats(members, **given),
+        combine_flats(members, **given, uncertainty=False),
+    )
+    assert bare.uncertainty is None
+    assert np.array_equal(bare.image, whole.image)
+    assert np.array_equal(bare.mask, whole.mask)
+
+
 def test_images_of_one_flat_have_a_mean_of_1_together(tmp_path):
     t = truth()
     frames = flats(t, [20_000, 30_000, 25_000])

@@ -194,6 +194,54 @@ def test_the_masters_that_a_larger_one_stands_back_for_are_named(night):
     assert "1 before it could not be made" in line
 
 
+def by_origin(raw, columns=COLUMNS, rows=ROWS):
+    """Tell where frames lie as MaxIm does: without sections on the chip."""
+    for path in sorted(raw.glob("*.fits")):
+        x, y = (columns.start, rows.start) if path.name.startswith("window") else (0, 0)
+        with fits.open(path, mode="update") as hdus:
+            del hdus[0].header["CCDSEC"]
+            hdus[0].header.update({"XORGSUBF": x, "YORGSUBF": y, "XBINNING": 1, "YBINNING": 1})
+
+
+def test_origins_alone_tell_where_a_window_lies(night):
+    windowed(night, "science_g1.fits")
+    by_origin(night)
+    done = run(night)
+    whole, part = (done.open(f"calibrated/{n}science_g1.fits") for n in ("", "window_"))
+    np.testing.assert_array_equal(part[0].data, whole[0].data[ROWS, COLUMNS])
+    np.testing.assert_array_equal(part["MASK"].data, whole["MASK"].data[ROWS, COLUMNS])
+    assert {part[0].header[f"{kind}CUT"] for kind in ("BIAS", "DARK", "FLAT")} == {"[31:90,21:70]"}
+
+
+def test_of_two_windows_of_one_size_each_has_its_own_larger_one(night):
+    """Masters of the left half; a frame in it, and one of the same size that is not."""
+    for path in sorted(night.glob("[bdf]*.fits")):
+        windowed(
+            night, path.name, rows=slice(0, 101), columns=slice(0, 60), new=f"half_{path.name}"
+        )
+        path.unlink()
+    windowed(night, "science_g1.fits", columns=slice(10, 50))
+    windowed(night, "science_g1.fits", columns=slice(40, 80), new="right.fits")
+    by_origin(night, columns=slice(10, 50))
+    fits.setval(night / "right.fits", "XORGSUBF", value=40)
+    fits.setval(night / "right.fits", "YORGSUBF", value=ROWS.start)
+    session = begin(night, night.parent / "results", {"simcam": PROFILE})
+    session.lock.close()
+    groups = session.context.groups
+    found = [
+        [[use.cut for use in step.uses] for step in groups[f"calibrated/{name}.fits"].steps]
+        for name in ("window_science_g1", "right")
+    ]
+    assert found == [[["[11:50,21:70]"]] * 3, [[]] * 3]
+
+
+def _origin_and_other_binning(raw):
+    windowed(raw, "science_g1.fits")
+    by_origin(raw)
+    for keyword in ("XBINNING", "YBINNING"):
+        fits.setval(raw / "window_science_g1.fits", keyword, value=2)
+
+
 def _other_part(raw):
     windowed(raw, "science_g1.fits", DETNAM="B")
 
@@ -237,7 +285,7 @@ def _larger_than_the_masters(raw):
     "spoil",
     [
         _other_part, _other_place, _other_binning, _reversed, _no_section, _other_gain,
-        _other_offset, _larger_than_the_masters,
+        _other_offset, _larger_than_the_masters, _origin_and_other_binning,
     ],
 )  # fmt: skip
 def test_what_is_no_window_of_the_masters_takes_none(night, spoil):

@@ -68,6 +68,7 @@ def main():
                 frames,
                 amplifiers=amplifier_of(frames[0].shape, header),
                 threads=options.threads,
+                uncertainty=options.errors,
                 **more,
             )
             path = options.out / f"combined_{name}.fits"

@@ -201,6 +201,9 @@ class ImageCalibration:
         self._find_not_linear(rows, reduced, out)
         for image in self._images:
             image.flags.put(rows.start, out)
+        for readout, inside, _ in self.pieces(rows):
+            if readout.is_dead:
+                out[inside] |= bits.DEAD
         if self.chain.scale > 1:
             self._mask_hot(rows, out)
 

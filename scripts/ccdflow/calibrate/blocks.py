@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccdflow import maskbits
 from ccdflow.calibrate import bits, calibrated_header, signal, sky_level
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
@@ -19,7 +20,7 @@ from ccdflow.calibrate.extras import Extras
 from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import checksum, packed
 from ccdflow.files.cards import card_value
-from ccdflow.files.planes import Plane, read_rows, read_units
+from ccdflow.files.planes import Plane, read_each_row, read_rows, read_units
 from ccdflow.frame import saturation
 
 ARITHMETIC = 5
@@ -27,7 +28,7 @@ ARITHMETIC = 5
 
 # Pixels of a block, whose number of rows is even; pixels that are written at once.
 _BLOCK_PIXELS = 1 << 16
-_CHUNK_PIXELS = 1 << 20
+_CHUNK_PIXELS = 1 << 17
 _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 
@@ -265,8 +266,7 @@ class _Image:
         """Return some rows, calibrated, (k, nx) float32."""
         nx = self.unit.shape[1]
         stored = np.empty((len(rows), nx), self.unit.dtype)
-        for number, row in enumerate(rows):
-            read_rows(self._file, self.unit, row, stored[number : number + 1], name=self._name)
+        read_each_row(self._file, self.unit, rows.tolist(), stored, name=self._name)
         values = stored.astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             self.work.apply(rows, values)
@@ -453,7 +453,7 @@ class _Image:
     def _count(self, flags):
         """Count the pixels of each bit, only among the few set ones: that is much faster."""
         flat = flags.reshape(-1)
-        found, counts = np.unique(flat[np.flatnonzero(flat)], return_counts=True)
+        found, counts = np.unique(flat[maskbits.flagged(flat)], return_counts=True)
         for value, count in zip(found.tolist(), counts.tolist(), strict=True):
             for bit in bits.MEANING:
                 if value & bit:

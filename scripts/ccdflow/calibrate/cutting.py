@@ -1,17 +1,21 @@
 """Masters of the whole chip cut to the window of a frame.
 
-The sections on the chip say where the frame lies in the master: CCDSEC or DETSEC of both.
+The sections on the chip say where the frame lies in the master, CCDSEC or DETSEC of both; where
+there are none, the origins of the windows do, XORGSUBF and YORGSUBF.
 """
 
 from __future__ import annotations
 
 from ccdflow.calibrate.master_store import is_level_subtracted
+from ccdflow.camera.binning import binning
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value
+from ccdflow.files.cards import card_value, number, whole
 from ccdflow.files.planes import read_units
 
 _SECTIONS = ("CCDSEC", "DETSEC")
+ORIGIN = ("XORGSUBF", "YORGSUBF")
+"""Column and row of a raw frame's first pixel on its chip, from 0, in binned pixels (MaxIm)."""
 
 
 def window_in(frame, master, *, file, name):
@@ -39,17 +43,47 @@ def window_in(frame, master, *, file, name):
         if None not in texts:
             break
     else:
-        raise FrameError(
-            "the frame is a window, and no card says where it lies in the master",
-            file=file,
-            keyword=" or ".join(_SECTIONS),
-            value="absent",
-            allowed=f"a section in the frame and in {name}",
-            remedy="combine frames of this window",
-        )
+        keyword = ORIGIN[0]
+        texts = [section_by_origin(unit.header, unit.shape) for unit in (frame, master)]
+        if None in texts:
+            raise FrameError(
+                "the frame is a window, and no card says where it lies in the master",
+                file=file,
+                keyword=" or ".join((*_SECTIONS, *ORIGIN)),
+                value="absent",
+                allowed=f"a section, or an origin, in the frame and in {name}",
+                remedy="combine frames of this window",
+            )
     return region_in(
         texts, [unit.shape for unit in (frame, master)], keyword=keyword, file=file, name=name
     )
+
+
+def section_by_origin(header, shape):
+    """Return the section on the chip of a product of which only the raw frame's origin is known.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Its LTV tell how far the image begins behind the raw frame's first pixel.
+    shape : (int, int)
+        (ny, nx) of the image.
+
+    Returns
+    -------
+    str or None
+        None where no card tells the origin, or the image is reversed.
+    """
+    ends = []
+    for axis, step in zip((1, 2), reversed(binning([header], 0)), strict=True):
+        origin = whole(card_value(header, ORIGIN[axis - 1]))
+        moved, way = (card_value(header, name) for name in (f"LTV{axis}", f"LTM{axis}_{axis}"))
+        moved, way = whole(0 if moved is None else moved), number(1 if way is None else way)
+        if origin is None or moved is None or way != 1 or origin < moved:
+            return None
+        first, length = origin - moved, shape[2 - axis]
+        ends.append(f"{first * step + 1}:{(first + length) * step}")
+    return f"[{ends[0]},{ends[1]}]"
 
 
 def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):

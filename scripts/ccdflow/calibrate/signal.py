@@ -135,7 +135,7 @@ def _medians(tiles, width, sample):
     """Return the median of each tile, (rows of tiles, tiles in a row); NaN for an empty one."""
     count = sample.shape[1] // width
     step = _COLUMN_STEP if width >= _WIDE else 1
-    median = np.median if np.isfinite(sample).all() else np.nanmedian
+    median = _row_medians if np.isfinite(sample).all() else np.nanmedian
     out = np.empty((len(tiles.rows), count))
     first = 0
     with warnings.catch_warnings():
@@ -146,6 +146,15 @@ def _medians(tiles, width, sample):
             boxes = strip.reshape(len(rows), count, width)[:, :, ::step]
             out[number] = median(boxes.swapaxes(0, 1).reshape(count, -1), axis=1)
     return out
+
+
+def _row_medians(values, axis):
+    """Return `numpy.median` of rows of finite values: sorting them is faster."""
+    ordered = np.sort(values, axis=axis)
+    size = ordered.shape[axis]
+    found = ordered[:, (size - 1) // 2] + ordered[:, size // 2]
+    found /= 2
+    return found
 
 
 def structure(image, background, variance, flat, photon, scratch):
@@ -168,8 +177,8 @@ def structure(image, background, variance, flat, photon, scratch):
 
     Returns
     -------
-    rows, columns : numpy.ndarray
-        Indices in the block, int.
+    at : numpy.ndarray
+        Indices in the flattened block, int.
     light : numpy.ndarray
         Their expected signal.
     """
@@ -180,7 +189,7 @@ def structure(image, background, variance, flat, photon, scratch):
     near = background.reshape(-1)[at]
     divisor = np.float32(1) if flat is None else flat.reshape(-1)[at]
     light = _light(image, at + image.shape[1], near, need, np.float32(photon) / divisor)
-    return *np.divmod(at, image.shape[1]), light
+    return at, light
 
 
 def _candidates(image, background, variance, scratch):

@@ -147,39 +147,48 @@ class PixelVariance:
         if flat is None:
             self._photons_of(rows, light, scratch)
         else:
-            np.multiply(light, self.of_master("flat")[rows], out=out)
-            self._photons_of(rows, None, scratch)
-            scratch /= flat.data[rows]
-            scratch += out
+            np.multiply(light, self.of_master("flat")[rows], out=scratch)
+            scratch += self._photons_after_flat[rows]
             scratch *= light
         np.add(scratch, self.constant[rows], out=out)
 
     def _photons_of(self, rows, light, out):
-        """Write the variance of photons, before the flat, to ``out``; of one photon without light.
+        """Write the variance of photons where there is no flat to ``out``.
 
         Outside all amplifiers it is 0.
         """
-        light = np.float32(1) if light is None else light
         if len(self._photons) == 1 and self._work.is_covered:
             np.multiply(light, np.float32(next(iter(self._photons))), out=out)
-            return
-        out[...] = 0
-        if not isinstance(rows, slice):
-            out[...] = self._photon_map(rows)
-            out *= light
-            return
-        for readout, inside, _ in self._work.pieces(rows):
-            part = light[inside] if light.ndim else light
-            np.multiply(part, np.float32(self._work.photon(readout)), out=out[inside])
+        else:
+            np.multiply(light, self._photon_map(rows), out=out)
 
     def _photon_map(self, rows):
-        """Return the variance of one photon in some rows, (k, nx)."""
+        """Return the variance of one photon in some rows, (k, nx); 0 outside all amplifiers."""
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(self._work.shape[0]))
         found = np.zeros((len(rows), self._work.shape[1]), np.float32)
         for readout in self._readouts:
             region = readout.region
             inside = (rows >= region.y0) & (rows < region.y1)
             found[inside, region.x0 : region.x1] = self._work.photon(readout)
         return found
+
+    @property
+    def _photons_after_flat(self):
+        """The variance of one photon, over the flat, (ny, nx) float32."""
+        if "photons" not in self._planes:
+            flat = self._work.plane("flat")
+            photons = tuple(map(self._work.photon, self._readouts))
+            key = ("photons", self._readouts, photons)
+            self._planes["photons"] = flat.recent(key, lambda: self._over_flat(flat.data))
+        return self._planes["photons"]
+
+    def _over_flat(self, flat):
+        whole = np.empty(flat.shape, np.float32)
+        for first in range(0, len(whole), _ROWS):
+            rows = slice(first, min(first + _ROWS, len(whole)))
+            np.divide(self._photon_map(rows), flat[rows], out=whole[rows])
+        return whole
 
     def write(self, rows, image, background, out, scratch):
         """Write the variance of calibrated pixels to ``out``.
@@ -203,21 +212,24 @@ class PixelVariance:
         flat = self._work.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
-        y, x, found = signal.structure(image, around, out, divisor, photon, scratch[1:])
-        if y.size:
-            self._replace(rows, (y, x), around, found, out)
+        at, found = signal.structure(image, around, out, divisor, photon, scratch[1:])
+        if at.size:
+            self._replace(rows, at, around, found, out)
 
     def _replace(self, rows, at, before, after, out):
-        """Replace the expected signal in the variance of some pixels."""
-        old, new = before[at], np.maximum(after, 0)
+        """Replace the expected signal in the variance of some pixels, indices of the flat block."""
+
+        def some(plane):
+            return np.take(plane.reshape(-1), at)
+
+        old, new = some(before), np.maximum(after, 0)
         photon = np.float32(next(iter(self._photons)))
         if len(self._photons) > 1:
-            plane = np.empty_like(before)
-            for readout, inside, _ in self._work.pieces(rows):
-                plane[inside] = self._work.photon(readout)
-            photon = plane[at]
+            photon = some(self._photon_map(rows))
         flat = self._work.plane("flat")
+        variance = some(out)
         if flat is not None:
-            photon = photon / flat.data[rows][at]
-            out[at] += (new * new - old * old) * self.of_master("flat")[rows][at]
-        out[at] += (new - old) * photon
+            photon = photon / some(flat.data[rows])
+            variance += (new * new - old * old) * some(self.of_master("flat")[rows])
+        variance += (new - old) * photon
+        out.reshape(-1)[at] = variance

@@ -22,6 +22,7 @@ def combine_biases(
     threads=2,
     memory=DEFAULT_MEMORY,
     dtype=np.float32,
+    uncertainty=True,
 ):
     """Combine reduced biases; a small number is clipped by the read noise.
 
@@ -36,6 +37,8 @@ def combine_biases(
         MAD.
     mask, ceilings, threads, memory, dtype
         See `ccdflow.combine.stack.combine`.
+    uncertainty : bool
+        Whether to compute that by the noise model.
 
     Returns
     -------
@@ -48,7 +51,8 @@ def combine_biases(
         See `ccdflow.combine.stack.combine`.
     """
     options = {"mask": mask, "ceilings": ceilings}
-    return _combine(members, amplifiers, recipe, (), options, threads, memory, dtype, light=False)
+    limits = {"threads": threads, "memory": memory, "dtype": dtype, "uncertainty": uncertainty}
+    return _combine(members, amplifiers, recipe, (), options, limits, light=False)
 
 
 def combine_darks(
@@ -59,9 +63,11 @@ def combine_darks(
     recipe=None,
     mask=None,
     ceilings=None,
+    flaws=None,
     threads=2,
     memory=DEFAULT_MEMORY,
     dtype=np.float32,
+    uncertainty=True,
 ):
     """Combine reduced darks of one exposure, after subtracting the combined bias from each.
 
@@ -76,8 +82,10 @@ def combine_darks(
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
         MAD.
-    mask, ceilings, threads, memory, dtype
+    mask, ceilings, flaws, threads, memory, dtype
         See `ccdflow.combine.stack.combine`.
+    uncertainty : bool
+        Whether to compute that by the noise model.
 
     Returns
     -------
@@ -95,19 +103,19 @@ def combine_darks(
     """
     bias = checked_bias(bias, "darks")
     subtract = () if bias is None else (Subtracted(bias.pixels),)
-    options = {"mask": mask, "ceilings": ceilings}
-    combined = _combine(
-        members, amplifiers, recipe, subtract, options, threads, memory, dtype, light=True
-    )
+    options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
+    limits = {"threads": threads, "memory": memory, "dtype": dtype, "uncertainty": uncertainty}
+    combined = _combine(members, amplifiers, recipe, subtract, options, limits, light=True)
     shared = {} if bias is None else {"MBNOISE": bias.rms(combined.sample_rows)}
     return replace(combined, shared=shared)
 
 
-def _combine(members, amplifiers, recipe, subtract, options, threads, memory, dtype, *, light):
+def _combine(members, amplifiers, recipe, subtract, options, limits, *, light):
     members = list(members)
     check_members(members)
     rows, sample = sample_members(members, subtract=subtract, **options)
-    noise = measured_noise(amplifiers, members[0].shape, rows, sample, light=light, threads=threads)
+    threads, shape = limits["threads"], members[0].shape
+    noise = measured_noise(amplifiers, shape, rows, sample, light=light, threads=threads)
     if light and len(rows):
         noise = replace(noise, expected=expected_light(noise, rows, sample))
     del sample
@@ -116,11 +124,8 @@ def _combine(members, amplifiers, recipe, subtract, options, threads, memory, dt
         recipe or CombineRecipe(),
         subtract=subtract,
         noise=noise,
-        uncertainty="noise",
         allow_empty=True,
-        threads=threads,
-        memory=memory,
-        dtype=dtype,
+        **limits | {"uncertainty": limits["uncertainty"] and "noise"},
         **options,
     )
     return replace(combined, mask=mask_of(combined), shared={})

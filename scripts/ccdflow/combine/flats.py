@@ -31,10 +31,12 @@ def combine_flats(
     recipe=None,
     mask=None,
     ceilings=None,
+    flaws=None,
     normalise=True,
     threads=2,
     memory=DEFAULT_MEMORY,
     dtype=np.float32,
+    uncertainty=True,
 ):
     """Combine reduced flats of one filter.
 
@@ -59,8 +61,10 @@ def combine_flats(
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members (pixels next
         to a rejected one are rejected as well), otherwise by MAD.
-    mask, ceilings, threads, memory, dtype
+    mask, ceilings, flaws, threads, memory, dtype
         See `ccdflow.combine.stack.combine`.
+    uncertainty : bool
+        Whether to compute that by the noise model.
     normalise : bool
         Whether to set the mean to 1, which needs all images of the flat: see `normalised`.
 
@@ -80,7 +84,7 @@ def combine_flats(
     members = list(members)
     check_members(members)
     subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
-    options = {"mask": mask, "ceilings": ceilings}
+    options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
     rows, sample = sample_members(members, subtract=subtract, **options)
     levels = levels_of(sample) if scale is None else np.array(scale, dtype=np.float64)
     _check_levels(levels, members)
@@ -95,7 +99,7 @@ def combine_flats(
         subtract=subtract,
         scale=levels,
         noise=noise,
-        uncertainty="noise",
+        uncertainty=uncertainty and "noise",
         allow_empty=True,
         threads=threads,
         memory=memory,
@@ -107,13 +111,15 @@ def combine_flats(
     return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
 
 
-def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, mask=None, ceilings=None):
+def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, **options):
     """Return the level of each flat, for one image of its frames.
 
     Parameters
     ----------
-    members, bias, dark, seconds, scale_up, mask, ceilings
+    members, bias, dark, seconds, scale_up
         See `combine_flats`.
+    **options
+        ``mask``, ``ceilings`` and ``flaws``: see there.
 
     Returns
     -------
@@ -123,7 +129,7 @@ def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, mask=None, c
     members = list(members)
     check_members(members)
     subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
-    return levels_of(sample_members(members, subtract=subtract, mask=mask, ceilings=ceilings)[1])
+    return levels_of(sample_members(members, subtract=subtract, **options)[1])
 
 
 def _subtracted(n, bias, dark, seconds, scale_up):
@@ -231,7 +237,9 @@ def _over(image, mean, *, in_place=False):
     """Divide a flat by a mean; `in_place` if no other code holds the arrays."""
     arrays = [image.image, image.uncertainty, image.sample]
     scaled = [
-        np.multiply(array, array.dtype.type(1 / mean), out=array if in_place else None)
+        None
+        if array is None
+        else np.multiply(array, array.dtype.type(1 / mean), out=array if in_place else None)
         for array in arrays
     ]
     mask = image.mask if in_place else image.mask.copy()

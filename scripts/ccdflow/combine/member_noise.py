@@ -23,13 +23,15 @@ _LEAST_DIFFERENCE = 0.01
 """Measured noise that differs by less than this from the prediction leaves the prediction."""
 
 
-def sample_members(members, *, subtract=(), scale=None, mask=None, mask_bits=-1, ceilings=None):
+def sample_members(
+    members, *, subtract=(), scale=None, mask=None, mask_bits=-1, ceilings=None, flaws=None
+):
     """Read some rows of every member, prepared as for the combination.
 
     Parameters
     ----------
     members : sequence of ccdflow.combine.member_reader.Member
-    subtract, scale, mask, mask_bits, ceilings
+    subtract, scale, mask, mask_bits, ceilings, flaws
         See `ccdflow.combine.stack.combine`.
 
     Returns
@@ -51,6 +53,7 @@ def sample_members(members, *, subtract=(), scale=None, mask=None, mask_bits=-1,
         mask=mask,
         bits=mask_bits,
         ceilings=ceilings,
+        flaws=flaws,
     )
     sample = np.empty((n, len(rows), nx), preparation.dtype)
     raw, bits = np.empty((n, nx), source), np.zeros((n, nx), np.int16)
@@ -144,6 +147,10 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
             inside = (rows >= y0) & (rows < y1)
             frames = sample[:, inside, x0:x1]
             known = amplifier if light else replace(amplifier, gain=None)
+            if light and frames.size and np.isnan(frames).all():
+                # An amplifier that is masked in all members.
+                found.append(replace(known, read_noise=known.read_noise or DIGITAL_NOISE))
+                continue
             found.append(_measured(known, frames, levels, pool.map, light=light))
     return NoiseModel(tuple(found), tuple(shape))
 

@@ -73,6 +73,8 @@ class Preparation:
         Bits of a mask that exclude a value.
     ceilings : tuple of (float or None) or None
         Raw value of each member at which it saturates.
+    flaws : numpy.ndarray or None
+        Shape ``(ny * nx,)``, int16: mask bits of pixels that are bad in all members.
     """
 
     n: int
@@ -82,6 +84,7 @@ class Preparation:
     read_mask: Callable | None = None
     bits: int = 0
     ceilings: tuple | None = None
+    flaws: np.ndarray | None = None
 
     @property
     def changes_values(self):
@@ -91,7 +94,7 @@ class Preparation:
     @property
     def masks(self):
         """Whether members have masks."""
-        return self.read_mask is not None or self.ceilings is not None
+        return not (self.read_mask is self.ceilings is self.flaws is None)
 
     @property
     def levels(self):
@@ -135,10 +138,12 @@ class Preparation:
         bits : numpy.ndarray of shape (n, k), int16
             Overwritten.
         """
-        bits[...] = 0
+        bits[...] = 0 if self.flaws is None else self.flaws[start : start + bits.shape[1]]
         for index, line in enumerate(bits):
             if self.read_mask is not None:
                 self.read_mask(index, start, line)
+                if self.flaws is not None:
+                    line |= self.flaws[start : start + len(line)]
             ceiling = None if self.ceilings is None else self.ceilings[index]
             if ceiling is not None and not values[index].max() < ceiling:
                 line[values[index] >= ceiling] |= SATURATED
@@ -154,7 +159,9 @@ class Preparation:
         return None
 
 
-def prepare(n, shape, dtype, *, subtract=(), scale=None, mask=None, bits=-1, ceilings=None):
+def prepare(
+    n, shape, dtype, *, subtract=(), scale=None, mask=None, bits=-1, ceilings=None, flaws=None
+):
     """Return the preparation of `n` members.
 
     Parameters
@@ -173,6 +180,8 @@ def prepare(n, shape, dtype, *, subtract=(), scale=None, mask=None, bits=-1, cei
         Bits of a mask that exclude a value; default: all.
     ceilings : sequence of (float or None), optional
         Raw value of each member at which it saturates.
+    flaws : numpy.ndarray of int16, optional
+        Shape ``(ny, nx)``: mask bits of pixels that are bad in all members.
 
     Raises
     ------
@@ -187,6 +196,7 @@ def prepare(n, shape, dtype, *, subtract=(), scale=None, mask=None, bits=-1, cei
         read_mask=None if mask is None else _mask_reader(mask, n, shape),
         bits=bits,
         ceilings=None if ceilings is None else tuple(_as_many(ceilings, n, "ceilings")),
+        flaws=None if flaws is None else flaws.reshape(-1),
     )
 
 

@@ -104,6 +104,7 @@ def combine(
     mask=None,
     mask_bits=-1,
     ceilings=None,
+    flaws=None,
     noise=None,
     threads=2,
     memory=DEFAULT_MEMORY,
@@ -136,6 +137,8 @@ def combine(
         Bits of the masks that exclude a value; default: all.
     ceilings : sequence of (float or None), optional
         Value of each member, before any subtraction, at which it saturates.
+    flaws : numpy.ndarray of int16, optional
+        Shape ``(ny, nx)``: mask bits of pixels that are bad in all members.
     noise : NoiseModel, optional
         Noise of the members before they are divided by their levels.
     threads : int
@@ -186,6 +189,7 @@ def combine(
                 mask=mask,
                 bits=mask_bits,
                 ceilings=ceilings,
+                flaws=flaws,
             ),
             noise=_checked_noise(noise, first.shape, uncertainty),
             uncertainty="scatter" if uncertainty is True else uncertainty or None,

@@ -151,16 +151,7 @@ class CombineJob:
         ----------
         threads : int
         memory : int
-            Bytes for all threads together.
-
-        Returns
-        -------
-        int
-
-        Raises
-        ------
-        TooLittleMemory
-            If the memory does not suffice for tiles of the least width.
+            Bytes.
         """
         step, fixed = self.width_step, self.needed(0, threads)
         allowed = (memory - fixed) // (self.needed(1, threads) - fixed)
@@ -179,11 +170,7 @@ class CombineJob:
             Pixels of a tile.
         threads : int
         memory : int
-            Bytes for all threads together.
-
-        Returns
-        -------
-        int
+            Bytes.
         """
         a_read = threads * self.n * width * self.source.itemsize
         free = memory - self.needed(width, threads)

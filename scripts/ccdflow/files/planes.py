@@ -153,14 +153,47 @@ def read_rows(file, unit, first, buffer, *, name):
     FrameError
         If the file ends before them or cannot be read.
     """
-    view = memoryview(buffer).cast("B")
-    at = unit.offset + first * unit.shape[1] * buffer.itemsize
+    _read(file, [(unit.offset + first * _row_bytes(unit), memoryview(buffer).cast("B"))], name)
+
+
+def read_each_row(file, unit, rows, buffer, *, name):
+    """Read some rows of an image into a buffer.
+
+    Parameters
+    ----------
+    file, unit, name
+        See `read_rows`.
+    rows : sequence of int
+    buffer : numpy.ndarray
+        (k, nx), of the stored type, contiguous.
+
+    Raises
+    ------
+    FrameError
+        See `read_rows`.
+    """
+    size, view = _row_bytes(unit), memoryview(buffer).cast("B")
+    parts = (
+        (unit.offset + row * size, view[number * size : (number + 1) * size])
+        for number, row in enumerate(rows)
+    )
+    _read(file, parts, name)
+
+
+def _row_bytes(unit):
+    return unit.shape[1] * np.dtype(unit.dtype).itemsize
+
+
+def _read(file, parts, name):
+    """Fill views with the bytes of a file; `parts` are pairs of a place in it and a view."""
     try:
-        while view:
-            got = os.preadv(file, [view], at)
-            if not got:
-                raise DamagedError("the product is cut", file=name, remedy="make it again")
-            view, at = view[got:], at + got
+        for place, part in parts:
+            at, view = place, part
+            while view:
+                got = os.preadv(file, [view], at)
+                if not got:
+                    raise DamagedError("the product is cut", file=name, remedy="make it again")
+                view, at = view[got:], at + got
     except OSError as error:
         raise DamagedError(
             f"cannot be read ({error.strerror})", file=name, remedy="check its disk"

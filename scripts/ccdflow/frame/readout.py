@@ -44,6 +44,8 @@ class Readout:
         Whether the frame's overscan level was subtracted.
     linear : float or None
         Raw value above which the response is not linear, adu.
+    is_dead : bool
+        Whether all pixels of the frame's amplifier have one value.
     """
 
     region: Region
@@ -58,13 +60,14 @@ class Readout:
     subtracted: bool = True
     linear: float | None = None
     is_saturation_measured: bool = False
+    is_dead: bool = False
 
     @property
     def of_noise(self):
         """The readout without values that differ from frame to frame and add no noise."""
         return replace(
             self, level=0.0, saturation=None, subtracted=True, linear=None,
-            is_saturation_measured=False,
+            is_saturation_measured=False, is_dead=False,
         )  # fmt: skip
 
     @property
@@ -83,6 +86,7 @@ def readout_of(
     gain=None,
     measured_gain=None,
     full_well=None,
+    is_dead=False,
 ):
     """Return the `Readout` of an amplifier of a geometry.
 
@@ -103,6 +107,8 @@ def readout_of(
         See `Readout`.
     full_well : float, optional
         Adu above bias at which a pixel is full, measured: where the amplifier has no saturation.
+    is_dead : bool
+        See `Readout`.
 
     Returns
     -------
@@ -130,6 +136,7 @@ def readout_of(
         is_saturation_measured=is_measured,
         subtracted=level is not None,
         linear=amplifier.linear,
+        is_dead=is_dead,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.maskbits import BLEED, SATURATED
+from ccdflow.maskbits import BLEED, SATURATED, flagged
 from ccdflow.robust import MAD_TO_SIGMA
 
 # Saturated pixels in a row from which on a column bleeds; sigma by which it stands out of the
@@ -25,8 +25,8 @@ def flag_neighbours(mask, pixels):
         Takes the first row and the one after the last; returns their pixels, (k, nx).
     """
     # Few pixels have a flag: looking at these alone is much faster.
-    flagged = np.flatnonzero(mask)
-    found = flagged[mask.reshape(-1)[flagged] & SATURATED != 0]
+    found = flagged(mask)
+    found = found[mask.reshape(-1)[found] & SATURATED != 0]
     rows = np.unique(found // mask.shape[1])
     if not rows.size or rows.size * mask.shape[1] < found.size * 2:
         # Half of the pixels of these rows: an amplifier that is saturated throughout.

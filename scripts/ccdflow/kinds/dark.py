@@ -38,7 +38,7 @@ class Dark(Light):
     counted = words
     short = "combined darks"
     stage = 3
-    version = 4
+    version = 5
     type = "dark"
     block = "dark"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")
@@ -77,6 +77,11 @@ class Dark(Light):
             return choosing.Selection((), (), True, "")
         if nothing := selecting.none_usable(context, found):
             return nothing
+        return selecting.without_odd_flags(
+            found, lambda good: self._select_alike(context, group, good)
+        )
+
+    def _select_alike(self, context, group, found):
         members = Members(context, group, found)
         statistics, saturated, copies = self._statistics(members)
         if copies:
@@ -84,7 +89,7 @@ class Dark(Light):
             # belong.
             again = {out.index for out in copies}
             rest = [index for index in range(len(found)) if index not in again]
-            selection = self.select(context, group, [found[index] for index in rest])
+            selection = self._select_alike(context, group, [found[index] for index in rest])
             return selecting.among(selection, rest, copies)
 
         def choose(stats):
@@ -116,8 +121,13 @@ class Dark(Light):
                 **members.options(image, reduction),
             )
             copies = copies or choosing.same_pixels(sample, names)
-            parts.append((sample != sample).mean(axis=(1, 2)))
+            lost = members.lost_part(image, reduction)
+            if lost == 1:
+                continue
+            parts.append(((sample != sample).mean(axis=(1, 2)) - lost) / (1 - lost))
             for amplifier in image.amplifiers:
+                if amplifier.name in members.flags:
+                    continue
                 place = amplifier.place if reduction.trim else amplifier.data
                 inside = sample[:, (rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
                 if min(inside.shape[1:]) < BOXES:

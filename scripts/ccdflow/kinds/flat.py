@@ -41,7 +41,7 @@ class Flat(Light):
     counted = words
     short = "combined flats"
     stage = 4
-    version = 4
+    version = 5
     type = "flat"
     block = "flat"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")
@@ -121,17 +121,24 @@ class Flat(Light):
             return choosing.Selection((), (), True, "")
         if nothing := selecting.none_usable(context, found):
             return nothing
-        members = Members(context, group, found)
+        return selecting.without_odd_flags(
+            found, lambda good: self._select_alike(context, Members(context, group, good))
+        )
+
+    def _select_alike(self, context, members):
         reduction, images = self.reduced_as(context, members.rows[0])
-        image = images[0]
+        # The first image of which an amplifier has signal.
+        flags = members.flags
+        image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
         sample = self._sample(members, image, reduction)
-        noises = members.noises(image, reduction)
+        noises = [n for n in members.noises(image, reduction) if n.name not in flags]
+        lost = members.lost_part(image, reduction)
         stats = [
             flat_figures.flat_statistics(
                 frame,
                 gain=noises[0].gain,
                 read_noise=noises[0].read_noise or 0.0,
-                saturated=float(np.isnan(frame).mean()),
+                saturated=(float(np.isnan(frame).mean()) - lost) / (1 - lost),
             )
             for frame in sample
         ]

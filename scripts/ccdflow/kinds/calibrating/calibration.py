@@ -241,7 +241,7 @@ class Calibration:
             None if use is None else self.context.outcome(use.product)
             for use in map(self.uses.get, ("bias", "flat"))
         )
-        levels = self.frame.data["levels"]
+        levels, flags = (self.frame.data.get(name, {}) for name in ("levels", "flags"))
 
         def readout(amplifier):
             noise = measured_read_noise(bias, amplifier.name)
@@ -254,6 +254,7 @@ class Calibration:
                 gain=self.extra.gain(amplifier),
                 measured_gain=self.extra.gain_of_noise(amplifier, flat),
                 full_well=self.extra.full_well(amplifier),
+                is_dead=flags.get(amplifier.name) == "dead",
             )
 
         return [

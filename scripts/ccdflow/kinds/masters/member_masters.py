@@ -13,9 +13,13 @@ from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.headertext import printable
 from ccdflow.frame.readout import ROUNDING, level_variance
-from ccdflow.kinds.masters import applying
+from ccdflow.kinds.masters import applying, selecting
 from ccdflow.kinds.matching import association
+from ccdflow.maskbits import DEAD, SATURATED
 from ccdflow.run.context import reduced
+
+# The mask bit of the pixels of an amplifier that is so throughout.
+_BITS = {"dead": DEAD, "saturated": SATURATED}
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,38 @@ class Members:
             name = f"MASK{image.suffix}"
             masks = [locate(results / reduced(file), hdu=name, mask=True) for file, _ in self.found]
         ceilings = [_ceiling(image, record) for _, record in self.found]
-        return {"mask": masks, "ceilings": None if None in ceilings else ceilings}
+        return {
+            "mask": masks,
+            "ceilings": None if None in ceilings else ceilings,
+            "flaws": self._flaws(image, reduction),
+        }
+
+    @property
+    def flags(self):
+        """The amplifiers that are without signal in all members, by their names: a dict."""
+        return selecting.common_flags(self.found)
+
+    def lost_part(self, image, reduction):
+        """Return the part of an image's pixels whose amplifiers have no signal.
+
+        Parameters
+        ----------
+        image : ProductImage
+        reduction : ReductionRecipe
+        """
+        flaws = self._flaws(image, reduction)
+        return 0.0 if flaws is None else float(np.mean(flaws != 0))
+
+    def _flaws(self, image, reduction):
+        """Return the mask bits of the amplifiers of an image that have no signal, or None."""
+        lost = [amplifier for amplifier in image.amplifiers if amplifier.name in self.flags]
+        if not lost:
+            return None
+        flaws = np.zeros(image.shape, np.int16)
+        for amplifier in lost:
+            place = amplifier.place if reduction.trim else amplifier.data
+            flaws[place.slices] = _BITS[self.flags[amplifier.name]]
+        return flaws
 
     def noises(self, image, reduction):
         """Return the known noise of each amplifier of an image, adu.
@@ -152,11 +187,12 @@ def _number(value):
 
 
 def _ceiling(image, record):
-    """Return the reduced value from which on a pixel may be saturated, None where unknown."""
-    levels = record.data.get("levels", {})
+    """Return the reduced value from which on a pixel may be saturated, None where nobody knows."""
+    levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
     found = [
         None if a.saturation is None else a.saturation - levels.get(a.name, 0.0)
         for a in image.amplifiers
+        if a.name not in flags
     ]
     return None if not found or None in found else min(found)
 

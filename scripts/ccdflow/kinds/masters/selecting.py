@@ -26,23 +26,53 @@ def select_frames(context, found, choose):
     """
     if nothing := none_usable(context, found):
         return nothing
+
+    def select_alike(good):
+        common = common_flags(good)
+        statistics = [record.data.get("statistics") or [] for _, record in good]
+        return select([[e for e in s if e["amplifier"] not in common] for s in statistics], choose)
+
+    return without_odd_flags(found, select_alike)
+
+
+def common_flags(found):
+    """Return {amplifier: flag} of what all frames flag.
+
+    A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
+    """
     flags = [record.data.get("flags", {}) for _, record in found]
-    if not any(flags):
-        return select([record.data.get("statistics") or [] for _, record in found], choose)
-    # A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
-    common = set.intersection(*map(set, flags))
+    return {
+        name: flag for name, flag in flags[0].items() if all(name in each for each in flags[1:])
+    }
+
+
+def without_odd_flags(found, select_alike):
+    """Leave out the frames of which an amplifier is saturated or dead, while others' is not.
+
+    Parameters
+    ----------
+    found : list of (str, ccdflow.run.ledger.Record)
+        As for `select_frames`.
+    select_alike : callable
+        Takes such a list of the other frames and returns a `Selection`.
+
+    Returns
+    -------
+    ccdflow.detector.choosing.Selection
+    """
+    common = common_flags(found)
     left_out = {
         index: choosing.LeftOut(
             index, "flag", math.nan, math.nan, f"its amplifier {name} is {flag} throughout"
         )
-        for index, each in enumerate(flags)
-        for name, flag in each.items()
+        for index, (_, record) in enumerate(found)
+        for name, flag in record.data.get("flags", {}).items()
         if name not in common
     }
+    if not left_out:
+        return select_alike(found)
     good = [index for index in range(len(found)) if index not in left_out]
-    statistics = [found[index][1].data.get("statistics") or [] for index in good]
-    selection = select([[e for e in s if e["amplifier"] not in common] for s in statistics], choose)
-    return among(selection, good, left_out.values())
+    return among(select_alike([found[index] for index in good]), good, left_out.values())
 
 
 def among(selection, places, left_out):

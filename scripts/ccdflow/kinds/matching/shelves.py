@@ -125,9 +125,9 @@ class Shelves:
     def _of_larger_windows(self, frame, row):
         """Return [(the frame as one of a larger window, its region there)], smallest first."""
         own, found = setup_of(self._context, row, self.kind), []
-        for setup, cut in self._chips.larger(self._context, row, own, self.kind.name):
+        for setup, of_larger, cut in self._chips.larger(self._context, row, own, self.kind.name):
             rest = (each for each in frame.setup[len(own) :] if each[0] == match_words.EPOCH)
-            more = self._more(setup, row.facts["setting"], is_cut=True)
+            more = self._more(setup, row.facts["setting"], of_larger=of_larger)
             found.append((replace(frame, setup=(*setup, *rest, *more)), cut))
         return found
 
@@ -140,14 +140,14 @@ class Shelves:
         )
         return replace(frame, setup=(*frame.setup, *more)) if more else frame
 
-    def _more(self, setup, setting, *, is_cut=False):
-        """Return the entries of a frame's cards for its setup, without the place of a cut one."""
+    def _more(self, setup, setting, *, of_larger=None):
+        """Return the entries of a frame's cards for its setup; a cut one lies as `of_larger`."""
         cards = identity.cards_of(setting)
+        if of_larger is not None:
+            cards = windows.placed_as(cards, identity.cards_of(of_larger))
         said = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
         more = ((identity.SETTING, ", ".join(said)),) if said else ()
         for name, value in self._common.get(setup, {}).items():
-            if is_cut and identity.is_of(name, ("place", "section")):
-                continue
             if cards.get(name, value) != value:
                 more += ((f"{name} {value}", cards[name]),)
         return more

@@ -1,7 +1,8 @@
 """Masters of a larger window: where a frame lies on its chip, and in which master it lies whole.
 
-Header values of the inventory alone: sections on the chip (CCDSEC or DETSEC), and the amplifiers'
-geometry. `ccdflow.calibrate.cutting` compares what comes of it with the products' own cards.
+Header values of the inventory alone: sections on the chip (CCDSEC or DETSEC), or the origins of the
+windows (XORGSUBF and YORGSUBF), and the amplifiers' geometry. `ccdflow.calibrate.cutting` compares
+what comes of it with the products' own cards.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 
 from astropy.io import fits
 
-from ccdflow.calibrate.cutting import region_in
+from ccdflow.calibrate.cutting import ORIGIN, region_in, section_by_origin
+from ccdflow.camera import identity
 from ccdflow.errors import FrameError
-from ccdflow.frame.placement import detector_section
+from ccdflow.files.cards import number, whole
+from ccdflow.frame.placement import axes, detector_section
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching.candidates import BIAS
 
@@ -22,6 +25,8 @@ _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
 _OF_WINDOW = ("size", "window", "part", "layout")
 _SAME_GAIN = 1e-3
+# The kinds of cards that tell where a window lies.
+_WHERE = ("place", "section")
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class WindowPlace:
     Attributes
     ----------
     sections : dict of str to str
-        CCDSEC and DETSEC of the reduced frames, as far as there are any.
+        CCDSEC and DETSEC of the reduced frames, as far as there are any; otherwise what the origin
+        of their window tells, as XORGSUBF.
     shape : (int, int)
         (ny, nx) of the reduced frames.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
@@ -54,18 +60,23 @@ def place_of(context, row):
     row : ccdflow.run.rawframes.rows.Row
     """
     facts = row.facts
-    known = (row.geometry, row.recipe, facts["part"], facts["datasec"], facts["trimsec"])
+    known = (row.geometry, row.recipe, *(facts[name] for name in ("part", "datasec", "trimsec")))
+    known += (_origin_of(row), facts["ccdsum"])
     return context.lookup(("place", *known), lambda: _place(context, row))
 
 
 def _place(context, row):
-    cards = dict(_CARD.findall(row.facts["part"]))
+    cards, origin = dict(_CARD.findall(row.facts["part"])), _origin_of(row)
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     images = product_images(geometry, recipe)
-    if not cards or len(images) != 1 or not recipe.trim or images[0].raw_hdu is None:
+    if not (cards or origin) or len(images) != 1 or not recipe.trim or images[0].raw_hdu is None:
         return None
     (image,) = images
     shape = dict(geometry.raw_shapes)[image.raw_hdu]
+    is_level_out = recipe.subtract and all(a.overscan for a in image.amplifiers)
+    if not cards:
+        found = _by_origin(row, origin, image, shape)
+        return WindowPlace(found, image.shape, image.amplifiers, is_level_out) if found else None
     headers = [fits.Header() for _ in range(image.raw_hdu + 1)]
     own = {"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0], **cards}
     for keyword, name in (("DATASEC", "datasec"), ("TRIMSEC", "trimsec")):
@@ -74,8 +85,32 @@ def _place(context, row):
     headers[image.raw_hdu].update(own)
     found = {name: detector_section(headers, image.amplifiers, image.shape, name) for name in cards}
     found = {name: text for name, text in found.items() if text}
-    is_level_out = recipe.subtract and all(a.overscan for a in image.amplifiers)
     return WindowPlace(found, image.shape, image.amplifiers, is_level_out) if found else None
+
+
+def _origin_of(row):
+    """Return (column, row) of the window's origin in binned pixels; () where no card tells it."""
+    cards = identity.cards_of(row.facts["setting"])
+    found = tuple(whole(cards.get(name)) for name in ORIGIN)
+    if None in found or any(number(cards.get(name, 0)) != 0 for name in ("LTV1", "LTV2")):
+        return ()
+    return found
+
+
+def _by_origin(row, origin, image, shape):
+    """Return the section on the chip of a reduced image, as `cutting.section_by_origin` has it."""
+    if any(amplifier.flip_x or amplifier.flip_y for amplifier in image.amplifiers):
+        return {}
+    (amplifier, *_), moves = image.amplifiers, {axes(a) for a in image.amplifiers}
+    if len(moves) > 1:
+        return {}
+    header = fits.Header({"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0]})
+    if row.facts["ccdsum"]:
+        header["CCDSUM"] = row.facts["ccdsum"]
+    header.update(zip(ORIGIN, origin, strict=True))
+    header.update({f"LTV{axis}": move.shift for axis, move in enumerate(axes(amplifier), start=1)})
+    text = section_by_origin(header, image.shape)
+    return {ORIGIN[0]: text} if text else {}
 
 
 class Chips:
@@ -98,11 +133,13 @@ class Chips:
         setup : tuple of (str, str)
             Of the master.
         """
-        if row.facts["part"]:
-            self._windows.setdefault(_kin_of(row, setup), {}).setdefault(setup, row)
+        origin = _origin_of(row)
+        if row.facts["part"] or origin:
+            of_chip = self._windows.setdefault(_kin_of(row, setup), {})
+            of_chip.setdefault((setup, origin), row)
 
     def larger(self, context, row, setup, kind):
-        """Return [(setup, region)] of the windows in which a frame lies whole, the smallest first.
+        """Return the windows in which a frame lies whole, the smallest first.
 
         Parameters
         ----------
@@ -115,24 +152,39 @@ class Chips:
 
         Returns
         -------
-        list of (tuple, ccdflow.camera.sections.Region)
+        list of (tuple, str, ccdflow.camera.sections.Region)
+            Setup and header values of device and setting of a master's members, and its region.
         """
-        if not row.facts["part"]:
+        origin = _origin_of(row)
+        if not (row.facts["part"] or origin):
             return []
         others = self._windows.get(_kin_of(row, setup), {})
-        if not others.keys() - {setup}:
+        if not others.keys() - {(setup, origin)}:
             return []
         facts = row.facts
-        asked = (setup, row.geometry, facts["datasec"], facts["trimsec"])
+        asked = (setup, origin, row.geometry, facts["datasec"], facts["trimsec"])
         if asked not in self._answers:
             found = []
-            for other, member in others.items():
+            for (other, _), member in others.items():
                 place = place_of(context, member)
                 region = region_of(place_of(context, row), place, kind)
                 if region is not None:
-                    found.append((place.shape[0] * place.shape[1], other, region))
+                    size = place.shape[0] * place.shape[1]
+                    found.append((size, other, member.facts["setting"], region))
             self._answers[asked] = [each[1:] for each in sorted(found)]
         return self._answers[asked]
+
+
+def placed_as(cards, larger):
+    """Return the cards of device and setting of a frame, as if it lay where a larger window does.
+
+    Parameters
+    ----------
+    cards, larger : dict of str to str
+        As `ccdflow.camera.identity.cards_of` returns them.
+    """
+    own = {name: value for name, value in cards.items() if not identity.is_of(name, _WHERE)}
+    return own | {name: value for name, value in larger.items() if identity.is_of(name, _WHERE)}
 
 
 def _kin_of(row, setup):
