@@ -65,7 +65,13 @@ def _light_and_seconds(kind, row, seconds):
 
 
 def longest_of(context, group):
-    """Return the longest exposure of the members of a group, 0 where none says any."""
+    """Return the longest exposure of the members of a group, 0 where none says any.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+    """
     rows = (context.store.rows[file] for file in group.files)
     return max((number_of(row.facts["exptime"]) or 0.0 for row in rows), default=0.0)
 
