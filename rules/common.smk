@@ -71,7 +71,8 @@ def begin():
         host.end_timers(workflow)
         if not IS_MODULE:
             host.end_marks(workflow)
-        RUN.begin(host.read(workflow, sys.argv))
+        with host.ended_by_ctrl_c():
+            RUN.begin(host.read(workflow, sys.argv))
     except UserError as error:
         host.stop(RUN.line_of(error))
     for handler in snakemake_logger.handlers:

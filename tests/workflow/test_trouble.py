@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 
 import pytest
 from sandbox import SMALL, Sandbox, products
@@ -221,6 +223,27 @@ def test_a_current_folder_in_which_snakemake_cannot_keep_its_notes(tmp_path, mon
         UserError, match=r"read-only disk\); run it in a folder that can be written"
     ):
         host.check_folder(tmp_path / ".snakemake")
+
+
+def test_ctrl_c_while_the_plan_is_made_ends_it_at_once_with_one_line(monkeypatch):
+    """Snakemake would finish the plan first, and then show a traceback."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(host, "stop", lambda *said, **how: pytest.fail(f"{said} {how}"))
+
+    def plan():
+        with host.ended_by_ctrl_c():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+
+    with pytest.raises(pytest.fail.Exception, match=r"ended by Ctrl-C before any.*'status': 130"):
+        plan()
+    assert signal.getsignal(signal.SIGINT) == before
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with host.ended_by_ctrl_c():
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.torture

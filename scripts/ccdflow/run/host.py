@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -214,6 +217,27 @@ def end_marks(workflow):
 
     workflow.persistence.started = lambda job, external_jobid=None: None
     workflow.persistence.finished = finished
+
+
+@contextmanager
+def ended_by_ctrl_c():
+    """End the process with one line at Ctrl-C while this goes on.
+
+    Snakemake would go on to the end of the plan, which reads headers, and show a traceback then.
+    """
+
+    def answer(number, frame):
+        stop("ended by Ctrl-C before any product was made: run again", status=130)
+
+    before = signal.getsignal(signal.SIGINT)
+    is_heard = callable(before) and threading.current_thread() is threading.main_thread()
+    if is_heard:
+        signal.signal(signal.SIGINT, answer)
+    try:
+        yield
+    finally:
+        if is_heard:
+            signal.signal(signal.SIGINT, before)
 
 
 def is_view(arguments):
