@@ -9,6 +9,7 @@ from test_chain_of_masters import KINDS
 
 from ccdflow.maskbits import DEAD, SATURATED, UNLIT
 from ccdflow.run import ledger
+from ccdflow.verify import verdicts
 
 COLUMNS = {"A": np.r_[0:52, 103:119], "B": np.r_[52:103, 119:135]}
 NIGHT = "combined/2024-03-01"
@@ -34,6 +35,9 @@ def test_the_other_amplifier_is_calibrated(tmp_path, name, value, flag, bit):
     for kind in ("bias", "dark", "flat"):
         (record,) = (r for p, r in done.records.items() if p.startswith(f"{NIGHT}/{kind}"))
         assert f"amplifier {name} is {flag} throughout" in record.data["remarks"]
+    for product in (p for p in done.records if p.startswith(("combined", "calibrated"))):
+        verdict = verdicts.verify(product, raw=chain.raw, results=done.results)
+        assert (verdict.verdict, verdict.reason) == ("verified", ""), product
     lost = np.zeros(chain.detector.shape, bool)
     lost[:, slice(52, None) if name == "B" else slice(52)] = True
     flat = done.open(f"{NIGHT}/flat_simcam_103x101_1x1_g.fits")

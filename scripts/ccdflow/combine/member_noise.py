@@ -13,7 +13,7 @@ from ccdflow.combine.member_reader import file_reader
 from ccdflow.combine.moments import clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE, ExpectedLight, LightGrid, NoiseModel
 from ccdflow.combine.preparation import prepare
-from ccdflow.combine.tiles import sampled_rows
+from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.errors import FrameError
 
 SAMPLE_ROWS = 64

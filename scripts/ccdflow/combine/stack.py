@@ -16,7 +16,8 @@ from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN, CombineRecipe
 from ccdflow.combine.member_reader import Member, file_reader, locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.preparation import Subtracted, prepare
-from ccdflow.combine.tiles import CombineJob, TooLittleMemory, run_tiles, sampled_rows
+from ccdflow.combine.row_sample import sampled_rows
+from ccdflow.combine.tiles import CombineJob, TooLittleMemory, run_tiles
 from ccdflow.errors import FrameError, UserError
 
 __all__ = [

@@ -18,6 +18,7 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.noise import NoiseModel, median_excess
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.preparation import Preparation
+from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
@@ -25,7 +26,6 @@ TILE_BYTES = 4_000_000  # a thread's working set; it should fit its level-2 cach
 MIN_WIDTH = 64  # pixels; narrower tiles would be mostly overhead
 _READ_PIXELS = 16_384  # of a member at once; fewer cost more for the reading than for the pixels
 _DOUBTFUL_VALUES = 16_000
-_SAMPLE_BYTES = 12_600_000  # 128 rows of 12 LFC frames: enough for the quality figures
 
 
 class TooLittleMemory(UserError):
@@ -45,36 +45,6 @@ class TooLittleMemory(UserError):
             value=memory,
             allowed=f"{needed} bytes or more",
         )
-
-
-def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
-    """Return the rows to keep of each of `n` frames: evenly spread, an odd number of rows apart.
-
-    An even distance would sample only one half of a pattern that alternates from row to row.
-
-    Parameters
-    ----------
-    ny, nx : int
-        Shape of a frame.
-    n : int
-        Number of frames.
-    wanted : int, optional
-        Rows of each frame, if the memory for samples allows.
-    itemsize : int, optional
-        Bytes of a pixel.
-
-    Returns
-    -------
-    numpy.ndarray of int
-        At most about `wanted` rows, fewer for very many frames.
-    """
-    affordable = _SAMPLE_BYTES // (n * nx * itemsize)
-    wanted = min(wanted, max(affordable, min(16, 5 * affordable)))
-    if wanted < 1:
-        return np.arange(0)
-    step = -(-ny // wanted)
-    step += (step + 1) % 2
-    return np.arange(min(step // 2, ny - 1), ny, step)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Streamed:
         Its image has shape, type and checksum sum, but only a placeholder for the pixels.
     sample : numpy.ndarray
         Some rows of the product, native byte order, as selected by
-        `ccdflow.combine.tiles.sampled_rows`.
+        `ccdflow.combine.row_sample.sampled_rows`.
     """
 
     reduced: Reduced

@@ -18,8 +18,9 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std, sigma_clip
 
 from ccdflow.verify.accounts import CannotRemake, product_of
+from ccdflow.verify.amplifiers import place_of, tails_of
 from ccdflow.verify.choices import middle_of, within
-from ccdflow.verify.meanings import MAD_TO_SIGMA, NO_DATA, SATURATED
+from ccdflow.verify.meanings import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
 from ccdflow.verify.measuring import median
 from ccdflow.verify.outcome import MODEL, OLDER
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
@@ -199,8 +200,13 @@ def _masks(paths, hdu, rows, values, account):
         name = f"MASK{hdu}" if hdu else "MASK"
         if name in stored(path).images:
             bits[number] = rows_of(path, name, rows, "member")
-        if (ceiling := _ceiling(stored(path).images[hdu].header)) is not None:
+        header = stored(path).images[hdu].header
+        if (ceiling := _ceiling(header)) is not None:
             bits[number][values[number] >= ceiling] |= SATURATED
+        for tail in filter(lambda tail: f"AMPBAD{tail}" in header, tails_of(header)):
+            y, x = place_of(header, tail)
+            inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
+            bits[number][inside, x] |= DEAD if header[f"AMPBAD{tail}"] == "dead" else SATURATED
     return bits
 
 
@@ -214,10 +220,9 @@ def _common(stack, bits):
 
 def _ceiling(header):
     """Return the reduced value from which on a member is saturated; None if not all have one."""
-    count = header.get("NAMPS", 1)
-    tails = [f"{n:02d}" for n in range(1, count + 1)] if count > 1 else [""]
+    tails = [tail for tail in tails_of(header) if f"AMPBAD{tail}" not in header]
     tops = [header.get(f"AMPSAT{tail}") for tail in tails]
-    if None in tops:
+    if not tops or None in tops:
         return None
     levels = [header.get(f"BIASLV{tail}" if tail else "BIASLVL", 0.0) for tail in tails]
     return min(top - level for top, level in zip(tops, levels, strict=True))

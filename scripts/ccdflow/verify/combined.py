@@ -29,7 +29,7 @@ from ccdflow.verify.comparing import (
     within,
 )
 from ccdflow.verify.extensions import check_extensions, same_names
-from ccdflow.verify.meanings import HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.verify.meanings import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.outcome import MISSING
 from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
@@ -345,6 +345,7 @@ def _check_figures(made):
     _check_model(made, bias)
     mask = np.asarray(made.extension("MASK").data)
     own = UNLIT if account.levels else HOT
+    own |= DEAD if "dead" in (card(made.header, "AMPBAD", t) for t in tails_of(made.header)) else 0
     check_bits(mask, SATURATED | NOT_FINITE | NO_DATA | own)
     empty = np.count_nonzero((mask & NO_DATA != 0) != np.isnan(image))
     if empty:
@@ -379,7 +380,9 @@ def _check_biases(made):
         if said is not None:
             noise = measuring.combined_noise(turned, account)
             same_value(f"CNOISE{tail}", said, noise, part=3e-2, least=1e-3)
-        if (said := number(card(header, "CLIPRN", tail))) is not None:
+        # An amplifier without signal has no noise to measure.
+        is_lost = card(header, "AMPBAD", tail) is not None
+        if (said := number(card(header, "CLIPRN", tail))) is not None and not is_lost:
             noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
             same_value(f"CLIPRN{tail}", said, noise, part=4e-2)
 
@@ -402,7 +405,7 @@ def _check_model(made, bias):
             check_level_noise(*own)
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
-        if len(frames) < 2 or not frames.size:
+        if len(frames) < 2 or not np.isfinite(frames).any():
             continue
         light = measuring.box_medians(frames)
         square = model.factor**2

@@ -95,7 +95,8 @@ def smooth_light(sampled, sample, ny):
         for place, length in zip(places, _BOX, strict=True)
     ]  # fmt: skip
     boxes = box_medians(sample)[:: _BOX[0], :: _BOX[1]][: len(middles[0]), : len(middles[1])]
-    boxes[np.isnan(boxes)] = np.nan_to_num(np.nanmedian(boxes))
+    known = boxes[np.isfinite(boxes)]
+    boxes[np.isnan(boxes)] = np.median(known) if known.size else 0.0
     lines = along(middles[1], boxes.T, places[1]).T
     return along(middles[0], lines, np.arange(ny))
 

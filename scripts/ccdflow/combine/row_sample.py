@@ -1,0 +1,37 @@
+"""The rows of the members that are kept for figures of single members."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_SAMPLE_BYTES = 12_600_000  # 128 rows of 12 LFC frames: enough for the quality figures
+
+
+def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
+    """Return the rows to keep of each of `n` frames: evenly spread, an odd number of rows apart.
+
+    An even distance would sample only one half of a pattern that alternates from row to row.
+
+    Parameters
+    ----------
+    ny, nx : int
+        Shape of a frame.
+    n : int
+        Number of frames.
+    wanted : int, optional
+        Rows of each frame, if the memory for samples allows.
+    itemsize : int, optional
+        Bytes of a pixel.
+
+    Returns
+    -------
+    numpy.ndarray of int
+        At most about `wanted` rows, fewer for very many frames.
+    """
+    affordable = _SAMPLE_BYTES // (n * nx * itemsize)
+    wanted = min(wanted, max(affordable, min(16, 5 * affordable)))
+    if wanted < 1:
+        return np.arange(0)
+    step = -(-ny // wanted)
+    step += (step + 1) % 2
+    return np.arange(min(step // 2, ny - 1), ny, step)
