@@ -114,7 +114,7 @@ class Bias(MasterKind):
         """Return a run's last lines on combined biases; where there are none, why."""
         lines = super().closing(context, records)
         if self.configuration(context)["enabled"]:
-            lines += why_no_bias(context)
+            lines += why_no_bias(context.store, counts.types(context))
         return lines
 
     def warnings_of(self, work, figures):

@@ -22,7 +22,7 @@ from isal import isal_zlib
 
 from ccdflow import paths
 from ccdflow.files import checksum, notes, whole
-from ccdflow.run.nights import since
+from ccdflow.run import since
 
 MADE = "made"
 REFUSED = "refused"

@@ -14,7 +14,18 @@ from pathlib import Path
 from ccdflow import paths, settings
 from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
-from ccdflow.run import claims, failures, last_run, ledger, lock, plan, removal, seal, tracebacks
+from ccdflow.run import (
+    claims,
+    failures,
+    last_run,
+    ledger,
+    lock,
+    plan,
+    removal,
+    seal,
+    since,
+    tracebacks,
+)
 from ccdflow.run.context import Context, reduced
 from ccdflow.run.describe import (
     counted,
@@ -23,7 +34,7 @@ from ccdflow.run.describe import (
     unknown_lines,
     unreadable_lines,
 )
-from ccdflow.run.nights import counts, opened, since
+from ccdflow.run.nights import counts, opened
 from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import by_kind, mark_gone, note_flags, take_aside

@@ -71,6 +71,11 @@ def longest_of(context, group):
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
+
+    Returns
+    -------
+    float
+        Seconds.
     """
     rows = (context.store.rows[file] for file in group.files)
     return max((number_of(row.facts["exptime"]) or 0.0 for row in rows), default=0.0)

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import notes, whole
-from ccdflow.run import ledger
+from ccdflow.run import ledger, since
 from ccdflow.run.context import Planning
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, Group
-from ccdflow.run.nights import counts, parts, since
+from ccdflow.run.nights import counts, parts
 from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 

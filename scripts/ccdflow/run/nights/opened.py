@@ -17,11 +17,11 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import notes, tables, whole
-from ccdflow.run import ledger, plan
+from ccdflow.run import ledger, plan, since
 from ccdflow.run.context import Context
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
 from ccdflow.run.nights import closed as closed_nights
-from ccdflow.run.nights import counts, since
+from ccdflow.run.nights import counts
 from ccdflow.run.nights.parts import NeedsAll, NoteLines
 from ccdflow.run.rawframes import header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore

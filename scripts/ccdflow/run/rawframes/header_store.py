@@ -11,7 +11,7 @@ from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import notes, whole
-from ccdflow.run.nights import since
+from ccdflow.run import since
 from ccdflow.run.rawframes.inventory_table import TABLE, write_table
 from ccdflow.run.rawframes.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
 

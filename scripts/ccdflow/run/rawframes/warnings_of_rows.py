@@ -7,7 +7,6 @@ import re
 from collections import Counter
 
 from ccdflow import paths
-from ccdflow.run.nights import counts
 from ccdflow.run.rawframes.rows import ARRIVING, OK
 
 # Kinds of warnings that are named at the end of a run; all stand in the table.
@@ -91,15 +90,16 @@ def _counted(found):
     return "1 file" if len(found) == 1 else f"{len(found)} files"
 
 
-def why_no_bias(context):
+def why_no_bias(store, types):
     """Return [the line] on why there is no bias to combine, or [] where there are some.
 
     Parameters
     ----------
-    context : ccdflow.run.context.Context
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    types : collections.Counter
+        How many good frames there are of each image type.
     """
-    rows = [row for row in context.store.rows.values() if row.status == OK and not row.gone]
-    types = counts.types(context)
+    rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
     if not rows or types["bias"]:
         return []
     said = ", ".join(f"{count} {kind}" for kind, count in sorted(types.items()))
