@@ -166,7 +166,7 @@ def parse(text):
     return header
 
 
-# What stands in `_known` for the last card, and for one that goes on with the text before.
+# These stand in `_known` for the last card, and for one that goes on with the text before.
 _LAST, _NEXT = (("END", ""), ""), ((_CONTINUE, ""), "")
 
 
