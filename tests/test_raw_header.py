@@ -56,7 +56,7 @@ def told(header):
     said += [answered(lambda name=name: cards.contents(header, name)) for name in NAMES]
     said += [cards.has_card(header, name) for name in NAMES]
     said += [answered(lambda name=name: cards.first_value(header, name)) for name in NAMES[3:8]]
-    said += [cards.commentary(header, name) for name in ("HISTORY", "COMMENT")]
+    said += [rawheader.commentary(header, name) for name in ("HISTORY", "COMMENT")]
     return [str(each) for each in said], answered(lambda: header.tostring())
 
 
