@@ -38,6 +38,7 @@ def parse(arguments=None):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
+    commandline.begin()
     try:
         options = parse(arguments)
     except UserError as error:

@@ -15,10 +15,12 @@ import os
 import sys
 from pathlib import Path
 
+from ccdflow import __version__, commandline
+
+# isort: split
 import numpy as np
 from astropy.io import fits
 
-from ccdflow import __version__, commandline
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_MEMORY, CombineRecipe, combine, locate
 from ccdflow.errors import UserError

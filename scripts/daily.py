@@ -263,6 +263,25 @@ def parse(arguments):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
+    try:
+        commandline.begin()
+        return report(arguments)
+    except KeyboardInterrupt:
+        # Snakemake has got it as well, and ends by itself.
+        print("ccdflow: ended by Ctrl-C", file=sys.stderr)
+        return commandline.INTERRUPTED
+    finally:
+        commandline.end_at_once()
+
+
+def report(arguments):
+    """Run once, print what there is to say, and return the exit status.
+
+    Parameters
+    ----------
+    arguments : list of str or None
+        Those of the process if absent.
+    """
     arguments = parse(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)

@@ -13,9 +13,11 @@ import webbrowser
 from collections import Counter
 from pathlib import Path
 
+from ccdflow import commandline, paths
+
+# isort: split
 from astropy.io import fits
 
-from ccdflow import commandline, paths
 from ccdflow.errors import UserError
 from ccdflow.files import packed
 from ccdflow.run.rawframes.inventory_table import read_table
@@ -180,6 +182,7 @@ def offer(index):
     if not is_asked or not index.is_file():
         return False
     try:
+        commandline.begin()
         browser = webbrowser.get()
         answer = input("Open it now? [y/N] ")
     except (webbrowser.Error, EOFError, KeyboardInterrupt):

@@ -17,11 +17,13 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from ccdflow import commandline
+
+# isort: split
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
-from ccdflow import commandline
 from ccdflow.camera.cameras import identify, refuse_reduced
 from ccdflow.camera.profiles import load_camera, load_cameras
 from ccdflow.camera.proposing.proposal_picture import proposal_picture

@@ -4,6 +4,8 @@ import importlib
 import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -236,3 +238,32 @@ def test_ctrl_c_ends_the_telescope_with_one_line(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr()
     assert "1 frame arrived" in said.out + said.err
     assert (said.out + said.err).count("\n") == 1
+
+
+# What Python imports first of all: a module that sends Ctrl-C as soon as a script imports anything
+# but the module that is prepared for it, and what that needs.
+CTRL_C = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        package, _, module = name.partition(".")
+        own = package == "ccdflow" and module not in ("", "commandline", "errors")
+        if own or package in ("numpy", "astropy", "yaml", "isal", "scipy", "matplotlib"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_ctrl_c_during_the_imports_is_one_line(name, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(CTRL_C)
+    ended = subprocess.run(
+        [sys.executable, ROOT / f"scripts/{name}.py"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "ccdflow: ended by Ctrl-C\n"

@@ -2,6 +2,9 @@
 
 Folders and files are given as ``NAME=VALUE`` (``raw=FOLDER results=FOLDER``), as in Snakemake's
 ``--config``; numbers and choices are options.
+
+Each script imports this module before anything that takes time: from then on Ctrl-C ends it with
+one line, and not with a traceback of whatever is being imported.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ import argparse
 import errno
 import math
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from ccdflow.errors import CcdflowError, UserError
@@ -18,6 +23,38 @@ from ccdflow.errors import CcdflowError, UserError
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 _LONGEST = 86400.0
+_ENDED = "ccdflow: ended by Ctrl-C"
+_SCRIPTS = Path(__file__).parents[1]
+
+
+def _end(number, frame):
+    # An exception would be lost in callbacks of Python's imports.
+    os.write(2, f"{_ENDED}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+def end_at_once():
+    """Let Ctrl-C end a script with one line while nothing can be left half done.
+
+    This is so until `begin`. Programs that only import its modules keep their own answer to Ctrl-C.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if (
+        script is not None
+        and Path(script).resolve().parent == _SCRIPTS
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):
+        signal.signal(signal.SIGINT, _end)
+
+
+def begin():
+    """Let Ctrl-C be a `KeyboardInterrupt` again: the work begins."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+end_at_once()
 
 
 def cores(name="--cores"):
@@ -232,19 +269,22 @@ def run(work, parse_all, arguments=None):
         Exit status: 1 for an error, `INTERRUPTED` after Ctrl-C.
     """
     try:
+        begin()
         check_current_folder()
         said = work(parse_all(arguments))
     except CcdflowError as error:
         print(f"ccdflow: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ccdflow: ended by Ctrl-C", file=sys.stderr)
+        print(_ENDED, file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         if error.filename is None:
             raise
         print(f"ccdflow: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
+    finally:
+        end_at_once()
     text, status = said if isinstance(said, tuple) else (said, 0)
     # A terminal of few letters shows another one instead of what it lacks.
     letters = sys.stdout.encoding or "utf-8"

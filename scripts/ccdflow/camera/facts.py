@@ -10,6 +10,7 @@ from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.identity import setting_of
+from ccdflow.camera.image_hdus import images_of
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
 from ccdflow.camera.reader import HeaderReader
@@ -176,7 +177,8 @@ def describe(headers, cards, rules, *, longitude, file, remembered=at_once):
     FrameError
         If the file holds no image.
     """
-    reader = HeaderReader(headers, cards, file=file)
+    images = remembered("images", lambda headers: images_of(headers, file=file), headers)
+    reader = HeaderReader(headers, cards, file=file, images=images)
     exptime = reader.seconds()
     imagetyp, kind, reason = frame_type(reader, rules)
     moment = moment_of(reader)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, commentary, contents, has_card, number
+from ccdflow.files.cards import card_value, contents, has_card, number
+from ccdflow.files.rawheader import commentary
 from ccdflow.files.values import Broken
 
 # IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from ccdflow.camera import longitudes
@@ -214,7 +215,12 @@ def undated_night(file):
 
 def folder_day(file):
     """Return the day that the innermost dated folder of a path is named after, or None."""
-    days = map(day_of_folder, reversed(PurePosixPath(file).parent.parts))
+    return _day_of(file.rpartition("/")[0])
+
+
+@lru_cache(maxsize=256)
+def _day_of(folder):
+    days = map(day_of_folder, reversed(PurePosixPath(folder).parts))
     return next((day for day in days if day is not None), None)
 
 

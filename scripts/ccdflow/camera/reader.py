@@ -35,6 +35,8 @@ class HeaderReader:
         The cards that are tried in order, by the fact they tell (`ccdflow.camera.facts.KEYWORDS`).
     file : str
         Named in errors.
+    images : tuple of int, optional
+        Numbers of the HDUs that hold an image, where they are known.
 
     Attributes
     ----------
@@ -42,9 +44,9 @@ class HeaderReader:
         Warnings: cards that cannot be read, and values that were guessed.
     """
 
-    def __init__(self, headers, cards, *, file):
+    def __init__(self, headers, cards, *, file, images=None):
         self.headers, self.cards, self.file = headers, cards, file
-        self.images = images_of(headers, file=file)
+        self.images = images_of(headers, file=file) if images is None else images
         self.warnings = []
         self._known = {}
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.files.rawheader import RawHeader
+from ccdflow.files.rawheader import is_text, names_of
 from ccdflow.files.values import Broken, as_number, is_silent
 
 
@@ -163,42 +163,6 @@ def count_of(header, keyword):
     return len(_contents(header, keyword))
 
 
-def names_of(header):
-    """Return the names in a header's index; to be looked at only.
-
-    Parameters
-    ----------
-    header : astropy.io.fits.Header
-
-    Returns
-    -------
-    collections.abc.Mapping
-    """
-    return header.layout.places if _is_text(header) else header._keyword_indices
-
-
-def commentary(header, keyword):
-    """Return the texts of the cards HISTORY or COMMENT, in their order.
-
-    Parameters
-    ----------
-    header : astropy.io.fits.Header
-    keyword : str
-
-    Returns
-    -------
-    list of str
-    """
-    if _is_text(header):
-        return [text[8:].rstrip() for text in header.cards_of(keyword)]
-    return [str(text) for text in header[keyword]] if keyword in header else []
-
-
-def _is_text(header):
-    """Tell whether a header's cards are texts as yet."""
-    return type(header) is RawHeader and header.texts is not None
-
-
 def may_be_there(headers, specs):
     """Return those of some `CardSpec` whose card may be in a header: few of hundreds are.
 
@@ -226,7 +190,7 @@ def _contents(header, keyword):
     tenth of the time that astropy takes to normalize it first.
     """
     name = _name(keyword)
-    if name and _is_text(header):
+    if name and is_text(header):
         return [_parsed_text(keyword, text) for text in header.cards_of(name)]
     if name:
         cards = [header._cards[place] for place in header._keyword_indices.get(name, ())]

@@ -166,7 +166,7 @@ def parse(text):
     return header
 
 
-# Entries of `_known` for the last card, and for one that goes on with the text before.
+# These stand in `_known` for the last card, and for one that goes on with the text before.
 _LAST, _NEXT = (("END", ""), ""), ((_CONTINUE, ""), "")
 
 
@@ -241,6 +241,42 @@ def with_indicator(card):
     return card
 
 
+def names_of(header):
+    """Return the names in a header's index; to be looked at only.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+
+    Returns
+    -------
+    collections.abc.Mapping
+    """
+    return header.layout.places if is_text(header) else header._keyword_indices
+
+
+def commentary(header, keyword):
+    """Return the texts of the cards HISTORY or COMMENT, in their order.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+
+    Returns
+    -------
+    list of str
+    """
+    if is_text(header):
+        return [text[8:].rstrip() for text in header.cards_of(keyword)]
+    return [str(text) for text in header[keyword]] if keyword in header else []
+
+
+def is_text(header):
+    """Tell whether a header's cards are texts as yet."""
+    return type(header) is RawHeader and header.texts is not None
+
+
 # Different values of the cards that a function looks at, and sorts of headers.
 _MOST_ANSWERS = 1 << 11
 _MOST_TABLES = 1 << 8
@@ -269,7 +305,7 @@ class Remembered:
         headers : list of astropy.io.fits.Header
             One for each HDU.
         """
-        if not all(type(header) is RawHeader and header.texts is not None for header in headers):
+        if not all(map(is_text, headers)):
             return function(headers)
         key = (name, *[header.layout for header in headers])
         texts = list(chain.from_iterable(header.texts for header in headers))

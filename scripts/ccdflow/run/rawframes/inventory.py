@@ -269,6 +269,8 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             row = replace(row, camera=camera.name, basis=basis.of(camera.name))
             remembered = basis.remembered(camera.name)
             row = _described(row, camera, headers, remembered)
+            if not camera.raw:
+                refuse_reduced(headers, file=file)
             geometry, recipe, notes = remembered(
                 "arranged", lambda headers: _arranged(file, camera, headers, settings), headers
             )
@@ -341,8 +343,6 @@ def _described(row, camera, headers, remembered):
 
 def _arranged(file, camera, headers, settings):
     """Return geometry and recipe of a raw frame in canonical form, and notes; or `FrameError`."""
-    if not camera.raw:
-        refuse_reduced(headers, file=file)
     how = camera.recipe(settings.reduction)
     where = camera.geometry(headers, file=file, layout=how.layout)
     for hdu, _ in where.raw_shapes:

@@ -1,0 +1,187 @@
+"""Headers as texts of their cards: what they give is what astropy's give, remembered or not."""
+
+import pickle
+import warnings
+
+import pytest
+from astropy.io import fits
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccdflow.camera.cameras import identify
+from ccdflow.camera.profiles import load_cameras
+from ccdflow.files import cards, rawfile, rawheader
+from ccdflow.files.promised import parse_header
+from ccdflow.files.rawheader import RawHeader, Remembered
+
+# With a blank or without, records of FITS, what goes on, what is no card at all.
+ODD = [
+    "GAIN    =                  1.5 / electrons", "GAIN=2", "GAIN    =2.5", "gain    = 3",
+    "HIERARCH ESO DET OUT1 CONAD = 2.1 / gain", "HIERARCH eso ins filt1 name='V'", "AB CD   = 5",
+    "CONTINUE  'more of it&'", "CONTINUE", "OBJECT  = 'a long text&'", "OBJECT  = 'it''s / x' / c",
+    "OBJECT  = 'unclosed", "OBJECT  = ''", "OBJECT  =", "EXPTIME = 12,5", "EXPTIME = 1800 s / x",
+    "DP1     = 'AXIS.1: 2.5'", "DP1     = 'EXTVER: 1.0' / x", "OBJECT  = 'a: b'", "A.B     = 1",
+    "HISTORY bias subtracted", "COMMENT  = 'x'", "        = 3", "", "ENDX    = 1", "END",
+    "DETECTOR= (1.0, 2.0)", "FLAG    = T", "NAXIS1  = 96.0", "NOVALUE text without a sign", "A=B",
+]  # fmt: skip
+NAMES = ("GAIN", "gain", "ESO DET OUT1 CONAD", "OBJECT", "EXPTIME", "DP1", "DP1.AXIS.1", "A.B",
+         "HISTORY", "COMMENT", "", "END", "DETECTOR", "NAXIS1", "NOVALUE", "NONE")  # fmt: skip
+COMMENTARY = ("HISTORY", "COMMENT", "")
+A_CARD = st.one_of(
+    st.sampled_from(ODD),
+    st.text(st.sampled_from(" AZa0=/'&:.-+E_\x7f"), max_size=60),
+    st.sampled_from(ODD).flatmap(
+        lambda card: st.tuples(st.integers(0, 20), st.sampled_from(" ='/&:x.")).map(
+            lambda change: card[: change[0]] + change[1] + card[change[0] + 1 :]
+        )
+    ),
+)
+
+
+def answered(call):
+    try:
+        return call()
+    except Exception as error:
+        return type(error), str(error)
+
+
+def told(header):
+    """Return what a header answers, its text last: that is when astropy's cards are made."""
+    said = [list(header), len(header)]
+    said += [name in header for name in NAMES]
+    said += [
+        answered(lambda name=name: header.get(name)) for name in NAMES if name not in COMMENTARY
+    ]
+    said += [answered(lambda name=name: cards.contents(header, name)) for name in NAMES]
+    said += [cards.has_card(header, name) for name in NAMES]
+    said += [answered(lambda name=name: cards.first_value(header, name)) for name in NAMES[3:8]]
+    said += [rawheader.commentary(header, name) for name in ("HISTORY", "COMMENT")]
+    return [str(each) for each in said], answered(lambda: header.tostring())
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(A_CARD, max_size=6))
+def test_a_header_answers_as_astropys(found):
+    texts = [f"{card:80}" for card in ["SIMPLE  =                    T", *found]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        own = parse_header("".join([*texts, f"{'END':80}"]).encode())
+        again = pickle.loads(pickle.dumps(own))
+        mended = "".join(map(rawheader.with_indicator, texts))
+        theirs = fits.Header.fromstring(mended.replace("\x7f", "?") + f"{'END':80}")
+        assert told(own) == told(again) == told(theirs)
+
+
+def header_of(*found):
+    return parse_header("".join(f"{card:80}" for card in (*found, "END")).encode())
+
+
+def test_a_result_is_remembered_for_the_cards_that_were_looked_at():
+    asked = []
+
+    def gain(headers):
+        asked.append(cards.card_value(headers[0], "GAIN"))
+        return asked[-1], cards.card_value(headers[1], "NONE")
+
+    remembered = Remembered()
+
+    def of(first, second="OBJECT  = 'x'"):
+        return remembered("gain", gain, [header_of(*first), header_of(second)])
+
+    assert of(["GAIN    = 1", "UT      = '1'"]) == (1, None)
+    assert of(["GAIN    = 1", "UT      = '2'"], "OBJECT  = 'y'") == (1, None)
+    assert asked == [1]
+    assert of(["GAIN    = 2", "UT      = '2'"]) == (2, None)
+    # Other keywords are another sort of header: a card that was absent may be there.
+    assert of(["GAIN    = 1", "UT      = '1'"], "NONE    = 3") == (1, 3)
+    assert of(["UT      = '1'", "GAIN    = 1"]) == (1, None)
+    assert asked == [1, 2, 1, 1]
+
+
+def test_more_cards_that_are_looked_at_are_noted():
+    def gain_or_next(headers):
+        found = cards.card_value(headers[0], "GAIN")
+        return cards.card_value(headers[0], "EGAIN") if found < 0 else found
+
+    remembered = Remembered()
+
+    def of(gain, other):
+        header = header_of(f"GAIN    = {gain}", f"EGAIN   = {other}")
+        return remembered("gain", gain_or_next, [header])
+
+    found = [of(1, 5), of(1, 6), of(-1, 5), of(-1, 6), of(1, 5), of(-1, 5)]
+    assert found == [1, 1, 5, 6, 1, 5]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda header: header.tostring(),
+        lambda header: header.cards["UT"].value,
+        lambda header: header["UT"],
+        lambda header: cards.first_value(header, "UT"),
+        lambda header: header[0:9]["UT"],
+        lambda header: header.copy()["UT"],
+    ],
+)
+def test_each_way_to_look_at_a_card_is_noted(look):
+    remembered = Remembered()
+    found = [
+        remembered("look", lambda headers: look(headers[0]), [header_of(f"UT      = {ut}")])
+        for ut in (1, 2, 1)
+    ]
+    assert found[0] == found[2] != found[1]
+
+
+def test_an_error_is_not_remembered():
+    remembered = Remembered()
+
+    def refused(headers):
+        raise ValueError(cards.card_value(headers[0], "GAIN"))
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="1"):
+            remembered("gain", refused, [header_of("GAIN    = 1")])
+    assert remembered("gain", lambda headers: 7, [header_of("GAIN    = 1")]) == 7
+
+
+def test_a_card_that_is_changed_is_read_as_it_is_now():
+    header = header_of("GAIN    = 1", "UT      = '1'")
+    assert type(header) is RawHeader
+    assert header["GAIN"] == 1
+    assert header.texts is not None
+    header["GAIN"] = 2
+    header["NEW"] = 3
+    del header["UT"]
+    assert [cards.card_value(header, name) for name in ("GAIN", "NEW", "UT")] == [2, 3, None]
+    assert (list(header), "NEW" in header, "UT" in header) == (["GAIN", "NEW"], True, False)
+
+
+def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
+    found = sorted(path for path in real_frames.rglob("*") if ".fit" in path.name)
+    assert found
+    cameras = load_cameras(ROOT / "config/cameras")
+    everything = {}
+    headers_of = {}
+    for path in found:
+        with rawfile.open_raw(path) as raw:
+            headers_of[path] = raw.layout(whole=False).headers
+
+    def facts_of(path, remembered):
+        headers, file = headers_of[path], f"2020-01-01/{path.name}"
+        camera = identify(headers, cameras, file=file)
+        kept = remembered.setdefault(camera.name, Remembered()) if remembered is not None else None
+        keep = rawheader.at_once if kept is None else kept
+        described = answered(lambda: camera.describe(headers, file=file, remembered=keep))
+
+        def arranged(headers):
+            where = camera.geometry(headers, file=file)
+            return where.canonical(), where.notes, where.raw_shapes
+
+        return described, answered(lambda: keep("arranged", arranged, headers))
+
+    plainly = [facts_of(path, None) for path in found]
+    for _ in range(2):
+        assert [facts_of(path, everything) for path in found] == plainly
+    assert everything
