@@ -20,9 +20,9 @@ from ccdflow.kinds.matching.candidates import (
 )
 from ccdflow.kinds.matching.match_words import STRETCHED
 
-# Tiers of candidates: a later night counts only where no earlier one has a master that needs no
-# scaling up.
-_EARLIER, _LATER, _EARLIER_SCALED_UP, _LATER_SCALED_UP = range(4)
+# Tiers of candidates: a later night counts only where the own and earlier ones have none at all,
+# or a night that is added would change older frames. Darks that are scaled up come after others.
+_LATER, _SCALED_UP = 2, 1
 
 _NO_NUMBER = np.nan
 
@@ -242,7 +242,7 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
         variance = _predicted(shelf, kind, noise, scale, apart, seconds, warmer)
     later = ~own & ~(lags >= 0)
     is_last = later & (rules.direction != "nearest")
-    tier = is_last + np.where(up, _EARLIER_SCALED_UP, _EARLIER)
+    tier = _LATER * is_last + _SCALED_UP * up
     first_by = np.where(is_last, apart, 0.0)
     strange = np.isnan(lags)
     # Keys that all masters have alike decide nothing.

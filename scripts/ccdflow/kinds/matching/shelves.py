@@ -210,7 +210,11 @@ class Shelves:
             for other, cut in ((choice, None), *found):
                 for candidate in other.candidates:
                     uses.setdefault(candidate.master.product, _use(candidate, cut))
-            some = tuple(uses.values())[: rule.MOST_CANDIDATES]
+            # A window's own master of a later night comes after an earlier larger one: a night that
+            # is added changes no frame that had a master.
+            is_causal = rules(self._context).direction != "nearest"
+            some = sorted(uses.values(), key=lambda use: is_causal and (use.lag or 0) < 0)
+            some = tuple(some[: rule.MOST_CANDIDATES])
             step = Step(self.kind.name, some, choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
             self._steps[name] = step, choice, found
