@@ -114,7 +114,7 @@ class BadPixels(Kind):
         for place, each in enumerate(made[:999], start=1):
             cards += [(f"IMCOM{place:03d}", printable(each.product), "measurement")]
             cards += [(f"IMKEY{place:03d}", each.key, "its CCDFKEY")]
-        return pixel_tables.write_hdus(context, record, cards, images, PIXELS=_columns(tables))
+        return pixel_tables.write_product(context, record, cards, images, PIXELS=_columns(tables))
 
 
 BAD_PIXELS = BadPixels()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ccdflow.files.values import number_or_none
 from ccdflow.kinds import detector as detectors
 from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, setups, shelves
@@ -62,7 +63,7 @@ class StepsOfClass:
         asked = _exposure(row.facts)
         steps = self._known.get(asked)
         if steps is None:
-            how = tuple(map(setups.number_of, asked))
+            how = tuple(map(number_or_none, asked))
             # A bias or flat has no exposure, and is compared by the tenths of a degree.
             degrees = tuple(map(tenths, how[1:]))
             fixed = self._fixed.get(degrees)

@@ -16,7 +16,7 @@ from ccdflow.kinds.masters import combining, grouping, selecting
 from ccdflow.kinds.matching import association, shelves
 from ccdflow.kinds.matching import kept as kept_values
 from ccdflow.run import ledger
-from ccdflow.run.context import asks_for, reduced
+from ccdflow.run.context import reduced, type_is_enabled
 from ccdflow.run.job import MASTERS, Size
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, digest
@@ -80,7 +80,8 @@ class MasterKind(Kind):
 
     def is_enabled(self, context):
         """Tell whether the configuration asks for products of this kind."""
-        return self.configuration(context)["enabled"] and asks_for(context.settings, self.type)
+        own = self.configuration(context)
+        return own["enabled"] and type_is_enabled(context.settings, self.type)
 
     # -- planning ----------------------------------------------------------------------------------
 
@@ -314,7 +315,7 @@ class MasterKind(Kind):
             hdus = [own[image.hdu] for own in found]
             yield image, hdus, self.combine(work, image, [hdu.member for hdu in hdus])
 
-    def unlike(self, work, combined, image):
+    def strangers(self, work, combined, image):
         """Return the members (`choosing.LeftOut`) whose pixels show that they do not belong.
 
         Parameters
@@ -329,7 +330,7 @@ class MasterKind(Kind):
         -------
         list of choosing.LeftOut
         """
-        return combining.unlike_frames(work, combined, image)
+        return combining.strangers_of(work, combined, image)
 
     def measure_image(self, work, combined, image, unit):
         """Return the figures of each amplifier of an image, as `measure` does of one.

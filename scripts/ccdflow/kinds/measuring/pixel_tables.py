@@ -21,7 +21,7 @@ TABLE, WEAK = "PIXELS", "WEAK"
 _OWN = "FLATOWN"
 
 
-def write_hdus(context, record, cards, images=(), **tables):
+def write_product(context, record, cards, images=(), **tables):
     """Write images, and behind them tables of pixels; return the record.
 
     Parameters
