@@ -9,7 +9,14 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.detector import choosing, dead_time
-from ccdflow.kinds.detector import DETECTOR, epoch_of, name_of, names_of, pixels_of, setup_of
+from ccdflow.kinds.detector_measurement import (
+    DETECTOR,
+    epoch_of,
+    name_of,
+    names_of,
+    pixels_of,
+    setup_of,
+)
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.combining import short

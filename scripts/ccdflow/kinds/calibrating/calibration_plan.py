@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds import detector as detectors
+from ccdflow.kinds import detector_measurement
 from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, setups, shelves
 from ccdflow.kinds.matching.rule import DARK, tenths
@@ -168,8 +168,10 @@ class FramePlanner:
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
-        measured = detectors.how_measured(context, row)
-        pixels = detectors.pixels_for(context, row) + shutter_correction.map_for(context, row)
+        measured = detector_measurement.how_measured(context, row)
+        pixels = detector_measurement.pixels_for(context, row) + shutter_correction.map_for(
+            context, row
+        )
         return _Class(
             StepsOfClass(context, self._kinds[type_], row),
             pixels,

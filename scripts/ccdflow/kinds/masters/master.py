@@ -13,8 +13,7 @@ from ccdflow.files.headertext import printable
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import combining, grouping, selecting
-from ccdflow.kinds.matching import association, shelves
-from ccdflow.kinds.matching import kept as kept_values
+from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced, type_is_enabled
 from ccdflow.run.job import MASTERS, Size
@@ -226,17 +225,17 @@ class MasterKind(Kind):
 
     def kept(self, context):
         """Return the noises of detectors, and the cards that tell masters apart."""
-        return kept_values.kept_of(context, self)
+        return master_snapshot.kept_of(context, self)
 
     def restore(self, context, kept):
         """Give a context what `kept` returned."""
-        kept_values.restore(context, self, kept)
+        master_snapshot.restore(context, self, kept)
 
     def opens(self, context, new):
         """Return no night; raise `NeedsAll` where masters are told apart by other cards."""
         kept = context.closed.first["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)
-        kept_values.check_kept(context, self, kept, is_new=is_new)
+        master_snapshot.check_kept(context, self, kept, is_new=is_new)
         return set()
 
     # -- the job -----------------------------------------------------------------------------------

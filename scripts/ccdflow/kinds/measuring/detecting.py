@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ccdflow.detector.photons.transfer import Transfer, band_rows, measure_transfer
+from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure_transfer
 from ccdflow.detector.pixels.bad_pixels import (
     DarkFit,
     dark_mask,

@@ -171,7 +171,7 @@ def masks_of(context, records, shapes, share):
     ----------
     context : ccdflow.run.context.Context
     records : sequence of ccdflow.run.ledger.Record
-        Of `ccdflow.kinds.detector`, by night.
+        Of `ccdflow.kinds.detector_measurement`, by night.
     shapes : sequence of (int, int)
     share : float
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.detector import DETECTOR
+from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.kinds.matching.match_words import STRETCHED

@@ -8,7 +8,13 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.detector.pixels.history import combine_nights
 from ccdflow.files.headertext import printable
-from ccdflow.kinds.detector import DETECTOR, PIXELS, measurements_of, names_of, pixels_of
+from ccdflow.kinds.detector_measurement import (
+    DETECTOR,
+    PIXELS,
+    measurements_of,
+    names_of,
+    pixels_of,
+)
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import ledger
