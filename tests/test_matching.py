@@ -13,9 +13,9 @@ from ccdflow.kinds.matching.rule import (
     FLAT,
     DetectorNoise,
     Masters,
+    ObservedAs,
     OfferedMaster,
     Rules,
-    ToCalibrate,
     day_of,
 )
 
@@ -24,11 +24,11 @@ NIGHT = "2016-01-16"
 
 
 def frame(night=NIGHT, exptime=300.0, filter="g'", setup=LFC, **temperatures):
-    return ToCalibrate(setup, night, exptime, filter, **temperatures)
+    return ObservedAs(setup, night, exptime, filter, **temperatures)
 
 
 def master(kind, night, frames=3, exptime=300.0, filter="g'", setup=LFC, name="", **temperatures):
-    about = ToCalibrate(setup, night, exptime, filter, **temperatures)
+    about = ObservedAs(setup, night, exptime, filter, **temperatures)
     product = f"combined/{night}/{kind}_{filter}_{exptime}_{frames}{name}"
     return OfferedMaster(product, kind, about, frames)
 

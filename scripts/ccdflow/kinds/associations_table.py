@@ -102,7 +102,9 @@ class Associations(Kind):
                 "lines": _digest_of(context, groups) if groups else "",
                 "harm": {dark: len(frames) for dark, frames in darks.items()},
             },
-            waiting.NAME: waiting.waits_of(context, night, groups, _masters_of(context, night)),
+            waiting.NAME: waiting.masters_awaited(
+                context, night, groups, _masters_of(context, night)
+            ),
             coverage.NAME: coverage.night_coverage(context, night),
         }
 

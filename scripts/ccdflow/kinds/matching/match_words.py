@@ -100,9 +100,9 @@ def distance(about, frame):
 
     Parameters
     ----------
-    about : ToCalibrate
+    about : ObservedAs
         Of the master.
-    frame : ToCalibrate
+    frame : ObservedAs
 
     Returns
     -------
@@ -116,9 +116,9 @@ def how(about, frame):
 
     Parameters
     ----------
-    about : ToCalibrate
+    about : ObservedAs
         Of the master.
-    frame : ToCalibrate
+    frame : ObservedAs
 
     Returns
     -------
@@ -168,7 +168,7 @@ def wanted_words(kind, frame):
     Parameters
     ----------
     kind : {'bias', 'dark', 'flat'}
-    frame : ToCalibrate
+    frame : ObservedAs
 
     Returns
     -------

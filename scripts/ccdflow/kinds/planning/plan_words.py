@@ -161,7 +161,9 @@ def _adds(line, block):
     if line.factors[1] == 0:
         return ""
     if line.kind != rule.FLAT:
-        variances = dict.fromkeys(_number(line.use.variance * part**2) for part in line.factors)
+        variances = dict.fromkeys(
+            _figure_text(line.use.variance * part**2) for part in line.factors
+        )
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
     noise, about = _flat_noise(line, block), "" if line.level else "about "
     cap, wide = 1 / noise, math.sqrt(budget.APERTURE) / noise
@@ -181,7 +183,7 @@ def _flat_noise(line, block):
     return math.sqrt(line.use.variance)
 
 
-def _number(value):
+def _figure_text(value):
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
