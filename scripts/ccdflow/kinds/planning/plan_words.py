@@ -101,7 +101,7 @@ _HALF_A_YEAR = 180
 def master_words(line):
     """Return a master in words: ``3 x 300 s of 03-13``."""
     if line.use is None:
-        return "not needed" if line.grade == "A" else "none"
+        return "not needed" if line.is_unneeded else "none"
     if line.master is None:
         return Path(line.use.product).stem
     shared, frames = dict(line.master.shared), len(line.master.files)

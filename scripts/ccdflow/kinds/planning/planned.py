@@ -79,6 +79,11 @@ class Taken:
         return self.answer.missing
 
     @property
+    def is_unneeded(self):
+        """Whether the frames need no such master."""
+        return not self.answer.step.needed
+
+    @property
     def grade(self):
         """The grade that it gives the frames."""
         return self.answer.grade
@@ -341,17 +346,22 @@ def _has_bias(context, dark, bias):
 
 
 def _passed_over(context, groups, found):
-    """Return the masters of these nights that no frame takes, in words, and why."""
-    used = {line.use.product for line in found if line.use is not None}
-    used |= {line.answer.left_out.product for line in found if line.answer.left_out}
+    """Return the masters of these nights that none of the frames may take, in words, and why."""
     nights = {groups[0].night} | {line.master.night for line in found if line.master is not None}
-    said = {}
+    said = []
     for kind in dict.fromkeys(line.kind for line in found):
-        for group in groups:
+        lines = [line for line in found if line.kind == kind and not line.is_unneeded]
+        asking = [group for line in lines for group in line.groups]
+        reasons = defaultdict(list)
+        for group in asking:
             for master, why in association.passed_over(context, kind, group, nights):
-                if master.product not in used:
-                    said.setdefault(f"{kind} {match_words.words_of(master, kind)}", why)
-    return list(said.items())[:_MOST_PASSED_OVER]
+                reasons[master].append(why)
+        said += [
+            (f"{kind} {match_words.words_of(master, kind)}", " or ".join(dict.fromkeys(whys)))
+            for master, whys in reasons.items()
+            if len(whys) == len(asking)
+        ]
+    return said[:_MOST_PASSED_OVER]
 
 
 # -- noise -----------------------------------------------------------------------------------------
