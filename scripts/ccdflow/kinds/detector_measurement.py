@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections import Counter
 from functools import cached_property, partial
 
 import numpy as np
@@ -16,93 +15,30 @@ from ccdflow.detector.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
-from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.masters.combining import short
-from ccdflow.kinds.masters.master import masters_carried
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import detecting, pixel_tables
+from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, names_of, pixels_of, setup_of
+from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
-from ccdflow.run.job import MASTERS, Group, Size, Step, Use
+from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
-_SETUP = ("ccdsum", "window", "readmode", "gain")
 # Factor over the level of full pixels that no night's flats exceed.
 _SAME_WELL = 1.02
-# Values that name the pixels of a frame: gain and speed of the readout make no other pixels.
-PIXELS = ("camera", "size", "ccdsum", "window", "part")
 
 
-def setup_of(context, row):
-    """Return the shared values of frames that one detector took in one way: ((name, value), ...).
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
-        The row of a raw frame.
-    """
-    geometry = context.store.shared[row.geometry]
-    values = [
-        ("camera", row.camera),
-        ("size", "{1}x{0}".format(*geometry["shape"])),
-        *((name, str(row.facts[name])) for name in _SETUP),
-        ("part", row.facts["part"]),
-    ]
-    return tuple((name, "" if value == "None" else value) for name, value in values)
-
-
-def pixels_of(setup):
-    """Return the part of a setup, or of a group's shared values, that names its pixels."""
-    found = dict(setup)
-    return tuple(found[name] for name in PIXELS)
-
-
-def name_of(setup):
-    """Return the name of a setup in the names of products."""
-    found = dict(setup)
-    parts = [found["size"], found["ccdsum"].strip().replace(" ", "x"), found["window"]]
-    parts += [found.get("readmode", ""), found.get("gain", "") and f"g{found['gain']}"]
-    parts += [digest(found["part"])[:6]] if found["part"] else []
-    return "_".join(filter(None, parts))
-
-
-def names_of(setups):
-    """Return the names of setups, none of which is another's, whether in capitals or not.
-
-    Parameters
-    ----------
-    setups : collection of (str, tuple)
-        Night and setup.
-
-    Returns
-    -------
-    dict
-        {(night, setup): name}
-    """
-    names = {each: name_of(each[1]) for each in setups}
-    taken = {each: (each[0], each[1][0], paths.folded(name)) for each, name in names.items()}
-    counts = Counter(taken.values())
-    return {
-        each: f"{name}_{digest(each[1])[:6]}" if counts[taken[each]] > 1 else name
-        for each, name in names.items()
-    }
-
-
-class NightDetector(Kind):
+class NightDetector(MeasurementKind):
     """The measurements of a detector by the darks and flats of a night."""
 
     name = "detector"
     rule = "measure_detector"
     words = ("measurement of a detector", "measurements of detectors")
     short = "measurements of detectors"
-    todo = "make"
-    stage = 5
     version = 3
-    place = "detector/"
-    reach = MASTERS
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
@@ -128,18 +64,9 @@ class NightDetector(Kind):
             if context.is_settled(group.product):
                 planner.keep(group.product)
                 continue
-            basis = self._basis(context, group)
+            basis = self.group_basis(context, group)
             masters = [use.product for step in group.steps for use in step.uses]
             planner.want(self, group.product, group.night, basis, needs=masters)
-
-    def groups(self, context):
-        """Return all measurements, as groups, sorted by night and product."""
-
-        def make():
-            own = [group for group in context.groups.values() if group.kind == self.name]
-            return sorted(own, key=lambda group: (group.night, group.product))
-
-        return context.lookup(("groups", self.name), make)
 
     def _make_groups(self, context):
         found = {}
@@ -170,11 +97,8 @@ class NightDetector(Kind):
             )
         return groups
 
-    def basis(self, context, job):
-        """Return the sources of a measurement: its masters as they turned out."""
-        return self._basis(context, context.groups[job.product])
-
-    def _basis(self, context, group):
+    def group_basis(self, context, group):
+        """Return the settings and the masters as they turned out."""
         masters = [
             [record.product, record.key, record.status]
             for step in group.steps
@@ -192,7 +116,7 @@ class NightDetector(Kind):
     def make(self, context, job, *, threads):
         """Measure a detector from the masters of a night and their members."""
         group = context.groups[job.product]
-        basis = self._basis(context, group)
+        basis = self.group_basis(context, group)
         record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
         night = detecting.Night(context, group)
         if not night.darks and not night.flats:
@@ -228,40 +152,7 @@ class NightDetector(Kind):
             WEAK=pixel_tables.weak_columns_of(found.images),
         )
 
-    def carries(self, context, job):
-        """Return the members of its masters, the masters, and theirs."""
-        group = context.groups[job.product]
-        masters = masters_carried(context, group)
-        before = [each for master in masters for each in masters_carried(context, master)]
-        return [context.store.rows[file] for file in group.files], [group, *masters, *before]
-
-    def size(self, context, job):
-        """Return the size of a measurement: that of one frame to combine for each member."""
-        group = context.groups[job.product]
-        ny, nx = map(int, reversed(dict(group.shared)["size"].split("x")))
-        return Size(combined=len(group.files), largest=ny * nx, pixels=len(group.files) * ny * nx)
-
     # -- lines, sections, flags --------------------------------------------------------------------
-
-    def night_groups(self, context, night):
-        """Return the measurements of a night.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        night : str
-            YYYY-MM-DD, or the folder of undated frames.
-
-        Returns
-        -------
-        list of ccdflow.run.job.Group
-        """
-        by_night = context.lookup(("by night", self.name), lambda: _by_night(self.groups(context)))
-        return by_night.get(night, [])
-
-    def shown(self, context, night):
-        """Return the measurements that a night's page shows."""
-        return [group.product for group in self.night_groups(context, night)]
 
     def closing(self, context, records):
         """Return the differences to header or profile, of the newest night of each setup."""
@@ -320,13 +211,6 @@ def _settings(context):
     return {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
 
 
-def _by_night(groups):
-    found = {}
-    for group in groups:
-        found.setdefault(group.night, []).append(group)
-    return found
-
-
 def _figure_text(value):
     return f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else ""
 
@@ -363,7 +247,7 @@ def pixels_for(context, row):
             found.setdefault(key, {}).setdefault(group.night, []).append(group.product)
         return {key: (sorted(nights), nights) for key, nights in found.items()}
 
-    own = tuple(row.facts[name] for name in (*_SETUP, "part"))
+    own = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
     setup = context.lookup(
         ("detector's setup", row.camera, row.geometry, own), lambda: setup_of(context, row)
     )

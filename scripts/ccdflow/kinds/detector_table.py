@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from ccdflow import paths
-from ccdflow.kinds.detector_measurement import DETECTOR, name_of
+from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.measuring.detector_setups import name_of
 from ccdflow.kinds.writing import write_text
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import digest

@@ -9,26 +9,20 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.detector import choosing, dead_time
-from ccdflow.kinds.detector_measurement import (
-    DETECTOR,
-    epoch_of,
-    name_of,
-    names_of,
-    pixels_of,
-    setup_of,
-)
+from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.flat import FLAT
-from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.combining import short
-from ccdflow.kinds.masters.master import masters_carried
 from ccdflow.kinds.masters.member_rows import Stack, whole_image
 from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import detecting, pixel_tables
+from ccdflow.kinds.measuring.detector_setups import name_of, names_of, pixels_of, setup_of
+from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type, reduced
-from ccdflow.run.job import MASTERS, Group, Step, Use
+from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
 # Least ratio of the longest to the shortest exposure of flats that tell of the shutter, and the
@@ -57,17 +51,13 @@ def _show_shutter(seconds):
     )
 
 
-class Shutter(Kind):
+class Shutter(MeasurementKind):
     """The dead time of a shutter, as a night's flats show it."""
 
     name = "shutter"
     rule = "map_shutter"
     words = ("map of a shutter", "maps of shutters")
     short = "maps of shutters"
-    todo = "make"
-    stage = 5
-    place = "detector/"
-    reach = MASTERS
     why_moved = "there are no flats of several exposures any more"
 
     def has_name(self, product):
@@ -88,16 +78,8 @@ class Shutter(Kind):
                 planner.keep(group.product)
                 continue
             flats = [use.product for use in group.steps[0].uses]
-            planner.want(self, group.product, group.night, self._basis(context, group), needs=flats)
-
-    def groups(self, context):
-        """Return all maps, as groups, sorted by night and product."""
-
-        def make():
-            own = [group for group in context.groups.values() if group.kind == self.name]
-            return sorted(own, key=lambda group: (group.night, group.product))
-
-        return context.lookup(("groups", self.name), make)
+            basis = self.group_basis(context, group)
+            planner.want(self, group.product, group.night, basis, needs=flats)
 
     def _make_groups(self, context):
         alike = {}
@@ -131,11 +113,8 @@ class Shutter(Kind):
             )  # fmt: skip
         return groups
 
-    def basis(self, context, job):
-        """Return the sources of a map: its flats as they turned out."""
-        return self._basis(context, context.groups[job.product])
-
-    def _basis(self, context, group):
+    def group_basis(self, context, group):
+        """Return the flats as they turned out."""
         flats = [
             [record.product, record.key, record.status]
             for use in group.steps[0].uses
@@ -152,7 +131,7 @@ class Shutter(Kind):
     def make(self, context, job, *, threads):
         """Measure the dead time from the flats of a night."""
         group = context.groups[job.product]
-        basis = self._basis(context, group)
+        basis = self.group_basis(context, group)
         key = digest(basis)
         night = detecting.Night(context, group)
         night.flats = _flats(context, group)
@@ -180,17 +159,6 @@ class Shutter(Kind):
             context, record, _cards(group, found, record.data), images
         )
 
-    def carries(self, context, job):
-        """Return the members of its flats, the flats, and their masters."""
-        group = context.groups[job.product]
-        masters = masters_carried(context, group)
-        before = [each for master in masters for each in masters_carried(context, master)]
-        return [context.store.rows[file] for file in group.files], [group, *masters, *before]
-
-    def size(self, context, job):
-        """Return the size of a map: that of one frame to combine for each member."""
-        return DETECTOR.size(context, job)
-
     # -- lines and sections ------------------------------------------------------------------------
 
     def made(self, context, night=None):
@@ -212,10 +180,6 @@ class Shutter(Kind):
             for group, record in found
             if record is not None and record.status == ledger.MADE and night in (None, group.night)
         ]
-
-    def shown(self, context, night):
-        """Return the maps that a night's page shows."""
-        return [group.product for group in self.groups(context) if group.night == night]
 
     def closing(self, context, records):
         """Return where the shutter matters in the newest night of a setup, uncorrected."""

@@ -1,0 +1,89 @@
+"""The base of measurements by a night's masters: groups, sources, size."""
+
+from __future__ import annotations
+
+from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.masters.master import masters_carried
+from ccdflow.run.job import MASTERS, Size
+
+
+class MeasurementKind(Kind):
+    """A measurement of a detector by masters of a night and their members."""
+
+    todo = "make"
+    stage = 5
+    place = "detector/"
+    reach = MASTERS
+
+    # -- planning ----------------------------------------------------------------------------------
+
+    def groups(self, context):
+        """Return all measurements of this kind, as groups, sorted by night and product."""
+
+        def make():
+            own = [group for group in context.groups.values() if group.kind == self.name]
+            return sorted(own, key=lambda group: (group.night, group.product))
+
+        return context.lookup(("groups", self.name), make)
+
+    def basis(self, context, job):
+        """Return the sources of a measurement: its masters as they turned out."""
+        return self.group_basis(context, context.groups[job.product])
+
+    def group_basis(self, context, group):
+        """Return the sources of the measurement of a group.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+
+        Returns
+        -------
+        dict
+        """
+        raise NotImplementedError
+
+    # -- the job -----------------------------------------------------------------------------------
+
+    def carries(self, context, job):
+        """Return the members of its masters, the masters, and theirs."""
+        group = context.groups[job.product]
+        masters = masters_carried(context, group)
+        before = [each for master in masters for each in masters_carried(context, master)]
+        return [context.store.rows[file] for file in group.files], [group, *masters, *before]
+
+    def size(self, context, job):
+        """Return the size of a measurement: that of one frame to combine for each member."""
+        group = context.groups[job.product]
+        ny, nx = map(int, reversed(dict(group.shared)["size"].split("x")))
+        return Size(combined=len(group.files), largest=ny * nx, pixels=len(group.files) * ny * nx)
+
+    # -- lines and sections ------------------------------------------------------------------------
+
+    def night_groups(self, context, night):
+        """Return the measurements of a night.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
+        """
+        by_night = context.lookup(("by night", self.name), lambda: _by_night(self.groups(context)))
+        return by_night.get(night, [])
+
+    def shown(self, context, night):
+        """Return the measurements that a night's page shows."""
+        return [group.product for group in self.night_groups(context, night)]
+
+
+def _by_night(groups):
+    found = {}
+    for group in groups:
+        found.setdefault(group.night, []).append(group)
+    return found
