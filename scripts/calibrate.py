@@ -21,7 +21,7 @@ from pathlib import Path
 from ccdflow import commandline
 from ccdflow.calibrate import cutting
 from ccdflow.calibrate.blocks import calibrate_file
-from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS, AppliedMaster, MasterChain
+from ccdflow.calibrate.chain import AppliedMaster, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.sections import Region
@@ -148,7 +148,7 @@ def scale_of(header, dark, path):
             value=f"{seconds} and {dark.exptime}",
             allowed="seconds, above 0",
         )
-    if abs(seconds - dark.exptime) <= max(EXACT_SECONDS, EXACT_PART * abs(seconds)):
+    if is_same_exposure(dark.exptime, seconds):
         return 1.0
     return seconds / dark.exptime
 

@@ -12,12 +12,12 @@ python scripts/night.py results=demo/results
 
 from __future__ import annotations
 
-import csv
 import shutil
 import sys
 
 from ccdflow import commandline, paths
 from ccdflow.errors import UserError
+from ccdflow.files.tables import table_rows
 from ccdflow.pages import terminal
 
 _TABLES = {
@@ -35,14 +35,6 @@ def parse(arguments=None):
         __doc__, words="results=FOLDER [night=NIGHT]", names=("results", "night")
     )
     return commandline.parse(made, arguments)
-
-
-def rows_of(path):
-    """Return the rows of a table as dicts of text; [] if there is no such table."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def tables_of(results, night):
@@ -63,7 +55,7 @@ def tables_of(results, night):
     UserError
         If there is no such night.
     """
-    rows = {name: rows_of(results / file) for name, file in _TABLES.items()}
+    rows = {name: table_rows(results / file) for name, file in _TABLES.items()}
     nights = sorted({row["night"] for row in rows["frames"] if row["night"]})
     if night is None and nights:
         night = nights[-1]

@@ -12,6 +12,7 @@ from library_trees import docstring_of, holders, modules
 import architecture
 from ccdflow import maskbits, robust
 from ccdflow.kinds import CHAIN
+from ccdflow.run.watch import warm
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "scripts" / "ccdflow"
@@ -107,6 +108,58 @@ def test_no_circle_among_the_folders_of_a_package():
                         found.add((parts[1], own, below[0]))
     both = {each for each in found if (each[0], each[2], each[1]) in found}
     assert both == set()
+
+
+def modules_imported(tree):
+    """Return the modules of the library that a module imports when it is itself imported."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_no_circle_among_modules():
+    names = {
+        ".".join(path.relative_to(ROOT / "scripts").with_suffix("").parts): tree
+        for path, tree in TREES.items()
+        if path.stem != "__init__"
+    }
+    left = {name: modules_imported(tree) & names.keys() for name, tree in names.items()}
+    assert len(left) > 250
+    while left:
+        free = [name for name, needs in left.items() if not needs & left.keys()]
+        assert free, f"a circle among {sorted(left)}"
+        for name in free:
+            del left[name]
+
+
+# Lookups that a watch makes anew for each new frame.
+LOOKUPS_OF_FRAMES = {
+    "calibrated by night", "noises", "place", "rows by night", "rows by product", "sky rates",
+    "verdicts",
+}  # fmt: skip
+
+
+def names_of_lookups():
+    """Return the first word of the name of each lookup in the library."""
+    found = set()
+    for tree in TREES.values():
+        for node in ast.walk(tree):
+            is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            if is_call and node.func.attr == "lookup" and node.args:
+                name = node.args[0]
+                name = name.elts[0] if isinstance(name, ast.Tuple) else name
+                if isinstance(name, ast.Constant):
+                    found.add(name.value)
+    return found
+
+
+def test_every_lookup_is_kept_or_made_anew_by_a_watch():
+    """A lookup that is renamed would silently be made anew for each frame."""
+    kept = {*warm._OF_MASTERS, *warm._OF_SETUPS}
+    assert not kept & LOOKUPS_OF_FRAMES
+    assert kept | LOOKUPS_OF_FRAMES == names_of_lookups()
 
 
 def test_only_rules_know_snakemake():

@@ -18,6 +18,23 @@ SCALE_UP = 2.5
 """A dark is scaled up by no more than this unless the caller says otherwise."""
 
 
+def is_same_exposure(one, other):
+    """Tell whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
+
+    Parameters
+    ----------
+    one : float or numpy.ndarray
+        Seconds.
+    other : float
+        Seconds; the tolerance is of this one.
+
+    Returns
+    -------
+    bool or numpy.ndarray of bool
+    """
+    return abs(one - other) <= max(EXACT_SECONDS, EXACT_PART * abs(other))
+
+
 @dataclass(frozen=True)
 class AppliedMaster:
     """A master as applied to a frame.

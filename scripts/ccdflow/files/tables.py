@@ -91,6 +91,23 @@ def _updated(old, new):
         name, own = next(waiting, (None, ()))
 
 
+def table_rows(path):
+    """Return the rows of a table as dicts of text; [] if there is no such table.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    list of dict of str to str
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def number_of_lines(path):
     """Return the number of line breaks in a file."""
     with Path(path).open("rb") as file:

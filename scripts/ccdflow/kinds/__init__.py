@@ -35,9 +35,6 @@ CHAIN = Chain(
     )
 )  # fmt: skip
 
-by_name = CHAIN.by_name
-by_rule = CHAIN.by_rule
-
 
 def make(context, job, *, threads=1):
     """Make a job's product by its context's chain and return its record; see `kind.Kind.make`.

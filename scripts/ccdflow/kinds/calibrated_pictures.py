@@ -120,8 +120,7 @@ class CalibrationPicture(NightPicture):
 
     def page_basis(self, context, night):
         """Return the picture's key."""
-        keys = [getattr(context.outcome(each), "key", "") for each in self.shown(context, night)]
-        return {self.name: keys} if keys else {}
+        return self.keys_of_shown(context, night)
 
     def pictures(self, context, night):
         """Return the picture for the page, () where it is not there.

@@ -103,8 +103,7 @@ class Sheet(NightPicture):
 
     def page_basis(self, context, night):
         """Return the key of the list."""
-        keys = [getattr(context.outcome(each), "key", "") for each in self.shown(context, night)]
-        return {self.name: keys} if keys else {}
+        return self.keys_of_shown(context, night)
 
     def sections(self, context, night):
         """Return the contact sheet, and the strip of time."""

@@ -327,6 +327,22 @@ class Kind:
         """
         return []
 
+    def keys_of_shown(self, context, night):
+        """Return the keys of the products that a night's page shows, '' for one without a record.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+
+        Returns
+        -------
+        dict of str to list of str
+            By the name of the kind; {} where none is shown.
+        """
+        keys = [getattr(context.outcome(each), "key", "") for each in self.shown(context, night)]
+        return {self.name: keys} if keys else {}
+
     def page_basis(self, context, night):
         """Return the sources of this kind's part of a night's page: a dict, {} for nothing.
 

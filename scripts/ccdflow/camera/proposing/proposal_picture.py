@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from ccdflow.camera.proposing.findings import ends_on
+
 INK, PAPER, GRID = "#30363b", "#fbfaf7", "#d8d6d0"
 DATA, USED, OUT, CLAIM = "#1f6fa8", "#2b8a6b", "#c0392b", "#c65d12"
 # A file of more images shows the first of them: they are alike.
@@ -134,7 +136,7 @@ def _draw_strip(panel, seen, axis):
             text = "There is too little light in this frame\nto tell overscan from science pixels."
         panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=11)
         return
-    used = {x for region in _used(seen) for x in _ends(axis, region)}
+    used = {x for region in _used(seen) for x in ends_on(axis, region)}
     near = [x for strip in axis.strips for x in (strip.start, strip.stop, *_positions(strip))]
     # Strips on both sides of the data would leave them no room: the used ones are shown.
     if max(near) - min(near) > len(axis.levels) / 2:
@@ -160,10 +162,6 @@ def _draw_strip(panel, seen, axis):
 
 def _used(seen):
     return [strip for *_, strips in seen.amplifiers for strip in strips]
-
-
-def _ends(axis, region):
-    return (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
 
 
 def _positions(strip):
@@ -199,7 +197,7 @@ def _name_strips(panel, seen, axis, level, room):
     strips = {(strip.start, strip.stop): strip for strip in axis.strips}
     for name, _, regions in seen.amplifiers:
         for region in regions:
-            strip = strips.get(_ends(axis, region))
+            strip = strips.get(ends_on(axis, region))
             if strip is None:
                 continue
             panel.text(
@@ -217,7 +215,7 @@ def _draw_claim(panel, seen, axis, first, last):
     region = dict(seen.claimed).get("BIASSEC")
     if region is None:
         return
-    start, stop = _ends(axis, region)
+    start, stop = ends_on(axis, region)
     if stop <= first or start >= last:
         return
     panel.plot(

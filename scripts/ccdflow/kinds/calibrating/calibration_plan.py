@@ -51,9 +51,9 @@ class StepsOfClass:
     """
 
     def __init__(self, context, kinds, row):
-        names = ("shelves", *[kind.name for kind in kinds])
         shelves = context.lookup(
-            names, lambda: [association.shelves_of(context, kind) for kind in kinds]
+            ("shelves", *[kind.name for kind in kinds]),
+            lambda: [association.shelves_of(context, kind) for kind in kinds],
         )
         self._answers = [(each.steps_like(row), each.kind.name == DARK) for each in shelves]
         self._known, self._fixed, self._alike = {}, {}, {}

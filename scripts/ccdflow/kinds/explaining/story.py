@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from astropy.io import fits
@@ -10,6 +9,7 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files.headertext import printable
+from ccdflow.files.tables import table_rows
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.rule import BIAS, DARK, FLAT
 from ccdflow.run import ledger
@@ -270,19 +270,12 @@ def _today(product, context):
 # -- tables ----------------------------------------------------------------------------------------
 
 
-def _rows(path):
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def _inventory(results):
-    return {printable(row["file"]): row for row in _rows(Path(results) / paths.INVENTORY)}
+    return {printable(row["file"]): row for row in table_rows(Path(results) / paths.INVENTORY)}
 
 
 def _all_associations(results):
-    return _rows(Path(results) / paths.ASSOCIATIONS)
+    return table_rows(Path(results) / paths.ASSOCIATIONS)
 
 
 def _associations(results, product):

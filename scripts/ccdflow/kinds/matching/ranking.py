@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS
+from ccdflow.calibrate.chain import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.candidates import (
@@ -68,7 +68,7 @@ class Shelf:
         if seconds not in self._flags:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 ratio = seconds / self.exposures
-            exact = _is_exact(self.exposures, seconds)
+            exact = is_same_exposure(self.exposures, seconds)
             flags = exact + 2 * (ratio > STRETCHED) + 4 * is_too_long(ratio, rules.scale_up)
             self._flags[seconds] = flags.astype(np.uint8).tobytes()
         return self._flags[seconds]
@@ -276,25 +276,10 @@ def _scales(shelf, kind, frame, seconds):
     if kind != DARK:
         return np.ones(count), np.ones(count, bool), np.zeros(count, bool)
     wanted = number_or_nan(frame.exptime)
-    exact = _is_exact(shelf.exptimes, wanted)
+    exact = is_same_exposure(shelf.exptimes, wanted)
     scale = np.where(exact, 1.0, number_or_nan(seconds) / shelf.exptimes)
     scale[~exact & ~(shelf.exptimes > 0)] = np.nan
     return scale, exact, ~exact & (wanted / shelf.exptimes > STRETCHED)
-
-
-def _is_exact(exptimes, seconds):
-    return np.abs(exptimes - seconds) <= max(EXACT_SECONDS, EXACT_PART * abs(seconds))
-
-
-def is_same_exposure(one, other):
-    """Tell whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
-
-    Parameters
-    ----------
-    one, other : float
-        Seconds.
-    """
-    return abs(one - other) <= max(EXACT_SECONDS, EXACT_PART * abs(other))
 
 
 def temperatures_apart(about, frame):

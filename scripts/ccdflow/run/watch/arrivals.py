@@ -250,8 +250,3 @@ class Quiet:
         for name in news.begun:
             self._begun[name] = ()
         return {name: stamp for name, stamp in ready.items() if stamp}
-
-    @property
-    def is_waiting(self):
-        """Whether a file was begun and has not been found to be at rest."""
-        return bool(self._begun)

@@ -29,7 +29,7 @@ _OF_MASTERS = (
     "groups", "groups by night", "nights of groups", "groups elsewhere", "by night", "shelf",
 )  # fmt: skip
 _OF_SETUPS = (
-    "shelves", "setup", "layout", "profile", "spelled", "telling", "steps of", "maps by night",
+    "shelves", "setup", "layout", "profile", "spelled", "telling", "maps by night",
     "pixels by night", "pixels for", "detector's setup", "response",
 )  # fmt: skip
 
@@ -181,7 +181,7 @@ class Warm:
         masters = {kind.name for kind in self.context.chain if kind.reach == MASTERS}
         return {
             name: value
-            for name, value in self.context._lookups.items()
+            for name, value in self.context.lookups.items()
             if name[0] in _OF_SETUPS or (name[0] in _OF_MASTERS and name[1] in masters)
         }
 
