@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_chain_of_masters import BIAS, DARKS, run, take
+from chain_runs import BIAS, DARKS, run, take
 
 from ccdflow import paths, simulate
 from ccdflow.detector.benefit import benefit_of, harms

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
-from test_chain_of_masters import BIAS, DARKS, FLATS, edit, pull, run, take
+from chain_runs import BIAS, DARKS, FLATS, edit, pull, run, take
 
 from ccdflow import simulate
 from ccdflow.run import ledger

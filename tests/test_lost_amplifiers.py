@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
+from chain_runs import KINDS
 from small_frames import run_jobs
-from test_chain_of_masters import KINDS
 
 from ccdflow.maskbits import DEAD, SATURATED, UNLIT
 from ccdflow.run import ledger

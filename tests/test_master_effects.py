@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_chain_of_masters import run, take
+from chain_runs import run, take
 
 from ccdflow.calibrate.master_effects import Effect, effects
 from ccdflow.kinds.calibrating import master_help

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
-from test_chain_of_masters import DARKS, FLATS, edit, run, take
+from chain_runs import DARKS, FLATS, edit, run, take
 
 from ccdflow import simulate
 from ccdflow.run import ledger

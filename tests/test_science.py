@@ -12,8 +12,8 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 from ccdproc import ImageFileCollection
+from chain_runs import BIAS, DARKS, FLATS, NIGHT, pull, run, take
 from small_frames import begin
-from test_chain_of_masters import BIAS, DARKS, FLATS, NIGHT, pull, run, take
 
 from ccdflow import kinds, simulate
 from ccdflow.run import ledger

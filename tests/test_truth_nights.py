@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import small_chain
+from chain_runs import KINDS
 from small_frames import run_jobs
-from test_chain_of_masters import KINDS
 
 from ccdflow import simulate
 from ccdflow.simulate.optics import vignetting

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from chain_runs import BIAS, DARKS, FLATS, edit, run, take
 from small_frames import begin
-from test_chain_of_masters import BIAS, DARKS, FLATS, edit, run, take
 
 from ccdflow import kinds, paths, settings, simulate
 from ccdflow.detector.ageing import ageing_of

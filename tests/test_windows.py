@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
+from chain_runs import KINDS, NIGHT
 from small_frames import begin, run_jobs
-from test_chain_of_masters import KINDS, NIGHT
 
 from ccdflow import simulate
 from ccdflow.kinds.associations_table import ASSOCIATIONS
