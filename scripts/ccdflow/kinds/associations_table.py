@@ -16,6 +16,7 @@ from ccdflow.kinds.planning import coverage, plan_words, planned, waiting
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, noted_text, write_text
 from ccdflow.pages.page import Picture, Section
+from ccdflow.pages.terminal import NOT_CALIBRATED
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, reduced
 from ccdflow.run.nights.parts import NeedsAll
@@ -363,8 +364,8 @@ def _lines(context):
         is_refused = _is_refused(context, group)
         for answer in answers_of(context, group):
             line = _step_line(context, answer)
-            if is_refused and not answer.step.missing:
-                line = [*line[:-2], "; ".join(filter(None, (line[-2], "not calibrated"))), line[-1]]
+            if is_refused:
+                line[-2] += NOT_CALIBRATED
             yield [group.product, group.night, *line]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.planning import budget, planned
+from ccdflow.kinds.science import SCIENCE
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST = 6
@@ -36,7 +37,11 @@ def paragraphs(context, nights, *, most):
     earlier = [group for night in names[:-most] for group in nights[night]]
     if earlier:
         grades = Counter(grade_of(answers_of(context, group)) for group in earlier)
-        said = ", ".join(f"{grades[grade]} of grade {grade}" for grade in sorted(grades))
+        is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
+        names = {"C": "not calibrated"} if is_refusing else {}
+        said = ", ".join(
+            f"{grades[grade]} {names.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
+        )
         lines.append(
             f"plan of {len(names) - most} earlier nights, from {names[0]}:"
             f" {len(earlier)} frames, {said}"
