@@ -6,7 +6,7 @@ The files hold headers and zeros: the choice depends on nothing else, and is mad
 from __future__ import annotations
 
 import pytest
-from test_master_choices import BEFORE, NIGHT, Archive
+from test_master_choices import AFTER, BEFORE, NIGHT, Archive
 
 from ccdflow.kinds.planning import plan_words, planned
 
@@ -43,3 +43,30 @@ def test_a_master_that_one_frame_may_take_is_not_among_those_not_used(archive):
         f"not used: dark 20 s at -20 C (5, {NIGHT}): would be scaled up 15 times or would be scaled"
         " up 5 times or would be scaled up 25 times"
     )
+
+
+def test_a_later_master_is_told_with_the_reason_against_the_earlier_ones(archive):
+    """Nothing earlier fits; or it would be scaled up; `nearest` asks for no reason."""
+    archive.take("bias", AFTER, 5)
+    archive.take("dark", NIGHT, 5, exptime=200.0)
+    archive.take("dark", AFTER, 5, exptime=300.0)
+    archive.take("flat", BEFORE, 5, exptime=3.0)
+    archive.take("flat", AFTER, 12, exptime=3.0)
+    archive.take("science", NIGHT, exptime=300.0)
+    lines = told(archive, NIGHT)
+    assert "2 nights later (nothing earlier fits)" in line_of(lines, "bias")
+    assert "2 nights later (one of the own night would be scaled up 1.5 times), exact" in line_of(
+        lines, "dark"
+    )
+    assert "1 night before" in line_of(lines, "flat")
+    lines = told(archive, NIGHT, calibrate={"direction": "nearest"})
+    assert "12 of 03-12 2 nights later:" in line_of(lines, "flat")
+    assert "earlier" not in " ".join(lines)
+
+
+def test_an_earlier_master_of_another_epoch_does_not_fit(archive):
+    archive.calibrations(BEFORE)
+    archive.calibrations(AFTER)
+    archive.take("science", NIGHT, exptime=300.0)
+    lines = told(archive, NIGHT, profile=f'epochs: ["{NIGHT}"]\n')
+    assert "2 nights later (nothing earlier fits)" in line_of(lines, "dark")

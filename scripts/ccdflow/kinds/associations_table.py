@@ -9,8 +9,8 @@ from ccdflow import paths
 from ccdflow.files import tables, whole
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.matching import association
-from ccdflow.kinds.matching.answers import answers_of
+from ccdflow.kinds.matching import association, shelves
+from ccdflow.kinds.matching.answers import answers_of, reasons_of
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.planning import coverage, plan_words, planned, waiting
 from ccdflow.kinds.science import SCIENCE
@@ -376,9 +376,6 @@ def _step_line(context, answer):
         return [step.kind, "", "", "", "", "", "", "", answer.why_none, answer.grade]
     place = step.uses.index(use)
     after = step.uses[place + 1] if place + 1 < len(step.uses) else None
-    reasons = list(use.remarks) or ["own night"]
-    if place:
-        reasons.append(f"{place} before it could not be made")
     return [
         step.kind,
         use.product,
@@ -388,6 +385,6 @@ def _step_line(context, answer):
         float(f"{use.variance:.6g}"),
         "" if after is None else after.product,
         "" if after is None else float(f"{after.variance:.6g}"),
-        "; ".join(reasons),
+        "; ".join(reasons_of(answer, shelves.rules(context))),
         use.grade,
     ]

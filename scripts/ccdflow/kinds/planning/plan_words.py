@@ -38,9 +38,9 @@ def paragraphs(context, nights, *, most):
     if earlier:
         grades = Counter(grade_of(answers_of(context, group)) for group in earlier)
         is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
-        names = {"C": "not calibrated"} if is_refusing else {}
+        words = {"C": "not calibrated"} if is_refusing else {}
         said = ", ".join(
-            f"{grades[grade]} {names.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
+            f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
         lines.append(
             f"plan of {len(names) - most} earlier nights, from {names[0]}:"
@@ -139,15 +139,7 @@ def how_words(line, block=None):
     if line.use is None:
         setup = f" of {block.setup}" if block is not None else ""
         return line.answer.why_none.replace(setup, "", 1).removeprefix("not needed: ")
-    use = line.use
-    said = ["own night"] if use.lag == 0 else []
-    for remark in use.remarks:
-        is_later = use.lag is not None and use.lag < 0 and remark.endswith("later")
-        said.append(f"{remark} (nothing earlier)" if is_later else remark)
-    if line.kind == rule.DARK and use.scale == 1:
-        said.append("exact")
-    if line.place:
-        said.append(f"{line.place} before it could not be made")
+    said = list(line.reasons)
     if line.factors[1] == 0:
         said.append("cancels in the dark")
     return f"{', '.join(said)}{_adds(line, block)}"

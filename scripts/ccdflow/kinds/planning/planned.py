@@ -16,7 +16,7 @@ from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds.matching import association, match_words, rule, shelves
-from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, used_by
+from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.matching.shelves import noise_of
@@ -48,8 +48,8 @@ class Taken:
     factors : tuple of float
         Of a bias: the parts of it that are left in these frames, the smallest and the largest.
         Its dark has it as well: 1 - k where that is multiplied by k.
-    place : int
-        Candidates before it that could not be made.
+    reasons : tuple of str
+        How near the master is, and how it is applied.
     rival : ccdflow.run.job.Use or None
         The next one among those that compete.
     why_lost : str
@@ -63,7 +63,7 @@ class Taken:
     answer: Answer
     master: object = None
     factors: tuple = (1.0, 1.0)
-    place: int = 0
+    reasons: tuple = ()
     rival: object = None
     why_lost: str = ""
     level: str = ""
@@ -274,7 +274,8 @@ def step_line(context, answer):
         left_out = [answer.why_none] if answer.left_out else []
         return [step.kind, step.needed, answer.missing, *left_out]
     rival, why = _rival(context, step, use)
-    said = [step.kind, use.product, use.lag, use.scale, use.variance, list(use.remarks)]
+    said = [step.kind, use.product, use.lag, use.scale, use.variance]
+    said.append(reasons_of(answer, shelves.rules(context)))
     return [*said, step.uses.index(use), "" if rival is None else rival.product, why]
 
 
@@ -291,7 +292,7 @@ def _taken(context, kind, found):
         answer,
         context.groups.get(use.product),
         factors=_factors(context, found) if kind == rule.BIAS else (1.0, 1.0),
-        place=step.uses.index(use),
+        reasons=tuple(reasons_of(answer, shelves.rules(context))),
         rival=rival,
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == rule.FLAT else "",
