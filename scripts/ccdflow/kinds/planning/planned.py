@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -253,7 +253,8 @@ def _lines(context, kind, groups):
             if answer.kind == kind:
                 use = answer.use
                 own = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
-                alike[own or (answer.grade, answer.why_none)].append((group, answer))
+                why = match_words.without_degrees(answer.why_none)
+                alike[own or (answer.grade, why)].append((group, answer))
     return [_taken(context, kind, found) for found in alike.values()]
 
 
@@ -284,6 +285,8 @@ def _taken(context, kind, found):
     answer = found[0][1]
     step, use = answer.step, answer.use
     if use is None:
+        if answer.missing:
+            answer = replace(answer, missing=match_words.reasons_words(_missing_of(found)))
         return Taken(kind, groups, answer)
     rival, why = _rival(context, step, use)
     return Taken(
@@ -297,6 +300,11 @@ def _taken(context, kind, found):
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == rule.FLAT else "",
     )
+
+
+def _missing_of(found):
+    """Return the reasons of frames that lack the same master, each once."""
+    return dict.fromkeys(answer.missing for _, answer in found)
 
 
 def _level_words(record):
