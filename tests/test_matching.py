@@ -137,7 +137,7 @@ def test_refusals_name_the_criterion_and_what_there_is():
     assert choice.grade == "C"
     dark = master(DARK, NIGHT, exptime=70.0, set_temperature=-20.0)
     assert Masters([dark]).choose(DARK, frame()).missing == (
-        "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16);"
+        "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16), too short;"
         " allowed: scaled up 2.5 times at most, and a temperature within 0.5 C"
     )
     assert (

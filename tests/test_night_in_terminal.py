@@ -184,3 +184,27 @@ def test_a_night_of_many_kinds_fits_the_screen(height):
     counted = sum(int(line.split()[2]) for line in lines if "... and" in line and "more" in line)
     told = [line for line in lines if line and not line.strip().startswith("... and")]
     assert len(told) + counted >= len([line for line in whole if line])
+
+
+def test_frames_that_were_not_calibrated_are_not_counted_as_calibrated():
+    why, own = "no flat in r of simcam: there is none at all", {"frame": "calibrated/s2.fits"}
+    steps = [
+        STEP | {"grade": "A", "reason": "own night"},
+        STEP | own | {"grade": "A", "reason": "own night; not calibrated"},
+        STEP | own | {"step": "flat", "reason": f"{why}; not calibrated"},
+    ]
+    said = " ".join(text(steps=steps).split())
+    assert f"calibrated 1 frame: 1 of grade A; 1 frame not calibrated 1 frame: {why} (not" in said
+    assert "grade C" not in said
+    assert "calibrated 0 frames; 1 frame not" in " ".join(text(steps=steps[1:]).split())
+
+
+def test_reasons_beyond_the_fifth_are_counted():
+    steps = [
+        STEP | {"frame": f"calibrated/s{n}.fits", "grade": "B", "reason": f"{n} nights before"}
+        for n in range(1, 8)
+    ]
+    said = text(steps=steps)
+    assert "1 frame: 5 nights before" in said
+    assert "6 nights before" not in said
+    assert "and 2 more reasons, see associations.csv" in said

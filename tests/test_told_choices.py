@@ -6,8 +6,10 @@ The files hold headers and zeros: the choice depends on nothing else, and is mad
 from __future__ import annotations
 
 import pytest
-from test_master_choices import BEFORE, NIGHT, Archive
+from test_master_choices import AFTER, BEFORE, NIGHT, Archive
+from test_matching import frame, master
 
+from ccdflow.kinds.matching.rule import Masters
 from ccdflow.kinds.planning import plan_words, planned
 
 
@@ -43,3 +45,86 @@ def test_a_master_that_one_frame_may_take_is_not_among_those_not_used(archive):
         f"not used: dark 20 s at -20 C (5, {NIGHT}): would be scaled up 15 times or would be scaled"
         " up 5 times or would be scaled up 25 times"
     )
+
+
+def test_a_later_master_is_told_with_the_reason_against_the_earlier_ones(archive):
+    """Nothing earlier fits; or it would be scaled up; `nearest` asks for no reason."""
+    archive.take("bias", AFTER, 5)
+    archive.take("dark", NIGHT, 5, exptime=200.0)
+    archive.take("dark", AFTER, 5, exptime=300.0)
+    archive.take("flat", BEFORE, 5, exptime=3.0)
+    archive.take("flat", AFTER, 12, exptime=3.0)
+    archive.take("science", NIGHT, exptime=300.0)
+    lines = told(archive, NIGHT)
+    assert "2 nights later (nothing earlier fits)" in line_of(lines, "bias")
+    assert "2 nights later (one of the own night would be scaled up 1.5 times), exact" in line_of(
+        lines, "dark"
+    )
+    assert "1 night before" in line_of(lines, "flat")
+    lines = told(archive, NIGHT, calibrate={"direction": "nearest"})
+    assert "12 of 03-12 2 nights later:" in line_of(lines, "flat")
+    assert "earlier" not in " ".join(lines)
+
+
+def test_an_earlier_master_of_another_epoch_does_not_fit(archive):
+    archive.calibrations(BEFORE)
+    archive.calibrations(AFTER)
+    archive.take("science", NIGHT, exptime=300.0)
+    lines = told(archive, NIGHT, profile=f'epochs: ["{NIGHT}"]\n')
+    assert "2 nights later (nothing earlier fits)" in line_of(lines, "dark")
+
+
+def test_a_refusal_for_temperature_names_the_frames_own(archive):
+    """The cooler did not hold its set point; frames of other temperatures are told apart."""
+    cards = {"SET_TEMP": -20.0, "CCD_TEMP": -20.0}
+    archive.calibrations(NIGHT, **cards)
+    archive.take("dark", NIGHT, 4, exptime=20.0, **cards)
+    archive.take("science", NIGHT, exptime=300.0, SET_TEMP=-20.0, CCD_TEMP=-17.0)
+    there = (
+        f"there are 20 s at -20 C (4, {NIGHT}), of another temperature and too short; 300 s at -20"
+        f" C (5, {NIGHT}), of another temperature; allowed: scaled up 2.5 times at most, and a"
+        " temperature within 0.5 C"
+    )
+    failed = "300 s at -20 C by its set point and -17 C by its sensor"
+    setup = " of testcam 64x8"
+    dark = line_of(told(archive, NIGHT), "dark")
+    assert dark == f"dark none no dark for {failed}: {there} grade C"
+    for degrees in (-15.0, -20.6):
+        archive.take("science", NIGHT, exptime=300.0, SET_TEMP=None, CCD_TEMP=degrees)
+    dark = line_of(told(archive, NIGHT), "dark")
+    assert dark.startswith(f"dark none no dark for 300 s at -20.6 C, 300 s at -15 C, {failed}: ")
+    missing = archive.chosen(archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=-10.0))["dark"]
+    assert missing.startswith(f"no dark for 300 s at -10 C{setup}")
+
+
+def test_too_few_frames_of_the_night_are_named_beside_an_older_master(archive):
+    archive.calibrations(BEFORE)
+    archive.take("bias", NIGHT, 2)
+    archive.take("science", NIGHT, exptime=300.0)
+    assert line_of(told(archive, NIGHT), "not used: ") == (
+        f"not used: bias (2, {NIGHT}): fewer than the minimum of 3"
+    )
+
+
+def test_a_master_that_lacks_a_frame_asks_for_one_more(archive):
+    archive.calibrations(NIGHT, without=("bias",))
+    archive.take("bias", NIGHT, 2)
+    archive.take("science", NIGHT, exptime=300.0)
+    lines = told(archive, NIGHT)
+    assert "would be of 2 frames, fewer than the minimum of 3" in line_of(lines, "bias")
+    wishes = line_of(lines, "to gain most: ")
+    assert "1 more bias (there are too few)" in wishes
+    assert "10 biases" not in wishes
+
+
+def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
+    other, own = (("camera", "camg"), ("size", "64x64")), (("camera", "cami"), ("size", "32x32"))
+    full = (("camera", "cami"), ("size", "64x64"), ("binning", "2x2"))
+    masters = Masters([master("bias", NIGHT, setup=other), master("bias", NIGHT, setup=full)])
+    wanted = frame(setup=own)
+    missing = masters.choose("bias", wanted).missing
+    assert f"nearest (3, {NIGHT}) with size 64x64 instead of 32x32, binning 2x2" in missing
+    assert [m.about.setup for m, _ in masters.passed_over("bias", wanted, {NIGHT})] == [full]
+    alone = Masters([master("bias", NIGHT, setup=other)])
+    missing = alone.choose("bias", wanted).missing
+    assert missing == "no bias of cami 32x32: there is none of this camera"

@@ -136,8 +136,8 @@ def test_the_paragraph_of_the_guides_night(guide, tmp_path):
     ]
     dark = next(line for line in lines if line.startswith("dark "))
     assert dark == (
-        "dark 3 x 300 s of 03-12 57 nights later (nothing earlier), temperature unknown, exact;"
-        " adds 26 e2 a pixel grade B"
+        "dark 3 x 300 s of 03-12 57 nights later (nothing earlier fits), temperature unknown,"
+        " exact; adds 26 e2 a pixel grade B"
     )
     unused = next(line for line in lines if line.startswith("not used: "))
     assert "dark 70 s (3, 2016-03-12): would be scaled up 4.3 times" in unused

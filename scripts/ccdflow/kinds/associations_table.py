@@ -9,13 +9,14 @@ from ccdflow import paths
 from ccdflow.files import tables, whole
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.matching import association
-from ccdflow.kinds.matching.answers import answers_of
+from ccdflow.kinds.matching import association, shelves
+from ccdflow.kinds.matching.answers import answers_of, reasons_of
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.planning import coverage, plan_words, planned, waiting
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, noted_text, write_text
 from ccdflow.pages.page import Picture, Section
+from ccdflow.pages.terminal import NOT_CALIBRATED
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, reduced
 from ccdflow.run.nights.parts import NeedsAll
@@ -365,8 +366,8 @@ def _lines(context):
         is_refused = _is_refused(context, group)
         for answer in answers_of(context, group):
             line = _step_line(context, answer)
-            if is_refused and not answer.step.missing:
-                line = [*line[:-2], "; ".join(filter(None, (line[-2], "not calibrated"))), line[-1]]
+            if is_refused:
+                line[-2] += NOT_CALIBRATED
             yield [group.product, group.night, *line]
 
 
@@ -377,9 +378,6 @@ def _step_line(context, answer):
         return [step.kind, "", "", "", "", "", "", "", answer.why_none, answer.grade]
     place = step.uses.index(use)
     after = step.uses[place + 1] if place + 1 < len(step.uses) else None
-    reasons = list(use.remarks) or ["own night"]
-    if place:
-        reasons.append(f"{place} before it could not be made")
     return [
         step.kind,
         use.product,
@@ -389,6 +387,6 @@ def _step_line(context, answer):
         float(f"{use.variance:.6g}"),
         "" if after is None else after.product,
         "" if after is None else float(f"{after.variance:.6g}"),
-        "; ".join(reasons),
+        "; ".join(reasons_of(answer, shelves.rules(context))),
         use.grade,
     ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 # The order of types in which a night is told; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
 _MOST_NAMED = 5
+NOT_CALIBRATED = "; not calibrated"
+"""The end of the reasons, in ``associations.csv``, of a frame that is set aside."""
 _LABEL = 12
 
 
@@ -239,22 +241,31 @@ def _frames_of(names):
 
 def _calibrated(steps):
     """Return the numbers of calibrated frames of each grade, and the reasons for less than A."""
+    aside = {row["frame"] for row in steps if row["reason"].endswith(NOT_CALIBRATED)}
     grades, reasons = {}, {}
     for row in steps:
         frame = row["frame"]
+        if frame in aside:
+            if row["grade"] == "C":
+                why = f"{row['reason'].removesuffix(NOT_CALIBRATED)} (not calibrated)"
+                reasons.setdefault(why, set()).add(frame)
+            continue
         grades[frame] = max(grades.get(frame, "A"), row["grade"])
         if row["grade"] > "A":
             is_named = row["step"] in row["reason"].split()
             reason = row["reason"] if is_named else f"{row['reason']} ({row['step']})"
             reasons.setdefault(reason, set()).add(frame)
-    if not grades:
+    if not grades and not aside:
         return []
     counts = Counter(grades.values())
     numbers = ", ".join(f"{counts[grade]} of grade {grade}" for grade in sorted(counts))
     worst = sorted(reasons, key=lambda reason: (-len(reasons[reason]), reason))
+    left = f"; {_frames_of(aside)} not calibrated" if aside else ""
+    rest = len(worst) - _MOST_NAMED
     return [
-        f"{_frames_of(grades)}: {numbers}",
+        f"{_frames_of(grades)}{': ' * bool(numbers)}{numbers}{left}",
         *(f"{_frames_of(reasons[reason])}: {reason}" for reason in worst[:_MOST_NAMED]),
+        *([f"and {rest} more reason{'s' * (rest != 1)}, see associations.csv"] if rest > 0 else []),
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ccdflow.kinds.matching import association, rule
+from ccdflow.kinds.matching import association, match_words, rule
 from ccdflow.run.job import Step, Use
 
 LEFT_OUT = "left out: more noise than structure"
@@ -60,6 +60,51 @@ class Answer:
         if self.left_out is not None:
             return f"{LEFT_OUT} ({self.left_out.product})"
         return self.missing or _UNNEEDED
+
+
+def reasons_of(answer, rules):
+    """Return the reasons of a master that is applied: how near it is, and how it is applied.
+
+    Parameters
+    ----------
+    answer : Answer
+        With a master.
+    rules : ccdflow.kinds.matching.rule.Rules
+
+    Returns
+    -------
+    list of str
+    """
+    use, uses = answer.use, answer.step.uses
+    place = uses.index(use)
+    said = ["own night"] if use.lag == 0 else []
+    for remark in use.remarks:
+        is_lag = _is_later(use) and remark == match_words.lag_words(use.lag)
+        why = _why_later(use, place, uses, rules) if is_lag else ""
+        said.append(f"{remark} ({why})" if why else remark)
+    if answer.kind == rule.DARK and use.scale == 1:
+        said.append("exact")
+    if place:
+        said.append(f"{place} before it could not be made")
+    return said
+
+
+def _why_later(use, place, uses, rules):
+    """Return why a master of a later night is taken, '' where its nearness is the reason."""
+    if rules.direction == "nearest":
+        return ""
+    earlier = [each for each in uses if each.lag is not None and not _is_later(each)]
+    if not earlier:
+        # Of a longer list the earlier ones, which would be scaled up, may have been cut off.
+        return "nothing earlier fits" if len(uses) < rule.MOST_CANDIDATES else ""
+    if earlier[0] in uses[:place]:
+        return "nothing earlier could be made"
+    when = match_words.lag_words(earlier[0].lag) if earlier[0].lag else "of the own night"
+    return f"one {when} {match_words.why_lost(use, earlier[0], rules)}"
+
+
+def _is_later(use):
+    return use.lag is not None and use.lag < 0
 
 
 def answers_of(context, group):

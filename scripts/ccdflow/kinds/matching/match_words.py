@@ -6,6 +6,8 @@ import math
 import re
 from collections import Counter
 
+from ccdflow.kinds.matching.candidates import STRAY
+
 STRETCHED = 1.01
 """A dark that has to be scaled up by less is as good as one that is scaled down."""
 
@@ -29,6 +31,83 @@ def warmer_words(degrees):
     ('10 C warmer', '0.75 C colder')
     """
     return f"{abs(degrees):.3g} C {'warmer' if degrees > 0 else 'colder'}"
+
+
+def degrees_words(about):
+    """Return the temperature of a frame or master in words, '' where it is unknown.
+
+    Parameters
+    ----------
+    about : ToCalibrate
+    """
+    set_point, sensor = about.set_temperature, about.temperature
+    if set_point is None or sensor is None or abs(set_point - sensor) <= STRAY:
+        known = sensor if set_point is None else set_point
+        return "" if known is None else f"{round(known, 2):g} C"
+    return f"{set_point:g} C by its set point and {round(sensor, 1):g} C by its sensor"
+
+
+OTHER_TEMPERATURE = "of another temperature"
+"""The fault of a dark that is warmer or colder than a frame."""
+
+
+def with_degrees(missing, frame):
+    """Return why a frame has no dark, with its own temperature where one is of another.
+
+    Parameters
+    ----------
+    missing : str
+        As `ccdflow.kinds.matching.rule.Masters` writes it.
+    frame : ToCalibrate
+    """
+    words = degrees_words(frame)
+    if not words or OTHER_TEMPERATURE not in missing:
+        return missing
+    return re.sub(r"^(no dark for .*?)( of )", rf"\1 at {words}\2", missing, count=1)
+
+
+def without_degrees(missing):
+    """Return the reason without the frame's own temperature: frames that lack the same are alike.
+
+    >>> without_degrees("no dark for 300 s at -15 C of cam: there are 300 s at -20 C (3, x)")
+    'no dark for 300 s of cam: there are 300 s at -20 C (3, x)'
+    """
+    return re.sub(r"^(no dark for [^:]*?) at [^:]*?( of )", r"\1\2", missing, count=1)
+
+
+def too_few_words(kind, product, count, minimum):
+    """Return why a step has no master where there are frames for one, but too few.
+
+    Parameters
+    ----------
+    kind, product : str
+        Of the master that they would make.
+    count, minimum : int
+        Its frames, and those that it needs.
+    """
+    frames = "frame" if count == 1 else "frames"
+    return f"no {kind}: {product} would be of {count} {frames}, fewer than the minimum of {minimum}"
+
+
+_TOO_FEW = re.compile(r"no \w+: (\S+) would be of (\d+) frames?, fewer than the minimum of (\d+)")
+
+
+def lacking_frames(missing, night):
+    """Return how many more frames of a night a missing master needs: 0 for a new master.
+
+    >>> lacking_frames(too_few_words("bias", "combined/2016-01-15/bias.fits", 2, 3), "2016-01-15")
+    1
+
+    Parameters
+    ----------
+    missing : str
+        Why there is none.
+    night : str
+    """
+    match = _TOO_FEW.fullmatch(missing)
+    if match is None or f"/{night}/" not in match[1]:
+        return 0
+    return int(match[3]) - int(match[2])
 
 
 EPOCH = "epoch"
@@ -200,9 +279,8 @@ def words_of(master, kind):
         kind, ""
     )
     if kind == "dark":
-        degrees = about.set_temperature
-        degrees = about.temperature if degrees is None else degrees
-        what += "" if degrees is None else f" at {degrees:g} C"
+        degrees = degrees_words(about)
+        what += f" at {degrees}" if degrees else ""
     return f"{what} ({master.frames}, {about.night})".strip()
 
 

@@ -125,9 +125,23 @@ class Masters:
         """
         found = []
         for master in self._by_kind[kind]:
-            if master.about.night in nights and (why := self.why_not(kind, frame, master)):
+            if not _is_of_camera(master, frame) or master.about.night not in nights:
+                continue
+            if why := self.why_not(kind, frame, master):
                 found.append((master, why))
         return found
+
+    def fitting(self, kind, frame, nights):
+        """Return the masters of some nights that a frame may take, whatever their number of frames.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : ToCalibrate
+        nights : set of str
+        """
+        own = [master for master in self._by_kind[kind] if master.about.night in nights]
+        return [master for master in own if not self.why_not(kind, frame, master)]
 
     def why_not(self, kind, frame, master):
         """Return in a few words which criterion a master does not meet; '' if it meets all.
@@ -169,28 +183,48 @@ class Masters:
         frame : ObservedAs
         """
         wanted = match_words.wanted_words(kind, frame)
-        if not self._by_kind[kind]:
-            return f"no {kind} {wanted}: there is none at all"
-        same = [m for m in self._by_kind[kind] if m.about.setup == frame.setup]
-        others = [m for m in self._by_kind[kind] if m.about.setup != frame.setup]
+        own = [m for m in self._by_kind[kind] if _is_of_camera(m, frame)]
+        if not own:
+            of = " of this camera" if self._by_kind[kind] else " at all"
+            return f"no {kind} {wanted}: there is none{of}"
+        same = [m for m in own if m.about.setup == frame.setup]
+        others = [m for m in own if m.about.setup != frame.setup]
         if kind == FLAT and any(m.about.filter == frame.filter for m in others):
             others = [m for m in others if m.about.filter == frame.filter]
-        parts = [self._what_there_is(kind, same)] if same else []
+        parts = [self._what_there_is(kind, same, frame)] if same else []
         if others and (kind == FLAT or not same):
             nearest = min(others, key=lambda m: (match_words.distance(m.about, frame), m.product))
             words, how = match_words.words_of(nearest, kind), match_words.how(nearest.about, frame)
             parts.append(f"nearest {words} with {how}")
         return f"no {kind} {wanted}: {'; '.join(parts)}"
 
-    def _what_there_is(self, kind, masters):
-        """Return the masters of the frame's own setup, and the limits of a dark."""
-        text = f"there are {match_words.some_masters(masters, kind)}"
-        if kind == DARK:
-            text += (
-                f"; allowed: scaled up {self.rules.scale_up:g} times at most, and a temperature"
-                f" within {self.rules.temperature_tolerance:g} C"
-            )
-        return text
+    def _what_there_is(self, kind, masters, frame):
+        """Return the masters of the frame's own setup; of darks what is wrong, and the limits."""
+        if kind != DARK:
+            return f"there are {match_words.some_masters(masters, kind)}"
+        by_fault = defaultdict(list)
+        for master in masters:
+            by_fault[self._fault(master.about, frame)].append(master)
+        said = "; ".join(
+            f"{match_words.some_masters(found, kind)}, {fault}" for fault, found in by_fault.items()
+        )
+        return (
+            f"there are {said}; allowed: scaled up {self.rules.scale_up:g} times at most, and a"
+            f" temperature within {self.rules.temperature_tolerance:g} C"
+        )
+
+    def _fault(self, about, frame):
+        """Return which criterion a dark fails: all frames with the same answer have the same."""
+        off = temperatures_apart(about, frame)
+        is_warm = off is not None and abs(off) > self.rules.temperature_tolerance
+        faults = [match_words.OTHER_TEMPERATURE] if is_warm else []
+        if frame.exptime is None or not about.exptime:
+            faults.append("an exposure is unknown")
+        elif not is_same_exposure(about.exptime, frame.exptime) and is_too_long(
+            frame.exptime / about.exptime, self.rules.scale_up
+        ):
+            faults.append("too short")
+        return " and ".join(faults)
 
 
 class FramesAlike:
@@ -254,6 +288,10 @@ class FramesAlike:
         wanted = replace(frame, exptime=seconds)
         missing = "" if found else self._masters.why_none(self._kind, wanted)
         return Choice(self._kind, found, missing=missing)
+
+
+def _is_of_camera(master, frame):
+    return dict(master.about.setup).get("camera") == dict(frame.setup).get("camera")
 
 
 def _shelf_name(kind, about):

@@ -223,13 +223,11 @@ class Shelves:
     def _why_missing(self, frame, choice):
         few = self._few.choose(self.kind.name, frame) if choice.needed else choice
         if not few.candidates:
-            return choice.missing
-        product, count = few.best.master.product, few.best.master.frames
-        frames = "frame" if count == 1 else "frames"
-        return (
-            f"no {self.kind.name}: {product} would be of {count} {frames},"
-            f" fewer than the minimum of {self.minimum}"
-        )
+            return match_words.with_degrees(choice.missing, frame)
+        own = (each for each in few.candidates if each.lag == 0)
+        master = next(own, few.best).master
+        product, count = master.product, master.frames
+        return match_words.too_few_words(self.kind.name, product, count, self.minimum)
 
     def passed_over(self, rows, night, nights):
         """Return [(master, why)] of the masters of some nights that a frame may not take.
@@ -247,7 +245,8 @@ class Shelves:
             cut = larger.get(master.about.setup)
             why = why if cut is None else self._masters.why_not(name, cut, master)
             found += [(master, why)] if why else []
-        return found
+        why = f"fewer than the minimum of {self.minimum}"
+        return found + [(master, why) for master in self._few.fitting(name, frame, nights)]
 
 
 def noise_of(context, row):

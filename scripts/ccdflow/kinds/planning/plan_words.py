@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from ccdflow.kinds.matching import rule
+from ccdflow.kinds.matching import match_words, rule
 from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.planning import budget, planned
+from ccdflow.kinds.science import SCIENCE
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST = 6
@@ -36,7 +37,11 @@ def paragraphs(context, nights, *, most):
     earlier = [group for night in names[:-most] for group in nights[night]]
     if earlier:
         grades = Counter(grade_of(answers_of(context, group)) for group in earlier)
-        said = ", ".join(f"{grades[grade]} of grade {grade}" for grade in sorted(grades))
+        is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
+        words = {"C": "not calibrated"} if is_refusing else {}
+        said = ", ".join(
+            f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
+        )
         lines.append(
             f"plan of {len(names) - most} earlier nights, from {names[0]}:"
             f" {len(earlier)} frames, {said}"
@@ -134,15 +139,7 @@ def how_words(line, block=None):
     if line.use is None:
         setup = f" of {block.setup}" if block is not None else ""
         return line.answer.why_none.replace(setup, "", 1).removeprefix("not needed: ")
-    use = line.use
-    said = ["own night"] if use.lag == 0 else []
-    for remark in use.remarks:
-        is_later = use.lag is not None and use.lag < 0 and remark.endswith("later")
-        said.append(f"{remark} (nothing earlier)" if is_later else remark)
-    if line.kind == rule.DARK and use.scale == 1:
-        said.append("exact")
-    if line.place:
-        said.append(f"{line.place} before it could not be made")
+    said = list(line.reasons)
     if line.factors[1] == 0:
         said.append("cancels in the dark")
     return f"{', '.join(said)}{_adds(line, block)}"
@@ -241,13 +238,15 @@ def wish_lines(block):
             if what not in found or rank > found[what][0]:
                 found[what] = (rank, wish)
     ordered = sorted(found.items(), key=lambda item: item[1][0], reverse=True)
-    return [f"{what} ({_gain_words(wish)})" for what, (_, wish) in ordered]
+    return [f"{what} ({_gain_words(wish, what)})" for what, (_, wish) in ordered]
 
 
 def _wished(wish, noise, block):
     """Return the frames that are wished for: ``9 more darks of 300 s``."""
-    more = "more " if wish.has_more else ""
-    what = f"{wish.frames} {more}{_PLURALS[wish.kind]}"
+    frames = _lacking(wish, noise, block)
+    has_more = wish.has_more or bool(frames)
+    more, frames = "more " if has_more else "", frames or wish.frames
+    what = f"{frames} {more}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
     seconds, filter_name = noise.name.rsplit(" ", 2)[1:], noise.light
     if wish.kind == rule.DARK:
         own = noise.exposure.masters.get(rule.DARK)
@@ -255,12 +254,20 @@ def _wished(wish, noise, block):
         what += f" of {own.exptime:.3g} s" if exact else f" of {' '.join(seconds)}"
     elif wish.kind == rule.FLAT and filter_name:
         what += f" {filter_name}"
-    return what if wish.has_more else f"{what} of this night"
+    return what if has_more else f"{what} of this night"
 
 
-def _gain_words(wish):
+def _lacking(wish, noise, block):
+    """Return how many frames those of the night lack for a master, 0 where there are none."""
+    products = set(noise.products)
+    lines = (line for line in block.taken if line.kind == wish.kind and line.missing)
+    found = [line for line in lines if products & {group.product for group in line.groups}]
+    return match_words.lacking_frames(found[0].missing, block.night) if found else 0
+
+
+def _gain_words(wish, what):
     if wish.is_missing:
-        return "there is none that fits"
+        return "there are too few" if " more " in what else "there is none that fits"
     if wish.kind == rule.FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
     return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -16,7 +16,7 @@ from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds.matching import association, match_words, rule, shelves
-from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, used_by
+from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.matching.shelves import noise_of
@@ -48,8 +48,8 @@ class Taken:
     factors : tuple of float
         Of a bias: the parts of it that are left in these frames, the smallest and the largest.
         Its dark has it as well: 1 - k where that is multiplied by k.
-    place : int
-        Candidates before it that could not be made.
+    reasons : tuple of str
+        How near the master is, and how it is applied.
     rival : ccdflow.run.job.Use or None
         The next one among those that compete.
     why_lost : str
@@ -63,7 +63,7 @@ class Taken:
     answer: Answer
     master: object = None
     factors: tuple = (1.0, 1.0)
-    place: int = 0
+    reasons: tuple = ()
     rival: object = None
     why_lost: str = ""
     level: str = ""
@@ -253,7 +253,8 @@ def _lines(context, kind, groups):
             if answer.kind == kind:
                 use = answer.use
                 own = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
-                alike[own or (answer.grade, answer.why_none)].append((group, answer))
+                why = match_words.without_degrees(answer.why_none)
+                alike[own or (answer.grade, why)].append((group, answer))
     return [_taken(context, kind, found) for found in alike.values()]
 
 
@@ -274,7 +275,8 @@ def step_line(context, answer):
         left_out = [answer.why_none] if answer.left_out else []
         return [step.kind, step.needed, answer.missing, *left_out]
     rival, why = _rival(context, step, use)
-    said = [step.kind, use.product, use.lag, use.scale, use.variance, list(use.remarks)]
+    said = [step.kind, use.product, use.lag, use.scale, use.variance]
+    said.append(reasons_of(answer, shelves.rules(context)))
     return [*said, step.uses.index(use), "" if rival is None else rival.product, why]
 
 
@@ -283,6 +285,8 @@ def _taken(context, kind, found):
     answer = found[0][1]
     step, use = answer.step, answer.use
     if use is None:
+        if answer.missing:
+            answer = replace(answer, missing=match_words.reasons_words(_missing_of(found)))
         return Taken(kind, groups, answer)
     rival, why = _rival(context, step, use)
     return Taken(
@@ -291,11 +295,16 @@ def _taken(context, kind, found):
         answer,
         context.groups.get(use.product),
         factors=_factors(context, found) if kind == rule.BIAS else (1.0, 1.0),
-        place=step.uses.index(use),
+        reasons=tuple(reasons_of(answer, shelves.rules(context))),
         rival=rival,
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == rule.FLAT else "",
     )
+
+
+def _missing_of(found):
+    """Return the reasons of frames that lack the same master, each once."""
+    return dict.fromkeys(answer.missing for _, answer in found)
 
 
 def _level_words(record):
