@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 
-from ccdflow.kinds.matching.candidates import EXACT_NIGHTS
+from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, STRAY
 
 STRETCHED = 1.01
 """A dark that has to be scaled up by less is as good as one that is scaled down."""
