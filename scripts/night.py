@@ -50,7 +50,7 @@ def tables_of(results, night):
 
     Parameters
     ----------
-    results : Path
+    results : pathlib.Path
     night : str or None
         None for the last one.
 

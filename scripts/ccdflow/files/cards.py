@@ -348,7 +348,7 @@ def unreadable(content, problem):
 
     Parameters
     ----------
-    content : CardContent
+    content : Content
         The card.
     problem : str
         Such as ``not a number``.

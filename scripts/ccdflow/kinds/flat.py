@@ -98,11 +98,12 @@ class Flat(Light):
         Parameters
         ----------
         members : Members
-        image : ProductImage
+        image : ccdflow.frame.products.ProductImage
 
         Returns
         -------
-        (SubtractedMaster or None, SubtractedMaster or None)
+        (bias, dark)
+            Each a `ccdflow.combine.subtracted_masters.SubtractedMaster`, or None.
         """
         bias = members.master("bias", image)
         if bias is None:

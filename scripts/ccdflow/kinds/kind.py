@@ -348,7 +348,7 @@ class Kind:
         return {self.name: keys} if keys else {}
 
     def section(self, context, night):
-        """Return the `ccdflow.pages.page.Section` of a night's page for this kind, or None.
+        """Return the `ccdflow.pages.contents.Section` of a night's page for this kind, or None.
 
         The page is made again when the result of `page_basis` has changed.
 
@@ -371,7 +371,7 @@ class Kind:
 
         Returns
         -------
-        list of ccdflow.pages.page.Section
+        list of ccdflow.pages.contents.Section
         """
         section = self.section(context, night)
         return [] if section is None else [section]
@@ -381,7 +381,7 @@ class Kind:
         return {}
 
     def overview(self, context):
-        """Return the `ccdflow.pages.page.Section` of the overview for this kind, or None.
+        """Return the `ccdflow.pages.contents.Section` of the overview for this kind, or None.
 
         The overview is made again when the result of `index_basis` has changed.
         """

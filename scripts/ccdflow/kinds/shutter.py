@@ -195,7 +195,7 @@ class Shutter(Kind):
 
         Returns
         -------
-        list of (Group, Record)
+        list of (Group, ccdflow.run.ledger.Record)
         """
         found = [(group, context.outcome(group.product)) for group in self.groups(context)]
         return [

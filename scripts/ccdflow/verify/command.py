@@ -48,7 +48,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     raw, results : pathlib.Path
         Folders.
     noted : dict of str to (kind, key, content)
-        Products that runs have noted: `ccdflow.verify.outcome.Made` of each.
+        Products that runs have noted: `ccdflow.verify.outcome.NotedProduct` of each.
     words : sequence of str
         Products; where there are none, a sample.
     every : bool

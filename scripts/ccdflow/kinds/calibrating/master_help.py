@@ -253,7 +253,7 @@ def section(context, records):
 
     Returns
     -------
-    ccdflow.pages.page.Section or None
+    ccdflow.pages.contents.Section or None
     """
     found = helps_of(records)
     if not found:

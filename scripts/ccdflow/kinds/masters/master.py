@@ -273,7 +273,7 @@ class MasterKind(Kind):
         ----------
         work : ccdflow.kinds.masters.combining.Work
         image : ccdflow.frame.products.ProductImage
-        members : list of ccdflow.combine.stack.Member
+        members : list of ccdflow.combine.member_reader.Member
 
         Returns
         -------
@@ -297,7 +297,7 @@ class MasterKind(Kind):
         ----------
         work : ccdflow.kinds.masters.combining.Work
         image : ccdflow.frame.products.ProductImage
-        members : list of ccdflow.combine.stack.Member
+        members : list of ccdflow.combine.member_reader.Member
         """
         return None
 
@@ -322,12 +322,12 @@ class MasterKind(Kind):
         work : Work
         combined : ccdflow.combine.stack.Combined
             Of one image; it has the sample of the members.
-        image : ProductImage
+        image : ccdflow.frame.products.ProductImage
             The image and its amplifiers.
 
         Returns
         -------
-        list of choosing.LeftOut
+        list of ccdflow.detector.choosing.LeftOut
         """
         return combining.unlike_frames(work, combined, image)
 
@@ -339,7 +339,7 @@ class MasterKind(Kind):
         work : Work
         combined : ccdflow.combine.stack.Combined
             Of this image.
-        image : ProductImage
+        image : ccdflow.frame.products.ProductImage
             The image and its amplifiers.
         unit : {'adu', 'electron'}
             Of the combined pixels.

@@ -85,7 +85,7 @@ class GroupNoise:
         Filter and grism.
     products : tuple of str
         The frames.
-    exposure : ccdflow.kinds.planning.budget.Exposure
+    exposure : ccdflow.kinds.planning.budget.BudgetedFrame
     sky_is_measured : bool
         Whether the sky is that of these frames.
     """

@@ -44,7 +44,7 @@ def planned(values, reading, chain, state, *, cores, progress):
     ----------
     values : dict
         Settings.
-    reading : ccdflow.run.inventory.Settings
+    reading : ccdflow.run.rawframes.inventory.Settings
     chain : ccdflow.kinds.kind.Chain
     state : ccdflow.run.seal.State
         Of the archive as it is now.
@@ -343,7 +343,7 @@ class _Changes:
 
         Parameters
         ----------
-        rows : dict of str to ccdflow.run.rows.Row
+        rows : dict of str to ccdflow.run.rawframes.rows.Row
             Of the open nights.
         """
         folders = {posixpath.dirname(file) for file in rows}
