@@ -26,38 +26,63 @@ MOST_UNDER_STARS = 1e-3
 
 # Pixels of a star stand out by this many errors in a median of 3 x 3 pixels: a hit does not.
 _STAR = 4.0
-# Peaks that tell how wide stars are, over the error of a pixel, their neighbours, and their number.
-_PEAK, _FLANK, _ENOUGH = 30.0, 3.0, 5
-# Factor by which a star may be sharper than the median one; and the least width, pixels.
-_SHARPER, _LEAST_WIDTH = 0.93, 0.45
+# Stars whose peak exceeds this many errors of a pixel determine the width of stars.
+_PEAK = 30.0
+# The neighbours of such a peak exceed this many errors: a hit of one pixel does not count.
+_FLANK = 3.0
+# With fewer such stars the usual width is taken.
+_ENOUGH = 5
+# A star may be sharper than the median one by this factor.
+_SHARPER = 0.93
+# Stars are at least this wide, standard deviation in pixels.
+_LEAST_WIDTH = 0.45
 # Width of stars where too few are found: a FWHM of 2 pixels.
 _USUAL_WIDTH = 0.85
-# Connected pixels are a track if at least this part of them, and this number, are sharp.
-_MOSTLY, _FEWEST = 0.5, 3
+# Connected pixels are a track if at least this part of them is sharp ...
+_MOSTLY = 0.5
+# ... and at least this number of them.
+_FEWEST = 3
 # Pixels from a star to where the sky beside it is taken.
-_BESIDE = 6
+_SKY_DISTANCE = 6
 # Pixels of a row, and then of a column, of whose medians the sky is taken.
-_AROUND = 9
+_SKY_WIDTH = 9
 _ROUND = np.ones((3, 3), bool)
 # A hit inside a star must exceed the star's profile by this many errors.
-_ABOVE = 4.0
-# Stars of a smaller FWHM are compared with their own profile, and the limit on that contrast.
-_UNDERSAMPLED, _OF_PROFILE, _PROFILE_SIZE = 2.5, 0.3, 7
+_STAR_EXCESS = 4.0
+# Stars of a smaller FWHM, pixels, are compared with their own profile.
+_UNDERSAMPLED = 2.5
+# The limit on the contrast with that profile, as a part of the usual limit.
+_OF_PROFILE = 0.3
+# Sides of the profile, pixels.
+_PROFILE_SIZE = 7
+# FWHM of a normal distribution over its standard deviation.
 FWHM = 2.3548
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
 _FACTORS = (1, 2, 4)
+# Rounds of L.A.Cosmic, as astroscrappy has them: each finds pixels beside the hits of the last.
 _ROUNDS = 4
+# Pixels of a usual hit: they are flagged together, which widens the scatter of their number.
 _PIXELS = 5
 # Pixels that are mirrored at the edges of an image.
 _MARGIN = 6
 _INSIDE = (slice(_MARGIN, -_MARGIN),) * 2
-# Lines at each edge, and the hits that one has at most: this part, so many times the part of the
-# image, and any number below five.
-_EDGE, _ON_EDGE, _MORE_ON_EDGE, _FEWEST_ON_EDGE = 3, 0.02, 4, 5
-# Parts of an image for the rounds after the first: their size, what of it surrounds the core, how
-# near to a hit others are found, and the share of the image from which on all of it is taken.
-_PART, _ASIDE, _NEAR, _MOST_AGAIN = 23, 6, 4, 0.5
-_CORE = slice(_ASIDE, _PART - _ASIDE)
+# Lines at each edge of the image that are judged alone.
+_EDGE = 3
+# Such a line may have hits in this part of its pixels ...
+_ON_EDGE = 0.02
+# ... and in this many times the part of the whole image.
+_MORE_ON_EDGE = 4
+# Fewer hits than this in such a line are never too many.
+_FEWEST_ON_EDGE = 5
+# Sides of the parts that rounds after the first search, pixels.
+_PART = 23
+# Pixels at each side of a part that only surround its core.
+_PART_RIM = 6
+# A hit has others at most this many pixels away from it.
+_NEAR_HIT = 4
+# All of the image is searched again once the parts cover more than this share of it.
+_MOST_AGAIN = 0.5
+_CORE = slice(_PART_RIM, _PART - _PART_RIM)
 
 
 @dataclass(frozen=True)
@@ -217,11 +242,11 @@ def _parts(hits):
     """
     from scipy import ndimage
 
-    core = _PART - 2 * _ASIDE
-    reach, found = np.arange(_PART) - _ASIDE, [[], []]
+    core = _PART - 2 * _PART_RIM
+    reach, found = np.arange(_PART) - _PART_RIM, [[], []]
     labels, _ = ndimage.label(hits, _ROUND)
     for box in ndimage.find_objects(labels):
-        firsts = [np.arange(side.start - _NEAR, side.stop + _NEAR, core) for side in box]
+        firsts = [np.arange(side.start - _NEAR_HIT, side.stop + _NEAR_HIT, core) for side in box]
         for each, first in zip(found, np.meshgrid(*firsts), strict=True):
             each.append(first.ravel())
     if not found[0]:
@@ -260,7 +285,7 @@ class _Stars:
         # Imported in functions, because scipy adds 0.15 s to the start of runs without such frames.
         from scipy import ndimage
 
-        around = box_median(box_median(data, (1, _AROUND)), (_AROUND, 1))
+        around = box_median(box_median(data, (1, _SKY_WIDTH)), (_SKY_WIDTH, 1))
         self._errors = errors
         self._usable = np.zeros_like(bad)
         self._usable[_INSIDE] = ~bad[_INSIDE]
@@ -305,7 +330,7 @@ class _Stars:
         """Tell which pixels are sharper than a star can be along a row, column or diagonal."""
         width = _USUAL_WIDTH if np.isnan(self.width) else self.width
         errors = self._errors[y, x]
-        steps = (-_BESIDE, 0, _BESIDE)
+        steps = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
         # A median around a star holds some of its light: the lowest beside it does not.
         sky = np.min(
             [self._at(self._around, y + dy, x + dx) for dy in steps for dx in steps], axis=0
@@ -318,7 +343,7 @@ class _Stars:
                 np.maximum(self._at(self._data, y + way * dy, x + way * dx) - sky, 0)
                 for way in (-1, 1)
             ]
-            limit = _ABOVE * np.sqrt(1 + most**2 / 2) * errors
+            limit = _STAR_EXCESS * np.sqrt(1 + most**2 / 2) * errors
             found |= here - most * (beside[0] + beside[1]) / 2 > limit
         return found
 

@@ -165,8 +165,7 @@ def _merged(layout, amplifiers):
     return cards
 
 
-# -- cards of the reduction
-# ------------------------------------------------------------------------
+# -- cards of the reduction ------------------------------------------------------------------------
 
 
 def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):

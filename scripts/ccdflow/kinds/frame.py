@@ -232,7 +232,7 @@ def _judged(context, records):
     return found, [file for part in (own, *closed) for file in part["open"]]
 
 
-# -- its sources -----------------------------------------------------------------------------------
+# -- sources of a reduced frame --------------------------------------------------------------------
 
 
 def frame_basis(row):

@@ -27,6 +27,7 @@ from ccdflow.run.nights.parts import NeedsAll
 
 # Calibrated frames of a camera and filter whose sky gives that of a frame not yet calibrated.
 _SKIES = 5
+# Rows of a master whose median is taken for that of all.
 _SAMPLE_ROWS = 64
 # Frames for which the masters not taken are named.
 _MOST_PASSED_OVER = 4

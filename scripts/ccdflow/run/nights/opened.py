@@ -31,9 +31,9 @@ from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
 __all__ = ["NeedsAll", "planned", "save"]
 
-# Nights that are opened because of others are looked for so many times.
+# Rounds of opening further nights before planning all of them.
 _ROUNDS = 5
-# More lines beside the notes than this: they are written anew.
+# Late lines above which the notes are rewritten whole.
 _MOST_LINES = 50_000
 
 
