@@ -147,6 +147,7 @@ def scale_of(header, dark, path):
             keyword="EXPTIME",
             value=f"{seconds} and {dark.exptime}",
             allowed="seconds, above 0",
+            remedy="write the exposure into the header, or calibrate without dark",
         )
     if abs(seconds - dark.exptime) <= max(EXACT_SECONDS, EXACT_PART * abs(seconds)):
         return 1.0

@@ -35,6 +35,7 @@ def named(results, words):
                 "there is no such product",
                 file=results / product,
                 allowed=f"a FITS file below {results}, as `ls {results}/reduced` has them",
+                remedy="give one of these, or no product for all of them",
             )
         products.append(product)
     return products
