@@ -299,7 +299,7 @@ class _Nights:
         return self._settled(cuts, limit, least)
 
     def _settled(self, cuts, limit, least):
-        """Return the steps of `cut`, each dated anew between its neighbours, and judged."""
+        """Return the steps of `cut`, each dated again between its neighbours, and judged."""
         for cut in list(cuts):
             others = [each for each in cuts if each != cut]
             cuts = sorted({*others, self._dated(cut, others)})

@@ -70,7 +70,7 @@ def name_of(setup):
 
 
 def names_of(setups):
-    """Return the names of setups, none of which is another's, whether in capitals or not.
+    """Return the names of setups, all different even without regard to capitals.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ def exposure_of(row):
 
 
 def _show_shutter(seconds):
-    """Tell whether flats of such exposures tell of a shutter."""
+    """Tell whether flats of such exposures can measure a shutter."""
     usable = [each for each in seconds if math.isfinite(each)]
     return (
         len(usable) == len(seconds) >= _LEAST_FLATS

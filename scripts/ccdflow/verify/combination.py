@@ -330,7 +330,7 @@ def _invalid(stack, masked):
 
 
 def _without(values, masked, account):
-    """Combine pixels of which some values are masked or not finite: (n, k)."""
+    """Combine pixels with values that are masked or not finite: (n, k)."""
     kept = np.where(kept_by_scatter(values, masked, account), values, np.nan)
     return (np.nanmean if account.method == "average" else np.nanmedian)(kept, axis=0)
 

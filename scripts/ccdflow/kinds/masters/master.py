@@ -216,7 +216,7 @@ class MasterKind(Kind):
         return not self.is_enabled(context) or "night" in self.configuration(context)["group_by"]
 
     def summary(self, context, night, records):
-        """Return what masters are chosen by."""
+        """Return the facts by which masters are chosen."""
         members = {
             group.product: shelves.members_of(context, group)
             for group in self.night_groups(context, night)
@@ -228,7 +228,7 @@ class MasterKind(Kind):
         return kept_values.kept_of(context, self)
 
     def restore(self, context, kept):
-        """Give a context what `kept` returned."""
+        """Give a context the result of `kept`."""
         kept_values.restore(context, self, kept)
 
     def opens(self, context, new):

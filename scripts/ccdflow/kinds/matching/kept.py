@@ -32,7 +32,7 @@ def kept_of(context, kind):
 
 
 def restore(context, kind, kept):
-    """Give a context of some nights what `kept_of` returned.
+    """Give a context of some nights the result of `kept_of`.
 
     Parameters
     ----------
