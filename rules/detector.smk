@@ -19,7 +19,7 @@ rule measure_detector:
     message:
         "{params.masters} -> {params.measured}"
     run:
-        make(wildcards)  # ccdflow.kinds.detector.DETECTOR.make
+        make(wildcards)  # ccdflow.kinds.detector_measurement.DETECTOR.make
 
 
 rule map_shutter:
@@ -59,7 +59,7 @@ rule bad_pixels:
     message:
         "{params.nights} -> {params.map}"
     run:
-        make(wildcards)  # ccdflow.kinds.badpixels.BAD_PIXELS.make
+        make(wildcards)  # ccdflow.kinds.bad_pixel_map.BAD_PIXELS.make
 
 
 rule detector_table:

@@ -22,7 +22,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import whole
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.explaining import story
-from ccdflow.run import looking
+from ccdflow.run import read_only_plan
 from ccdflow.run.context import Planning
 
 NAMES = ("raw", "results", "picture", "cameras")
@@ -66,7 +66,7 @@ def run(options):
         ) from None
     context = None
     if "raw" in given:
-        look = looking.look({**given, "results": str(results)}, chain=CHAIN)
+        look = read_only_plan.look({**given, "results": str(results)}, chain=CHAIN)
         context = Planning.of(look.context)
     if options.what_if is None:
         return "\n".join(story.tell(results, product, context))

@@ -18,7 +18,7 @@ import sys
 from ccdflow import commandline
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.planning import tonight
-from ccdflow.run import looking
+from ccdflow.run import read_only_plan
 from ccdflow.run.context import Planning
 
 NAMES = ("raw", "results", "night", "cameras")
@@ -36,7 +36,7 @@ def run(options):
     commandline.path(options, "raw")
     given = dict(options.given)
     night = given.pop("night", None)
-    context = Planning.of(looking.look(given, chain=CHAIN).context)
+    context = Planning.of(read_only_plan.look(given, chain=CHAIN).context)
     return "\n".join(tonight.lines(context, night or tonight.last_night(context)))
 
 

@@ -24,7 +24,7 @@ from ccdflow import commandline, paths
 from ccdflow.files import notes, whole
 from ccdflow.kinds import CHAIN
 from ccdflow.pages import live, rendering
-from ccdflow.run import looking
+from ccdflow.run import read_only_plan
 from ccdflow.run.watch import arrivals, watching
 
 NAMES = ("raw", "results", "cameras")
@@ -122,7 +122,7 @@ def watch(options):
     commandline.path(options, "raw")
     observer = Observer(commandline.path(options, "results"))
     commandline.no_more_words(options)
-    values = looking.settings_of(options.given)
+    values = read_only_plan.settings_of(options.given)
     watched = watching.Watch(
         values, chain=CHAIN, cores=options.cores, say=observer.say, pause=options.pause,
         after=observer.after, waits=observer.waits, way=options.notice, limit=options.limit,

@@ -250,7 +250,7 @@ def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_sessi
         ".ccdflow/orders/other.json": {"reduced/elsewhere.fits"},
     }
     found = batches.split(session, each_night=True)
-    waits = [batches.waits_of(session.context.results / batch.path) for batch in found]
+    waits = [batches.batches_awaited(session.context.results / batch.path) for batch in found]
     assert waits == [[".ccdflow/orders/old.json"], []]
 
 
@@ -272,7 +272,9 @@ def test_a_dry_run_writes_no_order(make_session):
 
 
 @pytest.mark.parametrize(
-    "read", [lambda path: batches.read_batch(path, CHAIN), batches.waits_of], ids=["all", "waits"]
+    "read",
+    [lambda path: batches.read_batch(path, CHAIN), batches.batches_awaited],
+    ids=["all", "waits"],
 )
 def test_a_batch_that_is_gone_is_withdrawn(read, tmp_path):
     with pytest.raises(Withdrawn):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from test_chain_of_masters import BIAS, DARKS, run, take
 
-from ccdflow import simulate
+from ccdflow import paths, simulate
 from ccdflow.detector.benefit import benefit_of, harms
+from ccdflow.kinds.associations_table import ASSOCIATIONS
+from ccdflow.kinds.explaining import story
+from ccdflow.kinds.planning import plan_words, planned
+from ccdflow.pages.terminal import Tables, night_text
 
 SCIENCE = "calibrated/science_g1.fits"
 
@@ -83,8 +88,36 @@ def test_a_harmful_dark_is_named_and_left_out_on_request(tmp_path):
     assert "dark left out: more noise than structure" in "; ".join(map(str, header["HISTORY"]))
     assert noise_of(done, chain) < before - 0.3
     assert "it was left out" in next(line for line in done.lines if "dark does harm" in line)
+    assert_all_tell_of_a_dark_left_out(done)
     again = run(tmp_path, chain, calibrate={"skip_harmful": True})
     assert again.records == {}
+
+
+def assert_all_tell_of_a_dark_left_out(done):
+    """Plan, page, associations.csv, explain, night and last line say what the header says."""
+    why = f"left out: more noise than structure ({DARKS[60]})"
+    with (done.results / paths.ASSOCIATIONS).open(newline="") as file:
+        steps = [row for row in csv.DictReader(file) if row["frame"] == SCIENCE]
+    by_step = {row["step"]: row for row in steps}
+    dark = by_step["dark"]
+    assert [dark[name] for name in ("master", "reason", "grade")] == ["", why, "B"]
+    assert dark["predicted_variance"] == dark["runner_up"] == ""
+    section = ASSOCIATIONS.section(done.context, "2024-03-01")
+    row = next(row for row in section.rows if row[0] == "dark")
+    assert row[1:4] == ("-", why, "B")
+    (block,) = planned.blocks_of(done.context, "2024-03-01")
+    plan = plan_words.paragraph(block)
+    assert f"  dark  none                           {why}   grade B" in plan
+    # Without its dark the bias does not cancel, and no dark is asked for.
+    assert "cancels" not in next(line for line in plan if line.startswith("  bias"))
+    parts = block.noises[0].budget.parts
+    assert parts["dark"] == 0
+    assert parts["bias"] > 0
+    assert not [wish for wish in block.noises[0].wishes if wish.kind == "dark"]
+    assert f"  dark     none: {why}" in story.tell(done.results, SCIENCE)
+    night = night_text("2024-03-01", Tables([], steps=steps))
+    assert "1 frame: 1 of grade B" in night
+    assert "frames without it" in next(line for line in done.lines if "dark does harm" in line)
 
 
 def test_a_run_from_scratch_leaves_it_out_as_well(tmp_path):

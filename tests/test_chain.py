@@ -92,7 +92,7 @@ def test_results_of_an_older_version_are_up_to_date(old):
     plan = old.plan().plan
     assert set(plan.jobs) == NEW, "\n".join(describe(plan))
     assert plan.retire == []
-    assert plan.asked["frame"] == 13
+    assert plan.planned_counts["frame"] == 13
     outcome = old.run()
     assert set(outcome.jobs) == NEW
     after = with_the_older_table(products(old.results))

@@ -6,7 +6,6 @@ from scipy import ndimage
 
 from ccdflow import simulate
 from ccdflow.detector import cosmics
-from ccdflow.detector.cosmics import find_cosmics
 
 SHAPE, SKY, READ_NOISE = (400, 430), 200.0, 6.0
 
@@ -30,6 +29,12 @@ def scene(seed, fwhm, *, hits=300, least=5.0):
     energy = errors.ravel()[where] * 10 ** rng.uniform(np.log10(least), 2.5, where.size)
     image.ravel()[where] += energy
     return image.astype(np.float32), errors.astype(np.float32), stars, where, energy
+
+
+def find_cosmics(image, errors, mask, **how):
+    """Return the hits, (ny, nx) bool, and whether the result is kept."""
+    found = cosmics.search(image, errors, mask, **how)
+    return found.hits, found.is_kept
 
 
 def check(fwhm, seeds):
@@ -130,7 +135,7 @@ def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
             image[row + step // 2 : row + step // 2 + 4, column + step] += rng.uniform(200, 4000)
     rest = np.full(shape, 225, np.float32), np.zeros(shape, bool), {"sigclip": 4.5, "objlim": 5.0}
     on_parts = cosmics._rounds(image, *rest)
-    monkeypatch.setattr(cosmics, "_MOST_AGAIN", 0.0)
+    monkeypatch.setattr(cosmics, "_MOST_IN_PARTS", 0.0)
     on_all = cosmics._rounds(image, *rest)
     monkeypatch.setattr(cosmics, "_ROUNDS", 1)
     once = cosmics._rounds(image, *rest)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccdflow.detector.photons.full_well import FullWell
-from ccdflow.detector.photons.transfer import measure_transfer
+from ccdflow.detector.photons.night_transfer import measure_transfer
 
 SHAPE = (160, 160)
 

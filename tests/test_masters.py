@@ -32,7 +32,7 @@ from ccdflow.combine.stack import CombineRecipe, Member, Subtracted, combine
 from ccdflow.combine.subtracted_masters import SubtractedMaster, dark_factors
 from ccdflow.detector.dark_figures import hot_mask
 from ccdflow.detector.frame_figures import Estimate
-from ccdflow.detector.split import half_split
+from ccdflow.detector.half_split import half_split
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.headertext import CardList
 from ccdflow.maskbits import HOT, NO_DATA, SATURATED, UNLIT

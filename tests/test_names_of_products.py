@@ -16,7 +16,7 @@ def groups_of(chain, tmp_path, raw):
     found = {}
     for group in running.context.groups.values():
         found.setdefault(group.kind, []).append(group)
-    return found, running.context.wanted
+    return found, running.context.planned_products
 
 
 def test_filters_that_differ_in_capitals_have_flats_of_their_own(tmp_path):

@@ -2,6 +2,7 @@ import io
 import math
 import threading
 import weakref
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ccdflow.errors import UserError
-from ccdflow.pages.pictures import before_after, combined_picture, style
+from ccdflow.pages.pictures import before_after, canvas, combined_picture, style
 from ccdflow.pages.pictures import trend_picture as trendpicture
 from ccdflow.pages.pictures.before_after import FramePanels, OverscanStrip, overview
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
@@ -376,3 +377,25 @@ def test_many_nights_are_drawn():
 def test_nights_that_are_dates_lie_at_their_days():
     assert trendpicture.positions(["2016-01-16", "2016-01-18"]) == [735979.0, 735981.0]
     assert trendpicture.positions(["2016-01-16", "run 3"]) == [0.0, 1.0]
+
+
+def test_fonts_are_open_for_the_thread_that_draws_alone():
+    # All live at once: a thread may have the number of one that has ended.
+    barrier, counts = threading.Barrier(3), []
+
+    def work():
+        barrier.wait()
+        with canvas.drawing():
+            figure, _ = canvas.new_figure("a title", "an explanation", height=1)
+            canvas.png_bytes(figure)
+            handles = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+            counts.append(sum(path.readlink().suffix == ".ttf" for path in handles))
+        barrier.wait()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(counts)) == 1
+    assert counts[0] > 0

@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
-from ccdflow.verify import table, verdicts, which
+from ccdflow.verify import selection, table, verdicts
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -42,7 +42,7 @@ def copy(night, tmp_path):
 
 
 def combined_of(results):
-    (product,) = [name for name in which.files_of(results) if name.startswith("combined/")]
+    (product,) = [name for name in selection.files_of(results) if name.startswith("combined/")]
     return product
 
 

@@ -10,7 +10,7 @@ from small_frames import run_jobs
 from test_verify import card, rewrite
 
 from ccdflow.kinds.sections import verification
-from ccdflow.verify import verdicts, which
+from ccdflow.verify import selection, verdicts
 
 MADE = ("frame", "bias", "dark", "flat", "science")
 
@@ -41,7 +41,7 @@ def one(results, kind):
     folder, _, begin = kind.partition("/")
     return next(
         name
-        for name in which.files_of(results)
+        for name in selection.files_of(results)
         if name.startswith(f"{folder}/") and name.rpartition("/")[2].startswith(begin)
     )
 
@@ -50,7 +50,7 @@ KINDS = ("reduced/science", "combined/bias", "combined/dark", "combined/flat", "
 
 
 def test_every_product_is_verified(night):
-    products = which.files_of(night[1])
+    products = selection.files_of(night[1])
     found = {product: look(product, night) for product in products}
     assert {p: (v.verdict, v.reason) for p, v in found.items() if v.verdict != "verified"} == {}
     assert {product.partition("/")[0] for product in found} == {"reduced", "combined", "calibrated"}

@@ -13,7 +13,7 @@ from test_verify_chain import MADE, one
 
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.verify import detector_products, sourced, verdicts, which
+from ccdflow.verify import detector_products, selection, sourced, verdicts
 
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|COMMENT|HISTORY|"
@@ -110,7 +110,7 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
     how = {"clip_by": "mad", "clip": 3, "iterations": 3, "method": method}
     results = tmp_path / "results"
     run_jobs(tmp_path / "raw", results, {"cam": LFC_LIKE.format(name="TESTCAM")}, bias=how)
-    (product,) = [p for p in which.files_of(results) if p.startswith("combined/")]
+    (product,) = [p for p in selection.files_of(results) if p.startswith("combined/")]
     found = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
     assert (found.verdict, found.reason, "ccdproc" in found.compared) == ("verified", "", True)
     with fits.open(results / product, memmap=False) as hdus:
@@ -168,7 +168,7 @@ def test_a_product_that_nothing_verifies_says_so(night, tmp_path):
     path = tmp_path / "results" / "other" / "x.fits"
     path.parent.mkdir(parents=True)
     fits.PrimaryHDU(np.zeros((3, 3), "f4")).writeto(path, checksum=True)
-    assert which.files_of(tmp_path / "results") == ["other/x.fits"]
+    assert selection.files_of(tmp_path / "results") == ["other/x.fits"]
     found = verdicts.verify("other/x.fits", raw=night[0], results=tmp_path / "results")
     assert (found.verdict, found.reason) == (
         "cannot be made again",

@@ -11,7 +11,7 @@ import pytest
 from test_watching import Told, wait_until, watch_of
 
 from ccdflow.pages import live
-from ccdflow.run import lock, looking
+from ccdflow.run import lock, read_only_plan
 
 watch = importlib.import_module("watch")
 
@@ -70,7 +70,7 @@ def test_control_characters_of_names_are_written_as_escapes(tmp_path, capsys):
 
 def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     top, _ = folders
-    watched = watch_of(looking.settings_of({"raw": "raw", "results": "results"}), Told())
+    watched = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), Told())
     assert "was not looked through; start again" in watch._left(watched)
     for name in ("a.fits", "b.fits"):
         (top / "raw" / name).write_bytes(b"a frame")

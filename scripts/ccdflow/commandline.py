@@ -59,7 +59,7 @@ end_at_once()
 
 def cores(name="--cores"):
     """Return the `type` of an option that is a number of cores: 1 or more."""
-    return _number(int, name, least=1, allowed="a whole number, 1 or more")
+    return _number_parser(int, name, least=1, allowed="a whole number, 1 or more")
 
 
 def seconds(name, *, least):
@@ -71,13 +71,13 @@ def seconds(name, *, least):
         Of the option, as the line on a wrong value shows it.
     least : float
     """
-    return _number(
+    return _number_parser(
         float, name, least=least, most=_LONGEST,
         allowed=f"seconds from {least:g} to {_LONGEST:g}",
     )  # fmt: skip
 
 
-def _number(kind, name, *, least, allowed, most=math.inf):
+def _number_parser(kind, name, *, least, allowed, most=math.inf):
     """Return a function of a word: its number, or `UserError` where it is none or out of range."""
 
     def read(word):

@@ -42,8 +42,6 @@ SINCE = f"{STATE}/since.json"
 CLOSED = f"{STATE}/nights.json"
 DONE = f"{STATE}/done"
 BATCHES = f"{STATE}/batches"
-# The former name of `BATCHES`: jobs of a run that began before the change may be at work there.
-ORDERS = f"{STATE}/orders"
 LOGS = f"{STATE}/logs"
 # The result of the last run, as a script that the overview reads.
 LAST_RUN = f"{STATE}/last_run.js"

@@ -24,65 +24,62 @@ VERSION = 4
 MOST_UNDER_STARS = 1e-3
 """A result that flags more than this part of the pixels under stars is discarded."""
 
-# Pixels of a star stand out by this many errors in a median of 3 x 3 pixels: a hit does not.
-_STAR = 4.0
-# Stars whose peak exceeds this many errors of a pixel determine the width of stars.
-_PEAK = 30.0
-# The neighbours of such a peak exceed this many errors: a hit of one pixel does not count.
-_FLANK = 3.0
-# With fewer such stars the usual width is taken.
-_ENOUGH = 5
-# A star may be sharper than the median one by this factor.
-_SHARPER = 0.93
-# Stars are at least this wide, standard deviation in pixels.
+# Pixels of a star exceed the sky by this many errors in a median of 3 x 3 pixels: a hit does not.
+_STAR_SIGMA = 4.0
+# Stars that tell how wide stars are: peak and its four neighbours over the error of a pixel.
+_PEAK_SIGMA = 30.0
+_FLANK_SIGMA = 3.0
+# Fewest such stars that tell the width.
+_FEWEST_STARS = 5
+# Factor by which a star may be sharper than the median one.
+_SHARPEST_STAR = 0.93
+# Least width of a star, pixels (standard deviation).
 _LEAST_WIDTH = 0.45
 # Width of stars where too few are found: a FWHM of 2 pixels.
 _USUAL_WIDTH = 0.85
-# Connected pixels are a track if at least this part of them is sharp ...
-_MOSTLY = 0.5
-# ... and at least this number of them.
-_FEWEST = 3
+# Connected pixels are a track if more than this part of them is sharp.
+_SHARP_SHARE = 0.5
 # Pixels from a star to where the sky beside it is taken.
 _SKY_DISTANCE = 6
 # Pixels of a row, and then of a column, of whose medians the sky is taken.
-_SKY_WIDTH = 9
-_ROUND = np.ones((3, 3), bool)
+_SKY_BOX = 9
+# Pixels that touch at a corner are connected.
+_CONNECTED = np.ones((3, 3), bool)
 # A hit inside a star must exceed the star's profile by this many errors.
-_STAR_EXCESS = 4.0
+_STAR_EXCESS_SIGMA = 4.0
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
-_UNDERSAMPLED = 2.5
-# The limit on the contrast with that profile, as a part of the usual limit.
-_OF_PROFILE = 0.3
-# Sides of the profile, pixels.
+_UNDERSAMPLED_FWHM = 2.5
+# Factor on the limit of the contrast where stars are compared with their profile.
+_PROFILE_CONTRAST = 0.3
+# Pixels of a side of that profile.
 _PROFILE_SIZE = 7
-# FWHM of a normal distribution over its standard deviation.
 FWHM = 2.3548
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
-_FACTORS = (1, 2, 4)
-# Rounds of L.A.Cosmic, as astroscrappy has them: each finds pixels beside the hits of the last.
+_CONTRAST_FACTORS = (1, 2, 4)
+# Rounds of L.A.Cosmic: the default of astroscrappy.
 _ROUNDS = 4
-# Pixels of a usual hit: they are flagged together, which widens the scatter of their number.
-_PIXELS = 5
+# Pixels of a hit: its neighbours are flagged with it, so that their number varies more.
+_PIXELS_OF_A_HIT = 5
 # Pixels that are mirrored at the edges of an image.
 _MARGIN = 6
 _INSIDE = (slice(_MARGIN, -_MARGIN),) * 2
-# Lines at each edge of the image that are judged alone.
-_EDGE = 3
-# Such a line may have hits in this part of its pixels ...
-_ON_EDGE = 0.02
-# ... and in this many times the part of the whole image.
-_MORE_ON_EDGE = 4
-# Fewer hits than this in such a line are never too many.
+# Lines at each edge of an image that are looked at for too many hits.
+_EDGE_LINES = 3
+# Such a line has too many hits from this part of its pixels on, added to
+_EDGE_SHARE = 0.02
+# so many times the part of the image that was hit,
+_EDGE_FACTOR = 4
+# but a line with fewer hits than this is kept.
 _FEWEST_ON_EDGE = 5
-# Sides of the parts that rounds after the first search, pixels.
+# Side of the parts of an image that the rounds after the first look at, pixels.
 _PART = 23
 # Pixels at each side of a part that only surround its core.
-_PART_RIM = 6
-# A hit has others at most this many pixels away from it.
-_NEAR_HIT = 4
-# All of the image is searched again once the parts cover more than this share of it.
-_MOST_AGAIN = 0.5
-_CORE = slice(_PART_RIM, _PART - _PART_RIM)
+_PART_BORDER = 6
+# Pixels around a hit in which the next round finds others.
+_REACH = 4
+# Share of the image from which on the next round looks at all of it.
+_MOST_IN_PARTS = 0.5
+_CORE = slice(_PART_BORDER, _PART - _PART_BORDER)
 
 
 @dataclass(frozen=True)
@@ -105,26 +102,6 @@ class Search:
     sigma: float
     contrast: float
     fwhm: float
-
-
-def find_cosmics(image, errors, mask, **how):
-    """Return the hits that `search` finds, and whether its result is kept.
-
-    Parameters
-    ----------
-    image, errors : numpy.ndarray of shape (ny, nx), float32
-        Pixels and their standard errors.
-    mask : numpy.ndarray of shape (ny, nx), int16
-        Other bits than 0: pixels that are left out.
-    **how
-        As of `search`.
-
-    Returns
-    -------
-    (numpy.ndarray of shape (ny, nx), bool)
-    """
-    found = search(image, errors, mask, **how)
-    return found.hits, found.is_kept
 
 
 def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STARS):
@@ -157,7 +134,7 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
     stars = _Stars(data, errors, bad)
     variance = np.square(errors)
     fwhm = 0.0 if np.isnan(stars.width) else stars.width * FWHM
-    for factor in _FACTORS:
+    for factor in _CONTRAST_FACTORS:
         how = _sharpness(stars.width, contrast * factor)
         hits = _rounds(data, variance, bad, {"sigclip": sigma, **how}) & ~bad
         stars.without(hits)
@@ -177,9 +154,9 @@ def _without_edges(hits):
     The last columns of many detectors collect more light, or are not lit: no ray hits them alone.
     """
     found = hits.copy()
-    most = _ON_EDGE + _MORE_ON_EDGE * hits.mean()
+    most = _EDGE_SHARE + _EDGE_FACTOR * hits.mean()
     for turned in (found, found[::-1], found.T, found.T[::-1]):
-        for line in turned[:_EDGE]:
+        for line in turned[:_EDGE_LINES]:
             if np.count_nonzero(line) >= max(most * line.size, _FEWEST_ON_EDGE):
                 line[:] = False
     return found
@@ -214,7 +191,7 @@ def _rounds(data, variance, bad, settings):
         rows, columns = _parts(new)
         if not len(rows):
             break
-        if rows.size * _PART > _MOST_AGAIN * data.size:
+        if rows.size * _PART > _MOST_IN_PARTS * data.size:
             more, cleaned = find(cleaned, variance, bad)
         else:
             at = rows[:, _CORE, None], columns[:, None, _CORE]
@@ -242,11 +219,11 @@ def _parts(hits):
     """
     from scipy import ndimage
 
-    core = _PART - 2 * _PART_RIM
-    reach, found = np.arange(_PART) - _PART_RIM, [[], []]
-    labels, _ = ndimage.label(hits, _ROUND)
+    core = _PART - 2 * _PART_BORDER
+    reach, found = np.arange(_PART) - _PART_BORDER, [[], []]
+    labels, _ = ndimage.label(hits, _CONNECTED)
     for box in ndimage.find_objects(labels):
-        firsts = [np.arange(side.start - _NEAR_HIT, side.stop + _NEAR_HIT, core) for side in box]
+        firsts = [np.arange(side.start - _REACH, side.stop + _REACH, core) for side in box]
         for each, first in zip(found, np.meshgrid(*firsts), strict=True):
             each.append(first.ravel())
     if not found[0]:
@@ -259,10 +236,10 @@ def _parts(hits):
 
 def _sharpness(width, contrast):
     """Return how astroscrappy tells hits from stars of a width (standard deviation, pixels)."""
-    if not width * FWHM < _UNDERSAMPLED:
+    if not width * FWHM < _UNDERSAMPLED_FWHM:
         return {"objlim": contrast}
     return {
-        "objlim": _OF_PROFILE * contrast,
+        "objlim": _PROFILE_CONTRAST * contrast,
         "fsmode": "convolve",
         "psfmodel": "gauss",
         "psffwhm": width * FWHM,
@@ -285,28 +262,30 @@ class _Stars:
         # Imported in functions, because scipy adds 0.15 s to the start of runs without such frames.
         from scipy import ndimage
 
-        around = box_median(box_median(data, (1, _SKY_WIDTH)), (_SKY_WIDTH, 1))
+        around = box_median(box_median(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
         self._errors = errors
         self._usable = np.zeros_like(bad)
         self._usable[_INSIDE] = ~bad[_INSIDE]
         self._data, self._around = data, around
         self._light = data - around
-        self._core = box_median(data, (3, 3)) - around > _STAR * errors
+        self._core = box_median(data, (3, 3)) - around > _STAR_SIGMA * errors
         # Stars, and the tracks of rays that are wide.
-        self.extended = ndimage.binary_dilation(self._core, _ROUND)
+        self.extended = ndimage.binary_dilation(self._core, _CONNECTED)
         self._peaks, self.width = self._measure()
 
     def _measure(self):
         """Return the peaks of stars, (2, n), and the width of a median star, NaN for too few."""
         light = self._light
-        y, x = np.nonzero(self._core[1:-1, 1:-1] & (light > _PEAK * self._errors)[1:-1, 1:-1])
+        y, x = np.nonzero(self._core[1:-1, 1:-1] & (light > _PEAK_SIGMA * self._errors)[1:-1, 1:-1])
         y, x = y + 1, x + 1
         box = np.array([light[y + dy, x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
         flanks = box[[1, 3, 5, 7]]
-        is_star = (box[4] >= box.max(axis=0)) & (flanks > _FLANK * self._errors[y, x]).all(axis=0)
+        is_star = (box[4] >= box.max(axis=0)) & (flanks > _FLANK_SIGMA * self._errors[y, x]).all(
+            axis=0
+        )
         is_star &= self._usable[y, x]
         peaks = np.array([y[is_star], x[is_star]])
-        if np.count_nonzero(is_star) < _ENOUGH:
+        if np.count_nonzero(is_star) < _FEWEST_STARS:
             return peaks, np.nan
         bends = 4 * np.log(box[4, is_star]) - np.log(flanks[:, is_star]).sum(axis=0)
         width = float(np.sqrt(2 / max(np.median(bends), 1e-6)))
@@ -319,12 +298,12 @@ class _Stars:
         at = np.nonzero(hits & self.extended)
         is_sharp = self._is_sharp(*at)
         # The middle of a wide track is as smooth as a star: it goes with its edges.
-        labels, count = ndimage.label(hits, _ROUND)
+        labels, count = ndimage.label(hits, _CONNECTED)
         own = labels[at]
         share = np.bincount(own, is_sharp, count + 1) / np.maximum(
             np.bincount(own, None, count + 1), 1
         )
-        hits[at] = is_sharp | (share[own] > _MOSTLY)
+        hits[at] = is_sharp | (share[own] > _SHARP_SHARE)
 
     def _is_sharp(self, y, x):
         """Tell which pixels are sharper than a star can be along a row, column or diagonal."""
@@ -338,12 +317,12 @@ class _Stars:
         here = self._data[y, x] - sky
         found = np.zeros(y.size, bool)
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
+            most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * width) ** 2)
             beside = [
                 np.maximum(self._at(self._data, y + way * dy, x + way * dx) - sky, 0)
                 for way in (-1, 1)
             ]
-            limit = _STAR_EXCESS * np.sqrt(1 + most**2 / 2) * errors
+            limit = _STAR_EXCESS_SIGMA * np.sqrt(1 + most**2 / 2) * errors
             found |= here - most * (beside[0] + beside[1]) / 2 > limit
         return found
 
@@ -359,12 +338,13 @@ class _Stars:
 
         stars = np.zeros_like(hits)
         stars[tuple(self._peaks)] = True
-        stars = ndimage.binary_dilation(stars, _ROUND) & self._usable
+        stars = ndimage.binary_dilation(stars, _CONNECTED) & self._usable
         others = ~stars[_INSIDE]
         count = np.count_nonzero(stars)
         expected = (
             count * np.count_nonzero(hits[_INSIDE] & others) / max(np.count_nonzero(others), 1)
         )
         found = np.count_nonzero(hits & stars)
-        # A hit has several pixels: its neighbours are flagged with it.
-        return bool(found <= expected + guard * count + 3 * np.sqrt(_PIXELS * (expected + 1)))
+        return bool(
+            found <= expected + guard * count + 3 * np.sqrt(_PIXELS_OF_A_HIT * (expected + 1))
+        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.detector.bias_figures import Estimate, drift
 from ccdflow.detector.frame_figures import BOXES, UNKNOWN, clipped_moments
-from ccdflow.detector.split import half_split
+from ccdflow.detector.half_split import half_split
 from ccdflow.maskbits import HOT
 
 HOT_RATE = 5.0

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdflow.detector.photons.night_transfer import by_exposure
 from ccdflow.detector.photons.photon_transfer import measure_linearity
-from ccdflow.detector.photons.transfer import by_exposure
 
 # Cells along an axis, and the least pixels along a side of one.
 _MOST_CELLS, _LEAST_SIDE = 16, 16

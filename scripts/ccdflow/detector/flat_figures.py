@@ -10,8 +10,8 @@ import numpy as np
 
 from ccdflow.detector.bias_figures import Estimate, drift
 from ccdflow.detector.frame_figures import UNKNOWN
+from ccdflow.detector.half_split import half_split
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
-from ccdflow.detector.split import half_split
 from ccdflow.maskbits import UNLIT
 
 COARSE, FINE = 8, 32

@@ -124,7 +124,7 @@ def _structural(header, keyword):
     return found[0].value if found and not blank else None
 
 
-def _number(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
+def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
     value = _structural(header, keyword) if has_card(header, keyword) else default
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise FrameError(
@@ -157,7 +157,7 @@ def data_size(header, name=None):
         If a structural card is missing or has a value that FITS does not allow.
     """
     _check_extension(header, name)
-    axes = _number(header, "NAXIS", name, high=MOST_AXES)
+    axes = _integer_of(header, "NAXIS", name, high=MOST_AXES)
     bitpix = _structural(header, "BITPIX") if has_card(header, "BITPIX") else None
     # 16.0 equals 16, but is not valid FITS.
     if not isinstance(bitpix, int) or bitpix not in DTYPES:
@@ -166,10 +166,10 @@ def data_size(header, name=None):
         return 0
     pixels, groups = 1, 1
     for axis in range(1, axes + 1):
-        pixels *= _number(header, f"NAXIS{axis}", name)
+        pixels *= _integer_of(header, f"NAXIS{axis}", name)
     if has_card(header, "XTENSION"):
-        pixels += _number(header, "PCOUNT", name, default=0)
-        groups = _number(header, "GCOUNT", name, default=1)
+        pixels += _integer_of(header, "PCOUNT", name, default=0)
+        groups = _integer_of(header, "GCOUNT", name, default=1)
     return _checked_size(abs(bitpix) // 8 * groups * pixels, name)
 
 
@@ -193,13 +193,13 @@ def tiled_size(header, name=None):
     """
     if card_value(header, "ZIMAGE") is not True:
         return 0
-    axes = _number(header, "ZNAXIS", name, high=MOST_AXES)
+    axes = _integer_of(header, "ZNAXIS", name, high=MOST_AXES)
     # astropy counts up to it.
-    _number(header, "TFIELDS", name, high=_MOST_COLUMNS, default=0)
+    _integer_of(header, "TFIELDS", name, high=_MOST_COLUMNS, default=0)
     bitpix = card_value(header, "ZBITPIX")
     pixels = 1 if axes else 0
     for axis in range(1, axes + 1):
-        pixels *= _number(header, f"ZNAXIS{axis}", name)
+        pixels *= _integer_of(header, f"ZNAXIS{axis}", name)
     if not isinstance(bitpix, int) or bitpix not in DTYPES:
         raise _no_pixel_type("ZBITPIX", bitpix, name)
     return _checked_size(abs(bitpix) // 8 * pixels, name)
@@ -276,8 +276,8 @@ def image_shape(header, name=None):
         If the header does not describe a two-dimensional image.
     """
     header = image_header(header)
-    axes = _number(header, "NAXIS", name, high=MOST_AXES, default=0)
-    lengths = [_number(header, f"NAXIS{axis}", name, default=0) for axis in range(1, axes + 1)]
+    axes = _integer_of(header, "NAXIS", name, high=MOST_AXES, default=0)
+    lengths = [_integer_of(header, f"NAXIS{axis}", name, default=0) for axis in range(1, axes + 1)]
     while len(lengths) > 2 and lengths[-1] == 1:
         lengths.pop()
     if len(lengths) != 2 or 0 in lengths:

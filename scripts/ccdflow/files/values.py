@@ -145,6 +145,37 @@ def as_number(value, units=None):
     return None if worth is None or bare is None else _finite(bare * worth)
 
 
+def number_or_none(value):
+    """Return a value of a row or record as a finite float, None where it is no number.
+
+    Parameters
+    ----------
+    value : object
+        Text counts as no number, unlike in `as_number`.
+
+    Returns
+    -------
+    float or None
+    """
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def number_or_nan(value):
+    """Return a value of a row or record as a float, NaN where it is no number.
+
+    Parameters
+    ----------
+    value : object
+        As for `number_or_none`.
+
+    Returns
+    -------
+    float
+    """
+    number = number_or_none(value)
+    return math.nan if number is None else number
+
+
 def is_doubtful(value):
     """Tell whether a number might be read with a decimal comma or with separated thousands."""
     text = str(value).strip()

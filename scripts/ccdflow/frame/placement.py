@@ -182,17 +182,17 @@ def _place_physical(cards, headers, amplifiers):
         return
     hdu, moved = moves.pop()
     for axis, move in enumerate(moved, start=1):
-        start = _number(headers[hdu], f"LTV{axis}", 0.0)
+        start = _number_of_card(headers[hdu], f"LTV{axis}", 0.0)
         comment = "image = LTM x physical + LTV" if axis == 1 else ""
         cards.set(f"LTV{axis}", move.sign * start + move.shift, comment)
     for axis, move in enumerate(moved, start=1):
         for other in (1, 2):
-            value = _number(headers[hdu], f"LTM{axis}_{other}", float(axis == other))
+            value = _number_of_card(headers[hdu], f"LTM{axis}_{other}", float(axis == other))
             if value or axis == other:
                 cards.set(f"LTM{axis}_{other}", move.sign * value)
 
 
-def _number(header, keyword, default):
+def _number_of_card(header, keyword, default):
     value = number(card_value(header, keyword))
     return default if value is None else value
 

@@ -8,12 +8,12 @@ counts products is handed the chain and knows no kind by name.
 from __future__ import annotations
 
 from ccdflow.kinds.associations_table import ASSOCIATIONS
-from ccdflow.kinds.badpixels import BAD_PIXELS
+from ccdflow.kinds.bad_pixel_map import BAD_PIXELS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.calibrated_pictures import MASTERS_PICTURE, SCIENCE_PICTURE
 from ccdflow.kinds.contact_sheet import SHEET
 from ccdflow.kinds.dark import DARK
-from ccdflow.kinds.detector import DETECTOR
+from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.detector_table import DETECTOR_TABLE
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame import FRAME

@@ -10,7 +10,8 @@ from ccdflow.files import tables, whole
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import association
-from ccdflow.kinds.matching.association import taken, why_missing
+from ccdflow.kinds.matching.answers import answers_of
+from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.planning import coverage, plan_words, planned, waiting
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, noted_text, write_text
@@ -102,7 +103,9 @@ class Associations(Kind):
                 "lines": _digest_of(context, groups) if groups else "",
                 "harm": {dark: len(frames) for dark, frames in darks.items()},
             },
-            waiting.NAME: waiting.waits_of(context, night, groups, _masters_of(context, night)),
+            waiting.NAME: waiting.masters_awaited(
+                context, night, groups, _masters_of(context, night)
+            ),
             coverage.NAME: coverage.night_coverage(context, night),
         }
 
@@ -148,9 +151,10 @@ class Associations(Kind):
         frames = Counter({dark: len(products) for dark, products in harmful.items()})
         for told in context.summaries(_TOLD).values():
             frames.update(told["harm"])
+        is_out = SCIENCE.configuration(context)["skip_harmful"]
         lines = [
             f"dark does harm: {dark}: {_harm_words(context, dark)}; {number}"
-            f" frame{'s' * (number != 1)} with it"
+            f" frame{'s' * (number != 1)} {'without' if is_out else 'with'} it"
             for dark, number in sorted(frames.items())
         ]
         rest = len(lines) - _HOLES
@@ -349,29 +353,28 @@ def _digests(context, group, line=None):
     line = line or _step_line
     return [
         context.planned(
-            ("said", line.__name__, id(step)), lambda step=step: (digest(line(context, step)), step)
+            ("said", line.__name__, id(answer)),
+            lambda answer=answer: (digest(line(context, answer)), answer),
         )[0]
-        for step in group.steps
+        for answer in answers_of(context, group)
     ]
 
 
 def _lines(context):
     for group in _groups(context):
         is_refused = _is_refused(context, group)
-        for step in group.steps:
-            line = _step_line(context, step)
-            if is_refused and not step.missing:
+        for answer in answers_of(context, group):
+            line = _step_line(context, answer)
+            if is_refused and not answer.step.missing:
                 line = [*line[:-2], "; ".join(filter(None, (line[-2], "not calibrated"))), line[-1]]
             yield [group.product, group.night, *line]
 
 
-def _step_line(context, step):
+def _step_line(context, answer):
     """Return the cells of a step behind frame and night."""
-    use = taken(context, step)
+    step, use = answer.step, answer.use
     if use is None:
-        grade = "C" if step.needed else "A"
-        reason = why_missing(context, step) or "not needed: too short for its dark current"
-        return [step.kind, "", "", "", "", "", "", "", reason, grade]
+        return [step.kind, "", "", "", "", "", "", "", answer.why_none, answer.grade]
     place = step.uses.index(use)
     after = step.uses[place + 1] if place + 1 < len(step.uses) else None
     reasons = list(use.remarks) or ["own night"]

@@ -290,7 +290,7 @@ def _counted(groups, kind):
     return f"{number} {kind.words[number != 1]}"
 
 
-def _number(value, digits=4):
+def _figure_text(value, digits=4):
     is_known = isinstance(value, int | float) and math.isfinite(value)
     return figure(value, digits) if is_known else "–"
 
@@ -325,11 +325,12 @@ def _figures_of(group, each):
     if group.kind == DARK.name:
         return (
             f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"
-            f" {each['hot']} hot pixels, glow {_number(each['glow'], 3)} {unit}/s"
+            f" {each['hot']} hot pixels, glow {_figure_text(each['glow'], 3)} {unit}/s"
         )
     return (
-        f"level {_number(each['level'])} {unit} ({_number(each['lowest'])} to"
-        f" {_number(each['highest'])}), signal to noise {_number(each['signal_to_noise'])} a pixel"
+        f"level {_figure_text(each['level'])} {unit} ({_figure_text(each['lowest'])} to"
+        f" {_figure_text(each['highest'])}), signal to noise"
+        f" {_figure_text(each['signal_to_noise'])} a pixel"
     )
 
 
@@ -341,7 +342,7 @@ def _frame_line(context, group):
     uses = Calibration(context, group).uses
     masters = [_master_words(uses.get(kind)) for kind in ("bias", "dark", "flat")]
     image = record.data["images"][0]
-    sky = [_number(image[name]) for name in ("sky", "sky_rms", "sky_predicted")]
+    sky = [_figure_text(image[name]) for name in ("sky", "sky_rms", "sky_predicted")]
     missing = [f"without {kind}" for kind in record.data["missing"]]
     return file, record.data["grade"], *masters, *sky, "; ".join(missing)
 

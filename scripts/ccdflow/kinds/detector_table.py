@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ccdflow import paths
-from ccdflow.kinds.detector import DETECTOR, name_of
+from ccdflow.kinds.detector_measurement import DETECTOR, name_of
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.writing import write_text
 from ccdflow.run import ledger

@@ -25,7 +25,7 @@ from ccdflow.kinds.matching import setups
 from ccdflow.kinds.sections import frame_warnings, verification
 from ccdflow.kinds.sections.small_pictures import is_drawn, leave
 from ccdflow.run import ledger, tracebacks
-from ccdflow.run.context import is_wanted, reduced
+from ccdflow.run.context import is_of_enabled_type, reduced
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.ledger import Record
 from ccdflow.run.nights.parts import NeedsAll
@@ -64,14 +64,14 @@ class Frame(Kind):
             self._plan_row(planner, row)
         for product, record in context.ledger.items():
             # The notes on the raw file may be lost.
-            is_orphan = record.kind == self.name and product not in context.products
+            has_lost_row = record.kind == self.name and product not in context.products
             may_be_there = planner.stamps.get(product) or context.problem_of(product)
-            if is_orphan and may_be_there and product not in planner.retire:
+            if has_lost_row and may_be_there and product not in planner.retire:
                 planner.keep(product)
 
     def _plan_row(self, planner, row):
         context, product = planner.context, reduced(row.file)
-        if row.status == OK and not row.gone and is_wanted(row, context.settings):
+        if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
         elif row.gone == IN_THE_WAY or (row.gone and planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
@@ -160,7 +160,7 @@ class Frame(Kind):
         return [
             reduced(row.file)
             for row in context.rows_of(night)
-            if row.status == OK and is_wanted(row, context.settings)
+            if row.status == OK and is_of_enabled_type(row, context.settings)
         ]
 
     def page_basis(self, context, night):
@@ -187,7 +187,7 @@ class Frame(Kind):
 
     def summary(self, context, night, records):
         """Return the hash of a night's frames, and the findings in them."""
-        rows = [row for row in context.rows_of(night) if is_wanted(row, context.settings)]
+        rows = [row for row in context.rows_of(night) if is_of_enabled_type(row, context.settings)]
         gathered = frame_warnings.gather(rows, {r.product: r for r in records}.get)
         return {_DIGEST: frames_digest(context, night), _GATHERED: gathered}
 

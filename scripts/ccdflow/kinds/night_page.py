@@ -178,7 +178,7 @@ def _undrawn(context, night):
 def _warned(context, night):
     """Return sentences on frames in which something is not as it should be."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
-    said = frame_warnings.found(rows.values(), context.outcome)
+    said = frame_warnings.warned_frames(rows.values(), context.outcome)
     return frame_warnings.sentences(said)
 
 

@@ -16,7 +16,7 @@ from ccdflow.kinds.sections import master_ageing
 from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.page import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import calibrated, is_wanted, reduced
+from ccdflow.run.context import calibrated, is_of_enabled_type, reduced
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
@@ -61,7 +61,8 @@ class Science(Kind):
         frames = FramePlanner(planner, self, Calibration)
         for row in context.rows_in_order():
             product = calibrated(row.file)
-            is_asked_for = row.facts["type"] in own["types"] and is_wanted(row, context.settings)
+            is_enabled = is_of_enabled_type(row, context.settings)
+            is_asked_for = is_enabled and row.facts["type"] in own["types"]
             if row.status == SET_ASIDE and not row.gone:
                 # The product of the raw file as it was is moved away.
                 continue

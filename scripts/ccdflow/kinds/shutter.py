@@ -9,7 +9,14 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.detector import choosing, dead_time
-from ccdflow.kinds.detector import DETECTOR, epoch_of, name_of, names_of, pixels_of, setup_of
+from ccdflow.kinds.detector_measurement import (
+    DETECTOR,
+    epoch_of,
+    name_of,
+    names_of,
+    pixels_of,
+    setup_of,
+)
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.combining import short
@@ -20,7 +27,7 @@ from ccdflow.kinds.measuring import detecting, pixel_tables
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
-from ccdflow.run.context import is_wanted, reduced
+from ccdflow.run.context import is_of_enabled_type, reduced
 from ccdflow.run.job import MASTERS, Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
@@ -172,7 +179,9 @@ class Shutter(Kind):
         for image, excess, error in zip(night.images, found.excess, found.error, strict=True):
             images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
             images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
-        return pixel_tables.write_hdus(context, record, _cards(group, found, record.data), images)
+        return pixel_tables.write_product(
+            context, record, _cards(group, found, record.data), images
+        )
 
     def carries(self, context, job):
         """Return the members of its flats, the flats, and their masters."""
@@ -404,7 +413,7 @@ def _frames_of(context, group):
         if row.facts["type"] in types
         and row.geometry
         and pixels_of(setup_of(context, row)) == pixels
-        and is_wanted(row, context.settings)
+        and is_of_enabled_type(row, context.settings)
     ]
     return [each for each in seconds if math.isfinite(each)]
 

@@ -10,7 +10,7 @@ import pandas as pd
 from ccdflow import paths
 from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
 from ccdflow.kinds.bias import BIAS
-from ccdflow.kinds.detector import DETECTOR
+from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.matching.rule import day_of

@@ -122,7 +122,7 @@ def _summary(frames, cameras):
     taken = f"{count(len(frames), 'frame')}"
     if cameras:
         taken += f", taken with {listing(cameras)}"
-    done, aside = _number(frames, REDUCED), _number(frames, SET_ASIDE)
+    done, aside = _count_of_status(frames, REDUCED), _count_of_status(frames, SET_ASIDE)
     said = [f"{taken}: {listing(kinds)}.", _what_was_done(frames, done)]
     said.append(
         f"{count(aside, 'frame')} set aside, each with its reason below."
@@ -151,5 +151,5 @@ def _what_was_done(frames, done):
     return f"{count(done, 'frame')} reduced: {text}."
 
 
-def _number(frames, status):
+def _count_of_status(frames, status):
     return sum(frame.status == status for frame in frames)

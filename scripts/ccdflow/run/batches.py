@@ -336,7 +336,7 @@ def read_batch(path, chain):
     return Session(plan.Plan(context, undone, []), dry=False)
 
 
-def waits_of(path):
+def batches_awaited(path):
     """Return the paths, relative to the results folder, of batches to wait for."""
     return _body(path)["waits"]
 
@@ -388,7 +388,7 @@ def make_all(path, *, chain, threads, parent=None, say=print):
 def _make_claimed(path, chain, threads, parent, say):
     session = read_batch(path, chain)
     context = session.context
-    for other in waits_of(path):
+    for other in batches_awaited(path):
         claims.wait_for(context.results / other, say=say)
     # A parent process shows the progress itself.
     meter = _Meter(context, mode="plain" if parent is None else "none")

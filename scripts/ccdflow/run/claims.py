@@ -178,9 +178,9 @@ def withdraw(results, *, ended=False):
         Products of the batches still at work, by the batch's path relative to the results folder.
     """
     busy = {}
-    folders = [Path(results) / name for name in (paths.BATCHES, paths.ORDERS)]
+    folder = Path(results) / paths.BATCHES
     # A process killed between two removals may leave a lock or count without its batch.
-    found = {path.with_suffix(".json") for each in folders for path in each.glob("[!.]*.*.*")}
+    found = {path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}
     for batch in sorted(found):
         file = _try_lock(lock_path(batch))
         if file is None:

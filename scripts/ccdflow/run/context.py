@@ -36,7 +36,7 @@ class Context:
         batches. Their records count like those of ``jobs``.
     groups : dict of str to ccdflow.run.job.Group
         By product; filled in while planning.
-    wanted : set of str
+    planned_products : set of str
         Products that are to be where they are after this run, made anew or not; filled in while
         planning, members before their master.
     cameras : tuple of ccdflow.camera.cameras.Camera
@@ -58,7 +58,7 @@ class Context:
     jobs: dict = field(default_factory=dict)
     elsewhere: dict = field(default_factory=dict)
     groups: dict = field(default_factory=dict)
-    wanted: set = field(default_factory=set)
+    planned_products: set = field(default_factory=set)
     cameras: tuple = ()
     unreadable: dict = field(default_factory=dict)
     closed: object = None
@@ -115,7 +115,7 @@ class Context:
         None if there is no record: a job without a record has failed. A product whose job failed in
         this run has no key, so that a page made without it is made again once it is there.
         """
-        if not self._is_asked_for(product):
+        if not self._is_of_enabled_type(product):
             return None
         job = self.jobs.get(product) or self.elsewhere.get(product)
         before = self.ledger.get(product)
@@ -133,7 +133,7 @@ class Context:
                 return f"{folder} {problem}"
         return ""
 
-    def _is_asked_for(self, product):
+    def _is_of_enabled_type(self, product):
         """Tell whether the product is no frame, or the configuration asks for its frame type.
 
         An older product of a type that is no longer requested counts as absent.
@@ -141,7 +141,7 @@ class Context:
         if self.settings["types"] == "all":
             return True
         row = self._by_product().get(product)
-        return row is None or is_wanted(row, self.settings)
+        return row is None or is_of_enabled_type(row, self.settings)
 
     def _by_product(self):
         return self.lookup(
@@ -204,9 +204,9 @@ class Planning(Context):
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done."""
-        if product not in self.wanted:
+        if product not in self.planned_products:
             return None
-        if self.settings["types"] != "all" and not self._is_asked_for(product):
+        if self.settings["types"] != "all" and not self._is_of_enabled_type(product):
             return None
         job, before = self.jobs.get(product), self.ledger.get(product)
         if job is None:
@@ -227,7 +227,7 @@ def _same(before, job):
     return before if before is not None and before.key == job.key else None
 
 
-def is_wanted(row, settings):
+def is_of_enabled_type(row, settings):
     """Tell whether the configuration asks for frames of this row's type.
 
     Parameters
@@ -241,10 +241,10 @@ def is_wanted(row, settings):
     -------
     bool
     """
-    return settings["types"] == "all" or asks_for(settings, row.facts["type"])
+    return settings["types"] == "all" or type_is_enabled(settings, row.facts["type"])
 
 
-def asks_for(settings, kind):
+def type_is_enabled(settings, kind):
     """Tell whether the configuration asks for frames of a type.
 
     Parameters

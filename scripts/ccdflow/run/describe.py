@@ -88,7 +88,7 @@ def _to_make(plan):
     for kind in kinds:
         own = jobs[kind.name]
         if kind.todo == "reduce":
-            asked = counted(plan.asked[kind.name], kind.words)
+            asked = counted(plan.planned_counts[kind.name], kind.words)
             lines.append(f"{len(own)} of {asked} to reduce: {_reasons(own)}")
         elif kind.todo != "write":
             what = counted(len(own), kind.words)
@@ -115,7 +115,7 @@ def _all_there_is(plan):
     if plan.is_part:
         return "all products asked for are"
     first = plan.context.chain.first
-    return f"{counted(plan.asked.get(first.name, 0), first.words)} reduced and"
+    return f"{counted(plan.planned_counts.get(first.name, 0), first.words)} reduced and"
 
 
 def _to_move(plan):

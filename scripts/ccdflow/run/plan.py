@@ -33,7 +33,7 @@ class Plan:
         By product, in the order in which they are to be made.
     retire : list of str
         Products that are not to stand among the others any more.
-    asked : dict of str to int
+    planned_counts : dict of str to int
         By kind, how many products the configuration asks for, current or not.
     is_part : bool
         Whether some products were asked for by name, and ``jobs`` makes these only.
@@ -46,7 +46,7 @@ class Plan:
     context: Context
     jobs: dict
     retire: list
-    asked: dict = field(default_factory=dict)
+    planned_counts: dict = field(default_factory=dict)
     is_part: bool = False
     leaving: tuple = ()
     older_headers: dict = field(default_factory=dict)
@@ -80,7 +80,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
     ----------
     context : ccdflow.run.context.Context
         Its store is up to date; its ledger is brought up to date here where a product's times
-        moved; ``groups``, ``jobs`` and ``wanted`` are filled in.
+        moved; ``groups``, ``jobs`` and ``planned_products`` are filled in.
     forced : set of str
         Kinds and products that are made again though they are current.
     stamps : dict of str to tuple, optional
@@ -97,7 +97,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
     planner = Planner(Planning.of(context), stamps, doubtful, forced)
     for kind in context.chain:
         kind.plan(planner)
-    not_wanted = set(context.ledger) - context.wanted
+    not_wanted = set(context.ledger) - context.planned_products
     retire = sorted(
         product
         for product in planner.retire | not_wanted | planner.strays()
@@ -108,7 +108,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         context,
         context.jobs,
         retire,
-        dict(planner.asked),
+        dict(planner.planned_counts),
         leaving=leaving,
         older_headers=dict(planner.older_headers),
     )
@@ -132,7 +132,7 @@ class Planner:
         self.context = context
         self.stamps = stamps
         self.retire = set()
-        self.asked = Counter()
+        self.planned_counts = Counter()
         self.older_headers = Counter()
         self._doubtful = doubtful
         self._forced = forced
@@ -140,7 +140,7 @@ class Planner:
 
     def keep(self, product):
         """Leave a product as it is."""
-        self.context.wanted.add(product)
+        self.context.planned_products.add(product)
 
     def keep_all_of(self, kind):
         """Leave each product of a kind as it is: a product that is not asked for is not touched."""
@@ -168,8 +168,8 @@ class Planner:
             Whether it shows a product of this run that may be refused: it is made
             although its key is the same while planning.
         """
-        self.asked[kind.name] += 1
-        self.context.wanted.add(product)
+        self.planned_counts[kind.name] += 1
+        self.context.planned_products.add(product)
         if self.context.unreadable and self.context.problem_of(product):
             # The folder cannot be looked into, and nothing can be put there.
             return
@@ -268,7 +268,7 @@ class Planner:
         Their names belong to ccdflow, and they would be taken for current products.
         """
         context, strays = self.context, set()
-        for product in set(self.stamps) - context.wanted - set(context.ledger):
+        for product in set(self.stamps) - context.planned_products - set(context.ledger):
             kind = context.chain.kind_of(product)
             if kind is not None and self.stamps[product] and kind.is_stray(context, product):
                 strays.add(product)

@@ -34,7 +34,7 @@ from ccdflow.run.rawframes.rows import ARRIVING
 # Notes that are as they were when nothing was to be done.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.SINCE)
 # Folders with work of an earlier run that is not taken in yet.
-_UNFINISHED = (paths.DONE, paths.BATCHES, paths.ORDERS)
+_UNFINISHED = (paths.DONE, paths.BATCHES)
 
 
 class _Unknown(Exception):

@@ -91,7 +91,7 @@ class Session:
 
 
 def start(
-    values, *, chain, dry, progress=None, forced=frozenset(), asked=frozenset(), sealed=False,
+    values, *, chain, dry, progress=None, forced=frozenset(), requested=frozenset(), sealed=False,
     cores=1, notes=None,
 ):  # fmt: skip
     """Begin a run: lock the folder, bring inventory and ledger up to date, and plan.
@@ -108,7 +108,7 @@ def start(
         Called with (headers read, headers to read).
     forced : set of str
         Kinds of products, and products, to be made again although they are current.
-    asked : set of str
+    requested : set of str
         Products requested by name. Their raw files, and those of ``forced``, are read again if
         they were set aside.
     sealed : bool
@@ -137,7 +137,7 @@ def start(
             held = None if dry else stack.enter_context(lock.take(results))
             reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = None
-            if sealed and not forced and not asked:
+            if sealed and not forced and not requested:
                 state = seal.state(values, reading.cameras, chain)
             found = seal.holds(results, state)
             if found is not None and dry and found.dry_run_lines is None:
@@ -147,7 +147,7 @@ def start(
             else:
                 options = {"progress": progress, "cores": cores}
                 session = _open(values, reading, chain, dry, held, state, options) or _begin(
-                    values, reading, chain, dry, held, (forced, asked), notes, options
+                    values, reading, chain, dry, held, (forced, requested), notes, options
                 )
                 session.state = state
         except OSError as error:
@@ -218,8 +218,8 @@ def _open(values, reading, chain, dry, held, state, options):
 
 
 def _begin(values, reading, chain, dry, held, named, notes, options):
-    forced, asked = named
-    again = None if chain.first.name in forced else frozenset(forced) | frozenset(asked)
+    forced, requested = named
+    again = None if chain.first.name in forced else frozenset(forced) | frozenset(requested)
     results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
     store, records = notes() if notes else read_notes(results)
@@ -282,7 +282,7 @@ def retire(context, products):
     for product in products:
         removal.remove(context.results, product)
         record = context.ledger.get(product)
-        if product not in context.wanted or (record and record.status != ledger.REFUSED):
+        if product not in context.planned_products or (record and record.status != ledger.REFUSED):
             context.ledger.pop(product, None)
 
 

@@ -105,21 +105,21 @@ class Steward:
 
     def _begin(self):
         host, dry = self.host, self.host.is_dry
-        asked = [self.product_at(path) for path in host.targets]
+        requested = [self.product_at(path) for path in host.targets]
         started = session.start(
             self.values,
             chain=self.chain,
             dry=dry,
             progress=self._headers_read,
             forced=self._forced(),
-            asked=frozenset(asked),
+            requested=frozenset(requested),
             sealed=True,
             cores=host.cores,
         )
-        for product in asked:
+        for product in requested:
             self._check_product(started.context, product)
-        if asked:
-            started.plan.keep_only(asked)
+        if requested:
+            started.plan.keep_only(requested)
         for line in [*self.notices, *started.describe()]:
             self.say(line)
         self.session = started
@@ -153,7 +153,7 @@ class Steward:
 
     def _check_product(self, context, product):
         """Raise `UserError` for a target that this run cannot make, with the reason."""
-        if product in context.wanted or product == paths.INVENTORY:
+        if product in context.planned_products or product == paths.INVENTORY:
             return
         row = context.row_of(product) if product in context.products else None
         raise UserError(

@@ -297,12 +297,12 @@ def _amplifier(header, tail):
         kept=slices_of(kept) if kept else None,
         place=place,
         flip=(card("AMPFLIP") if not tail else header.get(f"AMPFLP{tail}")) or "",
-        level=_number(card("BIASLVL")),
-        noise=_number(card("OVERRMS")),
+        level=_number_or_none(card("BIASLVL")),
+        noise=_number_or_none(card("OVERRMS")),
     )
 
 
-def _number(value):
+def _number_or_none(value):
     return float(value) if isinstance(value, int | float) else None
 
 

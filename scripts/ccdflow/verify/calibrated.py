@@ -20,6 +20,7 @@ from ccdflow.verify.accounts import (
     raw_file,
 )
 from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of, with_shared
+from ccdflow.verify.card_pairs import check_required, must_have
 from ccdflow.verify.comparing import (
     Differs,
     same_figure,
@@ -31,7 +32,6 @@ from ccdflow.verify.extensions import check_extensions, check_packed, same_names
 from ccdflow.verify.master_planes import plane_of
 from ccdflow.verify.meanings import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
 from ccdflow.verify.outcome import MISSING, REPLACED
-from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import CALIBRATED, same_cards
 from ccdflow.verify.stored_rows import master_file, stored
 

@@ -20,6 +20,7 @@ from ccdflow.verify.amplifiers import (
     tails_of,
     with_shared,
 )
+from ccdflow.verify.card_pairs import check_required, must_have
 from ccdflow.verify.comparing import (
     Differs,
     check_bits,
@@ -31,7 +32,6 @@ from ccdflow.verify.comparing import (
 from ccdflow.verify.extensions import check_extensions, same_names
 from ccdflow.verify.meanings import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.outcome import MISSING
-from ccdflow.verify.required import check_required, must_have
 from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.errors import UserError
-from ccdflow.verify import table, which
+from ccdflow.verify import selection, table
 from ccdflow.verify.outcome import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
 
 _STRANGER = "no run here has noted it: it is no product of this results folder"
@@ -26,7 +26,7 @@ def named(results, words):
     UserError
         If there is no such product.
     """
-    there = set(which.files_of(results))
+    there = set(selection.files_of(results))
     products = []
     for word in words:
         product = word.removeprefix(f"{results.as_posix()}/")
@@ -73,12 +73,14 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     """
     expected = {expected} if isinstance(expected, str) else set(expected)
     noted = {product: NotedProduct(*one) for product, one in noted.items()}
-    made, strangers = which.made_of(results, noted)
+    made, strangers = selection.made_of(results, noted)
     if words:
         products = named(results, words)
-        made |= {name: NotedProduct(which.kind_of(name)) for name in products if name not in made}
+        made |= {
+            name: NotedProduct(selection.kind_of(name)) for name in products if name not in made
+        }
     else:
-        products = sorted(made) if every else which.sample_of(results, made)
+        products = sorted(made) if every else selection.sample_of(results, made)
     found, fresh, edited = table.verify_products(
         products, made=made, raw=raw, results=results, whole=whole, threads=threads
     )
@@ -86,7 +88,9 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     lines = table.lines_of(looked, fresh, len(found), expected)
     if strangers and not every and not words:
         lines.insert(-1, _line_on(strangers))
-    left = [] if every or words else [p for p, o in made.items() if o.kind in which.IN_NO_SAMPLE]
+    left = (
+        [] if every or words else [p for p, o in made.items() if o.kind in selection.IN_NO_SAMPLE]
+    )
     if left:
         lines.insert(-1, _NO_MODEL.format(len(left)))
     if edited:
@@ -106,7 +110,7 @@ def _strangers_as(strangers, every):
     if not every:
         return []
     return [
-        Verdict(name, which.kind_of(name), verdict=CANNOT, reason=_STRANGER, cause=STRANGER)
+        Verdict(name, selection.kind_of(name), verdict=CANNOT, reason=_STRANGER, cause=STRANGER)
         for name in strangers
     ]
 

@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 from ccdflow.verify import remake
 from ccdflow.verify.accounts import account_of_frame, product_of
 from ccdflow.verify.amplifiers import card, tails_of
+from ccdflow.verify.card_pairs import check_required
 from ccdflow.verify.comparing import (
     Differs,
     other_bits,
@@ -20,7 +21,6 @@ from ccdflow.verify.comparing import (
 )
 from ccdflow.verify.extensions import check_extensions
 from ccdflow.verify.meanings import NO_DATA, NOT_FINITE, SATURATED
-from ccdflow.verify.required import check_required
 from ccdflow.verify.sourced import REDUCED, same_cards
 
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")

@@ -17,7 +17,7 @@ from ccdflow.verify.comparing import Differs, check_sums
 from ccdflow.verify.detector_products import verify_detector
 from ccdflow.verify.frames import verify_frame
 from ccdflow.verify.outcome import CANNOT, DIFFERS, MODEL, OLDER, UNREADABLE, NotedProduct, Verdict
-from ccdflow.verify.which import kind_of
+from ccdflow.verify.selection import kind_of
 
 VERIFIERS = {
     "frame": lambda headers, path, raw, results, whole: verify_frame(headers, path, raw),

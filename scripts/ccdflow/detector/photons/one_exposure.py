@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ccdflow.detector.choosing import OTHER_EXPOSURE, LeftOut, Selection
 from ccdflow.detector.choosing_light import select_flats
-from ccdflow.detector.photons.transfer import by_exposure
+from ccdflow.detector.photons.night_transfer import by_exposure
 
 
 def select_flats_of_one_exposure(stats, seconds, minimum):

@@ -14,19 +14,16 @@ from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import packed
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
-from ccdflow.kinds import detector as detectors
+from ccdflow.kinds import detector_measurement
 from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.masters import applying
 from ccdflow.kinds.masters.member_masters import measured_read_noise
-from ccdflow.kinds.matching import association, shelves
-from ccdflow.kinds.matching.association import taken, why_missing
+from ccdflow.kinds.matching import answers, shelves
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
-
-_LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
 
 _STORE = MasterStore()
 
@@ -64,40 +61,19 @@ class Calibration:
         return self.context.outcome(reduced(self.row.file))
 
     @cached_property
-    def _found(self):
-        """The `Use` of each step, None where there is none."""
-        return {step.kind: taken(self.context, step) for step in self.group.steps}
-
-    @cached_property
-    def is_level_out(self):
-        """Whether the bias level is subtracted: by the overscan, or with the combined bias."""
-        recipe = self.context.store.recipe(self.row.recipe)
-        amplifiers = self.context.store.geometry(self.row.geometry).amplifiers
-        is_subtracted = recipe.subtract and all(a.overscan for a in amplifiers)
-        return is_subtracted or self._found.get("bias") is not None
+    def _answers(self):
+        """The `ccdflow.kinds.matching.answers.Answer` of each step."""
+        return answers.answers_of(self.context, self.group)
 
     @cached_property
     def uses(self):
         """The masters that are applied: {kind: `ccdflow.run.job.Use`}."""
-        uses = {kind: use for kind, use in self._found.items() if use is not None}
-        if not self.is_level_out:
-            uses.pop("flat", None)
-        if self.is_dark_left_out:
-            uses.pop("dark")
-        return uses
-
-    @cached_property
-    def is_dark_left_out(self):
-        """Whether the dark does more harm than good, and the configuration leaves such ones out."""
-        return self.settings["skip_harmful"] and association.harms(self.context, self._found)
+        return {each.kind: each.use for each in self._answers if each.use is not None}
 
     @cached_property
     def missing(self):
         """The reason for each missing step, with the masters that there are: {kind: text}."""
-        found = {step.kind: why_missing(self.context, step) for step in self.group.steps}
-        if not self.is_level_out and self._found.get("flat") is not None:
-            found["flat"] = _LEVEL_IN
-        return {kind: text for kind, text in found.items() if text}
+        return {each.kind: each.missing for each in self._answers if each.missing}
 
     def degrees(self, use):
         """Return by how many degrees a dark is warmer than the frame, None where unknown."""
@@ -106,15 +82,13 @@ class Calibration:
     @property
     def grade(self):
         """A, B or C."""
-        grades = [use.grade for use in self.uses.values()]
-        grades += ["B"] if self.is_dark_left_out else []
-        return "C" if self.missing else max(grades, default="A")
+        return answers.grade_of(self._answers)
 
     @property
     def reasons(self):
         """Reasons for a grade below A, for the frame's header, whatever others there are."""
         said = [f"no {kind}" for kind in self.missing]
-        said += ["dark left out: more noise than structure"] if self.is_dark_left_out else []
+        said += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
         said += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
         return [*said, *filter(None, [self.shutter.why_not])]
 
@@ -126,7 +100,7 @@ class Calibration:
     @cached_property
     def extra(self):
         """The corrections by the measurements of its detector."""
-        return detectors.Measured(self.context, self.group, self.row, self.settings)
+        return detector_measurement.Measured(self.context, self.group, self.row, self.settings)
 
     @property
     def compress(self):

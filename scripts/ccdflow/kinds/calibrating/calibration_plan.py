@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ccdflow.kinds import detector as detectors
+from ccdflow.files.values import number_or_none
+from ccdflow.kinds import detector_measurement
 from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, setups, shelves
 from ccdflow.kinds.matching.rule import DARK, tenths
@@ -62,7 +63,7 @@ class StepsOfClass:
         asked = _exposure(row.facts)
         steps = self._known.get(asked)
         if steps is None:
-            how = tuple(map(setups.number_of, asked))
+            how = tuple(map(number_or_none, asked))
             # A bias or flat has no exposure, and is compared by the tenths of a degree.
             degrees = tuple(map(tenths, how[1:]))
             fixed = self._fixed.get(degrees)
@@ -167,8 +168,10 @@ class FramePlanner:
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
-        measured = detectors.how_measured(context, row)
-        pixels = detectors.pixels_for(context, row) + shutter_correction.map_for(context, row)
+        measured = detector_measurement.how_measured(context, row)
+        pixels = detector_measurement.pixels_for(context, row) + shutter_correction.map_for(
+            context, row
+        )
         return _Class(
             StepsOfClass(context, self._kinds[type_], row),
             pixels,

@@ -11,7 +11,7 @@ from astropy.io import fits
 from ccdflow.calibrate.corrected_flats import CorrectedFlats, corrected
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector import dead_time
-from ccdflow.kinds.detector import DETECTOR, epoch_of, pixels_of, setup_of
+from ccdflow.kinds.detector_measurement import DETECTOR, epoch_of, pixels_of, setup_of
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.shutter import SHUTTER, corrects, exposure_of
 from ccdflow.run import ledger

@@ -260,7 +260,7 @@ def _today(product, context):
         use = taken(context, step)
         what = use.product if use is not None else step.missing or "not needed"
         said.append(f"           {step.kind}: {what}")
-    if product not in context.wanted:
+    if product not in context.planned_products:
         said = [
             "  today    not asked for any more by the configuration, or its raw file is not there"
         ]

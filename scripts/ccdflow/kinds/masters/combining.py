@@ -22,7 +22,7 @@ from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters import unlike
+from ccdflow.kinds.masters import disagreement
 from ccdflow.run import ledger
 from ccdflow.run.context import Context, reduced
 from ccdflow.run.ledger import Record
@@ -36,7 +36,7 @@ _AFTERWARDS = 150e6
 _LEAST = 0.3
 
 
-class Unlike(Exception):
+class FramesDisagree(Exception):
     """Frames that turn out not to be like the others when their pixels are compared."""
 
     def __init__(self, left_out):
@@ -176,7 +176,7 @@ def combine_group(kind, context, job, *, threads):
     while True:
         try:
             return _combine_selected(kind, context, job, found, selection, threads)
-        except Unlike as error:
+        except FramesDisagree as error:
             selection = choosing.leave_out(selection, error.left_out)
 
 
@@ -185,7 +185,7 @@ def _work(kind, context, job, found, selection, threads):
     group = context.groups[job.product]
     basis = kind.group_basis(context, group)
     kept = [found[index] for index in selection.kept]
-    left_out = unlike.with_cards(context, found, kept, selection.left_out)
+    left_out = disagreement.with_cards(context, found, kept, selection.left_out)
     data = {
         "group": [group.night, group.camera, list(map(list, group.shared))],
         "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
@@ -201,7 +201,7 @@ def _combine_selected(kind, context, job, found, selection, threads):
     record = work.record
     reason = _why_not(selection, len(found), work.settings["minimum"])
     if not selection.agrees:
-        reason += unlike.two_kinds_in_words(context, found)
+        reason += disagreement.two_kinds_in_words(context, found)
     try:
         if not reason:
             return _make(work)
@@ -247,8 +247,8 @@ def _make(work):
         parts += array_hdu(primary, None, primary=True)
     for image, hdus, combined in work.kind.combined_images(work, found):
         _check_values(work, combined)
-        if unlike := work.kind.unlike(work, combined, image):
-            raise Unlike(unlike)
+        if strangers := work.kind.strangers(work, combined, image):
+            raise FramesDisagree(strangers)
         unit = combined_header.unit_of(hdus[0])
         own = work.kind.measure_image(work, combined, image, unit)
         cards = combined_header.shared_cards(hdus)
@@ -300,7 +300,7 @@ def _measure_only(work):
     return [{**figure, **nothing} for figure in figures]
 
 
-def unlike_frames(work, combined, image):
+def strangers_of(work, combined, image):
     """Return the members with other structure than the rest, or with another's pixels.
 
     Parameters

@@ -9,9 +9,10 @@ from statistics import median
 
 from ccdflow import paths
 from ccdflow.camera import identity
+from ccdflow.files.values import number_or_none
 from ccdflow.kinds.frame import frame_key
 from ccdflow.kinds.matching import association, setups
-from ccdflow.run.context import is_wanted, reduced
+from ccdflow.run.context import is_of_enabled_type, reduced
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
@@ -94,7 +95,7 @@ def _by_sensor(kind, rows):
     A gap between the sensor's temperatures tells them apart; darks are split more finely.
     """
     sensors = sorted(
-        {value for row in rows if (value := setups.number_of(row.facts["temperature"])) is not None}
+        {value for row in rows if (value := number_or_none(row.facts["temperature"])) is not None}
     )
     gaps = [high for low, high in pairwise(sensors) if high - low > _GAP]
     if not gaps or "temperature" in kind.told_by_split:
@@ -102,7 +103,7 @@ def _by_sensor(kind, rows):
         return
     parts = {}
     for row in rows:
-        value = setups.number_of(row.facts["temperature"])
+        value = number_or_none(row.facts["temperature"])
         parts.setdefault(-1 if value is None else bisect_right(gaps, value), []).append(row)
     for number, part in parts.items():
         own = [row.facts["temperature"] for row in part]
@@ -156,7 +157,7 @@ def members_of(kind, context):
         if row.facts["type"] == kind.type
         and row.status in (OK, SET_ASIDE)
         and row.geometry
-        and is_wanted(row, context.settings)
+        and is_of_enabled_type(row, context.settings)
     ]
     again = copies(rows)
     rows = [row for row in rows if row.file not in again]

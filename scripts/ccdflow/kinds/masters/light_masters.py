@@ -47,7 +47,7 @@ class Light(MasterKind):
             own["method"], own["clip"], own["iterations"], clip_by=own["clip_by"]
         )
 
-    def unlike(self, work, combined, image):
+    def strangers(self, work, combined, image):
         """Return the members that have another's pixels; their light may differ."""
         names = [printable(file) for file in work.files]
         return choosing.same_pixels(combined.sample, names)

@@ -13,10 +13,9 @@ from ccdflow.files.headertext import printable
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import combining, grouping, selecting
-from ccdflow.kinds.matching import association, shelves
-from ccdflow.kinds.matching import kept as kept_values
+from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.run import ledger
-from ccdflow.run.context import asks_for, reduced
+from ccdflow.run.context import reduced, type_is_enabled
 from ccdflow.run.job import MASTERS, Size
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, digest
@@ -80,7 +79,8 @@ class MasterKind(Kind):
 
     def is_enabled(self, context):
         """Tell whether the configuration asks for products of this kind."""
-        return self.configuration(context)["enabled"] and asks_for(context.settings, self.type)
+        own = self.configuration(context)
+        return own["enabled"] and type_is_enabled(context.settings, self.type)
 
     # -- planning ----------------------------------------------------------------------------------
 
@@ -225,17 +225,17 @@ class MasterKind(Kind):
 
     def kept(self, context):
         """Return the noises of detectors, and the cards that tell masters apart."""
-        return kept_values.kept_of(context, self)
+        return master_snapshot.kept_of(context, self)
 
     def restore(self, context, kept):
         """Give a context the result of `kept`."""
-        kept_values.restore(context, self, kept)
+        master_snapshot.restore(context, self, kept)
 
     def opens(self, context, new):
         """Return no night; raise `NeedsAll` where masters are told apart by other cards."""
         kept = context.closed.first["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)
-        kept_values.check_kept(context, self, kept, is_new=is_new)
+        master_snapshot.check_kept(context, self, kept, is_new=is_new)
         return set()
 
     # -- the job -----------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ class MasterKind(Kind):
             hdus = [own[image.hdu] for own in found]
             yield image, hdus, self.combine(work, image, [hdu.member for hdu in hdus])
 
-    def unlike(self, work, combined, image):
+    def strangers(self, work, combined, image):
         """Return the members (`choosing.LeftOut`) whose pixels show that they do not belong.
 
         Parameters
@@ -329,7 +329,7 @@ class MasterKind(Kind):
         -------
         list of ccdflow.detector.choosing.LeftOut
         """
-        return combining.unlike_frames(work, combined, image)
+        return combining.strangers_of(work, combined, image)
 
     def measure_image(self, work, combined, image, unit):
         """Return the figures of each amplifier of an image, as `measure` does of one.

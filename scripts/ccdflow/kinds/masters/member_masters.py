@@ -12,6 +12,7 @@ from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.headertext import printable
+from ccdflow.files.values import number_or_none
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.masters import applying, selecting
 from ccdflow.kinds.matching import association
@@ -46,12 +47,12 @@ class Members:
     @property
     def seconds(self):
         """Their exposure times, None where it is not known."""
-        return [_number(row.facts["exptime"]) for row in self.rows]
+        return [number_or_none(row.facts["exptime"]) for row in self.rows]
 
     @property
     def temperatures(self):
         """Of the sensor, NaN where it is not known."""
-        values = [_number(row.facts["temperature"]) for row in self.rows]
+        values = [number_or_none(row.facts["temperature"]) for row in self.rows]
         return [math.nan if value is None else value for value in values]
 
     def use(self, kind):
@@ -182,10 +183,6 @@ class Members:
                 cards.set(f"{kind.upper()}CUT", use.cut, "its pixels that are those of the frames")
 
 
-def _number(value):
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
 def _ceiling(image, record):
     """Return the reduced value from which on a pixel may be saturated, None where nobody knows."""
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
@@ -212,7 +209,7 @@ def measured_read_noise(record, name):
     float or None
     """
     for figures in record.data.get("quality", ()) if record is not None else ():
-        if figures["amplifier"] == name and _number(figures["read_noise"]):
+        if figures["amplifier"] == name and number_or_none(figures["read_noise"]):
             return figures["read_noise"]
     return None
 
@@ -233,7 +230,7 @@ def measured_gain(record, amplifier):
         the flats tell none.
     """
     for figures in record.data.get("quality", ()) if record is not None else ():
-        measured = _number(figures.get("measured_gain"))
+        measured = number_or_none(figures.get("measured_gain"))
         if figures["amplifier"] != amplifier.name or not measured:
             continue
         error = figures["measured_gain_error"]
@@ -248,7 +245,7 @@ def _noise_of_bias(record, image):
     found = [
         value**2
         for figures in record.data.get("quality", ())
-        if figures["amplifier"] in names and (value := _number(figures["predicted_noise"]))
+        if figures["amplifier"] in names and (value := number_or_none(figures["predicted_noise"]))
     ]
     return float(np.sqrt(np.mean(found))) if found else None
 

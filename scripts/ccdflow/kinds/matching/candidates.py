@@ -75,7 +75,7 @@ class DetectorNoise:
 
 
 @dataclass(frozen=True, slots=True)
-class ToCalibrate:
+class ObservedAs:
     """A frame (or the frames of a master) that is to be calibrated.
 
     Attributes
@@ -107,7 +107,7 @@ class OfferedMaster:
     product : str
         Its path relative to the results folder.
     kind : {'bias', 'dark', 'flat'}
-    about : ToCalibrate
+    about : ObservedAs
         What its members have in common.
     frames : int
         Members, as the inventory counts them.
@@ -115,7 +115,7 @@ class OfferedMaster:
 
     product: str
     kind: str
-    about: ToCalibrate
+    about: ObservedAs
     frames: int
 
 

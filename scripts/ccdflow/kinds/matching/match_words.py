@@ -71,15 +71,14 @@ def why_lost(best, other, rules):
     -------
     str
     """
+    if rules.direction != "nearest" and _is_later(other) and not _is_later(best):
+        return "of a later night"
     if getattr(other, "cut", "") and not getattr(best, "cut", ""):
         return "of a larger window"
     if other.scale > STRETCHED >= best.scale:
         return f"would be scaled up {other.scale:.3g} times"
-    if rules.direction != "nearest" and _is_later(other):
-        if not _is_later(best):
-            return "of a later night"
-        if other.lag < best.lag:
-            return "further away in time"
+    if rules.direction != "nearest" and _is_later(other) and other.lag < best.lag:
+        return "further away in time"
     if rules.same_night and best.lag == 0 and other.lag != 0:
         return "not of the own night"
     if best.scale == 1 != other.scale:
@@ -101,9 +100,9 @@ def distance(about, frame):
 
     Parameters
     ----------
-    about : ToCalibrate
+    about : ObservedAs
         Of the master.
-    frame : ToCalibrate
+    frame : ObservedAs
 
     Returns
     -------
@@ -117,9 +116,9 @@ def how(about, frame):
 
     Parameters
     ----------
-    about : ToCalibrate
+    about : ObservedAs
         Of the master.
-    frame : ToCalibrate
+    frame : ObservedAs
 
     Returns
     -------
@@ -169,7 +168,7 @@ def wanted_words(kind, frame):
     Parameters
     ----------
     kind : {'bias', 'dark', 'flat'}
-    frame : ToCalibrate
+    frame : ObservedAs
 
     Returns
     -------

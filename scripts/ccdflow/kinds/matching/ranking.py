@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS
+from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.candidates import (
     BIAS,
@@ -20,11 +21,9 @@ from ccdflow.kinds.matching.candidates import (
 )
 from ccdflow.kinds.matching.match_words import STRETCHED
 
-# Tiers of candidates: a later night counts only where no earlier one has a master that needs no
-# scaling up.
-_EARLIER, _LATER, _EARLIER_SCALED_UP, _LATER_SCALED_UP = range(4)
-
-_NO_NUMBER = np.nan
+# Tiers of candidates: a later night counts only where the own and earlier ones have none at all,
+# or a night that is added would change older frames. Darks that are scaled up come after others.
+_LATER, _SCALED_UP = 2, 1
 
 
 @cache
@@ -195,11 +194,7 @@ def scaled_words(scale):
 
 
 def _column(values):
-    return np.array([_number(value) for value in values])
-
-
-def _number(value):
-    return _NO_NUMBER if value is None else float(value)
+    return np.array([number_or_nan(value) for value in values])
 
 
 def ranked(shelf, kind, frame, noise, rules, seconds):
@@ -211,7 +206,7 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
     ----------
     shelf : Shelf
     kind : {'bias', 'dark', 'flat'}
-    frame : ToCalibrate
+    frame : ObservedAs
     noise : DetectorNoise
     rules : Rules
     seconds : float or None
@@ -223,7 +218,7 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
     """
     # A header may say an exposure of 1e-300 s: a scale beyond all limits.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        lags = _number(day_of(frame.night)) - shelf.days
+        lags = number_or_nan(day_of(frame.night)) - shelf.days
         own = shelf.nights == frame.night
         lags[own] = 0
         apart = np.where(np.isnan(lags), 0.0, np.abs(lags))
@@ -235,14 +230,16 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
             off = _temperature_difference(shelf.set_points, shelf.sensors, degrees)
             known = np.isfinite(off)
             usable = np.isfinite(scale) & ~(off > rules.temperature_tolerance)
-            usable &= exact | ~is_too_long(_number(frame.exptime) / shelf.exptimes, rules.scale_up)
+            usable &= exact | ~is_too_long(
+                number_or_nan(frame.exptime) / shelf.exptimes, rules.scale_up
+            )
         else:
             degrees = tuple(map(tenths, degrees))
             warmer = _whole_degrees(shelf.set_points, shelf.sensors, degrees, rules)
         variance = _predicted(shelf, kind, noise, scale, apart, seconds, warmer)
     later = ~own & ~(lags >= 0)
     is_last = later & (rules.direction != "nearest")
-    tier = is_last + np.where(up, _EARLIER_SCALED_UP, _EARLIER)
+    tier = _LATER * is_last + _SCALED_UP * up
     first_by = np.where(is_last, apart, 0.0)
     strange = np.isnan(lags)
     # Keys that all masters have alike decide nothing.
@@ -278,10 +275,10 @@ def _scales(shelf, kind, frame, seconds):
     count = len(shelf.masters)
     if kind != DARK:
         return np.ones(count), np.ones(count, bool), np.zeros(count, bool)
-    wanted = _number(frame.exptime)
+    wanted = number_or_nan(frame.exptime)
     exact = _is_exact(shelf.exptimes, wanted)
-    scale = np.where(exact, 1.0, _number(seconds) / shelf.exptimes)
-    scale[~exact & ~(shelf.exptimes > 0)] = _NO_NUMBER
+    scale = np.where(exact, 1.0, number_or_nan(seconds) / shelf.exptimes)
+    scale[~exact & ~(shelf.exptimes > 0)] = np.nan
     return scale, exact, ~exact & (wanted / shelf.exptimes > STRETCHED)
 
 
@@ -305,9 +302,9 @@ def temperatures_apart(about, frame):
 
     Parameters
     ----------
-    about : ToCalibrate
+    about : ObservedAs
         Of the master.
-    frame : ToCalibrate
+    frame : ObservedAs
 
     Returns
     -------
@@ -342,8 +339,8 @@ def _temperature_difference(set_points, sensors, degrees):
     Set points are compared where both have one: a sensor moves by a step of its converter. Where
     it moves by more, the cooler did not reach its set point.
     """
-    by_set_point = np.abs(set_points - _number(degrees[0]))
-    by_sensor = np.abs(sensors - _number(degrees[1]))
+    by_set_point = np.abs(set_points - number_or_nan(degrees[0]))
+    by_sensor = np.abs(sensors - number_or_nan(degrees[1]))
     farther = np.where(by_sensor > STRAY, np.fmax(by_set_point, by_sensor), by_set_point)
     return np.where(np.isfinite(by_set_point), farther, by_sensor)
 
@@ -366,7 +363,10 @@ def _whole_degrees(set_points, sensors, degrees, rules):
         Set point and sensor of the frame.
     rules : ccdflow.kinds.matching.candidates.Rules
     """
-    by_set_point, by_sensor = set_points - _number(degrees[0]), sensors - _number(degrees[1])
+    by_set_point, by_sensor = (
+        set_points - number_or_nan(degrees[0]),
+        sensors - number_or_nan(degrees[1]),
+    )
     with np.errstate(invalid="ignore"):
         off = np.where(np.abs(by_set_point) > rules.temperature_tolerance, by_set_point, 0.0)
         is_far = (np.abs(by_sensor) > STRAY) & ~(np.abs(by_sensor) <= np.abs(off))
@@ -395,7 +395,7 @@ def _predicted(shelf, kind, noise, scale, apart, seconds, warmer):
         ageing = noise.bias_ageing * apart + (noise.bias_warming * warmer) ** 2
         return noise.read_noise**2 / shelf.frames + ageing
     one = noise.read_noise**2 + noise.dark_rate * shelf.exptimes
-    ageing = noise.dark_ageing * _number(seconds) ** 2
+    ageing = noise.dark_ageing * number_or_nan(seconds) ** 2
     return scale**2 * one / shelf.frames + ageing * apart
 
 

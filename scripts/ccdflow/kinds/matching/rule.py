@@ -20,9 +20,9 @@ from ccdflow.kinds.matching.candidates import (
     Candidate,
     Choice,
     DetectorNoise,
+    ObservedAs,
     OfferedMaster,
     Rules,
-    ToCalibrate,
 )  # fmt: skip
 from ccdflow.kinds.matching.ranking import (
     day_of,
@@ -38,9 +38,22 @@ from ccdflow.kinds.matching.ranking import (
 )  # fmt: skip
 
 __all__ = [
-    "BIAS", "DARK", "FLAT", "MOST_CANDIDATES", "Candidate", "Choice", "DetectorNoise", "Masters",
-    "OfferedMaster", "Rules", "ToCalibrate",
-    "day_of", "degrees_apart", "is_same_exposure", "temperatures_apart", "tenths",
+    "BIAS",
+    "DARK",
+    "FLAT",
+    "MOST_CANDIDATES",
+    "Candidate",
+    "Choice",
+    "DetectorNoise",
+    "Masters",
+    "ObservedAs",
+    "OfferedMaster",
+    "Rules",
+    "day_of",
+    "degrees_apart",
+    "is_same_exposure",
+    "temperatures_apart",
+    "tenths",
 ]  # fmt: skip
 
 
@@ -72,7 +85,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ToCalibrate
+        frame : ObservedAs
 
         Returns
         -------
@@ -87,7 +100,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ToCalibrate
+        frame : ObservedAs
         """
         name = (*_shelf_name(kind, frame), frame.night)
         if name not in self._alike:
@@ -103,7 +116,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ToCalibrate
+        frame : ObservedAs
         nights : set of str
 
         Returns
@@ -122,7 +135,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ToCalibrate
+        frame : ObservedAs
         master : OfferedMaster
 
         Returns
@@ -153,7 +166,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ToCalibrate
+        frame : ObservedAs
         """
         wanted = match_words.wanted_words(kind, frame)
         if not self._by_kind[kind]:
@@ -187,7 +200,7 @@ class FramesAlike:
     ----------
     masters : Masters
     kind : {'bias', 'dark', 'flat'}
-    frame : ToCalibrate
+    frame : ObservedAs
         One of them.
     shelf : ccdflow.kinds.matching.ranking.Shelf or None
         The masters of their setup.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from statistics import median
 
+from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_words, rule
 from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.rawframes.rows import digest
@@ -152,7 +152,7 @@ def epoch_of(context, camera, night):
 
 
 def about(context, rows, kind, *, night):
-    """Return the `rule.ToCalibrate` of a frame, or of a group by its members' shared values.
+    """Return the `rule.ObservedAs` of a frame, or of a group by its members' shared values.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def middles_of(rows):
 
 
 def about_members(context, first, middles, kind, *, night):
-    """Return the `rule.ToCalibrate` of a group, as `about` does.
+    """Return the `rule.ObservedAs` of a group, as `about` does.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def about_members(context, first, middles, kind, *, night):
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):
         setup = (*setup, (match_words.EPOCH, epoch))
-    return rule.ToCalibrate(
+    return rule.ObservedAs(
         setup=setup,
         night=night,
         exptime=middles[0],
@@ -202,12 +202,7 @@ def about_members(context, first, middles, kind, *, night):
 
 def _middle(rows, name):
     """Return the median of a fact of rows, None where none has it."""
-    values = [value for row in rows if (value := number_of(row.facts[name])) is not None]
+    values = [value for row in rows if (value := number_or_none(row.facts[name])) is not None]
     if len(values) <= 1:
         return values[0] if values else None
     return float(median(values))
-
-
-def number_of(value):
-    """Return the value of a row as a number, None where it is none."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

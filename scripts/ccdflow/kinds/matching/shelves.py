@@ -6,13 +6,13 @@ import re
 from dataclasses import replace
 
 from ccdflow.camera import identity
+from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_words, rule, windows
 from ccdflow.kinds.matching.candidates import LEVEL_IN
 from ccdflow.kinds.matching.setups import (
     DEGREES,
     about_members,
     middles_of,
-    number_of,
     setup_of,
 )
 from ccdflow.run.job import Step, Use
@@ -161,7 +161,7 @@ class Shelves:
         night : str
         """
         # A dark that is long enough for the longest member is for all of them.
-        seconds = [s for row in rows if (s := number_of(row.facts["exptime"])) is not None]
+        seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
         longest = max(seconds, default=None)
         frame = self._about(rows[0], middles_of(rows), night)
         step = self._step(replace(frame, exptime=longest), rows[0])
@@ -210,7 +210,11 @@ class Shelves:
             for other, cut in ((choice, None), *found):
                 for candidate in other.candidates:
                     uses.setdefault(candidate.master.product, _use(candidate, cut))
-            some = tuple(uses.values())[: rule.MOST_CANDIDATES]
+            # A window's own master of a later night comes after an earlier larger one: a night that
+            # is added changes no frame that had a master.
+            is_causal = rules(self._context).direction != "nearest"
+            some = sorted(uses.values(), key=lambda use: is_causal and (use.lag or 0) < 0)
+            some = tuple(some[: rule.MOST_CANDIDATES])
             step = Step(self.kind.name, some, choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
             self._steps[name] = step, choice, found
@@ -294,7 +298,7 @@ def degrees_apart(use, row):
     """
     if not use.degrees:
         return None
-    return rule.degrees_apart(use.degrees, [number_of(row.facts[name]) for name in DEGREES])
+    return rule.degrees_apart(use.degrees, [number_or_none(row.facts[name]) for name in DEGREES])
 
 
 def _use(candidate, cut):

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ccdflow.detector.photons.transfer import Transfer, band_rows, measure_transfer
+from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure_transfer
 from ccdflow.detector.pixels.bad_pixels import (
     DarkFit,
     dark_mask,
@@ -395,11 +395,11 @@ class Night:
             "gain": transfer.gain,
             "gain_error": transfer.gain_error,
             "gain_used": amplifier.gain or math.nan,
-            "gain_header": _number(facts["gain"]),
+            "gain_header": _positive_or_nan(facts["gain"]),
             "read_noise": noise * gain if is_measured else math.nan,
             "read_noise_error": _error_of(noise, error, transfer) if is_measured else math.nan,
             "read_noise_used": amplifier.read_noise or math.nan,
-            "read_noise_header": _number(facts["rdnoise"]),
+            "read_noise_header": _positive_or_nan(facts["rdnoise"]),
             "departure": transfer.departure,
             "departure_error": transfer.departure_error,
             "full_well": transfer.full_well,
@@ -462,7 +462,7 @@ def _error_of(noise, error, transfer):
     return math.hypot(error * transfer.gain, noise * transfer.gain_error)
 
 
-def _number(value):
+def _positive_or_nan(value):
     is_number = isinstance(value, int | float) and math.isfinite(value) and value > 0
     return float(value) if is_number else math.nan
 

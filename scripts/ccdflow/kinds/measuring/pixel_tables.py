@@ -21,7 +21,7 @@ TABLE, WEAK = "PIXELS", "WEAK"
 _OWN = "FLATOWN"
 
 
-def write_hdus(context, record, cards, images=(), **tables):
+def write_product(context, record, cards, images=(), **tables):
     """Write images, and behind them tables of pixels; return the record.
 
     Parameters
@@ -171,7 +171,7 @@ def masks_of(context, records, shapes, share):
     ----------
     context : ccdflow.run.context.Context
     records : sequence of ccdflow.run.ledger.Record
-        Of `ccdflow.kinds.detector`, by night.
+        Of `ccdflow.kinds.detector_measurement`, by night.
     shapes : sequence of (int, int)
     share : float
 

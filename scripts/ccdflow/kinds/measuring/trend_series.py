@@ -11,7 +11,7 @@ import numpy as np
 from ccdflow.detector.trend_steps import TRENDS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.dark import rounded
-from ccdflow.kinds.detector import DETECTOR
+from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.rule import day_of
 from ccdflow.run import ledger
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.planning import planned
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run.rawframes.rows import OK
@@ -158,14 +158,14 @@ def _named(kind, facts, seconds):
 def _holes(context, group):
     """Yield (camera, label, state) of the masters that a frame has of another night, or has not."""
     row = context.store.rows[group.files[0]]
-    for step in group.steps:
-        use = taken(context, step)
+    for answer in answers_of(context, group):
+        use = answer.use
         if use is not None and use.lag == 0:
             continue
-        if use is None and not step.needed:
+        if use is None and not answer.missing:
             continue
         seconds = row.facts["exptime"]
-        if use is not None and step.kind == "dark" and isinstance(seconds, int | float):
+        if use is not None and answer.kind == "dark" and isinstance(seconds, int | float):
             seconds = seconds / use.scale if use.scale != 1 else seconds
-        label = _named(step.kind, row.facts, seconds)
+        label = _named(answer.kind, row.facts, seconds)
         yield row.camera, label, MISSING if use is None else OTHER

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ccdflow.kinds.matching import rule
+from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.planning import budget, planned
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
@@ -34,7 +35,7 @@ def paragraphs(context, nights, *, most):
     lines, names = [], sorted(nights)
     earlier = [group for night in names[:-most] for group in nights[night]]
     if earlier:
-        grades = Counter(map(planned_grade, earlier))
+        grades = Counter(grade_of(answers_of(context, group)) for group in earlier)
         said = ", ".join(f"{grades[grade]} of grade {grade}" for grade in sorted(grades))
         lines.append(
             f"plan of {len(names) - most} earlier nights, from {names[0]}:"
@@ -44,14 +45,6 @@ def paragraphs(context, nights, *, most):
         for block in planned.blocks_of(context, night, foretell=True):
             lines += paragraph(block)
     return lines
-
-
-def planned_grade(group):
-    """Return the grade that a frame will have if every master is made."""
-    grades = [
-        step.uses[0].grade if step.uses else "C" if step.needed else "A" for step in group.steps
-    ]
-    return max(grades, default="A")
 
 
 def paragraph(block):
@@ -67,8 +60,7 @@ def paragraph(block):
     for line in block.taken:
         what, how = master_words(line), how_words(line, block)
         name = _who(line, block) if several else ""
-        grade = line.use.grade if line.use else "C" if line.needed else "A"
-        end = f"   grade {grade}" if grade != "A" else ""
+        end = f"   grade {line.grade}" if line.grade != "A" else ""
         # Long names of filters keep two blanks behind them.
         lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
     lines += [f"  noise {text}" for text in noise_lines(block, _MOST)]
@@ -109,7 +101,7 @@ _HALF_A_YEAR = 180
 def master_words(line):
     """Return a master in words: ``3 x 300 s of 03-13``."""
     if line.use is None:
-        return "none" if line.needed else "not needed"
+        return "not needed" if line.is_unneeded else "none"
     if line.master is None:
         return Path(line.use.product).stem
     shared, frames = dict(line.master.shared), len(line.master.files)
@@ -141,7 +133,7 @@ def how_words(line, block=None):
     """
     if line.use is None:
         setup = f" of {block.setup}" if block is not None else ""
-        return line.missing.replace(setup, "", 1) or "too short for its dark current"
+        return line.answer.why_none.replace(setup, "", 1).removeprefix("not needed: ")
     use = line.use
     said = ["own night"] if use.lag == 0 else []
     for remark in use.remarks:
@@ -161,7 +153,9 @@ def _adds(line, block):
     if line.factors[1] == 0:
         return ""
     if line.kind != rule.FLAT:
-        variances = dict.fromkeys(_number(line.use.variance * part**2) for part in line.factors)
+        variances = dict.fromkeys(
+            _figure_text(line.use.variance * part**2) for part in line.factors
+        )
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
     noise, about = _flat_noise(line, block), "" if line.level else "about "
     cap, wide = 1 / noise, math.sqrt(budget.APERTURE) / noise
@@ -181,7 +175,7 @@ def _flat_noise(line, block):
     return math.sqrt(line.use.variance)
 
 
-def _number(value):
+def _figure_text(value):
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
@@ -284,11 +278,18 @@ def table_rows(blocks):
         for line in block.taken:
             named = [Path(group.files[0]).name for group in line.groups]
             who = ", ".join(named[:2]) + (f" and {len(named) - 2} more" if named[2:] else "")
-            grade = line.use.grade if line.use else "C" if line.needed else "A"
             rival = "-" if line.rival is None else _name_and_night(line.rival.product)
             what = f"{master_words(line)}" if line.use is not None else "-"
             rows.append(
-                (line.kind, what, how_words(line, block), grade, who, rival, line.why_lost or "-")
+                (
+                    line.kind,
+                    what,
+                    how_words(line, block),
+                    line.grade,
+                    who,
+                    rival,
+                    line.why_lost or "-",
+                )
             )
     return tuple(rows)
 

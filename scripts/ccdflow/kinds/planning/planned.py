@@ -16,7 +16,8 @@ from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds.matching import association, match_words, rule, shelves
-from ccdflow.kinds.matching.association import taken, why_missing
+from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, used_by
+from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.matching.shelves import noise_of
 from ccdflow.kinds.planning import budget
@@ -42,15 +43,12 @@ class Taken:
     kind : {'bias', 'dark', 'flat'}
     groups : tuple of ccdflow.run.job.Group
         The frames.
-    use : ccdflow.run.job.Use or None
-        None where there is no master.
+    answer : ccdflow.kinds.matching.answers.Answer
+        Of each of the frames.
     master : ccdflow.run.job.Group or None
     factors : tuple of float
         Of a bias: the parts of it that are left in these frames, the smallest and the largest.
         Its dark has it as well: 1 - k where that is multiplied by k.
-    needed : bool
-    missing : str
-        Why there is none.
     place : int
         Candidates before it that could not be made.
     rival : ccdflow.run.job.Use or None
@@ -63,15 +61,33 @@ class Taken:
 
     kind: str
     groups: tuple
-    use: object = None
+    answer: Answer
     master: object = None
     factors: tuple = (1.0, 1.0)
-    needed: bool = True
-    missing: str = ""
     place: int = 0
     rival: object = None
     why_lost: str = ""
     level: str = ""
+
+    @property
+    def use(self):
+        """The `ccdflow.run.job.Use` of the master, None where none is applied."""
+        return self.answer.use
+
+    @property
+    def missing(self):
+        """Why there is no master that they need; '' otherwise."""
+        return self.answer.missing
+
+    @property
+    def is_unneeded(self):
+        """Whether the frames need no such master."""
+        return not self.answer.step.needed
+
+    @property
+    def grade(self):
+        """The grade that it gives the frames."""
+        return self.answer.grade
 
 
 @dataclass(frozen=True)
@@ -234,46 +250,46 @@ def _lines(context, kind, groups):
     """Return the `Taken` of a kind: frames that take the same master in the same way are one."""
     alike = defaultdict(list)
     for group in groups:
-        for step in group.steps:
-            if step.kind == kind:
-                use = taken(context, step)
-                missing = why_missing(context, step)
+        for answer in answers_of(context, group):
+            if answer.kind == kind:
+                use = answer.use
                 own = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
-                how = own or (step.needed, missing)
-                alike[how].append((group, step, use, missing))
+                alike[own or (answer.grade, answer.why_none)].append((group, answer))
     return [_taken(context, kind, found) for found in alike.values()]
 
 
-def step_line(context, step):
+def step_line(context, answer):
     """Return a page's text on a step, as plain values.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    step : ccdflow.run.job.Step
+    answer : ccdflow.kinds.matching.answers.Answer
 
     Returns
     -------
     list
     """
-    use = taken(context, step)
+    step, use = answer.step, answer.use
     if use is None:
-        return [step.kind, step.needed, why_missing(context, step)]
+        left_out = [answer.why_none] if answer.left_out else []
+        return [step.kind, step.needed, answer.missing, *left_out]
     rival, why = _rival(context, step, use)
     said = [step.kind, use.product, use.lag, use.scale, use.variance, list(use.remarks)]
     return [*said, step.uses.index(use), "" if rival is None else rival.product, why]
 
 
 def _taken(context, kind, found):
-    groups = tuple(group for group, *_ in found)
-    _, step, use, missing = found[0]
+    groups = tuple(group for group, _ in found)
+    answer = found[0][1]
+    step, use = answer.step, answer.use
     if use is None:
-        return Taken(kind, groups, needed=step.needed, missing=missing)
+        return Taken(kind, groups, answer)
     rival, why = _rival(context, step, use)
     return Taken(
         kind,
         groups,
-        use,
+        answer,
         context.groups.get(use.product),
         factors=_factors(context, found) if kind == rule.BIAS else (1.0, 1.0),
         place=step.uses.index(use),
@@ -312,10 +328,10 @@ def _rival(context, step, use):
 def _factors(context, found):
     """Return the smallest and the largest part of a bias that is left in some frames."""
     known = {}
-    for group, *_ in found:
+    for group, _ in found:
         name = tuple(map(id, group.steps))
         if name not in known:
-            uses = {step.kind: taken(context, step) for step in group.steps}
+            uses = used_by(context, group)
             dark = uses.get(rule.DARK)
             is_in_both = dark is not None and _has_bias(context, dark, uses.get(rule.BIAS))
             known[name] = abs(1 - dark.scale) if is_in_both else 1.0
@@ -331,16 +347,22 @@ def _has_bias(context, dark, bias):
 
 
 def _passed_over(context, groups, found):
-    """Return the masters of these nights that no frame takes, in words, and why."""
-    used = {line.use.product for line in found if line.use is not None}
+    """Return the masters of these nights that none of the frames may take, in words, and why."""
     nights = {groups[0].night} | {line.master.night for line in found if line.master is not None}
-    said = {}
+    said = []
     for kind in dict.fromkeys(line.kind for line in found):
-        for group in groups:
+        lines = [line for line in found if line.kind == kind and not line.is_unneeded]
+        asking = [group for line in lines for group in line.groups]
+        reasons = defaultdict(list)
+        for group in asking:
             for master, why in association.passed_over(context, kind, group, nights):
-                if master.product not in used:
-                    said.setdefault(f"{kind} {match_words.words_of(master, kind)}", why)
-    return list(said.items())[:_MOST_PASSED_OVER]
+                reasons[master].append(why)
+        said += [
+            (f"{kind} {match_words.words_of(master, kind)}", " or ".join(dict.fromkeys(whys)))
+            for master, whys in reasons.items()
+            if len(whys) == len(asking)
+        ]
+    return said[:_MOST_PASSED_OVER]
 
 
 # -- noise -----------------------------------------------------------------------------------------
@@ -355,7 +377,8 @@ def _noise(context, name, groups, *, foretell):
     if not all(a.gain for a in geometry.amplifiers) or not isinstance(seconds, int | float):
         return None
     noise = noise_of(context, row)
-    uses = {step.kind: taken(context, step) for step in group.steps}
+    answers = answers_of(context, group)
+    uses = {answer.kind: answer.use for answer in answers}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
     skies = [sky for each in groups if (sky := _measured_sky(context, each)) is not None]
     sky = median(skies) if skies else _predicted_sky(context, row, seconds) if foretell else None
@@ -377,7 +400,11 @@ def _noise(context, name, groups, *, foretell):
                 for kind, use in uses.items()
                 if use is not None
             },
-            needed=tuple(step.kind for step in group.steps if step.needed),
+            needed=tuple(
+                each.kind
+                for each in answers
+                if each.use is not None or each.missing not in ("", LEVEL_IN)
+            ),
             is_bias_in_dark=(dark := uses.get(rule.DARK)) is not None
             and _has_bias(context, dark, uses.get(rule.BIAS)),
         ),

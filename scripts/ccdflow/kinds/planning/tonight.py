@@ -104,4 +104,4 @@ def _verdict(context, blocks):
 
 
 def _is_lacking(line):
-    return line.use is None and line.needed
+    return bool(line.missing)

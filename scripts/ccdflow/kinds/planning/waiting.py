@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 
-from ccdflow.kinds.detector import DETECTOR
+from ccdflow.files.values import number_or_none
+from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.kinds.matching.match_words import STRETCHED
-from ccdflow.kinds.matching.setups import number_of
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run.rawframes.rows import is_dated
 
@@ -23,7 +23,7 @@ NAME = "waits"
 _SURELY = 1 - 1e-9
 
 
-def waits_of(context, night, frames, masters):
+def masters_awaited(context, night, frames, masters):
     """Return the masters that a night waits for, because they may come or change.
 
     Parameters
@@ -78,7 +78,7 @@ def longest_of(context, group):
         Seconds.
     """
     rows = (context.store.rows[file] for file in group.files)
-    return max((number_of(row.facts["exptime"]) or 0.0 for row in rows), default=0.0)
+    return max((number_or_none(row.facts["exptime"]) or 0.0 for row in rows), default=0.0)
 
 
 def _waits(step, camera, light, seconds):

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 def names_of(groups):
     """Return {product: name} of groups: the camera, and the traits that tell its groups apart."""
-    names = {}
-    for group in groups:
-        traits = _traits(group)
-        same = set(traits).intersection(*(_traits(g) for g in groups if g.camera == group.camera))
-        own = [trait for trait in traits if trait not in same]
-        names[group.product] = " ".join([group.camera, *own])
-    return names
+    traits, same = [(group, _traits(group)) for group in groups], {}
+    for group, own in traits:
+        same[group.camera] = same.get(group.camera, set(own)).intersection(own)
+    return {
+        group.product: " ".join(
+            [group.camera, *(trait for trait in own if trait not in same[group.camera])]
+        )
+        for group, own in traits
+    }
 
 
 def _traits(group):

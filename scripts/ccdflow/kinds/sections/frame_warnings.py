@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.frame.judging import NOISE, NOISIER
-from ccdflow.run.context import is_wanted, reduced
+from ccdflow.run.context import is_of_enabled_type, reduced
 
 # Kinds and cameras that are named at the end of a run; the table has every frame.
 MOST = 12
@@ -39,11 +39,11 @@ def rows_and_records(context, records):
     records : iterable of ccdflow.run.ledger.Record
         Of reduced frames.
     """
-    rows = [row for row in context.store.rows.values() if is_wanted(row, context.settings)]
+    rows = [row for row in context.store.rows.values() if is_of_enabled_type(row, context.settings)]
     return rows, {record.product: record for record in records}.get
 
 
-def found(rows, record_of):
+def warned_frames(rows, record_of):
     """Gather the warnings about frames.
 
     Parameters

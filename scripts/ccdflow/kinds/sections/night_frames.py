@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from ccdflow import paths
+from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.bias import BIAS
 from ccdflow.pages import contents
 from ccdflow.run import ledger
@@ -54,7 +53,7 @@ def page_frames(context, night, prefix):
                 remark=left_out.get(row.file, ""),
                 object=row.facts["object"],
                 filter=row.facts["filter"],
-                exptime=_number(row.facts["exptime"]),
+                exptime=number_or_nan(row.facts["exptime"]),
                 time=row.facts["date_obs"],
                 levels=tuple(record.data["levels"].values()) if made else (),
                 noises=tuple(record.data["noises"].values()) if made else (),
@@ -69,7 +68,3 @@ def _left_out(groups, context):
     records = filter(None, (context.outcome(group.product) for group in groups))
     outs = [out for record in records for out in record.data.get("left_out", ())]
     return {file: f"not in the combined bias: {text}" for file, text, *_ in outs}
-
-
-def _number(value):
-    return value if isinstance(value, int | float) else math.nan

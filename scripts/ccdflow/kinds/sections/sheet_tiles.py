@@ -56,7 +56,7 @@ class NightTiles:
             page_frames(context, night, _UP), key=lambda frame: (frame.time or "~", frame.file)
         )
         self.rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
-        self._warned = frame_warnings.found(self.rows.values(), context.outcome)
+        self._warned = frame_warnings.warned_frames(self.rows.values(), context.outcome)
 
     def sheet(self):
         """Return the section with the contact sheet; None where there is nothing to show."""

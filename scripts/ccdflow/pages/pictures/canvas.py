@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -54,15 +55,29 @@ _STYLE = {
 
 # Matplotlib's settings and font caches are global: jobs that run as threads draw one at a time.
 _LOCK = threading.Lock()
+# The thread whose fonts are open.
+_fonts_of = {}
 
 
 @contextmanager
 def drawing():
     """Hold the lock, and a style that nothing on the user's machine changes."""
     with _LOCK, matplotlib.rc_context():
+        _close_fonts_of_others()
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
+
+
+def _close_fonts_of_others():
+    """Close the fonts that Matplotlib opened for another thread: it keeps 64, with a file each.
+
+    A watch draws each page in a thread of its own, so files and memory would grow with its pages.
+    """
+    thread = threading.get_ident()
+    if _fonts_of.get("thread") != thread:
+        font_manager._get_font.cache_clear()
+        _fonts_of["thread"] = thread
 
 
 def new_figure(title, explanation, *, height):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow.run import ledger
-from ccdflow.run.context import is_wanted
+from ccdflow.run.context import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import OK, OWN, Facts, Row
 
@@ -30,7 +30,7 @@ def summary(context, night, records):
     good = [row for row in rows if row.status == OK and not row.gone]
     return {
         "statuses": Counter(row.shown[0] for row in rows),
-        "asked": sum(is_wanted(row, context.settings) for row in good),
+        "asked": sum(is_of_enabled_type(row, context.settings) for row in good),
         "types": Counter(row.facts["type"] for row in good),
         "records": Counter(record.kind for record in records),
         "made": Counter(record.kind for record in records if record.status == ledger.MADE),

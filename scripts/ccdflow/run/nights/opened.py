@@ -446,7 +446,7 @@ class _Opening:
         self._changes.check(rows)
         context = self._context(store)
         found = plan.make_plan(context, stamps=_Stamps(context.results, self._changes.products))
-        found.asked[self._chain.first.name] = found.asked.get(
+        found.planned_counts[self._chain.first.name] = found.planned_counts.get(
             self._chain.first.name, 0
         ) + counts.asked(context)
         return found, self._more(context, found)
@@ -468,7 +468,7 @@ class _Opening:
             values, Path(values["raw"]), Path(values["results"]), store,
             OpenLedger(self._notes, sorted(nights.opened)), self._chain,
             frozenset(inventory.outdated(store, self._reading)),
-            cameras=self._reading.cameras, closed=nights, wanted=_Wanted(self._notes),
+            cameras=self._reading.cameras, closed=nights, planned_products=_Wanted(self._notes),
         )  # fmt: skip
         for night in nights.closed:
             for group in nights.groups_of(night):

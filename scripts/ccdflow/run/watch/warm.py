@@ -14,7 +14,7 @@ from functools import cached_property
 from ccdflow import paths
 from ccdflow.files import whole as files
 from ccdflow.run import ledger, worker
-from ccdflow.run.context import Context, Planning, is_wanted, reduced
+from ccdflow.run.context import Context, Planning, is_of_enabled_type, reduced
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
 from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.plan import Planner
@@ -205,7 +205,8 @@ class Warm:
             If they may change products of others: nothing has been changed then.
         """
         rows, read = self._read(found)
-        good = [row for row in rows if row.status == OK and is_wanted(row, self.context.settings)]
+        settings = self.context.settings
+        good = [row for row in rows if row.status == OK and is_of_enabled_type(row, settings)]
         light = [row for row in good if row.facts["type"] not in self.context.chain.combined_types]
         if light and (self.leaves_masters or len(light) < len(good)):
             raise NeedsAll

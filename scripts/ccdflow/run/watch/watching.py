@@ -9,6 +9,7 @@ nothing that it would do otherwise.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -396,6 +397,10 @@ class Watch:
         self._due = time.monotonic() + _PATIENCE if is_open else 0.0
         self._took = time.monotonic() - began
         self._show(done)
+        if done.is_made:
+            # Figures are rings of objects, and Python looks for old ones the more rarely the more
+            # there is beside them.
+            gc.collect()
         return done
 
     def _hold(self, done):

@@ -8,7 +8,13 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.detector.pixels.history import combine_nights
 from ccdflow.files.headertext import printable
-from ccdflow.kinds.detector import DETECTOR, PIXELS, measurements_of, names_of, pixels_of
+from ccdflow.kinds.detector_measurement import (
+    DETECTOR,
+    PIXELS,
+    measurements_of,
+    names_of,
+    pixels_of,
+)
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import ledger
@@ -114,7 +120,7 @@ class BadPixels(Kind):
         for place, each in enumerate(made[:999], start=1):
             cards += [(f"IMCOM{place:03d}", printable(each.product), "measurement")]
             cards += [(f"IMKEY{place:03d}", each.key, "its CCDFKEY")]
-        return pixel_tables.write_hdus(context, record, cards, images, PIXELS=_columns(tables))
+        return pixel_tables.write_product(context, record, cards, images, PIXELS=_columns(tables))
 
 
 BAD_PIXELS = BadPixels()

@@ -220,7 +220,7 @@ class NightDetector(Kind):
             ("LOOKED", " ".join(found.looked), "what of the night could tell"),
             *pixel_tables.weak_cards_of(found.images),
         ]
-        return pixel_tables.write_hdus(
+        return pixel_tables.write_product(
             context,
             record,
             cards,
@@ -289,10 +289,10 @@ class NightDetector(Kind):
                     (
                         f"{group.camera} {each['amplifier']}",
                         _with_error(each["gain"], each["gain_error"]),
-                        _number(each["gain_used"]),
+                        _figure_text(each["gain_used"]),
                         _with_error(each["read_noise"], each["read_noise_error"]),
                         _with_error(100 * each["departure"], 100 * each["departure_error"]),
-                        _number(each["full_well"]),
+                        _figure_text(each["full_well"]),
                         str(each["hot"]), str(each["varies"]), str(each["low"]),
                         str(each["columns"]),
                     )
@@ -327,7 +327,7 @@ def _by_night(groups):
     return found
 
 
-def _number(value):
+def _figure_text(value):
     return f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else ""
 
 
