@@ -24,6 +24,7 @@ def sources(wildcards):
 
 
 def all_cores(wildcards):
+    """Return the cores of the run, for a job that takes all of them."""
     return workflow.cores
 
 

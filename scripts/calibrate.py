@@ -147,6 +147,7 @@ def scale_of(header, dark, path):
             keyword="EXPTIME",
             value=f"{seconds} and {dark.exptime}",
             allowed="seconds, above 0",
+            remedy="write the exposure into the header, or calibrate without dark",
         )
     if is_same_exposure(dark.exptime, seconds):
         return 1.0

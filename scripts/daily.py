@@ -275,7 +275,7 @@ def main(arguments=None):
 
 
 def report(arguments):
-    """Run once, print what there is to say, and return the exit status.
+    """Run once, print the report, and return the exit status.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def checked(proposal, headers, *, file):
 
     Parameters
     ----------
-    proposal : Proposal
+    proposal : ccdflow.camera.proposing.propose.Proposal
     headers : list of astropy.io.fits.Header
         One for each HDU.
     file : str

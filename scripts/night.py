@@ -42,7 +42,7 @@ def tables_of(results, night):
 
     Parameters
     ----------
-    results : Path
+    results : pathlib.Path
     night : str or None
         None for the last one.
 
@@ -67,6 +67,7 @@ def tables_of(results, night):
             allowed=f"{nights[0]} to {nights[-1]}, {len(nights)} in all"
             if nights
             else "there are none yet",
+            remedy="give night=NIGHT" if nights else "run the workflow first",
         )
     return night, terminal.Tables(
         **{name: [row for row in found if row["night"] == night] for name, found in rows.items()}

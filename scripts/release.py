@@ -116,7 +116,13 @@ def replaced(text, pattern, version, *, name):
     """
     text, count = re.subn(pattern, rf"\g<1>{version}\g<2>", text, flags=re.MULTILINE)
     if count != 1:
-        raise UserError("names no version, or several", file=name, value=count, allowed="one")
+        raise UserError(
+            "names no version, or several",
+            file=name,
+            value=count,
+            allowed="one",
+            remedy="write it once",
+        )
     return text
 
 
@@ -168,7 +174,13 @@ def release(options, *, root=ROOT, day=None):
     version = options.words.pop(0) if options.words else ""
     commandline.no_more_words(options)
     if not re.fullmatch(_VERSION, version):
-        raise UserError("is no version", keyword="VERSION", value=version, allowed="1.2.3")
+        raise UserError(
+            "is no version" if version else "is not given",
+            keyword="VERSION",
+            value=version or None,
+            allowed="three numbers, such as 1.2.3",
+            remedy="give it as the first word",
+        )
     new = texts(root, version, day or datetime.datetime.now(datetime.UTC).date())
     tag = f"v{version}"
     if git(root, "tag", "--list", tag):

@@ -84,7 +84,7 @@ class Observer:
         self._is_new.set()
 
     def after(self, done):
-        """Show the page of the last night of which something was made."""
+        """Show the page of the last night with a new product."""
         if done.nights:
             self._page, self._time = paths.night_page(done.nights[-1]), time.time_ns()
             self._is_new.set()

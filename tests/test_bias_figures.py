@@ -161,11 +161,20 @@ def test_drift_is_followed():
     levels[3], hours[5] = np.nan, np.nan
     found = drift(levels, hours)
     agrees(found.slope, -0.3)
-    assert found.slope.error == pytest.approx(
-        0.1 / np.sqrt(np.sum((np.arange(20) / 2 - 4.75) ** 2)), rel=0.5
-    )
     assert found.level.value == pytest.approx(np.nanmean(levels))
     assert found.span == pytest.approx(np.nanmax(levels) - np.nanmin(levels))
+
+
+def test_error_of_the_drift_is_that_of_a_straight_line():
+    """Over many series: one alone knows its scatter to a sixth only."""
+    rng = np.random.default_rng(5)
+    hours = np.arange(20) / 2
+    variances = [
+        drift(1140 - 0.3 * hours + rng.normal(0, 0.1, 20), hours).slope.error ** 2
+        for _ in range(200)
+    ]
+    truth = 0.1 / np.sqrt(np.sum((hours - hours.mean()) ** 2))
+    assert np.sqrt(np.mean(variances)) == pytest.approx(truth, rel=0.1)
 
 
 def test_drift_without_times_or_levels_is_unknown():

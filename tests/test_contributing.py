@@ -32,7 +32,8 @@ def test_modules_that_documents_name_exist():
     library = ROOT / "scripts" / "ccdflow"
     packages = "|".join(path.name for path in library.iterdir() if path.is_dir())
     wrong = []
-    for path in (ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"):
+    documents = (ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md")
+    for path in (*documents, *sorted((ROOT / "docs" / "decisions").glob("*.md"))):
         for name in re.findall(rf"`((?:{packages})/[\w/]*(?:\.py)?)", path.read_text("utf-8")):
             found = library / name
             if not (found.exists() or found.with_suffix(".py").exists()):

@@ -4,6 +4,7 @@ import ast
 import builtins
 import doctest
 import importlib
+import importlib.util
 import re
 
 import pytest
@@ -120,6 +121,92 @@ def test_errors_for_the_caller_are_named():
         if (found := raised(node)) and not has_section(text, "Raises")
     ]
     assert lacking == []
+
+
+def types_of(text):
+    """Yield the types that the sections of a docstring name: their last part is capitalised."""
+    sections = r"^(Parameters|Returns|Yields|Raises|Attributes)\n-+\n(.*?)(?=\n\n\S[^\n]*\n-|\Z)"
+    for title, lines in re.findall(sections, text, re.DOTALL | re.MULTILINE):
+        for line in re.findall(r"^\S.*", lines, re.MULTILINE):
+            _, colon, kind = line.partition(" : ")
+            if colon or title in ("Returns", "Yields", "Raises"):
+                named = re.sub(r"\{.*\}|'.*'", "", kind if colon else line)
+                yield from re.findall(r"(?:\w+\.)*\b_?[A-Z]\w+", named)
+    yield from re.findall(r"\bccdflow(?:\.[a-z_]\w*)+\.[A-Z]\w+", text)
+
+
+def defined_in(tree):
+    """Return the names that a module defines at its top, and those that its `__all__` lists."""
+    names = {getattr(node, "name", None) for node in tree.body}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            names.add(node.targets[0].id)
+            if node.targets[0].id == "__all__":
+                names |= set(ast.literal_eval(node.value))
+    return names
+
+
+def imported_by(tree):
+    """Return the names that a module imports, at its top or within functions."""
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    return {alias.asname or alias.name for node in imports for alias in node.names}
+
+
+def dotted(path):
+    """Return the name under which a file of `scripts/` is imported."""
+    return ".".join(path.relative_to(SCRIPTS).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_types_in_docstrings_exist():
+    """A class of the library by the module that defines it, or by its name within its package."""
+    defined = {dotted(path): defined_in(tree) for path, _, tree in modules()}
+    packages = {}
+    for place, names in defined.items():
+        packages.setdefault(place.split(".")[:2][-1], {"FrameError", "UserError"}).update(names)
+    wrong = []
+    for module in modules():
+        known = packages[dotted(module.path).split(".")[:2][-1]] | vars(builtins).keys()
+        known |= imported_by(module.tree)
+        for text in map(ast.get_docstring, holders(module)):
+            for name in types_of(text or ""):
+                place, _, last = name.rpartition(".")
+                if place.startswith("ccdflow"):
+                    exists = last in defined.get(place, ())
+                elif place:
+                    exists = importlib.util.find_spec(place.partition(".")[0]) is not None
+                else:
+                    exists = last in known
+                if not exists:
+                    wrong.append(f"{module.path.relative_to(SCRIPTS)}: {name}")
+    assert wrong == []
+
+
+def test_every_error_has_its_condition():
+    """An entry of Raises says when, in a line below it."""
+    wrong = []
+    for module in modules():
+        for text in map(ast.get_docstring, holders(module)):
+            raises = re.search(r"^Raises\n-+\n(.*?)(?=\n\n\S|\Z)", text or "", re.S | re.M)
+            lines = raises[1].splitlines() if raises else []
+            for line, after in zip(lines, [*lines[1:], ""], strict=False):
+                if line[:1].strip() and not after.startswith(" "):
+                    wrong.append(f"{module.path.relative_to(SCRIPTS)}: {line}")
+    assert wrong == []
+
+
+def test_errors_of_the_command_line_have_a_remedy():
+    """A `UserError` of the scripts, of the run and of the kinds says what to do."""
+    without = []
+    for module in modules():
+        place = module.path.relative_to(SCRIPTS)
+        if place.parts[0] == "ccdflow" and place.parts[1] not in ("run", "kinds", "commandline.py"):
+            continue
+        for node in ast.walk(module.tree):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if name.rpartition(".")[2] == "UserError":
+                given = {keyword.arg for keyword in node.keywords}
+                without += [f"{place}:{node.lineno}"] if not given & {"remedy", None} else []
+    assert without == []
 
 
 def test_no_docstring_and_no_comment_begins_with_what():

@@ -159,11 +159,14 @@ def test_threads_that_draw_at_once_give_the_bytes_of_one_alone():
 
 def test_what_is_handed_over_is_not_changed():
     given = frame()
-    given.raw.flags.writeable = given.reduced.flags.writeable = False
-    overview([given])
     bias = combined()
-    bias.image.flags.writeable = False
+    arrays = (given.raw, given.reduced, bias.image)
+    before = [array.tobytes() for array in arrays]
+    for array in arrays:
+        array.flags.writeable = False
+    overview([given])
     combined_bias_picture(bias)
+    assert [array.tobytes() for array in arrays] == before
 
 
 BAND = "#ddece6"

@@ -206,7 +206,10 @@ def test_a_number_that_cannot_be_is_one_line_with_what_is_allowed(name, words, a
     assert importlib.import_module(name).main([*words[:-1], words[-1]]) == 1
     said = capsys.readouterr().err
     option, number = words[-2:]
-    assert said == f"ccdflow: {option}: is not allowed (found '{number}'); allowed: {allowed}\n"
+    assert (
+        said
+        == f"ccdflow: {option}: is not allowed (found '{number}'); allowed: {allowed}; see --help\n"
+    )
 
 
 @pytest.mark.parametrize("raw", ["source", "source/tonight", ".", "link", "beside"])

@@ -87,7 +87,9 @@ def _number_parser(kind, name, *, least, allowed, most=math.inf):
             value = math.nan
         # NaN is neither below nor above.
         if not least <= value <= most:
-            raise UserError("is not allowed", keyword=name, value=word, allowed=allowed)
+            raise UserError(
+                "is not allowed", keyword=name, value=word, allowed=allowed, remedy="see --help"
+            )
         return value
 
     return read
@@ -232,7 +234,10 @@ def no_more_words(options):
     """
     if options.words:
         raise UserError(
-            "is not understood", value=options.words[0], allowed=_as_words(options.names)
+            "is not understood",
+            value=options.words[0],
+            allowed=_as_words(options.names),
+            remedy="see --help",
         )
 
 

@@ -1,4 +1,4 @@
-"""The two errors that ccdflow raises on purpose; each is one line with a remedy."""
+"""The errors that ccdflow raises on purpose; each is one line with a remedy."""
 
 from __future__ import annotations
 

@@ -175,6 +175,7 @@ def _check_folders(settings, folders):
             keyword="results",
             value=settings["results"],
             allowed="a path without { } < >",
+            remedy="name another folder",
         )
     # `Path.resolve` ends in an error at a link that leads to itself.
     raw, results = (Path(os.path.realpath(settings[name])) for name in ("raw", "results"))
@@ -185,6 +186,7 @@ def _check_folders(settings, folders):
             keyword="results",
             value=settings["results"],
             allowed=f"a folder that is not inside {settings['raw']}",
+            remedy="name another folder, such as one beside it",
         )
     if results in raw.parents and raw.relative_to(results).parts[0] in folders:
         raise UserError(
@@ -193,6 +195,7 @@ def _check_folders(settings, folders):
             keyword="raw",
             value=settings["raw"],
             allowed=f"a folder outside {settings['results']}",
+            remedy="move the raw frames out, or name another results folder",
         )
 
 

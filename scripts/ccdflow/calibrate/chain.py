@@ -236,6 +236,7 @@ def _check_kin(master, readouts, camera, unit, name):
             keyword="CCDFCAM",
             value=f"{master.camera} in {master.name}",
             allowed=camera,
+            remedy=f"name a {master.kind} of this camera",
         )
     if master.kind != "flat" and (unit.lower() in ELECTRONS) != (master.unit.lower() in ELECTRONS):
         raise FrameError(
@@ -244,6 +245,7 @@ def _check_kin(master, readouts, camera, unit, name):
             keyword="BUNIT",
             value=f"{master.unit} in {master.name}",
             allowed=unit,
+            remedy=f"name a {master.kind} in this unit, or reduce its members again",
         )
     gains = [readout.gain for readout in readouts]
     if len(master.gains) != len(gains) or None in gains:
@@ -255,4 +257,5 @@ def _check_kin(master, readouts, camera, unit, name):
             keyword="GAIN",
             value=f"{master.gains} in {master.name}",
             allowed=f"{tuple(gains)} electrons per adu",
+            remedy=f"name a {master.kind} of this gain",
         )

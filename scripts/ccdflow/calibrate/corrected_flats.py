@@ -76,7 +76,7 @@ class CorrectedFlats:
         self._kept = OrderedDict()
 
     def get(self, key, make):
-        """Return the flat of a key, made anew where it is not one of the last.
+        """Return the flat of a key, made again if it is not one of the last.
 
         Parameters
         ----------

@@ -60,7 +60,7 @@ def window_in(frame, master, *, file, name):
 
 
 def section_by_origin(header, shape):
-    """Return the section on the chip of a product of which only the raw frame's origin is known.
+    """Return the section on the chip of a product by its raw frame's origin alone.
 
     Parameters
     ----------

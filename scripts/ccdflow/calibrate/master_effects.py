@@ -211,7 +211,7 @@ def _boxes(values):
 
 
 def _smooth(flat):
-    """Return a flat of which each pixel has the median of its box."""
+    """Return a flat with the median of its box in each pixel."""
     boxes = _boxes(flat)
     width = min(_BOX, flat.shape[1])
     smooth = np.repeat(boxes, width, axis=1)

@@ -54,7 +54,7 @@ def binning(headers, index, *, specs=(), default=(1, 1)):
     headers : list of astropy.io.fits.Header
     index : int
         The HDU.
-    specs : tuple of CardSpec
+    specs : tuple of ccdflow.files.cards.CardSpec
         The profile's cards: one with both numbers or with one for both axes, or x and then y.
     default : (int, int)
         Where no card says it.
@@ -113,7 +113,7 @@ def fits_binned(section, region, factors):
 
     Parameters
     ----------
-    section : Section
+    section : DirectedSection
         In pixels of the unbinned detector.
     region : Region
         In binned pixels of the frame.
@@ -131,7 +131,7 @@ def detector_mismatch(draft, section, base, factors, keyword, *, file):
     ----------
     draft : Draft
         The amplifier whose section disagrees.
-    section : Section
+    section : DirectedSection
         In pixels of the unbinned detector.
     base : Region
         The amplifier's pixels in the frame.

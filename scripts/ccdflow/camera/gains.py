@@ -22,7 +22,7 @@ def card_number(headers, specs, index):
     ----------
     headers : list of astropy.io.fits.Header
         One for each HDU.
-    specs : sequence of CardSpec
+    specs : sequence of ccdflow.files.cards.CardSpec
         The cards that are tried, in order.
     index : int
         Number of the HDU; its own cards come before those of the primary.

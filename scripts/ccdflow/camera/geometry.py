@@ -206,7 +206,7 @@ class Draft:
         As in `Amplifier`; `along` None to see it from where the strips lie.
     place : Region or None
         In the product image, where the profile says it.
-    detector : tuple of (str, Section)
+    detector : tuple of (str, DirectedSection)
         Sections of the unbinned detector by card, in order of preference.
     detector_of : Region or None
         The pixels that `detector` is about; None for `data`.
@@ -233,7 +233,7 @@ class Draft:
 
 
 def detector_sections(header, keywords, *, file, suffix=""):
-    """The detector sections a header has, as ((keyword, Section), ...).
+    """The detector sections a header has, as ((keyword, DirectedSection), ...).
 
     Parameters
     ----------

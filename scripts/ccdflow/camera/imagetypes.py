@@ -1,4 +1,4 @@
-"""Of which type a frame is, by the words and numbers that observatories write."""
+"""The type of a frame, by the words and numbers that observatories write."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def read_longitude(value, comment=""):
 
     Parameters
     ----------
-    value : str, int, float or Broken
+    value : str, int, float or ccdflow.files.values.Broken
         A number, or text such as ``-122:30:31``, ``122 30 31 W``, ``W 122 30``, ``-8h10m02s``.
     comment : str
         The card's: ``degrees west`` turns a number without a sign.

@@ -270,7 +270,7 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
 
     Returns
     -------
-    Section
+    DirectedSection
 
     Raises
     ------

@@ -16,8 +16,7 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 _BRIGHTER = 3.0  # standard errors above the expected light
 
-# -- the noise of some pixels
-# ----------------------------------------------------------------------
+# -- the noise of some pixels ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

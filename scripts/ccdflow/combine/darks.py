@@ -28,7 +28,7 @@ def combine_biases(
 
     Parameters
     ----------
-    members : sequence of ccdflow.combine.stack.Member
+    members : sequence of ccdflow.combine.member_reader.Member
         Reduced biases of one shape and type.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
         Region and read noise of each; a read noise of None is measured.
@@ -73,9 +73,9 @@ def combine_darks(
 
     Parameters
     ----------
-    members : sequence of ccdflow.combine.stack.Member
+    members : sequence of ccdflow.combine.member_reader.Member
         Reduced darks of one shape, type and exposure time.
-    bias : ccdflow.combine.subtracted_masters.MasterImage or None
+    bias : ccdflow.combine.subtracted_masters.SubtractedMaster or None
         The combined bias; None only if a camera with overscan subtraction has none.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
         Region, gain and read noise of each. A read noise of None is measured.

@@ -42,11 +42,11 @@ def combine_flats(
 
     Parameters
     ----------
-    members : sequence of ccdflow.combine.stack.Member
+    members : sequence of ccdflow.combine.member_reader.Member
         Reduced flats of one shape and type, of any level.
-    bias : ccdflow.combine.subtracted_masters.MasterImage or None
+    bias : ccdflow.combine.subtracted_masters.SubtractedMaster or None
         The combined bias; None only if a camera with overscan subtraction has none.
-    dark : ccdflow.combine.subtracted_masters.MasterImage or None
+    dark : ccdflow.combine.subtracted_masters.SubtractedMaster or None
         A combined dark without its bias, scaled to the exposure of each flat; None if the camera
         needs none or has none.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise

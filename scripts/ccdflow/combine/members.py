@@ -22,7 +22,7 @@ class ProductHdu:
     cards : dict of str to str
         The text of each card by keyword, with the CONTINUE cards that follow it; without COMMENT,
         HISTORY and blank cards.
-    member : ccdflow.combine.stack.Member or None
+    member : ccdflow.combine.member_reader.Member or None
         Place of its pixels; None if it has none.
     """
 

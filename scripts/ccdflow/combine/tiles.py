@@ -25,7 +25,7 @@ from ccdflow.maskbits import NO_DATA
 TILE_BYTES = 4_000_000  # a thread's working set; it should fit its level-2 cache
 MIN_WIDTH = 64  # pixels; narrower tiles would be mostly overhead
 _READ_PIXELS = 16_384  # of a member at once; fewer cost more for the reading than for the pixels
-_DOUBTFUL_VALUES = 16_000
+_DOUBTFUL_VALUES = 16_000  # solved at once: few enough to reuse memory pages
 
 
 class TooLittleMemory(UserError):

@@ -188,7 +188,7 @@ def _slope(times, levels):
 
 
 def _without_noise_clipping(recipe):
-    """Return a recipe for pure normal noise, of which the noise model would reject nothing."""
+    """Return a recipe for pure normal noise, without the noise model: it would reject nothing."""
     return replace(recipe, clip=None) if recipe.clip_by == "noise" else recipe
 
 

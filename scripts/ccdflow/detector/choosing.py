@@ -190,7 +190,7 @@ def selection_of(figures, count, limits, no_common_shape):
 
 
 def _too_many(left_out, count, limits):
-    """Return the disagreement of a group of which too many frames are left out."""
+    """Return the disagreement of a group from which too many frames are left out."""
     allowed = max(1, int(limits.left_out * count))
     if len(left_out) <= allowed:
         return []

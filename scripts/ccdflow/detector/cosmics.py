@@ -163,7 +163,7 @@ def _without_edges(hits):
 
 
 def _rounds(data, variance, bad, settings):
-    """Return what L.A.Cosmic finds, (ny, nx) bool: after the first round only near its hits.
+    """Return the hits of L.A.Cosmic, (ny, nx) bool: after the first round only near its hits.
 
     Hits are replaced by their surroundings for the next round, which finds others only where
     something was replaced: small parts of the image about the hits are put together for it.

@@ -24,21 +24,33 @@ FEWEST = 5
 LIMIT = 4.75
 """Standard errors that a step has at least."""
 
-# Nights on each side that the line is fitted to, and days that they may span, except the nearest
-# few. The seasons bend longer series.
-_REACH, _DAYS, _FEW = 30, 45.0, 8
-# Nights of the running median, and the deviation in sigma of a night that stands alone.
-_RUNNING, _ALONE = 7, 4.0
+# Nights on each side that the line is fitted to, at most.
+_REACH = 30
+# Days that they may span: the seasons bend longer series.
+_DAYS = 45.0
+# The nearest nights on each side are taken however far away they are.
+_FEW = 8
+# Nights of the running median.
+_RUNNING = 7
+# A night that deviates from it by more than this many sigma stands alone.
+_ALONE = 4.0
 # Least days between nights from which their wandering is measured.
 _LAG = 20.0
-# Steps that are looked for at most; the search ends after this number of trials without one.
-_MOST, _TRIES = 50, 5
-# Deviations beyond 3 sigma are outliers; a normal distribution without them is narrower.
-_CLIP, _OF_CLIPPED = 3.0, 1.0136
-# Nights of a part that may scatter more than the rest, and the factor from which on it does.
-_PART, _MORE = 30, 1.4
+# Steps of a series, at most.
+_MOST = 50
+# The search ends after this number of trials without a step.
+_TRIES = 5
+# Deviations beyond this many sigma are outliers.
+_CLIP = 3.0
+# A normal distribution is narrower by this factor without them.
+_OF_CLIPPED = 1.0136
+# Nights of a part whose scatter is compared with that of the whole series.
+_PART = 30
+# A part whose scatter is larger by this factor has a scatter of its own.
+_MORE = 1.4
 # Part of the nights that determine the scatter about the lines: outliers are left out.
 _EFFICIENCY = 0.85
+# Correlation of neighbouring nights, at most.
 _MOST_ALIKE = 0.95
 
 
@@ -287,7 +299,7 @@ class _Nights:
         return self._settled(cuts, limit, least)
 
     def _settled(self, cuts, limit, least):
-        """Return the steps of `cut`, each dated anew between its neighbours, and judged."""
+        """Return the steps of `cut`, each dated again between its neighbours, and judged."""
         for cut in list(cuts):
             others = [each for each in cuts if each != cut]
             cuts = sorted({*others, self._dated(cut, others)})

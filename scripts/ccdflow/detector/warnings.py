@@ -66,7 +66,7 @@ def remarks(figures, recipe):
     ----------
     figures : dict
         Figures of an amplifier, named as in `AmplifierQuality`, and ``cut_off``, see `is_cut_off`.
-    recipe : CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
 
     Returns
     -------

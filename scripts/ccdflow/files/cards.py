@@ -202,7 +202,7 @@ def _contents(header, keyword):
 
 
 def first_value(header, keyword, default=None):
-    """Return the result of ``header.get``; a whole number is not parsed anew for each frame.
+    """Return the result of ``header.get``; a whole number is parsed once for all frames.
 
     Parameters
     ----------
@@ -348,7 +348,7 @@ def unreadable(content, problem):
 
     Parameters
     ----------
-    content : CardContent
+    content : Content
         The card.
     problem : str
         Such as ``not a number``.

@@ -96,7 +96,7 @@ class RawHeader(fits.Header):
         return super().__contains__(keyword)
 
     def __getitem__(self, keyword):
-        """Return the value of the first card of a keyword, or what else astropy would."""
+        """Return the value of the first card of a keyword, or the same as astropy."""
         if not self._has_plain(keyword) or keyword.rstrip() in _COMMENTARY:
             return super().__getitem__(keyword)
         found = self.cards_of(keyword.rstrip())

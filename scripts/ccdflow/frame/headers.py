@@ -105,7 +105,7 @@ def mask_hdu(mask, name):
 
     Returns
     -------
-    list of bytes and BigEndian
+    list of bytes and ccdflow.files.hdus.BigEndian
     """
     cards = CardList()
     cards.add_comment("Bits of the mask: 1 saturated, 2 not finite, 4 no data; 0 is a good pixel")
@@ -165,8 +165,7 @@ def _merged(layout, amplifiers):
     return cards
 
 
-# -- cards of the reduction
-# ------------------------------------------------------------------------
+# -- cards of the reduction ------------------------------------------------------------------------
 
 
 def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):

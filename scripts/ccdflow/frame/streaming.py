@@ -45,7 +45,7 @@ def can_stream(layout, geometry, recipe):
     Parameters
     ----------
     layout : ccdflow.files.promised.RawLayout
-    geometry : ccdflow.camera.cameras.Geometry
+    geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
     Returns

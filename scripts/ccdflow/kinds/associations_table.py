@@ -57,7 +57,7 @@ class Associations(Kind):
             planner.want(self, self.place, "", basis, needs=needs, is_open=is_open)
 
     def basis(self, context, job):
-        """Return what the table depends on: each line of it."""
+        """Return the basis of the table: each line of it."""
         nights = {}
         for group in _groups(context):
             nights.setdefault(group.night, []).append(group)
@@ -111,9 +111,9 @@ class Associations(Kind):
         }
 
     def opens(self, context, new):
-        """Return the closed nights of which a frame waits for one of some new masters.
+        """Return the closed nights with a frame that awaits one of the new masters.
 
-        And the last one with frames that are calibrated: a dry run tells of it.
+        The last calibrated night is among them: a dry run has a line on it.
         """
         if not SCIENCE.configuration(context)["enabled"]:
             return set()
@@ -172,7 +172,7 @@ class Associations(Kind):
         return {"associations": [self.version, digest(found)]} if found else {}
 
     def index_basis(self, context):
-        """Return what the matrix of the overview depends on."""
+        """Return the basis of the overview's matrix."""
         if not SCIENCE.configuration(context)["enabled"] or not _has_frames(context):
             return {}
         return {"coverage": [self.version, digest(_coverage(context).values())]}

@@ -133,7 +133,7 @@ class CalibrationPicture(NightPicture):
 
         Returns
         -------
-        tuple of ccdflow.pages.page.Picture
+        tuple of ccdflow.pages.contents.Picture
         """
         for product in self.shown(context, night):
             record, path = context.outcome(product), context.results / product

@@ -98,11 +98,12 @@ class Flat(Light):
         Parameters
         ----------
         members : Members
-        image : ProductImage
+        image : ccdflow.frame.products.ProductImage
 
         Returns
         -------
-        (SubtractedMaster or None, SubtractedMaster or None)
+        (bias, dark)
+            Each a `ccdflow.combine.subtracted_masters.SubtractedMaster`, or None.
         """
         bias = members.master("bias", image)
         if bias is None:
@@ -222,7 +223,7 @@ class Flat(Light):
         return {name: gain / mean for name, gain in gains.items()}
 
     def _times(self, work, image, combined, factors):
-        """Return a flat of which each amplifier is multiplied by a factor."""
+        """Return a flat with each amplifier multiplied by a factor."""
         arrays = [combined.image.copy(), combined.uncertainty.copy(), combined.sample.copy()]
         for amplifier in image.amplifiers:
             place = work.place(amplifier)

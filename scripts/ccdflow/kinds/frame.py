@@ -178,7 +178,7 @@ class Frame(Kind):
         return verification.section(context, night)
 
     def index_basis(self, context):
-        """Return what the overview depends on: the frames of all nights."""
+        """Return the basis of the overview: the frames of all nights."""
         nights = {night: frames_digest(context, night) for night in shown_nights(context)}
         nights |= context.summaries(_DIGEST)
         return {"nights": [[night, nights[night]] for night in sorted(nights)]}
@@ -186,13 +186,13 @@ class Frame(Kind):
     # -- closed nights -----------------------------------------------------------------------------
 
     def summary(self, context, night, records):
-        """Return the hash of a night's frames, and what was found in them."""
+        """Return the hash of a night's frames, and the findings in them."""
         rows = [row for row in context.rows_of(night) if is_of_enabled_type(row, context.settings)]
         gathered = frame_warnings.gather(rows, {r.product: r for r in records}.get)
         return {_DIGEST: frames_digest(context, night), _GATHERED: gathered}
 
     def kept(self, context):
-        """Return the spellings of readout modes, and what the frames of all nights were said of."""
+        """Return the spellings of readout modes, and the warnings across nights."""
         records = [r for r in context.ledger.values() if r.kind == self.name]
         found, said = _judged(context, records)
         return {
@@ -232,7 +232,7 @@ def _judged(context, records):
     return found, [file for part in (own, *closed) for file in part["open"]]
 
 
-# -- its sources -----------------------------------------------------------------------------------
+# -- sources of a reduced frame --------------------------------------------------------------------
 
 
 def frame_basis(row):

@@ -136,7 +136,7 @@ def file_picture(context, product, alt):
 
     Returns
     -------
-    tuple of ccdflow.pages.page.Picture
+    tuple of ccdflow.pages.contents.Picture
     """
     path = context.results / product
     record = context.outcome(product)
@@ -235,7 +235,7 @@ def frame_panels(context, row):
 
     Returns
     -------
-    ccdflow.pages.pictures.before_after.FramePanels
+    ccdflow.pages.pictures.panels.FramePanels
     """
     pictures = drawing_module("before_after")
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)

@@ -94,7 +94,7 @@ class Kind:
         return product == self.place
 
     def is_stray(self, context, product):
-        """Tell whether a file under such a name, of which no record is left, is moved away.
+        """Tell whether a file under such a name is moved away when no record of it is left.
 
         Parameters
         ----------
@@ -155,11 +155,11 @@ class Kind:
     # -- closed nights: `ccdflow.run.nights.closed` ------------------------------------------------
 
     def can_close(self, context):
-        """Tell whether nights can be planned without those of which nothing is to be done."""
+        """Tell whether nights can be planned without those that have nothing to do."""
         return True
 
     def summary(self, context, night, records):
-        """Return what tables, pages and last lines need of a night that is planned no more.
+        """Return the values of a closed night that tables, pages and last lines need.
 
         Parameters
         ----------
@@ -177,11 +177,11 @@ class Kind:
         return {}
 
     def kept(self, context):
-        """Return what of all nights planning some of them has to know: plain values."""
+        """Return the facts on all nights that a partial plan needs: plain values."""
         return None
 
     def restore(self, context, kept):
-        """Give a context that has closed nights what `kept` returned.
+        """Give a context that has closed nights the result of `kept`.
 
         Parameters
         ----------
@@ -364,7 +364,7 @@ class Kind:
         return {self.name: keys} if keys else {}
 
     def section(self, context, night):
-        """Return the `ccdflow.pages.page.Section` of a night's page for this kind, or None.
+        """Return the `ccdflow.pages.contents.Section` of a night's page for this kind, or None.
 
         The page is made again when the result of `page_basis` has changed.
 
@@ -387,7 +387,7 @@ class Kind:
 
         Returns
         -------
-        list of ccdflow.pages.page.Section
+        list of ccdflow.pages.contents.Section
         """
         section = self.section(context, night)
         return [] if section is None else [section]
@@ -397,7 +397,7 @@ class Kind:
         return {}
 
     def overview(self, context):
-        """Return the `ccdflow.pages.page.Section` of the overview for this kind, or None.
+        """Return the `ccdflow.pages.contents.Section` of the overview for this kind, or None.
 
         The overview is made again when the result of `index_basis` has changed.
         """

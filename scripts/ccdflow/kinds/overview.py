@@ -93,7 +93,7 @@ _TOLD = "overview"
 
 
 def _told(context, night):
-    """Return what the overview says of a night: plain values."""
+    """Return the values of a night in the overview."""
     frames = page_frames(context, night, ".")
     groups = BIAS.night_groups(context, night)
     statuses = Counter(frame.status for frame in frames)

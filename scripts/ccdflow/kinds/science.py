@@ -207,7 +207,7 @@ class Science(Kind):
         return not own["enabled"] or own["direction"] == "causal"
 
     def summary(self, context, night, records):
-        """Return what the last lines tell of a night's calibrated frames."""
+        """Return the values of a night's calibrated frames in the last lines."""
         if not self.configuration(context)["enabled"]:
             return {}
         return {_TOLD: _told(context, [r for r in records if r.kind == self.name])}
@@ -259,7 +259,7 @@ _TOLD = "calibrated"
 
 
 def _told(context, records):
-    """Return what the last lines tell of some calibrated frames: plain values.
+    """Return the values of some calibrated frames in the last lines.
 
     Returns
     -------

@@ -25,12 +25,15 @@ from ccdflow.run.context import is_of_enabled_type, reduced
 from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
-# Least ratio of the longest to the shortest exposure of flats that tell of the shutter, and the
-# longest that the shortest may be, seconds.
-_LEAST_RATIO, _MOST_SECONDS = 1.25, 60.0
+# The longest exposure of flats that measure a shutter is at least this many times the shortest.
+_LEAST_RATIO = 1.25
+# The shortest is at most this long, seconds: a dead time of milliseconds is lost in a longer one.
+_MOST_SECONDS = 60.0
+# Flats that a measurement needs.
 _LEAST_FLATS = 3
 # Relative error of a frame from which on it is worth a line.
 _MATTERS = 1e-3
+# Rows that are taken into memory at once.
 _ROWS = 64
 
 
@@ -42,7 +45,7 @@ def exposure_of(row):
 
 
 def _show_shutter(seconds):
-    """Tell whether flats of such exposures tell of a shutter."""
+    """Tell whether flats of such exposures can measure a shutter."""
     usable = [each for each in seconds if math.isfinite(each)]
     return (
         len(usable) == len(seconds) >= _LEAST_FLATS
@@ -172,7 +175,7 @@ class Shutter(MeasurementKind):
 
         Returns
         -------
-        list of (Group, Record)
+        list of (Group, ccdflow.run.ledger.Record)
         """
         found = [(group, context.outcome(group.product)) for group in self.groups(context)]
         return [

@@ -47,7 +47,7 @@ class Trends(Kind):
     place = paths.EVENTS
 
     def plan(self, planner):
-        """Want the table where anything tells of a detector over the nights."""
+        """Want the table if any night has figures of a detector."""
         context = planner.context
         if not DETECTOR.is_enabled(context):
             planner.keep(self.place)

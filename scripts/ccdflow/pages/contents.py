@@ -108,7 +108,7 @@ class LeftOutBias:
 
 @dataclass(frozen=True)
 class CombinedBias:
-    """One combined bias, or a group of biases of which none was made.
+    """One combined bias, or a group of biases without one.
 
     Attributes
     ----------

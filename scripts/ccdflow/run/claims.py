@@ -88,7 +88,7 @@ def claim(batch, *, say=print, silence=SILENCE, poll=_POLL):
     batch : path-like
         The batch's file.
     say : callable
-        Called once, with one line, if it has to wait.
+        Takes a line if it has to wait, and another if the holder gives no sign of life.
     silence : float
         Seconds without a sign of life after which the holder counts as dead.
     poll : float
@@ -241,8 +241,7 @@ def removable(files, busy, results):
     ]
 
 
-# -- progress
-# --------------------------------------------------------------------------------------
+# -- progress --------------------------------------------------------------------------------------
 
 
 class Reporter:

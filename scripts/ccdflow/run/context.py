@@ -91,7 +91,7 @@ class Context:
         return self.closed is not None and product in self.closed.products
 
     def summaries(self, name):
-        """Return {night: what was noted of it under a name} of the closed nights."""
+        """Return {night: the values noted under a name} of the closed nights."""
         return {} if self.closed is None else self.closed.summaries(name)
 
     def planned(self, name, make):

@@ -59,7 +59,7 @@ def unreadable_lines(context):
 
 
 def unknown_lines(context):
-    """Return a line on reduced frames of which no row is left: the notes on their headers are lost.
+    """Return a line on reduced frames without a row: the notes on their headers are lost.
 
     The raw file is gone or has another name, and the notes that knew it are lost.
     """

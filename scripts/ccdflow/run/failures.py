@@ -95,8 +95,8 @@ def leave(context, job, error):
 
     Parameters
     ----------
-    context : ccdflow.run.plan.Context
-    job : ccdflow.run.plan.Job
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
     error : BaseException
         Raised while the product was made.
 

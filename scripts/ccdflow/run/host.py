@@ -1,4 +1,4 @@
-"""The options of Snakemake: only this module reads undocumented attributes of Snakemake.
+"""The options of Snakemake: undocumented attributes are read here, and by rules/common.smk.
 
 The caller passes the ``workflow`` object, so that nothing here imports Snakemake. `NEEDED` names
 each attribute that no document promises, with the reason; `check` names those that a version

@@ -334,7 +334,7 @@ class RecordReader:
         return self._record(values, own, data, self._bases[index])
 
     def record_beside(self, line):
-        """Return (night, record) of what `line_beside` wrote."""
+        """Return (night, record) of a line of `line_beside`."""
         short, own, data, common = line.split(_BETWEEN)
         *values, night = _decode(short)[0]
         common = self._ledger.shared(json.loads(common)) if common else ""

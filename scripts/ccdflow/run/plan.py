@@ -74,7 +74,7 @@ class Plan:
 
 
 def make_plan(context, forced=frozenset(), *, stamps=None):
-    """Compare the products that should be there with those that are.
+    """Compare the products wanted with those on the disk.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
 
 
 class Planner:
-    """Takes the products that kinds want, and finds those that are not as they should be.
+    """Takes the products that kinds want, and finds the missing, stale and damaged ones.
 
     Parameters
     ----------

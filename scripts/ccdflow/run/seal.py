@@ -287,7 +287,7 @@ def leave(plan, before, *, described, closing, is_failure):
 
 
 def _dry_run_lines(plan):
-    """Return what a dry run says, None where only a plan of all nights tells it."""
+    """Return the lines of a dry run, None if only a plan of all nights gives them."""
     try:
         return plan.dry_run_lines()
     except NeedsAll:

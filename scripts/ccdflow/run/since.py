@@ -90,6 +90,6 @@ def is_there(results):
 
 
 def remove(results):
-    """Remove the file, once the notes are written anew."""
+    """Remove the file, once the notes are written whole."""
     with suppress(FileNotFoundError):
         (Path(results) / paths.SINCE).unlink()

@@ -161,6 +161,7 @@ class Steward:
             file=f"{self.results}/{product}",
             allowed=f"a file of {paths.INVENTORY} below {self.results}/reduced, without .gz or the"
             " like, or a product made of these",
+            remedy="-n lists the products of the run",
         )
 
     def _hand_on(self):

@@ -18,8 +18,8 @@ def attempt(context, job, *, make, threads=1):
 
     Parameters
     ----------
-    context : ccdflow.run.plan.Context
-    job : ccdflow.run.plan.Job
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
     make : callable
         ``make(context, job, threads=threads)`` puts the product in place and returns its
         `ccdflow.run.ledger.Record`.
@@ -72,8 +72,8 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
 
     Parameters
     ----------
-    context : ccdflow.run.plan.Context
-    jobs : iterable of ccdflow.run.plan.Job
+    context : ccdflow.run.context.Context
+    jobs : iterable of ccdflow.run.job.Job
         In the plan's order; the first job that is ready runs next.
     threads : int
         Number of jobs that run at the same time.

@@ -139,6 +139,7 @@ def _check(kind, exptime, filter, sky):
             f"a {kind} has {'light in a filter' if lit else 'neither light nor a filter'}",
             keyword="sky, filter",
             value=(sky, filter),
+            allowed="both" if lit else "neither",
         )
 
 

@@ -113,7 +113,7 @@ class CombinedAccount:
     iterations : int
     hdus : tuple of int
         Those that hold a combined image.
-    masters : dict of str to Master
+    masters : dict of str to NamedMaster
         'bias' and 'dark', as far as they were subtracted from each member.
     levels : tuple of float
         That each member of a flat was divided by; () for none.
@@ -189,7 +189,7 @@ class CalibratedAccount:
     Attributes
     ----------
     key, reduced_key : str
-    masters : dict of str to Master
+    masters : dict of str to NamedMaster
         'bias', 'dark', 'flat', as far as they were applied.
     """
 

@@ -163,6 +163,7 @@ def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, fact
     Raises
     ------
     Differs
+        If the noise differs by more than that.
     """
     noise = level_noise(header, tail, read_noise, rounding)
     is_frame = card(header, "OSCAXIS", tail) == "frame"

@@ -62,11 +62,14 @@ def verify_calibrated(headers, path, results):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.verdicts.Verdict`.
+        Fields of a `ccdflow.verify.outcome.Verdict`.
 
     Raises
     ------
-    Differs, CannotRemake
+    Differs
+        If pixels, errors, mask or header are others.
+    CannotRemake
+        If the frame is of a sort that ccdproc cannot make, or a file is missing.
     """
     must_have(headers[0], "RAWFILE")
     account = account_of_calibrated(headers)

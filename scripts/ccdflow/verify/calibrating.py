@@ -32,8 +32,8 @@ class CalibratedImage:
     account : ccdflow.verify.accounts.CalibratedAccount
     reduced : numpy.ndarray
         (ny, nx), as it is in the reduced frame's file.
-    planes : dict of str to ccdflow.verify.master_planes.Plane
-    readouts : list of ccdflow.verify.amplifiers.Readout
+    planes : dict of str to ccdflow.verify.master_planes.MasterPlane
+    readouts : list of ccdflow.verify.amplifiers.VerifiedAmplifier
     unit : str
         That the product is to have.
     converts : bool
@@ -159,7 +159,7 @@ def saturated(image, cards, header, readouts, *, more=0.0):
     image : numpy.ndarray
     cards, header : astropy.io.fits.Header
         Of the calibrated image, and of the reduced one.
-    readouts : list of ccdflow.verify.amplifiers.Readout
+    readouts : list of ccdflow.verify.amplifiers.VerifiedAmplifier
     more : float
         Adu that are added to the value.
     """
@@ -183,12 +183,13 @@ def check_sky(header, image, noise, smooth):
     header : astropy.io.fits.Header
         Of the calibrated image.
     image : CalibratedImage
-    noise : ccdflow.verify.standard_errors.Noise or None
+    noise : ccdflow.verify.standard_errors.VarianceTerms or None
     smooth : ccdflow.verify.light.Smooth or None
 
     Raises
     ------
     Differs
+        If a card of the sky has another value.
     """
     ny, nx = image.reduced.shape
     rows = np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS)).round().astype(int)
@@ -264,6 +265,7 @@ def check_noise_cards(header, image, noise):
     Raises
     ------
     Differs
+        If a card of the noise has another value.
     """
     if noise is None or not image.covered.all():
         return
@@ -310,6 +312,7 @@ def check_saturation(header, image, reduced):
     Raises
     ------
     Differs
+        If SATURATE has another value.
     """
     found = []
     for readout in image.readouts:
@@ -358,6 +361,7 @@ def check_errors(error, image, noise, smooth, calibrated, step):
     Raises
     ------
     Differs
+        If an error differs by more than the rounding allows.
     """
     ny, nx = error.shape
     wrong, ratios = 0, []
@@ -397,6 +401,7 @@ def check_level_noise(header, image, noise):
     Raises
     ------
     Differs
+        If OSCNOISE has another value.
     """
     for readout in image.readouts:
         said = number(card(header, "OSCNOISE", readout.tail))

@@ -33,6 +33,7 @@ def check_required(header, first, sort):
     Raises
     ------
     Differs
+        If one of them is absent.
     """
 
     def has(keyword, tail):
@@ -62,6 +63,7 @@ def must_have(header, keyword):
     Raises
     ------
     Differs
+        If the card is absent.
     """
     if keyword not in header:
         raise Differs(f"there is no card {keyword}, which the product must have")

@@ -99,7 +99,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     Parameters
     ----------
     account : ccdflow.verify.accounts.CombinedAccount
-    results : Path
+    results : pathlib.Path
     hdu : int
     rows : slice
     gains : list of ((slice, slice), float)
@@ -116,6 +116,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     Raises
     ------
     CannotRemake
+        If ccdproc does not clip by the deviation of the header, or MODRN is absent.
     """
     stack, bits, dark, scale = prepared(account, results, hdu, rows)
     masked = bits != 0
@@ -138,7 +139,7 @@ def prepared(account, results, hdu, rows):
     Parameters
     ----------
     account : ccdflow.verify.accounts.CombinedAccount
-    results : Path
+    results : pathlib.Path
     hdu : int
     rows : slice or numpy.ndarray
 
@@ -154,6 +155,7 @@ def prepared(account, results, hdu, rows):
     Raises
     ------
     CannotRemake
+        If a member, or a master of one, is missing.
     """
     paths = [results / product_of(member) for member in account.members]
     values = [rows_of(path, hdu, rows, "member") for path in paths]
@@ -328,7 +330,7 @@ def _invalid(stack, masked):
 
 
 def _without(values, masked, account):
-    """Combine pixels of which some values are masked or not finite: (n, k)."""
+    """Combine pixels with values that are masked or not finite: (n, k)."""
     kept = np.where(kept_by_scatter(values, masked, account), values, np.nan)
     return (np.nanmean if account.method == "average" else np.nanmedian)(kept, axis=0)
 

@@ -57,11 +57,14 @@ def verify_combined(headers, path, results, whole):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.verdicts.Verdict`.
+        Fields of a `ccdflow.verify.outcome.Verdict`.
 
     Raises
     ------
-    Differs, CannotRemake
+    Differs
+        If pixels, errors, mask or header are others.
+    CannotRemake
+        If the combination is of a sort that ccdproc cannot make, or a file is missing.
     """
     account = account_of_combined(headers)
     if account.method not in ("average", "median"):

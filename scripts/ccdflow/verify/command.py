@@ -35,6 +35,7 @@ def named(results, words):
                 "there is no such product",
                 file=results / product,
                 allowed=f"a FITS file below {results}, as `ls {results}/reduced` has them",
+                remedy="give one of these, or no product for all of them",
             )
         products.append(product)
     return products
@@ -48,7 +49,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     raw, results : pathlib.Path
         Folders.
     noted : dict of str to (kind, key, content)
-        Products that runs have noted: `ccdflow.verify.outcome.Made` of each.
+        Products that runs have noted: `ccdflow.verify.outcome.NotedProduct` of each.
     words : sequence of str
         Products; where there are none, a sample.
     every : bool

@@ -84,6 +84,7 @@ def same_value(keyword, said, value, *, part=1e-5, least=1e-9):
     Raises
     ------
     Differs
+        If the values differ by more than the digits.
     """
     if said is None:
         raise Differs(f"there is no card {keyword}, which would have {value:.6g}")
@@ -108,6 +109,7 @@ def same_figure(header, keyword, value, *, part=1e-5, least=1e-9):
     Raises
     ------
     Differs
+        If the figures differ by more than the tolerance.
     """
     same_value(keyword, header.get(keyword), value, part=part, least=least)
 
@@ -139,6 +141,7 @@ def same_text(header, keyword, value):
     Raises
     ------
     Differs
+        If the texts differ.
     """
     said = header.get(keyword)
     if str(said).strip() != str(value).strip():

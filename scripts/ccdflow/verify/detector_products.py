@@ -30,11 +30,14 @@ def verify_detector(headers, path, results):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.verdicts.Verdict`.
+        Fields of a `ccdflow.verify.outcome.Verdict`.
 
     Raises
     ------
-    Differs, CannotRemake
+    Differs
+        If the map has other pixels or cards.
+    CannotRemake
+        If the product is no map of bad pixels, or a measurement of its nights is missing.
     """
     with fits.open(path, memmap=False) as hdus:
         if path.name.startswith("bad_pixels_"):

@@ -38,6 +38,7 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
     Raises
     ------
     Differs
+        If an extension is absent, unknown or not in its place.
     """
     images = sorted(images)
     owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in images for kind in kinds}
@@ -85,6 +86,7 @@ def check_packed(first, image):
     Raises
     ------
     Differs
+        If a card is absent or has another value.
     """
     own, packed = (
         [(c.keyword, c.image.strip()) for c in each.cards if not _OF_PIXELS.fullmatch(c.keyword)]
@@ -109,6 +111,7 @@ def same_names(header, source, *, must_have=True):
     Raises
     ------
     Differs
+        If the names differ.
     """
     for keyword in _NAMES:
         said, value = header.get(keyword), source.get(keyword)

@@ -44,11 +44,14 @@ def verify_frame(headers, path, raw):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.verdicts.Verdict`.
+        Fields of a `ccdflow.verify.outcome.Verdict`.
 
     Raises
     ------
-    Differs, CannotRemake
+    Differs
+        If pixels, mask or header are others.
+    CannotRemake
+        If the frame is of a sort that ccdproc cannot make, or its raw file is missing.
     """
     account = account_of_frame(headers)
     source = remake.read_raw(account, raw)

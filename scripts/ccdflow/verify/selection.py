@@ -1,4 +1,4 @@
-"""Which products are verified: those that runs have noted, all of them or a sample."""
+"""The products to verify: all that runs have noted, or a sample."""
 
 from __future__ import annotations
 

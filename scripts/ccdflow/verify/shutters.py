@@ -35,6 +35,7 @@ def corrected(flat, first, reduced, results, image):
     Raises
     ------
     CannotRemake
+        If a file is missing, or EXPTIME has no exposure.
     """
     name = unquote(first["SHUTCOR"], errors="surrogateescape")
     path = master_file(NamedMaster(name, first["SHUTKEY"]), "map of the shutter", results)

@@ -114,6 +114,7 @@ def same_cards(header, sources, origin, *, must_have=True):
     Raises
     ------
     Differs
+        If a card is absent or has another value.
     """
     counts = Counter(header.keys())
     for keyword in counts:
@@ -147,6 +148,7 @@ def shared_by(header, members, origin):
     Raises
     ------
     Differs
+        If a card is absent or has another value.
     """
     first, *others = members
     for keyword in dict.fromkeys(first.keys()):

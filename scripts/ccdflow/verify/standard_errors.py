@@ -29,8 +29,8 @@ class VarianceTerms:
 
     Attributes
     ----------
-    readouts : list of ccdflow.verify.amplifiers.Readout
-    planes : dict of str to ccdflow.verify.master_planes.Plane
+    readouts : list of ccdflow.verify.amplifiers.VerifiedAmplifier
+    planes : dict of str to ccdflow.verify.master_planes.MasterPlane
     scale : float
         On the dark.
     constants : list of float
@@ -103,7 +103,7 @@ class VarianceTerms:
 
         Parameters
         ----------
-        readout : Readout
+        readout : VerifiedAmplifier
             The amplifier.
         place : (slice, slice)
             The part, in the image.
@@ -200,8 +200,8 @@ def noise_of(header, readouts, planes, account, *, converts, in_electrons):
     ----------
     header : astropy.io.fits.Header
         Of the calibrated image.
-    readouts : list of ccdflow.verify.amplifiers.Readout
-    planes : dict of str to ccdflow.verify.master_planes.Plane
+    readouts : list of ccdflow.verify.amplifiers.VerifiedAmplifier
+    planes : dict of str to ccdflow.verify.master_planes.MasterPlane
     account : ccdflow.verify.accounts.CalibratedAccount
     converts, in_electrons : bool
     """

@@ -57,7 +57,7 @@ def content_of(product, content, raw, results, made):
     content : bytes
         Of its file.
     raw, results : pathlib.Path
-    made : ccdflow.verify.outcome.Made
+    made : ccdflow.verify.outcome.NotedProduct
     """
     try:
         first = read_headers(content)[0]
@@ -143,7 +143,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
     ----------
     products : list of str
         Relative to the results folder.
-    made : dict of str to ccdflow.verify.outcome.Made
+    made : dict of str to ccdflow.verify.outcome.NotedProduct
         Of all products that may be in the table.
     raw, results : path-like
         Folders.

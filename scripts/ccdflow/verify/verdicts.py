@@ -51,7 +51,7 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
         Folders.
     whole : bool
         Whether all rows of a combined frame are made again, instead of some bands of them.
-    made : ccdflow.verify.outcome.Made, optional
+    made : ccdflow.verify.outcome.NotedProduct, optional
         What a run noted of it; by default its name gives the kind.
     content : bytes, optional
         Of its file, where it was read.

@@ -29,7 +29,7 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
     camera, source, layout : str
         As in `Geometry`; with layout 'image', a file with several images that does not say where
         they lie is kept as extensions.
-    binning_cards : tuple of CardSpec
+    binning_cards : tuple of ccdflow.files.cards.CardSpec
         As `specs` of `binning`.
     notes : iterable of str
     file : str

@@ -31,7 +31,7 @@ def drafts_from_counts(reader, given, stated, detector):
         TRIMSEC or DATASEC, which must agree.
     stated : (str, str) or None
         That card and its text.
-    detector : tuple of (str, Section)
+    detector : tuple of (str, DirectedSection)
 
     Returns
     -------
@@ -84,7 +84,7 @@ def drafts_from_outputs(reader, position, images, detector):
     reader : HduReader
     position, images : int
         Which of how many images this is.
-    detector : tuple of (str, Section)
+    detector : tuple of (str, DirectedSection)
 
     Returns
     -------

@@ -179,7 +179,7 @@ def _is_bright(columns, kind):
 
 
 def _header_strip(in_header, claimed):
-    """The one strip that the header tells of, from its geometry or from BIASSEC; or None."""
+    """The one strip that the header names, by its geometry or by BIASSEC; or None."""
     if len(in_header) == 1 and in_header[0].overscan:
         return in_header[0].overscan[0]
     return None if in_header else dict(claimed).get("BIASSEC")

@@ -99,7 +99,7 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
 
     Returns
     -------
-    Axis
+    AxisLevels
     """
     noises, levels = column_noises(image), column_means(image)
     if read_noise is None:

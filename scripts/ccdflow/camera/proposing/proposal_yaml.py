@@ -16,7 +16,7 @@ def profile_text(headers, camera, seen, findings, file, *, same):
         One for each HDU.
     camera : Camera
         The generic camera that the frame belongs to.
-    seen : list of Seen
+    seen : list of ImageFindings
         Regions found, one for each image of the frame.
     findings : list of str
         Sentences that become comments.

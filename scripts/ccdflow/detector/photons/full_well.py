@@ -15,12 +15,18 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA
 
-# Bins of levels up to the highest value; least pixels in a bin, in all and of each pair of flats.
-_BINS, _FEWEST, _FEWEST_OF_PAIR = 64, 200, 50
+# Bins of levels up to the highest value.
+_BINS = 64
+# Pixels that a bin needs ...
+_FEWEST = 200
+# ... and those that it needs of each pair of flats.
+_FEWEST_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one.
 _FULL = 0.5
-# Pixels of a flat that are looked at, and pairs of one exposure.
-_PIXELS, _PAIRS = 100_000, 4
+# Pixels of a flat that are looked at.
+_PIXELS = 100_000
+# Pairs of flats of one exposure that are looked at.
+_PAIRS = 4
 # The usual scatter is that of bins below this part of the highest value.
 _FAINT = 0.6
 # Adu: below, the converter's steps are all the scatter there is.

@@ -96,7 +96,7 @@ def _median(image, size):
 
 
 def _with_nan(image, found, size, of):
-    """Put into a result what scipy makes of boxes that hold NaN, in place."""
+    """Put scipy's results of boxes that hold NaN into an array, in place."""
     from scipy import ndimage
 
     unknown = np.isnan(image)

@@ -18,9 +18,12 @@ from ccdflow.robust import MAD_TO_SIGMA
 SIGMA = 4.5
 """Sigma by which a bad pixel differs from what its neighbours make of the same light."""
 
-# Least ratio of the levels of bright and faint flats, least gap between them, and least flats of
-# each level.
-_APART, _GAP, _FEWEST = 1.5, 1.1, 2
+# Bright flats have at least this many times the level of faint ones.
+_APART = 1.5
+# The faintest bright flat has at least this many times the level of the brightest faint one.
+_GAP = 1.1
+# Flats of each level, at least.
+_FEWEST = 2
 # Both differ by this part of the light in any case: smaller differences are no fault.
 _LEAST = 0.002
 # Sigma beyond which values of one level are hits, or stars of a twilight: they are left out.

@@ -39,7 +39,7 @@ def alike_of(row):
 
 
 class StepsOfClass:
-    """The masters of frames of which `alike_of` says the same: by exposure and temperature.
+    """The masters of frames that are `alike_of` each other: by exposure and temperature.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ def _mean(values):
 
 
 def sums_of(records):
-    """Return the sums of what masters did to some frames: plain values, which can be added.
+    """Return the sums of the masters' effects on some frames: plain values, which can be added.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def section(context, records):
 
     Returns
     -------
-    ccdflow.pages.page.Section or None
+    ccdflow.pages.contents.Section or None
     """
     found = helps_of(records)
     if not found:

@@ -171,6 +171,7 @@ def _scale(row, dark, name):
             file=name,
             keyword="EXPTIME",
             allowed="seconds, above 0",
+            remedy="write the exposure into the raw frame's header",
         )
     return 1.0 if is_same_exposure(dark.exptime, seconds) else seconds / dark.exptime
 

@@ -16,7 +16,7 @@ def two_kinds_in_words(context, found):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    found : list of (str, Record)
+    found : list of (str, ccdflow.run.ledger.Record)
         As `ccdflow.kinds.masters.master.members` returns them.
 
     Returns
@@ -42,7 +42,7 @@ def with_cards(context, found, kept, left_out):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    found, kept : list of (str, Record)
+    found, kept : list of (str, ccdflow.run.ledger.Record)
         All frames of the group, and those that are combined.
     left_out : sequence of ccdflow.detector.choosing.LeftOut
         Their indices are places in `found`.

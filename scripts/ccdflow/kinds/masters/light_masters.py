@@ -34,7 +34,8 @@ class Light(MasterKind):
 
         Returns
         -------
-        (ReductionRecipe, tuple of ProductImage)
+        ccdflow.camera.reduction_recipe.ReductionRecipe
+        tuple of ccdflow.frame.products.ProductImage
         """
         geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
         return recipe, product_images(geometry, recipe)

@@ -216,7 +216,7 @@ class MasterKind(Kind):
         return not self.is_enabled(context) or "night" in self.configuration(context)["group_by"]
 
     def summary(self, context, night, records):
-        """Return what masters are chosen by."""
+        """Return the facts by which masters are chosen."""
         members = {
             group.product: shelves.members_of(context, group)
             for group in self.night_groups(context, night)
@@ -228,7 +228,7 @@ class MasterKind(Kind):
         return master_snapshot.kept_of(context, self)
 
     def restore(self, context, kept):
-        """Give a context what `kept` returned."""
+        """Give a context the result of `kept`."""
         master_snapshot.restore(context, self, kept)
 
     def opens(self, context, new):
@@ -273,7 +273,7 @@ class MasterKind(Kind):
         ----------
         work : ccdflow.kinds.masters.combining.Work
         image : ccdflow.frame.products.ProductImage
-        members : list of ccdflow.combine.stack.Member
+        members : list of ccdflow.combine.member_reader.Member
 
         Returns
         -------
@@ -297,7 +297,7 @@ class MasterKind(Kind):
         ----------
         work : ccdflow.kinds.masters.combining.Work
         image : ccdflow.frame.products.ProductImage
-        members : list of ccdflow.combine.stack.Member
+        members : list of ccdflow.combine.member_reader.Member
         """
         return None
 
@@ -322,12 +322,12 @@ class MasterKind(Kind):
         work : Work
         combined : ccdflow.combine.stack.Combined
             Of one image; it has the sample of the members.
-        image : ProductImage
+        image : ccdflow.frame.products.ProductImage
             The image and its amplifiers.
 
         Returns
         -------
-        list of choosing.LeftOut
+        list of ccdflow.detector.choosing.LeftOut
         """
         return combining.strangers_of(work, combined, image)
 
@@ -339,7 +339,7 @@ class MasterKind(Kind):
         work : Work
         combined : ccdflow.combine.stack.Combined
             Of this image.
-        image : ProductImage
+        image : ccdflow.frame.products.ProductImage
             The image and its amplifiers.
         unit : {'adu', 'electron'}
             Of the combined pixels.

@@ -107,8 +107,8 @@ class Members:
 
         Parameters
         ----------
-        image : ProductImage
-        reduction : ReductionRecipe
+        image : ccdflow.frame.products.ProductImage
+        reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
         """
         flaws = self._flaws(image, reduction)
         return 0.0 if flaws is None else float(np.mean(flaws != 0))
@@ -129,8 +129,8 @@ class Members:
 
         Parameters
         ----------
-        image : ProductImage
-        reduction : ReductionRecipe
+        image : ccdflow.frame.products.ProductImage
+        reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
 
         Returns
         -------
@@ -148,7 +148,7 @@ class Members:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        image : ProductImage
+        image : ccdflow.frame.products.ProductImage
 
         Returns
         -------

@@ -36,7 +36,7 @@ def select_frames(context, found, choose):
 
 
 def common_flags(found):
-    """Return {amplifier: flag} of what all frames flag.
+    """Return {amplifier: flag} with the flags that all frames share.
 
     A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
     """
@@ -47,7 +47,7 @@ def common_flags(found):
 
 
 def without_odd_flags(found, select_alike):
-    """Leave out the frames of which an amplifier is saturated or dead, while others' is not.
+    """Leave out frames with a saturated or dead amplifier that is sound in others.
 
     Parameters
     ----------

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 
 STRAY = 2.0
-"""Degrees: of frames with one set point whose sensors differ by more, one was not kept at it."""
+"""Degrees by which the sensors of frames with one set point differ if they were kept at it."""
 
 LEVEL_IN = 1.0
 """Electrons a degree by which a bias departs whose level no overscan takes away."""
 
 MOST_CANDIDATES = 5
-"""A frame looks at so many masters of each kind, at most, where the first ones are refused."""
+"""A frame considers at most this number of masters of each kind."""
 
 
 EXACT_NIGHTS = 30

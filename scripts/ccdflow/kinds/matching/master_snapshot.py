@@ -32,7 +32,7 @@ def kept_of(context, kind):
 
 
 def restore(context, kind, kept):
-    """Give a context of some nights what `kept_of` returned.
+    """Give a context of some nights the result of `kept_of`.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def check_kept(context, kind, kept, *, is_new):
     """
     is_asked = is_new or ("shelf", kind.name) in context.lookups
     if kept is None or not is_asked:
-        # No frame of a closed night looked for such a master, or there are those that there were.
+        # No closed night asked for this kind, or its masters are unchanged.
         return
     now = shelves_of(context, kind).telling
     if any(now.get(setup) != told for setup, told in kept["telling"].items()):

@@ -121,7 +121,7 @@ class Masters:
 
         Returns
         -------
-        list of (Master, str)
+        list of (OfferedMaster, str)
         """
         found = []
         for master in self._by_kind[kind]:

@@ -114,7 +114,7 @@ def _by_origin(row, origin, image, shape):
 
 
 class Chips:
-    """The windows of each chip of which there are masters of a kind.
+    """The windows of each chip that masters of a kind have.
 
     Setups are as `ccdflow.kinds.matching.setups.setup_of` returns them.
     """

@@ -70,7 +70,7 @@ def columns_of(found):
 
     Parameters
     ----------
-    found : list of ccdflow.kinds.measuring.detecting.OfImage
+    found : list of ccdflow.kinds.measuring.detecting.FoundOfImage
         One for each image.
     """
     parts = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
@@ -90,7 +90,7 @@ def weak_columns_of(found):
 
     Parameters
     ----------
-    found : list of ccdflow.kinds.measuring.detecting.OfImage
+    found : list of ccdflow.kinds.measuring.detecting.FoundOfImage
     """
     parts = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
     for number, one in enumerate(found):

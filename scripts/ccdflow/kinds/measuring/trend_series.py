@@ -78,7 +78,7 @@ def _median(values):
 
 
 def groups_of(context):
-    """Return the groups that tell of the detector: biases, and measurements of darks and flats."""
+    """Return the groups with figures of the detector: biases, measurements of darks and flats."""
     biases = BIAS.groups(context) if BIAS.is_enabled(context) else []
     dated = [group for group in biases if day_of(group.night) is not None]
     return dated, [g for g in DETECTOR.groups(context) if day_of(g.night) is not None]

@@ -28,6 +28,7 @@ from ccdflow.run.nights.parts import NeedsAll
 
 # Calibrated frames of a camera and filter whose sky gives that of a frame not yet calibrated.
 _SKIES = 5
+# Rows of a master whose median is taken for that of all.
 _SAMPLE_ROWS = 64
 # Frames for which the masters not taken are named.
 _MOST_PASSED_OVER = 4
@@ -101,7 +102,7 @@ class GroupNoise:
         Filter and grism.
     products : tuple of str
         The frames.
-    exposure : ccdflow.kinds.planning.budget.Exposure
+    exposure : ccdflow.kinds.planning.budget.BudgetedFrame
     sky_is_measured : bool
         Whether the sky is that of these frames.
     """

@@ -56,6 +56,7 @@ def lines(context, night):
         raise UserError(
             "there is no frame of this night", keyword="night", value=night,
             allowed=f"one of {len(nights)} nights from {nights[0]} to {nights[-1]}",
+            remedy="give night=NIGHT as the folder nights/ of the results has it",
         )  # fmt: skip
     blocks = planned.blocks_of(context, night, foretell=True)
     said = [_there_is(night, rows), *_aside(rows)]

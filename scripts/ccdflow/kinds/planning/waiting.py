@@ -1,4 +1,4 @@
-"""Which closed nights a new master would change: those that lack one, or know of few.
+"""Which closed nights a new master would change: those with fewer than five candidates.
 
 A night's frames list the masters that suit them best, five at most. A master of a later night comes
 after all of their own and earlier nights, and after a later one that is nearer: it can enter a list

@@ -156,7 +156,7 @@ def trend(context, groups, highlight=None):
 
     Returns
     -------
-    tuple of ccdflow.pages.page.Picture
+    tuple of ccdflow.pages.contents.Picture
     """
     found = list(night_figures(context, groups))
     if len({group.shown for group, _ in found}) < 2:

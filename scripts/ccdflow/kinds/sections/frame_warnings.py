@@ -242,7 +242,7 @@ def _noise_texts(amplifiers, usual):
 
 
 def _setup(row, name):
-    """Return what an amplifier's noise is compared within: its night first, then all nights."""
+    """Return the setup within which an amplifier's noise is compared, first in its night."""
     facts = row.facts
     return row.camera, name, facts["ccdsum"], facts["gain"], facts["readmode"]
 

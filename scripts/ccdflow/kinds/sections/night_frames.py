@@ -26,7 +26,7 @@ def page_frames(context, night, prefix):
 
     Returns
     -------
-    list of ccdflow.pages.page.ShownFrame
+    list of ccdflow.pages.contents.ShownFrame
     """
     frames = []
     left_out = _left_out(BIAS.night_groups(context, night), context)

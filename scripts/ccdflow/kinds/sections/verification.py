@@ -98,7 +98,7 @@ def section(context, night):
 
     Returns
     -------
-    ccdflow.pages.page.Section or None
+    ccdflow.pages.contents.Section or None
     """
     found = verdicts_of(context, night)
     if not found:

@@ -231,7 +231,7 @@ def widen(axes, values, *, least=1e-3):
 
     Parameters
     ----------
-    axes : Axes
+    axes : matplotlib.axes.Axes
         Whose vertical scale is set.
     values : sequence of float
         What is drawn; NaN is left out.

@@ -1,4 +1,4 @@
-"""The picture of which frames there are of each night, holes marked."""
+"""The picture of the frames of each night, with holes marked."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
 __all__ = ["NeedsAll", "planned", "save"]
 
-# Nights that are opened because of others are looked for so many times.
+# Rounds of opening further nights before planning all of them.
 _ROUNDS = 5
-# More lines beside the notes than this: they are written anew.
+# Late lines above which the notes are rewritten whole.
 _MOST_LINES = 50_000
 
 
@@ -44,7 +44,7 @@ def planned(values, reading, chain, state, *, cores, progress):
     ----------
     values : dict
         Settings.
-    reading : ccdflow.run.inventory.Settings
+    reading : ccdflow.run.rawframes.inventory.Settings
     chain : ccdflow.kinds.kind.Chain
     state : ccdflow.run.seal.State
         Of the archive as it is now.
@@ -343,7 +343,7 @@ class _Changes:
 
         Parameters
         ----------
-        rows : dict of str to ccdflow.run.rows.Row
+        rows : dict of str to ccdflow.run.rawframes.rows.Row
             Of the open nights.
         """
         folders = {posixpath.dirname(file) for file in rows}

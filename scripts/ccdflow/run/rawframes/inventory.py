@@ -179,7 +179,7 @@ class _Basis:
         )
 
     def remembered(self, camera):
-        """Return what is remembered of the frames of a camera, by its name."""
+        """Return the remembered values of the frames of a camera, by its name."""
         return self._of_camera.setdefault(camera, Remembered())
 
     def _pixels(self, camera):

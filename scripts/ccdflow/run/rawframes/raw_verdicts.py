@@ -55,7 +55,7 @@ def mark_gone(store, records, gone, results):
         Changed in place.
     gone : list of str
         Files that are missing; files that cannot be read are marked in the store.
-    results : Path
+    results : pathlib.Path
     """
     unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
     missing = {*gone, *unreadable}

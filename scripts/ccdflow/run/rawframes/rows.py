@@ -173,7 +173,7 @@ OWN = tuple(field.name for field in fields(Row))[3:]
 
 
 def unread_row(file, stamp=(), basis=""):
-    """Return the row of a file of which nothing but its name is known.
+    """Return the row of a file of unknown content.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How a watch notices frames: the kernel tells of files of this machine, others are looked for."""
+"""How a watch notices frames: the kernel reports files of this machine, others are looked for."""
 
 from __future__ import annotations
 
