@@ -6,7 +6,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 from test_verify_chain import MADE, one
 
-from ccdflow.verify import verdicts, which
+from ccdflow.verify import selection, verdicts
 from ccdflow.verify.places import place_of
 
 ONE_AMPLIFIER = """\
@@ -35,7 +35,7 @@ def look(product, folders):
 
 def test_frames_that_were_left_whole_are_verified(untrimmed):
     """The light of a pixel's surroundings is that of the amplifier, without its overscan."""
-    products = which.files_of(untrimmed[1])
+    products = selection.files_of(untrimmed[1])
     found = {product: look(product, untrimmed) for product in products}
     assert {p: v.reason for p, v in found.items() if v.verdict != "verified"} == {}
     kinds = {"reduced", "bias", "dark", "flat", "calibrated"}

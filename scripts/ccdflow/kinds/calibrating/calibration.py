@@ -18,8 +18,8 @@ from ccdflow.kinds import detector_measurement
 from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.masters import applying
 from ccdflow.kinds.masters.member_masters import measured_read_noise
-from ccdflow.kinds.matching import association, shelves
-from ccdflow.kinds.matching.association import STEPS, taken, why_missing
+from ccdflow.kinds.matching import answers, shelves
+from ccdflow.kinds.matching.association import STEPS
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced

@@ -38,7 +38,7 @@ def degrees_words(about):
 
     Parameters
     ----------
-    about : ToCalibrate
+    about : ObservedAs
     """
     set_point, sensor = about.set_temperature, about.temperature
     if set_point is None or sensor is None or abs(set_point - sensor) <= STRAY:
@@ -58,7 +58,7 @@ def with_degrees(missing, frame):
     ----------
     missing : str
         As `ccdflow.kinds.matching.rule.Masters` writes it.
-    frame : ToCalibrate
+    frame : ObservedAs
     """
     words = degrees_words(frame)
     if not words or OTHER_TEMPERATURE not in missing:

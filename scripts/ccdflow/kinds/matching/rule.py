@@ -137,7 +137,7 @@ class Masters:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : ToCalibrate
+        frame : ObservedAs
         nights : set of str
         """
         own = [master for master in self._by_kind[kind] if master.about.night in nights]
