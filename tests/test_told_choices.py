@@ -9,8 +9,12 @@ import pytest
 from test_master_choices import AFTER, BEFORE, NIGHT, Archive
 from test_matching import frame, master
 
+import tonight
+from ccdflow.errors import UserError
+from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, lines_of
 from ccdflow.kinds.matching.rule import Masters
 from ccdflow.kinds.planning import plan_words, planned
+from ccdflow.run import looking
 
 
 @pytest.fixture
@@ -128,3 +132,40 @@ def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     alone = Masters([master("bias", NIGHT, setup=other)])
     missing = alone.choose("bias", wanted).missing
     assert missing == "no bias of cami 32x32: there is none of this camera"
+
+
+def test_the_tables_runner_up_is_the_pages(archive):
+    """A later night's dark of less noise does not compete: neither names it."""
+    archive.calibrations(NIGHT)
+    archive.take("dark", AFTER, 20, exptime=300.0)
+    archive.take("science", NIGHT, exptime=300.0)
+    context = archive.plan()
+    (block,) = planned.blocks_of(context, NIGHT)
+    assert [line.rival for line in block.taken] == [None, None, None]
+    rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in lines_of(context)]
+    assert [row["runner_up"] for row in rows] == ["", "", ""]
+
+
+def test_cameras_are_told_apart_on_the_page(archive):
+    """Two setups, files of one name: each row, noise and wish names its own."""
+    for gain in (1.0, 2.0):
+        archive.calibrations(NIGHT, GAIN=gain)
+        archive.take("science", NIGHT, exptime=300.0, GAIN=gain)
+    section = ASSOCIATIONS.section(archive.plan(), NIGHT)
+    setups = ("testcam 64x8 g1.0", "testcam 64x8 g2.0")
+    assert {row[4].partition(": ")[0] for row in section.rows} == set(setups)
+    assert [name.startswith(own) for (name, _), own in zip(section.facts, setups, strict=True)]
+    wishes = section.summary[0].removeprefix("To gain most: ").split(", ")
+    assert all(wish.startswith(setups) for wish in wishes), wishes
+
+
+def test_a_group_of_settings_is_given_to_the_scripts_as_to_a_run(archive, monkeypatch):
+    monkeypatch.chdir(archive.raw.parent)
+    given = {"raw": str(archive.raw), "results": "results"}
+    values = looking.settings_of({**given, "calibrate": "{skip_harmful: true, scale_up: 1}"})
+    assert (values["calibrate"]["skip_harmful"], values["calibrate"]["scale_up"]) == (True, 1)
+    assert values["calibrate"]["missing"] == looking.settings_of(given)["calibrate"]["missing"]
+    with pytest.raises(UserError, match="is no group of settings"):
+        looking.settings_of({**given, "calibrate": "true"})
+    words = ["raw=raw", "results=results", "calibrate={scale_up: 1}"]
+    assert tonight.parse(words).given["calibrate"] == "{scale_up: 1}"
