@@ -44,7 +44,7 @@ def paragraphs(context, nights, *, most):
         )
         lines.append(
             f"plan of {len(names) - most} earlier nights, from {names[0]}:"
-            f" {len(earlier)} frames, {said}"
+            f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {said}"
         )
     for night in names[-most:]:
         for block in planned.blocks_of(context, night, foretell=True):

@@ -233,10 +233,13 @@ def seconds_words(seconds):
 def _rounded(seconds):
     """Return an exposure to the digits that tell one from another.
 
-    >>> _rounded(300.062), _rounded(180.0057), _rounded(0.05)
-    (300.1, 180.0, 0.05)
+    >>> _rounded(300.062), _rounded(180.0057), _rounded(0.05), _rounded(29.95)
+    (300.1, 180.0, 0.05, 29.95)
     """
-    return round(seconds, 1) if seconds >= 1 else float(f"{seconds:.3g}")
+    if seconds < 1:
+        return float(f"{seconds:.3g}")
+    # Beyond a hundredth of a per cent: digits that a program, and no observer, gave.
+    return round(seconds, 1 if seconds >= 100 else 2)
 
 
 # -- masters ---------------------------------------------------------------------------------------
