@@ -9,7 +9,8 @@ python scripts/explain.py demo/results/calibrated/ccd.037.0.fits raw=demo/raw
 
 FILE is any product in a results folder. With raw=FOLDER it says what the next run would change.
 --what-if makes a picture and three numbers of what another combined bias, dark or flat would do to
-a calibrated frame; it writes no product.
+a calibrated frame; it writes no product. Settings that were given to the run by --config are given
+here as well: calibrate='{skip_harmful: true}'.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ccdflow import commandline
+from ccdflow import commandline, settings
 from ccdflow.errors import UserError
 from ccdflow.files import whole
 from ccdflow.kinds import CHAIN
@@ -25,7 +26,7 @@ from ccdflow.kinds.explaining import story
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import Planning
 
-NAMES = ("raw", "results", "picture", "cameras")
+NAMES = ("raw", "results", "picture", "cameras", *settings.parts())
 
 
 def parse(arguments=None):

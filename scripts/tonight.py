@@ -8,20 +8,21 @@ python scripts/tonight.py raw=demo/raw results=demo/results
 
 Reads headers only, and writes nothing. It needs no result; where there are results, headers read
 before are not read again, and the noise is that of the measured sky. Without `night=` it takes the
-last night.
+last night. Settings that are given to a run by --config are given here as well:
+calibrate='{scale_up: 1}'.
 """
 
 from __future__ import annotations
 
 import sys
 
-from ccdflow import commandline
+from ccdflow import commandline, settings
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.planning import tonight
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import Planning
 
-NAMES = ("raw", "results", "night", "cameras")
+NAMES = ("raw", "results", "night", "cameras", *settings.parts())
 
 
 def parse(arguments=None):

@@ -9,8 +9,14 @@ import pytest
 from test_master_choices import AFTER, BEFORE, NIGHT, Archive
 from test_matching import frame, master
 
-from ccdflow.kinds.matching.rule import Masters
+import tonight
+from ccdflow.errors import UserError
+from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, lines_of
+from ccdflow.kinds.matching.answers import Answer, reasons_of
+from ccdflow.kinds.matching.rule import Masters, Rules
 from ccdflow.kinds.planning import plan_words, planned
+from ccdflow.run import read_only_plan
+from ccdflow.run.job import Step, Use
 
 
 @pytest.fixture
@@ -50,20 +56,25 @@ def test_a_master_that_one_frame_may_take_is_not_among_those_not_used(archive):
 def test_a_later_master_is_told_with_the_reason_against_the_earlier_ones(archive):
     """Nothing earlier fits; or it would be scaled up; `nearest` asks for no reason."""
     archive.take("bias", AFTER, 5)
-    archive.take("dark", NIGHT, 5, exptime=200.0)
-    archive.take("dark", AFTER, 5, exptime=300.0)
     archive.take("flat", BEFORE, 5, exptime=3.0)
     archive.take("flat", AFTER, 12, exptime=3.0)
     archive.take("science", NIGHT, exptime=300.0)
     lines = told(archive, NIGHT)
     assert "2 nights later (nothing earlier fits)" in line_of(lines, "bias")
-    assert "2 nights later (one of the own night would be scaled up 1.5 times), exact" in line_of(
-        lines, "dark"
-    )
     assert "1 night before" in line_of(lines, "flat")
     lines = told(archive, NIGHT, calibrate={"direction": "nearest"})
     assert "12 of 03-12 2 nights later:" in line_of(lines, "flat")
     assert "earlier" not in " ".join(lines)
+
+
+def test_a_later_dark_is_told_with_the_earlier_one_that_would_be_scaled_up():
+    later = Use("later", -2, 1.0, 4.0, "B", ("2 nights later",))
+    own = Use("own", 0, 1.5, 9.0, "C", ("scaled up by 1.5",))
+    step = Step("dark", (later, own))
+    said = "2 nights later (one of the own night would be scaled up 1.5 times)"
+    assert reasons_of(Answer(step, later), Rules()) == [said, "exact"]
+    turned = Answer(Step("dark", (own, later)), later)
+    assert "2 nights later (nothing earlier could be made)" in reasons_of(turned, Rules())
 
 
 def test_an_earlier_master_of_another_epoch_does_not_fit(archive):
@@ -128,3 +139,42 @@ def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     alone = Masters([master("bias", NIGHT, setup=other)])
     missing = alone.choose("bias", wanted).missing
     assert missing == "no bias of cami 32x32: there is none of this camera"
+
+
+def test_the_tables_runner_up_is_the_pages(archive):
+    """A later night's dark of less noise does not compete: neither names it."""
+    archive.calibrations(NIGHT)
+    archive.take("dark", AFTER, 20, exptime=300.0)
+    archive.take("science", NIGHT, exptime=300.0)
+    context = archive.plan()
+    (block,) = planned.blocks_of(context, NIGHT)
+    assert [line.rival for line in block.taken] == [None, None, None]
+    rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in lines_of(context)]
+    assert [row["runner_up"] for row in rows] == ["", "", ""]
+
+
+def test_cameras_are_told_apart_on_the_page(archive):
+    """Two setups, files of one name: each row, noise and wish names its own."""
+    for gain in (1.0, 2.0):
+        archive.calibrations(NIGHT, GAIN=gain)
+        archive.take("science", NIGHT, exptime=300.0, GAIN=gain)
+    section = ASSOCIATIONS.section(archive.plan(), NIGHT)
+    setups = ("testcam 64x8 g1.0", "testcam 64x8 g2.0")
+    assert {row[4].partition(": ")[0] for row in section.rows} == set(setups)
+    assert [name.startswith(own) for (name, _), own in zip(section.facts, setups, strict=True)]
+    wishes = section.summary[0].removeprefix("To gain most: ").split(", ")
+    assert all(wish.startswith(setups) for wish in wishes), wishes
+
+
+def test_a_group_of_settings_is_given_to_the_scripts_as_to_a_run(archive, monkeypatch):
+    monkeypatch.chdir(archive.raw.parent)
+    given = {"raw": str(archive.raw), "results": "results"}
+    values = read_only_plan.settings_of({**given, "calibrate": "{skip_harmful: true, scale_up: 1}"})
+    assert (values["calibrate"]["skip_harmful"], values["calibrate"]["scale_up"]) == (True, 1)
+    assert (
+        values["calibrate"]["missing"] == read_only_plan.settings_of(given)["calibrate"]["missing"]
+    )
+    with pytest.raises(UserError, match="is no group of settings"):
+        read_only_plan.settings_of({**given, "calibrate": "true"})
+    words = ["raw=raw", "results=results", "calibrate={scale_up: 1}"]
+    assert tonight.parse(words).given["calibrate"] == "{scale_up: 1}"

@@ -50,6 +50,11 @@ def _defaults():
     return _defaults_of(schemas.read(SCHEMA))
 
 
+def parts():
+    """Return the names of the groups of settings, such as ``calibrate``."""
+    return tuple(name for name, part in _defaults().items() if isinstance(part, dict))
+
+
 def _defaults_of(schema):
     return {
         key: _defaults_of(part) if "properties" in part else part["default"]

@@ -38,7 +38,7 @@ class Associations(Kind):
 
     name = "associations"
     rule = "associations_table"
-    version = 2
+    version = 3
     words = ("table of masters", "tables of masters")
     short = "tables"
     place = paths.ASSOCIATIONS
@@ -71,7 +71,7 @@ class Associations(Kind):
         """Write the table, or the lines of some nights among those of the others."""
         line = tables.TableLines(lambda cells: cells)
         lines = {}
-        for cells in _lines(context):
+        for cells in lines_of(context):
             lines.setdefault(cells[0], []).append(line(cells))
         basis, target = self.basis(context, job), context.results / job.product
         if context.closed is None:
@@ -206,10 +206,17 @@ class Associations(Kind):
         blocks = _blocks(context, night)
         if not blocks:
             return None
-        wishes = [text for block in blocks for text in plan_words.wish_lines(block)]
+        several = len(blocks) > 1
+        wishes = [
+            f"{block.setup}: {text}" if several else text
+            for block in blocks
+            for text in plan_words.wish_lines(block)
+        ]
         said = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
         noises = [
-            line.partition(": ") for block in blocks for line in plan_words.noise_lines(block)
+            (f"{block.setup} {name}" if several else name, text)
+            for block in blocks
+            for name, _, text in (line.partition(": ") for line in plan_words.noise_lines(block))
         ]
         return Section(
             "choices",
@@ -225,7 +232,7 @@ class Associations(Kind):
                     else ()
                 ),
             ),
-            facts=tuple((name, text) for name, _, text in noises),
+            facts=tuple(noises),
             headings=plan_words.HEADINGS,
             rows=plan_words.table_rows(blocks),
         )
@@ -361,7 +368,8 @@ def _digests(context, group, line=None):
     ]
 
 
-def _lines(context):
+def lines_of(context):
+    """Yield the cells of each line of the table: of each frame and step."""
     for group in _groups(context):
         is_refused = _is_refused(context, group)
         for answer in answers_of(context, group):
@@ -377,7 +385,7 @@ def _step_line(context, answer):
     if use is None:
         return [step.kind, "", "", "", "", "", "", "", answer.why_none, answer.grade]
     place = step.uses.index(use)
-    after = step.uses[place + 1] if place + 1 < len(step.uses) else None
+    rival, _ = planned.rival_of(context, answer)
     return [
         step.kind,
         use.product,
@@ -385,8 +393,8 @@ def _step_line(context, answer):
         "" if use.lag is None else use.lag,
         float(f"{use.scale:.6g}"),
         float(f"{use.variance:.6g}"),
-        "" if after is None else after.product,
-        "" if after is None else float(f"{after.variance:.6g}"),
+        "" if rival is None else rival.product,
+        "" if rival is None else float(f"{rival.variance:.6g}"),
         "; ".join(reasons_of(answer, shelves.rules(context))),
         use.grade,
     ]

@@ -88,7 +88,7 @@ def explanation(png):
 _SIGNS = (
     (re.compile(r"(?<=[\d,] )e-(?=[\s/,;.)]|$)"), "e⁻"),
     (re.compile(r"\(e-\)"), "(e⁻)"),
-    (re.compile(r"(?<=\d )e2(?= a pixel)"), "e⁻²"),
+    (re.compile(r"(?<=\d )e2(?= a pixel)"), "(e⁻)²"),
     (re.compile(r"(?<=\()-(?=\d[\d.]* %)"), "−"),
     (re.compile(r"(?<=\d) (?=%)"), "\u00a0"),
 )
@@ -98,7 +98,7 @@ def signs(text):
     """Write a text with the signs of print: electrons, minus, percent without a line break.
 
     >>> signs("22,173 e- (-19 %); adds 21 e2 a pixel").replace("\N{NO-BREAK SPACE}", "_")
-    '22,173 e⁻ (−19_%); adds 21 e⁻² a pixel'
+    '22,173 e⁻ (−19_%); adds 21 (e⁻)² a pixel'
     """
     for pattern, sign in _SIGNS:
         text = pattern.sub(sign, text)

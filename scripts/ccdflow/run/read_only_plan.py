@@ -5,16 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 
 from ccdflow import settings, yamltext
+from ccdflow.errors import UserError
 from ccdflow.run import session
 
 
 def settings_of(given):
-    """Return the settings of the configuration file, with others given on the command line."""
+    """Return the settings of the configuration file, with others given on the command line.
+
+    A group of settings is given as with ``--config``: ``calibrate='{skip_harmful: true}'``.
+
+    Parameters
+    ----------
+    given : dict of str to str
+
+    Returns
+    -------
+    dict
+        As `ccdflow.settings.load` returns it.
+
+    Raises
+    ------
+    UserError
+        If a value is not allowed.
+    """
     values = {}
     if Path(settings.NAME).is_file():
         settings.check_file(settings.NAME)
         values = yamltext.read(settings.NAME)
-    return settings.load({**values, **given})
+    parts = {name: given[name] for name in settings.parts() if name in given}
+    for name, text in parts.items():
+        part = yamltext.load(text, file=f"{name}=")
+        if not isinstance(part, dict):
+            raise UserError(
+                "is no group of settings", keyword=name, value=text,
+                remedy=f"write {name}='{{NAME: VALUE}}', as with --config",
+            )  # fmt: skip
+        parts[name] = {**(values.get(name) or {}), **part}
+    return settings.load({**values, **given, **parts})
 
 
 def look(given, *, chain):

@@ -148,10 +148,12 @@ def _step(results, kind, header, chosen):
     if chosen:
         why = f"           chosen: {chosen['reason']}"
         if chosen.get("runner_up"):
-            later = Path(chosen["runner_up"]).parent.name > chosen["night"]
+            unit = "of the signal^2" if kind == FLAT else "e2"
+            cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
             why += (
-                f"; second {chosen['runner_up']} ({'of a later night; ' * later}it would add"
-                f" {chosen['runner_up_variance']}, the chosen one {chosen['predicted_variance']})"
+                f"; second {chosen['runner_up']} (by nominal noise, as they are compared before"
+                f" either is made, it adds {chosen['runner_up_variance']} {unit}, the chosen one"
+                f" {chosen['predicted_variance']}{cancels})"
             )
         said.append(why)
     return said

@@ -44,7 +44,7 @@ def paragraphs(context, nights, *, most):
         )
         lines.append(
             f"plan of {len(names) - most} earlier nights, from {names[0]}:"
-            f" {len(earlier)} frames, {said}"
+            f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {said}"
         )
     for night in names[-most:]:
         for block in planned.blocks_of(context, night, foretell=True):
@@ -284,6 +284,9 @@ def table_rows(blocks):
     for block in blocks:
         for line in block.taken:
             named = [Path(group.files[0]).name for group in line.groups]
+            if len(blocks) > 1:
+                # Cameras may have files of the same names.
+                named = [f"{block.setup}: {line.groups[0].files[0]}", *named[1:]]
             who = ", ".join(named[:2]) + (f" and {len(named) - 2} more" if named[2:] else "")
             rival = "-" if line.rival is None else _name_and_night(line.rival.product)
             what = f"{master_words(line)}" if line.use is not None else "-"

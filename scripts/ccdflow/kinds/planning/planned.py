@@ -20,15 +20,11 @@ from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, reasons
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.matching.shelves import noise_of
-from ccdflow.kinds.planning import budget
+from ccdflow.kinds.planning import budget, skies
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
-from ccdflow.run.nights.parts import NeedsAll
 
-# Calibrated frames of a camera and filter whose sky gives that of a frame not yet calibrated.
-_SKIES = 5
-# Rows of a master whose median is taken for that of all.
 _SAMPLE_ROWS = 64
 # Frames for which the masters not taken are named.
 _MOST_PASSED_OVER = 4
@@ -240,10 +236,13 @@ def seconds_words(seconds):
 def _rounded(seconds):
     """Return an exposure to the digits that tell one from another.
 
-    >>> _rounded(300.062), _rounded(180.0057), _rounded(0.05)
-    (300.1, 180.0, 0.05)
+    >>> _rounded(300.062), _rounded(180.0057), _rounded(0.05), _rounded(29.95)
+    (300.1, 180.0, 0.05, 29.95)
     """
-    return round(seconds, 1) if seconds >= 1 else float(f"{seconds:.3g}")
+    if seconds < 1:
+        return float(f"{seconds:.3g}")
+    # Beyond a hundredth of a per cent: digits that a program, and no observer, gave.
+    return round(seconds, 1 if seconds >= 100 else 2)
 
 
 # -- masters ---------------------------------------------------------------------------------------
@@ -278,7 +277,7 @@ def step_line(context, answer):
     if use is None:
         left_out = [answer.why_none] if answer.left_out else []
         return [step.kind, step.needed, answer.missing, *left_out]
-    rival, why = _rival(context, step, use)
+    rival, why = rival_of(context, answer)
     said = [step.kind, use.product, use.lag, use.scale, use.variance]
     said.append(reasons_of(answer, shelves.rules(context)))
     return [*said, step.uses.index(use), "" if rival is None else rival.product, why]
@@ -287,12 +286,12 @@ def step_line(context, answer):
 def _taken(context, kind, found):
     groups = tuple(group for group, _ in found)
     answer = found[0][1]
-    step, use = answer.step, answer.use
+    use = answer.use
     if use is None:
         if answer.missing:
             answer = replace(answer, missing=match_words.reasons_words(_missing_of(found)))
         return Taken(kind, groups, answer)
-    rival, why = _rival(context, step, use)
+    rival, why = rival_of(context, answer)
     return Taken(
         kind,
         groups,
@@ -320,13 +319,24 @@ def _level_words(record):
     return f"{level:,.0f} {'e-' if unit == 'electron' else unit}"
 
 
-def _rival(context, step, use):
+def rival_of(context, answer):
     """Return the next candidate that competes by the rule, and why it lost.
 
-    A later night's master does not compete where an earlier one is taken: what a page says does
-    not change with a night that is added.
+    A later night's master does not compete where an earlier one is taken: what page and table say
+    does not change with a night that is added.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    answer : ccdflow.kinds.matching.answers.Answer
+        With a master.
+
+    Returns
+    -------
+    rival : ccdflow.run.job.Use or None
+    why : str
     """
-    rules = shelves.rules(context)
+    step, use, rules = answer.step, answer.use, shelves.rules(context)
     after = step.uses[step.uses.index(use) + 1 :]
     for other in after:
         is_later = other.lag is not None and other.lag < 0
@@ -398,8 +408,14 @@ def _noise(context, name, groups, *, foretell):
     answers = answers_of(context, group)
     uses = {answer.kind: answer.use for answer in answers}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
-    skies = [sky for each in groups if (sky := _measured_sky(context, each)) is not None]
-    sky = median(skies) if skies else _predicted_sky(context, row, seconds) if foretell else None
+    measured = [sky for each in groups if (sky := skies.measured_sky(context, each)) is not None]
+    sky = (
+        median(measured)
+        if measured
+        else skies.predicted_sky(context, row, seconds)
+        if foretell
+        else None
+    )
     amplifier = geometry.amplifiers[0]
     has_level = recipe.subtract and amplifier.overscan
     return GroupNoise(
@@ -427,7 +443,7 @@ def _noise(context, name, groups, *, foretell):
             and _has_bias(context, dark, uses.get(rule.BIAS)),
             other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
         ),
-        bool(skies),
+        bool(measured),
     )
 
 
@@ -490,38 +506,3 @@ def _rate(record, noise):
     if any(each["unit"] != "electron" for each in quality):
         return noise.dark_rate
     return _figure(record, "rate") or noise.dark_rate
-
-
-def _measured_sky(context, group):
-    """Return the sky that was measured in a calibrated frame, electrons; None for none."""
-    record = context.outcome(group.product)
-    if record is None or record.status != ledger.MADE or record.data.get("unit") != "electron":
-        return None
-    return record.data["images"][0]["sky"]
-
-
-def _predicted_sky(context, row, seconds):
-    """Return the sky that measured frames of the camera and filter predict; None for none."""
-    rates = context.lookup(("sky rates",), lambda: _sky_rates(context))
-    found = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
-    return None if not found else median(found) * seconds
-
-
-def _sky_rates(context):
-    """Return {(camera, filter, grism): electrons a second} of the last measured frames."""
-    if context.closed is not None:
-        raise NeedsAll("the sky of frames of all nights is asked for")
-    found = defaultdict(list)
-    groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]
-    for group in sorted(groups, key=lambda group: group.night, reverse=True):
-        if group.product not in context.ledger:
-            continue
-        row = context.store.rows[group.files[0]]
-        own = found[row.camera, row.facts["filter"], row.facts["grism"]]
-        seconds = row.facts["exptime"]
-        if len(own) < _SKIES and isinstance(seconds, int | float) and seconds > 0:
-            record = context.ledger[group.product]
-            if record.status == ledger.MADE and record.data.get("unit") == "electron":
-                sky = record.data["images"][0]["sky"]
-                own += [] if sky is None else [sky / seconds]
-    return found

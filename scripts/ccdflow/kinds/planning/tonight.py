@@ -69,7 +69,12 @@ def _there_is(night, rows):
     good = [row for row in rows if row.status == OK]
     counts = Counter((_kind_words(row)) for row in good)
     listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    return f"night {night}: {len(good)} frames: {listed}"
+    return f"night {night}: {frames_words(len(good))}: {listed}"
+
+
+def frames_words(count):
+    """Return a number of frames in words: ``1 frame``, ``2 frames``."""
+    return f"{count} frame{'s' * (count != 1)}"
 
 
 def _kind_words(row):
@@ -98,7 +103,9 @@ def _verdict(context, blocks):
     frames = {group.product for block in blocks for group in block.groups}
     without = {group.product for _, line in lacking for group in line.groups}
     if not lacking:
-        return [f"nothing is missing: all {len(frames)} frames have every master that they need"]
+        return [
+            f"nothing is missing: all {frames_words(len(frames))} have every master that they need"
+        ]
     said = [f"missing: {len(without)} of {len(frames)} frames lack a master"]
     return said + [f"  {line.missing}" for _, line in lacking]
 

@@ -1,0 +1,70 @@
+"""The sky of a frame in electrons: measured, or predicted from frames of its camera and filter."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import median
+
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.run import ledger
+from ccdflow.run.nights.parts import NeedsAll
+
+# Calibrated frames of a camera and filter whose sky gives that of a frame not yet calibrated.
+_SKIES = 5
+
+
+def measured_sky(context, group):
+    """Return the sky that was measured in a calibrated frame, electrons; None for none.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+
+    Returns
+    -------
+    float or None
+    """
+    record = context.outcome(group.product)
+    if record is None or record.status != ledger.MADE or record.data.get("unit") != "electron":
+        return None
+    return record.data["images"][0]["sky"]
+
+
+def predicted_sky(context, row, seconds):
+    """Return the sky that measured frames of the camera and filter predict; None for none.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+    seconds : float
+        Its exposure.
+
+    Returns
+    -------
+    float or None
+    """
+    rates = context.lookup(("sky rates",), lambda: _sky_rates(context))
+    found = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
+    return None if not found else median(found) * seconds
+
+
+def _sky_rates(context):
+    """Return {(camera, filter, grism): electrons a second} of the last measured frames."""
+    if context.closed is not None:
+        raise NeedsAll("the sky of frames of all nights is asked for")
+    found = defaultdict(list)
+    groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]
+    for group in sorted(groups, key=lambda group: group.night, reverse=True):
+        if group.product not in context.ledger:
+            continue
+        row = context.store.rows[group.files[0]]
+        own = found[row.camera, row.facts["filter"], row.facts["grism"]]
+        seconds = row.facts["exptime"]
+        if len(own) < _SKIES and isinstance(seconds, int | float) and seconds > 0:
+            record = context.ledger[group.product]
+            if record.status == ledger.MADE and record.data.get("unit") == "electron":
+                sky = record.data["images"][0]["sky"]
+                own += [] if sky is None else [sky / seconds]
+    return found
