@@ -12,7 +12,7 @@ from astropy.io import fits
 from ccdflow.calibrate.extras import sparse
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.files import whole
+from ccdflow.files import plaintables, whole
 from ccdflow.files.headertext import card_text, printable
 from ccdflow.run import ledger
 
@@ -133,22 +133,38 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     weak : bool
         Whether to read the pixels that are a little low as well.
     """
-    with fits.open(path, memmap=False) as hdus:
-        values = _arrays(hdus[TABLE])
-        low = _arrays(hdus[WEAK]) if weak else {}
-        names = {number: f"{_OWN}{number}" for number in range(len(shapes)) if weak}
-        cards = hdus[0].header
-        shares = {number: cards[name] for number, name in names.items() if name in cards}
+    cards = [f"{_OWN}{number}" for number in range(len(shapes)) if weak]
+    names = (TABLE, WEAK) if weak else (TABLE,)
+    tables, shares = _read_plain(path, names, cards) or _read_any(path, names, cards)
+    values, low = tables[TABLE], tables.get(WEAK)
     found = []
     for number, (_, nx) in enumerate(shapes):
         index, own = _places(values, number, nx)
         bits = {name: values[name.upper()][own].astype(np.int16) for name in SOURCES}
         faint = None
-        if number in shares:
+        if (own_part := shares.get(f"{_OWN}{number}")) is not None:
             where, which = _places(low, number, nx)
-            faint = Weak(where, low["SIGMA"][which], shares[number])
+            faint = Weak(where, low["SIGMA"][which], own_part)
         found.append(NightBadPixels(night, frozenset(looked), index, bits, faint))
     return found
+
+
+def _read_plain(path, names, cards):
+    """Return the columns of tables and the values of cards of a product; None for an odd file."""
+    found = plaintables.read(path, names)
+    if found is None:
+        return None
+    values = {card: found.cards[card] for card in cards if card in found.cards}
+    tables = found.tables.items()
+    return {name: {n: rows[n] for n in rows.dtype.names} for name, rows in tables}, values
+
+
+def _read_any(path, names, cards):
+    """Return the same as astropy reads it."""
+    with fits.open(path, memmap=False) as hdus:
+        tables = {name: _arrays(hdus[name]) for name in names}
+        first = hdus[0].header
+        return tables, {card: first[card] for card in cards if card in first}
 
 
 def _arrays(hdu):

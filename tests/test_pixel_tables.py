@@ -1,0 +1,142 @@
+"""The bad pixels of a night are the same whether its tables are read as bytes or by astropy."""
+
+import re
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from ccdflow.detector.pixels.response import Weak
+from ccdflow.kinds.measuring import pixel_tables
+from ccdflow.run.ledger import Record
+
+SHAPES = [(31, 40), (17, 23)]
+CARDS = [f"FLATOWN{number}" for number in range(len(SHAPES))]
+
+
+def _image(rng, shape, share, own):
+    masks = {s: (rng.random(shape) < share) * np.int16(2) for s in ("dark", "flat", "levels")}
+    low = np.flatnonzero(rng.random(shape) < 5 * share)
+    weak = Weak(low, rng.normal(size=low.size).astype(np.float32), own)
+    return SimpleNamespace(masks=masks, weak=None if own is None else weak)
+
+
+def _write(folder, *, share=0.02, owns=(0.123456789, 1), name="pixels.fits"):
+    rng = np.random.default_rng(7)
+    found = [_image(rng, shape, share, own) for shape, own in zip(SHAPES, owns, strict=True)]
+    pixel_tables.write_product(
+        SimpleNamespace(results=folder),
+        Record(name, "detector", "k" * 16),
+        [("NIGHT", "2024-03-01", "night"), *pixel_tables.weak_cards_of(found)],
+        PIXELS=pixel_tables.columns_of(found),
+        WEAK=pixel_tables.weak_columns_of(found),
+    )
+    return folder / name
+
+
+def _equal(one, other):
+    tables, cards = one
+    assert cards == other[1]
+    assert [*map(type, cards.values())] == [*map(type, other[1].values())]
+    assert tables.keys() == other[0].keys()
+    for name, columns in other[0].items():
+        assert tables[name].keys() == columns.keys()
+        for column, values in columns.items():
+            assert tables[name][column].dtype == values.dtype
+            np.testing.assert_array_equal(tables[name][column], values)
+
+
+@pytest.mark.parametrize("names", [("PIXELS",), ("PIXELS", "WEAK")])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"share": 0},
+        {"owns": (None, 1e-12)},
+        {"owns": (None, None)},
+        {"name": f"detector/{'long' * 30}.fits"},
+    ],
+)
+def test_both_readers_give_the_same(tmp_path, how, names):
+    path = _write(tmp_path, **how)
+    plain = pixel_tables._read_plain(path, names, CARDS)
+    assert plain is not None
+    _equal(plain, pixel_tables._read_any(path, names, CARDS))
+
+
+def test_the_bad_pixels_are_those_that_were_written(tmp_path, monkeypatch):
+    path = _write(tmp_path)
+    seen = [pixel_tables.read_seen(path, "n", ["dark"], SHAPES, weak=True)]
+    monkeypatch.setattr(pixel_tables, "_read_plain", lambda *_: None)
+    seen.append(pixel_tables.read_seen(path, "n", ["dark"], SHAPES, weak=True))
+    rng = np.random.default_rng(7)
+    for number, shape in enumerate(SHAPES):
+        truth = _image(rng, shape, 0.02, (0.123456789, 1)[number])
+        bad = np.flatnonzero(np.bitwise_or.reduce([*truth.masks.values()]))
+        assert bad.size > 10
+        for images in seen:
+            one = images[number]
+            np.testing.assert_array_equal(one.index, bad)
+            np.testing.assert_array_equal(one.bits["flat"], truth.masks["flat"].ravel()[bad])
+            np.testing.assert_array_equal(one.weak.index, truth.weak.index)
+            np.testing.assert_array_equal(one.weak.sigma, truth.weak.sigma)
+            assert one.weak.own == truth.weak.own
+
+
+ODD = {
+    "the padding is cut": lambda content: content[:-1],
+    "rows are cut": lambda content: content[:-2880],
+    "more follows": lambda content: content + b"\0" * 2880,
+    "nothing": lambda content: b"",
+    "a header only": lambda content: content[:2880],
+    "more rows than bytes": lambda content: re.sub(
+        rb"NAXIS2  = {10}", b"NAXIS2  = 9999999999", content, count=1
+    ),
+    "many columns": lambda content: content.replace(
+        b"TFIELDS =                    6", b"TFIELDS =           9999999999"
+    ),
+    "another type": lambda content: content.replace(b"'I       '", b"'2A      '", 1),
+    "a number with a point": lambda content: content.replace(
+        b"PCOUNT  =                    0", b"PCOUNT  =                  0.0", 1
+    ),
+    "a scaled column": lambda content: content.replace(b"CHECKSUM= ", b"TZERO1  = ", 2),
+    "an umlaut": lambda content: content.replace(b"number of table", b"n\xfcmber of table", 1),
+}
+
+
+@pytest.mark.parametrize("how", ODD)
+def test_astropy_reads_what_is_not_as_it_was_written(tmp_path, how):
+    path = _write(tmp_path)
+    before = path.read_bytes()
+    path.write_bytes(ODD[how](before))
+    assert path.read_bytes() != before
+    assert pixel_tables._read_plain(path, ("PIXELS", "WEAK"), CARDS) is None
+
+
+def test_a_file_that_is_not_there_is_told_as_before(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        pixel_tables.read_seen(tmp_path / "none.fits", "n", [], SHAPES)
+
+
+def test_whatever_byte_of_a_header_changes_both_readers_agree(tmp_path):
+    path = _write(tmp_path)
+    content = path.read_bytes()
+    with fits.open(path) as hdus:
+        starts = [hdu.fileinfo()["hdrLoc"] for hdu in hdus]
+        lengths = [len(hdu.header) * 80 for hdu in hdus]
+    rng, plain = np.random.default_rng(11), 0
+    for _ in range(150):
+        hdu = rng.integers(len(starts))
+        at = starts[hdu] + rng.integers(lengths[hdu])
+        changed = bytearray(content)
+        changed[at] = rng.choice(list(b" 0123456789'=/AEIJTX\x00\xfc"))
+        path.write_bytes(changed)
+        found = pixel_tables._read_plain(path, ("PIXELS", "WEAK"), CARDS)
+        if found is not None:
+            plain += 1
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _equal(found, pixel_tables._read_any(path, ("PIXELS", "WEAK"), CARDS))
+    assert 20 < plain < 140
