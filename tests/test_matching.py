@@ -102,6 +102,41 @@ def test_a_dark_scaled_up_is_kept_when_a_night_is_added():
     assert best(DARK, [later_up, later]).master == later
 
 
+def test_an_exact_dark_of_another_season_competes_with_scaled_ones_of_these_weeks():
+    noise = DetectorNoise(read_noise=5.0)
+    asked = frame(exptime=60.0)
+
+    def taken(*masters):
+        return best(DARK, masters, frame=asked, noise=noise).master
+
+    old = master(DARK, night(-304), frames=3, exptime=60.0)
+    tonight = master(DARK, NIGHT, frames=20, exptime=62.0)
+    assert taken(old, tonight) == tonight
+    # With one of this month at hand the exact ones go first; of equal age the exact one does.
+    month, older = (master(DARK, night(-n), frames=3, exptime=60.0) for n in (30, 31))
+    assert taken(month, tonight) == month
+    assert taken(older, tonight) == tonight
+    assert taken(old, replace(tonight, about=replace(tonight.about, night=night(-304)))) == old
+    # By what both add, not by age alone.
+    many = master(DARK, night(-40), frames=99, exptime=60.0)
+    few = master(DARK, NIGHT, frames=3, exptime=62.0)
+    assert taken(many, few) == many
+    # A dark that is scaled up, or of a later night, does not compete.
+    short = master(DARK, NIGHT, frames=99, exptime=50.0)
+    later = master(DARK, night(1), frames=99, exptime=60.0)
+    assert taken(old, short, later) == old
+
+
+def test_a_scaled_dark_is_ranked_by_the_noise_of_the_bias_that_it_leaves():
+    noise, asked = DetectorNoise(read_noise=5.0), frame(exptime=290.0)
+    long = replace(master(DARK, NIGHT, frames=5, exptime=3000.0), bias_variance=25 / 3)
+    short = replace(master(DARK, NIGHT, frames=20, exptime=300.0), bias_variance=25 / 3)
+    assert best(DARK, [long, short], frame=asked, noise=noise).master == short
+    # With many biases it is the other way round.
+    long, short = (replace(each, bias_variance=25 / 999) for each in (long, short))
+    assert best(DARK, [long, short], frame=asked, noise=noise).master == long
+
+
 def test_temperatures_are_compared_by_set_point_where_there_is_one():
     cold = master(DARK, NIGHT, set_temperature=-20.0, temperature=-19.2)
     warm = master(DARK, NIGHT, set_temperature=-10.0, temperature=-20.0)
@@ -218,7 +253,7 @@ def whole_degrees(first, second, tolerance):
 
 def by_the_rule(kind, masters, asked, noise, rules):
     """Return the products that the rule of docs/calibration.md allows, best first."""
-    ranked = []
+    ranked, near_exact, may_be_first = [], False, False
     for each in masters:
         about = each.about
         if each.kind != kind or about.setup != asked.setup:
@@ -244,12 +279,19 @@ def by_the_rule(kind, masters, asked, noise, rules):
         else:
             variance = scale**2 * (noise.read_noise**2 + noise.dark_rate * about.exptime)
             variance = variance / each.frames + noise.dark_ageing * asked.exptime**2 * abs(lag)
+            is_near, is_late = abs(lag) <= 30, lag < 0 and rules.direction == "causal"
+            near_exact |= exact and is_near and not is_late
+            may_be_first = is_near and not is_late and scale <= 1
         is_last = lag < 0 and rules.direction == "causal"
         tier = 2 * is_last + (scale > 1)
         own = rules.same_night and lag == 0
-        key = (tier, not own, not exact, abs(lag) if is_last else 0, variance, abs(lag))
-        ranked.append((key, each.product))
-    return [product for _, product in sorted(ranked)[:5]]
+        key = (abs(lag) if is_last else 0, variance, abs(lag))
+        ranked.append((tier, not own, exact, may_be_first, key, each.product))
+    found = [
+        (tier, is_other, not (exact or (may and not near_exact)), key, product)
+        for tier, is_other, exact, may, key, product in ranked
+    ]
+    return [product for *_, product in sorted(found)[:5]]
 
 
 @pytest.mark.parametrize("seed", range(4))

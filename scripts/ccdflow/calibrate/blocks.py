@@ -23,7 +23,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, read_each_row, read_rows, read_units
 from ccdflow.frame import saturation
 
-ARITHMETIC = 5
+ARITHMETIC = 6
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
 # Pixels of a block, whose number of rows is even; pixels that are written at once.
@@ -310,6 +310,12 @@ class _Image:
                     # The noise of a bias is slow to compute, and not needed if the bias cancels.
                     noise = work.noise.median(kind) if scale else 0.0
                     found[f"{kind}_noise"] = scale * factor * noise
+            # A dark that was made less another bias brings that one's noise with it.
+            others = [work.noise.other_bias(readout) for readout in work.readouts]
+            if any(others):
+                own = found.get("bias_noise", 0.0)
+                other = sum(others) / len(others)
+                found["bias_noise"] = (own**2 + factor**2 * other) ** 0.5
             if work.plane("flat") is not None:
                 found["flat_noise"] = work.noise.median("flat")
             shares = 1.0

@@ -102,7 +102,7 @@ class PixelVariance:
         for readout, inside, of_image in work.pieces(rows):
             factor = work.factor(readout) ** 2
             constant = readout.read_noise**2 + readout.rounding + readout.level_variance
-            constant += self._other_bias()
+            constant += self.other_bias(readout)
             part, other = out[inside], scratch[inside]
             part[...] = np.float32(factor * constant)
             for kind in ("bias", "dark"):
@@ -118,14 +118,23 @@ class PixelVariance:
                 np.multiply(light, np.float32(share), out=other)
                 part += other
 
-    def _other_bias(self):
-        """Return the variance of a bias that was subtracted only from the dark, adu^2."""
+    def other_bias(self, readout):
+        """Return the variance of a bias that was subtracted only from the dark, adu^2.
+
+        The dark's header gives the noise of its pixels; the levels of its rows add to it.
+
+        Parameters
+        ----------
+        readout : ccdflow.frame.readout.Readout
+        """
         chain = self._work.chain
         if chain.dark is None or not chain.dark.master.bias_key:
             return 0.0
         if chain.bias is not None and chain.dark.master.bias_key == chain.bias.master.key:
             return 0.0
-        return (chain.dark.scale * chain.dark.master.bias_noise) ** 2
+        single = readout.read_noise**2 + readout.rounding
+        rows = readout.level_variance / single if single else 0.0
+        return (chain.dark.scale * chain.dark.master.bias_noise) ** 2 * (1 + rows)
 
     # -- with light --------------------------------------------------------------------------------
 

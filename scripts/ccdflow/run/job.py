@@ -71,6 +71,8 @@ class Use:
         The FITS section of a larger master that is applied; '' for all of it.
     warmer : float
         Degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
+    left : float
+        Of a dark: variance that stays of its bias and the frame's, electrons^2.
     """
 
     product: str
@@ -82,6 +84,7 @@ class Use:
     degrees: tuple = ()
     cut: str = ""
     warmer: float = 0.0
+    left: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

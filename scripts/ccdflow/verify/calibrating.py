@@ -277,18 +277,23 @@ def check_noise_cards(header, image, noise):
         value = float(np.median(part**2)) ** 0.5
         value *= 1.0 if kind == "flat" else noise.scale * factor
         same_value(keyword, header.get(keyword), value, part=2e-5)
-    bias = image.planes.get("bias")
-    if bias is not None and bias.errors is None:
+    bias, dark = image.planes.get("bias"), image.planes.get("dark")
+    is_other = noise.other > 0 and dark is not None
+    if is_other if bias is None else bias.errors is None:
         same_value("MBNOISE", header.get("MBNOISE"), _of_bias(noise, image, factor), part=2e-5)
 
 
 def _of_bias(noise, image, factor):
+    other = factor**2 * noise.other
+    if "bias" not in image.planes:
+        return other**0.5
     of_dark = image.planes.get("dark")
     is_same = of_dark is not None and str(of_dark.first.get("BIASKEY", "")) == (
         image.account.masters["bias"].key
     )
     share = abs(1.0 - noise.scale) if is_same else 1.0
-    return share * factor * noise.of_bias(image.planes["bias"].frames) if share else 0.0
+    own = share * factor * noise.of_bias(image.planes["bias"].frames) if share else 0.0
+    return (own**2 + other) ** 0.5
 
 
 def check_saturation(header, image, reduced):

@@ -45,6 +45,9 @@ class VarianceTerms:
         Whether the reduced frame is in electrons.
     is_exact : bool
         Whether the header says all that the errors follow from.
+    other : float
+        Mean over the amplifiers of the variance of a bias that was subtracted from the dark alone,
+        adu^2.
     """
 
     readouts: list
@@ -56,6 +59,7 @@ class VarianceTerms:
     converts: bool
     in_electrons: bool
     is_exact: bool
+    other: float
 
     def factor(self, readout):
         """Return the value of one adu in the product."""
@@ -214,18 +218,21 @@ def noise_of(header, readouts, planes, account, *, converts, in_electrons):
     shares = 1.0 + sum(
         part**2 / plane.frames for part, plane in ((share, bias), (scale, dark)) if plane
     )
-    constants, singles = [], []
+    constants, singles, others = [], [], []
     for readout in readouts:
         factor = readout.gain if converts else 1.0
         level = number(card(header, "OSCNOISE", readout.tail)) or 0.0
-        one = readout.read_noise**2 + readout.rounding + (level / factor) ** 2 / shares
+        single, rows = readout.read_noise**2 + readout.rounding, (level / factor) ** 2 / shares
+        one = single + rows
         singles.append(one)
-        constants.append(one + other + share**2 * one / (bias.frames if bias else 1))
+        others.append(other * (1 + rows / single) if single else other)
+        constants.append(one + others[-1] + share**2 * one / (bias.frames if bias else 1))
     is_exact = not (share and bias is not None and bias.errors is not None)
     is_exact &= all(plane.is_modelled for kind, plane in planes.items() if kind != "bias")
     return VarianceTerms(
-        readouts, planes, scale, constants, singles, shares, converts, in_electrons, is_exact
-    )
+        readouts, planes, scale, constants, singles, shares, converts, in_electrons, is_exact,
+        sum(others) / len(others),
+    )  # fmt: skip
 
 
 def wrong_in(errors, padded, rows, noise, smooth, step=0.0):

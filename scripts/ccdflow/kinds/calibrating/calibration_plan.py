@@ -56,7 +56,8 @@ class StepsOfClass:
             lambda: [association.shelves_of(context, kind) for kind in kinds],
         )
         self._answers = [(each.steps_like(row), each.kind.name == DARK) for each in shelves]
-        self._known, self._fixed, self._alike = {}, {}, {}
+        self._known, self._fixed, self._alike, self._pairs = {}, {}, {}, {}
+        self._context = context
 
     def of(self, row):
         """Return the `Step` tuple of a frame: the same object for all that have the same answer."""
@@ -73,8 +74,20 @@ class StepsOfClass:
             found = tuple(
                 own or answer(*how) for own, (answer, _) in zip(fixed, self._answers, strict=True)
             )
+            found = self._paired(found, degrees, row)
             steps = self._known[asked] = self._alike.setdefault(tuple(map(id, found)), found)
         return steps
+
+    def _paired(self, steps, degrees, row):
+        """Return the steps with bias and dark as a pair, one object for all that are equal."""
+        name = (*map(id, steps), degrees)
+        if name not in self._pairs:
+            found = association.paired(self._context, steps, [row], row.night)
+            same = self._context.lookup(("pairs of bias and dark",), dict)
+            found = tuple(same.setdefault(step, step) for step in found)
+            # The steps are kept, so that their ids stay their own.
+            self._pairs[name] = found, steps
+        return self._pairs[name][0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,7 @@ def groups_of(kind, context):
             files,
             tuple(sorted(nights)),
             kind.name,
-            tuple(
-                association.step_of(context, context.chain.by_name(each), rows, own)
-                for each in kind.before
-            ),
+            association.steps_of(context, kind.before, rows, own),
         )
     return groups
 

@@ -8,7 +8,7 @@ on, a master may turn out to be refused: the first one that was made is taken th
 from __future__ import annotations
 
 from ccdflow.detector import benefit
-from ccdflow.kinds.matching import rule
+from ccdflow.kinds.matching import pairs, rule, shelves
 from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
 
@@ -31,6 +31,58 @@ def step_of(context, kind, rows, night):
     ccdflow.run.job.Step
     """
     return shelves_of(context, kind).step(rows, night)
+
+
+def steps_of(context, names, rows, night):
+    """Return the steps of the members of a master, bias and dark as a pair.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    names : sequence of str
+        Kinds of masters, in the order of the steps.
+    rows : sequence of ccdflow.run.rawframes.rows.Row
+    night : str
+
+    Returns
+    -------
+    tuple of ccdflow.run.job.Step
+    """
+    found = {name: step_of(context, context.chain.by_name(name), rows, night) for name in names}
+    return paired(context, tuple(found.values()), rows, night)
+
+
+def paired(context, steps, rows, night):
+    """Return steps whose bias and dark add the least variance together.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    steps : tuple of ccdflow.run.job.Step
+    rows : sequence of ccdflow.run.rawframes.rows.Row
+        The frames.
+    night : str
+
+    Returns
+    -------
+    tuple of Step
+    """
+    by_kind = {step.kind: step for step in steps}
+    if rule.BIAS not in by_kind or rule.DARK not in by_kind:
+        return steps
+    of_bias, of_dark = (
+        shelves_of(context, context.chain.by_name(name)) for name in (rule.BIAS, rule.DARK)
+    )
+    pair = by_kind[rule.BIAS], by_kind[rule.DARK]
+    own = pairs.together(
+        pair,
+        shelves.rules(context),
+        of_bias.ageing(rows[0]),
+        of_dark.bias_of,
+        lambda product: of_bias.use_for(product, rows, night),
+    )
+    by_kind |= {step.kind: step for step in own}
+    return tuple(by_kind[step.kind] for step in steps)
 
 
 def shelves_of(context, kind):

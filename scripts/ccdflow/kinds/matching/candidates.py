@@ -16,6 +16,10 @@ MOST_CANDIDATES = 5
 """A frame looks at so many masters of each kind, at most, where the first ones are refused."""
 
 
+EXACT_NIGHTS = 30
+"""Exact darks go before scaled ones; if all are further away, scaled ones this near compete."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How a master is chosen: the settings of ``calibrate:``.
@@ -111,12 +115,15 @@ class OfferedMaster:
         What its members have in common.
     frames : int
         Members, as the inventory counts them.
+    bias_variance : float
+        Of a dark: variance of the bias that its members had subtracted, electrons^2.
     """
 
     product: str
     kind: str
     about: ObservedAs
     frames: int
+    bias_variance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

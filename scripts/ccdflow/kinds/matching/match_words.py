@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 
-from ccdflow.kinds.matching.candidates import STRAY
+from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, STRAY
 
 STRETCHED = 1.01
 """A dark that has to be scaled up by less is as good as one that is scaled down."""
@@ -160,13 +160,17 @@ def why_lost(best, other, rules):
         return "further away in time"
     if rules.same_night and best.lag == 0 and other.lag != 0:
         return "not of the own night"
-    if best.scale == 1 != other.scale:
+    is_near = abs(other.lag or 0) <= EXACT_NIGHTS < abs(best.lag or 0)
+    if best.scale == 1 != other.scale and not is_near:
         return f"would be scaled by {other.scale:.3g}"
     if other.lag is None is not best.lag:
         return "of a night without a date"
-    if other.variance > best.variance:
+    left = [getattr(use, "left", 0.0) for use in (best, other)]
+    mine, others = best.variance + left[0], other.variance + left[1]
+    if others > mine:
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
-        return f"{warmer}adds {other.variance / best.variance:.3g} times the variance"
+        with_bias = "with its bias " if any(left) else ""
+        return f"{warmer}{with_bias}adds {others / mine:.3g} times the variance"
     return "as good, and further away in time"
 
 

@@ -14,6 +14,7 @@ from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.candidates import (
     BIAS,
     DARK,
+    EXACT_NIGHTS,
     FLAT,
     MOST_CANDIDATES,
     STRAY,
@@ -44,6 +45,7 @@ class Shelf:
     nights: np.ndarray
     frames: np.ndarray
     exptimes: np.ndarray
+    bias_variances: np.ndarray
     set_points: np.ndarray
     sensors: np.ndarray
     exposures: np.ndarray
@@ -127,6 +129,7 @@ def shelf_of(masters):
         np.array([about.night for about in abouts]),
         _column([master.frames for master in masters]),
         exptimes,
+        _column([master.bias_variance for master in masters]),
         *degrees,
         np.unique(exptimes[np.isfinite(exptimes)]),
         tuple(np.unique(degrees, axis=1)),
@@ -243,9 +246,15 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
     first_by = np.where(is_last, apart, 0.0)
     strange = np.isnan(lags)
     # Keys that all masters have alike decide nothing.
-    keys = [tier, ~own if rules.same_night else None, ~exact if kind == DARK else None]
+    goes_first = exact
+    if kind == DARK and not (exact & usable & ~is_last & (apart <= EXACT_NIGHTS)).any():
+        # Exact darks of another season compete with scaled ones of these weeks.
+        goes_first = exact | ((apart <= EXACT_NIGHTS) & ~is_last & ~up)
+    keys = [tier, ~own if rules.same_night else None, ~goes_first if kind == DARK else None]
     keys += [strange if strange.any() else None, first_by if is_last.any() else None]
-    keys = [key for key in (*keys, variance, apart) if key is not None]
+    # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
+    added = variance + (1 - scale) ** 2 * shelf.bias_variances if kind == DARK else variance
+    keys = [key for key in (*keys, added, apart) if key is not None]
     order = _first(np.flatnonzero(usable), keys)
     columns = (lags, own, scale, exact, up, known, variance, warmer)
     return tuple(

@@ -281,6 +281,24 @@ class FramesAlike:
             self._answers[asked] = replace(choice, candidates=found), True
         return self._answers[asked][0]
 
+    def candidate(self, product, set_point, sensor):
+        """Return the `Candidate` that a master of another place in the list is, None for none.
+
+        Parameters
+        ----------
+        product : str
+            Of a bias or flat.
+        set_point, sensor : float or None
+            Degrees.
+        """
+        masters = () if self._shelf is None else self._shelf.masters
+        one = [master for master in masters if master.product == product]
+        if not one:
+            return None
+        frame = self.one(None, set_point, sensor)
+        found = ranked(shelf_of(one[:1]), self._kind, frame, self._noise, self._rules, None)
+        return found[0] if found else None
+
     def _choose(self, frame, seconds):
         found = ()
         if self._shelf is not None:

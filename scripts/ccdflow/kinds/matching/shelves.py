@@ -70,7 +70,9 @@ class Shelves:
             found = masters if count >= self.minimum else few
             for night in group.nights or (group.night,):
                 what = self._about(first, middles, night)
-                found.append(rule.OfferedMaster(group.product, kind.name, what, count))
+                own = self.bias_of(group.product)
+                variance = 0.0 if own is None else own.variance
+                found.append(rule.OfferedMaster(group.product, kind.name, what, count, variance))
         self._masters = rule.Masters(masters, rules(context), self.noises.get)
         self._few = rule.Masters(few, rules(context), self.noises.get)
 
@@ -169,6 +171,39 @@ class Shelves:
             return step
         said = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
         return replace(step, missing=re.sub(r"^no dark for \S+ s", said, step.missing))
+
+    def bias_of(self, product):
+        """Return the `Use` of the bias that the members of a dark have subtracted, or None.
+
+        It is the first one of the plan, also where that one turned out to be refused: what a run
+        found out changes no choice.
+
+        Parameters
+        ----------
+        product : str
+            Of a dark; of other masters it is None.
+        """
+        steps = self.groups[product].steps if self.kind.name == rule.DARK else ()
+        uses = [use for step in steps if step.kind == rule.BIAS for use in step.uses[:1]]
+        return uses[0] if uses else None
+
+    def use_for(self, product, rows, night):
+        """Return the `Use` of a bias or flat for frames, None where it is not theirs.
+
+        Parameters
+        ----------
+        product : str
+        rows : sequence of ccdflow.run.rawframes.rows.Row
+        night : str
+        """
+        frame = self._about(rows[0], middles_of(rows), night)
+        alike = self._masters.alike(self.kind.name, frame)
+        found = alike.candidate(product, frame.set_temperature, frame.temperature)
+        return None if found is None else _use(found, None)
+
+    def ageing(self, row):
+        """Return the electrons^2 by which a bias departs from the truth, for each day between."""
+        return noise_of(self._context, row).bias_ageing
 
     def steps_like(self, row):
         """Return the function from exposure, set point and temperature to the `Step` of a frame."""

@@ -77,6 +77,8 @@ class BudgetedFrame:
         The kinds of masters that the frame should have.
     is_bias_in_dark : bool
         Whether the dark's members had the frame's own bias subtracted.
+    other_bias : Applied or None
+        The bias that they had subtracted, where it is another one.
     """
 
     exptime: float
@@ -88,6 +90,7 @@ class BudgetedFrame:
     masters: dict = None
     needed: tuple = (BIAS, DARK, FLAT)
     is_bias_in_dark: bool = True
+    other_bias: Applied | None = None
 
 
 @dataclass(frozen=True)
@@ -164,8 +167,9 @@ def budget_of(exposure):
     Notes
     -----
     Of S' = (R - B - k (D - B)) / F: a bias enters with (1 - k)^2 if the dark had the same bias
-    subtracted; the dark with k^2; the flat with the signal squared. The level of each row of the
-    masters was measured on their members, and adds to that of the frame.
+    subtracted, else both biases add, that of the dark times k^2; the dark with k^2; the flat with
+    the signal squared. The level of each row of the masters was measured on their members, and
+    adds to that of the frame.
     """
     masters = exposure.masters or {}
     read = exposure.read_noise**2
@@ -181,6 +185,9 @@ def budget_of(exposure):
         one = read + exposure.dark_rate * dark.exptime
         parts["dark"] = dark.scale**2 * one / dark.frames + dark.ageing
         rows += dark.scale**2 / dark.frames
+        if (other := exposure.other_bias) is not None and not exposure.is_bias_in_dark:
+            parts["bias"] += dark.scale**2 * (read / other.frames + other.ageing)
+            rows += dark.scale**2 / other.frames
     if flat is not None:
         parts["flat"] = sky**2 * (flat.noise**2 / flat.frames + flat.ageing)
     parts["photons"] = sky

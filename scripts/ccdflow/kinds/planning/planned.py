@@ -348,10 +348,15 @@ def _factors(context, found):
 
 def _has_bias(context, dark, bias):
     """Tell whether a dark's members were made less the same bias as a frame."""
+    own = _bias_of(context, dark)
+    return bias is not None and own is not None and own.product == bias.product
+
+
+def _bias_of(context, dark):
+    """Return the `Use` of the bias that a dark's members had subtracted, None for none."""
     own = context.groups.get(dark.product)
     biases = [taken(context, step) for step in own.steps if step.kind == rule.BIAS] if own else []
-    products = [use.product for use in biases if use is not None]
-    return bias is not None and products == [bias.product]
+    return biases[0] if biases else None
 
 
 def _passed_over(context, groups, found):
@@ -415,9 +420,18 @@ def _noise(context, name, groups, *, foretell):
             ),
             is_bias_in_dark=(dark := uses.get(rule.DARK)) is not None
             and _has_bias(context, dark, uses.get(rule.BIAS)),
+            other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
         ),
         bool(skies),
     )
+
+
+def _other_bias(context, dark, noise, seconds):
+    """Return the bias of a dark's members as the budget takes it, None for none."""
+    use = _bias_of(context, dark)
+    if use is None:
+        return None
+    return _applied(context, rule.BIAS, use, context.outcome(use.product), noise, seconds)
 
 
 def _response(context, group, use):

@@ -1,0 +1,122 @@
+"""Which bias and dark a frame takes together: a pure function of the masters that it may take.
+
+R - B - k (D - B') holds two biases: that of the frame, B, and that of the dark's members, B'. They
+cancel at k = 1 only where they are one. The pair that adds the least is taken, so that the bias of
+the dark is a candidate for the frame as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES
+from ccdflow.kinds.matching.match_words import STRETCHED
+
+
+def variance_of_biases(bias, dark, of_dark, ageing):
+    """Return the variance of B - k B', electrons^2 a pixel.
+
+    Parameters
+    ----------
+    bias, dark : ccdflow.run.job.Use
+        As the frame takes them.
+    of_dark : ccdflow.run.job.Use or None
+        The bias as the dark's members had it subtracted; None where that is not known.
+    ageing : float
+        Electrons^2 by which a bias departs from the truth, for each day between.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    A level b(t) that departs at random by ``ageing`` a day leaves b(frame) - b(B) - k (b(dark) -
+    b(B)) where both biases are one: its variance follows from the days between the three.
+    """
+    k = dark.scale
+    if of_dark is None:
+        return bias.variance
+    if of_dark.product != bias.product:
+        return bias.variance + k**2 * of_dark.variance
+    to_frame, dark_to_frame = abs(bias.lag or 0), abs(dark.lag or 0)
+    to_dark = abs(of_dark.lag or 0)
+    # Undated masters have no days; no days make the variance negative.
+    days = (1 - k) * to_frame + k * (k - 1) * to_dark + k * dark_to_frame
+    return (1 - k) ** 2 * (bias.variance - ageing * to_frame) + ageing * max(days, 0.0)
+
+
+def together(steps, rules, ageing, bias_of, use_of):
+    """Return the steps of bias and dark with the pair first that adds the least variance.
+
+    Only masters that nothing but their variance ranks compete: a later night, an exact dark of
+    these weeks, a cut from a larger window keep their places.
+
+    Parameters
+    ----------
+    steps : (ccdflow.run.job.Step, ccdflow.run.job.Step)
+        Bias and dark, each the best alone first.
+    rules : ccdflow.kinds.matching.candidates.Rules
+    ageing : float
+        As `variance_of_biases` takes it.
+    bias_of : callable
+        Takes a dark's product and returns the `Use` of the bias of its members, or None.
+    use_of : callable
+        Takes a bias's product and returns its `Use` for the frame, or None.
+
+    Returns
+    -------
+    (Step, Step)
+    """
+    bias, dark = steps
+    if not bias.uses or not dark.uses:
+        return steps
+    rank = _rank(bias.uses[0], rules)
+    biases = [use for use in bias.uses if _rank(use, rules) == rank]
+    known = {use.product for use in bias.uses}
+    of_darks = [bias_of(use.product) for use in dark.uses]
+    for own in of_darks:
+        if own is not None and own.product not in known:
+            known.add(own.product)
+            other = use_of(own.product)
+            if other is not None and _rank(other, rules) == rank:
+                biases.append(other)
+    darks, best = [], []
+    for use, own in zip(dark.uses, of_darks, strict=True):
+        left = [variance_of_biases(each, use, own, ageing) for each in biases]
+        least = min(left)
+        darks.append(replace(use, left=least))
+        best.append((use.variance + least, left.index(least)))
+    ranks = _ranks_of_darks(dark.uses, rules)
+    some = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
+    order = sorted(some, key=lambda n: (best[n][0], n))
+    order += [n for n in range(len(darks)) if n not in some]
+    found = biases[best[order[0]][1]]
+    rest = [use for use in bias.uses if use.product != found.product]
+    uses = (found, *rest)[:MOST_CANDIDATES]
+    if uses != bias.uses:
+        bias = replace(bias, uses=uses)
+    return bias, replace(dark, uses=tuple(darks[n] for n in order))
+
+
+def _rank(use, rules):
+    """Return all that ranks a bias before its variance does."""
+    is_later = rules.direction != "nearest" and (use.lag or 0) < 0
+    is_other = rules.same_night and use.lag != 0
+    return use.lag if is_later else None, is_other, use.lag is None, use.cut
+
+
+def _ranks_of_darks(uses, rules):
+    ranks = [(*_rank(use, rules), use.scale > STRETCHED) for use in uses]
+    # A rank begins with the nights to a later master that does not compete.
+    near = [
+        abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
+        for use, rank in zip(uses, ranks, strict=True)
+    ]
+    # As `ranking.ranked` has it: exact darks of another season compete with scaled ones of now.
+    is_exact_near = any(use.scale == 1 and is_near for use, is_near in zip(uses, near, strict=True))
+    first = [
+        use.scale == 1 or (is_near and not is_exact_near)
+        for use, is_near in zip(uses, near, strict=True)
+    ]
+    return [(*rank, is_first) for rank, is_first in zip(ranks, first, strict=True)]
