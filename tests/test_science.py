@@ -288,7 +288,7 @@ def test_switched_off_nothing_is_made_or_touched(tmp_path):
 
 
 def test_a_late_dark_makes_its_combined_dark_and_what_took_it_and_nothing_else(tmp_path):
-    chain = take(tmp_path)
+    chain = take(tmp_path, flat_exptime=60.0)
     late = tmp_path / "raw/dark20_3.fits"
     content = late.read_bytes()
     late.unlink()
@@ -399,8 +399,9 @@ def test_a_master_damaged_is_made_again_and_what_took_it_stays(tmp_path, kind):
 
 
 def test_one_frame_by_name_pulls_only_what_it_needs(tmp_path):
-    chain = take(tmp_path, folder="one")
-    take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2)
+    options = {"flat_exptime": 60.0}
+    chain = take(tmp_path, folder="one", **options)
+    take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2, **options)
     plan, _ = plan_of(tmp_path, chain)
     plan.keep_only(["calibrated/two/science_g1.fits"])
     masters = {job.product for job in plan.jobs.values() if job.product.startswith("combined/")}
