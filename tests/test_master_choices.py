@@ -232,18 +232,18 @@ def test_without_overscan_the_level_of_a_bias_goes_with_the_temperature(archive)
 
 
 @pytest.mark.parametrize(
-    ("own", "other", "night"),
+    ("own", "other", "grade"),
     [
-        (600.0, "2024-01-10", "2024-01-10"),  # exact, and earlier
-        (600.0, "2024-05-10", NIGHT),  # exact, but later: scaled down is enough
-        (200.0, "2024-05-10", "2024-05-10"),  # scaled up is not
+        (600.0, "2024-01-10", "B"),  # exact, but two months old, and of fewer frames
+        (600.0, "2024-05-10", "B"),  # exact, but later
+        (200.0, "2024-05-10", "C"),  # scaled up: a later night would change what was made
     ],
 )
-def test_darks_two_months_off_against_scaled_ones_of_the_own_night(archive, own, other, night):
+def test_darks_two_months_off_against_scaled_ones_of_the_own_night(archive, own, other, grade):
     archive.calibrations(NIGHT, dark=own)
     archive.calibrations(other, frames=3)
     file = archive.take("science", NIGHT, exptime=300.01)
-    assert archive.chosen(file) == {**OWN, "dark": night, "grade": "B"}
+    assert archive.chosen(file) == {**OWN, "grade": grade}
 
 
 def test_a_dark_that_is_too_short_by_a_trifle_is_not_stretched(archive):

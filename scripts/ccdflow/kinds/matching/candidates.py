@@ -20,6 +20,10 @@ EXACT_NIGHTS = 30
 """Exact darks go before scaled ones; if all are further away, scaled ones this near compete."""
 
 
+EXACT_NIGHTS = 30
+"""Exact darks go before scaled ones; if all are further away, scaled ones this near compete."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How a master is chosen: the settings of ``calibrate:``.
