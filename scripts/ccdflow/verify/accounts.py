@@ -10,25 +10,10 @@ from urllib.parse import unquote
 
 from astropy.io import fits
 
-from ccdflow.verify.outcome import OLDER, UNREADABLE
+from ccdflow.verify.outcome import OLDER, UNREADABLE, CannotRemake
+from ccdflow.verify.places import place_of, slices_of
 
-_SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 _PACKINGS = (".gz", ".fz", ".bz2", ".xz")
-
-
-class CannotRemake(Exception):
-    """A product that cannot be made again, with the reason, and a word for it.
-
-    Parameters
-    ----------
-    reason : str
-    cause : str
-        One of those in `ccdflow.verify.outcome`.
-    """
-
-    def __init__(self, reason, cause):
-        super().__init__(reason)
-        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -205,19 +190,6 @@ def _lacking(error):
     return CannotRemake(reason, OLDER)
 
 
-def slices_of(text):
-    """Return the numpy slices of a FITS section.
-
-    >>> slices_of("[2056:2080,1:4128]")
-    (slice(0, 4128, None), slice(2055, 2080, None))
-    """
-    match = _SECTION.fullmatch(text.strip())
-    if match is None:
-        raise CannotRemake(f"the section {text!r} cannot be read", UNREADABLE)
-    x0, x1, y0, y1 = map(int, match.groups())
-    return slice(y0 - 1, y1), slice(x0 - 1, x1)
-
-
 def raw_file(header):
     """Return the raw file that a header names, relative to the raw folder."""
     return unquote(header["RAWFILE"], errors="surrogateescape")
@@ -383,12 +355,9 @@ def gains_of(header):
 
 
 def _places(header):
-    whole = (slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"]))
     count = header.get("NAMPS", 1)
-    if count == 1:
-        return [(whole, "")]
-    tails = [f"{number:02d}" for number in range(1, count + 1)]
-    return [(slices_of(header[f"DATSEC{tail}"]), tail) for tail in tails]
+    tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
+    return [(place_of(header, tail), tail) for tail in tails]
 
 
 def models_of(header):

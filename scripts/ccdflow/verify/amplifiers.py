@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ccdflow.verify.accounts import slices_of
 from ccdflow.verify.comparing import Differs
+from ccdflow.verify.places import place_of, slices_of
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
@@ -88,24 +88,6 @@ def number(value):
     """Return a card's number, or None."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and np.isfinite(value) else None
-
-
-def place_of(header, tail):
-    """Return the pixels of an amplifier in an image.
-
-    Parameters
-    ----------
-    header : astropy.io.fits.Header
-    tail : str
-        Number of the amplifier, two digits; '' for the only one.
-
-    Returns
-    -------
-    (slice, slice)
-    """
-    if tail:
-        return slices_of(header[f"DATSEC{tail}"])
-    return slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"])
 
 
 def readouts_of(header, first, reduced, bias):

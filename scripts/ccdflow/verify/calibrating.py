@@ -96,9 +96,11 @@ class CalibratedImage:
         if not self.converts:
             return image
         index = np.arange(*rows.indices(len(self.reduced))) if isinstance(rows, slice) else rows
-        for readout in self.readouts:
-            y, x = readout.place
-            inside = np.flatnonzero((index >= y.start) & (index < y.stop))
+        # Where all amplifiers have one gain, an overscan that was left in is multiplied as well.
+        gains, whole = {r.gain for r in self.readouts}, tuple(map(slice, self.reduced.shape))
+        for readout in self.readouts[:1] if len(gains) == 1 else self.readouts:
+            y, x = whole if len(gains) == 1 else readout.place
+            inside = np.flatnonzero((index >= (y.start or 0)) & (index < y.stop))
             if inside.size:
                 part = CCDData(image[inside, x], unit=units.adu)
                 gain = readout.gain * units.electron / units.adu

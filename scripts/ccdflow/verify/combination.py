@@ -18,11 +18,12 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std, sigma_clip
 
 from ccdflow.verify.accounts import CannotRemake, product_of
-from ccdflow.verify.amplifiers import place_of, tails_of
+from ccdflow.verify.amplifiers import tails_of
 from ccdflow.verify.choices import middle_of, within
 from ccdflow.verify.meanings import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
 from ccdflow.verify.measuring import median
 from ccdflow.verify.outcome import MODEL, OLDER
+from ccdflow.verify.places import place_of
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
 _ON_LIMIT = 5e-4

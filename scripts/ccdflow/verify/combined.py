@@ -16,7 +16,6 @@ from ccdflow.verify.amplifiers import (
     card,
     check_level_noise,
     number,
-    place_of,
     tails_of,
     with_shared,
 )
@@ -32,6 +31,7 @@ from ccdflow.verify.comparing import (
 from ccdflow.verify.extensions import check_extensions, same_names
 from ccdflow.verify.meanings import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.outcome import MISSING
+from ccdflow.verify.places import place_of
 from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 

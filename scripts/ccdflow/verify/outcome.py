@@ -14,6 +14,21 @@ EXPECTABLE = (MISSING, REPLACED, MODEL, OLDER, STRANGER)
 """Words that a user may write into `verify_expected`; what cannot be read is never expected."""
 
 
+class CannotRemake(Exception):
+    """A product that cannot be made again, with the reason, and a word for it.
+
+    Parameters
+    ----------
+    reason : str
+    cause : str
+        One of the words above.
+    """
+
+    def __init__(self, reason, cause):
+        super().__init__(reason)
+        self.cause = cause
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The result of a product's verification.

@@ -1,0 +1,77 @@
+"""Options of the configuration that change what a product is made of: no sound product differs."""
+
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import run_jobs
+from test_verify_chain import MADE, one
+
+from ccdflow.verify import verdicts, which
+from ccdflow.verify.places import place_of
+
+ONE_AMPLIFIER = """\
+recognise: {INSTRUME: "SIMCAM"}
+site: {longitude: 0.0}
+amplifiers:
+  - {data: {python: "[:, 0:103]"}, overscan: {python: "[:, 103:107]"}, gain: 1.2,
+     read_noise: 5.0, saturation: 65535}
+reduction: {trim: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def untrimmed(tmp_path_factory):
+    """A night of one amplifier whose frames were left whole: (raw folder, results folder)."""
+    top = tmp_path_factory.mktemp("untrimmed")
+    counts = {"biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),)}
+    chain = small_chain.make(top / "raw", science=(("g", 60.0, 1),), **counts)
+    run_jobs(chain.raw, top / "results", {"simcam": ONE_AMPLIFIER}, kinds=MADE)
+    return chain.raw, top / "results"
+
+
+def look(product, folders):
+    return verdicts.verify(product, raw=folders[0], results=folders[1], whole=True)
+
+
+def test_frames_that_were_left_whole_are_verified(untrimmed):
+    """The light of a pixel's surroundings is that of the amplifier, without its overscan."""
+    products = which.files_of(untrimmed[1])
+    found = {product: look(product, untrimmed) for product in products}
+    assert {p: v.reason for p, v in found.items() if v.verdict != "verified"} == {}
+    kinds = {"reduced", "bias", "dark", "flat", "calibrated"}
+    assert {k for k in kinds if any(f"{k}" in product for product in products)} == kinds
+    header = fits.getheader(untrimmed[1] / one(untrimmed[1], "calibrated/science"))
+    assert ("TRIM" in header, header["NAXIS1"] > 103) == (False, True)
+
+
+@pytest.mark.parametrize("kind", ["combined/dark", "calibrated/science"])
+def test_an_error_of_a_frame_that_was_left_whole_is_found(untrimmed, kind):
+    path = untrimmed[1] / one(untrimmed[1], kind)
+    sound = path.read_bytes()
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            hdus["UNCERT"].data[50, 41] *= 1.001
+            hdus.writeto(path, overwrite=True, checksum=True)
+        found = look(one(untrimmed[1], kind), untrimmed)
+    finally:
+        path.write_bytes(sound)
+    assert (found.verdict, "1 standard errors" in found.reason) == ("differs", True), found.reason
+
+
+@pytest.mark.parametrize(
+    ("cards", "place"),
+    [
+        ({}, ((0, 9), (0, 20))),
+        ({"OVERSCAN": "[18:20,1:9]"}, ((0, 9), (0, 17))),
+        ({"OVERSCAN": "[1:3,1:9] [18:20,1:9]"}, ((0, 9), (3, 17))),
+        ({"OVERSCAN": "[1:20,8:9]"}, ((0, 7), (0, 20))),
+        ({"OVERSCAN": "[18:20,1:9]", "DATASEC": "[3:16, 2:9]"}, ((1, 9), (2, 16))),
+        ({"OVERSCAN": "[18:20,1:9]", "DATASEC": "[1:20,1:9]"}, ((0, 9), (0, 17))),
+        ({"OVERSCAN": "[18:20,1:9]", "TRIMSEC": "[3:16,1:9]"}, ((0, 9), (2, 16))),
+        ({"OVERSCAN": "[18:20,1:9]", "DATASEC": "[1:99,1:9]"}, ((0, 9), (0, 17))),
+        ({"OVERSCAN": "[18:20,1:9]", "DATASEC": "[3:16,1:9]", "TRIM": "[1:9]"}, ((0, 9), (0, 20))),
+    ],
+)
+def test_the_part_of_the_only_amplifier_follows_from_the_sections(cards, place):
+    header = fits.Header({"NAXIS1": 20, "NAXIS2": 9, **cards})
+    assert tuple((each.start, each.stop) for each in place_of(header, "")) == place
