@@ -1,5 +1,6 @@
 """Figures of combined darks and flats are those injected; what does not belong is left out."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,6 +89,19 @@ def test_hot_pixels_without_a_gain_are_counted_in_adu(tmp_path):
     ):
         assert figures.unit == "adu"
         assert figures.hot == np.count_nonzero(rate / gain > 2.0)
+
+
+def test_hot_pixels_are_the_same_when_they_are_looked_for_again(tmp_path):
+    """The mask of a dark and the number in its header come from two looks."""
+    t = truth(hot=600)
+    dark = combined_dark(tmp_path, t, darks(t, 3))
+    # A third of the pixels, some of them just over the limit above the median of all of them.
+    image = dark.image.copy()
+    image[::3] += np.linspace(0, 20 * DARK_SECONDS, image.shape[1], dtype=np.float32)
+    first = dark_figures.hot_mask(replace(dark, image=image), seconds=DARK_SECONDS)
+    again = replace(dark, image=image, mask=first)
+    figures = measure_dark(again, seconds=DARK_SECONDS)
+    assert sum(each.hot for each in figures) == np.count_nonzero(first & 8) > 1000
 
 
 def test_light_that_leaks_in_is_said(tmp_path):

@@ -88,7 +88,8 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
         part = _part(amplifier.region)
         limit = _hot_limit(amplifier, seconds, hot_rate)
         values, errors = dark.image[part], dark.uncertainty[part]
-        good = mask[part] == 0
+        # Hot pixels that are flagged already count here: a second look has to find the same.
+        good = (mask[part] & ~np.int16(HOT)) == 0
         if not good.any():
             continue
         middle = np.median(values[good])

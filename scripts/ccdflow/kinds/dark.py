@@ -38,7 +38,7 @@ class Dark(Light):
     counted = words
     short = "combined darks"
     stage = 3
-    version = 5
+    version = 6
     type = "dark"
     block = "dark"
     settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")
