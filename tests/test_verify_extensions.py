@@ -1,12 +1,16 @@
 """Products of several image HDUs, and packed ones: cards that only one of the headers has."""
 
+import re
+
 import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
 from test_verify_chain import MADE, one
 
-from ccdflow.verify import table, verdicts
+from ccdflow.verify import grading, table, verdicts
+from ccdflow.verify.accounts import NamedMaster
+from ccdflow.verify.comparing import Differs
 
 AMPLIFIER = """\
   - {{name: {}, hdu: {}, data: {{python: "[:, {}]"}}, overscan: {{python: "[:, {}]"}}, gain: {},
@@ -228,3 +232,54 @@ def test_the_noise_of_the_bias_of_a_frame_without_a_dark_is_that_of_some_rows(tm
     assert ("DARKIM" in header, header["MBNOISE"] > 1) == (False, True)
     found = look(product, (chain.raw, tmp_path / "results"))
     assert (found.verdict, found.reason) == ("verified", "")
+
+
+@pytest.mark.parametrize(
+    ("masters", "grade", "lines", "reason"),
+    [
+        ("bdf", "A", (), ""),
+        ("bf", "A", (), "there is no DARKIM, and no line of HISTORY says why"),
+        ("bf", "C", ("grade C: no dark",), ""),
+        ("bf", "A", ("grade A: no dark",), "CALGRADE is C by its HISTORY"),
+        ("bf", "A", ("without dark: none is needed",), ""),
+        ("bd", "A", ("without flat: no step of this frame",), ""),
+        ("bd", "A", ("without flat: because",), "there is no FLATIM"),
+        ("bdf", "C", ("grade C: no dark",), "DARKIM names a dark"),
+        ("bf", "B", ("grade B: dark left out: more noise than structure",), ""),
+        ("bdf", "A", ("grade A: no UNCERT: gain or read noise is unknown",), ""),
+        ("bdf", "A", ("grade A: all is well",), "a reason that ccdflow has not"),
+        ("bdf2", "A", (), "no reason 'bias 2 nights before'"),
+        ("bdf2", "B", ("grade B: bias 2 nights before",), ""),
+        ("bdf2", "A", ("grade B: bias 2 nights before",), "CALGRADE is A, and HISTORY has B"),
+        ("bdfs", "B", ("grade B: dark scaled down by 0.5",), ""),
+        ("bdfs", "A", (), "no reason 'dark scaled down by"),
+        ("bdft", "A", (), "has no 'dark temperature unknown'"),
+        ("bdft", "B", ("grade B: dark temperature unknown",), ""),
+    ],
+)
+def test_a_grade_follows_from_the_steps_that_the_header_names(masters, grade, lines, reason):
+    header = fits.Header({"CALGRADE": grade, "BIASDT": 2 if "2" in masters else 0})
+    if "t" not in masters:
+        header["DARKDTMP"] = 0.0
+    for line in lines:
+        header.add_history(f"ccdflow: {line}")
+    factors = (0.5 if "s" in masters else 1.0,)
+    named = {
+        kind: NamedMaster("x", "y", factors if kind == "dark" else ())
+        for kind in ("bias", "dark", "flat")
+        if kind[0] in masters
+    }
+    if not reason:
+        grading.check_grade(header, named)
+        return
+    with pytest.raises(Differs, match=re.escape(reason)):
+        grading.check_grade(header, named)
+
+
+def test_a_line_of_history_that_ccdflow_does_not_write_differs(night):
+    def change(hdus):
+        hdus[0].header.add_history("ccdflow: this is a lie")
+
+    for kind in ("reduced/science", "calibrated/science"):
+        verdict, reason = tampered(night, kind, change)
+        assert (verdict, "this is a lie" in reason) == ("differs", True)

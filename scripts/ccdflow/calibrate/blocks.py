@@ -23,7 +23,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, read_each_row, read_rows, read_units
 from ccdflow.frame import saturation
 
-ARITHMETIC = 5
+ARITHMETIC = 6
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
 # Pixels of a block, whose number of rows is even; pixels that are written at once.
@@ -65,6 +65,7 @@ def calibrate_file(
     key="",
     grade="A",
     reasons=(),
+    left_out=(),
     uncertainty=True,
     mask=True,
     scale_up=SCALE_UP,
@@ -88,6 +89,8 @@ def calibrate_file(
     grade : {'A', 'B', 'C'}
     reasons : sequence of str
         Reasons for a grade below A, for HISTORY.
+    left_out : sequence of str
+        Steps that the frame does without at any grade, with the reason, for HISTORY.
     uncertainty, mask : bool
         Extensions to make. Without gain or read noise there is no uncertainty.
     scale_up, tolerance : float
@@ -137,7 +140,7 @@ def calibrate_file(
                 _Image(file.fileno(), units, place, name, work, noise=noise, mask=mask, extras=own)
             )
         first = calibrated_header.primary_cards(
-            units[0], chain, key=key, grade=grade, reasons=reasons, extras=extras
+            units[0], chain, key=key, grade=grade, reasons=reasons, left_out=left_out, extras=extras
         )
         planes = _planes(units, images, first)
         with packed.writer(target, planes, compress=compress) as writer:

@@ -37,7 +37,7 @@ _SHORT_MEANING = {
 _ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
 
 
-def primary_cards(unit, chain, *, key, grade, reasons, extras=None):
+def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None):
     """Return the cards of the first HDU: the reduced frame's, and those of the calibration.
 
     Parameters
@@ -49,7 +49,9 @@ def primary_cards(unit, chain, *, key, grade, reasons, extras=None):
         Of the calibrated frame.
     grade : {'A', 'B', 'C'}
     reasons : sequence of str
-        Reasons for a grade below A, and steps left out.
+        Reasons for a grade below A, and products left out.
+    left_out : sequence of str
+        Steps that the frame does without at any grade, with the reason.
     extras : ccdflow.calibrate.extras.Extras, optional
         What else was applied, and its cards.
 
@@ -71,6 +73,8 @@ def primary_cards(unit, chain, *, key, grade, reasons, extras=None):
     cards.set("CALGRADE", grade, "A own night and exact, B older or scaled, C incomplete")
     for reason in reasons:
         cards.add_history(f"ccdflow: grade {grade}: {printable(reason)}")
+    for step in left_out:
+        cards.add_history(f"ccdflow: without {printable(step)}")
     return cards
 
 

@@ -29,6 +29,7 @@ from ccdflow.verify.comparing import (
     within,
 )
 from ccdflow.verify.extensions import check_extensions, check_packed, same_names
+from ccdflow.verify.grading import check_grade
 from ccdflow.verify.master_planes import plane_of
 from ccdflow.verify.meanings import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
 from ccdflow.verify.outcome import MISSING, REPLACED
@@ -249,19 +250,7 @@ def _check_noise(header, image, noise):
 
 def _check_masters(first, reduced, account, files):
     """Compare a header's cards on its masters with the masters' own headers."""
-    letters, reasons = [], []
-    for text in map(str, first.get("HISTORY", ())):
-        if match := re.match(r"ccdflow: grade ([ABC]): (.*)", text):
-            letters.append(match[1])
-            reasons.append(match[2])
-    grade = first.get("CALGRADE")
-    exact = all(first.get(f"{kind.upper()}DT", 0) == 0 for kind in account.masters)
-    exact &= all(master.cut is None for master in account.masters.values())
-    exact &= all(factor == 1 for m in account.masters.values() for factor in m.factors)
-    if grade not in ("A", "B", "C") or any(letter != grade for letter in letters):
-        raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(letters) or 'no reason'}")
-    if (grade == "A") != (not letters) or (grade == "A" and not exact):
-        raise Differs(f"CALGRADE is {grade}: the masters and HISTORY say another")
+    check_grade(first, account.masters)
     for kind, path in files.items():
         master = fits.getheader(path)
         keyword = f"{kind.upper()}DT"

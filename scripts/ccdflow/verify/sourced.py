@@ -72,11 +72,14 @@ class Origin:
         Cards that a source need not have.
     dropped : re.Pattern
         Cards of the source that the product need not have.
+    said : re.Pattern
+        Beginnings of the lines of HISTORY that ccdflow adds.
     """
 
     own: re.Pattern
     written: re.Pattern
     dropped: re.Pattern
+    said: re.Pattern
 
 
 REDUCED = Origin(
@@ -86,16 +89,20 @@ REDUCED = Origin(
     ),
     re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_PLACED}"),
     re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"),
+    re.compile("ccdflow: world coordinates that do not hold for this image left out"),
 )
 COMBINED = Origin(
     re.compile(rf"{_STORED}|{_VERSIONS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"),
     re.compile(f"{_STORED}|{_VERSIONS}|{_COMBINED}|EXPTIME"),
     re.compile(rf"{_STORED}|{_VERSIONS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"),
+    # Warnings on the pixels among them, in any words.
+    re.compile("ccdflow: "),
 )
 CALIBRATED = Origin(
     re.compile(f"{_STORED}|{_VERSIONS}|GAIN|SATURATE"),
     re.compile(f"{_STORED}|{_VERSIONS}|{_CALIBRATED}"),
     re.compile(f"{_STORED}|{_CALIBRATED}"),
+    re.compile("ccdflow: (grade [ABC]|without (bias|dark|flat)): "),
 )
 
 
@@ -132,7 +139,7 @@ def same_cards(header, sources, origin, *, must_have=True):
         for keyword in sources[0]:
             if keyword not in counts and keyword and not origin.dropped.fullmatch(keyword):
                 raise Differs(f"the card {keyword} of its source is missing")
-    _check_commentary(header, sources, must_have)
+    _check_commentary(header, sources, origin, must_have)
 
 
 def shared_by(header, members, origin):
@@ -169,7 +176,7 @@ def _check_card(header, source, keyword):
         raise Differs(f"the comment of {keyword} is not that of its source")
 
 
-def _check_commentary(header, sources, must_have):
+def _check_commentary(header, sources, origin, must_have):
     """Raise unless the lines of COMMENT and HISTORY are the source's, or begin as ccdflow's do."""
     for keyword in _COMMENTARY:
         lines = _lines_of(header, keyword)
@@ -177,7 +184,9 @@ def _check_commentary(header, sources, must_have):
         is_own = False
         for line in lines:
             # A line of ccdflow that is longer than a card goes on in the next one.
-            is_own = line.startswith("ccdflow: ") or (is_own and line not in known)
+            is_begun = keyword == "HISTORY" and origin.said.match(line) is not None
+            goes_on = is_own and line not in known and not line.startswith("ccdflow: ")
+            is_own = is_begun or goes_on
             if not is_own and line not in known:
                 raise Differs(f"no source has the {keyword} {line!r}")
         if must_have and not set(_lines_of(sources[0], keyword)) <= set(lines):

@@ -19,6 +19,7 @@ from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.masters import applying
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, shelves
+from ccdflow.kinds.matching.association import STEPS
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
@@ -92,6 +93,13 @@ class Calibration:
         said += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
         return [*said, *filter(None, [self.shutter.why_not])]
 
+    @property
+    def left_out(self):
+        """The steps that the frame does without at any grade, with the reason."""
+        needed = {step.kind: step.needed for step in self.group.steps}
+        said = [f"{kind}: no step of this frame" for kind in STEPS if kind not in needed]
+        return said + [f"{kind}: none is needed" for kind in needed if not needed[kind]]
+
     @cached_property
     def is_refused(self):
         """Whether the configuration asks for whole frames only, and this one would not be."""
@@ -138,6 +146,7 @@ class Calibration:
             ],
             # Reasons change no pixel; only a refused frame shows them.
             "missing": self.missing if self.is_refused else sorted(self.missing),
+            **({"left_out": self.left_out} if self.left_out else {}),
             "settings": {**{name: self.settings[name] for name in names}, **packing},
         }
 
@@ -183,6 +192,7 @@ class Calibration:
             key=key,
             grade=self.grade,
             reasons=self.reasons,
+            left_out=self.left_out,
             uncertainty=self.settings["uncertainty"],
             mask=self.settings["mask"],
             scale_up=self.settings["scale_up"],
