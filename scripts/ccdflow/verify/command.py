@@ -84,7 +84,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         products, made=made, raw=raw, results=results, whole=whole, threads=threads
     )
     looked = [*found, *_strangers_as(strangers, every)]
-    lines = table.lines_of(looked, fresh, len(found), expected)
+    lines = table.lines_of(looked, fresh, expected)
     if strangers and not every and not words:
         lines.insert(-1, _line_on(strangers))
     left = (

@@ -156,7 +156,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
     verdicts : list of Verdict
         Of these products, in their order.
     fresh : int
-        How many of them were made again now.
+        How many of those that are verified were made again now.
     edited : int
         How many lines of the table were not as they were written.
     """
@@ -193,7 +193,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
     entries |= {product: entry for product, entry, _ in done}
     if edited or entries != known:
         write_table(results, entries)
-    fresh = sum(is_fresh for *_, is_fresh in done)
+    fresh = sum(is_fresh and entry.verdict.verdict == VERIFIED for _, entry, is_fresh in done)
     return [entry.verdict for _, entry, _ in done], fresh, edited
 
 
@@ -206,14 +206,14 @@ def _still_holds(entry, content, whole):
     )
 
 
-def lines_of(verdicts, fresh, looked, expected=()):
+def lines_of(verdicts, fresh, expected=()):
     """Return the lines that say how a verification came out.
 
     Parameters
     ----------
     verdicts : list of Verdict
-    fresh, looked : int
-        How many of them were made again now; how many were looked at, the others being strangers.
+    fresh : int
+        How many of those that are verified were made again now.
     expected : collection of str
         Causes for which a product may be one that cannot be made again.
     """
@@ -228,8 +228,13 @@ def lines_of(verdicts, fresh, looked, expected=()):
             counts[DIFFERS] += 1
         if each.verdict != VERIFIED:
             lines.append(f"{word}: {each.product}: {each.reason}")
-    text = f"{len(verdicts) - sum(counts.values())} of {len(verdicts)} products verified"
+    verified = len(verdicts) - sum(counts.values())
+    text = f"{verified} of {len(verdicts)} products verified"
     text += f" with ccdproc {CCDPROC}"
-    if fresh < looked:
+    if fresh < verified:
         text += f" ({fresh} now, the others before)"
-    return [*lines, text + "".join(f", {counts[word]} {word}" for word in _WORDS if counts[word])]
+    return [*lines, text + "".join(_counted(counts[word], word) for word in _WORDS if counts[word])]
+
+
+def _counted(count, word):
+    return f", {count} {'differ' if word == DIFFERS and count > 1 else word}"

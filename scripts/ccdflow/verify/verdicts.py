@@ -86,7 +86,8 @@ def _compare(product, raw, results, whole, made, content):
     except CannotRemake as error:
         fields = {"verdict": CANNOT, "reason": str(error), "cause": error.cause}
     except _UNREADABLE as error:
-        reason = f"a file that it is made of cannot be read: {error}"
+        words = str(error) or f"it is empty or cut short ({type(error).__name__})"
+        reason = f"a file that it is made of cannot be read: {words}"
         fields = {"verdict": CANNOT, "reason": reason, "cause": UNREADABLE}
     except _UNUSABLE as error:
         # The sums are right, but the cards do not describe a product.
