@@ -7,7 +7,8 @@ from astropy.io import fits
 from small_frames import run_jobs
 from test_verify_chain import MADE, one
 
-from ccdflow.verify import detector_products, stored_rows, verdicts, which
+from ccdflow.kinds.sections.verification import noted
+from ccdflow.verify import command, detector_products, stored_rows, verdicts, which
 from ccdflow.verify.comparing import Differs
 from ccdflow.verify.outcome import CannotRemake
 from ccdflow.verify.places import place_of
@@ -128,3 +129,12 @@ def test_an_empty_file_is_named(tmp_path):
     (tmp_path / "member.fits").write_bytes(b"")
     with pytest.raises(CannotRemake, match=r"member\.fits, which it is made of, is empty"):
         stored_rows.stored(tmp_path / "member.fits")
+
+
+def test_results_without_notes_of_a_run_say_so(untrimmed):
+    product = one(untrimmed[1], "combined/bias")
+    text, status = command.report(*untrimmed, noted={}, words=[product])
+    first, last = text.splitlines()
+    assert ("no notes of a run" in first, "1 of 1 products" in last, status) == (True, True, 0)
+    text, _ = command.report(*untrimmed, noted=noted(untrimmed[1]), words=[product])
+    assert len(text.splitlines()) == 1
