@@ -8,7 +8,7 @@ from small_frames import run_jobs
 from test_verify_chain import MADE, one
 
 from ccdflow.kinds.sections.verification import noted
-from ccdflow.verify import command, detector_products, stored_rows, verdicts, which
+from ccdflow.verify import command, detector_products, selection, stored_rows, verdicts
 from ccdflow.verify.comparing import Differs
 from ccdflow.verify.outcome import CannotRemake
 from ccdflow.verify.places import place_of
@@ -39,7 +39,7 @@ def look(product, folders):
 
 def test_frames_that_were_left_whole_are_verified(untrimmed):
     """The light of a pixel's surroundings is that of the amplifier, without its overscan."""
-    products = which.files_of(untrimmed[1])
+    products = selection.files_of(untrimmed[1])
     found = {product: look(product, untrimmed) for product in products}
     assert {p: v.reason for p, v in found.items() if v.verdict != "verified"} == {}
     kinds = {"reduced", "bias", "dark", "flat", "calibrated"}
