@@ -1,12 +1,16 @@
 """Options of the configuration that change what a product is made of: no sound product differs."""
 
+import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
 from test_verify_chain import MADE, one
 
-from ccdflow.verify import selection, verdicts
+from ccdflow.kinds.sections.verification import noted
+from ccdflow.verify import command, detector_products, selection, stored_rows, verdicts
+from ccdflow.verify.comparing import Differs
+from ccdflow.verify.outcome import CannotRemake
 from ccdflow.verify.places import place_of
 
 ONE_AMPLIFIER = """\
@@ -75,3 +79,62 @@ def test_an_error_of_a_frame_that_was_left_whole_is_found(untrimmed, kind):
 def test_the_part_of_the_only_amplifier_follows_from_the_sections(cards, place):
     header = fits.Header({"NAXIS1": 20, "NAXIS2": 9, **cards})
     assert tuple((each.start, each.stop) for each in place_of(header, "")) == place
+
+
+def _measurement():
+    """Return the HDUs of a night's table of pixels."""
+    pixels = np.rec.fromarrays(
+        [np.array(each, "i2") for each in ([0, 0], [3, 5], [1, 1], [8, 0], [0, 16], [0, 0])],
+        names="IMAGE,X,Y,DARK,FLAT,LEVELS",
+    )
+    weak = np.rec.fromarrays(
+        [np.array([0, 0], "i2"), np.array([2, 4]), np.array([1, 1]), np.array([-3, -4], "f4")],
+        names="IMAGE,X,Y,SIGMA",
+    )
+    first = fits.PrimaryHDU()
+    first.header.update({"CCDFCAM": "cam", "NIGHT": "2024-03-01", "LOOKED": "dark flat"})
+    tables = [fits.BinTableHDU(each, name=n) for each, n in ((pixels, "PIXELS"), (weak, "WEAK"))]
+    return fits.HDUList([first, *tables])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda hdus: hdus[0].header.set("CALIBRAT", 1), "no card CALIBRAT into PRIMARY"),
+        (lambda hdus: hdus[2].header.set("HOAX", 1), "no card HOAX into WEAK"),
+        (lambda hdus: hdus[0].header.set("CCDFCAM", "other"), "CCDFCAM is cam"),
+        (lambda hdus: hdus["WEAK"].data["SIGMA"].__imul__(-1), "not below 0"),
+        (lambda hdus: hdus["WEAK"].data["X"].__iadd__([9, 0]), "the lines of WEAK are not"),
+        (lambda hdus: hdus.append(fits.ImageHDU(name="MORE")), "its tables are"),
+    ],
+)
+def test_cards_and_lines_that_no_table_of_pixels_has_differ(tmp_path, change, reason):
+    path = tmp_path / "detector/cam/2024-03-01/pixels_x.fits"
+    path.parent.mkdir(parents=True)
+
+    def look_at(hdus):
+        hdus.writeto(path, overwrite=True)
+        headers = [hdu.header for hdu in hdus]
+        return detector_products.verify_detector(headers, path, tmp_path)
+
+    with pytest.raises(CannotRemake, match="a fit to every pixel"):
+        look_at(_measurement())
+    hdus = _measurement()
+    change(hdus)
+    with pytest.raises(Differs, match=reason):
+        look_at(hdus)
+
+
+def test_an_empty_file_is_named(tmp_path):
+    (tmp_path / "member.fits").write_bytes(b"")
+    with pytest.raises(CannotRemake, match=r"member\.fits, which it is made of, is empty"):
+        stored_rows.stored(tmp_path / "member.fits")
+
+
+def test_results_without_notes_of_a_run_say_so(untrimmed):
+    product = one(untrimmed[1], "combined/bias")
+    text, status = command.report(*untrimmed, noted={}, words=[product])
+    first, last = text.splitlines()
+    assert ("no notes of a run" in first, "1 of 1 products" in last, status) == (True, True, 0)
+    text, _ = command.report(*untrimmed, noted=noted(untrimmed[1]), words=[product])
+    assert len(text.splitlines()) == 1

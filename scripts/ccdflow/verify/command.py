@@ -8,6 +8,10 @@ from ccdflow.verify.outcome import CANNOT, DIFFERS, STRANGER, NotedProduct, Verd
 
 _STRANGER = "no run here has noted it: it is no product of this results folder"
 _NO_MODEL = "not looked at, as ccdproc makes no such product: {} below detector/"
+_NO_NOTES = (
+    "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): keys and pixels within"
+    " the rounding are compared with none"
+)
 _MOST = 3
 
 
@@ -86,6 +90,8 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     )
     looked = [*found, *_strangers_as(strangers, every)]
     lines = table.lines_of(looked, fresh, expected)
+    if not noted:
+        lines.insert(-1, _NO_NOTES)
     if strangers and not every and not words:
         lines.insert(-1, _line_on(strangers))
     left = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from urllib.parse import unquote
 
 import numpy as np
@@ -21,6 +23,18 @@ _ALLOWED = {
 }
 # Sigma by which a pixel is low in all nights together.
 _LOW = 4.5
+_TABLES = {
+    "PIXELS": ["IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS"],
+    "WEAK": ["IMAGE", "X", "Y", "SIGMA"],
+}
+"""Tables of a night's measurement, and their columns."""
+_FIRST = re.compile(
+    r"SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|LOOKED|FLATOWN\d+|CHECKSUM|DATASUM"
+    r"|CCDFLOW|(CCDP|ASTRP|NUMPY)VER|LONGSTRN|COMMENT|"
+)
+_OF_TABLE = re.compile(
+    r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|TFIELDS|T(TYPE|FORM)\d|EXTNAME|CHECKSUM|DATASUM"
+)
 _COLUMNS = ("BITS", "FIRST", "LAST", "SEEN", "LOOKED")
 
 
@@ -193,18 +207,44 @@ def _jointly_low(nights, number, shape, share):
 
 def _check_table(first, hdus, path):
     """Raise unless the lines of a night's table are in order, once each, with bits that can be."""
+    _check_cards(hdus, path)
     lines = hdus["PIXELS"].data
     same_text(first, "NIGHT", path.parent.name if len(path.parent.name) == 10 else first["NIGHT"])
     if not set(str(first["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED}:
         raise Differs(f"LOOKED is {first['LOOKED']!r}, and darks or flats alone can tell")
-    order = np.lexsort((lines["X"], lines["Y"], lines["IMAGE"]))
-    if (order != np.arange(len(lines))).any() or (len(lines) and min(lines["X"]) < 1):
-        raise Differs("the lines of PIXELS are not in the order of the pixels")
-    keys = {tuple(line) for line in zip(lines["IMAGE"], lines["Y"], lines["X"], strict=True)}
-    if len(keys) != len(lines):
-        raise Differs("a pixel is in PIXELS twice")
+    for name in _TABLES:
+        _check_order(name, hdus[name].data)
+    sigma = hdus["WEAK"].data["SIGMA"]
+    if not (np.isfinite(sigma) & (sigma < 0)).all():
+        raise Differs("column SIGMA of WEAK has numbers that are not below 0")
     for name, allowed in _ALLOWED.items():
         if (np.asarray(lines[name]) & ~allowed).any():
             raise Differs(f"column {name} of PIXELS has bits that it cannot have")
         if name.lower() not in str(first["LOOKED"]).split() and np.asarray(lines[name]).any():
             raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")
+
+
+def _check_cards(hdus, path):
+    """Raise unless a night's table has its HDUs, columns and cards, and no others."""
+    found = {hdu.name: getattr(hdu, "columns", None) and hdu.columns.names for hdu in hdus[1:]}
+    if found != _TABLES or len(hdus) != 1 + len(_TABLES):
+        raise Differs(f"its tables are {list(_TABLES)}, and it has {[h.name for h in hdus[1:]]}")
+    for hdu in hdus:
+        pattern = _OF_TABLE if hdu.name in _TABLES else _FIRST
+        counts = Counter(hdu.header.keys())
+        for keyword, count in counts.items():
+            if not pattern.fullmatch(keyword) or count > 1:
+                words = "writes no" if count == 1 else "writes only one"
+                raise Differs(f"ccdflow {words} card {keyword} into {hdu.name}")
+    # Folders of cameras with odd letters in their names are written in another way.
+    if re.fullmatch(r"[a-z0-9_]+", path.parent.parent.name):
+        same_text(hdus[0].header, "CCDFCAM", path.parent.parent.name)
+
+
+def _check_order(name, lines):
+    order = np.lexsort((lines["X"], lines["Y"], lines["IMAGE"]))
+    if (order != np.arange(len(lines))).any() or (len(lines) and min(lines["X"]) < 1):
+        raise Differs(f"the lines of {name} are not in the order of the pixels")
+    keys = {tuple(line) for line in zip(lines["IMAGE"], lines["Y"], lines["X"], strict=True)}
+    if len(keys) != len(lines):
+        raise Differs(f"a pixel is in {name} twice")

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.verify.accounts import CannotRemake
-from ccdflow.verify.outcome import MISSING, REPLACED
+from ccdflow.verify.outcome import MISSING, REPLACED, UNREADABLE
 
 _BLOCK = 2880
 _LETTERS = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}
@@ -47,6 +47,8 @@ class StoredProduct:
 def stored(path):
     """Return the `StoredProduct` of a product; its headers are read once for all bands of rows."""
     status = path.stat()
+    if not status.st_size:
+        raise CannotRemake(f"{path.name}, which it is made of, is empty", UNREADABLE)
     return _read(path, status.st_size, status.st_mtime_ns)
 
 
