@@ -38,11 +38,7 @@ class NightDetector(MeasurementKind):
     rule = "measure_detector"
     words = ("measurement of a detector", "measurements of detectors")
     short = "measurements of detectors"
-    todo = "make"
-    stage = 5
     version = 4
-    place = "detector/"
-    reach = MASTERS
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
@@ -219,13 +215,6 @@ _COUNTS = ("hot", "varies", "low", "columns")
 
 def _count_text(count):
     return str(count) if isinstance(count, int) else "–"
-
-
-def _by_night(groups):
-    found = {}
-    for group in groups:
-        found.setdefault(group.night, []).append(group)
-    return found
 
 
 def _figure_text(value):

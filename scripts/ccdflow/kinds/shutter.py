@@ -66,11 +66,7 @@ class Shutter(MeasurementKind):
     rule = "map_shutter"
     words = ("map of a shutter", "maps of shutters")
     short = "maps of shutters"
-    todo = "make"
-    stage = 5
     version = 2
-    place = "detector/"
-    reach = MASTERS
     why_moved = "there are no flats of several exposures any more"
 
     def has_name(self, product):

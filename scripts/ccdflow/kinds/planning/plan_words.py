@@ -9,6 +9,7 @@ from pathlib import Path
 from ccdflow.kinds.matching import match_words, rule
 from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.planning import budget, planned
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
