@@ -14,7 +14,14 @@ from PIL import Image
 from ccdflow.errors import UserError
 from ccdflow.pages import words
 from ccdflow.pages.biassections import combined_section, noise_section, trend_section
-from ccdflow.pages.contents import AmplifierFigures, CombinedBias, LeftOutBias, Picture, ShownFrame
+from ccdflow.pages.contents import (
+    AmplifierFigures,
+    CombinedBias,
+    LeftOutBias,
+    Picture,
+    Section,
+    ShownFrame,
+)
 from ccdflow.pages.framesections import (
     aside_section,
     frames_section,
@@ -187,6 +194,18 @@ def test_a_page_is_one_file_and_always_the_same(name):
     assert all(value.startswith("data:image/png;base64,") for value in page.values("src"))
     assert all(value.startswith(("./", "../", "#", "data:,")) for value in page.values("href"))
     assert not re.search(r"https?:|url\(|@import", text)
+
+
+@pytest.mark.parametrize("sentence", ["a share of 76 % of it", "an odd ` and 76 %"])
+def test_signs_of_print_are_no_escapes(sentence):
+    section = Section(
+        "part", "Part", (sentence,), (sentence,), (("Noise", sentence),), ("Share, 5 %",),
+        ((sentence,),),
+    )  # fmt: skip
+    text = night_page(NightContent("2024-03-01", sections=(section,), notes=(sentence,)))
+    assert "\\xa0" not in text
+    assert text.count("76\N{NO-BREAK SPACE}%") == 5
+    assert "Share, 5\N{NO-BREAK SPACE}%" in text
 
 
 @pytest.mark.parametrize("name", PAGES)

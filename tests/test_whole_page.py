@@ -67,6 +67,12 @@ def test_every_column_of_every_table_has_a_name_and_a_word_on_hovering(pages):
     assert lacking == []
 
 
+def test_no_page_shows_a_character_as_an_escape(pages):
+    for page in pages:
+        text = re.sub(r"(?s)<script.*?</script>", "", page.read_text("utf-8"))
+        assert re.findall(r".{20}\\\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|[nrt])", text) == []
+
+
 def test_no_two_parts_of_a_page_have_one_name(pages):
     for page in pages:
         seen = Headings(page.read_text("utf-8"))

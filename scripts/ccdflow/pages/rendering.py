@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ccdflow.errors import UserError
 from ccdflow.pages.glossary import REMARKS, hint_of
@@ -105,6 +105,15 @@ def signs(text):
     return text
 
 
+def with_signs(value):
+    """Return a value as markup with the signs of print, which are not escaped once more.
+
+    >>> with_signs("12 e- <b>")
+    Markup('12 e⁻ &lt;b&gt;')
+    """
+    return escape(signs(visible(value)))
+
+
 def share(part):
     """Write a part of 1 in percent, to two digits.
 
@@ -143,7 +152,7 @@ def columns(section):
         known = [cell for cell in cells if cell not in _NOTHING]
         is_number = bool(known) and all(map(is_figure, known))
         hint = hint_of(heading, section)
-        found.append(Column(place, signs(heading or REMARKS), hint, is_number))
+        found.append(Column(place, with_signs(heading or REMARKS), hint, is_number))
     return found
 
 
@@ -191,7 +200,7 @@ def with_code(text):
     """Write a sentence with its `words of files` in the letters of files."""
     parts = visible(text).split("`")
     if len(parts) % 2 == 0:
-        return signs(visible(text))
+        return with_signs(text)
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else signs(part)
         for number, part in enumerate(parts)
@@ -228,7 +237,7 @@ def _environment():
         "columns": columns,
         "explanation": explanation,
         "share": share,
-        "signs": lambda value: signs(visible(value)),
+        "signs": with_signs,
     }
     return environment
 
