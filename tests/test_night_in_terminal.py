@@ -79,7 +79,7 @@ def test_many_frames_set_aside_are_counted():
 def test_masters_and_grades():
     refused = BIAS | {"group": "bias_b", "product": "", "note": "two levels"}
     said = text(
-        biases=[BIAS | {"note": "noisy"}, BIAS, refused],
+        biases=[BIAS | {"note": "noisy"}, refused],
         steps=[STEP, STEP | {"step": "bias", "grade": "A"}, STEP | {"frame": "s2", "grade": "A"}],
     )
     assert "bias (bias_cam)   7 frames  level 1139.2 adu, read noise 10.00 adu" in said
@@ -88,6 +88,25 @@ def test_masters_and_grades():
     assert "1 frame: none (dark)" in said
     assert "warnings    bias_cam: noisy" in said
     assert said.count("bias_b") == 1
+
+
+def test_every_amplifier_has_its_figures():
+    other = BIAS | {"level": "965.24", "amplifier": "right"}
+    tables = terminal.Tables(FRAMES, biases=[BIAS | {"amplifier": "left"}, other])
+    said = terminal.night_text("2020-01-01", tables, width=200)
+    assert "level 1139.2 / 965.2 adu, read noise 10.00 / 10.00 adu (left / right)" in said
+
+
+def test_warnings_on_frames_are_told_once_for_each_kind():
+    why = "warning: the overscan has a noise of {} adu; look at it; warning: another"
+    odd = [frame(f"w{n}", "flat", reason=why.format(20 + n / 4)) for n in range(3)]
+    said = text(frames=[*FRAMES, *odd, frame("w9", "flat", reason="other words")])
+    said = " ".join(said.split())
+    assert (
+        "warnings w0 (the first of 3 frames): the overscan has a noise of 20.0 adu; look at it"
+        " w0 (the first of 3 frames): another set aside"
+    ) in said
+    assert "other words" not in said
 
 
 def test_reasons_go_on_in_the_next_line_of_a_narrow_terminal():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
@@ -185,21 +186,27 @@ def _masters(tables):
     lines = []
     for row in _groups(tables.biases):
         figures = _figures(
-            row, ("level", "level {:.1f} adu"), ("read_noise", "read noise {:.2f} adu")
+            _amplifiers(row, tables.biases),
+            ("level", "level {} adu", ".1f"),
+            ("read_noise", "read noise {} adu", ".2f"),
         )
         lines.append(_master("bias", _told("", row, tables.biases), row, figures))
     for row in _groups(tables.darks):
         # The table's unit is that of the signal, and the rate is a second's.
         unit = f"{row['unit']}s" if row["unit"] == "electron" else row["unit"]
-        figures = _figures(row, ("rate", f"{{:.3g}} {unit} a second"), ("hot", "{:.0f} hot pixels"))
+        figures = _figures(
+            _amplifiers(row, tables.darks),
+            ("rate", f"{{}} {unit} a second", ".3g"),
+            ("hot", "{} hot pixels", ".0f"),
+        )
         of = f"{_seconds(row['seconds'])} s"
         same = [each for each in tables.darks if each["seconds"] == row["seconds"]]
         lines.append(_master("dark", _told(of, row, same), row, figures))
     for row in _groups(tables.flats):
         figures = _figures(
-            row,
-            ("level", f"{{:.0f}} {row['unit']}" + "s" * (row["unit"] == "electron")),
-            ("signal_to_noise", "S/N {:.0f} a pixel"),
+            _amplifiers(row, tables.flats),
+            ("level", f"{{}} {row['unit']}" + "s" * (row["unit"] == "electron"), ".0f"),
+            ("signal_to_noise", "S/N {} a pixel", ".0f"),
         )
         of = row.get("light", "")
         same = [each for each in tables.flats if each.get("light", "") == of]
@@ -220,12 +227,31 @@ def _told(of, row, same):
 
 
 def _groups(rows):
-    """Return the first row of each group: the first amplifier speaks for the others."""
+    """Return the first row of each group."""
     return list({row["group"]: row for row in reversed(rows)}.values())[::-1]
 
 
-def _figures(row, *wanted):
-    return ", ".join(text.format(float(row[name])) for name, text in wanted if row.get(name))
+def _amplifiers(row, rows):
+    """Return the rows of all amplifiers of a row's group."""
+    return [each for each in rows if each["group"] == row["group"]]
+
+
+def _figures(amplifiers, *wanted):
+    """Return figures in words, those of several amplifiers with slashes and the names.
+
+    >>> rows = [{"amplifier": "left", "level": "943.27"}, {"amplifier": "right", "level": "965.2"}]
+    >>> _figures(rows, ("level", "level {} adu", ".1f"))
+    'level 943.3 / 965.2 adu (left / right)'
+    >>> _figures(rows[:1], ("level", "level {} adu", ".1f"))
+    'level 943.3 adu'
+    """
+    said = []
+    for name, text, form in wanted:
+        values = [format(float(each[name]), form) if each.get(name) else "–" for each in amplifiers]
+        if set(values) != {"–"}:
+            said.append(text.format(" / ".join(values)))
+    names = " / ".join(each.get("amplifier", "") for each in amplifiers)
+    return ", ".join(said) + (f" ({names})" if said and len(amplifiers) > 1 else "")
 
 
 def _master(kind, of, row, figures):
@@ -270,13 +296,37 @@ def _calibrated(steps):
 
 
 def _warnings(tables):
-    """Return the notes on masters that were made; those on others stand with the master."""
+    """Return the warnings on frames, and the notes on masters that were made.
+
+    The notes on other masters stand with the master.
+    """
     rows = [*tables.biases, *tables.darks, *tables.flats]
-    return [
+    return _frame_warnings(tables.frames) + [
         f"{group}: {note}"
         for group, note in dict.fromkeys(
             (row["group"], row["note"]) for row in rows if row["note"] and row["product"]
         )
+    ]
+
+
+_WARNING = "warning: "
+
+
+def _frame_warnings(frames):
+    """Return a line for each kind of warning on frames: the first frame, how many, and the text.
+
+    Texts that differ in their figures alone are of one kind.
+    """
+    kinds = {}
+    for row in frames:
+        _, *texts = f"; {row['reason']}".split(f"; {_WARNING}")
+        for text in texts:
+            kinds.setdefault(re.sub(r"[\d.]+", "", text), []).append((row["file"], text))
+    return [
+        f"{those[0][0]}"
+        + (f" (the first of {_frames_of({file for file, _ in those})})" if len(those) > 1 else "")
+        + f": {those[0][1]}"
+        for those in sorted(kinds.values(), key=len, reverse=True)
     ]
 
 
