@@ -232,6 +232,10 @@ def test_another_filters_shape_is_left_out(tmp_path):
     selection = select_flats(flat_stats(tmp_path, t, frames))
     (out,) = selection.left_out
     assert (out.index, out.figure) == (3, "shape")
+    assert (
+        f"its shape (rms difference from the other flats in 8 x 8 boxes) is {100 * out.value:.3g} %"
+        in out.text
+    )
     assert out.value == pytest.approx(0.04 * np.sqrt(np.mean(x**2)), rel=0.1)
     assert out.value > out.threshold
     assert selection.agrees

@@ -175,7 +175,9 @@ def test_a_bias_that_is_left_out_is_said_beside_its_frame(tmp_path):
     level, median = map(float, re.findall(r"(?:level is|group has) ([\d.]+)", why))
     assert level - median == pytest.approx(3, abs=0.3)
     assert text.count(f"reduced not in the combined bias: {why}") == 1
-    assert text.count("not in the combined bias:") == 1
+    # In the list of frames to look at as well.
+    assert text.count(f"test: b5.fits: not in the combined bias: {why}.") == 1
+    assert text.count("not in the combined bias:") == 2
     inventory = read_table(run.results / "inventory.csv").set_index("file")["reason"]
     # Six columns are too few for a level a row, and each frame is warned of for that.
     outs = inventory.str.extract(r"(left out of its combined bias: [^;]*)", expand=False).dropna()

@@ -112,6 +112,8 @@ class Figure:
     one_sided: bool = False
     common: float | None = None
     """Floor used when judging the group's scatter (default: `floor`)."""
+    meaning: str = ""
+    """How a part of 1 is found: reasons have it beside the name, and the figures in percent."""
 
     def limits(self, sigma):
         """Median and scatter of the group, and the allowed distance from the median."""
@@ -404,13 +406,18 @@ def _explain(index, figure, centre, reach):
     value = float(figure.values[index])
     threshold = centre + reach if not value < centre else centre - reach
     side = "below" if value < centre else "above"
+
+    def told(number):
+        return f"{100 * number:.3g} %" if figure.meaning else f"{number:.6g}{figure.unit}"
+
+    name = f"{figure.name} ({figure.meaning})" if figure.meaning else figure.name
     text = (
-        f"its {figure.name} is {value:.6g}{figure.unit}, {side} the limit of "
-        f"{threshold:.6g}{figure.unit} (the group has {centre:.6g}{figure.unit})"
+        f"its {name} is {told(value)}, {side} the limit of {told(threshold)} (the group has"
+        f" {told(centre)})"
     )
     if not np.isfinite(value):
         text = (
-            f"its {figure.name} cannot be measured (the group has {centre:.6g}{figure.unit}):"
+            f"its {figure.name} cannot be measured (the group has {told(centre)}):"
             " hardly a pixel of a part of it is like the others"
         )
     return LeftOut(index, figure.name, value, threshold, text)

@@ -208,22 +208,26 @@ def select_flats(stats, thresholds=None):
     )
 
 
+_SHAPE = f"rms difference from the other flats in {BOXES} x {BOXES} boxes"
+_SPOT = f"by how much the darkest of {FINE} x {FINE} boxes is below that of the other flats"
+
+
 def _flat_figures(stats, limits):
     """Yield the distance of each flat's shape from the group's, and its deepest spot."""
     if len(stats) < 3:
         return
     # The variance of a box's median is pi/2 times that of its mean.
     worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
-    for name, values, floor, boxes, norm in (
-        ("shape", [s.shape for s in stats], limits.shape, BOXES, _rms),
-        ("deepest spot", [s.spots for s in stats], limits.spot, FINE, _deepest),
+    for name, values, floor, boxes, norm, meaning in (
+        ("shape", [s.shape for s in stats], limits.shape, BOXES, _rms, _SHAPE),
+        ("deepest spot", [s.spots for s in stats], limits.spot, FINE, _deepest, _SPOT),
     ):
         off = _from_the_middle(values)
         if off is None:
             continue
         white = 1.25 * worst * boxes
         least = float(np.hypot(floor, white if norm is _rms else 4 * white / limits.sigma))
-        yield Figure(name, norm(off), least, "", one_sided=True)
+        yield Figure(name, norm(off), least, "", one_sided=True, meaning=meaning)
 
 
 def _from_the_middle(values):

@@ -185,7 +185,10 @@ class MastersPicture(CalibrationPicture):
         return Section(
             "darks-and-flats",
             "Combined darks and flats",
-            (" and ".join(_counted(groups, kind) for kind in (DARK, FLAT) if _has(groups, kind)),),
+            (
+                " and ".join(_counted(groups, kind) for kind in (DARK, FLAT) if _has(groups, kind))
+                + _frames_words(context, groups),
+            ),
             headings=(
                 "Product",
                 "Frames",
@@ -287,6 +290,14 @@ def _has(groups, kind):
 def _counted(groups, kind):
     number = sum(group.kind == kind.name for group in groups)
     return f"{number} {kind.words[number != 1]}"
+
+
+def _frames_words(context, groups):
+    """Return of how many frames combined darks and flats are, where some were left out."""
+    data = [r.data for g in groups if (r := context.outcome(g.product)) is not None]
+    outs = sum(len(each.get("left_out", ())) for each in data)
+    used = sum(len(each.get("members", ())) for each in data)
+    return f", of {used} of {used + outs} frames" if outs else ""
 
 
 def _figure_text(value, digits=4):

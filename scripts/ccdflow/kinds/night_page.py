@@ -12,15 +12,15 @@ from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.frame_pictures import how_level, is_of_night
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.sections import frame_warnings
-from ccdflow.kinds.sections.night_frames import NOT_NOW, page_frames
+from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
 from ccdflow.pages.framesections import aside_section, frames_section, provenance_section
 from ccdflow.run.job import NIGHTS
-from ccdflow.run.rawframes.rows import ARRIVING
+from ccdflow.run.rawframes.rows import ARRIVING, digest
 
 # Raise it when a change alters any page or the overview: all of them are then written again.
-PAGES = 7
+PAGES = 8
 
 _FROM_NIGHT = "../.."
 _REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}
@@ -90,6 +90,8 @@ def page_basis(context, night):
     dict
     """
     basis = {"version": [PAGES, frame_pictures.PICTURES]}
+    if outs := list(left_out(context, night)):
+        basis["left out"] = digest(outs)
     if missing := undrawn(context, night):
         basis["undrawn"] = missing
     for kind in context.chain:
@@ -139,6 +141,7 @@ def write_page(context, job):
             notes=(
                 *_flagged(context, night),
                 *_undrawn(context, night),
+                *_left_out(context, night),
                 *_warned(context, night),
             ),
             index="../../" + paths.INDEX_PAGE,
@@ -173,6 +176,14 @@ def _undrawn(context, night):
         f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
         for product, reason in undrawn(context, night)
     ]
+
+
+def _left_out(context, night):
+    """Return sentences on frames that are not in the master of their group, one for a reason."""
+    files = defaultdict(list)
+    for camera, file, text in left_out(context, night):
+        files[camera, text].append(file)
+    return [f"{camera}: {_some(named)}: {text}." for (camera, text), named in files.items()]
 
 
 def _warned(context, night):

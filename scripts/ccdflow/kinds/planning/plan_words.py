@@ -109,7 +109,7 @@ def master_words(line):
         return "not needed" if line.is_unneeded else "none"
     if line.master is None:
         return Path(line.use.product).stem
-    shared, frames = dict(line.master.shared), len(line.master.files)
+    shared, frames = dict(line.master.shared), line.frames or len(line.master.files)
     night = line.master.shown
     is_near = line.use.lag is not None and abs(line.use.lag) <= _HALF_A_YEAR
     date = night[5:] if is_near and rule.day_of(night) is not None else night

@@ -56,6 +56,8 @@ class Taken:
         Why the rival lost.
     level : str
         Of one of the flats, in words; '' where it is not measured.
+    frames : int
+        Number of frames combined; 0 where the master is not made yet.
     """
 
     kind: str
@@ -67,6 +69,7 @@ class Taken:
     rival: object = None
     why_lost: str = ""
     level: str = ""
+    frames: int = 0
 
     @property
     def use(self):
@@ -299,6 +302,7 @@ def _taken(context, kind, found):
         rival=rival,
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == rule.FLAT else "",
+        frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
     )
 
 

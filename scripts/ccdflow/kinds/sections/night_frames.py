@@ -5,6 +5,8 @@ from __future__ import annotations
 from ccdflow import paths
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.flat import FLAT
 from ccdflow.pages import contents
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
@@ -29,7 +31,7 @@ def page_frames(context, night, prefix):
     list of ccdflow.pages.page.ShownFrame
     """
     frames = []
-    left_out = _left_out(BIAS.night_groups(context, night), context)
+    outs = {file: text for _, file, text in left_out(context, night)}
     for row in context.rows_of(night):
         product = paths.reduced(row.file)
         record = context.outcome(product) if row.status in (OK, RAW_MISSING) else None
@@ -50,7 +52,7 @@ def page_frames(context, night, prefix):
                 kind=row.facts["type"],
                 status=status or "not asked for",
                 reason=reason,
-                remark=left_out.get(row.file, ""),
+                remark=outs.get(row.file, ""),
                 object=row.facts["object"],
                 filter=row.facts["filter"],
                 exptime=number_or_nan(row.facts["exptime"]),
@@ -63,8 +65,22 @@ def page_frames(context, night, prefix):
     return frames
 
 
-def _left_out(groups, context):
-    """Return {raw file: why it is not in the combined bias of its group}."""
-    records = filter(None, (context.outcome(group.product) for group in groups))
-    outs = [out for record in records for out in record.data.get("left_out", ())]
-    return {file: f"not in the combined bias: {text}" for file, text, *_ in outs}
+def left_out(context, night):
+    """Yield the frames of a night that are not in the combined bias, dark or flat of their group.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Yields
+    ------
+    (str, str, str)
+        The camera, the raw file, and the reason in words.
+    """
+    for kind in (BIAS, DARK, FLAT):
+        for group in kind.night_groups(context, night):
+            record = context.outcome(group.product)
+            for file, text, *_ in () if record is None else record.data.get("left_out", ()):
+                yield group.camera, file, f"not in the {kind.words[0]}: {text}"
