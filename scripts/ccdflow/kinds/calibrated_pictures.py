@@ -18,7 +18,7 @@ from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.words import figure, with_error
+from ccdflow.pages.words import figure, light_words, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import digest
@@ -209,7 +209,7 @@ class SciencePicture(CalibrationPicture):
     rule = "calibrated_picture"
     words = ("picture of calibrated frames", "pictures of calibrated frames")
     file = "calibrated.png"
-    version = 2
+    version = 3
     scale = "asinh"
     title = "Before and after calibrating"
     explanation = "Left: the reduced frame. Right: less bias and dark, over the flat. Each has an asinh scale of its own, so that faint structure and bright stars are seen."  # noqa: E501
@@ -220,7 +220,8 @@ class SciencePicture(CalibrationPicture):
         most = context.settings["pictures"]["per_type"]
         drawn, count = [], Counter()
         for group in SCIENCE.night_groups(context, night):
-            kind = (group.camera, context.store.rows[group.files[0]].facts["filter"])
+            facts = context.store.rows[group.files[0]].facts
+            kind = group.camera, facts["filter"], facts["grism"]
             if most == "all" or count[kind] < most:
                 count[kind] += 1
                 drawn.append(group)
@@ -232,7 +233,8 @@ class SciencePicture(CalibrationPicture):
         record, row = context.outcome(group.product), context.store.rows[group.files[0]]
         before = _pixels(context, reduced(group.files[0]), image.hdu)
         after = _pixels(context, group.product, image.hdu)
-        headline = f"{row.file}: {row.facts['filter']}, grade {record.data['grade']}"
+        light = light_words((row.facts["filter"], row.facts["grism"]))
+        headline = f"{row.file}: {light}, grade {record.data['grade']}"
         return _row(
             headline, (before, "adu", "Reduced"), (after, record.data["unit"], "Calibrated")
         )

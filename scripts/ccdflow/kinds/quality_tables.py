@@ -12,6 +12,7 @@ from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.writing import write_text
+from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
 
 COLUMNS = (
@@ -108,7 +109,7 @@ class FlatTable(MasterTable):
     name = "flat table"
     rule = "flat_table"
     words = ("table of flats", "tables of flats")
-    version = 3
+    version = 4
     place = paths.FLAT_QUALITY
     master = FLAT
     columns = FLAT_COLUMNS
@@ -149,7 +150,7 @@ def quality_rows(context, groups, columns=COLUMNS):
         common["note"] = "; ".join(filter(None, (note, *remarks, *outs)))
         if _LIGHT in columns:
             shared = dict(group.shared)
-            common[_LIGHT] = " ".join(filter(None, map(shared.get, ("filter", "grism"))))
+            common[_LIGHT] = light_words(map(shared.get, ("filter", "grism")))
         figures = record.data.get("quality", ())
         if note and not figures:
             rows.append({**common, "frames": len(record.data.get("members", ()))})

@@ -7,6 +7,8 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
+from ccdflow.pages.words import light_words
+
 # The order of types in which a night is told; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
 _MOST_NAMED = 5
@@ -168,7 +170,7 @@ def _frames(frames):
 def _filter(row):
     if row["type"] not in ("flat", "science"):
         return ""
-    return " ".join(dict.fromkeys(filter(None, (row["filter"], row.get("grism")))))
+    return light_words((row["filter"], row.get("grism")))
 
 
 def _objects(frames, kind, light, seconds):

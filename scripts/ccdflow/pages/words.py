@@ -113,6 +113,15 @@ def number_of(kind, number):
     return count(number, f"{kind} frame") if kind else f"{number} of unknown type"
 
 
+def light_words(names):
+    """Write filter and grism: each once, those that are empty left out.
+
+    >>> light_words(["Free", "Gr#3"]), light_words(["600/4310", "600/4310"]), light_words(["g", ""])
+    ('Free Gr#3', '600/4310', 'g')
+    """
+    return " ".join(unique(names))
+
+
 def unique(names):
     """Return the names that are not empty, each once, in their order."""
     return list(dict.fromkeys(name for name in names if name))

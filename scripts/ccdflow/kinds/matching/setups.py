@@ -6,6 +6,7 @@ from statistics import median
 
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_words, rule
+from ccdflow.pages.words import light_words
 from ccdflow.run.nights.parts import NeedsAll
 from ccdflow.run.rawframes.rows import digest
 
@@ -194,7 +195,7 @@ def about_members(context, first, middles, kind, *, night):
         setup=setup,
         night=night,
         exptime=middles[0],
-        filter=" ".join(filter(None, (first.facts["filter"], first.facts["grism"]))),
+        filter=light_words((first.facts["filter"], first.facts["grism"])),
         set_temperature=middles[1],
         temperature=middles[2],
     )

@@ -10,6 +10,7 @@ from ccdflow.kinds.matching import match_words, rule
 from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.planning import budget, planned
 from ccdflow.kinds.science import SCIENCE
+from ccdflow.pages.words import light_words
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST = 6
@@ -118,7 +119,7 @@ def master_words(line):
     if line.kind == rule.FLAT:
         names = (shared.get("filter"), shared.get("grism"))
         level = f" x {line.level}" if line.level else ""
-        return f"{' '.join(filter(None, names))} {frames}{level} of {date}".strip()
+        return f"{light_words(names)} {frames}{level} of {date}".strip()
     return f"{frames} of {date}"
 
 

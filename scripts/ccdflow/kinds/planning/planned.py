@@ -23,6 +23,7 @@ from ccdflow.kinds.matching.shelves import noise_of
 from ccdflow.kinds.planning import budget
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
+from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
 from ccdflow.run.nights.parts import NeedsAll
 
@@ -228,7 +229,7 @@ def name_of(context, group):
     """
     facts = context.store.rows[group.files[0]].facts
     time = seconds_words(facts["exptime"])
-    return " ".join(filter(None, (facts["filter"], facts["grism"], time)))
+    return light_words((facts["filter"], facts["grism"], time))
 
 
 def seconds_words(seconds):
@@ -398,7 +399,7 @@ def _noise(context, name, groups, *, foretell):
     has_level = recipe.subtract and amplifier.overscan
     return GroupNoise(
         name,
-        " ".join(filter(None, (row.facts["filter"], row.facts["grism"]))),
+        light_words((row.facts["filter"], row.facts["grism"])),
         tuple(each.product for each in groups),
         BudgetedFrame(
             exptime=seconds,

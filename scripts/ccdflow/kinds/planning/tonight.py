@@ -7,6 +7,7 @@ from collections import Counter
 from ccdflow.errors import UserError
 from ccdflow.kinds.planning import plan_words, planned
 from ccdflow.kinds.science import SCIENCE
+from ccdflow.pages.words import light_words
 from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
 
 # Frames set aside that are named.
@@ -75,7 +76,7 @@ def _kind_words(row):
     facts = row.facts
     seconds = facts["exptime"]
     time = f"{seconds:.4g} s" if isinstance(seconds, int | float) else ""
-    light = " ".join(filter(None, (facts["filter"], facts["grism"])))
+    light = light_words((facts["filter"], facts["grism"]))
     own = {"bias": (), "dark": (time,), "flat": (light,)}.get(facts["type"], (light, time))
     return " ".join(filter(None, (facts["type"], *own)))
 

@@ -16,6 +16,7 @@ from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.kinds.matching.match_words import STRETCHED
 from ccdflow.kinds.shutter import SHUTTER, corrects
+from ccdflow.pages.words import light_words
 from ccdflow.run.rawframes.rows import is_dated
 
 NAME = "waits"
@@ -60,7 +61,7 @@ _ANYTHING = ("*", "", "", 0.0)
 
 def _light_and_seconds(kind, row, seconds):
     """Return the filter by which flats are chosen, and the exposure for which darks are."""
-    light = " ".join(filter(None, (row.facts["filter"], row.facts["grism"])))
+    light = light_words((row.facts["filter"], row.facts["grism"]))
     return light if kind == rule.FLAT else "", seconds if kind == rule.DARK else 0.0
 
 

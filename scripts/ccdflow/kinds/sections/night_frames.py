@@ -8,6 +8,7 @@ from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.pages import contents
+from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
@@ -54,7 +55,7 @@ def page_frames(context, night, prefix):
                 reason=reason,
                 remark=outs.get(row.file, ""),
                 object=row.facts["object"],
-                filter=row.facts["filter"],
+                filter=light_words((row.facts["filter"], row.facts["grism"])),
                 exptime=number_or_nan(row.facts["exptime"]),
                 time=row.facts["date_obs"],
                 levels=tuple(record.data["levels"].values()) if made else (),
