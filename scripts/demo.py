@@ -67,6 +67,8 @@ def products(results):
         (paths.BIAS_QUALITY, "levels and noises of the biases"),
         (paths.DARK_QUALITY, "dark current and hot pixels"),
         (paths.FLAT_QUALITY, "level and signal to noise of the flats"),
+        (paths.DETECTOR, "gain, read noise and linearity as measured, beside the header's"),
+        (paths.EVENTS, "steps in the detector's figures, with their nights"),
         (paths.ASSOCIATIONS, "which masters each frame was calibrated with, and why"),
     ):
         made += [(results / name, text)] * (results / name).is_file()

@@ -17,6 +17,7 @@ from ccdflow.pages.pictures.small_picture import read_shown, small_picture
 from ccdflow.pages.sheet import (
     Panel,
     Point,
+    SheetTiles,
     SmallPicture,
     Tile,
     sheet_section,
@@ -390,3 +391,10 @@ def test_every_column_says_what_it_is(tmp_path):
     assert all(Reader(night(tmp_path, 3).read_text()).titles)
     (tmp_path / "o").mkdir()
     assert all(Reader(overview(tmp_path / "o", 3).read_text()).titles)
+
+
+def test_frames_of_one_folder_are_named_alike():
+    tiles = tuple(Tile(file) for file in ("ccd.014.0.fits", "darks/ccd.013.0.fits"))
+    assert SheetTiles(tiles).names == ["ccd.014.0", "ccd.013.0"]
+    more = (*tiles, Tile("darks/ccd.014.0.fits"))
+    assert SheetTiles(more).names == ["ccd.014.0", "darks/ccd.013.0", "darks/ccd.014.0"]

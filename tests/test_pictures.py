@@ -399,3 +399,11 @@ def test_fonts_are_open_for_the_thread_that_draws_alone():
         thread.join()
     assert len(set(counts)) == 1
     assert counts[0] > 0
+
+
+def test_the_curve_of_noise_stands_on_the_peak_of_the_pixels():
+    rng = np.random.default_rng(5)
+    values = rng.normal(100.0, 2.0, 20000)
+    values[:8000] += rng.exponential(20.0, 8000)
+    assert np.median(values) > 101.0
+    assert combined_picture._peak(values, np.median(values), [2.0]) == pytest.approx(100, abs=0.5)

@@ -215,12 +215,14 @@ def _glow(values, good, a_second):
     return Estimate((excess if excess > 6 * error else 0.0) * a_second, error * a_second)
 
 
-def remarks(figures, *, drift_fraction=0.1):
+def remarks(figures, *, unit="adu", drift_fraction=0.1):
     """Return warnings on a combined dark, in words.
 
     Parameters
     ----------
     figures : DarkFigures
+    unit : {'adu', 'electron'}
+        Of the members' levels.
     drift_fraction : float
         Warn about levels that span more than this fraction of the dark level and more than the
         noise of the levels.
@@ -236,8 +238,8 @@ def remarks(figures, *, drift_fraction=0.1):
     if steep and figures.drift.span > drift_fraction * level:
         way = "rose" if slope.value > 0 else "fell"
         said.append(
-            f"the level of its frames {way} by {figures.drift.span:.3g} from {level:.3g}: light"
-            " that leaks in, or a detector that was not yet cold"
+            f"the level of its frames {way} by {figures.drift.span:.3g} from {level:.3g} {unit}:"
+            " light that leaks in, or a detector that was not yet cold"
         )
     ratio = figures.noise_ratio
     if np.isfinite(ratio.value) and abs(ratio.value - 1) > max(0.05, 5 * ratio.error):

@@ -319,7 +319,7 @@ def _of_strip(sample, recipe):
         yield (
             LIGHT,
             f"the overscan holds light or structure: {odd.sum()} of its {width} columns are off by"
-            f" up to {most:.4g} adu, where its noise is {noise:.2g}{by}; leave them out of"
+            f" up to {abs(most):.4g} adu, where its noise is {noise:.2g}{by}; leave them out of"
             " `overscan:` in the camera's profile",
         )
 

@@ -198,7 +198,7 @@ class Associations(Kind):
             f" another night. x: none, and no other night has one that fits.{before}{more}",
         )
         return Section(
-            "coverage", "Coverage", (said,), (said,), pictures=(Picture(png, f"Coverage: {said}"),)
+            "coverage", "Coverage", (said,), pictures=(Picture(png, f"Coverage: {said}"),)
         )
 
     def section(self, context, night):

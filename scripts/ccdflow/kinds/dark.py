@@ -190,7 +190,7 @@ class Dark(Light):
                 "level_span": short(each.drift.span),
                 "noise_ratio": short(each.noise_ratio.value),
                 "noise_ratio_error": short(each.noise_ratio.error),
-                "said": dark_figures.remarks(each),
+                "said": dark_figures.remarks(each, unit=unit),
             }
             for each, own in zip(found, benefits, strict=True)
         ]

@@ -98,9 +98,10 @@ class SheetTiles:
 
     @property
     def names(self):
-        """The names of all tiles, with their folders where two frames have one name."""
+        """The names of all tiles: with their folders, on all of them, where two have one name."""
         seen = Counter(tile.name for tile in self.tiles)
-        return [tile.name if seen[tile.name] == 1 else tile.path for tile in self.tiles]
+        is_alone = not seen or max(seen.values()) == 1
+        return [tile.name if is_alone else tile.path for tile in self.tiles]
 
     @property
     def odd(self):

@@ -17,7 +17,7 @@ from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import read_units
 from ccdflow.pages.page import Section
-from ccdflow.pages.words import figure
+from ccdflow.pages.words import figure, light_words
 from ccdflow.run import ledger
 
 # Standard errors, and part of the variance, from which on added variance is harm.
@@ -303,4 +303,4 @@ def _words(each, group):
     seconds = shared.get("exptime")
     what = (shared.get("filter"), shared.get("grism"), seconds and f"{float(seconds):g} s")
     light = (shared.get("light"), shared.get("optics"))
-    return " ".join(filter(None, (each.kind, *what, *light, "of", group.shown)))
+    return light_words((each.kind, *what, *light, "of", group.shown))

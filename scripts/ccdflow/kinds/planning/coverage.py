@@ -49,9 +49,14 @@ class Coverage:
     left_out: int = 0
 
     def holes(self, state):
-        """Return [(label, night)] of the cells of a state, the last night first."""
+        """Return [(label, night)] of the cells of a state, the last night first.
+
+        Within a night they are in the order of the labels.
+        """
         found = [place for place, (_, own) in self.cells.items() if own == state]
-        return sorted(found, key=lambda place: (place[1], place[0]), reverse=True)
+        order = {label: number for number, label in enumerate(self.labels)}
+        found.sort(key=lambda place: order.get(place[0], len(order)))
+        return sorted(found, key=lambda place: place[1], reverse=True)
 
     def values(self):
         """Return all of it as plain values."""

@@ -144,9 +144,9 @@ class NightTiles:
         return strip_section(found)
 
     def _panels(self):
-        yield "Bias level", "adu", "Mean level of the overscan", self._mean_of("levels")
-        yield "Noise", "adu", "Noise of an overscan pixel", self._mean_of("noises")
-        yield "Flats", "adu", "Typical value of a reduced flat", self._signal("flat")
+        yield "Bias level", "adu", "Overscan, mean of all amplifiers", self._mean_of("levels")
+        yield "Noise", "adu", "Overscan pixel, mean of all amplifiers", self._mean_of("noises")
+        yield "Flats", "adu", "Median of all pixels of a reduced flat", self._signal("flat")
         yield (
             "Sky",
             "adu a second",

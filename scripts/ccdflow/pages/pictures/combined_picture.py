@@ -18,6 +18,8 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 _SHOWN_PIXELS = pixels(4.9)
 _SAMPLED = 1000  # pixels along an axis that are enough for a line or a distribution
+# The mean of the pixels within the noise is taken so often about the last one.
+_ROUNDS = 20
 _BARS = "#b0cbdf"
 
 
@@ -168,8 +170,9 @@ def _draw_histogram(raster, box, combined):
     counts, _ = np.histogram(values, bins=edges)
     share = 100 * counts / values.size
     middle = (edges[1:] + edges[:-1]) / 2
+    peak = _peak(values, centre, predicted)
     curves = [
-        np.exp(-0.5 * ((middle - centre) / noise) ** 2) / (noise * math.sqrt(2 * math.pi))
+        np.exp(-0.5 * ((middle - peak) / noise) ** 2) / (noise * math.sqrt(2 * math.pi))
         for noise in predicted
     ]
     curve = 100 * (edges[1] - edges[0]) * np.mean(curves, axis=0) if curves else share
@@ -182,6 +185,16 @@ def _draw_histogram(raster, box, combined):
         panel.curve(middle, curve, SERIES[1])
         entries.append((SERIES[1], "noise alone, as predicted"))
     panel.legend(entries)
+
+
+def _peak(values, centre, predicted):
+    """Return the middle of the pixels within the noise: structure above it moves the median."""
+    for _ in range(_ROUNDS if predicted else 0):
+        near = values[np.abs(values - centre) < 1.5 * max(predicted)]
+        if not near.size:
+            break
+        centre = float(near.mean(dtype=np.float64))
+    return centre
 
 
 def _edges(values, centre, reach, bins=60):
