@@ -66,7 +66,16 @@ def without_drawn_from(found):
 
 
 # Of version 2 of the header, two with new words; and the checksum of the whole.
-NEW_CARDS = {"OSCAXIS", "AMPHDU", "AMPFLIP", "AMPSAT", "CCDPVER", "NINVALID", "CHECKSUM"}
+NEW_CARDS = {
+    "OSCAXIS",
+    "AMPHDU",
+    "AMPFLIP",
+    "AMPSAT",
+    "CCDPVER",
+    "NINVALID",
+    "CHECKSUM",
+    "CCDFNAME",
+}
 
 # What an older version did not make, or made of another version.
 PAGES = {

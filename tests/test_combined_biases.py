@@ -144,6 +144,7 @@ def test_the_header_card_for_card(tmp_path):
         *((f"IMCOM00{n + 1}", f"b{i}.fits.gz") for n, i in enumerate((0, 1, 2, 4))),
         ("IMOUT001", "b3.fits.gz"),
         *(("HISTORY", history[i : i + 72].rstrip()) for i in range(0, len(history), 72)),
+        ("CCDFNAME", BIAS),
         ("NREJECT", record.data["rejected"]),
         ("NINVALID", 0),
         ("NEMPTY", 0),

@@ -1,6 +1,7 @@
 """Figures of combined darks and flats are those injected; what does not belong is left out."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np

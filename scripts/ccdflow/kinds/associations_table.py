@@ -38,6 +38,7 @@ class Associations(Kind):
 
     name = "associations"
     rule = "associations_table"
+    plans_some_nights = True
     version = 3
     words = ("table of masters", "tables of masters")
     short = "tables"

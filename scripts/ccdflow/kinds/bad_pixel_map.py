@@ -22,6 +22,7 @@ class BadPixels(Kind):
 
     name = "bad pixels"
     rule = "bad_pixels"
+    plans_some_nights = True
     words = ("map of bad pixels", "maps of bad pixels")
     short = "maps of bad pixels"
     todo = "make"

@@ -26,6 +26,7 @@ class Bias(MasterKind):
 
     name = "bias"
     rule = "combine"
+    plans_some_nights = True
     words = ("combined bias", "combined biases")
     counted = words
     short = "combined biases"

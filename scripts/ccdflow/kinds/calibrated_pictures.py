@@ -147,6 +147,7 @@ class MastersPicture(CalibrationPicture):
 
     name = "masters picture"
     rule = "masters_picture"
+    plans_some_nights = True
     words = ("picture of darks and flats", "pictures of darks and flats")
     file = "masters.png"
     title = "Combined darks and flats"
@@ -207,6 +208,7 @@ class SciencePicture(CalibrationPicture):
 
     name = "calibrated picture"
     rule = "calibrated_picture"
+    plans_some_nights = True
     words = ("picture of calibrated frames", "pictures of calibrated frames")
     file = "calibrated.png"
     version = 3

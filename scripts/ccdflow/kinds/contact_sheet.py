@@ -30,6 +30,7 @@ class Sheet(NightPicture):
 
     name = "sheet"
     rule = "contact_sheet"
+    plans_some_nights = True
     words = ("contact sheet", "contact sheets")
     stage = 6
     file = paths.SHEET

@@ -34,6 +34,7 @@ class Dark(Light):
 
     name = "dark"
     rule = "combine_darks"
+    plans_some_nights = True
     words = ("combined dark", "combined darks")
     counted = words
     short = "combined darks"

@@ -36,6 +36,7 @@ class NightDetector(MeasurementKind):
 
     name = "detector"
     rule = "measure_detector"
+    plans_some_nights = True
     words = ("measurement of a detector", "measurements of detectors")
     short = "measurements of detectors"
     version = 4

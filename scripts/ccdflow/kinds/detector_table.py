@@ -26,6 +26,7 @@ class DetectorTable(Kind):
 
     name = "detector table"
     rule = "detector_table"
+    plans_some_nights = True
     words = ("table of detectors", "tables of detectors")
     short = "tables"
     place = paths.DETECTOR

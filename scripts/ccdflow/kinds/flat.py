@@ -37,6 +37,7 @@ class Flat(Light):
 
     name = "flat"
     rule = "combine_flats"
+    plans_some_nights = True
     words = ("combined flat", "combined flats")
     counted = words
     short = "combined flats"

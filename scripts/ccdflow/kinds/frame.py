@@ -37,6 +37,7 @@ class Frame(Kind):
 
     name = "frame"
     rule = "reduce"
+    plans_some_nights = True
     words = ("frame", "frames")
     counted = ("reduced frame", "reduced frames")
     is_always_counted = True

@@ -76,6 +76,7 @@ class FramesPicture(NightPicture):
 
     name = "picture"
     rule = "picture"
+    plans_some_nights = True
     words = ("picture of frames", "pictures of frames")
     stage = 1
     file = paths.OVERVIEW

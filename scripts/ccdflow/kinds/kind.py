@@ -44,6 +44,8 @@ class Kind:
     reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
         The reach of one of them: a new frame of the sky changes at once products of frames and of
         its night, no master, and those of all nights later.
+    plans_some_nights : bool
+        Whether it can be planned while nights that have nothing to do are not loaded (`summary`).
     reports_frames : bool
         Whether a watch reports its products (`frame_reports`).
     type : str
@@ -63,6 +65,7 @@ class Kind:
     header = 1
     place = ""
     reach = ARCHIVE
+    plans_some_nights = False
     reports_frames = False
     type = ""
     why_moved = "no frame or setting asks for it any longer"
@@ -156,7 +159,7 @@ class Kind:
 
     def can_close(self, context):
         """Tell whether nights can be planned without those that have nothing to do."""
-        return True
+        return self.plans_some_nights
 
     def summary(self, context, night, records):
         """Return the values of a closed night that tables, pages and last lines need.

@@ -31,6 +31,7 @@ class NightPage(Kind):
 
     name = "page"
     rule = "page"
+    plans_some_nights = True
     words = ("night's page", "nights' pages")
     place = "nights/"
     reach = NIGHTS

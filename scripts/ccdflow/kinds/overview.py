@@ -23,6 +23,7 @@ class Overview(Kind):
 
     name = "index"
     rule = "index_page"
+    plans_some_nights = True
     words = ("overview of all nights", "overviews")
     place = paths.INDEX_PAGE
 

@@ -84,6 +84,7 @@ class QualityTable(MasterTable):
 
     name = "table"
     rule = "quality_table"
+    plans_some_nights = True
     words = ("table of bias quality", "tables of bias quality")
     version = 3
     place = paths.BIAS_QUALITY
@@ -97,6 +98,7 @@ class DarkTable(MasterTable):
 
     name = "dark table"
     rule = "dark_table"
+    plans_some_nights = True
     words = ("table of darks", "tables of darks")
     place = paths.DARK_QUALITY
     master = DARK
@@ -108,6 +110,7 @@ class FlatTable(MasterTable):
 
     name = "flat table"
     rule = "flat_table"
+    plans_some_nights = True
     words = ("table of flats", "tables of flats")
     version = 4
     place = paths.FLAT_QUALITY

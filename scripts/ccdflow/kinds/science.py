@@ -29,6 +29,7 @@ class Science(Kind):
 
     name = "science"
     rule = "calibrate"
+    plans_some_nights = True
     words = ("frame", "frames")
     counted = ("calibrated frame", "calibrated frames")
     short = "calibrated frames"

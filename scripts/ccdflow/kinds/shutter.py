@@ -64,6 +64,7 @@ class Shutter(MeasurementKind):
 
     name = "shutter"
     rule = "map_shutter"
+    plans_some_nights = True
     words = ("map of a shutter", "maps of shutters")
     short = "maps of shutters"
     version = 2

@@ -41,6 +41,7 @@ class Trends(Kind):
 
     name = "trends"
     rule = "trends"
+    plans_some_nights = True
     words = ("table of steps", "tables of steps")
     short = "tables"
     version = 2

@@ -24,7 +24,7 @@ _ALLOWED = {
 # Sigma by which a pixel is low in all nights together.
 _LOW = 4.5
 _TABLES = {
-    "PIXELS": ["IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS"],
+    "PIXELS": ["IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS", "DEEP"],
     "WEAK": ["IMAGE", "X", "Y", "SIGMA"],
 }
 """Tables of a night's measurement, and their columns."""

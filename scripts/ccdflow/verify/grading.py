@@ -33,6 +33,7 @@ def check_grade(first, masters):
     Raises
     ------
     Differs
+        If the grade or a reason is not the one that the cards and the masters give.
     """
     said = [match for line in first.get("HISTORY", ()) if (match := _LINE.match(str(line)))]
     reasons, grade = [match[2].strip() for match in said], first.get("CALGRADE")

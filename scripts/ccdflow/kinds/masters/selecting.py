@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from ccdflow.detector import choosing, frame_figures
@@ -41,9 +40,8 @@ def common_flags(found):
     A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
     """
     flags = [record.data.get("flags", {}) for _, record in found]
-    return {
-        name: flag for name, flag in flags[0].items() if all(name in each for each in flags[1:])
-    }
+    first, *others = flags or [{}]
+    return {name: flag for name, flag in first.items() if all(name in each for each in others)}
 
 
 def without_odd_flags(found, select_alike):
@@ -63,7 +61,7 @@ def without_odd_flags(found, select_alike):
     common = common_flags(found)
     left_out = {
         index: choosing.LeftOut(
-            index, "flag", math.nan, math.nan, f"its amplifier {name} is {flag} throughout"
+            index, f"{flag} amplifier", 1.0, 0.0, f"its amplifier {name} is {flag} throughout"
         )
         for index, (_, record) in enumerate(found)
         for name, flag in record.data.get("flags", {}).items()

@@ -65,7 +65,7 @@ def paired(context, steps, rows, night):
 
     Returns
     -------
-    tuple of Step
+    tuple of ccdflow.run.job.Step
     """
     by_kind = {step.kind: step for step in steps}
     if rule.BIAS not in by_kind or rule.DARK not in by_kind:

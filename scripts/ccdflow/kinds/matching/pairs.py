@@ -66,7 +66,7 @@ def together(steps, rules, ageing, bias_of, use_of):
 
     Returns
     -------
-    (Step, Step)
+    (ccdflow.run.job.Step, ccdflow.run.job.Step)
     """
     bias, dark = steps
     if not bias.uses or not dark.uses:
