@@ -677,7 +677,16 @@ COMBINED_BYTES = {
     4: "5a40c442eca94cb73832cf97c472cd865d095572a8e2dad3371b84fe49b4dcfb",
 }
 # These say with what, not what, was made.
-_NOT_BYTES = {"CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER", "CCDFKEY", "RAWFP", "CHECKSUM"}
+_NOT_BYTES = {
+    "CCDFLOW",
+    "CCDFNAME",
+    "CCDPVER",
+    "ASTRPVER",
+    "NUMPYVER",
+    "CCDFKEY",
+    "RAWFP",
+    "CHECKSUM",
+}
 
 
 def cards_of(hdus):

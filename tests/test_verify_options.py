@@ -84,8 +84,11 @@ def test_the_part_of_the_only_amplifier_follows_from_the_sections(cards, place):
 def _measurement():
     """Return the HDUs of a night's table of pixels."""
     pixels = np.rec.fromarrays(
-        [np.array(each, "i2") for each in ([0, 0], [3, 5], [1, 1], [8, 0], [0, 16], [0, 0])],
-        names="IMAGE,X,Y,DARK,FLAT,LEVELS",
+        [
+            np.array(each, "i2")
+            for each in ([0, 0], [3, 5], [1, 1], [8, 0], [0, 16], [0, 0], [0, 0])
+        ],
+        names="IMAGE,X,Y,DARK,FLAT,LEVELS,DEEP",
     )
     weak = np.rec.fromarrays(
         [np.array([0, 0], "i2"), np.array([2, 4]), np.array([1, 1]), np.array([-3, -4], "f4")],
