@@ -59,7 +59,7 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     # Flats of 6,000 and 25,000 electrons: the charge behind a trap is less than in proportion.
     with fits.open(done.results / measured) as found:
         table = found["PIXELS"].data[found["PIXELS"].data["LEVELS"] != 0]
-        assert found[0].header["LOOKED"] == "dark flat levels"
+        assert found[0].header["LOOKED"] == "dark deep flat levels"
     for row, column, _ in detector.traps.astype(int):
         behind = table["Y"][table["X"] == column + 1]
         assert set(range(row + 1, 102)) <= set(behind)

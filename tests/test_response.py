@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ccdflow.detector.pixels.deep import deep_columns
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import LOW, response
 from ccdflow.maskbits import DEAD
@@ -28,7 +29,7 @@ def seen_in(rng, truth, night, count=1):
     found = response(flats(rng, truth, count))
     index = np.flatnonzero(found.mask)
     bits = {"dark": np.zeros(index.size, np.int16), "flat": found.mask.ravel()[index]}
-    bits["levels"] = bits["dark"]
+    bits["levels"] = bits["deep"] = bits["dark"]
     return NightBadPixels(f"2024-03-{night + 1:02d}", frozenset({"flat"}), index, bits, found.weak)
 
 
@@ -101,3 +102,45 @@ def test_low_pixels_of_a_million():
     assert np.mean(found) > 0.995
     assert sum(false) <= 1e-5 * 16 * truth.size
     assert LOW == 4.5
+
+
+def test_pixels_without_light_are_no_structure_of_a_flat():
+    """They counted as low: 1 % of them made a flat of the sky one with structure."""
+    rng = np.random.default_rng(5)
+    truth, low = sky(rng, sigma=9.0)
+    ((flat, error),) = flats(rng, truth, 1)
+    error[:20] = np.inf
+    lit = low[low >= 20 * SHAPE[1]].size / (180 * SHAPE[1])
+    assert response([(flat, error)]).low_part == pytest.approx(lit, rel=0.01)
+
+
+def structured(kind, amplitude, rng):
+    """Return a flat with fringes that turn, or the spectrum of a lamp, or one with lines."""
+    y, x = np.mgrid[:512, :512]
+    if kind == "fringes":
+        flat = 1 + amplitude * np.sin(x / 2.5 + 3 * np.sin(y / 40))
+    else:
+        flat = np.exp(-0.5 * ((x - 256) / 150) ** 2) * (abs(y - 256) < 200) + 0.02
+        for at in rng.uniform(0, 512, 12) if kind == "lines" else ():
+            flat *= 1 - amplitude * np.exp(-0.5 * ((x - at) / 1.2) ** 2)
+    return flat * rng.normal(1, 0.01, flat.shape), np.full(flat.shape, 0.01)
+
+
+@pytest.mark.parametrize("kind", ["fringes", "lamp", "lines"])
+@pytest.mark.parametrize("amplitude", [0.02, 0.1, 0.4])
+def test_structure_is_no_deep_column(kind, amplitude):
+    rng = np.random.default_rng(7)
+    assert all(not deep_columns([structured(kind, amplitude, rng)]).any() for _ in range(3))
+
+
+@pytest.mark.parametrize(("kind", "amplitude"), [("fringes", 0.02), ("lamp", 0.0)])
+def test_deep_columns_and_blobs_are_found_in_flats_with_structure(kind, amplitude):
+    rng = np.random.default_rng(8)
+    flat, error = structured(kind, amplitude, rng)
+    flat[128:384, 200] *= 0.75
+    flat[160:256, 300:303] *= 0.7
+    expected = np.zeros(flat.shape, bool)
+    expected[128:384, 200] = expected[160:256, 300:303] = True
+    assert (deep_columns([(flat, error)]) == expected).all()
+    # What one flat of the night alone has is none of the detector's.
+    assert not deep_columns([(flat, error), structured(kind, amplitude, rng)]).any()

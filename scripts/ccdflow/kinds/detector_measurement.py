@@ -38,7 +38,7 @@ class NightDetector(MeasurementKind):
     rule = "measure_detector"
     words = ("measurement of a detector", "measurements of detectors")
     short = "measurements of detectors"
-    version = 3
+    version = 4
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
@@ -184,8 +184,7 @@ class NightDetector(MeasurementKind):
                         _with_error(each["read_noise"], each["read_noise_error"]),
                         _with_error(100 * each["departure"], 100 * each["departure_error"]),
                         _figure_text(each["full_well"]),
-                        str(each["hot"]), str(each["varies"]), str(each["low"]),
-                        str(each["columns"]),
+                        *(_count_text(each[name]) for name in _COUNTS),
                     )
                 )  # fmt: skip
         if not rows:
@@ -197,7 +196,7 @@ class NightDetector(MeasurementKind):
         text = (
             "Gain by photon transfer from flats of one exposure, read noise from pairs of biases;"
             " departure from linearity at half of the full well. The last four columns count"
-            " pixels."
+            " pixels; a dash: not determined, because no dark or no such flat of the night tells."
         )
         return Section(
             "detector", "The detector", tuple(said), (text,), headings=headings, rows=tuple(rows)
@@ -209,6 +208,13 @@ def _settings(context):
     own = context.settings["detector"]
     # A switch that is off changes no key.
     return {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
+
+
+_COUNTS = ("hot", "varies", "low", "columns")
+
+
+def _count_text(count):
+    return str(count) if isinstance(count, int) else "–"
 
 
 def _figure_text(value):

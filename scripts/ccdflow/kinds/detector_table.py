@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from ccdflow import paths
@@ -54,7 +56,7 @@ class DetectorTable(Kind):
                 continue
             note = "; ".join(record.data["remarks"])
             for each in record.data["quality"]:
-                own = {name: each[name] for name in COLUMNS}
+                own = {name: _cell(each[name]) for name in COLUMNS}
                 rows.append(
                     {"night": group.night, "camera": group.camera, "setup": name_of(group.shared)}
                     | own
@@ -62,6 +64,11 @@ class DetectorTable(Kind):
                 )
         text = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
         return write_text(context, job, self.basis(context, job), text)
+
+
+def _cell(value):
+    """Return a value of the table; '' for one that is not determined, so that counts stay whole."""
+    return "" if isinstance(value, float) and math.isnan(value) else value
 
 
 DETECTOR_TABLE = DetectorTable()

@@ -13,7 +13,12 @@ from ccdflow.verify.meanings import BAD_COLUMN, DEAD, HOT, VARIES
 from ccdflow.verify.outcome import MODEL, OLDER
 from ccdflow.verify.stored_rows import master_file
 
-_ALLOWED = {"DARK": HOT | BAD_COLUMN | VARIES, "FLAT": DEAD | BAD_COLUMN, "LEVELS": BAD_COLUMN}
+_ALLOWED = {
+    "DARK": HOT | BAD_COLUMN | VARIES,
+    "FLAT": DEAD | BAD_COLUMN,
+    "LEVELS": BAD_COLUMN,
+    "DEEP": BAD_COLUMN,
+}
 # Sigma by which a pixel is low in all nights together.
 _LOW = 4.5
 _COLUMNS = ("BITS", "FIRST", "LAST", "SEEN", "LOOKED")

@@ -12,8 +12,9 @@ from ccdflow.maskbits import DEAD
 SHARE = 0.7
 """Part of the nights, from the first on in which a pixel was bad, in which it must be bad."""
 
-SOURCES = ("dark", "flat", "levels")
-"""What tells of bad pixels: darks, flats, and flats of one filter and two levels."""
+SOURCES = ("dark", "flat", "levels", "deep")
+"""What tells of bad pixels: darks, flats, flats of one filter and two levels, and columns far below
+their neighbours in flats of any structure."""
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,13 @@ class Response:
         (ny, nx), int16: `DEAD` where all flats together are `LOW` sigma low, `BAD_COLUMN` along
         columns, or parts of them, that are.
     weak : Weak
+    low_part : float
+        Part of the pixels that the flats tell of, outside bad columns, that are low.
     """
 
     mask: np.ndarray
     weak: Weak
+    low_part: float
 
 
 def response(pairs):
@@ -81,9 +84,12 @@ def response(pairs):
     mask = np.where(sigma < -LOW, DEAD, 0).astype(np.int16)
     index = np.flatnonzero((sigma < -WEAK) & np.isfinite(sigma))
     weak = Weak(index, sigma.reshape(-1)[index], usual**-2)
+    told = np.isfinite(sigma)
     np.nan_to_num(sigma, copy=False, nan=0.0, neginf=0.0)
     mask[bad_columns(-sigma)] |= BAD_COLUMN
-    return Response(mask, weak)
+    told &= mask & BAD_COLUMN == 0
+    low = np.count_nonzero(mask[told] & DEAD) / max(1, np.count_nonzero(told))
+    return Response(mask, weak, low)
 
 
 def _contrast(pairs):

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ccdflow.camera.filters import is_open
 from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure_transfer
 from ccdflow.detector.pixels.bad_pixels import (
     DarkFit,
@@ -18,6 +19,7 @@ from ccdflow.detector.pixels.bad_pixels import (
     surroundings,
 )
 from ccdflow.detector.pixels.columns import expand, flagged, sums_of
+from ccdflow.detector.pixels.deep import deep_columns
 from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import Weak, response
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, two_levels
@@ -41,6 +43,7 @@ from ccdflow.run.context import reduced
 
 # Part of low pixels above which a flat has structure of its own: a spectrum, stars.
 _MOST_LOW = 0.02
+_ONLY_DEEP = "they tell of no low pixels, only of columns a fifth or more below their neighbours"
 # Part and standard errors by which a gain or read noise must be off for a warning.
 _OFF, _ERRORS = 0.05, 3.0
 # Factor above the measured saturation from which on the profile's is warned of.
@@ -172,8 +175,7 @@ class Night:
             found = FoundOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
             transfers = {a.name: self._transfer(image, a) for a in image.amplifiers}
             rates = {}
-            if self._flat_mask(image, found, remarks):
-                looked.add("flat")
+            looked |= self._flat_mask(image, found, remarks)
             for amplifier in image.amplifiers:
                 rate = self._dark_mask(image, amplifier, transfers, hot_rate, found.masks["dark"])
                 rates[amplifier.name] = math.nan if rate is None else rate
@@ -184,7 +186,8 @@ class Night:
             images.append(found)
             both = np.bitwise_or.reduce(list(found.masks.values()))
             for amplifier in image.amplifiers:
-                own = self._figures(amplifier, transfers[amplifier.name], both)
+                own = self._figures(amplifier, transfers[amplifier.name])
+                own |= self._counts(both[self.place(amplifier).slices], looked)
                 figures.append(own | {"dark_rate": rates[amplifier.name]})
                 several = len(figures) > 1 or len(image.amplifiers) > 1
                 remarks += self._remarks(own, several)
@@ -249,10 +252,10 @@ class Night:
         return is_subtracted or self.bias_of(record) is not None
 
     def _flat_mask(self, image, found, remarks):
-        """Flag the weak pixels of the combined flats; return whether they could tell."""
+        """Flag weak pixels and deep columns of the combined flats; return what could tell."""
 
-        def pairs():
-            for record in self.flats:
+        def pairs(flats):
+            for record in flats:
                 path = self.context.results / record.product
                 pixels = whole_image(path, image.hdu)
                 errors = whole_image(path, f"UNCERT{image.suffix}")
@@ -261,17 +264,26 @@ class Night:
                 yield np.nan_to_num(pixels, nan=1.0), errors
 
         if not self.flats:
-            return False
-        own = response(pairs())
-        low = np.count_nonzero(own.mask & DEAD) / own.mask.size
-        if low > _MOST_LOW:
+            return set()
+        found.masks["deep"][deep_columns(pairs(self.flats))] |= BAD_COLUMN
+        imaging = [record for record in self.flats if not self._is_spectrum(record)]
+        if not imaging:
+            remarks.append(f"its flats are spectra: {_ONLY_DEEP}")
+            return {"deep"}
+        own = response(pairs(imaging))
+        if own.low_part > _MOST_LOW:
             remarks.append(
-                f"{100 * low:.2g} % of the pixels of its flats are lower than their neighbours:"
-                " a spectrum, or structure as fine as pixels; they tell of no bad pixels"
+                f"{100 * own.low_part:.2g} % of the lit pixels of its flats are lower than their"
+                f" neighbours, a structure as fine as pixels: {_ONLY_DEEP}"
             )
-            return False
+            return {"deep"}
         found.masks["flat"], found.weak = own.mask, own.weak
-        return True
+        return {"deep", "flat"}
+
+    def _is_spectrum(self, record):
+        """Tell whether the members of a combined flat were taken through a grism."""
+        grism = self.context.row_of(reduced(record.data["members"][0])).facts["grism"]
+        return bool(grism) and not is_open(grism)
 
     def _level_mask(self, image, amplifier, transfers, masks, like_ccdmask):
         """Flag pixels that differ between flats of two levels; tell if there are such flats.
@@ -382,10 +394,26 @@ class Night:
 
     # -- remarks on them ---------------------------------------------------------------------------
 
-    def _figures(self, amplifier, transfer, mask):
-        """Return the figures of an amplifier, and the bits of all its bad pixels."""
+    def _counts(self, mask, looked):
+        """Return the numbers of an amplifier's bad pixels; NaN where nothing could tell."""
+        several = len({round(r.data["seconds"], 3) for r in self._of_one_temperature()}) > 1
+        told = {
+            "hot": (HOT, "dark" in looked),
+            "varies": (VARIES, "dark" in looked and several),
+            "low": (DEAD, "flat" in looked),
+            "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & looked)),
+        }
+        # Deep columns alone are a number; none of them does not say that no column is bad.
+        if np.any(mask & BAD_COLUMN):
+            told["columns"] = BAD_COLUMN, True
+        return {
+            name: int(np.count_nonzero(mask & bit)) if is_told else math.nan
+            for name, (bit, is_told) in told.items()
+        }
+
+    def _figures(self, amplifier, transfer):
+        """Return the figures of an amplifier."""
         noise, error, is_measured = self.read_noise(amplifier)
-        both = mask[self.place(amplifier).slices]
         gain = transfer.gain if math.isfinite(transfer.gain) else amplifier.gain or math.nan
         facts = self.row.facts
         return {
@@ -403,10 +431,6 @@ class Night:
             "departure": transfer.departure,
             "departure_error": transfer.departure_error,
             "full_well": transfer.full_well,
-            "hot": int(np.count_nonzero(both & HOT)),
-            "varies": int(np.count_nonzero(both & VARIES)),
-            "low": int(np.count_nonzero(both & DEAD)),
-            "columns": int(np.count_nonzero(both & BAD_COLUMN)),
         }
 
     def _of_full_well(self, amplifier, figures, several):

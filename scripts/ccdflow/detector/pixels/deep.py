@@ -1,0 +1,65 @@
+"""Columns and blobs far below their neighbours along the row, in flats of whatever structure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.detector.pixels.columns import ROWS, expand
+from ccdflow.robust import MAD_TO_SIGMA
+
+# Part by which a deep part of a column is below its neighbours, and sigma of the structure.
+_DEEP, _SIGMA = 0.2, 5.0
+# Columns on either side whose median is compared, and those between that do not count.
+_BESIDE, _BETWEEN = 15, 3
+# Part of all parts above which they are lines of a spectrum, and none is a defect.
+_MOST = 0.01
+
+
+def deep_columns(pairs):
+    """Find parts of columns that are far below both sides in all flats of a night.
+
+    A limit in electrons is of no use where the light itself has structure as fine as pixels, as in
+    spectra and fringes. The limit here is a fifth of the light, or five times the scatter of
+    all parts of `ROWS` rows where that is more. Both sides must be brighter: the end of a slit,
+    with light on one side, is none.
+
+    Parameters
+    ----------
+    pairs : iterable of (numpy.ndarray, numpy.ndarray)
+        Combined flats and the standard errors of their pixels, each (ny, nx). An error that is not
+        finite leaves the pixel out.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx), bool: whole parts of `ROWS` rows.
+    """
+    deep = None
+    for flat, error in pairs:
+        own = _deep_parts(flat, np.isfinite(error))
+        deep, ny = (own if deep is None else deep & own), len(flat)
+    return expand(deep, ny)
+
+
+def _deep_parts(flat, good):
+    """Return which parts are deep in one flat, (number of parts, nx) bool."""
+    # Imported here, because scipy adds 0.15 s to the start of runs that need none of it.
+    from scipy import ndimage
+
+    starts = range(0, len(flat), ROWS)
+    levels = np.array([np.median(flat[at : at + ROWS], axis=0) for at in starts])
+    told = np.array([good[at : at + ROWS].mean(axis=0) > 0.5 for at in starts])
+    smooth = ndimage.median_filter(levels, size=(1, _BESIDE))
+    away, nx = _BESIDE // 2 + _BETWEEN + 1, levels.shape[1]
+    wide = np.pad(smooth, ((0, 0), (away, away)), mode="edge")
+    left, right = wide[:, :nx], wide[:, 2 * away :]
+    told &= np.minimum(left, right) > 0
+    if not told.any():
+        return np.zeros(levels.shape, bool)
+    # The scatter is that about the mean of both sides: a gradient is none.
+    middle = np.where(told, (left + right) / 2, 1)
+    contrast = (levels / middle)[told]
+    sigma = MAD_TO_SIGMA * np.median(np.abs(contrast - np.median(contrast)))
+    limit = 1 - max(_DEEP, _SIGMA * float(sigma))
+    deep = told & (levels < limit * np.minimum(left, right))
+    return deep if deep.sum() <= _MOST * told.sum() else np.zeros(levels.shape, bool)
