@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import small_chain
@@ -11,6 +13,7 @@ from small_frames import begin, run_jobs
 from ccdflow import simulate
 from ccdflow.detector import dead_time
 from ccdflow.kinds import CHAIN
+from ccdflow.kinds.shutter import _show_shutter
 from ccdflow.verify import verdicts
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
@@ -154,7 +157,7 @@ def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(tm
     assert pulls.std() < 1.3
     assert abs(header["SHUTMEAN"] - mean) < 4 * header["SHUTMERR"] < 0.004
     (said,) = [line for line in done.lines if line.startswith("shutter:")]
-    assert f"{MAP}: 2 frames of its night, the shortest of 0.7 s, would be off by up to" in said
+    assert f"{MAP}: 2 frames of its night, of 0.7 s, would be off by up to" in said
     assert said.endswith("`shutter: measured` in the camera's profile corrects them")
     plain = done.open(FRAMES[0])
     assert not {"SHUTCOR", "SHUTKEY", "SHUTMEAN"} & set(plain[0].header)
@@ -230,3 +233,36 @@ def test_a_flat_that_changes_makes_the_map_again_and_what_depends_on_it(tmp_path
 def verified(folder):
     found = verdicts.verify(FRAMES[0], raw=folder / "raw", results=folder / "results")
     return found.verdict, found.reason
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ((0.5, 0.5, 4.0, 4.0), True),
+        ((1.0, 1.5, 2.25, 3.4), True),
+        ((15.0,) * 11 + (30.0,), False),
+        ((0.5, 4.0, 4.0, 4.0), False),
+        ((3.3, 3.8, 4.4), False),
+        ((20.0, 90.0, 90.0, 120.0), False),
+        ((0.5, 0.5, math.nan, 4.0, 4.0), False),
+    ],
+)
+def test_no_map_rests_on_one_flat(seconds, expected):
+    assert _show_shutter(seconds) is expected
+
+
+def test_flats_that_follow_no_line_make_no_map(tmp_path):
+    """A part of the light moves from flat to flat, as in front of a lamp: no shutter does that."""
+    chain = take(tmp_path)
+    for number, path in enumerate(sorted((tmp_path / "raw").glob("flat_*.fits"))):
+        with fits.open(path) as hdus:
+            level = np.median(hdus[0].data)
+            pixels = hdus[0].data.astype(float)
+            pixels[:, 20:50] += (level - 1000) * 0.01 * (number % 3)
+            hdus[0].data = pixels.astype(hdus[0].data.dtype)
+            hdus.writeto(path, overwrite=True)
+    done = run(tmp_path, chain.profile)
+    record = done.records[MAP]
+    assert record.status == "refused"
+    assert "times the variance of noise (allowed: 4)" in record.reason
+    assert not [line for line in done.lines if line.startswith("shutter:")]

@@ -29,6 +29,8 @@ from ccdflow.run.rawframes.rows import digest
 # longest that the shortest may be, seconds.
 _LEAST_RATIO, _MOST_SECONDS = 1.25, 60.0
 _LEAST_FLATS = 3
+# Squared scatter of the flats about their lines, over noise, above which lines are no description.
+_MOST_CHI2 = 4.0
 # Relative error of a frame from which on it is worth a line.
 _MATTERS = 1e-3
 _ROWS = 64
@@ -42,12 +44,15 @@ def exposure_of(row):
 
 
 def _show_shutter(seconds):
-    """Tell whether flats of such exposures tell of a shutter."""
-    usable = [each for each in seconds if math.isfinite(each)]
+    """Tell whether flats of such exposures tell of a shutter, whichever one of them is left out.
+
+    One flat alone that differs from all others in exposure may differ for other reasons.
+    """
+    usable = sorted(each for each in seconds if math.isfinite(each))
     return (
-        len(usable) == len(seconds) >= _LEAST_FLATS
-        and max(usable) >= _LEAST_RATIO * min(usable)
-        and min(usable) <= _MOST_SECONDS
+        len(usable) == len(seconds) > _LEAST_FLATS
+        and min(usable[-1] / usable[1], usable[-2] / usable[0]) >= _LEAST_RATIO
+        and usable[1] <= _MOST_SECONDS
     )
 
 
@@ -58,6 +63,7 @@ class Shutter(MeasurementKind):
     rule = "map_shutter"
     words = ("map of a shutter", "maps of shutters")
     short = "maps of shutters"
+    version = 2
     why_moved = "there are no flats of several exposures any more"
 
     def has_name(self, product):
@@ -143,11 +149,18 @@ class Shutter(MeasurementKind):
         ]
         if not series:
             reason = (
-                "too few flats of one filter, neither saturated nor faint, are left: it takes"
-                f" {_LEAST_FLATS} of two exposures"
+                "too few flats of one filter, none saturated, faint or left out of its combined"
+                f" flat, are left: it takes more than {_LEAST_FLATS}, and two of each exposure"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
         found = dead_time.measure_dead_time(series)
+        if found.chi2 > _MOST_CHI2:
+            reason = (
+                f"its flats scatter about straight lines in 1/t with {found.chi2:.3g} times the"
+                f" variance of noise (allowed: {_MOST_CHI2:g}): something else than a shutter"
+                " changes them; take flats of two exposures of a steady lamp, in turn"
+            )
+            return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
         record = ledger.Record(
             job.product, self.name, key, basis=basis, data=_data(group, night, series, found)
         )
@@ -193,14 +206,20 @@ class Shutter(MeasurementKind):
 
     def _matters(self, context, group, record):
         """Return a sentence on the frames of its night to which the shutter matters, or ''."""
-        affected = [
-            seconds
-            for seconds in _frames_of(context, group)
-            if record.data["sure"] * abs(1 / seconds - record.data["inverse"]) > _MATTERS
-        ]
+
+        def share_of(seconds):
+            return record.data["sure"] * abs(1 / seconds - record.data["inverse"])
+
+        affected = sorted(t for t in _frames_of(context, group) if share_of(t) > _MATTERS)
         if not affected:
             return ""
-        share = record.data["sure"] * abs(1 / min(affected) - record.data["inverse"])
+        share = max(map(share_of, affected))
+        times = f"of {affected[0]:g} s"
+        if affected[0] != affected[-1]:
+            times = f"of {affected[0]:g} to {affected[-1]:g} s"
+        flats, by = record.data["exposures"], ""
+        if record.data["inverse"] > 1 / affected[0]:
+            by = f", because their flats are of {flats[0]:g} to {flats[-1]:g} s"
         is_done = corrects(context, group.camera)
         end = (
             "they are corrected"
@@ -208,9 +227,8 @@ class Shutter(MeasurementKind):
             else "`shutter: measured` in the camera's profile corrects them"
         )
         return (
-            f"{len(affected)} {'frame' if len(affected) == 1 else 'frames'} of its night, the"
-            f" shortest of {min(affected):g} s, would be off by up to {100 * share:.2g} % between"
-            f" parts of the image: {end}"
+            f"{len(affected)} {'frame' if len(affected) == 1 else 'frames'} of its night, {times},"
+            f" would be off by up to {100 * share:.2g} % between parts of the image{by}: {end}"
         )
 
     def page_basis(self, context, night):
@@ -257,7 +275,14 @@ _TEXT = (
     " of several exposures show. Least and largest are those of cells, beside the mean; the error"
     " is a cell's. The mean needs a steady lamp."
 )
-_HEADINGS = ("Flats of, s", "Least, ms", "Largest, ms", "Error, ms", "Mean, ms", "Scatter")
+_HEADINGS = (
+    "Flats of, s",
+    "Least, ms",
+    "Largest, ms",
+    "Error, ms",
+    "Mean, ms",
+    "Scatter, chi² per degree of freedom",
+)
 
 
 def _line(group, record):
@@ -275,7 +300,8 @@ def _line(group, record):
 def _flats(context, group):
     """Return the records of its flats, with all flats as members that are neither full nor faint.
 
-    Those of an exposure that was left out of the combined flat tell most.
+    Those that were left out for their exposure tell most; those left out for anything else do not
+    count: what makes them unlike the others is no shutter.
     """
     found = []
     for use in group.steps[0].uses:
@@ -285,7 +311,7 @@ def _flats(context, group):
         of_no_use = {
             file
             for file, _, figure, *_ in record.data["left_out"]
-            if figure in (choosing.TOO_BRIGHT, choosing.TOO_FAINT)
+            if figure != choosing.OTHER_EXPOSURE
         }
         members = [
             file
@@ -293,6 +319,7 @@ def _flats(context, group):
             if file not in of_no_use
             and (frame := context.outcome(reduced(file))) is not None
             and frame.status == ledger.MADE
+            and "saturated" not in frame.data.get("flags", {}).values()
         ]
         if members:
             found.append(replace(record, data={**record.data, "members": members}))
