@@ -103,6 +103,12 @@ def test_a_master_that_does_harm_in_its_frames_is_named():
     dark = one("dark", "dark", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
     assert master_help.lines([master_help.sums_of([better, unsure, dark])]) == []
     verdicts = [each.verdict for each in master_help.helps_of([better, unsure, dark, worse])]
+    spectrum = one("flat", "flat_S", [110.0, 100.0, 0.0, 0.0, 1.0, 0.0])
+    section = master_help.section(SimpleNamespace(groups={}), [better, spectrum, worse])
+    assert "2 of 3 masters do harm: flat_B, flat_S: more of its frames would help." in str(section)
+    shown = {row[0]: row[4:6] for row in section.rows}
+    assert shown["flat_S"] == ("–", "–")
+    assert shown["flat_B"] == ("1.41", "1.41")
     assert verdicts == ["no difference", "does harm", "does harm", "helps, though it adds noise"]
 
 

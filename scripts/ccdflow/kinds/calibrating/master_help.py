@@ -259,8 +259,10 @@ def section(context, records):
     if not found:
         return None
     harmful = [each for each in found if each.harms]
+    named = ", ".join(_words(each, context.groups.get(each.product)) for each in harmful)
     said = (
-        f"{len(harmful)} of {len(found)} masters {'does' if len(harmful) == 1 else 'do'} harm."
+        f"{len(harmful)} of {len(found)} masters {'does' if len(harmful) == 1 else 'do'} harm:"
+        f" {named}: more of its frames would help."
         if harmful
         else ""
     )
@@ -274,7 +276,11 @@ def section(context, records):
             "A sample of rows of each frame was calibrated with all its masters, and without each."
             " Noise is that from pixel to pixel, structure that from box to box of 64 pixels (stars"
             " and the sky's own gradient count in both); root mean squares, averaged over the"
-            " frames. A bias that cancels with its dark is not in the table.",
+            " frames. A bias that cancels with its dark is not in the table. A master does harm if"
+            " the squares of noise and structure together are greater with it than without, by"
+            f" {_SIGMAS:g} errors and {100 * _PART:g} % of the squared noise without it; it helps"
+            " if they are as much less, or if it takes more structure than the frame's noise. A"
+            " dash: not judged, because the structure of a spectrum is no fault.",
         ),
         headings=(
             "Master", "Verdict", f"Noise with ({unit})", f"Noise without ({unit})",
@@ -290,7 +296,11 @@ def _cells(each, group):
         _words(each, group),
         each.verdict,
         *(figure(value**0.5) for value in (own.noise, own.noise_without)),
-        *(figure(value**0.5, 3) for value in (own.structure, own.structure_without)),
+        *(
+            # The structure of a spectrum was set to 0.
+            figure(value**0.5, 3) if own.structure_error or value else "–"
+            for value in (own.structure, own.structure_without)
+        ),
         str(each.frames),
     )
 
