@@ -135,7 +135,7 @@ def history(nights, number, shape, share):
         bad = np.zeros((len(nights), index.size), np.int16)
         for night, (_, _, lines, *_) in enumerate(nights):
             own = lines[lines["IMAGE"] == number]
-            bad[night, np.searchsorted(index, places[night])] = own[source]
+            bad[night, np.searchsorted(index, places[night])] = _bits(own, source)
         told = np.array([source.lower() in could for _, could, *_ in nights], bool)
         bad[~told] = 0
         is_bad = bad != 0
@@ -188,6 +188,12 @@ def _jointly_low(nights, number, shape, share):
     return index[low], names[first], names[::-1][last], often[low], n[low]
 
 
+def _bits(lines, source):
+    """Return the bits that a source gives; 0 in the table of an older ccdflow without it."""
+    names = lines.dtype.names
+    return np.asarray(lines[source]) if source in names else np.zeros(len(lines), np.int16)
+
+
 def _check_table(first, hdus, path):
     """Raise unless the lines of a night's table are in order, once each, with bits that can be."""
     lines = hdus["PIXELS"].data
@@ -201,7 +207,8 @@ def _check_table(first, hdus, path):
     if len(keys) != len(lines):
         raise Differs("a pixel is in PIXELS twice")
     for name, allowed in _ALLOWED.items():
-        if (np.asarray(lines[name]) & ~allowed).any():
+        bits = _bits(lines, name)
+        if (bits & ~allowed).any():
             raise Differs(f"column {name} of PIXELS has bits that it cannot have")
-        if name.lower() not in str(first["LOOKED"]).split() and np.asarray(lines[name]).any():
+        if name.lower() not in str(first["LOOKED"]).split() and bits.any():
             raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")
