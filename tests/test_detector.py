@@ -16,6 +16,7 @@ from scipy import ndimage
 from small_frames import begin, run_jobs
 
 from ccdflow.kinds import CHAIN
+from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.maskbits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
@@ -291,3 +292,16 @@ def test_full_neighbouring_bleeding_and_bent_pixels_of_a_frame_are_those_by_hand
     # brightest flat, by 30 adu of rows that differ.
     least = hdus[0].data[is_full].min()
     assert 0.97 * least < header["SATURATE"] <= least < full * detector.amplifiers[0].gain
+
+
+def test_a_night_measured_before_a_source_was_known_is_read_without_it(tmp_path):
+    """Closed nights are never made again: their tables have the columns of their time."""
+    bits = {"dark": [8, 0], "flat": [0, 16], "levels": [0, 0], "deep": [0, 0]}
+    names = ("IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS")
+    values = ([0, 0], [3, 4], [1, 2], bits["dark"], bits["flat"], bits["levels"])
+    columns = [fits.Column(n, "J", array=v) for n, v in zip(names, values, strict=True)]
+    table = fits.BinTableHDU.from_columns(columns, name="PIXELS")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "old.fits")
+    (found,) = pixel_tables.read_seen(tmp_path / "old.fits", "2024-03-01", ["flat"], [(5, 7)])
+    assert found.index.tolist() == [2, 10]
+    assert {name: each.tolist() for name, each in found.bits.items()} == bits

@@ -13,6 +13,7 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.stack import CombineRecipe, combine_arrays
 from ccdflow.detector.warnings import expected_clipping, remarks
 from ccdflow.frame import judging, reduction
+from ccdflow.kinds.sections import frame_warnings
 from ccdflow.settings import ROOT
 
 BY_ROW, SMOOTHED = ReductionRecipe(), ReductionRecipe(model="polynomial")
@@ -107,6 +108,23 @@ def test_light_in_a_strip_is_warned_of(along):
     frame[:, NX + 11] += 900
     assert judging.LIGHT not in kinds(reduce(frame, BY_ROW))
     assert judging.LIGHT in kinds(reduce(frame, replace(BY_ROW, statistic="mean")))
+
+
+def test_the_advice_on_light_in_a_strip_can_be_followed():
+    """Of five columns, as of EFOSC2, none may be given up to leave a level of two."""
+    for width, lit, advice in ((5, 3, "the 2 left are too few"), (20, 8, "leave them out of")):
+        frame = raw(width)
+        frame[:, NX : NX + lit] += np.arange(400, 400 + lit, dtype=np.uint16)
+        geometry_of = amplifier(f"1:{NX},1:{NY}", f"{NX + 1}:{NX + width},1:{NY}")
+        reduced = reduction.reduce_frame(
+            {0: (frame, 0)}, geometry(frame.shape, geometry_of), BY_ROW
+        )
+        (text,) = (text for kind, text in reduced.warnings if kind == judging.LIGHT)
+        assert advice in text
+        said = {"a.fits": frame_warnings.Warned("simcam", [(judging.LIGHT, text)])}
+        (line,) = frame_warnings.sentences(said)
+        assert line.startswith("simcam: a.fits: the overscan holds light")
+        assert line.endswith("config/cameras/simcam.yaml")
 
 
 def two(split, *, seam, step, seed=3, light=0.0):
@@ -229,7 +247,9 @@ def test_what_is_wrong_stands_in_the_row_and_in_the_last_lines(tmp_path):
     assert line.startswith(f"warning: test: flat.fits: the overscan has a noise of {noise:.4g} adu")
     assert "that of the camera's biases is 4" in line
     rows = run.context.store.rows
-    assert rows["flat.fits"].shown[1] == line.replace("warning: test: flat.fits: ", "warning: ")
+    own = line.replace("warning: test: flat.fits: ", "warning: ")
+    own = own.replace("config/cameras/test.yaml", "the camera's profile")
+    assert rows["flat.fits"].shown[1] == own
     assert {rows[f"b{i}.fits"].shown[1] for i in range(4)} == {""}
     assert set(run.records["reduced/b1.fits"].data["rows"]) == {"A"}
     pages = run_jobs(

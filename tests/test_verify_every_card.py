@@ -122,7 +122,7 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
 
 def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
     rng, shape, share, jointly = np.random.default_rng(3), (9, 11), 0.7, 0
-    sources = (("dark", 8), ("flat", 16), ("levels", 32))
+    sources = (("dark", 8), ("flat", 16), ("levels", 32), ("deep", 32))
     for _ in range(40):
         seen, rows = [], []
         for night in range(int(rng.integers(1, 6))):

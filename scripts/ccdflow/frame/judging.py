@@ -316,12 +316,22 @@ def _of_strip(sample, recipe):
     if is_moved or odd.mean() > _STRUCTURE:
         most = float(off[np.argmax(np.abs(off))])
         by = f", and move the level by {moved:.2g} adu" if is_moved else ""
+        left = int(width - odd.sum())
+        advice = (
+            "leave them out of `overscan:` in the camera's profile"
+            if left >= _LEAST_LEFT
+            else f"the {left} left are too few: take a wider strip at `overscan:`, or"
+            " `overscan: none` and biases, in the camera's profile"
+        )
         yield (
             LIGHT,
             f"the overscan holds light or structure: {odd.sum()} of its {width} columns are off by"
-            f" up to {abs(most):.4g} adu, where its noise is {noise:.2g}{by}; leave them out of"
-            " `overscan:` in the camera's profile",
+            f" up to {abs(most):.4g} adu, where its noise is {noise:.2g}{by}; {advice}",
         )
+
+
+# Columns of an overscan that are enough for a level.
+_LEAST_LEFT = 3
 
 
 def _clipped_means(strip):

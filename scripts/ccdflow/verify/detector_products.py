@@ -152,7 +152,7 @@ def history(nights, number, shape, share):
         bad = np.zeros((len(nights), index.size), np.int16)
         for night, (_, _, lines, *_) in enumerate(nights):
             own = lines[lines["IMAGE"] == number]
-            bad[night, np.searchsorted(index, places[night])] = own[source]
+            bad[night, np.searchsorted(index, places[night])] = _bits(own, source)
         told = np.array([source.lower() in could for _, could, *_ in nights], bool)
         bad[~told] = 0
         is_bad = bad != 0
@@ -205,6 +205,12 @@ def _jointly_low(nights, number, shape, share):
     return index[low], names[first], names[::-1][last], often[low], n[low]
 
 
+def _bits(lines, source):
+    """Return the bits that a source gives; 0 in the table of an older ccdflow without it."""
+    names = lines.dtype.names
+    return np.asarray(lines[source]) if source in names else np.zeros(len(lines), np.int16)
+
+
 def _check_table(first, hdus, path):
     """Raise unless the lines of a night's table are in order, once each, with bits that can be."""
     _check_cards(hdus, path)
@@ -218,16 +224,19 @@ def _check_table(first, hdus, path):
     if not (np.isfinite(sigma) & (sigma < 0)).all():
         raise Differs("column SIGMA of WEAK has numbers that are not below 0")
     for name, allowed in _ALLOWED.items():
-        if (np.asarray(lines[name]) & ~allowed).any():
+        bits = _bits(lines, name)
+        if (bits & ~allowed).any():
             raise Differs(f"column {name} of PIXELS has bits that it cannot have")
-        if name.lower() not in str(first["LOOKED"]).split() and np.asarray(lines[name]).any():
+        if name.lower() not in str(first["LOOKED"]).split() and bits.any():
             raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")
 
 
 def _check_cards(hdus, path):
     """Raise unless a night's table has its HDUs, columns and cards, and no others."""
     found = {hdu.name: getattr(hdu, "columns", None) and hdu.columns.names for hdu in hdus[1:]}
-    if found != _TABLES or len(hdus) != 1 + len(_TABLES):
+    # Nights that were closed before version 4 of the measurement have no column DEEP.
+    older = _TABLES | {"PIXELS": [name for name in _TABLES["PIXELS"] if name != "DEEP"]}
+    if found not in (_TABLES, older) or len(hdus) != 1 + len(_TABLES):
         raise Differs(f"its tables are {list(_TABLES)}, and it has {[h.name for h in hdus[1:]]}")
     for hdu in hdus:
         pattern = _OF_TABLE if hdu.name in _TABLES else _FIRST

@@ -140,7 +140,9 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     found = []
     for number, (_, nx) in enumerate(shapes):
         index, own = _places(values, number, nx)
-        bits = {name: values[name.upper()][own].astype(np.int16) for name in SOURCES}
+        # A night that was closed by an older ccdflow has no column of a newer source.
+        none = np.zeros(len(values["X"]), np.int16)
+        bits = {n: values.get(n.upper(), none)[own].astype(np.int16) for n in SOURCES}
         faint = None
         if (own_part := shares.get(f"{_OWN}{number}")) is not None:
             where, which = _places(low, number, nx)

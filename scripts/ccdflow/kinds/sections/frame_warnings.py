@@ -252,6 +252,9 @@ def table_texts(texts):
     return [PREFIX + text for kind, text in texts if kind != LEFT_OVER]
 
 
+_PROFILE = "the camera's profile"
+
+
 def sentences(said):
     """Return a sentence for each kind and camera: how many frames, the first, and its warning.
 
@@ -273,7 +276,7 @@ def sentences(said):
     return [
         f"{camera}: {file}"
         + (f" (the first of {len(those)} frames)" if len(those) > 1 else "")
-        + f": {text}"
+        + f": {text.replace(_PROFILE, f'config/cameras/{camera}.yaml')}"
         for (camera, _), those in ranked
         for file, text in those[:1]
     ]
