@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import Weak
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run.ledger import Record
@@ -17,7 +18,7 @@ CARDS = [f"FLATOWN{number}" for number in range(len(SHAPES))]
 
 
 def _image(rng, shape, share, own):
-    masks = {s: (rng.random(shape) < share) * np.int16(2) for s in ("dark", "flat", "levels")}
+    masks = {s: (rng.random(shape) < share) * np.int16(2) for s in SOURCES}
     low = np.flatnonzero(rng.random(shape) < 5 * share)
     weak = Weak(low, rng.normal(size=low.size).astype(np.float32), own)
     return SimpleNamespace(masks=masks, weak=None if own is None else weak)
@@ -95,7 +96,7 @@ ODD = {
         rb"NAXIS2  = {10}", b"NAXIS2  = 9999999999", content, count=1
     ),
     "many columns": lambda content: content.replace(
-        b"TFIELDS =                    6", b"TFIELDS =           9999999999"
+        b"TFIELDS =                    7", b"TFIELDS =           9999999999"
     ),
     "another type": lambda content: content.replace(b"'I       '", b"'2A      '", 1),
     "a number with a point": lambda content: content.replace(
