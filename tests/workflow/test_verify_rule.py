@@ -56,7 +56,7 @@ def test_what_is_not_verified_ends_with_status_1_unless_it_is_expected(box):
     assert "cannot be made again (missing): reduced/5.fits: the raw file is missing" in run.output
     # The combined bias has the changed frame as a member.
     assert "4 of 7 products verified" in run.output
-    assert ", 2 differs, 1 cannot be made again\n" in run.output
+    assert ", 2 differ, 1 cannot be made again\n" in run.output
     path.write_bytes(sound)
     run = box.snakemake("verify", config=("verify_all=true", "verify_expected=missing"))
     assert run.status == 0, run.output

@@ -49,9 +49,12 @@ def exposure_of(row):
 def _show_shutter(seconds):
     """Tell whether flats of such exposures tell of a shutter, whichever one of them is left out.
 
-    One flat alone that differs from all others in exposure may differ for other reasons.
+    One flat alone that differs from all others in exposure may differ for other reasons. Of three
+    flats none can be left out.
     """
     usable = sorted(each for each in seconds if math.isfinite(each))
+    if len(usable) == len(seconds) == _LEAST_FLATS:
+        return usable[-1] / usable[0] >= _LEAST_RATIO and usable[0] <= _MOST_SECONDS
     return (
         len(usable) == len(seconds) > _LEAST_FLATS
         and min(usable[-1] / usable[1], usable[-2] / usable[0]) >= _LEAST_RATIO

@@ -253,7 +253,10 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
     keys = [tier, ~own if rules.same_night else None, ~goes_first if kind == DARK else None]
     keys += [strange if strange.any() else None, first_by if is_last.any() else None]
     # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
-    added = variance + (1 - scale) ** 2 * shelf.bias_variances if kind == DARK else variance
+    # A dark of a vanishing exposure has a scale without end, and is no candidate.
+    with np.errstate(over="ignore", invalid="ignore"):
+        left = (1 - scale) ** 2 * shelf.bias_variances if kind == DARK else 0.0
+        added = variance + left
     keys = [key for key in (*keys, added, apart) if key is not None]
     order = _first(np.flatnonzero(usable), keys)
     columns = (lags, own, scale, exact, up, known, variance, warmer)
