@@ -2,13 +2,14 @@
 
     python benchmarks/planning.py [nights=100] [pairs=5]
 
-An archive of nights of 100 frames is planned twice in one process after a warm-up: with calibrated
-frames (`calibrate: enabled: true`), and without. Raw frames, reduced frames, masters, pages and
-tables are the same in both; what is left is the choice of masters, the keys and jobs of calibrated
-frames, and the table of masters. The pairs alternate in their order; CPU seconds (user and system)
-of the process; the median of the pairs' differences. Each night has 10 biases, 9 darks of 3
-exposures, 9 flats of 3 filters and 72 frames of the sky; exposures and temperatures scatter as
-real ones do. Headers are not read: their rows are copies of those of one small simulated night.
+An archive of nights of 100 frames is planned twice in one process after a warm-up: with
+calibrated frames (`calibrate: enabled: true`), and without. Raw frames, reduced frames, masters,
+pages and tables are the same in both. The difference is the choice of masters, the keys and jobs
+of calibrated frames, and the table of masters. The pairs alternate in their order; CPU seconds
+(user and system) of the process; the median of the pairs' differences. Each night has 10 biases,
+9 darks of 3 exposures, 9 flats of 3 filters and 72 frames of the sky; exposures and temperatures
+scatter as real ones do. Headers are not read: their rows are copies of those of one small
+simulated night.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ def _judged(context, records):
         for file in (file for night in closed for file in night["open"]):
             texts = found[file].texts if file in found else []
             if list(map(list, texts)) != before.get(file, []):
-                raise NeedsAll("what is said of frames of closed nights changes")
+                raise NeedsAll("warnings on frames of closed nights change")
     return found, [file for part in (own, *closed) for file in part["open"]]
 
 
