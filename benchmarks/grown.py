@@ -2,9 +2,9 @@
 
 Ten nights are really reduced. All nights before them are copies of one of these under other dates:
 the names of their raw frames and products are hard links, and their lines stand in the notes, the
-tables, and the note of closed nights (`ccdflow.run.nights.closed`), with other dates. A plan of the
-whole archive would find that their keys are another night's; the runs that are measured open the
-nights that changed and the last one, which are real.
+tables, and the note of closed nights (`ccdflow.run.nights.closed_nights`), with other dates. A plan
+of the whole archive would find that their keys are another night's; the runs that are measured open
+the nights that changed and the last one, which are real.
 
     python benchmarks/grown.py --nights 200 1000 10000
 """
@@ -28,7 +28,7 @@ import scale
 from ccdflow import kinds, paths
 from ccdflow.files import notes, whole
 from ccdflow.run import seal, session
-from ccdflow.run.nights import closed, parts
+from ccdflow.run.nights import closed_nights, note_lines
 
 REAL, TEMPLATE, LATE = 10, 5, 6
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -152,16 +152,16 @@ def _names(path):
 
 
 def _copy_closed(archive, copies):
-    results, path = archive.results, archive.results / paths.CLOSED
+    results, path = archive.results, archive.results / paths.CLOSED_NIGHTS
     first, *lines = notes.read_checked(path)
     places = [
-        parts.places_of(results / name, _names(results / name), _home)
+        note_lines.places_of(results / name, _names(results / name), _home)
         for name in (paths.HEADERS, paths.LEDGER)
     ]
     values = million.values_of(archive.raw, results)
     state = seal.state(values, session.reading_settings(values).cameras, kinds.CHAIN)
     first = json.loads(first)
-    first |= {"files": closed._stamps(results), "folders": state.folders}
+    first |= {"files": closed_nights._stamps(results), "folders": state.folders}
     first["always"] = places[1][""]
 
     def placed(text):
@@ -210,7 +210,7 @@ def steps_of(work, nights):
     archive.run("the next run", made=0)
     archive.add_night(new)
     archive.run("one new night", made=scale.FRAMES_PER_NIGHT)
-    if not (archive.results / paths.SINCE).is_file():
+    if not (archive.results / paths.LATE_NOTES).is_file():
         raise measure.BenchmarkError("the whole archive was planned")
     return archive.steps + alone.steps
 

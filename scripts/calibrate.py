@@ -190,7 +190,7 @@ def readout_of(unit, options):
 
     Parameters
     ----------
-    unit : ccdflow.files.planes.Unit
+    unit : ccdflow.files.planes.ProductUnit
         The HDU with the image.
     options : argparse.Namespace
 

@@ -67,7 +67,7 @@ def run(options):
         ) from None
     context = None
     if "raw" in given:
-        look = read_only_plan.look({**given, "results": str(results)}, chain=CHAIN)
+        look = read_only_plan.plan_only({**given, "results": str(results)}, chain=CHAIN)
         context = Planning.of(look.context)
     if options.what_if is None:
         return "\n".join(story.tell(results, product, context))

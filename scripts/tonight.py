@@ -37,7 +37,7 @@ def run(options):
     commandline.path(options, "raw")
     given = dict(options.given)
     night = given.pop("night", None)
-    context = Planning.of(read_only_plan.look(given, chain=CHAIN).context)
+    context = Planning.of(read_only_plan.plan_only(given, chain=CHAIN).context)
     return "\n".join(tonight.lines(context, night or tonight.last_night(context)))
 
 

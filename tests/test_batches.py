@@ -10,7 +10,7 @@ import pytest
 from ccdflow import paths
 from ccdflow.kinds import CHAIN
 from ccdflow.run import batch_resources, batches, ledger, plan
-from ccdflow.run.claims import Count, Withdrawn
+from ccdflow.run.claims import BatchCount, Withdrawn
 from ccdflow.run.context import Context
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.ledger import Record
@@ -224,7 +224,7 @@ def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session)
     assert list(again.plan.jobs) == list(batch.products[2:])
     assert again.context.outcome(first).data == {"y": 2}
     assert again.context.outcome(second).status == ledger.SET_ASIDE
-    assert batches.tally(again.context) == Count(2, 1, 0)
+    assert batches.tally(again.context) == BatchCount(2, 1, 0)
 
 
 def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
@@ -341,4 +341,4 @@ def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     ledger.write_record(session.context.results, Record(first, FRAME, job.key), job.done)
     assert again.context.outcome(first).key == job.key
     # They are not its own to count or to close.
-    assert batches.tally(again.context) == Count(0, 0, 0)
+    assert batches.tally(again.context) == BatchCount(0, 0, 0)

@@ -15,7 +15,7 @@ import pytest
 
 from ccdflow import paths
 from ccdflow.run import batches, claims
-from ccdflow.run.claims import Count
+from ccdflow.run.claims import BatchCount
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 HOLD = """
@@ -78,7 +78,7 @@ def test_who_shows_no_sign_of_life_is_not_waited_for(tmp_path, holder):
 def test_signs_of_life_keep_others_waiting(tmp_path, holder):
     batch = put_batch(tmp_path)
     process = holder(batch)
-    alive = claims.Reporter(batch, Count, beat=0.05)
+    alive = claims.Reporter(batch, BatchCount, beat=0.05)
     alive.start()
     killer = threading.Timer(0.8, process.kill)
     killer.start()
@@ -109,7 +109,7 @@ def test_a_batch_withdrawn_while_one_waits_for_it(tmp_path, holder):
 
 def test_withdrawing_leaves_what_somebody_is_at_work_on(tmp_path, holder):
     idle = put_batch(tmp_path, "2024-03-01.0123456789abcdef")
-    claims.Reporter(idle, Count).report()
+    claims.Reporter(idle, BatchCount).report()
     held = put_batch(tmp_path, "2024-03-02.fedcba9876543210", ("reduced/b.fits", "reduced/c.fits"))
     holder(held)
     busy = claims.withdraw(tmp_path)
@@ -137,7 +137,7 @@ def test_what_a_queueing_job_waits_for_says_that_it_was_withdrawn(tmp_path):
 
 def test_what_lost_its_batch_is_cleared_away(tmp_path):
     batch = put_batch(tmp_path)
-    claims.Reporter(batch, Count).report()
+    claims.Reporter(batch, BatchCount).report()
     claims.lock_path(batch).touch()
     batch.unlink()
     assert claims.withdraw(tmp_path) == {}
@@ -153,12 +153,12 @@ def test_records_of_a_batch_at_work_are_not_removed(tmp_path):
 
 def test_a_count_is_read_as_it_was_written(tmp_path):
     batch = put_batch(tmp_path)
-    assert claims.read_count(batch) == Count(0, 0, 0)
-    reporter = claims.Reporter(batch, lambda: Count(7, 2, 1), beat=60)
+    assert claims.read_count(batch) == BatchCount(0, 0, 0)
+    reporter = claims.Reporter(batch, lambda: BatchCount(7, 2, 1), beat=60)
     reporter.start()
-    assert claims.read_count(batch) == Count(7, 2, 1)
+    assert claims.read_count(batch) == BatchCount(7, 2, 1)
     claims.count_path(batch).write_text("7 ")
-    assert claims.read_count(batch) == Count(0, 0, 0)
+    assert claims.read_count(batch) == BatchCount(0, 0, 0)
     reporter.end()
 
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from browser import AXE, act, needs_axe, needs_chromium
 
-from ccdflow.pages.biassections import noise_section
+from ccdflow.pages.bias_html import noise_section
 from ccdflow.pages.contents import AmplifierFigures, ShownFrame
-from ccdflow.pages.framesections import aside_section, frames_section, provenance_section
+from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page
 from ccdflow.pages.pictures.small_picture import read_shown, small_picture
 from ccdflow.pages.sheet import (
-    Panel,
-    Point,
     SheetTiles,
     SmallPicture,
     Tile,
+    TimePanel,
+    TimePoint,
     sheet_section,
     strip_section,
 )
@@ -61,7 +61,7 @@ def night(folder, number):
     """Write the page of a night of so many frames, and return its path."""
     own = tiles(folder, number)
     points = tuple(
-        Point(n / 60, 1000.0 + n, tile.kind, f"{tile.file}: {1000 + n} adu", n)
+        TimePoint(n / 60, 1000.0 + n, tile.kind, f"{tile.file}: {1000 + n} adu", n)
         for n, tile in enumerate(own[:-1])
     )
     frames = [
@@ -76,7 +76,7 @@ def night(folder, number):
         ("cam",),
         (
             sheet_section(own),
-            strip_section([Panel("Bias level", "adu", "Mean level of the overscan", points)]),
+            strip_section([TimePanel("Bias level", "adu", "Mean level of the overscan", points)]),
             frames_section(frames),
             aside_section(frames),
             noise_section([AmplifierFigures("cam", name, 5, 1000.0) for name in "AB"], ()),

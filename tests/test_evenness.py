@@ -8,7 +8,7 @@ from header_fuzz import card, frame, pixels, quoted, top, usual
 from small_frames import run_jobs
 
 from ccdflow.frame.evenness import even_level
-from ccdflow.frame.small import small_image
+from ccdflow.frame.small_images import small_image
 
 
 def image(level, *, stars=0, slope=0.0, seed=1, shape=(300, 400), slit=False):

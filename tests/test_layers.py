@@ -12,7 +12,7 @@ from library_trees import docstring_of, holders, modules
 import architecture
 from ccdflow import maskbits, robust
 from ccdflow.kinds import CHAIN
-from ccdflow.run.watch import warm
+from ccdflow.run.watch import warm_state
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "scripts" / "ccdflow"
@@ -157,7 +157,7 @@ def names_of_lookups():
 
 def test_every_lookup_is_kept_or_made_anew_by_a_watch():
     """A lookup that is renamed would silently be made anew for each frame."""
-    kept = {*warm._OF_MASTERS, *warm._OF_SETUPS}
+    kept = {*warm_state._OF_MASTERS, *warm_state._OF_SETUPS}
     assert not kept & LOOKUPS_OF_FRAMES
     assert kept | LOOKUPS_OF_FRAMES == names_of_lookups()
 

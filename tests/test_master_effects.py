@@ -127,6 +127,6 @@ def test_the_page_has_what_each_master_did_to_the_frames(tmp_path):
 
 def test_a_glow_in_a_few_boxes_that_goes_is_a_help():
     effect = Effect(1160.0, 1143.0, 6.35, 12321.0, 10.0, 4500.0)
-    assert master_help.Help("dark", "d", 2, effect, "electron").verdict == "helps"
+    assert master_help.MasterHelp("dark", "d", 2, effect, "electron").verdict == "helps"
     small = Effect(1160.0, 1143.0, 6.35, 500.0, 10.0, 4500.0)
-    assert master_help.Help("dark", "d", 2, small, "electron").verdict == "no difference"
+    assert master_help.MasterHelp("dark", "d", 2, small, "electron").verdict == "no difference"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ccdflow.errors import UserError
 from ccdflow.pages import words
-from ccdflow.pages.biassections import combined_section, noise_section, trend_section
+from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
 from ccdflow.pages.contents import (
     AmplifierFigures,
     CombinedBias,
@@ -22,7 +22,7 @@ from ccdflow.pages.contents import (
     Section,
     ShownFrame,
 )
-from ccdflow.pages.framesections import (
+from ccdflow.pages.frame_html import (
     aside_section,
     frames_section,
     pictures_section,

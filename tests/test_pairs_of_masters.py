@@ -13,7 +13,7 @@ from test_chain_of_masters import run, take
 
 from ccdflow import simulate
 from ccdflow.kinds.matching.candidates import Rules
-from ccdflow.kinds.matching.pairs import together, variance_of_biases
+from ccdflow.kinds.matching.pairs import best_pair_first, variance_of_biases
 from ccdflow.kinds.planning import planned
 from ccdflow.run.job import Step, Use
 from ccdflow.verify import verdicts
@@ -33,7 +33,7 @@ def use(product, lag=0, variance=1.0, scale=1.0, **more):
 def pair(biases, darks, of_darks, *, others=(), ageing=0.01, **rules):
     """Return the products of bias and dark that are taken."""
     known = {each.product: each for each in others}
-    found = together(
+    found = best_pair_first(
         (Step("bias", tuple(biases)), Step("dark", tuple(darks))),
         Rules(**rules),
         ageing,

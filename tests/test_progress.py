@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ccdflow.run.claims import Count
+from ccdflow.run.claims import BatchCount
 from ccdflow.run.progress import Progress, duration
 
 
@@ -74,7 +74,7 @@ def test_nothing_is_said_where_nothing_is_wanted():
     run(progress, clock, 10, each=100)
     progress.end()
     assert stream.getvalue() == ""
-    assert progress.count == Count(10, 0, 0)
+    assert progress.count == BatchCount(10, 0, 0)
 
 
 def test_what_other_processes_do_counts():
@@ -82,11 +82,11 @@ def test_what_other_processes_do_counts():
     progress = Progress(100, others=5, stream=stream, clock=clock)
     clock.now += 20
     progress.tick()
-    progress.elsewhere(Count(39, 2, 1))
-    assert progress.count == Count(40, 2, 1)
+    progress.elsewhere(BatchCount(39, 2, 1))
+    assert progress.count == BatchCount(40, 2, 1)
     assert stream.getvalue().startswith("ccdflow: 1 of 100 frames")
     clock.now += 20
-    progress.elsewhere(Count(99, 2, 4))
+    progress.elsewhere(BatchCount(99, 2, 4))
     assert stream.getvalue().splitlines()[-1] == (
         "ccdflow: 100 of 100 frames, 2.5 a second, 2 set aside; 4 of 5 other products"
     )
@@ -105,7 +105,7 @@ def test_a_log_is_not_told_twice_that_nothing_happens():
     progress = Progress(1000, stream=stream, clock=clock)
     for _ in range(10):
         clock.now += 20
-        progress.elsewhere(Count())
+        progress.elsewhere(BatchCount())
     assert stream.getvalue() == "ccdflow: 0 of 1000 frames\n"
 
 
@@ -123,7 +123,7 @@ def test_watching_asks_until_the_end():
 
     def count():
         asked.append(True)
-        return Count(len(asked), 0, 0)
+        return BatchCount(len(asked), 0, 0)
 
     progress.watch(count, every=0.01)
     while len(asked) < 3:
@@ -150,6 +150,6 @@ def test_a_run_without_frames_counts_what_else_it_makes():
 def test_a_run_with_nothing_to_do_has_no_line():
     stream = io.StringIO()
     progress = Progress(0, stream=stream)
-    progress.elsewhere(Count())
+    progress.elsewhere(BatchCount())
     progress.end()
     assert stream.getvalue() == ""

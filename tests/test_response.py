@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ccdflow.detector.pixels.deep import deep_columns
+from ccdflow.detector.pixels.deep_faults import deep_columns
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import LOW, response
 from ccdflow.maskbits import DEAD

@@ -18,11 +18,11 @@ from small_frames import biases, run_jobs, write_raw
 
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
-from ccdflow.frame.small import ROWS, SIDE, SmallImage, small_image, step_of
+from ccdflow.frame.small_images import ROWS, SIDE, SmallImage, small_image, step_of
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
 from ccdflow.pages.contents import ShownFrame
 from ccdflow.pages.pictures.small_picture import read_shown, small_picture
-from ccdflow.pages.sheet import Panel, Point, Tile, TimePanels, sheet_section, strip_section
+from ccdflow.pages.sheet import Tile, TimePanel, TimePanels, TimePoint, sheet_section, strip_section
 from ccdflow.run.ledger import MADE
 from ccdflow.run.nights import counts
 
@@ -236,9 +236,9 @@ def test_what_the_last_run_did(tmp_path):
 
 
 def test_the_strip_has_its_clock_and_scales():
-    points = [Point(22.0, 5.0, "bias", "a"), Point(26.0, 9.0, "flat", "b", 1)]
-    panel = Panel("Level", "adu", "what", tuple(points))
-    strip = strip_section([panel, Panel("Nothing", "", "", ())]).content
+    points = [TimePoint(22.0, 5.0, "bias", "a"), TimePoint(26.0, 9.0, "flat", "b", 1)]
+    panel = TimePanel("Level", "adu", "what", tuple(points))
+    strip = strip_section([panel, TimePanel("Nothing", "", "", ())]).content
     assert isinstance(strip, TimePanels)
     assert [each.name for each in strip.panels] == ["Level"]
     assert strip.kinds == ("bias", "flat")
@@ -246,7 +246,10 @@ def test_the_strip_has_its_clock_and_scales():
     assert [strip.y(panel, point) for point in points] == pytest.approx([93.1, 6.9], abs=0.1)
     assert [text for _, text in strip.ticks] == ["22:00", "23:00", "00:00", "01:00", "02:00"]
     assert panel.span == "5.00 to 9.00"
-    assert Panel("Width", "pixels", "what", (Point(22.0, 2.76, "science", "a"),)).span == "2.76"
+    assert (
+        TimePanel("Width", "pixels", "what", (TimePoint(22.0, 2.76, "science", "a"),)).span
+        == "2.76"
+    )
     assert strip_section([]) is None
 
 

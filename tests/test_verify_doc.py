@@ -9,7 +9,7 @@ import pytest
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
-from ccdflow.verify import sourced
+from ccdflow.verify import source_cards
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "verify.md"
@@ -75,5 +75,5 @@ def test_each_product_takes_ten_lines(lines):
 
 def test_each_card_that_is_believed_stands_in_the_page_with_its_reason():
     text = PAGE.read_text()
-    for why in sourced.BELIEVED.values():
+    for why in source_cards.BELIEVED.values():
         assert f"| {why} |" in text

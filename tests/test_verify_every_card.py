@@ -13,12 +13,12 @@ from test_verify_chain import MADE, one
 
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.verify import detector_products, selection, sourced, verdicts
+from ccdflow.verify import detector_products, selection, source_cards, verdicts
 
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|COMMENT|HISTORY|"
 )
-BELIEVED = re.compile("|".join(sourced.BELIEVED))
+BELIEVED = re.compile("|".join(source_cards.BELIEVED))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ccdflow import maskbits, robust
-from ccdflow.verify import meanings
+from ccdflow.verify import mask_bits
 
 LIBRARY = Path(__file__).parents[1] / "scripts" / "ccdflow"
 VERIFY = sorted((LIBRARY / "verify").glob("*.py"))
@@ -65,6 +65,6 @@ def test_only_verifying_imports_ccdproc_and_no_run_imports_scipy_stats():
 
 def test_the_bits_are_those_that_the_documents_give():
     """They are said twice, on purpose; they must not differ."""
-    said = {name: value for name, value in vars(meanings).items() if name.isupper()}
+    said = {name: value for name, value in vars(mask_bits).items() if name.isupper()}
     assert said.pop("MAD_TO_SIGMA") == pytest.approx(robust.MAD_TO_SIGMA, rel=1e-12)
     assert said == {name: value for name, value in vars(maskbits).items() if name.isupper()}

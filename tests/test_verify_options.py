@@ -9,9 +9,9 @@ from test_verify_chain import MADE, one
 
 from ccdflow.kinds.sections.verification import noted
 from ccdflow.verify import command, detector_products, selection, stored_rows, verdicts
+from ccdflow.verify.amplifier_places import place_of
 from ccdflow.verify.comparing import Differs
 from ccdflow.verify.outcome import CannotRemake
-from ccdflow.verify.places import place_of
 
 ONE_AMPLIFIER = """\
 recognise: {INSTRUME: "SIMCAM"}

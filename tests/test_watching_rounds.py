@@ -356,7 +356,7 @@ class Source:
 
     def news(self, seconds):
         names, self.names = self.names, set()
-        return arrivals.News(complete=names)
+        return arrivals.FolderEvents(complete=names)
 
 
 @pytest.mark.parametrize(("problem", "tries"), [("full", 2), ("busy", 4)])

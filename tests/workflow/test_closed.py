@@ -57,7 +57,7 @@ def box(original, tmp_path, monkeypatch):
     for name in ("raw", "results"):
         shutil.copytree(getattr(original, name), getattr(own, name), dirs_exist_ok=True)
     assert own.run().jobs == []
-    assert (own.results / paths.CLOSED).is_file()
+    assert (own.results / paths.CLOSED_NIGHTS).is_file()
     return own
 
 
@@ -145,7 +145,7 @@ OF_ALL = {
     "masters' table removed": lambda box: (box.results / paths.ASSOCIATIONS).unlink(),
     "setting": lambda box: box.config.update(strict=True),
     "profile": lambda box: box.profile("alpha", reduction={"statistic": "mean"}),
-    "note damaged": lambda box: damage(box.results / paths.CLOSED),
+    "note damaged": lambda box: damage(box.results / paths.CLOSED_NIGHTS),
     "file among products": lambda box: (
         (box.results / "reduced" / "odd").mkdir()
         or (box.results / "reduced" / "odd" / "x.fits").write_bytes(b"x")
@@ -176,7 +176,7 @@ def test_notes_beside_the_notes_count_wherever_the_results_lie(box):
     """A copy has other times: all is planned, and nothing is made again."""
     take(box, LATER, "BIAS", "BIAS", "OBJECT")
     box.run()
-    assert (box.results / paths.SINCE).is_file()
+    assert (box.results / paths.LATE_NOTES).is_file()
     records = ledger.load(box.results)
     assert list(records) == sorted(records)
     assert f"reduced/{LATER}/2.fits" in records
@@ -186,7 +186,7 @@ def test_notes_beside_the_notes_count_wherever_the_results_lie(box):
     other.rename(box.results)
     assert opened(box) is None
     assert box.run().jobs == []
-    assert not (box.results / paths.SINCE).exists(), "the notes are one again"
+    assert not (box.results / paths.LATE_NOTES).exists(), "the notes are one again"
     assert ledger.load(box.results).keys() == records.keys()
 
 
@@ -206,7 +206,7 @@ def test_lines_count_only_beside_the_notes_that_they_were_written_for(box):
 
 def test_a_plan_of_some_nights_reads_no_line_of_the_others(box):
     """Rows of closed nights may hold anything: nobody looks at them."""
-    path = box.results / paths.CLOSED
+    path = box.results / paths.CLOSED_NIGHTS
     first, *lines = notes.read_checked(path)
     found = {json.loads(line)["night"]: json.loads(line) for line in lines}
     found[NIGHTS[1]]["rows"] = found[NIGHTS[1]]["records"] = [[10**9, 5]]
@@ -224,11 +224,11 @@ def test_lines_that_are_lost_are_not_missed(box):
     assert box.run().jobs == []
     take(box, NIGHTS[3], "OBJECT")
     assert opened(box) == [NIGHTS[3], LATER]
-    damage(box.results / paths.SINCE)
+    damage(box.results / paths.LATE_NOTES)
     assert opened(box) is None
     outcome = box.run()
     assert f"reduced/{LATER}/0.fits" in outcome.jobs, "nobody knows of what it was made"
-    assert not (box.results / paths.SINCE).exists()
+    assert not (box.results / paths.LATE_NOTES).exists()
 
 
 def test_a_night_without_one_of_its_raw_files_is_closed_as_well(box):

@@ -42,7 +42,7 @@ def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None)
 
     Parameters
     ----------
-    unit : ccdflow.files.planes.Unit
+    unit : ccdflow.files.planes.ProductUnit
         The reduced frame's first HDU.
     chain : ccdflow.calibrate.chain.MasterChain
     key : str

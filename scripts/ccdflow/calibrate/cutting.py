@@ -23,7 +23,7 @@ def window_in(frame, master, *, file, name):
 
     Parameters
     ----------
-    frame, master : ccdflow.files.planes.Unit
+    frame, master : ccdflow.files.planes.ProductUnit
         HDUs of the reduced frame and of the master.
     file, name : str
         Of the frame and the master, for errors.
@@ -183,7 +183,7 @@ def check_cut(master, header, *, file):
 
 
 def first_image(units):
-    """Return the first of the `ccdflow.files.planes.Unit` of a file that holds an image."""
+    """Return the first of the `ccdflow.files.planes.ProductUnit` of a file that holds an image."""
     return next((unit for unit in units if unit.shape is not None), units[0])
 
 
@@ -196,7 +196,7 @@ def master_for(store, kind, path, frame, *, file, name):
     kind : {'bias', 'dark', 'flat'}
     path : path-like
         Of the master.
-    frame : ccdflow.files.planes.Unit
+    frame : ccdflow.files.planes.ProductUnit
         The frame's image.
     file, name : str
         Of the frame and the master, for errors.

@@ -11,7 +11,7 @@ from ccdflow.calibrate import bits
 
 
 @dataclass(frozen=True)
-class OfImage:
+class ImageExtras:
     """The corrections of one image of a frame.
 
     Attributes
@@ -36,7 +36,7 @@ class Extras:
     bad_pixels : tuple of ccdflow.calibrate.bits.Sparse
         Of each image; () for none.
     find_cosmics : callable or None
-        See `OfImage`.
+        See `ImageExtras`.
     cards : tuple of (str, object, str)
         Keyword, value and comment of cards of the first HDU.
     """
@@ -46,9 +46,9 @@ class Extras:
     cards: tuple = ()
 
     def of_image(self, number):
-        """Return the `OfImage` of an image, counted from 0."""
+        """Return the `ImageExtras` of an image, counted from 0."""
         pixels = self.bad_pixels[number] if number < len(self.bad_pixels) else None
-        return OfImage(pixels, self.find_cosmics)
+        return ImageExtras(pixels, self.find_cosmics)
 
 
 def sparse(pixels, shape):

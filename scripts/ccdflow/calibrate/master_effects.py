@@ -60,7 +60,7 @@ def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None
     ----------
     path : path-like
         The reduced frame.
-    unit : ccdflow.files.planes.Unit
+    unit : ccdflow.files.planes.ProductUnit
         The HDU of the image.
     amplifiers : sequence of ccdflow.frame.readout.Readout
     chain : ccdflow.calibrate.chain.MasterChain

@@ -31,7 +31,7 @@ _MJD_NAME = re.compile(r".*MJD.*")
 
 
 @dataclass(frozen=True)
-class Stamp:
+class CardTime:
     """The content of one card: a day, a time of day, or both; `local` if not in UT."""
 
     keyword: str
@@ -88,7 +88,7 @@ def stamp_reader(system):
         if day is None:
             return None
         clock = read_clock(day.rest, joined=True) if day.rest.strip() else None
-        made = Stamp(content.keyword, day.day, day.other)
+        made = CardTime(content.keyword, day.day, day.other)
         if clock is not None:
             made = replace(made, clock=clock.time, zone=clock.zone, remark=clock.remark)
         return _placed(made, content, system)
@@ -133,7 +133,7 @@ def clocks(reader, system, *, by_name=True):
             day, clock = None, clock_of_number(number, content.comment)
         if clock is None:
             return None
-        made = Stamp(
+        made = CardTime(
             content.keyword, day and day.day, None, clock.time, clock.zone, False, clock.remark
         )
         return _placed(made, content, system)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from ccdflow.camera import longitudes
 from ccdflow.camera.datecards import (
     MJD_START,
-    Stamp,
+    CardTime,
     clocks,
     days_of,
     stamp_reader,
@@ -333,7 +333,7 @@ def _local_time(reader):
     def local(content):
         day = read_day(content.value, order=order_of(content.comment))
         clock = read_clock(day.rest, joined=True) if day else None
-        return None if clock is None else Stamp(content.keyword, day.day).at(clock.time)
+        return None if clock is None else CardTime(content.keyword, day.day).at(clock.time)
 
     return reader.read("local_time", local, "not a date and time").value
 

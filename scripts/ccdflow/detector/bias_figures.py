@@ -14,7 +14,7 @@ from ccdflow.detector.frame_figures import (
     CLIP,
     DIGITAL_NOISE,
     UNKNOWN,
-    Clean,
+    CleanImage,
     Estimate,
     white_part,
     without_outliers,
@@ -455,7 +455,7 @@ def disagreement(frames, noise):
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = (squares - total**2 / count) / (count - 1)
     values = np.where(count > n / 2, variance, np.nan)
-    clean = Clean(np.nan_to_num(values), np.isfinite(values), 0.0)
+    clean = CleanImage(np.nan_to_num(values), np.isfinite(values), 0.0)
     excess = np.nanmax(clean.boxes(), initial=0.0) - noise**2
     error = max(noise, DIGITAL_NOISE) ** 2 * np.sqrt(2 * BOXES**2 / (ny * nx * (n - 1)))
     return float(np.sqrt(excess)) if excess > 6 * error else 0.0

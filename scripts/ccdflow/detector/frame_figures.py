@@ -121,7 +121,7 @@ def frame_statistics(image, overscan=()):
 
 
 @dataclass(frozen=True)
-class Clean:
+class CleanImage:
     """An image minus its mean level, 0 where `good` is False."""
 
     values: np.ndarray
@@ -189,7 +189,7 @@ def without_outliers(image):
         good = np.abs(residual) <= limit
     level = np.mean(image[good], dtype=np.float64) if good.any() else np.nan
     values = np.where(good, image - np.asarray(level, image.dtype), 0)
-    return Clean(values, good, float(level))
+    return CleanImage(values, good, float(level))
 
 
 def _column_medians(image):

@@ -23,7 +23,7 @@ _GIVE = "give a product of ccdflow, or make it again"
 
 
 @dataclass(frozen=True)
-class Unit:
+class ProductUnit:
     """An HDU of a product as it stands in the file.
 
     Attributes
@@ -67,7 +67,7 @@ def read_units(path, *, name=None):
 
     Returns
     -------
-    list of Unit
+    list of ProductUnit
 
     Raises
     ------
@@ -106,7 +106,7 @@ def _unit(file, start, name):
     header = promised.parse_header(text.encode("ascii"))
     cards = CardList.parse(text)
     if not card_value(header, "NAXIS"):
-        return Unit(header, cards, start + end, None, "")
+        return ProductUnit(header, cards, start + end, None, "")
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0 or "ZIMAGE" in header:
         raise DamagedError(
             "its pixels are scaled or compressed",
@@ -121,7 +121,7 @@ def _unit(file, start, name):
         raise DamagedError(
             error.problem, file=name, keyword=error.keyword, value=error.value, remedy=_GIVE
         ) from error
-    return Unit(header, cards, start + end, shape, promised.DTYPES[header["BITPIX"]])
+    return ProductUnit(header, cards, start + end, shape, promised.DTYPES[header["BITPIX"]])
 
 
 def _end_of_header(text):
@@ -140,7 +140,7 @@ def read_rows(file, unit, first, buffer, *, name):
     ----------
     file : int
         Descriptor of the open file.
-    unit : Unit
+    unit : ProductUnit
     first : int
         The first row.
     buffer : numpy.ndarray

@@ -27,7 +27,7 @@ def even_level(small):
     Parameters
     ----------
     small : numpy.ndarray
-        Shape (ny, nx), adu: means of squares of the reduced frame, see `ccdflow.frame.small`.
+        Shape (ny, nx), adu: means of squares of the reduced frame (`ccdflow.frame.small_images`).
 
     Returns
     -------

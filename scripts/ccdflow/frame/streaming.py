@@ -89,7 +89,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
         After approval by `can_stream`.
     sample : sequence of int
         Rows of the product to keep for statistics, in order.
-    small : ccdflow.frame.small.SmallImage, optional
+    small : ccdflow.frame.small_images.SmallImage, optional
         Is handed all rows of the product.
 
     Returns

@@ -19,7 +19,7 @@ from ccdflow.pages.page import Picture, Section
 from ccdflow.pages.terminal import NOT_CALIBRATED
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, reduced
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
 # Nights that a dry run has a paragraph for.
@@ -123,7 +123,7 @@ class Associations(Kind):
         record = context.ledger.get(self.place)
         stamp = whole.stamp_of(context.results / self.place)
         if closed and (record is None or record.stamp != stamp):
-            raise NeedsAll("the table of masters is not as it was written")
+            raise NeedsWholePlan("the table of masters is not as it was written")
         last = max((group.night for group in _groups(context)), default="")
         found = {max(closed)} if closed and max(closed) > last else set()
         return found | waiting.waiting_for(context, new)

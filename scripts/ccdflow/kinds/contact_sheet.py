@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.files import whole
-from ccdflow.frame.small import small_image, step_of
+from ccdflow.frame.small_images import small_image, step_of
 from ccdflow.kinds.frame import FRAME, shown_nights
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.science import SCIENCE

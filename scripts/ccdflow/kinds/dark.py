@@ -18,7 +18,7 @@ from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.files.headertext import printable
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.combining import hours_of, short
-from ccdflow.kinds.masters.light_masters import Light
+from ccdflow.kinds.masters.light_masters import LightMasterKind
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import about
@@ -29,7 +29,7 @@ from ccdflow.run.rawframes.rows import OK
 LONGEST = 2.0**31
 
 
-class Dark(Light):
+class Dark(LightMasterKind):
     """A combined dark."""
 
     name = "dark"

@@ -119,7 +119,7 @@ class NightDetector(MeasurementKind):
         group = context.groups[job.product]
         basis = self.group_basis(context, group)
         record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
-        night = detecting.Night(context, group)
+        night = detecting.NightMeasurement(context, group)
         if not night.darks and not night.flats:
             reason = "no combined dark or flat was made of this night's frames"
             return ledger.Record(
@@ -205,7 +205,7 @@ class NightDetector(MeasurementKind):
 
 
 def _settings(context):
-    """Return the settings of a measurement, as `detecting.Night.measure` takes them."""
+    """Return the settings of a measurement, as `detecting.NightMeasurement.measure` takes them."""
     own = context.settings["detector"]
     # A switch that is off changes no key.
     return {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})

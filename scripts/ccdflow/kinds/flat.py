@@ -24,7 +24,7 @@ from ccdflow.detector import choosing, choosing_light, flat_figures
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.combining import hours_of, short
-from ccdflow.kinds.masters.light_masters import Light
+from ccdflow.kinds.masters.light_masters import LightMasterKind
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.matching.association import taken, why_missing
 
@@ -32,7 +32,7 @@ from ccdflow.kinds.matching.association import taken, why_missing
 _KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|TYPE) |\S+ ")
 
 
-class Flat(Light):
+class Flat(LightMasterKind):
     """A combined flat."""
 
     name = "flat"

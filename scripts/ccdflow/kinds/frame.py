@@ -19,7 +19,7 @@ from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
-from ccdflow.frame.small import SmallImage, small_image
+from ccdflow.frame.small_images import SmallImage, small_image
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import setups
 from ccdflow.kinds.sections import frame_warnings, verification
@@ -28,7 +28,7 @@ from ccdflow.run import ledger, tracebacks
 from ccdflow.run.context import is_of_enabled_type, reduced
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.ledger import Record
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, Row, digest
 
 
@@ -218,7 +218,7 @@ def _judged(context, records):
 
     Raises
     ------
-    NeedsAll
+    NeedsWholePlan
         If frames of closed nights would get another flag in the table.
     """
     own = frame_warnings.gather(*frame_warnings.rows_and_records(context, records))
@@ -229,7 +229,7 @@ def _judged(context, records):
         for file in (file for night in closed for file in night["open"]):
             texts = found[file].texts if file in found else []
             if list(map(list, texts)) != before.get(file, []):
-                raise NeedsAll("warnings on frames of closed nights change")
+                raise NeedsWholePlan("warnings on frames of closed nights change")
     return found, [file for part in (own, *closed) for file in part["open"]]
 
 

@@ -16,7 +16,7 @@ from ccdflow.kinds.frame import FRAME, shown_nights
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.contents import Picture
-from ccdflow.pages.framesections import pictures_section
+from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.job import NIGHTS, Size

@@ -155,7 +155,7 @@ class Kind:
         """Return the version of the header that a product was given, from its record."""
         return record.data.get("header", 1)
 
-    # -- closed nights: `ccdflow.run.nights.closed` ------------------------------------------------
+    # -- closed nights: `ccdflow.run.nights.closed_nights` -----------------------------------------
 
     def can_close(self, context):
         """Tell whether nights can be planned without those that have nothing to do."""
@@ -209,7 +209,7 @@ class Kind:
 
         Raises
         ------
-        ccdflow.run.nights.parts.NeedsAll
+        ccdflow.run.nights.note_lines.NeedsWholePlan
             If they change more than that.
         """
         return set()

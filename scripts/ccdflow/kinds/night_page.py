@@ -15,7 +15,7 @@ from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
-from ccdflow.pages.framesections import aside_section, frames_section, provenance_section
+from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.run.job import NIGHTS
 from ccdflow.run.rawframes.rows import ARRIVING, digest
 

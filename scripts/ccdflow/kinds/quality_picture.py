@@ -12,7 +12,7 @@ from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
 from ccdflow.kinds.sections.figures import names_of, night_figures
 from ccdflow.kinds.writing import drawing_module, write_text
-from ccdflow.pages.biassections import trend_section
+from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import digest

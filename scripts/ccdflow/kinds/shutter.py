@@ -12,7 +12,7 @@ from ccdflow.detector import choosing, dead_time
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.masters.combining import short
-from ccdflow.kinds.masters.member_rows import Stack, whole_image
+from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import detecting, pixel_tables
@@ -146,7 +146,7 @@ class Shutter(MeasurementKind):
         group = context.groups[job.product]
         basis = self.group_basis(context, group)
         key = digest(basis)
-        night = detecting.Night(context, group)
+        night = detecting.NightMeasurement(context, group)
         night.flats = _flats(context, group)
         series = [
             found
@@ -428,7 +428,7 @@ def _series(night, flats):
 
 def _means(night, flats, image):
     """Return the means of the cells of an image, their variances, and numbers of pixels."""
-    stacks = [Stack(night, flat, image) for flat in flats]
+    stacks = [MemberRows(night, flat, image) for flat in flats]
     darks = [_Dark(night, flat, image) for flat in flats]
     sums, counts = 0.0, 0.0
     for first in range(0, image.shape[0], _ROWS):

@@ -157,7 +157,7 @@ def sheet_section(tiles):
 
 
 @dataclass(frozen=True)
-class Point:
+class TimePoint:
     """One frame in the strip of time.
 
     Attributes
@@ -181,20 +181,20 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Panel:
+class TimePanel:
     """One panel of the strip of time.
 
     Attributes
     ----------
     name, unit, hint : str
         The figure, its unit, and its text on hovering.
-    points : tuple of Point
+    points : tuple of TimePoint
     """
 
     name: str
     unit: str
     hint: str
-    points: tuple[Point, ...]
+    points: tuple[TimePoint, ...]
 
     @property
     def limits(self):
@@ -223,14 +223,14 @@ class TimePanels:
 
     Attributes
     ----------
-    panels : tuple of Panel
+    panels : tuple of TimePanel
     start, end : float
         Hours at the left and at the right edge.
     kinds : tuple of str
         The image types that occur.
     """
 
-    panels: tuple[Panel, ...]
+    panels: tuple[TimePanel, ...]
     start: float
     end: float
     kinds: tuple[str, ...]
@@ -244,9 +244,9 @@ class TimePanels:
 
         Parameters
         ----------
-        panel : Panel
+        panel : TimePanel
             Its limits.
-        point : Point
+        point : TimePoint
 
         Returns
         -------
@@ -276,7 +276,7 @@ def strip_section(panels):
 
     Parameters
     ----------
-    panels : sequence of Panel
+    panels : sequence of TimePanel
 
     Returns
     -------

@@ -15,7 +15,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import whole
 from ccdflow.run import claims, ledger, plan, worker
-from ccdflow.run.claims import Count
+from ccdflow.run.claims import BatchCount
 from ccdflow.run.context import Context
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.progress import Progress
@@ -431,7 +431,7 @@ class _Meter:
 
 
 def tally(context):
-    """Return the `Count` of a batch's jobs that have left a record."""
+    """Return the `BatchCount` of a batch's jobs that have left a record."""
     frames = aside = others = 0
     for job in context.jobs.values():
         record = ledger.readable_record(context.results / job.done)
@@ -442,7 +442,7 @@ def tally(context):
             aside += record.status != ledger.MADE
         else:
             others += 1
-    return Count(frames, aside, others)
+    return BatchCount(frames, aside, others)
 
 
 def close(context, path):

@@ -29,7 +29,7 @@ class Withdrawn(Exception):
 
 
 @dataclass(frozen=True)
-class Count:
+class BatchCount:
     """The finished part of a batch.
 
     Attributes
@@ -251,7 +251,7 @@ class Reporter:
     ----------
     batch : path-like
     count : callable
-        Returns a `Count`.
+        Returns a `BatchCount`.
     beat : float
         Seconds between two signs of life.
     """
@@ -287,12 +287,12 @@ class Reporter:
 
 
 def read_count(batch):
-    """Return the `Count` that a process has written; an empty one if there is no file."""
+    """Return the `BatchCount` that a process has written; an empty one if there is no file."""
     try:
         numbers = [int(word) for word in count_path(batch).read_text().split()]
     except (OSError, ValueError):
-        return Count()
-    return Count(*numbers) if len(numbers) == 3 else Count()
+        return BatchCount()
+    return BatchCount(*numbers) if len(numbers) == 3 else BatchCount()
 
 
 def die_with(parent, *, every=1.0):

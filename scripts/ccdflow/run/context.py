@@ -44,7 +44,7 @@ class Context:
     unreadable : dict of str to str
         Why a folder of products (its path ends in ``/``) cannot be looked into; filled in while
         planning.
-    closed : ccdflow.run.nights.closed.ClosedNights or None
+    closed : ccdflow.run.nights.closed_nights.ClosedNights or None
         Nights that this run does not go through, nor has in its store; None for none.
     """
 

@@ -22,7 +22,7 @@ from isal import isal_zlib
 
 from ccdflow import paths
 from ccdflow.files import checksum, notes, whole
-from ccdflow.run import since
+from ccdflow.run import late_notes
 
 MADE = "made"
 REFUSED = "refused"
@@ -37,7 +37,7 @@ _BATCHES = ("batch", "order")
 SETTLED = 3600
 
 
-class Kept(Mapping):
+class UnparsedMapping(Mapping):
     """A mapping that stays JSON text until it is read; an archive has a million of them.
 
     Parameters
@@ -73,7 +73,9 @@ class Kept(Mapping):
 
 
 def _kept(values):
-    return values if isinstance(values, Kept) else Kept(_compact(dict(values.items())))
+    if isinstance(values, UnparsedMapping):
+        return values
+    return UnparsedMapping(_compact(dict(values.items())))
 
 
 @lru_cache(1000)
@@ -241,13 +243,13 @@ _BETWEEN = "\t"
 
 def common(record):
     """Return the part of a record's basis that many records share, without parsing it."""
-    if not isinstance(record.basis, Kept):
+    if not isinstance(record.basis, UnparsedMapping):
         return record.basis
     return _parsed(record.basis.common) if record.basis.common else {}
 
 
 class Ledger(dict):
-    """{product: Record}, and the lines on the disk; bases and data are texts (`Kept`)."""
+    """{product: Record}, and the lines on the disk; bases and data are `UnparsedMapping`."""
 
     def __init__(self, values=()):
         super().__init__()
@@ -262,11 +264,11 @@ class Ledger(dict):
         super().__setitem__(product, self._packed(record))
 
     def _packed(self, record):
-        if isinstance(record.basis, Kept):
+        if isinstance(record.basis, UnparsedMapping):
             return record
         own = {name: value for name, value in record.basis.items() if name not in _COMMON}
         common = {name: value for name, value in record.basis.items() if name in _COMMON}
-        basis, data = Kept(_compact(own), self.shared(common)), _kept(record.data)
+        basis, data = UnparsedMapping(_compact(own), self.shared(common)), _kept(record.data)
         return replace(record, basis=basis, data=data)
 
     def sort(self):
@@ -296,7 +298,7 @@ def load(results):
     first = {} if lines is None else json.loads(next(lines))
     if first.get("fields") != list(_SHORT):
         return ledger
-    reader, later = RecordReader(first, ledger), since.read(results)
+    reader, later = RecordReader(first, ledger), late_notes.read(results)
     for line in lines:
         record = reader.record(line)
         ledger[record.product] = record
@@ -308,7 +310,7 @@ def load(results):
         # Products are gone through in the order in which they will be written.
         ledger.sort()
     ledger.saved = dict(ledger)
-    ledger.is_scattered = since.is_there(results)
+    ledger.is_scattered = late_notes.is_there(results)
     return ledger
 
 
@@ -345,7 +347,7 @@ class RecordReader:
         texts = self._texts
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
         product, kind, key, status, reason, stamp, content, boot = values
-        basis, data = Kept(own, common), Kept(texts.setdefault(data, data))
+        basis, data = UnparsedMapping(own, common), UnparsedMapping(texts.setdefault(data, data))
         return Record(product, kind, key, status, reason, stamp, content, basis, data, boot)
 
 

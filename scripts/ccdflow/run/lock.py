@@ -168,7 +168,7 @@ def check_places(results):
     """
     folders = (paths.STATE, paths.DONE, paths.LOGS, paths.BATCHES)
     files = (paths.LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY, paths.SEAL)
-    files += (paths.SINCE, paths.CLOSED)
+    files += (paths.LATE_NOTES, paths.CLOSED_NIGHTS)
     for name in (*folders, *files):
         path = results / name
         fits = path.is_dir() if name in folders else path.is_file()

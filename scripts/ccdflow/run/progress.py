@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 
-from ccdflow.run.claims import Count
+from ccdflow.run.claims import BatchCount
 
 _EVERY = {"terminal": 0.2, "plain": 15.0}
 # The rate is the mean of this many last seconds, so that a slow start is soon forgotten.
@@ -38,8 +38,8 @@ class Progress:
         self.total = total
         self.others = others
         self.what = what or "other products"
-        self._own = Count()
-        self._elsewhere = Count()
+        self._own = BatchCount()
+        self._elsewhere = BatchCount()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._started = self._last = clock()
@@ -56,7 +56,7 @@ class Progress:
     def count(self):
         """The finished products, of this process and others."""
         own, elsewhere = self._own, self._elsewhere
-        return Count(
+        return BatchCount(
             own.frames + elsewhere.frames,
             own.aside + elsewhere.aside,
             own.others + elsewhere.others,
@@ -74,7 +74,7 @@ class Progress:
         """
         with self._lock:
             own = self._own
-            self._own = Count(
+            self._own = BatchCount(
                 own.frames + (not other), own.aside + bool(aside), own.others + bool(other)
             )
             self._renew()
@@ -91,7 +91,7 @@ class Progress:
         Parameters
         ----------
         count : callable
-            Returns a `Count`.
+            Returns a `BatchCount`.
         every : float, optional
             Seconds; the default depends on the stream.
         """

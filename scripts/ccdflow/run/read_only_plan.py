@@ -44,7 +44,7 @@ def settings_of(given):
     return settings.load({**values, **given, **parts})
 
 
-def look(given, *, chain):
+def plan_only(given, *, chain):
     """Plan the next run without writing anything: it reads headers that are new or have changed.
 
     Parameters

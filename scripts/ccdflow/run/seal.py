@@ -25,14 +25,14 @@ import ccdflow
 from ccdflow import paths
 from ccdflow.files import notes, whole
 from ccdflow.run import ledger
-from ccdflow.run.nights import closed
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights import closed_nights
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import READING
 from ccdflow.run.rawframes.rows import ARRIVING
 
 # Notes that are as they were when nothing was to be done.
-_NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.SINCE)
+_NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.LATE_NOTES)
 # Folders with work of an earlier run that is not taken in yet.
 _UNFINISHED = (paths.DONE, paths.BATCHES)
 
@@ -281,16 +281,16 @@ def leave(plan, before, *, described, closing, is_failure):
         notes.write_checked(context.results / paths.SEAL, [text])
         if plan.older_headers:
             # The run says how many there are of all nights.
-            closed.remove(context.results)
+            closed_nights.remove(context.results)
         else:
-            closed.leave(context, before)
+            closed_nights.leave(context, before)
 
 
 def _dry_run_lines(plan):
     """Return the lines of a dry run, None if only a plan of all nights gives them."""
     try:
         return plan.dry_run_lines()
-    except NeedsAll:
+    except NeedsWholePlan:
         return None
 
 

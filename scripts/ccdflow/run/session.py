@@ -18,12 +18,12 @@ from ccdflow.run import (
     claims,
     failures,
     last_run,
+    late_notes,
     ledger,
     lock,
     plan,
     removal,
     seal,
-    since,
     tracebacks,
 )
 from ccdflow.run.context import Context, reduced
@@ -34,8 +34,8 @@ from ccdflow.run.describe import (
     unknown_lines,
     unreadable_lines,
 )
-from ccdflow.run.nights import counts, opened
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights import counts, partial_plan
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import by_kind, mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
@@ -203,8 +203,8 @@ def _open(values, reading, chain, dry, held, state, options):
         # A dry run says what all nights want.
         return None
     try:
-        found = opened.planned(values, reading, chain, state, **options)
-    except NeedsAll:
+        found = partial_plan.plan_changed_nights(values, reading, chain, state, **options)
+    except NeedsWholePlan:
         return None
     results = Path(values["results"])
     session = Session(found, dry, held)
@@ -306,11 +306,11 @@ def save(session, files=()):
         tracebacks.write(context.results, file, text)
     context.store.tracebacks.clear()
     if context.closed is not None:
-        opened.save(context)
+        partial_plan.save(context)
     else:
         header_store.save(context.results, context.store)
         ledger.save(context.results, context.ledger)
-        since.remove(context.results)
+        late_notes.remove(context.results)
     ledger.remove_records(context.results, files)
 
 
@@ -372,7 +372,7 @@ def finish(session):
     try:
         try:
             return _finish(session)
-        except NeedsAll:
+        except NeedsWholePlan:
             return _finish_whole(session)
     except OSError as error:
         raise lock.unwritable(session.context.results, error) from None

@@ -418,7 +418,7 @@ class Steward:
     def _done_elsewhere(self):
         """Return the progress of all batches."""
         counts = [claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches]
-        return claims.Count(
+        return claims.BatchCount(
             *(
                 sum(getattr(count, name) for count in counts)
                 for name in ("frames", "aside", "others")
@@ -448,7 +448,7 @@ class Steward:
             return
         if self.session is not None:
             problem["what"] = describe.others(self.session.plan)
-        summary.end(self.progress.count if self.progress else claims.Count(), **problem)
+        summary.end(self.progress.count if self.progress else claims.BatchCount(), **problem)
 
     def hears(self, text):
         """Note Snakemake's message on a failed batch."""

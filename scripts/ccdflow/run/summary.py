@@ -51,7 +51,7 @@ def end(count, **more):
 
     Parameters
     ----------
-    count : ccdflow.run.claims.Count
+    count : ccdflow.run.claims.BatchCount
     **more
         ``what``, the words for the other products; ``error``, the line with the reason why the run
         could not begin, and ``busy``.

@@ -39,7 +39,7 @@ from ccdflow.simulate.drawing import draw_detector, later, make_detector
 from ccdflow.simulate.exposing import Exposure, expose
 from ccdflow.simulate.guide import Realisation, realise, render
 from ccdflow.simulate.guide_nights import simulate_archive, simulate_biases, simulate_night
-from ccdflow.simulate.log import LogLine, archive_frames, guide_frames
+from ccdflow.simulate.observing_log import LogLine, archive_frames, guide_frames
 from ccdflow.simulate.optics import Dust, flat_response
 from ccdflow.simulate.plans import Shot, night, profile, read_night
 from ccdflow.simulate.raw_cards import frame_bytes, header_cards

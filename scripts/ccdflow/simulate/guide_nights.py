@@ -17,7 +17,12 @@ from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC
 from ccdflow.simulate.drawing import make_detector
 from ccdflow.simulate.files import make_folder, write_frame
 from ccdflow.simulate.guide import realise, render
-from ccdflow.simulate.log import MAX_FRAMES_PER_NIGHT, LogLine, archive_frames, guide_frames
+from ccdflow.simulate.observing_log import (
+    MAX_FRAMES_PER_NIGHT,
+    LogLine,
+    archive_frames,
+    guide_frames,
+)
 from ccdflow.simulate.optics import flat_response
 from ccdflow.simulate.raw_cards import header_cards
 from ccdflow.simulate.seeds import check_number, parse_date

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from ccdflow.simulate.log import LATITUDE, LONGITUDE
+from ccdflow.simulate.observing_log import LATITUDE, LONGITUDE
 
 _FITS_BLOCK = 2880
 _JD_OF_ORDINAL_ZERO = 1721424.5  # Julian date at 0 h of the day before 0001-01-01

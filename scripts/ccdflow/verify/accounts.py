@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from astropy.io import fits
 
+from ccdflow.verify.amplifier_places import place_of, slices_of
 from ccdflow.verify.outcome import OLDER, UNREADABLE, CannotRemake
-from ccdflow.verify.places import place_of, slices_of
 
 _PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 

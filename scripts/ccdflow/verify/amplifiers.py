@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from ccdflow.verify.amplifier_places import place_of, slices_of
 from ccdflow.verify.comparing import Differs
-from ccdflow.verify.places import place_of, slices_of
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.verify import calibrating, masking, shutters, standard_errors
+from ccdflow.verify import masking, remade_calibration, shutters, standard_errors
 from ccdflow.verify.accounts import (
     CannotRemake,
     account_of_calibrated,
@@ -30,10 +30,10 @@ from ccdflow.verify.comparing import (
 )
 from ccdflow.verify.extensions import check_extensions, check_packed, same_names
 from ccdflow.verify.grading import check_grade
+from ccdflow.verify.mask_bits import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
 from ccdflow.verify.master_planes import plane_of
-from ccdflow.verify.meanings import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
 from ccdflow.verify.outcome import MISSING, REPLACED
-from ccdflow.verify.sourced import CALIBRATED, same_cards
+from ccdflow.verify.source_cards import CALIBRATED, same_cards
 from ccdflow.verify.stored_rows import master_file, stored
 
 STEPS = 2
@@ -122,7 +122,9 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     converts = unit.lower() in _ADU and all(readout.gain for readout in readouts)
     in_electrons = unit.lower() in _ELECTRONS
     unit = "electron" if converts or in_electrons else unit
-    image = calibrating.CalibratedImage(account, frame[hdu].data, planes, readouts, unit, converts)
+    image = remade_calibration.CalibratedImage(
+        account, frame[hdu].data, planes, readouts, unit, converts
+    )
     own, suffix = _pixels_of(hdus[hdu]), str(hdu) if hdu else ""
     _check_steps(header, headers[0], image, account)
     _check_gain(header, headers[0], image, reduced, results)
@@ -132,9 +134,9 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     noise = standard_errors.noise_of(
         header, readouts, planes, account, converts=converts, in_electrons=in_electrons
     )
-    smooth = None if noise is None else calibrating.smooth_of(image)
-    calibrating.check_sky(header, image, noise, smooth)
-    calibrating.check_saturation(header, image, reduced)
+    smooth = None if noise is None else remade_calibration.smooth_of(image)
+    remade_calibration.check_sky(header, image, noise, smooth)
+    remade_calibration.check_saturation(header, image, reduced)
     names = {each.name: each for each in hdus}
     beside = {"noise": noise, "errors": None, "pixels": own, "in_electrons": in_electrons}
     beside |= {"step": step_of(header), "error_step": 0.0}
@@ -145,7 +147,9 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
         pixels = None if "QUANSTEP" in header else own
         beside |= {"errors": _pixels_of(error), "error_step": step_of(error.header)}
         step = beside["error_step"]
-        how.add(calibrating.check_errors(beside["errors"], image, noise, smooth, pixels, step))
+        how.add(
+            remade_calibration.check_errors(beside["errors"], image, noise, smooth, pixels, step)
+        )
         same_text(names[f"UNCERT{suffix}"].header, "BUNIT", header["BUNIT"])
         same_text(names[f"UNCERT{suffix}"].header, "UTYPE", "StdDevUncertainty")
     if f"MASK{suffix}" in names:
@@ -247,8 +251,8 @@ def _check_noise(header, image, noise):
         if measured:
             name = f"MODRN{readout.tail}"
             same_figure(header, name, measured)
-    calibrating.check_noise_cards(header, image, noise)
-    calibrating.check_level_noise(header, image, noise)
+    remade_calibration.check_noise_cards(header, image, noise)
+    remade_calibration.check_level_noise(header, image, noise)
 
 
 def _check_masters(first, reduced, account, files):
@@ -314,12 +318,14 @@ def _check_mask(mask, image, frame, hdu, header, first, beside, results):
         given |= frame[f"MASK{suffix}"].data.astype(np.int16)
     else:
         given[~np.isfinite(image.reduced)] |= NOT_FINITE
-        given[calibrating.saturated(image.reduced, header, reduced, image.readouts)] |= SATURATED
+        given[remade_calibration.saturated(image.reduced, header, reduced, image.readouts)] |= (
+            SATURATED
+        )
     expected = masking.ExpectedMask(given)
     # Full pixels lie close together: the level's card has too few digits to part them.
     measured = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
     sure, near = (
-        calibrating.saturated(image.reduced, header, reduced, measured, more=more)
+        remade_calibration.saturated(image.reduced, header, reduced, measured, more=more)
         for more in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
     )
     expected.add(SATURATED, sure, possible=near)

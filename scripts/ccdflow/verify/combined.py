@@ -9,8 +9,9 @@ from datetime import date, datetime
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify import choices, combination, measuring
+from ccdflow.verify import kept_values, measuring, remade_combination
 from ccdflow.verify.accounts import CannotRemake, account_of_combined, gains_of, product_of
+from ccdflow.verify.amplifier_places import place_of
 from ccdflow.verify.amplifiers import (
     ROUNDING,
     card,
@@ -29,10 +30,9 @@ from ccdflow.verify.comparing import (
     within,
 )
 from ccdflow.verify.extensions import check_extensions, same_names
-from ccdflow.verify.meanings import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.verify.mask_bits import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.outcome import MISSING
-from ccdflow.verify.places import place_of
-from ccdflow.verify.sourced import COMBINED, same_cards, shared_by
+from ccdflow.verify.source_cards import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
 _BANDS, _BAND_ROWS = 16, 8
@@ -94,10 +94,10 @@ def verify_combined(headers, path, results, whole):
 def _parts(headers, account, hdu, whole):
     rows = headers[hdu]["NAXIS2"]
     if whole:
-        return combination.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
+        return remade_combination.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
     a_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
     count = min(max(_VALUES // a_band, _FEWEST_BANDS), _BANDS)
-    return combination.bands(rows, count, _BAND_ROWS)
+    return remade_combination.bands(rows, count, _BAND_ROWS)
 
 
 class _Made:
@@ -126,7 +126,7 @@ class _Made:
     def sample(self, wanted):
         """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
         rows = measuring.sampled_rows(*self.shape, len(self.account.members), wanted)
-        stack, bits, _, _ = combination.prepared(self.account, self.results, self.hdu, rows)
+        stack, bits, _, _ = remade_combination.prepared(self.account, self.results, self.hdu, rows)
         stack[bits != 0] = np.nan
         return rows, stack
 
@@ -150,7 +150,7 @@ class _Made:
         """Compare some rows: pixels and standard errors; those seen already count once."""
         image = np.asarray(self.hdus[self.hdu].data[part], dtype=np.float64)
         account = self.account
-        again = combination.combine_rows(
+        again = remade_combination.combine_rows(
             account, self.results, self.hdu, part, self.gains, self.light, counts=self._counts
         )
         self.makers.add(again.by)
@@ -161,7 +161,7 @@ class _Made:
         nearest = np.where(nearer, other, again.image)
         steps = _STEPS + 2 * bool(account.levels)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
-        choices.decide(image, nearest, again, account.method, self.gains, part, limit)
+        kept_values.decide(image, nearest, again, account.method, self.gains, part, limit)
         self.largest = max(self.largest, within(image, nearest, np.float32, steps, scale))
         self._compare_mask(part, again)
         self._compare_errors(part, again)
@@ -209,7 +209,9 @@ class _Made:
         )
         if counts and extension is not None:
             error = np.asarray(extension.data[part], dtype=np.float64)
-            again_error = choices.standard_errors(again.stack, again.kept[0], self.account.method)
+            again_error = kept_values.standard_errors(
+                again.stack, again.kept[0], self.account.method
+            )
             off = np.abs(error - again_error) > ERRORS * again_error + 1e-6
             off |= np.isnan(error) != np.isnan(again_error)
             if (off & alike).any():

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from ccdflow.verify.accounts import CannotRemake, NamedMaster
 from ccdflow.verify.comparing import Differs, same_text
-from ccdflow.verify.meanings import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.verify.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
 from ccdflow.verify.outcome import MODEL, OLDER
 from ccdflow.verify.stored_rows import master_file
 

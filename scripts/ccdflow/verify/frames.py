@@ -20,8 +20,8 @@ from ccdflow.verify.comparing import (
     same_text,
 )
 from ccdflow.verify.extensions import check_extensions
-from ccdflow.verify.meanings import NO_DATA, NOT_FINITE, SATURATED
-from ccdflow.verify.sourced import REDUCED, same_cards
+from ccdflow.verify.mask_bits import NO_DATA, NOT_FINITE, SATURATED
+from ccdflow.verify.source_cards import REDUCED, same_cards
 
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
 _PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])

@@ -13,7 +13,7 @@ from ccdflow.verify.accounts import CannotRemake, NamedMaster
 from ccdflow.verify.amplifiers import card, number
 from ccdflow.verify.comparing import Differs
 from ccdflow.verify.detector_products import history, measurement_of
-from ccdflow.verify.meanings import (
+from ccdflow.verify.mask_bits import (
     BLEED,
     COSMIC,
     HOT,
@@ -118,7 +118,7 @@ def add_scaled_dark(expected, image, beside):
     Parameters
     ----------
     expected : ExpectedMask
-    image : ccdflow.verify.calibrating.CalibratedImage
+    image : ccdflow.verify.remade_calibration.CalibratedImage
     beside : dict
         ``noise``: `ccdflow.verify.standard_errors.VarianceTerms` or None; ``errors``: UNCERT of the
         product or None, ``error_step``: half of the steps of its numbers; ``in_electrons``.

@@ -9,9 +9,9 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.verify.accounts import CannotRemake
-from ccdflow.verify.light import Smooth, tiles
-from ccdflow.verify.meanings import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
+from ccdflow.verify.mask_bits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
 from ccdflow.verify.outcome import REPLACED
+from ccdflow.verify.photon_light import SmoothLight, tiles
 
 _LEAST_FLAT, _UNLIT_BELOW = 1e-3, 0.2
 _OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
@@ -135,7 +135,7 @@ def light_of(plane, place):
         level = 0.0 if plane.first.get("BIASKEY") else float(np.median(values[::4]))
         values -= level
         sampled = np.concatenate(tiles(len(values), _TILE)[1])
-        around = Smooth(values[sampled], len(values), _TILE)
+        around = SmoothLight(values[sampled], len(values), _TILE)
         light = np.empty(values.shape, np.float32)
         for low in range(0, len(values), 64):
             rows = slice(low, min(low + 64, len(values)))

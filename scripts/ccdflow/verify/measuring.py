@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ccdflow.verify.light import along
-from ccdflow.verify.meanings import MAD_TO_SIGMA
+from ccdflow.verify.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.photon_light import along
 
 MODEL_ROWS, FIGURE_ROWS = 64, 128
 _BYTES, _ENOUGH = 12_600_000, 1_000_000

@@ -18,7 +18,7 @@ from astropy.nddata import CCDData
 from astropy.stats import sigma_clip
 
 from ccdflow.verify.accounts import CannotRemake
-from ccdflow.verify.meanings import MAD_TO_SIGMA
+from ccdflow.verify.mask_bits import MAD_TO_SIGMA
 from ccdflow.verify.outcome import MISSING, MODEL, UNREADABLE
 
 _ROWS = 256

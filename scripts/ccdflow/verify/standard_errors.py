@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.verify.amplifiers import card, number
-from ccdflow.verify.light import outstanding
 from ccdflow.verify.master_planes import light_of
+from ccdflow.verify.photon_light import outstanding
 
 _BLOCK = 1 << 16
 EXACT, LOOSE = 2e-5, 0.05
@@ -246,7 +246,7 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
         (k + 2, nx): the calibrated pixels with a row on either side.
     rows : slice
     noise : VarianceTerms
-    smooth : ccdflow.verify.light.Smooth
+    smooth : ccdflow.verify.photon_light.SmoothLight
     step : float
         By how much errors that are stored in steps are off.
     """

@@ -75,7 +75,7 @@ class ImageFindings:
     has_light: bool
 
 
-def look(headers, index, flat, *, dark=None, kind="", in_header=()):
+def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     """Examine the pixels of one image.
 
     Parameters

@@ -181,7 +181,7 @@ def _wrong(bias, strips, data):
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-def together(seen):
+def merged_findings(seen):
     """The findings of all HDUs; those that differ in their numbers only are one."""
     if len(seen) == 1:
         return list(seen[0].findings)

@@ -9,8 +9,8 @@ import numpy as np
 
 from ccdflow.camera.cameras import generic_camera
 from ccdflow.camera.image_hdus import array_shape, images_of
-from ccdflow.camera.proposing.examine import ImageFindings, look
-from ccdflow.camera.proposing.findings import together
+from ccdflow.camera.proposing.examine import ImageFindings, examine_image
+from ccdflow.camera.proposing.findings import merged_findings
 from ccdflow.camera.proposing.lit_columns import (
     filled,
 )
@@ -78,8 +78,10 @@ def propose(headers, arrays, *, other=None, file):
         one, two = (_image(of and of[index], shape, file) for of in (arrays, other))
         dark, flat = _by_light(one, two)
         ours = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
-        seen.append(look(headers, index, flat, dark=dark, kind=kind, in_header=tuple(ours)))
-    findings = together(seen) + _against_header(geometry, refusal, seen)
+        seen.append(
+            examine_image(headers, index, flat, dark=dark, kind=kind, in_header=tuple(ours))
+        )
+    findings = merged_findings(seen) + _against_header(geometry, refusal, seen)
     same = findings[-1] == SAME
     text = profile_text(headers, camera, seen if same else _alike(seen), findings, file, same=same)
     return Proposal(camera.name.replace("-", "_"), text, tuple(findings), tuple(seen))

@@ -28,7 +28,7 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True)
-class Help:
+class MasterHelp:
     """The effect of a master on the frames that took it.
 
     Attributes
@@ -173,7 +173,7 @@ _EXACT = Context(prec=100)
 
 
 def _helps(sums):
-    """Return the `Help` of each master of `sums_of` several parts of an archive, sorted."""
+    """Return the `MasterHelp` of each master of `sums_of` several parts of an archive, sorted."""
     found = {}
     for kind, product, unit, count, values in (each for part in sums for each in part):
         own = found.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
@@ -183,7 +183,7 @@ def _helps(sums):
     for (kind, product, unit), (count, values) in sorted(found.items(), key=_by_kind):
         means = [float(value / count) for value in values[:-2]]
         errors = [float(value.sqrt(_EXACT) / count) for value in values[-2:]]
-        helps.append(Help(kind, product, count, Effect(*means, *errors), unit))
+        helps.append(MasterHelp(kind, product, count, Effect(*means, *errors), unit))
     return helps
 
 
@@ -193,7 +193,7 @@ def _by_kind(each):
 
 
 def helps_of(records):
-    """Return the `Help` of each master of some calibrated frames, sorted by kind and product.
+    """Return the `MasterHelp` of each master of some calibrated frames, sorted by kind and product.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def helps_of(records):
     for of, values in _effects(records):
         found[of].append(values)
     return [
-        Help(kind, product, len(values), Effect(*_mean(values)), unit)
+        MasterHelp(kind, product, len(values), Effect(*_mean(values)), unit)
         for (kind, product, unit), values in sorted(found.items(), key=_by_kind)
     ]
 

@@ -45,7 +45,7 @@ class FramesDisagree(Exception):
 
 
 @dataclass(frozen=True)
-class Work:
+class CombineWork:
     """The members of a group that are combined, and how.
 
     Attributes
@@ -181,7 +181,7 @@ def combine_group(kind, context, job, *, threads):
 
 
 def _work(kind, context, job, found, selection, threads):
-    """Return the `Work` of a selection, and the entries of its record, which may be added to."""
+    """Return the `CombineWork` of a selection, and the dict of its record's entries."""
     group = context.groups[job.product]
     basis = kind.group_basis(context, group)
     kept = [found[index] for index in selection.kept]
@@ -193,7 +193,7 @@ def _work(kind, context, job, found, selection, threads):
         "header": kind.header,
     }
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
-    return Work(kind, context, record, kept, left_out, threads), data
+    return CombineWork(kind, context, record, kept, left_out, threads), data
 
 
 def _combine_selected(kind, context, job, found, selection, threads):
@@ -305,7 +305,7 @@ def strangers_of(work, combined, image):
 
     Parameters
     ----------
-    work : Work
+    work : CombineWork
     combined : ccdflow.combine.stack.Combined
     image : ccdflow.frame.products.ProductImage
 
@@ -334,7 +334,7 @@ def extensions(work, combined, suffix, unit):
 
     Parameters
     ----------
-    work : Work
+    work : CombineWork
         Its settings ask for them.
     combined : ccdflow.combine.stack.Combined
         Of one image.

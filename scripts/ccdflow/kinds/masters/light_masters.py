@@ -16,11 +16,11 @@ from ccdflow.kinds.matching.association import why_missing
 from ccdflow.run import ledger
 
 
-class Light(MasterKind):
+class LightMasterKind(MasterKind):
     """A master of frames that hold charge: combined with the noise model, less other masters."""
 
     def of(self, work):
-        """Return the `Members` of a `Work`."""
+        """Return the `Members` of a `CombineWork`."""
         return Members(work.context, work.group, work.kept)
 
     def reduced_as(self, context, row):

@@ -232,7 +232,7 @@ class MasterKind(Kind):
         master_snapshot.restore(context, self, kept)
 
     def opens(self, context, new):
-        """Return no night; raise `NeedsAll` where masters are told apart by other cards."""
+        """Return no night; raise `NeedsWholePlan` where masters are told apart by other cards."""
         kept = context.closed.first["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)
         master_snapshot.check_kept(context, self, kept, is_new=is_new)
@@ -271,7 +271,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : ccdflow.kinds.masters.combining.Work
+        work : ccdflow.kinds.masters.combining.CombineWork
         image : ccdflow.frame.products.ProductImage
         members : list of ccdflow.combine.member_reader.Member
 
@@ -295,7 +295,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : ccdflow.kinds.masters.combining.Work
+        work : ccdflow.kinds.masters.combining.CombineWork
         image : ccdflow.frame.products.ProductImage
         members : list of ccdflow.combine.member_reader.Member
         """
@@ -306,7 +306,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : ccdflow.kinds.masters.combining.Work
+        work : ccdflow.kinds.masters.combining.CombineWork
         found : list of list of ccdflow.combine.members.ProductHdu
             Of each member.
         """
@@ -319,7 +319,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : Work
+        work : CombineWork
         combined : ccdflow.combine.stack.Combined
             Of one image; it has the sample of the members.
         image : ccdflow.frame.products.ProductImage
@@ -336,7 +336,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : Work
+        work : CombineWork
         combined : ccdflow.combine.stack.Combined
             Of this image.
         image : ccdflow.frame.products.ProductImage
@@ -355,7 +355,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : Work
+        work : CombineWork
         combined : ccdflow.combine.stack.Combined
             Of its image.
         amplifier : ccdflow.camera.geometry.Amplifier
@@ -373,7 +373,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : Work
+        work : CombineWork
         figures : dict
             Of the amplifier, as `measure` returns them.
 
@@ -388,7 +388,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : ccdflow.kinds.masters.combining.Work
+        work : ccdflow.kinds.masters.combining.CombineWork
         figures : list of dict
             Of each of its amplifiers, as `measure` returns them.
         several : bool
@@ -413,7 +413,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : Work
+        work : CombineWork
         cards : ccdflow.files.headertext.CardList
             Changed in place.
         """
@@ -450,7 +450,7 @@ class MasterKind(Kind):
 
         Parameters
         ----------
-        work : Work
+        work : CombineWork
         combined : ccdflow.combine.stack.Combined
             Of one image.
         suffix : str

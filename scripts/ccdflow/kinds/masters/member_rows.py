@@ -11,7 +11,7 @@ from ccdflow.files.planes import read_rows, read_units
 from ccdflow.run.context import reduced
 
 
-class Stack:
+class MemberRows:
     """The members of a master, less its bias: rows of all of them at a time."""
 
     def __init__(self, night, record, image):

@@ -74,7 +74,7 @@ def paired(context, steps, rows, night):
         shelves_of(context, context.chain.by_name(name)) for name in (rule.BIAS, rule.DARK)
     )
     pair = by_kind[rule.BIAS], by_kind[rule.DARK]
-    own = pairs.together(
+    own = pairs.best_pair_first(
         pair,
         shelves.rules(context),
         of_bias.ageing(rows[0]),

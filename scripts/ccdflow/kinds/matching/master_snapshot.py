@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.association import shelves_of
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 
 def kept_of(context, kind):
@@ -63,7 +63,7 @@ def check_kept(context, kind, kept, *, is_new):
 
     Raises
     ------
-    NeedsAll
+    NeedsWholePlan
         If they are others: the choices of closed nights may change.
     """
     is_asked = is_new or ("shelf", kind.name) in context.lookups
@@ -72,4 +72,4 @@ def check_kept(context, kind, kept, *, is_new):
         return
     now = shelves_of(context, kind).telling
     if any(now.get(setup) != told for setup, told in kept["telling"].items()):
-        raise NeedsAll(f"other cards tell the masters of {kind.name} apart")
+        raise NeedsWholePlan(f"other cards tell the masters of {kind.name} apart")

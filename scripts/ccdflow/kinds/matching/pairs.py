@@ -46,7 +46,7 @@ def variance_of_biases(bias, dark, of_dark, ageing):
     return (1 - k) ** 2 * (bias.variance - ageing * to_frame) + ageing * max(days, 0.0)
 
 
-def together(steps, rules, ageing, bias_of, use_of):
+def best_pair_first(steps, rules, ageing, bias_of, use_of):
     """Return the steps of bias and dark with the pair first that adds the least variance.
 
     Only masters that nothing but their variance ranks compete: a later night, an exact dark of

@@ -7,7 +7,7 @@ from statistics import median
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_words, rule
 from ccdflow.pages.words import light_words
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
 # Properties of an amplifier that tell its noise, and not its place.
@@ -106,13 +106,13 @@ def restore_spellings(context, before):
 
     Raises
     ------
-    NeedsAll
+    NeedsWholePlan
         If a new frame may have another spelling.
     """
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
     texts = {" ".join(str(row.facts["readmode"]).split()) for row in rows}
     if any(before.get(text.casefold(), text) != text for text in texts):
-        raise NeedsAll("a readout mode has two spellings")
+        raise NeedsWholePlan("a readout mode has two spellings")
     now = _spellings(rows)
     context.lookup(("spelled", "readmode"), lambda: now | before)
 

@@ -16,7 +16,7 @@ from ccdflow.kinds.matching.setups import (
     setup_of,
 )
 from ccdflow.run.job import Step, Use
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
 
@@ -224,7 +224,7 @@ class Shelves:
         if known is None:
             self.noises[setup] = noise_of(self._context, row)
         elif self._context.closed is not None and known != noise_of(self._context, row):
-            raise NeedsAll("frames of one setup say two noises: the first one counts")
+            raise NeedsWholePlan("frames of one setup say two noises: the first one counts")
 
     def _alike(self, *of):
         """Return [(frames alike, region of theirs in a larger window)] of [(frame, region)]."""

@@ -19,13 +19,13 @@ from ccdflow.detector.pixels.bad_pixels import (
     surroundings,
 )
 from ccdflow.detector.pixels.columns import expand, flagged, sums_of
-from ccdflow.detector.pixels.deep import deep_columns
+from ccdflow.detector.pixels.deep_faults import deep_columns
 from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import Weak, response
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, two_levels
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING
-from ccdflow.kinds.masters.member_rows import Stack, whole_image
+from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching import association
 from ccdflow.maskbits import (
     BAD_COLUMN,
@@ -89,7 +89,7 @@ class NightFindings:
     remarks: list = field(default_factory=list)
 
 
-class Night:
+class NightMeasurement:
     """The masters of a night that one detector took in one way.
 
     Parameters
@@ -233,7 +233,7 @@ class Night:
 
         def groups():
             for record in usable:
-                with Stack(self, record, image) as stack:
+                with MemberRows(self, record, image) as stack:
                     values = stack.rows(rows)[:, :, place.x0 : place.x1]
                 yield self.seconds(record), values
 
@@ -299,7 +299,7 @@ class Night:
                 continue
             seconds = np.array(self.seconds(record), np.float32)[:, None, None]
             rate = np.broadcast_to(self._dark_rate(record, image, place), (ny, nx))
-            with Stack(self, record, image) as stack:
+            with MemberRows(self, record, image) as stack:
 
                 def read(rows, stack=stack, seconds=seconds, rate=rate):
                     values = stack.rows(rows + place.y0)[:, :, place.x0 : place.x1]
@@ -339,7 +339,7 @@ class Night:
         noise = self.read_noise(amplifier)[0] * gain
         times = [t for record in records for t in [record.data["seconds"]] * _count(record)]
         with ExitStack() as open_:
-            stacks = [open_.enter_context(Stack(self, r, image)) for r in records]
+            stacks = [open_.enter_context(MemberRows(self, r, image)) for r in records]
 
             def read(rows):
                 parts = [stack.rows(rows)[:, :, place.x0 : place.x1] for stack in stacks]

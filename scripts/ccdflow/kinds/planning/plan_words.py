@@ -128,7 +128,7 @@ def how_words(line, block=None):
 
     Parameters
     ----------
-    line : Taken
+    line : PlannedMaster
         The master of a step.
     block : Block, optional
         Its frames, whose setup is not repeated.

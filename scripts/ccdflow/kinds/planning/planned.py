@@ -32,7 +32,7 @@ _MOST_PASSED_OVER = 4
 
 
 @dataclass(frozen=True)
-class Taken:
+class PlannedMaster:
     """A master that some frames take, or that they lack.
 
     Attributes
@@ -137,7 +137,7 @@ class Block:
         Image types, and how many frames there are of each.
     frames : tuple of (str, int)
         Filter and exposure, and how many there are.
-    taken : tuple of Taken
+    taken : tuple of PlannedMaster
     noises : tuple of GroupNoise
         () where the gain is not known.
     passed_over : tuple of (str, str)
@@ -250,7 +250,7 @@ def _rounded(seconds):
 
 
 def _lines(context, kind, groups):
-    """Return the `Taken` of a kind: frames that take the same master in the same way are one."""
+    """Return the `PlannedMaster` of a kind: one for all frames that take it in the same way."""
     alike = defaultdict(list)
     for group in groups:
         for answer in answers_of(context, group):
@@ -291,9 +291,9 @@ def _taken(context, kind, found):
     if use is None:
         if answer.missing:
             answer = replace(answer, missing=match_words.reasons_words(_missing_of(found)))
-        return Taken(kind, groups, answer)
+        return PlannedMaster(kind, groups, answer)
     rival, why = rival_of(context, answer)
-    return Taken(
+    return PlannedMaster(
         kind,
         groups,
         answer,

@@ -7,7 +7,7 @@ from statistics import median
 
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 # Calibrated frames of a camera and filter whose sky gives that of a frame not yet calibrated.
 _SKIES = 5
@@ -53,7 +53,7 @@ def predicted_sky(context, row, seconds):
 def _sky_rates(context):
     """Return {(camera, filter, grism): electrons a second} of the last measured frames."""
     if context.closed is not None:
-        raise NeedsAll("the sky of frames of all nights is asked for")
+        raise NeedsWholePlan("the sky of frames of all nights is asked for")
     found = defaultdict(list)
     groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]
     for group in sorted(groups, key=lambda group: group.night, reverse=True):

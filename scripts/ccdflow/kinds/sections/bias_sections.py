@@ -10,7 +10,7 @@ from ccdflow.kinds.frame_pictures import file_picture, first_image
 from ccdflow.kinds.sections.figures import names_of, night_figures
 from ccdflow.kinds.writing import drawing_module, drawn_once
 from ccdflow.pages import contents
-from ccdflow.pages.biassections import combined_section, noise_section, trend_section
+from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
 from ccdflow.paths import reduced
 from ccdflow.run import ledger
 

@@ -13,10 +13,10 @@ from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import page_frames
 from ccdflow.pages.contents import REDUCED
 from ccdflow.pages.sheet import (
-    Panel,
-    Point,
     SmallPicture,
     Tile,
+    TimePanel,
+    TimePoint,
     sheet_section,
     strip_section,
 )
@@ -174,8 +174,8 @@ class NightTiles:
                 continue
             words = f"{Path(frame.file).name}: {value:.5g} {unit}"
             is_drawn = bool(self.listed.get(frame.file))
-            points.append(Point(hours, value, frame.kind, words, number if is_drawn else -1))
-        return Panel(name, unit, hint, tuple(points)) if points else None
+            points.append(TimePoint(hours, value, frame.kind, words, number if is_drawn else -1))
+        return TimePanel(name, unit, hint, tuple(points)) if points else None
 
     def _hours(self, frame):
         """Return the hours since the first midnight of the night's frames."""

@@ -13,7 +13,7 @@ from ccdflow import paths
 from ccdflow.files import whole
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
-from ccdflow.frame.small import small_image
+from ccdflow.frame.small_images import small_image
 from ccdflow.pages.pictures.small_picture import read_shown, small_picture
 
 

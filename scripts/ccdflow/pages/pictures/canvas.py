@@ -98,7 +98,7 @@ def new_figure(title, explanation, *, height):
     -------
     figure : Figure
         The figure.
-    place : Place
+    place : AxesMaker
         What makes axes in it, in inches right of and below the corner under the headline.
     """
     headline = textwrap.wrap(drawable(title), 95) or [""]
@@ -108,7 +108,7 @@ def new_figure(title, explanation, *, height):
     figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
     figure.set_label(explanation)
-    place = Place(figure, above, total)
+    place = AxesMaker(figure, above, total)
     figure.text(
         0.15 / WIDTH, 1 - 0.12 / total, "\n".join(headline), va="top", fontsize=13,
         fontweight="bold",
@@ -118,7 +118,7 @@ def new_figure(title, explanation, *, height):
 
 
 @dataclass(frozen=True)
-class Place:
+class AxesMaker:
     """Makes axes in a figure whose panels begin ``above`` inches below its upper edge."""
 
     figure: Figure
@@ -247,6 +247,6 @@ def widen(axes, values, *, least=1e-3):
     axes.set_ylim(low - room, high + room)
 
 
-def look(number):
+def line_style(number):
     """Colour and marker of the line with this number."""
     return {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % len(MARKERS)]}

@@ -13,7 +13,7 @@ from ccdflow.pages.pictures.canvas import (
     drawing,
     label_axes,
     legend,
-    look,
+    line_style,
     new_figure,
     png_bytes,
     widen,
@@ -25,7 +25,7 @@ _STEP = "#b34a4a"
 
 
 @dataclass(frozen=True)
-class Line:
+class AmplifierLine:
     """A figure of one amplifier.
 
     Attributes
@@ -46,7 +46,7 @@ class FigurePanel:
     Attributes
     ----------
     words, unit : str
-    lines : tuple of Line
+    lines : tuple of AmplifierLine
     steps : tuple of str
         First nights of the steps in it.
     is_level : bool
@@ -125,7 +125,7 @@ def _draw_lines(axes, panel, where):
             values = values / middle
         size = 4.5 if len(chosen) < 60 else 2.5
         label = f"{drawable(line.name)}: {middle:.4g}"
-        axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **look(number))
+        axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
         drawn += values.tolist()
     widen(axes, drawn, least=0.5 if panel.is_level else 0.05)
 

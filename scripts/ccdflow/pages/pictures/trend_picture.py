@@ -14,7 +14,7 @@ from ccdflow.pages.pictures.canvas import (
     drawing,
     label_axes,
     legend,
-    look,
+    line_style,
     new_figure,
     png_bytes,
     widen,
@@ -136,7 +136,7 @@ def _draw_trend(axes, points, key, which, where, number, *, alone):
         values = [value - centre for value in values]
         label += f": {centre:.1f}"
     size = 4.5 if len(chosen) < 60 else 2.5
-    axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **look(number))
+    axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
 
 
 def night_ticks(axes, where):

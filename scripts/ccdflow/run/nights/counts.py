@@ -1,7 +1,7 @@
 """The counts of the whole archive in the lines of a run, a night at a time.
 
-Frames of closed nights (`ccdflow.run.nights.closed`) are not in the store. What lines and tables
-tell of them was noted when nothing of theirs was to be done.
+Frames of closed nights (`ccdflow.run.nights.closed_nights`) are not in the store. Their part of
+lines and tables was noted when the night was closed.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import notes, whole
-from ccdflow.run import since
+from ccdflow.run import late_notes
 from ccdflow.run.rawframes.inventory_table import TABLE, write_table
 from ccdflow.run.rawframes.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
 
@@ -90,7 +90,7 @@ def load_store(results):
     first = {} if lines is None else json.loads(next(lines))
     if "facts" not in first:
         return HeaderStore()
-    reader, later = RowReader(first), since.read(results)
+    reader, later = RowReader(first), late_notes.read(results)
     store = HeaderStore(shared=first["shared"], table=reader.table)
     for line in chain(lines, later.rows):
         store.add(reader.row(line))
@@ -98,7 +98,7 @@ def load_store(results):
         store.shared |= said["shared"]
         store.table = tuple(said["table"]) if reader.table else ()
     store.saved = {} if reader.is_older else dict(store.rows)
-    store.is_scattered = since.is_there(results)
+    store.is_scattered = late_notes.is_there(results)
     aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
     store.verdicts = {row.file: row.reason for row in aside}
     return store

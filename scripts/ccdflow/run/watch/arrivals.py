@@ -29,7 +29,7 @@ _WANTED = (
 
 
 @dataclass
-class News:
+class FolderEvents:
     """The events since the last call.
 
     Attributes
@@ -65,9 +65,9 @@ class Polling:
         self.is_lost = is_lost
 
     def news(self, seconds):
-        """Wait, and return the `News`."""
+        """Wait, and return the `FolderEvents`."""
         self._wait(seconds)
-        return News(is_more=True)
+        return FolderEvents(is_more=True)
 
     def close(self):
         """Do nothing."""
@@ -123,8 +123,8 @@ class Events:
             open_ += [(f"{prefix}{e.name}/", above) for e in entries if _is_folder(e)]
 
     def news(self, seconds):
-        """Wait for something to happen, and return the `News`."""
-        news = News()
+        """Wait for something to happen, and return the `FolderEvents`."""
+        news = FolderEvents()
         for event in self._inotify.read(timeout=max(1, round(seconds * 1000))):
             self._note(event, news)
         news.begun -= news.complete
@@ -215,7 +215,7 @@ def mount_of(path, mounts="/proc/self/mountinfo"):
     return kind
 
 
-class Quiet:
+class SettledFiles:
     """Files whose size and times are those of the look before.
 
     Parameters

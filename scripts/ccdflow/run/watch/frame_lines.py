@@ -12,7 +12,7 @@ from ccdflow.run import ledger
 from ccdflow.run.job import FRAMES, NIGHTS
 
 
-class Lines:
+class FrameLines:
     """The lines of a round.
 
     Parameters

@@ -2,8 +2,8 @@
 
 A whole round is a run of its own: it takes the lock, plans, makes what is wanted by the executor
 that makes batches, and lets the lock go. Between whole rounds a new frame leads to a short one:
-its night alone is planned (`ccdflow.run.watch.warm`), and tables and overviews wait for the next
-whole round. So all products are those of `snakemake`, and a run beside it or after it finds
+its night alone is planned (`ccdflow.run.watch.warm_state`), and tables and overviews wait for the
+next whole round. So all products are those of `snakemake`, and a run beside it or after it finds
 nothing that it would do otherwise.
 """
 
@@ -22,7 +22,7 @@ from ccdflow.files import whole
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING, SET_ASIDE
-from ccdflow.run.watch import arrivals, frame_lines, warm
+from ccdflow.run.watch import arrivals, frame_lines, warm_state
 from ccdflow.run.watch.patience import NoAnswer, Patience
 
 PAUSE = 1.0
@@ -119,7 +119,7 @@ class Watch:
         self.is_ended = threading.Event()
         self._way = way
         self._patience = Patience(limit)
-        self._quiet = arrivals.Quiet(values["raw"])
+        self._quiet = arrivals.SettledFiles(values["raw"])
         self._warm = None
         # Files as the last round found them; those of them that were incomplete.
         self._seen, self._arriving = {}, set()
@@ -326,10 +326,10 @@ class Watch:
                 if not self._warm.is_current():
                     return None
                 part = self._warm.plan(ready)
-                lines = frame_lines.Lines(part.context, part.jobs, self.say, is_short=True)
+                lines = frame_lines.FrameLines(part.context, part.jobs, self.say, is_short=True)
                 outcome = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
                 lines.end()
-        except warm.NeedsAll:
+        except warm_state.NeedsWholePlan:
             return None
         except (UserError, OSError) as error:
             done.problem, done.is_busy = self._problem(error), isinstance(error, lock.Busy)
@@ -443,7 +443,7 @@ class Watch:
         began = time.monotonic()
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
-            lines = frame_lines.Lines(context, jobs, self.say, is_short=is_short)
+            lines = frame_lines.FrameLines(context, jobs, self.say, is_short=is_short)
             outcome = worker.work(
                 context,
                 jobs,
@@ -463,7 +463,7 @@ class Watch:
                 self.say(line.replace(_AS_A_RUN, _AS_A_WATCH))
             self._sum_up(done, time.monotonic() - began)
         if not done.problem:
-            self._warm = warm.Warm(running, session.reading_settings(self.values))
+            self._warm = warm_state.WarmState(running, session.reading_settings(self.values))
 
     def _teller(self, lines):
         """Return the function that is called with each record."""

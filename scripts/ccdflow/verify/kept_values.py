@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from ccdflow.verify.meanings import MAD_TO_SIGMA
+from ccdflow.verify.mask_bits import MAD_TO_SIGMA
 
 _MOST_DOUBTFUL = 8
 """Values of a pixel near the limit of rejection of which all choices are tried."""
@@ -89,7 +89,7 @@ def decide(image, nearest, again, method, gains, rows, limit):
     ----------
     image, nearest, limit : numpy.ndarray
         (ny, nx): the product, the same made again, and the allowed difference.
-    again : Again
+    again : RemadeRows
     method : str
     gains : list of ((slice, slice), float)
     rows : slice

@@ -16,14 +16,15 @@ from ccdflow.files import whole as files
 from ccdflow.run import ledger, worker
 from ccdflow.run.context import Context, Planning, is_of_enabled_type, reduced
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
+from ccdflow.run.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import ARRIVING, OK
 
 # The notes of a results folder: another process that did anything has written one of them.
-_NOTES = (paths.HEADERS, paths.LEDGER, paths.SINCE)
+_NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES)
 # Lookups of masters and setups by a context; a frame of the sky changes none of them.
 _OF_MASTERS = (
     "groups", "groups by night", "nights of groups", "groups elsewhere", "by night", "shelf",
@@ -34,7 +35,7 @@ _OF_SETUPS = (
 )  # fmt: skip
 
 
-class Scope(dict):
+class PartOfAll(dict):
     """Some entries of a mapping: they are gone through, all others are found by name.
 
     Parameters
@@ -77,31 +78,6 @@ class Scope(dict):
             self[name] = value
 
 
-class Stamps(dict):
-    """Size and times of products, looked at when they are asked for."""
-
-    def __init__(self, results):
-        super().__init__()
-        self._results = results
-
-    def __missing__(self, product):
-        self[product] = files.stamp_of(self._results / product)
-        return self[product]
-
-    def __contains__(self, product):
-        return bool(self[product])
-
-    def get(self, product, default=None):
-        """Return the stamp of a product, or the default where there is none."""
-        return self[product] or default
-
-    def pop(self, product, default=None):
-        """Forget a product: it counts as missing."""
-        before = self.get(product, default)
-        self[product] = ()
-        return before
-
-
 @dataclass
 class ShortPlan:
     """The plan for new frames.
@@ -122,7 +98,7 @@ class ShortPlan:
     leaves_masters: bool = False
 
 
-class Warm:
+class WarmState:
     """The state that is kept of a whole round.
 
     Parameters
@@ -201,7 +177,7 @@ class Warm:
 
         Raises
         ------
-        NeedsAll
+        NeedsWholePlan
             If they may change products of others: nothing has been changed then.
         """
         rows, read = self._read(found)
@@ -209,7 +185,7 @@ class Warm:
         good = [row for row in rows if row.status == OK and is_of_enabled_type(row, settings)]
         light = [row for row in good if row.facts["type"] not in self.context.chain.combined_types]
         if light and (self.leaves_masters or len(light) < len(good)):
-            raise NeedsAll
+            raise NeedsWholePlan
         self._take(rows, read)
         nights = {row.night for row in light}
         part = ShortPlan(
@@ -220,7 +196,7 @@ class Warm:
             for kind in part.context.chain
             if kind is part.context.chain.first or (light and kind.reach in (FRAMES, NIGHTS))
         ]
-        stamps = Stamps(part.context.results)
+        stamps = ProductStamps(part.context.results)
         planner = Planner(Planning.of(part.context), stamps, set(), frozenset())
         for kind in kinds:
             kind.plan(planner)
@@ -232,14 +208,14 @@ class Warm:
         """Return the rows of raw frames, and the store that they were read into."""
         known = self.context.store.rows
         if any(self._is_taken(file) for file in found):
-            raise NeedsAll
+            raise NeedsWholePlan
         before = {file: known[file] for file in found if file in known}
         store = HeaderStore(rows=dict(before))
         inventory.update(store, self.reading, only=found)
         rows = [row for row in store.rows.values() if not _is_same(row, before.get(row.file))]
         was_read = any(before[row.file].status != ARRIVING for row in rows if row.file in before)
         if store.tracebacks or was_read:
-            raise NeedsAll
+            raise NeedsWholePlan
         return rows, store
 
     def _is_taken(self, file):
@@ -280,9 +256,9 @@ class Warm:
         by_product = _ByProduct(self._files, everything.store.rows)
         return replace(
             everything,
-            store=replace(everything.store, rows=Scope(own, everything.store.rows)),
-            ledger=Scope({}, everything.ledger),
-            groups=Scope(groups, everything.groups),
+            store=replace(everything.store, rows=PartOfAll(own, everything.store.rows)),
+            ledger=PartOfAll({}, everything.ledger),
+            groups=PartOfAll(groups, everything.groups),
             jobs={},
             elsewhere={},
             _lookups={**self._kept, ("rows by product"): by_product, "rows by night": by_night},

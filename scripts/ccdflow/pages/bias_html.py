@@ -29,7 +29,7 @@ class BiasContent:
 
 
 @dataclass(frozen=True)
-class Figures:
+class NoiseContent:
     """The content of the section on noise.
 
     Attributes
@@ -91,7 +91,7 @@ def noise_section(amplifiers, pictures, *, elsewhere="", summary=()):
         tuple(summary),
         pictures=tuple(pictures),
         template="noise.html.j2",
-        content=Figures(tuple(amplifiers), elsewhere),
+        content=NoiseContent(tuple(amplifiers), elsewhere),
         order=46,
     )
 

@@ -1,11 +1,11 @@
 """The notes of runs that planned some nights only: lines beside notes too large to rewrite.
 
-Header values and ledger of a million frames are 900 MB. A run that opens a few nights of them
-(`ccdflow.run.nights.opened`) leaves both files as they are, and writes what differs from them here:
-all of it since they were written. Who reads the notes reads these lines after them. The next whole
-plan writes the notes anew and removes the file.
+Header values and ledger of a million frames are 900 MB. A run that opens a few of their nights
+(`ccdflow.run.nights.partial_plan`) leaves both files unchanged and writes all later differences
+here. A reader of the notes reads these lines after them. The next whole plan writes the notes anew
+and removes this file.
 
-A line counts only beside the file that it was written for, which is told by that file's checksum.
+A line counts only beside the file that it was written for: the checksum of that file is noted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
 
 
 @dataclass
-class Since:
+class LateNotes:
     """Lines that count after those of the notes.
 
     Attributes
@@ -41,15 +41,15 @@ class Since:
 
 
 def read(results):
-    """Return the `Since` of a results folder; an empty one where there is none that counts.
+    """Return the `LateNotes` of a results folder; an empty one where there is none that counts.
 
     Parameters
     ----------
     results : path-like
     """
-    lines = notes.read_checked(Path(results) / paths.SINCE)
+    lines = notes.read_checked(Path(results) / paths.LATE_NOTES)
     if lines is None:
-        return Since()
+        return LateNotes()
     first = json.loads(next(lines))
     count = first["count"]
     found = [next(lines) for _ in range(count)], list(lines)
@@ -59,16 +59,16 @@ def read(results):
             # These notes were written anew, and have it all in them.
             kept[name] = []
             first["said"].pop(name, None)
-    return Since(first["said"], kept["rows"], kept["records"])
+    return LateNotes(first["said"], kept["rows"], kept["records"])
 
 
 def write(results, since):
-    """Write a `Since` beside the notes as they are.
+    """Write a `LateNotes` beside the notes as they are.
 
     Parameters
     ----------
     results : path-like
-    since : Since
+    since : LateNotes
 
     Raises
     ------
@@ -81,15 +81,15 @@ def write(results, since):
         "count": len(since.rows),
     }
     lines = [json.dumps(first, separators=(",", ":")), *since.rows, *since.records]
-    notes.write_checked(Path(results) / paths.SINCE, lines)
+    notes.write_checked(Path(results) / paths.LATE_NOTES, lines)
 
 
 def is_there(results):
     """Tell whether there is such a file, whatever it says."""
-    return (Path(results) / paths.SINCE).exists()
+    return (Path(results) / paths.LATE_NOTES).exists()
 
 
 def remove(results):
     """Remove the file, once the notes are written whole."""
     with suppress(FileNotFoundError):
-        (Path(results) / paths.SINCE).unlink()
+        (Path(results) / paths.LATE_NOTES).unlink()

@@ -1,13 +1,12 @@
-"""Closed nights: nothing of theirs is to be done, and what else needs them was noted.
+"""Closed nights: all their products are current, and a note has the facts that others need.
 
-A run that finds nothing to do leaves, beside its seal, a note of each night: where its rows and
-records stand in the notes of the archive, the groups of its masters, and what tables, pages and
-last lines tell of it (`ccdflow.kinds.kind.Kind.summary`). As long as the folders of a night are as
-they were, and settings, profiles and code as well, the next run need not load its frames: it opens
-the nights that changed (`ccdflow.run.nights.opened`), plans these, and takes the others from the
-note.
+A run that finds nothing to do leaves, beside its seal, a note of each night: the places of its rows
+and records in the notes of the archive, the groups of its masters, and its part of tables, pages
+and last lines (`ccdflow.kinds.kind.Kind.summary`). While the folders of a night, the settings, the
+profiles and the code are unchanged, the next run need not load its frames: it opens the nights that
+changed (`ccdflow.run.nights.partial_plan`), plans these, and takes the others from the note.
 
-The note saves time and decides nothing: whatever is not surely understood is planned as a whole.
+The note saves time and decides nothing: a run that is in doubt plans the whole archive.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import notes, whole
-from ccdflow.run import ledger, since
+from ccdflow.run import late_notes, ledger
 from ccdflow.run.context import Planning
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, Group
-from ccdflow.run.nights import counts, parts
-from ccdflow.run.nights.parts import NeedsAll
+from ccdflow.run.nights import counts, note_lines
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 
 # Raise it when a change alters what the note says: nights are then closed anew.
@@ -49,7 +48,7 @@ class ClosedNights:
         Nights that are planned by this run.
     products : frozenset of str
         The masters of the nights that are not.
-    notes : ccdflow.run.nights.opened.NightNotes
+    notes : ccdflow.run.nights.partial_plan.NightNotes
     """
 
     first: dict
@@ -76,11 +75,11 @@ class ClosedNights:
         return [night for night in self.nights if night not in self.opened]
 
     def summaries(self, name):
-        """Return what each closed night has under a name; raise `NeedsAll` where one has none."""
+        """Return {night: its note under a name}; raise `NeedsWholePlan` if a night has none."""
         try:
             return {night: self.nights[night]["told"][name] for night in self.closed}
         except KeyError:
-            raise NeedsAll(f"{name} was not noted of all nights") from None
+            raise NeedsWholePlan(f"{name} was not noted of all nights") from None
 
     def groups_of(self, night):
         """Return the groups of the masters of a night."""
@@ -95,15 +94,15 @@ def read(results):
 
     Raises
     ------
-    NeedsAll
+    NeedsWholePlan
         If there are none, or they are not beside the notes that they are about.
     """
-    lines = notes.read_checked(Path(results) / paths.CLOSED)
+    lines = notes.read_checked(Path(results) / paths.CLOSED_NIGHTS)
     first = {} if lines is None else json.loads(next(lines))
     if first.get("form") != FORM or first["files"] != _stamps(results):
-        raise NeedsAll("there are no closed nights beside these notes")
-    if first["since"] and set(since.read(results).first) != {"rows", "records"}:
-        raise NeedsAll("the notes beside them are lost")
+        raise NeedsWholePlan("there are no closed nights beside these notes")
+    if first["since"] and set(late_notes.read(results).first) != {"rows", "records"}:
+        raise NeedsWholePlan("the notes beside them are lost")
     texts = list(lines)
     nights = {found["night"]: found for found in map(json.loads, texts)}
     return ClosedNights(first, nights, dict(zip(nights, texts, strict=True)))
@@ -116,7 +115,7 @@ def _stamps(results):
 def remove(results):
     """Remove the note."""
     with suppress(FileNotFoundError):
-        (Path(results) / paths.CLOSED).unlink()
+        (Path(results) / paths.CLOSED_NIGHTS).unlink()
 
 
 # -- the note --------------------------------------------------------------------------------------
@@ -142,11 +141,11 @@ def leave(context, state):
         lines = {} if before is None else {night: before.lines[night] for night in before.closed}
         for night in homes.nights:
             lines[night] = _compact(_note(context, night, homes))
-    except NeedsAll:
+    except NeedsWholePlan:
         remove(context.results)
         return
     notes.write_checked(
-        context.results / paths.CLOSED, [_compact(first), *map(lines.get, sorted(lines))]
+        context.results / paths.CLOSED_NIGHTS, [_compact(first), *map(lines.get, sorted(lines))]
     )
 
 
@@ -176,7 +175,7 @@ class _Homes:
             if reach == NIGHTS:
                 return self._by_segment[product.split("/")[1]]
         except KeyError:
-            raise NeedsAll(f"{product} belongs to no night") from None
+            raise NeedsWholePlan(f"{product} belongs to no night") from None
         return ""
 
     def _places(self):
@@ -185,25 +184,25 @@ class _Homes:
         if context.closed is not None:
             return {"rows": {}, "records": {}}
         records = context.ledger
-        found = (
-            parts.places_of(context.results / paths.HEADERS, sorted(self.of_row), self.of_row.get),
-            parts.places_of(
-                context.results / paths.LEDGER, sorted(records),
-                lambda product: self.of_record(product, records[product].kind),
-            ),
+        rows = note_lines.places_of(
+            context.results / paths.HEADERS, sorted(self.of_row), self.of_row.get
+        )
+        places = note_lines.places_of(
+            context.results / paths.LEDGER, sorted(records),
+            lambda product: self.of_record(product, records[product].kind),
         )  # fmt: skip
-        return dict(zip(("rows", "records"), found, strict=True))
+        return {"rows": rows, "records": places}
 
 
 def _check(context, homes):
-    """Raise `NeedsAll` where a night cannot be planned without the others."""
+    """Raise `NeedsWholePlan` where a night cannot be planned without the others."""
     if not all(kind.can_close(context) for kind in context.chain):
-        raise NeedsAll("the settings let nights depend on one another")
+        raise NeedsWholePlan("the settings let nights depend on one another")
     for file in homes.of_row:
         if not is_plain_name(file):
-            raise NeedsAll(f"{file!r} is no plain name")
+            raise NeedsWholePlan(f"{file!r} is no plain name")
     if context.unreadable:
-        raise NeedsAll("a folder cannot be looked into")
+        raise NeedsWholePlan("a folder cannot be looked into")
 
 
 def _first(context, state, homes):
@@ -212,7 +211,7 @@ def _first(context, state, homes):
     return {
         "form": FORM,
         "files": _stamps(context.results),
-        "since": since.is_there(context.results),
+        "since": late_notes.is_there(context.results),
         "general": state.general,
         "folders": state.folders,
         "always": always,

@@ -79,7 +79,7 @@ def pictures_section(pictures):
 
 
 @dataclass(frozen=True)
-class Made:
+class Provenance:
     """How the products of a night were made.
 
     Attributes
@@ -95,20 +95,20 @@ class Made:
 
 
 def provenance_section(recipes, provenance):
-    """Return the section on how the products were made; see `Made`.
+    """Return the section on how the products were made; see `Provenance`.
 
     Parameters
     ----------
     recipes : iterable of (str, str)
-        As of `Made`.
+        As of `Provenance`.
     provenance : iterable of (str, str)
-        As of `Made`.
+        As of `Provenance`.
 
     Returns
     -------
     Section
     """
-    content = Made(tuple(recipes), tuple(provenance))
+    content = Provenance(tuple(recipes), tuple(provenance))
     return Section(
         "provenance", "How it was made", template="made.html.j2", content=content, order=90
     )

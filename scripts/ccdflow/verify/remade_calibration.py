@@ -11,11 +11,11 @@ from astropy import units
 from astropy.nddata import CCDData
 from scipy import optimize, special
 
-from ccdflow.verify import light, standard_errors
+from ccdflow.verify import photon_light, standard_errors
 from ccdflow.verify.amplifiers import card, number
 from ccdflow.verify.amplifiers import check_level_noise as check_level
 from ccdflow.verify.comparing import Differs, same_value
-from ccdflow.verify.meanings import MAD_TO_SIGMA
+from ccdflow.verify.mask_bits import MAD_TO_SIGMA
 
 _SKY_ROWS, _SKY_LAG, _SKY_CLIP, _SKY_ROUNDS, _SKY_QUANTILES = 32, 4, 3.0, 4, 4001
 _KEPT_VARIANCE = 0.97334
@@ -186,7 +186,7 @@ def check_sky(header, image, noise, smooth):
         Of the calibrated image.
     image : CalibratedImage
     noise : ccdflow.verify.standard_errors.VarianceTerms or None
-    smooth : ccdflow.verify.light.Smooth or None
+    smooth : ccdflow.verify.photon_light.SmoothLight or None
 
     Raises
     ------
@@ -334,9 +334,9 @@ def check_saturation(header, image, reduced):
 
 
 def smooth_of(image):
-    """Return the `ccdflow.verify.light.Smooth` of an image."""
-    rows = np.concatenate(light.tiles(len(image.reduced))[1])
-    return light.Smooth(image.rows(rows)[0], len(image.reduced))
+    """Return the `ccdflow.verify.photon_light.SmoothLight` of an image."""
+    rows = np.concatenate(photon_light.tiles(len(image.reduced))[1])
+    return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
 
 
 def check_errors(error, image, noise, smooth, calibrated, step):
@@ -348,7 +348,7 @@ def check_errors(error, image, noise, smooth, calibrated, step):
         The product's standard errors.
     image : CalibratedImage
     noise : VarianceTerms
-    smooth : Smooth
+    smooth : SmoothLight
         The smooth light of the frame.
     calibrated : numpy.ndarray of shape (ny, nx) or None
         The frame made again; None where it is made here.

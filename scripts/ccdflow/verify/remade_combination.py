@@ -18,12 +18,12 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std, sigma_clip
 
 from ccdflow.verify.accounts import CannotRemake, product_of
+from ccdflow.verify.amplifier_places import place_of
 from ccdflow.verify.amplifiers import tails_of
-from ccdflow.verify.choices import middle_of, within
-from ccdflow.verify.meanings import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
+from ccdflow.verify.kept_values import middle_of, within
+from ccdflow.verify.mask_bits import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
 from ccdflow.verify.measuring import median
 from ccdflow.verify.outcome import MODEL, OLDER
-from ccdflow.verify.places import place_of
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
 _ON_LIMIT = 5e-4
@@ -32,7 +32,7 @@ _NEAR_LIMIT = 0.03
 
 
 @dataclass(frozen=True)
-class Again:
+class RemadeRows:
     """Some rows of a combined image, made again.
 
     Attributes
@@ -112,7 +112,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
 
     Returns
     -------
-    Again
+    RemadeRows
 
     Raises
     ------
@@ -265,7 +265,7 @@ def _by_ccdproc(stack, masked, account, scale, *, counts):
             kept = kept_by_scatter(stack, masked, account) if counts else np.True_
             left_out = _left_out(stack, masked, [kept])
             known = (kept, kept) if counts else None
-            return Again(
+            return RemadeRows(
                 image, image.copy(), scale, "ccdproc", left_out[0] * 2, left_out[1], kept=known
             )
         # The product's members were float32: a value on the limit may be on its other side.
@@ -275,7 +275,7 @@ def _by_ccdproc(stack, masked, account, scale, *, counts):
         other[odd] = image[odd]
     kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
     left_out = _left_out(stack, masked, kept)
-    return Again(image, other, scale, "ccdproc", *left_out, kept=tuple(kept))
+    return RemadeRows(image, other, scale, "ccdproc", *left_out, kept=tuple(kept))
 
 
 def _no_errors(values, axis):
@@ -316,7 +316,7 @@ def _repeatedly(stack, masked, account, scale):
         images.append(image)
     kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
     by = "ccdproc and repeated clipping by astropy"
-    return Again(*images, scale, by, *_left_out(stack, masked, kept), kept=tuple(kept))
+    return RemadeRows(*images, scale, by, *_left_out(stack, masked, kept), kept=tuple(kept))
 
 
 def _left_out(stack, masked, kept):
@@ -380,7 +380,7 @@ def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
     rejected = tuple((good & ~each).sum(axis=0) for each in (keep[-1], keep[1]))
     variances = variances if account.method == "average" else None
     kept = keep[-1], keep[1]
-    return Again(*images, scale, by, rejected, _invalid(stack, masked), variances, kept=kept)
+    return RemadeRows(*images, scale, by, rejected, _invalid(stack, masked), variances, kept=kept)
 
 
 def _variances(image, kept, model, levels, charge, light):

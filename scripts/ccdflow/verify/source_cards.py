@@ -61,7 +61,7 @@ BELIEVED = {
 
 
 @dataclass(frozen=True)
-class Origin:
+class CardOrigins:
     """How the cards of a sort of product come from its source.
 
     Attributes
@@ -82,7 +82,7 @@ class Origin:
     said: re.Pattern
 
 
-REDUCED = Origin(
+REDUCED = CardOrigins(
     re.compile(
         f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}"
         r"|CRPIX\d\w?|CD\d_\d\w?|PC\d_\d\w?|CDELT\d\w?"
@@ -91,14 +91,14 @@ REDUCED = Origin(
     re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"),
     re.compile("ccdflow: world coordinates that do not hold for this image left out"),
 )
-COMBINED = Origin(
+COMBINED = CardOrigins(
     re.compile(rf"{_STORED}|{_VERSIONS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"),
     re.compile(f"{_STORED}|{_VERSIONS}|{_COMBINED}|EXPTIME"),
     re.compile(rf"{_STORED}|{_VERSIONS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"),
     # Warnings on the pixels among them, in any words.
     re.compile("ccdflow: "),
 )
-CALIBRATED = Origin(
+CALIBRATED = CardOrigins(
     re.compile(f"{_STORED}|{_VERSIONS}|GAIN|SATURATE"),
     re.compile(f"{_STORED}|{_VERSIONS}|{_CALIBRATED}"),
     re.compile(f"{_STORED}|{_CALIBRATED}"),
@@ -114,7 +114,7 @@ def same_cards(header, sources, origin, *, must_have=True):
     header : astropy.io.fits.Header
     sources : list of astropy.io.fits.Header
         The source's; where its first one lacks a card, one of the others may have it.
-    origin : Origin
+    origin : CardOrigins
     must_have : bool
         Whether all cards of the first source are to be there but those that are dropped.
 
@@ -150,7 +150,7 @@ def shared_by(header, members, origin):
     ----------
     header : astropy.io.fits.Header
     members : list of astropy.io.fits.Header
-    origin : Origin
+    origin : CardOrigins
 
     Raises
     ------

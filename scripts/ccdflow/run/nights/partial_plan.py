@@ -1,10 +1,10 @@
-"""A run that plans some nights only: those of frames and products that are not as they were.
+"""A plan of the nights whose frames or products changed; all other nights stay closed.
 
-All else of an archive is closed (`ccdflow.run.nights.closed`): its rows and records stay on the
-disk. The kinds plan as they always do, on a context that goes through the open nights, finds all
-else by name, and is told of closed nights what tables, pages and lines show of them. Closed nights
-that a new master changes are opened as well; whatever is not surely understood raises `NeedsAll`,
-and the whole archive is planned.
+The rows and records of closed nights stay on the disk (`ccdflow.run.nights.closed_nights`). The
+kinds plan as they always do: their context lists the open nights only, finds other rows and records
+by name, and has the notes of closed nights for tables, pages and lines. Closed nights that a new
+master changes are opened as well. A doubt raises `NeedsWholePlan`, and the whole archive is
+planned.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import notes, tables, whole
-from ccdflow.run import ledger, plan, since
+from ccdflow.run import late_notes, ledger, plan
 from ccdflow.run.context import Context
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
-from ccdflow.run.nights import closed as closed_nights
-from ccdflow.run.nights import counts
-from ccdflow.run.nights.parts import NeedsAll, NoteLines
+from ccdflow.run.nights import closed_nights, counts
+from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines
+from ccdflow.run.product_stamps import ProductStamps
 from ccdflow.run.rawframes import header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.inventory_table import cells
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
-__all__ = ["NeedsAll", "planned", "save"]
+__all__ = ["NeedsWholePlan", "plan_changed_nights", "save"]
 
 # Rounds of opening further nights before planning all of them.
 _ROUNDS = 5
@@ -37,7 +37,7 @@ _ROUNDS = 5
 _MOST_LINES = 50_000
 
 
-def planned(values, reading, chain, state, *, cores, progress):
+def plan_changed_nights(values, reading, chain, state, *, cores, progress):
     """Return the `ccdflow.run.plan.Plan` of the nights that are to be opened.
 
     Parameters
@@ -53,18 +53,18 @@ def planned(values, reading, chain, state, *, cores, progress):
 
     Raises
     ------
-    NeedsAll
+    NeedsWholePlan
         If the whole archive has to be planned.
     """
     results = Path(values["results"])
     if reading.is_folding or not state:
-        raise NeedsAll("names of files are not all alike")
+        raise NeedsWholePlan("names of files are not all alike")
     nights = closed_nights.read(results)
     if nights.first["general"] != state.general:
-        raise NeedsAll("settings, profiles or code have changed")
+        raise NeedsWholePlan("settings, profiles or code have changed")
     known = nights.notes = NightNotes(results, nights)
     if whole.stamp_of(results / paths.INVENTORY) != known.table:
-        raise NeedsAll("the table is not as it was written")
+        raise NeedsWholePlan("the table is not as it was written")
     changes = _Changes(values, state, nights, known)
     opened = changes.nights()
     for _ in range(_ROUNDS):
@@ -73,7 +73,7 @@ def planned(values, reading, chain, state, *, cores, progress):
         if not more:
             return found
         opened |= more
-    raise NeedsAll("the nights that have to be opened do not come to an end")
+    raise NeedsWholePlan("the nights that have to be opened do not come to an end")
 
 
 # -- the notes -------------------------------------------------------------------------------------
@@ -85,20 +85,20 @@ class NightNotes:
     def __init__(self, results, nights):
         self.results, self.nights = results, nights
         self._lines = {name: NoteLines(results / name) for name in (paths.HEADERS, paths.LEDGER)}
-        self.since = since.read(results)
-        if len(self.since.rows) + len(self.since.records) > _MOST_LINES:
-            raise NeedsAll("much was noted since")
+        self.late_notes = late_notes.read(results)
+        if len(self.late_notes.rows) + len(self.late_notes.records) > _MOST_LINES:
+            raise NeedsWholePlan("there are many late notes")
         first = json.loads(notes.first_line(results / paths.HEADERS))
-        said = self.since.first.get("rows", {})
+        said = self.late_notes.first.get("rows", {})
         self._store = header_store.RowReader(first)
         self._ledger = ledger.RecordReader(json.loads(notes.first_line(results / paths.LEDGER)))
         self.shared = {**first["shared"], **said.get("shared", {})}
         self.table = tuple(said.get("table", self._store.table))
         self._rows, self._records = {}, {}
-        self._late_rows = {row.file: row for row in map(self._store.row, self.since.rows)}
-        late = map(self._ledger.record_beside, self.since.records)
+        self._late_rows = {row.file: row for row in map(self._store.row, self.late_notes.rows)}
+        late = map(self._ledger.record_beside, self.late_notes.records)
         self._late = {record.product: (home, record) for home, record in late}
-        self.gone = frozenset(self.since.first.get("records", {}).get("removed", ()))
+        self.gone = frozenset(self.late_notes.first.get("records", {}).get("removed", ()))
         self.firsts = {
             row.file: row
             for night in nights.nights.values()
@@ -117,7 +117,7 @@ class NightNotes:
             rows = map(self._store.row, self._lines[paths.HEADERS].at(places))
             found = {row.file: row for row in rows if row.file not in self._late_rows}
             if any(row.night != night for row in found.values()):
-                raise NeedsAll(f"the rows of {night} are not where they were")
+                raise NeedsWholePlan(f"the rows of {night} are not where they were")
             found |= {f: row for f, row in self._late_rows.items() if row.night == night}
             self._rows[night] = found
         return self._rows[night]
@@ -194,9 +194,9 @@ class NightNotes:
             "rows": {"shared": store.shared, "table": stamp},
             "records": {"removed": sorted(self.gone)},
         }
-        since.write(
+        late_notes.write(
             self.results,
-            since.Since(
+            late_notes.LateNotes(
                 said,
                 [header_store.line_of(self._late_rows[file]) for file in sorted(self._late_rows)],
                 [
@@ -316,7 +316,7 @@ class _Changes:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise NeedsAll(f"{folder} cannot be read: {error}") from None
+            raise NeedsWholePlan(f"{folder} cannot be read: {error}") from None
 
     def nights(self):
         """Return the nights that changed, as far as names of folders tell."""
@@ -339,7 +339,7 @@ class _Changes:
         return found
 
     def check(self, rows):
-        """Raise `NeedsAll` where a folder changed that belongs to none of the open nights.
+        """Raise `NeedsWholePlan` where a folder changed that belongs to none of the open nights.
 
         Parameters
         ----------
@@ -351,12 +351,12 @@ class _Changes:
         changed = set(self.raw)
         for file in rows:
             if posixpath.dirname(file) in changed and file not in self.found:
-                raise NeedsAll(f"{file} is gone")
+                raise NeedsWholePlan(f"{file} is gone")
             if not is_plain_name(file):
-                raise NeedsAll(f"{file!r} is no plain name")
+                raise NeedsWholePlan(f"{file!r} is no plain name")
         for name in self.products:
             if not _belongs(name, folders, segments):
-                raise NeedsAll(f"{name} belongs to no open night")
+                raise NeedsWholePlan(f"{name} belongs to no open night")
 
 
 def _is_doubted(boots):
@@ -377,43 +377,6 @@ def _belongs(name, folders, segments):
 # -- the plan --------------------------------------------------------------------------------------
 
 
-class _Stamps(dict):
-    """Size and times of products: those in folders that changed, and others when asked for."""
-
-    def __init__(self, results, folders):
-        super().__init__()
-        self._results = results
-        for name in folders:
-            if not paths.is_of_small_pictures(name):
-                self._look(name.rstrip("/"))
-
-    def _look(self, folder):
-        try:
-            with os.scandir(self._results / folder) as entries:
-                for entry in entries:
-                    if not entry.name.startswith(".") and not entry.is_dir():
-                        self[f"{folder}/{entry.name}"] = whole.stamp_of(entry)
-        except FileNotFoundError:
-            pass
-
-    def __missing__(self, product):
-        self[product] = whole.stamp_of(self._results / product)
-        return self[product]
-
-    def __contains__(self, product):
-        return bool(self[product])
-
-    def get(self, product, default=None):
-        """Return the stamp of a product, or the default where there is none."""
-        return self[product] or default
-
-    def pop(self, product, default=None):
-        """Forget a product: it counts as missing."""
-        before = self.get(product, default)
-        self[product] = ()
-        return before
-
-
 def _members(groups):
     """Return what masters are combined of; the masters for their members may be others."""
     return {group.product: (group.kind, group.shared, group.files) for group in groups}
@@ -432,7 +395,7 @@ class _Opening:
         nights = self._nights
         nights.opened = set(opened)
         if not nights.closed:
-            raise NeedsAll("no night is closed")
+            raise NeedsWholePlan("no night is closed")
         store = self._store(opened)
         inventory.update(
             store, self._reading, only=self._changes.found, cores=cores, progress=progress
@@ -442,10 +405,12 @@ class _Opening:
         if more:
             return None, more
         if any(row.gone for row in rows.values()):
-            raise NeedsAll("a raw file is missing")
+            raise NeedsWholePlan("a raw file is missing")
         self._changes.check(rows)
         context = self._context(store)
-        found = plan.make_plan(context, stamps=_Stamps(context.results, self._changes.products))
+        found = plan.make_plan(
+            context, stamps=ProductStamps(context.results, self._changes.products)
+        )
         found.planned_counts[self._chain.first.name] = found.planned_counts.get(
             self._chain.first.name, 0
         ) + counts.asked(context)
@@ -500,17 +465,17 @@ class _Opening:
         return {night for kind in self._chain for night in kind.opens(context, new)} - nights.opened
 
     def _check_order(self, new):
-        """Raise `NeedsAll` where a master is not of a later night than all closed ones."""
+        """Raise `NeedsWholePlan` where a master is not of a later night than all closed ones."""
         last = max(filter(is_dated, self._nights.closed), default="")
         if not all(is_dated(group.shown) and group.shown > last for group in new):
-            raise NeedsAll("a night with masters of its own is not the last one")
+            raise NeedsWholePlan("a night with masters of its own is not the last one")
 
     def _check_copies(self, context, new):
-        """Raise `NeedsAll` where a new frame holds the same as one of a closed night."""
+        """Raise `NeedsWholePlan` where a new frame holds the same as one of a closed night."""
         prints = {context.store.rows[file].fingerprint for group in new for file in group.files}
         for night in self._nights.closed:
             if prints & set(self._nights.nights[night]["prints"].split()):
-                raise NeedsAll(f"a frame is a copy of one of {night}")
+                raise NeedsWholePlan(f"a frame is a copy of one of {night}")
 
 
 # -- what a run changed ----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""Some lines of the notes of an archive, found by their places: rows and records of a few nights.
+"""Lines of an archive's notes, read at their places: the rows and records of a few nights.
 
-The places are noted when nothing is to be done (`ccdflow.run.nights.closed`). They hold as long as
-the files of the notes are the same.
+The places are noted when nothing is to be done (`ccdflow.run.nights.closed_nights`). They hold as
+long as the files of the notes are the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from ccdflow.files import notes
 
 
-class NeedsAll(Exception):
+class NeedsWholePlan(Exception):
     """A part of the archive does not tell the answer: a whole plan is needed."""
 
 
@@ -36,16 +36,16 @@ class NoteLines:
 
         Raises
         ------
-        NeedsAll
+        NeedsWholePlan
             If they cannot be read.
         """
         try:
             with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
                 found = [os.pread(file.fileno(), length, start) for start, length in places]
         except OSError as error:
-            raise NeedsAll(str(error)) from None
+            raise NeedsWholePlan(str(error)) from None
         if any(len(text) != length for text, (_, length) in zip(found, places, strict=True)):
-            raise NeedsAll(f"{self._path} is shorter than it was")
+            raise NeedsWholePlan(f"{self._path} is shorter than it was")
         return b"".join(found).decode().split("\n")[:-1]
 
 
@@ -67,7 +67,7 @@ def places_of(path, names, homes):
 
     Raises
     ------
-    NeedsAll
+    NeedsWholePlan
         If the file has other lines.
     """
     found, last, end = {}, None, 0
@@ -82,5 +82,5 @@ def places_of(path, names, homes):
             places.append([start, length])
         last, end = home, start + length
     if end and end != os.path.getsize(path):  # noqa: PTH202
-        raise NeedsAll(f"{path} has more lines than it should have")
+        raise NeedsWholePlan(f"{path} has more lines than it should have")
     return found

@@ -38,7 +38,7 @@ def tiles(ny, size=_TILE):
     return edges, rows
 
 
-class Smooth:
+class SmoothLight:
     """The smooth light of an image.
 
     Parameters
