@@ -127,6 +127,41 @@ def test_what_is_not_asked_for_any_more_leaves_no_flag_on_frames(box, change):
     assert flags() == all_flags
 
 
+# -- a folder of products set aside that cannot be written --
+
+
+@pytest.mark.parametrize("how", ["raw gone bad", "raw gone and a bit flipped"])
+def test_a_product_that_cannot_be_moved_costs_nothing_else(box, how):
+    """It stays where it is, counts as none, and is moved once that is possible."""
+    box.put("g.fits", 9, camera="alpha", size=SMALL, packed=False)
+    box.run()
+    product = box.results / "reduced/g.fits"
+    content = bytearray(product.read_bytes())
+    if how == "raw gone bad":
+        box.write("g.fits", (box.raw / "g.fits").read_bytes()[:4000])
+    else:
+        (box.raw / "g.fits").unlink()
+        content[-3000] ^= 1
+        product.write_bytes(content)
+    box.put("n.fits.gz", 10, camera="alpha", size=SMALL)
+    (box.results / "set_aside").write_text("mine")
+    for jobs in ({"reduced/n.fits"}, set()):
+        outcome = box.run()
+        assert outcome.status == 1
+        assert {name for name in outcome.jobs if name.startswith("reduced/")} == jobs
+        line = "reduced/g.fits does not belong among the products any more, and cannot be moved to"
+        assert [text.startswith(line) for text in outcome.lines].count(True) == 1
+        assert product.read_bytes() == content
+    (combined,) = (box.results / "combined").rglob("*.fits")
+    assert b"reduced/g" not in combined.read_bytes()
+    assert (box.results / "set_aside").read_text() == "mine"
+    (box.results / "set_aside").unlink()
+    assert box.run().status == 0
+    assert (box.results / "set_aside/reduced/g.fits").read_bytes() == content
+    assert not product.exists()
+    check_from_scratch(box)
+
+
 # -- two nights, two folders -----------------------------------------------------------------------
 
 

@@ -41,6 +41,8 @@ class Plan:
         Those of ``retire`` whose files are there.
     older_headers : dict of str to int
         By kind, how many products stay that have a header of an older version.
+    dropped : dict of str to ccdflow.run.rawframes.rows.Row
+        Rows of missing raw files that go with their products, by product.
     """
 
     context: Context
@@ -50,6 +52,7 @@ class Plan:
     is_part: bool = False
     leaving: tuple = ()
     older_headers: dict = field(default_factory=dict)
+    dropped: dict = field(default_factory=dict)
 
     def of_kind(self, *kinds):
         """Return the jobs of some kinds, given by name."""
@@ -111,6 +114,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         dict(planner.planned_counts),
         leaving=leaving,
         older_headers=dict(planner.older_headers),
+        dropped=planner.dropped,
     )
 
 
@@ -131,7 +135,7 @@ class Planner:
     def __init__(self, context, stamps, doubtful, forced):
         self.context = context
         self.stamps = stamps
-        self.retire = set()
+        self.retire, self.dropped = set(), {}
         self.planned_counts = Counter()
         self.older_headers = Counter()
         self._doubtful = doubtful

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import whole
+from ccdflow.run import failures
 
 
 def remove(results, product):
@@ -52,6 +53,30 @@ def remove(results, product):
     with suppress(OSError):
         path.parent.rmdir()
     return target
+
+
+def lines(unmoved, *, most=5):
+    """Return a line for each product that could not be removed; beyond a few they are counted.
+
+    Parameters
+    ----------
+    unmoved : dict of str to OSError
+        By product.
+    most : int
+        The first few products are named.
+
+    Returns
+    -------
+    list of str
+    """
+    named = [
+        f"{product} does not belong among the products any more, and cannot be moved to set_aside/:"
+        f" {failures.words(error)}; {failures.remedy_of(error)}"
+        for product, error in list(unmoved.items())[:most]
+    ]
+    if len(unmoved) > most:
+        named.append(f"... and {len(unmoved) - most} more that cannot be moved")
+    return named
 
 
 def _free(results, product):

@@ -184,7 +184,7 @@ def _look(top, name, entry_of, found):
             if (here.st_dev, here.st_ino) in above:
                 # A link may lead back to a folder above it.
                 continue
-            if link and here.st_dev in systems:
+            if here.st_dev in systems:
                 raise _Unknown
             listed = os.scandir(folder)
         except (FileNotFoundError, NotADirectoryError):
