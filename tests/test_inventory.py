@@ -306,14 +306,14 @@ def test_a_link_into_the_kernels_trees_is_not_followed(box, target):
 
 
 def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
-    with pytest.raises(UserError, match="part of /proc, the kernel.s own tree .found ./proc/self"):
+    with pytest.raises(UserError, match=r"part of /proc, the kernel.s own tree .found ./proc/self"):
         rawfolder.look_through("/proc/self")
     # Mounted below the raw folder.
     (box.raw / "odd").mkdir()
     look, found = rawfolder._Walk.look, rawfolder.list_raw(box.raw)
 
     def mounted(walk, prefix, above, link):
-        walk.systems = {os.stat(box.raw).st_dev: "/raw/odd"} if prefix == "odd/" else {}
+        walk.systems = {box.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
         look(walk, prefix, above, link)
 
     monkeypatch.setattr(rawfolder._Walk, "look", mounted)

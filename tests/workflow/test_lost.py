@@ -12,7 +12,8 @@ import pytest
 from sandbox import SMALL, Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
-from ccdflow import kinds, paths
+from ccdflow import kinds, paths, settings
+from ccdflow.errors import UserError
 from ccdflow.files import rawfile
 from ccdflow.run import describe
 from ccdflow.run.rawframes import inventory
@@ -160,6 +161,59 @@ def test_a_product_that_cannot_be_moved_costs_nothing_else(box, how):
     assert (box.results / "set_aside/reduced/g.fits").read_bytes() == content
     assert not product.exists()
     check_from_scratch(box)
+
+
+# -- links from the results into the raw folder --
+
+
+@pytest.mark.parametrize("place", ["reduced/sub", f"nights/{NIGHT}", f"nights/{NIGHT}/frames"])
+@pytest.mark.parametrize("target", ["sub", "."])
+def test_a_link_from_the_results_into_the_raw_folder_costs_no_raw_frame(box, place, target):
+    """Products would take the places of raw frames, and the list would delete what it has not."""
+    box.put("sub/b.fits", 8, camera="alpha", size=SMALL, packed=False)
+    link, raw = box.results / place, products(box.raw)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(box.raw / target)
+    for _ in range(2):
+        outcome = box.run()
+        assert products(box.raw) == raw
+        line = f"{link}/: leads into the raw folder, in which nothing is written"
+        assert [text.startswith(line) for text in outcome.lines].count(True) == 1
+        assert outcome.lines[-1].startswith(f"{3 + (place != 'reduced/sub')} reduced frames")
+    link.unlink()
+    box.run()
+    assert products(box.raw) == raw
+    check_from_scratch(box)
+
+
+def test_a_folder_of_products_that_is_a_link_into_the_raw_folder_is_one_line(box):
+    (box.results / "set_aside").mkdir(parents=True)
+    (box.results / "set_aside/reduced").symlink_to(box.raw)
+    box.put("g.fits", 9, camera="alpha", size=SMALL, packed=False)
+    box.run()
+    box.write("g.fits", b"SIMPLE")
+    raw = products(box.raw)
+    (line,) = [text for text in box.run().lines if "leads into the raw folder" in text]
+    assert line.startswith("reduced/g.fits does not belong among the products any more")
+    assert products(box.raw) == raw
+    for name in ("reduced", "set_aside", ".ccdflow"):
+        shutil.rmtree(box.results / name)
+        (box.results / name).symlink_to(box.raw)
+        with pytest.raises(UserError, match="the raw folder lies where products are written"):
+            settings.load(box.values(), folders=kinds.CHAIN.folders)
+        (box.results / name).unlink()
+
+
+def test_files_of_the_users_own_among_small_pictures_stay(box):
+    box.run()
+    mine = box.results / f"nights/{NIGHT}/frames/mine.fits"
+    mine.write_bytes(b"mine")
+    assert box.run().jobs == []
+    box.put("b.fits.gz", 9, camera="alpha", size=SMALL)
+    box.run()
+    box.config["pictures"] = {"per_type": 0}
+    box.run()
+    assert mine.read_bytes() == b"mine"
 
 
 # -- two nights, two folders -----------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pathlib import Path
 from ccdflow import paths, settings
 from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
+from ccdflow.errors import UserError
 from ccdflow.run import (
     claims,
     failures,
@@ -60,7 +61,7 @@ class Session:
     failed, left : list of ccdflow.run.ledger.Record
         Failed jobs of this run, and jobs of products beside frames that are left for the next run
         because of their sources; known once the run has ended.
-    unmoved : dict of str to OSError
+    unmoved : dict of str to Exception
         Products that should not stand among the others any more, and cannot be moved or deleted.
     seal : ccdflow.run.seal.Seal or None
         Where one holds there is nothing to do; neither inventory nor ledger was read, and the
@@ -294,8 +295,8 @@ def retire(context, products):
 
     Returns
     -------
-    dict of str to OSError
-        Products that cannot be moved.
+    dict of str to Exception
+        Products that cannot be moved, and the reason.
 
     Raises
     ------
@@ -305,8 +306,8 @@ def retire(context, products):
     unmoved = {}
     for product in products:
         try:
-            removal.remove(context.results, product)
-        except OSError as error:
+            removal.remove(context.results, product, raw=context.raw)
+        except (OSError, UserError) as error:
             if failures.is_full(error):
                 raise
             unmoved[product] = error

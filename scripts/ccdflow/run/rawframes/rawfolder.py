@@ -13,10 +13,11 @@ from ccdflow.files import whole
 DEEPEST = 100
 MOST_LINKED = 10_000
 # Types of the kernel's own trees: their entries are no files, and links there lead anywhere.
-_KERNELS = frozenset(
-    "proc sysfs cgroup cgroup2 debugfs tracefs securityfs configfs bpf pstore efivarfs devpts mqueue"
-    " fusectl binfmt_misc selinuxfs rpc_pipefs nsfs".split()
-)
+_KERNELS = frozenset((
+    "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "bpf",
+    "pstore", "efivarfs", "devpts", "mqueue", "fusectl", "binfmt_misc", "selinuxfs", "rpc_pipefs",
+    "nsfs",
+))  # fmt: skip
 _MOUNTS = "/proc/self/mountinfo"
 
 
@@ -45,8 +46,8 @@ def look_through(raw, results=None):
     """Find all raw frames below a folder, links followed.
 
     A link into the kernel's own trees or into the results is not followed, and one that leads to
-    very many folders, or folders very deep, is left there: each is a problem in one line. So is such
-    a tree that is mounted below the raw folder.
+    very many folders, or folders very deep, is left there: each is a problem in one line. So is a
+    tree of the kernel's that is mounted below the raw folder.
 
     Parameters
     ----------
@@ -120,6 +121,17 @@ def is_plain_name(file):
     """
     is_text = file.isprintable() and not set(file) & {",", '"'}
     return is_text and not any(map(paths.is_fits, file.split("/")[:-1]))
+
+
+def is_inside(path, folder):
+    """Tell whether a path leads to a folder or below it, links followed, or to one above it.
+
+    Parameters
+    ----------
+    path, folder : path-like
+    """
+    target, top = os.path.realpath(path), os.path.realpath(folder)
+    return f"{target}/".startswith(f"{top}/") or f"{top}/".startswith(f"{target}/")
 
 
 class _Walk:
