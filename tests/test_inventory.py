@@ -305,6 +305,25 @@ def test_a_link_into_the_kernels_trees_is_not_followed(box, target):
     assert not [name for name in found if name.startswith("odd/")]
 
 
+def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
+    with pytest.raises(UserError, match=r"part of /proc, the kernel.s own tree .found ./proc/self"):
+        rawfolder.look_through("/proc/self")
+    # Mounted below the raw folder.
+    (box.raw / "odd").mkdir()
+    look, found = rawfolder._Walk.look, rawfolder.list_raw(box.raw)
+
+    def mounted(walk, prefix, above, link):
+        walk.systems = {box.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
+        look(walk, prefix, above, link)
+
+    monkeypatch.setattr(rawfolder._Walk, "look", mounted)
+    assert rawfolder.look_through(box.raw) == (
+        found,
+        {"odd/": "is a part of /raw/odd; it is not looked into: unmount it, or give a folder"
+         " without it"},
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("target", ["results", "results/reduced", "."])
 def test_a_link_into_the_results_is_not_followed(box, target):
     """Else products would be frames, and their products frames of the next run."""

@@ -48,6 +48,7 @@ LAST_RUN = f"{STATE}/last_run.js"
 FAILED_READS = f"{LOGS}/raw"
 
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")
+_SMALL_PATTERN = re.compile(r".+@[0-9a-f]{8}\.png")
 _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part", re.DOTALL)
 
 
@@ -237,6 +238,15 @@ def small_picture(night, product):
     str
     """
     return f"{night_folder(night)}/{SMALL}/{segment(product)}.png"
+
+
+def is_small_picture(name):
+    """Tell whether a file's name is that of a small picture.
+
+    >>> is_small_picture("reduced_b.fits@4a717244.png"), is_small_picture("mine.png")
+    (True, False)
+    """
+    return _SMALL_PATTERN.fullmatch(name) is not None
 
 
 def is_of_small_pictures(folder):

@@ -193,15 +193,18 @@ def _check_folders(settings, folders):
             allowed=f"a folder that is not inside {settings['raw']}",
             remedy="name another folder, such as one beside it",
         )
-    if results in raw.parents and raw.relative_to(results).parts[0] in folders:
-        raise UserError(
-            "the raw folder lies where products are written",
-            file=NAME,
-            keyword="raw",
-            value=settings["raw"],
-            allowed=f"a folder outside {settings['results']}",
-            remedy="move the raw frames out, or name another results folder",
-        )
+    for name in folders:
+        # A folder of products may be a link.
+        place = Path(os.path.realpath(results / name))
+        if place == raw or place in raw.parents or raw in place.parents:
+            raise UserError(
+                "the raw folder lies where products are written",
+                file=NAME,
+                keyword="raw",
+                value=settings["raw"],
+                allowed=f"a folder outside {settings['results']}/{name}",
+                remedy="move the raw frames out, or name another results folder",
+            )
 
 
 def cameras_folder(settings):

@@ -12,7 +12,8 @@ import pytest
 from sandbox import SMALL, Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
-from ccdflow import kinds, paths
+from ccdflow import kinds, paths, settings
+from ccdflow.errors import UserError
 from ccdflow.files import rawfile
 from ccdflow.run import describe
 from ccdflow.run.rawframes import inventory
@@ -125,6 +126,94 @@ def test_what_is_not_asked_for_any_more_leaves_no_flag_on_frames(box, change):
     assert (clean.results / "inventory.csv").read_bytes() == table
     box.config = before
     assert flags() == all_flags
+
+
+# -- a folder of products set aside that cannot be written --
+
+
+@pytest.mark.parametrize("how", ["raw gone bad", "raw gone and a bit flipped"])
+def test_a_product_that_cannot_be_moved_costs_nothing_else(box, how):
+    """It stays where it is, counts as none, and is moved once that is possible."""
+    box.put("g.fits", 9, camera="alpha", size=SMALL, packed=False)
+    box.run()
+    product = box.results / "reduced/g.fits"
+    content = bytearray(product.read_bytes())
+    if how == "raw gone bad":
+        box.write("g.fits", (box.raw / "g.fits").read_bytes()[:4000])
+    else:
+        (box.raw / "g.fits").unlink()
+        content[-3000] ^= 1
+        product.write_bytes(content)
+    box.put("n.fits.gz", 10, camera="alpha", size=SMALL)
+    (box.results / "set_aside").write_text("mine")
+    for jobs in ({"reduced/n.fits"}, set()):
+        outcome = box.run()
+        assert outcome.status == 1
+        assert {name for name in outcome.jobs if name.startswith("reduced/")} == jobs
+        line = "reduced/g.fits does not belong among the products any more, and cannot be moved to"
+        assert [text.startswith(line) for text in outcome.lines].count(True) == 1
+        assert product.read_bytes() == content
+    (combined,) = (box.results / "combined").rglob("*.fits")
+    assert b"reduced/g" not in combined.read_bytes()
+    assert (box.results / "set_aside").read_text() == "mine"
+    (box.results / "set_aside").unlink()
+    assert box.run().status == 0
+    assert (box.results / "set_aside/reduced/g.fits").read_bytes() == content
+    assert not product.exists()
+    check_from_scratch(box)
+
+
+# -- links from the results into the raw folder --
+
+
+@pytest.mark.parametrize("place", ["reduced/sub", f"nights/{NIGHT}", f"nights/{NIGHT}/frames"])
+@pytest.mark.parametrize("target", ["sub", "."])
+def test_a_link_from_the_results_into_the_raw_folder_costs_no_raw_frame(box, place, target):
+    """Products would take the places of raw frames, and the list would delete what it has not."""
+    box.put("sub/b.fits", 8, camera="alpha", size=SMALL, packed=False)
+    link, raw = box.results / place, products(box.raw)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(box.raw / target)
+    for _ in range(2):
+        outcome = box.run()
+        assert products(box.raw) == raw
+        line = f"{link}/: leads into the raw folder, in which nothing is written"
+        assert [text.startswith(line) for text in outcome.lines].count(True) == 1
+        assert outcome.lines[-1].startswith(f"{3 + (place != 'reduced/sub')} reduced frames")
+    link.unlink()
+    box.run()
+    assert products(box.raw) == raw
+    check_from_scratch(box)
+
+
+def test_a_folder_of_products_that_is_a_link_into_the_raw_folder_is_one_line(box):
+    (box.results / "set_aside").mkdir(parents=True)
+    (box.results / "set_aside/reduced").symlink_to(box.raw)
+    box.put("g.fits", 9, camera="alpha", size=SMALL, packed=False)
+    box.run()
+    box.write("g.fits", b"SIMPLE")
+    raw = products(box.raw)
+    (line,) = [text for text in box.run().lines if "leads into the raw folder" in text]
+    assert line.startswith("reduced/g.fits does not belong among the products any more")
+    assert products(box.raw) == raw
+    for name in ("reduced", "set_aside", ".ccdflow"):
+        shutil.rmtree(box.results / name)
+        (box.results / name).symlink_to(box.raw)
+        with pytest.raises(UserError, match="the raw folder lies where products are written"):
+            settings.load(box.values(), folders=kinds.CHAIN.folders)
+        (box.results / name).unlink()
+
+
+def test_files_of_the_users_own_among_small_pictures_stay(box):
+    box.run()
+    mine = box.results / f"nights/{NIGHT}/frames/mine.fits"
+    mine.write_bytes(b"mine")
+    assert box.run().jobs == []
+    box.put("b.fits.gz", 9, camera="alpha", size=SMALL)
+    box.run()
+    box.config["pictures"] = {"per_type": 0}
+    box.run()
+    assert mine.read_bytes() == b"mine"
 
 
 # -- two nights, two folders -----------------------------------------------------------------------

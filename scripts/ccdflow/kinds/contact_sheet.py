@@ -41,6 +41,10 @@ class Sheet(NightPicture):
         context = planner.context
         for night in shown_nights(context):
             for product in self.shown(context, night):
+                if context.problem_of(f"{paths.night_folder(night)}/{paths.SMALL}/"):
+                    # The run tells that nothing can be put into the folder of its pictures.
+                    planner.keep(product)
+                    continue
                 if not self._is_whole(context, product):
                     # A list without its pictures does not count.
                     planner.stamps.pop(product, None)
@@ -223,10 +227,10 @@ def _sum_of(content):
 
 
 def _scan(folder):
-    """Return the entries of the pictures in a folder."""
+    """Return the entries of the pictures in a folder; a file of the user's own is none."""
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            return [entry for entry in entries if paths.is_small_picture(entry.name)]
     except FileNotFoundError:
         return []
 

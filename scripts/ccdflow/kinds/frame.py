@@ -77,7 +77,7 @@ class Frame(Kind):
         elif row.gone == IN_THE_WAY or (row.gone and planner.is_damaged(product)):
             # It cannot be made again: no job is planned.
             planner.retire.add(product)
-            del context.store.rows[row.file]
+            planner.dropped[product] = context.store.rows.pop(row.file)
         elif row.status != SET_ASIDE or row.gone:
             planner.keep(product)
         elif product in planner.stamps:

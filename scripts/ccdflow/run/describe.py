@@ -51,11 +51,15 @@ def describe(plan):
 
 def unreadable_lines(context):
     """Return a line for each folder of products that cannot be looked into."""
-    return [
-        f"{context.results}/{folder}: {problem}; its products were not looked at, and none is made"
-        " there: check its permissions and its disk"
-        for folder, problem in sorted(context.unreadable.items())
-    ]
+    found = []
+    for folder, problem in sorted(context.unreadable.items()):
+        is_unreadable = problem.startswith("cannot be read")
+        remedy = "check its permissions and its disk" if is_unreadable else "remove the link"
+        found.append(
+            f"{context.results}/{folder}: {problem}; its products were not looked at, and none is"
+            f" made there: {remedy}"
+        )
+    return found
 
 
 def unknown_lines(context):

@@ -19,6 +19,7 @@ from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.context import Context, Planning
 from ccdflow.run.job import Job
+from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import digest
 
 
@@ -41,6 +42,8 @@ class Plan:
         Those of ``retire`` whose files are there.
     older_headers : dict of str to int
         By kind, how many products stay that have a header of an older version.
+    dropped : dict of str to ccdflow.run.rawframes.rows.Row
+        Rows of missing raw files that go with their products, by product.
     """
 
     context: Context
@@ -50,6 +53,7 @@ class Plan:
     is_part: bool = False
     leaving: tuple = ()
     older_headers: dict = field(default_factory=dict)
+    dropped: dict = field(default_factory=dict)
 
     def of_kind(self, *kinds):
         """Return the jobs of some kinds, given by name."""
@@ -91,7 +95,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
     Plan
     """
     if stamps is None:
-        stamps, problems = product_stamps(context.results, context.chain)
+        stamps, problems = product_stamps(context.results, context.chain, context.raw)
         context.unreadable.update(problems)
     doubtful = set(ledger.settle(context.ledger))
     planner = Planner(Planning.of(context), stamps, doubtful, forced)
@@ -111,6 +115,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
         dict(planner.planned_counts),
         leaving=leaving,
         older_headers=dict(planner.older_headers),
+        dropped=planner.dropped,
     )
 
 
@@ -131,7 +136,7 @@ class Planner:
     def __init__(self, context, stamps, doubtful, forced):
         self.context = context
         self.stamps = stamps
-        self.retire = set()
+        self.retire, self.dropped = set(), {}
         self.planned_counts = Counter()
         self.older_headers = Counter()
         self._doubtful = doubtful
@@ -275,13 +280,15 @@ class Planner:
         return strays
 
 
-def product_stamps(results, chain):
-    """Find all that lies in the folders of products.
+def product_stamps(results, chain, raw):
+    """Find all that lies in the folders of products; links are followed, but not into raw frames.
 
     Parameters
     ----------
     results : path-like
     chain : iterable of ccdflow.kinds.kind.Kind
+    raw : path-like
+        The raw folder.
 
     Returns
     -------
@@ -290,39 +297,68 @@ def product_stamps(results, chain):
     problems : dict of str to str
         Why a folder (its path ends in ``/``) cannot be looked into.
     """
-    stamps, problems = {}, {}
+    sweep = _Sweep(raw)
     for place in dict.fromkeys(kind.place for kind in chain):
         if place.endswith("/"):
             name = place.rstrip("/")
             path = os.path.join(results, name)  # noqa: PTH118 - 100,000 of them
-            _sweep(path, name, stamps, problems)
+            sweep.look(path, name, is_link=os.path.islink(path))  # noqa: PTH114
         else:
-            stamps[place] = ledger.stamp_of(Path(results) / place)
-    return stamps, problems
+            sweep.stamps[place] = ledger.stamp_of(Path(results) / place)
+    return sweep.stamps, sweep.problems
 
 
-def _sweep(folder, prefix, stamps, problems, above=()):
-    try:
-        here = os.stat(folder)  # noqa: PTH116
-        # A link may lead back to a folder above it.
-        if (here.st_dev, here.st_ino) in above:
+class _Sweep:
+    """A walk through the folders of products: stamps, and folders that cannot be looked into.
+
+    Parameters
+    ----------
+    raw : path-like
+        The raw folder: what lies in it is no product, wherever a link leads.
+    """
+
+    def __init__(self, raw):
+        self.stamps, self.problems = {}, {}
+        self._raw, self._systems = raw, rawfolder.devices()
+
+    def look(self, folder, prefix, above=(), *, is_link):
+        """Note the files in a folder and below it."""
+        try:
+            here = os.stat(folder)  # noqa: PTH116
+            # A link may lead back to a folder above it.
+            if (here.st_dev, here.st_ino) in above:
+                return
+            if problem := self._problem(folder, here, above, is_link):
+                self.problems[f"{prefix}/"] = problem
+                return
+            entries = os.scandir(folder)
+        except (FileNotFoundError, NotADirectoryError):
             return
-        entries = os.scandir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        problems[f"{prefix}/"] = f"cannot be read ({error.strerror or error})"
-        return
-    above = (*above, (here.st_dev, here.st_ino))
-    with entries:
-        for entry in entries:
-            name = f"{prefix}/{entry.name}"
-            if _is_folder(entry):
-                # A night's list of small pictures knows their folder.
-                if not (len(above) == 2 and paths.is_of_small_pictures(name)):
-                    _sweep(entry.path, name, stamps, problems, above)
-            elif not entry.name.startswith("."):
-                stamps[name] = ledger.stamp_of(entry)
+        except OSError as error:
+            self.problems[f"{prefix}/"] = f"cannot be read ({error.strerror or error})"
+            return
+        above = (*above, (here.st_dev, here.st_ino))
+        with entries:
+            for entry in entries:
+                name = f"{prefix}/{entry.name}"
+                if _is_folder(entry):
+                    # A night's list of small pictures knows their folder.
+                    is_known = len(above) == 2 and paths.is_of_small_pictures(name)
+                    is_link = entry.is_symlink()
+                    if is_link or not is_known:
+                        self.look(entry.path, name, above, is_link=is_link)
+                elif not entry.name.startswith("."):
+                    self.stamps[name] = ledger.stamp_of(entry)
+
+    def _problem(self, folder, status, above, is_link):
+        """Return why a folder is none of products, or ''."""
+        if status.st_dev in self._systems:
+            return f"leads into {self._systems[status.st_dev]}"
+        if len(above) > rawfolder.DEEPEST:
+            return "leads into a tree without an end"
+        if is_link and rawfolder.is_inside(folder, self._raw):
+            return "leads into the raw folder, in which nothing is written"
+        return ""
 
 
 def _is_folder(entry):

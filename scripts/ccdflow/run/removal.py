@@ -13,10 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ccdflow import paths
+from ccdflow.errors import UserError
 from ccdflow.files import whole
+from ccdflow.run import failures
+from ccdflow.run.rawframes import rawfolder
 
 
-def remove(results, product):
+def remove(results, product, *, raw=None):
     """Move a product to ``set_aside/``, or delete one that is made only of other products.
 
     Earlier files of the same name in ``set_aside/`` are kept.
@@ -26,6 +29,8 @@ def remove(results, product):
     results : path-like
     product : str
         Path relative to the results folder.
+    raw : path-like, optional
+        The raw folder, in which nothing is written.
 
     Returns
     -------
@@ -36,6 +41,8 @@ def remove(results, product):
     ------
     OSError
         If it cannot be moved or deleted; it then stays in its place.
+    UserError
+        If the folder ``set_aside/`` leads into the raw folder.
     """
     path = Path(results) / product
     if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink()):
@@ -44,14 +51,43 @@ def remove(results, product):
     if paths.is_shown_only(product):
         path.unlink()
         if path.name == paths.SHEET:
-            # Remove the small pictures that the list names.
-            shutil.rmtree(path.with_name(paths.SMALL), ignore_errors=True)
+            _remove_small_pictures(path.with_name(paths.SMALL))
     else:
         target = _free(Path(results), product)
+        if raw is not None and rawfolder.is_inside(target.parent, raw):
+            raise UserError(
+                "its folder in set_aside/ leads into the raw folder",
+                file=str(target.parent),
+                remedy="remove the link, and run again",
+            )
         _move(path, target)
     with suppress(OSError):
         path.parent.rmdir()
     return target
+
+
+def lines(unmoved, *, most=5):
+    """Return a line for each product that could not be removed; beyond a few they are counted.
+
+    Parameters
+    ----------
+    unmoved : dict of str to Exception
+        By product.
+    most : int
+        The first few products are named.
+
+    Returns
+    -------
+    list of str
+    """
+    named = [
+        f"{product} does not belong among the products any more, and cannot be moved to set_aside/:"
+        f" {failures.words(error)}; {failures.remedy_of(error)}"
+        for product, error in list(unmoved.items())[:most]
+    ]
+    if len(unmoved) > most:
+        named.append(f"... and {len(unmoved) - most} more that cannot be moved")
+    return named
 
 
 def _free(results, product):
@@ -62,6 +98,15 @@ def _free(results, product):
         place = _first(place, folder, lambda path: path.is_dir() or not os.path.lexists(path))
     place.mkdir(parents=True, exist_ok=True)
     return _first(place, name, lambda path: not os.path.lexists(path))
+
+
+def _remove_small_pictures(folder):
+    """Remove the small pictures of a night, and no file of the user's own."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if paths.is_small_picture(path.name):
+                path.unlink()
+        folder.rmdir()
 
 
 def _first(folder, name, suits):

@@ -127,7 +127,8 @@ def state(values, cameras, chain):
         _look(values["raw"], "raw/", _raw_entry, folders)
         for place in dict.fromkeys(kind.place for kind in chain):
             if place.endswith("/"):
-                _look(results / place.rstrip("/"), place, _product_entry, folders)
+                raw = values["raw"]
+                _look(results / place.rstrip("/"), place, _product_entry, folders, raw)
             else:
                 tables.append((place, whole.stamp_of(results / place)))
         for folder in (results, results / paths.STATE):
@@ -168,8 +169,11 @@ def _code():
     return [ccdflow.__version__, found]
 
 
-def _look(top, name, entry_of, found):
-    """Add a hash of names, sizes and times of the files in each folder; links are followed."""
+def _look(top, name, entry_of, found, raw=None):
+    """Add a hash of names, sizes and times of the files in each folder; links are followed.
+
+    A link from the products into the folder ``raw`` is for a plan to tell of.
+    """
     # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
     systems, linked = rawfolder.devices(), Counter()
     open_ = [(os.fspath(top), name, (), "")]
@@ -184,7 +188,7 @@ def _look(top, name, entry_of, found):
             if (here.st_dev, here.st_ino) in above:
                 # A link may lead back to a folder above it.
                 continue
-            if link and here.st_dev in systems:
+            if here.st_dev in systems:
                 raise _Unknown
             listed = os.scandir(folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -193,6 +197,8 @@ def _look(top, name, entry_of, found):
         with listed:
             for entry in listed:
                 if entry.is_dir():
+                    if raw and entry.is_symlink() and rawfolder.is_inside(entry.path, raw):
+                        raise _Unknown
                     own = link or (entry.path if entry.is_symlink() else "")
                     prefix = name if name.endswith("/") else f"{name}/"
                     open_.append((entry.path, prefix + entry.name, above, own))

@@ -14,6 +14,7 @@ from pathlib import Path
 from ccdflow import paths, settings
 from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
+from ccdflow.errors import UserError
 from ccdflow.run import (
     claims,
     failures,
@@ -60,6 +61,8 @@ class Session:
     failed, left : list of ccdflow.run.ledger.Record
         Failed jobs of this run, and jobs of products beside frames that are left for the next run
         because of their sources; known once the run has ended.
+    unmoved : dict of str to Exception
+        Products that should not stand among the others any more, and cannot be moved or deleted.
     seal : ccdflow.run.seal.Seal or None
         Where one holds there is nothing to do; neither inventory nor ledger was read, and the
         context has none.
@@ -73,6 +76,7 @@ class Session:
     busy: dict = field(default_factory=dict)
     failed: list = field(default_factory=list)
     left: list = field(default_factory=list)
+    unmoved: dict = field(default_factory=dict)
     seal: object = None
     state: object = None
 
@@ -210,7 +214,7 @@ def _open(values, reading, chain, dry, held, state, options):
     session = Session(found, dry, held)
     try:
         remove_logs(results)
-        retire(found.context, found.retire)
+        _retire_planned(session)
         save(session)
     except OSError as error:
         raise lock.unwritable(results, error) from None
@@ -236,7 +240,7 @@ def _begin(values, reading, chain, dry, held, named, notes, options):
     if not dry:
         try:
             remove_logs(results)
-            retire(context, session.plan.retire)
+            _retire_planned(session)
             save(session, claims.removable(files, busy, results))
             remove_parts(results, chain.folders)
         except OSError as error:
@@ -270,20 +274,48 @@ def reading_settings(values):
     )
 
 
+def _retire_planned(session):
+    """Move the products that the plan retires; the row of a frame that cannot be moved stays."""
+    context = session.context
+    session.unmoved |= retire(context, session.plan.retire)
+    for row in filter(None, map(session.plan.dropped.get, session.unmoved)):
+        context.store.rows[row.file] = row
+
+
 def retire(context, products):
     """Move products that no longer belong to the set-aside ones; nothing is deleted.
+
+    A product that cannot be moved stays in its place, and the next run tries again.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     products : iterable of str
         Paths relative to the results folder.
+
+    Returns
+    -------
+    dict of str to Exception
+        Products that cannot be moved, and the reason.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
     """
+    unmoved = {}
     for product in products:
-        removal.remove(context.results, product)
+        try:
+            removal.remove(context.results, product, raw=context.raw)
+        except (OSError, UserError) as error:
+            if failures.is_full(error):
+                raise
+            unmoved[product] = error
+            continue
         record = context.ledger.get(product)
         if product not in context.planned_products or (record and record.status != ledger.REFUSED):
             context.ledger.pop(product, None)
+    return unmoved
 
 
 def save(session, files=()):
@@ -389,8 +421,9 @@ def _finish(session):
     # The ledger now holds the jobs' results.
     ended = replace(context, jobs={}, elsewhere={})
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
-    said = moved + closing_lines(ended, () if moved else session.failed, session.left)
-    is_failure = bool(session.failed) or fails(context)
+    said = moved + removal.lines(session.unmoved)
+    said += closing_lines(ended, () if moved else session.failed, session.left)
+    is_failure = bool(session.failed or session.unmoved) or fails(context)
     if described and not session.failed and not moved:
         seal.leave(
             whole_plan, session.state, described=described, closing=said, is_failure=is_failure
@@ -405,10 +438,11 @@ def _finish_whole(session):
     reading = replace(reading_settings(values), is_folding=rawnames.is_folding(context.results))
     whole = _begin(values, reading, context.chain, session.dry, session.lock, ((), ()), None, {})
     ended = replace(whole.context, jobs={}, elsewhere={})
-    said = closing_lines(ended, session.failed, session.left)
+    unmoved = session.unmoved | whole.unmoved
+    said = removal.lines(unmoved) + closing_lines(ended, session.failed, session.left)
     if session.plan.jobs:
         last_run.write(session)
-    return said, bool(session.failed) or fails(ended)
+    return said, bool(session.failed or unmoved) or fails(ended)
 
 
 def _take_in(session):
@@ -419,7 +453,8 @@ def _take_in(session):
     first = context.chain.first.name
     session.left = [r for r in unmade if r.status == ledger.GONE and r.kind != first]
     kept = _unmade_for_now(session.plan, unmade)
-    retire(context, [record.product for record in unmade if record.product not in kept])
+    leaving = [record.product for record in unmade if record.product not in kept]
+    session.unmoved |= retire(context, leaving)
     busy = claims.withdraw(context.results, ended=True)
     save(session, claims.removable(files, busy, context.results))
     if session.plan.jobs:
@@ -443,6 +478,8 @@ def why_failed(session):
     count = len(session.failed)
     if count:
         return f"{count} job{'s' * (count != 1)} failed; all else is made, see the lines above"
+    if session.unmoved:
+        return "products could not be moved to set_aside/; all else is made, see the lines above"
     return "frames were set aside, and `strict` makes that a failure"
 
 

@@ -15,6 +15,7 @@ from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import small_image
 from ccdflow.pages.pictures.small_picture import read_shown, small_picture
+from ccdflow.run.rawframes.rawfolder import is_inside
 
 
 def is_drawn(context):
@@ -23,7 +24,7 @@ def is_drawn(context):
 
 
 def leave(context, row, job, image):
-    """Write the small picture of a frame that was just reduced.
+    """Write the small picture of a frame that was just reduced; none among raw frames.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ def leave(context, row, job, image):
         Its small image, float32, adu.
     """
     path = context.results / paths.small_picture(row.night, job.product)
+    if is_inside(path.parent, context.raw):
+        return
     # The frame is whole without it: the job of the night's list makes it, or says why it cannot.
     with suppress(OSError):
         whole.write_hdus(path, [small_picture(image, key=job.key)])

@@ -12,8 +12,13 @@ from ccdflow.files import whole
 # Depth of folders, and folders that one link leads to: more are taken for an endless tree.
 DEEPEST = 100
 MOST_LINKED = 10_000
-# The kernel's own trees: their entries are no files, and links there lead anywhere.
-_SYSTEMS = ("/proc", "/sys")
+# Types of the kernel's own trees: their entries are no files, and links there lead anywhere.
+_KERNELS = frozenset((
+    "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "bpf",
+    "pstore", "efivarfs", "devpts", "mqueue", "fusectl", "binfmt_misc", "selinuxfs", "rpc_pipefs",
+    "nsfs",
+))  # fmt: skip
+_MOUNTS = "/proc/self/mountinfo"
 
 
 class NoFolder(UserError):
@@ -41,7 +46,8 @@ def look_through(raw, results=None):
     """Find all raw frames below a folder, links followed.
 
     A link into the kernel's own trees or into the results is not followed, and one that leads to
-    very many folders, or folders very deep, is left there: each is a problem in one line.
+    very many folders, or folders very deep, is left there: each is a problem in one line. So is a
+    tree of the kernel's that is mounted below the raw folder.
 
     Parameters
     ----------
@@ -60,7 +66,8 @@ def look_through(raw, results=None):
     Raises
     ------
     UserError
-        If the folder is missing (`NoFolder`), cannot be read, or holds no raw frame (`NoFrames`).
+        If the folder is missing (`NoFolder`), cannot be read, is one of the kernel's own trees, or
+        holds no raw frame (`NoFrames`).
     """
     raw = Path(raw)
     try:
@@ -70,6 +77,8 @@ def look_through(raw, results=None):
     if not is_there:
         raise _no_raw_folder(raw, "there is no such folder", NoFolder)
     walk = _Walk(raw, results)
+    if place := walk.systems.get(raw.stat().st_dev):
+        raise _no_raw_folder(raw, f"the folder is a part of {place}, the kernel's own tree")
     walk.go()
     found, problems = walk.found, walk.problems
     if not found and problems:
@@ -114,6 +123,17 @@ def is_plain_name(file):
     return is_text and not any(map(paths.is_fits, file.split("/")[:-1]))
 
 
+def is_inside(path, folder):
+    """Tell whether a path leads to a folder or below it, links followed, or to one above it.
+
+    Parameters
+    ----------
+    path, folder : path-like
+    """
+    target, top = os.path.realpath(path), os.path.realpath(folder)
+    return f"{target}/".startswith(f"{top}/") or f"{top}/".startswith(f"{target}/")
+
+
 class _Walk:
     """A walk through a folder: frames found, and folders that cannot be looked into.
 
@@ -152,7 +172,9 @@ class _Walk:
             if (status.st_dev, status.st_ino) == self.results:
                 self.problems[prefix] = f"leads into the results folder; {_REMOVE}"
                 return
-            if link and self.is_too_much(prefix, status, above, link):
+            if self.is_of_kernel(prefix, status, link):
+                return
+            if link and self.is_too_much(above, link):
                 return
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
@@ -163,11 +185,15 @@ class _Walk:
             if not entry.name.startswith("."):
                 self.note(entry, prefix, above, link)
 
-    def is_too_much(self, prefix, status, above, link):
-        """Tell whether a link leads to system folders, or to too much; note the problem."""
-        if status.st_dev in self.systems:
-            self.problems[link] = f"leads into {self.systems[status.st_dev]}; {_REMOVE}"
-            return True
+    def is_of_kernel(self, prefix, status, link):
+        """Tell whether a folder is one of the kernel's own trees; note the problem."""
+        if place := self.systems.get(status.st_dev):
+            what = f"leads into {place}; {_REMOVE}" if link else f"is a part of {place}; {_UNMOUNT}"
+            self.problems[link or prefix] = what
+        return bool(place)
+
+    def is_too_much(self, above, link):
+        """Tell whether a link leads to too much; note the problem."""
         self.linked[link] = self.linked.get(link, 0) + 1
         if self.linked[link] <= MOST_LINKED and len(above) <= DEEPEST:
             return False
@@ -214,14 +240,21 @@ def _identity(folder):
 
 _ENDLESS = "leads into a tree"
 _REMOVE = "it is not followed: remove the link, or lead it to the folder of the frames"
+_UNMOUNT = "it is not looked into: unmount it, or give a folder without it"
 
 
 def devices():
-    """Return {device: path} of the kernel's own trees."""
+    """Return {device: path} of the kernel's own trees, {} on a system without such a list."""
     found = {}
-    for path in _SYSTEMS:
-        if os.path.ismount(path):
-            found[os.stat(path).st_dev] = path  # noqa: PTH116
+    try:
+        lines = Path(_MOUNTS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        mount, _, source = line.partition(" - ")
+        _, _, device, _, place, *_ = mount.split(" ")
+        if source.split(" ")[0] in _KERNELS:
+            found.setdefault(os.makedev(*map(int, device.split(":"))), place)
     return found
 
 
