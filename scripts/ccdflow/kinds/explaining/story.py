@@ -17,6 +17,11 @@ from ccdflow.run import ledger
 STEPS = (BIAS, DARK, FLAT)
 # Members and frames that are named.
 _MOST = 6
+# How variances are compared, by the table's words.
+_COMPARED = {
+    "nominal": "by nominal noise, as they are compared before either is made",
+    "measured": "as measured, with the days between",
+}
 
 
 def results_of(path):
@@ -150,9 +155,10 @@ def _step(results, kind, header, chosen):
         if chosen.get("runner_up"):
             unit = "of the signal^2" if kind == FLAT else "e2"
             cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
+            compared = _COMPARED[chosen.get("variance_is", "nominal")]
             why += (
-                f"; second {chosen['runner_up']} (by nominal noise, as they are compared before"
-                f" either is made, it adds {chosen['runner_up_variance']} {unit}, the chosen one"
+                f"; second {chosen['runner_up']} ({compared},"
+                f" it adds {chosen['runner_up_variance']} {unit}, the chosen one"
                 f" {chosen['predicted_variance']}{cancels})"
             )
         said.append(why)
