@@ -71,8 +71,8 @@ def _calibrate(config):
 @pytest.fixture
 def archive(tmp_path):
     found = Archive(tmp_path)
-    for night in (OLD, OWN):
-        found.take("bias", night, 4)
+    for night, number in ((OLD, 4), (OWN, 6)):
+        found.take("bias", night, number)
     return found
 
 

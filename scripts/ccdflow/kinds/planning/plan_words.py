@@ -144,7 +144,8 @@ def how_words(line, block=None):
     if line.factors[1] == 0:
         said.append("cancels in the dark")
     if line.unmeasured:
-        said.append("by number of frames until the levels of all that compete are measured")
+        levels = "level" if line.unmeasured == 1 else "levels"
+        said.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
     return f"{', '.join(said)}{_adds(line, block)}"
 
 
