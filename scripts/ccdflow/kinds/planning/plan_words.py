@@ -118,8 +118,10 @@ def master_words(line):
         return f"{frames} x {float(shared['exptime']):g} s of {date}"
     if line.kind == rule.FLAT:
         names = (shared.get("filter"), shared.get("grism"))
+        # Those of the sky and those of a lamp, where there are both.
+        light = f"{light_words(names)} {shared.get('light', '')}".strip()
         level = f" x {line.level}" if line.level else ""
-        return f"{light_words(names)} {frames}{level} of {date}".strip()
+        return f"{light} {frames}{level} of {date}".strip()
     return f"{frames} of {date}"
 
 
@@ -270,9 +272,18 @@ def _wished(wish, noise, block):
         own = noise.exposure.masters.get(rule.DARK)
         exact = own is not None and own.scale == 1
         what += f" of {own.exptime:.3g} s" if exact else f" of {' '.join(seconds)}"
-    elif wish.kind == rule.FLAT and filter_name:
-        what += f" {filter_name}"
+    elif wish.kind == rule.FLAT:
+        what += f" {filter_name}" if filter_name else ""
+        # New ones join no others, and are as good if they are as bright as those taken.
+        level = "" if has_more else _level(products=set(noise.products), block=block)
+        what += f" of {level} each" if level else ""
     return what if has_more else f"{what} of this night"
+
+
+def _level(*, products, block):
+    """Return the level of one of the flats that frames take, in words; '' if it is not known."""
+    lines = (line for line in block.taken if line.kind == rule.FLAT)
+    return next((x.level for x in lines if products & {g.product for g in x.groups}), "")
 
 
 def _lacking(wish, noise, block):
