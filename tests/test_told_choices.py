@@ -63,7 +63,9 @@ def test_a_later_master_is_told_with_the_reason_against_the_earlier_ones(archive
     assert "2 nights later (nothing earlier fits)" in line_of(lines, "bias")
     assert "1 night before" in line_of(lines, "flat")
     lines = told(archive, NIGHT, calibrate={"direction": "nearest"})
-    assert "12 of 03-12 2 nights later:" in line_of(lines, "flat")
+    assert "12 of 03-12 2 nights later, chosen by number, 2 levels not known yet:" in line_of(
+        lines, "flat"
+    )
     assert "earlier" not in " ".join(lines)
 
 

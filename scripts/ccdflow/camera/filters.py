@@ -75,6 +75,24 @@ def _is_word_for_open(text):
     return is_open(text) or any(map(is_open, words))
 
 
+def in_any_order(name):
+    """Return a name that filters have alike which are in other wheels: V+ND2 and ND2+V.
+
+    >>> in_any_order("V+ND2"), in_any_order("ND2 + V"), in_any_order("V")
+    ('ND2+V', 'ND2+V', 'V')
+
+    Parameters
+    ----------
+    name : str
+        As `filter_of` returns it.
+
+    Returns
+    -------
+    str
+    """
+    return "+".join(sorted(part.strip() for part in name.split("+")))
+
+
 def is_open(text):
     """Tell whether a wheel's text says that there is no filter: open, Clear, NO_FILTER."""
     return bool(_OPEN.fullmatch(re.sub(r"[^a-z0-9]", "", text.lower())))

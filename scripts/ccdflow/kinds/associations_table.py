@@ -29,7 +29,7 @@ _HOLES = 8
 
 COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
-    "runner_up_variance", "reason", "grade",
+    "runner_up_variance", "variance_is", "reason", "grade",
 )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ class Associations(Kind):
     name = "associations"
     rule = "associations_table"
     plans_some_nights = True
-    version = 3
+    version = 4
     words = ("table of masters", "tables of masters")
     short = "tables"
     place = paths.ASSOCIATIONS
@@ -384,7 +384,7 @@ def _step_line(context, answer):
     """Return the cells of a step behind frame and night."""
     step, use = answer.step, answer.use
     if use is None:
-        return [step.kind, "", "", "", "", "", "", "", answer.why_none, answer.grade]
+        return [step.kind, "", "", "", "", "", "", "", "", answer.why_none, answer.grade]
     place = step.uses.index(use)
     rival, _ = planned.rival_of(context, answer)
     return [
@@ -396,6 +396,7 @@ def _step_line(context, answer):
         float(f"{use.variance:.6g}"),
         "" if rival is None else rival.product,
         "" if rival is None else float(f"{rival.variance:.6g}"),
+        "measured" if use.is_measured else "nominal",
         "; ".join(reasons_of(answer, shelves.rules(context))),
         use.grade,
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.calibrate.blocks import ARITHMETIC
-from ccdflow.kinds.calibrating import master_help, shutter_correction
+from ccdflow.kinds.calibrating import calibration_plan, master_help, shutter_correction
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.frame import raw_pixels
@@ -115,13 +115,18 @@ class Science(Kind):
             return "settings changed"
         if before.get("detector") != now.get("detector"):
             return "what is known of its detector changed"
-        return "new arithmetic"
+        return (
+            calibration_plan.MAY_CHANGE if calibration_plan.MAY_CHANGE in now else "new arithmetic"
+        )
 
     # -- the job -----------------------------------------------------------------------------------
 
     def make(self, context, job, *, threads):
         """Calibrate a frame, or refuse it."""
-        return Calibration(context, context.groups[job.product]).make()
+        own = Calibration(context, context.groups[job.product])
+        if job.why == calibration_plan.MAY_CHANGE and (before := own.made_before) is not None:
+            return before
+        return own.make()
 
     def carries(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""

@@ -73,6 +73,11 @@ class Use:
         Degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
     left : float
         Of a dark: variance that stays of its bias and the frame's, electrons^2.
+    ageing : float
+        The part of the variance that is for the days and degrees between.
+    is_measured : bool
+        Whether the variance is that of the master as it was made; else it is predicted by the
+        number of its frames.
     """
 
     product: str
@@ -85,6 +90,8 @@ class Use:
     cut: str = ""
     warmer: float = 0.0
     left: float = 0.0
+    ageing: float = 0.0
+    is_measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)

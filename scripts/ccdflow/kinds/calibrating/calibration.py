@@ -150,6 +150,15 @@ class Calibration:
             "settings": {**{name: self.settings[name] for name in names}, **packing},
         }
 
+    @property
+    def made_before(self):
+        """The `ccdflow.run.ledger.Record` of the frame as it is there, None if it is another."""
+        record = self.context.ledger.get(self.group.product)
+        if record is None or record.status != ledger.MADE or record.key != digest(self.basis):
+            return None
+        path = self.context.results / record.product
+        return record if ledger.stamp_of(path) == record.stamp else None
+
     def make(self):
         """Calibrate the frame; return its `ccdflow.run.ledger.Record`."""
         record = Record(self.group.product, self.kind.name, digest(self.basis), basis=self.basis)

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds import detector_measurement
 from ccdflow.kinds.calibrating import shutter_correction
-from ccdflow.kinds.matching import association, setups, shelves
+from ccdflow.kinds.matching import association, measured_flats, setups, shelves
 from ccdflow.kinds.matching.rule import DARK, tenths
 from ccdflow.run.job import Group
-from ccdflow.run.rawframes.rows import canonical_text, digest_of, picker
+from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker
+
+MAY_CHANGE = "a flat that competes is made again"
+"""Why a frame is looked at again: it may take another flat, or stay as it is."""
 
 # Frames of a night that agree in these take the same masters, but for the exposure of the dark.
 _alike = picker(
@@ -101,6 +104,8 @@ class _Way:
     needs, spare : list of str
         Masters that come first, and those that are taken in their place.
     likewise : Likewise
+    is_open : bool
+        Whether flats that are made in this run may make them take another flat than planned.
     """
 
     steps: tuple
@@ -109,6 +114,7 @@ class _Way:
     needs: list
     spare: list
     likewise: Likewise
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +173,23 @@ class FramePlanner:
         group = self._group(row, product, way)
         self._context.groups[product] = group
         degrees = way.likewise.degrees(row)
+        more = self._open(product) if way.is_open else {}
+        key = way.likewise.key(frame.key, degrees)
         self._planner.want(
             self._kind,
             product,
             group.night,
-            lambda: way.likewise.basis(frame.key, degrees),
+            lambda: {**way.likewise.basis(frame.key, degrees), **more},
             needs=(frame.product, *way.needs),
             spare=way.spare,
-            key=way.likewise.key(frame.key, degrees),
+            key=digest([key, more]) if more else key,
         )
+
+    def _open(self, product):
+        """Return the entry of the basis of a frame that may take another flat than it has."""
+        is_forced = self._planner.is_forced(self._kind, product)
+        is_new = product not in self._context.ledger
+        return {} if is_new or is_forced else {MAY_CHANGE: True}
 
     def _class(self, row):
         context, type_ = self._context, row.facts["type"]
@@ -211,7 +225,8 @@ class FramePlanner:
             alike,
             lambda: Likewise(self._calibration(context, self._group(row, product, way))),
         )
-        return _Way(steps, own.pixels, own.shared, [*needs, *own.pixels], spare, likewise)
+        is_open = measured_flats.may_change(context, steps)
+        return _Way(steps, own.pixels, own.shared, [*needs, *own.pixels], spare, likewise, is_open)
 
 
 class Likewise:

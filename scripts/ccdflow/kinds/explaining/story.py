@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from astropy.io import fits
@@ -17,6 +18,11 @@ from ccdflow.run import ledger
 STEPS = (BIAS, DARK, FLAT)
 # Members and frames that are named.
 _MOST = 6
+# How variances are compared, by the table's words.
+_COMPARED = {
+    "nominal": "by nominal noise, as they are compared before either is made",
+    "measured": "as measured, with the days between",
+}
 
 
 def results_of(path):
@@ -148,15 +154,23 @@ def _step(results, kind, header, chosen):
     if chosen:
         why = f"           chosen: {chosen['reason']}"
         if chosen.get("runner_up"):
-            unit = "of the signal^2" if kind == FLAT else "e2"
+            noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
+            second, first = (_as_noise(kind, value) for value in noises)
             cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
+            compared = _COMPARED[chosen.get("variance_is", "nominal")]
             why += (
-                f"; second {chosen['runner_up']} (by nominal noise, as they are compared before"
-                f" either is made, it adds {chosen['runner_up_variance']} {unit}, the chosen one"
-                f" {chosen['predicted_variance']}{cancels})"
+                f"; second {chosen['runner_up']} ({compared},"
+                f" it adds {second}, the chosen one {first}{cancels})"
             )
         said.append(why)
     return said
+
+
+def _as_noise(kind, variance):
+    """Return a variance of the table in the words of the line above it: of a flat its root."""
+    if kind != FLAT:
+        return f"{variance} e2"
+    return f"{math.sqrt(float(variance)):.3g} of the signal"
 
 
 def _members(results, master):

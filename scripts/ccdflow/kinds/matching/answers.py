@@ -7,8 +7,9 @@ where the bias level is still in the frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from ccdflow.kinds.matching import association, match_words, rule
+from ccdflow.kinds.matching import association, match_words, measured_flats, rule
 from ccdflow.run.job import Step, Use
 
 LEFT_OUT = "left out: more noise than structure"
@@ -81,6 +82,8 @@ def reasons_of(answer, rules):
     for remark in use.remarks:
         is_lag = _is_later(use) and remark == match_words.lag_words(use.lag)
         why = _why_later(use, place, uses, rules) if is_lag else ""
+        if remark == rule.TEMPERATURE_UNKNOWN:
+            why = _temperatures(use, uses, rules)
         said.append(f"{remark} ({why})" if why else remark)
     if answer.kind == rule.DARK and use.scale == 1:
         said.append("exact")
@@ -101,6 +104,21 @@ def _why_later(use, place, uses, rules):
         return "nothing earlier could be made"
     when = match_words.lag_words(earlier[0].lag) if earlier[0].lag else "of the own night"
     return f"one {when} {match_words.why_lost(use, earlier[0], rules)}"
+
+
+def _temperatures(use, uses, rules):
+    """Return of which temperatures darks compete for a frame that says none; '' where of one."""
+    known = sorted(
+        next(value for value in each.degrees if value is not None)
+        for each in uses
+        if rule.TEMPERATURE_UNKNOWN in each.remarks
+        and any(value is not None for value in each.degrees)
+        and _is_later(each) <= _is_later(use)
+    )
+    apart = known[:1]
+    apart += [b for a, b in pairwise(known) if b - a > rules.temperature_tolerance]
+    words = [f"{round(value, 1):g} C" for value in apart]
+    return f"darks of {', '.join(words[:-1])} and {words[-1]} compete" if words[1:] else ""
 
 
 def _is_later(use):
@@ -158,8 +176,8 @@ def _answers(context, row, steps):
 
 def _answer(context, step):
     def make():
-        use = association.taken(context, step)
-        return step, Answer(step, use, association.why_missing(context, step))
+        use, own = association.taken(context, step), measured_flats.decided(context, step)
+        return step, Answer(own, use, association.why_missing(context, step))
 
     return context.planned(("answer", id(step)), make)[1]
 

@@ -2,13 +2,14 @@
 
 The choice is made once, while planning, from the whole archive, and goes with the group or frame
 (`ccdflow.run.job.Step`), so that a job on another machine does not choose anew. While a run goes
-on, a master may turn out to be refused: the first one that was made is taken then.
+on, a master may turn out to be refused: the first one that was made is taken then. Of flats the
+levels turn out (`measured_flats`): all that compete come before the frame.
 """
 
 from __future__ import annotations
 
 from ccdflow.detector import benefit
-from ccdflow.kinds.matching import pairs, rule, shelves
+from ccdflow.kinds.matching import measured_flats, pairs, rule, shelves
 from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
 
@@ -133,7 +134,7 @@ def taken(context, step):
 
 
 def _taken(context, step):
-    for use in step.uses:
+    for use in measured_flats.decided(context, step).uses:
         record = context.outcome(use.product)
         if record is not None and record.status == ledger.MADE:
             return use
@@ -190,9 +191,11 @@ def needs_of(context, steps):
     """
     needs, spare = [], []
     for step in steps:
+        # Which of these is taken turns out when all of them are made.
+        needs += [use.product for use in measured_flats.competing(context, step)]
         chosen = taken(context, step)
         found = needs
-        for use in step.uses:
+        for use in measured_flats.decided(context, step).uses:
             found.append(use.product)
             if use is chosen:
                 found = spare

@@ -20,8 +20,8 @@ EXACT_NIGHTS = 30
 """Exact darks go before scaled ones; if all are further away, scaled ones this near compete."""
 
 
-EXACT_NIGHTS = 30
-"""Exact darks go before scaled ones; if all are further away, scaled ones this near compete."""
+TEMPERATURE_UNKNOWN = "temperature unknown"
+"""The remark on a dark whose temperature, or the frame's, no header tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,8 @@ class ObservedAs:
     filter : str
     set_temperature, temperature : float or None
         Degrees: the set point of the cooler, and the sensor.
+    wheels : str
+        The filter whatever the order of the wheels; '' where it is of one wheel.
     """
 
     setup: tuple
@@ -104,6 +106,12 @@ class ObservedAs:
     filter: str = ""
     set_temperature: float | None = None
     temperature: float | None = None
+    wheels: str = ""
+
+    @property
+    def light(self):
+        """The filter by which flats are chosen."""
+        return self.wheels or self.filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,9 @@ class Candidate:
     remarks : tuple of str
         What keeps it from grade A.
     warmer : float
-        Whole degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
+        Degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
+    ageing : float
+        The part of the variance that is for the days and degrees between.
     """
 
     master: OfferedMaster
@@ -158,6 +168,7 @@ class Candidate:
     grade: str
     remarks: tuple = ()
     warmer: float = 0.0
+    ageing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,8 @@ def why_lost(best, other, rules):
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
         with_bias = "with its bias " if any(left) else ""
         return f"{warmer}{with_bias}adds {others / mine:.3g} times the variance"
+    if others < mine and getattr(best, "is_measured", False):
+        return f"adds {others / mine:.2g} times the variance, too small a gain"
     return "as good, and further away in time"
 
 

@@ -71,15 +71,15 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
     bias, dark = steps
     if not bias.uses or not dark.uses:
         return steps
-    rank = _rank(bias.uses[0], rules)
-    biases = [use for use in bias.uses if _rank(use, rules) == rank]
+    rank = rank_of(bias.uses[0], rules)
+    biases = [use for use in bias.uses if rank_of(use, rules) == rank]
     known = {use.product for use in bias.uses}
     of_darks = [bias_of(use.product) for use in dark.uses]
     for own in of_darks:
         if own is not None and own.product not in known:
             known.add(own.product)
             other = use_of(own.product)
-            if other is not None and _rank(other, rules) == rank:
+            if other is not None and rank_of(other, rules) == rank:
                 biases.append(other)
     darks, best = [], []
     for use, own in zip(dark.uses, of_darks, strict=True):
@@ -99,15 +99,26 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
     return bias, replace(dark, uses=tuple(darks[n] for n in order))
 
 
-def _rank(use, rules):
-    """Return all that ranks a bias before its variance does."""
+def rank_of(use, rules):
+    """Return all that ranks a bias or flat before its variance does.
+
+    Parameters
+    ----------
+    use : ccdflow.run.job.Use
+    rules : ccdflow.kinds.matching.candidates.Rules
+
+    Returns
+    -------
+    tuple
+        Masters compete that have the same.
+    """
     is_later = rules.direction != "nearest" and (use.lag or 0) < 0
     is_other = rules.same_night and use.lag != 0
     return use.lag if is_later else None, is_other, use.lag is None, use.cut
 
 
 def _ranks_of_darks(uses, rules):
-    ranks = [(*_rank(use, rules), use.scale > STRETCHED) for use in uses]
+    ranks = [(*rank_of(use, rules), use.scale > STRETCHED) for use in uses]
     # A rank begins with the nights to a later master that does not compete.
     near = [
         abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None

@@ -18,6 +18,7 @@ from ccdflow.kinds.matching.candidates import (
     FLAT,
     MOST_CANDIDATES,
     STRAY,
+    TEMPERATURE_UNKNOWN,
     Candidate,
 )
 from ccdflow.kinds.matching.match_words import STRETCHED
@@ -97,7 +98,7 @@ class Shelf:
         return self._warm[degrees]
 
     def warmer(self, degrees, rules):
-        """Return by how many whole degrees each of the temperatures is warmer than a frame.
+        """Return by how many degrees each of the temperatures is warmer than a frame.
 
         Parameters
         ----------
@@ -111,7 +112,7 @@ class Shelf:
             Of an array of float64.
         """
         if degrees not in self._warm:
-            self._warm[degrees] = _whole_degrees(*self.temperatures, degrees, rules).tobytes()
+            self._warm[degrees] = _degrees_warmer(*self.temperatures, degrees, rules).tobytes()
         return self._warm[degrees]
 
 
@@ -187,8 +188,14 @@ def rescaled(candidate, seconds):
         scaled_words(scale) if remark.startswith("scaled ") else remark
         for remark in candidate.remarks
     )
-    variance = candidate.variance * (scale / candidate.scale) ** 2
-    return replace(candidate, scale=scale, variance=variance, remarks=tuple(remarks))
+    larger = (scale / candidate.scale) ** 2
+    return replace(
+        candidate,
+        scale=scale,
+        variance=candidate.variance * larger,
+        remarks=tuple(remarks),
+        ageing=candidate.ageing * larger,
+    )
 
 
 def scaled_words(scale):
@@ -238,8 +245,8 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
             )
         else:
             degrees = tuple(map(tenths, degrees))
-            warmer = _whole_degrees(shelf.set_points, shelf.sensors, degrees, rules)
-        variance = _predicted(shelf, kind, noise, scale, apart, seconds, warmer)
+            warmer = _degrees_warmer(shelf.set_points, shelf.sensors, degrees, rules)
+        variance, ageing = _predicted(shelf, kind, noise, scale, apart, seconds, warmer)
     later = ~own & ~(lags >= 0)
     is_last = later & (rules.direction != "nearest")
     tier = _LATER * is_last + _SCALED_UP * up
@@ -259,7 +266,7 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
         added = variance + left
     keys = [key for key in (*keys, added, apart) if key is not None]
     order = _first(np.flatnonzero(usable), keys)
-    columns = (lags, own, scale, exact, up, known, variance, warmer)
+    columns = (lags, own, scale, exact, up, known, variance, warmer, ageing)
     return tuple(
         _candidate(shelf, index, *(column[index] for column in columns)) for index in order
     )
@@ -347,11 +354,11 @@ def tenths(degrees):
     return None if degrees is None else round(degrees, 1)
 
 
-def _whole_degrees(set_points, sensors, degrees, rules):
-    """Return by how many whole degrees each bias or flat is warmer than a frame: 0 for nothing.
+def _degrees_warmer(set_points, sensors, degrees, rules):
+    """Return by how many degrees each bias or flat is warmer than a frame: 0 for nothing.
 
     These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
-    unrest where nobody set it, is no difference.
+    unrest where nobody set it, is no difference. Set points count to a tenth, sensors to a degree.
 
     Parameters
     ----------
@@ -367,8 +374,8 @@ def _whole_degrees(set_points, sensors, degrees, rules):
     with np.errstate(invalid="ignore"):
         off = np.where(np.abs(by_set_point) > rules.temperature_tolerance, by_set_point, 0.0)
         is_far = (np.abs(by_sensor) > STRAY) & ~(np.abs(by_sensor) <= np.abs(off))
-        off = np.where(is_far, by_sensor, off)
-    return np.sign(off) * np.where(off == 0, 0, np.maximum(np.round(np.abs(off)), 1))
+    # Added to 0, as -0 would be another answer.
+    return np.where(is_far, np.round(by_sensor), np.round(off, 1)) + 0.0
 
 
 def is_too_long(scale, scale_up):
@@ -384,26 +391,26 @@ def is_too_long(scale, scale_up):
 
 
 def _predicted(shelf, kind, noise, scale, apart, seconds, warmer):
-    """Return the variance that each master is predicted to add to a pixel."""
+    """Return the variance that each master is predicted to add to a pixel, and its ageing."""
     if kind == FLAT:
         ageing = noise.flat_ageing * apart + (noise.flat_warming * warmer) ** 2
-        return 1 / (shelf.frames * noise.flat_level) + ageing
+        return 1 / (shelf.frames * noise.flat_level) + ageing, ageing
     if kind == BIAS:
         ageing = noise.bias_ageing * apart + (noise.bias_warming * warmer) ** 2
-        return noise.read_noise**2 / shelf.frames + ageing
+        return noise.read_noise**2 / shelf.frames + ageing, ageing
     one = noise.read_noise**2 + noise.dark_rate * shelf.exptimes
-    ageing = noise.dark_ageing * number_or_nan(seconds) ** 2
-    return scale**2 * one / shelf.frames + ageing * apart
+    ageing = noise.dark_ageing * number_or_nan(seconds) ** 2 * apart
+    return scale**2 * one / shelf.frames + ageing, ageing
 
 
-def _candidate(shelf, index, lag, own, scale, exact, up, known, variance, warmer):
+def _candidate(shelf, index, lag, own, scale, exact, up, known, variance, warmer, ageing):
     remarks = []
     if not own:
         remarks.append(match_words.lag_words(lag))
     if not exact:
         remarks.append(scaled_words(scale))
     if not known:
-        remarks.append("temperature unknown")
+        remarks.append(TEMPERATURE_UNKNOWN)
     if warmer:
         remarks.append(match_words.warmer_words(warmer))
     return Candidate(
@@ -414,4 +421,5 @@ def _candidate(shelf, index, lag, own, scale, exact, up, known, variance, warmer
         "C" if up else "B" if remarks else "A",
         tuple(remarks),
         float(warmer),
+        float(ageing),
     )

@@ -17,6 +17,7 @@ from ccdflow.kinds.matching.candidates import (
     DARK,
     FLAT,
     MOST_CANDIDATES,
+    TEMPERATURE_UNKNOWN,
     Candidate,
     Choice,
     DetectorNoise,
@@ -42,6 +43,7 @@ __all__ = [
     "DARK",
     "FLAT",
     "MOST_CANDIDATES",
+    "TEMPERATURE_UNKNOWN",
     "Candidate",
     "Choice",
     "DetectorNoise",
@@ -159,7 +161,7 @@ class Masters:
         about = master.about
         if about.setup != frame.setup:
             return match_words.how(about, frame)
-        if kind == FLAT and about.filter != frame.filter:
+        if kind == FLAT and about.light != frame.light:
             return "other filter"
         if kind != DARK:
             return ""
@@ -189,8 +191,8 @@ class Masters:
             return f"no {kind} {wanted}: there is none{of}"
         same = [m for m in own if m.about.setup == frame.setup]
         others = [m for m in own if m.about.setup != frame.setup]
-        if kind == FLAT and any(m.about.filter == frame.filter for m in others):
-            others = [m for m in others if m.about.filter == frame.filter]
+        if kind == FLAT and any(m.about.light == frame.light for m in others):
+            others = [m for m in others if m.about.light == frame.light]
         parts = [self._what_there_is(kind, same, frame)] if same else []
         if others and (kind == FLAT or not same):
             nearest = min(others, key=lambda m: (match_words.distance(m.about, frame), m.product))
@@ -313,7 +315,7 @@ def _is_of_camera(master, frame):
 
 
 def _shelf_name(kind, about):
-    return kind, about.setup, about.filter if kind == FLAT else ""
+    return kind, about.setup, about.light if kind == FLAT else ""
 
 
 def _needs_dark(seconds, noise):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
+from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_words, rule
 from ccdflow.pages.words import light_words
@@ -198,7 +199,23 @@ def about_members(context, first, middles, kind, *, night):
         filter=light_words((first.facts["filter"], first.facts["grism"])),
         set_temperature=middles[1],
         temperature=middles[2],
+        wheels=light_of(first.facts) if "+" in first.facts["filter"] else "",
     )
+
+
+def light_of(facts):
+    """Return the filter and grism by which flats are chosen, whatever the order of the wheels.
+
+    Parameters
+    ----------
+    facts : mapping
+        Header values of a frame.
+
+    Returns
+    -------
+    str
+    """
+    return light_words((in_any_order(facts["filter"]), facts["grism"]))
 
 
 def _middle(rows, name):

@@ -353,4 +353,5 @@ def _use(candidate, cut):
         (about.set_temperature, about.temperature) if is_dark else (),
         section,
         candidate.warmer,
+        ageing=candidate.ageing,
     )

@@ -179,14 +179,13 @@ def budget_of(exposure):
     parts = dict.fromkeys(_PARTS, 0.0)
     rows = 1.0
     if bias is not None:
-        parts["bias"] = share**2 * (read / bias.frames + bias.ageing)
+        parts["bias"] = share**2 * added_by(BIAS, bias, exposure)
         rows += share**2 / bias.frames
     if dark is not None:
-        one = read + exposure.dark_rate * dark.exptime
-        parts["dark"] = dark.scale**2 * one / dark.frames + dark.ageing
+        parts["dark"] = added_by(DARK, dark, exposure)
         rows += dark.scale**2 / dark.frames
         if (other := exposure.other_bias) is not None and not exposure.is_bias_in_dark:
-            parts["bias"] += dark.scale**2 * (read / other.frames + other.ageing)
+            parts["bias"] += dark.scale**2 * added_by(BIAS, other, exposure)
             rows += dark.scale**2 / other.frames
     if flat is not None:
         parts["flat"] = sky**2 * (flat.noise**2 / flat.frames + flat.ageing)
@@ -198,6 +197,26 @@ def budget_of(exposure):
     parts["photons"] *= exposure.response
     parts["flat"] *= exposure.response**2
     return Budget({name: value / exposure.response**2 for name, value in parts.items()})
+
+
+def added_by(kind, master, exposure):
+    """Return the variance that a bias or dark adds to a pixel of response 1, electrons^2.
+
+    Parameters
+    ----------
+    kind : {'bias', 'dark'}
+    master : Applied
+    exposure : BudgetedFrame
+
+    Returns
+    -------
+    float
+        Of a bias as if none of it cancelled.
+    """
+    one = exposure.read_noise**2
+    if kind == DARK:
+        one += exposure.dark_rate * master.exptime
+    return master.scale**2 * one / master.frames + master.ageing
 
 
 def flat_noise(flat):

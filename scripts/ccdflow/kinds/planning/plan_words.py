@@ -118,8 +118,10 @@ def master_words(line):
         return f"{frames} x {float(shared['exptime']):g} s of {date}"
     if line.kind == rule.FLAT:
         names = (shared.get("filter"), shared.get("grism"))
+        # Those of the sky and those of a lamp, where there are both.
+        light = f"{light_words(names)} {shared.get('light', '')}".strip()
         level = f" x {line.level}" if line.level else ""
-        return f"{light_words(names)} {frames}{level} of {date}".strip()
+        return f"{light} {frames}{level} of {date}".strip()
     return f"{frames} of {date}"
 
 
@@ -143,6 +145,9 @@ def how_words(line, block=None):
     said = list(line.reasons)
     if line.factors[1] == 0:
         said.append("cancels in the dark")
+    if line.unmeasured:
+        levels = "level" if line.unmeasured == 1 else "levels"
+        said.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
     return f"{', '.join(said)}{_adds(line, block)}"
 
 
@@ -151,9 +156,8 @@ def _adds(line, block):
     if line.factors[1] == 0:
         return ""
     if line.kind != rule.FLAT:
-        variances = dict.fromkeys(
-            _figure_text(line.use.variance * part**2) for part in line.factors
-        )
+        variance = _variance(line, block)
+        variances = dict.fromkeys(_figure_text(variance * part**2) for part in line.factors)
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
     noise, about = _flat_noise(line, block), "" if line.level else "about "
     cap, wide = 1 / noise, math.sqrt(budget.APERTURE) / noise
@@ -163,14 +167,27 @@ def _adds(line, block):
     )
 
 
+def _exposure(line, block):
+    """Return the budgeted frame of one that takes a master, None where there is none."""
+    names = {group.product for group in line.groups}
+    noises = block.noises if block is not None else ()
+    return next((noise.exposure for noise in noises if names & set(noise.products)), None)
+
+
+def _variance(line, block):
+    """Return the variance that a bias or dark adds: of its figures, else as it is predicted."""
+    exposure = _exposure(line, block)
+    if exposure is None:
+        return line.use.variance
+    return budget.added_by(line.kind, exposure.masters[line.kind], exposure)
+
+
 def _flat_noise(line, block):
     """Return the relative noise of a flat: of its figures, else as it is predicted."""
-    names = {group.product for group in line.groups}
-    for noise in block.noises if block is not None else ():
-        flat = noise.exposure.masters.get(rule.FLAT)
-        if flat is not None and names & set(noise.products):
-            return budget.flat_noise(flat)
-    return math.sqrt(line.use.variance)
+    exposure = _exposure(line, block)
+    if exposure is None:
+        return math.sqrt(line.use.variance)
+    return budget.flat_noise(exposure.masters[rule.FLAT])
 
 
 def _figure_text(value):
@@ -217,15 +234,17 @@ def noise_words(noise):
         for name, value in sorted(parts.parts.items(), key=lambda item: -item[1])
         if value >= 0.005 * whole
     ]
+    read_noise = f"; read noise {noise.exposure.read_noise:.3g} e- is not measured yet"
+    unsure = "" if noise.read_noise_is_measured else read_noise
     if noise.exposure.sky is None:
         return (
             f"without light {parts.noise:.3g} e- a pixel ({', '.join(shares)});"
-            " the sky is not measured yet"
+            f" the sky is not measured yet{unsure}"
         )
     how = "sky" if noise.sky_is_measured else "sky predicted"
     return (
         f"{how} {noise.exposure.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
-        f" ({', '.join(shares)}); {parts.cap} cap{'s' * (parts.cap != 'photons')} it"
+        f" ({', '.join(shares)}); {parts.cap} cap{'s' * (parts.cap != 'photons')} it{unsure}"
     )
 
 
@@ -253,9 +272,18 @@ def _wished(wish, noise, block):
         own = noise.exposure.masters.get(rule.DARK)
         exact = own is not None and own.scale == 1
         what += f" of {own.exptime:.3g} s" if exact else f" of {' '.join(seconds)}"
-    elif wish.kind == rule.FLAT and filter_name:
-        what += f" {filter_name}"
+    elif wish.kind == rule.FLAT:
+        what += f" {filter_name}" if filter_name else ""
+        # New ones join no others, and are as good if they are as bright as those taken.
+        level = "" if has_more else _level(products=set(noise.products), block=block)
+        what += f" of {level} each" if level else ""
     return what if has_more else f"{what} of this night"
+
+
+def _level(*, products, block):
+    """Return the level of one of the flats that frames take, in words; '' if it is not known."""
+    lines = (line for line in block.taken if line.kind == rule.FLAT)
+    return next((x.level for x in lines if products & {g.product for g in x.groups}), "")
 
 
 def _lacking(wish, noise, block):

@@ -18,6 +18,7 @@ from ccdflow.frame.readout import level_share
 from ccdflow.kinds.matching import association, match_words, rule, shelves
 from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.matching.measured_flats import competing, figure_of
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.matching.shelves import noise_of
 from ccdflow.kinds.planning import budget, skies
@@ -56,6 +57,8 @@ class PlannedMaster:
         Of one of the flats, in words; '' where it is not measured.
     frames : int
         Number of frames combined; 0 where the master is not made yet.
+    unmeasured : int
+        Of the flats that compete, those whose electrons are not known yet; 0 where none competes.
     """
 
     kind: str
@@ -68,6 +71,7 @@ class PlannedMaster:
     why_lost: str = ""
     level: str = ""
     frames: int = 0
+    unmeasured: int = 0
 
     @property
     def use(self):
@@ -105,6 +109,8 @@ class GroupNoise:
     exposure : ccdflow.kinds.planning.budget.BudgetedFrame
     sky_is_measured : bool
         Whether the sky is that of these frames.
+    read_noise_is_measured : bool
+        Whether the read noise is that of pairs of biases, as in UNCERT; else header's or profile's.
     """
 
     name: str
@@ -112,6 +118,7 @@ class GroupNoise:
     products: tuple
     exposure: BudgetedFrame
     sky_is_measured: bool
+    read_noise_is_measured: bool = True
 
     @property
     def budget(self):
@@ -279,7 +286,7 @@ def step_line(context, answer):
         left_out = [answer.why_none] if answer.left_out else []
         return [step.kind, step.needed, answer.missing, *left_out]
     rival, why = rival_of(context, answer)
-    said = [step.kind, use.product, use.lag, use.scale, use.variance]
+    said = [step.kind, use.product, use.lag, use.scale, use.variance, use.is_measured]
     said.append(reasons_of(answer, shelves.rules(context)))
     return [*said, step.uses.index(use), "" if rival is None else rival.product, why]
 
@@ -304,7 +311,13 @@ def _taken(context, kind, found):
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == rule.FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
+        unmeasured=_unmeasured(context, answer.step),
     )
+
+
+def _unmeasured(context, step):
+    rivals = competing(context, step)
+    return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
 
 
 def _missing_of(found):
@@ -313,7 +326,7 @@ def _missing_of(found):
 
 
 def _level_words(record):
-    level = _figure(record, "level")
+    level = figure_of(record, "level")
     if level is None:
         return ""
     unit = record.data["quality"][0]["unit"]
@@ -417,6 +430,7 @@ def _noise(context, name, groups, *, foretell):
         if foretell
         else None
     )
+    read_noise = _read_noise(context, answers, foretell=foretell)
     amplifier = geometry.amplifiers[0]
     has_level = recipe.subtract and amplifier.overscan
     return GroupNoise(
@@ -425,7 +439,7 @@ def _noise(context, name, groups, *, foretell):
         tuple(each.product for each in groups),
         BudgetedFrame(
             exptime=seconds,
-            read_noise=_figure(records.get("bias"), "read_noise_electrons") or noise.read_noise,
+            read_noise=read_noise or noise.read_noise,
             dark_rate=_rate(records.get("dark"), noise),
             level_share=level_share(amplifier, recipe) if has_level else 0.0,
             sky=sky,
@@ -445,7 +459,24 @@ def _noise(context, name, groups, *, foretell):
             other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
         ),
         bool(measured),
+        read_noise is not None,
     )
+
+
+def _read_noise(context, answers, *, foretell):
+    """Return the read noise that the frame's bias shows, electrons; None if it is not measured.
+
+    While planning it is foretold by the next of its biases that is made.
+    """
+    bias = next((answer for answer in answers if answer.kind == rule.BIAS), None)
+    if bias is None or bias.use is None:
+        return None
+    others = bias.step.uses if foretell else ()
+    found = (
+        figure_of(context.outcome(use.product), "read_noise_electrons")
+        for use in (bias.use, *others)
+    )
+    return next(filter(None, found), None)
 
 
 def _other_bias(context, dark, noise, seconds):
@@ -481,7 +512,7 @@ def _applied(context, kind, use, record, noise, seconds):
     frames = len(members or (group.files if group else (None,)))
     days = abs(use.lag or 0)
     if kind == rule.FLAT:
-        quality = _figure(record, "signal_to_noise")
+        quality = figure_of(record, "signal_to_noise")
         single = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
         ageing = noise.flat_ageing * days + (noise.flat_warming * use.warmer) ** 2
         return Applied(frames, noise=single, ageing=ageing, is_own=use.lag == 0)
@@ -493,17 +524,8 @@ def _applied(context, kind, use, record, noise, seconds):
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=use.lag == 0)
 
 
-def _figure(record, name):
-    """Return the mean of a figure of a master's amplifiers, None where there is none."""
-    if record is None or record.status != ledger.MADE:
-        return None
-    found = [each.get(name) for each in record.data.get("quality", ())]
-    found = [value for value in found if isinstance(value, int | float) and value > 0]
-    return sum(found) / len(found) if found else None
-
-
 def _rate(record, noise):
     quality = record.data.get("quality", ()) if record is not None else ()
     if any(each["unit"] != "electron" for each in quality):
         return noise.dark_rate
-    return _figure(record, "rate") or noise.dark_rate
+    return figure_of(record, "rate") or noise.dark_rate

@@ -104,10 +104,11 @@ def _verdict(context, blocks):
     frames = {group.product for block in blocks for group in block.groups}
     without = {group.product for _, line in lacking for group in line.groups}
     if not lacking:
-        return [
-            f"nothing is missing: all {frames_words(len(frames))} have every master that they need"
-        ]
-    said = [f"missing: {len(without)} of {len(frames)} frames lack a master"]
+        all_have = f"all {len(frames)} frames have every master that they need"
+        one_has = "the frame has every master that it needs"
+        return [f"nothing is missing: {one_has if len(frames) == 1 else all_have}"]
+    verb = "lacks" if len(without) == 1 else "lack"
+    said = [f"missing: {len(without)} of {frames_words(len(frames))} {verb} a master"]
     return said + [f"  {line.missing}" for _, line in lacking]
 
 

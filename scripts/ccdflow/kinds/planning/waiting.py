@@ -1,9 +1,10 @@
 """Which closed nights a new master would change: those with fewer than five candidates.
 
 A night's frames list the masters that suit them best, five at most. A master of a later night comes
-after all of their own and earlier nights, and after a later one that is nearer: it can enter a list
-only if that is shorter, or ends with a master that is scaled up, cut from a larger window or
-undated. Where a frame has no master, the text that says so names those that there are.
+after all of their own and earlier nights, also after a dark of these that is scaled up; and after a
+later one that is nearer, unless that one is a dark that is scaled. It can enter a list only if that
+is shorter, ends with such a dark, or holds a master that is cut from a larger window or undated.
+Where a frame has no master, the text that says so names those that there are.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.setups import light_of
 from ccdflow.kinds.shutter import SHUTTER, corrects
-from ccdflow.pages.words import light_words
 from ccdflow.run.rawframes.rows import is_dated
 
 NAME = "waits"
@@ -61,8 +62,8 @@ _ANYTHING = ("*", "", "", 0.0)
 
 def _light_and_seconds(kind, row, seconds):
     """Return the filter by which flats are chosen, and the exposure for which darks are."""
-    light = light_words((row.facts["filter"], row.facts["grism"]))
-    return light if kind == rule.FLAT else "", seconds if kind == rule.DARK else 0.0
+    light = light_of(row.facts) if kind == rule.FLAT else ""
+    return light, seconds if kind == rule.DARK else 0.0
 
 
 def longest_of(context, group):
@@ -91,8 +92,8 @@ def _waits(step, camera, light, seconds):
         yield step.kind, "", "", 0.0
     elif len(step.uses) < rule.MOST_CANDIDATES or any(u.lag is None or u.cut for u in step.uses):
         yield step.kind, camera, light, 0.0
-    elif any(use.grade == "C" for use in step.uses):
-        # A later dark that is scaled up as well comes after these.
+    elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
+        # A later dark that is scaled up comes after these.
         yield step.kind, camera, light, _SURELY * seconds / STRETCHED
 
 

@@ -1,0 +1,197 @@
+"""Which flat a frame takes once the flats are combined, and their signal to noise is known.
+
+Before a flat is reduced nobody knows its electrons: the masters of a kind are put into an order by
+their number of frames, and all flats that compete are made before the frame. Of those that could be
+made the first in that order is taken, unless another adds much less noise. What is measured in a
+flat depends on its raw frames, so that the choice depends on the archive alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ccdflow.kinds.matching.candidates import FLAT
+from ccdflow.kinds.matching.pairs import rank_of
+from ccdflow.kinds.matching.shelves import rules
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+
+BETTER = 1.5
+"""A flat goes before an earlier one of the list if it adds less variance by this factor."""
+
+# Part by which other masters, subtracted from the same frames, may raise a flat's (signal to
+# noise)^2.
+_SCATTER = 1.2
+
+
+def figure_of(record, name):
+    """Return the mean of a figure of a master's amplifiers, None where there is none.
+
+    Parameters
+    ----------
+    record : ccdflow.run.ledger.Record or None
+    name : str
+
+    Returns
+    -------
+    float or None
+    """
+    if record is None or record.status != ledger.MADE:
+        return None
+    found = [each.get(name) for each in record.data.get("quality", ())]
+    found = [value for value in found if isinstance(value, int | float) and value > 0]
+    return sum(found) / len(found) if found else None
+
+
+def competing(context, step):
+    """Return those of a step's flats that compete with the first one that can be made.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+
+    Returns
+    -------
+    list of ccdflow.run.job.Use
+        The first one first; [] where there is none, and of other masters.
+    """
+    if step.kind != FLAT:
+        return []
+    there = [use for use in step.uses if _is_made(context, use)]
+    rank = rank_of(there[0], rules(context)) if there else None
+    return [use for use in there if rank_of(use, rules(context)) == rank]
+
+
+def decided(context, step):
+    """Return a step with its flats in the order of the variance that they were measured to add.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+
+    Returns
+    -------
+    ccdflow.run.job.Step
+        The same object where nothing is measured.
+    """
+    if step.kind != FLAT or not step.uses:
+        return step
+    # The step is kept beside its answer, so that its id stays its own.
+    return context.planned(("decided", id(step)), lambda: (step, _decided(context, step)))[1]
+
+
+def _decided(context, step):
+    rivals = competing(context, step)
+    products = [use.product for use in rivals]
+    first = first_of(products, _foreseen(context, rivals))
+    known = {use.product: _measured(context, use) for use in rivals}
+    if first is None or (first == products[0] and not any(known.values())):
+        return step
+    uses = [
+        use if known[use.product] is None else _as_measured(use, known[use.product])
+        for use in rivals
+    ]
+    uses.sort(key=lambda use: (use.product != first, use.variance))
+    place = step.uses.index(rivals[0])
+    rest = [use for use in step.uses[place:] if use.product not in products]
+    return replace(step, uses=(*step.uses[:place], *uses, *rest))
+
+
+def _as_measured(use, variance):
+    return replace(use, variance=variance, is_measured=True)
+
+
+def _foreseen(context, rivals):
+    """Return {product: variance that it adds}; of one that is made again, the former one."""
+    return {
+        use.product: _measured(context, use) or _variance(use, context.ledger.get(use.product))
+        for use in rivals
+    }
+
+
+def first_of(products, variances):
+    """Return which of some flats goes first, None where there is none.
+
+    Parameters
+    ----------
+    products : sequence of str
+        In the order in which they go where nothing is measured.
+    variances : dict of str to (float or None)
+        Measured ones; of others None, or nothing: these win against none, and lose against none.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> first_of(["own", "old"], {"own": 8e-5, "old": 5e-6})
+    'old'
+    >>> first_of(["own", "old"], {"own": 8e-5, "old": 6e-5}), first_of(["own", "old"], {"old": 0.1})
+    ('own', 'own')
+    """
+    if not products:
+        return None
+    own = variances.get(products[0])
+    found = {p: value for p in products if (value := variances.get(p)) is not None}
+    if own is None:
+        return products[0]
+    best = min(found, key=found.get)
+    return best if found[best] * BETTER < own else products[0]
+
+
+def may_change(context, steps):
+    """Tell whether flats that are made in this run may make frames take another one than planned.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    steps : iterable of ccdflow.run.job.Step
+
+    Returns
+    -------
+    bool
+    """
+    return any(_may_change(context, step) for step in steps)
+
+
+def _may_change(context, step):
+    rivals = competing(context, step)
+    pending = [use for use in rivals if context.will_be_made(use.product)]
+    if len(rivals) < 2 or not pending:
+        return False
+    products, now = [use.product for use in rivals], _foreseen(context, rivals)
+    first = first_of(products, now)
+    best = ({**now, use.product: _at_best(context, use)} for use in pending)
+    return any(first_of(products, values) != first for values in best)
+
+
+def _is_made(context, use):
+    record = context.outcome(use.product)
+    return record is not None and record.status == ledger.MADE
+
+
+def _measured(context, use):
+    return _variance(use, context.outcome(use.product))
+
+
+def _variance(use, record, more=1.0):
+    """Return the variance that a flat adds, relative to the signal^2; None if not measured."""
+    quality = figure_of(record, "signal_to_noise")
+    return None if quality is None else 1 / (more * quality**2) + use.ageing
+
+
+def _at_best(context, use):
+    """Return the least variance that a flat may have after this run."""
+    before = context.ledger.get(use.product)
+    known = {} if before is None else dict(before.basis.get("members", ()))
+    files = context.groups[use.product].files
+    if any(known.get(file) != context.outcome(reduced(file)).key for file in files):
+        # A new frame may be as bright as can be.
+        return 0.0
+    return (
+        _variance(use, before, _SCATTER * len(files) / max(1, len(before.data.get("members", ()))))
+        or 0.0
+    )
