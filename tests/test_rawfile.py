@@ -1,7 +1,9 @@
 """Raw files: what is read, what is refused and before what; products: whole or not at all."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import random
 import subprocess
@@ -443,3 +445,25 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
         whole.write_hdus(path, [b"new"])
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in path.parent.iterdir()] == ["a.fits"]
+
+
+@pytest.mark.parametrize("packing", [gzip, bz2, lzma], ids=["gzip", "bzip2", "xz"])
+@pytest.mark.parametrize(
+    ("behind", "problem"),
+    [("zeros", ""), ("empty", ""), ("text", "something else follows it"),
+     ("many empty", "more than 100 empty ones"), ("many zeros", "more than 1048576 zeros")],
+)  # fmt: skip
+def test_what_may_follow_a_packed_file(tmp_path, packing, behind, problem):
+    """Zeros as on a tape, an empty stream as bgzip's; nothing that takes time without an end."""
+    empty = packing.compress(b"")
+    more = {"zeros": bytes(7), "empty": empty, "text": b"hello", "many empty": empty * 20_000,
+            "many zeros": bytes((1 << 20) + 100_000)}[behind]  # fmt: skip
+    path = tmp_path / "a.fits.packed"
+    path.write_bytes(packing.compress(image()) + more)
+    if not problem:
+        assert (
+            rawfile.read_layout(path).fingerprint == f"{zlib.crc32(image()):08x}-{len(image()):x}"
+        )
+        return
+    with pytest.raises(rawfile.Damaged, match=f"stream is damaged .{problem}"):
+        rawfile.read_layout(path)

@@ -25,6 +25,11 @@ BAD = {
     "no date": ("a: 2024-13-45\n", "month must be in"),
     "digits": ("a: " + "9" * 6000 + "\n", "not valid YAML"),
     "too long": ("# " + "x" * (2 << 20), "too long"),
+    "hexadecimal": ("a: 0x" + "f" * 9000, "the number is too large"),
+    "base 60": ("a: " + "1:" * 9000 + "1", "the number is too large"),
+    "half a character": (r'a: "\ud800"', "cannot be written as UTF-8"),
+    "many keys": ("".join(f"a{n}: 1\n" for n in range(90_000)), "more than 20000 values"),
+    "many values": ("a: [" + "1," * 400_000 + "]", "more than 20000 values"),
     "control": ("a: \x01\n", "not valid YAML"),
 }
 

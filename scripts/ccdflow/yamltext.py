@@ -6,6 +6,7 @@ ends Python: none of them is needed to set a value, and all are refused in one l
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
@@ -14,19 +15,37 @@ from ccdflow.errors import UserError
 
 _MOST_BYTES = 1 << 20
 _DEPTH = 20
+# A profile of a hundred amplifiers has two thousand.
+_MOST_VALUES = 20_000
+_LARGEST = 2**63
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _Loader(yaml.SafeLoader):
     """YAML without keys that stand twice: the first would be lost in silence."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        known = set()
+        for each, _ in node.value:
+            key = self.construct_object(each, deep=True)
+            if key in known:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key!r} is given twice", problem_mark=node.start_mark
                 )
+            known.add(key)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_int(self, node):
+        value = super().construct_yaml_int(node)
+        if abs(value) >= _LARGEST:
+            # Python cannot even print the largest ones.
+            raise yaml.MarkedYAMLError(
+                problem="the number is too large", problem_mark=node.start_mark
+            )
+        return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def load(text, *, file):
@@ -96,7 +115,7 @@ def read(path):
 def _refuse_more_than_values(text, file):
     """Refuse anchors, tags and depths that no value needs; nothing is built of it yet."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -108,6 +127,10 @@ def _refuse_more_than_values(text, file):
             problem = f"a tag ({event.tag}): write the value alone, or put it in quotes"
         elif depth > _DEPTH:
             problem = f"nested deeper than {_DEPTH} levels"
+        elif count > _MOST_VALUES:
+            problem = f"more than {_MOST_VALUES} values"
+        elif _SURROGATE.search(getattr(event, "value", "")):
+            problem = "a character that cannot be written as UTF-8"
         if problem:
             line = event.start_mark.line + 1
             raise UserError(f"not a plain value in line {line}: {problem}", file=file)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import mmap
-import re
 import threading
 
 from isal import igzip, igzip_lib, isal_zlib
 
-from ccdflow.files.file_errors import Incomplete, damaged, damaged_stream, too_long
+from ccdflow.files.file_errors import Incomplete, damaged, too_long
+from ccdflow.files.streams import CHUNK, Slices
 
 GZIP_MAGIC = b"\x1f\x8b"
-CHUNK = 1 << 20
-# Bytes of a gzip member that are inflated at first: bytes behind its end come back as a copy.
-_FIRST_SLICE = 1 << 12
-# Zeros that may follow the last member, as on a tape.
-_MOST_ZEROS = 1 << 20
-_NO_ZERO = re.compile(rb"[^\0]")
 
 
 class Stream:
@@ -36,19 +30,17 @@ class Stream:
     def __init__(self, file, path, packed):
         self._file = file
         self._path = path
-        self._inflate = None
-        # Bytes read of a packed file, and bytes inflated from them.
-        self._block, self._place = b"", 0
+        self._inflate = self._slices = None
         self._buffer = bytearray()
         self._start = 0
         self.crc = 0
         self.end_seen = False
         if packed:
+            self._slices = Slices(file, path, "gzip", GZIP_MAGIC)
             self._begin_member()
 
     def _begin_member(self):
-        self._inflate = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
-        self._slice = _FIRST_SLICE
+        self._inflate, self._gave = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), False
 
     def _more(self, size):
         """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
@@ -56,49 +48,22 @@ class Stream:
         if self._inflate is None:
             out = self._file.read(min(size, CHUNK))
         while self._inflate is not None and not out:
-            if self._inflate.eof and not self._next_member(size):
-                break
-            packed = self._take(size) if self._inflate.needs_input else b""
+            if self._inflate.eof:
+                unused = len(self._inflate.unused_data)
+                if not self._slices.next_stream(unused, size, gave=self._gave):
+                    break
+                self._begin_member()
+            packed = self._slices.take(size) if self._inflate.needs_input else b""
             if self._inflate.needs_input and not packed:
                 break
             try:
                 out = self._inflate.decompress(packed, CHUNK)
             except igzip_lib.error as error:
-                raise damaged_stream(self._path, error) from None
+                raise self._slices.damaged(error) from None
+            self._gave = self._gave or bool(out)
         self.end_seen = not out
         self.crc = isal_zlib.crc32(out, self.crc)
         return out
-
-    def _take(self, size):
-        """Return the next packed bytes, b'' at the end."""
-        if self._place == len(self._block):
-            self._block, self._place = self._file.read(size), 0
-        packed = self._block[self._place : self._place + self._slice]
-        self._place += len(packed)
-        self._slice = min(2 * self._slice, CHUNK)
-        return packed
-
-    def _next_member(self, size):
-        """Begin with the bytes behind a gzip member; tell whether there is another member.
-
-        pigz and bgzip write files of several members. Zeros may follow the last one.
-        """
-        self._place -= len(self._inflate.unused_data)
-        zeros = 0
-        while (found := _NO_ZERO.search(self._block, self._place)) is None:
-            zeros += len(self._block) - self._place
-            if zeros > _MOST_ZEROS:
-                raise damaged_stream(self._path, f"more than {_MOST_ZEROS} zeros follow it")
-            self._block, self._place = self._file.read(size), 0
-            if not self._block:
-                return False
-        self._place = found.start()
-        if len(self._block) - self._place < len(GZIP_MAGIC):
-            self._block, self._place = self._block[self._place :] + self._file.read(size), 0
-        if not self._block.startswith(GZIP_MAGIC, self._place):
-            raise damaged_stream(self._path, "something else follows it")
-        self._begin_member()
-        return True
 
     def at(self, offset, size, step=CHUNK):
         """Return up to ``size`` bytes from ``offset`` on; the bytes before are forgotten.

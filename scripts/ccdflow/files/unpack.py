@@ -7,8 +7,8 @@ import io
 import lzma
 
 from ccdflow.files.file_errors import Incomplete, damaged
+from ccdflow.files.streams import CHUNK, Slices
 
-_CHUNK = 1 << 20
 # Bytes that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.
 _MEMORY = 1 << 28
 _PACKINGS = (
@@ -19,9 +19,8 @@ LONGEST_MAGIC = 6
 
 
 def packing_of(start):
-    """Return (name, maker of decompressors) for the first bytes of a file, None for any other."""
-    found = [(name, make) for magic, name, make in _PACKINGS if start.startswith(magic)]
-    return found[0] if found else None
+    """Return (magic, name, maker of decompressors) by the first bytes of a file, or None."""
+    return next((packing for packing in _PACKINGS if start.startswith(packing[0])), None)
 
 
 class Unpacked(io.RawIOBase):
@@ -38,9 +37,13 @@ class Unpacked(io.RawIOBase):
     """
 
     def __init__(self, file, name, packing):
-        self._file, self._name = file, name
-        self._packing, self._make = packing
-        self._unpack, self._held = self._make(), b""
+        magic, self._packing, self._make = packing
+        self._name, self._slices = name, Slices(file, name, self._packing, magic)
+        self._held = b""
+        self._begin()
+
+    def _begin(self):
+        self._unpack, self._gave = self._make(), False
 
     def readable(self):
         """Say yes."""
@@ -59,21 +62,18 @@ class Unpacked(io.RawIOBase):
         """Return some unpacked bytes, b'' at the end."""
         out = b""
         while not out:
-            data = b""
             if self._unpack.eof:
-                data = self._unpack.unused_data or self._file.read(_CHUNK)
-                if not data:
+                unused = len(self._unpack.unused_data)
+                if not self._slices.next_stream(unused, CHUNK, gave=self._gave):
                     return b""
-                # Several streams may follow one another.
-                self._unpack = self._make()
-            elif self._unpack.needs_input:
-                data = self._file.read(_CHUNK)
-                if not data:
-                    problem = f"{self._packing} stream ends early: the file is truncated"
-                    raise damaged(self._name, problem, Incomplete)
+                self._begin()
+            packed = self._slices.take(CHUNK) if self._unpack.needs_input else b""
+            if self._unpack.needs_input and not packed:
+                problem = f"{self._packing} stream ends early: the file is truncated"
+                raise damaged(self._name, problem, Incomplete)
             try:
-                out = self._unpack.decompress(data, _CHUNK)
+                out = self._unpack.decompress(packed, CHUNK)
             except (OSError, ValueError, lzma.LZMAError) as error:
-                problem = f"{self._packing} stream is damaged ({error})"
-                raise damaged(self._name, problem) from None
+                raise self._slices.damaged(error) from None
+            self._gave = self._gave or bool(out)
         return out

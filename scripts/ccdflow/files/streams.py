@@ -1,0 +1,99 @@
+"""The packed bytes of a file, of which several streams may follow one another."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.files.file_errors import damaged
+
+CHUNK = 1 << 20
+# Bytes of a stream that are unpacked at first: bytes behind its end come back as a copy.
+_FIRST_SLICE = 1 << 12
+# Zeros that may follow the last stream, as on a tape.
+_MOST_ZEROS = 1 << 20
+# Streams of nothing that may follow one another: bgzip ends its files with one.
+_MOST_EMPTY = 100
+_NO_ZERO = re.compile(rb"[^\0]")
+
+
+class Slices:
+    """The packed bytes of a file, a slice at a time; a new stream begins with a small one.
+
+    Parameters
+    ----------
+    file : file object
+        Unbuffered.
+    name : str
+        The name that errors carry.
+    packing : str
+        How the file is packed; named in errors.
+    magic : bytes
+        The first bytes of each stream.
+    """
+
+    def __init__(self, file, name, packing, magic):
+        self._file, self._name, self._packing, self._magic = file, name, packing, magic
+        # Bytes read, and how many of them were taken.
+        self._block, self._place = b"", 0
+        self._slice, self._empty = _FIRST_SLICE, 0
+
+    def take(self, size):
+        """Return the next bytes, b'' at the end; the file is read ``size`` bytes at a time."""
+        if self._place == len(self._block):
+            self._block, self._place = self._file.read(size), 0
+        packed = self._block[self._place : self._place + self._slice]
+        self._place += len(packed)
+        self._slice = min(2 * self._slice, CHUNK)
+        return packed
+
+    def next_stream(self, unused, size, *, gave):
+        """Go to the first byte of the next stream; tell whether there is one.
+
+        pigz, bgzip and pbzip2 write files of several streams. Zeros may follow the last one.
+
+        Parameters
+        ----------
+        unused : int
+            Bytes of the last slice that are behind the stream.
+        size : int
+            Bytes of the file to be read at a time.
+        gave : bool
+            Whether the stream held anything.
+
+        Returns
+        -------
+        bool
+
+        Raises
+        ------
+        Damaged
+            If something else follows, more zeros than on a tape, or stream after stream of nothing.
+        """
+        self._empty = 0 if gave else self._empty + 1
+        if self._empty > _MOST_EMPTY:
+            raise self.damaged(f"more than {_MOST_EMPTY} empty ones follow one another")
+        self._place -= unused
+        zeros = 0
+        while (found := _NO_ZERO.search(self._block, self._place)) is None:
+            zeros += len(self._block) - self._place
+            if zeros > _MOST_ZEROS:
+                raise self.damaged(f"more than {_MOST_ZEROS} zeros follow it")
+            self._block, self._place = self._file.read(size), 0
+            if not self._block:
+                return False
+        self._place = found.start()
+        if len(self._block) - self._place < len(self._magic):
+            self._block, self._place = self._block[self._place :] + self._file.read(size), 0
+        if not self._block.startswith(self._magic, self._place):
+            raise self.damaged("something else follows it")
+        self._slice = _FIRST_SLICE
+        return True
+
+    def damaged(self, problem):
+        """Return the error of a stream that cannot be unpacked.
+
+        Parameters
+        ----------
+        problem : str or Exception
+        """
+        return damaged(self._name, f"{self._packing} stream is damaged ({problem})")
