@@ -39,7 +39,7 @@ class NightDetector(MeasurementKind):
     plans_some_nights = True
     words = ("measurement of a detector", "measurements of detectors")
     short = "measurements of detectors"
-    version = 4
+    version = 5
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
