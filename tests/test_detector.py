@@ -102,13 +102,17 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     assert header["BPMNTS"] == 1
     assert left_to_make(tmp_path, chain) == []
     # ccdmask finds what has no light as well.
-    again = run(tmp_path, chain, kinds=("detector",), detector={"ccdmask": True})
+    settings = {"ccdmask": True, "low_sigma": 3.0}
+    again = run(tmp_path, chain, kinds=("detector",), detector=settings)
     assert [product for product in again.records] == [measured]
     with fits.open(done.results / measured) as found:
         more = found["PIXELS"].data[found["PIXELS"].data["LEVELS"] != 0]
     own, both = (set(zip(t["X"].tolist(), t["Y"].tolist(), strict=True)) for t in (table, more))
     assert own < both
     assert {column + 1 for column in detector.dead_columns} <= {x for x, _ in both - own}
+    low = [done.records[measured].data["quality"], again.records[measured].data["quality"]]
+    low = [sum(each["low"] for each in amplifiers) for amplifiers in low]
+    assert low[1] > low[0] + 10
 
 
 def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
