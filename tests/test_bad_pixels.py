@@ -76,6 +76,22 @@ def test_pixels_that_follow_no_line_or_vary_are_told_apart():
     assert (mask[~kinked & ~blinking] != 0).sum() <= 2
 
 
+@pytest.mark.parametrize("exposures", [9, 6])
+def test_pixels_that_fill_up_in_the_shortest_dark_are_not_linear_in_time(exposures):
+    """A constant charge in all darks is a straight line: its value at zero seconds tells."""
+    rng = np.random.default_rng(6)
+    rate = np.full(SHAPE, 0.02)
+    full = np.zeros(SHAPE, bool)
+    full.ravel()[rng.permutation(rate.size)[:600]] = True
+    # The bias of a column may be off: the neighbours tell of no pixel by that.
+    y, _ = np.indices(SHAPE)
+    more = [np.where(full, 120.0, 0) + 6 * np.sin(y / 60)] * 9
+    taken = darks(rng, rate, more=more)[:exposures]
+    mask = dark_mask(fit_darks(taken, TIMES[:exposures], READ_NOISE), hot=50.0)
+    assert (mask[full] & HOT > 0).mean() > 0.99
+    assert (mask[~full] != 0).sum() <= 2
+
+
 def test_two_exposures_give_a_rate_and_no_misfit():
     rng = np.random.default_rng(3)
     rate = np.full((60, 70), 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -43,16 +44,46 @@ def left_to_make(tmp_path, chain, results="results"):
     return left
 
 
+def with_filling_pixels(count, *, seed=1):
+    """A detector of which so many pixels are hot, and as many fill up: 0.1 to 300 e-/s."""
+    detector = small_chain.simulate.draw_detector(small_chain.SHAPE, seed=seed, shutter=0.0)
+    rng = np.random.default_rng(seed)
+    places = np.flatnonzero(detector.defects() == 0)
+    places = np.array(np.divmod(rng.permutation(places)[: 2 * count], small_chain.SHAPE[1]))
+    rates, ends = 10 ** rng.uniform(-1, 2.5, count), 10 ** rng.uniform(1.5, 4.7, count)
+    return dataclasses.replace(
+        detector,
+        hot_pixels=np.column_stack([*places[:, :count], 10 ** rng.uniform(-1, 2, count)]),
+        filling_pixels=np.column_stack([*places[:, count:], rates, ends]),
+    )
+
+
+def pulls_of(done, chain, file, pixels):
+    """The pulls of the pixels of a list, and their masks."""
+    hdus = done.open(f"calibrated/n1/{file}")
+    off = (hdus[0].data - chain.perfect(file)) / hdus["UNCERT"].data
+    rows, columns = pixels[:, :2].astype(int).T
+    return off[rows, columns], hdus["MASK"].data[rows, columns]
+
+
 def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
-    chain = take(tmp_path, 1, flats=(("g", 4, 1.0), ("g", 4, 4.0), ("r", 4)))
+    chain = take(
+        tmp_path, 1, flats=(("g", 4, 1.0), ("g", 4, 4.0), ("r", 4)), stars=0,
+        detector=with_filling_pixels(300), science=(("g", 60.0, 1), ("r", 33.0, 1)),
+    )  # fmt: skip
     done = run(tmp_path, chain)
     hdus = done.open("calibrated/n1/science_g1.fits")
     mask, detector = hdus["MASK"].data, chain.detector
     hot = detector.hot_pixels[detector.hot_pixels[:, 2] > 1]
     rows, columns = hot[:, :2].astype(int).T
     assert (mask[rows, columns] & HOT != 0).mean() >= 0.99
-    rows, columns = detector.filling_pixels[:, :2].astype(int).T
-    assert (mask[rows, columns] & HOT != 0).all()
+    # Pixels that fill up are masked, or none is a hole (or a peak) after an exact or a scaled dark.
+    for file in ("science_g1.fits", "science_r1.fits"):
+        for pixels in (detector.filling_pixels, detector.hot_pixels):
+            pulls, masks = pulls_of(done, chain, file, pixels)
+            assert np.abs(pulls[masks == 0]).max() < 5
+            assert 40 < np.count_nonzero(masks == 0) < 120
+            assert (masks[masks != 0] & HOT != 0).mean() > 0.98
     for column in detector.dead_columns:
         assert (mask[:, column] & (BAD_COLUMN | DEAD) != 0).all()
     header = hdus[0].header
@@ -71,13 +102,17 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     assert header["BPMNTS"] == 1
     assert left_to_make(tmp_path, chain) == []
     # ccdmask finds what has no light as well.
-    again = run(tmp_path, chain, kinds=("detector",), detector={"ccdmask": True})
+    settings = {"ccdmask": True, "low_sigma": 3.0}
+    again = run(tmp_path, chain, kinds=("detector",), detector=settings)
     assert [product for product in again.records] == [measured]
     with fits.open(done.results / measured) as found:
         more = found["PIXELS"].data[found["PIXELS"].data["LEVELS"] != 0]
     own, both = (set(zip(t["X"].tolist(), t["Y"].tolist(), strict=True)) for t in (table, more))
     assert own < both
     assert {column + 1 for column in detector.dead_columns} <= {x for x, _ in both - own}
+    low = [done.records[measured].data["quality"], again.records[measured].data["quality"]]
+    low = [sum(each["low"] for each in amplifiers) for amplifiers in low]
+    assert low[1] > low[0] + 10
 
 
 def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):

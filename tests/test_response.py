@@ -51,6 +51,20 @@ def test_five_sigma_of_each_of_several_flats(count, least, most):
     assert found.sum() <= 3
 
 
+@pytest.mark.parametrize(
+    ("low_sigma", "least", "most", "false"),
+    [(2.6, 0.98, 1, 4.7e-3), (3.0, 0.96, 0.99, 1.35e-3), (4.5, 0.64, 0.73, 3.4e-6)],
+)
+def test_found_and_false_of_one_flat_are_those_of_the_limit(low_sigma, least, most, false):
+    """The operating curve: a limit of 2.6 sigma reaches 99 %, at one good pixel in 200."""
+    rng = np.random.default_rng(11)
+    truth, low = sky(rng, pixels=600)
+    found = response(flats(rng, truth, 1), low_sigma=low_sigma).mask.ravel() & DEAD > 0
+    assert least <= found[low].mean() <= most
+    found[low] = False
+    assert found.sum() == pytest.approx(false * found.size, rel=0.2, abs=3)
+
+
 @pytest.mark.parametrize(("nights", "least"), [(2, 0.98), (4, 0.995)])
 def test_five_sigma_of_the_one_flat_of_each_night_are_found_by_nights_together(nights, least):
     rng = np.random.default_rng(nights)

@@ -13,6 +13,7 @@ from ccdflow.calibrate.extras import Extras
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
+from ccdflow.detector.pixels.response import LOW
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.masters import member_masters
@@ -39,7 +40,7 @@ class NightDetector(MeasurementKind):
     plans_some_nights = True
     words = ("measurement of a detector", "measurements of detectors")
     short = "measurements of detectors"
-    version = 4
+    version = 5
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
@@ -207,8 +208,9 @@ class NightDetector(MeasurementKind):
 def _settings(context):
     """Return the settings of a measurement, as `detecting.NightMeasurement.measure` takes them."""
     own = context.settings["detector"]
-    # A switch that is off changes no key.
-    return {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
+    # A switch that is off changes no key, nor does the usual limit.
+    found = {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
+    return found | ({"low_sigma": own["low_sigma"]} if own["low_sigma"] != LOW else {})
 
 
 _COUNTS = ("hot", "varies", "low", "columns")

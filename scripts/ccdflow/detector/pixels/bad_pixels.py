@@ -44,7 +44,7 @@ class DarkLines:
     ----------
     rate, rate_error : numpy.ndarray
         Shape (ny, nx), electrons a second.
-    offset : numpy.ndarray
+    offset, offset_error : numpy.ndarray
         (ny, nx), electrons at an exposure of zero.
     misfit : numpy.ndarray
         (ny, nx): chi^2 of the means of the exposures about the line.
@@ -58,6 +58,7 @@ class DarkLines:
     rate: np.ndarray
     rate_error: np.ndarray
     offset: np.ndarray
+    offset_error: np.ndarray
     misfit: np.ndarray
     misfit_freedom: int
     scatter: np.ndarray
@@ -100,7 +101,7 @@ class DarkFit:
         self._drop_hits = drop_hits
         self._usual = np.zeros(len(self.exposures))
         self.rate = 0.0
-        self.scales = (1.0, 1.0, 1.0)
+        self.scales = (1.0, 1.0, 1.0, 1.0)
         # The noise is that of a usual pixel's light: the light of the pixel itself would bias the
         # line.
         for _ in range(_ROUNDS):
@@ -112,9 +113,8 @@ class DarkFit:
 
     @staticmethod
     def _scales(lines):
-        """Return the factors of the noise of rates and chi^2 over the assumed ones: 1 or more."""
-        spread = MAD_TO_SIGMA * np.nanmedian(np.abs(lines.rate - np.nanmedian(lines.rate)))
-        found = [float(spread / np.nanmedian(lines.rate_error))]
+        """Return the factors of the noise over the assumed one, 1 or more: see `dark_mask`."""
+        found = [_spread(lines.rate) / float(np.nanmedian(lines.rate_error))]
         for values, freedom in (
             (lines.misfit, lines.misfit_freedom),
             (lines.scatter, lines.scatter_freedom),
@@ -122,6 +122,7 @@ class DarkFit:
             found.append(
                 float(np.nanmedian(values)) / _chi_square(freedom, 0.5) if freedom else 1.0
             )
+        found.append(_spread(lines.offset) / float(np.nanmedian(lines.offset_error)))
         # A difference within the scatter of a median is no fault of the noise.
         return tuple(scale if scale > 1.05 else 1.0 for scale in found)
 
@@ -134,7 +135,7 @@ class DarkFit:
         hits = self._hits(darks) if self._drop_hits and refine else None
         means = np.stack([darks[self._places == i].mean(axis=0) for i in range(len(self._counts))])
         noise = (self._read_noise**2 + self._usual) / self._counts
-        offset, rate, error = _usual_line(self.exposures, means, noise)
+        offset, rate, error, of_offset = _usual_line(self.exposures, means, noise)
         model = [offset + rate * np.float32(t) for t in self.exposures]
         misfit, scatter = np.zeros_like(rate), np.zeros_like(rate)
         for i, variance in enumerate(noise):
@@ -143,10 +144,11 @@ class DarkFit:
             scatter += np.square(own - means[i]).sum(axis=0) * np.float32(
                 1 / (variance * self._counts[i])
             )
-        errors = np.full(rate.shape, error)
+        errors, of_offsets = (np.full(rate.shape, each) for each in (error, of_offset))
         lines = DarkLines(
-            rate, errors, offset, misfit, len(means) - 2, scatter, len(darks) - len(means)
-        )
+            rate, errors, offset, of_offsets, misfit, len(means) - 2,
+            scatter, len(darks) - len(means),
+        )  # fmt: skip
         if refine:
             at = rate > self.rate + 3 * error
             at |= ~np.isfinite(rate)
@@ -185,7 +187,7 @@ class DarkFit:
             means = np.where(counts > 0, sums / counts, 0.0)
             variance = np.full(means.shape, self._read_noise**2)
             for _ in range(_ROUNDS + 1):
-                offset, rate, error = _line(self.exposures, means, counts / variance)
+                offset, rate, error, of_offset = _line(self.exposures, means, counts / variance)
                 model = offset + rate * self.exposures[:, None]
                 own = rate > self.rate + 3 * error
                 light = np.maximum(np.where(own, model, self._usual[:, None]), 0)
@@ -194,31 +196,37 @@ class DarkFit:
             spread = np.where(kept, np.square(values - means[self._places]), 0)
             scatter = (spread / variance[self._places]).sum(axis=0)
         for name, found in (
-            ("rate", rate), ("rate_error", error), ("offset", offset), ("misfit", misfit),
-            ("scatter", scatter),
+            ("rate", rate), ("rate_error", error), ("offset", offset), ("offset_error", of_offset),
+            ("misfit", misfit), ("scatter", scatter),
         ):  # fmt: skip
             getattr(lines, name)[at] = found
 
 
 def _usual_line(times, means, variances):
-    """Return offset, slope and error of the slope where all pixels have the same weights."""
+    """Return offset, slope, and the errors of slope and offset, of pixels of the same weights."""
     weights = 1 / variances
     s, st, stt = weights.sum(), weights @ times, weights @ times**2
     determinant = s * stt - st**2
     of_slope = weights * (s * times - st) / determinant
     of_offset = weights * (stt - st * times) / determinant
     slope = np.tensordot(of_slope.astype(np.float32), means, 1)
-    return np.tensordot(of_offset.astype(np.float32), means, 1), slope, np.sqrt(s / determinant)
+    offset = np.tensordot(of_offset.astype(np.float32), means, 1)
+    return offset, slope, np.sqrt(s / determinant), np.sqrt(stt / determinant)
 
 
 def _line(times, values, weights):
-    """Return offset, slope and error of the slope of each pixel's weighted line."""
+    """Return offset, slope, and the errors of slope and offset, of each pixel's weighted line."""
     t = times[:, None]
     s, st, stt = weights.sum(axis=0), (weights * t).sum(axis=0), (weights * t * t).sum(axis=0)
     sy, sty = (weights * values).sum(axis=0), (weights * t * values).sum(axis=0)
     determinant = s * stt - st**2
     slope = (s * sty - st * sy) / determinant
-    return (stt * sy - st * sty) / determinant, slope, np.sqrt(s / determinant)
+    offset = (stt * sy - st * sty) / determinant
+    return offset, slope, np.sqrt(s / determinant), np.sqrt(stt / determinant)
+
+
+def _spread(values):
+    return float(MAD_TO_SIGMA * np.nanmedian(np.abs(values - np.nanmedian(values))))
 
 
 def sample_rows(ny):
@@ -265,12 +273,12 @@ def fit_darks(darks, times, read_noise, *, drop_hits=False):
     darks = np.asarray(darks)
     fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drop_hits=drop_hits)
     parts = [fit.lines(darks[:, rows]) for rows in strips(darks.shape[1:])]
-    names = ("rate", "rate_error", "offset", "misfit", "scatter")
+    names = ("rate", "rate_error", "offset", "offset_error", "misfit", "scatter")
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return replace(parts[0], **arrays)
 
 
-def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0)):
+def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     """Return the mask of pixels that are bad in the dark.
 
     Parameters
@@ -282,22 +290,31 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0)):
     level : float, optional
         Rate of a usual pixel; the median of the lines if absent.
     scales : tuple of float
-        `DarkFit.scales`: factors of the noise of rates and both chi^2 over the assumed ones.
+        `DarkFit.scales`: factors of the noise of rates, both chi^2 and offsets over the assumed
+        ones.
 
     Returns
     -------
     numpy.ndarray
-        (ny, nx), int16: `HOT` for hot pixels and those that follow no line, `VARIES` for those
-        that scatter between frames of one exposure by more than their noise.
+        (ny, nx), int16: `HOT` for hot pixels, and those that are not linear in time: they follow no
+        line, or one that is off its neighbours' by five errors at an exposure of zero, as of a
+        pixel that fills up in the shortest dark. `VARIES` for those that scatter between frames of
+        one exposure by more than their noise.
     """
     mask = np.zeros(lines.rate.shape, dtype=np.int16)
     above = lines.rate - surroundings(
         lines.rate, float(np.nanmedian(lines.rate)) if level is None else level
     )
     mask[above > np.maximum(hot, 5 * scales[0] * lines.rate_error)] |= HOT
+    offset = np.nan_to_num(lines.offset)
+    departure = np.square((offset - around(offset)) / (scales[3] * lines.offset_error))
+    mask[departure > 25] |= HOT
     if lines.misfit_freedom:
-        limit = scales[1] * _chi_square(lines.misfit_freedom, FALSE_ALARMS)
-        mask[lines.misfit > limit] |= HOT
+        misfit = lines.misfit / scales[1]
+        mask[misfit > _chi_square(lines.misfit_freedom, FALSE_ALARMS)] |= HOT
+        # A pixel that fills up slowly is a little off in both, which are independent.
+        limit = _chi_square(lines.misfit_freedom + 1, FALSE_ALARMS)
+        mask[departure + misfit > limit] |= HOT
     if lines.scatter_freedom:
         limit = scales[2] * _chi_square(lines.scatter_freedom, FALSE_ALARMS)
         mask[lines.scatter > limit] |= VARIES

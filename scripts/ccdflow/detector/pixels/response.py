@@ -17,7 +17,11 @@ from ccdflow.maskbits import BAD_COLUMN, DEAD
 from ccdflow.robust import MAD_TO_SIGMA
 
 LOW = 4.5
-"""Sigma by which a low pixel is below its neighbours: of good ones 3.4e-6 are by chance."""
+"""Sigma by which a low pixel is below its neighbours: of good ones 3.4e-6 are by chance.
+
+Of pixels that are five sigma low 69 % are found. No test finds more at as few false alarms (Neyman
+and Pearson 1933, Phil. Trans. R. Soc. A 231, 289): the mean of the frames of a flat has all that
+they tell."""
 
 WEAK = 2.5
 """Sigma from which on a pixel is kept to be judged by several nights: of good ones 0.6 % are."""
@@ -50,11 +54,11 @@ class Response:
     Attributes
     ----------
     mask : numpy.ndarray
-        (ny, nx), int16: `DEAD` where all flats together are `LOW` sigma low, `BAD_COLUMN` along
+        (ny, nx), int16: `DEAD` where all flats together are low enough, `BAD_COLUMN` along
         columns, or parts of them, that are.
     weak : Weak
     low_part : float
-        Part of the pixels that the flats tell of, outside bad columns, that are low.
+        Part of the pixels that the flats tell of, outside bad columns, that are `LOW` sigma low.
     """
 
     mask: np.ndarray
@@ -62,7 +66,7 @@ class Response:
     low_part: float
 
 
-def response(pairs):
+def response(pairs, *, low_sigma=LOW):
     """Find the pixels and columns of an image that respond less than their neighbours.
 
     Parameters
@@ -71,6 +75,8 @@ def response(pairs):
         Combined flats and the standard errors of their pixels, each (ny, nx); taken one after the
         other. Filters may differ: each pixel is compared with the median of its neighbours. An
         error that is not finite leaves the pixel out.
+    low_sigma : float
+        Sigma by which a low pixel is below its neighbours.
 
     Returns
     -------
@@ -81,14 +87,14 @@ def response(pairs):
     some = sigma[::4, ::4]
     usual = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(some[np.isfinite(some)]))))
     sigma *= np.float32(1 / usual)
-    mask = np.where(sigma < -LOW, DEAD, 0).astype(np.int16)
+    mask = np.where(sigma < -low_sigma, DEAD, 0).astype(np.int16)
     index = np.flatnonzero((sigma < -WEAK) & np.isfinite(sigma))
     weak = Weak(index, sigma.reshape(-1)[index], usual**-2)
     told = np.isfinite(sigma)
     np.nan_to_num(sigma, copy=False, nan=0.0, neginf=0.0)
     mask[bad_columns(-sigma)] |= BAD_COLUMN
     told &= mask & BAD_COLUMN == 0
-    low = np.count_nonzero(mask[told] & DEAD) / max(1, np.count_nonzero(told))
+    low = np.count_nonzero(sigma[told] < -LOW) / max(1, np.count_nonzero(told))
     return Response(mask, weak, low)
 
 

@@ -21,7 +21,7 @@ from ccdflow.detector.pixels.bad_pixels import (
 from ccdflow.detector.pixels.columns import expand, flagged, sums_of
 from ccdflow.detector.pixels.deep_faults import deep_columns
 from ccdflow.detector.pixels.history import SOURCES
-from ccdflow.detector.pixels.response import Weak, response
+from ccdflow.detector.pixels.response import LOW, Weak, response
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, two_levels
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING
@@ -160,7 +160,7 @@ class NightMeasurement:
 
     # -- all of it ---------------------------------------------------------------------------------
 
-    def measure(self, hot_rate, *, like_ccdmask=False):
+    def measure(self, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
         """Return the `NightFindings`.
 
         Parameters
@@ -169,13 +169,15 @@ class NightMeasurement:
             Electrons a second above the median from which on a pixel is hot.
         like_ccdmask : bool
             Whether what `ccdproc.ccdmask` finds in flats of two levels is bad as well.
+        low_sigma : float
+            Sigma by which a low pixel is below its neighbours in all flats together.
         """
         images, figures, remarks, looked = [], [], [], set()
         for image in self.images:
             found = FoundOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
             transfers = {a.name: self._transfer(image, a) for a in image.amplifiers}
             rates = {}
-            looked |= self._flat_mask(image, found, remarks)
+            looked |= self._flat_mask(image, found, remarks, low_sigma)
             for amplifier in image.amplifiers:
                 rate = self._dark_mask(image, amplifier, transfers, hot_rate, found.masks["dark"])
                 rates[amplifier.name] = math.nan if rate is None else rate
@@ -251,7 +253,7 @@ class NightMeasurement:
         is_subtracted = self.recipe.subtract and bool(amplifier.overscan)
         return is_subtracted or self.bias_of(record) is not None
 
-    def _flat_mask(self, image, found, remarks):
+    def _flat_mask(self, image, found, remarks, low_sigma):
         """Flag weak pixels and deep columns of the combined flats; return what could tell."""
 
         def pairs(flats):
@@ -270,7 +272,7 @@ class NightMeasurement:
         if not imaging:
             remarks.append(f"its flats are spectra: {_ONLY_DEEP}")
             return {"deep"}
-        own = response(pairs(imaging))
+        own = response(pairs(imaging), low_sigma=low_sigma)
         if own.low_part > _MOST_LOW:
             remarks.append(
                 f"{100 * own.low_part:.2g} % of the lit pixels of its flats are lower than their"
