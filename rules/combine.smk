@@ -1,4 +1,4 @@
-"""Reduced biases to combined biases, and the table of what they say of the detector. The output is
+"""Reduced biases to combined biases, and the table of the detector's figures by them. The output is
 the job's record: a combined bias that cannot be made anew stays as it was (rules/reduce.smk)."""
 
 

@@ -1,43 +1,14 @@
-"""Reduced darks to combined darks, and the table of what they say of the detector. The output is
-the job's record: a product that cannot be made anew stays as it was (rules/reduce.smk)."""
+"""Reduced darks to combined darks, and the table of the detector's figures by them. Rules and outputs
+are those of biases (rules/combine.smk); the products are others."""
 
 
-rule combine_darks:
+use rule combine as combine_darks with:
     """Reduced darks of a group -> combined dark: less the combined bias, outliers left out."""
-    input:
-        needed,
-    output:
-        record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
-        product=r"combined/[^/]+/dark.+",
-    localrule: True
-    threads: all_cores
-    params:
-        members=sources,
-        combined=product,
-    message:
-        "{params.members} -> {params.combined}"
-    run:
-        make(wildcards, threads)  # ccdflow.kinds.dark.DARK.make
+        product=r"combined/[^/]+/dark.+",  # ccdflow.kinds.dark.DARK.make
 
 
-rule dark_table:
+use rule quality_table as dark_table with:
     """Figures of all combined darks -> dark_quality.csv."""
-    input:
-        needed,
-    output:
-        record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
-        product=r"dark_quality\.csv",
-    localrule: True
-    params:
-        figures=sources,
-        table=product,
-    message:
-        "{params.figures} -> {params.table}"
-    run:
-        make(wildcards)  # ccdflow.kinds.quality_tables.DARK_TABLE.make
+        product=r"dark_quality\.csv",  # ccdflow.kinds.quality_tables.DARK_TABLE.make

@@ -1,5 +1,5 @@
-"""Combined darks and flats to what they say of the detector: bad pixels, gain, trends. The output is
-the job's record: a product that cannot be made anew stays as it was (rules/reduce.smk)."""
+"""Combined darks and flats to figures of the detector: bad pixels, gain, trends. The output is the
+job's record: a product that cannot be made anew stays as it was (rules/reduce.smk)."""
 
 
 rule measure_detector:
@@ -14,32 +14,18 @@ rule measure_detector:
         product=r"detector/[^/]+/[^/]+/pixels_.+",
     localrule: True
     params:
-        masters=sources,
+        frames=sources,
         measured=product,
     message:
-        "{params.masters} -> {params.measured}"
+        "{params.frames} -> {params.measured}"
     run:
         make(wildcards)  # ccdflow.kinds.detector_measurement.DETECTOR.make
 
 
-rule map_shutter:
+use rule measure_detector as map_shutter with:
     """Flats of several exposures of a night -> the dead time of the shutter across the image."""
-    input:
-        needed,
-    output:
-        record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
-        product=r"detector/[^/]+/[^/]+/shutter_.+",
-    localrule: True
-    params:
-        flats=sources,
-        map=product,
-    message:
-        "{params.flats} -> {params.map}"
-    run:
-        make(wildcards)  # ccdflow.kinds.shutter.SHUTTER.make
+        product=r"detector/[^/]+/[^/]+/shutter_.+",  # ccdflow.kinds.shutter.SHUTTER.make
 
 
 rule bad_pixels:
@@ -62,41 +48,13 @@ rule bad_pixels:
         make(wildcards)  # ccdflow.kinds.bad_pixel_map.BAD_PIXELS.make
 
 
-rule detector_table:
-    """What all nights say of the detectors -> detector.csv."""
-    input:
-        needed,
-    output:
-        record("{product}"),
-    log:
-        log_of("{product}"),
+use rule quality_table as detector_table with:
+    """Measurements of all nights -> detector.csv."""
     wildcard_constraints:
-        product=r"detector\.csv",
-    localrule: True
-    params:
-        measured=sources,
-        table=product,
-    message:
-        "{params.measured} -> {params.table}"
-    run:
-        make(wildcards)  # ccdflow.kinds.detector_table.DETECTOR_TABLE.make
+        product=r"detector\.csv",  # ccdflow.kinds.detector_table.DETECTOR_TABLE.make
 
 
-rule trends:
+use rule quality_table as trends with:
     """Biases and detectors of all nights -> events.csv: steps in their figures, with dates."""
-    input:
-        needed,
-    output:
-        record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
-        product=r"events\.csv",
-    localrule: True
-    params:
-        measured=sources,
-        events=product,
-    message:
-        "{params.measured} -> {params.events}"
-    run:
-        make(wildcards)  # ccdflow.kinds.trends.TRENDS_TABLE.make
+        product=r"events\.csv",  # ccdflow.kinds.trends.TRENDS_TABLE.make

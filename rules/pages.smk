@@ -14,72 +14,30 @@ rule picture:
         product=r"nights/[^/]+/before_after\.png",
     localrule: True
     params:
-        frames=sources,
+        shown=sources,
         picture=product,
     message:
-        "{params.frames} -> {params.picture}"
+        "{params.shown} -> {params.picture}"
     run:
         make(wildcards)  # ccdflow.kinds.frame_pictures.PICTURE.make
 
 
-rule quality_picture:
+use rule picture as quality_picture with:
     """Combined biases of a night -> picture of level, read noise and structure."""
-    input:
-        needed,
-    output:
-        record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
-        product=r"nights/[^/]+/bias_quality\.png",
-    localrule: True
-    params:
-        biases=sources,
-        picture=product,
-    message:
-        "{params.biases} -> {params.picture}"
-    run:
-        make(wildcards)  # ccdflow.kinds.quality_picture.QUALITY.make
+        product=r"nights/[^/]+/bias_quality\.png",  # ccdflow.kinds.quality_picture.QUALITY.make
 
 
-rule masters_picture:
+use rule picture as masters_picture with:
     """Combined darks and flats of a night -> picture of them and their errors."""
-    input:
-        needed,
-    output:
-        record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
-        product=r"nights/[^/]+/masters\.png",
-    localrule: True
-    params:
-        masters=sources,
-        picture=product,
-    message:
-        "{params.masters} -> {params.picture}"
-    run:
-        make(wildcards)  # ccdflow.kinds.calibrated_pictures.MASTERS_PICTURE.make
+        product=r"nights/[^/]+/masters\.png",  # ccdflow.kinds.calibrated_pictures.MASTERS_PICTURE.make
 
 
-rule calibrated_picture:
+use rule picture as calibrated_picture with:
     """Calibrated frames of a night -> picture of one of each filter, before and after."""
-    input:
-        needed,
-    output:
-        record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
-        product=r"nights/[^/]+/calibrated\.png",
-    localrule: True
-    params:
-        frames=sources,
-        picture=product,
-    message:
-        "{params.frames} -> {params.picture}"
-    run:
-        make(wildcards)  # ccdflow.kinds.calibrated_pictures.SCIENCE_PICTURE.make
+        product=r"nights/[^/]+/calibrated\.png",  # ccdflow.kinds.calibrated_pictures.SCIENCE_PICTURE.make
 
 
 rule contact_sheet:
@@ -122,21 +80,7 @@ rule page:
         make(wildcards)  # ccdflow.kinds.night_page.PAGE.make
 
 
-rule index_page:
+use rule page as index_page with:
     """Pages of all nights -> overview."""
-    input:
-        needed,
-    output:
-        record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
-        product=r"report\.html",
-    localrule: True
-    params:
-        pages=sources,
-        overview=product,
-    message:
-        "{params.pages} -> {params.overview}"
-    run:
-        make(wildcards)  # ccdflow.kinds.overview.INDEX.make
+        product=r"report\.html",  # ccdflow.kinds.overview.INDEX.make

@@ -1,4 +1,4 @@
-"""What several test modules use: the workflow run as a user runs it, and the real frames."""
+"""Runs of the workflow as a user starts them, and the real frames: for several test modules."""
 
 from __future__ import annotations
 

@@ -316,11 +316,14 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
 @pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)
 def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     rules = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    own = re.search(rf"^rule {kind.rule}:\n(.*?)(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL)
+    head = rf"^(?:use rule (\w+) as {kind.rule} with|rule {kind.rule}):\n"
+    own = re.search(rf"{head}(.*?)(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL)
     assert own, f"no file of rules/ has a rule {kind.rule}"
-    assert re.match(r' +""".* -> .*"""\n', own[1]), "the rule has no docstring: SOURCE -> PRODUCT"
+    assert re.match(r' +""".* -> .*"""\n', own[2]), "the rule has no docstring: SOURCE -> PRODUCT"
     # On a cluster only the rule `night` is a job; all others run where the run was started.
-    assert "    localrule: True\n" in own[1]
+    base = own[1] or kind.rule
+    full = re.search(rf"^rule {base}:\n(.*?)(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL)
+    assert "    localrule: True\n" in full[1]
     assert all(kind.words), "the kind has no words"
     assert kind.words[0] != kind.words[1], "the kind has no plural"
     assert kind.todo in ("reduce", "make", "calibrate", "write")

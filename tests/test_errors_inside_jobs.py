@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from astropy.io.fits import VerifyError
 from astropy.utils.exceptions import AstropyUserWarning
-from test_errors_of_jobs import ERRORS, after, archive, go  # noqa: F401
+from failing_jobs import ERRORS, after, go, whole_night
 
 from ccdflow import kinds as kinds_module
 from ccdflow.calibrate import master_store
@@ -82,12 +82,17 @@ class Injection:
 
 
 @pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return whole_night(tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture(scope="module")
 def injection():
     with pytest.MonkeyPatch.context() as patch:
         yield Injection(patch)
 
 
-def check(archive, tmp_path, injection, kind, place, error):  # noqa: F811
+def check(archive, tmp_path, injection, kind, place, error):
     """Return whether the job came by the place; assert what others lost: nothing."""
     chain, raw, before, jobs = archive
     made_before = {name for name, record in before.items() if record.status == ledger.MADE}
@@ -126,7 +131,7 @@ INSIDE = {
 RAW = ("read a raw frame", "read its rows")
 
 
-def pairs(injection, archive, tmp_path):  # noqa: F811
+def pairs(injection, archive, tmp_path):
     """Return the (kind, place) that a run comes by."""
     chain, raw, _, _ = archive
     injection.seen.clear()
@@ -143,7 +148,7 @@ def pairs(injection, archive, tmp_path):  # noqa: F811
     ],
 )
 def test_what_a_reader_or_writer_raises_costs_no_other_product(
-    archive, tmp_path, injection, kind, place, error  # noqa: F811
+    archive, tmp_path, injection, kind, place, error
 ):  # fmt: skip
     assert check(archive, tmp_path, injection, kind, place, INSIDE[error])
 
@@ -168,7 +173,7 @@ MORE = {
 
 
 @pytest.mark.torture
-def test_errors_at_each_reader_and_writer(archive, tmp_path, injection):  # noqa: F811
+def test_errors_at_each_reader_and_writer(archive, tmp_path, injection):
     """All pairs of a kind and a place where it reads or writes, in runs from nothing."""
     count, errors = 0, itertools.cycle({**INSIDE, **MORE}.values())
     for kind, place in pairs(injection, archive, tmp_path):
@@ -178,7 +183,7 @@ def test_errors_at_each_reader_and_writer(archive, tmp_path, injection):  # noqa
 
 @pytest.mark.torture
 @pytest.mark.parametrize("error", [*INSIDE, *MORE, "FrameError"])
-def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, error):  # noqa: F811
+def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, error):
     """All pairs, in an archive in which only the victim is missing."""
     chain, raw, before, jobs = archive
     results, whole_results = tmp_path / "work" / "results", raw.parent / "whole" / "results"

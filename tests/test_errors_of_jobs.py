@@ -2,79 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 
 import pytest
-import small_chain
-from small_frames import begin
+from failing_jobs import ERRORS, KINDS, after, go, whole_night
 
 from ccdflow import kinds as kinds_module
-from ccdflow.errors import FrameError, UserError
-from ccdflow.run import ledger, session, worker
+from ccdflow.run import ledger
 
-ERRORS = {
-    "ValueError": lambda: ValueError("on purpose"),
-    "MemoryError": MemoryError,
-    "RecursionError": lambda: RecursionError("on purpose"),
-    "EISDIR": lambda: _system(errno.EISDIR),
-    "EACCES": lambda: _system(errno.EACCES),
-    "EIO": lambda: _system(errno.EIO),
-    "no number": lambda: OSError("on purpose"),
-    "SystemExit": lambda: SystemExit(3),
-    "GeneratorExit": GeneratorExit,
-    "FrameError": lambda: FrameError("on purpose", file="x"),
-    "UserError": lambda: UserError("on purpose"),
-    "StopIteration": StopIteration,
-    "Warning": lambda: RuntimeWarning("on purpose"),
-    "Unicode": lambda: UnicodeDecodeError("ascii", b"x", 0, 1, "on purpose"),
-}
-KINDS = [kind.name for kind in kinds_module.CHAIN]
 # Each kind with an error, each error at a kind; all pairs in the long form.
 PAIRS = [(kind, list(ERRORS)[number % len(ERRORS)]) for number, kind in enumerate(KINDS)]
 
 
-def _system(number):
-    return OSError(number, os.strerror(number), "x")
-
-
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """A night with everything, and its jobs by kind and what each needs."""
-    top = tmp_path_factory.mktemp("archive")
-    chain = small_chain.make(top / "raw", biases=3, darks=((60.0, 3),),
-                             flats=(("g", 2, 4.0), ("g", 1, 3.0)),
-                             science=(("g", 60.0, 2),))  # fmt: skip
-    (top / "whole").mkdir()
-    records, _, jobs = go(chain, top / "raw", top / "whole" / "results")
-    assert {record.status for record in records.values()} <= {ledger.MADE, ledger.REFUSED}
-    assert {job.kind for job in jobs.values()} == set(KINDS)
-    return chain, top / "raw", records, jobs
-
-
-def go(chain, raw, results, *, make=kinds_module.make):
-    """Run all jobs; return (records, closing lines, jobs)."""
-    settings = {"pictures": {"per_type": 1}, "detector": {"enabled": True}}
-    running = begin(raw, results, {"simcam": chain.profile}, **settings)
-    try:
-        jobs = dict(running.plan.jobs)
-        done = worker.work(running.context, jobs.values(), threads=2, make=make)
-        lines, is_failure = session.finish(running)
-    finally:
-        running.lock.close()
-    assert (done.unrecorded, done.full) == ({}, "")
-    assert is_failure == any(r.status == ledger.FAILED for r in done.records.values())
-    return done.records, lines, jobs
-
-
-def after(jobs, product):
-    """Return the products that are made of a product, by way of others as well."""
-    found, count = {product}, 0
-    while len(found) > count:
-        count = len(found)
-        found |= {name for name, job in jobs.items() if set(job.needs) & found}
-    return found - {product}
+    return whole_night(tmp_path_factory.mktemp("archive"))
 
 
 def check(archive, tmp_path, kind, raised):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import small_chain
+from failing_jobs import after
 from small_frames import begin
 from system_faults import Touches
-from test_errors_of_jobs import after
 
 from ccdflow import kinds as kinds_module
 from ccdflow import paths

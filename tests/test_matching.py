@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
+from offered_masters import LFC, NIGHT, frame, master
 
 from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.rule import (
@@ -13,25 +14,9 @@ from ccdflow.kinds.matching.rule import (
     FLAT,
     DetectorNoise,
     Masters,
-    ObservedAs,
-    OfferedMaster,
     Rules,
     day_of,
 )
-
-LFC = (("camera", "lfc"), ("binning", "1x1"), ("gain", "g1.1"))
-NIGHT = "2016-01-16"
-
-
-def frame(night=NIGHT, exptime=300.0, filter="g'", setup=LFC, **temperatures):
-    return ObservedAs(setup, night, exptime, filter, **temperatures)
-
-
-def master(kind, night, frames=3, exptime=300.0, filter="g'", setup=LFC, name="", **temperatures):
-    about = ObservedAs(setup, night, exptime, filter, **temperatures)
-    product = f"combined/{night}/{kind}_{filter}_{exptime}_{frames}{name}"
-    return OfferedMaster(product, kind, about, frames)
-
 
 FRAME = frame()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_chain
+from chain_runs import run, take
 from small_frames import begin
-from test_chain_of_masters import run, take
 
 from ccdflow import simulate
 from ccdflow.kinds.matching.candidates import Rules

@@ -1,10 +1,9 @@
 """Names of products: no two of different things alike, none longer than a file system takes."""
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raw_endings import ENDINGS
 
 from ccdflow import paths
 
@@ -52,15 +51,7 @@ def test_names_that_only_their_digest_tells_apart():
     assert paths.plain(paths.plain("y " * 200)) == paths.plain("y " * 200)
 
 
-_ENDINGS = [
-    "".join(parts)
-    for ending in ("fits", "fit", "fts")
-    for parts in itertools.product((f".{ending}", f".{ending.upper()}", f".{ending.title()}"),
-                                   ("", ".gz", ".GZ", ".fz", ".Fz", ".fz.gz", ".FZ.GZ"))
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("ending", _ENDINGS)
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_every_raw_name_becomes_a_fits_product_that_is_kept(ending):
     assert paths.is_raw_name(f"a{ending}")
     product = paths.reduced(f"night/a{ending}")

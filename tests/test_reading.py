@@ -6,10 +6,10 @@ import warnings
 
 import pytest
 from astropy.io import fits
-from test_inventory import reading as settings_of
 from workflow.sandbox import MEDIUM, SMALL, Sandbox
 
 from ccdflow.files import cards, promised, rawfile
+from ccdflow.run import session
 from ccdflow.run.rawframes import header_reading, header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
@@ -24,6 +24,10 @@ def box(tmp_path):
     made.write("n1/text.fits", b"no frame")
     made.write("n2/cut.fits.gz", gzip.compress(bytes(5000))[:-9])
     return made
+
+
+def settings_of(box, **changes):
+    return dataclasses.replace(session.reading_settings(box.values()), **changes)
 
 
 def rows(box, **more):

@@ -4,7 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from test_paths import _ENDINGS
+from raw_endings import ENDINGS
 
 from ccdflow import paths
 from ccdflow.run import removal
@@ -21,7 +21,7 @@ def everything(results):
     return sorted(path.read_bytes() for path in results.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("ending", _ENDINGS)
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_no_ending_is_deleted(ending, tmp_path):
     product = paths.reduced(f"n/a{ending}")
     for content in (b"first", b"second", b"third"):

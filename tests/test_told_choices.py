@@ -6,8 +6,8 @@ The files hold headers and zeros: the choice depends on nothing else, and is mad
 from __future__ import annotations
 
 import pytest
-from test_master_choices import AFTER, BEFORE, NIGHT, Archive
-from test_matching import frame, master
+from header_archives import AFTER, BEFORE, NIGHT, Archive
+from offered_masters import frame, master
 
 import tonight
 from ccdflow.errors import UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from astropy.io import fits
+from edited_products import card, rewrite
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow.verify import selection, table, verdicts
@@ -60,23 +60,9 @@ def test_sound_products_are_verified_to_the_last_pixel(night):
     assert look(combined_of(night[1]), night).pixels == 40 * 64
 
 
-def rewrite(path, change, *, hdu=0):
-    """Change a product and give it right checksums again, as somebody who means harm would."""
-    with fits.open(path, memmap=False) as hdus:
-        change(hdus[hdu])
-        hdus.writeto(path, overwrite=True, checksum=True)
-
-
 def add(value):
     def change(hdu):
         hdu.data[7, 11] += value
-
-    return change
-
-
-def card(keyword, value):
-    def change(hdu):
-        hdu.header[keyword] = value
 
     return change
 

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
+from edited_products import card, rewrite
 from small_frames import run_jobs
-from test_verify import card, rewrite
+from verified_chain import MADE, one
 
 from ccdflow.kinds.sections import verification
 from ccdflow.verify import selection, verdicts
-
-MADE = ("frame", "bias", "dark", "flat", "science")
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +33,6 @@ def copy(night, tmp_path):
 def look(product, folders):
     raw, results = folders
     return verdicts.verify(product, raw=raw, results=results, whole=True)
-
-
-def one(results, kind):
-    """The first product whose name begins like that."""
-    folder, _, begin = kind.partition("/")
-    return next(
-        name
-        for name in selection.files_of(results)
-        if name.startswith(f"{folder}/") and name.rpartition("/")[2].startswith(begin)
-    )
 
 
 KINDS = ("reduced/science", "combined/bias", "combined/dark", "combined/flat", "calibrated/science")

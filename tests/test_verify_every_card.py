@@ -9,7 +9,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
-from test_verify_chain import MADE, one
+from verified_chain import MADE, one
 
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak

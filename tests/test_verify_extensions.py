@@ -6,7 +6,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
-from test_verify_chain import MADE, one
+from verified_chain import MADE, one
 
 from ccdflow.verify import grading, table, verdicts
 from ccdflow.verify.accounts import NamedMaster

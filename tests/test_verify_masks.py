@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
+from edited_products import rewrite
 from small_frames import run_jobs
-from test_verify import rewrite
 
 from ccdflow import maskbits
 from ccdflow.verify import masking, verdicts

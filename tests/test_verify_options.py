@@ -5,7 +5,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
-from test_verify_chain import MADE, one
+from verified_chain import MADE, one
 
 from ccdflow.kinds.sections.verification import noted
 from ccdflow.verify import command, detector_products, selection, stored_rows, verdicts

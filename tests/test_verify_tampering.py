@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
+from edited_products import card, rewrite
 from small_frames import run_jobs
-from test_verify import card, rewrite
-from test_verify_chain import MADE, one
+from verified_chain import MADE, one
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.sections.verification import noted

@@ -4,22 +4,18 @@ import json
 import shutil
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import small_chain
 from browser import act, needs_chromium
 from small_frames import begin
+from watched_folders import SETTINGS, Told, from_scratch, settings_of, wait_until, watch_of
 from workflow.sandbox import products
 
 from ccdflow import kinds
 from ccdflow.pages import live
-from ccdflow.run import session, worker
-from ccdflow.run.watch import watching
 from ccdflow.simulate.telescope import observe
-
-SETTINGS = {"pictures": {"per_type": 0}, "detector": {"enabled": False}}
 
 
 @pytest.fixture(scope="module")
@@ -29,48 +25,6 @@ def night(tmp_path_factory):
     chain = small_chain.make(top / "raw", biases=3, darks=((60.0, 3),), flats=(("g", 3),),
                              science=(("g", 60.0, 2),))  # fmt: skip
     return top, chain
-
-
-@dataclass
-class Told:
-    """Lines that a watch said."""
-
-    lines: list = field(default_factory=list)
-
-    def __call__(self, line):
-        self.lines.append(line)
-
-
-def settings_of(raw, results, chain):
-    """Return the settings for a watch; no run is left at work."""
-    raw.mkdir(parents=True, exist_ok=True)
-    (raw / "none.fits").write_bytes(b"")
-    started = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)
-    started.lock.close()
-    (raw / "none.fits").unlink()
-    return started.context.settings
-
-
-def watch_of(values, told, **others):
-    return watching.Watch(values, chain=kinds.CHAIN, cores=2, say=told, pause=0.02, **others)
-
-
-def from_scratch(raw, results, chain):
-    """Return the products of one run over all frames."""
-    results.parent.mkdir(exist_ok=True)
-    running = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)
-    worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
-    session.finish(running)
-    running.lock.close()
-    return products(results)
-
-
-def wait_until(is_so, seconds=60):
-    """Wait for something that another thread does."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.02)
 
 
 def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_path):

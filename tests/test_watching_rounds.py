@@ -12,7 +12,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import begin
-from test_watching import SETTINGS, Told, from_scratch, settings_of, wait_until, watch_of
+from watched_folders import SETTINGS, Told, from_scratch, settings_of, wait_until, watch_of
 from workflow.sandbox import products
 
 from ccdflow import kinds, paths

@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from test_watching import Told, wait_until, watch_of
+from watched_folders import Told, wait_until, watch_of
 
 from ccdflow.pages import live
 from ccdflow.run import lock, read_only_plan

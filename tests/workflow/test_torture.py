@@ -17,9 +17,9 @@ from faults import KINDS
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from kills import kill_runs
+from runs_with_faults import FIRST, fill, hold, put_faults
 from sandbox import SMALL, Sandbox, products
 from stand_ins import use_stand_ins
-from test_faults import FIRST, fill, hold, put_faults
 
 pytestmark = pytest.mark.torture
 

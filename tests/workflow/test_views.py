@@ -12,6 +12,8 @@ import pytest
 import yaml
 from sandbox import SMALL, Sandbox, products
 
+from ccdflow import kinds
+
 ROOT = Path(__file__).parents[2]
 NIGHT = "2024-03-01"
 
@@ -103,7 +105,7 @@ def test_a_dry_run_says_what_is_made_of_what(box):
 
 def test_rules_say_what_they_map_to_what(box):
     said = box.snakemake("--list-rules").output
-    for rule in ("reduce", "combine", "quality_table", "picture", "page", "index_page", "night"):
+    for rule in ("night", *(kind.rule for kind in kinds.CHAIN)):
         assert re.search(rf"^{rule} \(.* -> .*\)$", said, re.M), rule
 
 

@@ -278,7 +278,7 @@ def _picture(camera, series, steps, epochs):
     panels = []
     for trend in TRENDS:
         lines = [
-            draw.Line(each.name, {night: point[0] for night, point in each.points.items()})
+            draw.AmplifierLine(each.name, {night: point[0] for night, point in each.points.items()})
             for each in series
             if each.figure == trend.name
         ]

@@ -1,0 +1,170 @@
+"""Type, time and night of frames, read from cards however they are written."""
+
+import pytest
+from astropy.io import fits
+from camera_headers import header, profile
+
+from ccdflow.camera import nights
+from ccdflow.camera.cameras import generic_camera
+from ccdflow.camera.reader import HeaderReader
+
+# -- types ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "understood"),
+    [
+        ("BIAS", "bias"), ("zero", "bias"), ("Bias Frame", "bias"),
+        ("DARK", "dark"), ("Dark Frame", "dark"),
+        ("FLATFIELD", "flat"), ("dome flat", "flat"), ("SKYFLAT", "flat"), ("FLAT,SKY", "flat"),
+        ("DOME", "flat"),
+        ("LAMP,FLAT", "flat"), ("LAMP,QFLAT", "flat"), ("TWIFLAT_R", "flat"),
+        ("DARKFLAT", "dark"), ("Flat Field", "flat"), ("IntFlat", "flat"),
+        ("object", "science"), ("Light Frame", "science"), ("OBJECT,POINT", "science"),
+        ("comp", "arc"), ("WAVE,LAMP", "arc"), ("Line", "arc"),
+        ("FOCUS", "other"),
+    ],
+)  # fmt: skip
+def test_the_usual_image_types(written, understood):
+    made = header(12, 9, IMAGETYP=written)
+    found = generic_camera([made]).describe([made], file="a.fits")
+    assert (found.imagetyp, found.type, found.reason) == (written, understood, "")
+
+
+def test_an_image_type_nobody_knows_is_said():
+    made = header(12, 9, IMAGETYP="florp")
+    found = generic_camera([made]).describe([made], file="a.fits")
+    assert (found.imagetyp, found.type) == ("florp", "")
+    assert "unknown image type 'florp'" in found.reason
+    found = generic_camera([made]).describe([header(12, 9)], file="a.fits")
+    assert "no card says the image type" in found.reason
+
+
+def test_rules_come_before_the_usual_types(tmp_path):
+    camera = profile(
+        tmp_path,
+        """
+recognise: {INSTRUME: PROBE}
+keywords:
+  imagetyp: {keyword: HIERARCH PROBE SHOT KIND, hdu: 1}
+  exptime: [ELAPSED, EXPTIME]
+  gain: none
+types:
+  - {type: bias, imagetyp: DARK, exptime: {max: 0}}
+  - {type: flat, imagetyp: [OBJECT, SKY], cards: {LAMP: "on*"}}
+  - {type: arc, imagetyp: florp}
+""",
+    )
+
+    def described(kind, exptime=5, **cards):
+        first = header(INSTRUME="PROBE", EXPTIME=exptime, GAIN=3, **cards)
+        image = header(12, 9, PROBE__SHOT__KIND=kind)
+        return camera.describe([first, image], file="a.fits")
+
+    assert described("DARK", 0.0).type == "bias"
+    assert described("DARK", 5).type == "dark"
+    assert described("object", LAMP="On (5 V)").type == "flat"
+    assert described("object", LAMP="off").type == "science"
+    assert described("FLORP").type == "arc"
+    assert described("DARK", 5, ELAPSED=7).exptime == 7
+    assert described("DARK").gain is None
+
+
+# -- time -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cards", "date_obs", "night"),
+    [
+        # The LFC's own frame 14: 04:17 UT is 20:30 of the day before at Palomar.
+        (
+            {"DATE_OBS": "2016-01-16", "UT": "04:17:28.00", "LONGITUD": -116.9},
+            "2016-01-16T04:17:28",
+            "2016-01-15",
+        ),
+        # The flats of the afternoon before and the arcs of the morning after belong to one night.
+        ({"DATE_OBS": "2016-01-15T21:00", "LONGITUD": -116.9}, "2016-01-15T21:00:00", "2016-01-15"),
+        ({"DATE_OBS": "2016-01-16T19:00", "LONGITUD": -116.9}, "2016-01-16T19:00:00", "2016-01-15"),
+        ({"DATE_OBS": "2016-01-16T20:30", "LONGITUD": -116.9}, "2016-01-16T20:30:00", "2016-01-16"),
+        ({"DATE_OBS": "16/01/98", "UT": "04:17:28.5"}, "1998-01-16T04:17:28.500", "1998-01-15"),
+        ({"MJD_OBS": 57427.7153188}, "2016-02-09T17:10:03.544", "2016-02-09"),
+        ({"JD": 2457403.678796}, "2016-01-16T04:17:27.974", "2016-01-15"),
+        ({"DATE_OBS": "2016-01-16"}, "2016-01-16", "2016-01-16"),
+        ({"DATE_OBS": "2016-01-16", "MJD_OBS": 57403.0}, "2016-01-16", "2016-01-16"),
+        ({"DATE_OBS": "2016-01-16 04:00:60"}, "2016-01-16T04:01:00", "2016-01-15"),
+        ({"DATE_OBS": "0000-00-00"}, "", "archive/run7"),
+        # The header counts west positive: the sidereal time, 05:33:59 there, tells.
+        (
+            {"DATE_OBS": "2016-01-16T05:20:00", "LONGITUD": 111.6, "ST": "05:33:59"},
+            "2016-01-16T05:20:00",
+            "2016-01-15",
+        ),
+    ],
+)  # fmt: skip
+def test_the_night_of_a_frame(cards, date_obs, night):
+    made = header(12, 9, **cards)
+    found = generic_camera([made]).describe([made], file="archive/run7/a.fits")
+    assert (found.date_obs, found.night) == (date_obs, night)
+
+
+@pytest.mark.parametrize(
+    ("file", "night"),
+    [
+        ("20160115/darks/a.fits", "2016-01-15"),
+        ("n2016_01_15b/a.fits", "2016-01-15"),
+        ("15jan2016/a.fits", "2016-01-15"),
+        ("first night/a.fits", "first night"),
+        ("a.fits", ""),
+    ],
+)
+def test_the_folder_stands_in_for_the_night(file, night):
+    made = header(12, 9)
+    assert generic_camera([made]).describe([made], file=file).night == night
+
+
+@pytest.mark.parametrize(
+    ("cards", "longitude", "off"),
+    [
+        # Real frames: SAAO (no longitude card), ISIS (longitude and sidereal time).
+        ({"DATE_OBS": "2013-07-13", "UT": "00:57:33", "ST": "21:45:06"}, 20.81, 0.3),
+        (
+            {"DATE_OBS": "2016-02-09", "UT": "17:10:03.435", "ST": "1:15:28.7",
+             "LONGITUD": -17.881603},
+            -17.881603, 1e-9,
+        ),
+        ({"DATE_OBS": "2016-02-09T17:10", "LONGITUD": "-17:52:53.8"}, -17.8816, 1e-4),
+        ({"DATE_OBS": "2016-02-09T17:10", "LONGITUD": 289.3}, -70.7, 1e-9),
+    ],
+)  # fmt: skip
+def test_the_longitude_of_real_headers(cards, longitude, off):
+    made = header(12, 9, **cards)
+    camera = generic_camera([made])
+    reader = HeaderReader([made], dict(camera.cards), file="a.fits")
+    found = nights.site_longitude(reader, nights.moment_of(reader).when)
+    assert found == pytest.approx(longitude, abs=off)
+    assert reader.warnings == []
+
+
+# -- cards as they are ------------------------------------------------------------------------
+
+
+def test_headers_are_not_changed_and_unreadable_cards_count_as_absent():
+    text = "FILTER  = 1800 l/mm / not valid FITS"
+    made = fits.Header.fromstring(
+        "".join(card.ljust(80) for card in ("NAXIS   = 2", "NAXIS1  = 12", "NAXIS2  = 9", text))
+    )
+    camera = generic_camera([made])
+    assert camera.describe([made], file="a.fits").filter == ""
+    camera.geometry([made], file="a.fits")
+    assert made.cards[-1]._image.strip() == text
+
+
+def test_binning_however_it_is_written():
+    for cards in (
+        {"CCDSUM": "2 1"}, {"CCDSUM": "2x1"}, {"BINNING": "2,1"}, {"CCDBIN1": 2, "CCDBIN2": 1},
+        {"XBINNING": 2, "YBINNING": 1},
+    ):  # fmt: skip
+        made = header(12, 9, **cards)
+        assert generic_camera([made]).describe([made], file="a").ccdsum == "2 1"
+    made = header(12, 9)
+    assert generic_camera([made]).describe([made], file="a").ccdsum == ""

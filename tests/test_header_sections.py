@@ -1,0 +1,320 @@
+"""Sections, strips and numbers of columns in made-up headers that have the traits of real ones."""
+
+import pytest
+from camera_headers import geometry, header, only, profile
+
+from ccdflow.camera.cameras import generic_camera
+from ccdflow.camera.profiles import load_camera
+from ccdflow.camera.sections import Region
+from ccdflow.errors import FrameError
+
+# -- sections in the header -------------------------------------------------------------------
+
+
+def test_sound_headers_need_no_profile():
+    amplifier = only(header(12, 9, BIASSEC="[ 11: 12,1:9]", TRIMSEC="[ 2:10 , 1:9 ]", GAIN=1.5))
+    assert amplifier.data.to_fits() == "[2:10,1:9]"
+    assert [strip.to_fits() for strip in amplifier.overscan] == ["[11:12,1:9]"]
+    assert amplifier.along == "rows"
+    assert amplifier.place == Region(0, 9, 0, 9)
+    assert amplifier.gain == 1.5
+
+
+def test_trimsec_comes_before_datasec():
+    amplifier = only(
+        header(12, 9, BIASSEC="[11:12,1:9]", TRIMSEC="[2:9,1:8]", DATASEC="[1:10,1:9]")
+    )
+    assert amplifier.data.to_fits() == "[2:9,1:8]"
+    assert amplifier.overscan[0].to_fits() == "[11:12,1:8]"
+
+
+def test_the_lfc_without_profile_gets_its_missing_row_and_says_so():
+    """BIASSEC is one row short; its length along the readout axis is that of the data."""
+    found = geometry(
+        header(80, 128, BIASSEC="[49:80,1:127]", DATASEC="[1:48,1:128]", CCDSEC="[1:48,1:128]")
+    )
+    assert found.amplifiers[0].overscan[0].to_fits() == "[49:80,1:128]"
+    assert "127 of the 128 rows" in found.notes[0]
+
+
+def test_a_strip_much_too_short_is_refused():
+    with pytest.raises(FrameError, match=r"100 of the 128 rows.*along: frame"):
+        geometry(header(80, 128, BIASSEC="[49:80,1:100]", DATASEC="[1:48,1:128]"))
+
+
+def test_overscan_above_gives_a_level_a_column():
+    amplifier = only(header(9, 14, BIASSEC="[1:9,11:14]", TRIMSEC="[3:8,1:9]"))
+    assert amplifier.along == "columns"
+    assert amplifier.overscan[0].to_fits() == "[3:8,11:14]"
+
+
+def test_swapped_axes_are_read_rows_first_and_said():
+    found = geometry(header(12, 90, BIASSEC="[1:90,11:12]", TRIMSEC="[1:90,1:10]"))
+    assert found.amplifiers[0].data.to_fits() == "[1:10,1:90]"
+    assert found.amplifiers[0].overscan[0].to_fits() == "[11:12,1:90]"
+    assert "read rows first" in found.notes[0]
+
+
+@pytest.mark.parametrize("text", ["[0:0,0:0]", "[ ]", "81:100,1:60", "[11:12,1:9,1:1]"])
+@pytest.mark.parametrize("keyword", ["BIASSEC", "TRIMSEC", "CCDSEC"])
+def test_a_section_that_is_empty_or_unreadable_says_what_to_put_into_the_profile(keyword, text):
+    cards = {"BIASSEC": "[11:12,1:9]", "TRIMSEC": "[1:10,1:9]"} | {keyword: text}
+    with pytest.raises(FrameError) as caught:
+        geometry(header(12, 9, **cards))
+    assert caught.value.keyword == keyword
+    assert "`data` and `overscan` in a profile" in caught.value.remedy
+
+
+def test_numbered_strips_beside_one_section_are_not_passed_over():
+    cards = {"DATASEC": "[3:10,1:9]", "BIASSEC1": "[1:2,1:9]", "BIASSEC2": "[11:12,1:9]"}
+    with pytest.raises(FrameError, match="strips are numbered, and the data are not") as caught:
+        geometry(header(12, 9, **cards))
+    assert caught.value.keyword == "BIASSEC1, BIASSEC2"
+    assert geometry(header(12, 9, **cards | {"BIASSEC": "[11:12,1:9]"})).amplifiers[0].overscan
+
+
+def test_extensions_inherit_the_sections_of_the_primary_where_they_say_so():
+    primary = header(BIASSEC="[11:12,1:9]", DATASEC="[1:10,1:9]")
+    chips = [header(12, 9, DETSEC=f"[{x + 1}:{x + 10},1:9]") for x in (0, 10)]
+    with pytest.raises(FrameError, match="differ in size"):
+        geometry(primary, *chips)
+    for chip in chips:
+        chip["INHERIT"] = True
+    found = geometry(primary, *chips)
+    assert found.shape == (9, 20)
+    assert {a.overscan[0].to_fits() for a in found.amplifiers} == {"[11:12,1:9]"}
+
+
+def test_windows_far_apart_on_a_detector_are_not_put_together():
+    """Two guide windows in the corners of a mosaic: one image would be gigabytes of nothing."""
+    cards = {"BIASSEC": "[11:12,1:9]", "DATASEC": "[1:10,1:9]"}
+    chips = [header(12, 9, DETSEC=f"[{x}:{x + 9},{x}:{x + 8}]", **cards) for x in (1, 90_001)]
+    found = geometry(header(), *chips)
+    assert found.layout == "extensions"
+    assert found.shape == (9, 10)
+    assert "far apart" in found.notes[0]
+
+
+@pytest.mark.parametrize("text", ["UNKNOWN", "[0:0,0:0]", "chip 1"])
+def test_a_profile_stands_in_for_a_detsec_that_can_not_be_read(tmp_path, text):
+    camera = profile(tmp_path, 'recognise: {A: b}\namplifiers: [{data: {python: "[:, :10]"}}]')
+    found = camera.geometry([header(12, 9, DETSEC=text, CCDSEC=text)], file="a.fits")
+    assert found.shape == (9, 10)
+
+
+def test_a_card_that_is_absent_is_named(tmp_path):
+    camera = profile(tmp_path, "recognise: {A: b}\namplifiers: [{data: {keyword: TRIMSEC2}}]")
+    with pytest.raises(FrameError, match=r"names is absent \(found 'TRIMSEC2'\)"):
+        camera.geometry([header(12, 9)], file="a.fits")
+
+
+def test_amplifiers_of_a_profile_that_share_the_detsec_of_their_chip(tmp_path):
+    """As DECam: two amplifiers in each extension, whose DETSEC is that of the whole DATASEC."""
+    path = tmp_path / "probe.yaml"
+    path.write_text(
+        "recognise: {INSTRUME: PROBE}\namplifiers:\n"
+        + "".join(
+            f"  - {{name: {n}{hdu}, hdu: {hdu}, data: {{fits: '{data}'}}, "
+            f"overscan: {{fits: '{o}'}}}}\n"
+            for hdu in (1, 2)
+            for n, data, o in (("A", "[3:6,1:5]", "[1:2,1:5]"), ("B", "[7:10,1:5]", "[11:12,1:5]"))
+        )
+    )
+    chips = [
+        header(12, 5, DATASEC="[3:10,1:5]", DETSEC="[16:9,1:5]"),
+        header(12, 5, DATASEC="[3:10,1:5]", DETSEC="[1:8,1:5]"),
+    ]
+    found = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
+    assert (found.layout, found.shape) == ("image", (5, 16))
+    places = {a.name: (a.place.to_fits(), a.flip_x) for a in found.amplifiers}
+    assert places == {
+        "A1": ("[13:16,1:5]", True), "B1": ("[9:12,1:5]", True),
+        "A2": ("[1:4,1:5]", False), "B2": ("[5:8,1:5]", False),
+    }  # fmt: skip
+    chips[0]["DETSEC"] = "[1:8,1:5]"
+    found = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
+    assert found.layout == "extensions"
+
+
+def test_a_gain_is_above_zero_and_egain_is_in_electrons():
+    """A ZWO's GAIN is a setting; NINA writes -1 where it is not known, MaxIm EGAIN 0."""
+    assert only(header(12, 9, GAIN=120, EGAIN=0.98)).gain == 0.98
+    assert only(header(12, 9, GAIN=1.3, EGAIN=0.0)).gain == 1.3
+    assert only(header(12, 9, GAIN=-1)).gain is None
+
+
+def test_only_biassec_keeps_what_is_beside_it():
+    found = geometry(header(12, 9, BIASSEC="[1:3,1:9]"))
+    assert found.amplifiers[0].data.to_fits() == "[4:12,1:9]"
+    with pytest.raises(FrameError, match="which pixels are science"):
+        geometry(header(12, 9, BIASSEC="[5:6,1:9]"))
+
+
+@pytest.mark.parametrize(
+    ("cards", "message"),
+    [
+        ({"BIASSEC": "[11:13,1:9]", "TRIMSEC": "[1:10,1:9]"}, "outside the frame"),
+        ({"BIASSEC": "[11:12,1:9]", "TRIMSEC": "[0:10,1:9]"}, "outside the frame"),
+        ({"BIASSEC": "[10:12,1:9]", "TRIMSEC": "[1:10,1:9]"}, "does not lie beside the data"),
+        ({"BIASSEC": "[11:12,9:9]", "TRIMSEC": "[1:10,1:8]"}, "does not lie beside the data"),
+        ({"BIASSEC": "here", "TRIMSEC": "[1:10,1:9]"}, "not a FITS section"),
+        ({"BIASSEC": "[11:12,1:9]", "TRIMSEC": "[1:10,1:9]", "DATASEC": "[2:10,1:9]"}, "DATASEC"),
+        ({"DATASEC": "[1:10,1:9]", "CCDSEC": "[1:11,1:9]"}, "differ in size"),
+        ({"TRIMSEC": "[1:12,1:9]", "DETSIZE": "[1:10,1:100]"}, "more pixels than the detector"),
+        ({"OVERSCAN": 3, "DATASEC": "[1:10,1:9]"}, "contradict the section"),
+        ({"OVERSCAN": 12}, "no science pixels"),
+    ],
+)
+def test_sections_that_can_not_be_are_refused_with_a_remedy(cards, message):
+    with pytest.raises(FrameError, match=message) as caught:
+        geometry(header(12, 9, **cards))
+    assert str(caught.value).startswith("night/a.fits: ")
+    if caught.value.remedy is None:
+        assert caught.value.allowed
+    else:
+        assert "profile" in caught.value.remedy
+
+
+def test_a_section_that_says_nothing_counts_as_absent():
+    found = geometry(header(12, 9, BIASSEC="UNKNOWN", TRIMSEC="N/A", DATASEC=""))
+    assert found.amplifiers[0].along == "none"
+    assert found.shape == (9, 12)
+    assert "left whole" in found.notes[0]
+
+
+def test_trimmed_only_where_there_is_no_overscan():
+    found = geometry(header(12, 9, DATASEC="[1:10,1:9]"))
+    assert (found.shape, found.amplifiers[0].overscan) == ((9, 10), ())
+    assert "trimmed to [1:10,1:9] only" in found.notes[0]
+
+
+def test_numbers_of_columns():
+    found = only(header(20, 9, PRESCAN=2, OVERSCAN=3))
+    assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[3:17,1:9]", "[18:20,1:9]")
+    assert "3 after the data" in geometry(header(20, 9, OVERSCAN=3)).notes[0]
+    assert only(header(20, 9, POSTPIX=3.0, PREPIX="2")).data.to_fits() == "[3:17,1:9]"
+    found = only(header(20, 9, PREPIX=4))
+    assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[5:20,1:9]", "[1:4,1:9]")
+
+
+def test_keck_numbers_count_unbinned_columns():
+    found = only(header(20, 9, PREPIX=4, POSTPIX=6, BINNING="2,1", DATASEC="[3:17,1:9]"))
+    assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[3:17,1:9]", "[18:20,1:9]")
+    with pytest.raises(FrameError, match="count binned pixels"):
+        geometry(header(20, 9, PREPIX=4, POSTPIX=6, BINNING="2,1"))
+
+
+def test_two_amplifiers_side_by_side_in_one_image():
+    """As Keck ESI: both prescans, both halves of the data, both overscans."""
+    found = geometry(
+        header(2 * (2 + 8 + 3), 5, NUMAMPS=2, PREPIX=2, POSTPIX=3, WINDOW="0,0,0,16,5")
+    )
+    assert [a.data.to_fits() for a in found.amplifiers] == ["[5:12,1:5]", "[13:20,1:5]"]
+    assert [a.overscan[0].to_fits() for a in found.amplifiers] == ["[21:23,1:5]", "[24:26,1:5]"]
+    assert found.shape == (5, 16)
+    with pytest.raises(FrameError, match="2 amplifiers in one image"):
+        geometry(header(26, 5, NUMAMPS=2, PREPIX=2, POSTPIX=3))
+
+
+def test_lick_strips_one_after_the_other():
+    """As Kast without its profile: COVER counts an amplifier's columns, DATASEC agrees."""
+    cards = {"AMPSROW": 2, "COVER": 3, "ROVER": 0, "DATASEC": "[1:16,1:5]"}
+    found = geometry(header(22, 5, **cards))
+    assert [a.data.to_fits() for a in found.amplifiers] == ["[1:8,1:5]", "[9:16,1:5]"]
+    assert [a.overscan[0].to_fits() for a in found.amplifiers] == ["[17:19,1:5]", "[20:22,1:5]"]
+    with pytest.raises(FrameError, match="2 amplifiers in one image"):
+        geometry(header(22, 5, **cards | {"DATASEC": "[1:18,1:5]"}))
+
+
+def test_keck_prescan_and_overscan_in_each_extension():
+    """As LRIS: the numbers are in the primary and unbinned, the sections in the extensions."""
+    primary = header(PRECOL=5, POSTPIX=8, BINNING="2,2", NUMAMPS=2)
+    cards = {"DATASEC": "[3:10,1:7]"}
+    one = header(14, 7, **cards, DETSEC="[1:16,1:14]", EXTNAME="VidInp1")
+    two = header(14, 7, **cards, DETSEC="[32:17,1:14]", EXTNAME="VidInp2")
+    found = geometry(primary, one, two)
+    assert [a.name for a in found.amplifiers] == ["VidInp1", "VidInp2"]
+    assert {a.overscan[0].to_fits() for a in found.amplifiers} == {"[11:14,1:7]"}
+    assert found.amplifiers[1].place.to_fits() == "[9:16,1:7]"
+    assert found.amplifiers[1].flip_x
+
+
+# -- HIERARCH ---------------------------------------------------------------------------------
+
+
+def eso(nx, ny, *outputs, **cards):
+    made = header(nx, ny, INSTRUME="FORS2", **cards)
+    for number, values in enumerate(outputs, 1):
+        for key, value in values.items():
+            made[f"HIERARCH ESO DET OUT{number} {key}"] = value
+    return made
+
+
+def test_eso_output_at_the_right_has_its_prescan_there():
+    """As EFOSC2: the output is at X = 2048, so its 6 columns of prescan are the last ones."""
+    out = {"NX": 24, "NY": 18, "X": 48, "Y": 1, "PRSCX": 6, "OVSCX": 0, "PRSCY": 0, "OVSCY": 4}
+    out |= {"CONAD": 1.1, "GAIN": 0.91, "RON": 7.8}
+    found = only(eso(30, 22, out, ESO__DET__WIN1__BINX=2, ESO__DET__WIN1__BINY=2))
+    assert found.data.to_fits() == "[1:24,1:18]"
+    assert found.overscan[0].to_fits() == "[25:30,1:18]"
+    assert found.along == "rows"
+    assert (found.gain, found.read_noise) == (1.1, 7.8)
+
+
+def test_eso_strips_above_and_below():
+    out = {"NX": 20, "NY": 10, "X": 1, "Y": 1, "PRSCX": 0, "OVSCX": 0, "PRSCY": 2, "OVSCY": 3}
+    found = only(eso(20, 15, out))
+    assert (found.data.to_fits(), found.along) == ("[1:20,3:12]", "columns")
+    assert found.overscan[0].to_fits() == "[1:20,13:15]"
+
+
+def test_eso_four_outputs_read_towards_the_corners():
+    """As MUSE: overscans meet in the middle, prescans are outside."""
+    base = {"NX": 8, "NY": 6, "PRSCX": 2, "OVSCX": 3, "PRSCY": 1, "OVSCY": 1}
+    corners = [{"X": 1, "Y": 1}, {"X": 16, "Y": 1}, {"X": 16, "Y": 12}, {"X": 1, "Y": 12}]
+    found = geometry(eso(26, 16, *[base | corner for corner in corners]))
+    assert found.shape == (12, 16)
+    assert [a.data.to_fits() for a in found.amplifiers] == [
+        "[3:10,2:7]", "[17:24,2:7]", "[17:24,10:15]", "[3:10,10:15]",
+    ]  # fmt: skip
+    assert [a.overscan[0].to_fits() for a in found.amplifiers] == [
+        "[11:13,2:7]", "[14:16,2:7]", "[14:16,10:15]", "[11:13,10:15]",
+    ]  # fmt: skip
+    assert found.amplifiers[2].place.to_fits() == "[9:16,7:12]"
+
+
+def test_eso_numbers_that_do_not_add_up_are_refused():
+    out = {"NX": 20, "NY": 10, "X": 1, "Y": 1, "PRSCX": 2, "OVSCX": 2, "PRSCY": 0, "OVSCY": 0}
+    with pytest.raises(FrameError, match=r"do not add up.*OUT1 NX|OUT1 NX.*do not add up"):
+        geometry(eso(22, 10, out))
+
+
+def test_facts_from_hierarch_cards_alone():
+    made = eso(20, 10, ESO__DPR__TYPE="FLAT,LAMP", MJD_OBS=59000.25, EXPTIME=3.5)
+    made["HIERARCH ESO TEL GEOLON"] = -70.4
+    made["HIERARCH ESO INS FILT1 NAME"] = "v_HIGH"
+    found = generic_camera([made]).describe([made], file="a.fits")
+    assert (found.imagetyp, found.type, found.filter) == ("FLAT,LAMP", "flat", "v_HIGH")
+    assert (found.date_obs, found.night) == ("2020-05-31T06:00:00", "2020-05-30")
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+def test_empty_primary_and_tables_are_passed_over():
+    table = header(16, 30, XTENSION="BINTABLE", TFIELDS=2)
+    image = header(12, 9, XTENSION="IMAGE", BIASSEC="[11:12,1:9]", TRIMSEC="[1:10,1:9]")
+    assert only(header(IMAGETYP="zero"), table, image).hdu == 2
+    tiles = header(12, 9, XTENSION="BINTABLE", BIASSEC="[11:12,1:9]", TRIMSEC="[1:10,1:9]")
+    assert only(header(), tiles).hdu == 1
+
+
+def test_files_without_a_plane_image_are_refused():
+    with pytest.raises(FrameError, match="no image"):
+        geometry(header())
+    cube = header(12, 9)
+    cube["NAXIS"], cube["NAXIS3"] = 3, 4
+    with pytest.raises(FrameError, match=r"two-dimensional.*12 x 9 x 4"):
+        geometry(cube)
+    cube["NAXIS3"] = 1
+    assert geometry(cube).shape == (9, 12)
