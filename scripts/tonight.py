@@ -14,11 +14,13 @@ calibrate='{scale_up: 1}'.
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 from ccdflow import commandline, settings
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.planning import tonight
+from ccdflow.pages import terminal
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import Planning
 
@@ -38,7 +40,10 @@ def run(options):
     given = dict(options.given)
     night = given.pop("night", None)
     context = Planning.of(read_only_plan.plan_only(given, chain=CHAIN).context)
-    return "\n".join(tonight.lines(context, night or tonight.last_night(context)))
+    lines = tonight.lines(context, night or tonight.last_night(context))
+    if sys.stdout.isatty():
+        lines = terminal.within(lines, shutil.get_terminal_size().columns)
+    return "\n".join(lines)
 
 
 def main(arguments=None):

@@ -217,7 +217,7 @@ def test_a_dot_of_the_strip_opens_its_frame(tmp_path):
 
 @needs_chromium
 def test_tables_sort_by_number_and_filter(tmp_path):
-    page = night(tmp_path, 30)
+    page = night(tmp_path, 45)
     script = """
     const table = document.querySelector('table.frames');
     table.closest("details").open = true;
@@ -237,12 +237,12 @@ def test_tables_sort_by_number_and_filter(tmp_path):
     return [rising, sorted, falling, column(0), said, button("Level").title];
     """
     rising, sorted_, falling, filtered, said, title = act(page, script)
-    # f0, f3 ... f27 are biases, of levels 1000, 997 ...: as text, 1000 would come before 973.
-    levels = [f"{1000 - n:.1f}" for n in range(0, 30, 3)]
+    # f0, f3 ... f42 are biases, of levels 1000, 997 ...: as text, 1000 would come before 973.
+    levels = [f"{1000 - n:.1f}" for n in range(0, 45, 3)]
     assert falling == levels
     assert rising == levels[::-1]
     assert sorted_ == ["ascending"]
-    assert (filtered, said) == (["f27.fits"], "1 of 10 rows")
+    assert (filtered, said) == (["f27.fits"], "1 of 15 rows")
     assert title == "Level of the overscan in adu, one for each amplifier"
 
 

@@ -442,7 +442,7 @@ def test_the_scripts_help_has_an_example():
         assert "Example, after `make demo`:\n\npython scripts/" in module.__doc__
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS
-    assert plan_words.HEADINGS[5:7] == ("Runner-up", "Why it lost")
+    assert plan_words.HEADINGS[5:7] == ("Second choice", "Why it was not taken")
 
 
 def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profile(tmp_path):

@@ -219,6 +219,7 @@ class Associations(Kind):
             for block in blocks
             for name, _, text in (line.partition(": ") for line in plan_words.noise_lines(block))
         ]
+        headings, rows = plan_words.table(blocks)
         return Section(
             "choices",
             "Which master, and what the noise is made of",
@@ -234,8 +235,8 @@ class Associations(Kind):
                 ),
             ),
             facts=tuple(noises),
-            headings=plan_words.HEADINGS,
-            rows=plan_words.table_rows(blocks),
+            headings=headings,
+            rows=rows,
         )
 
 

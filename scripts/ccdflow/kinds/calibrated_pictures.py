@@ -23,6 +23,10 @@ from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import digest
 
+_LEVEL_OF_FLATS = (
+    "The level of a flat is the mean of its good pixels, without bias and dark; the strip of time"
+    " has the median of each flat."
+)
 # Rows of a picture at most: a longer one is not looked at.
 _MOST = 8
 _UP = "../.."
@@ -190,6 +194,7 @@ class MastersPicture(CalibrationPicture):
                 " and ".join(_counted(groups, kind) for kind in (DARK, FLAT) if _has(groups, kind))
                 + _frames_words(context, groups),
             ),
+            (_LEVEL_OF_FLATS,) * _has(groups, FLAT),
             headings=(
                 "Product",
                 "Frames",

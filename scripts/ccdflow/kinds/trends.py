@@ -124,8 +124,9 @@ class Trends(Kind):
             tuple(f"{_described(event)}." for event in recent),
             (
                 f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
-                " errors beyond drift and scatter. One that is real begins an epoch of the camera's"
-                " profile; then it is no step any more.",
+                " errors beyond drift and scatter. If the camera was changed then, the night"
+                " belongs into `epochs:` of its profile: the detector counts as another one from"
+                " then on, and the step is no longer shown.",
                 *([] if events else ["No step is seen."]),
                 *(f"{_described(event)}: {_advice(context, event)}." for event in shown),
                 *([f"The {len(events) - _SHOWN} before them are in {self.place}."] * hidden),

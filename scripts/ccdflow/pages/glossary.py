@@ -22,8 +22,8 @@ OF_SECTIONS = {
         "Step": "What is corrected: bias, dark or flat",
         "Master": "The combined frame that is taken",
         "How": "Nights between, factor on the exposure, and what it adds to the noise",
-        "Runner-up": "The master that would have been taken next",
-        "Why it lost": "What the runner-up does worse",
+        "Second choice": "The master that would have been taken next",
+        "Why it was not taken": "What the second choice does worse",
         "Grade": _GRADE,
     },
     "calibrated": {

@@ -111,7 +111,19 @@ def with_signs(value):
     >>> with_signs("12 e- <b>")
     Markup('12 e⁻ &lt;b&gt;')
     """
-    return escape(signs(visible(value)))
+    return _with_whole_dates(signs(visible(value)))
+
+
+_DATE = re.compile(r"(?<![\w.-])\d{4}-\d\d-\d\d(?![\w-])")
+
+
+def _with_whole_dates(text):
+    """Write a text as markup in which no line ends within a date.
+
+    >>> _with_whole_dates("bias of 2022-01-26 <b>")
+    Markup('bias of <span class="whole">2022-01-26</span> &lt;b&gt;')
+    """
+    return Markup(_DATE.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
 def share(part):
@@ -193,7 +205,7 @@ def breakable(text):
     """Write a text so that a line may end behind underscores and slashes of names, not of units."""
     shown = "–" if text in _NOTHING else signs(visible(text))
     parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", shown)
-    return Markup("<wbr>").join(part for part in parts if part)
+    return Markup("<wbr>").join(_with_whole_dates(part) for part in parts if part)
 
 
 def with_code(text):
@@ -202,7 +214,7 @@ def with_code(text):
     if len(parts) % 2 == 0:
         return with_signs(text)
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if number % 2 else signs(part)
+        Markup("<code>{}</code>").format(part) if number % 2 else _with_whole_dates(signs(part))
         for number, part in enumerate(parts)
     )
 

@@ -66,7 +66,7 @@ def night_text(night, tables, *, page="", width=80, height=None):
         *(
             _block(title, part)
             for title, part in (
-                ("masters", _masters(tables)),
+                ("masters", _wrapped(_masters(tables), width)),
                 ("calibrated", _wrapped(_calibrated(tables.steps), width)),
                 ("warnings", _wrapped(_warnings(tables), width)),
                 ("set aside", _wrapped(_named(tables.frames, "set aside"), width)),
@@ -93,6 +93,37 @@ def _wrapped(lines, width):
         for line in lines
         for part in textwrap.wrap(line, room, subsequent_indent="  ", break_on_hyphens=False)
     ]
+
+
+def within(lines, width):
+    """Return lines that go on below their second word where a terminal is too narrow for them.
+
+    Parameters
+    ----------
+    lines : iterable of str
+    width : int
+        Columns of the terminal.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> within(["  dark  3 x 300 s of 01-15   own night"], 24)
+    ['  dark  3 x 300 s of', '        01-15   own', '        night']
+    """
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(
+            line, width, subsequent_indent=" " * _INDENT, break_on_hyphens=False
+        )
+    ]
+
+
+# Of the lines on masters in a plan, behind the type.
+_INDENT = 8
 
 
 def _fitting(blocks, height, has_last):

@@ -239,8 +239,9 @@ def sources(plan, job):
         return shown_name(context.row_of(job.product).file)
     group = context.groups.get(job.product)
     if group is not None:
-        first = shown_name(group.files[0]) if group.files else ""
-        return first if len(group.files) == 1 else f"{len(group.files)} frames"
+        if not group.files:
+            return "all nights"
+        return shown_name(group.files[0]) if len(group.files) == 1 else f"{len(group.files)} frames"
     return f"night {shown_name(job.night)}" if job.night else "all nights"
 
 

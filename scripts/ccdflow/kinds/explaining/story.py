@@ -106,6 +106,7 @@ def _of_frame(results, product, header):
     raw = header.get("RAWFILE", "unknown")
     row = _inventory(results).get(raw, {})
     facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
+    row = row | ({"grism": ""} if row.get("grism") == row.get("filter") else {})
     about = ", ".join(f"{name} {row[name]}" for name in facts if row.get(name))
     said = [f"{product}: {about}" if about else product]
     said.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
@@ -148,7 +149,7 @@ def _step(results, kind, header, chosen):
         how.append(f"multiplied by {header.get('DARKSCAL')}")
     noise = header.get({BIAS: "MBNOISE", DARK: "MDNOISE", FLAT: "MFNOISE"}[kind])
     if noise is not None:
-        unit = "of the signal" if kind == FLAT else str(header.get("BUNIT", "")).strip()
+        unit = "of the signal" if kind == FLAT else _unit(header)
         how.append(f"adds a noise of {noise:.3g} {unit} a pixel")
     said.append(f"           {', '.join(how)}")
     if chosen:
@@ -196,9 +197,14 @@ def _some(names):
     return ", ".join(names[:_MOST]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _noise(header):
+def _unit(header):
+    """Return the unit of the pixels in the plural."""
     unit = str(header.get("BUNIT", "")).strip()
-    said = []
+    return "electrons" if unit == "electron" else unit
+
+
+def _noise(header):
+    unit, said = _unit(header), []
     if "SKYLVL" in header:
         said.append(
             f"  noise    sky {header['SKYLVL']:.5g} {unit}, measured {header.get('SKYRMS', 0):.4g}"

@@ -244,6 +244,8 @@ def _trait_words(name, value):
         return f"from {value} on"
     if name == "ccdsum":
         return "x".join(value.split())
+    if name == "readmode" and value[0].isdigit():
+        return f"readout mode {value}"
     return f"g{value}" if name == "gain" and value[0].isdigit() else value
 
 

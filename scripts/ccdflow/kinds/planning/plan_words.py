@@ -162,8 +162,8 @@ def _adds(line, block):
     noise, about = _flat_noise(line, block), "" if line.level else "about "
     cap, wide = 1 / noise, math.sqrt(budget.APERTURE) / noise
     return (
-        f": {about}{100 * noise:.2g} % a pixel; caps S/N at {_round(cap)} a pixel,"
-        f" {_round(wide)} in an aperture of {budget.APERTURE}"
+        f": {about}{100 * noise:.2g} % a pixel; limits S/N to {_round(cap)} a pixel,"
+        f" {_round(wide)} in an aperture of {budget.APERTURE} pixels"
     )
 
 
@@ -244,7 +244,7 @@ def noise_words(noise):
     how = "sky" if noise.sky_is_measured else "sky predicted"
     return (
         f"{how} {noise.exposure.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
-        f" ({', '.join(shares)}); {parts.cap} cap{'s' * (parts.cap != 'photons')} it{unsure}"
+        f" ({', '.join(shares)}); limited by {parts.cap}{unsure}"
     )
 
 
@@ -304,11 +304,30 @@ def _gain_words(wish, what):
 
 # -- the table of a page ---------------------------------------------------------------------------
 
-HEADINGS = ("Step", "Master", "How", "Grade", "Frames", "Runner-up", "Why it lost")
+HEADINGS = ("Step", "Master", "How", "Grade", "Frames", "Second choice", "Why it was not taken")
 
 
-def table_rows(blocks):
-    """Return the cells of the table: a row for each master of each block."""
+def table(blocks):
+    """Return the headings and rows of the table; second choices only where there are any.
+
+    Parameters
+    ----------
+    blocks : list of ccdflow.kinds.planning.planned.Block
+
+    Returns
+    -------
+    tuple of str
+        `HEADINGS`, or those before the last two.
+    tuple of tuple of str
+        A row for each master of each block.
+    """
+    rows = _table_rows(blocks)
+    if any(row[-2:] != ("-", "-") for row in rows):
+        return HEADINGS, rows
+    return HEADINGS[:-2], tuple(row[:-2] for row in rows)
+
+
+def _table_rows(blocks):
     rows = []
     for block in blocks:
         for line in block.taken:

@@ -30,8 +30,11 @@ def bias_sections(context, night, picture):
         The product that draws the figures of the biases.
     """
     groups = BIAS.night_groups(context, night)
-    names, elsewhere = names_of(groups), _elsewhere(context, night)
     biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
+    over_nights = trend_section(trend(context, BIAS.trend_groups(context, night), night))
+    if not groups and not biases:
+        return [over_nights] if over_nights else []
+    names, elsewhere = names_of(groups), _elsewhere(context, night)
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
     found = [
         combined_section(
@@ -46,7 +49,7 @@ def bias_sections(context, night, picture):
             elsewhere=elsewhere,
             summary=_claims(context, groups),
         ),
-        trend_section(trend(context, BIAS.trend_groups(context, night), night)),
+        over_nights,
     ]
     return [section for section in found if section is not None]
 
@@ -86,13 +89,29 @@ def _combined(context, group):
         remarks=tuple(data.get("remarks", ())),
         not_made="" if made else getattr(record, "reason", ""),
         recipe=data.get("recipe", ""),
-        group=", ".join(f"{name} {value}" for name, value in group.shared if value),
+        group=", ".join(_shared_words(name, value) for name, value in group.shared if value),
         noises=tuple(each["combined_noise"] for each in figures),
         predicted=tuple(each["predicted_noise"] for each in figures),
         rejected=data.get("rejected", -1),
         pixels=data.get("pixels", 0),
         pictures=_combined_picture(context, group, record) if made else (),
     )
+
+
+def _shared_words(name, value):
+    """Return a value that all members of a group share, in words.
+
+    >>> _shared_words("ccdsum", "2 2"), _shared_words("part", "CRVAL1U 0")
+    ('binning 2x2', 'part of the detector (CRVAL1U 0)')
+    """
+    if name == "ccdsum":
+        return f"binning {'x'.join(value.split())}"
+    if name == "part":
+        return f"part of the detector ({value})"
+    return f"{_SHARED.get(name, name)} {value}"
+
+
+_SHARED = {"readmode": "readout mode", "epoch": "taken from"}
 
 
 def _combined_picture(context, group, record):

@@ -31,6 +31,7 @@ _TOP, _NEAR = 65535, 0.99
 _CORE = 9
 _HOTTEST = 100.0
 _OLD_MARKS = {"raw file missing", REDUCED}
+_DARKENED = ("bias", "dark")
 
 
 class NightTiles:
@@ -146,7 +147,12 @@ class NightTiles:
     def _panels(self):
         yield "Bias level", "adu", "Overscan, mean of all amplifiers", self._mean_of("levels")
         yield "Noise", "adu", "Overscan pixel, mean of all amplifiers", self._mean_of("noises")
-        yield "Flats", "adu", "Median of all pixels of a reduced flat", self._signal("flat")
+        yield (
+            "Median of flats",
+            "adu",
+            "Median of the small picture of a reduced flat; tables have the mean",
+            self._signal("flat"),
+        )
         yield (
             "Sky",
             "adu a second",
@@ -230,13 +236,16 @@ def _grade(record):
 def _what(frame):
     """Return type, object, filter and exposure in a few words."""
     words = [frame.kind or "unknown type"]
-    if frame.object and frame.object.lower() != frame.kind:
-        words.append(frame.object)
-    if frame.filter:
-        words.append(frame.filter)
+    # Headers keep the object and the filter of the frame before a closed shutter.
+    if frame.kind not in _DARKENED:
+        if frame.object and frame.object.lower() != frame.kind:
+            words.append(frame.object)
+        if frame.filter:
+            words.append(frame.filter)
     if math.isfinite(frame.exptime) and frame.kind != "bias":
         form = ".4g" if frame.exptime < 1e4 else ".0f"
-        words.append(f"{frame.exptime:{form}} s")
+        # No line ends between a number and its unit.
+        words.append(f"{frame.exptime:{form}}\u00a0s")
     return ", ".join(words)
 
 

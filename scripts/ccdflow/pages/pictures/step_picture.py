@@ -95,7 +95,7 @@ def step_picture(
     where = dict(zip(nights, positions(nights), strict=True))
     explanation = (
         "Each figure over its median, which the legend names; the bias level less its median. Red:"
-        " a step, with its first night. Grey, dashed: an epoch of the profile begins."
+        " a step, with its first night. Grey, dashed: a night at `epochs:` in the camera's profile."
     )
     with drawing():
         figure, place = new_figure(title, explanation, height=2.05 * len(panels) + 0.25)
@@ -124,7 +124,7 @@ def _draw_lines(axes, panel, where):
         elif middle > 0:
             values = values / middle
         size = 4.5 if len(chosen) < 60 else 2.5
-        label = f"{drawable(line.name)}: {middle:.4g}"
+        label = f"{drawable(line.name)}: {middle:.4g} {panel.unit}".rstrip()
         axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
         drawn += values.tolist()
     widen(axes, drawn, least=0.5 if panel.is_level else 0.05)

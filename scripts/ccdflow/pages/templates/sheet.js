@@ -64,6 +64,8 @@
     const picture = by("picture");
     picture.src = path;
     picture.alt = `${file}, ${what}`;
+    const small = tile.querySelector("img");
+    picture.style.setProperty("--shape", small.getAttribute("width") / small.getAttribute("height"));
     picture.style.filter = scale === "asinh" ? "" : "url(#shades)";
     if (scale !== "asinh") shade(found);
     by("link").href = product;

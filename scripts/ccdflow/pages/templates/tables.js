@@ -32,7 +32,7 @@ for (const table of document.querySelectorAll("table")) {
       body.append(...sorted);
     });
   });
-  if (rows.length < 8) continue;
+  if (rows.length < 13) continue;
   const label = document.createElement("label");
   label.className = "filter";
   const input = document.createElement("input");
