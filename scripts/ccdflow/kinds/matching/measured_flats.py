@@ -154,10 +154,19 @@ def may_change(context, steps):
     -------
     bool
     """
-    return any(_may_change(context, step) for step in steps)
+    return any(
+        context.planned(
+            ("may change", id(step)), lambda step=step: (step, _may_change(context, step))
+        )[1]
+        for step in steps
+        if step.kind == FLAT
+    )
 
 
 def _may_change(context, step):
+    if not any(use.product in context.ledger for use in step.uses):
+        # Of new flats there is no frame yet.
+        return False
     rivals = competing(context, step)
     pending = [use for use in rivals if context.will_be_made(use.product)]
     if len(rivals) < 2 or not pending:

@@ -248,6 +248,7 @@ class FramesAlike:
         self._masters, self._kind, self._shelf, self._noise = masters, kind, shelf, noise
         self._rules = masters.rules
         self._answers, self._unneeded = {}, Choice(kind, needed=False)
+        self._single = {}
 
     def one(self, seconds, set_point, sensor):
         """Return the frame of an exposure, a set point and a temperature of the sensor.
@@ -293,6 +294,13 @@ class FramesAlike:
         set_point, sensor : float or None
             Degrees.
         """
+        degrees = set_point, sensor
+        asked, _ = question(self._shelf, self._kind, None, degrees, self._rules)
+        if (product, asked) not in self._single:
+            self._single[product, asked] = self._candidate(product, *degrees)
+        return self._single[product, asked]
+
+    def _candidate(self, product, set_point, sensor):
         masters = () if self._shelf is None else self._shelf.masters
         one = [master for master in masters if master.product == product]
         if not one:
