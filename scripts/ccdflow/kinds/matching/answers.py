@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from ccdflow.kinds.matching import association, match_words, measured_flats, rule
 from ccdflow.run.job import Step, Use
@@ -88,7 +89,8 @@ def reasons_of(answer, rules):
     if answer.kind == rule.DARK and use.scale == 1:
         said.append("exact")
     if place:
-        said.append(f"{place} before it could not be made")
+        nights = dict.fromkeys(Path(each.product).parent.name for each in uses[:place])
+        said.append(f"{'that' if place == 1 else 'those'} of {', '.join(nights)} could not be made")
     return said
 
 

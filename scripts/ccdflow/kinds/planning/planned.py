@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -388,10 +389,23 @@ def _bias_of(context, dark):
     return biases[0] if biases else None
 
 
+def _refused(context, found):
+    """Yield the masters before those that are taken, which could not be made, and why."""
+    known = set()
+    for line in found:
+        uses = line.answer.step.uses
+        for use in uses[: uses.index(line.use)] if line.use is not None else ():
+            record = context.outcome(use.product)
+            if use.product not in known and record is not None and record.reason:
+                known.add(use.product)
+                path = Path(use.product)
+                yield f"{path.stem} of {path.parent.name}", record.reason
+
+
 def _passed_over(context, groups, found):
     """Return the masters of these nights that none of the frames may take, in words, and why."""
     nights = {groups[0].night} | {line.master.night for line in found if line.master is not None}
-    said = []
+    said = list(_refused(context, found))
     for kind in dict.fromkeys(line.kind for line in found):
         lines = [line for line in found if line.kind == kind and not line.is_unneeded]
         asking = [group for line in lines for group in line.groups]
