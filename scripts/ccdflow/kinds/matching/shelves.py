@@ -236,6 +236,9 @@ class Shelves:
     def _chosen(self, alike, *how):
         (own, _), *larger = alike
         choice = own.choose(*how)
+        if not larger and choice.candidates and (known := self._steps.get(id(choice))):
+            # Most frames of a class are of these.
+            return known[0]
         found = [(each.choose(*how), cut) for each, cut in larger] if choice.needed else []
         found = [(other, cut) for other, cut in found if other.candidates]
         missing = "" if found or choice.candidates else self._why_missing(own.one(*how), choice)
@@ -253,6 +256,8 @@ class Shelves:
             step = Step(self.kind.name, some, choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
             self._steps[name] = step, choice, found
+            if not larger and choice.candidates:
+                self._steps[id(choice)] = self._steps[name]
         return self._steps[name][0]
 
     def _why_missing(self, frame, choice):

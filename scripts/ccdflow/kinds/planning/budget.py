@@ -246,13 +246,8 @@ def wishes(exposure):
         if master is None:
             found.append(Wish(kind, _FIRST[kind], False, 0.0, 0.0, is_missing=True))
             continue
-        more = min((_TIMES - 1) * master.frames, _MOST_MORE)
-        if master.is_own:
-            better = replace(master, frames=master.frames + more)
-        else:
-            more = min(_TIMES * master.frames, _MOST_MORE)
-            better = replace(master, frames=more, ageing=0.0)
-        then = budget_of(replace(exposure, masters={**masters, kind: better}))
+        more = min((_TIMES - (1 if master.is_own else 0)) * master.frames, _MOST_MORE)
+        then = budget_of(_with_more(exposure, kind, more))
         wish = Wish(
             kind,
             more,
@@ -263,6 +258,26 @@ def wishes(exposure):
         if wish.gain >= _LEAST_GAIN:
             found.append(wish)
     return sorted(found, key=lambda wish: (not wish.is_missing, -wish.gain))
+
+
+def _with_more(exposure, kind, more):
+    """Return a frame with further frames in a master of its own night, or with a new master."""
+    master = exposure.masters[kind]
+    if master.is_own:
+        better = replace(master, frames=master.frames + more)
+    else:
+        better = replace(master, frames=more, ageing=0.0)
+    exposure = replace(exposure, masters={**exposure.masters, kind: better})
+    if kind != DARK or master.is_own:
+        return exposure
+    # New darks are of the frame's own exposure, and take its own bias.
+    exact = replace(better, scale=1.0, exptime=exposure.exptime)
+    return replace(
+        exposure,
+        masters={**exposure.masters, DARK: exact},
+        is_bias_in_dark=True,
+        other_bias=None,
+    )
 
 
 def _gain(now, then):

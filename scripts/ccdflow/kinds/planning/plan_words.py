@@ -270,8 +270,9 @@ def _wished(wish, noise, block):
     seconds, filter_name = noise.name.rsplit(" ", 2)[1:], noise.light
     if wish.kind == rule.DARK:
         own = noise.exposure.masters.get(rule.DARK)
-        exact = own is not None and own.scale == 1
-        what += f" of {own.exptime:.3g} s" if exact else f" of {' '.join(seconds)}"
+        # Further ones are of the exposure of those that they join, new ones of the frame's.
+        joins = own is not None and (own.is_own or own.scale == 1)
+        what += f" of {planned.seconds_words(own.exptime)}" if joins else f" of {' '.join(seconds)}"
     elif wish.kind == rule.FLAT:
         what += f" {filter_name}" if filter_name else ""
         # New ones join no others, and are as good if they are as bright as those taken.
