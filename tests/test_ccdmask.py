@@ -37,7 +37,7 @@ def is_defined(shape, options):
     There scipy reads what lies before the image in memory, and ccdproc's ccdmask with it: twice the
     same call has two results.
     """
-    usual = {"nlmed": 7, "ncmed": 7, "nlsig": 11, "ncsig": 11}
+    usual = {"nlmed": 7, "ncmed": 7, "nlsig": 15, "ncsig": 15}
     sizes = {name: options.get(name, size) // 2 for name, size in usual.items()}
     reach = max(sizes["nlmed"], sizes["nlsig"]), max(sizes["ncmed"], sizes["ncsig"])
     return all(far < 2 * length for far, length in zip(reach, shape, strict=True))
