@@ -6,7 +6,7 @@ import ccdproc
 import numpy as np
 import pytest
 from astropy.nddata import CCDData
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -29,6 +29,18 @@ def ratio(rng, shape, *, dtype="f4", steps=0.0, odd=0, slope=0.0):
         image = np.round(image / steps) * steps
     image.ravel()[rng.integers(0, image.size, odd)] = rng.choice(ODD, odd)
     return image.astype(dtype)
+
+
+def is_defined(shape, options):
+    """Whether no box reaches two lengths of the image beyond its edge.
+
+    There scipy reads what lies before the image in memory, and ccdproc's ccdmask with it: twice the
+    same call has two results.
+    """
+    usual = {"nlmed": 7, "ncmed": 7, "nlsig": 15, "ncsig": 15}
+    sizes = {name: options.get(name, size) // 2 for name, size in usual.items()}
+    reach = max(sizes["nlmed"], sizes["nlsig"]), max(sizes["ncmed"], sizes["ncsig"])
+    return all(far < 2 * length for far, length in zip(reach, shape, strict=True))
 
 
 def check(image, **options):
@@ -66,6 +78,7 @@ SHAPES = st.tuples(st.integers(1, 48), st.integers(1, 48))
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 10**6), SHAPES, IMAGES, PARAMETERS)
 def test_every_pixel_of_any_image_and_parameters(seed, shape, image, options):
+    assume(is_defined(shape, options))
     check(ratio(np.random.default_rng(seed), shape, **image), **options)
 
 
@@ -73,6 +86,7 @@ def test_every_pixel_of_any_image_and_parameters(seed, shape, image, options):
 @settings(max_examples=4000, deadline=None)
 @given(st.integers(0, 10**9), SHAPES, IMAGES, PARAMETERS)
 def test_every_pixel_of_4000_images(seed, shape, image, options):
+    assume(is_defined(shape, options))
     check(ratio(np.random.default_rng(seed), shape, **image), **options)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
@@ -244,10 +246,16 @@ def test_the_gain_of_efosc2_is_that_of_its_spectral_flats_by_hand(tmp_path):
     part = (middle > 9500) & (middle < 10_500)
     part &= np.abs(one - two) < 5 * np.std((one - two)[part])
     difference = (one - two)[part]
-    by_hand = middle[part].mean() / (np.var(difference) / 2 - (12.2 / 1.19) ** 2)
+    dim = [fits.getdata(EFOSC / n)[:1024, :1024].astype(float) for n in names]
+    steps = [b - a - (b - a).mean(axis=1)[:, None] for a, b in pairwise(dim)]
+    noise = np.mean([step[np.abs(step) < 5 * 14.5].std() for step in steps]) / 2**0.5
+    by_hand = middle[part].mean() / (np.var(difference) / 2 - noise**2)
     assert by_hand == pytest.approx(1.19, rel=0.03)
     assert line.gain == pytest.approx(by_hand, rel=0.03)
-    assert line.read_noise == pytest.approx(12.2, rel=0.03)
+    assert line.read_noise == pytest.approx(by_hand * noise, rel=0.02)
+    assert noise == pytest.approx(10.27, rel=0.01)
+    # Of one exposure, and of a fading twilight: nobody can tell.
+    assert np.isnan(line.departure)
 
 
 KAST = ROOT.parent / "shared" / "data" / "kast_blue_2015"
@@ -266,12 +274,20 @@ def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
     """
     flats, biases = ([f"b{n}.fits.gz" for n in own] for own in ((3, 4, 5), (14, 15, 16, 17)))
     (tmp_path / "raw").mkdir()
-    for name in (*flats, *biases):
+    for name in (*flats, *biases, "b27.fits.gz"):
         shutil.copy(KAST / name, tmp_path / "raw" / name)
     profile = (ROOT / "config/cameras/kast_blue.yaml").read_text()
-    run_jobs(
+    done = run_jobs(
         tmp_path / "raw", tmp_path / "results", {"kast_blue": profile}, kinds=KINDS, detector={}
     )
+    page = (tmp_path / "results/nights/2015-05-19/report.html").read_text()
+    assert "kast_blue: 1 spectrum (600/4310) was divided by flats that have the spectrum of" in page
+    cards = done.open("calibrated/b27.fits")[0].header
+    off = 100 * (cards["SKYRMS"] / cards["SKYPRED"] - 1)
+    assert 15 < off < 35
+    said = f"is.{cards['SKYRMS']:.3g}.e\u207b.a pixel,.{off:.0f}.%.above the"
+    assert re.search(said, page)
+    assert not [line for line in done.lines if "UNCERT predicts" in line]
     table = pd.read_csv(tmp_path / "results/detector.csv").set_index("amplifier")
     places = {
         "left": (slice(0, 1024), slice(2049, 2080), (2000, 8000)),
@@ -295,6 +311,19 @@ def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
         # Within what the observatory says, and by far no index.
         assert table.gain[name] == pytest.approx(table.gain_used[name], rel=0.02)
         assert np.isnan(table.gain_header[name])
+        # Two exposures, of which the long one is full in part, tell no level's departure by one
+        # lamp's steadiness. Their ratio is that of lamp and shutter, and the same at all levels.
+        assert np.isnan(table.departure[name])
+        long = less_overscan(KAST / "b2.fits.gz", data, strip) - dim.mean(axis=0)
+        below = fits.getdata(KAST / "b2.fits.gz")[:, data] < 60_000
+        top = 12_000 if name == "left" else 26_000
+        ratios = [
+            long[part].sum() / middle[part].sum()
+            for low, high in ((2000, 5000), (top / 2, top))
+            if (part := below & (middle > low) & (middle < high)).sum() > 500
+        ]
+        assert len(ratios) == 2
+        assert ratios[1] / ratios[0] == pytest.approx(1, abs=0.006)
 
 
 def test_full_neighbouring_bleeding_and_bent_pixels_of_a_frame_are_those_by_hand(tmp_path):

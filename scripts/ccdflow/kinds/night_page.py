@@ -11,6 +11,8 @@ from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.frame_pictures import how_level, is_of_night
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.measuring import noise_words
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames
 from ccdflow.kinds.writing import write_text
@@ -144,6 +146,7 @@ def write_page(context, job):
                 *_undrawn(context, night),
                 *_left_out(context, night),
                 *_warned(context, night),
+                *_calibrated(context, night),
             ),
             index="../../" + paths.INDEX_PAGE,
         )
@@ -192,6 +195,17 @@ def _warned(context, night):
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
     said = frame_warnings.warned_frames(rows.values(), context.outcome)
     return frame_warnings.sentences(said)
+
+
+def _calibrated(context, night):
+    """Return sentences on calibrated frames whose noise or flat is not as one might expect."""
+    groups = SCIENCE.night_groups(context, night)
+    records = [r for g in groups if (r := context.outcome(g.product)) is not None]
+    return [
+        f"{text}."
+        for sentences in (noise_words.noise_sentences, noise_words.lamp_sentences)
+        for text in sentences(context, records)
+    ]
 
 
 def _some(files, most=3):

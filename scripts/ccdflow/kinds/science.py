@@ -12,6 +12,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.master import masters_carried
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.measuring import noise_words
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.page import Picture, Section
@@ -203,6 +204,9 @@ class Science(Kind):
         made = sum(night["made"] for night in nights)
         for what in (*STEPS, "UNCERT"):
             lines += _lacking(what, made, [night["without"].get(what, {}) for night in nights])
+        # A night that was closed by an older ccdflow has no such words.
+        noisy = sorted({text for night in nights for text in night.get("noise", ())})
+        lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _more(noisy)
         return lines + master_help.lines([night["helps"] for night in nights])
 
     # -- closed nights -----------------------------------------------------------------------------
@@ -217,6 +221,11 @@ class Science(Kind):
         if not self.configuration(context)["enabled"]:
             return {}
         return {_TOLD: _told(context, [r for r in records if r.kind == self.name])}
+
+    def page_basis(self, context, night):
+        """Return the sources of a night's page: its frames, and the version of words on them."""
+        basis = super().page_basis(context, night)
+        return basis | ({"noise of frames": noise_words.VERSION} if basis else {})
 
     def section(self, context, night):
         """Return the section on the effect of the masters on the frames of a night."""
@@ -271,7 +280,8 @@ def _told(context, records):
     -------
     dict
         ``refused``: [product, reason]; ``made``: how many were made; ``without``: what they lack,
-        the reason, and [how many, the first]; ``helps``: `master_help.sums_of` them.
+        the reason, and [how many, the first]; ``helps``: `master_help.sums_of` them; ``noise``:
+        sentences on images whose noise is not the predicted one.
     """
     without, made, why = {}, 0, _why_missing(context)
     for record in records:
@@ -286,7 +296,8 @@ def _told(context, records):
             found[1] = min(found[1], product)
     refused = [[r.product, r.reason] for r in records if r.status == ledger.REFUSED]
     helps = master_help.sums_of(records)
-    return {"refused": refused, "made": made, "without": without, "helps": helps}
+    noise = noise_words.noise_sentences(context, records, spectra=False)
+    return {"refused": refused, "made": made, "without": without, "helps": helps, "noise": noise}
 
 
 def _more(lines):

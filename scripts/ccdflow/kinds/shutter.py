@@ -157,7 +157,9 @@ class Shutter(MeasurementKind):
         if not series:
             reason = (
                 "too few flats of one filter, none saturated, faint or left out of its combined"
-                f" flat, are left: it takes more than {_LEAST_FLATS}, and two of each exposure"
+                f" flat, are left: it takes {_LEAST_FLATS} whose longest exposure is"
+                f" {_LEAST_RATIO:g} times the shortest; of more than {_LEAST_FLATS}, whichever one"
+                " of them is left out"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
         found = dead_time.measure_dead_time(series)

@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 
-from ccdflow.camera.filters import is_open
 from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure_transfer
 from ccdflow.detector.pixels.bad_pixels import (
     DarkFit,
@@ -27,6 +26,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching import association
+from ccdflow.kinds.measuring.noise_words import is_spectrum
 from ccdflow.maskbits import (
     BAD_COLUMN,
     DEAD,
@@ -284,8 +284,7 @@ class NightMeasurement:
 
     def _is_spectrum(self, record):
         """Tell whether the members of a combined flat were taken through a grism."""
-        grism = self.context.row_of(reduced(record.data["members"][0])).facts["grism"]
-        return bool(grism) and not is_open(grism)
+        return is_spectrum(self.context.row_of(reduced(record.data["members"][0])))
 
     def _level_mask(self, image, amplifier, transfers, masks, like_ccdmask):
         """Flag pixels that differ between flats of two levels; tell if there are such flats.

@@ -1,0 +1,57 @@
+"""Sentences on calibrated frames whose noise is not the predicted one, and on spectra."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ccdflow.kinds.measuring.noise_words import lamp_sentences, noise_sentences
+from ccdflow.run import ledger
+
+
+def night(*frames):
+    """A context and the records of frames: (filter, grism, measured, predicted, missing)."""
+    rows, groups, records = {}, {}, []
+    for number, (band, grism, measured, predicted, missing) in enumerate(frames):
+        file, product = f"s{number}.fits", f"calibrated/s{number}.fits"
+        facts = {"filter": band, "grism": grism}
+        rows[file] = SimpleNamespace(camera="cam", file=file, facts=facts)
+        groups[product] = SimpleNamespace(files=(file,))
+        image = {"sky": 9.0, "sky_rms": measured, "sky_predicted": predicted}
+        data = {"images": [image], "unit": "electron", "missing": list(missing)}
+        records.append(ledger.Record(product, "science", "key", data=data))
+    return SimpleNamespace(store=SimpleNamespace(rows=rows), groups=groups), records
+
+
+@pytest.mark.parametrize(
+    ("measured", "grism", "missing", "expected"),
+    [
+        (12.0, "", (), "12.0 e- a pixel, 20 % above the 10.0 e- that UNCERT predicts: stars"),
+        (12.0, "", ("flat",), "no flat was divided: the response of the pixels is in it"),
+        (12.0, "", ("dark",), "no dark was subtracted: hot pixels are in it"),
+        (12.0, "Gr#3", (), "lines of the sky, and the object's profile across the slit"),
+        (12.0, "Free", (), "stars as close as pixels"),
+        (8.0, "", ("dark",), "20 % below the 10.0 e- that UNCERT predicts: the gain in use is too"),
+    ],
+)
+def test_noise_that_is_a_fifth_off_is_said_with_its_likely_reason(
+    measured, grism, missing, expected
+):
+    context, records = night(*[("g", grism, measured, 10.0, missing)] * 3)
+    (said,) = noise_sentences(context, records)
+    assert said.startswith("cam: the noise of 3 calibrated frames (g")
+    assert expected in said
+    assert (noise_sentences(context, records, spectra=False) == []) is (grism == "Gr#3")
+
+
+def test_noise_within_ten_percent_is_none_to_speak_of():
+    frames = [("g", "", 10.9, 10.0, ()), ("r", "", 9.1, 10.0, ()), ("i", "", None, 10.0, ())]
+    assert noise_sentences(*night(*frames, ("z", "", 10.0, None, ()))) == []
+    # One odd frame of three is not the camera.
+    assert noise_sentences(*night(*frames[:1] * 2, ("g", "", 30.0, 10.0, ()))) == []
+    assert len(noise_sentences(*night(*frames, ("V", "", 11.2, 10.0, ())))) == 1
+
+
+def test_spectra_over_a_flat_have_the_lamp_in_them():
+    frames = [("", "Gr#3", 10, 10, ()), ("", "Gr#3", 10, 10, ()), ("", "Gr#5", 10, 10, ("flat",))]
+    (said,) = lamp_sentences(*night(*frames, ("g", "", 10, 10, ())))
+    assert said.startswith("cam: 2 spectra (Gr#3) were divided by flats that have the spectrum of")
