@@ -1,6 +1,5 @@
 """The columns of masters: exposures, temperatures, and the order of candidates."""
 
-import numpy as np
 import pytest
 
 from ccdflow.kinds.matching import ranking
