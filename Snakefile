@@ -7,7 +7,7 @@ docs/architecture.md describes the flow of data and the reasons for the design.
 
 from snakemake.utils import min_version
 
-min_version("9.0.1")
+min_version("9.11.0")
 
 
 include: "rules/common.smk"

@@ -52,6 +52,7 @@ class Shelf:
     exposures: np.ndarray
     temperatures: tuple
     _warm: dict = field(default_factory=dict)
+    _warmer: dict = field(default_factory=dict)
     _flags: dict = field(default_factory=dict)
 
     def exposure_flags(self, seconds, rules):
@@ -111,9 +112,9 @@ class Shelf:
         bytes
             Of an array of float64.
         """
-        if degrees not in self._warm:
-            self._warm[degrees] = _degrees_warmer(*self.temperatures, degrees, rules).tobytes()
-        return self._warm[degrees]
+        if degrees not in self._warmer:
+            self._warmer[degrees] = _degrees_warmer(*self.temperatures, degrees, rules).tobytes()
+        return self._warmer[degrees]
 
 
 def shelf_of(masters):

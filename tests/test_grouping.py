@@ -1,0 +1,88 @@
+"""Groups of masters: their names, the split by the sensor's temperature, the frames in them."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.masters import grouping
+
+
+def row(file, degrees=None, **fields):
+    facts = {"temperature": "" if degrees is None else degrees, "type": "bias", "date_obs": ""}
+    facts |= {name: fields.pop(name) for name in ("date_obs", "type") if name in fields}
+    usual = {"status": "ok", "gone": False, "geometry": "g", "fingerprint": file}
+    usual |= {"night": "2024-03-01", "camera": "cam"}
+    return SimpleNamespace(file=file, facts=facts, **usual | fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared", "name"),
+    [
+        (BIAS, [], "bias_cam"),
+        (BIAS, [("ccdsum", "2 2"), ("gain", "None"), ("readmode", "")], "bias_cam_2x2"),
+        (BIAS, [("ccdsum", " 1 1 ")], "bias_cam_1x1"),
+        (DARK, [("exptime", "300.0")], "dark_cam_300s"),
+    ],
+)
+def test_the_name_has_the_values_that_its_frames_share(kind, shared, name):
+    assert grouping.name_of(kind, "cam", shared) == name
+
+
+def split(kind, rows):
+    parts = grouping._by_sensor(kind, rows)
+    return {shared: [each.file for each in part] for shared, part in parts}
+
+
+def test_frames_taken_before_the_detector_was_cold_are_apart():
+    rows = [row("a", 10.0), row("b", -20.0), row("c", -19.8), row("d", -20.2), row("e")]
+    assert split(BIAS, rows) == {
+        (("degrees", "10C"),): ["a"],
+        (("degrees", "-20C"),): ["b", "c", "d"],
+        (("degrees", "unknown"),): ["e"],
+    }
+
+
+def test_a_drift_of_degrees_without_a_gap_splits_nothing():
+    rows = [row(str(number), -20.0 + 4.9 * number) for number in range(4)]
+    assert split(BIAS, rows) == {(): ["0", "1", "2", "3"]}
+    # Darks are split by their temperature in another place.
+    assert split(DARK, [row("a", 10.0), row("b", -20.0)]) == {(): ["a", "b"]}
+
+
+def members(rows, *, outdated=(), records=None):
+    context = SimpleNamespace(
+        store=SimpleNamespace(rows={each.file: each for each in rows}),
+        settings={"types": ["bias", "dark", "flat", "science"]},
+        outdated=set(outdated),
+        ledger=records or {},
+    )
+    return [each.file for each in grouping.members_of(BIAS, context)]
+
+
+def test_members_are_sorted_by_time_and_only_of_the_type():
+    rows = [
+        row("b", date_obs="2024-03-01T22:00:00"),
+        row("a", date_obs="2024-03-01T23:00:00"),
+        row("dark", date_obs="2024-03-01T21:00:00", type="dark"),
+        row("unread", geometry=""),
+        row("coming", status="arriving"),
+        row("bad", date_obs="2024-03-01T23:30:00", status="set aside"),
+    ]
+    assert members(rows) == ["b", "a", "bad"]
+
+
+def test_of_copies_the_first_is_a_member():
+    rows = [row("a", fingerprint="same"), row("b", fingerprint="same"), row("c")]
+    assert members(rows) == ["a", "c"]
+
+
+def test_a_frame_whose_raw_file_is_gone_stays_unless_its_night_is_reduced_anew():
+    gone, here = row("a", gone=True), row("b")
+    # Nobody else of its night and camera is there.
+    assert members([gone, row("b", night="2024-03-02")]) == ["a", "b"]
+    # Its night goes on without it, as its product is not the one that would be made now.
+    assert members([gone, here]) == ["b"]
+    # The same frame under another name.
+    assert members([gone, row("c", fingerprint="a", night="2024-03-02")]) == ["c"]

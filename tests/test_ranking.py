@@ -1,0 +1,104 @@
+"""The columns of masters: exposures, temperatures, and the order of candidates."""
+
+import pytest
+
+from ccdflow.kinds.matching import ranking
+from ccdflow.kinds.matching.candidates import DetectorNoise, ObservedAs, OfferedMaster, Rules
+
+NIGHT = "2024-03-10"
+NOISE = DetectorNoise(read_noise=10.0)
+
+
+def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
+    about = ObservedAs((), night, exptime, "g", **temperatures)
+    return OfferedMaster(f"{kind}_{night}_{frames}_{exptime}", kind, about, frames)
+
+
+def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
+    shelf = ranking.shelf_of(masters)
+    frame = ObservedAs((), night, exptime, "g", **temperatures)
+    found = ranking.ranked(shelf, kind, frame, NOISE, rules or Rules(), exptime)
+    return [(each.master.product, each.grade, each.lag, each.scale) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("night", "day"), [("2024-03-10", 738955), ("2024-03-10_b", 738955), ("undated", None)]
+)
+def test_a_night_has_the_day_of_its_date(night, day):
+    assert ranking.day_of(night) == day
+
+
+def test_flags_of_exposures_tell_equal_ones_and_those_too_short():
+    shelf = ranking.shelf_of([master("dark", exptime=t) for t in (10.0, 30.0, 60.0, 60.05, 300.0)])
+    flags = list(shelf.exposure_flags(60.0, Rules(scale_up=2.5)))
+    # 60.05 s is exact to a thousandth; 30 s is stretched by 2, 10 s by more than is allowed.
+    assert flags == [2 + 4, 2, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("of_master", "of_frame", "apart"),
+    [
+        ((None, None), (-20.0, -20.0), None),
+        ((None, -19.5), (None, -20.0), 0.5),
+        ((-20.0, -19.5), (-20.0, -20.0), 0.0),
+        ((-20.0, 5.0), (-20.0, -20.0), 25.0),
+        ((-10.0, None), (-20.0, None), 10.0),
+    ],
+)
+def test_set_points_count_unless_the_cooler_did_not_reach_them(of_master, of_frame, apart):
+    assert ranking.degrees_apart(of_master, of_frame) == apart
+
+
+def test_a_bias_of_many_frames_goes_first_on_a_camera_that_does_not_age():
+    few, many = master("bias", frames=5), master("bias", "2024-03-08", frames=50)
+    assert order("bias", [few, many]) == [
+        (many.product, "B", 2, 1.0),
+        (few.product, "A", 0, 1.0),
+    ]
+    assert order("bias", [few, many], rules=Rules(same_night=True))[0][0] == few.product
+
+
+def test_an_earlier_bias_goes_before_a_later_one():
+    earlier, later = master("bias", "2024-02-01", frames=3), master("bias", "2024-03-11", frames=90)
+    assert [each[0] for each in order("bias", [later, earlier])] == [earlier.product, later.product]
+    nearest = order("bias", [later, earlier], rules=Rules(direction="nearest"))
+    assert nearest[0][0] == later.product
+
+
+def test_an_exact_dark_goes_before_one_scaled_down_and_that_before_one_scaled_up():
+    darks = [master("dark", exptime=t) for t in (30.0, 60.0, 120.0, 10.0)]
+    assert order("dark", darks) == [
+        (darks[1].product, "B", 0, 1.0),
+        (darks[2].product, "B", 0, 0.5),
+        (darks[0].product, "C", 0, 2.0),
+    ]
+
+
+def test_a_dark_of_another_temperature_is_no_candidate():
+    cold, warm = master("dark", set_temperature=-20.0), master("dark", set_temperature=-10.0)
+    (found,) = order("dark", [warm, cold], set_temperature=-20.0)
+    assert found == (cold.product, "A", 0, 1.0)
+
+
+def test_frames_with_the_same_candidates_ask_the_same_question():
+    shelf = ranking.shelf_of([master("dark", exptime=t) for t in (60.0, 300.0)])
+
+    def question(seconds):
+        return ranking.question(shelf, "dark", seconds, (None, None), Rules())
+
+    assert question(60.01) == question(60.02)
+    # 60.2 s is no longer the exposure of the dark of 60 s.
+    assert question(60.2)[0] != question(60.01)[0]
+    # The exposure of a flat is no question.
+    flats = [ranking.question(shelf, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
+    assert flats[0] == flats[1]
+
+
+def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
+    shelf = ranking.shelf_of([master("dark", exptime=100.0)])
+    frame = ObservedAs((), NIGHT, 50.0, "g")
+    (half,) = ranking.ranked(shelf, "dark", frame, NOISE, Rules(), 50.0)
+    quarter = ranking.rescaled(half, 25.0)
+    assert (half.scale, quarter.scale) == (0.5, 0.25)
+    assert quarter.variance == pytest.approx(half.variance / 4)
+    assert "scaled down by 0.25" in quarter.remarks
