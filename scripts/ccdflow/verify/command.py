@@ -52,7 +52,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     ----------
     raw, results : pathlib.Path
         Folders.
-    noted : dict of str to (kind, key, content)
+    noted : dict of str to (kind, key, content, basis)
         Products that runs have noted: `ccdflow.verify.outcome.NotedProduct` of each.
     words : sequence of str
         Products; where there are none, a sample.
@@ -76,6 +76,12 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         If a product that is named is not there, or nothing was reduced yet.
     """
     expected = {expected} if isinstance(expected, str) else set(expected)
+    if (results / table.NAME).is_dir():
+        raise UserError(
+            "the table of verdicts cannot be written: it is a folder",
+            file=results / table.NAME,
+            remedy="move it away",
+        )
     noted = {product: NotedProduct(*one) for product, one in noted.items()}
     made, strangers = selection.made_of(results, noted)
     if words:

@@ -16,6 +16,7 @@ from ccdflow.verify.combined import verify_combined
 from ccdflow.verify.comparing import Differs, check_sums
 from ccdflow.verify.detector_products import verify_detector
 from ccdflow.verify.frames import verify_frame
+from ccdflow.verify.noted_settings import check_settings
 from ccdflow.verify.outcome import CANNOT, DIFFERS, MODEL, OLDER, UNREADABLE, NotedProduct, Verdict
 from ccdflow.verify.selection import kind_of
 
@@ -94,6 +95,7 @@ def _compare(product, raw, results, whole, made, content):
         reason = f"its header cannot be followed: {type(error).__name__}: {error}"
         fields = {"verdict": CANNOT, "reason": reason, "cause": UNREADABLE}
     _check_noted(headers[0], datasum, made)
+    check_settings(headers, made.kind, made.basis)
     return fields
 
 
