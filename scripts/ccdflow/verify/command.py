@@ -7,7 +7,7 @@ from ccdflow.verify import selection, table
 from ccdflow.verify.outcome import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
 
 _STRANGER = "no run here has noted it: it is no product of this results folder"
-_NO_MODEL = "not looked at, as ccdproc makes no such product: {} below detector/"
+_NOT_SAMPLED = "no sample has the {} tables of bad pixels and maps of shutters below detector/"
 _NO_NOTES = (
     "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): keys and pixels within"
     " the rounding are compared with none"
@@ -104,7 +104,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         [] if every or words else [p for p, o in made.items() if o.kind in selection.IN_NO_SAMPLE]
     )
     if left:
-        lines.insert(-1, _NO_MODEL.format(len(left)))
+        lines.insert(-1, _NOT_SAMPLED.format(len(left)))
     if edited:
         lines.insert(-1, f"{table.NAME}: {edited} lines were edited; their verdicts do not count")
     status = int(any(_fails(verdict, expected) for verdict in looked))
