@@ -15,10 +15,10 @@ def cards_of_pixels(night, found, settings):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.detecting.Night
+    night : ccdflow.kinds.measuring.detecting.NightMeasurement
     found : ccdflow.kinds.measuring.detecting.NightFindings
     settings : dict
-        As `Night.measure` takes them.
+        As `NightMeasurement.measure` takes them.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def cards_of_shutter(night, series):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.detecting.Night
+    night : ccdflow.kinds.measuring.detecting.NightMeasurement
     series : sequence of list of ccdflow.run.ledger.Record
         The flats of each light, with all frames that were used as members.
 
