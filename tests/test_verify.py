@@ -127,7 +127,10 @@ def test_a_raw_frame_that_was_replaced_is_found_and_one_that_is_gone_is_no_succe
     assert look(FRAME, copy).verdict == "differs"
     (raw / "b3.fits.gz").unlink()
     found = look(FRAME, copy)
-    assert (found.verdict, found.reason) == ("cannot be made again", "the raw file is missing")
+    assert (found.verdict, found.reason) == (
+        "cannot be made again",
+        "the raw file b3.fits.gz is missing",
+    )
 
 
 def test_the_command_verifies_a_sample_once(copy, capsys):

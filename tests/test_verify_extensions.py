@@ -11,6 +11,7 @@ from verified_chain import MADE, one
 from ccdflow.verify import grading, table, verdicts
 from ccdflow.verify.accounts import NamedMaster
 from ccdflow.verify.comparing import Differs
+from ccdflow.verify.outcome import NotedProduct
 
 AMPLIFIER = """\
   - {{name: {}, hdu: {}, data: {{python: "[:, {}]"}}, overscan: {{python: "[:, {}]"}}, gain: {},
@@ -142,7 +143,7 @@ def test_a_verdict_does_not_hold_where_a_product_that_the_frame_names_is_gone(tm
 
     def stamp():
         product = "calibrated/frame.fits"
-        return table.content_of(product, content, tmp_path, tmp_path, "made")[0]
+        return table.content_of(product, content, tmp_path, tmp_path, NotedProduct("science"))[0]
 
     before = stamp()
     assert stamp() == before
@@ -243,10 +244,15 @@ def test_the_noise_of_the_bias_of_a_frame_without_a_dark_is_that_of_some_rows(tm
         ("bf", "A", ("grade A: no dark",), "CALGRADE is C by its HISTORY"),
         ("bf", "A", ("without dark: none is needed",), ""),
         ("bd", "A", ("without flat: no step of this frame",), ""),
-        ("bd", "A", ("without flat: because",), "there is no FLATIM"),
+        ("bd", "A", ("without flat: because",), "does not write: 'without flat: because'"),
         ("bdf", "C", ("grade C: no dark",), "DARKIM names a dark"),
         ("bf", "B", ("grade B: dark left out: more noise than structure",), ""),
-        ("bdf", "A", ("grade A: no UNCERT: gain or read noise is unknown",), ""),
+        ("bdf", "A", ("grade A: no UNCERT: the bias level is still in the pixels",), ""),
+        ("bdf", "A", ("grade A: no UNCERT: the moon",), "a reason that ccdflow has not"),
+        ("bdf", "B", ("grade B: bias 2 nights before",), "which its cards do not give"),
+        ("bdfs", "B", ("grade B: dark scaled down by 0.6",), "no reason 'dark scaled down by 0.5'"),
+        ("bdf", "B", ("grade B: dark temperature unknown",), "and DARKDTMP is there"),
+        ("bdf", "B", ("grade B: dark 2 C warmer",), "and DARKDTMP is 0.0"),
         ("bdf", "A", ("grade A: all is well",), "a reason that ccdflow has not"),
         ("bdf2", "A", (), "no reason 'bias 2 nights before'"),
         ("bdf2", "B", ("grade B: bias 2 nights before",), ""),

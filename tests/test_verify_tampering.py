@@ -302,7 +302,9 @@ def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
     source = raw / fits.getval(results / product, "RAWFILE")
     away = source.rename(source.with_name("away"))
     lines, status = said(copy, words=[product])
-    expected = f"ccdflow: cannot be made again (missing): {product}: the raw file is missing"
+    expected = (
+        f"ccdflow: cannot be made again (missing): {product}: the raw file {source.name} is missing"
+    )
     assert (lines[0], status) == (expected, 1)
     assert said(copy, words=[product], expected=["model"])[1] == 1
     lines, status = said(copy, words=[product], expected=["missing"])

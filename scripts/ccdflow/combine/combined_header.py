@@ -20,6 +20,8 @@ _SIGMA_FROM = {
     "std": "sigma from the standard deviation",
     "noise": "sigma from gain and read noise",
 }
+NO_CLIPPING = "none"
+"""CLIPDEV where no value is rejected."""
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL")
 # For more than 999 members.
 _LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
@@ -95,6 +97,8 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
         if recipe.clip_by != "auto":
             write_clipping_cards(cards, recipe)
         cards.set("CLIPITER", recipe.iterations, "rounds of clipping at most")
+    else:
+        write_clipping_cards(cards, recipe)
     cards.extend(
         (keyword, card_text(keyword, printable(file)))
         for keyword, file in zip(_numbered("IMCOM", len(members)), members, strict=True)
@@ -115,7 +119,9 @@ def write_clipping_cards(cards, recipe):
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         The one that was used, `Combined.recipe`: before, ``auto`` may still become either.
     """
-    if recipe.clip is not None:
+    if recipe.clip is None:
+        cards.set("CLIPDEV", NO_CLIPPING, "no value is rejected")
+    else:
         cards.set("CLIPDEV", recipe.clip_by, _SIGMA_FROM[recipe.clip_by])
 
 

@@ -19,7 +19,7 @@ from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.matching.setups import epoch_of
-from ccdflow.kinds.measuring import detecting, pixel_tables
+from ccdflow.kinds.measuring import detecting, measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, names_of, pixels_of, setup_of
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.pages.page import Section
@@ -145,6 +145,7 @@ class NightDetector(MeasurementKind):
             ("NIGHT", group.night, "night whose darks and flats tell"),
             ("LOOKED", " ".join(found.looked), "what of the night could tell"),
             *pixel_tables.weak_cards_of(found.images),
+            *measurement_cards.cards_of_pixels(night, found, _settings(context)),
         ]
         return pixel_tables.write_product(
             context,

@@ -15,7 +15,7 @@ from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.setups import epoch_of
-from ccdflow.kinds.measuring import detecting, pixel_tables
+from ccdflow.kinds.measuring import detecting, measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_setups import name_of, names_of, pixels_of, setup_of
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.pages.page import Section
@@ -148,12 +148,13 @@ class Shutter(MeasurementKind):
         key = digest(basis)
         night = detecting.NightMeasurement(context, group)
         night.flats = _flats(context, group)
-        series = [
-            found
+        used = [
+            (flats, found)
             for flats in _by_light(context, night.flats)
             if _show_shutter([t for flat in flats for t in night.seconds(flat)])
             and (found := _series(night, flats)) is not None
         ]
+        series = [found for _, found in used]
         if not series:
             reason = (
                 "too few flats of one filter, none saturated, faint or left out of its combined"
@@ -177,9 +178,9 @@ class Shutter(MeasurementKind):
         for image, excess, error in zip(night.images, found.excess, found.error, strict=True):
             images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
             images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
-        return pixel_tables.write_product(
-            context, record, _cards(group, found, record.data), images
-        )
+        cards = _cards(group, found, record.data)
+        cards += measurement_cards.cards_of_shutter(night, [flats for flats, _ in used])
+        return pixel_tables.write_product(context, record, cards, images)
 
     # -- lines and sections ------------------------------------------------------------------------
 

@@ -104,6 +104,7 @@ class CombinedAccount:
         That each member of a flat was divided by; () for none.
     models : dict of int to tuple of ModelAccount
         The noise model of each image, as far as the header has one.
+    kind : {'bias', 'dark', 'flat'}
     """
 
     key: str
@@ -116,6 +117,13 @@ class CombinedAccount:
     masters: dict
     levels: tuple = ()
     models: dict = field(default_factory=dict)
+
+    kind: str = "bias"
+
+    @property
+    def has_light(self):
+        """Whether it is a dark or flat: their errors are those of a model, and they have masks."""
+        return self.kind != "bias"
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ class CalibratedAccount:
 def _lacking(error):
     """Return the error of a header without a card, from the `KeyError` of the missing card."""
     keyword = re.sub(r"^Keyword '(.*)' not found\.$", r"\1", str(error.args[0]))
-    reason = f"the header lacks {keyword}: it is of an older version, or no product's"
+    reason = f"the header lacks {keyword}: it was taken out, or is of an older version"
     return CannotRemake(reason, OLDER)
 
 
@@ -312,6 +320,7 @@ def account_of_combined(headers):
             masters=masters,
             levels=levels,
             models={number: models_of(headers[number]) for number in images},
+            kind=str(first["CCDFNAME"]).rpartition("/")[2].partition("_")[0],
         )
     except KeyError as error:
         raise _lacking(error) from None

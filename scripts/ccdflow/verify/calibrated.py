@@ -20,6 +20,7 @@ from ccdflow.verify.accounts import (
     raw_file,
 )
 from ccdflow.verify.amplifiers import card, number, readouts_of, tails_of, with_shared
+from ccdflow.verify.card_order import CALIBRATED_ORDER, check_order
 from ccdflow.verify.card_pairs import check_required, must_have
 from ccdflow.verify.comparing import (
     Differs,
@@ -97,6 +98,7 @@ def verify_calibrated(headers, path, results):
             raise CannotRemake(reason, REPLACED)
         for hdu in sorted({0, *images}):
             same_cards(headers[hdu], [frame[hdu].header], CALIBRATED)
+            check_order(headers[hdu], frame[hdu].header, CALIBRATED_ORDER, CALIBRATED.own)
             same_names(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:

@@ -15,7 +15,7 @@ _TOGETHER = (
 """All of them are there or none, of an amplifier where they are numbered."""
 _WITH = {
     "frame": (("OVERSCAN", "OSCAXIS"), ("OVERSCAN", "BIASLVL"), ("OVERSCAN", "OVERRMS")),
-    "combined": (("MODRN", "MODFC"), ("CLIPDEV", "CLIPSIG"), ("DARKRT", "NHOT")),
+    "combined": (("MODRN", "MODFC"), ("DARKRT", "NHOT")),
     "calibrated": (("SKYPRED", "MODRN"),),
 }
 """By the sort of a product: where the first card is there, the second one is."""

@@ -20,6 +20,7 @@ from ccdflow.verify.amplifiers import (
     tails_of,
     with_shared,
 )
+from ccdflow.verify.card_order import COMBINED_ORDER, check_order
 from ccdflow.verify.card_pairs import check_required, must_have
 from ccdflow.verify.comparing import (
     Differs,
@@ -31,7 +32,8 @@ from ccdflow.verify.comparing import (
 )
 from ccdflow.verify.extensions import check_extensions, same_names
 from ccdflow.verify.mask_bits import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
-from ccdflow.verify.outcome import MISSING
+from ccdflow.verify.outcome import MISSING, OLDER
+from ccdflow.verify.sentences import check_combined
 from ccdflow.verify.source_cards import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
@@ -40,6 +42,9 @@ _FEWEST_BANDS, _VALUES = 4, 4_000_000
 """Of very many members fewer bands are made again: so many values of them."""
 _STEPS = 2
 """float32 steps by which a combined pixel may differ: sums run in another order."""
+_NO_CLIPPING = "none"
+_SECONDS = 1e-3
+"""By which times of frames may be off their cards: they have milliseconds."""
 ERRORS = 2e-5
 """Relative, of standard errors: the cards of the noise model have six digits."""
 
@@ -155,7 +160,7 @@ class _Made:
         )
         self.makers.add(again.by)
         # A dark is a small difference of large numbers: it is rounded as those are.
-        scale = again.scale if account.masters or account.levels else 1.0
+        scale = again.scale if account.has_light else 1.0
         other = np.where(np.isnan(again.image), np.nan, again.other)
         nearer = np.abs(image - other) < np.abs(image - again.image)
         nearest = np.where(nearer, other, again.image)
@@ -183,7 +188,7 @@ class _Made:
 
     def _compare_errors(self, part, again):
         extension = self.extension("UNCERT")
-        is_scatter = not self.account.masters and not self.account.levels
+        is_scatter = not self.account.has_light
         if is_scatter or again.variances is None or extension is None:
             return
         error = np.asarray(extension.data[part], dtype=np.float64)
@@ -204,9 +209,7 @@ class _Made:
             wrong = alike & (np.asarray(extension.data[part]) != counts[0]) & (counts[0] > 0)
             if wrong.any():
                 raise Differs(f"{int(wrong.sum())} pixels of COUNT are not those that were kept")
-        extension = (
-            None if self.account.masters or self.account.levels else self.extension("UNCERT")
-        )
+        extension = None if self.account.has_light else self.extension("UNCERT")
         if counts and extension is not None:
             error = np.asarray(extension.data[part], dtype=np.float64)
             again_error = kept_values.standard_errors(
@@ -234,12 +237,16 @@ def _clipped_as(header, first, account):
     if "CLIPDEV" in first:
         must_have(header, "CLIPDEV")
         same_text(header, "CLIPDEV", first["CLIPDEV"])
+    if "CLIPDEV" not in header:
+        raise CannotRemake("the header lacks CLIPDEV: it is of an older version", OLDER)
+    if (header["CLIPDEV"] == _NO_CLIPPING) != (account.clip is None):
+        raise Differs(f"CLIPDEV is {header['CLIPDEV']}, and CLIPSIG is {account.clip}")
     return replace(account, deviation=str(header.get("CLIPDEV", account.deviation)))
 
 
 def _check_names(headers, account):
     """Raise unless darks and flats have their extensions, and errors the unit of the image."""
-    needed = ("UNCERT", "MASK") if account.masters or account.levels else ()
+    needed = ("UNCERT", "MASK") if account.has_light else ()
     kinds = ("UNCERT", "MASK", "COUNT")
     check_extensions(headers, account.hdus, kinds, needed=needed, pixels=(-32, -64))
     names = {header.get("EXTNAME"): header for header in headers}
@@ -262,6 +269,8 @@ def _check_members(headers, account, results):
     with fits.open(found[0]) as member:
         for hdu in {0, *account.hdus}:
             same_cards(headers[hdu], [member[hdu].header], COMBINED, must_have=False)
+            check_order(headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED.own)
+            check_combined(headers[hdu], headers[0], account.kind, tails_of(headers[hdu]))
             same_names(headers[hdu], member[hdu].header, must_have=False)
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
@@ -275,8 +284,9 @@ def _check_members(headers, account, results):
     if None not in dates and "DATE-BEG" in headers[0]:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
             said = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
-            if abs((said - value).total_seconds()) > 1:
-                raise Differs(f"{keyword} is {value.isoformat()}, and its card has {said}")
+            if abs((said - value).total_seconds()) > _SECONDS:
+                has = f"{value.isoformat()}, and its card has {said.isoformat()}"
+                raise Differs(f"{keyword} is {has}")
     seconds = [number(header.get("EXPTIME")) for header in firsts]
     if "EXPTIME" in headers[0] and None not in seconds:
         # Darks that are alike to 0.5 s or 1 % have one number.

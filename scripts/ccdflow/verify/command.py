@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
+from astropy.utils.exceptions import AstropyWarning
+
 from ccdflow.errors import UserError
 from ccdflow.verify import selection, table
 from ccdflow.verify.outcome import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
 
 _STRANGER = "no run here has noted it: it is no product of this results folder"
-_NO_MODEL = "not looked at, as ccdproc makes no such product: {} below detector/"
+_NOT_SAMPLED = "no sample has the {} tables of bad pixels and maps of shutters below detector/"
 _NO_NOTES = (
     "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): keys and pixels within"
     " the rounding are compared with none"
@@ -52,7 +56,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     ----------
     raw, results : pathlib.Path
         Folders.
-    noted : dict of str to (kind, key, content)
+    noted : dict of str to (kind, key, content, basis)
         Products that runs have noted: `ccdflow.verify.outcome.NotedProduct` of each.
     words : sequence of str
         Products; where there are none, a sample.
@@ -76,6 +80,12 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         If a product that is named is not there, or nothing was reduced yet.
     """
     expected = {expected} if isinstance(expected, str) else set(expected)
+    if (results / table.NAME).is_dir():
+        raise UserError(
+            "the table of verdicts cannot be written: it is a folder",
+            file=results / table.NAME,
+            remedy="move it away",
+        )
     noted = {product: NotedProduct(*one) for product, one in noted.items()}
     made, strangers = selection.made_of(results, noted)
     if words:
@@ -85,9 +95,12 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         }
     else:
         products = sorted(made) if every else selection.sample_of(results, made)
-    found, fresh, edited = table.verify_products(
-        products, made=made, raw=raw, results=results, whole=whole, threads=threads
-    )
+    with warnings.catch_warnings():
+        # Cards of the camera that break the standard are no fault of a product.
+        warnings.simplefilter("ignore", AstropyWarning)
+        found, fresh, edited = table.verify_products(
+            products, made=made, raw=raw, results=results, whole=whole, threads=threads
+        )
     looked = [*found, *_strangers_as(strangers, every)]
     lines = table.lines_of(looked, fresh, expected)
     if not noted:
@@ -98,7 +111,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         [] if every or words else [p for p, o in made.items() if o.kind in selection.IN_NO_SAMPLE]
     )
     if left:
-        lines.insert(-1, _NO_MODEL.format(len(left)))
+        lines.insert(-1, _NOT_SAMPLED.format(len(left)))
     if edited:
         lines.insert(-1, f"{table.NAME}: {edited} lines were edited; their verdicts do not count")
     status = int(any(_fails(verdict, expected) for verdict in looked))

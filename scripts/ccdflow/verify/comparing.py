@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 
 import numpy as np
@@ -53,9 +54,19 @@ def check_sums(content):
         if datasum != str(header["DATASUM"]).strip():
             raise Differs(f"the DATASUM of HDU {number} is wrong")
         first = datasum if first == "0" and end > start else first
+        if any(content[start + _bytes_of(header) : end]):
+            raise Differs(f"bytes behind the pixels of HDU {number} are not 0")
     if end != len(content):
         raise Differs("bytes are behind its last HDU, or are missing there")
     return first
+
+
+def _bytes_of(header):
+    """Return the bytes of the data of an HDU, without those that fill its last block."""
+    axes = [header[f"NAXIS{axis}"] for axis in range(1, header["NAXIS"] + 1)]
+    count = math.prod(axes) if axes else 0
+    groups = header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
+    return abs(header["BITPIX"]) // 8 * groups
 
 
 def _sum_of_words(content):

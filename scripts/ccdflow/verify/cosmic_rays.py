@@ -9,11 +9,13 @@ from astropy.nddata import CCDData
 from scipy import ndimage
 
 from ccdflow.verify.accounts import CannotRemake
+from ccdflow.verify.comparing import same_value
 from ccdflow.verify.outcome import OLDER
 
 _ROUNDS, _PROFILE = 4, 7
 _UNDERSAMPLED, _USUAL, _FWHM = 2.5, 0.85, 2.3548
 _STAR, _SHARPER, _BESIDE, _ABOVE, _MOSTLY = 4.0, 0.93, 6, 4.0, 0.5
+_PEAK, _FLANK, _FEWEST_STARS, _NARROWEST = 30.0, 3.0, 5, 0.45
 _BOX = np.ones((3, 3), bool)
 # Pixels mirrored at each edge, lines there that may be no hits, and how many hits make them none.
 _MARGIN, _EDGE, _PART_ON_EDGE, _TIMES_ON_EDGE, _FEWEST_ON_EDGE = 6, 3, 0.02, 4, 5
@@ -51,6 +53,9 @@ def hits_of(header, image, errors, mask):
         for each, other in ((image, level), (errors, usual))
     )
     bad = np.pad(bad, _MARGIN, "reflect")
+    # Pixels that are stored in steps are not those in which the width was measured.
+    part, least = (0.05, 0.05) if "QUANSTEP" in header else (1e-4, 1e-6)
+    same_value("CRFWHM", header["CRFWHM"], _width_of(data, errors, bad), part=part, least=least)
     fwhm, how = float(header["CRFWHM"]), {}
     if 0 < fwhm < _UNDERSAMPLED:
         how = {"fsmode": "convolve", "psfmodel": "gauss", "psffwhm": fwhm, "psfsize": _PROFILE}
@@ -70,6 +75,29 @@ def hits_of(header, image, errors, mask):
     hits = found.mask & ~bad
     hits = _without_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
     return _without_lines(hits[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].copy())
+
+
+def _width_of(data, errors, bad):
+    """Return the FWHM of the median star, pixels; 0 for too few stars.
+
+    The second difference of the logarithm of a Gaussian is -1 / s^2 along either axis, wherever in
+    its pixel the star lies.
+    """
+    light = data - ndimage.median_filter(ndimage.median_filter(data, (1, 9)), (9, 1))
+    around = data - light
+    core = ndimage.median_filter(data, 3) - around > _STAR * errors
+    inside = np.zeros(bad.shape, bool)
+    inside[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN] = True
+    y, x = np.nonzero(core & inside & ~bad & (light > _PEAK * errors))
+    box = np.array([[light[y + dy, x + dx] for dx in (-1, 0, 1)] for dy in (-1, 0, 1)])
+    flanks = np.array([box[0, 1], box[1, 0], box[1, 2], box[2, 1]])
+    peak = box[1, 1]
+    is_star = (peak >= box.max(axis=(0, 1))) & (flanks > _FLANK * errors[y, x]).all(axis=0)
+    if np.count_nonzero(is_star) < _FEWEST_STARS:
+        return 0.0
+    logs = np.log(np.concatenate([peak[None, is_star], flanks[:, is_star]]).astype(float))
+    bends = np.median(4 * logs[0] - logs[1:].sum(axis=0))
+    return _FWHM * max((2 / max(bends, 1e-6)) ** 0.5, _NARROWEST)
 
 
 def _without_lines(hits):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from urllib.parse import unquote
 
 import numpy as np
@@ -12,7 +10,10 @@ from astropy.io import fits
 from ccdflow.verify.accounts import CannotRemake, NamedMaster
 from ccdflow.verify.comparing import Differs, same_text
 from ccdflow.verify.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
-from ccdflow.verify.outcome import MODEL, OLDER
+from ccdflow.verify.measured_cards import check_measured, sort_of
+from ccdflow.verify.night_tables import verify_night
+from ccdflow.verify.outcome import OLDER
+from ccdflow.verify.shutter_maps import verify_shutter
 from ccdflow.verify.stored_rows import master_file
 
 _ALLOWED = {
@@ -23,23 +24,12 @@ _ALLOWED = {
 }
 # Sigma by which a pixel is low in all nights together.
 _LOW = 4.5
-_TABLES = {
-    "PIXELS": ["IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS", "DEEP"],
-    "WEAK": ["IMAGE", "X", "Y", "SIGMA"],
-}
-"""Tables of a night's measurement, and their columns."""
-_FIRST = re.compile(
-    r"SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|LOOKED|FLATOWN\d+|CHECKSUM|DATASUM"
-    r"|CCDFLOW|(CCDP|ASTRP|NUMPY)VER|LONGSTRN|COMMENT|"
-)
-_OF_TABLE = re.compile(
-    r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|TFIELDS|T(TYPE|FORM)\d|EXTNAME|CHECKSUM|DATASUM"
-)
+_TABLES = ("PIXELS", "WEAK")
 _COLUMNS = ("BITS", "FIRST", "LAST", "SEEN", "LOOKED")
 
 
 def verify_detector(headers, path, results):
-    """Make a map of bad pixels again, or say why a product of detector/ cannot be.
+    """Make a product of detector/ again: a map or a night's table of bad pixels, a shutter's map.
 
     Parameters
     ----------
@@ -54,21 +44,18 @@ def verify_detector(headers, path, results):
     Raises
     ------
     Differs
-        If the map has other pixels or cards.
+        If it has other pixels or cards.
     CannotRemake
-        If the product is no map of bad pixels, or a measurement of its nights is missing.
+        If a file that it is made of is missing, or it is of an older version.
     """
     with fits.open(path, memmap=False) as hdus:
-        if path.name.startswith("bad_pixels_"):
+        check_measured(hdus, path)
+        if sort_of(path) == "bad_pixels_":
             return _verify_map(headers[0], hdus, results)
-        if path.name.startswith("pixels_"):
-            _check_table(headers[0], hdus, path)
-            raise CannotRemake(
-                "a fit to every pixel of all darks and flats of a night, which neither ccdproc nor"
-                " astropy has, and whose limits no card names; its bits and places are in order",
-                MODEL,
-            )
-    raise CannotRemake("ccdproc makes no product of this kind", MODEL)
+        if sort_of(path) == "pixels_":
+            _check_table(headers[0], hdus)
+            return verify_night(headers[0], hdus, results)
+        return verify_shutter(headers[0], hdus, results)
 
 
 def _verify_map(first, hdus, results):
@@ -211,11 +198,9 @@ def _bits(lines, source):
     return np.asarray(lines[source]) if source in names else np.zeros(len(lines), np.int16)
 
 
-def _check_table(first, hdus, path):
+def _check_table(first, hdus):
     """Raise unless the lines of a night's table are in order, once each, with bits that can be."""
-    _check_cards(hdus, path)
     lines = hdus["PIXELS"].data
-    same_text(first, "NIGHT", path.parent.name if len(path.parent.name) == 10 else first["NIGHT"])
     if not set(str(first["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED}:
         raise Differs(f"LOOKED is {first['LOOKED']!r}, and darks or flats alone can tell")
     for name in _TABLES:
@@ -229,25 +214,6 @@ def _check_table(first, hdus, path):
             raise Differs(f"column {name} of PIXELS has bits that it cannot have")
         if name.lower() not in str(first["LOOKED"]).split() and bits.any():
             raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")
-
-
-def _check_cards(hdus, path):
-    """Raise unless a night's table has its HDUs, columns and cards, and no others."""
-    found = {hdu.name: getattr(hdu, "columns", None) and hdu.columns.names for hdu in hdus[1:]}
-    # Nights that were closed before version 4 of the measurement have no column DEEP.
-    older = _TABLES | {"PIXELS": [name for name in _TABLES["PIXELS"] if name != "DEEP"]}
-    if found not in (_TABLES, older) or len(hdus) != 1 + len(_TABLES):
-        raise Differs(f"its tables are {list(_TABLES)}, and it has {[h.name for h in hdus[1:]]}")
-    for hdu in hdus:
-        pattern = _OF_TABLE if hdu.name in _TABLES else _FIRST
-        counts = Counter(hdu.header.keys())
-        for keyword, count in counts.items():
-            if not pattern.fullmatch(keyword) or count > 1:
-                words = "writes no" if count == 1 else "writes only one"
-                raise Differs(f"ccdflow {words} card {keyword} into {hdu.name}")
-    # Folders of cameras with odd letters in their names are written in another way.
-    if re.fullmatch(r"[a-z0-9_]+", path.parent.parent.name):
-        same_text(hdus[0].header, "CCDFCAM", path.parent.parent.name)
 
 
 def _check_order(name, lines):

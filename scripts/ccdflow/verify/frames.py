@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 from ccdflow.verify import remake
 from ccdflow.verify.accounts import account_of_frame, product_of
 from ccdflow.verify.amplifiers import card, tails_of
+from ccdflow.verify.card_order import REDUCED_ORDER, check_order
 from ccdflow.verify.card_pairs import check_required
 from ccdflow.verify.comparing import (
     Differs,
@@ -21,7 +22,8 @@ from ccdflow.verify.comparing import (
 )
 from ccdflow.verify.extensions import check_extensions
 from ccdflow.verify.mask_bits import NO_DATA, NOT_FINITE, SATURATED
-from ccdflow.verify.source_cards import REDUCED, same_cards
+from ccdflow.verify.sentences import check_plain, sentences_of
+from ccdflow.verify.source_cards import REDUCED, WORLD, same_cards
 
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
 _PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
@@ -29,6 +31,7 @@ _PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
 _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
+_NO_WORLD = re.compile("world coordinates that do not hold for this image left out")
 _PIXEL = 0.11
 """Pixels by which coordinates of amplifiers that agree may differ."""
 
@@ -71,12 +74,27 @@ def verify_frame(headers, path, raw):
         hdus_used = [a.hdu for a in account.images.get(number, ())]
         own = [source.headers[n] for n in dict.fromkeys([number and hdus_used[0], *hdus_used])]
         same_cards(headers[number], own, REDUCED)
+        check_order(headers[number], own[0], REDUCED_ORDER, REDUCED.own)
+        _check_sentences(headers[number], own[0])
     if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
         same_text(headers[0], "RAWDATE", source.first["DATE"])
     for hdu, amplifiers in account.images.items():
         check_required(headers[hdu], headers[0], "frame")
         _check_image(headers[hdu], source.headers, amplifiers, account)
     return {"compared": "bit for bit with ccdproc", "pixels": pixels, "largest": 0.0}
+
+
+def _check_sentences(header, raw):
+    """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
+    check_plain(header, _NO_WORLD)
+    told = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
+    if sentences_of(header):
+        if left := [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]:
+            raise Differs(
+                f"HISTORY says that world coordinates are left out, and {left[0]} is there"
+            )
+    elif lost := [keyword for keyword in told if keyword not in header]:
+        raise Differs(f"the card {lost[0]} of its source is missing, and no HISTORY says why")
 
 
 def _check_pixels(image, amplifiers, account, raw):

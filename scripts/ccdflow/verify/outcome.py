@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
 
@@ -76,8 +77,11 @@ class NotedProduct:
         CCDFKEY of the product; '' where nothing was noted.
     content : str
         DATASUM of its first HDU with data.
+    basis : mapping
+        Settings and sources, of which the key is the hash.
     """
 
     kind: str
     key: str = ""
     content: str = ""
+    basis: Mapping = field(default_factory=dict)

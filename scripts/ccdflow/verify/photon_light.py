@@ -159,14 +159,15 @@ def outstanding(image, smooth, variance, flat, photon):
     mean = (wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]) / 9
     off = np.abs(mean - smooth)
     # Only pixels beyond a limit that the quietest ones of the block set are looked at.
-    # Pixels outside all amplifiers may have none.
     least = max(float(np.nanmin(variance[::_SAMPLED] / flat[::_SAMPLED] ** 2)), 0.0)
     limit = _STANDS_OUT / 3 * least**0.5
     # A little less than the limit: pixels just below it are near a decision.
     at = np.flatnonzero(off > limit * 0.999)
     need = variance.reshape(-1)[at] / flat.reshape(-1)[at] ** 2
-    ratio = np.minimum(off.reshape(-1)[at] ** 2 / (_STANDS_OUT**2 / 9 * need),
-                       (off.reshape(-1)[at] / limit) ** 2 if limit else np.inf)  # fmt: skip
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Pixels outside all amplifiers may have no variance.
+        ratio = np.minimum(off.reshape(-1)[at] ** 2 / (_STANDS_OUT**2 / 9 * need),
+                           (off.reshape(-1)[at] / limit) ** 2 if limit else np.inf)  # fmt: skip
     chosen = ratio > 0.99
     at, need, ratio = at[chosen], need[chosen], ratio[chosen]
     one = photon / flat.reshape(-1)[at]

@@ -9,7 +9,7 @@ import ccdproc
 import numpy as np
 from astropy import units
 from astropy.nddata import CCDData
-from scipy import optimize, special
+from scipy import special
 
 from ccdflow.verify import photon_light, standard_errors
 from ccdflow.verify.amplifiers import card, number
@@ -21,6 +21,7 @@ _SKY_ROWS, _SKY_LAG, _SKY_CLIP, _SKY_ROUNDS, _SKY_QUANTILES = 32, 4, 3.0, 4, 400
 _KEPT_VARIANCE = 0.97334
 """Of a normal distribution that is cut at three sigma."""
 _SATURATION_MARGIN = 3.0
+_HALVINGS = 60
 
 
 @dataclass(frozen=True)
@@ -237,10 +238,12 @@ def _expected_scatter(errors):
     if not errors.size:
         return float("nan")
     errors = errors[np.linspace(0, errors.size - 1, _SKY_QUANTILES).round().astype(int)]
-    sigma = optimize.brentq(
-        lambda at: special.erf(at / MAD_TO_SIGMA / errors / 2**0.5).mean() - 0.5,
-        errors[0] / 2, 2 * errors[-1],
-    )  # fmt: skip
+    # The median of their absolute values, by halves: scipy.optimize takes 0.2 s to import.
+    low, high = errors[0] / 2, 2 * errors[-1]
+    for _ in range(_HALVINGS):
+        sigma = (low + high) / 2
+        is_below = special.erf(sigma / MAD_TO_SIGMA / errors / 2**0.5).mean() < 0.5
+        low, high = (sigma, high) if is_below else (low, sigma)
     for _ in range(_SKY_ROUNDS):
         limit = _SKY_CLIP * sigma / errors
         squares = errors**2 * special.gammainc(1.5, limit**2 / 2)

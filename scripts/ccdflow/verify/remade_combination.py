@@ -254,14 +254,14 @@ def _by_ccdproc(stack, masked, account, scale, *, counts):
         warnings.simplefilter("ignore")
         members = [CCDData(values, unit=units.adu) for values in stack]
         for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
-            if name in arguments and (account.masters or account.levels):
+            if name in arguments and account.has_light:
                 arguments[name] *= 1 - _ON_LIMIT
         image = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
         # ccdproc does not clip a pixel in which a value is missing.
         odd = (masked | ~np.isfinite(stack)).any(axis=0)
         if odd.any():
             image[odd] = _without(stack[:, odd], masked[:, odd], account)
-        if account.clip is None or not (account.masters or account.levels):
+        if account.clip is None or not account.has_light:
             kept = kept_by_scatter(stack, masked, account) if counts else np.True_
             left_out = _left_out(stack, masked, [kept])
             known = (kept, kept) if counts else None
@@ -347,7 +347,8 @@ def _good(values, masked):
 
 
 def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
-    fixed, slope = _model(account.models[hdu], rows, stack.shape[1:])
+    lacking = "MODRN" if account.has_light else "CLIPRN"
+    fixed, slope = _model(account.models[hdu], rows, stack.shape[1:], lacking)
     levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
     good = np.isfinite(stack) & ~masked
     none = ~good.any(axis=0)
@@ -469,10 +470,11 @@ def _lower_median(stack, keep):
     return np.take_along_axis(ordered, place[None], axis=0)[0]
 
 
-def _model(models, rows, shape):
+def _model(models, rows, shape, lacking="MODRN"):
     """Return fixed variance and slope of the pixels of some rows; infinite where none is known."""
     if not models:
-        raise CannotRemake("the header lacks MODRN", OLDER)
+        # Of biases the noise of a value is in another card.
+        raise CannotRemake(f"the header lacks {lacking}: it is of an older version", OLDER)
     fixed, slope = np.full(shape, np.inf), np.zeros(shape)
     for model in models:
         inside = within(model.place, rows)

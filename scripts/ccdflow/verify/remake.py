@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -66,9 +67,9 @@ def read_raw(account, folder):
     CannotRemake
         If the file is gone or cannot be read.
     """
-    path = Path(folder) / account.raw
+    path = _unpacked_or(Path(folder) / account.raw)
     if not path.is_file():
-        raise CannotRemake("the raw file is missing", MISSING)
+        raise CannotRemake(f"the raw file {account.raw} is missing", MISSING)
     used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
     try:
         content = path.read_bytes()
@@ -85,6 +86,12 @@ def read_raw(account, folder):
     except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
         reason = f"the raw file cannot be read: {error}"
         raise CannotRemake(reason, UNREADABLE) from None
+
+
+def _unpacked_or(path):
+    """Return the path of a raw file, or of the same with or without .gz, where that is there."""
+    others = path.with_name(f"{path.name}.gz"), path.with_name(re.sub(r"(?i)\.gz$", "", path.name))
+    return path if path.is_file() else next((o for o in others if o.is_file()), path)
 
 
 def levels_of(raw, amplifier):

@@ -22,7 +22,7 @@ _BY_NAME = {
 
 
 IN_NO_SAMPLE = ("detector", "shutter")
-"""Kinds of which no product can be made again: only who asks for all of them is told so of each."""
+"""Kinds whose products take all pixels of all their frames: as long as the rest of a sample."""
 
 
 def files_of(results):

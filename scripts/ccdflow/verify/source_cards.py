@@ -47,6 +47,8 @@ _CALIBRATED = (
     r"|GAINMEAS|GAINME\d\d|SHUT\w+|MODRN(\d\d)?|E?GAIN|CCDGAIN|SAT(URATE|LEVEL)|RAW\w*GAIN|RAWSAT\w+"
     r"|QUANSTEP|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|SATME(AS|A\d\d)"
 )
+WORLD = re.compile(_WORLD)
+"""Cards of world coordinates: all are there, or HISTORY says that they are left out."""
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 
 BELIEVED = {

@@ -16,6 +16,7 @@ from ccdflow.files import sealed
 from ccdflow.files import whole as whole_files
 from ccdflow.verify.accounts import CannotRemake, product_of, raw_file, read_headers
 from ccdflow.verify.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, Verdict
+from ccdflow.verify.stored_rows import stored
 
 NAME = paths.VERIFICATION
 CCDPROC = version("ccdproc")
@@ -44,7 +45,7 @@ class Entry:
 
 
 _WORDS = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
-_MASTERS = re.compile(r"(BIAS|DARK|FLAT|BPM)IM|BPMIM\d\d|SHUTCOR")
+_MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
 _COLUMNS = [field.name for field in fields(Verdict)] + ["content", "key", "ccdproc"]
 
 
@@ -63,7 +64,8 @@ def content_of(product, content, raw, results, made):
         first = read_headers(content)[0]
     except CannotRemake:
         first = {}
-    sources = repr([made, *_sources(product, first, raw, results)])
+    own = made.kind, made.key, made.content
+    sources = repr([*own, *_sources(product, first, raw, results)])
     return f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}", str(
         first.get("CCDFKEY", "")
     )
@@ -74,6 +76,8 @@ def _sources(product, first, raw, results):
     named = [_named(results, first[word]) for word in first if _MASTERS.fullmatch(word)]
     if product.startswith("detector/"):
         named += [_named(results, first[word]) for word in first if word.startswith("IMCOM")]
+        if "HOTRATE" in first:
+            named += [path for master in named for path in _members_of(master, results)]
     elif product.startswith("combined/"):
         members = [str(first[word]) for word in first if word.startswith("IMC")]
         named += [_named(results, product_of(member)) for member in members]
@@ -82,6 +86,17 @@ def _sources(product, first, raw, results):
         is_reduced = product.startswith("reduced/")
         named.append(raw / source if is_reduced else results / product_of(source))
     return [(path.name, *_stamp(path)) for path in named]
+
+
+def _members_of(master, results):
+    """Return the reduced frames that a master names; none of one that cannot be read."""
+    try:
+        first = stored(master).first
+    except (OSError, LookupError, ValueError, TypeError, CannotRemake):
+        # The verdict on the product reports the cause.
+        return []
+    names = [str(first[word]) for word in first if word.startswith("IMC")]
+    return [_named(results, product_of(name)) for name in names]
 
 
 def _named(results, text):

@@ -145,6 +145,20 @@ class NightMeasurement:
                 return self.context.outcome(use.product)
         return None
 
+    def masters_of(self, record):
+        """Return the records of the bias, and of the dark beside it, that a flat's members lack."""
+        found = {kind: self._subtracted(record, kind) for kind in ("bias", "dark")}
+        if found["bias"] is None:
+            return {}
+        return {kind: master for kind, master in found.items() if master is not None}
+
+    def use_of(self, record):
+        """Return how a master tells of bad pixels: 'dark', 'flat', 'spectrum' or 'not used'."""
+        if any(record is each for each in self.flats):
+            return "spectrum" if self._is_spectrum(record) else "flat"
+        used = self._of_one_temperature()
+        return "dark" if any(record is each for each in used) else "not used"
+
     def _dark_rate(self, record, image, place):
         """Return the rate of the dark of a flat's members, (ny, nx), adu a second; or 0."""
         dark = self._subtracted(record, "dark")

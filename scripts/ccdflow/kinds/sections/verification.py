@@ -17,7 +17,7 @@ _MOST = 20
 
 
 def noted(results):
-    """Return {product: (kind, key, content)} of the FITS products that runs have noted.
+    """Return {product: (kind, key, content, basis)} of the FITS products that runs have noted.
 
     That is the ledger, and records that a run which was ended left. A kind that nothing verifies is
     among them, so that a new one cannot be forgotten.
@@ -28,7 +28,7 @@ def noted(results):
     """
     left = (record for _, record in ledger.unfolded(results) if record is not None)
     return {
-        record.product: (record.kind, record.key, record.content)
+        record.product: (record.kind, record.key, record.content, record.basis)
         for record in (*ledger.load(results).values(), *left)
         if record.status == ledger.MADE and paths.is_fits(record.product)
     }

@@ -1,0 +1,85 @@
+"""The cards that name what a night's measurements are made of: masters, flats, noise, limits."""
+
+from __future__ import annotations
+
+from ccdflow.files.headertext import printable
+from ccdflow.run.context import reduced
+
+NOT_USED = "not used"
+# FITS keywords have eight letters.
+_MOST = 999
+
+
+def cards_of_pixels(night, found, settings):
+    """Return the cards of a night's table of bad pixels.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.detecting.NightMeasurement
+    found : ccdflow.kinds.measuring.detecting.NightFindings
+    settings : dict
+        As `NightMeasurement.measure` takes them.
+
+    Returns
+    -------
+    list of (str, object, str)
+    """
+    cards = [
+        ("HOTRATE", float(settings["hot_rate"]), "[electron/s] of a hot pixel, at least"),
+        *([("CCDMASK", True, "pixels of ccdmask count as well")] if "like_ccdmask" in settings
+          else []),
+    ]  # fmt: skip
+    for place, record in enumerate([*night.darks, *night.flats][:_MOST], start=1):
+        cards += [
+            (f"IMCOM{place:03d}", printable(record.product), "combined dark or flat"),
+            (f"IMKEY{place:03d}", record.key, "its CCDFKEY"),
+            (f"IMUSE{place:03d}", night.use_of(record), "how it tells of bad pixels"),
+        ]
+    noises = [night.read_noise(a)[0] for image in night.images for a in image.amplifiers]
+    gains = [each["gain_used"] if each["gain_used"] > 0 else each["gain"] for each in found.figures]
+    return cards + _noise_cards(noises, gains)
+
+
+def _noise_cards(noises, gains):
+    cards = []
+    for place, (noise, gain) in enumerate(zip(noises, gains, strict=True), start=1):
+        tail = "" if len(noises) == 1 else f"{place:02d}"
+        cards.append((f"MODRN{tail}", float(f"{noise:.9g}"), "[adu] read noise"))
+        if gain > 0:
+            cards.append((f"MODGN{tail}", float(f"{gain:.9g}"), "[electron/adu] gain"))
+    return cards
+
+
+def cards_of_shutter(night, series):
+    """Return the cards of a map of a shutter.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.detecting.NightMeasurement
+    series : sequence of list of ccdflow.run.ledger.Record
+        The flats of each light, with all frames that were used as members.
+
+    Returns
+    -------
+    list of (str, object, str)
+    """
+    of_flats, of_frames = [], []
+    flats = [(number, flat) for number, own in enumerate(series, start=1) for flat in own]
+    for place, (number, flat) in enumerate(flats, start=1):
+        of_flats.append((f"SERIES{place:02d}", number, "flats of one light have one number"))
+        for kind, master in night.masters_of(flat).items():
+            word = kind.upper()
+            of_flats.append((f"{word}IM{place:02d}", printable(master.product), f"its {kind}"))
+            of_flats.append((f"{word}KY{place:02d}", master.key, "its CCDFKEY"))
+        for file, seconds in zip(flat.data["members"], night.seconds(flat), strict=True):
+            of_frames.append((printable(reduced(file)), place, float(seconds)))
+    cards = list(of_flats)
+    for place, (name, of, seconds) in enumerate(of_frames[:_MOST], start=1):
+        cards += [
+            (f"IMCOM{place:03d}", name, "flat"),
+            (f"IMFLT{place:03d}", of, "number of its group"),
+            (f"IMSEC{place:03d}", seconds, "[s] exposure"),
+        ]
+    first = [image.amplifiers[0] for image in night.images]
+    noises = [night.read_noise(each)[0] for each in first]
+    return cards + _noise_cards(noises, [each.gain or 1.0 for each in first])

@@ -1,0 +1,176 @@
+"""A night's tables of bad pixels and maps of a shutter made again; a forged bit, card or cell."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import small_chain
+from astropy.io import fits
+from small_frames import run_jobs
+
+from ccdflow import simulate
+from ccdflow.kinds.sections.verification import noted
+from ccdflow.verify import selection, verdicts
+from ccdflow.verify.outcome import NotedProduct
+
+MADE = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
+STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|TFIELDS|T(TYPE|FORM)\d|EXTNAME|CHECKSUM"
+    r"|DATASUM|CCDFKEY|COMMENT|"
+)
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """Darks of two exposures, flats of two levels under a shutter: (raw, results)."""
+    top = tmp_path_factory.mktemp("detector")
+    detector = simulate.draw_detector(small_chain.SHAPE, seed=3, shutter=0.02)
+    chain = small_chain.make(
+        top / "raw", detector=detector, flats=(("g", 3, 8.0), ("g", 3, 2.0)), flat_exptime=8.0,
+        science=(("g", 60.0, 1),), lamp_drift=0.0,
+    )  # fmt: skip
+    how = {"detector": {"enabled": True}}
+    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, kinds=MADE, **how)
+    return chain.raw, top / "results"
+
+
+def of(night, start):
+    (found,) = [n for n in selection.files_of(night[1]) if n.rpartition("/")[2].startswith(start)]
+    return found
+
+
+def look(night, product, **how):
+    return verdicts.verify(product, raw=night[0], results=night[1], **how)
+
+
+def forged(night, product, change):
+    """Return the verdict on a product that was changed and signed again."""
+    path = night[1] / product
+    sound = path.read_bytes()
+    try:
+        with fits.open(io.BytesIO(sound), memmap=False) as hdus:
+            change(hdus)
+            hdus.writeto(path, overwrite=True, checksum=True)
+        return look(night, product)
+    finally:
+        path.write_bytes(sound)
+
+
+def test_all_products_of_the_detector_are_verified(night):
+    found = {start: look(night, of(night, start)) for start in ("pixels_", "shutter_", "bad_")}
+    assert {start: (v.verdict, v.reason) for start, v in found.items()} == dict.fromkeys(
+        found, ("verified", "")
+    )
+    ny, nx = small_chain.SHAPE
+    assert found["pixels_"].pixels == ny * nx
+    header = fits.getheader(night[1] / of(night, "pixels_"))
+    assert header["LOOKED"] == "dark deep flat levels"
+    with fits.open(night[1] / of(night, "pixels_")) as hdus:
+        lines = hdus["PIXELS"].data
+        assert {name: bool(lines[name].any()) for name in ("DARK", "FLAT", "LEVELS")} == {
+            "DARK": True, "FLAT": True, "LEVELS": True,
+        }  # fmt: skip
+
+
+def flip(column, bit, place):
+    def change(hdus):
+        hdus["PIXELS"].data[column][place] ^= bit
+
+    return change
+
+
+def lose_line(table):
+    def change(hdus):
+        lines = hdus[table].data
+        hdus[table].data = lines[np.arange(len(lines)) != len(lines) // 2]
+
+    return change
+
+
+def add_line(hdus):
+    lines = hdus["PIXELS"].data
+    used = set(zip(lines["Y"].tolist(), lines["X"].tolist(), strict=True))
+    y, x = next((y, x) for y in range(40, 60) for x in range(40, 60) if (y, x) not in used)
+    at = int(np.searchsorted(lines["Y"] * 1000 + lines["X"], y * 1000 + x))
+    new = np.insert(np.asarray(lines), at, np.asarray(lines)[0])
+    new["Y"][at], new["X"][at], new["DARK"][at] = y, x, 8
+    hdus["PIXELS"].data = new
+
+
+def sigma(hdus):
+    hdus["WEAK"].data["SIGMA"][7] *= 1.01
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (flip("DARK", 8, 3), "pixels have other bits in DARK"),
+        (flip("DARK", 4096, 5), "pixels have other bits in DARK"),
+        (flip("FLAT", 16, 1), "pixels have other bits in FLAT"),
+        (flip("LEVELS", 32, 2), "pixels have other bits in LEVELS"),
+        (flip("DEEP", 32, 2), "pixels have other bits in DEEP"),
+        (lose_line("PIXELS"), "pixels have other bits in "),
+        (lose_line("WEAK"), "1 pixels of WEAK are not"),
+        (add_line, "1 pixels have other bits in DARK"),
+        (sigma, "1 numbers in SIGMA are not"),
+    ],
+)
+def test_a_forged_bit_line_or_sigma_of_a_night_differs(night, change, reason):
+    found = forged(night, of(night, "pixels_"), change)
+    assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
+
+
+@pytest.mark.parametrize(("name", "factor"), [("EXCESS", 1.001), ("ERROR", 1.01)])
+def test_a_forged_cell_of_a_shutter_differs(night, name, factor):
+    def change(hdus):
+        hdus[name].data[2, 3] += (factor - 1) * np.abs(hdus[name].data).max()
+
+    found = forged(night, of(night, "shutter_"), change)
+    assert (found.verdict, f"1 cells of {name}" in found.reason) == ("differs", True), found.reason
+
+
+def other(value):
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1 if isinstance(value, int) else value * 1.01 + 0.001
+    return "X" + str(value)[1:]
+
+
+@pytest.mark.parametrize("start", ["pixels_", "shutter_", "bad_pixels_"])
+@pytest.mark.parametrize("what", ["changed", "deleted"])
+def test_no_card_can_be_changed_or_deleted(night, start, what):
+    product = of(night, start)
+    path = night[1] / product
+    cards = [k for k in fits.getheader(path) if not STRUCTURE.fullmatch(k)]
+    believed = set()
+    for keyword in cards[:: 1 if len(cards) < 30 else 5]:
+
+        def change(hdus, keyword=keyword):
+            if what == "deleted":
+                del hdus[0].header[keyword]
+            else:
+                hdus[0].header[keyword] = other(hdus[0].header[keyword])
+
+        if forged(night, product, change).verdict == "verified":
+            believed.add(keyword)
+    # Limits that give the same pixels, counts of nights, and the camera's epoch.
+    assert believed <= {"HOTRATE", "BPNIGHTS", "BPSHARE", "EPOCH", "NNIGHTS", "BUNIT"}
+
+
+def test_the_notes_of_the_run_have_the_settings(night):
+    product = of(night, "pixels_")
+    made = NotedProduct(*noted(night[1])[product])
+    assert look(night, product, made=made).verdict == "verified"
+    path = night[1] / product
+    sound = path.read_bytes()
+    try:
+        with fits.open(io.BytesIO(sound), memmap=False) as hdus:
+            hdus[0].header["HOTRATE"] += 1e-6
+            hdus.writeto(path, overwrite=True, checksum=True)
+        assert look(night, product).verdict == "verified"
+        found = look(night, product, made=made)
+    finally:
+        path.write_bytes(sound)
+    assert (found.verdict, "HOTRATE is 0.5 in the notes" in found.reason) == ("differs", True)
