@@ -26,7 +26,7 @@ import million
 import scale
 
 from ccdflow import kinds, paths
-from ccdflow.files import columns, notes, whole
+from ccdflow.files import note_columns, notes, whole
 from ccdflow.run import seal, session
 from ccdflow.run.nights import closed_nights, note_lines
 
@@ -153,7 +153,7 @@ def _names(path):
 
 def _copy_closed(archive, copies):
     results, path = archive.results, archive.results / paths.CLOSED_NIGHTS
-    before = columns.read(path)
+    before = note_columns.read(path)
     places = {
         name: note_lines.places_of(results / file, _names(results / file), _home)
         for name, file in (("rows", paths.HEADERS), ("records", paths.LEDGER))
@@ -167,13 +167,13 @@ def _copy_closed(archive, copies):
     def cells():
         for name in before:
             if name in places:
-                yield name, [columns.cell(places[name][night]) for night in nights]
+                yield name, [note_columns.cell(places[name][night]) for night in nights]
                 continue
             own = dict(zip(before.names, before.cells(name), strict=True))
             text = own[copies.night].decode()
             yield name, [copies.text(text, at).encode() for at in copies.dates] + [*own.values()]
 
-    columns.write(path, cells(), first=first, names=nights)
+    note_columns.write(path, cells(), first=first, names=nights)
 
 
 def steps_of(work, nights):

@@ -11,7 +11,7 @@ from sandbox import SMALL, Sandbox, products
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import columns, notes
+from ccdflow.files import note_columns, notes
 from ccdflow.run import ledger, session
 from ccdflow.run.rawframes.header_store import load_store
 
@@ -206,11 +206,11 @@ def test_lines_count_only_beside_the_notes_that_they_were_written_for(box):
 def test_a_plan_of_some_nights_reads_no_line_of_the_others(box):
     """Rows of closed nights may hold anything: nobody looks at them."""
     path = box.results / paths.CLOSED_NIGHTS
-    before = columns.read(path)
+    before = note_columns.read(path)
     found = {name: before.cells(name) for name in before}
     for name in ("rows", "records"):
-        found[name][before.names.index(NIGHTS[1])] = columns.cell([[10**9, 5]])
-    columns.write(path, found.items(), first=before.first, names=before.names)
+        found[name][before.names.index(NIGHTS[1])] = note_columns.cell([[10**9, 5]])
+    note_columns.write(path, found.items(), first=before.first, names=before.names)
     take(box, NIGHTS[3], "OBJECT")
     assert opened(box) == [NIGHTS[3], NIGHTS[-1]]
     take(box, NIGHTS[1], "OBJECT")

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import columns, whole
+from ccdflow.files import note_columns, whole
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.context import Planning
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, ClosedGroup, Step
@@ -40,7 +40,7 @@ class ClosedNights:
 
     Parameters
     ----------
-    columns : ccdflow.files.columns.Columns
+    columns : ccdflow.files.note_columns.Columns
         Their note, of which the columns are read that somebody asks for.
 
     Attributes
@@ -99,12 +99,24 @@ class ClosedNights:
     def column(self, name):
         """Return {night: value} of a column; None for a night without one."""
         if name not in self._values:
-            found = columns.values(self.cells(name).values())
+            found = note_columns.values(self.cells(name).values())
             self._values[name] = dict(zip(self.nights, found, strict=True))
         return self._values[name]
 
     def value(self, name, night):
-        """Return the value of a column for one night, parsed alone; None where it has none."""
+        """Return the value of a column for one night; the others are not parsed.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+        night : str
+
+        Returns
+        -------
+        object
+            Plain; None where there is none.
+        """
         if name not in self._parsed:
             self._parsed[name] = _Parsed(self.cells(name))
         return self._parsed[name].get(night)
@@ -162,7 +174,7 @@ def read(results):
     NeedsWholePlan
         If there are none, or they are not beside the notes that they are about.
     """
-    found = columns.read(Path(results) / paths.CLOSED_NIGHTS)
+    found = note_columns.read(Path(results) / paths.CLOSED_NIGHTS)
     first = {} if found is None else found.first
     if first.get("form") != FORM or first["files"] != _stamps(results):
         raise NeedsWholePlan("there are no closed nights beside these notes")
@@ -202,7 +214,9 @@ def leave(context, state):
         found = {night: _note(context, night, homes) for night in homes.nights}
         path, first = context.results / paths.CLOSED_NIGHTS, _first(context, state, homes)
         nights = sorted({*found, *(() if context.closed is None else context.closed.closed)})
-        columns.write(path, _columns_of(context.closed, found, nights), first=first, names=nights)
+        note_columns.write(
+            path, _columns_of(context.closed, found, nights), first=first, names=nights
+        )
     except NeedsWholePlan:
         remove(context.results)
 
@@ -212,7 +226,9 @@ def _columns_of(before, found, nights):
     names = () if before is None else before.names
     for name in dict.fromkeys(chain(names, *found.values())):
         cells = {} if before is None else before.cells(name)
-        cells |= {night: columns.cell(o[name]) if name in o else b"" for night, o in found.items()}
+        cells |= {
+            night: note_columns.cell(o[name]) if name in o else b"" for night, o in found.items()
+        }
         yield name, [cells.get(night, b"") for night in nights]
 
 
