@@ -26,7 +26,7 @@ import million
 import scale
 
 from ccdflow import kinds, paths
-from ccdflow.files import notes, whole
+from ccdflow.files import note_columns, notes, whole
 from ccdflow.run import seal, session
 from ccdflow.run.nights import closed_nights, note_lines
 
@@ -153,27 +153,27 @@ def _names(path):
 
 def _copy_closed(archive, copies):
     results, path = archive.results, archive.results / paths.CLOSED_NIGHTS
-    first, *lines = notes.read_checked(path)
-    places = [
-        note_lines.places_of(results / name, _names(results / name), _home)
-        for name in (paths.HEADERS, paths.LEDGER)
-    ]
+    before = note_columns.read(path)
+    places = {
+        name: note_lines.places_of(results / file, _names(results / file), _home)
+        for name, file in (("rows", paths.HEADERS), ("records", paths.LEDGER))
+    }
     values = million.values_of(archive.raw, results)
     state = seal.state(values, session.reading_settings(values).cameras, kinds.CHAIN)
-    first = json.loads(first)
-    first |= {"files": closed_nights._stamps(results), "folders": state.folders}
-    first["always"] = places[1][""]
+    first = before.first | {"files": closed_nights._stamps(results), "folders": state.folders}
+    first["always"] = places["records"][""]
+    nights = [*copies.dates, *before.names]
 
-    def placed(text):
-        note = json.loads(text)
-        note["rows"], note["records"] = (of[note["night"]] for of in places)
-        return json.dumps(note, separators=(",", ":"))
+    def cells():
+        for name in before:
+            if name in places:
+                yield name, [note_columns.cell(places[name][night]) for night in nights]
+                continue
+            own = dict(zip(before.names, before.cells(name), strict=True))
+            text = own[copies.night].decode()
+            yield name, [copies.text(text, at).encode() for at in copies.dates] + [*own.values()]
 
-    template = next(line for line in lines if json.loads(line)["night"] == copies.night)
-    texts = [copies.text(template, at) for at in copies.dates] + lines
-    notes.write_checked(
-        path, (each for part in ([json.dumps(first)], map(placed, texts)) for each in part)
-    )
+    note_columns.write(path, cells(), first=first, names=nights)
 
 
 def steps_of(work, nights):

@@ -15,6 +15,8 @@ NAME_MAX = 255
 
 RAW_ENDINGS = (".fits", ".fit", ".fts")
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
+# Most of a million names end so, and are looked at no further.
+_USUAL = (".fits", ".fits.gz")
 # Suffixes of packings that are not read: such files are named in a warning.
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
 
@@ -63,7 +65,10 @@ def is_fits(name):
     >>> is_fits("reduced/A.FTS"), is_fits("x.fits.fz.gz"), is_fits("report.html")
     (True, True, False)
     """
-    lower = str(name).lower()
+    text = str(name)
+    if text.endswith(_USUAL):
+        return True
+    lower = text.lower()
     for packing in PACKINGS:
         lower = lower.removesuffix(packing)
     return lower.endswith(RAW_ENDINGS)
@@ -86,6 +91,8 @@ def is_shown_only(product):
 
 def is_passed_over(name):
     """Tell whether a file looks like a raw frame and is none to us: hidden, or packed otherwise."""
+    if not (name.startswith(".") or name.lower().endswith(OTHER_PACKINGS)):
+        return False
     shown = name.lstrip(".")
     lower = shown.lower()
     packing = next((end for end in OTHER_PACKINGS if lower.endswith(end)), "")

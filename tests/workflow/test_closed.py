@@ -4,7 +4,6 @@ Each run that opens some nights is held against a plan of all of them by `sandbo
 same jobs with the same keys, the same lines.
 """
 
-import json
 import shutil
 
 import pytest
@@ -12,7 +11,7 @@ from sandbox import SMALL, Sandbox, products
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import notes
+from ccdflow.files import note_columns, notes
 from ccdflow.run import ledger, session
 from ccdflow.run.rawframes.header_store import load_store
 
@@ -207,10 +206,11 @@ def test_lines_count_only_beside_the_notes_that_they_were_written_for(box):
 def test_a_plan_of_some_nights_reads_no_line_of_the_others(box):
     """Rows of closed nights may hold anything: nobody looks at them."""
     path = box.results / paths.CLOSED_NIGHTS
-    first, *lines = notes.read_checked(path)
-    found = {json.loads(line)["night"]: json.loads(line) for line in lines}
-    found[NIGHTS[1]]["rows"] = found[NIGHTS[1]]["records"] = [[10**9, 5]]
-    notes.write_checked(path, [first, *map(json.dumps, found.values())])
+    before = note_columns.read(path)
+    found = {name: before.cells(name) for name in before}
+    for name in ("rows", "records"):
+        found[name][before.names.index(NIGHTS[1])] = note_columns.cell([[10**9, 5]])
+    note_columns.write(path, found.items(), first=before.first, names=before.names)
     take(box, NIGHTS[3], "OBJECT")
     assert opened(box) == [NIGHTS[3], NIGHTS[-1]]
     take(box, NIGHTS[1], "OBJECT")

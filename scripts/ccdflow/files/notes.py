@@ -47,12 +47,28 @@ def write_checked(path, lines):
     bool
         Whether it was written: not if the file holds just this.
     """
+    return write_checked_bytes(path, (line.encode() + b"\n" for line in lines))
+
+
+def write_checked_bytes(path, parts):
+    """Write bytes behind their checksum, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    parts : iterable of bytes
+        They begin and end with whole lines when they are put together.
+
+    Returns
+    -------
+    bool
+        Whether it was written: not if the file holds just this.
+    """
 
     def write(file):
         checksum = 0
         file.write(_CHECKSUM % checksum)
-        for line in lines:
-            data = line.encode() + b"\n"
+        for data in parts:
             checksum = isal_zlib.crc32(data, checksum)
             file.write(data)
         file.seek(0)
@@ -62,6 +78,8 @@ def write_checked(path, lines):
 
 
 _CHECKSUM = b"%08x\n"
+# Where the lines begin.
+START = len(_CHECKSUM % 0)
 _CHUNK = 1 << 20
 
 
@@ -78,6 +96,21 @@ def read_checked(path):
     if checksum != _CHECKSUM % isal_zlib.crc32(text):
         return None
     return (line.removesuffix(b"\n").decode() for line in io.BytesIO(text))
+
+
+def is_as_written(file):
+    """Tell whether an open file has the checksum that `write_checked` put before its lines.
+
+    Parameters
+    ----------
+    file : file object
+        Open for reading; it is read in pieces.
+    """
+    file.seek(0)
+    said, checksum = file.readline(), 0
+    while piece := file.read(_CHUNK):
+        checksum = isal_zlib.crc32(piece, checksum)
+    return said == _CHECKSUM % checksum
 
 
 def checksum_of(path):

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 from ccdflow.files import notes
+
+_PIECE = 1 << 20
 
 
 class _NotAsBeforeError(Exception):
@@ -76,19 +79,49 @@ def update_table(path, lines):
 
 
 def _updated(old, new):
-    yield old.readline()
-    waiting = iter(new)
-    name, own = next(waiting, (None, ()))
-    for line in old:
-        first = line.partition(b",")[0] if name is not None else b""
-        while name is not None and name < first:
-            yield from own
-            name, own = next(waiting, (None, ()))
-        if name is None or first != name:
-            yield line
-    while name is not None:
+    """Yield the pieces of a table: what is between the lines that change is copied unseen."""
+    size, at = old.seek(0, os.SEEK_END), 0
+    for name, own in new:
+        first, after = _lines_of(old, name, size)
+        yield from _piece(old, at, first)
         yield from own
-        name, own = next(waiting, (None, ()))
+        at = after
+    yield from _piece(old, at, size)
+
+
+def _lines_of(old, name, size):
+    """Return where the lines with a first cell begin, or would, and where they end."""
+    old.seek(0)
+    low = len(old.readline())
+    first = high = size
+    while low < high:
+        # The line that begins here, or the next one.
+        old.seek((low + high) // 2 - 1)
+        start = old.tell() + len(old.readline())
+        line = old.readline() if start < high else b""
+        if not line:
+            high = (low + high) // 2
+        elif line.partition(b",")[0] < name:
+            low = start + len(line)
+        else:
+            first, high = start, (low + high) // 2
+    old.seek(first)
+    after = first
+    for line in old:
+        if line.partition(b",")[0] != name:
+            break
+        after += len(line)
+    return first, after
+
+
+def _piece(old, start, end):
+    old.seek(start)
+    while start < end:
+        piece = old.read(min(_PIECE, end - start))
+        if not piece:
+            raise OSError(f"{old.name} became shorter while it was read")
+        yield piece
+        start += len(piece)
 
 
 def table_rows(path):

@@ -140,6 +140,8 @@ def quality_rows(context, groups, columns=COLUMNS):
         record = context.outcome(group.product)
         if record is None:
             continue
+        # The data are JSON text until they are read: once.
+        data = dict(record.data.items())
         note = record.reason if record.status != ledger.MADE else ""
         made = record.status == ledger.MADE
         common = {
@@ -148,15 +150,15 @@ def quality_rows(context, groups, columns=COLUMNS):
             "group": Path(group.product).stem,
             "product": group.product if made else "",
         }
-        outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
-        remarks = record.data.get("remarks", ())
+        outs = [f"left out: {file} ({text})" for file, text, *_ in data.get("left_out", ())]
+        remarks = data.get("remarks", ())
         common["note"] = "; ".join(filter(None, (note, *remarks, *outs)))
         if _LIGHT in columns:
             shared = dict(group.shared)
             common[_LIGHT] = light_words(map(shared.get, ("filter", "grism")))
-        figures = record.data.get("quality", ())
+        figures = data.get("quality", ())
         if note and not figures:
-            rows.append({**common, "frames": len(record.data.get("members", ()))})
+            rows.append({**common, "frames": len(data.get("members", ()))})
         rows += [
             {**common, **{name: each[name] for name in columns if name != _LIGHT}}
             for each in figures

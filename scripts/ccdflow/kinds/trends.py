@@ -14,7 +14,7 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.matching.rule import day_of
-from ccdflow.kinds.measuring.trend_series import groups_of, series_of
+from ccdflow.kinds.measuring.trend_series import DARKS_OF, darks_of, groups_of, series_of
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.words import count, figure, listing, unique
@@ -71,6 +71,11 @@ class Trends(Kind):
             "epochs": {name: own for name, own in sorted(_epochs(context).items()) if own},
             "tolerance": context.settings["calibrate"]["temperature_tolerance"],
         }
+
+    def summary(self, context, night, records):
+        """Return the darks of a night's measurements of the detector."""
+        groups = DETECTOR.night_groups(context, night)
+        return {DARKS_OF: {group.product: darks_of(context, group) for group in groups}}
 
     def what_changed(self, before, now):
         """Say why the table is out of date."""

@@ -177,6 +177,29 @@ class Group:
         return cls(**{**values, **own})
 
 
+class ClosedGroup(Group):
+    """A group whose steps are read from the notes when somebody asks for them.
+
+    Most masters of an archive only tell what they are.
+
+    Parameters
+    ----------
+    steps : callable
+        Called without an argument, once; returns the steps.
+    """
+
+    @property
+    def steps(self):
+        """The masters that are applied to the frames."""
+        if callable(self.__dict__["steps"]):
+            self.__dict__["steps"] = self.__dict__["steps"]()
+        return self.__dict__["steps"]
+
+    @steps.setter
+    def steps(self, value):
+        self.__dict__["steps"] = value
+
+
 @dataclass(frozen=True)
 class Size:
     """The amount of work, from which the resources of a cluster job are estimated.

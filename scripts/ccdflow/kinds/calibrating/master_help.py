@@ -232,7 +232,8 @@ def lines(sums):
     sums : list of list
         `sums_of` the frames of parts of an archive.
     """
-    found = [each for each in _helps(sums) if each.kind != "dark" and each.harms]
+    others = ([each for each in part if each[0] != "dark"] for part in sums)
+    found = [each for each in _helps(others) if each.harms]
     said = [
         f"{each.kind} does harm: {each.product}: {each.words()}; {each.frames}"
         f" frame{'s' * (each.frames != 1)}; more of its frames would help"

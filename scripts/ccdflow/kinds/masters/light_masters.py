@@ -105,14 +105,34 @@ class LightMasterKind(MasterKind):
             parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
         return parts
 
+    @property
+    def _without(self):
+        """The name under which it is noted what the masters of a closed night are made without."""
+        return f"{self.name} without"
+
+    def summary(self, context, night, records):
+        """Return the facts by which masters are chosen, and what some are made without."""
+        groups = self.night_groups(context, night)
+        found = {group.product: self.without(context, group) for group in groups}
+        without = {product: why for product, why in found.items() if why}
+        return {**super().summary(context, night, records), self._without: without}
+
     def closing(self, context, records):
         """Return the lines on masters that were not made, or were made without another."""
         lines = super().closing(context, records)
         if not self.configuration(context)["enabled"]:
             return lines
         made = [record for record in records if record.status == ledger.MADE]
-        groups = [context.groups[r.product] for r in made if r.product in context.groups]
-        without = [self.without(context, group) for group in groups]
+        told = {}
+        for of_night in context.summaries(self._without).values():
+            told |= of_night
+        without = [
+            told.get(product, {})
+            if context.is_settled(product)
+            else self.without(context, context.groups[product])
+            for product in (record.product for record in made)
+            if product in context.groups
+        ]
         for kind in self.before:
             found = [each[kind] for each in without if kind in each]
             if found:

@@ -596,7 +596,8 @@ class MasterKind(Kind):
         """Return the lines on masters that were not made, or not of all frames."""
         if not self.is_enabled(context):
             return []
-        made = [record for record in records if record.status == ledger.MADE]
+        # The data are JSON text until they are read: once.
+        made = [(r, dict(r.data.items())) for r in records if r.status == ledger.MADE]
         lines = [
             f"no {self.one}: {record.product}: {record.reason}"
             for record in records
@@ -604,13 +605,13 @@ class MasterKind(Kind):
         ]
         lines += [
             f"{self.one}: {record.product}: {text}"
-            for record in made
-            for text in record.data.get("remarks", ())
+            for record, data in made
+            for text in data.get("remarks", ())
         ]
         outs = [
             f"left out of its {self.one}: {file}: {text}"
-            for record in made
-            for file, text, *_ in record.data.get("left_out", ())
+            for _, data in made
+            for file, text, *_ in data.get("left_out", ())
         ]
         lines += outs[:_MOST_LEFT_OUT]
         if len(outs) > _MOST_LEFT_OUT:

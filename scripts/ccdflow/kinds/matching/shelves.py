@@ -43,10 +43,20 @@ def members_of(context, group):
     Returns
     -------
     list
-        `setups.middles_of` the members, and a list of their settings, each once.
+        `setups.middles_of` the members; a list of their settings, each once; and the variance that
+        the bias of a dark adds.
     """
     rows = [context.store.rows[file] for file in group.files]
-    return [middles_of(rows), list(dict.fromkeys(row.facts["setting"] for row in rows))]
+    bias = _bias_of(group)
+    variance = 0.0 if bias is None else bias.variance
+    return [middles_of(rows), list(dict.fromkeys(row.facts["setting"] for row in rows)), variance]
+
+
+def _bias_of(group):
+    """Return the `Use` of the bias that the members of a dark have subtracted, or None."""
+    steps = group.steps if group.kind == rule.DARK else ()
+    uses = [use for step in steps if step.kind == rule.BIAS for use in step.uses[:1]]
+    return uses[0] if uses else None
 
 
 class Shelves:
@@ -65,13 +75,11 @@ class Shelves:
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             first, count = context.store.rows[group.files[0]], len(group.files)
-            middles = self._members[group.product][0]
+            middles, _, variance = self._members[group.product]
             self._chips.add(first, setup_of(context, first, kind))
             found = masters if count >= self.minimum else few
             for night in group.nights or (group.night,):
                 what = self._about(first, middles, night)
-                own = self.bias_of(group.product)
-                variance = 0.0 if own is None else own.variance
                 found.append(rule.OfferedMaster(group.product, kind.name, what, count, variance))
         self._masters = rule.Masters(masters, rules(context), self.noises.get)
         self._few = rule.Masters(few, rules(context), self.noises.get)
@@ -183,9 +191,7 @@ class Shelves:
         product : str
             Of a dark; of other masters it is None.
         """
-        steps = self.groups[product].steps if self.kind.name == rule.DARK else ()
-        uses = [use for step in steps if step.kind == rule.BIAS for use in step.uses[:1]]
-        return uses[0] if uses else None
+        return _bias_of(self.groups[product])
 
     def use_for(self, product, rows, night):
         """Return the `Use` of a bias or flat for frames, None where it is not theirs.

@@ -41,9 +41,13 @@ def write_product(context, record, cards, images=(), **tables):
     """
     primary = fits.PrimaryHDU()
     primary.header["CCDFKEY"] = (record.key, "what this product depends on")
-    for keyword, value, comment in (("CCDFNAME", record.product, "name of this product"), *cards):
-        value = printable(value) if isinstance(value, str) else value
-        primary.header.extend(fits.Header.fromstring(card_text(keyword, value, comment)))
+    named = (("CCDFNAME", record.product, "name of this product"), *cards)
+    texts = (
+        card_text(keyword, printable(value) if isinstance(value, str) else value, comment)
+        for keyword, value, comment in named
+    )
+    # At once: a header is gone through for each call.
+    primary.header.extend(fits.Header.fromstring("".join(texts)))
     hdus = fits.HDUList([primary])
     hdus += [fits.ImageHDU(pixels, name=name) for name, pixels in images]
     hdus += [fits.BinTableHDU.from_columns(each, name=name) for name, each in tables.items()]

@@ -15,6 +15,8 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.rule import day_of
 from ccdflow.run import ledger
 
+# The name under which `darks_of` its measurements is noted of a closed night.
+DARKS_OF = "darks of measurements"
 _OF_BIASES, _OF_MEASUREMENTS = ("level", "read_noise"), ("gain", "dark_rate", "hot")
 
 
@@ -134,18 +136,12 @@ def _temperatures(context, measured):
     Darks of another temperature, or of one exposure in the place of several, tell another rate.
     """
     own, by_setup = {}, {}
+    for night in context.summaries(DARKS_OF).values():
+        own |= night
     for group in measured:
-        darks = {}
-        for step in group.steps:
-            for use in step.uses if step.kind == "dark" else ():
-                record = context.outcome(use.product)
-                if record is not None and record.status == ledger.MADE:
-                    shared = dict(context.groups[use.product].shared)
-                    seconds = rounded(float(shared["exptime"]))
-                    darks.setdefault(shared.get("temperature", ""), set()).add(seconds)
-        degrees, seconds = max(darks.items(), key=lambda each: len(each[1]), default=("", ()))
-        own[group.product] = degrees, sorted(seconds)
-        by_setup.setdefault((group.camera, group.shared), set()).add(degrees)
+        if group.product not in own:
+            own[group.product] = darks_of(context, group)
+        by_setup.setdefault((group.camera, group.shared), set()).add(own[group.product][0])
     tolerance = context.settings["calibrate"]["temperature_tolerance"]
     names = {setup: _alike(found, tolerance) for setup, found in by_setup.items()}
     found = {}
@@ -156,6 +152,33 @@ def _temperatures(context, measured):
         at = names[group.camera, group.shared][degrees]
         found[group.product] = at, {"dark_rate": rate, "hot": words}
     return found
+
+
+def darks_of(context, group):
+    """Return the temperature and the exposures of the darks that a measurement is of, sorted.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        The measurement.
+
+    Returns
+    -------
+    degrees : str
+        '' where none is known.
+    seconds : list of float
+    """
+    darks = {}
+    for step in group.steps:
+        for use in step.uses if step.kind == "dark" else ():
+            record = context.outcome(use.product)
+            if record is not None and record.status == ledger.MADE:
+                shared = dict(context.groups[use.product].shared)
+                seconds = rounded(float(shared["exptime"]))
+                darks.setdefault(shared.get("temperature", ""), set()).add(seconds)
+    degrees, seconds = max(darks.items(), key=lambda each: len(each[1]), default=("", ()))
+    return degrees, sorted(seconds)
 
 
 def _alike(degrees, tolerance):

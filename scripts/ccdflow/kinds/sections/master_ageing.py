@@ -66,12 +66,17 @@ def candidates(context):
     ----------
     context : ccdflow.run.context.Context
     """
-    found = {}
+    return context.lookup("ageing", lambda: _candidates(context))
+
+
+def _candidates(context):
+    found, known = {}, {}
     for name in association.STEPS:
         kind = context.chain.by_name(name)
         for group in kind.groups(context):
             if rule.day_of(group.shown) is not None:
-                found.setdefault((name, _series_of(context, kind, group)), []).append(group)
+                series = _series_of(context, kind, group, known)
+                found.setdefault((name, series), []).append(group)
     ordered = {
         key: sorted(groups, key=lambda group: (group.shown, group.product))[-_MOST:]
         for key, groups in found.items()
@@ -81,8 +86,20 @@ def candidates(context):
     return {key: ordered[key] for key in first[:_SERIES]}
 
 
-def _series_of(context, kind, group):
+def _series_of(context, kind, group, known):
+    """Return the name of the series of a group; ``known`` keeps it for thousands alike."""
     row = context.store.rows[group.files[0]]
+    alike = (
+        setups.setup_of(context, row, kind),
+        setups.epoch_of(context, row.camera, group.shown),
+        group.shared,
+    )
+    if (kind.name, *alike) not in known:
+        known[kind.name, *alike] = _series_name(context, kind, group, row)
+    return known[kind.name, *alike]
+
+
+def _series_name(context, kind, group, row):
     setup = setups.about(context, [row], kind, night=group.shown).setup
     shared = dict(group.shared)
     own = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}

@@ -14,36 +14,41 @@ from __future__ import annotations
 import json
 import posixpath
 from contextlib import suppress
-from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import notes, whole
+from ccdflow.files import note_columns, whole
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.context import Planning
-from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, Group
+from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, ClosedGroup, Step
 from ccdflow.run.nights import counts, note_lines
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 
 # Raise it when a change alters what the note says: nights are then closed anew.
-FORM = 1
-_compact = json.JSONEncoder(separators=(",", ":")).encode
+FORM = 2
+# The beginning of the names of columns with what kinds tell of nights.
+_TOLD = "told: "
+# The values of a group, beside its steps: these are as long again, and seldom asked for.
+_OF_GROUPS = ("product", "night", "camera", "shared", "files", "nights", "kind", "pixels")
 _FILES = (paths.HEADERS, paths.LEDGER)
 
 
-@dataclass
 class ClosedNights:
     """The nights that are closed, and those of them that this run opened again.
+
+    Parameters
+    ----------
+    columns : ccdflow.files.note_columns.Columns
+        Their note, of which the columns are read that somebody asks for.
 
     Attributes
     ----------
     first : dict
         What the note says of the archive.
-    nights : dict of str to dict
-        What it says of each night.
-    lines : dict of str to str
-        The same as text.
+    nights : list of str
+        All nights of the note, sorted.
     opened : set of str
         Nights that are planned by this run.
     products : frozenset of str
@@ -51,42 +56,114 @@ class ClosedNights:
     notes : ccdflow.run.nights.partial_plan.NightNotes
     """
 
-    first: dict
-    nights: dict
-    lines: dict
-    opened: set = field(default_factory=set)
-    products: frozenset = frozenset()
-    notes: object = None
-    _groups: dict = field(default_factory=dict)
+    def __init__(self, columns):
+        self.first, self.nights = columns.first, columns.names
+        self.opened, self.products, self.notes = set(), frozenset(), None
+        self._columns = columns
+        self._places = {night: place for place, night in enumerate(self.nights)}
+        self._values, self._parsed, self._groups = {}, {}, {}
+
+    def __contains__(self, night):
+        return night in self._places
 
     def is_closed(self, night):
         """Tell whether nothing of a night is planned by this run."""
-        return night in self.nights and night not in self.opened
-
-    @property
-    def doubted_until(self):
-        """When all products of closed nights are on the disk, seconds since the epoch; 0: now."""
-        found = [until for night in self.closed for until in self.nights[night]["boots"].values()]
-        return max(found, default=0)
+        return night in self._places and night not in self.opened
 
     @property
     def closed(self):
         """The nights that this run does not open."""
         return [night for night in self.nights if night not in self.opened]
 
-    def summaries(self, name):
-        """Return {night: its note under a name}; raise `NeedsWholePlan` if a night has none."""
+    @property
+    def doubted_until(self):
+        """When all products of closed nights are on the disk, seconds since the epoch; 0: now."""
+        boots = self.column("boots")
+        return max((until for night in self.closed for until in boots[night].values()), default=0)
+
+    def cells(self, name):
+        """Return {night: the cell of a column as it is in the note}.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If the note is not as it was.
+        """
+        if name not in self._columns:
+            return dict.fromkeys(self.nights, b"")
         try:
-            return {night: self.nights[night]["told"][name] for night in self.closed}
-        except KeyError:
-            raise NeedsWholePlan(f"{name} was not noted of all nights") from None
+            return dict(zip(self.nights, self._columns.cells(name), strict=True))
+        except OSError as error:
+            raise NeedsWholePlan(str(error)) from None
+
+    def column(self, name):
+        """Return {night: value} of a column; None for a night without one."""
+        if name not in self._values:
+            found = note_columns.values(self.cells(name).values())
+            self._values[name] = dict(zip(self.nights, found, strict=True))
+        return self._values[name]
+
+    def value(self, name, night):
+        """Return the value of a column for one night; the others are not parsed.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+        night : str
+
+        Returns
+        -------
+        object
+            Plain; None where there is none.
+        """
+        if name not in self._parsed:
+            self._parsed[name] = _Parsed(self.cells(name))
+        return self._parsed[name].get(night)
+
+    def summaries(self, name):
+        """Return the values that each closed night has under a name.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If a night has none.
+        """
+        found = self.column(_TOLD + name)
+        own = {night: found[night] for night in self.closed}
+        if None in own.values():
+            raise NeedsWholePlan(f"{name} was not noted of all nights")
+        return own
 
     def groups_of(self, night):
         """Return the groups of the masters of a night."""
         if night not in self._groups:
-            values = self.nights[night]["groups"]
-            self._groups[night] = [Group.from_dict(each) for each in values]
+            found = enumerate(self.column("groups").get(night) or ())
+            self._groups[night] = [self._group(night, *each) for each in found]
         return self._groups[night]
+
+    def _group(self, night, number, values):
+        return _group_of(values, lambda: _steps_of(self.value("steps", night)[number]))
+
+    @property
+    def names(self):
+        """The names of all columns."""
+        return list(self._columns)
+
+
+class _Parsed(dict):
+    """The values of cells, of which each is parsed when it is asked for."""
+
+    def __init__(self, cells):
+        super().__init__()
+        self._cells = cells
+
+    def get(self, night, default=None):
+        """Return the value for a night."""
+        if night not in self:
+            cell = self._cells.get(night)
+            self[night] = json.loads(cell) if cell else default
+        return self[night]
 
 
 def read(results):
@@ -97,15 +174,13 @@ def read(results):
     NeedsWholePlan
         If there are none, or they are not beside the notes that they are about.
     """
-    lines = notes.read_checked(Path(results) / paths.CLOSED_NIGHTS)
-    first = {} if lines is None else json.loads(next(lines))
+    found = note_columns.read(Path(results) / paths.CLOSED_NIGHTS)
+    first = {} if found is None else found.first
     if first.get("form") != FORM or first["files"] != _stamps(results):
         raise NeedsWholePlan("there are no closed nights beside these notes")
     if first["since"] and set(late_notes.read(results).first) != {"rows", "records"}:
         raise NeedsWholePlan("the notes beside them are lost")
-    texts = list(lines)
-    nights = {found["night"]: found for found in map(json.loads, texts)}
-    return ClosedNights(first, nights, dict(zip(nights, texts, strict=True)))
+    return ClosedNights(found)
 
 
 def _stamps(results):
@@ -136,17 +211,25 @@ def leave(context, state):
         _check(context, homes)
         # A lookup for one frame of a night serves the others.
         context = Planning.of(context)
-        before = context.closed
-        first = _first(context, state, homes)
-        lines = {} if before is None else {night: before.lines[night] for night in before.closed}
-        for night in homes.nights:
-            lines[night] = _compact(_note(context, night, homes))
+        found = {night: _note(context, night, homes) for night in homes.nights}
+        path, first = context.results / paths.CLOSED_NIGHTS, _first(context, state, homes)
+        nights = sorted({*found, *(() if context.closed is None else context.closed.closed)})
+        note_columns.write(
+            path, _columns_of(context.closed, found, nights), first=first, names=nights
+        )
     except NeedsWholePlan:
         remove(context.results)
-        return
-    notes.write_checked(
-        context.results / paths.CLOSED_NIGHTS, [_compact(first), *map(lines.get, sorted(lines))]
-    )
+
+
+def _columns_of(before, found, nights):
+    """Yield name and cells of each column: those of nights that were not opened are copied."""
+    names = () if before is None else before.names
+    for name in dict.fromkeys(chain(names, *found.values())):
+        cells = {} if before is None else before.cells(name)
+        cells |= {
+            night: note_columns.cell(o[name]) if name in o else b"" for night, o in found.items()
+        }
+        yield name, [cells.get(night, b"") for night in nights]
 
 
 class _Homes:
@@ -230,26 +313,42 @@ def _boots(records):
 
 
 def _note(context, night, homes):
-    """Return what is noted of a night, as plain values."""
+    """Return what is noted of a night: plain values by the names of their columns."""
     rows, records = context.rows_of(night), homes.records[night]
     reach = {kind.name: kind.reach for kind in context.chain}
     groups = [g for g in context.groups.values() if reach[g.kind] == MASTERS and g.shown == night]
-    before = None if context.closed is None else context.closed.nights.get(night)
     told = {counts.NAME: counts.summary(context, night, records)}
     for kind in context.chain:
         told |= kind.summary(context, night, records)
     combined = context.chain.combined_types
     return {
-        "night": night,
-        "rows": homes.places["rows"].get(night, []) if before is None else before["rows"],
-        "records": homes.places["records"].get(night, []) if before is None else before["records"],
+        "rows": _places(context, homes, "rows", night),
+        "records": _places(context, homes, "records", night),
         "folders": sorted({posixpath.dirname(row.file) for row in rows}),
         "boots": _boots(records),
         "prints": " ".join(row.fingerprint for row in rows if row.facts["type"] in combined),
-        "groups": [group.as_dict() for group in groups],
+        "groups": [[getattr(group, name) for name in _OF_GROUPS] for group in groups],
+        "steps": [group.as_dict()["steps"] for group in groups],
         "firsts": [
             counts.plain(context.store.rows[file])
             for file in dict.fromkeys(group.files[0] for group in groups if group.files)
         ],
-        "told": told,
+        **{_TOLD + name: value for name, value in told.items()},
     }
+
+
+def _places(context, homes, name, night):
+    if context.closed is not None and night in context.closed:
+        return context.closed.value(name, night)
+    return homes.places[name].get(night, [])
+
+
+def _group_of(values, steps):
+    """Return the group of the values of `_OF_GROUPS`; ``steps`` is called for its steps."""
+    found = dict(zip(_OF_GROUPS, values, strict=True))
+    found |= {name: tuple(found[name]) for name in ("files", "nights", "pixels")}
+    return ClosedGroup(**{**found, "shared": tuple(map(tuple, found["shared"])), "steps": steps})
+
+
+def _steps_of(values):
+    return tuple(map(Step.from_dict, values))

@@ -99,21 +99,17 @@ class NightNotes:
         late = map(self._ledger.record_beside, self.late_notes.records)
         self._late = {record.product: (home, record) for home, record in late}
         self.gone = frozenset(self.late_notes.first.get("records", {}).get("removed", ()))
-        self.firsts = {
-            row.file: row
-            for night in nights.nights.values()
-            for row in map(counts.row_of, night["firsts"])
-        }
+        self._firsts = {}
         self._by_segment = {paths.segment(night): [night] for night in nights.nights}
         self._in_folder = {}
-        for night, note in nights.nights.items():
-            for folder in note["folders"]:
+        for night, folders in nights.column("folders").items():
+            for folder in folders:
                 self._in_folder.setdefault(folder, []).append(night)
 
     def rows(self, night):
         """Return {file: row} of a night."""
         if night not in self._rows:
-            places = self.nights.nights.get(night, {}).get("rows", [])
+            places = self.nights.value("rows", night) or []
             rows = map(self._store.row, self._lines[paths.HEADERS].at(places))
             found = {row.file: row for row in rows if row.file not in self._late_rows}
             if any(row.night != night for row in found.values()):
@@ -126,7 +122,7 @@ class NightNotes:
         """Return {product: record} of a night; of '' those that are about no night alone."""
         if night not in self._records:
             own = self.nights.first["always"]
-            places = own if not night else self.nights.nights.get(night, {}).get("records", [])
+            places = own if not night else self.nights.value("records", night) or []
             records = map(self._ledger.record, self._lines[paths.LEDGER].at(places))
             found = {
                 r.product: r
@@ -143,7 +139,8 @@ class NightNotes:
     def new_nights(self):
         """The nights of which something was noted since, and that were never closed."""
         homes = {night for night, _ in self._late.values()} - {""}
-        return (homes | {row.night for row in self._late_rows.values()}) - self.nights.nights.keys()
+        homes |= {row.night for row in self._late_rows.values()}
+        return {night for night in homes if night not in self.nights}
 
     def nights_in(self, folder):
         """Return the nights of the frames in a raw folder."""
@@ -151,12 +148,19 @@ class NightNotes:
 
     def row(self, file):
         """Return the row of a frame of a closed night, or None."""
-        if file in self.firsts:
-            return self.firsts[file]
-        for night in self.nights_in(posixpath.dirname(file)):
-            if (row := self.rows(night).get(file)) is not None:
-                return row
+        nights = self.nights_in(posixpath.dirname(file))
+        for rows in (self._firsts_of, self.rows):
+            for night in nights:
+                if (row := rows(night).get(file)) is not None:
+                    return row
         return None
+
+    def _firsts_of(self, night):
+        """Return {file: row} of the first members of a night's masters."""
+        if night not in self._firsts:
+            values = self.nights.column("firsts")[night]
+            self._firsts[night] = {row.file: row for row in map(counts.row_of, values)}
+        return self._firsts[night]
 
     def record(self, product):
         """Return the record of a product of a closed night, or None."""
@@ -322,7 +326,8 @@ class _Changes:
         """Return the nights that changed, as far as names of folders tell."""
         nights = self._nights.nights
         # Products made shortly before the machine stopped may not be on the disk.
-        found = {night for night, note in nights.items() if _is_doubted(note["boots"])}
+        boots = self._nights.column("boots").items()
+        found = {night for night, own in boots if _is_doubted(own)}
         # A run tells of the last night; nights of which the notes are new were never closed.
         found |= {max(nights), *(self._notes.new_nights)}
         for folder in self.raw:
@@ -455,7 +460,7 @@ class _Opening:
         new = []
         for night in nights.opened | masters.keys():
             now = list(masters.get(night, {}).values())
-            before = nights.groups_of(night) if night in nights.nights else []
+            before = nights.groups_of(night)
             is_new = _members(before) != _members(now) or night in made
             if is_new and not nights.is_closed(night):
                 new += now + before
@@ -473,8 +478,9 @@ class _Opening:
     def _check_copies(self, context, new):
         """Raise `NeedsWholePlan` where a new frame holds the same as one of a closed night."""
         prints = {context.store.rows[file].fingerprint for group in new for file in group.files}
+        known = self._nights.column("prints")
         for night in self._nights.closed:
-            if prints & set(self._nights.nights[night]["prints"].split()):
+            if not prints.isdisjoint(known[night].split()):
                 raise NeedsWholePlan(f"a frame is a copy of one of {night}")
 
 
