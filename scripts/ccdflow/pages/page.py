@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import Picture, Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.words import count, in_order
+from ccdflow.pages.words import UNDATED, count, in_order
 
 __all__ = [
     "IndexPage", "NightContent", "NightLine", "Picture", "Section", "ShownFrame", "index_page",
@@ -239,7 +239,7 @@ def _index_summary(page):
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
     said = [
-        f"{count(len(page.nights), 'night')}, {count(totals.frames, 'frame')}: "
+        f"{_nights_words(page.nights)}, {count(totals.frames, 'frame')}: "
         f"{totals.reduced} reduced, {totals.set_aside} set aside"
         + (f", {totals.other} neither" if totals.other else "")
         + ".",
@@ -249,6 +249,12 @@ def _index_summary(page):
     if totals.calibrated or totals.uncalibrated:
         said.append(_calibrated_words(totals))
     return [*said, *page.notes]
+
+
+def _nights_words(nights):
+    dated = count(sum(line.night != UNDATED for line in nights), "night")
+    loose = sum(line.frames for line in nights if line.night == UNDATED)
+    return f"{dated} and {count(loose, 'frame')} without a date" if loose else dated
 
 
 def _calibrated_words(totals):
