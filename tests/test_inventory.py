@@ -1,6 +1,7 @@
 """The table of raw frames: what is read, when it is read again, and what a bad file becomes."""
 
 import dataclasses
+import gzip
 import os
 import time
 
@@ -158,6 +159,30 @@ def test_a_cut_file_may_be_arriving_but_not_for_long(box, content, status, reaso
         said = "still being written: " if expected == "arriving" else ""
         assert row.reason.startswith(said + reason)
         store.rows.pop("n1/new.fits")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda content: content[:-2880], "the file is truncated"),
+        (lambda content: content + bytes(1 << 20), "the file holds more"),
+        (lambda content: gzip.compress(content)[:-300], "gzip stream ends early"),
+    ],
+    ids=["cut", "too long", "cut gzip"],
+)
+def test_a_damaged_file_is_of_the_night_that_its_header_tells(box, change, reason):
+    whole = frame_bytes(1, camera="alpha", size=SMALL)
+    box.write("n1/whole.fits", whole)
+    box.write("n1/damaged.fits", change(whole))
+    store = HeaderStore()
+    update(box, store, settle=0)
+    good, bad = store.rows["n1/whole.fits"], store.rows["n1/damaged.fits"]
+    assert (good.status, bad.status, bad.geometry) == ("ok", "set aside", "")
+    assert bad.reason.startswith(reason)
+    assert (bad.camera, bad.night, bad.facts["type"]) == ("alpha", good.night, good.facts["type"])
+    # A first verdict is tried once more, and holds.
+    assert [update(box, store, settle=0)[0] for _ in range(2)] == [["n1/damaged.fits"], []]
+    assert store.rows["n1/damaged.fits"].night == good.night
 
 
 def test_a_good_frame_that_is_written_once_more_is_what_it_was(box):

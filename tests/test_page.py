@@ -12,7 +12,7 @@ from browser import needs_chromium, seen
 from PIL import Image
 
 from ccdflow.errors import UserError
-from ccdflow.pages import words
+from ccdflow.pages import calendar, words
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
 from ccdflow.pages.contents import (
     AmplifierFigures,
@@ -449,3 +449,33 @@ def test_what_is_not_as_it_should_be_stands_with_its_bias():
     text = night_page(night(combined=(bias,)))
     assert "<li>lfc_full: its noise is high.</li>" in text
     assert '<p class="missing">Its noise is high.</p>' in text
+
+
+@pytest.mark.parametrize(
+    ("grades", "uncalibrated", "level", "said"),
+    [
+        ((("A", 1), ("B", 3)), 0, 4, "calibrated: 1 of grade A, 3 of grade B"),
+        ((("B", 2), ("C", 2)), 0, 3, "calibrated: 2 of grade B, 2 of grade C"),
+        ((("C", 8),), 0, 2, "calibrated: 8 of grade C"),
+        ((), 4, 2, "4 not calibrated"),
+        ((), 0, 4, "2 of 2 biases combined"),
+    ],
+)
+def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(grades, uncalibrated, level, said):
+    line = NightLine(
+        "2016-01-16", "p.html", ("lfc",), (("bias", 8),), 8, combined=2, groups=2,
+        grades=grades, uncalibrated=uncalibrated,
+    )  # fmt: skip
+    assert calendar.level(line) == level
+    assert calendar.words(line).endswith(f", {said}")
+    text = Reader(index_page(IndexPage(nights=(line,)))).text
+    assert ("Calibrated frames" in text) == bool(grades or uncalibrated)
+
+
+def test_frames_without_a_date_are_no_night():
+    nights = (NightLine("undated", "u.html", reduced=2), NightLine("2016-01-16", "n.html"))
+    text = Reader(index_page(IndexPage(nights=nights))).text
+    assert "1 night and 2 frames without a date, 2 frames: 2 reduced, 0 set aside." in text
+    text = Reader(night_page(assembled("undated", frames(2)))).text
+    assert "Frames without a date" in text
+    assert "Night undated" not in text

@@ -115,11 +115,14 @@ class RawFile(io.RawIOBase):
     ----------
     stamp : tuple of int
         Size, mtime and ctime (ns) of the file that is open.
+    headers : list of astropy.io.fits.Header
+        Those that `layout` could read, also where the file turned out to be cut off behind them.
     """
 
     def __init__(self, file, name):
         self._file = file
         self._name = name
+        self.headers = []
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise irregular(name)
@@ -174,7 +177,8 @@ class RawFile(io.RawIOBase):
         if self._packing:
             # Neither bzip2 nor xz has the unpacked length in front.
             promised = math.inf
-        hdus = _read_hdus(stream, promised, memory, name)
+        self.headers = []
+        hdus = _read_hdus(stream, promised, memory, name, self.headers)
         offset = hdus[-1].end
         length = hdus[-1].offset + hdus[-1].size
         is_packed = self._packed or self._packing
@@ -349,8 +353,11 @@ def read_bytes(path, layout, *, memory, name=None):
         return file.read_all(layout, memory=memory)
 
 
-def _read_hdus(stream, length, memory, name):
-    """Return the HDUs of a file of ``length`` bytes, as far as their headers go on."""
+def _read_hdus(stream, length, memory, name, seen):
+    """Return the HDUs of a file of ``length`` bytes, as far as their headers go on.
+
+    ``seen`` gets the headers one by one, so that those before a fault are known.
+    """
     hdus, offset, headers, tiles = [], 0, 0, 0
     while not hdus or offset < length:
         text, after = _header_at(stream, offset, name, first=not hdus)
@@ -365,6 +372,7 @@ def _read_hdus(stream, length, memory, name):
                 remedy="move it out of the raw folder",
             )
         header = parse_header(text)
+        seen.append(header)
         hdus.append(Hdu(header, after, data_size(header, name), text))
         offset = hdus[-1].end
         # A few bytes of compressed tiles may expand to an image of any size.

@@ -173,10 +173,12 @@ class Associations(Kind):
         return {"associations": [self.version, digest(found)]} if found else {}
 
     def index_basis(self, context):
-        """Return the basis of the overview's matrix."""
+        """Return the basis of the overview's matrix, and of the grades in its calendar."""
         if not SCIENCE.configuration(context)["enabled"] or not _has_frames(context):
             return {}
-        return {"coverage": [self.version, digest(_coverage(context).values())]}
+        coverage_now = digest(_coverage(context).values())
+        grades = getattr(context.outcome(self.place), "key", "")
+        return {"coverage": [self.version, coverage_now], "grades": grades}
 
     def overview(self, context):
         """Return the section on the frames of each night and type, and those that are missing."""

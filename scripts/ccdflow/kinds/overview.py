@@ -11,6 +11,7 @@ from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.night_page import provenance
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.night_frames import page_frames
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages import page
@@ -99,6 +100,9 @@ def _told(context, night):
     groups = BIAS.night_groups(context, night)
     statuses = Counter(frame.status for frame in frames)
     outcomes = [context.outcome(group.product) for group in groups]
+    science = [context.outcome(group.product) for group in SCIENCE.night_groups(context, night)]
+    calibrated = [record for record in science if record and record.status == ledger.MADE]
+    grades = Counter(record.data["grade"] for record in calibrated)
     line = page.NightLine(
         night=night,
         page=paths.night_page(night),
@@ -109,13 +113,16 @@ def _told(context, night):
         other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
         combined=sum(record is not None and record.status == ledger.MADE for record in outcomes),
         groups=len(groups),
+        grades=tuple(sorted(grades.items())),
+        uncalibrated=len(science) - len(calibrated),
     )
     aside = [asdict(frame) for frame in frames if frame.status == SET_ASIDE]
     return {"line": asdict(line), "aside": aside}
 
 
 def _night_line(values):
-    lists = {"cameras": tuple(values["cameras"]), "kinds": tuple(map(tuple, values["kinds"]))}
+    pairs = {name: tuple(map(tuple, values[name])) for name in ("kinds", "grades")}
+    lists = {"cameras": tuple(values["cameras"]), **pairs}
     return page.NightLine(**{**values, **lists})
 
 

@@ -107,10 +107,12 @@ def level(line):
     Parameters
     ----------
     line : ccdflow.pages.page.NightLine
-        Complete is a night whose frames are all reduced, and whose groups are all combined.
+        Complete is a night whose frames are all reduced, whose groups are all combined, and whose
+        frames of the sky are all calibrated; one of grade C lacks a step and does not count.
     """
-    wanted = line.frames + line.groups
-    done = line.reduced + line.combined
+    wanted = line.frames + line.groups + line.calibrated + line.uncalibrated
+    whole = sum(number for grade, number in line.grades if grade < "C")
+    done = line.reduced + line.combined + whole
     if not done or not wanted:
         return 0
     return 4 if done == wanted else max(1, min(3, math.floor(4 * done / wanted)))
@@ -122,5 +124,9 @@ def words(line):
     if line.set_aside:
         text += f", {line.set_aside} set aside"
     if line.groups:
-        text += f", {line.combined} of {line.groups} masters"
+        text += f", {line.combined} of {line.groups} biases combined"
+    if line.calibrated:
+        text += f", calibrated: {line.graded}"
+    if line.uncalibrated:
+        text += f", {line.uncalibrated} not calibrated"
     return text

@@ -7,12 +7,13 @@ when the page was made, so that the same values give the same bytes. Encode the 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import Picture, Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.words import count, in_order
+from ccdflow.pages.words import UNDATED, count, in_order
 
 __all__ = [
     "IndexPage", "NightContent", "NightLine", "Picture", "Section", "ShownFrame", "index_page",
@@ -70,6 +71,10 @@ class NightLine:
         Combined biases made.
     groups : int
         Groups of biases, whether combined or not.
+    grades : tuple of (str, int)
+        Grades of its calibrated frames, and how many have each.
+    uncalibrated : int
+        Frames that were to be calibrated and are not.
     """
 
     night: str
@@ -81,11 +86,23 @@ class NightLine:
     other: int = 0
     combined: int = 0
     groups: int = 0
+    grades: tuple[tuple[str, int], ...] = ()
+    uncalibrated: int = 0
 
     @property
     def frames(self):
         """Frames of the night."""
         return self.reduced + self.set_aside + self.other
+
+    @property
+    def calibrated(self):
+        """Calibrated frames of the night."""
+        return sum(number for _, number in self.grades)
+
+    @property
+    def graded(self):
+        """The calibrated frames of each grade in words; a dash for none."""
+        return ", ".join(f"{number} of grade {grade}" for grade, number in self.grades) or "–"
 
 
 @dataclass(frozen=True)
@@ -222,29 +239,40 @@ def _index_summary(page):
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
     said = [
-        f"{count(len(page.nights), 'night')}, {count(totals.frames, 'frame')}: "
+        f"{_nights_words(page.nights)}, {count(totals.frames, 'frame')}: "
         f"{totals.reduced} reduced, {totals.set_aside} set aside"
         + (f", {totals.other} neither" if totals.other else "")
         + ".",
         f"{count(totals.combined, 'combined bias', 'combined biases')} made"
         + (f" of {count(totals.groups, 'group')} of biases." if totals.groups else "."),
     ]
+    if totals.calibrated or totals.uncalibrated:
+        said.append(_calibrated_words(totals))
     return [*said, *page.notes]
 
 
-@dataclass(frozen=True)
-class _Totals:
-    frames: int
-    reduced: int
-    set_aside: int
-    other: int
-    combined: int
-    groups: int
+def _nights_words(nights):
+    dated = count(sum(line.night != UNDATED for line in nights), "night")
+    loose = sum(line.frames for line in nights if line.night == UNDATED)
+    return f"{dated} and {count(loose, 'frame')} without a date" if loose else dated
+
+
+def _calibrated_words(totals):
+    said = f"{count(totals.calibrated, 'calibrated frame')}"
+    if totals.calibrated:
+        said += f": {totals.graded}"
+    if totals.uncalibrated:
+        said += f"; {count(totals.uncalibrated, 'frame')} not calibrated"
+    return f"{said}."
+
+
+_COUNTED = ("reduced", "set_aside", "other", "combined", "groups", "uncalibrated")
 
 
 def _totals(nights):
-    reduced, aside, other, combined, groups = (
-        sum(getattr(night, name) for night in nights)
-        for name in ("reduced", "set_aside", "other", "combined", "groups")
-    )
-    return _Totals(reduced + aside + other, reduced, aside, other, combined, groups)
+    """Return the line of all nights together."""
+    grades = Counter()
+    for night in nights:
+        grades.update(dict(night.grades))
+    sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED}
+    return NightLine("", grades=tuple(sorted(grades.items())), **sums)

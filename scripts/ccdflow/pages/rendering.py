@@ -16,7 +16,15 @@ from markupsafe import Markup, escape
 from ccdflow.errors import UserError
 from ccdflow.pages.glossary import REMARKS, hint_of
 from ccdflow.pages.pictures.small_picture import chunks
-from ccdflow.pages.words import count, figure, kind_name, number_of, span, with_error
+from ccdflow.pages.words import (
+    count,
+    figure,
+    kind_name,
+    night_title,
+    number_of,
+    span,
+    with_error,
+)
 
 
 def _fixed(values, places):
@@ -242,6 +250,7 @@ def _environment():
         "data_uri": _data_uri,
         "png_size": _png_size,
         "kind_name": kind_name,
+        "night_title": night_title,
         "count": count,
         "is_figure": is_figure,
         "breakable": breakable,

@@ -113,6 +113,19 @@ def number_of(kind, number):
     return count(number, f"{kind} frame") if kind else f"{number} of unknown type"
 
 
+UNDATED = "undated"
+"""The night of frames in the raw folder itself whose headers tell no date."""
+
+
+def night_title(night):
+    """Return the headline of the page of a night.
+
+    >>> night_title("2016-01-15"), night_title("undated")
+    ('Night 2016-01-15', 'Frames without a date')
+    """
+    return "Frames without a date" if night == UNDATED else f"Night {night}"
+
+
 def light_words(names):
     """Write filter and grism: each once, those that are empty left out.
 

@@ -255,7 +255,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         By file; changed in place.
     """
     row = unread_row(file, stamp, basis.of(""))
-    geometry = recipe = None
+    geometry = recipe = raw = None
     try:
         check_name(file)
         with rawfile.reading(file):
@@ -288,9 +288,11 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             return replace(before, stamp=()), None, None
         reason = f"still being written: {error.reason}" if new else error.reason
         row = replace(row, status=ARRIVING if new else SET_ASIDE, reason=reason)
+        row = row if new else _as_far_as_read(row, raw, settings, basis)
     except CcdflowError as error:
         # A frame that two profiles recognise must not stop the others.
         row = replace(row, status=SET_ASIDE, reason=error.reason)
+        row = _as_far_as_read(row, raw, settings, basis)
     except Exception as error:
         tracebacks[file] = text_of(file, error)
         row = replace(row, status=SET_ASIDE, reason=rawfile.unforeseen(file, error).reason)
@@ -299,6 +301,30 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         # nothing: the next run reads it again.
         row = replace(row, stamp=())
     return row, geometry, recipe
+
+
+def _as_far_as_read(row, raw, settings, basis):
+    """Return the row of a frame that is set aside, with the facts of the headers before the fault.
+
+    So a file that was cut off stands on the page of its night. Its reason stays.
+
+    Parameters
+    ----------
+    row : Row
+    raw : ccdflow.files.rawfile.RawFile or None
+        None where the file could not be opened.
+    settings : Settings
+    basis : _Basis
+    """
+    if raw is None or not raw.headers or row.camera:
+        return row
+    try:
+        camera = basis.identify(raw.headers, settings.cameras, row.file)
+        known = _described(row, camera, raw.headers, basis.remembered(camera.name))
+    except CcdflowError:
+        # Two profiles recognise it, or its cards cannot be read: it has one reason already.
+        return row
+    return replace(row, camera=camera.name, basis=basis.of(camera.name), facts=known.facts)
 
 
 def _checked(raw, layout, before, row, now, settings):
