@@ -20,6 +20,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files import checksum, decoding, inflate, rawfile, rowio, whole
 
 NY, NX = 37, 53
+BLOCK = 2880
 
 
 def image(seed=1, *, ny=NY, nx=NX, **cards):
@@ -467,3 +468,29 @@ def test_what_may_follow_a_packed_file(tmp_path, packing, behind, problem):
         return
     with pytest.raises(rawfile.Damaged, match=f"stream is damaged .{problem}"):
         rawfile.read_layout(path)
+
+
+def tiled(pixels, packing):
+    """Return a file of compressed tiles, the place of its table, and of the tiles."""
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(pixels, compression_type=packing)])
+    content = b"".join(_hdu(hdus))
+    table = content.index(b"END" + b" " * 77, BLOCK) // BLOCK * BLOCK + BLOCK
+    return content, table, table + 8 * len(pixels)
+
+
+def test_compressed_tiles_that_cannot_be_unpacked_are_said(tmp_path):
+    """Neither the library's own error, nor gigabytes of memory for a few packed bytes."""
+    pixels = np.arange(NY * NX, dtype=np.int16).reshape(NY, NX)
+    content, _, tiles = tiled(pixels, "RICE_1")
+    bad = {"Cfitsio": content[:tiles] + b"\xff" * 400 + content[tiles + 400 :]}
+    content, table, tiles = tiled(pixels, "GZIP_1")
+    bomb = gzip.compress(bytes(30_000_000), 9)
+    first = np.array([len(bomb), 0], ">i4").tobytes()
+    bad["inflate to more than the image"] = content[:table] + first + content[table + 8 : tiles]
+    bad["inflate to more than the image"] += bomb
+    for problem, data in bad.items():
+        layout = rawfile.read_layout(put(tmp_path, content))
+        with pytest.raises(FrameError, match=f"compressed tiles cannot be unpacked.*{problem}"):
+            decoding.array(memoryview(data), layout.hdus[1], "a")
+    values, _ = decoding.array(memoryview(content), layout.hdus[1], "a")
+    assert np.array_equal(values, pixels)

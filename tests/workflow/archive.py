@@ -7,8 +7,10 @@ for byte. `events.Archive` adds the events.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,20 @@ def light_of(seed, kind):
 ANY = st.integers(0, 10**6)
 
 
+def event(**arguments):
+    """Make a method a rule, and count how often it is drawn."""
+
+    def decorate(method):
+        @functools.wraps(method)
+        def counted(self, *values, **named):
+            type(self).drawn[method.__name__] += 1
+            return method(self, *values, **named)
+
+        return rule(**arguments)(counted)
+
+    return decorate
+
+
 def pick(values, number):
     """Return one of some values."""
     values = sorted(values)
@@ -75,6 +91,7 @@ class Model(RuleBasedStateMachine):
     runs = 0
     jobs = 0
     compared = 0
+    drawn = Counter()
     kinds_made = frozenset()
 
     def __init__(self):
@@ -202,7 +219,7 @@ class Model(RuleBasedStateMachine):
 
     # -- runs --------------------------------------------------------------------------------------
 
-    @rule(done=st.integers(0, 40), cores=st.sampled_from((1, 3)))
+    @event(done=st.integers(0, 40), cores=st.sampled_from((1, 3)))
     def killed_run(self, done, cores):
         if self.readable():
             self.check_run(self.box.run(cores=cores, stop_after=done), killed=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from archive import ANY, CAMERAS, KINDS, NIGHTS, Model, light_of, pick
+from archive import ANY, CAMERAS, KINDS, NIGHTS, Model, event, light_of, pick
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import precondition
 from sandbox import SMALL, frame_bytes, products
 
 from ccdflow import paths
@@ -26,7 +26,7 @@ class OddEvents(Model):
 
     # -- names -------------------------------------------------------------------------------------
 
-    @rule(
+    @event(
         folder=st.sampled_from((*FOLDERS, *NIGHTS)),
         ending=st.sampled_from(ENDINGS),
         camera=st.sampled_from(CAMERAS),
@@ -65,14 +65,14 @@ class OddEvents(Model):
         self.links[file] = target
 
     @precondition(lambda self: self.readable())
-    @rule(number=ANY, seed=ANY, through=st.booleans())
+    @event(number=ANY, seed=ANY, through=st.booleans())
     def link(self, number, seed, through):
         """The same bytes by way of a link."""
         file = pick(self.readable(), number)
         self.lead_to(file, (self.box.raw / file).read_bytes(), seed, through=through)
 
     @precondition(lambda self: self.linked())
-    @rule(number=ANY, seed=ANY, through=st.booleans())
+    @event(number=ANY, seed=ANY, through=st.booleans())
     def retarget(self, number, seed, through):
         """The link leads to another frame."""
         file = pick(self.linked(), number)
@@ -81,7 +81,7 @@ class OddEvents(Model):
         self.lead_to(file, (self.box.raw / file).read_bytes(), seed, through=through)
 
     @precondition(lambda self: self.linked() and len(self.readable()) > 3)
-    @rule(number=ANY)
+    @event(number=ANY)
     def break_link(self, number):
         file = pick(self.linked(), number)
         self.links[file].unlink()
@@ -92,7 +92,7 @@ class OddEvents(Model):
         return [file for file in self.readable() if self.links.get(file)]
 
     @precondition(lambda self: None in self.links.values())
-    @rule(number=ANY)
+    @event(number=ANY)
     def mend_link(self, number):
         file = pick([file for file, target in self.links.items() if target is None], number)
         target = (self.box.raw / file).readlink()
@@ -106,7 +106,7 @@ class OddEvents(Model):
     # -- permissions -------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.readable()) > 3)
-    @rule(number=ANY)
+    @event(number=ANY)
     def shut_file(self, number):
         """Take the permission to read a file; its time of change is another one then."""
         file = pick(self.readable(), number)
@@ -114,7 +114,7 @@ class OddEvents(Model):
         self.shut.add(file)
 
     @precondition(lambda self: self.folders())
-    @rule(number=ANY)
+    @event(number=ANY)
     def shut_folder(self, number):
         self.shut.add(pick(self.folders(), number))
 
@@ -125,7 +125,7 @@ class OddEvents(Model):
         return [top for top in tops if any(not file.startswith(f"{top}/") for file in readable)]
 
     @precondition(lambda self: self.shut)
-    @rule(number=ANY)
+    @event(number=ANY)
     def open_up(self, number):
         """Give a permission back."""
         name = pick(self.shut, number)
@@ -133,7 +133,7 @@ class OddEvents(Model):
         self.shut.discard(name)
 
     @precondition(lambda self: self.shut or None in self.links.values() or self.deleted)
-    @rule(cores=st.sampled_from((1, 3)))
+    @event(cores=st.sampled_from((1, 3)))
     def mend_all(self, cores):
         """Give all permissions, mend all links, bring back what was deleted; and run."""
         while self.shut:
@@ -145,7 +145,7 @@ class OddEvents(Model):
         self.run(cores)
 
     @precondition(lambda self: self.readable() and self.reduced_folders())
-    @rule(number=ANY)
+    @event(number=ANY)
     def results_shut_in_a_run(self, number):
         """A folder of reduced frames that may not be read: its products stay as they are."""
         name = pick(self.reduced_folders(), number)
@@ -180,7 +180,7 @@ class OddEvents(Model):
     # -- while a run goes on -----------------------------------------------------------------------
 
     @precondition(lambda self: self.readable(whole=True))
-    @rule(number=ANY, seed=ANY, when=st.integers(1, 3), cores=st.sampled_from((1, 3)))
+    @event(number=ANY, seed=ANY, when=st.integers(1, 3), cores=st.sampled_from((1, 3)))
     def replace_while_it_is_read(self, number, seed, when, cores):
         """Another frame takes a file's name just before it is opened for the n-th time."""
         file = pick(self.readable(whole=True), number)

@@ -21,3 +21,4 @@ def test_whatever_happens_the_products_are_those_of_a_run_from_scratch(tmp_path,
             suppress_health_check=list(HealthCheck),
         ),
     )
+    print(Archive.events, "events,", Archive.runs, "runs,", dict(Archive.drawn.most_common()))

@@ -15,8 +15,9 @@ import pytest
 from events import Archive
 from faults import KINDS
 from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RULE_MARKER, run_state_machine_as_test
 from kills import kill_runs
+from odd_events import OddEvents
 from runs_with_faults import FIRST, fill, hold, put_faults
 from sandbox import SMALL, Sandbox, products
 from stand_ins import use_stand_ins
@@ -100,6 +101,15 @@ def test_events(tmp_path, tell, monkeypatch):
     )
     tell(f"{Archive.events} events in random order, {Archive.runs} runs, {Archive.jobs} jobs")
     assert Archive.events >= EVENTS / 2
+    assert drawn_kinds() <= Archive.drawn.keys()
+    tell(f"drawn: {dict(Archive.drawn.most_common())}")
+
+
+def drawn_kinds():
+    """Return the names of all kinds of events."""
+    rules = (getattr(method, RULE_MARKER, None) for method in vars(Archive).values())
+    odd = (getattr(method, RULE_MARKER, None) for method in vars(OddEvents).values())
+    return {each.function.__name__ for each in (*rules, *odd) if each is not None}
 
 
 def test_events_by_snakemake(tmp_path, tell):

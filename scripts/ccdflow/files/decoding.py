@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
+from math import prod
 
 import numpy as np
 from astropy.io import fits
+from isal import isal_zlib
 
+from ccdflow.errors import FrameError
+from ccdflow.files.file_errors import BadTiles
 from ccdflow.files.promised import (
     BLOCK,
     DTYPES,
@@ -70,11 +74,50 @@ def _through_astropy(data, hdu, name):
     index = _index_of(data, hdu)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with fits.open(io.BytesIO(bytes(data)), memmap=False) as hdus:
-            values = hdus[index].data
+        values = (_unpacked if hdu.is_tiled else _values)(data, index, name)
     if values is None or values.ndim != 2:
         image_shape(hdu.header, name)
     return np.ascontiguousarray(values)
+
+
+def _values(data, index, name):
+    with fits.open(io.BytesIO(bytes(data)), memmap=False) as hdus:
+        return hdus[index].data
+
+
+def _unpacked(data, index, name):
+    """Return the image of compressed tiles; whatever astropy raises is a fault of the tiles."""
+    try:
+        shape = _check_gzip_tiles(data, index)
+        return _values(data, index, name).reshape(shape)
+    except (MemoryError, FrameError):
+        raise
+    except Exception as error:
+        raise BadTiles(
+            f"its compressed tiles cannot be unpacked ({type(error).__name__}: {error})",
+            file=name,
+            remedy="copy the file again from where it came from",
+        ) from error
+
+
+def _check_gzip_tiles(data, index):
+    """Return the image's (ny, nx); raise `ValueError` if its gzip tiles inflate to more than that.
+
+    astropy inflates a tile whole before it looks at its length.
+    """
+    with fits.open(io.BytesIO(bytes(data)), disable_image_compression=True) as hdus:
+        table = hdus[index]
+        names = {"GZIP_COMPRESSED_DATA"} & set(table.columns.names)
+        if str(table.header.get("ZCMPTYPE")).startswith("GZIP"):
+            names.add("COMPRESSED_DATA")
+        shape = image_shape(table.header)
+        left = 8 * prod(shape) + BLOCK
+        for tile in (tile for name in names for tile in table.data[name]):
+            inflated = isal_zlib.decompressobj(wbits=31).decompress(tile.tobytes(), left + 1)
+            left -= len(inflated)
+            if left < 0:
+                raise ValueError("they inflate to more than the image")
+        return shape
 
 
 def _index_of(data, hdu):

@@ -15,6 +15,7 @@ from ccdflow.combine.stack import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, promised, rawfile, rowio, whole
+from ccdflow.files.file_errors import BadTiles
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
@@ -420,6 +421,9 @@ def reduce_frame(context, job):
     except FrameError as error:
         misread = isinstance(error, (rawfile.Damaged, rawfile.Incomplete))
         data = {"misread": True} if misread else {}
+        if isinstance(error, BadTiles):
+            # It is tried once more, as an error that nobody foresaw.
+            data = {"unforeseen": True}
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
