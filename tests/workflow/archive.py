@@ -12,6 +12,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import strategies as st
@@ -91,7 +92,7 @@ class Model(RuleBasedStateMachine):
     runs = 0
     jobs = 0
     compared = 0
-    drawn = Counter()
+    drawn: ClassVar[Counter] = Counter()
     kinds_made = frozenset()
 
     def __init__(self):
