@@ -64,7 +64,7 @@ def opened(box):
     """Return the nights that the next run opens, None where it plans all of them."""
     with pytest.MonkeyPatch.context() as patch:
         # Plan only: what a plan has found out is not written.
-        patch.setattr(session, "retire", lambda *_: None)
+        patch.setattr(session, "retire", lambda *_: {})
         patch.setattr(session, "save", lambda *_: None)
         found = session.start(box.values(), chain=kinds.CHAIN, dry=False, sealed=True)
         found.lock.close()
