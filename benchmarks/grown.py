@@ -184,22 +184,25 @@ def steps_of(work, nights):
     alone.add_night(new)
     alone.run("that night alone", made=scale.FRAMES_PER_NIGHT)
     archive = scale.Archive(source, work / "grown", nights=nights)
-    late = sorted((source / old[LATE]).glob("*.fits.gz"))[-1].name
+    *_, before, late = sorted(path.name for path in (source / old[LATE]).glob("*.fits.gz"))
     for night in old:
-        archive.add_night(night, without=(late,) if night == old[LATE] else ())
-    reduced = work / "grown-reduced"
+        archive.add_night(night, without=(before, late) if night == old[LATE] else ())
+    reduced = work / "grown-real"
     if reduced.is_dir():
         shutil.copytree(reduced, archive.results, dirs_exist_ok=True)
         archive.state = archive.reduced()
     else:
-        archive.run("first run", made=REAL * scale.FRAMES_PER_NIGHT - 1)
+        archive.run("first run", made=REAL * scale.FRAMES_PER_NIGHT - 2)
         shutil.copytree(archive.results, reduced)
     for _ in range(2):
         archive.run("nothing to do, planned", made=0)
     archive.steps.clear()
     grow(archive, old[TEMPLATE], nights - REAL)
     archive.state = archive.reduced()
-    # Tables and pages of real nights show the copies as well.
+    # Tables and pages of real nights show the copies as well, and the night of the late frame has
+    # their measurements of the detector.
+    archive.add_frame(old[LATE], before)
+    archive.run("as copied", made=1)
     for _ in range(2):
         archive.run("as copied", made=0)
     archive.steps.clear()

@@ -1,0 +1,203 @@
+"""A watch beside a telescope: ten thousand tiny frames to the end, or LFC-size frames one by one.
+
+    python benchmarks/watching.py tiny --frames 10000
+    python benchmarks/watching.py lfc --frames 100
+
+``tiny`` prints memory, open files and threads of the watch on the way, and compares every product
+with those of a run from scratch. ``lfc`` prints the seconds from the last byte of a frame to its
+calibrated frame and to the night's page that shows it; the watch is told by events, so that no time
+passes for settling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import measure
+from astropy.io import fits
+
+from ccdflow import paths
+from ccdflow.pages import live
+from ccdflow.simulate import simulate_archive, simulate_night
+from ccdflow.simulate.telescope import observe
+
+# Frames that the telescope is ahead of the watch at most; seconds without a product: an error.
+_AHEAD, _PATIENCE = 40, 900
+_OF_THE_WATCH = {live.PAGE, live.SCRIPT}
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def watching(raw, results, log):
+    """Run a watch; end it as Ctrl-C would, and check that it ended well."""
+    command = [sys.executable, measure.ROOT / "scripts" / "watch.py", f"raw={raw}"]
+    command += [f"results={results}", "--notice", "events"]
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            list(map(str, command)), cwd=measure.ROOT, stdout=stream, stderr=subprocess.STDOUT
+        )
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+            status = process.wait(_PATIENCE)
+    if status or "nothing is half made" not in log.read_text():
+        raise measure.BenchmarkError(f"the watch ended with {status}: see {log}")
+
+
+def until(is_so, what):
+    """Wait until a function returns true; give up where it never does."""
+    end = time.monotonic() + _PATIENCE
+    while not is_so():
+        if time.monotonic() > end:
+            raise measure.BenchmarkError(f"{what} did not come within {_PATIENCE} s")
+        time.sleep(0.01)
+
+
+def figures_of(process):
+    """Return (resident MB, open files, threads, CPU s) of a process."""
+    folder = Path(f"/proc/{process}")
+    status = dict(
+        line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line
+    )
+    times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+    cpu = sum(map(int, times)) / _TICKS
+    files = len(list((folder / "fd").iterdir()))
+    return int(status["VmRSS"].split()[0]) / 1000, files, int(status["Threads"]), cpu
+
+
+def differing(one, other):
+    """Return the names of files that two folders do not have alike, ccdflow's notes left out."""
+    found = [set(), set()]
+    for names, folder in zip(found, (one, other), strict=True):
+        for path in folder.rglob("*"):
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and not name.startswith(paths.STATE) and name not in _OF_THE_WATCH:
+                names.add(name)
+    alike = found[0] & found[1]
+    changed = {n for n in alike if not filecmp.cmp(one / n, other / n, shallow=False)}
+    return sorted((found[0] ^ found[1]) | changed), len(alike)
+
+
+def run_ccdflow(raw, results, log):
+    """Run snakemake, and return the last lines of its log."""
+    command = [measure.tool("snakemake"), "--cores", measure.threads(), "--config"]
+    command += [f"raw={raw}", f"results={results}"]
+    measure.run(command, log=log, cwd=measure.ROOT, environment=measure.with_environment())
+    return log.read_text()
+
+
+def tiny(options, work):
+    """Let many tiny frames arrive; print what the watch takes, and compare its products."""
+    source, per_night = work / "tiny", options.night
+    nights = -(-options.frames // per_night)
+    simulate_archive(source, nights=nights, frames_per_night=per_night)
+    raw, results = measure.empty(work / "raw"), measure.empty(work / "results")
+    seen = []
+    print("  frames    MB  files  threads  CPU s  ms a frame", flush=True)
+
+    def show(process):
+        size, files, threads, cpu = figures_of(process)
+        each = 1e3 * cpu / max(1, len(seen))
+        print(f"{len(seen):8d} {size:5.0f} {files:6d} {threads:8d} {cpu:6.1f} {each:11.1f}")
+        sys.stdout.flush()
+
+    with watching(raw, results, work / "watch.log") as process:
+        for path in observe(source, raw, every=options.every):
+            seen.append(results / paths.reduced(path.relative_to(raw).as_posix()))
+            if len(seen) > _AHEAD:
+                until(seen[-_AHEAD].is_file, seen[-_AHEAD])
+            if len(seen) % options.show == 0:
+                show(process)
+        for product in seen:
+            until(product.is_file, product)
+        show(process)
+    again = run_ccdflow(raw, results, work / "after.log")
+    print(f"the run after it: {again.strip().splitlines()[-1]}", flush=True)
+    scratch = measure.empty(work / "scratch")
+    run_ccdflow(raw, scratch, work / "scratch.log")
+    names, count = differing(results, scratch)
+    print(f"{count - len(names)} files are identical to those of a run from scratch")
+    if names:
+        raise measure.BenchmarkError(f"{len(names)} differ: {', '.join(names[:5])}")
+
+
+def lfc(options, work):
+    """Let LFC-size frames of the sky arrive; print the seconds to the product and to the page."""
+    source, raw, results = work / "lfc", work / "lfc-raw", work / "lfc-results"
+    if not (work / "lfc-made").is_file():
+        simulate_night(measure.empty(source))
+        for folder in (raw, results):
+            measure.empty(folder)
+        shutil.copytree(source, raw, dirs_exist_ok=True)
+        run_ccdflow(raw, results, work / "lfc-first.log")
+        (work / "lfc-made").touch()
+    first = next((results / "calibrated").rglob("*.fits")).relative_to(results / "calibrated")
+    like = next(path for path in source.rglob(f"{first.name}*") if path.is_file())
+    folder, taken = raw / like.relative_to(source).parent, []
+    for path in folder.glob("watched_*"):
+        path.unlink()
+    content = fits.open(like)
+    with watching(raw, results, work / "lfc-watch.log") as process:
+        until(lambda: (results / live.SCRIPT).is_file(), "the watch")
+        for number in range(options.frames + 1):
+            # Each frame has another pixel changed: no frame is a copy of another.
+            content[0].data.flat[number] += 1
+            target = folder / f"watched_{number:03}.fits"
+            content.writeto(work / "next.fits", overwrite=True, output_verify="ignore")
+            before = figures_of(process)[3]
+            shutil.copyfile(work / "next.fits", target)
+            taken.append((*_wait(results, paths.calibrated(target.relative_to(raw).as_posix())),
+                          figures_of(process)[3] - before))  # fmt: skip
+    # The first frame finds the watch cold.
+    names = ("to the calibrated frame, s", "to the page, s", "CPU s of the watch")
+    for name, values in zip(names, zip(*taken[1:], strict=True), strict=True):
+        ordered = sorted(values)
+        print(
+            f"{name}: median {measure.median(ordered):.2f}, {ordered[0]:.2f} to {ordered[-1]:.2f}"
+        )
+
+
+def _wait(results, product):
+    """Return the seconds to a calibrated frame and to a later page."""
+    start, path = time.time(), results / product
+    until(path.is_file, product)
+    made = path.stat().st_mtime_ns
+
+    def is_shown():
+        pages = (results / "nights").glob("*/report.html")
+        return max((page.stat().st_mtime_ns for page in pages), default=0) > made
+
+    calibrated = time.time() - start
+    until(is_shown, f"the page with {product}")
+    return calibrated, time.time() - start
+
+
+def run(options):
+    """Measure what was asked for."""
+    work = (options.work / "watching").resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    {"tiny": tiny, "lfc": lfc}[options.what](options, work)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("tiny", "lfc"))
+    parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--night", type=int, default=100, help="tiny frames a night")
+    parser.add_argument("--every", type=float, default=0.0, help="seconds a tiny frame at least")
+    parser.add_argument("--show", type=int, default=500, help="tiny frames between two lines")
+    parser.add_argument("--work", type=Path, default=measure.ROOT / "bench-data")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    measure.main(run, arguments())
