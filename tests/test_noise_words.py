@@ -4,7 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from ccdflow.kinds.measuring.noise_words import lamp_sentences, noise_sentences
+from ccdflow.kinds.measuring.noise_words import (
+    lamp_sentences,
+    nights_off,
+    noise_sentences,
+    sentences_of,
+)
 from ccdflow.run import ledger
 
 
@@ -15,7 +20,7 @@ def night(*frames):
         file, product = f"s{number}.fits", f"calibrated/s{number}.fits"
         facts = {"filter": band, "grism": grism}
         rows[file] = SimpleNamespace(camera="cam", file=file, facts=facts)
-        groups[product] = SimpleNamespace(files=(file,))
+        groups[product] = SimpleNamespace(files=(file,), night="2024-03-05")
         image = {"sky": 9.0, "sky_rms": measured, "sky_predicted": predicted}
         data = {"images": [image], "unit": "electron", "missing": list(missing)}
         records.append(ledger.Record(product, "science", "key", data=data))
@@ -55,3 +60,13 @@ def test_spectra_over_a_flat_have_the_lamp_in_them():
     frames = [("", "Gr#3", 10, 10, ()), ("", "Gr#3", 10, 10, ()), ("", "Gr#5", 10, 10, ("flat",))]
     (said,) = lamp_sentences(*night(*frames, ("g", "", 10, 10, ())))
     assert said.startswith("cam: 2 spectra (Gr#3) were divided by flats that have the spectrum of")
+
+
+def test_nights_noted_one_by_one_read_like_nights_noted_together():
+    off = [night(*[("g", "", noise, 10.0, ())] * 2) for noise in (12.0, 13.0, 14.0)]
+    for number, (context, _) in enumerate(off):
+        for group in context.groups.values():
+            group.night = f"2024-03-0{number}"
+    noted = [entry for archive in off for entry in nights_off(*archive)]
+    (said,) = sentences_of(reversed(noted))
+    assert said.startswith("cam: the noise of 6 calibrated frames of 3 nights (g) is 13.0 e- a pix")

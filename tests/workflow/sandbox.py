@@ -254,7 +254,8 @@ class Sandbox:
         """The last lines of a run that planned some nights are those of all nights."""
         full = session.start(self.values(), chain=kinds.CHAIN, dry=True)
         if not (work.failed or work.left):
-            assert lines == session.finish(full)[0]
+            last = session.finish(full)[0]
+            assert lines == last, [*sorted(set(lines) ^ set(last)), "---", *lines, "---", *last]
 
     def command(self, *arguments, cores=2, config=()):
         """Return Snakemake's command line."""

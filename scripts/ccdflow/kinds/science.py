@@ -205,7 +205,9 @@ class Science(Kind):
         for what in (*STEPS, "UNCERT"):
             lines += _lacking(what, made, [night["without"].get(what, {}) for night in nights])
         # A night that was closed by an older ccdflow has no such words.
-        noisy = sorted({text for night in nights for text in night.get("noise", ())})
+        noisy = noise_words.sentences_of(
+            each for night in nights for each in night.get("noise", ())
+        )
         lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _more(noisy)
         return lines + master_help.lines([night["helps"] for night in nights])
 
@@ -281,7 +283,7 @@ def _told(context, records):
     dict
         ``refused``: [product, reason]; ``made``: how many were made; ``without``: what they lack,
         the reason, and [how many, the first]; ``helps``: `master_help.sums_of` them; ``noise``:
-        sentences on images whose noise is not the predicted one.
+        `noise_words.nights_off` of the images.
     """
     without, made, why = {}, 0, _why_missing(context)
     for record in records:
@@ -296,7 +298,7 @@ def _told(context, records):
             found[1] = min(found[1], product)
     refused = [[r.product, r.reason] for r in records if r.status == ledger.REFUSED]
     helps = master_help.sums_of(records)
-    noise = noise_words.noise_sentences(context, records, spectra=False)
+    noise = noise_words.nights_off(context, records, spectra=False)
     return {"refused": refused, "made": made, "without": without, "helps": helps, "noise": noise}
 
 

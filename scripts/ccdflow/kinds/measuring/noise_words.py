@@ -36,10 +36,29 @@ def noise_sentences(context, records, *, spectra=True):
     Returns
     -------
     list of str
-        By the median frame of each camera, filter, grism and unit.
+    """
+    return sentences_of(nights_off(context, records, spectra=spectra))
+
+
+def nights_off(context, records, *, spectra=True):
+    """Find the nights, cameras and lights whose noise differs from its prediction.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    records : iterable of ccdflow.run.ledger.Record
+        Of calibrated frames.
+    spectra : bool
+        Whether spectra count.
+
+    Returns
+    -------
+    list of list
+        Plain values, which a closed night keeps: camera, light, unit, night, number of frames;
+        ratio, measured and predicted noise of the median frame; the reason in words.
     """
     found = defaultdict(list)
-    for row, data in _calibrated(context, records):
+    for group, row, data in _calibrated(context, records):
         if is_spectrum(row) and not spectra:
             continue
         for image in data["images"]:
@@ -47,26 +66,47 @@ def noise_sentences(context, records, *, spectra=True):
             if measured and predicted:
                 light = light_words([row.facts["filter"], row.facts["grism"]])
                 unit = {"electron": "e-"}.get(data["unit"], data["unit"])
-                of = row.camera, light, is_spectrum(row), unit
-                found[of].append((measured / predicted, measured, predicted, row.file, data))
-    said = [_noise_sentence(*of, own) for of, own in sorted(found.items())]
-    return list(filter(None, said))
+                of = row.camera, light, unit, group.night
+                reason = _reason(measured / predicted, is_spectrum(row), data["missing"])
+                found[of].append((measured / predicted, measured, predicted, row.file, reason))
+    nights = []
+    for of, frames in sorted(found.items()):
+        middle = median(ratio for ratio, *_ in frames)
+        ratio, measured, predicted, _, reason = min(frames, key=lambda f: abs(f[0] - middle))
+        if abs(middle - 1) > MOST_OFF:
+            files = len({file for *_, file, _ in frames})
+            nights.append([*of, files, ratio, measured, predicted, reason])
+    return nights
 
 
-def _noise_sentence(camera, light, is_spectral, unit, own):
-    """Return the sentence on frames of one light, or ''."""
-    ratio = median(each[0] for each in own)
-    if abs(ratio - 1) <= MOST_OFF:
-        return ""
-    _, measured, predicted, _, data = min(own, key=lambda each: abs(each[0] - ratio))
-    files = len({each[3] for each in own})
-    return (
-        f"{camera}: the noise of {count(files, 'calibrated frame')}"
-        + f" ({light})" * bool(light)
-        + f" is {figure(measured, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
-        f" {'above' if ratio > 1 else 'below'} the {figure(predicted, 3)} {unit} that UNCERT"
-        f" predicts: {_reason(ratio, is_spectral, data['missing'])}"
-    )
+def sentences_of(nights):
+    """Return a sentence for each camera and light, with the figures of the median night.
+
+    Parameters
+    ----------
+    nights : iterable of list
+        As `nights_off` returns them; of several nights, in any order.
+
+    Returns
+    -------
+    list of str
+    """
+    found = defaultdict(list)
+    for camera, light, unit, night, files, *figures in sorted(nights):
+        found[camera, light, unit].append((figures, night, files))
+    sentences = []
+    for (camera, light, unit), entries in sorted(found.items()):
+        (ratio, measured, predicted, reason), _, _ = sorted(entries)[len(entries) // 2]
+        frames = count(sum(files for _, _, files in entries), "calibrated frame")
+        several = f" of {len(entries)} nights" if len(entries) > 1 else ""
+        sentences.append(
+            f"{camera}: the noise of {frames}{several}"
+            + f" ({light})" * bool(light)
+            + f" is {figure(measured, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
+            f" {'above' if ratio > 1 else 'below'} the {figure(predicted, 3)} {unit} that UNCERT"
+            f" predicts: {reason}"
+        )
+    return sentences
 
 
 def _reason(ratio, is_spectral, missing):
@@ -104,7 +144,7 @@ def lamp_sentences(context, records):
     list of str
     """
     found = defaultdict(int)
-    for row, data in _calibrated(context, records):
+    for _, row, data in _calibrated(context, records):
         if is_spectrum(row) and "flat" not in data["missing"]:
             found[row.camera, row.facts["grism"]] += 1
     return [
@@ -117,10 +157,10 @@ def lamp_sentences(context, records):
 
 
 def _calibrated(context, records):
-    """Yield (row, data) of the frames that were calibrated."""
+    """Yield (group, row, data) of the frames that were calibrated."""
     for record in records:
         group = context.groups.get(record.product)
         if record.status != ledger.MADE or group is None:
             continue
         # The data are JSON text until they are read: once.
-        yield context.store.rows[group.files[0]], dict(record.data.items())
+        yield group, context.store.rows[group.files[0]], dict(record.data.items())
