@@ -17,7 +17,10 @@ MOST_CANDIDATES = 5
 
 
 EXACT_NIGHTS = 30
-"""Exact darks go before scaled ones; if all are further away, scaled ones this near compete."""
+"""Exact darks go before scaled ones; if all are further away, scaled ones this near compete.
+
+docs/masters.md has the variance that this costs where dark current is proportional to time.
+"""
 
 
 TEMPERATURE_UNKNOWN = "temperature unknown"

@@ -272,7 +272,9 @@ def _wished(wish, noise, block):
         own = noise.exposure.masters.get(rule.DARK)
         # Further ones are of the exposure of those that they join, new ones of the frame's.
         joins = own is not None and (own.is_own or own.scale == 1)
-        what += f" of {planned.seconds_words(own.exptime)}" if joins else f" of {' '.join(seconds)}"
+        # An exact one differs from the frame by a thousandth.
+        time = [f"{float(f'{own.exptime:.3g}'):g} s"] if joins else seconds
+        what += f" of {' '.join(time)}"
     elif wish.kind == rule.FLAT:
         what += f" {filter_name}" if filter_name else ""
         # New ones join no others, and are as good if they are as bright as those taken.
