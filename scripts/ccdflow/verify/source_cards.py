@@ -60,9 +60,11 @@ BELIEVED = {
     r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER": "the versions that made it; another version is no fault",
     r"CCDFKEY": "a hash of all settings; it is compared with the notes of the run, where they are",
     r"CCDFCAM|AMPNAM\d\d|AMPGAIN|GAIN\d\d|AMPSAT(\d\d)?": "what the camera's profile says, which"
-    " changes no pixel of a reduced frame; masters and calibrated frames have their sources'",
-    r"BPMNTS|BPSHARE": "how many nights' tables there were, and a share that gives the same map",
-    r"CLIPSIG|CLIPITER": "a limit that rejects the same values as the true one",
+    " changes no pixel of a reduced frame; masters and calibrated frames have their sources', and"
+    " the notes have `CCDFCAM`",
+    r"BPMNTS|NNIGHTS": "how many nights' tables, or nights with darks and flats, there were",
+    r"CLIPSIG|CLIPITER|CRCONTR|BPSHARE|BPNIGHTS|HOTRATE": "a limit, or none, that gives the same"
+    " values as the true one; the notes of the run have the settings",
 }
 """Cards that nothing can be compared with, with the reasons: docs/verify.md has them."""
 
