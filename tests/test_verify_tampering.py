@@ -107,6 +107,28 @@ def history(text):
     return change
 
 
+def exchange(one, other):
+    """Return what puts two cards of the first header into each other's place."""
+
+    def change(hdus):
+        header = hdus[0].header
+        cards = [fits.Card(*header.cards[word]) for word in (one, other)]
+        places = [header.index(word) for word in (one, other)]
+        for word in (one, other):
+            del header[word]
+        for place, new in sorted(zip(places, cards[::-1], strict=True), key=lambda pair: pair[0]):
+            header.insert(place, new)
+
+    return change
+
+
+def lose_clipping(hdus):
+    """Say that nothing was clipped, of a bias of which nothing was."""
+    for keyword in ("CLIPSIG", "CLIPITER", "CLIPRN01", "CLIPRN02"):
+        del hdus[0].header[keyword]
+    hdus[0].header["CLIPDEV"] = "none"
+
+
 @pytest.mark.parametrize(
     ("kind", "change", "reason"),
     [
@@ -134,6 +156,23 @@ def history(text):
         (FRAME, lambda hdus: card("CCDSEC", "[1:9,1:9]")(hdus[0]), "CCDSEC is not known"),
         (DARK, lambda hdus: card("DETSEC", "[1:9,1:9]")(hdus[0]), "no source has a card DETSEC"),
         (SCIENCE, lambda hdus: card("OBSERVER", "another")(hdus[1]), "UNCERT has a card OBSERVER"),
+        (FRAME, exchange("OBJECT", "INSTRUME"), "stands behind"),
+        (FRAME, exchange("RAWFP", "NAMPS"), "stands behind"),
+        (SCIENCE, exchange("SKYLVL", "NSAT"), "stands behind"),
+        ("combined/bias", exchange("NCOMBINE", "NREJECT"), "stands behind"),
+        ("combined/bias", lambda hdus: card("CCDFCAM", "x")(hdus[0]), "CCDFCAM is 'simcam'"),
+        ("combined/bias", lambda hdus: lose_clipping(hdus), None),
+        (FRAME, lambda hdus: card("LONGSTRN", "OGIP 1.0")(hdus[0]), "LONGSTRN is there"),
+        (FRAME, lambda hdus: card("DATAMAX", 1.0)(hdus[0]), "no source has a card DATAMAX"),
+        (SCIENCE, lambda hdus: card("NEXTEND", 2)(hdus[0]), "no source has a card NEXTEND"),
+        (SCIENCE, lambda hdus: card("BUNIT", "adu")(hdus["MASK"]), "MASK has a card BUNIT"),
+        (SCIENCE, lambda hdus: hdus["MASK"].header.add_comment("0 bad"), "another COMMENT"),
+        (SCIENCE, lambda hdus: hdus["UNCERT"].header.add_comment("x"), "another COMMENT"),
+        (
+            FRAME,
+            lambda hdus: hdus[0].header.append(fits.Card.fromstring(" " * 80), end=True),
+            "without a keyword",
+        ),
     ],
 )
 def test_hdus_and_cards_that_were_changed_lost_or_added_differ(copy, kind, change, reason):
@@ -236,6 +275,51 @@ def test_a_product_of_another_results_folder_differs(copy):
 def said(folders, **how):
     text, status = command.report(*folders, noted=noted(folders[1]), **how)
     return text.splitlines(), status
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "reason"),
+    [
+        ("combined/bias", lose_clipping, "CLIPSIG is 5.0 in the notes of the run"),
+        (
+            "combined/dark",
+            lambda hdus: card("CLIPSIG", 6.0)(hdus[0]),
+            "CLIPSIG is 5.0 in the notes",
+        ),
+        (FRAME, lambda hdus: card("CCDFCAM", "other")(hdus[0]), "CCDFCAM is simcam in the notes"),
+    ],
+)
+def test_the_notes_of_the_run_have_the_settings(copy, kind, change, reason):
+    """Cards of other settings that give the same pixels are right in themselves."""
+    product = one(copy[1], kind)
+    with fits.open(copy[1] / product, memmap=False) as hdus:
+        change(hdus)
+        hdus.writeto(copy[1] / product, overwrite=True, checksum=True)
+    found = look(product, copy, knows=True)
+    assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
+
+
+def test_bytes_that_fill_the_last_block_of_the_pixels_differ(copy):
+    """They are in the sums, which were made right again."""
+    product = one(copy[1], FRAME)
+    with fits.open(copy[1] / product, memmap=False) as hdus:
+        size = hdus[0].data.nbytes
+        start = hdus[0].fileinfo()["datLoc"]
+        header = hdus[0].header
+    assert size % 2880
+    content = bytearray((copy[1] / product).read_bytes())
+    content[start + size + 4] = 1
+    data = np.frombuffer(content[start : start + -(-size // 2880) * 2880], "u1")
+    hdu = fits.PrimaryHDU()
+    header["DATASUM"] = str(hdu._compute_checksum(data))
+    header["CHECKSUM"] = "0" * 16
+    text = header.tostring().encode()
+    total = hdu._compute_checksum(np.frombuffer(text, "u1"), int(header["DATASUM"]))
+    header["CHECKSUM"] = hdu._char_encode(~total)
+    content[:start] = header.tostring().encode()
+    (copy[1] / product).write_bytes(content)
+    found = look(product, copy)
+    assert found.reason == "bytes behind the pixels of HDU 0 are not 0"
 
 
 def test_what_is_known_holds_as_long_as_no_byte_changed(copy):

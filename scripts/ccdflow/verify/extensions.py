@@ -6,10 +6,29 @@ import re
 
 from ccdflow.verify.comparing import Differs
 
-_CARDS = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|CHECKSUM|DATASUM|BUNIT|UTYPE"
-    r"|COMMENT|QUANSTEP|"
-)
+_CARDS = r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM|COMMENT"
+_OF_KIND = {
+    "UNCERT": re.compile(f"{_CARDS}|BUNIT|UTYPE|QUANSTEP"),
+    "MASK": re.compile(_CARDS),
+    "COUNT": re.compile(_CARDS),
+}
+_COMMENTS = {
+    "UNCERT": (
+        "",
+        "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the"
+        " image tell what of it is common to a row, or to all frames with these masters.",
+    ),
+    "COUNT": ("Number of frames behind each pixel",),
+    "MASK": (
+        "Bits of the mask: 1 saturated, 2 not finite, 4 no data; 0 is a good pixel",
+        "Bits as in the mask of a calibrated frame; 0 is a good pixel",
+        "Bits of the mask; 0 is a good pixel: 1 saturated 2 not finite 4 no data 8 hot 16 dead or"
+        " low response 32 bad column or trap 64 cosmic ray 128 unlit 256 calibration missing or"
+        " extrapolated here 512 beyond linear range 1024 next to saturation 2048 value replaced"
+        " 4096 varies 8192 flat unreliable",
+    ),
+}
+"""Comments of extensions, their cards put together."""
 _SCALED = ("BSCALE", "BZERO", "BLANK")
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 _OF_PIXELS = re.compile(
@@ -70,9 +89,13 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
 def _check_one(header, image, name):
     if [header.get(f"NAXIS{axis}") for axis in (1, 2)] != [image["NAXIS1"], image["NAXIS2"]]:
         raise Differs(f"{name} has another shape than its image")
+    kind = re.sub(r"\d+$", "", name)
     for keyword in header:
-        if not _CARDS.fullmatch(keyword):
+        if not _OF_KIND[kind].fullmatch(keyword):
             raise Differs(f"{name} has a card {keyword}, which ccdflow does not write")
+    said = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
+    if "".join(said) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
+        raise Differs(f"{name} has another COMMENT than ccdflow writes")
 
 
 def check_packed(first, image):

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from ccdflow.verify.comparing import Differs
 
-_CONTRASTS = tuple(profile * factor for profile in (1.0, 0.3) for factor in (1, 2, 4))
-"""By which the contrast of L.A.Cosmic is multiplied: docs/products.md."""
+_CONTRASTS, _UNDERSAMPLED, _PROFILE = (1, 2, 4), 2.5, 0.3
+"""By which the contrast of L.A.Cosmic is multiplied, the latter for stars of a smaller FWHM."""
 
 
 def check_settings(headers, kind, basis):
@@ -34,6 +34,8 @@ def check_settings(headers, kind, basis):
     settings, first = basis.get("settings") or {}, headers[0]
     if kind in ("bias", "dark", "flat"):
         _check_recipe(headers, settings)
+    elif kind == "frame":
+        _same(first, "CCDFCAM", basis.get("camera"))
     elif kind == "bad pixels":
         _same(first, "BPNIGHTS", settings.get("nights"))
         _same(first, "BPSHARE", settings.get("share"))
@@ -77,11 +79,10 @@ def _check_cosmics(headers, settings):
         if "CRSIGMA" not in header:
             continue
         _same(header, "CRSIGMA", settings.get("cosmic_sigma"))
-        base, said = settings.get("cosmic_contrast"), header.get("CRCONTR")
+        base, said = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
+        base *= _PROFILE if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED else 1
         if base and min(abs(said - base * factor) for factor in _CONTRASTS) > 1e-6 * base:
-            raise Differs(
-                f"CRCONTR is {base} times 1, 2, 4 or 0.3 of these, and its card has {said}"
-            )
+            raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {said}")
 
 
 def _check_sources(first, names):

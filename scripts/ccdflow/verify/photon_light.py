@@ -171,9 +171,10 @@ def outstanding(image, smooth, variance, flat, photon):
     chosen = ratio > 0.99
     at, need, ratio = at[chosen], need[chosen], ratio[chosen]
     one = photon / flat.reshape(-1)[at]
-    light, others, near, most = _surface(
-        pixels, at + width, width, smooth.reshape(-1)[at], need, one
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        light, others, near, most = _surface(
+            pixels, at + width, width, smooth.reshape(-1)[at], need, one
+        )
     light = np.where(ratio > 1, light, smooth.reshape(-1)[at])
     near = np.minimum(near, np.abs(ratio - 1))
     return MeasuredLight(at, light, np.vstack([others, smooth.reshape(-1)[at]]), near, most)

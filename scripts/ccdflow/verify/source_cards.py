@@ -19,7 +19,11 @@ _STORED = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|CHECKSUM|DATASUM|LONGSTRN|EXTNAME"
     r"|EXTVER|EXTLEVEL|INHERIT|NEXTEND|DATAMIN|DATAMAX|BZERO|BSCALE|BLANK|BUNIT"
 )
-_VERSIONS = r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER|CCDF(KEY|CAM|NAME)"
+_WRITTEN = (
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN|BUNIT"
+    r"|EXT(NAME|VER|LEVEL)|INHERIT"
+)
+_VERSIONS = r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER|CCDF(KEY|NAME)"
 _OF_AMPLIFIERS = (
     r"NAMPS|(DATSEC|OVERSC|BIASLV|OVRRMS|AMPNAM|AMPFLP|OSCAXI|AMPSAT|AMPHDU|AMPBAD|GAIN|TRIM)\d\d"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS)|OVERSCAN|BIASLVL|OVERRMS|TRIM|AMP(HDU|FLIP|SAT|GAIN|BAD)"
@@ -49,15 +53,18 @@ _CALIBRATED = (
 )
 WORLD = re.compile(_WORLD)
 """Cards of world coordinates: all are there, or HISTORY says that they are left out."""
+_CARD = 80
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 
 BELIEVED = {
     r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER": "the versions that made it; another version is no fault",
     r"CCDFKEY": "a hash of all settings; it is compared with the notes of the run, where they are",
     r"CCDFCAM|AMPNAM\d\d|AMPGAIN|GAIN\d\d|AMPSAT(\d\d)?": "what the camera's profile says, which"
-    " changes no pixel of a reduced frame; masters and calibrated frames have their sources'",
-    r"BPMNTS|BPSHARE": "how many nights' tables there were, and a share that gives the same map",
-    r"CLIPSIG|CLIPITER": "a limit that rejects the same values as the true one",
+    " changes no pixel of a reduced frame; masters and calibrated frames have their sources', and"
+    " the notes have `CCDFCAM`",
+    r"BPMNTS|NNIGHTS": "how many nights' tables, or nights with darks and flats, there were",
+    r"CLIPSIG|CLIPITER|CRCONTR|BPSHARE|BPNIGHTS|HOTRATE": "a limit, or none, that gives the same"
+    " values as the true one; the notes of the run have the settings",
 }
 """Cards that nothing can be compared with, with the reasons: docs/verify.md has them."""
 
@@ -86,23 +93,23 @@ class CardOrigins:
 
 REDUCED = CardOrigins(
     re.compile(
-        f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}"
+        f"{_STORED}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}"
         r"|CRPIX\d\w?|CD\d_\d\w?|PC\d_\d\w?|CDELT\d\w?"
     ),
-    re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_PLACED}"),
+    re.compile(f"{_WRITTEN}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_PLACED}"),
     re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"),
     re.compile("ccdflow: world coordinates that do not hold for this image left out"),
 )
 COMBINED = CardOrigins(
     re.compile(rf"{_STORED}|{_VERSIONS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"),
-    re.compile(f"{_STORED}|{_VERSIONS}|{_COMBINED}|EXPTIME"),
+    re.compile(f"{_WRITTEN}|{_VERSIONS}|{_COMBINED}|EXPTIME"),
     re.compile(rf"{_STORED}|{_VERSIONS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"),
     # Warnings on the pixels among them, in any words.
     re.compile("ccdflow: "),
 )
 CALIBRATED = CardOrigins(
     re.compile(f"{_STORED}|{_VERSIONS}|GAIN|SATURATE"),
-    re.compile(f"{_STORED}|{_VERSIONS}|{_CALIBRATED}"),
+    re.compile(f"{_WRITTEN}|{_VERSIONS}|{_CALIBRATED}"),
     re.compile(f"{_STORED}|{_CALIBRATED}"),
     re.compile("ccdflow: (grade [ABC]|without (bias|dark|flat)): "),
 )
@@ -182,6 +189,11 @@ def _check_card(header, source, keyword):
 
 def _check_commentary(header, sources, origin, must_have):
     """Raise unless the lines of COMMENT and HISTORY are the source's, or begin as ccdflow's do."""
+    is_long = any(len(card.image) > _CARD for card in header.cards)
+    if "LONGSTRN" in header and not is_long and not any("LONGSTRN" in each for each in sources):
+        raise Differs("LONGSTRN is there, and no text goes on in a second card")
+    if _blank(header) > max(map(_blank, sources), default=0):
+        raise Differs("a card without a keyword is there that no source has")
     for keyword in _COMMENTARY:
         lines = _lines_of(header, keyword)
         known = {line for source in sources for line in _lines_of(source, keyword)}
@@ -195,6 +207,11 @@ def _check_commentary(header, sources, origin, must_have):
                 raise Differs(f"no source has the {keyword} {line!r}")
         if must_have and not set(_lines_of(sources[0], keyword)) <= set(lines):
             raise Differs(f"a line of {keyword} of its source is missing")
+
+
+def _blank(header):
+    """Return how many cards of a header have neither a keyword nor a text."""
+    return sum(not card.keyword and not str(card.value).strip() for card in header.cards)
 
 
 def _lines_of(header, keyword):
