@@ -202,8 +202,13 @@ def undated_night(file):
     file : str
         Path relative to the raw folder.
     """
-    day = folder_day(file)
-    folder = PurePosixPath(file).parent.as_posix()
+    return _undated(file.rpartition("/")[0])
+
+
+@lru_cache(maxsize=256)
+def _undated(folder):
+    day = _day_of(folder)
+    folder = PurePosixPath(folder).as_posix()
     if day is not None:
         return day.isoformat()
     # The raw folder itself has the night ''. A folder of one of these names gets another one, so

@@ -259,7 +259,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     try:
         check_name(file)
         with rawfile.reading(file):
-            raw = rawfile.open_raw(settings.raw / file, file)
+            raw = rawfile.open_raw(f"{settings.raw}/{file}", file)
         with raw:
             row = replace(row, stamp=raw.stamp)
             layout = raw.layout(memory=settings.frame_memory)
@@ -270,7 +270,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             remembered = basis.remembered(camera.name)
             row = _described(row, camera, headers, remembered)
             if not camera.raw:
-                refuse_reduced(headers, file=file)
+                remembered("raw", lambda headers: refuse_reduced(headers, file=file), headers)
             geometry, recipe, notes = remembered(
                 "arranged", lambda headers: _arranged(file, camera, headers, settings), headers
             )
