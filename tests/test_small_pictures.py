@@ -195,7 +195,7 @@ def test_the_sheet_marks_what_is_odd_and_the_strip_has_what_drifts(tmp_path):
     assert sky_ == pytest.approx(63 / 30, abs=0.05)
     assert "<b>Temperature</b> −90.5 °C" in text
     marks = re.findall(r'class="mark" title="([^"]*)">([^<]*)<', text)
-    assert Counter(word for _, word in marks) == {"warning": 5}
+    assert Counter(word for _, word in marks) == {"warning": 5, "set aside": 1}
     # As good as the others of its night: it is said, and is no mark.
     ((why, grade),) = re.findall(r'class="note" title="([^"]*)">([^<]*)<', text)
     assert grade == "grade C"

@@ -23,7 +23,7 @@ from ccdflow.run.job import NIGHTS, Size
 from ccdflow.run.rawframes.rows import OK, digest
 
 # Raise it when a change alters any picture: all pictures and pages are then made again.
-PICTURES = 5
+PICTURES = 6
 
 
 class NightPicture(Kind):
@@ -305,7 +305,7 @@ def read_raw(context, row, hdu):
 
 
 def first_image(context, product, geometry, recipe):
-    """Return the first image of a product, (ny, nx), native byte order.
+    """Return the first image of a product, (ny, nx), as it is stored.
 
     Parameters
     ----------
@@ -316,8 +316,7 @@ def first_image(context, product, geometry, recipe):
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     """
     hdu = product_images(geometry, recipe)[0].hdu
-    data = np.asarray(image_of(context.results / product, hdu))
-    return data.astype(data.dtype.newbyteorder("="))
+    return np.asarray(image_of(context.results / product, hdu))
 
 
 def _corners(region):

@@ -17,7 +17,7 @@ from ccdflow.pages.words import span
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 _SHOWN_PIXELS = pixels(4.9)
-_SAMPLED = 1000  # pixels along an axis that are enough for a line or a distribution
+_SAMPLED = 500  # pixels along an axis that are enough for a line or a distribution
 # The mean of the pixels within the noise is taken so often about the last one.
 _ROUNDS = 20
 _BARS = "#b0cbdf"
@@ -140,7 +140,8 @@ def _sampled(image, *axes):
     """Evenly spaced rows or columns of a big image; all of them where those have no pixel."""
     steps = [max(1, image.shape[axis] // _SAMPLED) if axis in axes else 1 for axis in (0, 1)]
     part = image[:: steps[0], :: steps[1]]
-    return part if np.isfinite(part).any() else image
+    part = part if np.isfinite(part).any() else image
+    return np.asarray(part, part.dtype.newbyteorder("="))
 
 
 def _draw_line_profile(raster, box, image, unit, *, axis):

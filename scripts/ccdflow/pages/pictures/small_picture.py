@@ -26,6 +26,8 @@ _FINEST = 0.125
 _SAMPLE = 2000
 _ZSCALE_SAMPLE = 400
 _CONTRAST = 0.25
+# Rows from which the noise from pixel to pixel is taken.
+_NOISE_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def small_picture(image, *, key, unit="adu"):
         low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
         values[~finite] = low
     high = max(high, low + _FINEST)
-    steps = min(254, math.ceil((high - low) / _FINEST))
+    steps = min(254, math.ceil((high - low) / (_FINEST * _smooth(image, scale))))
     values -= np.float32(low)
     values *= np.float32(steps / (high - low))
     values += np.float32(0.5)
@@ -98,6 +100,21 @@ def small_picture(image, *, key, unit="adu"):
     rounded = [float(f"{value:.6g}") for value in (centre, scale, low, high, *zscale)]
     shown = Shown(key, unit, *rounded[:4], (rounded[4], rounded[5]))
     return _png(lines, shown)
+
+
+def _smooth(image, scale):
+    """Return the noise from pixel to pixel over the scale, 1 at most.
+
+    In a lamp's spectrum the scale is that of the lamp: steps of it would be seen as bands.
+    """
+    rows = image[:: max(1, image.shape[0] // _NOISE_ROWS)]
+    steps = np.abs(np.diff(rows, axis=1)).ravel()
+    steps = steps[np.isfinite(steps)]
+    if not steps.size:
+        return 1.0
+    # The median of |a - b| of two values of the same noise is 0.954 of it.
+    noise = float(np.partition(steps, steps.size // 2)[steps.size // 2]) / 0.954
+    return min(1.0, max(noise / scale, 1e-3))
 
 
 def _asinh(image, centre, scale):
