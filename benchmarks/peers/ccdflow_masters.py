@@ -58,12 +58,13 @@ def main():
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
+    found = {name: members(options.frames, name) for name in ("bias", "dark", "flat")}
     # A master is written while the next one is combined, as the workflow's jobs do it.
     with ThreadPoolExecutor(1) as writer:
         written = []
 
         def made(name, combine, **more):
-            frames, header = members(options.frames, name)
+            frames, header = found[name]
             result = combine(
                 frames,
                 amplifiers=amplifier_of(frames[0].shape, header),
@@ -81,7 +82,7 @@ def main():
         dark = SubtractedMaster(
             second.image, uncertainty=second.uncertainty, seconds=seconds, bias_subtracted=True
         )
-        flats, header = members(options.frames, "flat")
+        flats, header = found["flat"]
         made("flat", combine_flats, bias=bias, dark=dark, seconds=[header["EXPTIME"]] * len(flats))
         for job in written:
             job.result()

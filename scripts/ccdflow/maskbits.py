@@ -32,7 +32,8 @@ def flagged(mask):
     """
     flat = mask.reshape(-1)
     whole = flat.size // 4 * 4
-    words = np.flatnonzero(flat[:whole].view(np.uint64))
+    # Of whole numbers `flatnonzero` takes five times as long as of booleans.
+    words = np.flatnonzero(flat[:whole].view(np.uint64) != 0)
     at = (4 * words[:, np.newaxis] + np.arange(4)).reshape(-1)
     rest = np.flatnonzero(flat[whole:]) + whole
     return np.concatenate([at[flat[at] != 0], rest])

@@ -189,16 +189,17 @@ class ImageCalibration:
             out[...] = stored
         else:
             out[...] = 0
-            finite = np.isfinite(reduced)
-            if not finite.all():
-                out[~finite] |= bits.NOT_FINITE
-        self._find_saturated(rows, reduced, out, is_masked=stored is not None)
+        # Most blocks hold nothing to flag: their extremes tell it sooner than a look at each pixel.
+        highest = reduced.max()
+        if stored is None and not (np.isfinite(highest) and np.isfinite(reduced.min())):
+            out[~np.isfinite(reduced)] |= bits.NOT_FINITE
+        self._find_saturated(rows, reduced, out, highest, is_masked=stored is not None)
         if not self.is_covered:
             covered = np.zeros(out.shape, bool)
             for _, inside, _ in self.pieces(rows):
                 covered[inside] = True
             out[~covered] |= bits.NO_DATA
-        self._find_not_linear(rows, reduced, out)
+        self._find_not_linear(rows, reduced, out, highest)
         for image in self._images:
             image.flags.put(rows.start, out)
         for readout, inside, _ in self.pieces(rows):
@@ -207,22 +208,27 @@ class ImageCalibration:
         if self.chain.scale > 1:
             self._mask_hot(rows, out)
 
-    def _find_saturated(self, rows, reduced, out, *, is_masked):
+    def _find_saturated(self, rows, reduced, out, highest, *, is_masked):
         """Flag saturated pixels: those that the frame's own mask, if it has one, does not know."""
         for readout, inside, _ in self.pieces(rows):
             is_known = is_masked and not readout.is_saturation_measured
             if readout.saturation is None or is_known:
                 continue
             top = readout.saturation - readout.level - (_MARGIN if readout.subtracted else 0)
+            if highest < np.float32(top):
+                continue
             full = reduced[inside] >= np.float32(top)
             if full.any():
                 out[inside][full] |= bits.SATURATED
 
-    def _find_not_linear(self, rows, reduced, out):
+    def _find_not_linear(self, rows, reduced, out, highest):
         """Flag pixels beyond the linear range that are not saturated."""
         for readout, inside, _ in self.pieces(rows):
-            if readout.linear is not None:
-                beyond = reduced[inside] > np.float32(readout.linear - readout.level)
+            if readout.linear is None:
+                continue
+            end = np.float32(readout.linear - readout.level)
+            if not highest <= end:
+                beyond = reduced[inside] > end
                 beyond &= (out[inside] & bits.SATURATED) == 0
                 out[inside][beyond] |= bits.NOT_LINEAR
 

@@ -21,6 +21,7 @@ from ccdflow.maskbits import (
     UNCALIBRATED,
     UNLIT,
     VARIES,
+    flagged,
 )
 
 MEANING = {
@@ -91,7 +92,7 @@ class Sparse:
     @classmethod
     def of(cls, mask):
         """Return a mask (ny, nx) of int16 as a sparse one."""
-        index = np.flatnonzero(mask)
+        index = flagged(np.ascontiguousarray(mask))
         return cls(index, mask.reshape(-1)[index], mask.shape[1])
 
     @property
@@ -118,6 +119,6 @@ class Sparse:
             Rows of a mask, contiguous; changed in place.
         """
         start = first * self.width
-        low, high = np.searchsorted(self.index, (start, start + block.size))
+        low, high = self.index.searchsorted(start), self.index.searchsorted(start + block.size)
         if high > low:
             block.reshape(-1)[self.index[low:high] - start] |= self.value[low:high]

@@ -268,11 +268,16 @@ class _Image:
     def _sample(self, rows):
         """Return some rows, calibrated, (k, nx) float32."""
         nx = self.unit.shape[1]
-        stored = np.empty((len(rows), nx), self.unit.dtype)
-        read_each_row(self._file, self.unit, rows.tolist(), stored, name=self._name)
-        values = stored.astype(np.float32)
-        with np.errstate(invalid="ignore", over="ignore"):
-            self.work.apply(rows, values)
+        step = max(1, _BLOCK_PIXELS // nx)
+        stored = np.empty((min(step, len(rows)), nx), self.unit.dtype)
+        values = np.empty((len(rows), nx), np.float32)
+        for first in range(0, len(rows), step):
+            some, block = rows[first : first + step], values[first : first + step]
+            read = stored[: len(some)]
+            read_each_row(self._file, self.unit, some.tolist(), read, name=self._name)
+            np.copyto(block, read)
+            with np.errstate(invalid="ignore", over="ignore"):
+                self.work.apply(some, block)
         return values
 
     def _predict(self, rows):

@@ -113,11 +113,14 @@ class Background:
         out : numpy.ndarray
         """
         low, part = self._low[rows], self._part[rows]
-        ends = np.searchsorted(low, np.arange(low[0], low[-1] + 2)).tolist()
+        ends = [0, len(low)]
+        if low[0] != low[-1]:
+            ends = low.searchsorted(np.arange(low[0], low[-1] + 2)).tolist()
         for tile, (first, stop) in enumerate(pairwise(ends), int(low[0])):
             below = self._grid[tile]
             step = self._grid[min(tile + 1, len(self._grid) - 1)] - below
-            np.multiply(part[first:stop, np.newaxis], step, out=out[first:stop])
+            # Products, as by `numpy.multiply`, which takes twice as long for a column by a row.
+            np.einsum("i,j->ij", part[first:stop], step, out=out[first:stop])
             out[first:stop] += below
         return out
 
@@ -208,10 +211,9 @@ def _candidates(image, background, variance, scratch):
     total += pixels[2:]
     np.add(total[:size], total[width : width + size], out=mean)
     mean += total[2 * width : 2 * width + size]
-    lines = whole.reshape(background.shape)
-    for edge, inner in ((0, min(1, width - 1)), (-1, max(-2, -width))):
-        twice = image[:-2, edge] + image[1:-1, edge] + image[2:, edge]
-        lines[:, edge] = 2 * twice + image[:-2, inner] + image[1:-1, inner] + image[2:, inner]
+    lines, ends = whole.reshape(background.shape), [0, -1]
+    own, inner = image[:, ends], image[:, [min(1, width - 1), max(-2, -width)]]
+    lines[:, ends] = 2 * _of_three(own) + inner[:-2] + inner[1:-1] + inner[2:]
     whole *= np.float32(1 / 9)
     whole -= background.reshape(-1)
     np.abs(whole, out=whole)
@@ -219,6 +221,11 @@ def _candidates(image, background, variance, scratch):
     least = float(np.min(variance[::_SAMPLED_ROWS]))
     at = np.flatnonzero(whole > np.float32(SIGNIFICANT / 3 * max(least, 0.0) ** 0.5))
     return at, whole[at]
+
+
+def _of_three(rows):
+    """Return the sum of each three rows that follow one another."""
+    return rows[:-2] + rows[1:-1] + rows[2:]
 
 
 def _light(image, at, near, variance, photon):

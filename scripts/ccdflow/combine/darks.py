@@ -113,8 +113,8 @@ def combine_darks(
 def _combine(members, amplifiers, recipe, subtract, options, limits, *, light):
     members = list(members)
     check_members(members)
-    rows, sample = sample_members(members, subtract=subtract, **options)
     threads, shape = limits["threads"], members[0].shape
+    rows, sample = sample_members(members, subtract=subtract, threads=threads, **options)
     noise = measured_noise(amplifiers, shape, rows, sample, light=light, threads=threads)
     if light and len(rows):
         noise = replace(noise, expected=expected_light(noise, rows, sample))

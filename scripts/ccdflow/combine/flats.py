@@ -85,7 +85,7 @@ def combine_flats(
     check_members(members)
     subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
     options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
-    rows, sample = sample_members(members, subtract=subtract, **options)
+    rows, sample = sample_members(members, subtract=subtract, threads=threads, **options)
     levels = levels_of(sample) if scale is None else np.array(scale, dtype=np.float64)
     _check_levels(levels, members)
     sample /= levels[:, None, None].astype(sample.dtype)
@@ -213,21 +213,20 @@ def normalised(images):
 
 def _mean_of(images):
     """Return the mean of the good, lit pixels of all images together."""
-    mean = float("nan")
+    mean, before = float("nan"), None
     good = [(image.mask == 0) & (image.count > 0) for image in images]
     least = -np.inf
     for _ in range(_ROUNDS):
         lit = [g & (i.image >= least) for g, i in zip(good, images, strict=True)]
         count = sum(np.count_nonzero(each) for each in lit)
-        if not count:
+        if count in (0, before):
+            # None is good, or all that were lit are so still.
             break
         total = sum(
             i.image.sum(where=x, dtype=np.float64) for x, i in zip(lit, images, strict=True)
         )
-        mean, before = total / count, mean
+        mean, before = total / count, count
         least = LEAST_RESPONSE * mean
-        if mean == before:
-            break
     if not mean > 0:
         raise FrameError("no pixel of the combined flat is good", value=mean, allowed="light")
     return mean

@@ -24,7 +24,15 @@ _LEAST_DIFFERENCE = 0.01
 
 
 def sample_members(
-    members, *, subtract=(), scale=None, mask=None, mask_bits=-1, ceilings=None, flaws=None
+    members,
+    *,
+    subtract=(),
+    scale=None,
+    mask=None,
+    mask_bits=-1,
+    ceilings=None,
+    flaws=None,
+    threads=1,
 ):
     """Read some rows of every member, prepared as for the combination.
 
@@ -33,6 +41,8 @@ def sample_members(
     members : sequence of ccdflow.combine.member_reader.Member
     subtract, scale, mask, mask_bits, ceilings, flaws
         See `ccdflow.combine.stack.combine`.
+    threads : int
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -56,20 +66,34 @@ def sample_members(
         flaws=flaws,
     )
     sample = np.empty((n, len(rows), nx), preparation.dtype)
-    raw, bits = np.empty((n, nx), source), np.zeros((n, nx), np.int16)
-    with ExitStack() as stack, np.errstate(invalid="ignore"):
+    with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
         read = file_reader(members, stack)
-        for place, row in enumerate(rows):
-            start = int(row) * nx
-            for index, line in enumerate(raw):
-                read(index, start, line)
-            values = raw.astype(preparation.dtype)
-            if preparation.masks:
-                preparation.read_bits(values, start, bits)
-            preparation.apply(values, slice(start, start + nx))
-            values[bits & mask_bits != 0] = np.nan
-            sample[:, place] = values
+
+        def fill(first):
+            raw = np.empty((n, nx), source)
+            with np.errstate(invalid="ignore"):
+                for place in range(first, len(rows), threads):
+                    start = int(rows[place]) * nx
+                    for index, line in enumerate(raw):
+                        read(index, start, line)
+                    sample[:, place] = _prepared(raw, start, preparation, mask_bits)
+
+        for part in [pool.submit(fill, first) for first in range(threads)]:
+            part.result()
     return rows, sample
+
+
+def _prepared(raw, start, preparation, mask_bits):
+    """Return values of members from a pixel on, prepared, with NaN where they are masked."""
+    values = raw.astype(preparation.dtype)
+    bits = None
+    if preparation.masks:
+        bits = np.empty(raw.shape, np.int16)
+        preparation.read_bits(values, start, bits)
+    preparation.apply(values, slice(start, start + raw.shape[1]))
+    if bits is not None:
+        values[bits & mask_bits != 0] = np.nan
+    return values
 
 
 def levels_of(sample):

@@ -64,9 +64,11 @@ class Bias(MasterKind):
         recipe = self.recipe(work)
         if recipe.clip is None or recipe.clip_by != "noise":
             return None
-        rows, sample = sample_members(members)
+        rows, sample = sample_members(members, threads=work.threads)
         amplifiers = [amplifier_noise(each, work.reduction) for each in image.amplifiers]
-        return measured_noise(amplifiers, members[0].shape, rows, sample, light=False)
+        return measured_noise(
+            amplifiers, members[0].shape, rows, sample, light=False, threads=work.threads
+        )
 
     def measure(self, work, combined, amplifier, unit):
         """Return the figures of one amplifier by the biases: a row of the table, drawn lists."""
