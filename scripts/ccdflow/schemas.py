@@ -63,16 +63,16 @@ def read(schema):
 
 def _resolved(part, definitions):
     if isinstance(part, list):
-        return [_resolved(each, definitions) for each in part]
+        return [_resolved(entry, definitions) for entry in part]
     if not isinstance(part, dict):
         return part
-    own = {key: value for key, value in part.items() if key not in ("$ref", "$defs")}
+    values = {key: value for key, value in part.items() if key not in ("$ref", "$defs")}
     if "$ref" in part:
         shared = definitions[part["$ref"].removeprefix("#/$defs/")]
-        if "properties" in own and "properties" in shared:
-            own["properties"] = {**shared["properties"], **own["properties"]}
-        own = {**shared, **own}
-    return {key: _resolved(value, definitions) for key, value in own.items()}
+        if "properties" in values and "properties" in shared:
+            values["properties"] = {**shared["properties"], **values["properties"]}
+        values = {**shared, **values}
+    return {key: _resolved(value, definitions) for key, value in values.items()}
 
 
 @cache

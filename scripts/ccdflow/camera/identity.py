@@ -137,21 +137,21 @@ def _written(kind, value):
     """Return the value of a card in one spelling, '' for one that can be no setting."""
     if value is None:
         return ""
-    found = number(value)
+    value_read = number(value)
     text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
     text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
     if _MOMENT.search(text):
         return ""
-    if found is None or found != found or abs(found) == float("inf"):
+    if value_read is None or value_read != value_read or abs(value_read) == float("inf"):
         return text
     if kind == "temperature":
-        found = round(found / _DEGREES) * _DEGREES
+        value_read = round(value_read / _DEGREES) * _DEGREES
     elif kind == "shift" and not isinstance(value, int):
         return ""
-    elif kind in ("place", "level") and not found.is_integer():
+    elif kind in ("place", "level") and not value_read.is_integer():
         # The offset of a telescope in arc seconds, or a level that was measured.
         return ""
-    return f"{found:g}" if abs(found) < 1e6 else text
+    return f"{value_read:g}" if abs(value_read) < 1e6 else text
 
 
 def cards_of(text):

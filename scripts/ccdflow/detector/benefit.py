@@ -73,14 +73,14 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
     bool
         False where it is not known.
     """
-    found = [each for each in figures if each.get("added") is not None]
-    if not found:
+    measured = [amplifier for amplifier in figures if amplifier.get("added") is not None]
+    if not measured:
         return False
     gained = bias_variance * (1 - (1 - scale) ** 2)
     return all(
-        scale**2 * (each["structure"] + _SIGMAS * each["structure_error"]) + gained
-        < scale**2 * each["added"]
-        for each in found
+        scale**2 * (amplifier["structure"] + _SIGMAS * amplifier["structure_error"]) + gained
+        < scale**2 * amplifier["added"]
+        for amplifier in measured
     )
 
 

@@ -107,18 +107,18 @@ def _width(image, middle, step, top):
 
 def _together(mask):
     """Return the pixels of a mask that hang together with its middle."""
-    found = np.zeros_like(mask)
-    found[BOX, BOX] = mask[BOX, BOX]
+    connected = np.zeros_like(mask)
+    connected[BOX, BOX] = mask[BOX, BOX]
     while True:
-        grown = found.copy()
-        grown[1:] |= found[:-1]
-        grown[:-1] |= found[1:]
-        grown[:, 1:] |= found[:, :-1]
-        grown[:, :-1] |= found[:, 1:]
+        grown = connected.copy()
+        grown[1:] |= connected[:-1]
+        grown[:-1] |= connected[1:]
+        grown[:, 1:] |= connected[:, :-1]
+        grown[:, :-1] |= connected[:, 1:]
         grown &= mask
-        if (grown == found).all():
-            return found
-        found = grown
+        if (grown == connected).all():
+            return connected
+        connected = grown
 
 
 def _box(image, middle, reach):

@@ -162,15 +162,15 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     known = np.flatnonzero(np.isfinite(values))
     if known.size < 2 * FEWEST:
         return []
-    own = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
-    is_told = np.isfinite(own)
-    own = np.where(is_told, own, np.median(own[is_told]) if is_told.any() else 0.0)
-    place = known[_in_company(values[known], own[known], floor)]
+    errors = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
+    is_told = np.isfinite(errors)
+    errors = np.where(is_told, errors, np.median(errors[is_told]) if is_told.any() else 0.0)
+    place = known[_in_company(values[known], errors[known], floor)]
     if place.size < 2 * FEWEST:
         return []
-    series = _Nights(days[place], values[place], own[place], floor)
-    found = [series.event(*each) for each in series.cut(limit, least)]
-    return [_among_all(event, place, values, series.scatter) for event in found]
+    series = _Nights(days[place], values[place], errors[place], floor)
+    steps = [series.event(*cut) for cut in series.cut(limit, least)]
+    return [_among_all(event, place, values, series.scatter) for event in steps]
 
 
 def _in_company(values, errors, floor):
@@ -203,11 +203,11 @@ def _scatters(values):
     if parts == 1:
         return np.full(size, whole)
     changes = np.abs(np.diff(values, prepend=values[0]))[: parts * _PART].reshape(parts, _PART)
-    own = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
+    part_scatters = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
     # A part in which the scatter changes takes the larger one of its neighbours.
-    own = np.max([own[:-2], own[1:-1], own[2:]], axis=0)
-    own = np.where(own > _MORE * whole, own, whole)
-    return np.append(np.repeat(own, _PART), np.full(size % _PART, own[-1]))
+    part_scatters = np.max([part_scatters[:-2], part_scatters[1:-1], part_scatters[2:]], axis=0)
+    part_scatters = np.where(part_scatters > _MORE * whole, part_scatters, whole)
+    return np.append(np.repeat(part_scatters, _PART), np.full(size % _PART, part_scatters[-1]))
 
 
 def _deviation(values):

@@ -123,13 +123,13 @@ def _parsed(text):
 
 
 def _value_of(text):
-    found = _VALUE.fullmatch(text)
-    _demand(found)
-    if found["text"] is not None:
-        return found["text"].rstrip().replace("''", "'")
-    if found["truth"]:
-        return found["truth"] == "T"
-    return int(found["integer"]) if found["integer"] else float(found["number"])
+    match = _VALUE.fullmatch(text)
+    _demand(match)
+    if match["text"] is not None:
+        return match["text"].rstrip().replace("''", "'")
+    if match["truth"]:
+        return match["truth"] == "T"
+    return int(match["integer"]) if match["integer"] else float(match["number"])
 
 
 def _begin(cards, wanted):

@@ -147,13 +147,13 @@ def parse(text):
     RawHeader
     """
     find = _known.get
-    found = [find(card := text[i : i + _CARD]) or _learn(card) for i in range(0, len(text), _CARD)]
-    if _LAST in found:
-        del found[found.index(_LAST) :]
-    if _NEXT in found:
-        found = _joined(text, found)
-    heads = tuple([head for head, _ in found])
-    texts = [text for _, text in found]
+    parsed = [find(card := text[i : i + _CARD]) or _learn(card) for i in range(0, len(text), _CARD)]
+    if _LAST in parsed:
+        del parsed[parsed.index(_LAST) :]
+    if _NEXT in parsed:
+        parsed = _joined(text, parsed)
+    heads = tuple([head for head, _ in parsed])
+    texts = [text for _, text in parsed]
     if None in heads:
         return _by_astropy(texts)
     layout = _layouts.get(heads)

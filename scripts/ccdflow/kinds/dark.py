@@ -167,7 +167,7 @@ class Dark(LightMasterKind):
 
     def measure_image(self, work, combined, image, unit):
         """Return the figures of each amplifier by the darks: a row of the table."""
-        found = dark_figures.measure_dark(
+        measured = dark_figures.measure_dark(
             combined,
             seconds=self.seconds(work),
             hours=hours_of(work.dates),
@@ -176,24 +176,24 @@ class Dark(LightMasterKind):
         benefits = benefit.of_amplifiers(combined)
         return [
             {
-                **{name: short(value) for name, value in own.items()},
-                "amplifier": each.amplifier,
-                "frames": each.frames,
-                "seconds": each.seconds,
-                "unit": each.unit,
-                "rate": short(each.rate.value),
-                "rate_error": short(each.rate.error),
-                "rate_99": short(each.percentiles[99]),
-                "hot": each.hot,
-                "hot_limit": each.hot_limit,
-                "glow": short(each.glow.value),
-                "glow_error": short(each.glow.error),
-                "level_span": short(each.drift.span),
-                "noise_ratio": short(each.noise_ratio.value),
-                "noise_ratio_error": short(each.noise_ratio.error),
-                "said": dark_figures.remarks(each, unit=unit),
+                **{name: short(value) for name, value in structure.items()},
+                "amplifier": figures.amplifier,
+                "frames": figures.frames,
+                "seconds": figures.seconds,
+                "unit": figures.unit,
+                "rate": short(figures.rate.value),
+                "rate_error": short(figures.rate.error),
+                "rate_99": short(figures.percentiles[99]),
+                "hot": figures.hot,
+                "hot_limit": figures.hot_limit,
+                "glow": short(figures.glow.value),
+                "glow_error": short(figures.glow.error),
+                "level_span": short(figures.drift.span),
+                "noise_ratio": short(figures.noise_ratio.value),
+                "noise_ratio_error": short(figures.noise_ratio.error),
+                "said": dark_figures.remarks(figures, unit=unit),
             }
-            for each, own in zip(found, benefits, strict=True)
+            for figures, structure in zip(measured, benefits, strict=True)
         ]
 
     def write_image_cards(self, cards, combined, figures, texts, unit):

@@ -192,10 +192,10 @@ class Flat(LightMasterKind):
 
     def _levels(self, members, work):
         """Return one level of each flat for all of its images."""
-        found = []
+        levels = []
         for image in work.images:
             bias, dark = self.masters_of(members, image)
-            found.append(
+            levels.append(
                 flat_levels(
                     members.members(image),
                     bias=bias,
@@ -205,7 +205,7 @@ class Flat(LightMasterKind):
                     **members.options(image, work.reduction),
                 )
             )
-        return np.median(found, axis=0)
+        return np.median(levels, axis=0)
 
     def _in_electrons(self, work, image, combined):
         """Return a flat whose amplifiers have the ratios of their light, not of their gains.
@@ -242,32 +242,32 @@ class Flat(LightMasterKind):
         factors = self._gain_factors(work)
         inverse = {name: 1 / factor for name, factor in factors.items()}
         members = self._times(work, image, combined, inverse) if factors else combined
-        found = flat_figures.measure_flat(members, hours=hours_of(work.dates))
+        measured = flat_figures.measure_flat(members, hours=hours_of(work.dates))
         in_electrons = combined_header.is_electrons(unit)
         gains = [1.0 if in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)
         return [
             {
-                "amplifier": each.amplifier,
-                "frames": each.frames,
-                "unit": each.unit,
-                "level": short(each.level),
-                "lowest": short(each.lowest),
-                "highest": short(each.highest),
-                "signal_to_noise": short(each.signal_to_noise),
-                "aperture_cap": short(each.aperture_cap),
-                "lamp_drift": short(each.lamp_drift.value),
-                "lamp_drift_error": short(each.lamp_drift.error),
-                "ratio": short(ratios[each.amplifier]),
-                "unlit": each.unlit,
-                "noise_ratio": short(each.noise_ratio.value),
-                "noise_ratio_error": short(each.noise_ratio.error),
+                "amplifier": figures.amplifier,
+                "frames": figures.frames,
+                "unit": figures.unit,
+                "level": short(figures.level),
+                "lowest": short(figures.lowest),
+                "highest": short(figures.highest),
+                "signal_to_noise": short(figures.signal_to_noise),
+                "aperture_cap": short(figures.aperture_cap),
+                "lamp_drift": short(figures.lamp_drift.value),
+                "lamp_drift_error": short(figures.lamp_drift.error),
+                "ratio": short(ratios[figures.amplifier]),
+                "unlit": figures.unlit,
+                "noise_ratio": short(figures.noise_ratio.value),
+                "noise_ratio_error": short(figures.noise_ratio.error),
                 "gain": math.nan if gain is None else gain,
-                "measured_gain": short(each.measured_gain.value),
-                "measured_gain_error": short(each.measured_gain.error),
-                "said": _gain_warnings(gain, each.measured_gain, unit),
+                "measured_gain": short(figures.measured_gain.value),
+                "measured_gain_error": short(figures.measured_gain.error),
+                "said": _gain_warnings(gain, figures.measured_gain, unit),
             }
-            for each, gain in zip(found, gains, strict=True)
+            for figures, gain in zip(measured, gains, strict=True)
         ]
 
     def write_image_cards(self, cards, combined, figures, texts, unit):

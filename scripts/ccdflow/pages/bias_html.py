@@ -123,18 +123,18 @@ def _summary(groups, elsewhere, biases):
         return [elsewhere]
     if not groups:
         return ["No biases were combined." if biases else "The night has no biases to combine."]
-    said = []
-    for each in groups:
-        if each.not_made:
-            said.append(f"{each.name}: no combined bias was made, because {each.not_made}.")
+    sentences = []
+    for group in groups:
+        if group.not_made:
+            sentences.append(f"{group.name}: no combined bias was made, because {group.not_made}.")
             continue
-        line = f"{each.name}: {count(len(each.members), 'bias', 'biases')} combined"
-        if noise := span(each.noises):
+        line = f"{group.name}: {count(len(group.members), 'bias', 'biases')} combined"
+        if noise := span(group.noises):
             line += f", noise of a pixel {noise} adu"
-            if predicted := span(each.predicted):
+            if predicted := span(group.predicted):
                 line += f" (predicted {predicted} adu)"
-        if each.left_out:
-            line += f"; {len(each.left_out)} left out"
-        said.append(line + ".")
-        said += [f"{each.name}: {text}." for text in each.remarks]
-    return [*said, elsewhere] if elsewhere else said
+        if group.left_out:
+            line += f"; {len(group.left_out)} left out"
+        sentences.append(line + ".")
+        sentences += [f"{group.name}: {text}." for text in group.remarks]
+    return [*sentences, elsewhere] if elsewhere else sentences

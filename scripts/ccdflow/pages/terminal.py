@@ -278,13 +278,16 @@ def _figures(amplifiers, *wanted):
     >>> _figures(rows[:1], ("level", "level {} adu", ".1f"))
     'level 943.3 adu'
     """
-    said = []
+    words = []
     for name, text, form in wanted:
-        values = [format(float(each[name]), form) if each.get(name) else "–" for each in amplifiers]
+        values = [
+            format(float(amplifier[name]), form) if amplifier.get(name) else "–"
+            for amplifier in amplifiers
+        ]
         if set(values) != {"–"}:
-            said.append(text.format(" / ".join(values)))
-    names = " / ".join(each.get("amplifier", "") for each in amplifiers)
-    return ", ".join(said) + (f" ({names})" if said and len(amplifiers) > 1 else "")
+            words.append(text.format(" / ".join(values)))
+    names = " / ".join(amplifier.get("amplifier", "") for amplifier in amplifiers)
+    return ", ".join(words) + (f" ({names})" if words and len(amplifiers) > 1 else "")
 
 
 def _master(kind, of, row, figures):

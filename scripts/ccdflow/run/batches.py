@@ -104,22 +104,21 @@ def split(session, *, each_night, write=True):
     chain = session.context.chain
     most = session.context.settings["frames_per_batch"]
     parts = _parts(session.plan, most, each_night)
-    home = {job.product: name for name, own in parts.items() for job in own}
+    home = {job.product: name for name, jobs in parts.items() for job in jobs}
     for kind in chain[1:]:
         if kind.stage:
             jobs = session.plan.of_kind(kind.name)
             _place(jobs, session.plan.jobs, parts, home, each_night, most)
     places = {product: place for place, product in enumerate(session.plan.jobs)}
-    made, found = {}, []
-    for name, own in parts.items():
-        own = sorted(own, key=lambda job: places[job.product])
-        needs = {home[need] for job in own for need in job.needs if need in home} - {name}
-        batch = _batch(session.context, name, own, [made[each] for each in sorted(needs)])
-        made[name] = batch
-        found.append(batch)
+    batches = {}
+    for name, jobs in parts.items():
+        ordered = sorted(jobs, key=lambda job: places[job.product])
+        before = {home[need] for job in ordered for need in job.needs if need in home} - {name}
+        batch = _batch(session.context, name, ordered, [batches[other] for other in sorted(before)])
+        batches[name] = batch
         if write:
             write_batch(session, batch, queued=each_night)
-    return found
+    return list(batches.values())
 
 
 def _place(jobs, whole, parts, home, each_night, most):
@@ -159,21 +158,21 @@ def _parts(whole, most, each_night):
     for job in whole.of_kind(whole.context.chain.first.name):
         nights.setdefault(job.night, []).append(job)
     parts, bundle, frames = {}, [], []
-    small = sum(len(own) for own in nights.values() if len(own) <= most)
+    small = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most)
     # Use as few bundles as possible, all of about the same size.
     target = 0 if each_night else small / max(1, math.ceil(small / most))
-    for night, own in nights.items():
-        if len(own) > most:
-            count = math.ceil(len(own) / most)
-            size = math.ceil(len(own) / count)
+    for night, jobs in nights.items():
+        if len(jobs) > most:
+            count = math.ceil(len(jobs) / most)
+            size = math.ceil(len(jobs) / count)
             for number in range(count):
                 name = f"{_name([night])}_part{number + 1}of{count}"
-                parts[name] = own[number * size : (number + 1) * size]
+                parts[name] = jobs[number * size : (number + 1) * size]
             continue
-        if bundle and len(frames) + len(own) > max(target, 1):
+        if bundle and len(frames) + len(jobs) > max(target, 1):
             parts[_name(bundle)] = frames
             bundle, frames = [], []
-        bundle, frames = [*bundle, night], [*frames, *own]
+        bundle, frames = [*bundle, night], [*frames, *jobs]
     if bundle:
         parts[_name(bundle)] = frames
     return parts

@@ -161,11 +161,14 @@ def _reasons(jobs):
     for job in jobs:
         nights.setdefault(job.why, []).append(job.night)
     reasons = sorted(nights.items(), key=lambda item: (-len(item[1]), item[0]))
-    if len({frozenset(found) - {""} for found in nights.values()}) == 1:
+    if len({frozenset(nights_of_reason) - {""} for nights_of_reason in nights.values()}) == 1:
         # All products are of the same nights.
-        said = ", ".join(f"{len(found)} {why}" for why, found in reasons)
-        return said + "; " * bool(_some(reasons[0][1])) + _some(reasons[0][1])
-    return "; ".join(f"{len(found)} {why}, {_some(found)}".rstrip(", ") for why, found in reasons)
+        words = ", ".join(f"{len(nights_of_reason)} {why}" for why, nights_of_reason in reasons)
+        return words + "; " * bool(_some(reasons[0][1])) + _some(reasons[0][1])
+    return "; ".join(
+        f"{len(nights_of_reason)} {why}, {_some(nights_of_reason)}".rstrip(", ")
+        for why, nights_of_reason in reasons
+    )
 
 
 def _some(nights, most=4):

@@ -52,8 +52,8 @@ def read(results):
         return LateNotes()
     first = json.loads(next(lines))
     count = first["count"]
-    found = [next(lines) for _ in range(count)], list(lines)
-    kept = dict(zip(("rows", "records"), found, strict=True))
+    parts = [next(lines) for _ in range(count)], list(lines)
+    kept = dict(zip(("rows", "records"), parts, strict=True))
     for name, file in _FILES.items():
         if first["of"][name] != notes.checksum_of(Path(results) / file):
             # These notes were written anew, and have it all in them.

@@ -257,11 +257,11 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     light = np.maximum(smooth.rows(rows.start, rows.stop), 0)
     variance = noise.with_light(before, light, flat, of_flat, photon)
     most = max(noise.photon(readout) for readout in noise.readouts)
-    found = outstanding(padded, light, variance, flat, most)
-    part = np.asarray(of_flat).reshape(-1)[found.at] if np.ndim(of_flat) else 0.0
+    bright = outstanding(padded, light, variance, flat, most)
+    part = np.asarray(of_flat).reshape(-1)[bright.at] if np.ndim(of_flat) else 0.0
 
     def of(lights):
-        at = found.at
+        at = bright.at
         lit = np.maximum(lights, 0)
         return noise.with_light(
             before.reshape(-1)[at], lit, flat.reshape(-1)[at], part, photon.reshape(-1)[at]
@@ -269,22 +269,22 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
 
     # The product exchanges the light of these pixels: float32 is rounded at the larger variance,
     # and that light at the brightest of the pixels around.
-    replaced = variance.reshape(-1)[found.at].copy()
-    replaced += found.most * flat.reshape(-1)[found.at] * photon.reshape(-1)[found.at]
-    variance.reshape(-1)[found.at] = of(found.light)
+    replaced = variance.reshape(-1)[bright.at].copy()
+    replaced += bright.most * flat.reshape(-1)[bright.at] * photon.reshape(-1)[bright.at]
+    variance.reshape(-1)[bright.at] = of(bright.light)
     limit = np.full(variance.shape, EXACT)
-    limit.reshape(-1)[found.at] += _ROUNDED * replaced / variance.reshape(-1)[found.at]
+    limit.reshape(-1)[bright.at] += _ROUNDED * replaced / variance.reshape(-1)[bright.at]
     with np.errstate(invalid="ignore"):
         expected = np.sqrt(variance) / flat
         off = np.abs(errors - expected) > limit * expected + step
     off |= ~np.isfinite(errors) & np.isfinite(expected)
     # A decision near its limit may have gone the other way.
-    maybe = off.reshape(-1)[found.at] & (found.near < _NEAR)
-    for lights in found.others:
-        again = np.sqrt(of(lights)) / flat.reshape(-1)[found.at]
+    maybe = off.reshape(-1)[bright.at] & (bright.near < _NEAR)
+    for lights in bright.others:
+        again = np.sqrt(of(lights)) / flat.reshape(-1)[bright.at]
         good = (
-            np.abs(errors.reshape(-1)[found.at] - again)
-            <= limit.reshape(-1)[found.at] * again + step
+            np.abs(errors.reshape(-1)[bright.at] - again)
+            <= limit.reshape(-1)[bright.at] * again + step
         )
-        off.reshape(-1)[found.at[maybe & good]] = False
+        off.reshape(-1)[bright.at[maybe & good]] = False
     return off, expected

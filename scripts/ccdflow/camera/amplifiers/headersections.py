@@ -232,17 +232,17 @@ _SAYS_NO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECA
 def _note_unused(reader):
     """Warn of cards that speak of an overscan, where none is subtracted."""
     header = reader.headers[reader.index]
-    found = []
+    unread = []
     for keyword in dict.fromkeys(header):
         if not _SPEAKS.fullmatch(keyword):
             continue
-        said = [c.value for c in contents(header, keyword) if not is_silent(c.value)]
-        if said and not _SAYS_NO.fullmatch("".join(str(said[0]).split())):
-            found.append(f"{keyword} {said[0]}")
-    if found:
-        rest = " ..." if len(found) > _MOST_NAMED else ""
+        values = [c.value for c in contents(header, keyword) if not is_silent(c.value)]
+        if values and not _SAYS_NO.fullmatch("".join(str(values[0]).split())):
+            unread.append(f"{keyword} {values[0]}")
+    if unread:
+        rest = " ..." if len(unread) > _MOST_NAMED else ""
         reader.notes.append(
-            f"warning: {', '.join(found[:_MOST_NAMED])}{rest}: about an overscan, and not"
+            f"warning: {', '.join(unread[:_MOST_NAMED])}{rest}: about an overscan, and not"
             " understood: nothing is subtracted (give `overscan:` in a camera's profile;"
             " `overscan: none` if there is none)"
         )

@@ -123,20 +123,20 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     level = levels.mean()
     scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]
     share = np.mean((level / levels) ** 2)
-    found = []
-    for own, variance, pixels, freedom in _scatter(scaled, good, read_noise):
+    gains = []
+    for part_level, variance, pixels, freedom in _scatter(scaled, good, read_noise):
         photons = variance - read_noise**2 * share
-        if photons * HIGHEST_GAIN <= own:
-            found.append(Gain(np.nan, np.nan, float(own), variance, pixels))
+        if photons * HIGHEST_GAIN <= part_level:
+            gains.append(Gain(np.nan, np.nan, float(part_level), variance, pixels))
             continue
-        gain = own * np.mean(level / levels) / photons
+        gain = part_level * np.mean(level / levels) / photons
         of_variance = variance * np.sqrt(2 / freedom)
         of_read_noise = 2 * read_noise * read_noise_error * share
         error = gain * np.hypot(of_variance, of_read_noise) / photons
-        found.append(Gain(float(gain), float(error), float(own), variance, pixels))
-    pixels = sum(each.pixels for each in found)
-    variance = sum(each.variance * each.pixels for each in found) / max(pixels, 1)
-    return Gain(*combine_gains(found), float(level), float(variance), pixels)
+        gains.append(Gain(float(gain), float(error), float(part_level), variance, pixels))
+    pixels = sum(part.pixels for part in gains)
+    variance = sum(part.variance * part.pixels for part in gains) / max(pixels, 1)
+    return Gain(*combine_gains(gains), float(level), float(variance), pixels)
 
 
 def _shape_of_noise(blocks, middle, good, read_noise):
@@ -176,10 +176,10 @@ def _scatter(scaled, good, read_noise):
     expected = _shape_of_noise(blocks, middle.reshape(shape[1:]), good, read_noise)
     spread = np.zeros(shape[1:])
     for part in range(_LEVELS):
-        own = good & (parts == part)
-        if own.any():
-            ratio = np.median(np.abs(blocks[:, own]) / expected[own])
-            spread[own] = MAD_TO_SIGMA * ratio * expected[own]
+        inside = good & (parts == part)
+        if inside.any():
+            ratio = np.median(np.abs(blocks[:, inside]) / expected[inside])
+            spread[inside] = MAD_TO_SIGMA * ratio * expected[inside]
     # A pixel that is off in one frame shifts its mean, and so all of its differences.
     kept = good & (np.abs(blocks) <= CLIP * spread).all(axis=0)
     count = kept.sum(axis=(1, 3), keepdims=True)
@@ -187,10 +187,10 @@ def _scatter(scaled, good, read_noise):
     squares = np.where(kept, (blocks - means) ** 2, 0).sum(axis=0)
     freedom = kept * (n - 1) * (1 - 1 / np.maximum(count, 1))
     for part in range(_LEVELS):
-        own = kept & (parts == part)
-        if (total := float(freedom[own].sum())) > 0:
-            level = float(middle.reshape(shape[1:])[own].mean())
-            yield level, float(squares[own].sum() / total), int(own.sum()), total
+        inside = kept & (parts == part)
+        if (total := float(freedom[inside].sum())) > 0:
+            level = float(middle.reshape(shape[1:])[inside].mean())
+            yield level, float(squares[inside].sum() / total), int(inside.sum()), total
 
 
 def combine_gains(gains):
@@ -209,12 +209,12 @@ def combine_gains(gains):
     gain, error : float
         Electrons per adu; NaN if none is finite. The error is one standard error.
     """
-    found = [each for each in gains if np.isfinite(each.gain)]
-    if not found:
+    known = [one for one in gains if np.isfinite(one.gain)]
+    if not known:
         return np.nan, np.nan
-    values = np.array([each.gain for each in found])
-    weights = np.array([each.error for each in found], dtype=np.float64)
-    weights = (values / weights) ** 2
+    values = np.array([one.gain for one in known])
+    errors = np.array([one.error for one in known], dtype=np.float64)
+    weights = (values / errors) ** 2
     gain = weights.sum() / (weights / values).sum()
     return float(gain), float(gain * weights.sum() ** -0.5)
 

@@ -161,18 +161,18 @@ class DarkFit:
 
     def _hits(self, darks):
         """Return the values that are the only ones of their pixel to stand out, (n, k, nx) bool."""
-        found = np.zeros(darks.shape, bool)
+        is_hit = np.zeros(darks.shape, bool)
         for i, count in enumerate(self._counts):
-            own = darks[self._places == i]
+            values = darks[self._places == i]
             if count < 2:
                 continue
-            highest = own.max(axis=0)
-            others = (own.sum(axis=0) - highest) / (count - 1)
+            highest = values.max(axis=0)
+            others = (values.sum(axis=0) - highest) / (count - 1)
             variance = self._read_noise**2 + np.maximum(others, self._usual[i])
             limit = _HIT * np.sqrt(variance * (1 + 1 / (count - 1)))
-            found[self._places == i] = (own == highest) & (highest - others > limit)
-        found &= found.sum(axis=0) == 1
-        return found
+            is_hit[self._places == i] = (values == highest) & (highest - others > limit)
+        is_hit &= is_hit.sum(axis=0) == 1
+        return is_hit
 
     def _refine(self, lines, values, hits, at):
         """Fit pixels that stand out with the weights of their own light, in place."""

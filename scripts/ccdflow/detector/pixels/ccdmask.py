@@ -130,23 +130,25 @@ def _by_boxes(flat, size, limits):
     low, high = _ranks(size[0] * size[1])
 
     def sorted_by_scipy(part):
-        spread = [ndimage.percentile_filter(part, each, size=size) for each in (HIGH, LOW)]
+        spread = [ndimage.percentile_filter(part, rank, size=size) for rank in (HIGH, LOW)]
         return _is_bad(part, (spread[0] - spread[1]) / 2.0, limits)
 
     if flat.dtype not in _FLOATS or low == 0 or min(limits) < 0:
         return sorted_by_scipy(flat)
-    found = np.zeros(flat.shape, bool)
+    is_bad = np.zeros(flat.shape, bool)
     margins = padded(flat, size)
     boxes = np.lib.stride_tricks.sliding_window_view(margins, size)
     for y in range(0, flat.shape[0], _SIDE):
         for x in range(0, flat.shape[1], _SIDE):
             part = slice(y, y + _SIDE), slice(x, x + _SIDE)
-            own = flat[part]
-            wide = margins[y : y + own.shape[0] + size[0] - 1, x : x + own.shape[1] + size[1] - 1]
-            at = np.nonzero(_doubtful(own, wide, size, (low, high), limits))
-            found[part][at] = _sorted(own[at], boxes[part], at, (low, high), limits)
-    _with_nan(flat, found, size, sorted_by_scipy)
-    return found
+            values = flat[part]
+            wide = margins[
+                y : y + values.shape[0] + size[0] - 1, x : x + values.shape[1] + size[1] - 1
+            ]
+            at = np.nonzero(_doubtful(values, wide, size, (low, high), limits))
+            is_bad[part][at] = _sorted(values[at], boxes[part], at, (low, high), limits)
+    _with_nan(flat, is_bad, size, sorted_by_scipy)
+    return is_bad
 
 
 def _sorted(values, boxes, at, ranks, limits):
@@ -201,18 +203,18 @@ def _counts(those, size):
 def _by_blocks(flat, size, limits, *, columns):
     """Return which pixels are beyond the limits of their block; ``columns`` adds whole columns."""
     mask = np.zeros(flat.shape, bool)
-    edges = [n // each * each for n, each in zip(flat.shape, size, strict=True)]
+    edges = [n // side * side for n, side in zip(flat.shape, size, strict=True)]
     for y, ny in ((slice(0, edges[0]), size[0]), (slice(edges[0], None), flat.shape[0] - edges[0])):
         for x, nx in (
             (slice(0, edges[1]), size[1]),
             (slice(edges[1], None), flat.shape[1] - edges[1]),
         ):
-            own = flat[y, x]
-            if own.size:
-                shape = own.shape[0] // ny, ny, own.shape[1] // nx, nx
-                blocks = own.reshape(shape).swapaxes(1, 2)
-                found = _of_blocks(blocks.reshape(-1, ny, nx), limits, columns=columns)
-                mask[y, x] = found.reshape(blocks.shape).swapaxes(1, 2).reshape(own.shape)
+            values = flat[y, x]
+            if values.size:
+                shape = values.shape[0] // ny, ny, values.shape[1] // nx, nx
+                blocks = values.reshape(shape).swapaxes(1, 2)
+                is_bad = _of_blocks(blocks.reshape(-1, ny, nx), limits, columns=columns)
+                mask[y, x] = is_bad.reshape(blocks.shape).swapaxes(1, 2).reshape(values.shape)
     return mask
 
 

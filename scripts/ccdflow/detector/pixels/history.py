@@ -115,19 +115,19 @@ def _nothing(size, nights):
 
 
 def _of_source(nights, index, source, share):
-    found = _nothing(index.size, len(nights))
-    for number, one in enumerate(nights):
-        if source not in one.looked:
+    entries = _nothing(index.size, len(nights))
+    for number, night in enumerate(nights):
+        if source not in night.looked:
             continue
-        bits = one.bits[source]
-        at = np.searchsorted(index, one.index[bits != 0])
-        found["first"][at] = np.minimum(found["first"][at], number)
-        found["last"][at] = number
-        found["bits"][at] = bits[bits != 0]
-        found["seen"][at] += 1
-        found["looked"] += found["first"] <= number
-    found["bits"][found["seen"] < share * found["looked"] - 1e-9] = 0
-    return found
+        bits = night.bits[source]
+        at = np.searchsorted(index, night.index[bits != 0])
+        entries["first"][at] = np.minimum(entries["first"][at], number)
+        entries["last"][at] = number
+        entries["bits"][at] = bits[bits != 0]
+        entries["seen"][at] += 1
+        entries["looked"] += entries["first"] <= number
+    entries["bits"][entries["seen"] < share * entries["looked"] - 1e-9] = 0
+    return entries
 
 
 def _jointly_low(nights, share):
@@ -137,24 +137,28 @@ def _jointly_low(nights, share):
     part w of the variance is noise of their own, the sum of the sigmas has the variance
     n + n (n - 1) (1 - w).
     """
-    told = [(number, one.weak) for number, one in enumerate(nights) if one.weak is not None]
-    index = np.unique(np.concatenate([np.empty(0, np.int64), *(weak.index for _, weak in told)]))
-    found = {"index": index} | _nothing(index.size, len(nights))
+    weak_by_night = [
+        (number, night.weak) for number, night in enumerate(nights) if night.weak is not None
+    ]
+    index = np.unique(
+        np.concatenate([np.empty(0, np.int64), *(weak.index for _, weak in weak_by_night)])
+    )
+    entries = {"index": index} | _nothing(index.size, len(nights))
     total = np.zeros(index.size)
-    for number, weak in told:
+    for number, weak in weak_by_night:
         at = np.searchsorted(index, weak.index)
-        found["first"][at] = np.minimum(found["first"][at], number)
-        found["last"][at] = number
-        found["seen"][at] += 1
+        entries["first"][at] = np.minimum(entries["first"][at], number)
+        entries["last"][at] = number
+        entries["seen"][at] += 1
         total[at] += weak.sigma
-        found["looked"] += found["first"] <= number
-    own = float(np.mean([weak.own for _, weak in told])) if told else 1.0
-    n = found["looked"]
-    is_low = total < -LOW * np.sqrt(n + n * (n - 1) * (1 - own))
+        entries["looked"] += entries["first"] <= number
+    noise_share = float(np.mean([weak.own for _, weak in weak_by_night])) if weak_by_night else 1.0
+    n = entries["looked"]
+    is_low = total < -LOW * np.sqrt(n + n * (n - 1) * (1 - noise_share))
     # One night alone has its own limit.
-    is_low &= found["seen"] >= np.maximum(np.floor(share * n + 1e-9), 2)
-    found["bits"][is_low] = DEAD
-    return {name: values[is_low] for name, values in found.items()}
+    is_low &= entries["seen"] >= np.maximum(np.floor(share * n + 1e-9), 2)
+    entries["bits"][is_low] = DEAD
+    return {name: values[is_low] for name, values in entries.items()}
 
 
 def _spread(found, index, nights):

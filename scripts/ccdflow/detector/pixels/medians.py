@@ -125,15 +125,15 @@ class _Program:
 
     def select(self, one, other, rank):
         """Return the number of the value of a rank in two sorted lists together."""
-        found = None
+        smallest = None
         for of_one in range(max(0, rank + 1 - len(other)), min(len(one), rank + 1) + 1):
             of_other = rank + 1 - of_one
             if of_one and of_other:
-                own = self._add(np.maximum, one[of_one - 1], other[of_other - 1])
+                larger = self._add(np.maximum, one[of_one - 1], other[of_other - 1])
             else:
-                own = one[of_one - 1] if of_one else other[of_other - 1]
-            found = own if found is None else self._add(np.minimum, found, own)
-        return found
+                larger = one[of_one - 1] if of_one else other[of_other - 1]
+            smallest = larger if smallest is None else self._add(np.minimum, smallest, larger)
+        return smallest
 
     def finish(self, results):
         """Keep the steps that the results need; after which step an array is done with."""

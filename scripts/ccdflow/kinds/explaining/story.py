@@ -226,31 +226,31 @@ def _noise(header):
 
 def _of_master(results, product, header):
     files, out = _numbered(header, "IMCOM", "IMC"), _numbered(header, "IMOUT", "IMO")
-    said = [f"{product}: {header['NCOMBINE']} frames combined, camera {header.get('CCDFCAM')}"]
-    said.append(f"  members  {_some(files)}")
+    lines = [f"{product}: {header['NCOMBINE']} frames combined, camera {header.get('CCDFCAM')}"]
+    lines.append(f"  members  {_some(files)}")
     if "DATE-BEG" in header:
-        said.append(f"  taken    {header['DATE-BEG']} to {header['DATE-END']}")
+        lines.append(f"  taken    {header['DATE-BEG']} to {header['DATE-END']}")
     if out:
-        said.append(f"  left out {_some(out)}")
+        lines.append(f"  left out {_some(out)}")
     for kind in (BIAS, DARK):
         if f"{kind.upper()}IM" in header:
-            said.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each")
+            lines.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each")
     clip = f"{header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
     method, rejected = header.get("COMBMETH"), header.get("NREJECT")
-    said.append(f"  how      {method}, clipped at {clip}; {rejected} values rejected")
+    lines.append(f"  how      {method}, clipped at {clip}; {rejected} values rejected")
     figures = {
         "RNOISE": "read noise of one frame [adu]", "CNOISE": "noise of a pixel [adu]",
         "DARKRT": "dark rate [electron or adu a second]", "NHOT": "hot pixels",
         "FLATLVL": "level of one flat [adu]", "FLATSN": "signal to noise of a pixel",
     }  # fmt: skip
-    found = [f"{words} {header[key]}" for key, words in figures.items() if key in header]
-    if found:
-        said.append(f"  figures  {', '.join(found)}")
-    said += [f"  remark   {text}" for text in _history(header)[:_MOST]]
+    measured = [f"{words} {header[key]}" for key, words in figures.items() if key in header]
+    if measured:
+        lines.append(f"  figures  {', '.join(measured)}")
+    lines += [f"  remark   {text}" for text in _history(header)[:_MOST]]
     users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
     number = f"{len(users)} calibrated frame{'s' * (len(users) != 1)}"
-    said.append(f"  used by  {number}{': ' * bool(users)}{_some(users)}")
-    return said
+    lines.append(f"  used by  {number}{': ' * bool(users)}{_some(users)}")
+    return lines
 
 
 def _history(header):

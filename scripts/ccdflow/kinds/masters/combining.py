@@ -237,35 +237,35 @@ def _why_not(selection, found, minimum):
 
 
 def _make(work):
-    found = work.hdus()
+    hdus_of_members = work.hdus()
     # All images come before their extensions, as in a reduced frame: an image has one index.
-    parts, beside, figures, said, content = [], [], [], [], ""
+    parts, beside, figures, remarks, content = [], [], [], [], ""
     rejected, images = 0, work.images
     if images[0].hdu:
-        primary = combined_header.shared_cards([hdus[0] for hdus in found])
+        primary = combined_header.shared_cards([hdus[0] for hdus in hdus_of_members])
         work.kind.write_group_cards(work, primary)
         parts += array_hdu(primary, None, primary=True)
-    for image, hdus, combined in work.kind.combined_images(work, found):
+    for image, hdus, combined in work.kind.combined_images(work, hdus_of_members):
         _check_values(work, combined)
         if strangers := work.kind.strangers(work, combined, image):
             raise FramesDisagree(strangers)
         unit = combined_header.unit_of(hdus[0])
-        own = work.kind.measure_image(work, combined, image, unit)
+        image_figures = work.kind.measure_image(work, combined, image, unit)
         cards = combined_header.shared_cards(hdus)
         if not parts:
             work.kind.write_group_cards(work, cards)
         combined_header.write_clipping_cards(cards, combined.recipe)
-        texts = work.kind.remarks(work, own, several=len(images) * len(own) > 1)
+        texts = work.kind.remarks(work, image_figures, several=len(images) * len(image_figures) > 1)
         if combined.empty:
             texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
-        work.kind.write_image_cards(cards, combined, own, texts, unit)
+        work.kind.write_image_cards(cards, combined, image_figures, texts, unit)
         name = combined_header.extension_name(hdus[0])
         pixels, words = data_unit(combined.image)
         parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]
         beside += work.kind.extensions(work, combined, image.suffix, unit)
         content = content or str(words)
-        figures += own
-        said += texts
+        figures += image_figures
+        remarks += texts
         rejected += int(combined.clipped.sum())
     target = work.context.results / work.record.product
     whole.write_hdus(target, parts + beside)
@@ -273,7 +273,7 @@ def _make(work):
         **work.record.data,
         **work.kind.more_data(work),
         "quality": figures,
-        "remarks": said,
+        "remarks": remarks,
         "recipe": str(combined.recipe),
         "rejected": rejected,
         "pixels": len(work.kept) * sum(math.prod(image.shape) for image in images),

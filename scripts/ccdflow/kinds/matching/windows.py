@@ -75,17 +75,21 @@ def _place(context, row):
     shape = dict(geometry.raw_shapes)[image.raw_hdu]
     is_level_out = recipe.subtract and all(a.overscan for a in image.amplifiers)
     if not cards:
-        found = _by_origin(row, origin, image, shape)
-        return WindowPlace(found, image.shape, image.amplifiers, is_level_out) if found else None
+        sections = _by_origin(row, origin, image, shape)
+        return (
+            WindowPlace(sections, image.shape, image.amplifiers, is_level_out) if sections else None
+        )
     headers = [fits.Header() for _ in range(image.raw_hdu + 1)]
-    own = {"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0], **cards}
+    cards_of_image = {"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0], **cards}
     for keyword, name in (("DATASEC", "datasec"), ("TRIMSEC", "trimsec")):
         if row.facts[name]:
-            own[keyword] = row.facts[name]
-    headers[image.raw_hdu].update(own)
-    found = {name: detector_section(headers, image.amplifiers, image.shape, name) for name in cards}
-    found = {name: text for name, text in found.items() if text}
-    return WindowPlace(found, image.shape, image.amplifiers, is_level_out) if found else None
+            cards_of_image[keyword] = row.facts[name]
+    headers[image.raw_hdu].update(cards_of_image)
+    sections = {
+        name: detector_section(headers, image.amplifiers, image.shape, name) for name in cards
+    }
+    sections = {name: text for name, text in sections.items() if text}
+    return WindowPlace(sections, image.shape, image.amplifiers, is_level_out) if sections else None
 
 
 def _origin_of(row):

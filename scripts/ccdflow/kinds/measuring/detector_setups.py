@@ -40,10 +40,10 @@ def pixels_of(setup):
 
 def name_of(setup):
     """Return the name of a setup in the names of products."""
-    found = dict(setup)
-    parts = [found["size"], found["ccdsum"].strip().replace(" ", "x"), found["window"]]
-    parts += [found.get("readmode", ""), found.get("gain", "") and f"g{found['gain']}"]
-    parts += [digest(found["part"])[:6]] if found["part"] else []
+    facts = dict(setup)
+    parts = [facts["size"], facts["ccdsum"].strip().replace(" ", "x"), facts["window"]]
+    parts += [facts.get("readmode", ""), facts.get("gain", "") and f"g{facts['gain']}"]
+    parts += [digest(facts["part"])[:6]] if facts["part"] else []
     return "_".join(filter(None, parts))
 
 
@@ -60,10 +60,10 @@ def names_of(setups):
     dict
         {(night, setup): name}
     """
-    names = {each: name_of(each[1]) for each in setups}
-    taken = {each: (each[0], each[1][0], paths.folded(name)) for each, name in names.items()}
+    names = {key: name_of(key[1]) for key in setups}
+    taken = {key: (key[0], key[1][0], paths.folded(name)) for key, name in names.items()}
     counts = Counter(taken.values())
     return {
-        each: f"{name}_{digest(each[1])[:6]}" if counts[taken[each]] > 1 else name
-        for each, name in names.items()
+        key: f"{name}_{digest(key[1])[:6]}" if counts[taken[key]] > 1 else name
+        for key, name in names.items()
     }

@@ -72,19 +72,21 @@ def coverage_of(context):
     context : ccdflow.run.context.Context
         With its groups.
     """
-    closed = {night: own for night, own in context.summaries(NAME).items() if own["dated"]}
+    closed = {
+        night: summary for night, summary in context.summaries(NAME).items() if summary["dated"]
+    }
     dated = {row.night for row in context.store.rows.values() if not row.is_undated}
     nights = sorted(closed.keys() | dated)
     shown = nights[-NIGHTS:]
-    found = {n: closed[n] if n in closed else night_coverage(context, n) for n in shown}
-    several = len({camera for own in found.values() for camera in own["cameras"]}) > 1
+    summaries = {n: closed[n] if n in closed else night_coverage(context, n) for n in shown}
+    several = len({camera for summary in summaries.values() for camera in summary["cameras"]}) > 1
     counts, states, ranks = Counter(), {}, defaultdict(int)
-    for night, own in found.items():
-        for camera, words, number in own["frames"]:
+    for night, summary in summaries.items():
+        for camera, words, number in summary["frames"]:
             label = _with_camera(camera, words, several=several)
             counts[label, night] += number
             ranks[label] += number
-        for camera, words, state, number in own["holes"]:
+        for camera, words, state, number in summary["holes"]:
             label = _with_camera(camera, words, several=several)
             if not counts[label, night]:
                 states[label, night] = max(states.get((label, night), ""), state, key=_worse)

@@ -18,9 +18,10 @@ from ccdflow.run.context import is_of_enabled_type, reduced
 MOST = 12
 LEFT_OVER = "left over"
 LIKE_A_FLAT = "like a flat"
-# Fraction of the faintest flat of its camera from which on a science frame is as bright as a flat;
-# without flats, adu above the biases.
-_OF_FLATS, _BRIGHT = 0.5, 5000.0
+# Fraction of its camera's faintest flat above which a science frame is as bright as a flat.
+_OF_FLATS = 0.5
+# The same limit without any flat: adu above the biases, more than a dark sky gives.
+_BRIGHT = 5000.0
 # The beginning of a warning within a row's reason.
 PREFIX = "warning: "
 # Whole adu have a noise of 0.29 adu of their own: quieter strips are not compared.
@@ -28,9 +29,9 @@ _QUIETEST = 0.5
 
 
 def rows_and_records(context, records):
-    """Return the rows of frames that are asked for, and a function from product to record.
+    """Return the rows of frames of enabled types, and a function from product to record.
 
-    A product of a type that is not asked for any more tells nothing, as if it were not there.
+    Products of other types count as missing.
 
     Parameters
     ----------
@@ -75,25 +76,25 @@ class Warned(NamedTuple):
 
 
 def gather(rows, record_of):
-    """Return what is known of some frames, and what they tell of the others: plain values.
+    """Return the warnings of some frames, and the figures by which all frames are judged.
 
     Parameters
     ----------
     rows, record_of
-        As `found` takes them; all frames of a night are in one call.
+        As `warned_frames` takes them; all frames of a night are in one call.
 
     Returns
     -------
     dict of str to list
-        ``said``: [file, camera, texts]; ``even``: [file, camera, level] of even frames of the sky;
-        ``levels``: [camera, type, levels] of biases and flats; ``biases``: [setup, noises];
-        ``noises``: [file, camera, amplifiers] where the noise has to be judged by biases of all
-        nights, each [name, noise, that of its night's biases or None, setup]; ``open``: the files
-        that these may be said of.
+        Plain values. ``said``: [file, camera, texts]; ``even``: [file, camera, level] of even
+        frames of the sky; ``levels``: [camera, type, levels] of biases and flats; ``biases``:
+        [setup, noises]; ``noises``: [file, camera, amplifiers] where the noise has to be judged by
+        biases of all nights, each [name, noise, that of its night's biases or None, setup];
+        ``open``: the files that these may warn of.
     """
-    said, cameras, noises, levels, even = {}, {}, {}, defaultdict(list), []
+    texts_of, cameras, noises, levels, even = {}, {}, {}, defaultdict(list), []
     for row in rows:
-        texts, cameras[row.file] = said.setdefault(row.file, []), row.camera
+        texts, cameras[row.file] = texts_of.setdefault(row.file, []), row.camera
         if PREFIX in row.reason:
             for part in row.reason.split("; "):
                 if part.startswith(PREFIX):
@@ -111,43 +112,43 @@ def gather(rows, record_of):
             levels[row.camera, row.facts["type"]].append(data["statistics"][0]["level"])
     open_ = _noises_to_judge(noises)
     return {
-        "said": [[f, cameras[f], texts] for f, texts in said.items() if texts],
+        "said": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
         "even": even,
-        "levels": [[*of, own] for of, own in levels.items() if of[1] in ("bias", "flat")],
-        "biases": [[*each] for each in _of_biases(noises).items()],
+        "levels": [[*of, values] for of, values in levels.items() if of[1] in ("bias", "flat")],
+        "biases": [list(entry) for entry in _of_biases(noises).items()],
         "noises": open_,
-        "open": [each[0] for each in (*even, *open_)],
+        "open": [file for file, *_ in (*even, *open_)],
     }
 
 
 def judge(gathered):
-    """Return {raw file: `Warned`} of all frames that something is wrong with.
+    """Return {raw file: `Warned`} of all frames with a warning.
 
     Parameters
     ----------
     gathered : list of dict
         As `gather` returns them, together of all frames.
     """
-    levels, biases, found = defaultdict(list), defaultdict(list), {}
+    levels, biases, warned = defaultdict(list), defaultdict(list), {}
     for part in gathered:
-        for camera, kind, own in part["levels"]:
-            levels[camera, kind] += own
-        for key, own in part["biases"]:
-            biases[tuple(key)] += own
-    usual = _Usual(levels, {key: _usual(own) for key, own in biases.items()})
+        for camera, kind, of_night in part["levels"]:
+            levels[camera, kind] += of_night
+        for setup, noises in part["biases"]:
+            biases[tuple(setup)] += noises
+    usual = _Usual(levels, {setup: _usual(noises) for setup, noises in biases.items()})
     for part in gathered:
         for file, camera, texts in part["said"]:
-            found[file] = Warned(camera, list(map(tuple, texts)))
+            warned[file] = Warned(camera, list(map(tuple, texts)))
         for file, camera, level in part["even"]:
-            own = found.setdefault(file, Warned(camera, []))
-            own.texts.extend(_like_a_flat(file, camera, level, usual))
+            frame = warned.setdefault(file, Warned(camera, []))
+            frame.texts.extend(_like_a_flat(file, camera, level, usual))
         for file, camera, amplifiers in part["noises"]:
             texts = _noise_texts(amplifiers, usual.noises)
             if texts:
-                own = found.setdefault(file, Warned(camera, []))
-                own.texts[:] = [each for each in own.texts if each[0] != NOISE]
-                own.texts.extend((NOISE, text) for text in texts)
-    return {file: each for file, each in found.items() if each.texts}
+                frame = warned.setdefault(file, Warned(camera, []))
+                frame.texts[:] = [(kind, text) for kind, text in frame.texts if kind != NOISE]
+                frame.texts.extend((NOISE, text) for text in texts)
+    return {file: frame for file, frame in warned.items() if frame.texts}
 
 
 class _Usual:
@@ -188,12 +189,12 @@ def _like_a_flat(file, camera, level, usual):
 
 def _of_biases(noises):
     """Return {setup: noises} of the overscan of biases."""
-    found = defaultdict(list)
-    for row, own in noises.values():
+    of_setup = defaultdict(list)
+    for row, of_frame in noises.values():
         if row.facts["type"] == "bias":
-            for name, noise in own.items():
-                found[_setup(row, name)].append(noise)
-    return found
+            for name, noise in of_frame.items():
+                of_setup[_setup(row, name)].append(noise)
+    return of_setup
 
 
 def _usual(noises):
@@ -206,21 +207,24 @@ def _noises_to_judge(noises):
     Frames like the biases of their own night are not among them.
     """
     nights = defaultdict(lambda: defaultdict(list))
-    for row, own in noises.values():
+    for row, of_frame in noises.values():
         if row.facts["type"] == "bias":
-            for name, noise in own.items():
+            for name, noise in of_frame.items():
                 nights[row.night][_setup(row, name)].append(noise)
-    usual = {night: {key: _usual(own) for key, own in of.items()} for night, of in nights.items()}
-    found = []
-    for file, (row, own) in noises.items():
+    usual = {
+        night: {setup: _usual(values) for setup, values in of_setup.items()}
+        for night, of_setup in nights.items()
+    }
+    to_judge = []
+    for file, (row, of_frame) in noises.items():
         of_night = usual.get(row.night, {})
         amplifiers = [
             [name, noise, of_night.get(key := _setup(row, name)), list(key)]
-            for name, noise in own.items()
+            for name, noise in of_frame.items()
         ]
         if any(normal is None or _is_odd(noise, normal) for _, noise, normal, _ in amplifiers):
-            found.append([file, row.camera, amplifiers])
-    return found
+            to_judge.append([file, row.camera, amplifiers])
+    return to_judge
 
 
 def _is_odd(noise, normal):
@@ -261,7 +265,7 @@ def sentences(said):
     Parameters
     ----------
     said : dict of str to Warned
-        As `found` returns it.
+        As `warned_frames` returns it.
 
     Returns
     -------

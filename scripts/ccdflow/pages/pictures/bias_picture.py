@@ -179,29 +179,31 @@ def _draw_drift(raster, box, amplifiers, unit):
 
 
 def _draw_pairs(raster, box, amplifiers, unit):
-    claimed = [each.claimed_noise for each in amplifiers]
-    every = _finite([*claimed, *(value for each in amplifiers for value in each.pair_noise)])
-    if not every:
+    claimed = [amplifier.claimed_noise for amplifier in amplifiers]
+    noises = _finite(
+        [*claimed, *(value for amplifier in amplifiers for value in amplifier.pair_noise)]
+    )
+    if not noises:
         return say(raster, box, "There was no pair of biases to measure the read noise from.")
     entries = [
         entry
-        for entry, each in zip(_entries(amplifiers), amplifiers, strict=False)
-        if each.pair_noise
+        for entry, amplifier in zip(_entries(amplifiers), amplifiers, strict=False)
+        if amplifier.pair_noise
     ]
     if _finite(claimed):
         entries.append((MUTED, "claimed", "--"))
-    most = max(2, *(len(each.pair_noise) for each in amplifiers))
+    most = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
     room = 0.05 * (most - 1)
     panel = PlotPanel.with_legend(
-        raster, box, (1 - room, most + room), _widened(every, least=0.01),
+        raster, box, (1 - room, most + room), _widened(noises, least=0.01),
         "Read noise, from pairs", entries,
     )  # fmt: skip
     panel.axes(panel.title, "pair, in order", unit)
-    for number, each in enumerate(amplifiers):
-        places = range(1, len(each.pair_noise) + 1)
-        panel.dots(places, each.pair_noise, _colour(number), MARKS[number % len(MARKS)])
-        if math.isfinite(each.claimed_noise):
-            panel.dashes(each.claimed_noise, _colour(number))
+    for number, amplifier in enumerate(amplifiers):
+        places = range(1, len(amplifier.pair_noise) + 1)
+        panel.dots(places, amplifier.pair_noise, _colour(number), MARKS[number % len(MARKS)])
+        if math.isfinite(amplifier.claimed_noise):
+            panel.dashes(amplifier.claimed_noise, _colour(number))
     return panel.legend(entries)
 
 
@@ -229,22 +231,22 @@ def _draw_structure(raster, box, amplifiers, unit):
 
 def _draw_gain_by_number(raster, box, amplifiers, unit):
     """Draw the noise of combined biases against read noise over the root of N."""
-    most = max([1, *(count for each in amplifiers for count, _ in each.combined_noise)])
+    most = max([1, *(count for amplifier in amplifiers for count, _ in amplifier.combined_noise)])
     if most == 1:
         return say(raster, box, "No biases were combined.")
     counts = np.geomspace(1, most, 50)
     highest, curves = [], []
-    for number, each in enumerate(amplifiers):
-        highest += _finite(noise for _, noise in each.combined_noise)
-        known = _finite(each.pair_noise)
-        if each.combined_noise and known:
+    for number, amplifier in enumerate(amplifiers):
+        highest += _finite(noise for _, noise in amplifier.combined_noise)
+        known = _finite(amplifier.pair_noise)
+        if amplifier.combined_noise and known:
             single = float(np.median(known))
             curves.append((single / np.sqrt(counts), _colour(number)))
             highest.append(single)
     entries = [
         (colour, text, f"{mark}, hollow")
-        for (colour, text, mark), each in zip(_entries(amplifiers), amplifiers, strict=False)
-        if each.combined_noise
+        for (colour, text, mark), amplifier in zip(_entries(amplifiers), amplifiers, strict=False)
+        if amplifier.combined_noise
     ]
     entries.append((MUTED, "read noise / √N"))
     room = 0.05 * (most - 1)
@@ -255,8 +257,10 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
     panel.axes(panel.title, "number of frames, N", unit)
     for values, colour in curves:
         panel.curve(counts, values, colour, 1)
-    for number, each in enumerate(amplifiers):
-        places, noises = zip(*each.combined_noise, strict=True) if each.combined_noise else ((), ())
+    for number, amplifier in enumerate(amplifiers):
+        places, noises = (
+            zip(*amplifier.combined_noise, strict=True) if amplifier.combined_noise else ((), ())
+        )
         mark = f"{MARKS[number % len(MARKS)]}, hollow"
         panel.dots(places, noises, _colour(number), mark, size=6)
     return panel.legend(entries)

@@ -70,12 +70,12 @@ def places_of(path, names, homes):
     NeedsWholePlan
         If the file has other lines.
     """
-    found, last, end = {}, None, 0
+    places_by_home, last, end = {}, None, 0
     lines = notes.places_of_lines(path)
     next(lines, None)
     for name, (start, length) in zip(names, lines, strict=True):
         home = homes(name)
-        places = found.setdefault(home, [])
+        places = places_by_home.setdefault(home, [])
         if home == last and places:
             places[-1][1] += length
         else:
@@ -83,4 +83,4 @@ def places_of(path, names, homes):
         last, end = home, start + length
     if end and end != os.path.getsize(path):  # noqa: PTH202
         raise NeedsWholePlan(f"{path} has more lines than it should have")
-    return found
+    return places_by_home
