@@ -242,7 +242,7 @@ def no_more_words(options):
 
 
 def check_current_folder():
-    """Check that there is a current folder: no configuration would be found without one.
+    """Check that the current folder exists: without it no configuration is found.
 
     Raises
     ------

@@ -58,4 +58,4 @@ class FrameError(CcdflowError):
 
 
 class DamagedError(FrameError):
-    """A product that cannot be read as it was written: it and its dependants are remade."""
+    """A damaged product: it and its dependants are made again."""

@@ -209,7 +209,7 @@ class ImageCalibration:
             self._mask_hot(rows, out)
 
     def _find_saturated(self, rows, reduced, out, highest, *, is_masked):
-        """Flag saturated pixels: those that the frame's own mask, if it has one, does not know."""
+        """Flag saturated pixels that the frame's own mask lacks."""
         for readout, inside, _ in self.pieces(rows):
             is_known = is_masked and not readout.is_saturation_measured
             if readout.saturation is None or is_known:

@@ -1,4 +1,4 @@
-"""Cards that tell the same moment, and whether they agree: a warning names those that do not."""
+"""A check that the cards for one moment agree: a warning names the cards that do not."""
 
 from __future__ import annotations
 

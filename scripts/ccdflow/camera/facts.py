@@ -80,7 +80,7 @@ _PLACEMENT = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """Header values of a frame; '' or None for those that are absent.
+    """Header values of a frame; '' or None for absent ones.
 
     Parameters
     ----------

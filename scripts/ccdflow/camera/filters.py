@@ -94,7 +94,7 @@ def in_any_order(name):
 
 
 def is_open(text):
-    """Tell whether a wheel's text says that there is no filter: open, Clear, NO_FILTER."""
+    """Tell whether a wheel's text means no filter: open, Clear, NO_FILTER."""
     return bool(_OPEN.fullmatch(re.sub(r"[^a-z0-9]", "", text.lower())))
 
 

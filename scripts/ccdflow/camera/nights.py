@@ -1,4 +1,4 @@
-"""When an exposure began, and of which night it is: from that frame and its profile alone."""
+"""The begin of an exposure and its night, from the frame and its profile alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Darks and flats that belong together, and those that are left out."""
+"""The choice of darks and flats that belong together, and the reasons for the others."""
 
 from __future__ import annotations
 

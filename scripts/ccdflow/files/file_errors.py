@@ -16,7 +16,7 @@ class Incomplete(FrameError):
 
 
 class Damaged(FrameError):
-    """The bytes are not as they were written: perhaps only this once."""
+    """The bytes read are damaged: perhaps only this once."""
 
 
 class BadTiles(FrameError):
@@ -37,7 +37,7 @@ class Changed(FrameError):
 
 
 def damaged(path, problem, kind=Damaged):
-    """Return the error of a file whose bytes are not as they were written.
+    """Return the error of a file with damaged bytes.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ def data_unit(data):
 
 
 def _structured(cards, data, *, primary, name=None):
-    """Return cards that begin with those that FITS wants first."""
+    """Return cards in the order that FITS demands at the begin of a header."""
     first = CardList()
     if primary:
         first.set("SIMPLE", True, "conforms to FITS standard")

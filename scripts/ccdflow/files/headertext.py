@@ -39,7 +39,7 @@ class CardList:
 
     @classmethod
     def parse(cls, text):
-        """Return the cards of a header's text as they are, whether valid FITS or not.
+        """Return the cards of a header's text unchanged, whether valid FITS or not.
 
         Blank cards before END, which cameras keep free for others, are not among them.
         """
@@ -83,7 +83,7 @@ class CardList:
         self._cards = [card for card in self._cards if card[0] != keyword]
 
     def rename(self, old, new):
-        """Give the cards of a keyword another, of up to eight characters, all else as it is.
+        """Give the cards of a keyword another keyword, of up to eight characters.
 
         Parameters
         ----------

@@ -117,7 +117,7 @@ def ends(block):
 
 
 def _structural(header, keyword):
-    """Return the value of the first card of a keyword, the one that counts, as it is."""
+    """Return the value of the first card of a keyword: the one that counts."""
     found = contents(header, keyword)
     # Where the first one is blank, another behind it does not count: astropy takes the first.
     blank = len(found) < count_of(header, keyword)
@@ -238,7 +238,7 @@ def _check_extension(header, name):
 
 
 def image_header(header):
-    """Return the header of the image that compressed tiles hold; any other header as it is."""
+    """Return the header of the image in compressed tiles; any other header unchanged."""
     if card_value(header, "ZIMAGE") is not True:
         return header
     image = header.copy()

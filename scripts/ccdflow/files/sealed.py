@@ -16,7 +16,7 @@ def seal_of(row):
 
 
 def read_rows(path):
-    """Return (the lines of a table that are as they were written, how many others it has).
+    """Return (the unedited lines of a table, the number of other lines).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""CSV tables of many rows, of which few change: lines of rows that are as they were are copied.
+"""CSV tables of many rows: a new version copies the lines of unchanged rows.
 
 A table of a million rows takes ten seconds to form and half a second to copy. A line depends on its
 own row alone, so that a table brought up to date has the bytes of one written from scratch.

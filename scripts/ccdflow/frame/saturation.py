@@ -63,7 +63,7 @@ def _runs(full, first):
 
 
 def _bleed(mask, pixels, column, end, way):
-    """Flag a column from the end of a run on, as long as it is brighter than its surroundings."""
+    """Flag a column beyond the end of a run, while it is brighter than its surroundings."""
     ny, nx = mask.shape
     sides = [c for c in (column - _APART, column + _APART) if 0 <= c < nx]
     row = end + way

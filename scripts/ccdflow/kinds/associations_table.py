@@ -95,7 +95,7 @@ class Associations(Kind):
         return not steps or (path.is_file() and tables.number_of_lines(path) == steps + 1)
 
     def summary(self, context, night, records):
-        """Return what the table, the overview and the last lines tell of a night's frames."""
+        """Return a night's part of the table, the overview and the last lines."""
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
         groups = SCIENCE.night_groups(context, night)
@@ -181,7 +181,7 @@ class Associations(Kind):
         return {"coverage": [self.version, coverage_now], "grades": grades}
 
     def overview(self, context):
-        """Return the section on the frames of each night and type, and those that are missing."""
+        """Return the section on the frames of each night and type, and on the missing ones."""
         if not self.index_basis(context):
             return None
         found = _coverage(context)

@@ -74,7 +74,7 @@ class BadPixels(Kind):
         }
 
     def make(self, context, job, *, threads):
-        """Write the map: an image of the mask as it is on the last night, and a table."""
+        """Write the map: an image of the last night's mask, and a table."""
         group = context.groups[job.product]
         basis = self._basis(context, group)
         record = ledger.Record(job.product, self.name, digest(basis), basis=basis)

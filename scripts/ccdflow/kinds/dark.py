@@ -257,7 +257,7 @@ def rounded(seconds):
 
 
 def _runs(rows, name, reach):
-    """Yield rows, sorted by a fact, in runs of which the last is within reach of the first."""
+    """Yield runs of rows sorted by a fact: the last of a run is within reach of its first."""
     part = []
     for row in rows:
         value = row.facts[name]

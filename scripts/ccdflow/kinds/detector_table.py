@@ -32,7 +32,7 @@ class DetectorTable(Kind):
     place = paths.DETECTOR
 
     def plan(self, planner):
-        """Want the table where there are measurements; leave it as it is where none is made."""
+        """Want the table if there are measurements; keep it if none is made."""
         context = planner.context
         if not DETECTOR.is_enabled(context):
             planner.keep(self.place)

@@ -59,7 +59,7 @@ class Frame(Kind):
         return False
 
     def plan(self, planner):
-        """Want each good frame that is asked for; keep those that cannot be remade."""
+        """Want each good frame of an enabled type; keep products that cannot be remade."""
         context = planner.context
         # Rows are dropped here, so nothing may look for rows by their products before.
         for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
@@ -203,7 +203,7 @@ class Frame(Kind):
         }
 
     def restore(self, context, kept):
-        """Spell readout modes as they were spelled."""
+        """Restore the spelling of readout modes."""
         setups.restore_spellings(context, kept["spelled"])
 
 
@@ -215,7 +215,7 @@ _DIGEST, _GATHERED = "frames", "warnings"
 
 
 def _judged(context, records):
-    """Return {raw file: `frame_warnings.Warned`}, and the files that other nights tell of.
+    """Return {raw file: `frame_warnings.Warned`}, and the files whose warnings need other nights.
 
     Raises
     ------

@@ -158,7 +158,7 @@ class Kind:
     # -- closed nights: `ccdflow.run.nights.closed_nights` -----------------------------------------
 
     def can_close(self, context):
-        """Tell whether nights can be planned without those that have nothing to do."""
+        """Tell whether some nights can be planned without the closed ones."""
         return self.plans_some_nights
 
     def summary(self, context, night, records):

@@ -56,7 +56,7 @@ class MasterTable(Kind):
     is_always = False
 
     def plan(self, planner):
-        """Want the table; leave it as it is where no such masters are made."""
+        """Want the table; keep it if no such masters are made."""
         context = planner.context
         if not self.master.configuration(context)["enabled"]:
             planner.keep(self.place)

@@ -47,7 +47,7 @@ def exposure_of(row):
 
 
 def _show_shutter(seconds):
-    """Tell whether flats of such exposures tell of a shutter, whichever one of them is left out.
+    """Tell whether flats of these exposures determine a shutter, even without any one of them.
 
     One flat alone that differs from all others in exposure may differ for other reasons. Of three
     flats none can be left out.

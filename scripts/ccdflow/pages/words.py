@@ -127,7 +127,7 @@ def night_title(night):
 
 
 def light_words(names):
-    """Write filter and grism: each once, those that are empty left out.
+    """Return filter and grism in words: each once, empty ones left out.
 
     >>> light_words(["Free", "Gr#3"]), light_words(["600/4310", "600/4310"]), light_words(["g", ""])
     ('Free Gr#3', '600/4310', 'g')

@@ -63,7 +63,7 @@ def read(results):
 
 
 def write(results, since):
-    """Write a `LateNotes` beside the notes as they are.
+    """Write a `LateNotes` beside the present notes.
 
     Parameters
     ----------

@@ -456,7 +456,7 @@ def fold(results, ledger, *, verify):
 
 
 def _is_known(results, known, record):
-    """Tell whether this process took a record in before, and its product's file is as it was."""
+    """Tell whether this process has taken in the record, and the product's file is unchanged."""
     return (
         known is not None
         and (known.key, known.content, known.stamp) == (record.key, record.content, record.stamp)

@@ -144,11 +144,11 @@ class Planner:
         self._records = ledger.names_of_records(context.results)
 
     def keep(self, product):
-        """Leave a product as it is."""
+        """Keep a product unchanged."""
         self.context.planned_products.add(product)
 
     def keep_all_of(self, kind):
-        """Leave each product of a kind as it is: a product that is not asked for is not touched."""
+        """Keep each product of a kind unchanged, as the kind is off."""
         for product in {*self.stamps, *self.context.ledger}:
             if kind.has_name(product):
                 self.keep(product)
@@ -239,7 +239,7 @@ class Planner:
         return bool(self._forced & {kind.name, product})
 
     def is_damaged(self, product):
-        """Tell whether a product is there, but not as it was made."""
+        """Tell whether a product exists but was changed after its making."""
         record, stamp = self.context.ledger.get(product), self.stamps.get(product, ())
         if record is None or not stamp or record.status != ledger.MADE:
             return False

@@ -1,4 +1,4 @@
-"""Look at an archive as the next run would see it, and write nothing: for the scripts."""
+"""The next run's plan without writing anything: for the scripts."""
 
 from __future__ import annotations
 

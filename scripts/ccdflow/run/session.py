@@ -432,7 +432,7 @@ def _finish(session):
 
 
 def _finish_whole(session):
-    """End a run of some nights whose frames change what is told of others: plan all of them."""
+    """Plan all nights at the end of a run of some, whose frames change warnings on others."""
     context = session.context
     values = context.settings
     reading = replace(reading_settings(values), is_folding=rawnames.is_folding(context.results))

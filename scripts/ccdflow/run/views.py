@@ -1,4 +1,4 @@
-"""The chain as Snakemake draws and lists it: every product, also those that are current."""
+"""The chain for Snakemake's drawings and lists: every product, current ones as well."""
 
 from __future__ import annotations
 

@@ -333,7 +333,7 @@ def _series(header, name, long, count):
 
 
 def masters_of(header, names=("bias", "dark")):
-    """Return {'bias' or 'dark' or 'flat': `NamedMaster`} of those that a header names.
+    """Return {'bias' or 'dark' or 'flat': `NamedMaster`} of the masters in a header.
 
     Parameters
     ----------
@@ -411,7 +411,7 @@ def account_of_calibrated(headers):
 
 
 def as_plain(hdus):
-    """Return the HDUs of a product as they are uncompressed.
+    """Return the HDUs of a product, uncompressed.
 
     An image of the first HDU is packed into the second one, whose header has its SIMPLE.
     """

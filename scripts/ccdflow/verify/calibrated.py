@@ -176,7 +176,7 @@ def step_of(header):
 
 
 def _same_pixels(own, image, step, *, is_measured):
-    """Return the largest difference of the pixels from those that ccdproc makes."""
+    """Return the largest difference between the pixels and ccdproc's."""
     # A measured gain has six digits in its card, and the mean dead time of a shutter.
     steps = STEPS + 16 * is_measured
     return max(

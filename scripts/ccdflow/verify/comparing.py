@@ -126,7 +126,7 @@ def same_figure(header, keyword, value, *, part=1e-5, least=1e-9):
 
 
 def check_bits(mask, possible):
-    """Raise unless a mask has no bits but those that a product of its sort can have.
+    """Raise if a mask has bits that no product of its sort can have.
 
     Parameters
     ----------

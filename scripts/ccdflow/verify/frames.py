@@ -224,7 +224,7 @@ def _check_solutions(header, own, amplifier):
 
 
 def _check_world(header, raw, amplifier):
-    """Compare the world coordinates of some pixels with those that they have in the raw frame."""
+    """Compare the world coordinates of some pixels with those in the raw frame."""
     own = raw[amplifier.hdu]
     own = own if any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in own) else raw[0]
     _check_solutions(header, own, amplifier)

@@ -29,7 +29,7 @@ _GRADES = (
 
 
 def check_grade(first, masters):
-    """Raise unless CALGRADE is what the masters and the reasons in HISTORY give.
+    """Raise unless CALGRADE follows from the masters and the reasons in HISTORY.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ _RUN, _EXCESS, _APART, _STRIDE = 3, 5.0, 6, 64
 
 
 class ExpectedMask:
-    """The bits that each pixel of a mask must have, and those that it may have.
+    """The bits that each pixel of a mask must have, and the bits that it may have.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def add_neighbours(expected, mask, pixels, step):
 
 
 def _add_tail(expected, full, pixels, column, row, way, step):
-    """Expect the bit along a column as long as it is brighter than its surroundings."""
+    """Expect the bit along a column while it is brighter than its surroundings."""
     ny, nx = full.shape
     sides = [c for c in (column - _APART, column + _APART) if 0 <= c < nx]
     loose, is_sure = 0.1 if step else 0.0, True

@@ -1,4 +1,4 @@
-"""Pixels, masks and standard errors of the masters of a calibrated frame, as they are applied."""
+"""The masters of a calibrated frame as applied: pixels, masks and standard errors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MasterPlane:
 
     @property
     def is_modelled(self):
-        """Whether UNCERT is that of a noise model, which is applied as it is."""
+        """Whether UNCERT follows from a noise model: it is applied unscaled."""
         return self.errors is not None and any(k in self.header for k in ("MODRN", "MODRN01"))
 
 

@@ -157,7 +157,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
 
 
 def _detector_sections(header):
-    """The header's DETSEC and CCDSEC, those that can be read: UNKNOWN is no concern either."""
+    """Return the header's readable DETSEC and CCDSEC; UNKNOWN counts as absent."""
     found = []
     for keyword in ("DETSEC", "CCDSEC"):
         with suppress(FrameError):

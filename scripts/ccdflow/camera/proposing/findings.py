@@ -182,7 +182,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def merged_findings(seen):
-    """The findings of all HDUs; those that differ in their numbers only are one."""
+    """Return the findings of all HDUs; findings that differ only in numbers become one."""
     if len(seen) == 1:
         return list(seen[0].findings)
     kinds = defaultdict(list)

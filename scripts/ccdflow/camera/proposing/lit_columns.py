@@ -156,7 +156,7 @@ def without_drift(image, strip, read_noise):
 
 
 def filled(image):
-    """Float32 pixels, those that are not finite replaced by the median of their column."""
+    """Return float32 pixels; the median of its column replaces a pixel that is not finite."""
     image = np.array(image, dtype=np.float32)
     bad = ~np.isfinite(image)
     if bad.any():

@@ -83,7 +83,7 @@ def _rank_of_boxes(strip, size, rank, out):
 
 
 class _Program:
-    """Minima and maxima of arrays: a network that sorts, of which only some results are needed.
+    """A program of minima and maxima of arrays: the part of a sorting network that is needed.
 
     Parameters
     ----------

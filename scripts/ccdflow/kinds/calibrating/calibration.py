@@ -73,7 +73,7 @@ class Calibration:
 
     @cached_property
     def missing(self):
-        """The reason for each missing step, with the masters that there are: {kind: text}."""
+        """The reason for each missing step, with the masters at hand: {kind: text}."""
         return {each.kind: each.missing for each in self._answers if each.missing}
 
     def degrees(self, use):

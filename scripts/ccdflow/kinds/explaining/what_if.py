@@ -26,7 +26,7 @@ from ccdflow.run.context import reduced
 
 @dataclass(frozen=True)
 class WhatIf:
-    """A frame as it is and as it would be with another master.
+    """A frame calibrated with its own master and with another one.
 
     Attributes
     ----------

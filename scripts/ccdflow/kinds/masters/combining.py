@@ -393,7 +393,7 @@ def claimed_read_noise(work):
 
 
 def short(value):
-    """Return a number with six digits; any other value as it is."""
+    """Return a number with six digits; any other value unchanged."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

@@ -94,7 +94,7 @@ class MasterKind(Kind):
         return bool(checksum.signature(context.results / product)[1])
 
     def plan(self, planner):
-        """Want the master of each group; leave all as they are where none is asked for."""
+        """Want the master of each group; keep all if the kind is off."""
         context = planner.context
         if not self.is_enabled(context):
             planner.keep_all_of(self)
@@ -578,7 +578,7 @@ class MasterKind(Kind):
     # -- lines, sections, flags --------------------------------------------------------------------
 
     def flags(self, context, records):
-        """Yield the copies among the frames, and those that are not in the master."""
+        """Yield the flags of copies, and of frames that are not in the master."""
         rows = context.store.rows
         own = [row for row in rows.values() if row.facts["type"] == self.type]
         for file, other in copies(own).items():

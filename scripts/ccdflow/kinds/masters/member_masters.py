@@ -143,7 +143,7 @@ class Members:
         ]
 
     def master(self, kind, image):
-        """Return the master of a kind as it is subtracted from an image, or None.
+        """Return the master of a kind that is subtracted from an image, or None.
 
         Parameters
         ----------

@@ -119,7 +119,7 @@ class ObservedAs:
 
 @dataclass(frozen=True, slots=True)
 class OfferedMaster:
-    """A combined bias, dark or flat that there is, or that is to be made.
+    """A combined bias, dark or flat, made or to be made.
 
     Attributes
     ----------

@@ -170,7 +170,7 @@ def question(shelf, kind, seconds, degrees, rules):
 
 
 def rescaled(candidate, seconds):
-    """Return a scaled candidate as it is for an exposure.
+    """Return a scaled candidate for another exposure.
 
     Parameters
     ----------

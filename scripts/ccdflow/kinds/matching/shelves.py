@@ -60,7 +60,7 @@ def _bias_of(group):
 
 
 class Shelves:
-    """The masters of a kind that there are in the plan, and how noisy their detector is."""
+    """The masters of a kind in the plan, and the noise of their detector."""
 
     def __init__(self, context, kind):
         self.kind = kind

@@ -268,7 +268,7 @@ class NightMeasurement:
         return is_subtracted or self.bias_of(record) is not None
 
     def _flat_mask(self, image, found, remarks, low_sigma):
-        """Flag weak pixels and deep columns of the combined flats; return what could tell."""
+        """Flag weak pixels and deep columns of the combined flats; return the usable sources."""
 
         def pairs(flats):
             for record in flats:
@@ -386,7 +386,7 @@ class NightMeasurement:
         return sorted(best, key=lambda record: record.data["seconds"])
 
     def _hot_only(self, image, place, record, gain, hot_rate, mask):
-        """Flag pixels that are hot in the one combined dark that there is."""
+        """Flag pixels that are hot in the only combined dark."""
         path, seconds = self.context.results / record.product, record.data["seconds"]
         part = place.slices
         factor = np.float32(gain / seconds)
@@ -449,7 +449,7 @@ class NightMeasurement:
         }
 
     def _of_full_well(self, amplifier, figures, several):
-        """Return a sentence on full pixels where no card or profile tells of them, as a list."""
+        """Return [a sentence on full pixels], or [] if a card or the profile has their value."""
         well, known = figures["full_well"], amplifier.saturation
         levels = self.context.outcome(reduced(self._files[0])).data["levels"]
         if not math.isfinite(well) or amplifier.name not in levels:

@@ -48,7 +48,7 @@ def name_of(setup):
 
 
 def names_of(setups):
-    """Return the names of setups, none of which is another's, whether in capitals or not.
+    """Return a name for each setup, unique even where file systems ignore case.
 
     Parameters
     ----------

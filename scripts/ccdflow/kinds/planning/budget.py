@@ -26,7 +26,7 @@ _OF_READING = ("dark current", "read noise", "overscan", "bias", "dark")
 
 @dataclass(frozen=True)
 class Applied:
-    """A master as it is applied to a frame.
+    """A master applied to a frame.
 
     Attributes
     ----------

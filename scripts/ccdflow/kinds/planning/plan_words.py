@@ -183,7 +183,7 @@ def _variance(line, block):
 
 
 def _flat_noise(line, block):
-    """Return the relative noise of a flat: of its figures, else as it is predicted."""
+    """Return the relative noise of a flat: the measured one, else the predicted one."""
     exposure = _exposure(line, block)
     if exposure is None:
         return math.sqrt(line.use.variance)

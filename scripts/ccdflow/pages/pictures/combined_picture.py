@@ -158,7 +158,7 @@ def _draw_line_profile(raster, box, image, unit, *, axis):
 
 
 def _draw_histogram(raster, box, combined):
-    """Draw the distribution of the pixels, with that of noise alone, as it is predicted.
+    """Draw the distribution of the pixels beside the predicted one of noise alone.
 
     With several amplifiers, this is the mean of their normal curves.
     """

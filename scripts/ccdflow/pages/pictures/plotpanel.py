@@ -250,7 +250,7 @@ class PlotPanel:
         self.raster.fill(first, ends[0], max(last, first + 2), max(ends[1], ends[0] + 2), colour)
 
     def dots(self, xs, ys, colour, mark="o", size=5):
-        """Mark values, in points of size; those that are NaN or outside are left out.
+        """Mark values inside the panel, size in points; NaN is left out.
 
         Parameters
         ----------

@@ -51,7 +51,7 @@ def _has_glyph(letter):
 
 
 def drawable(text):
-    """Write characters that cannot be drawn (controls, those that the font lacks) as escapes."""
+    """Replace characters that cannot be drawn (controls, glyphs that the font lacks) by escapes."""
     return "".join(
         letter
         if letter.isprintable() and _has_glyph(letter)

@@ -1,1 +1,1 @@
-"""Closed nights: an archive of which some nights only are planned."""
+"""Closed nights: a run plans only the nights that changed."""

@@ -313,7 +313,7 @@ def _boots(records):
 
 
 def _note(context, night, homes):
-    """Return what is noted of a night: plain values by the names of their columns."""
+    """Return the note of a night: plain values by the names of their columns."""
     rows, records = context.rows_of(night), homes.records[night]
     reach = {kind.name: kind.reach for kind in context.chain}
     groups = [g for g in context.groups.values() if reach[g.kind] == MASTERS and g.shown == night]

@@ -17,7 +17,7 @@ NAME = "counts"
 
 
 def summary(context, night, records):
-    """Return what a closed night adds to the counts: plain values.
+    """Return a closed night's part of the counts, as plain values.
 
     Parameters
     ----------

@@ -119,7 +119,7 @@ class NightNotes:
         return self._rows[night]
 
     def records(self, night):
-        """Return {product: record} of a night; of '' those that are about no night alone."""
+        """Return {product: record} of a night; '' gives the records of no single night."""
         if night not in self._records:
             own = self.nights.first["always"]
             places = own if not night else self.nights.value("records", night) or []
@@ -137,7 +137,7 @@ class NightNotes:
 
     @property
     def new_nights(self):
-        """The nights of which something was noted since, and that were never closed."""
+        """The nights with late notes that were never closed."""
         homes = {night for night, _ in self._late.values()} - {""}
         homes |= {row.night for row in self._late_rows.values()}
         return {night for night in homes if night not in self.nights}
@@ -177,7 +177,7 @@ class NightNotes:
         return None
 
     def save(self, context):
-        """Write the table, and rows and records that are not as they were when they were read."""
+        """Write the table, and the rows and records that changed since they were read."""
         store, records = context.store, context.ledger
         rows, made = _changed(store.rows, store.saved), _changed(records, records.saved)
         gone = set(records.saved) - set(dict.keys(records))
@@ -295,7 +295,7 @@ class _RowsByNight(dict):
 
 
 class _Changes:
-    """The folders that are not as they were, and the nights that they are about."""
+    """The folders that changed, and their nights."""
 
     def __init__(self, values, state, nights, notes):
         self._raw, self._notes, self._nights = Path(values["raw"]), notes, nights
@@ -383,7 +383,7 @@ def _belongs(name, folders, segments):
 
 
 def _members(groups):
-    """Return what masters are combined of; the masters for their members may be others."""
+    """Return {master: its kind, shared values and members}, without the masters of its members."""
     return {group.product: (group.kind, group.shared, group.files) for group in groups}
 
 
@@ -450,7 +450,7 @@ class _Opening:
         return context
 
     def _more(self, context, found):
-        """Return the closed nights that have to be opened for what this plan makes."""
+        """Return the closed nights that depend on the products of this plan."""
         nights, reach = self._nights, {kind.name: kind.reach for kind in self._chain}
         masters = {}
         for group in context.groups.values():
@@ -488,7 +488,7 @@ class _Opening:
 
 
 def save(context):
-    """Write ``inventory.csv``, and beside the notes what differs from them, where it changed.
+    """Write ``inventory.csv``, and the late notes if they changed.
 
     Parameters
     ----------
@@ -503,7 +503,7 @@ def _changed(now, saved):
 
 
 def _home_of(context):
-    """Return what tells the night that a record is about, '' for none."""
+    """Return a function from a record to its night, '' for none."""
     rows = context.store.rows.values()
     nights = {paths.reduced(row.file): row.night for row in rows}
     nights |= {paths.calibrated(row.file): row.night for row in rows}

@@ -355,7 +355,7 @@ def _is_first_verdict(before, row):
 
 
 def _described(row, camera, headers, remembered):
-    """Return the row with the facts of its headers, and warnings on those that cannot be read."""
+    """Return the row with the facts of its headers, and warnings on unreadable ones."""
     described = camera.describe(headers, file=row.file, remembered=remembered)
     facts = {name: getattr(described, name) for name in FACTS}
     facts |= {"type": facts["type"] or "other"}

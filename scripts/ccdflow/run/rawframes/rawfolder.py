@@ -112,7 +112,7 @@ def _no_raw_folder(raw, problem, kind=UserError):
 
 
 def is_plain_name(file):
-    """Tell whether a raw file's name stands in tables as it is, and is no folder of products.
+    """Tell whether a raw file's name can stand in tables unquoted, and is no folder of products.
 
     >>> is_plain_name("2024-03-01/a b.fits"), is_plain_name("a,b.fits")
     (True, False)

@@ -1,4 +1,4 @@
-"""Names of raw files: those that cannot be kept, and those that would become one product."""
+"""Checks of raw files' names: names no product can have, and names of one product."""
 
 from __future__ import annotations
 

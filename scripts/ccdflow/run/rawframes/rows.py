@@ -192,7 +192,7 @@ def unread_row(file, stamp=(), basis=""):
 
 
 def digest(value):
-    """Return 16 hexadecimal digits that stand for a JSON-able value."""
+    """Return a hash of a JSON-able value: 16 hexadecimal digits."""
     return digest_of(canonical_text(value))
 
 
@@ -201,5 +201,5 @@ canonical_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_
 
 
 def digest_of(text):
-    """Return 16 hexadecimal digits that stand for a text."""
+    """Return a hash of a text: 16 hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

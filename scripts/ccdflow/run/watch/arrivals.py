@@ -48,7 +48,7 @@ class FolderEvents:
 
 
 class Polling:
-    """Says each time that the folder is to be looked through.
+    """Reports each time that the folder has to be searched.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def mount_of(path, mounts="/proc/self/mountinfo"):
 
 
 class SettledFiles:
-    """Files whose size and times are those of the look before.
+    """Files whose size and times did not change since the last look.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ class SettledFiles:
         self._begun = {}
 
     def of(self, found):
-        """Return those of a look that are as they were at the look before."""
+        """Return the files that did not change since the last look."""
         quiet = {name: stamp for name, stamp in found.items() if self._before.get(name) == stamp}
         self._before = found
         return quiet
