@@ -11,8 +11,11 @@ from ccdflow.errors import FrameError
 ELECTRONS = ("electron", "electrons", "e-", "e")
 _ADU = ("adu", "adus", "dn", "count", "counts")
 
-EXACT_SECONDS, EXACT_PART = 0.1, 1e-3
-"""Exposures that differ by less than the larger of these are equal: 0.1 s, or 0.1 %."""
+EXACT_SECONDS = 0.1
+"""Exposures that differ by less are equal."""
+
+EXACT_PART = 1e-3
+"""So are exposures that differ by less than this part of them."""
 
 SCALE_UP = 2.5
 """A dark is scaled up by no more than this unless the caller says otherwise."""

@@ -15,17 +15,19 @@ import numpy as np
 from ccdflow.files.planes import read_rows
 from ccdflow.robust import MAD_TO_SIGMA
 
-# Pairs of neighbouring rows, and pixels along a row whose median is compared with others.
-_PAIRS, _BOX = 16, 32
+# Pairs of neighbouring rows of the sample.
+_ROW_PAIRS = 16
+# Pixels along a row whose median is a box's value: structure is compared from box to box.
+_BOX_PIXELS = 32
 # Columns between compared pixels, which lie in two rows as well: they share neither the noise of a
 # row's level nor noise that is correlated from one column to the next.
-_LAG = 4
+_COLUMN_LAG = 4
 # Sigma beyond which differences are stars, hot pixels and cosmic rays.
-_CLIP = 4.0
+_STAR_SIGMA = 4.0
 # A bias that stays in by less than this cancels with its dark.
 _LEAST_SHARE = 0.01
 # As in the mask of a calibrated frame.
-_UNLIT = 0.2
+_UNLIT_BELOW = 0.2
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None
         By kind of master.
     """
     ny, nx = unit.shape
-    if not chain.uses or ny < 2 or nx <= _LAG:
+    if not chain.uses or ny < 2 or nx <= _COLUMN_LAG:
         return {}
-    first = np.unique(np.linspace(0, ny - 2, min(ny // 2, _PAIRS)).round().astype(int))
+    first = np.unique(np.linspace(0, ny - 2, min(ny // 2, _ROW_PAIRS)).round().astype(int))
     rows = np.stack([first, first + 1], axis=1).ravel()
     stored = np.empty((len(rows), nx), unit.dtype)
     with Path(path).open("rb", buffering=0) as file:
@@ -124,7 +126,7 @@ def effects(frame, masters, factors=1.0, shares=None):
     flat = masters["flat"][0] if "flat" in masters else None
     if flat is not None:
         # Pixels without light have no response to divide by.
-        flat = np.where(flat < _UNLIT, np.float32(np.nan), flat)
+        flat = np.where(flat < _UNLIT_BELOW, np.float32(np.nan), flat)
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = _Sample(light if flat is None else light / flat)
@@ -146,7 +148,7 @@ class _Sample:
         self.steps = _steps(values if smooth is None else smooth)
         boxes = _boxes(values).ravel().astype(np.float64)
         self.boxes = (boxes - np.median(boxes[np.isfinite(boxes)])) ** 2
-        self.size = 2 * min(_BOX, values.shape[1])
+        self.size = 2 * min(_BOX_PIXELS, values.shape[1])
 
 
 def _effect(ours, theirs):
@@ -186,7 +188,7 @@ def _compared(ours, theirs, both):
 
 def _steps(values):
     """Return the variance of each pixel and one some columns on in the next row."""
-    steps = (values[1::2, _LAG:] - values[::2, :-_LAG]).ravel()
+    steps = (values[1::2, _COLUMN_LAG:] - values[::2, :-_COLUMN_LAG]).ravel()
     return steps * steps / 2
 
 
@@ -194,7 +196,7 @@ def _limit(squares):
     """Return the square beyond which a difference is none of noise."""
     if not squares.size:
         return 0.0
-    return (_CLIP * MAD_TO_SIGMA) ** 2 * float(
+    return (_STAR_SIGMA * MAD_TO_SIGMA) ** 2 * float(
         np.sort(squares.astype(np.float32))[len(squares) // 2]
     )
 
@@ -202,7 +204,7 @@ def _limit(squares):
 def _boxes(values):
     """Return the medians of boxes of two rows: (k, number of boxes)."""
     pairs, nx = len(values) // 2, values.shape[1]
-    width = min(_BOX, nx)
+    width = min(_BOX_PIXELS, nx)
     count = nx // width
     parts = values[: 2 * pairs, : count * width].reshape(pairs, 2, count, width)
     # Sorting short rows is ten times as fast as numpy's median.
@@ -213,7 +215,7 @@ def _boxes(values):
 def _smooth(flat):
     """Return a flat with the median of its box in each pixel."""
     boxes = _boxes(flat)
-    width = min(_BOX, flat.shape[1])
+    width = min(_BOX_PIXELS, flat.shape[1])
     smooth = np.repeat(boxes, width, axis=1)
     more = flat.shape[1] - smooth.shape[1]
     return np.repeat(np.pad(smooth, ((0, 0), (0, more)), mode="edge"), 2, axis=0)

@@ -8,15 +8,27 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA, median
 
-_ROWS, _LAG = 64, 4
-# Sigma beyond which differences are stars; the variance of a normal distribution cut there.
-_CLIP, _KEPT, _ROUNDS = 3.0, 0.97334, 4
-_CLASSES, _HALVINGS = 400, 24
+# Rows of the sample: of 2000 columns each, they give the noise to 0.3 %.
+_SAMPLED_ROWS = 64
+# Columns between compared pixels: beyond them, the noise of neighbours is not correlated.
+_COLUMN_LAG = 4
+# Sigma beyond which differences are stars.
+_STAR_SIGMA = 3.0
+# The variance of a normal distribution that is cut there.
+_CLIPPED_VARIANCE = 0.97334
+# Rounds of clipping.
+_CLIPPING_ROUNDS = 4
+# Logarithmic classes of standard errors: the expected noise is computed for each, not each pixel.
+_ERROR_CLASSES = 400
+# Bisections of the expected median: 1e-7 of the range.
+_BISECTIONS = 24
 
 
 def sampled(ny):
     """Return the indices of rows, (k,) int, evenly spread, each of which has a row after it."""
-    return np.unique(np.linspace(0, max(ny - 2, 0), min(ny, _ROWS // 2)).round().astype(int))
+    return np.unique(
+        np.linspace(0, max(ny - 2, 0), min(ny, _SAMPLED_ROWS // 2)).round().astype(int)
+    )
 
 
 def level_and_noise(first, second):
@@ -36,7 +48,7 @@ def level_and_noise(first, second):
     values = values[np.isfinite(values)]
     if not values.size:
         return {"sky": None, "sky_rms": None}
-    lag = min(_LAG, first.shape[1] - 1)
+    lag = min(_COLUMN_LAG, first.shape[1] - 1)
     steps = (second[:, lag:] - first[:, : first.shape[1] - lag]).ravel()
     steps = steps[np.isfinite(steps)]
     rms = _clipped_rms(steps) / 2**0.5 if steps.size else None
@@ -51,9 +63,9 @@ def _clipped_rms(steps):
     squares = np.square(steps, dtype=np.float64)
     sigma = MAD_TO_SIGMA * float(median(squares)) ** 0.5
     sigma = sigma or float(np.mean(squares)) ** 0.5
-    for _ in range(_ROUNDS):
-        kept = squares[squares <= (_CLIP * sigma) ** 2]
-        sigma = (float(np.mean(kept)) / _KEPT) ** 0.5
+    for _ in range(_CLIPPING_ROUNDS):
+        kept = squares[squares <= (_STAR_SIGMA * sigma) ** 2]
+        sigma = (float(np.mean(kept)) / _CLIPPED_VARIANCE) ** 0.5
     return sigma
 
 
@@ -78,17 +90,17 @@ def expected_noise(sigmas):
         return math.nan
     sizes, weights = _in_classes(sigmas)
     low, high = float(sizes.min()), float(sizes.max())
-    for _ in range(_HALVINGS):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         is_below = _part_within(middle / MAD_TO_SIGMA / sizes) @ weights < 0.5
         low, high = (middle, high) if is_below else (low, middle)
     sigma = (low + high) / 2
-    for _ in range(_ROUNDS):
-        limit = _CLIP * sigma / sizes
+    for _ in range(_CLIPPING_ROUNDS):
+        limit = _STAR_SIGMA * sigma / sizes
         within = _part_within(limit)
         density = np.exp(-0.5 * limit**2) * (2 / math.pi) ** 0.5
         kept = sizes**2 * (within - limit * density)
-        sigma = (float(kept @ weights) / float(within @ weights) / _KEPT) ** 0.5
+        sigma = (float(kept @ weights) / float(within @ weights) / _CLIPPED_VARIANCE) ** 0.5
     return sigma
 
 
@@ -96,9 +108,9 @@ def _in_classes(sigmas):
     """Return a size for each class of like standard errors, and the part of pixels in it."""
     logs = np.log(sigmas)
     low, span = float(logs.min()), float(np.ptp(logs)) or 1.0
-    number = np.minimum((logs - low) * (_CLASSES / span), _CLASSES - 1).astype(np.intp)
-    counts = np.bincount(number, minlength=_CLASSES)
-    squares = np.bincount(number, sigmas**2, _CLASSES)
+    number = np.minimum((logs - low) * (_ERROR_CLASSES / span), _ERROR_CLASSES - 1).astype(np.intp)
+    counts = np.bincount(number, minlength=_ERROR_CLASSES)
+    squares = np.bincount(number, sigmas**2, _ERROR_CLASSES)
     is_there = counts > 0
     return np.sqrt(squares[is_there] / counts[is_there]), counts[is_there] / sigmas.size
 

@@ -17,8 +17,14 @@ from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.errors import FrameError
 
 SAMPLE_ROWS = 64
-_LEAST_LIGHT = 100.0  # in the unit of the members: less light does not determine the gain
-_RATIO_ROWS, _LEAST_RATIO = 16, 0.2
+"""Rows of each member by which levels and noise are measured."""
+
+# Light, in the unit of the members, below which it does not determine the gain.
+_LEAST_LIGHT = 100.0
+# Rows of the sample by which the ratios of amplifiers' levels are measured.
+_RATIO_ROWS = 16
+# Pixels with less than this part of the level are not lit, and have no ratio.
+_LEAST_RATIO = 0.2
 _LEAST_DIFFERENCE = 0.01
 """Measured noise that differs by less than this from the prediction leaves the prediction."""
 
@@ -213,7 +219,9 @@ def _pulls_of_pairs(amplifier, frames, levels, each):
     return [pull for pull in pulls if pull.count > 1 and pull.sigma > 0]
 
 
-_BOX_COLUMNS, _BOX_ROWS = 32, 4
+# Columns and rows of a box whose median is the expected light of its pixels.
+_BOX_COLUMNS = 32
+_BOX_ROWS = 4
 
 
 def _box_medians(frames):

@@ -10,7 +10,12 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 CLIP = 5.0
+"""Sigma beyond which a value is an outlier."""
+
+# Values from which clipping starts: their median needs no more, and sorting takes time.
 _START_VALUES = 20_000
+# Rounds of clipping, which ends before them where a round leaves out nothing.
+_MOST_ROUNDS = 50
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Moments:
 
 
 def clipped_moments(values):
-    """Mean and scatter of an array without its outliers.
+    """Return mean and scatter of an array without its outliers.
 
     Parameters
     ----------
@@ -47,7 +52,7 @@ def clipped_moments(values):
     if sigma == 0:  # more than half of the values agree
         mean, sigma = _moments(values)
     count = 0
-    for _ in range(50):
+    for _ in range(_MOST_ROUNDS):
         # Most whole numbers may agree: values one off are not outliers.
         kept = values[np.abs(values - mean) <= CLIP * max(sigma, DIGITAL_NOISE)]
         if len(kept) in (0, count):

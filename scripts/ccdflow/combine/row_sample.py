@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_SAMPLE_BYTES = 12_600_000  # 128 rows of 12 LFC frames: enough for the quality figures
+# Memory for the rows of all frames: 128 rows of 12 LFC frames.
+_SAMPLE_BYTES = 12_600_000
 
 
 def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):

@@ -46,12 +46,12 @@ def benefit_of(image, errors, good, *, gain=1.0):
     -------
     Benefit
     """
-    values, own = image[good].astype(np.float64), errors[good].astype(np.float64)
+    values = image[good].astype(np.float64)
     if values.size < 2:
         return Benefit(np.nan, np.nan, np.nan)
     middle = clipped_moments(values).mean
     squares = (values - middle) ** 2
-    noise = float(np.mean(own**2))
+    noise = float(np.mean(errors[good].astype(np.float64) ** 2))
     error = float(squares.std() / np.sqrt(values.size))
     return Benefit(float(squares.mean() - noise) * gain**2, error * gain**2, noise * gain**2)
 
@@ -64,14 +64,14 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
     figures : iterable of dict
         Of each amplifier: ``structure``, ``structure_error`` and ``added``, as of `Benefit`.
     scale : float
-        What the dark is multiplied by.
+        Factor on the dark.
     bias_variance : float
         Of the combined bias: it cancels, or nearly so, where a dark is subtracted.
 
     Returns
     -------
     bool
-        False where it is not known.
+        False if the figures are unknown.
     """
     measured = [amplifier for amplifier in figures if amplifier.get("added") is not None]
     if not measured:
@@ -97,12 +97,18 @@ def of_amplifiers(dark):
     list of dict
         ``structure``, ``structure_error``, ``added``: electrons^2, adu^2 without a gain.
     """
-    found = []
+    figures = []
     for amplifier in dark.noise.amplifiers:
         y0, y1, x0, x1 = amplifier.region
         part = slice(y0, y1), slice(x0, x1)
         image, errors = dark.image[part], dark.uncertainty[part]
         good = (dark.mask[part] == 0) & np.isfinite(image) & np.isfinite(errors)
-        own = benefit_of(image, errors, good, gain=amplifier.gain or 1.0)
-        found.append({"structure": own.structure, "structure_error": own.error, "added": own.noise})
-    return found
+        effect = benefit_of(image, errors, good, gain=amplifier.gain or 1.0)
+        figures.append(
+            {
+                "structure": effect.structure,
+                "structure_error": effect.error,
+                "added": effect.noise,
+            }
+        )
+    return figures

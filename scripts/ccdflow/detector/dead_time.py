@@ -25,8 +25,10 @@ import numpy as np
 from ccdflow.detector.photons.night_transfer import by_exposure
 from ccdflow.detector.photons.photon_transfer import measure_linearity
 
-# Cells along an axis, and the least pixels along a side of one.
-_MOST_CELLS, _LEAST_SIDE = 16, 16
+# Cells along an axis at most.
+_MOST_CELLS = 16
+# Pixels along a side of a cell at least.
+_LEAST_SIDE = 16
 # Flats of one exposure that scatter more in level than this have no steady lamp.
 _STEADY = 0.02
 _LEAST_LAMP = 1e-4

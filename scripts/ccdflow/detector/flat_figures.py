@@ -14,8 +14,11 @@ from ccdflow.detector.half_split import half_split
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.maskbits import UNLIT
 
-COARSE, FINE = 8, 32
-"""A flat's shape is measured in 8 x 8 boxes, a spot on it in 32 x 32."""
+COARSE = 8
+"""Boxes along a side in which the shape of a flat is measured."""
+
+FINE = 32
+"""Boxes along a side in which a spot on it is found."""
 
 APERTURE = 50
 """Pixels of the aperture for which it is told what the flat caps."""
@@ -24,10 +27,25 @@ APERTURE = 50
 GAIN_DIFFERS = 0.05
 """Relative difference of a measured gain from that of the profile or header that is warned of."""
 
-_GAIN_FRAMES, _GAIN_ROWS, _GAIN_BLOCK, _GAIN_PIXELS = 4, 64, (2, 32), 1000
-_GAIN_LIGHT = 20.0  # photon over read variance, at a gain of 1
-_GAIN_CLIP, _GAIN_ROUNDS, _GAIN_ERROR, _GAIN_SIGMAS = 5.0, 3, 0.02, 5.0
-_MEDIAN_OF_SQUARE = 0.45494
+# The gain by pairs of flats is measured on this many flats ...
+_GAIN_FRAMES = 4
+# ... and rows of an amplifier.
+_GAIN_ROWS = 64
+# Rows and columns of a block whose mean is taken off: the flats' shapes differ from block to block.
+_GAIN_BLOCK = (2, 32)
+# Pixels below which no gain is measured: its error would be 5 %.
+_GAIN_PIXELS = 1000
+# Photon over read variance, at a gain of 1, from which on a block is lit.
+_GAIN_LIGHT = 20.0
+# Sigma beyond which a difference is a hit, in each of these rounds.
+_GAIN_CLIP = 5.0
+_GAIN_ROUNDS = 3
+# Relative error above which the gain is unknown.
+_GAIN_ERROR = 0.02
+# Standard errors by which a gain differs from the header's.
+_GAIN_SIGMAS = 5.0
+# The median of the square of a standard normal value.
+_MEDIAN_OF_CHI_SQUARE = 0.45494
 
 
 @dataclass(frozen=True)
@@ -231,7 +249,7 @@ def measured_gain(flat, amplifier):
     squares, photons, fixed = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     if squares.size < _GAIN_PIXELS:
         return UNKNOWN
-    inverse = float(np.median(squares / photons)) / _MEDIAN_OF_SQUARE
+    inverse = float(np.median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
     for _ in range(_GAIN_ROUNDS):
         kept = squares <= _GAIN_CLIP**2 * (inverse * photons + fixed)
         inverse = float(np.mean(((squares - fixed) / photons)[kept]))

@@ -54,9 +54,12 @@ def _rejected(values, recipe):
     return 1 - float(count.mean()) / len(values)
 
 
-# Warn above these: excess noise (fraction of the prediction), difference between frames (fraction
-# of the noise), excess rejection (fraction of the values).
-_NOISY, _DIFFERENT, _CLIPPED = 0.2, 0.5, 0.05
+# Warn if the noise exceeds the prediction by more than this fraction of it.
+_EXCESS_NOISE = 0.2
+# Warn if frames differ by more than this fraction of the noise.
+_FRAME_DIFFERENCE = 0.5
+# Warn if more than this fraction of the values is rejected beyond the expected one.
+_EXCESS_REJECTION = 0.05
 
 
 def remarks(figures, recipe):
@@ -76,13 +79,15 @@ def remarks(figures, recipe):
     measured, predicted = figures["combined_noise"], figures["predicted_noise"]
     single = max(figures["read_noise"], DIGITAL_NOISE)
     excess = measured - predicted
-    if figures["disagreement"] > _DIFFERENT * single:
+    if figures["disagreement"] > _FRAME_DIFFERENCE * single:
         said.append(
             f"its frames differ from each other by {figures['disagreement']:.3g} adu (rms) in a"
             f" part of the image, where the read noise is {figures['read_noise']:.3g} adu: look at"
             " them"
         )
-    if predicted > 0 and excess > max(_NOISY * predicted, CLIP * figures["combined_noise_error"]):
+    if predicted > 0 and excess > max(
+        _EXCESS_NOISE * predicted, CLIP * figures["combined_noise_error"]
+    ):
         said.append(
             f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
             f" {predicted:.3g} adu that the read noise predicts"
@@ -94,7 +99,7 @@ def remarks(figures, recipe):
         )
     clipped = figures["clipped_fraction"]
     expected = expected_clipping(figures["frames"], recipe, figures["read_noise"])
-    if clipped > expected + _CLIPPED:
+    if clipped > expected + _EXCESS_REJECTION:
         said.append(
             f"{100 * clipped:.2g} % of the values were rejected, where noise alone would have"
             f" {100 * expected:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)

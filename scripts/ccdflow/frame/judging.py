@@ -13,27 +13,31 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Rows, and columns of each, for the figures: 1 ms for an LFC frame.
-MOST_ROWS, MOST_COLUMNS = 1024, 128
+# Rows for the figures, and columns of each: 1 ms for an LFC frame.
+MOST_ROWS = 1024
+MOST_COLUMNS = 128
 # Rows for the noise of a pixel and for the profile across a seam.
-_FOR_A_PIXEL = 256
+_ROWS_OF_A_PIXEL = 256
 # Rows or columns below which there is no judgement.
-_FEWEST = 16
+_FEWEST_LINES = 16
 # Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
 # pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
 # narrowest strip with a level a row by default. 1024 rows determine it to 0.0085.
 ADDED = np.pi / 2 / 16
-_ERRORS = 3
+_ROW_NOISE_ERRORS = 3
 # Warn if a strip is noisier than the image, or than in other frames, by more than this factor.
 NOISIER = 1.5
-# Columns of a strip agree if they differ by less than _AGREE of the noise, or 5 standard errors of
-# their means. Warn if columns that disagree move the level by more than _MOVED of the noise and
-# _LEAST adu.
-_AGREE, _MOVED, _LEAST = 0.35, 0.15, 0.2
+# Columns of a strip agree if they differ by less than this part of the noise, or by less than five
+# standard errors of their means.
+_AGREE_SIGMA = 0.35
+# Warn if columns that disagree move the level by more than this part of the noise ...
+_LEVEL_SHIFT_SIGMA = 0.15
+# ... and by more than this many adu.
+_LEVEL_SHIFT_ADU = 0.2
 # Warn of structure if more than this fraction of the columns disagree, whatever the level does.
-_STRUCTURE = 1 / 3
+_STRUCTURED_PART = 1 / 3
 # A step is like that of the levels if the two differ by at most this fraction.
-_LIKE = 0.3
+_SAME_STEP_PART = 0.3
 
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
 
@@ -67,7 +71,7 @@ class RowNoise:
         not add exactly: its product with the added one has a mean of 0, and scatters.
         """
         scatter = 2 * variance**2 + 4 * self.before**2 * variance
-        return variance + _ERRORS * np.sqrt(1.5 / max(self.count, 1) * scatter)
+        return variance + _ROW_NOISE_ERRORS * np.sqrt(1.5 / max(self.count, 1) * scatter)
 
 
 @dataclass(frozen=True)
@@ -200,12 +204,12 @@ def row_noise(sample):
     RowNoise or None
         None if there are too few pixels.
     """
-    if min(sample.lines.shape) < _FEWEST:
+    if min(sample.lines.shape) < _FEWEST_LINES:
         return None
     means = sample.lines.mean(axis=1, dtype=np.float64)
     levels, own = (np.asarray(each, dtype=np.float64) for each in (sample.levels, sample.own))
     found, count = _from_row_to_row(means, means - levels, means - own)
-    (pixel,), _ = _from_row_to_row(sample.lines[:_FOR_A_PIXEL].astype(np.float32), least=1.0)
+    (pixel,), _ = _from_row_to_row(sample.lines[:_ROWS_OF_A_PIXEL].astype(np.float32), least=1.0)
     made = RowNoise(*found, pixel, count)
     return made if np.isfinite([*found, pixel]).all() else None
 
@@ -296,15 +300,15 @@ def _of_noise(rows, sample):
 
 
 def _of_strip(sample, recipe):
-    strip = sample.strip[:: max(1, len(sample.strip) // _FOR_A_PIXEL)].astype(np.float64)
+    strip = sample.strip[:: max(1, len(sample.strip) // _ROWS_OF_A_PIXEL)].astype(np.float64)
     count, width = strip.shape
-    if count < _FEWEST or width < 3 or not np.isfinite(sample.noise):
+    if count < _FEWEST_LINES or width < 3 or not np.isfinite(sample.noise):
         return
     columns = _clipped_means(strip)
     # If a strip has structure, the noise about the levels is that of the structure.
     noise = max(min(sample.noise, _from_row_to_row(strip, least=1.0)[0][0]), 0.3)
     off = columns - median(columns)
-    limit = max(_AGREE * noise, 5 * noise / np.sqrt(count))
+    limit = max(_AGREE_SIGMA * noise, 5 * noise / np.sqrt(count))
     odd = np.abs(off) > limit
     if not odd.any():
         return
@@ -312,8 +316,8 @@ def _of_strip(sample, recipe):
     moved = 0.0
     if not odd.all():
         moved = float(np.mean(statistic(strip, axis=1) - statistic(strip[:, ~odd], axis=1)))
-    is_moved = abs(moved) > max(_MOVED * noise, _LEAST)
-    if is_moved or odd.mean() > _STRUCTURE:
+    is_moved = abs(moved) > max(_LEVEL_SHIFT_SIGMA * noise, _LEVEL_SHIFT_ADU)
+    if is_moved or odd.mean() > _STRUCTURED_PART:
         most = float(off[np.argmax(np.abs(off))])
         by = f", and move the level by {moved:.2g} adu" if is_moved else ""
         left = int(width - odd.sum())
@@ -389,8 +393,8 @@ def _step(left, right, left_data, right_data):
     step = float(median(right.own) - median(left.own))
     profile, columns = [], []
     for sample, data in ((left, left_data), (right, right_data)):
-        levels = np.asarray(sample.levels, dtype=np.float64)[:_FOR_A_PIXEL, np.newaxis]
-        profile.append(_clipped_means(sample.lines[:_FOR_A_PIXEL] - levels))
+        levels = np.asarray(sample.levels, dtype=np.float64)[:_ROWS_OF_A_PIXEL, np.newaxis]
+        profile.append(_clipped_means(sample.lines[:_ROWS_OF_A_PIXEL] - levels))
         stride = max(1, (data.x1 - data.x0) // MOST_COLUMNS)
         columns.append(np.arange(data.x0, data.x1, stride))
     split, values = len(profile[0]), np.concatenate(profile)
@@ -407,14 +411,14 @@ def _step(left, right, left_data, right_data):
     )
     # Columns with the other amplifier's level are off by minus or plus the step.
     at_split = sizes[split - span] if span <= split < len(values) - span else 0.0
-    if abs(at_split + step) > _LIKE * abs(step):
+    if abs(at_split + step) > _SAME_STEP_PART * abs(step):
         return None
     places = np.arange(span, len(values) - span)
     far = np.abs(places - split) >= span
     if not far.any():
         return None
     best = int(np.argmin(np.where(far, np.abs(sizes - step), np.inf)))
-    if abs(sizes[best] - step) > _LIKE * abs(step):
+    if abs(sizes[best] - step) > _SAME_STEP_PART * abs(step):
         return None
     near = range(max(span, places[best] - span // 2), places[best] + span // 2 + 1)
     steepest = max(near, key=lambda x: np.sign(step) * (values[x] - values[x - 1]))

@@ -7,11 +7,14 @@ import numpy as np
 from ccdflow.maskbits import BLEED, SATURATED, flagged
 from ccdflow.robust import MAD_TO_SIGMA
 
-# Saturated pixels in a row from which on a column bleeds; sigma by which it stands out of the
-# columns at this distance on both sides.
-_RUN, _EXCESS, _APART = 3, 5.0, 6
-# Rows that are looked at beyond the ends of a run at once.
-_STRIDE = 64
+# A column bleeds from this many saturated pixels in a row on.
+_FEWEST_SATURATED = 3
+# Sigma by which a bleeding column is brighter than the columns beside it.
+_EXCESS_SIGMA = 5.0
+# Columns to either side with which it is compared.
+_COLUMNS_APART = 6
+# Rows beyond the end of a run that are compared at once.
+_ROWS_AT_ONCE = 64
 
 
 def flag_neighbours(mask, pixels):
@@ -53,29 +56,31 @@ def _spread(full):
 
 def _runs(full, first):
     """Yield (column, first row, row after the last) of runs along the columns."""
-    columns = np.flatnonzero(full.sum(axis=0) >= _RUN)
+    columns = np.flatnonzero(full.sum(axis=0) >= _FEWEST_SATURATED)
     for column in columns.tolist():
         steps = np.diff(np.concatenate([[0], full[:, column].astype(np.int8), [0]]))
         starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
         for low, high in zip(starts.tolist(), ends.tolist(), strict=True):
-            if high - low >= _RUN:
+            if high - low >= _FEWEST_SATURATED:
                 yield column, first + low, first + high
 
 
 def _bleed(mask, pixels, column, end, way):
     """Flag a column beyond the end of a run, while it is brighter than its surroundings."""
     ny, nx = mask.shape
-    sides = [c for c in (column - _APART, column + _APART) if 0 <= c < nx]
+    sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
     row = end + way
     while 0 <= row < ny:
         low, high = (
-            (row, min(row + _STRIDE, ny)) if way > 0 else (max(row - _STRIDE + 1, 0), row + 1)
+            (row, min(row + _ROWS_AT_ONCE, ny))
+            if way > 0
+            else (max(row - _ROWS_AT_ONCE + 1, 0), row + 1)
         )
         block = pixels(low, high)[::way]
         around = block[:, sides].max(axis=1)
         scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(np.diff(block[:, ::8], axis=1))) / 2**0.5
         with np.errstate(invalid="ignore"):
-            out = ~(block[:, column] - around > _EXCESS * max(float(scatter), 1e-6))
+            out = ~(block[:, column] - around > _EXCESS_SIGMA * max(float(scatter), 1e-6))
         length = int(np.argmax(out)) if out.any() else len(out)
         at = row + way * np.arange(length)
         mask[at, column] |= np.where(mask[at, column] & SATURATED, 0, BLEED).astype(np.int16)

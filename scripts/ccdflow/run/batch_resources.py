@@ -2,25 +2,34 @@
 
 import math
 
-# Measured on one core of 2.5 GHz with local disks. Seconds for: a frame (including Snakemake's
-# share), a million pixels, a picture, the start of four interpreters.
-_FRAME, _MEGAPIXEL, _PICTURE, _START = 0.03, 0.03, 1.5, 20.0
+# Seconds measured on one core of 2.5 GHz with local disks: for a frame, with Snakemake's share,
+_FRAME_SECONDS = 0.03
+# for a million pixels,
+_MEGAPIXEL_SECONDS = 0.03
+# for a picture,
+_PICTURE_SECONDS = 1.5
+# and for the start of four interpreters.
+_START_SECONDS = 20.0
 # Times are multiplied by this, to allow for shared file systems and slower nodes.
-_MARGIN = 5.0
+_TIME_MARGIN = 5.0
 _MOST_THREADS = 8
 # Memory in MB of a job's interpreters: two of the executor, and the child with its libraries.
-_PROCESSES = 1000
+_PROCESS_MEMORY = 1000
 # Seconds of work for which one more thread pays.
-_PER_THREAD = 20.0
+_SECONDS_PER_THREAD = 20.0
 
 
 def _work(size):
-    return size.frames * _FRAME + size.pixels / 1e6 * _MEGAPIXEL + size.pictures * _PICTURE
+    return (
+        size.frames * _FRAME_SECONDS
+        + size.pixels / 1e6 * _MEGAPIXEL_SECONDS
+        + size.pictures * _PICTURE_SECONDS
+    )
 
 
 def threads(size):
     """Return the number of cores to ask for."""
-    return max(2, min(_MOST_THREADS, math.ceil(_work(size) / _PER_THREAD)))
+    return max(2, min(_MOST_THREADS, math.ceil(_work(size) / _SECONDS_PER_THREAD)))
 
 
 def memory(size, *, attempt=1, combining=1000, threads=2):
@@ -38,7 +47,7 @@ def memory(size, *, attempt=1, combining=1000, threads=2):
     # Bytes for each pixel of a frame: inflated, as numbers, reduced, and a mask.
     frames = threads * size.largest * 16 / 1e6
     together = min(combining, size.combined * size.largest * 8 / 1e6)
-    return attempt * math.ceil((_PROCESSES + max(frames, together)) / 100) * 100
+    return attempt * math.ceil((_PROCESS_MEMORY + max(frames, together)) / 100) * 100
 
 
 def runtime(size, *, attempt=1, threads=2):
@@ -56,5 +65,5 @@ def runtime(size, *, attempt=1, threads=2):
     -------
     int
     """
-    seconds = _START + _work(size) / threads
-    return attempt * max(5, math.ceil(_MARGIN * seconds / 60))
+    seconds = _START_SECONDS + _work(size) / threads
+    return attempt * max(5, math.ceil(_TIME_MARGIN * seconds / 60))

@@ -115,8 +115,8 @@ def render(camera, detector, frame, drawn, *, response=None):
     -----
     Photon and read noise are drawn as one normal deviate of variance (electrons + read noise^2):
     the Poisson distribution is as good as normal where the sum counts, as the read noise alone
-    is worth more than a hundred electrons. `expose` draws both apart. A cosmic ray's charge, which
-    is what it is, gets the noise of as many photons.
+    is worth more than a hundred electrons. `expose` draws both apart. A cosmic ray's charge gets
+    the noise of as many photons, which it does not have in truth.
     """
     offset = np.zeros(camera.naxis1, dtype=np.float32)
     offset[camera.data_columns] = detector.structure

@@ -29,10 +29,18 @@ from ccdflow.verify.stored_rows import master_file
 _NOT_ALL = "it names not all of its measurements of bad pixels"
 _HOT_RATE = 20.0
 """Electrons a second from which on a pixel is hot where its dark is scaled up."""
-_NEAR, _CARD = 1e-4, 0.01
-"""Of a limit, relative; adu by which a level is uncertain, whose card has six digits."""
-_RUN, _EXCESS, _APART, _STRIDE = 3, 5.0, 6, 64
-"""Saturated pixels of a column that bleeds; sigma, columns, and rows at a time of its tail."""
+_NEAR_LIMIT = 1e-4
+"""Part of a limit within which a pixel may be on either side: cards have six digits."""
+_CARD_ROUNDING = 0.01
+"""Adu by which a level is uncertain, for the same reason."""
+_FEWEST_SATURATED = 3
+"""Saturated pixels in a row from which on a column bleeds."""
+_EXCESS_SIGMA = 5.0
+"""Sigma by which its tail is brighter than the columns beside it."""
+_COLUMNS_APART = 6
+"""Columns to either side with which it is compared."""
+_ROWS_AT_ONCE = 64
+"""Rows of the tail that are compared at once."""
 
 
 class ExpectedMask:
@@ -95,7 +103,9 @@ def add_not_linear(expected, mask, image, header, reduced):
         values = image.reduced[readout.place]
         top -= number(card(reduced, "BIASLVL", readout.tail)) or 0.0
         fine = (mask[readout.place] & SATURATED) == 0
-        sure, possible = ((values > np.float32(top + s)) & fine for s in (_CARD, -_CARD))
+        sure, possible = (
+            (values > np.float32(top + s)) & fine for s in (_CARD_ROUNDING, -_CARD_ROUNDING)
+        )
         expected.add(NOT_LINEAR, sure, readout.place, possible=possible)
 
 
@@ -132,7 +142,7 @@ def add_scaled_dark(expected, image, beside):
         if gain is None:
             continue
         rate = dark.data[readout.place] * np.float64(gain / seconds)
-        sure, possible = (rate > _HOT_RATE * (1 + side * _NEAR) for side in (1, -1))
+        sure, possible = (rate > _HOT_RATE * (1 + side * _NEAR_LIMIT) for side in (1, -1))
         expected.add(HOT, sure, readout.place, possible=possible)
     noise, errors, step = beside["noise"], beside["errors"], beside["error_step"]
     if noise is None or errors is None or dark.errors is None:
@@ -147,7 +157,7 @@ def add_scaled_dark(expected, image, beside):
         own = np.asarray(errors[place], np.float64)
         with np.errstate(invalid="ignore"):
             sure, possible = (
-                most > np.maximum(own + side * step, 0) ** 2 * (1 + side * _NEAR)
+                most > np.maximum(own + side * step, 0) ** 2 * (1 + side * _NEAR_LIMIT)
                 for side in (1, -1)
             )
         expected.add(UNCALIBRATED, sure, place, possible=possible)
@@ -232,10 +242,10 @@ def add_neighbours(expected, mask, pixels, step):
         return
     near = ndimage.binary_dilation(full, np.ones((3, 3))) & ~full
     expected.add(BLEED, near)
-    for column in np.flatnonzero(full.sum(axis=0) >= _RUN):
+    for column in np.flatnonzero(full.sum(axis=0) >= _FEWEST_SATURATED):
         edges = np.flatnonzero(np.diff(np.r_[0, full[:, column].astype(np.int8), 0]))
         for low, high in zip(edges[::2], edges[1::2], strict=True):
-            if high - low >= _RUN:
+            if high - low >= _FEWEST_SATURATED:
                 _add_tail(expected, full, pixels, column, low - 1, -1, step)
                 _add_tail(expected, full, pixels, column, high, 1, step)
 
@@ -243,13 +253,13 @@ def add_neighbours(expected, mask, pixels, step):
 def _add_tail(expected, full, pixels, column, row, way, step):
     """Expect the bit along a column while it is brighter than its surroundings."""
     ny, nx = full.shape
-    sides = [c for c in (column - _APART, column + _APART) if 0 <= c < nx]
+    sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
     loose, is_sure = 0.1 if step else 0.0, True
     while 0 <= row < ny:
-        rows = np.arange(row, np.clip(row + way * _STRIDE, -1, ny), way)
+        rows = np.arange(row, np.clip(row + way * _ROWS_AT_ONCE, -1, ny), way)
         block = np.asarray(pixels[rows], np.float64)
         scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(np.diff(block[:, ::8], axis=1))) / 2**0.5
-        limit = _EXCESS * max(float(scatter), 1e-6)
+        limit = _EXCESS_SIGMA * max(float(scatter), 1e-6)
         excess = block[:, column] - block[:, sides].max(axis=1)
         lengths = []
         for side in (1, -1):
@@ -265,7 +275,7 @@ def _add_tail(expected, full, pixels, column, row, way, step):
         is_sure &= lengths[0] == len(rows)
         if lengths[1] < len(rows):
             return
-        row += way * _STRIDE
+        row += way * _ROWS_AT_ONCE
 
 
 # -- cosmic rays -----------------------------------------------------------------------------------

@@ -13,9 +13,12 @@ from ccdflow.verify.mask_bits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATE
 from ccdflow.verify.outcome import REPLACED
 from ccdflow.verify.photon_light import SmoothLight, tiles
 
-_LEAST_FLAT, _UNLIT_BELOW = 1e-3, 0.2
-_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
-_OWN_LIGHT = 4.0
+_LEAST_FLAT = 1e-3
+"""Response below which a flat divides nothing: the pixel is not calibrated."""
+_UNLIT_BELOW = 0.2
+"""Response below which a pixel is not lit."""
+_BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
+_OWN_LIGHT_SIGMA = 4.0
 _TILE = 24
 """Rows and columns of the tiles of a dark."""
 
@@ -93,7 +96,7 @@ def _plane_of(path, hdu, kind, section, size, time):
             errors = _native(opened[f"UNCERT{suffix}"].data, np.float32)
         first, header = opened[0].header.copy(), opened[hdu].header.copy()
         has_errors = f"UNCERT{suffix}" in names
-    flags = (stored & ~_OF_FRAMES) | np.where(stored & _OF_FRAMES, UNCALIBRATED, 0)
+    flags = (stored & ~_BITS_OF_FRAMES) | np.where(stored & _BITS_OF_FRAMES, UNCALIBRATED, 0)
     absent = ~np.isfinite(data)
     if absent.all():
         reason = f"its {kind} {path.name} has no pixel with a value"
@@ -140,7 +143,9 @@ def light_of(plane, place):
         for low in range(0, len(values), 64):
             rows = slice(low, min(low + 64, len(values)))
             near = around.rows(rows.start, rows.stop)
-            own = (values[rows] - near) ** 2 > _OWN_LIGHT**2 * errors[rows].astype(np.float64) ** 2
+            own = (values[rows] - near) ** 2 > _OWN_LIGHT_SIGMA**2 * errors[rows].astype(
+                np.float64
+            ) ** 2
             light[rows] = np.maximum(np.where(own, values[rows], near), 0)
         plane.light[key] = light
     return plane.light[key]

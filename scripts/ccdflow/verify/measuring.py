@@ -15,10 +15,22 @@ import numpy as np
 from ccdflow.verify.mask_bits import MAD_TO_SIGMA
 from ccdflow.verify.photon_light import along
 
-MODEL_ROWS, FIGURE_ROWS = 64, 128
-_BYTES, _ENOUGH = 12_600_000, 1_000_000
-_BOX = (4, 32)
-_CLIP, _LEAST = 5.0, 12**-0.5
+MODEL_ROWS = 64
+"""Rows of the members by which the model of the noise is measured."""
+
+FIGURE_ROWS = 128
+"""Rows of the members by which the figures are measured."""
+
+# Bytes of the sample of all members: more members have fewer rows each.
+_SAMPLE_BYTES = 12_600_000
+# Values that determine a scatter to a thousandth.
+_ENOUGH_VALUES = 1_000_000
+# Rows and columns of a box whose median is the expected light of its pixels.
+_BOX_SHAPE = (4, 32)
+# Sigma beyond which a value is an outlier.
+_CLIP_SIGMA = 5.0
+# Scatter of rounding to whole numbers: sigma is no smaller.
+_LEAST_SIGMA = 12**-0.5
 
 
 def sampled_rows(ny, nx, count, wanted):
@@ -37,7 +49,7 @@ def sampled_rows(ny, nx, count, wanted):
     -------
     numpy.ndarray of int
     """
-    affordable = _BYTES // (count * nx * 4)
+    affordable = _SAMPLE_BYTES // (count * nx * 4)
     wanted = min(wanted, max(affordable, min(16, 5 * affordable)))
     if wanted < 1:
         return np.arange(0)
@@ -48,7 +60,7 @@ def sampled_rows(ny, nx, count, wanted):
 
 def some_rows(frames):
     """Return as many rows of all frames as make a million values, spread evenly: (n, k, nx)."""
-    most = max(int(_ENOUGH // (len(frames) * frames.shape[2])), 2)
+    most = max(int(_ENOUGH_VALUES // (len(frames) * frames.shape[2])), 2)
     return frames[:, :: -(-frames.shape[1] // most)]
 
 
@@ -61,11 +73,13 @@ def box_medians(sample):
     """Return the light of sampled pixels from their surroundings: (n, k, nx) to (k, nx)."""
     _, count, nx = sample.shape
     light = np.zeros((count, nx))
-    for y in range(0, count, _BOX[0]):
-        for x in range(0, nx, _BOX[1]):
-            box = sample[:, y : y + _BOX[0], x : x + _BOX[1]]
+    for y in range(0, count, _BOX_SHAPE[0]):
+        for x in range(0, nx, _BOX_SHAPE[1]):
+            box = sample[:, y : y + _BOX_SHAPE[0], x : x + _BOX_SHAPE[1]]
             finite = box[np.isfinite(box)]
-            light[y : y + _BOX[0], x : x + _BOX[1]] = np.median(finite) if finite.size else np.nan
+            light[y : y + _BOX_SHAPE[0], x : x + _BOX_SHAPE[1]] = (
+                np.median(finite) if finite.size else np.nan
+            )
     return light
 
 
@@ -92,9 +106,11 @@ def smooth_light(sampled, sample, ny):
             [part.mean() for part in np.split(place, range(length, len(place), length))
              if 4 * len(part) >= length or len(place) < length]
         )
-        for place, length in zip(places, _BOX, strict=True)
+        for place, length in zip(places, _BOX_SHAPE, strict=True)
     ]  # fmt: skip
-    boxes = box_medians(sample)[:: _BOX[0], :: _BOX[1]][: len(middles[0]), : len(middles[1])]
+    boxes = box_medians(sample)[:: _BOX_SHAPE[0], :: _BOX_SHAPE[1]][
+        : len(middles[0]), : len(middles[1])
+    ]
     known = boxes[np.isfinite(boxes)]
     boxes[np.isnan(boxes)] = np.median(known) if known.size else 0.0
     lines = along(middles[1], boxes.T, places[1]).T
@@ -111,7 +127,7 @@ def scatter(values):
     kept = values
     for _ in range(20):
         before = kept.size
-        kept = values[np.abs(values - mean) <= _CLIP * max(sigma, _LEAST)]
+        kept = values[np.abs(values - mean) <= _CLIP_SIGMA * max(sigma, _LEAST_SIGMA)]
         if kept.size < 2:
             return np.nan, 0
         mean, sigma = float(kept.mean()), float(kept.std(ddof=1))
@@ -125,7 +141,7 @@ def white_scatter(image):
     sigma, _ = scatter(image)
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        good = np.abs(image - np.nanmedian(image)) <= _CLIP * max(sigma, _LEAST)
+        good = np.abs(image - np.nanmedian(image)) <= _CLIP_SIGMA * max(sigma, _LEAST_SIGMA)
         means = np.nanmean(np.where(good, image, np.nan), axis=1, keepdims=True)
     length = max(np.count_nonzero(good) / len(image), 2)
     return scatter(image - means)[0] * (length / (length - 1)) ** 0.5

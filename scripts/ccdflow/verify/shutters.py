@@ -13,7 +13,9 @@ from ccdflow.verify.amplifiers import number
 from ccdflow.verify.outcome import MISSING, MODEL
 from ccdflow.verify.stored_rows import master_file, stored
 
-_MOST_CELLS, _LEAST_SIDE = 16, 16
+# Cells along an axis of a map at most, and pixels along a side of one at least: docs/detector.md.
+_MOST_CELLS = 16
+_LEAST_SIDE = 16
 """Cells of a map along an axis, and the least pixels along a side of one."""
 
 

@@ -10,17 +10,22 @@ from ccdflow.verify.amplifiers import card, number
 from ccdflow.verify.master_planes import light_of
 from ccdflow.verify.photon_light import outstanding
 
-_BLOCK = 1 << 16
-EXACT, LOOSE = 2e-5, 0.05
-"""Relative: cards have six digits; where a bias has errors from the scatter of its values."""
-_ROUNDED = 4 * float(np.finfo(np.float32).eps)
-_NEAR = 5e-3
+# Pixels that are compared at once.
+_BLOCK_PIXELS = 1 << 16
+EXACT = 2e-5
+"""Relative difference of standard errors that is rounding: cards have six digits."""
+
+LOOSE = 0.05
+"""The same where a bias has errors from the scatter of its values: for the median."""
+
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+_NEAR_LIMIT = 5e-3
 """How near its limit a decision on a pixel's light may go either way: pixels are float32."""
 
 
 def block_rows(nx):
     """Return the rows of a block, within which pixels are told from their surroundings."""
-    return max(2, _BLOCK // nx // 2 * 2)
+    return max(2, _BLOCK_PIXELS // nx // 2 * 2)
 
 
 @dataclass(frozen=True)
@@ -273,13 +278,13 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     replaced += bright.most * flat.reshape(-1)[bright.at] * photon.reshape(-1)[bright.at]
     variance.reshape(-1)[bright.at] = of(bright.light)
     limit = np.full(variance.shape, EXACT)
-    limit.reshape(-1)[bright.at] += _ROUNDED * replaced / variance.reshape(-1)[bright.at]
+    limit.reshape(-1)[bright.at] += _ROUNDING * replaced / variance.reshape(-1)[bright.at]
     with np.errstate(invalid="ignore"):
         expected = np.sqrt(variance) / flat
         off = np.abs(errors - expected) > limit * expected + step
     off |= ~np.isfinite(errors) & np.isfinite(expected)
     # A decision near its limit may have gone the other way.
-    maybe = off.reshape(-1)[bright.at] & (bright.near < _NEAR)
+    maybe = off.reshape(-1)[bright.at] & (bright.near < _NEAR_LIMIT)
     for lights in bright.others:
         again = np.sqrt(of(lights)) / flat.reshape(-1)[bright.at]
         good = (

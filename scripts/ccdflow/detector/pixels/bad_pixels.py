@@ -22,8 +22,10 @@ FALSE_ALARMS = 1e-6
 
 # A value this many sigma above all others of its exposure is a hit; the only one is a cosmic ray.
 _HIT = 6.0
-# Rows from which the median of the whole image is taken, and pixels that are fitted at once.
-_SAMPLE_ROWS, _STRIP_PIXELS = 128, 1 << 17
+# Rows from which the median of the whole image is taken.
+_SAMPLE_ROWS = 128
+# Pixels that are fitted at once: they fit in the processor's cache.
+_STRIP_PIXELS = 1 << 17
 # Fits of a pixel that stands out, each with the weights of the one before.
 _ROUNDS = 2
 

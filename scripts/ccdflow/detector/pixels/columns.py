@@ -9,13 +9,14 @@ from ccdflow.robust import MAD_TO_SIGMA
 ROWS = 32
 """Rows of the smallest part of a column that is looked at."""
 
-_LENGTHS = (1, 4, 16, 64)
+# Lengths of bad parts of a column, in the smallest ones.
+_LENGTHS_IN_PARTS = (1, 4, 16, 64)
 # Parts this many sigma off are bad: among 300,000 parts of an LFC frame 0.01 by chance.
-_SIGMA = 5.5
+_BAD_SIGMA = 5.5
 # A pixel counts for no more than this, so that one alone makes no column.
-_MOST = 3.0
+_MOST_SIGMA_OF_A_PIXEL = 3.0
 # Columns whose median a part is compared with.
-_AROUND = 31
+_COLUMNS_AROUND = 31
 
 
 def bad_columns(sigma):
@@ -37,7 +38,7 @@ def bad_columns(sigma):
 
 def sums_of(sigma):
     """Return the sums over parts of columns of some rows, (number of parts, nx) float32."""
-    clipped = np.clip(sigma, -_MOST, _MOST)
+    clipped = np.clip(sigma, -_MOST_SIGMA_OF_A_PIXEL, _MOST_SIGMA_OF_A_PIXEL)
     return np.add.reduceat(clipped, np.arange(0, len(sigma), ROWS), axis=0)
 
 
@@ -53,12 +54,12 @@ def flagged(sums):
     from scipy import ndimage
 
     found = np.zeros(sums.shape, bool)
-    for length in dict.fromkeys(min(length, len(sums)) for length in _LENGTHS):
+    for length in dict.fromkeys(min(length, len(sums)) for length in _LENGTHS_IN_PARTS):
         starts = np.arange(0, len(sums), length)
         total = np.add.reduceat(sums, starts, axis=0) / np.sqrt(ROWS * length)
-        total = total - ndimage.median_filter(total, size=(1, min(_AROUND, sums.shape[1])))
+        total = total - ndimage.median_filter(total, size=(1, min(_COLUMNS_AROUND, sums.shape[1])))
         scatter = MAD_TO_SIGMA * np.median(np.abs(total), axis=1, keepdims=True)
-        high = total > _SIGMA * np.maximum(scatter, 1.0)
+        high = total > _BAD_SIGMA * np.maximum(scatter, 1.0)
         found |= np.repeat(high, length, axis=0)[: len(sums)]
     return found
 

@@ -7,12 +7,16 @@ import numpy as np
 from ccdflow.detector.pixels.columns import ROWS, expand
 from ccdflow.robust import MAD_TO_SIGMA
 
-# Part by which a deep part of a column is below its neighbours, and sigma of the structure.
-_DEEP, _SIGMA = 0.2, 5.0
-# Columns on either side whose median is compared, and those between that do not count.
-_BESIDE, _BETWEEN = 15, 3
+# A deep part of a column is below its neighbours by this part of them ...
+_DEEP_PART = 0.2
+# ... and by this many sigma of the structure of the flat, which a spectrum has.
+_STRUCTURE_SIGMA = 5.0
+# Columns on either side whose median is compared.
+_COLUMNS_AROUND = 15
+# Columns between them and the deep one that do not count: it may be some columns wide.
+_COLUMNS_BETWEEN = 3
 # Part of all parts above which they are lines of a spectrum, and none is a defect.
-_MOST = 0.01
+_MOST_DEEP = 0.01
 
 
 def deep_columns(pairs):
@@ -49,8 +53,8 @@ def _deep_parts(flat, good):
     starts = range(0, len(flat), ROWS)
     levels = np.array([np.median(flat[at : at + ROWS], axis=0) for at in starts])
     told = np.array([good[at : at + ROWS].mean(axis=0) > 0.5 for at in starts])
-    smooth = ndimage.median_filter(levels, size=(1, _BESIDE))
-    away, nx = _BESIDE // 2 + _BETWEEN + 1, levels.shape[1]
+    smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
+    away, nx = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, levels.shape[1]
     wide = np.pad(smooth, ((0, 0), (away, away)), mode="edge")
     left, right = wide[:, :nx], wide[:, 2 * away :]
     told &= np.minimum(left, right) > 0
@@ -60,6 +64,6 @@ def _deep_parts(flat, good):
     middle = np.where(told, (left + right) / 2, 1)
     contrast = (levels / middle)[told]
     sigma = MAD_TO_SIGMA * np.median(np.abs(contrast - np.median(contrast)))
-    limit = 1 - max(_DEEP, _SIGMA * float(sigma))
+    limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * float(sigma))
     deep = told & (levels < limit * np.minimum(left, right))
-    return deep if deep.sum() <= _MOST * told.sum() else np.zeros(levels.shape, bool)
+    return deep if deep.sum() <= _MOST_DEEP * told.sum() else np.zeros(levels.shape, bool)

@@ -8,8 +8,10 @@ from numpy.polynomial.legendre import legvander, legvander2d
 # Side of the blocks whose interpolated medians each pixel is compared with: a running median over
 # as many pixels takes ten times as long.
 _NEIGHBOURS = 8
-# Degree of the polynomial of a flat's illumination, and blocks on a side that it is fitted to.
-_BLOCKS, _DEGREE = 24, 6
+# Blocks on a side of the image that the polynomial of a flat's illumination is fitted to.
+_BLOCKS = 24
+# Its degree.
+_DEGREE = 6
 
 
 def around(image):

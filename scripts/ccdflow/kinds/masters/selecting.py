@@ -7,13 +7,13 @@ from dataclasses import replace
 from ccdflow.detector import choosing, frame_figures
 
 
-def select_frames(context, found, choose):
+def select_frames(context, frames, choose):
     """Decide which frames of a group to combine.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    found : list of (str, ccdflow.run.ledger.Record)
+    frames : list of (str, ccdflow.run.ledger.Record)
         As `ccdflow.kinds.masters.master.MasterKind.members` returns them.
     choose : callable
         Takes the `FrameStatistics` of one amplifier in all frames and returns a `Selection`, as
@@ -23,7 +23,7 @@ def select_frames(context, found, choose):
     -------
     ccdflow.detector.choosing.Selection
     """
-    if nothing := none_usable(context, found):
+    if nothing := none_usable(context, frames):
         return nothing
 
     def select_alike(good):
@@ -31,25 +31,25 @@ def select_frames(context, found, choose):
         statistics = [record.data.get("statistics") or [] for _, record in good]
         return select([[e for e in s if e["amplifier"] not in common] for s in statistics], choose)
 
-    return without_odd_flags(found, select_alike)
+    return without_odd_flags(frames, select_alike)
 
 
-def common_flags(found):
+def common_flags(frames):
     """Return {amplifier: flag} with the flags that all frames share.
 
     A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
     """
-    flags = [record.data.get("flags", {}) for _, record in found]
+    flags = [record.data.get("flags", {}) for _, record in frames]
     first, *others = flags or [{}]
     return {name: flag for name, flag in first.items() if all(name in each for each in others)}
 
 
-def without_odd_flags(found, select_alike):
+def without_odd_flags(frames, select_alike):
     """Leave out frames with a saturated or dead amplifier that is sound in others.
 
     Parameters
     ----------
-    found : list of (str, ccdflow.run.ledger.Record)
+    frames : list of (str, ccdflow.run.ledger.Record)
         As for `select_frames`.
     select_alike : callable
         Takes such a list of the other frames and returns a `Selection`.
@@ -58,19 +58,19 @@ def without_odd_flags(found, select_alike):
     -------
     ccdflow.detector.choosing.Selection
     """
-    common = common_flags(found)
+    common = common_flags(frames)
     left_out = {
         index: choosing.LeftOut(
             index, f"{flag} amplifier", 1.0, 0.0, f"its amplifier {name} is {flag} throughout"
         )
-        for index, (_, record) in enumerate(found)
+        for index, (_, record) in enumerate(frames)
         for name, flag in record.data.get("flags", {}).items()
         if name not in common
     }
     if not left_out:
-        return select_alike(found)
-    good = [index for index in range(len(found)) if index not in left_out]
-    return among(select_alike([found[index] for index in good]), good, left_out.values())
+        return select_alike(frames)
+    good = [index for index in range(len(frames)) if index not in left_out]
+    return among(select_alike([frames[index] for index in good]), good, left_out.values())
 
 
 def among(selection, places, left_out):
@@ -80,7 +80,7 @@ def among(selection, places, left_out):
     ----------
     selection : ccdflow.detector.choosing.Selection
     places : list of int
-        Which of all frames those are.
+        Their indices among all frames.
     left_out : iterable of ccdflow.detector.choosing.LeftOut
         The others.
     """
@@ -92,19 +92,19 @@ def among(selection, places, left_out):
     )
 
 
-def none_usable(context, found):
-    """Return the `choosing.Selection` of no frame where none has an amplifier with signal, or None.
+def none_usable(context, frames):
+    """Return an empty `choosing.Selection` if no frame has an amplifier with signal, or None.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    found : list of (str, ccdflow.run.ledger.Record)
+    frames : list of (str, ccdflow.run.ledger.Record)
         As for `select_frames`.
     """
-    flags = [record.data.get("flags", {}) for _, record in found]
+    flags = [record.data.get("flags", {}) for _, record in frames]
     if not flags or not all(flags):
         return None
-    row = context.row_of(found[0][1].product)
+    row = context.row_of(frames[0][1].product)
     names = {amplifier.name for amplifier in context.store.geometry(row.geometry).amplifiers}
     if set.intersection(*map(set, flags)) != names:
         return None
@@ -113,7 +113,7 @@ def none_usable(context, found):
 
 
 def select(statistics, choose=choosing.select_members):
-    """Decide which frames to combine; one that is odd in any of its amplifiers is not.
+    """Decide which frames to combine: a frame that is odd in any amplifier is left out.
 
     Parameters
     ----------
@@ -149,6 +149,6 @@ def select(statistics, choose=choosing.select_members):
 
 
 def as_statistics(entry):
-    """Return the figures of an amplifier as the record of a frame has them."""
+    """Return the `FrameStatistics` of an amplifier in the record of a frame."""
     figures = {name: value for name, value in entry.items() if name != "amplifier"}
     return frame_figures.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})

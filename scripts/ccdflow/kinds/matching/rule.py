@@ -201,7 +201,7 @@ class Masters:
         return f"no {kind} {wanted}: {'; '.join(parts)}"
 
     def _what_there_is(self, kind, masters, frame):
-        """Return the masters of the frame's own setup; for darks also their faults and the limits."""
+        """Return the masters of the frame's own setup; of darks also the faults and limits."""
         if kind != DARK:
             return f"there are {match_words.some_masters(masters, kind)}"
         by_fault = defaultdict(list)

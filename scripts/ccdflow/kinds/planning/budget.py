@@ -15,9 +15,11 @@ APERTURE = 50
 """Pixels of the aperture for which the limit of the signal to noise is given."""
 
 # Factor by which the frames of a master may grow at a time; four times the frames halve its noise.
-_TIMES, _MOST_MORE = 4, 20
+_FRAMES_FACTOR = 4
+# Further frames that are wished at a time, at most.
+_MOST_FURTHER_FRAMES = 20
 # Frames that are asked for where there is no master.
-_FIRST = {BIAS: 10, DARK: 5, FLAT: 5}
+_FIRST_FRAMES = {BIAS: 10, DARK: 5, FLAT: 5}
 # Least gain, as a part of the variance, that is worth a line.
 _LEAST_GAIN = 0.01
 _PARTS = ("photons", "dark current", "read noise", "overscan", "bias", "dark", "flat")
@@ -244,9 +246,10 @@ def wishes(exposure):
     for kind in exposure.needed:
         master = masters.get(kind)
         if master is None:
-            found.append(Wish(kind, _FIRST[kind], False, 0.0, 0.0, is_missing=True))
+            found.append(Wish(kind, _FIRST_FRAMES[kind], False, 0.0, 0.0, is_missing=True))
             continue
-        more = min((_TIMES - (1 if master.is_own else 0)) * master.frames, _MOST_MORE)
+        factor = _FRAMES_FACTOR - (1 if master.is_own else 0)
+        more = min(factor * master.frames, _MOST_FURTHER_FRAMES)
         then = budget_of(_with_more(exposure, kind, more))
         wish = Wish(
             kind,

@@ -46,25 +46,25 @@ def predicted_sky(context, row, seconds):
     float or None
     """
     rates = context.lookup(("sky rates",), lambda: _sky_rates(context))
-    found = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
-    return None if not found else median(found) * seconds
+    known = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
+    return median(known) * seconds if known else None
 
 
 def _sky_rates(context):
     """Return {(camera, filter, grism): electrons a second} of the last measured frames."""
     if context.closed is not None:
         raise NeedsWholePlan("the sky of frames of all nights is asked for")
-    found = defaultdict(list)
+    rates = defaultdict(list)
     groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]
     for group in sorted(groups, key=lambda group: group.night, reverse=True):
         if group.product not in context.ledger:
             continue
         row = context.store.rows[group.files[0]]
-        own = found[row.camera, row.facts["filter"], row.facts["grism"]]
+        known = rates[row.camera, row.facts["filter"], row.facts["grism"]]
         seconds = row.facts["exptime"]
-        if len(own) < _SKIES and isinstance(seconds, int | float) and seconds > 0:
+        if len(known) < _SKIES and isinstance(seconds, int | float) and seconds > 0:
             record = context.ledger[group.product]
             if record.status == ledger.MADE and record.data.get("unit") == "electron":
                 sky = record.data["images"][0]["sky"]
-                own += [] if sky is None else [sky / seconds]
-    return found
+                known += [] if sky is None else [sky / seconds]
+    return rates

@@ -20,7 +20,7 @@ LEFT_OVER = "left over"
 LIKE_A_FLAT = "like a flat"
 # Fraction of its camera's faintest flat above which a science frame is as bright as a flat.
 _OF_FLATS = 0.5
-# The same limit without any flat: adu above the biases, more than a dark sky gives.
+# The same limit without any flat: adu above the biases.
 _BRIGHT = 5000.0
 # The beginning of a warning within a row's reason.
 PREFIX = "warning: "

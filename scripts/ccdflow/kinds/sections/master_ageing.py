@@ -13,8 +13,10 @@ from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, match_words, rule, setups, shelves
 from ccdflow.run import ledger
 
-# The last masters of each camera, filter or exposure that are compared, and rows of each.
-_MOST, _ROWS = 12, 16
+# The last masters of each camera, filter or exposure that are compared: 66 pairs.
+_MOST = 12
+# Rows of each that are read.
+_ROWS = 16
 # Series that are shown at most.
 _SERIES = 8
 _FEWEST = 3

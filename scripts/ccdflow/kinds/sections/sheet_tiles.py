@@ -25,8 +25,10 @@ from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import ARRIVING
 
 _UP = "../.."
-# The highest value of most converters, and how near to it counts as saturated.
-_TOP, _NEAR = 65535, 0.99
+# The highest value of most converters, adu.
+_CONVERTER_TOP = 65535
+# Pixels above this part of it count as saturated.
+_SATURATED_PART = 0.99
 # Pixels of the core of a star; fewer are hot ones.
 _CORE = 9
 _HOTTEST = 100.0
@@ -133,8 +135,8 @@ class NightTiles:
         highest = first["centre"] + first["scale"] * math.sinh(first["high"])
         highest += max(data["levels"].values())
         amplifiers = self.context.store.geometry(row.geometry).amplifiers
-        tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_TOP]
-        is_near = _NEAR * min(tops) <= highest <= (2 - _NEAR) * max(tops)
+        tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_CONVERTER_TOP]
+        is_near = _SATURATED_PART * min(tops) <= highest <= (2 - _SATURATED_PART) * max(tops)
         return f"a patch of it reaches {highest:.0f} adu" if is_near else ""
 
     # -- the strip of time -------------------------------------------------------------------------

@@ -17,14 +17,16 @@ from functools import lru_cache
 import numpy as np
 from isal import isal_zlib
 
-_SAID = ("key", "unit", "centre", "scale", "low", "high", "zscale")
+_FIELDS = ("key", "unit", "centre", "scale", "low", "high", "zscale")
 _HEAD = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"ccdflow\0"
 # Step of the greys as a part of the noise; finer ones only make noise that cannot be packed.
-_FINEST = 0.125
+_STEP_OF_NOISE = 0.125
 # Values of the sorted sample that limits are taken from.
 _SAMPLE = 2000
+# The same for zscale, which fits a line to them.
 _ZSCALE_SAMPLE = 400
+# Contrast of zscale: IRAF's default.
 _CONTRAST = 0.25
 # Rows from which the noise from pixel to pixel is taken.
 _NOISE_ROWS = 16
@@ -87,8 +89,8 @@ def small_picture(image, *, key, unit="adu"):
         known = values[finite]
         low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
         values[~finite] = low
-    high = max(high, low + _FINEST)
-    steps = min(254, math.ceil((high - low) / (_FINEST * _smooth(image, scale))))
+    high = max(high, low + _STEP_OF_NOISE)
+    steps = min(254, math.ceil((high - low) / (_STEP_OF_NOISE * _smooth(image, scale))))
     values -= np.float32(low)
     values *= np.float32(steps / (high - low))
     values += np.float32(0.5)
@@ -144,7 +146,7 @@ def _limits(image):
     if not sample.size:
         return 0.0, 1.0, (0.0, 1.0)
     low, centre, high = (float(sample[int(part * (sample.size - 1))]) for part in (0.16, 0.5, 0.84))
-    # In an even frame, any other value lies far off.
+    # An even frame has no noise: on this scale any other value lies far off.
     scale = max((high - low) / 2, 1e-6 * abs(centre), 1e-6)
     return centre, scale, _zscale(sample[:: max(1, sample.size // _ZSCALE_SAMPLE)], centre)
 
@@ -174,7 +176,7 @@ def _zscale(values, middle):
 def _png(lines, shown):
     height, width = lines.shape[0], lines.shape[1] - 1
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
-    own = {name: getattr(shown, name) for name in _SAID}
+    own = {name: getattr(shown, name) for name in _FIELDS}
     text = _KEYWORD + json.dumps(own, separators=(",", ":")).encode("ascii")
     chunks = (
         (b"IHDR", head),

@@ -1,4 +1,4 @@
-"""The picture of a camera's figures over the nights, with the steps that were found in them."""
+"""The picture of a camera's figures over the nights, with their steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ccdflow.pages.pictures.canvas import (
 from ccdflow.pages.pictures.style import INK, LEFT, MUTED, WIDTH, drawable
 from ccdflow.pages.pictures.trend_picture import night_ticks, positions
 
-_STEP = "#b34a4a"
+_STEP_COLOUR = "#b34a4a"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FigurePanel:
     steps : tuple of str
         First nights of the steps in it.
     is_level : bool
-        Whether lines are drawn less their median; else over it.
+        Whether the median of a line is subtracted; otherwise the line is divided by it.
     """
 
     words: str
@@ -106,7 +106,7 @@ def step_picture(
             _draw_lines(axes, panel, where)
             night_ticks(axes, where)
             _mark(axes, where, epochs, color=MUTED, linestyle="--")
-            _mark(axes, where, panel.steps, color=_STEP, named=True)
+            _mark(axes, where, panel.steps, color=_STEP_COLOUR, named=True)
             legend(axes)
         return png_bytes(figure)
 
