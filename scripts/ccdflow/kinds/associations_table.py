@@ -184,24 +184,28 @@ class Associations(Kind):
         """Return the section on the frames of each night and type, and on the missing ones."""
         if not self.index_basis(context):
             return None
-        found = _coverage(context)
-        if not found.nights:
+        coverage = _coverage(context)
+        if not coverage.nights:
             # All frames are undated.
             return None
-        said = _coverage_words(found)
+        sentence = _coverage_words(coverage)
         draw = drawing_module("coverage_picture").coverage_picture
-        before = f" {found.earlier} nights before them are not shown." if found.earlier else ""
-        more = f" {found.left_out} rarer kinds of frames are left out." if found.left_out else ""
+        before = (
+            f" {coverage.earlier} nights before them are not shown." if coverage.earlier else ""
+        )
+        more = (
+            f" {coverage.left_out} rarer kinds of frames are left out." if coverage.left_out else ""
+        )
         png = draw(
-            list(found.nights),
-            list(found.labels),
-            found.cells,
-            title=f"Frames of {_nights(found)}",
+            list(coverage.nights),
+            list(coverage.labels),
+            coverage.cells,
+            title=f"Frames of {_nights(coverage)}",
             explanation="A number: frames of the night. o: none; its frames took a master of"
             f" another night. x: none, and no other night has one that fits.{before}{more}",
         )
         return Section(
-            "coverage", "Coverage", (said,), pictures=(Picture(png, f"Coverage: {said}"),)
+            "coverage", "Coverage", (sentence,), pictures=(Picture(png, f"Coverage: {sentence}"),)
         )
 
     def section(self, context, night):

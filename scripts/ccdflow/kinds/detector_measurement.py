@@ -172,22 +172,22 @@ class NightDetector(MeasurementKind):
 
     def section(self, context, night):
         """Return the section on each amplifier's figures by a night's flats and darks."""
-        rows, said = [], []
+        rows, sentences = [], []
         for group in self.night_groups(context, night):
             record = context.outcome(group.product)
             if record is None or record.status != ledger.MADE:
                 continue
-            said += [f"The detector: {text}." for text in record.data["remarks"]]
-            for each in record.data["quality"]:
+            sentences += [f"The detector: {text}." for text in record.data["remarks"]]
+            for figures in record.data["quality"]:
                 rows.append(
                     (
-                        f"{group.camera} {each['amplifier']}",
-                        _with_error(each["gain"], each["gain_error"]),
-                        _figure_text(each["gain_used"]),
-                        _with_error(each["read_noise"], each["read_noise_error"]),
-                        _with_error(100 * each["departure"], 100 * each["departure_error"]),
-                        _figure_text(each["full_well"]),
-                        *(_count_text(each[name]) for name in _COUNTS),
+                        f"{group.camera} {figures['amplifier']}",
+                        _with_error(figures["gain"], figures["gain_error"]),
+                        _figure_text(figures["gain_used"]),
+                        _with_error(figures["read_noise"], figures["read_noise_error"]),
+                        _with_error(100 * figures["departure"], 100 * figures["departure_error"]),
+                        _figure_text(figures["full_well"]),
+                        *(_count_text(figures[name]) for name in _COUNTS),
                     )
                 )  # fmt: skip
         if not rows:
@@ -202,7 +202,12 @@ class NightDetector(MeasurementKind):
             " pixels; a dash: not determined, because no dark or no such flat of the night tells."
         )
         return Section(
-            "detector", "The detector", tuple(said), (text,), headings=headings, rows=tuple(rows)
+            "detector",
+            "The detector",
+            tuple(sentences),
+            (text,),
+            headings=headings,
+            rows=tuple(rows),
         )
 
 

@@ -267,13 +267,13 @@ def _cells(step):
 
 def _pictures(context, series, events):
     """Return a picture for each camera that has several nights."""
-    found = []
+    pictures = []
     for camera in sorted({each.camera for each in series})[:_CAMERAS]:
-        own = [each for each in series if each.camera == camera and len(each.points) > 1]
-        if own:
+        lines = [each for each in series if each.camera == camera and len(each.points) > 1]
+        if lines:
             steps = [s for event in events if event["camera"] == camera for s in event["steps"]]
-            found.append(_picture(camera, own, steps, _epochs(context).get(camera, ())))
-    return found
+            pictures.append(_picture(camera, lines, steps, _epochs(context).get(camera, ())))
+    return pictures
 
 
 def _picture(camera, series, steps, epochs):

@@ -95,10 +95,10 @@ class State:
     @cached_property
     def text(self):
         """The hash of all of it."""
-        found = hashlib.blake2b(digest_size=16)
-        found.update(f"{self.general} {self.tables}".encode())
-        found.update(json.dumps(sorted(self.folders.items())).encode())
-        return found.hexdigest()
+        whole_hash = hashlib.blake2b(digest_size=16)
+        whole_hash.update(f"{self.general} {self.tables}".encode())
+        whole_hash.update(json.dumps(sorted(self.folders.items())).encode())
+        return whole_hash.hexdigest()
 
 
 def state(values, cameras, chain):

@@ -49,8 +49,8 @@ class MasterHelp:
     @property
     def added(self):
         """Variance of a pixel that it adds; below 0 where it takes away."""
-        own = self.effect
-        return own.noise - own.noise_without + own.structure - own.structure_without
+        effect = self.effect
+        return effect.noise - effect.noise_without + effect.structure - effect.structure_without
 
     def _counts(self, change, error):
         return change > max(_SIGMAS * error, _PART * self.effect.noise_without)
@@ -58,30 +58,31 @@ class MasterHelp:
     @property
     def harms(self):
         """Whether it adds more noise than it takes structure away."""
-        own = self.effect
-        return self._counts(self.added, math.hypot(own.noise_error, own.structure_error))
+        effect = self.effect
+        return self._counts(self.added, math.hypot(effect.noise_error, effect.structure_error))
 
     @property
     def verdict(self):
         """The verdict in a few words."""
-        own = self.effect
+        effect = self.effect
         if self.harms:
             return "does harm"
-        error = math.hypot(own.noise_error, own.structure_error)
+        error = math.hypot(effect.noise_error, effect.structure_error)
         # A glow in a corner is in few boxes, so its error is large; the mean of a box is known to a
         # few hundredths of a pixel's noise.
-        is_plain = own.structure_without - own.structure > own.noise_without
+        is_plain = effect.structure_without - effect.structure > effect.noise_without
         if not is_plain and not self._counts(-self.added, error):
             return "no difference"
-        adds = self._counts(own.noise - own.noise_without, own.noise_error)
+        adds = self._counts(effect.noise - effect.noise_without, effect.noise_error)
         return "helps, though it adds noise" if adds else "helps"
 
     def words(self):
         """Return the figures in words."""
-        own, unit = self.effect, {"electron": "e-"}.get(self.unit, self.unit)
+        effect, unit = self.effect, {"electron": "e-"}.get(self.unit, self.unit)
         return (
-            f"noise {own.noise**0.5:.3g} {unit} a pixel with it and {own.noise_without**0.5:.3g}"
-            f" without, structure {own.structure**0.5:.2g} and {own.structure_without**0.5:.2g}"
+            f"noise {effect.noise**0.5:.3g} {unit} a pixel with it and"
+            f" {effect.noise_without**0.5:.3g} without, structure {effect.structure**0.5:.2g} and"
+            f" {effect.structure_without**0.5:.2g}"
         )
 
 
@@ -256,23 +257,23 @@ def section(context, records):
     -------
     ccdflow.pages.contents.Section or None
     """
-    found = helps_of(records)
-    if not found:
+    helps = helps_of(records)
+    if not helps:
         return None
-    harmful = [each for each in found if each.harms]
-    named = ", ".join(_words(each, context.groups.get(each.product)) for each in harmful)
-    said = (
-        f"{len(harmful)} of {len(found)} masters {'does' if len(harmful) == 1 else 'do'} harm:"
+    harmful = [master for master in helps if master.harms]
+    named = ", ".join(_words(master, context.groups.get(master.product)) for master in harmful)
+    sentence = (
+        f"{len(harmful)} of {len(helps)} masters {'does' if len(harmful) == 1 else 'do'} harm:"
         f" {named}: more of its frames would help."
         if harmful
         else ""
     )
-    units = dict.fromkeys({"electron": "e-"}.get(each.unit, each.unit) for each in found)
+    units = dict.fromkeys({"electron": "e-"}.get(master.unit, master.unit) for master in helps)
     unit = " or ".join(units)
     return Section(
         "helps",
         "With each master, and without",
-        (said,) if said else (),
+        (sentence,) if sentence else (),
         (
             "A sample of rows of each frame was calibrated with all its masters, and without each."
             " Noise is that from pixel to pixel, structure that from box to box of 64 pixels (stars"
@@ -287,31 +288,31 @@ def section(context, records):
             "Master", "Verdict", f"Noise with ({unit})", f"Noise without ({unit})",
             f"Structure with ({unit})", f"Structure without ({unit})", "Frames",
         ),
-        rows=tuple(_cells(each, context.groups.get(each.product)) for each in found),
+        rows=tuple(_cells(master, context.groups.get(master.product)) for master in helps),
     )  # fmt: skip
 
 
-def _cells(each, group):
-    own = each.effect
+def _cells(master, group):
+    effect = master.effect
     return (
-        _words(each, group),
-        each.verdict,
-        *(figure(value**0.5) for value in (own.noise, own.noise_without)),
+        _words(master, group),
+        master.verdict,
+        *(figure(value**0.5) for value in (effect.noise, effect.noise_without)),
         *(
             # The structure of a spectrum was set to 0.
-            figure(value**0.5, 3) if own.structure_error or value else "–"
-            for value in (own.structure, own.structure_without)
+            figure(value**0.5, 3) if effect.structure_error or value else "–"
+            for value in (effect.structure, effect.structure_without)
         ),
-        str(each.frames),
+        str(master.frames),
     )
 
 
-def _words(each, group):
+def _words(master, group):
     """Return a master in words: ``dark 300 s of 2016-01-15``; a few, for narrow windows."""
     if group is None:
-        return PurePosixPath(each.product).name
+        return PurePosixPath(master.product).name
     shared = dict(group.shared)
     seconds = shared.get("exptime")
-    what = (shared.get("filter"), shared.get("grism"), seconds and f"{float(seconds):g} s")
+    traits = (shared.get("filter"), shared.get("grism"), seconds and f"{float(seconds):g} s")
     light = (shared.get("light"), shared.get("optics"))
-    return light_words((each.kind, *what, *light, "of", group.shown))
+    return light_words((master.kind, *traits, *light, "of", group.shown))

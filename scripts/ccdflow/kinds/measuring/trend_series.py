@@ -98,25 +98,34 @@ def series_of(context, *, since=""):
     biases, measured = (
         [group for group in groups if group.night >= since] for groups in groups_of(context)
     )
-    found = {}
+    by_key = {}
     for group in biases:
         setup = PurePosixPath(group.product).stem.removeprefix(f"bias_{group.camera}").strip("_")
-        for own in _quality(context, group):
+        for figures in _quality(context, group):
             for name in _OF_BIASES:
-                value, error = own[name], own[f"{name}_error"]
-                _add(found, group, setup, own["amplifier"], name, (value, error, own["read_noise"]))
+                value, error = figures[name], figures[f"{name}_error"]
+                _add(
+                    by_key,
+                    group,
+                    setup,
+                    figures["amplifier"],
+                    name,
+                    (value, error, figures["read_noise"]),
+                )
     temperatures = _temperatures(context, measured)
     for group in measured:
         setup = PurePosixPath(group.product).stem.removeprefix("pixels_")
         degrees, exposures = temperatures[group.product]
-        for own in _quality(context, group):
+        for figures in _quality(context, group):
             for name in _OF_MEASUREMENTS:
                 at = setup if name == "gain" else " ".join((setup, degrees, exposures[name]))
-                is_told = name == "gain" or math.isfinite(own["dark_rate"])
-                value = float(own[name]) if is_told else math.nan
-                error = own.get(f"{name}_error", math.nan)
-                _add(found, group, at.strip(), own["amplifier"], name, (value, error, math.nan))
-    return [found[key] for key in sorted(found)]
+                is_told = name == "gain" or math.isfinite(figures["dark_rate"])
+                value = float(figures[name]) if is_told else math.nan
+                error = figures.get(f"{name}_error", math.nan)
+                _add(
+                    by_key, group, at.strip(), figures["amplifier"], name, (value, error, math.nan)
+                )
+    return [by_key[key] for key in sorted(by_key)]
 
 
 def _quality(context, group):
