@@ -292,7 +292,10 @@ class NightMeasurement:
         if not imaging:
             remarks.append(f"its flats are spectra: {_ONLY_DEEP}")
             return {"deep"}
-        own = response(pairs(imaging), low_sigma=low_sigma)
+        parts = [np.s_[:, :]]
+        if None in {a.gain for a in image.amplifiers}:
+            parts = [self.place(amplifier).slices for amplifier in image.amplifiers]
+        own = response(pairs(imaging), low_sigma=low_sigma, parts=parts)
         if own.low_part > _MOST_LOW:
             remarks.append(
                 f"{100 * own.low_part:.2g} % of the lit pixels of its flats are lower than their"
